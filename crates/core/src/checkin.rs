@@ -1,0 +1,110 @@
+//! A job's report.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Time;
+
+/// The most bytes of notes or body that are kept of one check-in.
+pub const NOTES_KEPT: usize = 10_000;
+
+/// What a check-in says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckInKind {
+    /// The job did its work.
+    Success,
+    /// The job has begun.
+    Start,
+    /// The job ran and failed.
+    Fail,
+    /// A remark; it changes nothing.
+    Log,
+}
+
+impl CheckInKind {
+    /// The word for it in SQL, JSON and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Start => "start",
+            Self::Fail => "fail",
+            Self::Log => "log",
+        }
+    }
+}
+
+impl std::str::FromStr for CheckInKind {
+    type Err = crate::Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Success, Self::Start, Self::Fail, Self::Log]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| {
+                crate::Invalid::new("kind", format!("{text:?}; allowed: success, start, fail, log"))
+            })
+    }
+}
+
+/// One check-in, parsed at the edge and stamped with its time of arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckIn {
+    /// What it says.
+    pub kind: CheckInKind,
+    /// When it arrived.
+    pub at: Time,
+    /// The exit status the job gave, 0 to 255.
+    pub exit_code: Option<i32>,
+    /// Notes or body, at most [`NOTES_KEPT`] bytes.
+    pub notes: String,
+    /// The client's address.
+    pub source: String,
+    /// Pairs a start with its end.
+    pub run_id: Option<Uuid>,
+}
+
+impl CheckIn {
+    /// A bare check-in of `kind` at `at`.
+    pub fn new(kind: CheckInKind, at: Time) -> Self {
+        Self { kind, at, exit_code: None, notes: String::new(), source: String::new(), run_id: None }
+    }
+
+    /// Whether every run begun before this instant is over: a success that names no run, and any failure.
+    pub fn ends_all_runs(&self) -> bool {
+        self.kind == CheckInKind::Fail || (self.kind == CheckInKind::Success && self.run_id.is_none())
+    }
+}
+
+/// The first [`NOTES_KEPT`] bytes of `body` as text: cut between characters, bytes that are not UTF-8 and NUL
+/// (which no text column takes) replaced.
+pub fn notes_from(body: &[u8]) -> String {
+    let kept = &body[..body.len().min(NOTES_KEPT)];
+    let text = String::from_utf8_lossy(kept).replace('\0', "\u{fffd}");
+    cut(text, NOTES_KEPT)
+}
+
+/// `text`, cut between characters to at most `most` bytes.
+pub fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let mut end = most;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_bounded_and_never_an_error() {
+        assert_eq!(notes_from(b"done"), "done");
+        assert_eq!(notes_from(b"a\xffb\0c"), "a\u{fffd}b\u{fffd}c");
+        assert!(notes_from(&[0xff; 20_000]).len() <= NOTES_KEPT);
+        assert_eq!(notes_from("é".repeat(9000).as_bytes()).len(), NOTES_KEPT);
+    }
+}

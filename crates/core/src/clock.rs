@@ -1,0 +1,48 @@
+//! Time is read in one place, once per request or pass, and handed down.
+
+use std::sync::Mutex;
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+/// An instant, in UTC. Stored as milliseconds since the Unix epoch.
+pub type Time = DateTime<Utc>;
+
+/// Where `now` comes from.
+pub trait Clock: Send + Sync {
+    /// The present instant, in whole milliseconds.
+    fn now(&self) -> Time;
+}
+
+/// The machine's clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Time {
+        Utc::now().trunc_subsecs(3)
+    }
+}
+
+/// A clock that stands still until it is moved. For tests.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Time>);
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    pub fn at(now: Time) -> Self {
+        Self(Mutex::new(now))
+    }
+
+    /// Moves the clock by `by` (backwards when negative) and returns the new time.
+    pub fn advance(&self, by: TimeDelta) -> Time {
+        let mut now = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *now += by;
+        *now
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Time {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

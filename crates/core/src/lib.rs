@@ -1,0 +1,36 @@
+//! What a reservation is, and when it is overdue.
+//!
+//! Everything here is pure: no input or output, no clock of its own, no database, no network. Times come
+//! in as arguments, conclusions go out as values with their reasons.
+//!
+//! Where to start:
+//! - [`reservation`]: the promise (`Terms`), and what is known of it (`Reservation`);
+//! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
+//! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
+//! - [`notice`]: what people are told, before any alerter gives it a shape;
+//! - [`summary`]: the weekly table.
+//!
+//! ```
+//! use innkeeper_core::schedule::Schedule;
+//! let every = Schedule::every(chrono::TimeDelta::minutes(5)).unwrap();
+//! assert_eq!(every.to_string(), "every 5 minutes");
+//! ```
+
+pub mod alert;
+pub mod checkin;
+pub mod clock;
+pub mod duration;
+pub mod facts;
+pub mod invalid;
+pub mod names;
+pub mod notice;
+pub mod recipient;
+pub mod reservation;
+pub mod schedule;
+pub mod secret;
+pub mod sla;
+pub mod summary;
+pub mod template;
+
+pub use clock::{Clock, ManualClock, SystemClock, Time};
+pub use invalid::Invalid;

@@ -1,0 +1,207 @@
+//! Names that identify: app, component, owner, tags, alerters. Their constructors are the only way in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// The longest name, in characters.
+pub const LONGEST_NAME: usize = 150;
+/// The longest free text of a reservation (`alert_msg`, `description`), in characters.
+pub const LONGEST_TEXT: usize = 4000;
+/// The most tags that a reservation has.
+pub const MOST_TAGS: usize = 20;
+
+/// Checks a one-line text: at most `longest` characters, none of them a control character.
+pub fn one_line(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
+    if let Some(c) = text.chars().find(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return Err(Invalid::new(
+            field,
+            format!("has the control character U+{:04X}; use printable text", c as u32),
+        ));
+    }
+    at_most(field, text, longest)
+}
+
+/// Checks a text of several lines: line breaks and tabs may stand in it, other control characters may not.
+pub fn many_lines(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
+    if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return Err(Invalid::new(
+            field,
+            format!("has the control character U+{:04X}; use printable text", c as u32),
+        ));
+    }
+    at_most(field, text, longest)
+}
+
+fn at_most(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
+    let length = text.chars().count();
+    if length > longest {
+        return Err(Invalid::new(field, format!("has {length} characters; at most {longest}")));
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $field:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(String);
+
+        impl $type {
+            /// Takes a name of 1 to 150 characters, none of them a control character, with no blanks at its ends.
+            pub fn parse(text: impl Into<String>) -> Result<Self, Invalid> {
+                let text = text.into();
+                if text.trim().is_empty() {
+                    return Err(Invalid::new($field, "is empty; give a name of 1 to 150 characters"));
+                }
+                if text.trim() != text {
+                    return Err(Invalid::new($field, "begins or ends with a blank; leave it out"));
+                }
+                one_line($field, &text, LONGEST_NAME)?;
+                Ok(Self(text))
+            }
+
+            /// The name.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Takes back a name that was checked when it was stored.
+            pub fn trusted(text: String) -> Self {
+                Self(text)
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The first of the two names that identify a reservation.
+    AppName,
+    "app"
+);
+name!(
+    /// The second of the two names that identify a reservation.
+    ComponentName,
+    "component"
+);
+
+impl ComponentName {
+    /// The name as it stands in a ping address: lower case, anything but letters, digits and `_` as one `-`.
+    pub fn slug(&self) -> String {
+        slug(&self.0)
+    }
+}
+
+/// `text` in lower case, with every run of anything but ASCII letters, digits and `_` as one `-`.
+pub fn slug(text: &str) -> String {
+    let mut slug = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            slug.push(c.to_ascii_lowercase());
+        } else if !slug.ends_with('-') && !slug.is_empty() {
+            slug.push('-');
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+/// The name of a configured alerter: 1 to 50 of `a–z`, `0–9`, `-`, `_`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AlerterName(String);
+
+impl AlerterName {
+    /// Takes a name; `field` is where it stood.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let fits = (1..=50).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
+        if !fits {
+            return Err(Invalid::new(
+                field,
+                format!(
+                    "{text:?} is neither a mail address nor the name of an alerter (1 to 50 of a–z, 0–9, - and _)"
+                ),
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for AlerterName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Takes a list of tags: at most 20, each one line of 1 to 50 characters without commas, kept once each.
+pub fn tags<S: AsRef<str>>(texts: &[S]) -> Result<Vec<String>, Invalid> {
+    let mut tags: Vec<String> = Vec::new();
+    for text in texts {
+        let tag = text.as_ref().trim();
+        if tag.is_empty() || tag.contains(',') {
+            return Err(Invalid::new(
+                "tags",
+                format!("{tag:?} is not a tag; give 1 to 50 characters without a comma"),
+            ));
+        }
+        one_line("tags", tag, 50)?;
+        if !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    if tags.len() > MOST_TAGS {
+        return Err(Invalid::new("tags", format!("has {} tags; at most {MOST_TAGS}", tags.len())));
+    }
+    Ok(tags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_text_and_nothing_else_is_assumed_of_them() {
+        for good in ["nightly backup", "<b>bold</b>", "日本", "🦀", "a/b?c=d", "\u{202e}rtl"] {
+            assert_eq!(AppName::parse(good).unwrap().as_str(), good);
+        }
+    }
+
+    #[test]
+    fn bad_names_are_refused_by_field() {
+        let long = "x".repeat(151);
+        for bad in ["", "   ", " a", "a\n", "a\u{0}b", "a\u{85}b", "a\r\nBcc: x", long.as_str()] {
+            assert_eq!(AppName::parse(bad).unwrap_err().field, "app", "{bad:?}");
+            assert_eq!(ComponentName::parse(bad).unwrap_err().field, "component", "{bad:?}");
+        }
+        assert!(AppName::parse("é".repeat(150)).is_ok(), "characters are counted, not bytes");
+    }
+
+    #[test]
+    fn slugs_are_lower_case_and_single_dashed() {
+        for (name, expected) in
+            [("Nightly Backup", "nightly-backup"), ("a__b--C", "a__b-c"), ("日本", ""), ("-x-", "x")]
+        {
+            assert_eq!(slug(name), expected);
+        }
+    }
+
+    #[test]
+    fn tags_are_kept_once_and_bounded() {
+        assert_eq!(tags(&["db", "db", " eu "]).unwrap(), ["db", "eu"]);
+        assert_eq!(tags(&["a,b"]).unwrap_err().field, "tags");
+        let many: Vec<String> = (0..21).map(|n| n.to_string()).collect();
+        assert!(tags(&many).unwrap_err().problem.contains("at most 20"));
+    }
+}

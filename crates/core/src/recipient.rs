@@ -1,0 +1,141 @@
+//! Who hears about an alert: mail addresses and names of configured alerters.
+
+use std::str::FromStr;
+
+use email_address::EmailAddress;
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+use crate::names::{AlerterName, one_line};
+
+/// The most recipients of one reservation.
+pub const MOST_RECIPIENTS: usize = 50;
+
+/// A mail address that has been checked: one address, one line, no display name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MailAddress(String);
+
+impl MailAddress {
+    /// Takes an address as RFC 5321 has it, without quotes or comments; `field` is where it stood.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        one_line(field, text, 254)?;
+        let wrong = || Invalid::new(field, format!("{text:?} is not a mail address; write name@example.org"));
+        let address = EmailAddress::from_str(text).map_err(|_| wrong())?;
+        // A quoted local part or an address literal is legal, rare, and a way to smuggle separators into headers.
+        let plain = |c: char| {
+            !c.is_whitespace()
+                && !matches!(c, '"' | '<' | '>' | '(' | ')' | ',' | ';' | ':' | '\\' | '[' | ']')
+        };
+        if !text.chars().all(plain) || address.display_part() != "" {
+            return Err(wrong());
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// One entry of `notify` or `operator`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Recipient {
+    /// A person, reached by mail.
+    Mail(MailAddress),
+    /// Whatever a configured alerter reaches: a channel, a service, a program.
+    Alerter(AlerterName),
+}
+
+impl Recipient {
+    /// Takes a mail address (it has an `@`) or the name of an alerter.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        if text.contains('@') {
+            MailAddress::parse(field, text).map(Self::Mail)
+        } else {
+            AlerterName::parse(field, text).map(Self::Alerter)
+        }
+    }
+
+    /// The entry as it was written.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Mail(address) => address.as_str(),
+            Self::Alerter(name) => name.as_str(),
+        }
+    }
+}
+
+/// The entries of a `notify`: each once, at most 50.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recipients(Vec<Recipient>);
+
+impl Recipients {
+    /// Takes a comma-separated list; empty entries are passed over, so `"a@x.org, "` is one recipient.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let mut list = Vec::new();
+        for part in text.split(',').map(|part| part.trim_matches([' ', '\t'])).filter(|part| !part.is_empty())
+        {
+            let recipient = Recipient::parse(field, part)?;
+            if !list.contains(&recipient) {
+                list.push(recipient);
+            }
+        }
+        if list.len() > MOST_RECIPIENTS {
+            return Err(Invalid::new(
+                field,
+                format!("has {} recipients; at most {MOST_RECIPIENTS}", list.len()),
+            ));
+        }
+        Ok(Self(list))
+    }
+
+    /// The entries in the order they were written.
+    pub fn iter(&self) -> impl Iterator<Item = &Recipient> {
+        self.0.iter()
+    }
+
+    /// Whether nobody is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Display for Recipients {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let entries: Vec<&str> = self.0.iter().map(Recipient::as_str).collect();
+        f.write_str(&entries.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_and_written_back() {
+        let list = Recipients::parse("notify", "a@example.org, ops ,a@example.org,").unwrap();
+        assert_eq!(list.to_string(), "a@example.org,ops");
+        assert!(Recipients::parse("notify", "").unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_can_be_injected_through_an_address() {
+        for bad in [
+            "a@example.org\r\nBcc: x@example.org",
+            "a@example.org\n",
+            "<a@example.org>",
+            "A <a@example.org>",
+            "\"a b\"@example.org",
+            "a@",
+            "@b.org",
+            "a@b@c.org",
+            "a@[127.0.0.1]",
+            "a b@example.org",
+            "Ops",
+        ] {
+            assert_eq!(Recipients::parse("notify", bad).unwrap_err().field, "notify", "{bad:?}");
+        }
+    }
+}

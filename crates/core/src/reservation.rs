@@ -1,0 +1,402 @@
+//! The promise: who checks in, how often, and who hears when it does not.
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+
+use crate::facts::Facts;
+use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
+use crate::recipient::{Recipient, Recipients};
+use crate::schedule::Schedule;
+use crate::{Invalid, Time, duration};
+
+/// The most that `alert_after` can ask for.
+pub const MOST_ALERT_AFTER: i64 = 50;
+/// Grace of a cron reservation that names none: jobs take a while after the clock strikes.
+pub const CRON_GRACE: TimeDelta = TimeDelta::minutes(5);
+
+/// What a reservation asks for. Every field has been checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// With `component`, its identity.
+    pub app: AppName,
+    /// With `app`, its identity.
+    pub component: ComponentName,
+    /// Whose job it is; may be empty.
+    pub owner: String,
+    /// What the job is for; may be empty.
+    pub description: String,
+    /// Labels to find it by.
+    pub tags: Vec<String>,
+    /// Who hears of it.
+    pub notify: Recipients,
+    /// When not empty: only these alerters are used for it.
+    pub alerters: Vec<AlerterName>,
+    /// The text of its alerts, with placeholders (see [`crate::template`]); empty for the usual text.
+    pub alert_msg: String,
+    /// When check-ins are expected.
+    pub schedule: Schedule,
+    /// Frequency and unit as they were given, so that a reader gets back what was written.
+    pub frequency: Option<Frequency>,
+    /// Slack after the expected instant.
+    pub grace: TimeDelta,
+    /// Misses or failures in a row before an alert opens; 1 to 50.
+    pub alert_after: i64,
+    /// How often an open alert is told again; none for once only.
+    pub remind_every: Option<TimeDelta>,
+    /// Whether "is back" is told.
+    pub notify_recovery: bool,
+    /// The longest that a run may take.
+    pub max_run: Option<TimeDelta>,
+    /// The shortest that an honest run takes.
+    pub min_run: Option<TimeDelta>,
+    /// Whether it is a site: an Internet gateway whose silence holds the alerts behind it.
+    pub is_site: bool,
+}
+
+/// A frequency as GoTel's protocol writes it: a number and a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frequency {
+    /// How many units.
+    pub count: i64,
+    /// The unit.
+    pub unit: TimeUnit,
+}
+
+/// The units of GoTel's protocol, and days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// `seconds`
+    Seconds,
+    /// `minutes`
+    Minutes,
+    /// `hours`
+    Hours,
+    /// `days`
+    Days,
+}
+
+impl TimeUnit {
+    /// Reads `seconds`, `minutes`, `hours` or `days`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "seconds" => Ok(Self::Seconds),
+            "minutes" => Ok(Self::Minutes),
+            "hours" => Ok(Self::Hours),
+            "days" => Ok(Self::Days),
+            other => {
+                Err(Invalid::new("time_units", format!("{other:?}; allowed: seconds, minutes, hours, days")))
+            }
+        }
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Minutes => "minutes",
+            Self::Hours => "hours",
+            Self::Days => "days",
+        }
+    }
+
+    fn seconds(self) -> i64 {
+        match self {
+            Self::Seconds => 1,
+            Self::Minutes => 60,
+            Self::Hours => 3600,
+            Self::Days => 86_400,
+        }
+    }
+}
+
+impl Frequency {
+    /// Takes a count of at least one whose span is at most ten years; `field` is where the count stood.
+    pub fn parse(field: &'static str, count: i64, unit: TimeUnit) -> Result<Self, Invalid> {
+        let wrong = || {
+            Invalid::new(field, format!("{count}; give a whole number, from 1 second to 3650 days in all"))
+        };
+        let seconds = count.checked_mul(unit.seconds()).ok_or_else(wrong)?;
+        if !(1..=duration::LONGEST.num_seconds()).contains(&seconds) {
+            return Err(wrong());
+        }
+        Ok(Self { count, unit })
+    }
+
+    /// Its length.
+    pub fn span(self) -> TimeDelta {
+        TimeDelta::seconds(self.count.saturating_mul(self.unit.seconds()))
+    }
+}
+
+impl std::fmt::Display for Frequency {
+    /// `5minutes`, as GoTel prints it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.count, self.unit.as_str())
+    }
+}
+
+/// What a request says about a reservation: what is absent stays as it is, or as is usual in a new one.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wishes {
+    /// See [`Terms::owner`].
+    pub owner: Option<String>,
+    /// See [`Terms::description`].
+    pub description: Option<String>,
+    /// See [`Terms::tags`].
+    pub tags: Option<Vec<String>>,
+    /// See [`Terms::notify`].
+    pub notify: Option<Recipients>,
+    /// See [`Terms::alerters`].
+    pub alerters: Option<Vec<AlerterName>>,
+    /// See [`Terms::alert_msg`].
+    pub alert_msg: Option<String>,
+    /// See [`Terms::schedule`] and [`Terms::frequency`].
+    pub schedule: Option<(Schedule, Option<Frequency>)>,
+    /// See [`Terms::grace`].
+    pub grace: Option<TimeDelta>,
+    /// See [`Terms::alert_after`].
+    pub alert_after: Option<i64>,
+    /// See [`Terms::remind_every`]; zero for never.
+    pub remind_every: Option<TimeDelta>,
+    /// See [`Terms::notify_recovery`].
+    pub notify_recovery: Option<bool>,
+    /// See [`Terms::max_run`]; zero for no limit.
+    pub max_run: Option<TimeDelta>,
+    /// See [`Terms::min_run`]; zero for no limit.
+    pub min_run: Option<TimeDelta>,
+    /// See [`Terms::is_site`].
+    pub is_site: Option<bool>,
+}
+
+impl Wishes {
+    /// Checks what its parts could not check alone.
+    pub fn checked(self) -> Result<Self, Invalid> {
+        self.owner.as_deref().map_or(Ok(()), |text| one_line("owner", text, 150))?;
+        self.description.as_deref().map_or(Ok(()), |text| many_lines("description", text, LONGEST_TEXT))?;
+        self.alert_msg.as_deref().map_or(Ok(()), |text| many_lines("alert_msg", text, LONGEST_TEXT))?;
+        let tags = self.tags.as_deref().map(tags).transpose()?;
+        if let Some(n) = self.alert_after
+            && !(1..=MOST_ALERT_AFTER).contains(&n)
+        {
+            return Err(Invalid::new("alert_after", format!("{n}; allowed: 1 to {MOST_ALERT_AFTER}")));
+        }
+        let second = TimeDelta::seconds(1);
+        for (field, span) in
+            [("remind_every", self.remind_every), ("max_run", self.max_run), ("min_run", self.min_run)]
+        {
+            if span.is_some_and(|span| span > TimeDelta::zero() && span < second) {
+                return Err(Invalid::new(field, "must be 0s (off) or at least 1s"));
+            }
+        }
+        if let (Some(min), Some(max)) = (self.min_run, self.max_run)
+            && min > max
+            && max > TimeDelta::zero()
+        {
+            return Err(Invalid::new("min_run", "is longer than max_run"));
+        }
+        Ok(Self { tags, ..self })
+    }
+
+    /// The terms of a new reservation. None without a schedule.
+    pub fn into_terms(self, app: AppName, component: ComponentName) -> Result<Terms, Invalid> {
+        let (schedule, frequency) = self
+            .schedule
+            .clone()
+            .ok_or_else(|| Invalid::new("frequency", "is missing; give frequency and time_units, or cron"))?;
+        let grace = match schedule {
+            Schedule::Every(_) => TimeDelta::zero(),
+            Schedule::Cron(_) => CRON_GRACE,
+        };
+        let bare = Terms {
+            app,
+            component,
+            owner: String::new(),
+            description: String::new(),
+            tags: Vec::new(),
+            notify: Recipients::default(),
+            alerters: Vec::new(),
+            alert_msg: String::new(),
+            schedule,
+            frequency,
+            grace,
+            alert_after: 1,
+            remind_every: None,
+            notify_recovery: true,
+            max_run: None,
+            min_run: None,
+            is_site: false,
+        };
+        Ok(self.applied_to(bare))
+    }
+
+    /// `terms` with what is wished for changed.
+    #[must_use]
+    pub fn applied_to(self, mut terms: Terms) -> Terms {
+        fn set<T>(place: &mut T, wish: Option<T>) {
+            if let Some(value) = wish {
+                *place = value;
+            }
+        }
+        /// Zero means off.
+        fn set_limit(place: &mut Option<TimeDelta>, wish: Option<TimeDelta>) {
+            if let Some(span) = wish {
+                *place = Some(span).filter(|span| *span > TimeDelta::zero());
+            }
+        }
+        set(&mut terms.owner, self.owner);
+        set(&mut terms.description, self.description);
+        set(&mut terms.tags, self.tags);
+        set(&mut terms.notify, self.notify);
+        set(&mut terms.alerters, self.alerters);
+        set(&mut terms.alert_msg, self.alert_msg);
+        if let Some((schedule, frequency)) = self.schedule {
+            (terms.schedule, terms.frequency) = (schedule, frequency);
+        }
+        set(&mut terms.grace, self.grace);
+        set(&mut terms.alert_after, self.alert_after);
+        set_limit(&mut terms.remind_every, self.remind_every);
+        set(&mut terms.notify_recovery, self.notify_recovery);
+        set_limit(&mut terms.max_run, self.max_run);
+        set_limit(&mut terms.min_run, self.min_run);
+        set(&mut terms.is_site, self.is_site);
+        terms
+    }
+}
+
+/// Whether the sweeper has an alert open for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It has not been looked at since its first check-in.
+    New,
+    /// All is well.
+    Up,
+    /// An alert is open.
+    Down,
+}
+
+impl Status {
+    /// The word for it in SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// A span of time in which no check-in could be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its first instant.
+    pub from: Time,
+    /// Its last instant.
+    pub until: Time,
+}
+
+/// What the sweeper wrote when it last looked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusions {
+    /// Whether an alert is open.
+    pub status: Status,
+    /// When the sweeper must look again. May be early, never late.
+    pub wake_at: Time,
+    /// No alerts until then.
+    pub snoozed_until: Option<Time>,
+    /// [`Facts::fails`] at the last look.
+    pub fails_seen: i64,
+    /// [`Facts::checkins`] at the last look.
+    pub checkins_seen: i64,
+    /// Failures in a row at the last look.
+    pub fail_streak: i64,
+    /// The latest success that came sooner than `min_run` allows.
+    pub short_at: Option<Time>,
+    /// The span in which this reservation's check-ins could not arrive, where there was one.
+    pub unobserved: Option<Window>,
+}
+
+impl Conclusions {
+    /// Those of a reservation that was just made.
+    pub fn fresh(wake_at: Time) -> Self {
+        Self {
+            status: Status::New,
+            wake_at,
+            snoozed_until: None,
+            fails_seen: 0,
+            checkins_seen: 0,
+            fail_streak: 0,
+            short_at: None,
+            unobserved: None,
+        }
+    }
+}
+
+/// A reservation with everything known of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reservation {
+    /// Its number in the database, never used twice.
+    pub id: i64,
+    /// The unguessable key of its ping address.
+    pub key: Uuid,
+    /// What it asks for.
+    pub terms: Terms,
+    /// When it was made.
+    pub created_at: Time,
+    /// What its check-ins left.
+    pub facts: Facts,
+    /// What the sweeper made of them.
+    pub conclusions: Conclusions,
+}
+
+impl Terms {
+    /// The entries of `notify` that are alerters.
+    pub fn named_alerters(&self) -> impl Iterator<Item = &AlerterName> {
+        self.notify.iter().filter_map(|recipient| match recipient {
+            Recipient::Alerter(name) => Some(name),
+            Recipient::Mail(_) => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_are_bounded() {
+        for (count, unit) in
+            [(0, "seconds"), (-1, "minutes"), (i64::MAX, "hours"), (i64::MIN, "days"), (3651, "days")]
+        {
+            let unit = TimeUnit::parse(unit).unwrap();
+            assert_eq!(Frequency::parse("frequency", count, unit).unwrap_err().field, "frequency", "{count}");
+        }
+        assert_eq!(TimeUnit::parse("fortnights").unwrap_err().field, "time_units");
+        let five = Frequency::parse("frequency", 5, TimeUnit::Minutes).unwrap();
+        assert_eq!((five.span(), five.to_string()), (TimeDelta::minutes(5), "5minutes".to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_wished_for_stays() {
+        let every = (Schedule::every(TimeDelta::minutes(5)).unwrap(), None);
+        let first = Wishes { schedule: Some(every), grace: Some(TimeDelta::minutes(1)), ..Wishes::default() };
+        let terms =
+            first.into_terms(AppName::parse("a").unwrap(), ComponentName::parse("c").unwrap()).unwrap();
+        let second =
+            Wishes { owner: Some("ops".into()), max_run: Some(TimeDelta::zero()), ..Wishes::default() };
+        let changed = second.applied_to(terms.clone());
+        assert_eq!((changed.grace, changed.owner.as_str(), changed.max_run), (terms.grace, "ops", None));
+    }
+
+    #[test]
+    fn limits_that_cannot_be_met_are_refused() {
+        let wishes = |min, max| Wishes {
+            min_run: Some(TimeDelta::seconds(min)),
+            max_run: Some(TimeDelta::seconds(max)),
+            ..Wishes::default()
+        };
+        assert_eq!(wishes(20, 10).checked().unwrap_err().field, "min_run");
+        assert!(wishes(20, 0).checked().is_ok());
+        let zero = Wishes { alert_after: Some(0), ..Wishes::default() };
+        assert_eq!(zero.checked().unwrap_err().field, "alert_after");
+    }
+}
