@@ -1,1 +1,368 @@
-//! x
+//! The rules: from terms, facts and a time to a conclusion with its reason.
+//!
+//! [`evaluate`] is the one place where it is decided whether a job is overdue. The sweeper acts on its
+//! [`Change`], the pages show its [`State`], so the two cannot disagree.
+//!
+//! | rule | statement |
+//! |---|---|
+//! | heard | the later of: last success, last failure, end of the last snooze, creation |
+//! | expected at | the first scheduled instant after it was last heard of |
+//! | overdue | `now ≥ expected_at + grace` |
+//! | threshold | the alert opens at the `alert_after`-th miss or failure in a row |
+//! | run limit | a start, and `max_run` later no end of that run |
+//! | too short | a success sooner than `min_run` after its start is a failure |
+//! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
+//! | recovery | a success later than the trouble, and no other trouble |
+//!
+//! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
+
+use chrono::TimeDelta;
+
+use crate::alert::{OpenAlert, Reason};
+use crate::checkin::CheckInKind;
+use crate::facts::{Event, Run};
+use crate::reservation::{Conclusions, Reservation, Status, Window};
+use crate::schedule::EARLY;
+use crate::{Time, duration};
+
+/// How soon a held reservation is looked at again, in case its site was removed meanwhile.
+const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
+/// How soon a reservation is looked at again when nothing is due on it.
+const SOME_TIME: TimeDelta = TimeDelta::days(1);
+/// The most that a blind window gives to a job to be heard again, before its grace.
+const MOST_RESPITE: TimeDelta = TimeDelta::hours(1);
+
+/// Everything that a conclusion is drawn from.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The reservation, its facts and the last conclusions.
+    pub reservation: &'a Reservation,
+    /// Its runs; needed where `max_run` is set, and to show that one is going.
+    pub runs: &'a [Run],
+    /// Its check-ins since the last look; needed where there are new failures or `min_run` is set.
+    pub unseen: &'a [Event],
+    /// The alert that is open on it.
+    pub open_alert: Option<&'a OpenAlert>,
+    /// Whether it stands behind a site that is silent.
+    pub behind_silent_site: bool,
+    /// Spans in which nobody could record a check-in.
+    pub blind: &'a [Window],
+}
+
+impl<'a> View<'a> {
+    /// A view of the reservation and its open alert alone.
+    pub fn of(reservation: &'a Reservation, open_alert: Option<&'a OpenAlert>) -> Self {
+        Self { reservation, runs: &[], unseen: &[], open_alert, behind_silent_site: false, blind: &[] }
+    }
+}
+
+/// What a reservation is shown as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It has never checked in and is not yet due.
+    New,
+    /// All is well.
+    Up,
+    /// Expected, and within its grace.
+    Late,
+    /// A run is going.
+    Running,
+    /// The deadline has passed; no alert is open yet.
+    Overdue,
+    /// An alert is open.
+    Down,
+    /// No alerts until a time.
+    Snoozed,
+    /// Overdue behind a silent site.
+    Held,
+    /// It was due while no check-in could be recorded.
+    Unobserved,
+}
+
+impl State {
+    /// The word for it in JSON and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Up => "up",
+            Self::Late => "late",
+            Self::Running => "running",
+            Self::Overdue => "overdue",
+            Self::Down => "down",
+            Self::Snoozed => "snoozed",
+            Self::Held => "held",
+            Self::Unobserved => "unobserved",
+        }
+    }
+}
+
+/// What the sweeper has to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// Open an alert and tell it.
+    Open(Reason),
+    /// Tell the open alert again.
+    Remind,
+    /// Close the open alert; tell that the job is back.
+    Recover,
+    /// Open and close an alert, told in one message: the trouble came and went between two looks.
+    OpenAndRecover(Reason),
+}
+
+/// A conclusion with its reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evaluation {
+    /// What to show.
+    pub state: State,
+    /// When the next check-in is due by the schedule.
+    pub expected_at: Time,
+    /// Until when it may come.
+    pub deadline: Time,
+    /// Whether the deadline has passed.
+    pub overdue: bool,
+    /// What to do.
+    pub change: Change,
+    /// What to write down.
+    pub conclusions: Conclusions,
+}
+
+/// Draws the conclusion about one reservation at `now`.
+pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
+    let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
+    let snoozed = before.snoozed_until.is_some_and(|until| now < until);
+    let ends = Ends::read(view, snoozed);
+
+    let first = deadlines(view).next().unwrap_or(Due::never(now));
+    let still_needed = (terms.alert_after - ends.streak).max(1);
+    let alert_due = deadlines(view).nth(still_needed as usize - 1).unwrap_or(Due::never(now));
+    let overdue = first.deadline <= now;
+
+    let limits = || {
+        let limit = terms.max_run;
+        view.runs.iter().filter_map(move |run| run.going_since(facts).zip(limit))
+    };
+    let stuck = limits().filter(|(started, limit)| *started + *limit <= now).min();
+    let run_limit = limits().map(|(started, limit)| started + limit).filter(|at| *at > now).min();
+
+    let missed = (alert_due.deadline <= now).then(|| Reason::Missed {
+        expected_at: alert_due.expected_at,
+        deadline: alert_due.deadline,
+        in_a_row: terms.alert_after,
+        unobserved: alert_due.unobserved.map(|window| (window.from, window.until)),
+    });
+    let overran =
+        stuck.map(|(started_at, limit)| Reason::Overran { started_at, max_run_ms: limit.num_milliseconds() });
+    // A failure was reported over the network that the site provides, so a silent site does not hold it.
+    let silence = overran.or(missed);
+    let held = silence.is_some() && view.behind_silent_site && !snoozed && !terms.is_site;
+    let well = !ends.bad && silence.is_none() && !overdue;
+
+    let change = match view.open_alert {
+        Some(alert) if well && facts.last_checkin_at > alert.success_before => Change::Recover,
+        Some(alert) => match terms.remind_every {
+            Some(every) if !snoozed && !held && alert.told_at + every <= now => Change::Remind,
+            _ => Change::None,
+        },
+        None if snoozed => Change::None,
+        None => match (ends.crossed, silence) {
+            (Some(reason), None) if !ends.bad => Change::OpenAndRecover(reason),
+            (Some(reason), _) => Change::Open(reason),
+            (None, Some(reason)) if !held => Change::Open(reason),
+            (None, _) => Change::None,
+        },
+    };
+
+    let down = match change {
+        Change::Open(_) | Change::Remind => true,
+        Change::Recover | Change::OpenAndRecover(_) => false,
+        Change::None => view.open_alert.is_some(),
+    };
+    let told_at = match change {
+        Change::Open(_) | Change::Remind => now,
+        _ => view.open_alert.map_or(now, |alert| alert.told_at),
+    };
+    let reminder = terms.remind_every.filter(|_| down && !snoozed).map(|every| told_at + every);
+    let wake_at = [
+        Some(alert_due.deadline).filter(|_| !down),
+        run_limit.filter(|_| !down),
+        reminder,
+        before.snoozed_until,
+        held.then_some(now + HELD_AGAIN),
+        Some(now + SOME_TIME),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|at| *at > now)
+    .min()
+    .unwrap_or(now + SOME_TIME);
+
+    let running = view.runs.iter().any(|run| run.going_since(facts).is_some());
+    let state = match () {
+        () if snoozed => State::Snoozed,
+        () if down => State::Down,
+        () if held => State::Held,
+        () if overdue => State::Overdue,
+        () if running => State::Running,
+        () if first.unobserved.is_some() && first.expected_at <= now => State::Unobserved,
+        () if first.expected_at <= now => State::Late,
+        () if facts.checkins == 0 => State::New,
+        () => State::Up,
+    };
+    let status = match (down, facts.checkins) {
+        (true, _) => Status::Down,
+        (false, 0) => Status::New,
+        (false, _) => Status::Up,
+    };
+    Evaluation {
+        state,
+        expected_at: first.expected_at,
+        deadline: first.deadline,
+        overdue,
+        change,
+        conclusions: Conclusions {
+            status,
+            wake_at,
+            snoozed_until: before
+                .snoozed_until
+                .filter(|_| snoozed || heard(view.reservation).1 == Heard::SnoozeEnd),
+            fails_seen: facts.fails,
+            checkins_seen: facts.checkins,
+            fail_streak: ends.streak,
+            short_at: ends.short_at,
+            unobserved: before.unobserved,
+        },
+    }
+}
+
+/// How the job's runs have ended, as of the last and since.
+struct Ends {
+    /// Failures in a row, the latest end included.
+    streak: i64,
+    /// Whether the latest end is a failure.
+    bad: bool,
+    /// The reason with which the streak reached the threshold since the last look.
+    crossed: Option<Reason>,
+    /// The latest success that came too soon.
+    short_at: Option<Time>,
+}
+
+impl Ends {
+    fn read(view: &View<'_>, snoozed: bool) -> Self {
+        let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
+        let mut unseen: Vec<Event> = view.unseen.to_vec();
+        if unseen.is_empty() && facts.fails > before.fails_seen {
+            unseen = without_history(view);
+        }
+        unseen.sort_by_key(|event| event.at);
+
+        let mut ends =
+            Self { streak: before.fail_streak, bad: false, crossed: None, short_at: before.short_at };
+        let mut crossing_streak = ends.streak;
+        for event in &unseen {
+            let asleep = before.snoozed_until.is_some_and(|until| event.at < until);
+            let reason = match (event.kind, event.duration, terms.min_run) {
+                (CheckInKind::Fail, ..) => {
+                    Reason::Failed { at: event.at, exit_code: event.exit_code, in_a_row: crossing_streak + 1 }
+                }
+                (CheckInKind::Success, Some(took), Some(least)) if took < least => {
+                    ends.short_at = ends.short_at.max(Some(event.at));
+                    Reason::TooShort {
+                        at: event.at,
+                        took_ms: took.num_milliseconds(),
+                        min_run_ms: least.num_milliseconds(),
+                    }
+                }
+                (CheckInKind::Success, ..) => {
+                    crossing_streak = 0;
+                    continue;
+                }
+                (CheckInKind::Start | CheckInKind::Log, ..) => continue,
+            };
+            if asleep {
+                continue;
+            }
+            crossing_streak += 1;
+            if crossing_streak >= terms.alert_after && ends.crossed.is_none() {
+                ends.crossed = Some(reason);
+            }
+        }
+        // What is true now comes from the facts, which do not depend on the order of recording.
+        let failed = facts.last_fail_at > facts.last_checkin_at;
+        let short = ends.short_at.is_some() && ends.short_at == facts.last_checkin_at.max(facts.last_fail_at);
+        ends.bad = failed || short;
+        ends.streak = match ends.bad {
+            true if snoozed => 0,
+            true => crossing_streak,
+            false => 0,
+        };
+        ends
+    }
+}
+
+/// The events since the last look as far as the facts alone tell them: the count of failures, and the latest of each kind.
+fn without_history(view: &View<'_>) -> Vec<Event> {
+    let Reservation { facts, conclusions: before, .. } = view.reservation;
+    let failures = (facts.fails - before.fails_seen).clamp(0, crate::reservation::MOST_ALERT_AFTER);
+    let event = |kind, at| Event { at, kind, exit_code: facts.last_exit_code, duration: None };
+    let fails = facts
+        .last_fail_at
+        .into_iter()
+        .flat_map(|at| (0..failures).map(move |_| event(CheckInKind::Fail, at)));
+    let success = facts.last_checkin_at.filter(|at| Some(*at) > facts.last_fail_at);
+    fails.chain(success.map(|at| event(CheckInKind::Success, at))).collect()
+}
+
+/// What the schedule counts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Creation,
+    CheckIn,
+    SnoozeEnd,
+}
+
+/// When the job was last heard of, or excused from being heard.
+fn heard(reservation: &Reservation) -> (Time, Heard) {
+    let checkin = reservation.facts.last_end_at().map(|at| (at, Heard::CheckIn));
+    let snooze = reservation.conclusions.snoozed_until.map(|at| (at, Heard::SnoozeEnd));
+    [checkin, snooze].into_iter().flatten().fold((reservation.created_at, Heard::Creation), |latest, next| {
+        if next.0 >= latest.0 { next } else { latest }
+    })
+}
+
+/// One expected instant and its deadline.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    expected_at: Time,
+    deadline: Time,
+    unobserved: Option<Window>,
+}
+
+impl Due {
+    /// Beyond the end of the calendar.
+    fn never(now: Time) -> Self {
+        let far = now + duration::LONGEST;
+        Self { expected_at: far, deadline: far, unobserved: None }
+    }
+}
+
+/// The expected instants since the job was last heard of, with their deadlines, first first.
+fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
+    let reservation = view.reservation;
+    let schedule = &reservation.terms.schedule;
+    let (heard_at, by) = heard(reservation);
+    let windows: Vec<Window> = view.blind.iter().copied().chain(reservation.conclusions.unobserved).collect();
+    let first = schedule.expected_after(heard_at, by == Heard::CheckIn);
+    std::iter::successors(first, |expected_at| schedule.following(*expected_at)).map(move |expected_at| {
+        let mut due = Due { expected_at, deadline: expected_at + reservation.terms.grace, unobserved: None };
+        for window in &windows {
+            if window.from <= due.deadline && window.until >= expected_at - EARLY {
+                let respite = schedule.period_at(expected_at).min(MOST_RESPITE) + reservation.terms.grace;
+                due.deadline = due.deadline.max(window.until + respite);
+                due.unobserved = Some(*window);
+            }
+        }
+        due
+    })
+}
