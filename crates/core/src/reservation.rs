@@ -311,8 +311,6 @@ pub struct Conclusions {
     pub fail_streak: i64,
     /// The latest success that came sooner than `min_run` allows.
     pub short_at: Option<Time>,
-    /// The span in which this reservation's check-ins could not arrive, where there was one.
-    pub unobserved: Option<Window>,
 }
 
 impl Conclusions {
@@ -326,7 +324,6 @@ impl Conclusions {
             checkins_seen: 0,
             fail_streak: 0,
             short_at: None,
-            unobserved: None,
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct View<'a> {
     pub open_alert: Option<&'a OpenAlert>,
     /// Whether it stands behind a site that is silent.
     pub behind_silent_site: bool,
-    /// Spans in which nobody could record a check-in.
+    /// Spans in which its check-ins could not be recorded, or could not arrive.
     pub blind: &'a [Window],
 }
 
@@ -231,7 +231,6 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             checkins_seen: facts.checkins,
             fail_streak: ends.streak,
             short_at: ends.short_at,
-            unobserved: before.unobserved,
         },
     }
 }
@@ -351,12 +350,12 @@ impl Due {
 fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
     let reservation = view.reservation;
     let schedule = &reservation.terms.schedule;
+    let blind = view.blind;
     let (heard_at, by) = heard(reservation);
-    let windows: Vec<Window> = view.blind.iter().copied().chain(reservation.conclusions.unobserved).collect();
     let first = schedule.expected_after(heard_at, by == Heard::CheckIn);
     std::iter::successors(first, |expected_at| schedule.following(*expected_at)).map(move |expected_at| {
         let mut due = Due { expected_at, deadline: expected_at + reservation.terms.grace, unobserved: None };
-        for window in &windows {
+        for window in blind {
             if window.from <= due.deadline && window.until >= expected_at - EARLY {
                 let respite = schedule.period_at(expected_at).min(MOST_RESPITE) + reservation.terms.grace;
                 due.deadline = due.deadline.max(window.until + respite);
