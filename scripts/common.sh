@@ -13,26 +13,43 @@ die() {
 }
 
 # apt_install PACKAGE...: installs them where that is allowed without asking anybody, else says what to run and fails.
-apt_updated=
 apt_install() {
-    local as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        if sudo -n true 2>/dev/null; then as_root=(sudo); else as_root=(false); fi
-    fi
-    if [ "${as_root[0]:-}" = false ] || ! command -v apt-get >/dev/null; then
-        die "missing: $*. On Debian or Ubuntu run: sudo apt-get update && sudo apt-get install -y --no-install-recommends $*"
+    local command="apt-get update && apt-get install -y --no-install-recommends $*" log
+    if ! command -v apt-get >/dev/null || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; }; then
+        die "missing: $*. On Debian or Ubuntu run: sudo sh -c '$command'"
     fi
     echo "installing $*"
-    as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120)
-    if [ -z "$apt_updated" ]; then
-        "${as_root[@]}" update >/dev/null || die "'apt-get update' failed"
-        apt_updated=yes
+    log=$(mktemp)
+    if ! as_root sh -s >"$log" 2>&1 <<APT; then
+set -e
+# A server that comes along (Postgres, HAProxy) is wanted as a program and must not start as a service.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+fi
+export DEBIAN_FRONTEND=noninteractive APT_LISTCHANGES_FRONTEND=none
+alias apt-get='apt-get -o DPkg::Lock::Timeout=120'
+$command
+APT
+        cat "$log" >&2
+        die "could not install $*"
     fi
-    "${as_root[@]}" install -y --no-install-recommends "$@" >/dev/null || die "'apt-get install $*' failed"
+    rm -f "$log"
 }
 
-# need COMMAND PACKAGE: the command is there afterwards, or the script has ended.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+# need COMMAND:PACKAGE...: the commands are there afterwards, or the script has ended. All that is missing is one command.
 need() {
-    command -v "$1" >/dev/null || apt_install "$2"
-    command -v "$1" >/dev/null || die "installed $2, and $1 is still missing"
+    local pair packages=()
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || packages+=("${pair##*:}")
+    done
+    [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
+    for pair in "$@"; do
+        command -v "${pair%%:*}" >/dev/null || die "installed ${pair##*:}, and ${pair%%:*} is still missing"
+    done
 }
