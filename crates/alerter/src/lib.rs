@@ -1,1 +1,41 @@
-//! x
+//! The ways out: how a notice reaches a person or a machine.
+//!
+//! One trait, [`Alerter`], and one file per service, each with its configuration, its checks and its
+//! sending: [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
+//!
+//! This crate never decides who hears what or when, never retries on its own beyond a connection that had
+//! died while idle, keeps no state between two sendings but open connections, and knows no database. What
+//! it answers ([`Sent`]) tells the outbox what to do next. No secret leaves it but on the wire: not in
+//! `Debug`, not in a log line, not in a `problem`.
+//!
+//! Where to start: [`AlerterConfig`] is a table of the configuration, [`Alerters`] is all of them built,
+//! [`Alerter::send`] is the one thing they do.
+//!
+//! ```
+//! use std::{collections::BTreeMap, sync::Arc};
+//! use innkeeper_alerter::Alerters;
+//! use innkeeper_core::SystemClock;
+//!
+//! let alerters = Alerters::build(&BTreeMap::new(), Arc::new(SystemClock)).unwrap();
+//! assert_eq!(alerters.names().map(|name| name.as_str()).collect::<Vec<_>>(), ["log"]);
+//! ```
+
+mod alerters;
+pub mod command;
+mod config;
+mod digest;
+mod flexible;
+mod guard;
+mod hidden;
+mod http;
+pub mod logbook;
+mod message;
+pub mod pagerduty;
+pub mod slack;
+pub mod smtp;
+pub mod webhook;
+mod words;
+
+pub use alerters::Alerters;
+pub use config::{AlerterConfig, ConfigError};
+pub use message::{Alerter, Message, Sent};

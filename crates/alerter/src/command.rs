@@ -1,0 +1,242 @@
+//! A program of the user's own, which gets the notice as JSON on its standard input.
+//!
+//! This is how other tools plug in. No shell is between: the program and its arguments are a list. Its exit
+//! status is its answer:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | delivered |
+//! | 75 (`EX_TEMPFAIL`) | nothing was delivered, try again later |
+//! | 64, 65, 78 (`EX_USAGE`, `EX_DATAERR`, `EX_CONFIG`), 126, 127 | do not try again |
+//! | any other, or a signal | try again later |
+//!
+//! Its environment is Innkeeper's without Innkeeper's own settings (they hold secrets), and with
+//! `INNKEEPER_EVENT`, `INNKEEPER_APP`, `INNKEEPER_COMPONENT` and `INNKEEPER_IDEMPOTENCY_KEY`.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_core::{Invalid, duration, notice::Notice};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::message::{KeyedNotice, one_by_one};
+use crate::{Alerter, Message, Sent, flexible, words};
+
+/// How long the program may run unless `timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of what the program wrote last to its standard error is told, in bytes.
+const TAIL: usize = 500;
+/// How long a program that has ended may keep its standard error open through its children.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// `kind = "command"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandConfig {
+    #[serde(default, rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(deserialize_with = "flexible::words")]
+    command: Vec<String>,
+    #[serde(default, deserialize_with = "flexible::timeout")]
+    timeout: Option<Duration>,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    pub(crate) summary: bool,
+}
+
+impl CommandConfig {
+    pub(crate) const KEYS: &[&str] = &["command", "timeout", "summary"];
+
+    pub(crate) fn build(&self) -> Result<Box<dyn Alerter>, Invalid> {
+        let wrong = |problem: &str| Invalid::new("command", problem);
+        let Some((program, arguments)) =
+            self.command.split_first().filter(|(program, _)| !program.is_empty())
+        else {
+            return Err(wrong("is empty; give a program and its arguments: [\"/path/prog\", \"arg\"]"));
+        };
+        if self.command.iter().any(|word| word.contains('\0')) {
+            return Err(wrong("has a NUL character; use printable text"));
+        }
+        if Path::new(program).is_absolute() && !Path::new(program).exists() {
+            // Not an error: it may lie on a disk that is not there yet.
+            log::warn!(
+                "alerter of kind command: there is no {program:?} now; alerts to it fail until there is"
+            );
+        }
+        Ok(Box::new(Runner {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+            timeout: self.timeout.unwrap_or(TIMEOUT),
+        }))
+    }
+}
+
+struct Runner {
+    program: String,
+    arguments: Vec<String>,
+    timeout: Duration,
+}
+
+impl Alerter for Runner {
+    fn send(&self, message: &Message<'_>) -> Sent {
+        one_by_one(message, |notice, key| match KeyedNotice::json(notice, key) {
+            Ok(json) => self.run(notice, key, json),
+            Err(failed) => failed,
+        })
+    }
+
+    fn takes_digests(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> &'static str {
+        "command"
+    }
+
+    fn longest(&self) -> Duration {
+        self.timeout + Duration::from_secs(2)
+    }
+}
+
+impl Runner {
+    fn run(&self, notice: &Notice, key: &str, json: Vec<u8>) -> Sent {
+        let mut child = match self.command(notice, key).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let problem = format!("{} cannot be run: {error}", self.program);
+                let never = matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::InvalidInput
+                ) || error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error());
+                return if never { Sent::never(problem) } else { Sent::not_yet(problem) };
+            }
+        };
+        if let Some(mut stdin) = child.stdin.take() {
+            // In a thread, because the program may never read. It ends with the program, or with its last child
+            // that holds the pipe; a program that does not read what it was given may still succeed.
+            thread::spawn(move || stdin.write_all(&json));
+        }
+        let last_words = LastWords::listen(&mut child);
+        match wait(&mut child, self.timeout) {
+            Ok(Some(status)) => answer(&self.program, status, &last_words.take()),
+            Ok(None) => {
+                let timeout = duration::short(TimeDelta::from_std(self.timeout).unwrap_or_default());
+                Sent::unknown(format!(
+                    "{} was killed because it ran longer than {timeout}{}",
+                    self.program,
+                    last_words.take()
+                ))
+            }
+            Err(error) => Sent::unknown(format!("{} cannot be waited for: {error}", self.program)),
+        }
+    }
+
+    fn command(&self, notice: &Notice, key: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("INNKEEPER_") {
+                command.env_remove(name);
+            }
+        }
+        let alert = notice.alert.as_ref();
+        command
+            .env("INNKEEPER_EVENT", notice.event.as_str())
+            .env("INNKEEPER_APP", without_nul(alert.map_or("", |alert| &alert.app)))
+            .env("INNKEEPER_COMPONENT", without_nul(alert.map_or("", |alert| &alert.component)))
+            .env("INNKEEPER_IDEMPOTENCY_KEY", without_nul(key))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // A group of its own, so that what it started ends with it at the timeout.
+            .process_group(0);
+        command
+    }
+}
+
+/// The status, or none where the program had to be killed.
+fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        let Some(left) = timeout.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) else { break };
+        thread::sleep(pause.min(left));
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    // Not yet waited for, so its number cannot be another's.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(None)
+}
+
+fn answer(program: &str, status: ExitStatus, last_words: &str) -> Sent {
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Sent::Delivered,
+        (Some(code), _) => {
+            let problem = format!("{program} ended with exit status {code}{last_words}");
+            match code {
+                64 | 65 | 78 | 126 | 127 => Sent::never(problem),
+                75 => Sent::not_yet(problem),
+                _ => Sent::unknown(problem),
+            }
+        }
+        (None, signal) => {
+            let signal = signal.map_or(String::new(), |signal| format!(" {signal}"));
+            Sent::unknown(format!("{program} was ended by signal{signal}{last_words}"))
+        }
+    }
+}
+
+/// What the program wrote last to its standard error.
+struct LastWords {
+    tail: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl LastWords {
+    fn listen(child: &mut Child) -> Self {
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = mpsc::channel();
+        if let Some(mut stderr) = child.stderr.take() {
+            let tail = Arc::clone(&tail);
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.extend_from_slice(&buffer[..n]);
+                    let surplus = tail.len().saturating_sub(TAIL);
+                    tail.drain(..surplus);
+                }
+                let _ = end.send(());
+            });
+        }
+        Self { tail, ended }
+    }
+
+    /// The tail as the end of a sentence: ": cannot connect", or nothing.
+    fn take(&self) -> String {
+        let _ = self.ended.recv_timeout(LAST_WORDS);
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = words::one_line(String::from_utf8_lossy(&tail).trim());
+        if text.is_empty() { text } else { format!(": {text}") }
+    }
+}
+
+/// An environment variable cannot hold a NUL.
+fn without_nul(text: &str) -> String {
+    text.replace('\0', "")
+}

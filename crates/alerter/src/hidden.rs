@@ -1,0 +1,123 @@
+//! Secrets: had from a key or a file, kept out of everything that people read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use innkeeper_core::Invalid;
+use innkeeper_core::secret::Secret;
+use url::Url;
+
+use crate::words;
+
+/// No secret is longer; a larger file is the wrong file.
+const LARGEST_FILE: u64 = 64 * 1024;
+/// The longest `problem`, in characters.
+const LONGEST_PROBLEM: usize = 700;
+/// The shortest part of an address that is kept hidden on its own.
+const SHORTEST_PART: usize = 8;
+
+/// The value of `key` or the content of the file that `key_file` names; not both, and not empty.
+pub(crate) fn optional(
+    key: &'static str,
+    value: Option<&Secret>,
+    file: Option<&Path>,
+) -> Result<Option<Secret>, Invalid> {
+    let secret = match (value, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(Invalid::new(key, format!("is given twice; give {key} or {key}_file, not both")));
+        }
+        (Some(value), None) => value.clone(),
+        (None, Some(path)) => Secret::new(read(&format!("{key}_file"), path)?.trim_end_matches(['\r', '\n'])),
+    };
+    if secret.reveal().trim().is_empty() {
+        let (key, what) = if file.is_some() {
+            (format!("{key}_file"), "names a file that is empty")
+        } else {
+            (key.to_owned(), "is empty")
+        };
+        return Err(Invalid::new(key, format!("{what}; leave the key out or give a value")));
+    }
+    Ok(Some(secret))
+}
+
+/// As [`optional`], where the alerter cannot be without.
+pub(crate) fn required(
+    key: &'static str,
+    value: Option<&Secret>,
+    file: Option<&Path>,
+) -> Result<Secret, Invalid> {
+    optional(key, value, file)?
+        .ok_or_else(|| Invalid::new(key, format!("is missing; give {key} or {key}_file")))
+}
+
+/// The text of a file that `key` names.
+pub(crate) fn read(key: &str, path: &Path) -> Result<String, Invalid> {
+    let wrong = |problem: String| Invalid::new(key.to_owned(), format!("{}: {problem}", path.display()));
+    let size = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if size > LARGEST_FILE {
+        return Err(wrong(format!("has {size} bytes; at most {LARGEST_FILE}")));
+    }
+    fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+}
+
+/// The certificates of a `ca_file`, in PEM; several may stand in it.
+pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Option<Vec<u8>>, Invalid> {
+    let Some(path) = path else { return Ok(None) };
+    let wrong = |problem: String| Invalid::new("ca_file", format!("{}: {problem}", path.display()));
+    let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let certificates = ureq::tls::parse_pem(&pem)
+        .filter(|item| matches!(item, Ok(ureq::tls::PemItem::Certificate(_))))
+        .count();
+    if certificates == 0 {
+        return Err(wrong("has no certificate; give certificates of authorities in PEM".to_owned()));
+    }
+    Ok(Some(pem))
+}
+
+/// What must not be read by people: replaced wherever it turns up in a provider's answer or an error.
+#[derive(Clone, Default)]
+pub(crate) struct Hidden(Vec<String>);
+
+impl Hidden {
+    /// Hides `text`, also in base64.
+    pub(crate) fn hide(&mut self, text: &str) {
+        self.hide_plain(text);
+        self.hide_plain(&STANDARD.encode(text));
+    }
+
+    /// Hides an address and the parts of it that may be secret: user, password, path, query.
+    pub(crate) fn hide_address(&mut self, url: &Url) {
+        self.hide_plain(url.as_str());
+        let path = url.path().split('/');
+        let query = url.query().unwrap_or("").split(['&', '=']);
+        for part in path.chain(query).filter(|part| part.len() >= SHORTEST_PART) {
+            self.hide_plain(part);
+        }
+        if let Some(password) = url.password() {
+            self.hide(password);
+            self.hide(&format!("{}:{password}", url.username()));
+        }
+    }
+
+    fn hide_plain(&mut self, text: &str) {
+        if !text.is_empty() {
+            self.0.push(text.to_owned());
+            // The longest first, or a part of it would be replaced and the rest remain.
+            self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
+        }
+    }
+
+    /// `text` as one line fit for people: no secrets, no control characters, at most 700 characters.
+    pub(crate) fn clean(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for secret in &self.0 {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), "…");
+            }
+        }
+        words::cut(&words::one_line(text.trim()), LONGEST_PROBLEM)
+    }
+}

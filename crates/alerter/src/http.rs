@@ -1,0 +1,233 @@
+//! The request that Slack, PagerDuty and webhooks share: one POST, answered or not.
+
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use innkeeper_core::duration;
+use innkeeper_core::secret::Secret;
+use innkeeper_core::{Clock, Invalid, Time};
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, Body, SendBody};
+use url::{Host, Url};
+
+use crate::Sent;
+use crate::guard::{Forbidden, GuardedResolver, forbids};
+use crate::hidden::{self, Hidden};
+
+/// How long an answer may take unless `timeout` says otherwise.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that looking up a name, or connecting, may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait that a provider's `Retry-After` can ask for.
+const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
+/// How much of an answer is read, in bytes.
+const MOST_READ: u64 = 16 * 1024;
+/// An idle connection is used again only this soon, before a server may close it under a request.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// What the HTTP alerters have in common in the configuration.
+pub(crate) struct Options<'a> {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) ca_file: Option<&'a PathBuf>,
+    pub(crate) allow_link_local: bool,
+}
+
+/// Posts to one address.
+pub(crate) struct Poster {
+    agent: Agent,
+    url: Url,
+    /// Scheme, host and port: all of the address that people may read.
+    place: String,
+    timeout: Duration,
+    hidden: Hidden,
+    clock: Arc<dyn Clock>,
+}
+
+impl Poster {
+    /// A poster to `address`; `hidden` are the secrets besides the address itself.
+    pub(crate) fn new(
+        address: &Secret,
+        options: &Options<'_>,
+        mut hidden: Hidden,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Invalid> {
+        let url = checked(address, options.allow_link_local)?;
+        hidden.hide_address(&url);
+        let timeout = options.timeout.unwrap_or(TIMEOUT);
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("Innkeeper/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(timeout))
+            .timeout_resolve(Some(CONNECT_TIMEOUT))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .max_idle_age(IDLE)
+            .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file)?).build());
+        if is_loopback(&url) {
+            config = config.proxy(None);
+        }
+        let resolver = GuardedResolver::new(options.allow_link_local);
+        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), resolver);
+        Ok(Self { agent, place: place(&url), url, timeout, hidden, clock })
+    }
+
+    /// The present, by the clock that the alerter was made with.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// A bound on the time that one [`post`](Self::post) takes.
+    pub(crate) fn longest(&self) -> Duration {
+        self.timeout + Duration::from_secs(1)
+    }
+
+    /// Posts `body` as JSON and says what became of it.
+    pub(crate) fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Sent {
+        let mut request = self
+            .agent
+            .post(self.url.as_str())
+            .header("Content-Type", "application/json")
+            .header("Content-Length", body.len().to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut body = Watched { rest: body, begun: false };
+        let answer = request.send(SendBody::from_reader(&mut body));
+        match answer {
+            Ok(response) => self.answered(response),
+            Err(error) => self.unanswered(&error, body.begun),
+        }
+    }
+
+    fn answered(&self, response: Response<Body>) -> Sent {
+        let status = response.status();
+        let after = self.retry_after(&response);
+        let text = beginning(response);
+        if status.is_success() {
+            return Sent::Delivered;
+        }
+        let mut problem = format!("{} answered {status}", self.place);
+        if status.is_redirection() {
+            problem.push_str("; redirects are not followed: configure the address that it leads to");
+        } else if !text.trim().is_empty() {
+            problem.push_str(&format!(": {text}"));
+        }
+        let problem = self.hidden.clean(&problem);
+        let passes = status.is_server_error()
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+            );
+        if !passes {
+            return Sent::Permanent { problem };
+        }
+        // A gateway that gave up does not know what the service behind it did.
+        let maybe_sent = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
+        Sent::Retryable { after, maybe_sent, problem }
+    }
+
+    fn unanswered(&self, error: &ureq::Error, begun: bool) -> Sent {
+        let place = &self.place;
+        let problem = match error {
+            ureq::Error::Other(cause) if cause.is::<Forbidden>() => {
+                return Sent::never(self.hidden.clean(&format!("{place} {cause}")));
+            }
+            ureq::Error::Timeout(_) if begun => {
+                let timeout = duration::short(TimeDelta::from_std(self.timeout).unwrap_or_default());
+                format!("{place} did not answer within {timeout}")
+            }
+            error if begun => format!("{place} broke the connection off without an answer: {error}"),
+            error => format!("{place} could not be reached: {error}"),
+        };
+        Sent::Retryable { after: None, maybe_sent: begun, problem: self.hidden.clean(&problem) }
+    }
+
+    /// The wait that the answer asks for: a number of seconds or a date, at most a day.
+    fn retry_after(&self, response: &Response<Body>) -> Option<Duration> {
+        let text = response.headers().get("retry-after")?.to_str().ok()?.trim();
+        let wait = match text.parse::<i64>() {
+            Ok(seconds) => TimeDelta::try_seconds(seconds).unwrap_or(LONGEST_WAIT),
+            Err(_) => DateTime::parse_from_rfc2822(text).ok()?.signed_duration_since(self.now()),
+        };
+        wait.clamp(TimeDelta::zero(), LONGEST_WAIT).to_std().ok()
+    }
+}
+
+/// A body that knows whether any of it was asked for. Until then no connection stood, or the request's head
+/// was not out: whoever is there cannot have taken a request whose body it never saw.
+struct Watched<'a> {
+    rest: &'a [u8],
+    begun: bool,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.begun = true;
+        self.rest.read(buffer)
+    }
+}
+
+/// The address, where it is one that may be posted to. An error does not show it: it may be a secret.
+fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, Invalid> {
+    let wrong = |problem: &str| Invalid::new("url", problem);
+    let mut url = Url::parse(address.reveal().trim())
+        .map_err(|error| wrong(&format!("is not an address ({error}); write https://example.org/path")))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("has a scheme other than http and https; write https://example.org/path"));
+    }
+    url.set_fragment(None);
+    let literal = match url.host() {
+        Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+        Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+        _ => None,
+    };
+    if !allow_link_local && literal.is_some_and(forbids) {
+        return Err(wrong(&Forbidden.to_string()));
+    }
+    Ok(url)
+}
+
+fn place(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+/// A proxy from the environment is for the way out, not for this machine.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(v4)) => v4.is_loopback(),
+        Some(Host::Ipv6(v6)) => v6.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The system's authorities, and those of `ca_file` beside them.
+fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
+    let Some(pem) = hidden::read_certificates(ca_file)? else { return Ok(RootCerts::PlatformVerifier) };
+    let system = rustls_native_certs::load_native_certs().certs;
+    let mut roots: Vec<Certificate<'static>> =
+        system.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+    roots.extend(ureq::tls::parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    }));
+    Ok(RootCerts::from(roots))
+}
+
+/// The beginning of an answer as text. What cannot be read is left out: the status is the answer.
+fn beginning(response: Response<Body>) -> String {
+    let mut bytes = Vec::new();
+    // Read also after success, so that the connection can be used again.
+    let _ = response.into_body().into_reader().take(MOST_READ).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}

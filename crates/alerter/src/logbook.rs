@@ -1,0 +1,71 @@
+//! A line in Innkeeper's own log for each notice. Always there, so that no alert passes without a trace.
+
+use std::time::Duration;
+
+use innkeeper_core::notice::{EventKind, Notice};
+use log::Level;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::{Alerter, Message, Sent, flexible, words};
+
+/// The target of the log lines.
+const TARGET: &str = "innkeeper::alert";
+/// The longest line, in characters.
+const LONGEST_LINE: usize = 8000;
+
+/// `kind = "log"`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    #[serde(default, rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    pub(crate) summary: bool,
+}
+
+impl LogConfig {
+    pub(crate) const KEYS: &[&str] = &["summary"];
+
+    pub(crate) fn build() -> Box<dyn Alerter> {
+        Box::new(Logbook)
+    }
+}
+
+struct Logbook;
+
+impl Alerter for Logbook {
+    fn send(&self, message: &Message<'_>) -> Sent {
+        for notice in message.notices {
+            log::log!(target: TARGET, level(notice.event), "{}", line(notice, message.key));
+        }
+        Sent::Delivered
+    }
+
+    fn takes_digests(&self) -> bool {
+        true
+    }
+
+    fn kind(&self) -> &'static str {
+        "log"
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+fn level(event: EventKind) -> Level {
+    match event {
+        EventKind::Recovered | EventKind::Summary => Level::Info,
+        EventKind::Opened | EventKind::Reminder | EventKind::OpenedAndRecovered | EventKind::Operator => {
+            Level::Warn
+        }
+    }
+}
+
+fn line(notice: &Notice, key: &str) -> String {
+    let line =
+        format!("{}: {} | key={key} | {}", notice.event.as_str(), notice.headline(), notice.text.trim());
+    words::cut(&words::escaped(&line), LONGEST_LINE)
+}

@@ -1,0 +1,157 @@
+//! PagerDuty's Events API v2: an incident is triggered and resolved under one `dedup_key`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::secret::Secret;
+use innkeeper_core::{Clock, Invalid};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::hidden::{self, Hidden};
+use crate::http::{Options, Poster};
+use crate::message::one_by_one;
+use crate::{Alerter, Message, Sent, flexible, words};
+
+/// Where events go unless `url` says otherwise (the European service has another address).
+const URL: &str = "https://events.pagerduty.com/v2/enqueue";
+/// PagerDuty's bounds, in characters.
+const LONGEST_SUMMARY: usize = 1024;
+const LONGEST_DEDUP_KEY: usize = 255;
+
+/// PagerDuty's four severities.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Critical,
+    #[default]
+    Error,
+    Warning,
+    Info,
+}
+
+/// `kind = "pagerduty"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PagerDutyConfig {
+    #[serde(default, rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(default, deserialize_with = "flexible::secret")]
+    routing_key: Option<Secret>,
+    routing_key_file: Option<PathBuf>,
+    #[serde(default)]
+    severity: Severity,
+    #[serde(default, deserialize_with = "flexible::secret")]
+    url: Option<Secret>,
+    #[serde(default, deserialize_with = "flexible::timeout")]
+    timeout: Option<Duration>,
+    ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    allow_link_local: bool,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    pub(crate) summary: bool,
+}
+
+impl PagerDutyConfig {
+    pub(crate) const KEYS: &[&str] = &[
+        "routing_key",
+        "routing_key_file",
+        "severity",
+        "url",
+        "timeout",
+        "ca_file",
+        "allow_link_local",
+        "summary",
+    ];
+
+    pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
+        let routing_key =
+            hidden::required("routing_key", self.routing_key.as_ref(), self.routing_key_file.as_deref())?;
+        let url = self.url.clone().unwrap_or_else(|| Secret::new(URL));
+        let options = Options {
+            timeout: self.timeout,
+            ca_file: self.ca_file.as_ref(),
+            allow_link_local: self.allow_link_local,
+        };
+        let mut hidden = Hidden::default();
+        hidden.hide(routing_key.reveal());
+        let poster = Poster::new(&url, &options, hidden, clock)?;
+        Ok(Box::new(PagerDuty { poster, routing_key, severity: self.severity }))
+    }
+}
+
+struct PagerDuty {
+    poster: Poster,
+    routing_key: Secret,
+    severity: Severity,
+}
+
+impl Alerter for PagerDuty {
+    fn send(&self, message: &Message<'_>) -> Sent {
+        one_by_one(message, |notice, key| match notice.event {
+            EventKind::Recovered => self.enqueue("resolve", notice, key),
+            // PagerDuty resolves only what it knows: first the incident, then its end.
+            EventKind::OpenedAndRecovered => match self.enqueue("trigger", notice, key) {
+                Sent::Delivered => self.enqueue("resolve", notice, key).after_a_part(),
+                failed => failed,
+            },
+            EventKind::Opened | EventKind::Reminder | EventKind::Summary | EventKind::Operator => {
+                self.enqueue("trigger", notice, key)
+            }
+        })
+    }
+
+    fn takes_digests(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> &'static str {
+        "pagerduty"
+    }
+
+    fn longest(&self) -> Duration {
+        2 * self.poster.longest()
+    }
+}
+
+impl PagerDuty {
+    fn enqueue(&self, action: &str, notice: &Notice, key: &str) -> Sent {
+        let event = json!({
+            "routing_key": self.routing_key.reveal(),
+            "event_action": action,
+            "dedup_key": dedup_key(notice, key),
+            "client": "Innkeeper",
+            "client_url": notice.url,
+            "payload": self.payload(notice),
+        });
+        self.poster.post(&[], event.to_string().as_bytes())
+    }
+
+    fn payload(&self, notice: &Notice) -> Value {
+        let severity = if notice.event == EventKind::Summary { Severity::Info } else { self.severity };
+        let alert = notice.alert.as_ref();
+        json!({
+            "summary": words::cut(&words::one_line(&notice.headline()), LONGEST_SUMMARY),
+            "source": alert.map_or(notice.instance.clone(), |alert| format!("{}/{}", alert.app, alert.component)),
+            "severity": severity,
+            "timestamp": alert.map_or(notice.at, |alert| alert.since),
+            "component": alert.map(|alert| &alert.component),
+            "group": alert.map(|alert| &alert.app),
+            "class": alert.map(|alert| alert.cause),
+            "custom_details": { "text": notice.text, "event": notice.event, "alert": alert },
+        })
+    }
+}
+
+/// The incident's key, or for a notice without an incident the sending's; hashed where PagerDuty's bound is passed.
+fn dedup_key(notice: &Notice, key: &str) -> String {
+    let key = notice.alert.as_ref().map_or(key, |alert| alert.dedup_key.as_str());
+    if key.chars().count() <= LONGEST_DEDUP_KEY {
+        return key.to_owned();
+    }
+    format!("sha256-{:x}", Sha256::digest(key))
+}

@@ -1,0 +1,204 @@
+//! Mail over SMTP: one message to one recipient, as text and as HTML.
+//!
+//! - [`connection`](self): one conversation step by step, so that a refusal is known by where it came.
+//! - `mail`: the message itself.
+
+mod connection;
+mod mail;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_core::secret::Secret;
+use innkeeper_core::{Clock, Invalid};
+use lettre::Address;
+use lettre::message::Mailbox;
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Certificate, TlsParameters};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::hidden::{self, Hidden};
+use crate::{Alerter, Message, Sent, flexible};
+use connection::{Failure, Postman, Server, Stage, Transit};
+
+/// How long a single reply of the server may take unless `timeout` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How the connection is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Encryption {
+    #[default]
+    StartTls,
+    Implicit,
+    None,
+}
+
+/// `kind = "smtp"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpConfig {
+    #[serde(default, rename = "kind")]
+    _kind: IgnoredAny,
+    host: String,
+    #[serde(default, deserialize_with = "flexible::port")]
+    port: Option<u16>,
+    #[serde(default)]
+    tls: Encryption,
+    username: Option<String>,
+    #[serde(default, deserialize_with = "flexible::secret")]
+    password: Option<Secret>,
+    password_file: Option<PathBuf>,
+    from: String,
+    #[serde(default, deserialize_with = "flexible::timeout")]
+    timeout: Option<Duration>,
+    ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    pub(crate) summary: bool,
+}
+
+impl SmtpConfig {
+    pub(crate) const KEYS: &[&str] = &[
+        "host",
+        "port",
+        "tls",
+        "username",
+        "password",
+        "password_file",
+        "from",
+        "timeout",
+        "ca_file",
+        "summary",
+    ];
+
+    pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
+        let host = self.host.trim();
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            return Err(Invalid::new("host", format!("{host:?} is not a host; write smtp.example.org")));
+        }
+        let from = self.from.parse::<Mailbox>().ok().filter(|_| !self.from.contains(char::is_control));
+        let from = from.ok_or_else(|| {
+            let problem = "is not a sender; write name@example.org or \"Name <name@example.org>\"";
+            Invalid::new("from", format!("{:?} {problem}", self.from))
+        })?;
+        let credentials = self.credentials()?;
+        let mut hidden = Hidden::default();
+        if let Some((username, password)) = &credentials {
+            hidden.hide(password.reveal());
+            hidden.hide(&format!("\0{username}\0{}", password.reveal()));
+        }
+        let server = Server {
+            host: host.to_owned(),
+            port: self.port.unwrap_or(match self.tls {
+                Encryption::StartTls => 587,
+                Encryption::Implicit => 465,
+                Encryption::None => 25,
+            }),
+            transit: self.transit(host)?,
+            credentials: credentials
+                .map(|(name, password)| Credentials::new(name, password.reveal().to_owned())),
+            timeout: self.timeout.unwrap_or(TIMEOUT),
+        };
+        Ok(Box::new(Smtp { postman: Postman::new(server), from, hidden, clock }))
+    }
+
+    fn credentials(&self) -> Result<Option<(String, Secret)>, Invalid> {
+        let password = hidden::optional("password", self.password.as_ref(), self.password_file.as_deref())?;
+        match (&self.username, password) {
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err(Invalid::new("password", "is missing beside username; give password or password_file"))
+            }
+            (None, Some(_)) => {
+                Err(Invalid::new("username", "is missing beside password; give both or neither"))
+            }
+            (Some(_), Some(_)) if self.tls == Encryption::None && !is_loopback(&self.host) => {
+                let problem = "is \"none\", which would send the password in the clear; use \"starttls\" or \"implicit\"";
+                Err(Invalid::new("tls", problem))
+            }
+            (Some(name), Some(password)) => Ok(Some((name.clone(), password))),
+        }
+    }
+
+    fn transit(&self, host: &str) -> Result<Transit, Invalid> {
+        if self.tls == Encryption::None {
+            return Ok(Transit::Plain);
+        }
+        let mut builder = TlsParameters::builder(host.to_owned());
+        if let Some(pem) = hidden::read_certificates(self.ca_file.as_ref())? {
+            let certificates = Certificate::from_pem(&pem)
+                .map_err(|error| Invalid::new("ca_file", format!("cannot be used: {error}")))?;
+            builder = builder.add_root_certificate(certificates);
+        }
+        let parameters =
+            builder.build().map_err(|error| Invalid::new("tls", format!("cannot be set up: {error}")))?;
+        Ok(if self.tls == Encryption::Implicit {
+            Transit::Tls(parameters)
+        } else {
+            Transit::StartTls(parameters)
+        })
+    }
+}
+
+/// Whether the password stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+struct Smtp {
+    postman: Postman,
+    from: Mailbox,
+    hidden: Hidden,
+    clock: Arc<dyn Clock>,
+}
+
+impl Alerter for Smtp {
+    fn send(&self, message: &Message<'_>) -> Sent {
+        if message.notices.is_empty() {
+            return Sent::Delivered;
+        }
+        let Some(recipient) = message.recipient else {
+            return Sent::never("mail needs an address: name the address itself, not the alerter");
+        };
+        let Ok(to) = recipient.as_str().parse::<Address>() else {
+            return Sent::never(format!("{} is not an address that mail can be sent to", recipient.as_str()));
+        };
+        let mail = match mail::compose(message, &self.from, &to, self.clock.now()) {
+            Ok(mail) => mail,
+            Err(error) => {
+                return Sent::never(self.hidden.clean(&format!("the mail cannot be written: {error}")));
+            }
+        };
+        match self.postman.deliver(&self.from.email, &to, &mail) {
+            Ok(()) => Sent::Delivered,
+            Err(failure) => self.failed(&failure),
+        }
+    }
+
+    fn takes_digests(&self) -> bool {
+        true
+    }
+
+    fn kind(&self) -> &'static str {
+        "smtp"
+    }
+
+    fn longest(&self) -> Duration {
+        self.postman.longest()
+    }
+}
+
+impl Smtp {
+    fn failed(&self, failure: &Failure) -> Sent {
+        let problem = self.hidden.clean(&format!("{} {failure}", self.postman.place()));
+        if failure.is_about_recipient() {
+            return Sent::Permanent { problem };
+        }
+        // A reply, even a refusal, says that nothing was taken; silence after the message's end says nothing.
+        let maybe_sent = failure.stage == Stage::Message && failure.code().is_none();
+        Sent::Retryable { after: None, maybe_sent, problem }
+    }
+}

@@ -1,0 +1,188 @@
+//! A JSON request to any address, signed where a secret is configured.
+//!
+//! The body is the notice with its `idempotency_key`. The headers:
+//!
+//! | header | value |
+//! |---|---|
+//! | `Idempotency-Key` | the same at every repeat of this notice: keep those seen, and pass over a repeat |
+//! | `Innkeeper-Timestamp` | Unix seconds at which this request was made |
+//! | `Innkeeper-Signature` | `sha256=` and the hex HMAC-SHA256, under the secret, of the timestamp, a dot, and the body as received |
+//!
+//! To verify a request, compute the signature over the **raw** body, compare in constant time, and refuse a
+//! timestamp more than five minutes from the present, so that a request overheard once cannot be replayed:
+//!
+//! ```python
+//! def genuine(secret: bytes, headers, body: bytes) -> bool:
+//!     stamp = headers["Innkeeper-Timestamp"]
+//!     mac = hmac.new(secret, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+//!     fresh = abs(time.time() - int(stamp)) < 300
+//!     return fresh and hmac.compare_digest("sha256=" + mac, headers["Innkeeper-Signature"])
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use innkeeper_core::secret::Secret;
+use innkeeper_core::{Clock, Invalid};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sha2::Sha256;
+use ureq::http::{HeaderName, HeaderValue};
+
+use crate::flexible::{self, Headers};
+use crate::hidden::{self, Hidden};
+use crate::http::{Options, Poster};
+use crate::message::{KeyedNotice, one_by_one};
+use crate::{Alerter, Message, Sent};
+
+/// Headers that are Innkeeper's or the protocol's own.
+const TAKEN: &[&str] = &[
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "idempotency-key",
+    "innkeeper-signature",
+    "innkeeper-timestamp",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// `kind = "webhook"`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    #[serde(default, rename = "kind")]
+    _kind: IgnoredAny,
+    #[serde(default, deserialize_with = "flexible::secret")]
+    url: Option<Secret>,
+    url_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::secret")]
+    secret: Option<Secret>,
+    secret_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::headers")]
+    headers: Headers,
+    headers_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::timeout")]
+    timeout: Option<Duration>,
+    ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    allow_link_local: bool,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    pub(crate) summary: bool,
+}
+
+impl WebhookConfig {
+    pub(crate) const KEYS: &[&str] = &[
+        "url",
+        "url_file",
+        "secret",
+        "secret_file",
+        "headers",
+        "headers_file",
+        "timeout",
+        "ca_file",
+        "allow_link_local",
+        "summary",
+    ];
+
+    pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
+        let url = hidden::required("url", self.url.as_ref(), self.url_file.as_deref())?;
+        let secret = hidden::optional("secret", self.secret.as_ref(), self.secret_file.as_deref())?;
+        let headers = self.all_headers()?;
+        let mut hidden = Hidden::default();
+        for text in secret.iter().chain(headers.values()) {
+            hidden.hide(text.reveal());
+        }
+        // Of "Bearer x" the x is the secret.
+        for word in headers.values().flat_map(|value| value.reveal().split_whitespace().skip(1)) {
+            hidden.hide(word);
+        }
+        let options = Options {
+            timeout: self.timeout,
+            ca_file: self.ca_file.as_ref(),
+            allow_link_local: self.allow_link_local,
+        };
+        let poster = Poster::new(&url, &options, hidden, clock)?;
+        Ok(Box::new(Webhook { poster, secret, headers }))
+    }
+
+    /// The headers of the table and of the file, checked.
+    fn all_headers(&self) -> Result<Headers, Invalid> {
+        let mut headers = self.headers.clone();
+        if let Some(path) = &self.headers_file {
+            let text = hidden::read("headers_file", path)?;
+            let more =
+                flexible::header_lines(&text).map_err(|problem| Invalid::new("headers_file", problem))?;
+            headers.extend(more);
+        }
+        for (name, value) in &headers {
+            let wrong = |problem: &str| Err(Invalid::new("headers", format!("{name:?} {problem}")));
+            if HeaderName::try_from(name).is_err() {
+                return wrong("is not the name of a header; use letters, digits and dashes");
+            }
+            if TAKEN.contains(&name.to_ascii_lowercase().as_str()) {
+                return wrong("is set by Innkeeper itself; leave it out");
+            }
+            if HeaderValue::try_from(value.reveal()).is_err() {
+                return wrong("has a value with control characters; use printable text");
+            }
+        }
+        Ok(headers)
+    }
+}
+
+struct Webhook {
+    poster: Poster,
+    secret: Option<Secret>,
+    headers: Headers,
+}
+
+impl Alerter for Webhook {
+    fn send(&self, message: &Message<'_>) -> Sent {
+        one_by_one(message, |notice, key| match KeyedNotice::json(notice, key) {
+            Ok(body) => self.post(key, &body),
+            Err(failed) => failed,
+        })
+    }
+
+    fn takes_digests(&self) -> bool {
+        false
+    }
+
+    fn kind(&self) -> &'static str {
+        "webhook"
+    }
+
+    fn longest(&self) -> Duration {
+        self.poster.longest()
+    }
+}
+
+impl Webhook {
+    fn post(&self, key: &str, body: &[u8]) -> Sent {
+        let timestamp = self.poster.now().timestamp().to_string();
+        let signature =
+            match self.secret.as_ref().map(|secret| signature(secret, &timestamp, body)).transpose() {
+                Ok(signature) => signature,
+                Err(failed) => return failed,
+            };
+        let mut headers = vec![("Idempotency-Key", key), ("Innkeeper-Timestamp", timestamp.as_str())];
+        headers.extend(signature.as_deref().map(|signature| ("Innkeeper-Signature", signature)));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.reveal())));
+        self.poster.post(&headers, body)
+    }
+}
+
+/// `sha256=` and the hex HMAC-SHA256 of "{timestamp}.{body}".
+fn signature(secret: &Secret, timestamp: &str, body: &[u8]) -> Result<String, Sent> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes())
+        .map_err(|error| Sent::never(format!("the request cannot be signed: {error}")))?;
+    mac.update(timestamp.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    Ok(format!("sha256={:x}", mac.finalize().into_bytes()))
+}

@@ -1,0 +1,97 @@
+//! Text from outside made fit for a line, a mail, a chat, a log.
+//!
+//! Names and notes may hold any printable Unicode. What could break out of its place is replaced: control
+//! characters, line separators, and the marks that turn the direction of the text around them.
+
+/// Whether `c` turns the direction of the text after it, beyond the name it stands in.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn breaks(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// `text` on one line: each break or control character becomes a blank.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            _ if breaks(c) => ' ',
+            _ if turns(c) => '\u{fffd}',
+            _ => c,
+        })
+        .collect()
+}
+
+/// `text` with `\n` as its only break and no other control character but the tab.
+pub(crate) fn lines(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            '\r' | '\u{2028}' | '\u{2029}' => '\n',
+            _ if c.is_control() => ' ',
+            _ if turns(c) => '\u{fffd}',
+            _ => c,
+        })
+        .collect()
+}
+
+/// `text` on one line with nothing lost: what [`one_line`] replaces is written as an escape.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if breaks(c) || turns(c) { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
+/// At most `longest` characters of `text`, the last of them `…` where something was cut.
+pub(crate) fn cut(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(longest.saturating_sub(1)).collect();
+    kept.push('…');
+    kept
+}
+
+/// `text` for HTML, in an element or in a quoted attribute.
+pub(crate) fn html(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            _ => safe.push(c),
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_breaks_out_of_its_line() {
+        let text = "a\r\nBcc: x\u{85}\u{2028}\u{202e}b\u{0}";
+        assert_eq!(one_line(text), "a  Bcc: x  \u{fffd}b ");
+        assert_eq!(escaped(text), r"a\r\nBcc: x\u{85}\u{2028}\u{202e}b\u{0}");
+        assert_eq!(lines("a\r\nb\rc\u{2029}d\te\u{7}"), "a\nb\nc\nd\te ");
+    }
+
+    #[test]
+    fn a_cut_is_counted_in_characters_and_shown() {
+        assert_eq!(cut("日本語", 3), "日本語");
+        assert_eq!(cut("日本語文", 3), "日本…");
+    }
+
+    #[test]
+    fn html_is_safe_in_text_and_attributes() {
+        assert_eq!(html("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
+    }
+}
