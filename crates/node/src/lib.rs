@@ -1,1 +1,20 @@
-//! x
+//! What every process does, whatever its role: configuration, command line, logging, stopping, waiting for
+//! the database, and the HTTP plumbing that ingest and web share.
+//!
+//! This crate never decides anything about a reservation, and knows no SQL.
+//!
+//! Where to start: [`cli::run_role`] is a whole `main`; [`config::Config`] is everything that can be set;
+//! [`shutdown::Shutdown`] ends it all; [`http::HttpService`] is a listener.
+
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod logging;
+mod role;
+pub mod shutdown;
+pub mod startup;
+
+pub use config::Config;
+pub use role::Role;
+pub use shutdown::{Shutdown, Wake};
+pub use startup::wait_for_database;

@@ -1,0 +1,189 @@
+//! The command line that all roles share, and the `main` that goes with it.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use innkeeper_core::SystemClock;
+use structopt::StructOpt;
+use structopt::clap;
+
+use crate::config::{Config, ConfigError, Overrides};
+use crate::shutdown::Shutdown;
+use crate::startup::{self, StartupError};
+use crate::{Role, logging};
+
+/// The exit code of a command line that cannot be understood.
+const USAGE: u8 = 2;
+
+/// The options of every role. Flatten it into the role's own.
+#[derive(Debug, Clone, StructOpt)]
+pub struct Options {
+    /// Configuration file [default: ./innkeeper.toml, else /etc/innkeeper/innkeeper.toml, else none]
+    #[structopt(long, value_name = "FILE", parse(from_os_str), global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Where everything is kept: sqlite://FILE or postgres://HOST/NAME. Everyone on this machine can read a
+    /// command line: a password belongs into INNKEEPER_DATABASE_URL or database.url_file
+    #[structopt(long, value_name = "URL", global = true)]
+    pub database_url: Option<String>,
+
+    /// Directory of the SQLite file; made where it is missing [default: innkeeper-data]
+    #[structopt(long, value_name = "DIR", global = true)]
+    pub data_dir: Option<String>,
+
+    /// What to do instead of running
+    #[structopt(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The option of the roles that listen. Flatten it beside [`Options`].
+#[derive(Debug, Clone, StructOpt)]
+pub struct Listen {
+    /// Address to listen on, as in 127.0.0.1:8080 (port 0: any free one)
+    #[structopt(long, value_name = "ADDRESS", global = true)]
+    pub listen: Option<String>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Clone, Copy, StructOpt)]
+pub enum Command {
+    /// Bring the database up to date, and end (every start does it too)
+    Migrate,
+    /// Check the configuration and every file it names, print it without secrets, and end
+    CheckConfig,
+}
+
+/// A role's command line.
+pub trait RoleOptions: StructOpt {
+    /// What it shares with the other roles.
+    fn options(&self) -> &Options;
+
+    /// `--listen`, for a role that has it.
+    fn listen(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// A whole `main`: reads the command line, starts logging, reads the configuration, carries out `migrate` and
+/// `check-config`, and otherwise calls `run` with all of it.
+///
+/// Exit codes: 0, also after a stop that was asked for; 1 for an error; 2 for a command line that cannot be
+/// understood.
+pub fn run_role<O: RoleOptions>(
+    role: Role,
+    run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
+) -> ExitCode {
+    let options = match parse::<O>(std::env::args_os()) {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    logging::init();
+    match dispatch(role, &options, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(StartupError::Stopped)) => {
+            log::info!("{error}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch<O: RoleOptions>(
+    role: Role,
+    options: &O,
+    run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let common = options.options();
+    let overrides = Overrides {
+        config: common.config.clone(),
+        listen: options.listen().map(str::to_owned),
+        database_url: common.database_url.clone(),
+        data_dir: common.data_dir.clone(),
+    };
+    let config = Config::load(role, &overrides)?;
+    match common.command {
+        Some(Command::CheckConfig) => {
+            check_alerters(&config)?;
+            print(&format!("{}The configuration is good.\n", config.summary()));
+            Ok(())
+        }
+        Some(Command::Migrate) => {
+            let shutdown = Shutdown::on_signals()?;
+            let (_, applied) = startup::open(&config, &shutdown)?;
+            let done = match applied.len() {
+                0 => "was up to date".to_owned(),
+                n => format!("is up to date; applied {n}: {}", applied.join(", ")),
+            };
+            print(&format!("The database {} {done}.\n", config.database.masked_url()));
+            Ok(())
+        }
+        None => run(options, config, Shutdown::on_signals()?),
+    }
+}
+
+/// Reads the files that alerters name, and checks what only they can check. Connects nowhere.
+fn check_alerters(config: &Config) -> Result<(), AlerterProblems> {
+    let problems: Vec<String> = config
+        .alerters
+        .iter()
+        .filter_map(|(name, alerter)| alerter.build(name, Arc::new(SystemClock)).err())
+        .map(|error| error.to_string())
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(AlerterProblems(problems)) }
+}
+
+/// What is wrong with the alerters, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+struct AlerterProblems(Vec<String>);
+
+/// Reads a command line. What is not a run (help, version, a mistake) is printed, and its exit code returned.
+fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, ExitCode> {
+    let error = match O::clap().get_matches_from_safe(arguments) {
+        Ok(matches) => return Ok(O::from_clap(&matches)),
+        Err(error) => error,
+    };
+    if error.use_stderr() {
+        // Nothing can be done about a standard error that is closed.
+        let _ = writeln!(std::io::stderr(), "{}", error.message);
+        return Err(ExitCode::from(USAGE));
+    }
+    if error.kind == clap::ErrorKind::HelpDisplayed {
+        print(&format!("{}\n", error.message));
+    } else {
+        // clap has printed the version itself, without the end of its line.
+        print("\n");
+    }
+    Err(ExitCode::SUCCESS)
+}
+
+/// Prints to standard output. A reader that went away (`| head`) is not an error.
+fn print(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Says what went wrong, and below it why.
+fn complain(error: &anyhow::Error) {
+    let mut text = String::new();
+    if error.is::<ConfigError>() || error.is::<AlerterProblems>() {
+        text.push_str("innkeeper: the configuration cannot be used\n");
+        for problem in error.to_string().lines() {
+            text.push_str(&format!("  {}\n", logging::escape(problem)));
+        }
+    } else {
+        text.push_str(&format!("innkeeper: {}\n", logging::escape(&error.to_string())));
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text.push_str(&format!("  because: {}\n", logging::escape(&inner.to_string())));
+            cause = inner.source();
+        }
+    }
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

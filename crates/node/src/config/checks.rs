@@ -1,0 +1,53 @@
+//! What must fit together across sections.
+
+use std::net::SocketAddr;
+
+use innkeeper_core::recipient::Recipient;
+
+use super::problem::Origin;
+use super::section::Findings;
+use super::{Auth, Config};
+
+/// Everyone the operator's list names must be reachable.
+pub(crate) fn operator(config: &Config, origin: &Origin, findings: &mut Findings) {
+    for recipient in &config.operator {
+        match recipient {
+            Recipient::Mail(address) if !config.can_mail() => {
+                let what = format!(
+                    "{} is a mail address, but no alerter has kind = \"smtp\"; add one as [alerter.mail]",
+                    address.as_str()
+                );
+                findings.problem(origin.clone(), "operator", what);
+            }
+            Recipient::Alerter(name) if !config.knows_alerter(name.as_str()) => {
+                let known: Vec<&str> = config.alerters.keys().map(|name| name.as_str()).collect();
+                let what = format!(
+                    "{name} is not a configured alerter; there are: {}. Add [alerter.{name}], or write a mail address",
+                    known.join(", ")
+                );
+                findings.problem(origin.clone(), "operator", what);
+            }
+            Recipient::Mail(_) | Recipient::Alerter(_) => {}
+        }
+    }
+}
+
+/// Whoever reaches an open listener can do everything, so it stays on this machine unless that is wanted.
+pub(crate) fn listener(
+    config: &Config,
+    key: &str,
+    listen: SocketAddr,
+    origin: Origin,
+    findings: &mut Findings,
+) {
+    let Auth::Open = config.auth;
+    if config.allow_open || listen.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let what = format!(
+        "{listen} can be reached from other machines, and auth = \"open\" lets everyone who reaches it do everything. \
+         Listen on 127.0.0.1 (behind a proxy, for instance), or, where the network is trusted, \
+         set allow_open = true (INNKEEPER_ALLOW_OPEN=true)"
+    );
+    findings.problem(origin, key, what);
+}

@@ -1,0 +1,173 @@
+//! `[database]`: which database, and how it is named where people can read it.
+
+use std::path::{Path, PathBuf};
+
+use innkeeper_core::secret::Secret;
+
+use super::problem::Origin;
+use super::section::Section;
+
+const DEFAULT_URL: &str = "sqlite://innkeeper.db";
+
+/// The two kinds of database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// A file of this machine.
+    Sqlite {
+        /// The file; absolute.
+        path: PathBuf,
+    },
+    /// A server, or several of which one takes writes.
+    Postgres,
+}
+
+/// Where everything is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatabaseConfig {
+    url: Secret,
+    /// What the URL leads to.
+    pub kind: DatabaseKind,
+    /// The most connections of this process.
+    pub pool_size: u32,
+}
+
+impl DatabaseConfig {
+    pub(crate) fn read(section: &mut Section<'_>, data_dir: &Path) -> Self {
+        let pool_size = section.number("pool_size", 8, 1..=1000);
+        let (written, origin) =
+            section.secret("url", "url_file").unwrap_or((Secret::new(DEFAULT_URL), Origin::Default));
+        let (url, kind) = match resolve(written.reveal(), data_dir) {
+            Ok(resolved) => resolved,
+            Err(what) => {
+                section.refuse("url", origin, what);
+                (written, DatabaseKind::Postgres)
+            }
+        };
+        Self { url, kind, pool_size }
+    }
+
+    /// The URL with its password, for the store and nobody else. SQLite's names an absolute path.
+    pub fn url(&self) -> &str {
+        self.url.reveal()
+    }
+
+    /// The URL without its password, fit to be shown.
+    pub fn masked_url(&self) -> String {
+        mask(self.url.reveal())
+    }
+}
+
+/// Checks the scheme, and finds SQLite's file. An error never shows the URL: it may hold a password.
+fn resolve(url: &str, data_dir: &Path) -> Result<(Secret, DatabaseKind), String> {
+    const ALLOWED: &str = "write sqlite://innkeeper.db (a file in data_dir), sqlite:///path/to/file, or postgres://user@host/database";
+    if url.chars().any(char::is_control) {
+        return Err("has a control character; write one line".to_owned());
+    }
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Err(format!("has no scheme; {ALLOWED}"));
+    };
+    match scheme {
+        "postgres" | "postgresql" if rest.is_empty() => Err(format!("names no server; {ALLOWED}")),
+        "postgres" | "postgresql" => Ok((Secret::new(url), DatabaseKind::Postgres)),
+        "sqlite" if rest.is_empty() => Err(format!("names no file; {ALLOWED}")),
+        "sqlite" if rest.starts_with(":memory:") || rest.contains(['?', '#']) => {
+            Err(format!("takes the path of a file and no parameters; {ALLOWED}"))
+        }
+        "sqlite" => {
+            let path = data_dir.join(rest);
+            let url = path.to_str().map(|path| Secret::new(format!("sqlite://{path}"))).ok_or_else(|| {
+                format!("lies in {data_dir:?}, whose name is not UTF-8; choose another data_dir")
+            })?;
+            Ok((url, DatabaseKind::Sqlite { path }))
+        }
+        other if other.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
+            Err(format!("the scheme {other}:// is not known; {ALLOWED}"))
+        }
+        _ => Err(format!("has an unknown scheme; {ALLOWED}")),
+    }
+}
+
+/// Puts dots for the password, wherever one can stand: before the last `@`, and in the parameters.
+fn mask(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return "…".to_owned() };
+    // A password may hold an unescaped @, / or ?; so the last @ ends it, even if that hides more than it must.
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((credentials, place)) => match credentials.split_once(':') {
+            Some((user, _)) => (format!("{user}:…@"), place),
+            None => (format!("{credentials}@"), place),
+        },
+        None => (String::new(), rest),
+    };
+    let place = match place.split_once('?') {
+        None => place.to_owned(),
+        Some((place, parameters)) => {
+            let parameters: Vec<String> = parameters
+                .split('&')
+                .map(|parameter| match parameter.split_once('=') {
+                    Some((key, _)) if key.to_ascii_lowercase().contains("pass") => format!("{key}=…"),
+                    _ => parameter.to_owned(),
+                })
+                .collect();
+            format!("{place}?{}", parameters.join("&"))
+        }
+    };
+    format!("{scheme}://{user}{place}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_survives_masking() {
+        for (url, shown) in [
+            ("postgres://inn:hunter2@db/inn", "postgres://inn:…@db/inn"),
+            ("postgres://inn:hun@t/e?r2@db/inn", "postgres://inn:…@db/inn"),
+            (
+                "postgres://inn:hunter2@a:1,b:2/inn?target_session_attrs=read-write",
+                "postgres://inn:…@a:1,b:2/inn?target_session_attrs=read-write",
+            ),
+            (
+                "postgres://db/inn?user=x&password=hunter2&sslpassword=hunter2&sslmode=require",
+                "postgres://db/inn?user=x&password=…&sslpassword=…&sslmode=require",
+            ),
+            ("postgres://inn@db/inn", "postgres://inn@db/inn"),
+            ("postgres:///inn?host=/run/postgresql", "postgres:///inn?host=/run/postgresql"),
+            ("sqlite:///var/lib/innkeeper/innkeeper.db", "sqlite:///var/lib/innkeeper/innkeeper.db"),
+            ("host=db password=hunter2", "…"),
+        ] {
+            assert_eq!(mask(url), shown);
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_in_the_data_directory() {
+        let dir = Path::new("/data");
+        for (url, path) in [("sqlite://x.db", "/data/x.db"), ("sqlite:///y/x.db", "/y/x.db")] {
+            let (resolved, kind) = resolve(url, dir).unwrap();
+            assert_eq!(kind, DatabaseKind::Sqlite { path: path.into() });
+            assert_eq!(resolved.reveal(), format!("sqlite://{path}"));
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused_without_showing_the_url() {
+        for url in [
+            "mysql://root:hunter2@db/x",
+            "inn.db",
+            "",
+            "postgres:",
+            "postgres://",
+            "sqlite://",
+            "sqlite://:memory:",
+            "sqlite://x.db?mode=rwc",
+            "host=db password=hunter2",
+            "postgres://inn:hunter2@db/\n",
+            "hunter2 x://a",
+        ] {
+            let what = resolve(url, Path::new("/data")).unwrap_err();
+            assert!(what.contains("postgres://user@host/database") || what.contains("one line"), "{what}");
+            assert!(!what.contains("hunter2"), "{what}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The configuration: one TOML file for every role, environment variables over it, flags over both.
+//!
+//! [`Config::load`] is the only way in. It returns typed values that need no second check, or everything
+//! that is wrong with them, each problem with its line, key and what is allowed.
+//!
+//! Where to start: [`Config`] and the structs of its sections; then `layers` (what overrides what) and
+//! `section` (how a key is read).
+
+mod alerters;
+mod checks;
+mod database;
+mod deserialize;
+mod layers;
+mod parts;
+mod problem;
+mod secret_file;
+mod section;
+mod setting;
+mod show;
+mod top;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use innkeeper_alerter::AlerterConfig;
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::recipient::Recipient;
+
+pub use database::{DatabaseConfig, DatabaseKind};
+pub use parts::{HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
+pub use problem::{ConfigError, Origin, Problem};
+
+use crate::Role;
+use section::{Findings, Section, take};
+use setting::Table;
+
+/// The sections there are, beside the alerters' own.
+const SECTIONS: [&str; 6] = ["alerter", "database", "history", "ingest", "sweeper", "web"];
+
+/// The name of the alerter that is always there: it writes to the log.
+pub const LOG_ALERTER: &str = "log";
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from; none when there is none.
+    pub file: Option<PathBuf>,
+    /// The name of this installation, in subjects and pages.
+    pub instance: String,
+    /// Where people and jobs reach it: a URL without a slash at its end.
+    pub public_url: String,
+    /// Who may call.
+    pub auth: Auth,
+    /// Whether an open listener may be reached from other machines.
+    pub allow_open: bool,
+    /// Who hears about Innkeeper itself.
+    pub operator: Vec<Recipient>,
+    /// Where files are kept; absolute. See [`Config::create_data_dir`].
+    pub data_dir: PathBuf,
+    /// `[database]`.
+    pub database: DatabaseConfig,
+    /// `[ingest]`.
+    pub ingest: IngestConfig,
+    /// `[web]`.
+    pub web: WebConfig,
+    /// `[sweeper]`.
+    pub sweeper: SweeperConfig,
+    /// `[history]`.
+    pub history: HistoryConfig,
+    /// `[alerter.NAME]`, and always [`LOG_ALERTER`].
+    pub alerters: BTreeMap<AlerterName, AlerterConfig>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Whoever reaches the listener.
+    Open,
+}
+
+/// What the command line says, which wins over the environment and the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--database-url`
+    pub database_url: Option<String>,
+    /// `--data-dir`
+    pub data_dir: Option<String>,
+}
+
+impl Config {
+    /// Reads the file, the environment and the flags.
+    ///
+    /// # Errors
+    /// Everything that is wrong, all at once.
+    pub fn load(role: Role, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let file = top::find_file(overrides.config.as_deref())?;
+        let (environment, unreadable): (Vec<_>, Vec<_>) = std::env::vars_os()
+            .map(|(name, value)| match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => Ok((name, value)),
+                (Ok(name), Err(_)) => Err(name),
+                // No name of ours has other than ASCII letters.
+                (Err(_), _) => Err(String::new()),
+            })
+            .partition(Result::is_ok);
+        if let Some(name) =
+            unreadable.into_iter().filter_map(Result::err).find(|n| n.starts_with("INNKEEPER_"))
+        {
+            let origin = Origin::Environment(name.into());
+            return Err(ConfigError::about(origin, "is not UTF-8 text"));
+        }
+        let environment = environment.into_iter().filter_map(Result::ok);
+        let (path, root) = match &file {
+            None => (None, Table::new()),
+            Some((path, text)) => (Some(path.clone()), setting::parse(&path.display().to_string(), text)?),
+        };
+        read(role, path, root, environment, overrides).map(|(config, _)| config)
+    }
+
+    /// Reads a configuration from `text` alone, as if it were a file. For tests and tools.
+    ///
+    /// # Errors
+    /// Everything that is wrong, all at once.
+    pub fn from_toml(role: Role, text: &str) -> Result<Self, ConfigError> {
+        let root = setting::parse("innkeeper.toml", text)?;
+        read(role, None, root, [], &Overrides::default()).map(|(config, _)| config)
+    }
+
+    /// Whether `name` may stand in a reservation's `notify`.
+    pub fn knows_alerter(&self, name: &str) -> bool {
+        self.alerters.keys().any(|known| known.as_str() == name)
+    }
+
+    /// Makes the data directory where it is missing, readable by its owner alone.
+    ///
+    /// # Errors
+    /// Names the directory that could not be made.
+    pub fn create_data_dir(&self) -> Result<(), ConfigError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
+        made.map_err(|error| {
+            let what = format!("cannot make the directory {}: {error}", self.data_dir.display());
+            ConfigError(vec![Problem { origin: Origin::Default, key: "data_dir".to_owned(), what }])
+        })
+    }
+}
+
+/// Lays the three layers over one another and reads the result.
+fn read(
+    role: Role,
+    file: Option<PathBuf>,
+    mut root: Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<(Config, Findings), ConfigError> {
+    let mut findings = Findings::default();
+    layers::lay_environment(&mut root, environment, &mut findings);
+    layers::lay_flags(&mut root, overrides, role.listen_section(), &mut findings);
+
+    let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
+    let [alerter, database, history, ingest, sweeper, web] = tables;
+
+    let mut top = Section::new("", root, &mut findings);
+    let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
+    let public_url = top.parsed("public_url", "http://127.0.0.1:8080".to_owned(), top::public_url);
+    let auth = top.parsed("auth", Auth::Open, top::auth);
+    let allow_open = top.flag("allow_open", false);
+    let operator_origin = top.origin("operator");
+    let operator =
+        top.list("operator", |entry| Recipient::parse("operator", entry).map_err(|invalid| invalid.problem));
+    let data_dir = top.parsed("data_dir", top::default_data_dir(), top::data_dir);
+    top.finish();
+
+    let mut section = Section::new("database", database, &mut findings);
+    let database = DatabaseConfig::read(&mut section, &data_dir);
+    section.finish();
+
+    let mut section = Section::new("ingest", ingest, &mut findings);
+    let ingest_origin = section.origin("listen");
+    let ingest = IngestConfig::read(&mut section);
+    section.finish();
+
+    let mut section = Section::new("web", web, &mut findings);
+    let web_origin = section.origin("listen");
+    let web = WebConfig::read(&mut section);
+    section.finish();
+
+    let mut section = Section::new("sweeper", sweeper, &mut findings);
+    let sweeper = SweeperConfig::read(&mut section);
+    section.finish();
+
+    let mut section = Section::new("history", history, &mut findings);
+    let history = HistoryConfig::read(&mut section);
+    section.finish();
+
+    let alerters = alerters::read(alerter, &mut findings);
+
+    let config = Config {
+        file,
+        instance,
+        public_url,
+        auth,
+        allow_open,
+        operator,
+        data_dir,
+        database,
+        ingest,
+        web,
+        sweeper,
+        history,
+        alerters,
+    };
+    checks::operator(&config, &operator_origin, &mut findings);
+    match role.listen_section() {
+        Some("ingest") => {
+            checks::listener(&config, "ingest.listen", config.ingest.listen, ingest_origin, &mut findings)
+        }
+        Some("web") => checks::listener(&config, "web.listen", config.web.listen, web_origin, &mut findings),
+        _ => {}
+    }
+    if findings.problems.is_empty() { Ok((config, findings)) } else { Err(ConfigError(findings.problems)) }
+}

@@ -1,0 +1,127 @@
+//! One struct per concern, with its keys, defaults and bounds.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use innkeeper_core::duration::LONGEST;
+
+use super::section::Section;
+use crate::http::TrustedProxies;
+
+/// `[ingest]`: the door that jobs come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IngestConfig {
+    /// The address to listen on; standalone serves everything there.
+    pub listen: SocketAddr,
+    /// How long a check-in waits to be committed before it is answered 503.
+    pub commit_timeout: Duration,
+    /// The most check-ins that wait to be written.
+    pub queue: usize,
+    /// The most check-ins of one transaction.
+    pub batch: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Threads that serve HTTP; none for one per core.
+    pub workers: Option<usize>,
+}
+
+impl IngestConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            listen: section.listener("listen", loopback(8080)),
+            commit_timeout: std_duration(section.duration(
+                "commit_timeout",
+                TimeDelta::seconds(8),
+                TimeDelta::milliseconds(100)..=TimeDelta::minutes(5),
+            )),
+            queue: section.number("queue", 65_536, 1..=10_000_000),
+            batch: section.number("batch", 1000, 1..=10_000),
+            trusted_proxies: TrustedProxies::new(
+                section.list("trusted_proxies", TrustedProxies::parse_entry),
+            ),
+            workers: match section.number("workers", 0, 0..=1024) {
+                0 => None,
+                workers => Some(workers),
+            },
+        }
+    }
+}
+
+/// `[web]`: the desk that people come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WebConfig {
+    /// The address to listen on; standalone serves this on ingest's.
+    pub listen: SocketAddr,
+}
+
+impl WebConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self { listen: section.listener("listen", loopback(8081)) }
+    }
+}
+
+/// `[sweeper]`: the night watch and the sending of what it finds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweeperConfig {
+    /// How often an open alert is repeated, for reservations made by GoTel's call; none for never.
+    pub remind_every: Option<TimeDelta>,
+    /// The most reservations evaluated in one transaction.
+    pub batch: u32,
+    /// How long a claimed delivery is its claimer's before another may take it.
+    pub lease: TimeDelta,
+    /// Threads that send, per alerter.
+    pub senders: usize,
+    /// How long a delivery that fails is tried again.
+    pub retry_for: TimeDelta,
+}
+
+impl SweeperConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let upto = |least: TimeDelta| -> RangeInclusive<TimeDelta> { least..=LONGEST };
+        Self {
+            remind_every: Some(section.duration(
+                "remind_every",
+                TimeDelta::hours(6),
+                upto(TimeDelta::zero()),
+            ))
+            .filter(|every| *every > TimeDelta::zero()),
+            batch: section.number("batch", 500, 1..=10_000),
+            lease: section.duration(
+                "lease",
+                TimeDelta::seconds(60),
+                TimeDelta::seconds(5)..=TimeDelta::hours(1),
+            ),
+            senders: section.number("senders", 4, 1..=64),
+            retry_for: section.duration("retry_for", TimeDelta::days(1), upto(TimeDelta::zero())),
+        }
+    }
+}
+
+/// `[history]`: how much of the past is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HistoryConfig {
+    /// Check-ins kept per reservation.
+    pub keep_checkins: u32,
+    /// Days that a check-in is kept.
+    pub keep_days: u32,
+}
+
+impl HistoryConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            keep_checkins: section.number("keep_checkins", 100, 51..=1_000_000),
+            keep_days: section.number("keep_days", 30, 1..=3650),
+        }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// The bounds above leave nothing negative.
+fn std_duration(span: TimeDelta) -> Duration {
+    span.to_std().unwrap_or_default()
+}

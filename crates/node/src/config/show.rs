@@ -1,0 +1,58 @@
+//! The configuration in short, as `check-config` prints it. No secrets.
+
+use std::fmt;
+
+use innkeeper_core::duration;
+use innkeeper_core::recipient::Recipient;
+
+use super::{Auth, Config};
+
+impl Config {
+    /// Whether mail addresses lead anywhere.
+    pub fn can_mail(&self) -> bool {
+        self.alerters.values().any(|alerter| alerter.kind() == "smtp")
+    }
+
+    /// A display of what is in force, one `key: value` a line, without secrets.
+    pub fn summary(&self) -> impl fmt::Display + '_ {
+        Summary(self)
+    }
+}
+
+struct Summary<'c>(&'c Config);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = self.0;
+        let mut line = |key: &str, value: String| writeln!(f, "{key:<16}{value}");
+        let Auth::Open = config.auth;
+        let file =
+            config.file.as_ref().map_or("none (the defaults)".to_owned(), |file| file.display().to_string());
+        line("file", file)?;
+        line("instance", config.instance.clone())?;
+        line("public_url", config.public_url.clone())?;
+        line("auth", format!("open{}", if config.allow_open { ", to other machines too" } else { "" }))?;
+        let operator: Vec<&str> = config.operator.iter().map(Recipient::as_str).collect();
+        line("operator", if operator.is_empty() { "nobody".to_owned() } else { operator.join(", ") })?;
+        line("data_dir", config.data_dir.display().to_string())?;
+        line(
+            "database",
+            format!("{} (at most {} connections)", config.database.masked_url(), config.database.pool_size),
+        )?;
+        line("ingest", format!("http://{}", config.ingest.listen))?;
+        line("web", format!("http://{} (standalone: ingest's)", config.web.listen))?;
+        let reminders = config.sweeper.remind_every.map_or("never".to_owned(), duration::short);
+        line("reminders", format!("{reminders} (for reservations made by GoTel's call)"))?;
+        line(
+            "history",
+            format!(
+                "{} check-ins a reservation, {} days",
+                config.history.keep_checkins, config.history.keep_days
+            ),
+        )?;
+        for (name, alerter) in &config.alerters {
+            line(&format!("alerter {name}"), format!(" {}", alerter.kind()))?;
+        }
+        Ok(())
+    }
+}

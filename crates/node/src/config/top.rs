@@ -1,0 +1,80 @@
+//! The keys above the sections, and where the file is.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use innkeeper_core::names::one_line;
+use url::Url;
+
+use super::Auth;
+use super::problem::{ConfigError, Origin};
+
+const PLACES: [&str; 2] = ["./innkeeper.toml", "/etc/innkeeper/innkeeper.toml"];
+
+/// The file to read and its text: the one that was named, else the first that exists, else none.
+pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let from_environment =
+        std::env::var_os("INNKEEPER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if let Some(path) = named.map(Path::to_path_buf).or(from_environment) {
+        return match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some((path, text))),
+            Err(error) => Err(unreadable(&path, &error)),
+        };
+    }
+    for path in PLACES.map(Path::new) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => return Ok(Some((path.to_path_buf(), text))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unreadable(path, &error)),
+        }
+    }
+    Ok(None)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
+    let what = format!("cannot read the configuration file {}: {error}", path.display());
+    ConfigError::about(Origin::Default, what)
+}
+
+pub(crate) fn instance(text: &str) -> Result<String, String> {
+    one_line("instance", text, 100).map_err(|invalid| invalid.problem)?;
+    if text.trim().is_empty() {
+        return Err("is empty; give a name of 1 to 100 characters".to_owned());
+    }
+    Ok(text.trim().to_owned())
+}
+
+pub(crate) fn public_url(text: &str) -> Result<String, String> {
+    let allowed = "write http://host:port or https://host, with a path if it has one";
+    let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error}); {allowed}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(format!("{text:?} is no web address; {allowed}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("has a user or password, which everyone would be shown; {allowed}"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("{text:?} has a query or fragment; {allowed}"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+pub(crate) fn auth(text: &str) -> Result<Auth, String> {
+    match text {
+        "open" => Ok(Auth::Open),
+        "tokens" => Err("this version does not have tokens yet; only \"open\" is allowed".to_owned()),
+        other => Err(format!("{other:?} is not known; only \"open\" is allowed")),
+    }
+}
+
+pub(crate) fn default_data_dir() -> PathBuf {
+    let relative = PathBuf::from("innkeeper-data");
+    std::path::absolute(&relative).unwrap_or(relative)
+}
+
+pub(crate) fn data_dir(text: &str) -> Result<PathBuf, String> {
+    if text.chars().any(char::is_control) {
+        return Err("has a control character; write the path of a directory".to_owned());
+    }
+    std::path::absolute(text).map_err(|error| format!("{text:?} is not the path of a directory: {error}"))
+}

@@ -1,0 +1,43 @@
+//! Which of the services a process is.
+
+use std::fmt;
+
+/// A role. Every process has one; standalone has the other three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes check-ins and reservations.
+    Ingest,
+    /// Finds what is overdue and sends alerts.
+    Sweeper,
+    /// Answers people.
+    Web,
+    /// All of them in one process.
+    Standalone,
+}
+
+impl Role {
+    /// The role in one word, as it stands in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Sweeper => "sweeper",
+            Self::Web => "web",
+            Self::Standalone => "standalone",
+        }
+    }
+
+    /// The section whose `listen` this role listens on.
+    pub(crate) fn listen_section(self) -> Option<&'static str> {
+        match self {
+            Self::Ingest | Self::Standalone => Some("ingest"),
+            Self::Web => Some("web"),
+            Self::Sweeper => None,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,227 @@
+//! How a process is asked to stop, and how its loops sleep so that they hear it.
+
+use std::io;
+use std::process;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+type Callback = Box<dyn FnOnce() + Send>;
+
+/// The request to stop: made once, by a signal or by a part that died, and seen by everyone who has a clone.
+#[derive(Clone, Default)]
+pub struct Shutdown(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    requested: bool,
+    callbacks: Vec<Callback>,
+}
+
+impl Shutdown {
+    /// A request that nobody has made. No signals lead to it; see [`Shutdown::on_signals`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request that SIGTERM and SIGINT make. A second signal ends the process at once, with 128 + its number.
+    ///
+    /// # Errors
+    /// When the signals cannot be caught.
+    pub fn on_signals() -> io::Result<Self> {
+        let shutdown = Self::new();
+        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let requested = shutdown.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+                if requested.is_requested() {
+                    log::warn!("{name} again: ending at once");
+                    process::exit(128 + signal);
+                }
+                log::info!("{name}: stopping");
+                requested.request();
+            }
+        })?;
+        Ok(shutdown)
+    }
+
+    /// Asks for the stop. The first call runs what [`Shutdown::on_request`] was given; the others do nothing.
+    pub fn request(&self) {
+        let callbacks = {
+            let mut state = self.state();
+            state.requested = true;
+            std::mem::take(&mut state.callbacks)
+        };
+        self.0.changed.notify_all();
+        for callback in callbacks {
+            callback();
+        }
+    }
+
+    /// Whether the stop has been asked for.
+    pub fn is_requested(&self) -> bool {
+        self.state().requested
+    }
+
+    /// Blocks until the stop is asked for.
+    pub fn wait(&self) {
+        let waiting = self.0.changed.wait_while(self.state(), |state| !state.requested);
+        drop(waiting.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Blocks until the stop is asked for (true), or `timeout` has passed (false).
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let waiting = self.0.changed.wait_timeout_while(self.state(), timeout, |state| !state.requested);
+        waiting.unwrap_or_else(PoisonError::into_inner).0.requested
+    }
+
+    /// Runs `callback` when the stop is asked for, on the thread that asks; now, if it has been already.
+    pub fn on_request(&self, callback: impl FnOnce() + Send + 'static) {
+        {
+            let mut state = self.state();
+            if !state.requested {
+                state.callbacks.push(Box::new(callback));
+                return;
+            }
+        }
+        callback();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shutdown").field("requested", &self.is_requested()).finish()
+    }
+}
+
+/// What a loop sleeps on between two passes: it ends early when there is work, or when the process stops.
+#[derive(Clone)]
+pub struct Wake(Arc<Bell>);
+
+struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+    shutdown: Shutdown,
+}
+
+impl Wake {
+    /// A wake that `shutdown` rings too.
+    pub fn new(shutdown: &Shutdown) -> Self {
+        let wake = Self(Arc::new(Bell {
+            rung: Mutex::new(false),
+            changed: Condvar::new(),
+            shutdown: shutdown.clone(),
+        }));
+        let at_stop = Arc::downgrade(&wake.0);
+        shutdown.on_request(move || {
+            if let Some(bell) = at_stop.upgrade() {
+                Self(bell).wake();
+            }
+        });
+        wake
+    }
+
+    /// Ends the sleep of one sleeper, or the next sleep if nobody sleeps: a call is never lost.
+    pub fn wake(&self) {
+        *self.0.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.changed.notify_all();
+    }
+
+    /// Sleeps until woken, until `timeout` has passed, or until the process stops (then at once, each time).
+    /// Returns whether to go on: false when the process stops.
+    pub fn sleep(&self, timeout: Duration) -> bool {
+        let end = Instant::now().checked_add(timeout);
+        let mut rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*rung && !self.0.shutdown.is_requested() {
+            let left =
+                end.map_or(Duration::from_secs(3600), |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            rung = self.0.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *rung = false;
+        drop(rung);
+        !self.0.shutdown.is_requested()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_request_is_seen_by_every_clone_and_runs_callbacks_once() {
+        let shutdown = Shutdown::new();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let count = |calls: &Arc<AtomicUsize>| {
+            let calls = calls.clone();
+            move || {
+                calls.fetch_add(1, Ordering::SeqCst);
+            }
+        };
+        shutdown.on_request(count(&calls));
+        assert!(!shutdown.wait_timeout(Duration::ZERO));
+        let waiter = thread::spawn({
+            let shutdown = shutdown.clone();
+            move || shutdown.wait_timeout(LONG)
+        });
+        shutdown.clone().request();
+        shutdown.request();
+        assert!(waiter.join().unwrap());
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        shutdown.on_request(count(&calls));
+        assert_eq!(calls.load(Ordering::SeqCst), 2, "after the request it runs at once");
+        shutdown.wait();
+    }
+
+    #[test]
+    fn a_sleeper_hears_the_bell_even_if_it_rang_before() {
+        let shutdown = Shutdown::new();
+        let wake = Wake::new(&shutdown);
+        wake.wake();
+        assert!(wake.sleep(LONG));
+        let sleeper = thread::spawn({
+            let wake = wake.clone();
+            move || wake.sleep(LONG)
+        });
+        wake.wake();
+        assert!(sleeper.join().unwrap());
+        assert!(wake.sleep(Duration::from_millis(1)), "the time passed, and there is work to look for");
+    }
+
+    #[test]
+    fn a_stop_ends_every_sleep() {
+        let shutdown = Shutdown::new();
+        let wake = Wake::new(&shutdown);
+        let sleepers: Vec<_> = (0..3)
+            .map(|_| {
+                let wake = wake.clone();
+                thread::spawn(move || wake.sleep(LONG))
+            })
+            .collect();
+        shutdown.request();
+        for sleeper in sleepers {
+            assert!(!sleeper.join().unwrap());
+        }
+        assert!(!wake.sleep(LONG));
+    }
+}

@@ -1,0 +1,130 @@
+//! What stands between the configuration and the work: the database must answer.
+
+use std::time::{Duration, Instant};
+
+use innkeeper_store::{Store, StoreConfig, StoreError};
+
+use crate::config::{Config, DatabaseKind};
+use crate::shutdown::Shutdown;
+
+/// How often the log says that the database is still away.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Why there is no database to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// The process was asked to stop while it waited. Nothing is wrong; it ends with 0.
+    #[error("stopped while waiting for the database")]
+    Stopped,
+    /// Waiting would not help.
+    #[error("cannot use the database {url}")]
+    Database {
+        /// The database, without its password.
+        url: String,
+        /// What it said.
+        source: StoreError,
+    },
+    /// The data directory cannot be made.
+    #[error(transparent)]
+    DataDir(#[from] crate::config::ConfigError),
+}
+
+/// Connects and applies the migrations that are missing. While the database is away, waits and says so.
+///
+/// # Errors
+/// What waiting would not mend, and [`StartupError::Stopped`].
+pub fn wait_for_database(config: &Config, shutdown: &Shutdown) -> Result<Store, StartupError> {
+    open(config, shutdown).map(|(store, _)| store)
+}
+
+/// As [`wait_for_database`], with the names of the migrations that were applied.
+pub(crate) fn open(config: &Config, shutdown: &Shutdown) -> Result<(Store, Vec<String>), StartupError> {
+    let is_file = matches!(config.database.kind, DatabaseKind::Sqlite { .. });
+    if is_file {
+        config.create_data_dir()?;
+    }
+    let failed = |source| StartupError::Database { url: config.database.masked_url(), source };
+    let settings =
+        StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
+    let store = Store::connect(&settings).map_err(failed)?;
+    let applied = until_available(shutdown, is_file, || store.migrate())?.map_err(failed)?;
+    for name in &applied {
+        log::info!("applied the migration {name}");
+    }
+    Ok((store, applied))
+}
+
+/// Tries until it works, fails for good, or the process is to stop. A file (SQLite) that cannot be opened
+/// will not come by itself, so with `is_file` only a lock is waited for.
+fn until_available<T>(
+    shutdown: &Shutdown,
+    is_file: bool,
+    mut attempt: impl FnMut() -> Result<T, StoreError>,
+) -> Result<Result<T, StoreError>, StartupError> {
+    let mut pause = FIRST_PAUSE;
+    let mut said: Option<Instant> = None;
+    loop {
+        if shutdown.is_requested() {
+            return Err(StartupError::Stopped);
+        }
+        match attempt() {
+            Err(error) if error.is_unavailable() && !(is_file && !error.to_string().contains("locked")) => {
+                if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+                    log::warn!("the database does not answer ({error}); waiting");
+                    said = Some(Instant::now());
+                }
+            }
+            done => {
+                if said.is_some() && done.is_ok() {
+                    log::info!("the database answers");
+                }
+                return Ok(done);
+            }
+        }
+        if shutdown.wait_timeout(pause) {
+            return Err(StartupError::Stopped);
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> StoreError {
+        StoreError::Unavailable("connection refused".to_owned())
+    }
+
+    #[test]
+    fn an_absent_server_is_waited_for() {
+        let mut tries = 0;
+        let done = until_available(&Shutdown::new(), false, || {
+            tries += 1;
+            if tries < 3 { Err(away()) } else { Ok(tries) }
+        });
+        assert_eq!(done.unwrap().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_waiting_does_not_mend_is_an_error_at_once() {
+        let refuse = || -> Result<(), _> { Err(StoreError::Migration("no".to_owned())) };
+        assert!(until_available(&Shutdown::new(), false, refuse).unwrap().is_err());
+        let missing =
+            || -> Result<(), _> { Err(StoreError::Unavailable("unable to open database file".to_owned())) };
+        assert!(until_available(&Shutdown::new(), true, missing).unwrap().is_err());
+    }
+
+    #[test]
+    fn a_stop_ends_the_wait() {
+        let shutdown = Shutdown::new();
+        let stopping = shutdown.clone();
+        let done = until_available(&shutdown, false, || -> Result<(), _> {
+            stopping.request();
+            Err(away())
+        });
+        assert!(matches!(done, Err(StartupError::Stopped)));
+    }
+}
