@@ -1,0 +1,149 @@
+//! Errors of the API, and what they look like outside.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, ResponseError};
+use innkeeper_core::Invalid;
+use innkeeper_store::StoreError;
+use serde_json::json;
+
+/// An error that a caller is told of, as `{"success":false,"message":"…"}` with a fitting status.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400: a field cannot be taken. The body names it in `field`.
+    #[error("{0}")]
+    BadRequest(#[from] Invalid),
+    /// 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// 405, with every method that the path has.
+    #[error("this path takes {allow}")]
+    MethodNotAllowed {
+        /// The `Allow` header.
+        allow: String,
+    },
+    /// 408: the body did not come in time.
+    #[error("the request's body did not arrive in time")]
+    TooSlow,
+    /// 409: the request is well formed but does not fit what is.
+    #[error("{0}")]
+    Conflict(String),
+    /// 413.
+    #[error("the body is larger than {most} bytes")]
+    TooLarge {
+        /// What is allowed.
+        most: usize,
+    },
+    /// 503 with `Retry-After`: the same request will do later.
+    #[error("Innkeeper cannot do this just now; try again in {retry_after_s} s")]
+    Unavailable {
+        /// Seconds until a repeat is worth it.
+        retry_after_s: u32,
+    },
+    /// 500: the cause is logged and not shown.
+    #[error("something went wrong inside Innkeeper; its log says what")]
+    Internal(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ApiError {
+    /// An internal error with its cause, for the log.
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            log::debug!("answering 503: {error}");
+            Self::Unavailable { retry_after_s: 1 }
+        } else {
+            Self::Internal(Box::new(error))
+        }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        let mut body = json!({ "success": false, "message": self.to_string() });
+        match self {
+            Self::BadRequest(invalid) => body["field"] = json!(invalid.field),
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Self::TooSlow | Self::TooLarge { .. } => {
+                // The rest of the body is not read, so nothing else can come over this connection.
+                response.force_close();
+            }
+            Self::Unavailable { retry_after_s } => {
+                response.insert_header((header::RETRY_AFTER, *retry_after_s));
+            }
+            Self::Internal(cause) => log::error!("answering 500: {}", with_causes(cause.as_ref())),
+            Self::NotFound(_) | Self::Conflict(_) => {}
+        }
+        response.json(body)
+    }
+}
+
+/// `error` and what led to it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::to_bytes;
+
+    use super::*;
+
+    async fn shown(error: ApiError) -> (u16, serde_json::Value, HttpResponse<()>) {
+        let (head, body) = error.error_response().into_parts();
+        let body = to_bytes(body).await.unwrap_or_default();
+        (head.status().as_u16(), serde_json::from_slice(&body).unwrap(), head)
+    }
+
+    #[actix_web::test]
+    async fn each_error_has_its_status_and_body() {
+        let (status, body, _) = shown(Invalid::new("app", "is empty").into()).await;
+        assert_eq!(status, 400);
+        assert_eq!(body, json!({ "success": false, "message": "app: is empty", "field": "app" }));
+
+        let (status, body, _) = shown(ApiError::NotFound("no such reservation".to_owned())).await;
+        assert_eq!((status, &body["message"]), (404, &json!("no such reservation")));
+
+        let (status, _, head) = shown(ApiError::Unavailable { retry_after_s: 3 }).await;
+        assert_eq!(status, 503);
+        assert_eq!(head.headers().get("retry-after").unwrap(), "3");
+    }
+
+    #[actix_web::test]
+    async fn the_inside_stays_inside() {
+        let (status, body, _) = shown(ApiError::internal("SELECT secret")).await;
+        assert_eq!(status, 500);
+        assert!(!body.to_string().contains("secret"), "{body}");
+        let away: ApiError = StoreError::Unavailable("10.0.0.5 refused".to_owned()).into();
+        let (status, body, _) = shown(away).await;
+        assert_eq!(status, 503);
+        assert!(!body.to_string().contains("10.0.0.5"), "{body}");
+    }
+}

@@ -1,0 +1,20 @@
+//! The HTTP plumbing that ingest and web share: listening and stopping, routing, errors, client addresses.
+//!
+//! - [`HttpService`]: one listener with its bounds, its own actix system, and a prompt, graceful stop;
+//! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
+//! - [`ApiError`]: the one place where an error becomes a status and a body;
+//! - [`Body`]: a request's body within its bounds; [`client_address`]: who really calls;
+//! - [`health`]: `/healthcheck` and `/version`.
+
+mod body;
+mod client;
+mod error;
+pub mod health;
+mod routes;
+mod service;
+
+pub use body::{Body, LARGEST_BODY};
+pub use client::{TrustedProxies, client_address};
+pub use error::ApiError;
+pub use routes::Routes;
+pub use service::{HttpError, HttpService};
