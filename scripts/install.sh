@@ -55,6 +55,7 @@ if [ -n "$uninstall" ]; then
         unit=$(basename "$unit")
         if systemd_runs && [ -e "$units/$unit" ]; then
             systemctl disable --now "$unit"
+            systemctl reset-failed "$unit" 2>/dev/null || true # fails when there is nothing to forget
         fi
         rm -f "$units/$unit"
     done
