@@ -85,7 +85,9 @@ impl Reason {
     pub fn since(&self) -> Time {
         match self {
             Self::Missed { deadline, .. } => *deadline,
-            Self::Overran { started_at, max_run_ms } => *started_at + TimeDelta::milliseconds(*max_run_ms),
+            Self::Overran { started_at, max_run_ms } => TimeDelta::try_milliseconds(*max_run_ms)
+                .and_then(|limit| started_at.checked_add_signed(limit))
+                .unwrap_or(*started_at),
             Self::Failed { at, .. } | Self::TooShort { at, .. } => *at,
         }
     }

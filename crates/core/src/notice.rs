@@ -108,6 +108,23 @@ impl Notice {
         format!("[{}] {}", self.instance, self.subject)
     }
 
+    /// The notice that ends this incident because its job was checked out.
+    #[must_use]
+    pub fn checked_out(&self, now: Time) -> Self {
+        let mut over = self.clone();
+        over.event = EventKind::Recovered;
+        over.at = now;
+        if let Some(alert) = &mut over.alert {
+            over.subject = format!("Checked out: {}/{}", alert.app, alert.component);
+            over.text = format!(
+                "{}/{} was checked out: its reservation is removed, and nothing alerts on it any more.\nIts alert was: {}\n",
+                alert.app, alert.component, alert.reason
+            );
+            alert.closed_at = Some(now);
+        }
+        over
+    }
+
     /// Whether it says that an incident is over.
     pub fn is_resolution(&self) -> bool {
         matches!(self.event, EventKind::Recovered | EventKind::OpenedAndRecovered)

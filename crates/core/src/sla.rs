@@ -132,7 +132,7 @@ pub struct Evaluation {
 pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
     let snoozed = before.snoozed_until.is_some_and(|until| now < until);
-    let ends = Ends::read(view, snoozed);
+    let ends = Ends::read(view);
 
     let first = deadlines(view).next().unwrap_or(Due::never(now));
     let still_needed = (terms.alert_after - ends.streak).max(1);
@@ -143,8 +143,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         let limit = terms.max_run;
         view.runs.iter().filter_map(move |run| run.going_since(facts).zip(limit))
     };
-    let stuck = limits().filter(|(started, limit)| *started + *limit <= now).min();
-    let run_limit = limits().map(|(started, limit)| started + limit).filter(|at| *at > now).min();
+    let stuck = limits().filter(|(started, limit)| later(*started, *limit) <= now).min();
+    let run_limit = limits().map(|(started, limit)| later(started, limit)).filter(|at| *at > now).min();
 
     let missed = (alert_due.deadline <= now).then(|| Reason::Missed {
         expected_at: alert_due.expected_at,
@@ -162,7 +162,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let change = match view.open_alert {
         Some(alert) if well && facts.last_checkin_at > alert.success_before => Change::Recover,
         Some(alert) => match terms.remind_every {
-            Some(every) if !snoozed && !held && alert.told_at + every <= now => Change::Remind,
+            Some(every) if !snoozed && !held && later(alert.told_at, every) <= now => Change::Remind,
             _ => Change::None,
         },
         None if snoozed => Change::None,
@@ -183,20 +183,20 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         Change::Open(_) | Change::Remind => now,
         _ => view.open_alert.map_or(now, |alert| alert.told_at),
     };
-    let reminder = terms.remind_every.filter(|_| down && !snoozed).map(|every| told_at + every);
+    let reminder = terms.remind_every.filter(|_| down && !snoozed).map(|every| later(told_at, every));
     let wake_at = [
         Some(alert_due.deadline).filter(|_| !down),
         run_limit.filter(|_| !down),
         reminder,
         before.snoozed_until,
-        held.then_some(now + HELD_AGAIN),
-        Some(now + SOME_TIME),
+        held.then(|| later(now, HELD_AGAIN)),
+        Some(later(now, SOME_TIME)),
     ]
     .into_iter()
     .flatten()
     .filter(|at| *at > now)
     .min()
-    .unwrap_or(now + SOME_TIME);
+    .unwrap_or(later(now, SOME_TIME));
 
     let running = view.runs.iter().any(|run| run.going_since(facts).is_some());
     let state = match () {
@@ -248,19 +248,18 @@ struct Ends {
 }
 
 impl Ends {
-    fn read(view: &View<'_>, snoozed: bool) -> Self {
+    fn read(view: &View<'_>) -> Self {
         let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
-        let mut unseen: Vec<Event> = view.unseen.to_vec();
-        if unseen.is_empty() && facts.fails > before.fails_seen {
-            unseen = without_history(view);
-        }
-        unseen.sort_by_key(|event| event.at);
+        let mut unseen = lost_failures(view);
+        unseen.extend_from_slice(view.unseen);
+        // Of one instant the failure comes first, as in the facts, where a success outdoes it.
+        unseen.sort_by_key(|event| (event.at, event.kind != CheckInKind::Fail, event.exit_code));
 
-        let mut ends =
-            Self { streak: before.fail_streak, bad: false, crossed: None, short_at: before.short_at };
-        let mut crossing_streak = ends.streak;
+        // A snooze ends the row; its end is remembered until the job is heard again after it.
+        let mut crossing_streak = if before.snoozed_until.is_some() { 0 } else { before.fail_streak };
+        let mut ends = Self { streak: 0, bad: false, crossed: None, short_at: before.short_at };
+        let asleep = |at: Time| before.snoozed_until.is_some_and(|until| at < until);
         for event in &unseen {
-            let asleep = before.snoozed_until.is_some_and(|until| event.at < until);
             let reason = match (event.kind, event.duration, terms.min_run) {
                 (CheckInKind::Fail, ..) => {
                     Reason::Failed { at: event.at, exit_code: event.exit_code, in_a_row: crossing_streak + 1 }
@@ -279,7 +278,7 @@ impl Ends {
                 }
                 (CheckInKind::Start | CheckInKind::Log, ..) => continue,
             };
-            if asleep {
+            if asleep(event.at) {
                 continue;
             }
             crossing_streak += 1;
@@ -291,26 +290,28 @@ impl Ends {
         let failed = facts.last_fail_at > facts.last_checkin_at;
         let short = ends.short_at.is_some() && ends.short_at == facts.last_checkin_at.max(facts.last_fail_at);
         ends.bad = failed || short;
-        ends.streak = match ends.bad {
-            true if snoozed => 0,
-            true => crossing_streak,
-            false => 0,
+        ends.streak = match facts.last_end_at() {
+            // At least one: a success that is recorded late may precede the failure that was seen.
+            Some(at) if ends.bad && !asleep(at) => crossing_streak.max(1),
+            _ => 0,
         };
         ends
     }
 }
 
-/// The events since the last look as far as the facts alone tell them: the count of failures, and the latest of each kind.
-fn without_history(view: &View<'_>) -> Vec<Event> {
+/// The failures since the last look that the facts count and the history no longer has, as far as the facts
+/// tell of them.
+fn lost_failures(view: &View<'_>) -> Vec<Event> {
     let Reservation { facts, conclusions: before, .. } = view.reservation;
-    let failures = (facts.fails - before.fails_seen).clamp(0, crate::reservation::MOST_ALERT_AFTER);
-    let event = |kind, at| Event { at, kind, exit_code: facts.last_exit_code, duration: None };
-    let fails = facts
-        .last_fail_at
-        .into_iter()
-        .flat_map(|at| (0..failures).map(move |_| event(CheckInKind::Fail, at)));
-    let success = facts.last_checkin_at.filter(|at| Some(*at) > facts.last_fail_at);
-    fails.chain(success.map(|at| event(CheckInKind::Success, at))).collect()
+    let kept = view.unseen.iter().filter(|event| event.kind == CheckInKind::Fail).map(|event| event.at);
+    // What is pruned is the oldest.
+    let at = kept.clone().min().or(facts.last_fail_at);
+    let kept = i64::try_from(kept.count()).unwrap_or(i64::MAX);
+    let lost = facts.fails.saturating_sub(before.fails_seen).saturating_sub(kept);
+    let lost = lost.clamp(0, crate::reservation::MOST_ALERT_AFTER);
+    let exit_code = facts.last_exit_code.filter(|_| kept == 0);
+    let event = |at| Event { at, kind: CheckInKind::Fail, exit_code, duration: None };
+    at.into_iter().flat_map(|at| (0..lost).map(move |_| event(at))).collect()
 }
 
 /// What the schedule counts from.
@@ -323,9 +324,9 @@ enum Heard {
 
 /// When the job was last heard of, or excused from being heard.
 fn heard(reservation: &Reservation) -> (Time, Heard) {
-    let checkin = reservation.facts.last_end_at().map(|at| (at, Heard::CheckIn));
     let snooze = reservation.conclusions.snoozed_until.map(|at| (at, Heard::SnoozeEnd));
-    [checkin, snooze].into_iter().flatten().fold((reservation.created_at, Heard::Creation), |latest, next| {
+    let checkin = reservation.facts.last_end_at().map(|at| (at, Heard::CheckIn));
+    [snooze, checkin].into_iter().flatten().fold((reservation.created_at, Heard::Creation), |latest, next| {
         if next.0 >= latest.0 { next } else { latest }
     })
 }
@@ -341,27 +342,53 @@ struct Due {
 impl Due {
     /// Beyond the end of the calendar.
     fn never(now: Time) -> Self {
-        let far = now + duration::LONGEST;
+        let far = later(now, duration::LONGEST);
         Self { expected_at: far, deadline: far, unobserved: None }
     }
 }
 
-/// The expected instants since the job was last heard of, with their deadlines, first first.
+/// The expected instants since the job was last heard of, with their deadlines, first first. No deadline is
+/// earlier than the one before it.
 fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
     let reservation = view.reservation;
     let schedule = &reservation.terms.schedule;
-    let blind = view.blind;
-    let (heard_at, by) = heard(reservation);
-    let first = schedule.expected_after(heard_at, by == Heard::CheckIn);
-    std::iter::successors(first, |expected_at| schedule.following(*expected_at)).map(move |expected_at| {
-        let mut due = Due { expected_at, deadline: expected_at + reservation.terms.grace, unobserved: None };
-        for window in blind {
-            if window.from <= due.deadline && window.until >= expected_at - EARLY {
-                let respite = schedule.period_at(expected_at).min(MOST_RESPITE) + reservation.terms.grace;
-                due.deadline = due.deadline.max(window.until + respite);
-                due.unobserved = Some(*window);
+    let grace = reservation.terms.grace;
+    let mut blind = view.blind.to_vec();
+    blind.sort_by_key(|window| window.from);
+    std::iter::successors(first_expected(reservation), |expected_at| schedule.following(*expected_at)).scan(
+        None,
+        move |before: &mut Option<Due>, expected_at| {
+            let mut due = Due { expected_at, deadline: later(expected_at, grace), unobserved: None };
+            for window in &blind {
+                if window.from <= due.deadline && later(window.until, EARLY) >= expected_at {
+                    let respite = schedule.period_at(expected_at).min(MOST_RESPITE);
+                    due.deadline = due.deadline.max(later(later(window.until, respite), grace));
+                    due.unobserved = Some(*window);
+                }
             }
-        }
-        due
-    })
+            if let Some(before) = before.filter(|before| before.deadline > due.deadline) {
+                due.deadline = before.deadline;
+                due.unobserved = due.unobserved.or(before.unobserved);
+            }
+            *before = Some(due);
+            Some(due)
+        },
+    )
+}
+
+/// The first expected instant since the job was last heard of, or excused.
+fn first_expected(reservation: &Reservation) -> Option<Time> {
+    let schedule = &reservation.terms.schedule;
+    let (heard_at, by) = heard(reservation);
+    let expected_at = schedule.expected_after(heard_at, by == Heard::CheckIn)?;
+    match reservation.facts.last_end_at().filter(|_| by != Heard::CheckIn) {
+        // A check-in shortly before the snooze's end may count for the instant shortly after it.
+        Some(checkin) => Some(expected_at.max(schedule.expected_after(checkin, true)?)),
+        None => Some(expected_at),
+    }
+}
+
+/// `at` and `by` later, or the end of the calendar.
+fn later(at: Time, by: TimeDelta) -> Time {
+    at.checked_add_signed(by).unwrap_or(Time::MAX_UTC)
 }

@@ -1,1 +1,38 @@
-//! x
+//! The only crate that knows SQL: one [`Store`] over SQLite and Postgres.
+//!
+//! It keeps facts, conclusions, alerts and the outbox, and never decides anything: what a check-in means is
+//! [`innkeeper_core::sla`]'s, how a message is sent is the alerters'.
+//!
+//! Where to start:
+//! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
+//! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them;
+//! - `sweep.rs`: claiming what is due and writing conclusions; `outbox.rs`: claiming and recording deliveries;
+//! - `reads.rs`, `history.rs`: what is shown, and pruning.
+//!
+//! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
+//! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
+
+mod bulk;
+mod checkins;
+mod connection;
+mod due;
+mod error;
+mod history;
+mod migrate;
+mod outbox;
+mod reads;
+mod reservations;
+mod rows;
+mod runs;
+mod schema;
+mod summary;
+mod sweep;
+
+pub use checkins::{Arrival, Definition, Recorded, Target, Writer, Written};
+pub use connection::{DatabaseKind, Store, StoreConfig};
+pub use error::StoreError;
+pub use history::{Checkin, Pruned};
+pub use outbox::{Delivery, Finished, Outcome, Sending, WaitingCounts};
+pub use reads::Listed;
+pub use reservations::Reserved;
+pub use sweep::{NewDelivery, Swept, Told};

@@ -1,0 +1,48 @@
+//! The check-ins of one batch, merged to one change of facts for each reservation.
+
+use std::collections::BTreeMap;
+
+use innkeeper_core::checkin::CheckIn;
+use innkeeper_core::facts::Facts;
+
+use crate::rows::ms;
+
+/// What a batch adds to the facts of one reservation. Times are UTC milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Merged {
+    pub id: i64,
+    pub last_checkin_at: Option<i64>,
+    pub last_start_at: Option<i64>,
+    pub last_fail_at: Option<i64>,
+    pub last_exit_code: Option<i32>,
+    pub last_seen_at: i64,
+    pub last_source: String,
+    pub runs_over_at: Option<i64>,
+    pub checkins: i64,
+    pub fails: i64,
+}
+
+impl Merged {
+    /// One for each reservation, in id order.
+    pub fn by_reservation<'a>(checkins: impl Iterator<Item = (i64, &'a CheckIn)>) -> Vec<Self> {
+        let mut facts: BTreeMap<i64, Facts> = BTreeMap::new();
+        for (id, checkin) in checkins {
+            facts.entry(id).or_default().record(checkin);
+        }
+        facts
+            .into_iter()
+            .map(|(id, facts)| Self {
+                id,
+                last_checkin_at: facts.last_checkin_at.map(ms),
+                last_start_at: facts.last_start_at.map(ms),
+                last_fail_at: facts.last_fail_at.map(ms),
+                last_exit_code: facts.last_exit_code,
+                last_seen_at: facts.last_seen_at.map(ms).unwrap_or_default(),
+                last_source: facts.last_source,
+                runs_over_at: facts.runs_over_at.map(ms),
+                checkins: facts.checkins,
+                fails: facts.fails,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,201 @@
+//! Writing check-ins: the hot path.
+//!
+//! A batch is one transaction: resolve the targets, update the facts of each reservation once (in id order, so
+//! that two nodes' batches cannot deadlock), add the history. What a check-in means is decided by the sweeper;
+//! here `wake_at` is only pulled forward where a conclusion may change.
+
+mod merge;
+mod postgres;
+mod resolve;
+mod sqlite;
+
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::{Invalid, Time};
+use uuid::Uuid;
+
+use crate::connection::{AnyConnection, Pooled, write_on};
+use crate::runs::Runs;
+use crate::{Store, StoreError};
+
+use merge::Merged;
+use resolve::Resolved;
+
+/// Whom a check-in is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// The reservation of these names.
+    Names(AppName, ComponentName),
+    /// The reservation of this ping key.
+    Key(Uuid),
+    /// The reservation with this slug in the app of this ping key.
+    Slug {
+        /// The app's ping key.
+        ping_key: String,
+        /// The component's slug.
+        slug: String,
+    },
+}
+
+/// Whether a check-in brings its reservation along.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Definition {
+    /// It does not: an unknown target is an error.
+    None,
+    /// It makes the reservation where it is missing.
+    IfMissing(Wishes),
+    /// It makes the reservation, or changes it as wished.
+    Always(Wishes),
+}
+
+/// One check-in and whom it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// Whom it is for.
+    pub target: Target,
+    /// What it says.
+    pub checkin: CheckIn,
+    /// What it brings along.
+    pub definition: Definition,
+}
+
+/// What became of one check-in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is durable once the batch's call has returned.
+    Done {
+        /// Its reservation.
+        reservation_id: i64,
+        /// Whether this check-in made the reservation.
+        created: bool,
+    },
+    /// There is no such reservation; nothing was written.
+    Unknown,
+    /// The slug fits several reservations; nothing was written.
+    Ambiguous,
+    /// It brought a definition that cannot make a reservation; nothing was written.
+    Refused(Invalid),
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// One for each arrival, in their order.
+    pub recorded: Vec<Recorded>,
+    /// Whether a conclusion may have changed, so that a sweeper should look now.
+    pub wake: bool,
+}
+
+/// Writes batches over one connection that it keeps as long as it works.
+pub struct Writer {
+    store: Store,
+    connection: Option<Pooled>,
+}
+
+impl Store {
+    /// A writer of check-ins.
+    pub fn writer(&self) -> Writer {
+        Writer { store: self.clone(), connection: None }
+    }
+}
+
+impl Writer {
+    /// Writes the batch in one transaction. An error means that nothing of it was written.
+    pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => self.connection.insert(self.store.get()?),
+        };
+        let written = write_on(connection, |connection| record(connection, batch));
+        if written.is_err() {
+            self.connection = None;
+        }
+        written
+    }
+}
+
+/// What the update of the facts says about one reservation.
+pub(crate) struct Updated {
+    /// Which.
+    pub id: i64,
+    /// Whether a start was ever recorded, so that runs have to be looked at.
+    pub has_starts: bool,
+    /// Whether the sweeper has to look at it now.
+    pub wake: bool,
+}
+
+/// One row of the history.
+pub(crate) struct HistoryRow<'a> {
+    pub reservation_id: i64,
+    pub checkin: &'a CheckIn,
+    pub duration_ms: Option<i64>,
+}
+
+fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, StoreError> {
+    let mut resolved = resolve::resolve(connection, batch)?;
+    let merged =
+        Merged::by_reservation(batch.iter().zip(&resolved).filter_map(
+            |(arrival, resolved)| match resolved {
+                Resolved::Known { id, .. } => Some((*id, &arrival.checkin)),
+                _ => None,
+            },
+        ));
+    let updated = match connection {
+        AnyConnection::Postgres(connection) => postgres::update_facts(connection, &merged)?,
+        AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged)?,
+    };
+    let wake = updated.iter().any(|updated| updated.wake);
+    let with_runs: Vec<i64> =
+        updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
+    let present: std::collections::HashSet<i64> = updated.into_iter().map(|updated| updated.id).collect();
+    // What was checked out since it was resolved is unknown after all.
+    for resolved in &mut resolved {
+        if matches!(resolved, Resolved::Known { id, .. } if !present.contains(id)) {
+            *resolved = Resolved::Unknown;
+        }
+    }
+
+    let mut arrivals: Vec<(i64, &CheckIn)> = batch
+        .iter()
+        .zip(&resolved)
+        .filter_map(|(arrival, resolved)| match resolved {
+            Resolved::Known { id, .. } => Some((*id, &arrival.checkin)),
+            _ => None,
+        })
+        .collect();
+    arrivals.sort_by_key(|(id, checkin)| (*id, checkin.at));
+    let mut runs = Runs::of(connection, &with_runs)?;
+    let history: Vec<HistoryRow<'_>> = arrivals
+        .into_iter()
+        .map(|(id, checkin)| {
+            let named = checkin.run_id.is_some() && checkin.kind != CheckInKind::Log;
+            let paired = named || with_runs.binary_search(&id).is_ok();
+            let duration_ms = if paired { runs.record(id, checkin) } else { None };
+            HistoryRow { reservation_id: id, checkin, duration_ms }
+        })
+        .collect();
+    runs.write(connection)?;
+    match connection {
+        AnyConnection::Postgres(connection) => postgres::add_history(connection, &history)?,
+        AnyConnection::Sqlite(connection) => sqlite::add_history(connection, &history)?,
+    }
+    let recorded = resolved.into_iter().map(Recorded::from).collect();
+    Ok(Written { recorded, wake })
+}
+
+impl From<Resolved> for Recorded {
+    fn from(resolved: Resolved) -> Self {
+        match resolved {
+            Resolved::Known { id, created } => Self::Done { reservation_id: id, created },
+            Resolved::Unknown => Self::Unknown,
+            Resolved::Ambiguous => Self::Ambiguous,
+            Resolved::Refused(problem) => Self::Refused(problem),
+        }
+    }
+}
+
+/// The time of a batch, where one is needed: its latest arrival.
+pub(crate) fn batch_time(batch: &[Arrival]) -> Option<Time> {
+    batch.iter().map(|arrival| arrival.checkin.at).max()
+}

@@ -1,0 +1,138 @@
+//! The batch as Postgres takes it best: arrays, one statement each.
+
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text};
+use innkeeper_core::names::{AppName, ComponentName};
+
+use super::merge::Merged;
+use super::{HistoryRow, Updated};
+use crate::StoreError;
+use crate::rows::ms;
+
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    app: String,
+    #[diesel(sql_type = Text)]
+    component: String,
+}
+
+pub(crate) fn find_names(
+    connection: &mut PgConnection,
+    names: &[(&AppName, &ComponentName)],
+) -> Result<Vec<(i64, String, String)>, StoreError> {
+    let rows: Vec<Named> = sql_query(
+        "SELECT r.id, r.app, r.component
+         FROM unnest($1, $2) AS wanted (app, component)
+         JOIN reservations r ON r.app = wanted.app AND r.component = wanted.component",
+    )
+    .bind::<Array<Text>, _>(names.iter().map(|(app, _)| app.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(names.iter().map(|(_, component)| component.as_str()).collect::<Vec<_>>())
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.app, row.component)).collect())
+}
+
+#[derive(QueryableByName)]
+struct UpdatedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Bool)]
+    has_starts: bool,
+    #[diesel(sql_type = Bool)]
+    wake: bool,
+}
+
+/// Adds the merged facts. The rows are locked in id order before any is updated.
+///
+/// GREATEST passes over NULL. Where two check-ins share an instant the greater exit status and source stay, as
+/// in `Facts::record`, so the order of recording does not matter.
+pub(crate) fn update_facts(
+    connection: &mut PgConnection,
+    merged: &[Merged],
+) -> Result<Vec<Updated>, StoreError> {
+    if merged.is_empty() {
+        return Ok(Vec::new());
+    }
+    let column = |value: fn(&Merged) -> Option<i64>| merged.iter().map(value).collect::<Vec<_>>();
+    let mut rows: Vec<UpdatedRow> = sql_query(
+        "WITH new AS (
+             SELECT *
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails)
+         ), locked AS (
+             SELECT s.reservation_id
+             FROM states s
+             WHERE s.reservation_id = ANY ($1)
+             ORDER BY s.reservation_id
+             FOR UPDATE
+         )
+         UPDATE states s
+         SET last_checkin_at = GREATEST(s.last_checkin_at, new.checkin_at),
+             last_start_at = GREATEST(s.last_start_at, new.start_at),
+             last_exit_code = CASE
+                 WHEN new.fail_at IS NULL OR new.fail_at < s.last_fail_at THEN s.last_exit_code
+                 WHEN new.fail_at = s.last_fail_at THEN GREATEST(s.last_exit_code, new.exit_code)
+                 ELSE new.exit_code END,
+             last_fail_at = GREATEST(s.last_fail_at, new.fail_at),
+             last_source = CASE
+                 WHEN new.seen_at < s.last_seen_at THEN s.last_source
+                 WHEN new.seen_at = s.last_seen_at
+                     THEN GREATEST(s.last_source COLLATE \"C\", new.source COLLATE \"C\")
+                 ELSE new.source END,
+             last_seen_at = GREATEST(s.last_seen_at, new.seen_at),
+             runs_over_at = GREATEST(s.runs_over_at, new.over_at),
+             checkins = s.checkins + new.checkins,
+             fails = s.fails + new.fails,
+             wake_at = CASE
+                 WHEN s.eager OR s.status = 'down' OR new.fails > 0 THEN LEAST(s.wake_at, new.seen_at)
+                 ELSE s.wake_at END
+         FROM new, locked
+         WHERE s.reservation_id = new.id AND locked.reservation_id = new.id
+         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.seen_at AS wake",
+    )
+    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.id).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_checkin_at))
+    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_start_at))
+    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_fail_at))
+    .bind::<Array<Nullable<Integer>>, _>(merged.iter().map(|new| new.last_exit_code).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.last_seen_at).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(merged.iter().map(|new| new.last_source.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.runs_over_at))
+    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.checkins).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.fails).collect::<Vec<_>>())
+    .load(connection)?;
+    rows.sort_by_key(|row| row.id);
+    Ok(rows
+        .into_iter()
+        .map(|row| Updated { id: row.id, has_starts: row.has_starts, wake: row.wake })
+        .collect())
+}
+
+pub(crate) fn add_history(
+    connection: &mut PgConnection,
+    history: &[HistoryRow<'_>],
+) -> Result<(), StoreError> {
+    if history.is_empty() {
+        return Ok(());
+    }
+    sql_query(
+        "INSERT INTO checkins (reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes)
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(history.iter().map(|row| ms(row.checkin.at)).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.kind.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Integer>>, _>(history.iter().map(|row| row.checkin.exit_code).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(|row| row.duration_ms).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(
+        history.iter().map(|row| row.checkin.run_id.map(|id| id.to_string())).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.source.as_str()).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>())
+    .execute(connection)?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! From the targets of a batch to reservations.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use innkeeper_core::Invalid;
+use innkeeper_core::names::{AppName, ComponentName, slug};
+use innkeeper_core::reservation::Wishes;
+
+use super::{Arrival, Definition, Target, batch_time};
+use crate::connection::AnyConnection;
+use crate::reservations::reserve;
+use crate::schema::{ping_keys, reservations};
+use crate::{Reserved, StoreError};
+
+/// What a target turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Resolved {
+    Known { id: i64, created: bool },
+    Unknown,
+    Ambiguous,
+    Refused(Invalid),
+}
+
+/// Resolves each target of the batch, making or changing the reservations that arrivals bring along.
+pub(crate) fn resolve(
+    connection: &mut AnyConnection,
+    batch: &[Arrival],
+) -> Result<Vec<Resolved>, StoreError> {
+    let plain = batch.iter().filter(|arrival| !matches!(arrival.definition, Definition::Always(_)));
+    let ids = find_all(connection, plain.map(|arrival| &arrival.target))?;
+    let now = batch_time(batch).unwrap_or_default();
+    let mut defined: HashMap<&Target, Resolved> = HashMap::new();
+    let mut resolved = Vec::with_capacity(batch.len());
+    for arrival in batch {
+        let known = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
+        let answer = match &arrival.definition {
+            Definition::None => known().unwrap_or(Resolved::Unknown),
+            Definition::IfMissing(wishes) => match known() {
+                Some(answer) => answer,
+                None => define(connection, &arrival.target, wishes, now)?,
+            },
+            Definition::Always(wishes) => define(connection, &arrival.target, wishes, now)?,
+        };
+        if let Resolved::Known { id, .. } = answer {
+            defined.insert(&arrival.target, Resolved::Known { id, created: false });
+        }
+        resolved.push(answer);
+    }
+    Ok(resolved)
+}
+
+fn define(
+    connection: &mut AnyConnection,
+    target: &Target,
+    wishes: &Wishes,
+    now: innkeeper_core::Time,
+) -> Result<Resolved, StoreError> {
+    let names = match target {
+        Target::Names(app, component) => Some((app.clone(), component.clone())),
+        Target::Slug { ping_key, slug } => {
+            let app: Option<String> = ping_keys::table
+                .filter(ping_keys::key.eq(ping_key))
+                .select(ping_keys::app)
+                .first(connection)
+                .optional()?;
+            app.map(|app| (AppName::trusted(app), ComponentName::trusted(slug.clone())))
+        }
+        Target::Key(_) => None,
+    };
+    let Some((app, component)) = names else { return Ok(Resolved::Unknown) };
+    Ok(match reserve(connection, &app, &component, wishes, now)? {
+        Reserved::Created(id) => Resolved::Known { id, created: true },
+        Reserved::Changed(id) | Reserved::Unchanged(id) => Resolved::Known { id, created: false },
+        Reserved::Incomplete(problem) => Resolved::Refused(problem),
+    })
+}
+
+/// The reservations of these targets, those that exist.
+fn find_all<'a>(
+    connection: &mut AnyConnection,
+    targets: impl Iterator<Item = &'a Target>,
+) -> Result<HashMap<Target, Resolved>, StoreError> {
+    let (mut names, mut keys, mut slugs) = (Vec::new(), Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            Target::Names(app, component) => names.push((app, component)),
+            Target::Key(key) => keys.push(*key),
+            Target::Slug { ping_key, slug } => slugs.push((ping_key, slug)),
+        }
+    }
+    let mut found = HashMap::new();
+    if !names.is_empty() {
+        names.sort();
+        names.dedup();
+        let rows = match connection {
+            AnyConnection::Postgres(connection) => super::postgres::find_names(connection, &names)?,
+            AnyConnection::Sqlite(connection) => super::sqlite::find_names(connection, &names)?,
+        };
+        for (id, app, component) in rows {
+            let target = Target::Names(AppName::trusted(app), ComponentName::trusted(component));
+            found.insert(target, Resolved::Known { id, created: false });
+        }
+    }
+    if !keys.is_empty() {
+        let texts: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        let rows: Vec<(i64, String)> = reservations::table
+            .filter(reservations::key.eq_any(texts))
+            .select((reservations::id, reservations::key))
+            .load(connection)?;
+        for (id, key) in rows {
+            if let Ok(key) = key.parse() {
+                found.insert(Target::Key(key), Resolved::Known { id, created: false });
+            }
+        }
+    }
+    if !slugs.is_empty() {
+        find_slugs(connection, &slugs, &mut found)?;
+    }
+    Ok(found)
+}
+
+fn find_slugs(
+    connection: &mut AnyConnection,
+    slugs: &[(&String, &String)],
+    found: &mut HashMap<Target, Resolved>,
+) -> Result<(), StoreError> {
+    let keys: Vec<&String> = slugs.iter().map(|(key, _)| *key).collect();
+    let apps: HashMap<String, String> = ping_keys::table
+        .filter(ping_keys::key.eq_any(keys))
+        .select((ping_keys::app, ping_keys::key))
+        .load::<(String, String)>(connection)?
+        .into_iter()
+        .collect();
+    let wanted: Vec<&String> = slugs.iter().map(|(_, slug)| *slug).collect();
+    let rows: Vec<(i64, String, String)> = reservations::table
+        .filter(reservations::app.eq_any(apps.keys()))
+        .filter(reservations::slug.eq_any(wanted))
+        .select((reservations::id, reservations::app, reservations::component))
+        .load(connection)?;
+    for (id, app, component) in rows {
+        let Some(ping_key) = apps.get(&app).cloned() else { continue };
+        let target = Target::Slug { ping_key, slug: slug(&component) };
+        let answer = match found.contains_key(&target) {
+            true => Resolved::Ambiguous,
+            false => Resolved::Known { id, created: false },
+        };
+        found.insert(target, answer);
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! The pool and its connections.
+
+use std::time::Duration;
+
+use diesel::connection::{Connection as _, SimpleConnection};
+use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
+
+use crate::StoreError;
+
+/// A connection to either database.
+#[derive(diesel::MultiConnection)]
+pub(crate) enum AnyConnection {
+    /// Postgres.
+    Postgres(PgConnection),
+    /// SQLite.
+    Sqlite(SqliteConnection),
+}
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// Postgres.
+    Postgres,
+    /// SQLite.
+    Sqlite,
+}
+
+impl DatabaseKind {
+    /// The word for it: `postgres` or `sqlite`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+}
+
+/// Where the database is, and how many connections may be open to it.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `postgres://…`, `postgresql://…` or `sqlite://PATH`.
+    pub url: String,
+    /// The most connections open at once.
+    pub pool_size: u32,
+}
+
+/// The store: a pool of connections. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pool: r2d2::Pool<Manager>,
+    backend: DatabaseKind,
+}
+
+/// How long a caller waits for a connection before the database counts as away.
+const POOL_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
+
+impl Store {
+    /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
+    /// fail when the database is away; a wrong address fails.
+    pub fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        let manager = Manager::for_url(&config.url)?;
+        let backend = manager.backend;
+        let pool = r2d2::Pool::builder()
+            .max_size(config.pool_size.max(2))
+            .min_idle(Some(0))
+            .connection_timeout(POOL_PATIENCE)
+            .error_handler(Box::new(QuietErrors))
+            .build_unchecked(manager);
+        Ok(Self { pool, backend })
+    }
+
+    /// Which database this is.
+    pub fn backend(&self) -> DatabaseKind {
+        self.backend
+    }
+
+    /// Asks the database for one row.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        self.get()?.batch_execute("SELECT 1").map_err(StoreError::from)
+    }
+
+    /// The database's kind and version: `("postgres", "15.8")`.
+    pub fn database_version(&self) -> Result<(String, String), StoreError> {
+        let sql = match self.backend {
+            DatabaseKind::Postgres => "SELECT current_setting('server_version') AS text",
+            DatabaseKind::Sqlite => "SELECT sqlite_version() AS text",
+        };
+        let row: OneText = sql_query(sql).get_result(&mut *self.get()?)?;
+        Ok((self.backend.as_str().to_owned(), row.text))
+    }
+
+    /// A connection of the pool.
+    pub(crate) fn get(&self) -> Result<Pooled, StoreError> {
+        Ok(self.pool.get()?)
+    }
+
+    /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at once, so that it
+    /// never has to give up half-way because another writer came first.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        write_on(&mut *self.get()?, work)
+    }
+}
+
+/// See [`Store::write`].
+pub(crate) fn write_on<T>(
+    connection: &mut AnyConnection,
+    work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if let AnyConnection::Postgres(_) = connection {
+        return connection.transaction(work);
+    }
+    connection.batch_execute("BEGIN IMMEDIATE")?;
+    let done = work(connection).and_then(|value| {
+        connection.batch_execute("COMMIT")?;
+        Ok(value)
+    });
+    if done.is_err() {
+        // An error may have ended the transaction already; what matters is that none stays open.
+        if let Err(error) = connection.batch_execute("ROLLBACK") {
+            log::debug!("rollback: {error}");
+        }
+    }
+    done
+}
+
+#[derive(diesel::QueryableByName)]
+struct OneText {
+    #[diesel(sql_type = sql_types::Text)]
+    text: String,
+}
+
+/// Opens connections for the pool.
+pub(crate) struct Manager {
+    backend: DatabaseKind,
+    url: String,
+}
+
+impl Manager {
+    fn for_url(url: &str) -> Result<Self, StoreError> {
+        // Checked here because SQLite would take any text for the name of a file.
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self { backend: DatabaseKind::Postgres, url: with_time_limits(url)? });
+        }
+        match url.strip_prefix("sqlite://") {
+            Some("") => {
+                Err(StoreError::Url("sqlite:// needs a path, as in sqlite://innkeeper.db".to_owned()))
+            }
+            Some(path) => Ok(Self { backend: DatabaseKind::Sqlite, url: path.to_owned() }),
+            None => {
+                let scheme = url.split(':').next().unwrap_or_default();
+                Err(StoreError::Url(format!(
+                    "unknown scheme {scheme:?}; allowed: sqlite://, postgres://, postgresql://"
+                )))
+            }
+        }
+    }
+}
+
+/// Adds to a Postgres address what it does not say itself: how soon a host that is gone is given up.
+fn with_time_limits(url: &str) -> Result<String, StoreError> {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut query = query.to_owned();
+    for (name, value) in [
+        ("connect_timeout", "3"),
+        ("keepalives_idle", "5"),
+        ("keepalives_interval", "2"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "10000"),
+        ("application_name", "innkeeper"),
+    ] {
+        if !url::form_urlencoded::parse(query.as_bytes()).any(|(known, _)| known == name) {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(&format!("{name}={value}"));
+        }
+    }
+    Ok(format!("{place}?{query}"))
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = AnyConnection;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<AnyConnection, StoreError> {
+        match self.backend {
+            DatabaseKind::Postgres => Ok(AnyConnection::Postgres(PgConnection::establish(&self.url)?)),
+            DatabaseKind::Sqlite => {
+                let mut connection = SqliteConnection::establish(&self.url)?;
+                connection.batch_execute(
+                    "PRAGMA busy_timeout = 5000;
+                     PRAGMA journal_mode = WAL;
+                     PRAGMA synchronous = FULL;
+                     PRAGMA foreign_keys = ON;",
+                )?;
+                Ok(AnyConnection::Sqlite(connection))
+            }
+        }
+    }
+
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        Ok(connection.batch_execute("SELECT 1")?)
+    }
+
+    fn has_broken(&self, _: &mut AnyConnection) -> bool {
+        std::thread::panicking()
+    }
+}
+
+/// Callers get the error themselves; the pool's own retries are not worth a line each.
+#[derive(Debug)]
+struct QuietErrors;
+
+impl r2d2::HandleError<StoreError> for QuietErrors {
+    fn handle_error(&self, error: StoreError) {
+        log::debug!("connecting: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_decides_and_an_unknown_one_is_refused() {
+        for url in ["mysql://x/y", "innkeeper.db", "sqlite:innkeeper.db", "sqlite://", "", "Postgres:x"] {
+            assert!(matches!(Manager::for_url(url), Err(StoreError::Url(_))), "{url}");
+        }
+    }
+
+    #[test]
+    fn time_limits_are_added_and_never_overridden() {
+        let url =
+            with_time_limits("postgres://a,b/x?target_session_attrs=read-write&connect_timeout=9").unwrap();
+        assert!(
+            url.starts_with("postgres://a,b/x?target_session_attrs=read-write&connect_timeout=9&"),
+            "{url}"
+        );
+        assert_eq!(url.matches("connect_timeout").count(), 1);
+        assert!(url.contains("tcp_user_timeout=10000"));
+    }
+}

@@ -1,0 +1,242 @@
+//! Everything that a conclusion about the claimed reservations needs, loaded in a few queries.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use innkeeper_core::Time;
+use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::facts::{Event, Run};
+use innkeeper_core::reservation::{Reservation, Status, Window};
+use innkeeper_core::sla::{View, evaluate};
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow, ms, time};
+use crate::schema::{alerts, checkins, reservations, runs, states};
+
+/// The most check-ins since the last look that are read for one conclusion.
+const MOST_UNSEEN: i64 = 1000;
+/// How long a silence of a site that is over is remembered for the jobs behind it.
+const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
+
+/// A reservation that is due to be looked at, with what that takes.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub reservation: Reservation,
+    pub runs: Vec<Run>,
+    pub unseen: Vec<Event>,
+    pub alert: Option<KnownAlert>,
+    pub behind_silent_site: bool,
+    pub blind: Vec<Window>,
+}
+
+/// The open alert and the key of its messages.
+#[derive(Debug)]
+pub(crate) struct KnownAlert {
+    pub open: OpenAlert,
+    pub dedup_key: String,
+}
+
+impl Due {
+    pub fn view(&self) -> View<'_> {
+        View {
+            reservation: &self.reservation,
+            runs: &self.runs,
+            unseen: &self.unseen,
+            open_alert: self.alert.as_ref().map(|alert| &alert.open),
+            behind_silent_site: self.behind_silent_site,
+            blind: &self.blind,
+        }
+    }
+}
+
+/// Loads the reservations `ids`, whose states are locked. Returns also the ids of rows that cannot be read.
+pub(crate) fn load_due(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+    now: Time,
+) -> Result<(Vec<Due>, Vec<i64>), StoreError> {
+    let mut corrupt = Vec::new();
+    let rows: Vec<(ReservationRow, StateRow)> = reservations::table
+        .inner_join(states::table)
+        .filter(reservations::id.eq_any(ids))
+        .select((ReservationRow::as_select(), StateRow::as_select()))
+        .load(connection)?;
+    let mut found = Vec::with_capacity(rows.len());
+    for (row, state) in &rows {
+        match row.with(state) {
+            Ok(reservation) => found.push(reservation),
+            Err(error) => {
+                log::error!("{}/{} is not watched: {error}", row.app, row.component);
+                corrupt.push(row.id);
+            }
+        }
+    }
+    let mut alerts = open_alerts(connection, &found, &mut corrupt)?;
+    let mut runs = known_runs(connection, &found)?;
+    let sites = Sites::of(connection, &found, now)?;
+    let mut due = Vec::with_capacity(found.len());
+    for reservation in found {
+        if corrupt.contains(&reservation.id) {
+            continue;
+        }
+        due.push(Due {
+            runs: runs.remove(&reservation.id).unwrap_or_default(),
+            unseen: unseen(connection, &reservation)?,
+            alert: alerts.remove(&reservation.id),
+            behind_silent_site: sites.silent_for(&reservation),
+            blind: sites.silences_for(&reservation),
+            reservation,
+        });
+    }
+    Ok((due, corrupt))
+}
+
+fn open_alerts(
+    connection: &mut AnyConnection,
+    found: &[Reservation],
+    corrupt: &mut Vec<i64>,
+) -> Result<HashMap<i64, KnownAlert>, StoreError> {
+    let down: Vec<i64> =
+        found.iter().filter(|found| found.conclusions.status == Status::Down).map(|found| found.id).collect();
+    if down.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<AlertRow> = alerts::table
+        .filter(alerts::reservation_id.eq_any(down))
+        .filter(alerts::closed_at.is_null())
+        .select(AlertRow::as_select())
+        .load(connection)?;
+    let mut alerts = HashMap::new();
+    for row in rows {
+        match row.open_alert() {
+            Ok(open) => {
+                alerts.insert(row.reservation_id, KnownAlert { open, dedup_key: row.dedup_key });
+            }
+            Err(error) => {
+                log::error!("{}/{} is not watched: {error}", row.app, row.component);
+                corrupt.push(row.reservation_id);
+            }
+        }
+    }
+    Ok(alerts)
+}
+
+fn known_runs(
+    connection: &mut AnyConnection,
+    found: &[Reservation],
+) -> Result<HashMap<i64, Vec<Run>>, StoreError> {
+    let limited: Vec<i64> =
+        found.iter().filter(|found| found.terms.max_run.is_some()).map(|found| found.id).collect();
+    let mut by_reservation: HashMap<i64, Vec<Run>> = HashMap::new();
+    if !limited.is_empty() {
+        let rows: Vec<RunRow> = runs::table
+            .filter(runs::reservation_id.eq_any(limited))
+            .select(RunRow::as_select())
+            .load(connection)?;
+        for row in rows {
+            by_reservation.entry(row.reservation_id).or_default().push(row.run());
+        }
+    }
+    Ok(by_reservation)
+}
+
+/// The check-ins since the last look, where their order matters. The state is locked and every writer of history holds
+/// that lock, so the last `n` rows are just those that the counts have grown by.
+fn unseen(connection: &mut AnyConnection, reservation: &Reservation) -> Result<Vec<Event>, StoreError> {
+    let Reservation { facts, conclusions, terms, .. } = reservation;
+    let grown = (facts.checkins - conclusions.checkins_seen).min(MOST_UNSEEN);
+    let matters = facts.fails > conclusions.fails_seen || terms.min_run.is_some();
+    if grown <= 0 || !matters {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, String, Option<i32>, Option<i64>)> = checkins::table
+        .filter(checkins::reservation_id.eq(reservation.id))
+        .order(checkins::id.desc())
+        .limit(grown)
+        .select((checkins::at, checkins::kind, checkins::exit_code, checkins::duration_ms))
+        .load(connection)?;
+    let event = |(at, kind, exit_code, duration): (i64, String, Option<i32>, Option<i64>)| {
+        let kind = kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
+            table: "checkins of reservation",
+            id: reservation.id,
+            problem: error.to_string(),
+        })?;
+        Ok(Event { at: time(at), kind, exit_code, duration: duration.map(TimeDelta::milliseconds) })
+    };
+    rows.into_iter().map(event).collect()
+}
+
+/// The sites of the apps at hand: Internet gateways whose silence holds the alerts behind them.
+struct Sites(Vec<Site>);
+
+struct Site {
+    id: i64,
+    app: String,
+    source: String,
+    silent: bool,
+    silences: Vec<Window>,
+}
+
+impl Sites {
+    fn of(connection: &mut AnyConnection, found: &[Reservation], now: Time) -> Result<Self, StoreError> {
+        let mut apps: Vec<&str> = found.iter().map(|found| found.terms.app.as_str()).collect();
+        apps.sort_unstable();
+        apps.dedup();
+        let rows: Vec<(ReservationRow, StateRow)> = reservations::table
+            .inner_join(states::table)
+            .filter(reservations::is_site)
+            .filter(reservations::app.eq_any(apps))
+            .select((ReservationRow::as_select(), StateRow::as_select()))
+            .load(connection)?;
+        if rows.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
+        let incidents: Vec<AlertRow> = alerts::table
+            .filter(alerts::reservation_id.eq_any(ids))
+            .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))
+            .select(AlertRow::as_select())
+            .load(connection)?;
+        let mut sites = Vec::with_capacity(rows.len());
+        for (row, state) in &rows {
+            let site = row.with(state)?;
+            let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
+            let open = of_site().any(|alert| alert.closed_at.is_none());
+            let silences = of_site()
+                .filter_map(|alert| {
+                    let from = time(alert.success_before.unwrap_or(alert.opened_at));
+                    Some(Window { from, until: time(alert.closed_at?) })
+                })
+                .collect();
+            sites.push(Site {
+                id: row.id,
+                app: row.app.clone(),
+                source: state.last_source.clone(),
+                silent: open || evaluate(&View::of(&site, None), now).overdue,
+                silences,
+            });
+        }
+        Ok(Self(sites))
+    }
+
+    /// The sites that this reservation stands behind.
+    fn of_reservation<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = &'a Site> {
+        let source = &reservation.facts.last_source;
+        self.0.iter().filter(move |site| {
+            !source.is_empty()
+                && site.source == *source
+                && site.app == reservation.terms.app.as_str()
+                && site.id != reservation.id
+        })
+    }
+
+    fn silent_for(&self, reservation: &Reservation) -> bool {
+        self.of_reservation(reservation).any(|site| site.silent)
+    }
+
+    fn silences_for(&self, reservation: &Reservation) -> Vec<Window> {
+        self.of_reservation(reservation).flat_map(|site| site.silences.iter().copied()).collect()
+    }
+}

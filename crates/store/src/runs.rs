@@ -1,0 +1,98 @@
+//! Runs: pairing starts with their ends while a batch of check-ins is written.
+
+use std::collections::{BTreeMap, HashSet};
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::rows::{RunRow, ms};
+use crate::schema::runs;
+
+/// The known runs of some reservations, changed in memory and then written back.
+pub(crate) struct Runs {
+    known: BTreeMap<(i64, String), RunRow>,
+    changed: HashSet<(i64, String)>,
+}
+
+impl Runs {
+    /// Loads the runs of `reservations`. Their states are locked by the caller, so nobody else changes them.
+    pub fn of(connection: &mut AnyConnection, reservations: &[i64]) -> Result<Self, StoreError> {
+        let rows: Vec<RunRow> = match reservations {
+            [] => Vec::new(),
+            ids => runs::table
+                .filter(runs::reservation_id.eq_any(ids))
+                .select(RunRow::as_select())
+                .load(connection)?,
+        };
+        let known = rows.into_iter().map(|row| ((row.reservation_id, row.run_id.clone()), row)).collect();
+        Ok(Self { known, changed: HashSet::new() })
+    }
+
+    /// Adds one check-in; returns how long its run took, in milliseconds, where start and end are a pair.
+    pub fn record(&mut self, reservation_id: i64, checkin: &CheckIn) -> Option<i64> {
+        let at = ms(checkin.at);
+        let run_id = checkin.run_id.map(|id| id.to_string()).unwrap_or_default();
+        match checkin.kind {
+            CheckInKind::Log => None,
+            CheckInKind::Start => {
+                let run = self.run(reservation_id, run_id);
+                run.started_at = run.started_at.max(Some(at));
+                None
+            }
+            CheckInKind::Success | CheckInKind::Fail => {
+                let run = self.run(reservation_id, run_id);
+                let going = run
+                    .started_at
+                    .filter(|started| *started <= at && run.ended_at.is_none_or(|end| end < *started));
+                run.ended_at = run.ended_at.max(Some(at));
+                if checkin.ends_all_runs() {
+                    self.end_all(reservation_id, at);
+                }
+                going.map(|started| at - started)
+            }
+        }
+    }
+
+    fn run(&mut self, reservation_id: i64, run_id: String) -> &mut RunRow {
+        let key = (reservation_id, run_id);
+        self.changed.insert(key.clone());
+        let bare = RunRow { reservation_id, run_id: key.1.clone(), started_at: None, ended_at: None };
+        self.known.entry(key).or_insert(bare)
+    }
+
+    fn end_all(&mut self, reservation_id: i64, at: i64) {
+        for (key, run) in self.known.range_mut((reservation_id, String::new())..) {
+            if key.0 != reservation_id {
+                break;
+            }
+            if run
+                .started_at
+                .is_some_and(|started| started <= at && run.ended_at.is_none_or(|end| end < started))
+            {
+                run.ended_at = Some(at);
+                self.changed.insert(key.clone());
+            }
+        }
+    }
+
+    /// Writes what changed.
+    pub fn write(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        for run in self.known.iter().filter(|(key, _)| self.changed.contains(*key)).map(|(_, run)| run) {
+            sql_query(
+                "INSERT INTO runs (reservation_id, run_id, started_at, ended_at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (reservation_id, run_id)
+                 DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at",
+            )
+            .bind::<BigInt, _>(run.reservation_id)
+            .bind::<Text, _>(&run.run_id)
+            .bind::<Nullable<BigInt>, _>(run.started_at)
+            .bind::<Nullable<BigInt>, _>(run.ended_at)
+            .execute(connection)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! The tables, one description for both databases. migrations/ is the authority.
+
+use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
+
+table! {
+    reservations (id) {
+        id -> BigInt,
+        key -> Text,
+        app -> Text,
+        component -> Text,
+        slug -> Text,
+        owner -> Text,
+        description -> Text,
+        tags -> Text,
+        notify -> Text,
+        alerters -> Text,
+        alert_msg -> Text,
+        schedule -> Text,
+        period_ms -> Nullable<BigInt>,
+        cron -> Nullable<Text>,
+        time_zone -> Nullable<Text>,
+        frequency -> Nullable<BigInt>,
+        time_units -> Nullable<Text>,
+        grace_ms -> BigInt,
+        alert_after -> BigInt,
+        remind_every_ms -> Nullable<BigInt>,
+        notify_recovery -> Bool,
+        max_run_ms -> Nullable<BigInt>,
+        min_run_ms -> Nullable<BigInt>,
+        is_site -> Bool,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+table! {
+    states (reservation_id) {
+        reservation_id -> BigInt,
+        last_checkin_at -> Nullable<BigInt>,
+        last_start_at -> Nullable<BigInt>,
+        last_fail_at -> Nullable<BigInt>,
+        last_exit_code -> Nullable<Integer>,
+        last_seen_at -> Nullable<BigInt>,
+        last_source -> Text,
+        runs_over_at -> Nullable<BigInt>,
+        checkins -> BigInt,
+        fails -> BigInt,
+        status -> Text,
+        wake_at -> BigInt,
+        snoozed_until -> Nullable<BigInt>,
+        fails_seen -> BigInt,
+        checkins_seen -> BigInt,
+        fail_streak -> BigInt,
+        short_at -> Nullable<BigInt>,
+        eager -> Bool,
+    }
+}
+
+table! {
+    runs (reservation_id, run_id) {
+        reservation_id -> BigInt,
+        run_id -> Text,
+        started_at -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    checkins (id) {
+        id -> BigInt,
+        reservation_id -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        exit_code -> Nullable<Integer>,
+        duration_ms -> Nullable<BigInt>,
+        run_id -> Nullable<Text>,
+        source -> Text,
+        notes -> Text,
+    }
+}
+
+table! {
+    alerts (id) {
+        id -> BigInt,
+        reservation_id -> BigInt,
+        app -> Text,
+        component -> Text,
+        owner -> Text,
+        cause -> Text,
+        reason -> Text,
+        sentence -> Text,
+        dedup_key -> Text,
+        opened_at -> BigInt,
+        told_at -> BigInt,
+        closed_at -> Nullable<BigInt>,
+        success_before -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    deliveries (id) {
+        id -> BigInt,
+        alert_id -> Nullable<BigInt>,
+        event -> Text,
+        alerter -> Text,
+        recipient -> Text,
+        notice -> Text,
+        key -> Text,
+        state -> Text,
+        sending -> Nullable<Text>,
+        attempts -> BigInt,
+        next_at -> BigInt,
+        lease_until -> Nullable<BigInt>,
+        lease_token -> Nullable<Text>,
+        problem -> Nullable<Text>,
+        created_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    ping_keys (app) {
+        app -> Text,
+        key -> Text,
+    }
+}
+
+joinable!(states -> reservations (reservation_id));
+allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

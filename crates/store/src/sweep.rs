@@ -1,0 +1,288 @@
+//! The sweep: claiming what is due, and writing conclusions, alerts and deliveries in one transaction.
+
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+use innkeeper_core::alert::Reason;
+use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::reservation::{Conclusions, Reservation};
+use innkeeper_core::sla::{Change, evaluate};
+use uuid::Uuid;
+
+use crate::connection::AnyConnection;
+use crate::due::{Due, load_due};
+use crate::rows::ms;
+use crate::schema::{alerts, checkins, reservations, states};
+use crate::{Store, StoreError, bulk, outbox};
+
+/// How long a row that cannot be read is left alone.
+const CORRUPT_AGAIN_MS: i64 = 300_000;
+
+/// What one pass did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Reservations that were looked at.
+    pub looked: usize,
+    /// Alerts that opened, those that closed at once included.
+    pub opened: usize,
+    /// Alerts that closed.
+    pub closed: usize,
+    /// Alerts that were told again.
+    pub reminded: usize,
+    /// Messages put into the outbox.
+    pub deliveries: usize,
+}
+
+/// What there is to tell about one reservation.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// What happened: opened, reminder, recovered, or opened and recovered.
+    pub event: EventKind,
+    /// Whose alert.
+    pub reservation: &'a Reservation,
+    /// Why the alert opened.
+    pub reason: &'a Reason,
+    /// The alert's number.
+    pub alert_id: i64,
+    /// The key of all its messages.
+    pub dedup_key: &'a str,
+    /// When it opened.
+    pub opened_at: Time,
+    /// Notes of the latest check-in.
+    pub notes: &'a str,
+    /// For a site: how many reservations stand behind it.
+    pub behind: i64,
+    /// The time of the pass.
+    pub now: Time,
+}
+
+/// One message for the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDelivery {
+    /// The alerter's name.
+    pub alerter: String,
+    /// The mail address; empty where the alerter has but one recipient.
+    pub recipient: String,
+    /// The message.
+    pub notice: Notice,
+}
+
+/// An alert to insert.
+pub(crate) struct NewAlert<'a> {
+    pub reservation: &'a Reservation,
+    pub reason: &'a Reason,
+    pub dedup_key: String,
+    pub closed: bool,
+}
+
+impl Store {
+    /// When the next reservation is due to be looked at; none without reservations.
+    pub fn next_wake_at(&self) -> Result<Option<Time>, StoreError> {
+        let next: Option<i64> =
+            states::table.select(diesel::dsl::min(states::wake_at)).first(&mut *self.get()?)?;
+        Ok(next.map(crate::rows::time))
+    }
+
+    /// Looks at up to `limit` reservations that are due at `now`, on the locked facts, and writes what follows in the
+    /// same transaction. `tell` turns what happened into messages; it must be pure.
+    pub fn sweep(
+        &self,
+        now: Time,
+        limit: i64,
+        tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
+    ) -> Result<Swept, StoreError> {
+        self.write(|connection| {
+            let ids = claim_due(connection, now, limit)?;
+            if ids.is_empty() {
+                return Ok(Swept::default());
+            }
+            let (due, corrupt) = load_due(connection, &ids, now)?;
+            let mut swept = Swept { looked: ids.len(), ..Swept::default() };
+            put_off(connection, &corrupt, now)?;
+            let concluded: Vec<(&Due, Change, Conclusions)> = due
+                .iter()
+                .map(|due| {
+                    let evaluation = evaluate(&due.view(), now);
+                    (due, evaluation.change, evaluation.conclusions)
+                })
+                .collect();
+            let conclusions: Vec<(i64, &Conclusions)> =
+                concluded.iter().map(|(due, _, conclusions)| (due.reservation.id, conclusions)).collect();
+            bulk::write_conclusions(connection, &conclusions)?;
+            let changes: Vec<(&Due, &Change)> = concluded
+                .iter()
+                .filter(|(_, change, _)| *change != Change::None)
+                .map(|(due, change, _)| (*due, change))
+                .collect();
+            write_changes(connection, &changes, now, tell, &mut swept)?;
+            Ok(swept)
+        })
+    }
+}
+
+#[derive(QueryableByName)]
+struct Claimed {
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+}
+
+/// Locks what is due, leaving out what another sweeper holds. SQLite has one writer, and this is it.
+fn claim_due(connection: &mut AnyConnection, now: Time, limit: i64) -> Result<Vec<i64>, StoreError> {
+    let lock = match connection {
+        AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+        AnyConnection::Sqlite(_) => "",
+    };
+    let rows: Vec<Claimed> = sql_query(format!(
+        "SELECT reservation_id FROM states WHERE wake_at <= $1 ORDER BY wake_at LIMIT $2 {lock}"
+    ))
+    .bind::<BigInt, _>(ms(now))
+    .bind::<BigInt, _>(limit)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.reservation_id).collect())
+}
+
+/// Leaves rows that cannot be read alone for a while, so that they do not keep the others waiting.
+fn put_off(connection: &mut AnyConnection, corrupt: &[i64], now: Time) -> Result<(), StoreError> {
+    for id in corrupt {
+        diesel::update(states::table.filter(states::reservation_id.eq(*id)))
+            .set(states::wake_at.eq(ms(now) + CORRUPT_AGAIN_MS))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Writes alerts and what is to be told of them.
+fn write_changes(
+    connection: &mut AnyConnection,
+    changes: &[(&Due, &Change)],
+    now: Time,
+    tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
+    swept: &mut Swept,
+) -> Result<(), StoreError> {
+    let new: Vec<NewAlert<'_>> = changes
+        .iter()
+        .filter_map(|(due, change)| match change {
+            Change::Open(reason) | Change::OpenAndRecover(reason) => Some(NewAlert {
+                reservation: &due.reservation,
+                reason,
+                dedup_key: Uuid::new_v4().to_string(),
+                closed: matches!(change, Change::OpenAndRecover(_)),
+            }),
+            _ => None,
+        })
+        .collect();
+    let ids = bulk::insert_alerts(connection, &new, now)?;
+    let opened: HashMap<i64, (i64, &str)> = new
+        .iter()
+        .filter_map(|alert| {
+            Some((alert.reservation.id, (*ids.get(&alert.dedup_key)?, alert.dedup_key.as_str())))
+        })
+        .collect();
+    let notes = latest_notes(connection, changes)?;
+    let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
+    for (due, change) in changes {
+        let reservation = &due.reservation;
+        let known =
+            due.alert.as_ref().map(|alert| (alert.open.id, alert.dedup_key.as_str(), alert.open.opened_at));
+        let new = opened.get(&reservation.id).map(|(id, key)| (*id, *key, now));
+        let Some((alert_id, dedup_key, opened_at)) = new.or(known) else { continue };
+        let (event, reason) = match (change, &due.alert) {
+            (Change::Open(reason), _) => (EventKind::Opened, reason),
+            (Change::OpenAndRecover(reason), _) => (EventKind::OpenedAndRecovered, reason),
+            (Change::Remind, Some(alert)) => (EventKind::Reminder, &alert.open.reason),
+            (Change::Recover, Some(alert)) => (EventKind::Recovered, &alert.open.reason),
+            _ => continue,
+        };
+        match event {
+            EventKind::Opened => swept.opened += 1,
+            EventKind::OpenedAndRecovered => {
+                (swept.opened, swept.closed) = (swept.opened + 1, swept.closed + 1)
+            }
+            EventKind::Reminder => {
+                swept.reminded += 1;
+                diesel::update(alerts::table.filter(alerts::id.eq(alert_id)))
+                    .set(alerts::told_at.eq(ms(now)))
+                    .execute(connection)?;
+            }
+            _ => {
+                swept.closed += 1;
+                diesel::update(alerts::table.filter(alerts::id.eq(alert_id)))
+                    .set(alerts::closed_at.eq(Some(ms(now))))
+                    .execute(connection)?;
+            }
+        }
+        if event == EventKind::Recovered && !reservation.terms.notify_recovery {
+            continue;
+        }
+        let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
+        let notes = notes.get(&reservation.id).map_or("", String::as_str);
+        let told = Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, now };
+        messages.extend(tell(&told).into_iter().map(|delivery| (alert_id, delivery)));
+    }
+    swept.deliveries = messages.len();
+    outbox::put_all(connection, &messages, now)
+}
+
+/// Notes of the latest check-in of each changed reservation.
+fn latest_notes(
+    connection: &mut AnyConnection,
+    changes: &[(&Due, &Change)],
+) -> Result<HashMap<i64, String>, StoreError> {
+    let ids: Vec<i64> = changes
+        .iter()
+        .filter(|(due, _)| due.reservation.facts.checkins > 0)
+        .map(|(due, _)| due.reservation.id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let latest: Vec<Option<i64>> = checkins::table
+        .filter(checkins::reservation_id.eq_any(&ids))
+        .group_by(checkins::reservation_id)
+        .select(diesel::dsl::max(checkins::id))
+        .load(connection)?;
+    let latest: Vec<i64> = latest.into_iter().flatten().collect();
+    Ok(checkins::table
+        .filter(checkins::id.eq_any(latest))
+        .filter(checkins::notes.ne(""))
+        .select((checkins::reservation_id, checkins::notes))
+        .load::<(i64, String)>(connection)?
+        .into_iter()
+        .collect())
+}
+
+/// How many reservations were last seen from the address of this site.
+fn count_behind(connection: &mut AnyConnection, site: &Reservation) -> Result<i64, StoreError> {
+    if site.facts.last_source.is_empty() {
+        return Ok(0);
+    }
+    Ok(reservations::table
+        .inner_join(states::table)
+        .filter(reservations::app.eq(site.terms.app.as_str()))
+        .filter(states::last_source.eq(&site.facts.last_source))
+        .filter(reservations::id.ne(site.id))
+        .count()
+        .get_result(connection)?)
+}
+
+/// Closes nothing and opens nothing: an alert row for each new alert, for both databases.
+pub(crate) fn alert_columns(alert: &NewAlert<'_>) -> Result<(String, String), StoreError> {
+    let reason = serde_json::to_string(alert.reason).map_err(|error| StoreError::Corrupt {
+        table: "alerts",
+        id: alert.reservation.id,
+        problem: error.to_string(),
+    })?;
+    Ok((reason, alert.reason.sentence(alert.reservation.terms.schedule.zone())))
+}
+
+/// Text that a query brings back.
+#[derive(QueryableByName)]
+pub(crate) struct IdAndText {
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    #[diesel(sql_type = Text)]
+    pub text: String,
+}
