@@ -70,7 +70,13 @@ fn read_one(name: String, setting: Setting, findings: &mut Findings) -> Option<(
     match AlerterConfig::deserialize(&kind, deserialize::section(table)) {
         Ok(config) => Some((parsed, config)),
         Err(Misfit { origin: place, key, what }) => {
-            let path = key.map_or(path.clone(), |key| format!("{path}.{key}"));
+            let (path, what) = match &key {
+                // Some readers name the key themselves.
+                Some(key) => {
+                    (format!("{path}.{key}"), what.strip_prefix(&format!("{key}: ")).unwrap_or(&what))
+                }
+                None => (path, what.as_str()),
+            };
             findings.problem(place.unwrap_or(origin), path, what);
             None
         }

@@ -1,7 +1,7 @@
 //! Hands an alerter's section to `serde`, so that each alerter owns the shape of its configuration.
 //!
-//! A text is read as whatever its key wants (a number, true or false, a list), because everything from the
-//! environment is a text. Errors carry the place of the setting they are about, and never its value.
+//! Errors carry the place of the setting they are about, and never its value. What the environment sets is a
+//! text whatever its key wants; the alerters' types read a number or truth value from a text too.
 
 use std::fmt;
 
@@ -10,7 +10,6 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Unexpected, 
 use serde::forward_to_deserialize_any;
 
 use super::problem::Origin;
-use super::section::boolean;
 use super::setting::{Setting, Table, Value};
 
 /// A section or value that did not fit.
@@ -112,70 +111,6 @@ impl<'de> serde::Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match &self.0 {
-            Value::Text(text) => match boolean(text) {
-                Some(flag) => visitor.visit_bool(flag),
-                None => Err(de::Error::custom("is a text; write true or false")),
-            },
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        let number = match &self.0 {
-            Value::Text(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        match number {
-            Some(number) => ValueDeserializer(Value::Integer(number)).deserialize_any(visitor),
-            None => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_i8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_i16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_u8<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.deserialize_i64(visitor)
-    }
-
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        match self.0 {
-            Value::Text(text) => {
-                let entries: Vec<String> = text
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|entry| !entry.is_empty())
-                    .map(str::to_owned)
-                    .collect();
-                visitor.visit_seq(SeqDeserializer::new(entries.into_iter()))
-            }
-            other => ValueDeserializer(other).deserialize_any(visitor),
-        }
-    }
-
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         visitor.visit_some(self)
     }
@@ -208,7 +143,7 @@ impl<'de> serde::Deserializer<'de> for ValueDeserializer {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct tuple tuple_struct map struct
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
     }
 }
@@ -286,17 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn values_and_texts_of_values_are_the_same() {
-        let plain =
-            read("port = 25\noffset = -3\ntls = true\nto = ['a', 'b']\npassword = '123'\nmode = 'start-tls'")
-                .unwrap();
-        let texts = read(
-            "port = '25'\noffset = '-3'\ntls = 'true'\nto = 'a, b'\npassword = '123'\nmode = 'start-tls'",
-        )
-        .unwrap();
-        assert_eq!(plain, texts);
-        assert_eq!(texts.password.unwrap().reveal(), "123");
-        assert_eq!(read("[headers]\na = 'b'").unwrap().headers["a"], "b");
+    fn every_kind_of_value_is_handed_on() {
+        let text = "port = 25\noffset = -3\ntls = true\nto = ['a', 'b']\npassword = '123'\nmode = 'start-tls'\n[headers]\na = 'b'";
+        let sample = read(text).unwrap();
+        assert_eq!(
+            (sample.port, sample.offset, sample.tls, sample.mode),
+            (25, -3, Some(true), Mode::StartTls)
+        );
+        assert_eq!((sample.to, sample.headers["a"].as_str()), (vec!["a".to_owned(), "b".to_owned()], "b"));
+        assert_eq!(sample.password.unwrap().reveal(), "123");
     }
 
     #[test]
@@ -306,7 +239,7 @@ mod tests {
             ("port = 'hunter2'", 1, "port", "is a text; it takes u16"),
             ("port = 70000", 1, "port", "70000 is out of bounds"),
             ("\npassword = 12345", 2, "password", "is a whole number; it takes a string"),
-            ("tls = 'hunter2'", 1, "tls", "write true or false"),
+            ("tls = 'hunter2'", 1, "tls", "is a text; it takes a boolean"),
             ("mode = 'x'", 1, "mode", "allowed: plain, start-tls"),
             ("mode = 3", 1, "mode", "it takes one of plain, start-tls"),
             ("password = 1979-05-27", 1, "password", "is a date"),

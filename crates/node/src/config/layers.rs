@@ -131,11 +131,14 @@ fn place_in_alerter(root: &Table, rest: &str) -> Result<Vec<String>, String> {
     }
 }
 
+/// Set for the programs of a `command` alerter, which may call Innkeeper in turn.
+const OF_COMMANDS: [&str; 4] = ["EVENT", "APP", "COMPONENT", "IDEMPOTENCY_KEY"];
+
 /// Whether a variable is not about the configuration: the log level, the file's own name, the tests', and
 /// what Kubernetes and Docker tell every container about a service that happens to be called innkeeper.
 fn is_for_others(name: &str, value: &str) -> bool {
     let rest = &name[PREFIX.len()..];
-    if rest == "LOG" || rest == "CONFIG" || rest.starts_with("TEST_") {
+    if rest == "LOG" || rest == "CONFIG" || OF_COMMANDS.contains(&rest) || rest.starts_with("TEST_") {
         return true;
     }
     let number_in_port = rest.rsplit_once("PORT_").and_then(|(_, tail)| tail.split_once('_')).is_some_and(

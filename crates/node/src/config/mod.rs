@@ -7,6 +7,8 @@
 //! `section` (how a key is read).
 
 mod alerters;
+#[cfg(test)]
+mod annotated_tests;
 mod checks;
 mod database;
 mod deserialize;
@@ -17,6 +19,8 @@ mod secret_file;
 mod section;
 mod setting;
 mod show;
+#[cfg(test)]
+mod tests;
 mod top;
 
 use std::collections::BTreeMap;

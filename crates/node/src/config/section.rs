@@ -210,7 +210,7 @@ pub(crate) fn take(root: &mut Table, name: &'static str, findings: &mut Findings
 }
 
 /// Reads a yes or no as environments have them.
-pub(crate) fn boolean(text: &str) -> Option<bool> {
+fn boolean(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),
         "false" | "0" | "no" | "off" => Some(false),

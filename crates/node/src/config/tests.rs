@@ -1,0 +1,298 @@
+//! What is taken, what is refused, and what is said about it.
+
+use super::*;
+
+fn with(text: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Config, ConfigError> {
+    let root = setting::parse("f.toml", text)?;
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    read(Role::Standalone, None, root, environment, overrides).map(|(config, _)| config)
+}
+
+fn from_env(environment: &[(&str, &str)]) -> Config {
+    with(MAIL, environment, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn problems(text: &str) -> String {
+    match Config::from_toml(Role::Standalone, text) {
+        Ok(_) => panic!("taken: {text}"),
+        Err(error) => error.to_string().replace("innkeeper.toml:", "f:"),
+    }
+}
+
+const MAIL: &str = "[alerter.mail]\nkind = 'smtp'\nhost = 'smtp.example.org'\nfrom = 'inn@example.org'\n";
+
+#[test]
+fn each_problem_names_its_line_its_key_and_what_is_allowed() {
+    for (text, said) in [
+        (
+            "\ninstanse = 'x'",
+            "f:2: instanse: unknown key; allowed: allow_open, auth, data_dir, instance, operator, public_url",
+        ),
+        (
+            "[ingest]\n\nqueu = 1",
+            "f:3: ingest.queu: unknown key; allowed: batch, commit_timeout, listen, queue, trusted_proxies, workers",
+        ),
+        (
+            "[alerter.x]\nkind = 'log'\nurl = 'a'",
+            "f:3: alerter.x.url: unknown key; allowed for kind = \"log\": kind, summary",
+        ),
+        (
+            "[ingets]\nqueue = 1",
+            "f:1: ingets: unknown section; allowed: alerter, database, history, ingest, sweeper, web",
+        ),
+        ("ingest = 3", "f:1: ingest: is a whole number; it is a section, write [ingest]"),
+        ("instance = ''", "f:1: instance: is empty"),
+        ("instance = \"a\\nb\"", "f:1: instance: has the control character U+000A"),
+        ("public_url = 'inn.example.org'", "f:1: public_url: \"inn.example.org\" is not a URL"),
+        ("public_url = 'ftp://inn.example.org'", "is no web address; write http://host:port"),
+        ("public_url = 'http://inn/?a=b'", "has a query or fragment"),
+        ("auth = 'tokens'", "f:1: auth: this version does not have tokens yet; only \"open\" is allowed"),
+        ("auth = 'none'", "f:1: auth: \"none\" is not known; only \"open\" is allowed"),
+        ("allow_open = 'maybe'", "f:1: allow_open: \"maybe\" is neither true nor false"),
+        ("operator = 'Ops Team'", "f:1: operator: \"Ops Team\" is neither a mail address nor"),
+        (
+            "operator = ['ops']",
+            "f:1: operator: ops is not a configured alerter; there are: log. Add [alerter.ops]",
+        ),
+        ("operator = 'a@example.org'", "a@example.org is a mail address, but no alerter has kind = \"smtp\""),
+        ("operator = [3]", "f:1: operator: has a whole number in its list"),
+        (
+            "[database]\nurl = 'mysql://root:hunter2@db/x'",
+            "f:2: database.url: the scheme mysql:// is not known; write sqlite://",
+        ),
+        (
+            "[database]\nurl_file = '/nowhere/x'",
+            "f:2: database.url_file: cannot read the secret from \"/nowhere/x\"",
+        ),
+        (
+            "[database]\nurl = 'sqlite://x'\nurl_file = '/etc/hostname'",
+            "f:3: database.url_file: stands beside url; give one of the two",
+        ),
+        (
+            "[database]\npool_size = 0",
+            "f:2: database.pool_size: 0 is out of bounds; write a whole number from 1 to 1000",
+        ),
+        ("[ingest]\nlisten = '8080'", "f:2: ingest.listen: \"8080\" is not an address with a port"),
+        (
+            "[ingest]\ncommit_timeout = '8 parsecs'",
+            "f:2: ingest.commit_timeout: \"8 parsecs\" is not a duration; write a number and a unit",
+        ),
+        (
+            "[ingest]\ncommit_timeout = 8",
+            "f:2: ingest.commit_timeout: is a whole number; write a text in quotes",
+        ),
+        ("[ingest]\ncommit_timeout = '1d'", "\"1d\" is out of bounds; at least 100ms, at most 5m"),
+        (
+            "[ingest]\ntrusted_proxies = ['proxy']",
+            "f:2: ingest.trusted_proxies: \"proxy\" is neither an address nor a network",
+        ),
+        ("[ingest]\nqueue = 1.5", "f:2: ingest.queue: is a fraction; write a whole number"),
+        ("[ingest]\nqueue = -1", "f:2: ingest.queue: -1 is out of bounds"),
+        (
+            "[history]\nkeep_checkins = 50",
+            "f:2: history.keep_checkins: 50 is out of bounds; write a whole number from 51",
+        ),
+        ("[sweeper]\nlease = '1s'", "f:2: sweeper.lease: \"1s\" is out of bounds; at least 5s"),
+        ("[alerter.Ops]\nkind = 'log'", "f:1: alerter.Ops: is not a name; allowed: 1 to 50 of a–z"),
+        ("[alerter.ops]", "f:1: alerter.ops: the key kind is missing; allowed: smtp, slack"),
+        ("[alerter.ops]\nkind = 'sms'", "f:2: alerter.ops.kind: \"sms\" is not known; allowed: smtp, slack"),
+        ("[alerter.log]\nkind = 'webhook'", "f:2: alerter.log.kind: the name log is kept for kind = \"log\""),
+        ("[alerter.mail]\nkind = 'smtp'\nhost = 'x'", "f:1: alerter.mail: the key from is missing"),
+        (
+            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y'\npassword = 12345",
+            "f:5: alerter.mail.password: ",
+        ),
+        (
+            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y'\ntimeout = '5'",
+            "f:5: alerter.mail.timeout: \"5\" is not a duration",
+        ),
+        ("alerter = { ops = 1 }", "f:1: alerter.ops: is a whole number; an alerter is a section"),
+    ] {
+        let found = problems(text);
+        assert!(found.contains(said), "{text}\n  said: {found}");
+        assert_eq!(found.lines().count(), 1, "{text}\n  said: {found}");
+        assert!(!found.contains("hunter2") && !found.contains("12345"), "{found}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let found = problems(
+        "a = 1\n[ingest]\nb = 2\nqueue = 'x'\n[alerter.ops]\nkind = 'log'\nc = 3\nd = 4\n[history]\nkeep_days = 0",
+    );
+    let places: Vec<&str> = found.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(
+        places,
+        ["a", "ingest.queue", "ingest.b", "history.keep_days", "alerter.ops.c", "alerter.ops.d"]
+    );
+}
+
+#[test]
+fn an_open_listener_beyond_loopback_must_be_wanted() {
+    for listen in ["0.0.0.0:8080", "192.0.2.1:8080", "[::]:8080", "[2001:db8::1]:80"] {
+        let found = problems(&format!("[ingest]\nlisten = '{listen}'"));
+        assert!(
+            found.starts_with(&format!("f:2: ingest.listen: {listen} can be reached from other machines")),
+            "{found}"
+        );
+        assert!(found.contains("set allow_open = true (INNKEEPER_ALLOW_OPEN=true)"), "{found}");
+        Config::from_toml(Role::Ingest, &format!("allow_open = true\n[ingest]\nlisten = '{listen}'"))
+            .unwrap();
+        Config::from_toml(Role::Sweeper, &format!("[ingest]\nlisten = '{listen}'")).unwrap();
+        assert!(Config::from_toml(Role::Web, &format!("[web]\nlisten = '{listen}'")).is_err());
+        Config::from_toml(Role::Ingest, &format!("[web]\nlisten = '{listen}'")).unwrap();
+    }
+    for listen in ["127.0.0.1:0", "127.8.0.1:80", "[::1]:8080", "localhost:8080", "[::ffff:127.0.0.1]:80"] {
+        Config::from_toml(Role::Standalone, &format!("[ingest]\nlisten = '{listen}'")).unwrap();
+    }
+}
+
+#[test]
+fn the_environment_sets_every_type_over_the_file() {
+    let config = from_env(&[
+        ("PATH", "/bin"),
+        ("INNKEEPER_INSTANCE", "inn 2"),
+        ("INNKEEPER_PUBLIC_URL", "https://inn.example.org/monitor/"),
+        ("INNKEEPER_ALLOW_OPEN", "yes"),
+        ("INNKEEPER_OPERATOR", "a@example.org, mail,log"),
+        ("INNKEEPER_DATABASE_URL", "postgres://db/inn"),
+        ("INNKEEPER_DATABASE_POOL_SIZE", "3"),
+        ("INNKEEPER_INGEST_LISTEN", "0.0.0.0:80"),
+        ("INNKEEPER_INGEST_COMMIT_TIMEOUT", "2s"),
+        ("INNKEEPER_INGEST_TRUSTED_PROXIES", "10.0.0.5,10.1.0.0/16"),
+        ("INNKEEPER_SWEEPER_REMIND_EVERY", "0s"),
+        ("INNKEEPER_HISTORY_KEEP_DAYS", ""),
+        ("INNKEEPER_ALERTER_MAIL_PORT", "2525"),
+        ("INNKEEPER_ALERTER_MAIL_SUMMARY", "true"),
+        ("INNKEEPER_ALERTER_MAIL_USERNAME", "inn"),
+        ("INNKEEPER_ALERTER_MAIL_PASSWORD", "12345"),
+    ]);
+    assert_eq!(config.instance, "inn 2");
+    assert_eq!(config.public_url, "https://inn.example.org/monitor");
+    assert!(config.allow_open);
+    assert_eq!(
+        config.operator.iter().map(Recipient::as_str).collect::<Vec<_>>(),
+        ["a@example.org", "mail", "log"]
+    );
+    assert_eq!((config.database.url(), config.database.pool_size), ("postgres://db/inn", 3));
+    assert_eq!(config.database.kind, DatabaseKind::Postgres);
+    assert_eq!(config.ingest.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(config.ingest.commit_timeout.as_secs(), 2);
+    assert_eq!(
+        config.ingest.trusted_proxies,
+        crate::http::TrustedProxies::new(vec![
+            "10.0.0.5/32".parse().unwrap(),
+            "10.1.0.0/16".parse().unwrap()
+        ])
+    );
+    assert_eq!(config.sweeper.remind_every, None);
+    assert_eq!(config.history.keep_days, 30, "an empty variable is none");
+    assert!(config.knows_alerter("mail") && config.knows_alerter("log") && !config.knows_alerter("ops"));
+    let mail = &config.alerters[&AlerterName::parse("x", "mail").unwrap()];
+    assert!(mail.for_summaries());
+    assert!(format!("{mail:?}").contains("2525"), "{mail:?}");
+    assert!(!format!("{config:?}").contains("12345"));
+}
+
+#[test]
+fn a_variable_that_fits_nothing_is_an_error_that_names_it() {
+    for (name, said) in [
+        (
+            "INNKEEPER_INGEST_LISTN",
+            "the environment variable INNKEEPER_INGEST_LISTN: ingest.listn: unknown key; allowed: batch",
+        ),
+        ("INNKEEPER_PORT", "the environment variable INNKEEPER_PORT: port: unknown key; allowed: allow_open"),
+        (
+            "INNKEEPER_ALERTER_OPS_URL",
+            "INNKEEPER_ALERTER_OPS_URL: belongs to no alerter; the configuration file has: mail",
+        ),
+        ("INNKEEPER_ALERTER_MAIL_COLOUR", "INNKEEPER_ALERTER_MAIL_COLOUR: alerter.mail.colour: unknown key"),
+        ("INNKEEPER_INGEST_QUEUE", "INNKEEPER_INGEST_QUEUE: ingest.queue: \"hunter\" is not a number"),
+    ] {
+        let error = with(MAIL, &[(name, "hunter")], &Overrides::default()).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_finds_the_alerter_with_the_longest_fitting_name() {
+    let hooks = "[alerter.ops]\nkind = 'webhook'\n[alerter.ops-eu]\nkind = 'webhook'\n";
+    let config = with(
+        hooks,
+        &[("INNKEEPER_ALERTER_OPS_URL", "http://a/"), ("INNKEEPER_ALERTER_OPS_EU_URL", "http://b/")],
+        &Overrides::default(),
+    )
+    .unwrap();
+    for (name, alerter) in &config.alerters {
+        alerter.build(name, std::sync::Arc::new(innkeeper_core::SystemClock)).map(drop).unwrap();
+    }
+    let twins = "[alerter.a-b]\nkind = 'log'\n[alerter.a_b]\nkind = 'log'\n";
+    let error = with(twins, &[("INNKEEPER_ALERTER_A_B_SUMMARY", "true")], &Overrides::default()).unwrap_err();
+    assert!(error.to_string().contains("fits two alerters"), "{error}");
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = Overrides {
+        listen: Some("127.0.0.1:3".to_owned()),
+        database_url: Some("sqlite://flag.db".to_owned()),
+        data_dir: Some(directory.path().join("new").display().to_string()),
+        ..Overrides::default()
+    };
+    let file = "[ingest]\nlisten = '127.0.0.1:1'\n[database]\nurl_file = '/nowhere'\n";
+    let environment =
+        [("INNKEEPER_INGEST_LISTEN", "127.0.0.1:2"), ("INNKEEPER_DATABASE_URL", "postgres://db/x")];
+    let config = with(file, &environment, &flags).unwrap();
+    assert_eq!(config.ingest.listen.port(), 3);
+    let path = directory.path().join("new/flag.db");
+    assert_eq!(config.database.url(), format!("sqlite://{}", path.display()));
+    assert_eq!(config.database.kind, DatabaseKind::Sqlite { path });
+
+    let config = with(file, &environment, &Overrides::default()).unwrap();
+    assert_eq!((config.ingest.listen.port(), config.database.url()), (2, "postgres://db/x"));
+
+    let both =
+        [("INNKEEPER_DATABASE_URL", "postgres://db/x"), ("INNKEEPER_DATABASE_URL_FILE", "/etc/hostname")];
+    let error = with("", &both, &Overrides::default()).unwrap_err();
+    assert!(error.to_string().contains("stands beside url"), "{error}");
+    let bad = Overrides { listen: Some("x".to_owned()), ..Overrides::default() };
+    assert!(with("", &[], &bad).unwrap_err().to_string().starts_with("--listen: ingest.listen: "));
+}
+
+#[test]
+fn secrets_come_from_files_without_their_line_break() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("url");
+    let text = format!("[database]\nurl_file = '{}'\n", path.display());
+    std::fs::write(&path, "postgres://inn:hunter2@db/inn\n").unwrap();
+    let config = with(&text, &[], &Overrides::default()).unwrap();
+    assert_eq!(config.database.url(), "postgres://inn:hunter2@db/inn");
+    assert_eq!(config.database.masked_url(), "postgres://inn:…@db/inn");
+    assert!(!format!("{config:?} {}", config.summary()).contains("hunter2"));
+    for (content, said) in
+        [("", "is empty"), ("\n \n", "is empty"), (&*"x".repeat(70_000), "larger than 64 KiB")]
+    {
+        std::fs::write(&path, content).unwrap();
+        let error = with(&text, &[], &Overrides::default()).unwrap_err().to_string();
+        assert!(error.starts_with("f.toml:2: database.url_file: ") && error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn the_data_directory_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("a/b");
+    let config = with(&format!("data_dir = '{}'", data.display()), &[], &Overrides::default()).unwrap();
+    config.create_data_dir().unwrap();
+    config.create_data_dir().unwrap();
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let config =
+        with(&format!("data_dir = '{}/file/x'", directory.path().display()), &[], &Overrides::default())
+            .unwrap();
+    assert!(
+        config.create_data_dir().unwrap_err().to_string().starts_with("data_dir: cannot make the directory")
+    );
+}
