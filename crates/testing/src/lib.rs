@@ -1,1 +1,13 @@
-//! x
+//! Real parts for tests: servers that record what reaches them and answer as they are told.
+//!
+//! Only a dev-dependency of other crates. Nothing here imitates Innkeeper; it stands where the outside world
+//! would. A part that cannot be started panics: the test that asked for it cannot go on.
+//!
+//! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;
+//! - [`smtp_sink`]: a mail server over real TLS;
+//! - [`certificates`]: an authority and its certificates, made for the test.
+
+pub mod certificates;
+pub mod http_sink;
+pub mod smtp_sink;
+mod tcp_server;

@@ -1,0 +1,276 @@
+//! An HTTP server that records every request and answers as it is told.
+//!
+//! ```
+//! use innkeeper_testing::http_sink::{Answer, HttpSink};
+//!
+//! let sink = HttpSink::start();
+//! sink.next(Answer::status(429).header("Retry-After", "7"));
+//! // … something posts to `sink.url("/hook")` twice: it is answered 429, then 200 …
+//! assert!(sink.requests().is_empty());
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::tcp_server::{Stream, TcpServer, hang, locked};
+
+/// What the server does with a request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Answers with a status, headers and a body.
+    Status {
+        /// The status.
+        code: u16,
+        /// Headers besides `Content-Length`.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+    /// Never answers.
+    Hang,
+    /// Closes without an answer.
+    Close,
+    /// Closes in the middle of the answer's head.
+    CutHead,
+    /// Closes in the middle of the body of an answer with this status.
+    CutBody(u16),
+}
+
+impl Answer {
+    /// An answer with this status and no body.
+    pub fn status(code: u16) -> Self {
+        Self::Status { code, headers: Vec::new(), body: String::new() }
+    }
+
+    /// The same with a header; only of a [`Status`](Self::Status).
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let Self::Status { headers, .. } = &mut self {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// The same with this body; only of a [`Status`](Self::Status).
+    #[must_use]
+    pub fn body(mut self, text: &str) -> Self {
+        if let Self::Status { body, .. } = &mut self {
+            text.clone_into(body);
+        }
+        self
+    }
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// `POST`.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// In the order they came; names as they were written.
+    pub headers: Vec<(String, String)>,
+    /// The body's bytes.
+    pub body: Vec<u8>,
+}
+
+impl Received {
+    /// The value of the first header of this name, in any case of letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; panics where it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("a body of JSON")
+    }
+}
+
+/// The server; it ends when it is dropped.
+pub struct HttpSink {
+    server: TcpServer,
+    shared: Arc<Shared>,
+    scheme: &'static str,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+struct State {
+    received: Vec<Received>,
+    next: VecDeque<Answer>,
+    otherwise: Answer,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { received: Vec::new(), next: VecDeque::new(), otherwise: Answer::status(200).body("ok") }
+    }
+}
+
+impl HttpSink {
+    /// A server without encryption.
+    pub fn start() -> Self {
+        Self::serve(None)
+    }
+
+    /// A server over TLS, known by the certificate in `config`.
+    pub fn start_tls(config: Arc<ServerConfig>) -> Self {
+        Self::serve(Some(config))
+    }
+
+    fn serve(tls: Option<Arc<ServerConfig>>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = TcpServer::start({
+            let shared = Arc::clone(&shared);
+            move |stream, _| {
+                // An error is the client's end of the connection.
+                let _ = serve(stream, tls.as_ref(), &shared);
+            }
+        });
+        Self { server, shared, scheme }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.server.port()
+    }
+
+    /// The address of `path` on it: `http://127.0.0.1:PORT/path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port())
+    }
+
+    /// Answers one request so, after those told before; when all are used, as [`otherwise`](Self::otherwise) said.
+    pub fn next(&self, answer: Answer) {
+        locked(&self.shared.state).next.push_back(answer);
+    }
+
+    /// Answers so whenever nothing else was told; 200 with "ok" from the start.
+    pub fn otherwise(&self, answer: Answer) {
+        locked(&self.shared.state).otherwise = answer;
+    }
+
+    /// All requests so far, in the order they came.
+    pub fn requests(&self) -> Vec<Received> {
+        locked(&self.shared.state).received.clone()
+    }
+
+    /// Waits until `count` requests have come; panics after `patience`.
+    pub fn wait_for(&self, count: usize, patience: Duration) -> Vec<Received> {
+        let state = locked(&self.shared.state);
+        let waited =
+            self.shared.came.wait_timeout_while(state, patience, |state| state.received.len() < count);
+        let (state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        assert!(
+            state.received.len() >= count,
+            "{} of {count} requests in {patience:?}",
+            state.received.len()
+        );
+        state.received.clone()
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.server.connections()
+    }
+
+    /// Cuts every open connection.
+    pub fn hang_up(&self) {
+        self.server.hang_up();
+    }
+}
+
+fn serve(stream: TcpStream, tls: Option<&Arc<ServerConfig>>, shared: &Shared) -> io::Result<()> {
+    let stream: Box<dyn Stream> = match tls {
+        None => Box::new(stream),
+        Some(config) => {
+            let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+            Box::new(StreamOwned::new(connection, stream))
+        }
+    };
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = read(&mut stream)? {
+        let answer = {
+            let mut state = locked(&shared.state);
+            state.received.push(request);
+            shared.came.notify_all();
+            state.next.pop_front().unwrap_or_else(|| state.otherwise.clone())
+        };
+        let out = stream.get_mut();
+        match answer {
+            Answer::Status { code, headers, body } => {
+                let headers: String =
+                    headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                let length = body.len();
+                write!(out, "HTTP/1.1 {code} Told\r\n{headers}Content-Length: {length}\r\n\r\n{body}")?;
+                out.flush()?;
+            }
+            Answer::Hang => {
+                hang(out);
+                return Ok(());
+            }
+            Answer::Close => return Ok(()),
+            Answer::CutHead => {
+                write!(out, "HTTP/1.1 200 OK\r\nContent-Le")?;
+                return out.flush();
+            }
+            Answer::CutBody(code) => {
+                write!(out, "HTTP/1.1 {code} Told\r\nContent-Length: 1000\r\n\r\ncut")?;
+                return out.flush();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next request; none where the client is done.
+fn read(stream: &mut impl BufRead) -> io::Result<Option<Received>> {
+    let mut line = String::new();
+    if stream.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut headers = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+    let mut request = Received { method, path, headers, body: Vec::new() };
+    if request.header("transfer-encoding").is_some() {
+        request.body = read_chunks(stream)?;
+    } else if let Some(length) = request.header("content-length").and_then(|length| length.parse().ok()) {
+        request.body.resize(length, 0);
+        stream.read_exact(&mut request.body)?;
+    }
+    Ok(Some(request))
+}
+
+fn read_chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        let read = stream.by_ref().take(size).read_to_end(&mut body)?;
+        stream.read_line(&mut line)?;
+        if size == 0 || read == 0 {
+            return Ok(body);
+        }
+    }
+}
