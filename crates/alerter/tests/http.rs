@@ -1,0 +1,200 @@
+//! What every alerter over HTTP has in common: which answers pass, which do not, and what may have been sent.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use innkeeper_alerter::{Alerter, Sent};
+use innkeeper_testing::certificates::Authority;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
+
+const PATH: &str = "/services/T0/B0/secret-part";
+
+fn webhook(sink: &HttpSink) -> Box<dyn Alerter> {
+    build(&format!("kind = 'webhook'\nurl = '{}'\ntimeout = '300ms'", sink.url(PATH)))
+}
+
+/// One of each over HTTP, to the same sink.
+fn each(sink: &HttpSink) -> Vec<Box<dyn Alerter>> {
+    let url = sink.url(PATH);
+    vec![
+        webhook(sink),
+        build(&format!("kind = 'slack'\nurl = '{url}'\ntimeout = '300ms'")),
+        build(&format!("kind = 'pagerduty'\nrouting_key = 'R0UT1NG'\nurl = '{url}'\ntimeout = '300ms'")),
+    ]
+}
+
+#[test]
+fn success_is_any_2xx() {
+    let sink = HttpSink::start();
+    for alerter in each(&sink) {
+        for code in [200, 202, 204] {
+            sink.next(Answer::status(code));
+            assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered, "{} {code}", alerter.kind());
+        }
+    }
+    let requests = sink.requests();
+    assert_eq!(requests.len(), 9);
+    for request in requests {
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", PATH));
+        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(request.header("content-length"), Some(request.body.len().to_string().as_str()));
+        assert_eq!(request.header("transfer-encoding"), None);
+        assert!(request.header("user-agent").unwrap().starts_with("Innkeeper/"));
+    }
+    assert_eq!(sink.connections(), 3, "a burst reuses its connection");
+}
+
+#[test]
+fn refusals_are_permanent() {
+    let sink = HttpSink::start();
+    for alerter in each(&sink) {
+        for code in [400, 401, 403, 404, 410, 413] {
+            sink.next(Answer::status(code).body("no_service\r\nand more"));
+            let problem = permanent(send_opened(alerter.as_ref()));
+            assert!(problem.contains(&format!("answered {code}")), "{problem}");
+            assert!(problem.ends_with("no_service  and more"), "one line: {problem}");
+        }
+    }
+}
+
+#[test]
+fn troubles_of_the_provider_pass_and_nothing_was_sent() {
+    let sink = HttpSink::start();
+    for alerter in each(&sink) {
+        for code in [408, 425, 429, 500, 503] {
+            sink.next(Answer::status(code).body("later"));
+            let (after, maybe_sent, problem) = retryable(send_opened(alerter.as_ref()));
+            assert_eq!((after, maybe_sent), (None, false), "{problem}");
+        }
+        // A gateway does not know what became of the request behind it.
+        sink.next(Answer::status(504));
+        assert!(retryable(send_opened(alerter.as_ref())).1);
+    }
+}
+
+#[test]
+fn retry_after_is_heeded_and_bounded() {
+    let sink = HttpSink::start();
+    let day = Duration::from_secs(86_400);
+    for alerter in each(&sink) {
+        for (value, expected) in [
+            ("7", Some(Duration::from_secs(7))),
+            ("0", Some(Duration::ZERO)),
+            ("-5", Some(Duration::ZERO)),
+            ("999999999", Some(day)),
+            ("9223372036854775807", Some(day)),
+            ("Fri, 20 Nov 2026 02:05:30 GMT", Some(Duration::from_secs(30))),
+            ("Fri, 20 Nov 2026 01:00:00 GMT", Some(Duration::ZERO)),
+            ("Fri, 20 Nov 2099 01:00:00 GMT", Some(day)),
+            ("soon", None),
+        ] {
+            sink.next(Answer::status(429).header("Retry-After", value));
+            assert_eq!(retryable(send_opened(alerter.as_ref())).0, expected, "{value}");
+        }
+    }
+}
+
+#[test]
+fn silence_and_cuts_may_have_been_sent() {
+    let sink = HttpSink::start();
+    for alerter in each(&sink) {
+        for answer in [Answer::Hang, Answer::Close, Answer::CutHead] {
+            sink.next(answer.clone());
+            let (after, maybe_sent, problem) = retryable(send_opened(alerter.as_ref()));
+            assert_eq!((after, maybe_sent), (None, true), "{answer:?}: {problem}");
+        }
+        sink.next(Answer::Hang);
+        assert!(retryable(send_opened(alerter.as_ref())).2.ends_with("did not answer within 300ms"));
+        sink.next(Answer::CutBody(200));
+        assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered, "the status is the answer");
+        sink.next(Answer::CutBody(500));
+        assert!(!retryable(send_opened(alerter.as_ref())).1);
+    }
+}
+
+#[test]
+fn an_idle_connection_that_died_is_no_failure() {
+    let sink = HttpSink::start();
+    let alerter = webhook(&sink);
+    assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered);
+    sink.hang_up();
+    assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered);
+    assert_eq!(sink.connections(), 2);
+}
+
+#[test]
+fn what_was_never_connected_was_never_sent() {
+    let place = nowhere();
+    for url in [format!("http://{place}/"), format!("https://{place}/"), "http://nowhere.invalid/".to_owned()]
+    {
+        let alerter = build(&format!("kind = 'webhook'\nurl = '{url}'\ntimeout = '5s'"));
+        let (_, maybe_sent, problem) = retryable(send_opened(alerter.as_ref()));
+        assert!(!maybe_sent, "{problem}");
+        assert!(problem.contains("could not be reached"), "{problem}");
+    }
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    let target = HttpSink::start();
+    let sink = HttpSink::start();
+    for location in [target.url("/"), "http://169.254.169.254/latest/meta-data".to_owned()] {
+        for alerter in each(&sink) {
+            sink.next(Answer::status(307).header("Location", &location));
+            let problem = permanent(send_opened(alerter.as_ref()));
+            assert!(problem.contains("redirects are not followed"), "{problem}");
+        }
+    }
+    assert!(target.requests().is_empty());
+}
+
+#[test]
+fn link_local_and_metadata_addresses_are_refused() {
+    for host in [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+        "0xa9fea9fe",
+        "2852039166",
+        "169.254.43518",
+    ] {
+        for table in [
+            format!("kind = 'webhook'\nurl = 'http://{host}/x'"),
+            format!("kind = 'slack'\nurl = 'http://{host}/x'"),
+            format!("kind = 'pagerduty'\nrouting_key = 'x'\nurl = 'http://{host}/x'"),
+        ] {
+            let error = build_error(&table);
+            assert!(
+                error.starts_with("alerter.ops.url: is a link-local or cloud metadata address"),
+                "{error}"
+            );
+            assert!(error.contains("allow_link_local"), "{error}");
+            assert!(try_build(&format!("{table}\nallow_link_local = true")).is_ok(), "{table}");
+        }
+    }
+}
+
+#[test]
+fn certificates_are_checked_against_the_systems_and_the_configured_authorities() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ca.pem");
+    let authority = Authority::new();
+    authority.write_to(&file);
+    let sink = HttpSink::start_tls(authority.server(&["127.0.0.1"]));
+    let table = format!("kind = 'webhook'\nurl = '{}'", sink.url("/"));
+
+    let (_, maybe_sent, problem) = retryable(send_opened(build(&table).as_ref()));
+    assert!(!maybe_sent, "{problem}");
+    assert!(sink.requests().is_empty());
+
+    let trusting = build(&format!("{table}\nca_file = '{}'", file.display()));
+    assert_eq!(send_opened(trusting.as_ref()), Sent::Delivered);
+
+    Authority::new().write_to(&file);
+    let trusting_another = build(&format!("{table}\nca_file = '{}'", file.display()));
+    let (_, maybe_sent, problem) = retryable(send_opened(trusting_another.as_ref()));
+    assert!(!maybe_sent && problem.contains("could not be reached"), "{problem}");
+}
