@@ -3,11 +3,13 @@
 //! Only a dev-dependency of other crates. Nothing here imitates Innkeeper; it stands where the outside world
 //! would. A part that cannot be started panics: the test that asked for it cannot go on.
 //!
+//! - [`database`]: a Postgres database or an SQLite file of the test's own;
 //! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;
 //! - [`smtp_sink`]: a mail server over real TLS;
 //! - [`certificates`]: an authority and its certificates, made for the test.
 
 pub mod certificates;
+pub mod database;
 pub mod http_sink;
 pub mod smtp_sink;
 mod tcp_server;
