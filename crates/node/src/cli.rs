@@ -1,4 +1,7 @@
 //! The command line that all roles share, and the `main` that goes with it.
+//!
+//! A role flattens [`Options`], and [`Listen`] if it listens, into a `StructOpt` of its own, implements
+//! [`RoleOptions`] for that, and its `main` is one call of [`run_role`].
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -15,10 +18,13 @@ use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
 use crate::{Role, logging};
 
-/// The exit code of a command line that cannot be understood.
+const SUCCESS: u8 = 0;
+const FAILURE: u8 = 1;
+/// The command line cannot be understood.
 const USAGE: u8 = 2;
 
-/// The options of every role. Flatten it into the role's own.
+// What every role has. A doc comment here would become the description of the role it is flattened into.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub struct Options {
     /// Configuration file [default: ./innkeeper.toml, else /etc/innkeeper/innkeeper.toml, else none]
@@ -39,7 +45,8 @@ pub struct Options {
     pub command: Option<Command>,
 }
 
-/// The option of the roles that listen. Flatten it beside [`Options`].
+// What the roles that listen have beside `Options`; again without a doc comment.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub struct Listen {
     /// Address to listen on, as in 127.0.0.1:8080 (port 0: any free one)
@@ -47,7 +54,8 @@ pub struct Listen {
     pub listen: Option<String>,
 }
 
-/// What to do instead of running.
+// What to do instead of running; again without a doc comment.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, StructOpt)]
 pub enum Command {
     /// Bring the database up to date, and end (every start does it too)
@@ -76,20 +84,28 @@ pub fn run_role<O: RoleOptions>(
     role: Role,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let options = match parse::<O>(std::env::args_os()) {
+    ExitCode::from(run_with(role, std::env::args_os(), run))
+}
+
+fn run_with<O: RoleOptions>(
+    role: Role,
+    arguments: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
+) -> u8 {
+    let options = match parse::<O>(arguments) {
         Ok(options) => options,
         Err(code) => return code,
     };
     logging::init();
     match dispatch(role, &options, run) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => SUCCESS,
         Err(error) if matches!(error.downcast_ref(), Some(StartupError::Stopped)) => {
             log::info!("{error}");
-            ExitCode::SUCCESS
+            SUCCESS
         }
         Err(error) => {
             complain(&error);
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }
@@ -144,7 +160,7 @@ fn check_alerters(config: &Config) -> Result<(), AlerterProblems> {
 struct AlerterProblems(Vec<String>);
 
 /// Reads a command line. What is not a run (help, version, a mistake) is printed, and its exit code returned.
-fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, ExitCode> {
+fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, u8> {
     let error = match O::clap().get_matches_from_safe(arguments) {
         Ok(matches) => return Ok(O::from_clap(&matches)),
         Err(error) => error,
@@ -152,7 +168,7 @@ fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<
     if error.use_stderr() {
         // Nothing can be done about a standard error that is closed.
         let _ = writeln!(std::io::stderr(), "{}", error.message);
-        return Err(ExitCode::from(USAGE));
+        return Err(USAGE);
     }
     if error.kind == clap::ErrorKind::HelpDisplayed {
         print(&format!("{}\n", error.message));
@@ -160,7 +176,7 @@ fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<
         // clap has printed the version itself, without the end of its line.
         print("\n");
     }
-    Err(ExitCode::SUCCESS)
+    Err(SUCCESS)
 }
 
 /// Prints to standard output. A reader that went away (`| head`) is not an error.
@@ -187,3 +203,6 @@ fn complain(error: &anyhow::Error) {
     }
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use env_logger::Env;
+use innkeeper_core::{Clock as _, SystemClock};
 
 /// The variable that sets what is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
 pub const VARIABLE: &str = "INNKEEPER_LOG";
@@ -16,8 +17,7 @@ const DEFAULT: &str = "info,actix_server=warn,actix_http=warn";
 pub fn init() {
     let mut builder = env_logger::Builder::from_env(Env::new().filter_or(VARIABLE, DEFAULT));
     builder.format(|out, record| {
-        // Log lines are about when things were done, not about what the clock of the design says.
-        let at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let at = SystemClock.now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let level = record.level();
         let style = out.default_level_style(level);
         let target = short_target(record.target());

@@ -70,9 +70,9 @@ fn until_available<T>(
             return Err(StartupError::Stopped);
         }
         match attempt() {
-            Err(error) if error.is_unavailable() && !(is_file && !error.to_string().contains("locked")) => {
+            Err(error) if error.is_unavailable() && (!is_file || error.to_string().contains("locked")) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-                    log::warn!("the database does not answer ({error}); waiting");
+                    log::warn!("the database does not answer ({}); waiting", in_short(&error));
                     said = Some(Instant::now());
                 }
             }
@@ -88,6 +88,17 @@ fn until_available<T>(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// The first line of what the database said, which is what differs.
+fn in_short(error: &StoreError) -> String {
+    let text = error.to_string();
+    let said = ["is not available: ", "timed out waiting for connection: "]
+        .iter()
+        .filter_map(|before| text.rfind(before).map(|at| at + before.len()))
+        .max()
+        .unwrap_or_default();
+    text[said..].trim().lines().next().unwrap_or("it does not say why").to_owned()
 }
 
 #[cfg(test)]
@@ -115,6 +126,14 @@ mod tests {
         let missing =
             || -> Result<(), _> { Err(StoreError::Unavailable("unable to open database file".to_owned())) };
         assert!(until_available(&Shutdown::new(), true, missing).unwrap().is_err());
+    }
+
+    #[test]
+    fn the_reason_is_one_line() {
+        let said =
+            "timed out waiting for connection: the database is not available: refused\n\tIs it running?\n";
+        assert_eq!(in_short(&StoreError::Unavailable(said.to_owned())), "refused");
+        assert_eq!(in_short(&StoreError::Unavailable(String::new())), "it does not say why");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A real listener on a port of its own, and a client that writes bytes.
 
-#![allow(clippy::expect_used)]
+#![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,7 +1,7 @@
 //! `GET /healthcheck` and `GET /version`: whether the database answers, and what runs here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{self, Data};
@@ -45,13 +45,15 @@ impl Database for Store {
 pub struct Health {
     database: Arc<dyn Database>,
     asking: Arc<AtomicUsize>,
+    /// Whether the log has been told of a problem that lasts.
+    said: Arc<AtomicBool>,
     version: &'static str,
 }
 
 impl Health {
     /// The health of a process of this `version` over `database`.
     pub fn new(database: impl Database + 'static, version: &'static str) -> Self {
-        Self { database: Arc::new(database), asking: Arc::default(), version }
+        Self { database: Arc::new(database), asking: Arc::default(), said: Arc::default(), version }
     }
 
     /// Registers `/healthcheck` and `/version`.
@@ -72,19 +74,25 @@ impl Health {
             drop(place);
             answer
         });
-        match actix_web::rt::time::timeout(PATIENCE, asking).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => {
-                log::warn!("asked how it is, the database said: {error}");
-                Err(if error.is_unavailable() {
-                    "the database is not available"
-                } else {
-                    "the database has a problem"
-                })
+        let (reason, detail) = match actix_web::rt::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(Ok(answer))) => {
+                if self.said.swap(false, Ordering::SeqCst) {
+                    log::info!("asked how it is, the database answers again");
+                }
+                return Ok(answer);
             }
-            Ok(Err(_)) => Err("Innkeeper is stopping"),
-            Err(_) => Err(SILENT),
+            Ok(Ok(Err(error))) if error.is_unavailable() => {
+                ("the database is not available", error.to_string())
+            }
+            Ok(Ok(Err(error))) => ("the database has a problem", error.to_string()),
+            Ok(Err(_)) => return Err("Innkeeper is stopping"),
+            Err(_) => (SILENT, format!("nothing for {} s", PATIENCE.as_secs())),
+        };
+        // A load balancer asks every few seconds; the log need not say it as often.
+        if !self.said.swap(true, Ordering::SeqCst) {
+            log::warn!("asked how it is, the database said: {detail}");
         }
+        Err(reason)
     }
 }
 
