@@ -158,6 +158,8 @@ pub struct Wishes {
     pub alert_after: Option<i64>,
     /// See [`Terms::remind_every`]; zero for never.
     pub remind_every: Option<TimeDelta>,
+    /// What `remind_every` is in a new reservation that does not wish for one.
+    pub remind_every_if_new: Option<TimeDelta>,
     /// See [`Terms::notify_recovery`].
     pub notify_recovery: Option<bool>,
     /// See [`Terms::max_run`]; zero for no limit.
@@ -220,7 +222,7 @@ impl Wishes {
             frequency,
             grace,
             alert_after: 1,
-            remind_every: None,
+            remind_every: self.remind_every_if_new,
             notify_recovery: true,
             max_run: None,
             min_run: None,

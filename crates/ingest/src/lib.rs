@@ -1,1 +1,161 @@
-//! x
+//! The guests' door: the HTTP that jobs call, in the words of three protocols (GoTel, gocron, Healthchecks).
+//!
+//! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
+//!
+//! Where to start: [`Ingest`] puts it together; `queue.rs` is the life of a check-in between request and commit;
+//! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
+
+mod fields;
+mod gocron;
+mod gotel;
+mod healthchecks;
+mod queue;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpRequest;
+use actix_web::web::{self, Data};
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::recipient::Recipients;
+use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_node::http::health::Health;
+use innkeeper_node::http::{ApiError, HttpService, Routes, TrustedProxies, client_address};
+use innkeeper_node::{Config, Part, Shutdown, Wake, wait_for_database};
+use innkeeper_store::{Store, StoreError};
+
+pub use queue::Queue;
+
+/// How soon a request is tried again while the database is away.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The running door: its routes share the queue, its writer empties it.
+pub struct Ingest {
+    desk: Data<Desk>,
+    writer: Part,
+}
+
+/// What the handlers share.
+pub(crate) struct Desk {
+    pub store: Store,
+    pub queue: Queue,
+    pub clock: Arc<dyn Clock>,
+    pub trusted_proxies: TrustedProxies,
+    pub commit_timeout: Duration,
+    /// Names that `notify` and `alerters` may use.
+    pub alerters: Vec<AlerterName>,
+    /// `remind_every` of a reservation made by GoTel's call.
+    pub remind_every: Option<chrono::TimeDelta>,
+    /// Who hears of a reservation that a ping made.
+    pub operator: Recipients,
+    /// Woken when a conclusion may have changed.
+    pub wake: Option<Wake>,
+}
+
+impl Ingest {
+    /// Starts the writer. `wake` is the sweeper's, where it runs in this process.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        store: Store,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        wake: Option<Wake>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout);
+        let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
+        let desk = Desk {
+            store: store.clone(),
+            queue,
+            clock,
+            trusted_proxies: config.ingest.trusted_proxies.clone(),
+            commit_timeout: config.ingest.commit_timeout,
+            alerters: config.alerters.keys().cloned().collect(),
+            remind_every: config.sweeper.remind_every,
+            operator: Recipients::parse("operator", &operator.join(","))?,
+            wake: wake.clone(),
+        };
+        let (batch, stop) = (config.ingest.batch, shutdown.clone());
+        let writer = Part::spawn("check-in writer", shutdown, move || {
+            queue::write_all(waiting, store.writer(), batch, wake.as_ref(), &stop);
+            Ok(())
+        })?;
+        Ok(Self { desk: Data::new(desk), writer })
+    }
+
+    /// What registers the routes; one for each listener.
+    pub fn routes(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
+        let desk = self.desk.clone();
+        move |routes| {
+            routes.app_data(desk.clone());
+            gotel::mount(routes);
+            gocron::mount(routes);
+            healthchecks::mount(routes);
+        }
+    }
+
+    /// Waits until what is queued has been written. Call it when the listeners have ended.
+    ///
+    /// # Errors
+    /// Why the writer died, if it did.
+    pub fn finish(self) -> anyhow::Result<()> {
+        drop(self.desk);
+        self.writer.join()
+    }
+}
+
+impl Desk {
+    /// The time of this request.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The client's address as text.
+    pub fn source(&self, request: &HttpRequest) -> String {
+        client_address(request, &self.trusted_proxies).to_string()
+    }
+}
+
+/// Runs a call to the store on a thread that may block; while the database is away, tries again for as long as a check-in
+/// would wait.
+pub(crate) async fn patiently<T: Send + 'static>(
+    desk: &Data<Desk>,
+    call: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (store, patience) = (desk.store.clone(), desk.commit_timeout);
+    let begun = Instant::now();
+    let done = web::block(move || {
+        loop {
+            match call(&store) {
+                Err(error) if error.is_unavailable() && begun.elapsed() + AGAIN < patience => {
+                    std::thread::sleep(AGAIN)
+                }
+                done => return done,
+            }
+        }
+    })
+    .await
+    .map_err(ApiError::internal)?;
+    done.map_err(ApiError::from)
+}
+
+/// The whole process: waits for the database, then serves until it is asked to stop.
+///
+/// # Errors
+/// What ended it before that.
+pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let store = wait_for_database(config, shutdown)?;
+    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+    let ingest = Ingest::start(store, config, Arc::new(SystemClock), None, shutdown)?;
+    let routes = ingest.routes();
+    let service = HttpService::new("ingest", config.ingest.listen, move |mounted| {
+        routes(mounted);
+        health.mount(mounted);
+    });
+    let served = service.workers(config.ingest.workers).run(shutdown);
+    shutdown.request();
+    ingest.finish()?;
+    Ok(served?)
+}

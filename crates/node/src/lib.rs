@@ -10,11 +10,13 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod logging;
+mod part;
 mod role;
 pub mod shutdown;
 pub mod startup;
 
 pub use config::Config;
+pub use part::Part;
 pub use role::Role;
 pub use shutdown::{Shutdown, Wake};
 pub use startup::wait_for_database;

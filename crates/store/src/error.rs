@@ -55,7 +55,7 @@ impl From<diesel::ConnectionError> for StoreError {
 }
 
 /// What servers say when they go, come, fail over, or are in each other's way. diesel has kinds for some of it.
-const PASSING: [&str; 14] = [
+const PASSING: [&str; 16] = [
     "server closed the connection",
     "terminating connection",
     "connection to server",
@@ -70,6 +70,8 @@ const PASSING: [&str; 14] = [
     "database table is locked",
     "disk I/O error",
     "deadlock detected",
+    "disk is full",
+    "No space left on device",
 ];
 
 fn says_unavailable(error: &DieselError) -> bool {

@@ -1,0 +1,191 @@
+//! From what clients send to typed values. Every error names the field as the client wrote it.
+
+use chrono::TimeDelta;
+use innkeeper_core::names::{AlerterName, AppName, ComponentName};
+use innkeeper_core::recipient::Recipients;
+use innkeeper_core::reservation::{Frequency, TimeUnit};
+use innkeeper_core::{Invalid, duration};
+use serde_json::{Map, Value};
+
+/// The fields of a request: a JSON object, or a query.
+pub(crate) struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// Reads a JSON object.
+    pub fn from_json(body: &[u8]) -> Result<Self, Invalid> {
+        let wrong = |problem: String| Invalid::new("body", problem);
+        std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;
+        match serde_json::from_slice(body) {
+            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(_) => Err(wrong("must be a JSON object".to_owned())),
+            Err(error) => Err(wrong(format!("is not JSON: {error}"))),
+        }
+    }
+
+    /// Reads a query; the last of equal names counts.
+    pub fn from_query(query: &str) -> Result<Self, Invalid> {
+        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
+            .map_err(|error| Invalid::new("query", error.to_string()))?;
+        Ok(Self(pairs.into_inner().into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+    }
+
+    /// The value, unless it is absent or null.
+    fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    /// A text, where there is one.
+    pub fn text(&self, field: &'static str) -> Result<Option<&str>, Invalid> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(other) => Err(wrong_type(field, other, "a text")),
+        }
+    }
+
+    fn required(&self, field: &'static str) -> Result<&str, Invalid> {
+        self.text(field)?.ok_or_else(|| Invalid::new(field, "is missing"))
+    }
+
+    /// The app, under the name that this protocol gives it.
+    pub fn app(&self, field: &'static str) -> Result<AppName, Invalid> {
+        AppName::parse(self.required(field)?).map_err(|error| error.called(field))
+    }
+
+    /// The component, under the name that this protocol gives it.
+    pub fn component(&self, field: &'static str) -> Result<ComponentName, Invalid> {
+        ComponentName::parse(self.required(field)?).map_err(|error| error.called(field))
+    }
+
+    /// A whole number, also as a numeric text.
+    pub fn integer(&self, field: &'static str) -> Result<Option<i64>, Invalid> {
+        let wrong =
+            |shown: &str| Invalid::new(field, format!("{shown} is not a whole number that can be used"));
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Number(number)) => {
+                number.as_i64().map(Some).ok_or_else(|| wrong(&number.to_string()))
+            }
+            Some(Value::String(text)) => {
+                text.trim().parse().map(Some).map_err(|_| wrong(&format!("{text:?}")))
+            }
+            Some(other) => Err(wrong_type(field, other, "a whole number")),
+        }
+    }
+
+    /// Yes or no: a boolean, `1`, `0`, or one of these as text.
+    pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Invalid> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(value) => {
+                match value.as_str().map(str::to_owned).unwrap_or_else(|| value.to_string()).as_str() {
+                    "1" | "true" => Ok(Some(true)),
+                    "0" | "false" | "" => Ok(Some(false)),
+                    other => Err(Invalid::new(field, format!("{other:?}; allowed: true, false, 1, 0"))),
+                }
+            }
+        }
+    }
+
+    /// A duration: a text like `5m`, or a number of seconds.
+    pub fn duration(&self, field: &'static str) -> Result<Option<TimeDelta>, Invalid> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => duration::parse(field, text).map(Some),
+            Some(Value::Number(seconds)) => seconds
+                .as_i64()
+                .filter(|seconds| (0..=duration::LONGEST.num_seconds()).contains(seconds))
+                .map(|seconds| Some(TimeDelta::seconds(seconds)))
+                .ok_or_else(|| {
+                    Invalid::new(field, format!("{seconds}; give whole seconds, or a text like \"5m\""))
+                }),
+            Some(other) => Err(wrong_type(field, other, "a duration like \"5m\"")),
+        }
+    }
+
+    /// A count and its unit; the count stands in the first of `counts` that is there.
+    pub fn frequency(&self, counts: [&'static str; 2]) -> Result<Option<Frequency>, Invalid> {
+        for field in counts {
+            if let Some(count) = self.integer(field)? {
+                return Frequency::parse(field, count, TimeUnit::parse(self.required("time_units")?)?)
+                    .map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A list: of texts, or one text with commas.
+    pub fn list(&self, field: &'static str) -> Result<Option<Vec<String>>, Invalid> {
+        let wrong = |value: &Value| wrong_type(field, value, "a list of texts, or one text with commas");
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            )),
+            Some(Value::Array(values)) => values
+                .iter()
+                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong(value)))
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(other) => Err(wrong(other)),
+        }
+    }
+
+    /// Recipients, each of them a mail address or one of `known`.
+    pub fn recipients(
+        &self,
+        field: &'static str,
+        known: &[AlerterName],
+    ) -> Result<Option<Recipients>, Invalid> {
+        let Some(list) = self.list(field)? else { return Ok(None) };
+        if let Some(comma) = list.iter().find(|entry| entry.contains(',')) {
+            return Err(Invalid::new(
+                field,
+                format!("{comma:?} has a comma; give each recipient its own entry"),
+            ));
+        }
+        let recipients = Recipients::parse(field, &list.join(","))?;
+        for recipient in recipients.iter() {
+            if let innkeeper_core::recipient::Recipient::Alerter(name) = recipient {
+                check_known(field, name, known)?;
+            }
+        }
+        Ok(Some(recipients))
+    }
+
+    /// Names of configured alerters.
+    pub fn alerters(
+        &self,
+        field: &'static str,
+        known: &[AlerterName],
+    ) -> Result<Option<Vec<AlerterName>>, Invalid> {
+        let Some(list) = self.list(field)? else { return Ok(None) };
+        let parse = |name: &String| {
+            let name = AlerterName::parse(field, name)?;
+            check_known(field, &name, known).map(|()| name)
+        };
+        list.iter().map(parse).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+fn check_known(field: &'static str, name: &AlerterName, known: &[AlerterName]) -> Result<(), Invalid> {
+    if known.contains(name) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(AlerterName::as_str).collect();
+    let problem = format!("there is no alerter {:?}; configured: {}", name.as_str(), known.join(", "));
+    Err(Invalid::new(field, problem))
+}
+
+fn wrong_type(field: &'static str, value: &Value, wanted: &str) -> Invalid {
+    let got = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    Invalid::new(field, format!("must be {wanted}, not {got}"))
+}

@@ -1,0 +1,62 @@
+//! gocron's protocol: a check-in that brings its reservation along, in a query or as JSON.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use innkeeper_core::Invalid;
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_node::http::{ApiError, Body, Routes};
+use innkeeper_store::{Arrival, Definition, Recorded, Target};
+use serde_json::json;
+
+use crate::Desk;
+use crate::fields::Fields;
+
+pub(crate) fn mount(routes: &mut Routes<'_>) {
+    routes.get("/", by_query).post("/", by_body);
+}
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// Without a query this is GoTel's "are you there".
+async fn by_query(desk: Data<Desk>, request: HttpRequest) -> Answer {
+    match request.query_string() {
+        "" => Ok(HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))),
+        query => check_in(&desk, &request, &Fields::from_query(query)?).await,
+    }
+}
+
+async fn by_body(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> Answer {
+    check_in(&desk, &request, &Fields::from_json(&body)?).await
+}
+
+async fn check_in(desk: &Data<Desk>, request: &HttpRequest, fields: &Fields) -> Answer {
+    let target = Target::Names(fields.app("account")?, fields.component("cronname")?);
+    let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
+    let definition = Definition::Always(wishes(fields, desk)?);
+    match desk.queue.submit(Arrival { target, checkin, definition }).await? {
+        Recorded::Done { created, .. } => {
+            let message = if created { "checked in; the reservation is new" } else { "checked in" };
+            Ok(HttpResponse::Created().json(json!({ "success": true, "message": message })))
+        }
+        Recorded::Refused(problem) => Err(problem.into()),
+        Recorded::Unknown | Recorded::Ambiguous => {
+            Err(ApiError::internal("a defined reservation is unknown"))
+        }
+    }
+}
+
+/// The reservation that every check-in of gocron brings along.
+fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
+    let missing = |field| Invalid::new(field, "is missing");
+    let notify = fields.recipients("email", &desk.alerters)?.filter(|notify| !notify.is_empty());
+    let seconds = fields.integer("frequency")?.ok_or_else(|| missing("frequency"))?;
+    let frequency = Frequency::parse("frequency", seconds, TimeUnit::Seconds)?;
+    Ok(Wishes {
+        notify: Some(notify.ok_or_else(|| missing("email"))?),
+        schedule: Some((Schedule::every(frequency.span())?, Some(frequency))),
+        is_site: Some(fields.flag("site")?.unwrap_or(false)),
+        ..Wishes::default()
+    })
+}

@@ -1,0 +1,132 @@
+//! GoTel's protocol: reservations, check-ins, snoozes and checkouts as JSON.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use innkeeper_core::Invalid;
+use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_node::http::{ApiError, Body, Routes};
+use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
+use serde_json::json;
+
+use crate::fields::Fields;
+use crate::{Desk, patiently};
+
+pub(crate) fn mount(routes: &mut Routes<'_>) {
+    routes
+        .post("/reservation", reservation)
+        .post("/checkin", checkin)
+        .post("/snooze", snooze)
+        .post("/pause", snooze)
+        .post("/checkout", checkout);
+}
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// Makes a reservation, or changes what the request names of an existing one.
+async fn reservation(desk: Data<Desk>, Body(body): Body) -> Answer {
+    let fields = Fields::from_json(&body)?;
+    let (app, component) = names(&fields)?;
+    let wishes = wishes(&fields, &desk)?;
+    let now = desk.now();
+    let reserved = patiently(&desk, move |store| store.reserve(&app, &component, &wishes, now)).await?;
+    if let Reserved::Incomplete(problem) = reserved {
+        return Err(problem.into());
+    }
+    if let Some(wake) = &desk.wake {
+        wake.wake();
+    }
+    Ok(HttpResponse::Ok().json("OK"))
+}
+
+/// What `POST /reservation` may say beyond the two names.
+fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
+    let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
+    let frequency = fields.frequency(["frequency", "frequency"])?;
+    let schedule = match (frequency, fields.text("cron")?) {
+        (Some(_), Some(_)) => return Err(Invalid::new("cron", "stands beside frequency; give one of them")),
+        (Some(frequency), None) => Some((Schedule::every(frequency.span())?, Some(frequency))),
+        (None, Some(cron)) => Some((Schedule::cron(cron, fields.text("time_zone")?.unwrap_or("UTC"))?, None)),
+        (None, None) => None,
+    };
+    Wishes {
+        owner: text("owner")?,
+        description: text("description")?,
+        tags: fields.list("tags")?,
+        notify: fields.recipients("notify", &desk.alerters)?,
+        alerters: fields.alerters("alerters", &desk.alerters)?,
+        alert_msg: text("alert_msg")?,
+        schedule,
+        grace: fields.duration("grace")?,
+        alert_after: fields.integer("alert_after")?,
+        remind_every: fields.duration("remind_every")?,
+        remind_every_if_new: desk.remind_every,
+        notify_recovery: fields.flag("notify_recovery")?,
+        max_run: fields.duration("max_run")?,
+        min_run: fields.duration("min_run")?,
+        is_site: None,
+    }
+    .checked()
+}
+
+async fn checkin(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> Answer {
+    let fields = Fields::from_json(&body)?;
+    let (app, component) = names(&fields)?;
+    let checkin = CheckIn {
+        notes: notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()),
+        source: desk.source(&request),
+        ..CheckIn::new(CheckInKind::Success, desk.now())
+    };
+    let message = format!("Application checked in: {app}");
+    let unknown = unknown(&app, &component);
+    let target = Target::Names(app, component);
+    match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
+        Recorded::Done { .. } => Ok(success(&message)),
+        Recorded::Unknown | Recorded::Ambiguous => Err(unknown),
+        Recorded::Refused(problem) => Err(problem.into()),
+    }
+}
+
+async fn snooze(desk: Data<Desk>, Body(body): Body) -> Answer {
+    let fields = Fields::from_json(&body)?;
+    let (app, component) = names(&fields)?;
+    let duration = fields.frequency(["duration", "frequency"])?;
+    let duration =
+        duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))?;
+    let now = desk.now();
+    let until = now + duration.span();
+    let message = format!("Application alerting paused: {app}");
+    let unknown = unknown(&app, &component);
+    let found = patiently(&desk, move |store| store.snooze(&app, &component, until, now)).await?;
+    if found { Ok(success(&message)) } else { Err(unknown) }
+}
+
+async fn checkout(desk: Data<Desk>, Body(body): Body) -> Answer {
+    let fields = Fields::from_json(&body)?;
+    let (app, component) = names(&fields)?;
+    let now = desk.now();
+    let message = format!("Application Removed [{app}/{component}] ");
+    let unknown = unknown(&app, &component);
+    let found = patiently(&desk, move |store| store.check_out(&app, &component, now)).await?;
+    if !found {
+        return Err(unknown);
+    }
+    if let Some(wake) = &desk.wake {
+        wake.wake();
+    }
+    Ok(success(&message))
+}
+
+fn names(fields: &Fields) -> Result<(AppName, ComponentName), Invalid> {
+    Ok((fields.app("app")?, fields.component("component")?))
+}
+
+fn unknown(app: &AppName, component: &ComponentName) -> ApiError {
+    ApiError::NotFound(format!("there is no reservation {app}/{component}; make one with POST /reservation"))
+}
+
+fn success(message: &str) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "success": true, "message": message }))
+}

@@ -1,0 +1,78 @@
+//! A part of a process: a thread whose death ends the whole, so that a supervisor can start it anew.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use crate::Shutdown;
+
+/// A running part.
+#[derive(Debug)]
+#[must_use = "a part that is not joined may be cut off when the process ends"]
+pub struct Part {
+    name: &'static str,
+    thread: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Part {
+    /// Runs `work` on a thread of its own. When it fails or panics, the process is asked to stop; [`Part::join`] tells why.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(
+        name: &'static str,
+        shutdown: &Shutdown,
+        work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let shutdown = shutdown.clone();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            let done = catch_unwind(AssertUnwindSafe(work))
+                .unwrap_or_else(|panic| Err(anyhow::anyhow!("panicked: {}", panic_text(panic.as_ref()))));
+            if let Err(error) = &done {
+                log::error!("{name} died: {error:#}");
+                shutdown.request();
+            }
+            done
+        })?;
+        Ok(Self { name, thread })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Why it died, if it did.
+    pub fn join(self) -> anyhow::Result<()> {
+        let done = self.thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
+        done.map_err(|error| error.context(format!("{} died", self.name)))
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_dies_stops_the_process_and_says_why() {
+        for death in [|| anyhow::bail!("no more"), || panic!("no more")] {
+            let shutdown = Shutdown::new();
+            let part = Part::spawn("test", &shutdown, death).unwrap();
+            let error = part.join().unwrap_err();
+            assert!(shutdown.is_requested());
+            assert!(format!("{error:#}").contains("no more"), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_ends_well_stops_nobody() {
+        let shutdown = Shutdown::new();
+        Part::spawn("test", &shutdown, || Ok(())).unwrap().join().unwrap();
+        assert!(!shutdown.is_requested());
+    }
+}
