@@ -204,13 +204,15 @@ fn an_idle_connection_does_not_hold_up_the_stop() {
     write!(idle, "HEAD /reservation HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert!(answer_head(&mut idle).starts_with("HTTP/1.1 200"));
     let silent = server.connect();
+    let mut halting = server.connect();
+    write!(halting, "GET /reservation HTT").unwrap();
     let address = server.address;
     let took = server.stop();
     assert!(took < Duration::from_secs(5), "{took:?}");
     println!("stopped in {took:?} with idle connections");
     assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0, "it is closed");
     assert!(TcpStream::connect(address).is_err());
-    drop(silent);
+    drop((silent, halting));
 }
 
 #[test]
