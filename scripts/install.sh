@@ -96,10 +96,10 @@ done
 if [ -n "$live" ]; then
     install -D -m 644 deploy/systemd/innkeeper.sysusers.conf /etc/sysusers.d/innkeeper.conf
     systemd-sysusers innkeeper.conf
-    install -d -m 750 -o root -g innkeeper "$etc"
+    install -d -m 750 -o root -g innkeeper "$etc" "$etc/secrets"
 else
     install -D -m 644 deploy/systemd/innkeeper.sysusers.conf "$destdir/etc/sysusers.d/innkeeper.conf"
-    install -d -m 750 "$etc"
+    install -d -m 750 "$etc" "$etc/secrets"
 fi
 
 install -d "$lib" "$destdir$prefix/bin" "$units"
