@@ -1,1 +1,77 @@
-//! x
+//! All roles in one process: the door, the night watch and the front desk over one database, SQLite by default.
+//!
+//! It has no logic of its own: it starts the same libraries that the split services are made of, serves ingest and web on
+//! one address, and rings the sweeper's bell when a check-in may change a conclusion. Where to start: [`run`].
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_ingest::Ingest;
+use innkeeper_node::config::DatabaseKind;
+use innkeeper_node::http::HttpService;
+use innkeeper_node::http::health::Health;
+use innkeeper_node::{Config, Shutdown, Wake, wait_for_database};
+use innkeeper_sweeper::Sweeper;
+use innkeeper_web::Web;
+
+/// The whole process: waits for the database, then does everything until it is asked to stop.
+///
+/// # Errors
+/// What ended it before that: the death of any part ends all.
+pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let store = wait_for_database(config, shutdown)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let wake = Wake::new(shutdown);
+    let sweeper = Sweeper::start(&store, config, Arc::clone(&clock), wake.clone(), shutdown)?;
+    let ingest = Ingest::start(store.clone(), config, Arc::clone(&clock), Some(wake), shutdown)?;
+    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+    let web = Web::new(store, config, clock);
+    let ingest_routes = ingest.routes();
+    let place = place(config);
+    let served = HttpService::new("innkeeper", config.ingest.listen, move |routes| {
+        ingest_routes(routes);
+        web.mount(routes);
+        health.mount(routes);
+    })
+    .workers(config.ingest.workers)
+    .on_listening(move |address| greet(address, &place))
+    .run(shutdown);
+    shutdown.request();
+    let written = ingest.finish();
+    let watched = sweeper.finish();
+    served?;
+    written?;
+    watched
+}
+
+/// Where the data lies, without secrets.
+fn place(config: &Config) -> String {
+    match &config.database.kind {
+        DatabaseKind::Sqlite { path } => path.display().to_string(),
+        DatabaseKind::Postgres => config.database.masked_url(),
+    }
+}
+
+/// Says where it is and what to do first.
+fn greet(address: SocketAddr, place: &str) {
+    let text = format!(
+        "
+Innkeeper is open at http://{address}
+Its data is in {place}
+
+Make a reservation: this job checks in every 5 minutes.
+
+  curl -s http://{address}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
+    \"notify\": \"\", \"frequency\": 5, \"time_units\": \"minutes\"}}'
+
+Check in when its work is done, and see how it stands.
+
+  curl -s http://{address}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
+  curl -s http://{address}/reservation
+
+"
+    );
+    // A closed standard output is no reason not to watch.
+    let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes());
+}

@@ -1,6 +1,6 @@
 //! The sweep: claiming what is due, and writing conclusions, alerts and deliveries in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -32,8 +32,8 @@ pub struct Swept {
     pub closed: usize,
     /// Alerts that were told again.
     pub reminded: usize,
-    /// Messages put into the outbox.
-    pub deliveries: usize,
+    /// Messages put into the outbox, by alerter.
+    pub deliveries: BTreeMap<String, usize>,
 }
 
 /// What there is to tell about one reservation.
@@ -222,7 +222,9 @@ fn write_changes(
         let told = Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, now };
         messages.extend(tell(&told).into_iter().map(|delivery| (alert_id, delivery)));
     }
-    swept.deliveries = messages.len();
+    for (_, message) in &messages {
+        *swept.deliveries.entry(message.alerter.clone()).or_default() += 1;
+    }
     outbox::put_all(connection, &messages, now)
 }
 

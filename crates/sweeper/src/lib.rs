@@ -1,1 +1,128 @@
-//! x
+//! The night watch: finds what is overdue, puts into words what has to be told, sends it, and sums up the week.
+//!
+//! It draws conclusions and never takes check-ins. Each piece of work is a step that returns what it did, and a short loop
+//! around it.
+//!
+//! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
+//! `dispatch.rs` sends it; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
+
+mod backoff;
+pub mod dispatch;
+mod housekeeping;
+pub mod messages;
+pub mod summary;
+pub mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_alerter::Alerters;
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_node::{Config, Part, Shutdown, Wake, wait_for_database};
+use innkeeper_store::Store;
+
+use dispatch::{Crew, Sender};
+use messages::Speaker;
+
+/// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// The running watch: its threads.
+pub struct Sweeper {
+    parts: Vec<Part>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+impl Sweeper {
+    /// Starts the sweep, the senders of each alerter, and the housekeeping. `wake` rings when a conclusion may have changed.
+    ///
+    /// # Errors
+    /// An alerter that cannot be built, or no thread to be had.
+    pub fn start(
+        store: &Store,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        wake: Wake,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let alerters = Arc::new(Alerters::build(&config.alerters, Arc::clone(&clock))?);
+        let names: Vec<AlerterName> = alerters.names().cloned().collect();
+        let speaker = Speaker::new(config, alerters.smtp());
+        let crews: Vec<Crew> =
+            names.iter().map(|name| Crew::new(name, config.sweeper.senders, shutdown)).collect();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let mut parts = Vec::new();
+        let mut start = |name, work: Box<dyn FnOnce() + Send>| -> anyhow::Result<()> {
+            let end = end.clone();
+            parts.push(Part::spawn(name, shutdown, move || {
+                work();
+                drop(end);
+                Ok(())
+            })?);
+            Ok(())
+        };
+        for crew in &crews {
+            for (place, bell) in crew.bells.iter().enumerate() {
+                let sender = Sender {
+                    store: store.clone(),
+                    alerters: Arc::clone(&alerters),
+                    name: crew.name.clone(),
+                    clock: Arc::clone(&clock),
+                    lease: config.sweeper.lease,
+                    retry_for: config.sweeper.retry_for,
+                };
+                let (bell, stop) = (bell.clone(), shutdown.clone());
+                let helpers = if place == 0 { crew.bells[1..].to_vec() } else { Vec::new() };
+                start(
+                    "sender",
+                    Box::new(move || dispatch::run(&sender, place == 0, &bell, &helpers, &stop)),
+                )?;
+            }
+        }
+        let watch = watch::Watch {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            speaker,
+            batch: i64::from(config.sweeper.batch),
+        };
+        start("sweep", Box::new(move || watch::run(&watch, &wake, &crews)))?;
+        let keeper = housekeeping::Keeper {
+            store: store.clone(),
+            clock,
+            alerters: names,
+            keep_checkins: i64::from(config.history.keep_checkins),
+            keep_days: i64::from(config.history.keep_days),
+            retry_for: config.sweeper.retry_for,
+        };
+        let stop = shutdown.clone();
+        start("housekeeping", Box::new(move || housekeeping::run(&keeper, &stop)))?;
+        Ok(Self { parts, ended })
+    }
+
+    /// Waits for the threads to end after a stop was asked for; at most ten seconds, so that a provider that hangs cannot
+    /// hold up the stop.
+    ///
+    /// # Errors
+    /// Why a part died, if one did.
+    pub fn finish(self) -> anyhow::Result<()> {
+        // Every part holds one end of the channel, so it breaks when the last has ended.
+        if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = self.ended.recv_timeout(STOP_WITHIN) {
+            log::warn!("a message is still being sent; it will go out again under the same key");
+            return Ok(());
+        }
+        self.parts.into_iter().try_for_each(Part::join)
+    }
+}
+
+/// The whole process: waits for the database, then watches until it is asked to stop.
+///
+/// # Errors
+/// What ended it before that.
+pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let store = wait_for_database(config, shutdown)?;
+    let sweeper = Sweeper::start(&store, config, Arc::new(SystemClock), Wake::new(shutdown), shutdown)?;
+    log::info!("sweeper: watching over {}", config.database.masked_url());
+    shutdown.wait();
+    sweeper.finish()
+}

@@ -1,1 +1,81 @@
-//! x
+//! The front desk: answers people and programs that ask about reservations.
+//!
+//! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
+//!
+//! Where to start: [`Web`] registers the routes; `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+
+mod gocron;
+mod gotel;
+
+use std::sync::Arc;
+
+use actix_web::web::{self, Data};
+use innkeeper_core::sla::{Evaluation, View, evaluate};
+use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_node::http::health::Health;
+use innkeeper_node::http::{ApiError, HttpService, Routes};
+use innkeeper_node::{Config, Shutdown, wait_for_database};
+use innkeeper_store::{Listed, Store};
+
+/// The front desk's routes and what they share.
+#[derive(Clone)]
+pub struct Web {
+    desk: Data<Desk>,
+}
+
+/// What the handlers share.
+pub(crate) struct Desk {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    pub public_url: String,
+}
+
+impl Web {
+    /// A desk over `store`.
+    pub fn new(store: Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
+        Self { desk: Data::new(Desk { store, clock, public_url: config.public_url.clone() }) }
+    }
+
+    /// Registers the routes. `GET /` is registered too; beside ingest, whose `GET /` knows more, mount this second.
+    pub fn mount(&self, routes: &mut Routes<'_>) {
+        routes.app_data(self.desk.clone());
+        gotel::mount(routes);
+        gocron::mount(routes);
+    }
+}
+
+/// A reservation and what is to be shown of it.
+pub(crate) struct Shown {
+    pub listed: Listed,
+    pub evaluation: Evaluation,
+}
+
+/// All reservations, or those of one app, as they stand now; latest check-in first.
+pub(crate) async fn reservations(
+    desk: &Data<Desk>,
+    app: Option<String>,
+) -> Result<(Vec<Shown>, Time), ApiError> {
+    let now = desk.clock.now();
+    let store = desk.store.clone();
+    let listed = web::block(move || store.list(app.as_deref())).await.map_err(ApiError::internal)??;
+    let shown = listed.into_iter().map(|listed| {
+        let evaluation = evaluate(&View::of(&listed.reservation, listed.open_alert.as_ref()), now);
+        Shown { listed, evaluation }
+    });
+    Ok((shown.collect(), now))
+}
+
+/// The whole process: waits for the database, then answers until it is asked to stop.
+///
+/// # Errors
+/// What ended it before that.
+pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let store = wait_for_database(config, shutdown)?;
+    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+    let web = Web::new(store, config, Arc::new(SystemClock));
+    let service = HttpService::new("web", config.web.listen, move |routes| {
+        web.mount(routes);
+        health.mount(routes);
+    });
+    Ok(service.run(shutdown)?)
+}

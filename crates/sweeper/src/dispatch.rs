@@ -1,0 +1,219 @@
+//! Sending: claim by a lease, send, record. Each alerter has senders of its own, so that one whose provider hangs keeps no
+//! other waiting.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_alerter::{Alerter, Alerters, Message, Sent};
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::notice::Notice;
+use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::{Clock, Time};
+use innkeeper_node::{Shutdown, Wake};
+use innkeeper_store::{Finished, Outcome, Sending, Store, StoreError};
+use uuid::Uuid;
+
+use crate::backoff;
+
+/// Messages that one sender claims at once, where each is sent alone.
+const SINGLES: i64 = 32;
+/// Messages that one digest holds at most.
+const DIGEST: i64 = 20_000;
+/// What was sent is recorded at least this often while more is being sent.
+const RECORD_EVERY: Duration = Duration::from_millis(100);
+/// How often the first sender of an alerter looks by itself; the others wait to be called.
+const LEAD_SLEEP: Duration = Duration::from_secs(1);
+const HELPER_SLEEP: Duration = Duration::from_secs(30);
+/// How soon a result is recorded again while the database is away.
+const RECORD_AGAIN: Duration = Duration::from_millis(200);
+
+/// The senders of one alerter: a bell for each.
+pub struct Crew {
+    /// The alerter's name.
+    pub name: AlerterName,
+    pub(crate) bells: Vec<Wake>,
+}
+
+impl Crew {
+    pub(crate) fn new(name: &AlerterName, senders: usize, shutdown: &Shutdown) -> Self {
+        Self { name: name.clone(), bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect() }
+    }
+
+    /// Calls as many senders as `count` new messages keep busy.
+    pub(crate) fn call(&self, count: usize) {
+        let needed = count.div_ceil(SINGLES as usize / 4);
+        self.bells.iter().take(needed).for_each(Wake::wake);
+    }
+}
+
+/// One sender of one alerter.
+pub struct Sender {
+    /// Where the outbox is.
+    pub store: Store,
+    /// All alerters.
+    pub alerters: Arc<Alerters>,
+    /// The one that this sender sends through.
+    pub name: AlerterName,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long a claim holds.
+    pub lease: TimeDelta,
+    /// How long a message is tried again.
+    pub retry_for: TimeDelta,
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dispatched {
+    /// Messages that were claimed.
+    pub claimed: usize,
+    /// Messages that were delivered.
+    pub delivered: usize,
+}
+
+impl Sender {
+    /// Claims what is ready, sends it, records what became of it.
+    ///
+    /// # Errors
+    /// The database's. What was claimed and not recorded goes out again, under the same key, when its lease has run out.
+    pub fn dispatch_once(&self, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
+        let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
+        let token = Uuid::new_v4().to_string();
+        let longest = TimeDelta::from_std(alerter.longest()).unwrap_or(TimeDelta::zero());
+        // The lease outlasts a sending twice over, so that it cannot run out while this sender is at work.
+        let lease = self.lease.max(longest * 2 + TimeDelta::seconds(5));
+        let now = self.clock.now();
+        let lease_until = now + lease;
+        let sendings = match alerter.takes_digests() {
+            true => {
+                Vec::from_iter(self.store.claim_digest(self.name.as_str(), now, lease, &token, DIGEST)?)
+            }
+            false => self.store.claim_singles(self.name.as_str(), now, lease, &token, SINGLES)?,
+        };
+        let mut done = Dispatched::default();
+        let mut results = Vec::new();
+        let mut recorded_at = Instant::now();
+        for sending in sendings {
+            let in_time = self.clock.now() + longest < lease_until;
+            let outcome = match in_time && !shutdown.is_requested() {
+                true => self.send(alerter, &sending),
+                false => Outcome::Untried,
+            };
+            done.claimed += sending.deliveries.len();
+            done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
+            results.push(Finished {
+                ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(),
+                outcome,
+            });
+            if recorded_at.elapsed() >= RECORD_EVERY {
+                self.record(&token, &mut results, lease_until)?;
+                recorded_at = Instant::now();
+            }
+        }
+        self.record(&token, &mut results, lease_until)?;
+        Ok(done)
+    }
+
+    /// Sends one sending, outside of any transaction.
+    fn send(&self, alerter: &dyn Alerter, sending: &Sending) -> Outcome {
+        let recipient = match sending.recipient.as_str() {
+            "" => None,
+            text => match MailAddress::parse("recipient", text) {
+                Ok(address) => Some(address),
+                Err(error) => return Outcome::Dead { problem: error.to_string() },
+            },
+        };
+        let notices: Vec<Notice> =
+            sending.deliveries.iter().map(|delivery| delivery.notice.clone()).collect();
+        let message = Message { notices: &notices, recipient: recipient.as_ref(), key: &sending.key };
+        let sent = alerter.send(&message);
+        self.judge(sent, sending, self.clock.now())
+    }
+
+    /// What becomes of the deliveries of a sending that ended so.
+    fn judge(&self, sent: Sent, sending: &Sending, now: Time) -> Outcome {
+        let whom = if sending.recipient.is_empty() { "" } else { " to " };
+        let way = format!("{}{whom}{}", self.name, sending.recipient);
+        match sent {
+            Sent::Delivered => Outcome::Delivered,
+            Sent::Permanent { problem } => {
+                log::error!("a message through {way} cannot be delivered: {problem}");
+                Outcome::Dead { problem }
+            }
+            Sent::Retryable { after, maybe_sent, problem } => {
+                let oldest =
+                    sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
+                if now - oldest >= self.retry_for {
+                    log::error!("a message through {way} is given up: {problem}");
+                    return Outcome::Dead { problem };
+                }
+                let attempts = sending.deliveries.iter().map(|delivery| delivery.attempts).min().unwrap_or(0);
+                let asked =
+                    after.and_then(|after| TimeDelta::from_std(after).ok()).unwrap_or(TimeDelta::zero());
+                let at = now + backoff::pause(attempts, &sending.key).max(asked);
+                log::warn!("a message through {way} is tried again at {}: {problem}", at.format("%H:%M:%S"));
+                Outcome::Retry { at, maybe_sent, problem }
+            }
+        }
+    }
+
+    /// Records results. While the database is away it is tried again for as long as the lease holds, so that what was sent
+    /// is not sent twice.
+    fn record(&self, token: &str, results: &mut Vec<Finished>, lease_until: Time) -> Result<(), StoreError> {
+        if results.is_empty() {
+            return Ok(());
+        }
+        loop {
+            match self.store.finish(token, results, self.clock.now()) {
+                Err(error) if error.is_unavailable() && self.clock.now() < lease_until => {
+                    std::thread::sleep(RECORD_AGAIN);
+                }
+                done => {
+                    results.clear();
+                    return done;
+                }
+            }
+        }
+    }
+
+    /// How long to sleep: until the next message is ready, at most `longest`.
+    fn until_next(&self, longest: Duration) -> Result<Duration, StoreError> {
+        let next = self.store.next_delivery_at(self.name.as_str())?;
+        let span = next.map_or(longest, |next| (next - self.clock.now()).to_std().unwrap_or_default());
+        Ok(span.min(longest))
+    }
+}
+
+/// The loop of one sender, until the process stops. The lead looks for work by itself and calls `helpers` when there is much.
+pub(crate) fn run(sender: &Sender, lead: bool, bell: &Wake, helpers: &[Wake], shutdown: &Shutdown) {
+    let longest = if lead { LEAD_SLEEP } else { HELPER_SLEEP };
+    loop {
+        let pause = match sender.until_next(longest) {
+            Ok(wait) if wait.is_zero() => match sender.dispatch_once(shutdown) {
+                Ok(done) if done.claimed >= SINGLES as usize => {
+                    helpers.iter().for_each(Wake::wake);
+                    Duration::ZERO
+                }
+                Ok(done) if done.claimed > 0 => Duration::ZERO,
+                // What is ready is another sender's, or waits for an earlier message of its incident.
+                Ok(_) => longest.min(LEAD_SLEEP),
+                Err(error) => complain(sender, &error),
+            },
+            Ok(wait) => wait,
+            Err(error) => complain(sender, &error),
+        };
+        if shutdown.is_requested() || (pause > Duration::ZERO && !bell.sleep(pause)) {
+            return;
+        }
+    }
+}
+
+fn complain(sender: &Sender, error: &StoreError) -> Duration {
+    if error.is_unavailable() {
+        log::debug!("{}: {error}", sender.name);
+    } else {
+        log::error!("{}: {error}", sender.name);
+    }
+    LEAD_SLEEP
+}

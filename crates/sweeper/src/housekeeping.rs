@@ -1,0 +1,52 @@
+//! What is done now and then: pruning, and giving up messages that no alerter will ever send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use innkeeper_core::Clock;
+use innkeeper_core::names::AlerterName;
+use innkeeper_node::Shutdown;
+use innkeeper_store::{Store, StoreError};
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(600);
+/// The first time, after the start: late enough not to slow it down.
+const FIRST: Duration = Duration::from_secs(30);
+
+/// What the housekeeping works with.
+pub(crate) struct Keeper {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub alerters: Vec<AlerterName>,
+    pub keep_checkins: i64,
+    pub keep_days: i64,
+    pub retry_for: TimeDelta,
+}
+
+impl Keeper {
+    /// Does it once. Several sweepers may do it at the same time; what one has removed the other does not find.
+    pub fn keep_once(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let older_than = now - TimeDelta::days(self.keep_days);
+        let pruned = self.store.prune(self.keep_checkins, older_than, &|| !shutdown.is_requested())?;
+        log::debug!("pruned {pruned:?}");
+        let configured: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
+        let buried = self.store.bury_orphans(&configured, now - self.retry_for, now)?;
+        if buried > 0 {
+            log::error!("{buried} messages are given up: no alerter of their name is configured");
+        }
+        Ok(())
+    }
+}
+
+/// The loop, until the process stops.
+pub(crate) fn run(keeper: &Keeper, shutdown: &Shutdown) {
+    let mut pause = FIRST;
+    while !shutdown.wait_timeout(pause) {
+        if let Err(error) = keeper.keep_once(shutdown) {
+            log::warn!("housekeeping: {error}; trying again in {} min", EVERY.as_secs() / 60);
+        }
+        pause = EVERY;
+    }
+}

@@ -1,0 +1,249 @@
+//! What people read: from what happened to messages, one for each recipient.
+
+use chrono::TimeDelta;
+use innkeeper_core::alert::{Cause, stamp};
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
+use innkeeper_core::recipient::Recipient;
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::{duration, template};
+use innkeeper_node::Config;
+use innkeeper_node::config::LOG_ALERTER;
+use innkeeper_store::{NewDelivery, Told};
+
+/// The alerter that mail waits for while none is configured: an `[alerter.mail]` that is added later sends it.
+const FUTURE_MAIL: &str = "mail";
+/// Characters of notes in a message.
+const NOTES_SHOWN: usize = 1000;
+
+/// Who speaks, and through what.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    /// The installation's name.
+    pub instance: String,
+    /// Where people reach it.
+    pub public_url: String,
+    /// The machine that sends: `{srv}` of GoTel's messages.
+    pub server: String,
+    /// The alerter that mail addresses go through.
+    pub mail: Option<String>,
+}
+
+impl Speaker {
+    /// The speaker of this configuration.
+    pub fn new(config: &Config, mail: Option<&AlerterName>) -> Self {
+        Self {
+            instance: config.instance.clone(),
+            public_url: config.public_url.clone(),
+            server: gethostname::gethostname().to_string_lossy().into_owned(),
+            mail: mail.map(ToString::to_string),
+        }
+    }
+
+    /// The messages about what happened: one to each recipient, and one to the log.
+    pub fn tell(&self, told: &Told<'_>) -> Vec<NewDelivery> {
+        let notice = self.notice(told);
+        self.ways_out(&told.reservation.terms)
+            .into_iter()
+            .map(|(alerter, recipient)| NewDelivery { alerter, recipient, notice: notice.clone() })
+            .collect()
+    }
+
+    /// Alerter and mail address of each recipient; the log is always among them.
+    fn ways_out(&self, terms: &Terms) -> Vec<(String, String)> {
+        let mut ways = vec![(LOG_ALERTER.to_owned(), String::new())];
+        for recipient in terms.notify.iter() {
+            let way = match recipient {
+                Recipient::Alerter(name) => (name.to_string(), String::new()),
+                Recipient::Mail(address) => match &self.mail {
+                    Some(mail) => (mail.clone(), address.as_str().to_owned()),
+                    None => {
+                        log::warn!(
+                            "mail to {} waits: no alerter of kind smtp is configured",
+                            address.as_str()
+                        );
+                        (FUTURE_MAIL.to_owned(), address.as_str().to_owned())
+                    }
+                },
+            };
+            let wanted =
+                terms.alerters.is_empty() || terms.alerters.iter().any(|name| name.as_str() == way.0);
+            if wanted && !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        ways
+    }
+
+    fn notice(&self, told: &Told<'_>) -> Notice {
+        let Told { reservation, reason, now, event, .. } = told;
+        let terms = &reservation.terms;
+        let zone = terms.schedule.zone();
+        let over = matches!(event, EventKind::Recovered | EventKind::OpenedAndRecovered);
+        let alert = AlertNotice {
+            id: told.alert_id,
+            dedup_key: told.dedup_key.to_owned(),
+            cause: reason.cause(),
+            reason: reason.sentence(zone),
+            exit_code: match reason {
+                innkeeper_core::alert::Reason::Failed { exit_code, .. } => *exit_code,
+                _ => None,
+            },
+            opened_at: told.opened_at,
+            closed_at: over.then_some(*now),
+            since: reason.since(),
+            reservation_id: reservation.id,
+            app: terms.app.to_string(),
+            component: terms.component.to_string(),
+            owner: terms.owner.clone(),
+            description: terms.description.clone(),
+            tags: terms.tags.clone(),
+            notify: terms.notify.to_string(),
+            schedule: schedule(terms),
+            last_checkin_at: reservation.facts.last_checkin_at,
+            checkins: reservation.facts.checkins,
+            notes: told.notes.chars().take(NOTES_SHOWN).collect(),
+        };
+        Notice {
+            event: *event,
+            instance: self.instance.clone(),
+            subject: subject(*event, reason.cause(), terms),
+            text: self.text(told, &alert),
+            at: *now,
+            url: Some(format!("{}/reservation", self.public_url)),
+            alert: Some(alert),
+        }
+    }
+
+    fn text(&self, told: &Told<'_>, alert: &AlertNotice) -> String {
+        let terms = &told.reservation.terms;
+        let zone = terms.schedule.zone();
+        let name = format!("{}/{}", alert.app, alert.component);
+        let mut text = match told.event {
+            EventKind::Recovered => {
+                format!("{name} is back online, after {}.\nIt was: {}\n", lasted(told), alert.reason)
+            }
+            EventKind::OpenedAndRecovered => {
+                format!("{name} is back online, after a failure in between.\nIt was: {}\n", alert.reason)
+            }
+            _ if terms.alert_msg.is_empty() => {
+                format!("{}\n{}\n", lead(told.reason.cause(), &name), alert.reason)
+            }
+            _ => format!("{}\n\n{}\n", self.filled(told, alert).trim_end(), alert.reason),
+        };
+        if told.event == EventKind::Reminder {
+            text.push_str(&format!("Not back yet, after {}.\n", lasted(told)));
+        }
+        if terms.is_site && told.behind > 0 {
+            let held = duration::counted(told.behind, "reservation");
+            text.push_str(&match told.event {
+                EventKind::Recovered => {
+                    format!("The alerts of {held} behind this site are no longer held.\n")
+                }
+                _ => format!("The alerts of {held} behind this site are held until it is back.\n"),
+            });
+        }
+        text.push('\n');
+        let mut line = |label: &str, value: &str| {
+            if !value.is_empty() {
+                text.push_str(&format!("{label:<15}{value}\n"));
+            }
+        };
+        let last = told.reservation.facts.last_checkin_at;
+        line(
+            "Last check-in:",
+            &last.map_or("never".to_owned(), |at| {
+                format!("{} ({} ago)", stamp(at, zone), duration::words(told.now - at))
+            }),
+        );
+        line("Schedule:", &alert.schedule);
+        line("Owner:", &alert.owner);
+        line("About:", &alert.description);
+        line("Tags:", &alert.tags.join(", "));
+        line("Notes:", alert.notes.trim_end());
+        line("Alert time:", &stamp(told.opened_at, zone));
+        line("Notified:", &alert.notify);
+        text
+    }
+
+    /// The reservation's own `alert_msg` with its placeholders filled.
+    fn filled(&self, told: &Told<'_>, alert: &AlertNotice) -> String {
+        let terms = &told.reservation.terms;
+        let last = told.reservation.facts.last_checkin_at;
+        template::fill(&terms.alert_msg, |name| {
+            Some(match name {
+                "jobid" => told.reservation.id.to_string(),
+                "app" => alert.app.clone(),
+                "component" => alert.component.clone(),
+                "owner" => alert.owner.clone(),
+                "notify" => alert.notify.clone(),
+                "frequency" => {
+                    terms.frequency.map_or_else(|| terms.schedule.to_string(), |every| every.to_string())
+                }
+                "last" => {
+                    last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
+                }
+                "since" => {
+                    last.map_or("never".to_owned(), |at| format!("{} ago", duration::words(told.now - at)))
+                }
+                "checkins" => alert.checkins.to_string(),
+                "srv" => self.server.clone(),
+                "reason" => alert.reason.clone(),
+                "deadline" => stamp(told.reason.since(), terms.schedule.zone()),
+                "notes" => alert.notes.clone(),
+                "url" => format!("{}/reservation", self.public_url),
+                _ => return None,
+            })
+        })
+    }
+}
+
+/// How long the incident has lasted, in words.
+fn lasted(told: &Told<'_>) -> String {
+    duration::words((told.now - told.reason.since()).max(TimeDelta::zero()))
+}
+
+/// "every 5 minutes, grace 1 minute"
+fn schedule(terms: &Terms) -> String {
+    let mut text = terms.schedule.to_string();
+    if terms.grace > TimeDelta::zero() {
+        text.push_str(&format!(", grace {}", duration::words(terms.grace)));
+    }
+    text
+}
+
+fn lead(cause: Cause, name: &str) -> String {
+    match cause {
+        Cause::Missed => format!("{name} has not checked in."),
+        Cause::Overran => format!("{name} is still running."),
+        Cause::Failed => format!("{name} failed."),
+    }
+}
+
+/// One line; the words "Job Failed to checkin" and "back online" are those that filters of GoTel's and gocron's users know.
+fn subject(event: EventKind, cause: Cause, terms: &Terms) -> String {
+    let what = match cause {
+        Cause::Missed => "Job Failed to checkin",
+        Cause::Overran => "Job still running",
+        Cause::Failed => "Job failed",
+    };
+    let what = match event {
+        EventKind::Reminder => format!("Reminder: {what}"),
+        EventKind::Recovered => "Back online".to_owned(),
+        EventKind::OpenedAndRecovered => "Failed, and back online".to_owned(),
+        _ => what.to_owned(),
+    };
+    format!("{what}: {}/{}", terms.app, terms.component)
+}
+
+/// A notice that belongs to no alert.
+pub(crate) fn plain(
+    event: EventKind,
+    speaker: &Speaker,
+    subject: String,
+    text: String,
+    at: innkeeper_core::Time,
+) -> Notice {
+    let url = Some(format!("{}/reservation", speaker.public_url));
+    Notice { event, instance: speaker.instance.clone(), subject, text, at, url, alert: None }
+}

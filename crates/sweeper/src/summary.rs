@@ -1,0 +1,135 @@
+//! The weekly summary: drawing it up, and sending it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use innkeeper_alerter::{Alerters, Message, Sent};
+use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::recipient::{MailAddress, Recipient};
+use innkeeper_core::sla::{View, evaluate};
+use innkeeper_core::summary::{Missed, SPAN, Summary};
+use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_node::{Config, Shutdown, wait_for_database};
+use innkeeper_store::{Store, StoreError};
+use uuid::Uuid;
+
+use crate::messages::{Speaker, plain};
+
+/// Tries for each recipient, and the pause between them: a person or a timer waits for the result.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How the summary is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Also send it.
+    pub send: bool,
+    /// Print JSON in place of tables.
+    pub json: bool,
+}
+
+/// Draws up the summary of `instance` at `now`.
+///
+/// # Errors
+/// The database's.
+pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Summary, StoreError> {
+    let listed = store.list(None)?;
+    let mut missed: Vec<Missed> = listed
+        .iter()
+        .filter_map(|listed| {
+            let evaluation = evaluate(&View::of(&listed.reservation, listed.open_alert.as_ref()), now);
+            let terms = &listed.reservation.terms;
+            evaluation.overdue.then(|| Missed {
+                app: terms.app.to_string(),
+                component: terms.component.to_string(),
+                owner: terms.owner.clone(),
+                state: evaluation.state.as_str().to_owned(),
+                last_checkin_at: listed.reservation.facts.last_checkin_at,
+                deadline: evaluation.deadline,
+            })
+        })
+        .collect();
+    missed.sort_by_key(|missed| missed.deadline);
+    let since = now - SPAN;
+    let (open, recovered) =
+        store.incidents_since(since)?.into_iter().partition(|incident| incident.closed_at.is_none());
+    let reservations = listed.len() as i64;
+    Ok(Summary { instance: instance.to_owned(), at: now, since, reservations, missed, open, recovered })
+}
+
+/// The whole command: prints the summary and, if wanted, sends it.
+///
+/// # Errors
+/// When it could not be drawn up, or not be sent to everyone; each failure is named.
+pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = wait_for_database(config, shutdown)?;
+    let summary = draw_up(&store, &config.instance, clock.now())?;
+    let text = summary.text();
+    let shown = if wanted.json { serde_json::to_string_pretty(&summary)? + "\n" } else { text.clone() };
+    std::io::Write::write_all(&mut std::io::stdout().lock(), shown.as_bytes())
+        .context("printing the summary")?;
+    if !wanted.send {
+        return Ok(());
+    }
+    let alerters = Alerters::build(&config.alerters, clock)?;
+    let speaker = Speaker::new(config, alerters.smtp());
+    let subject = format!("Summary: {}", summary.headline());
+    let notice = plain(EventKind::Summary, &speaker, subject, text, summary.at);
+    send(&alerters, &config.operator, &notice)
+}
+
+/// Sends the notice through every alerter that is configured for summaries; mail goes to the operator's addresses.
+fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow::Result<()> {
+    let mut failures: Vec<String> = Vec::new();
+    let mut ways = 0;
+    for name in alerters.for_summaries() {
+        let Some(alerter) = alerters.get(name.as_str()) else { continue };
+        let recipients: Vec<Option<&MailAddress>> = match alerter.kind() {
+            "smtp" => operator
+                .iter()
+                .filter_map(|recipient| match recipient {
+                    Recipient::Mail(address) => Some(Some(address)),
+                    Recipient::Alerter(_) => None,
+                })
+                .collect(),
+            _ => vec![None],
+        };
+        if recipients.is_empty() {
+            failures.push(format!("{name}: `operator` names no mail address that the summary could go to"));
+        }
+        for recipient in recipients {
+            ways += 1;
+            let key = Uuid::new_v4().to_string();
+            let message = Message { notices: std::slice::from_ref(notice), recipient, key: &key };
+            if let Some(problem) = try_to_send(|| alerter.send(&message)) {
+                failures.push(format!("{name}: {problem}"));
+            }
+        }
+    }
+    if !failures.is_empty() {
+        bail!("the summary could not be sent everywhere: {}", failures.join("; "));
+    }
+    if ways == 0 {
+        bail!("the summary could not be sent: no alerter has `summary = true`");
+    }
+    log::info!("the summary was sent to {ways}");
+    Ok(())
+}
+
+/// What went wrong in the end; none when it was sent.
+fn try_to_send(send: impl Fn() -> Sent) -> Option<String> {
+    let mut last = None;
+    for attempt in 1..=TRIES {
+        match send() {
+            Sent::Delivered => return None,
+            Sent::Permanent { problem } => return Some(problem),
+            Sent::Retryable { problem, .. } => last = Some(problem),
+        }
+        if attempt < TRIES {
+            std::thread::sleep(PAUSE);
+        }
+    }
+    last
+}

@@ -1,0 +1,85 @@
+//! The sweep: one step, and the loop around it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_core::{Clock, Time};
+use innkeeper_node::Wake;
+use innkeeper_store::{Store, StoreError, Swept};
+
+use crate::dispatch::Crew;
+use crate::messages::Speaker;
+
+/// The longest sleep: what another process wrote is seen after that at the latest.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+
+/// What the sweep works with.
+pub struct Watch {
+    /// Where everything is.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who puts it into words.
+    pub speaker: Speaker,
+    /// The most reservations of one transaction.
+    pub batch: i64,
+}
+
+impl Watch {
+    /// Looks at one batch of what is due.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn sweep_once(&self, now: Time) -> Result<Swept, StoreError> {
+        self.store.sweep(now, self.batch, &|told| self.speaker.tell(told))
+    }
+
+    /// How long nothing is due, at most a second.
+    fn until_next(&self, now: Time) -> Result<Duration, StoreError> {
+        let next = self.store.next_wake_at()?;
+        let span = next.map_or(LONGEST_SLEEP, |next| (next - now).to_std().unwrap_or(SHORTEST_SLEEP));
+        Ok(span.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+    }
+
+    /// One pass: everything that is due, in batches; returns how long to sleep.
+    fn pass(&self, crews: &[Crew]) -> Result<Duration, StoreError> {
+        loop {
+            let swept = self.sweep_once(self.clock.now())?;
+            for (alerter, count) in &swept.deliveries {
+                crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(|crew| crew.call(*count));
+            }
+            if swept.looked < self.batch as usize {
+                return self.until_next(self.clock.now());
+            }
+        }
+    }
+}
+
+/// The loop, until the process stops.
+pub(crate) fn run(watch: &Watch, wake: &Wake, crews: &[Crew]) {
+    let mut away = false;
+    loop {
+        let pause = match watch.pass(crews) {
+            Ok(pause) => {
+                if away {
+                    log::info!("the database answers again; sweeping goes on");
+                    away = false;
+                }
+                pause
+            }
+            Err(error) => {
+                if !error.is_unavailable() {
+                    log::error!("sweep: {error}");
+                } else if !away {
+                    log::warn!("sweep: {error}; trying again each second");
+                    away = true;
+                }
+                LONGEST_SLEEP
+            }
+        };
+        if !wake.sleep(pause) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Reading in GoTel's shape.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use innkeeper_core::alert::stamp;
+use innkeeper_core::duration;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_node::http::{ApiError, Routes};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{Desk, Shown, reservations};
+
+pub(crate) fn mount(routes: &mut Routes<'_>) {
+    routes.get("/", alive).get("/reservation", list);
+}
+
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))
+}
+
+/// A reservation as GoTel shows it, and below the line what Innkeeper adds. Instants are Unix seconds.
+#[derive(Serialize)]
+struct Job {
+    job_id: i64,
+    owner: String,
+    notify: String,
+    alert_msg: String,
+    app: String,
+    component: String,
+    /// 0 for a cron schedule.
+    frequency: i64,
+    time_units: String,
+    /// 0 before the first check-in.
+    last_checkin: i64,
+    last_checkin_str: String,
+    time_since_last_checkin: String,
+    failing_sla: bool,
+    number_of_checkins: i64,
+
+    state: &'static str,
+    schedule: String,
+    expected_at: i64,
+    deadline: i64,
+    /// Why it is down, as a sentence.
+    reason: Option<String>,
+    ping_url: String,
+    /// The app's ping key, where it has one; `ping-key` makes it.
+    ping_key: Option<String>,
+    description: String,
+    tags: Vec<String>,
+}
+
+async fn list(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+    let (shown, now) = reservations(&desk, None).await?;
+    let jobs: Vec<Job> = shown.into_iter().map(|shown| job(shown, now, &desk.public_url)).collect();
+    Ok(HttpResponse::Ok().json(json!({ "success": true, "result": jobs })))
+}
+
+fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
+    let Shown { listed, evaluation } = shown;
+    let reservation = listed.reservation;
+    let (terms, last) = (reservation.terms, reservation.facts.last_checkin_at);
+    let zone = terms.schedule.zone();
+    let (frequency, time_units) = match (terms.frequency, &terms.schedule) {
+        (Some(frequency), _) => (frequency.count, frequency.unit.as_str()),
+        (None, Schedule::Every(period)) => (period.num_seconds(), "seconds"),
+        (None, Schedule::Cron(_)) => (0, ""),
+    };
+    Job {
+        job_id: reservation.id,
+        owner: terms.owner,
+        notify: terms.notify.to_string(),
+        alert_msg: terms.alert_msg,
+        app: terms.app.to_string(),
+        component: terms.component.to_string(),
+        frequency,
+        time_units: time_units.to_owned(),
+        last_checkin: last.map_or(0, |at| at.timestamp()),
+        last_checkin_str: last.map_or("never".to_owned(), |at| stamp(at, zone)),
+        time_since_last_checkin: last
+            .map_or("never".to_owned(), |at| format!("{} ago", duration::words(now - at))),
+        failing_sla: evaluation.overdue || listed.open_alert.is_some(),
+        number_of_checkins: reservation.facts.checkins,
+        state: evaluation.state.as_str(),
+        schedule: terms.schedule.to_string(),
+        expected_at: evaluation.expected_at.timestamp(),
+        deadline: evaluation.deadline.timestamp(),
+        reason: listed.open_alert.map(|alert| alert.reason.sentence(zone)),
+        ping_url: format!("{public_url}/ping/{}", reservation.key),
+        ping_key: listed.ping_key,
+        description: terms.description,
+        tags: terms.tags,
+    }
+}
