@@ -85,9 +85,9 @@ impl Reason {
     pub fn since(&self) -> Time {
         match self {
             Self::Missed { deadline, .. } => *deadline,
-            Self::Overran { started_at, max_run_ms } => TimeDelta::try_milliseconds(*max_run_ms)
-                .and_then(|limit| started_at.checked_add_signed(limit))
-                .unwrap_or(*started_at),
+            Self::Overran { started_at, max_run_ms } => {
+                started_at.checked_add_signed(span(*max_run_ms)).unwrap_or(*started_at)
+            }
             Self::Failed { at, .. } | Self::TooShort { at, .. } => *at,
         }
     }
@@ -122,7 +122,7 @@ impl Reason {
             Self::Overran { started_at, max_run_ms } => format!(
                 "Still running: started at {}, allowed {}.",
                 stamp(*started_at, zone),
-                duration::words(TimeDelta::milliseconds(*max_run_ms))
+                duration::words(span(*max_run_ms))
             ),
             Self::Failed { at, exit_code, in_a_row } => {
                 let mut text = format!("Failed at {}", stamp(*at, zone));
@@ -138,11 +138,16 @@ impl Reason {
             Self::TooShort { at, took_ms, min_run_ms } => format!(
                 "Ended at {} after only {}; an honest run takes at least {}.",
                 stamp(*at, zone),
-                duration::words(TimeDelta::milliseconds(*took_ms)),
-                duration::words(TimeDelta::milliseconds(*min_run_ms))
+                duration::words(span(*took_ms)),
+                duration::words(span(*min_run_ms))
             ),
         }
     }
+}
+
+/// So many milliseconds; none at all where a row says more than a duration holds.
+fn span(ms: i64) -> TimeDelta {
+    TimeDelta::try_milliseconds(ms).unwrap_or_default()
 }
 
 /// The alert that is open on a reservation.

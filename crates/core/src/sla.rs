@@ -21,7 +21,7 @@ use chrono::TimeDelta;
 use crate::alert::{OpenAlert, Reason};
 use crate::checkin::CheckInKind;
 use crate::facts::{Event, Run};
-use crate::reservation::{Conclusions, Reservation, Status, Window};
+use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::EARLY;
 use crate::{Time, duration};
 
@@ -135,7 +135,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let ends = Ends::read(view);
 
     let first = deadlines(view).next().unwrap_or(Due::never(now));
-    let still_needed = (terms.alert_after - ends.streak).max(1);
+    let still_needed = terms.alert_after.saturating_sub(ends.streak).clamp(1, MOST_ALERT_AFTER);
     let alert_due = deadlines(view).nth(still_needed as usize - 1).unwrap_or(Due::never(now));
     let overdue = first.deadline <= now;
 
@@ -260,9 +260,10 @@ impl Ends {
         let mut ends = Self { streak: 0, bad: false, crossed: None, short_at: before.short_at };
         let asleep = |at: Time| before.snoozed_until.is_some_and(|until| at < until);
         for event in &unseen {
+            let in_a_row = crossing_streak.saturating_add(1);
             let reason = match (event.kind, event.duration, terms.min_run) {
                 (CheckInKind::Fail, ..) => {
-                    Reason::Failed { at: event.at, exit_code: event.exit_code, in_a_row: crossing_streak + 1 }
+                    Reason::Failed { at: event.at, exit_code: event.exit_code, in_a_row }
                 }
                 (CheckInKind::Success, Some(took), Some(least)) if took < least => {
                     ends.short_at = ends.short_at.max(Some(event.at));
@@ -281,7 +282,7 @@ impl Ends {
             if asleep(event.at) {
                 continue;
             }
-            crossing_streak += 1;
+            crossing_streak = in_a_row;
             if crossing_streak >= terms.alert_after && ends.crossed.is_none() {
                 ends.crossed = Some(reason);
             }
@@ -308,7 +309,7 @@ fn lost_failures(view: &View<'_>) -> Vec<Event> {
     let at = kept.clone().min().or(facts.last_fail_at);
     let kept = i64::try_from(kept.count()).unwrap_or(i64::MAX);
     let lost = facts.fails.saturating_sub(before.fails_seen).saturating_sub(kept);
-    let lost = lost.clamp(0, crate::reservation::MOST_ALERT_AFTER);
+    let lost = lost.clamp(0, MOST_ALERT_AFTER);
     let exit_code = facts.last_exit_code.filter(|_| kept == 0);
     let event = |at| Event { at, kind: CheckInKind::Fail, exit_code, duration: None };
     at.into_iter().flat_map(|at| (0..lost).map(move |_| event(at))).collect()

@@ -209,6 +209,7 @@ impl Job {
         match &seen.change {
             Change::None => return Change::None,
             Change::Open(reason) => {
+                assert!(self.alert.is_none(), "one was open");
                 self.alert = Some(OpenAlert {
                     id: 1,
                     opened_at: now,

@@ -1,0 +1,802 @@
+//! The rules, one by one, as a job and a night watch live through them.
+//!
+//! Unless a test says otherwise a job was made at midnight and has no grace.
+
+mod common;
+
+use chrono_tz::Tz;
+use common::{Job, at, reason, run, utc};
+use innkeeper_core::alert::{Cause, Reason};
+use innkeeper_core::facts::Event;
+use innkeeper_core::reservation::Status;
+use innkeeper_core::sla::{Change, State};
+
+/// Why the change opened an alert.
+fn cause(change: &Change) -> Cause {
+    reason(change).cause()
+}
+
+mod anchor_and_deadline {
+    use super::*;
+
+    #[test]
+    fn a_job_that_never_checks_in_goes_overdue() {
+        let mut job = Job::every("5m").grace("1m");
+        assert_eq!(job.seen_at(at("00:04")).state, State::New);
+        assert_eq!(job.seen_at(at("00:05")).state, State::Late);
+        assert_eq!(job.look_at(at("00:05:59.999")), Change::None);
+        assert_eq!(
+            job.look_at(at("00:06")),
+            Change::Open(Reason::Missed {
+                expected_at: at("00:05"),
+                deadline: at("00:06"),
+                in_a_row: 1,
+                unobserved: None
+            })
+        );
+        assert_eq!(job.seen_at(at("00:06")).state, State::Down);
+    }
+
+    #[test]
+    fn a_success_is_counted_from() {
+        let mut job = Job::every("5m").grace("1m");
+        job.success_at(at("00:03"));
+        let seen = job.seen_at(at("00:04"));
+        assert_eq!((seen.expected_at, seen.deadline), (at("00:08"), at("00:09")));
+        assert_eq!((seen.state, seen.conclusions.status), (State::Up, Status::Up));
+        assert_eq!(job.look_at(at("00:08:59")), Change::None);
+        assert_eq!(cause(&job.look_at(at("00:09"))), Cause::Missed);
+    }
+
+    #[test]
+    fn a_success_within_the_grace_is_in_time() {
+        let mut job = Job::every("5m").grace("1m");
+        job.success_at(at("00:05:59"));
+        assert_eq!(job.look_at(at("00:06")), Change::None);
+    }
+
+    #[test]
+    fn cron_is_counted_on_its_clock() {
+        // Made at midnight in UTC; 02:00 in Berlin is 01:00Z.
+        let mut job = Job::cron("0 2 * * *", "Europe/Berlin").grace("5m");
+        assert_eq!(job.seen_at(at("00:30")).expected_at, at("01:00"));
+        job.success_at(at("01:03"));
+        assert_eq!(job.look_at(at("01:05")), Change::None);
+        assert_eq!(job.look_at(utc("2026-01-06 01:04:59")), Change::None);
+        assert_eq!(cause(&job.look_at(utc("2026-01-06 01:05"))), Cause::Missed);
+    }
+
+    #[test]
+    fn an_early_cron_check_in_counts_for_its_instant() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.success_at(at("01:59"));
+        job.sleep_until(utc("2026-01-06 02:04:59"));
+        assert_eq!(job.told, []);
+
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.success_at(at("01:58:59"));
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("02:05")], "that was another run");
+    }
+
+    #[test]
+    fn a_failure_is_heard_and_misses_nothing() {
+        // Deliberate: a job that fails each hour has failed each hour, and missed none.
+        let mut job = Job::every("1h").grace("1m").alert_after(3);
+        job.fail_at(at("00:59"));
+        let seen = job.seen_at(at("01:30"));
+        assert_eq!((seen.expected_at, seen.overdue), (at("01:59"), false));
+        job.look_at(at("00:59"));
+        job.fail_at(at("01:59"));
+        job.look_at(at("01:59"));
+        job.fail_at(at("02:59"));
+        assert_eq!(cause(&job.look_at(at("02:59"))), Cause::Failed, "as such, not as missed");
+    }
+
+    #[test]
+    fn a_start_or_a_log_is_not_heard() {
+        let mut job = Job::every("5m");
+        job.start_at(at("00:04"));
+        job.log_at(at("00:04:30"));
+        assert_eq!(job.seen_at(at("00:04:30")).state, State::Running);
+        assert_eq!(job.look_at(at("00:04:59")), Change::None);
+        assert_eq!(cause(&job.look_at(at("00:05"))), Cause::Missed);
+    }
+}
+
+mod once_and_recovery {
+    use super::*;
+
+    #[test]
+    fn an_alert_is_told_once() {
+        let mut job = Job::every("5m");
+        job.sleep_until(utc("2026-02-05 00:00"));
+        assert_eq!(job.told.len(), 1, "a month of silence: {:?}", job.told);
+    }
+
+    #[test]
+    fn an_alert_is_told_again_where_that_is_wished() {
+        let mut job = Job::every("5m").remind_every("6h");
+        job.sleep_until(at("18:10"));
+        let told: Vec<_> = job.told.iter().map(|(at, change)| (*at, change == &Change::Remind)).collect();
+        assert_eq!(
+            told,
+            [(at("00:05"), false), (at("06:05"), true), (at("12:05"), true), (at("18:05"), true)]
+        );
+    }
+
+    #[test]
+    fn a_late_look_reminds_once_and_counts_from_then() {
+        let mut job = Job::every("5m").remind_every("1h");
+        job.sleep_until(at("00:05"));
+        assert_eq!(job.look_at(at("04:30")), Change::Remind);
+        assert_eq!(job.look_at(at("05:29:59")), Change::None);
+        assert_eq!(job.look_at(at("05:30")), Change::Remind);
+    }
+
+    #[test]
+    fn the_next_success_is_recovery() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:10"));
+        job.success_at(at("00:12"));
+        assert_eq!(job.look_at(at("00:12")), Change::Recover);
+        assert_eq!(job.reservation.conclusions.status, Status::Up);
+        assert_eq!(job.look_at(at("00:12")), Change::None);
+        assert_eq!(cause(&job.look_at(at("00:17"))), Cause::Missed, "a new silence is a new incident");
+    }
+
+    #[test]
+    fn a_success_that_is_recorded_late_is_recovery_as_well() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.success_at(at("00:04:59"));
+        assert_eq!(job.look_at(at("00:05:01")), Change::Recover);
+    }
+
+    #[test]
+    fn neither_start_nor_log_nor_failure_is_recovery() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.start_at(at("00:06"));
+        job.log_at(at("00:07"));
+        assert_eq!(job.look_at(at("00:07")), Change::None);
+        job.fail_at(at("00:08"));
+        assert_eq!(job.look_at(at("00:08")), Change::None, "one incident");
+        assert!(job.alert.is_some());
+        job.success_at(at("00:09"));
+        assert_eq!(job.look_at(at("00:09")), Change::Recover);
+    }
+
+    #[test]
+    fn a_failure_after_the_success_keeps_the_alert_open() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.success_at(at("00:06"));
+        job.fail_at(at("00:07"));
+        assert_eq!(job.look_at(at("00:07")), Change::None);
+        assert!(job.alert.is_some());
+    }
+
+    #[test]
+    fn only_a_success_closes() {
+        // The terms are made lenient while the alert is open: the trouble is gone, the job is not yet back.
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        let mut job = job.grace("1h");
+        assert_eq!(job.look_at(at("00:20")), Change::None);
+        assert!(job.alert.is_some());
+    }
+}
+
+mod failures {
+    use super::*;
+
+    #[test]
+    fn a_failure_opens_with_its_exit_status() {
+        let mut job = Job::every("1h");
+        job.fail_at(at("00:10"));
+        assert_eq!(
+            job.look_at(at("00:10")),
+            Change::Open(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
+        );
+    }
+
+    #[test]
+    fn a_failure_that_is_over_when_somebody_looks_is_told_in_one_message() {
+        let mut job = Job::every("1h");
+        job.fail_at(at("00:10"));
+        job.success_at(at("00:11"));
+        assert_eq!(
+            job.look_at(at("00:12")),
+            Change::OpenAndRecover(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
+        );
+        assert_eq!(
+            (job.look_at(at("00:12")), job.reservation.conclusions.status),
+            (Change::None, Status::Up)
+        );
+    }
+
+    #[test]
+    fn what_the_history_lost_the_count_remembers() {
+        let mut job = Job::every("1h");
+        job.fail_at(at("00:10"));
+        job.success_at(at("00:11"));
+        for kept in [&job.unseen[2..], &job.unseen[1..]] {
+            let mut job = Job { unseen: kept.to_vec(), ..job.clone() };
+            let change = job.look_at(at("00:12"));
+            assert!(matches!(change, Change::OpenAndRecover(_)), "{kept:?}: {change:?}");
+            assert_eq!(cause(&change), Cause::Failed);
+            assert_eq!(job.look_at(at("00:12")), Change::None);
+        }
+    }
+
+    #[test]
+    fn a_threshold_reached_by_lost_failures_is_reached() {
+        let mut job = Job::every("1h").alert_after(3);
+        for minute in ["00:10", "00:11", "00:12"] {
+            job.fail_at(at(minute));
+        }
+        job.unseen.drain(..2);
+        assert!(matches!(job.look_at(at("00:12")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+    }
+
+    #[test]
+    fn a_success_too_soon_after_its_start_is_a_failure() {
+        let mut job = Job::every("1h").min_run("10s");
+        job.start_at(at("00:10"));
+        job.success_at(at("00:10:09"));
+        assert_eq!(
+            job.look_at(at("00:10:09")),
+            Change::Open(Reason::TooShort { at: at("00:10:09"), took_ms: 9000, min_run_ms: 10_000 })
+        );
+        job.start_at(at("00:20"));
+        job.success_at(at("00:20:10"));
+        assert_eq!(job.look_at(at("00:20:10")), Change::Recover, "ten seconds are honest");
+    }
+
+    #[test]
+    fn the_run_is_measured_by_its_own_start() {
+        let mut job = Job::every("1h").min_run("10s");
+        job.start_of(run(1), at("00:10"));
+        job.start_of(run(2), at("00:10:55"));
+        job.success_of(run(1), at("00:11"));
+        assert_eq!(job.look_at(at("00:11")), Change::None, "a minute");
+        job.success_of(run(2), at("00:11:01"));
+        assert_eq!(cause(&job.look_at(at("00:11:01"))), Cause::Failed, "six seconds");
+    }
+
+    #[test]
+    fn a_success_without_a_start_has_no_length() {
+        let mut job = Job::every("1h").min_run("10s");
+        job.success_at(at("00:10"));
+        assert_eq!(job.look_at(at("00:10")), Change::None);
+    }
+
+    #[test]
+    fn a_short_run_stays_a_failure_however_often_one_looks() {
+        let mut job = Job::every("1h").min_run("10s");
+        job.start_at(at("00:10"));
+        job.success_at(at("00:10:01"));
+        job.look_at(at("00:10:01"));
+        for minute in ["00:11", "00:12", "00:13"] {
+            assert_eq!(job.look_at(at(minute)), Change::None);
+        }
+        assert!(job.alert.is_some());
+    }
+}
+
+mod threshold {
+    use super::*;
+
+    #[test]
+    fn misses_in_a_row() {
+        let mut job = Job::every("1h").grace("5m").alert_after(3);
+        assert_eq!(job.seen_at(at("01:05")).state, State::Overdue, "shown before it is told");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("03:05")]);
+        let (_, change) = &job.told[0];
+        assert!(matches!(reason(change), Reason::Missed { in_a_row: 3, .. }), "{change:?}");
+    }
+
+    #[test]
+    fn misses_of_a_cron_job_in_a_row() {
+        let mut job = Job::cron("0 2,14 * * *", "UTC").grace("5m").alert_after(2);
+        job.sleep_until(utc("2026-01-07 00:00"));
+        assert_eq!(job.openings(), [at("14:05")]);
+    }
+
+    #[test]
+    fn a_success_between_begins_a_new_row_of_misses() {
+        let mut job = Job::every("1h").alert_after(2);
+        job.sleep_until(at("01:30"));
+        job.success_at(at("01:30"));
+        job.sleep_until(at("03:29:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("03:30"));
+        assert_eq!(job.openings(), [at("03:30")]);
+    }
+
+    #[test]
+    fn failures_in_a_row() {
+        let mut job = Job::every("1h").alert_after(3);
+        for (minute, opens) in [("00:10", false), ("00:20", false), ("00:30", true)] {
+            job.fail_at(at(minute));
+            assert_eq!(matches!(job.look_at(at(minute)), Change::Open(_)), opens, "{minute}");
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_between_two_looks() {
+        let mut job = Job::every("1h").alert_after(3);
+        for minute in ["00:10", "00:11", "00:12", "00:13"] {
+            job.fail_at(at(minute));
+        }
+        assert_eq!(
+            job.look_at(at("00:14")),
+            Change::Open(Reason::Failed { at: at("00:12"), exit_code: Some(3), in_a_row: 3 })
+        );
+    }
+
+    #[test]
+    fn a_success_between_begins_a_new_row_of_failures() {
+        let mut job = Job::every("1h").alert_after(2);
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        // Nobody looks at the success of an up reservation before the next failure.
+        job.success_at(at("00:20"));
+        job.fail_at(at("00:30"));
+        assert_eq!(job.look_at(at("00:30")), Change::None);
+        job.fail_at(at("00:40"));
+        assert_eq!(cause(&job.look_at(at("00:40"))), Cause::Failed);
+    }
+
+    #[test]
+    fn a_success_recorded_late_does_not_end_the_row_that_followed_it() {
+        let mut job = Job::every("1h").alert_after(2);
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        job.success_at(at("00:09"));
+        job.look_at(at("00:11"));
+        job.fail_at(at("00:20"));
+        assert_eq!(cause(&job.look_at(at("00:20"))), Cause::Failed);
+    }
+
+    #[test]
+    fn failures_and_then_silence() {
+        let mut job = Job::every("1h").grace("5m").alert_after(3);
+        job.fail_at(at("00:10"));
+        job.sleep_until(at("00:20"));
+        job.fail_at(at("00:20"));
+        job.sleep_until(at("01:24:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("01:25"));
+        assert_eq!(cause(&job.told[0].1), Cause::Missed, "two failures and one miss are three");
+    }
+
+    #[test]
+    fn a_short_run_counts_as_one() {
+        let mut job = Job::every("1h").min_run("10s").alert_after(2);
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        job.start_at(at("00:20"));
+        job.success_at(at("00:20:01"));
+        assert!(matches!(job.look_at(at("00:20:01")), Change::Open(Reason::TooShort { .. })));
+    }
+}
+
+mod run_limit {
+    use super::*;
+
+    #[test]
+    fn the_nightly_job_whose_20_minutes_became_5_hours() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("1h").max_run("30m");
+        job.start_at(at("02:00:05"));
+        job.sleep_until(at("02:30"));
+        assert_eq!(job.told, []);
+        assert_eq!(job.seen_at(at("02:30")).state, State::Running);
+        job.sleep_until(at("02:31"));
+        assert_eq!(job.openings(), [at("02:30:05")]);
+        assert_eq!(
+            reason(&job.told[0].1),
+            &Reason::Overran { started_at: at("02:00:05"), max_run_ms: 30 * 60 * 1000 }
+        );
+        job.success_at(at("07:00"));
+        assert_eq!(job.look_at(at("07:00")), Change::Recover);
+    }
+
+    #[test]
+    fn a_run_that_ends_in_time_is_well() {
+        for failed in [false, true] {
+            let mut job = Job::every("1h").max_run("10m").alert_after(5);
+            job.start_at(at("00:10"));
+            if failed {
+                job.fail_at(at("00:15"));
+            } else {
+                job.success_at(at("00:15"));
+            }
+            job.sleep_until(at("00:59"));
+            assert_eq!(job.told, []);
+        }
+    }
+
+    #[test]
+    fn a_success_of_another_run_does_not_clear_a_stuck_one() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.start_of(run(1), at("00:10"));
+        job.start_of(run(2), at("00:12"));
+        job.success_of(run(2), at("00:14"));
+        job.sleep_until(at("00:20"));
+        assert_eq!(job.openings(), [at("00:20")]);
+        job.success_of(run(3), at("00:30"));
+        assert_eq!(job.look_at(at("00:30")), Change::None, "run 1 is still stuck");
+        job.success_of(run(1), at("00:40"));
+        assert_eq!(job.look_at(at("00:40")), Change::Recover);
+    }
+
+    #[test]
+    fn a_success_that_names_no_run_ends_them_all() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.start_of(run(1), at("00:10"));
+        job.success_at(at("00:15"));
+        job.sleep_until(at("01:00"));
+        assert_eq!(job.told, []);
+    }
+
+    #[test]
+    fn a_second_start_without_an_id_begins_anew() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.start_at(at("00:10"));
+        job.start_at(at("00:18"));
+        job.sleep_until(at("00:27:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("00:28"));
+        assert_eq!(job.openings(), [at("00:28")]);
+    }
+
+    #[test]
+    fn the_earliest_of_several_stuck_runs_is_named() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.start_of(run(2), at("00:12"));
+        job.start_of(run(1), at("00:10"));
+        assert!(matches!(job.look_at(at("00:30")), Change::Open(Reason::Overran { started_at, .. })
+            if started_at == at("00:10")));
+    }
+
+    #[test]
+    fn a_start_that_is_recorded_after_its_end_is_no_stuck_run() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.success_of(run(1), at("00:12"));
+        job.start_of(run(1), at("00:10"));
+        job.sleep_until(at("01:00"));
+        assert_eq!(job.told, []);
+    }
+}
+
+mod snooze {
+    use super::*;
+
+    #[test]
+    fn nothing_opens_until_its_end_and_then_it_counts_from_there() {
+        let mut job = Job::every("1h").grace("5m");
+        job.snooze(at("03:00"));
+        assert_eq!(job.seen_at(at("02:00")).state, State::Snoozed);
+        job.sleep_until(at("04:04:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("04:05"));
+        assert_eq!(cause(&job.told[0].1), Cause::Missed);
+    }
+
+    #[test]
+    fn a_check_in_after_it_is_counted_from() {
+        let mut job = Job::every("1h");
+        job.snooze(at("03:00"));
+        job.success_at(at("03:30"));
+        job.sleep_until(at("04:29:59"));
+        assert_eq!(
+            (job.told.len(), job.reservation.conclusions.snoozed_until),
+            (0, None),
+            "over and forgotten"
+        );
+        job.sleep_until(at("04:30"));
+        assert_eq!(job.openings(), [at("04:30")]);
+    }
+
+    #[test]
+    fn a_check_in_during_it_does_not_shorten_the_respite() {
+        let mut job = Job::every("1h");
+        job.snooze(at("03:00"));
+        job.success_at(at("02:10"));
+        job.sleep_until(at("03:59:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("04:00"));
+        assert_eq!(job.openings(), [at("04:00")]);
+    }
+
+    #[test]
+    fn an_early_check_in_shortly_before_its_end_counts_for_the_instant_after_it() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.snooze(at("01:59:50"));
+        job.success_at(at("01:59:40"));
+        job.sleep_until(utc("2026-01-06 02:04:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(utc("2026-01-06 02:05"));
+        assert_eq!(job.told.len(), 1);
+    }
+
+    #[test]
+    fn a_failure_during_it_opens_nothing_later() {
+        for looked in [false, true] {
+            let mut job = Job::every("12h");
+            job.snooze(at("03:00"));
+            job.fail_at(at("02:00"));
+            if looked {
+                job.look_at(at("02:00"));
+            }
+            for clock in ["02:59", "03:00", "04:00", "10:00"] {
+                assert_eq!(job.look_at(at(clock)), Change::None, "at {clock}, looked {looked}");
+            }
+            job.fail_at(at("11:00"));
+            assert_eq!(cause(&job.look_at(at("11:00"))), Cause::Failed, "one after it does");
+        }
+    }
+
+    #[test]
+    fn a_row_of_failures_ends_with_it() {
+        for looked in [false, true] {
+            let mut job = Job::every("12h").alert_after(2);
+            job.fail_at(at("00:30"));
+            job.look_at(at("00:30"));
+            job.snooze(at("03:00"));
+            if looked {
+                job.look_at(at("01:00"));
+            }
+            job.fail_at(at("04:00"));
+            assert_eq!(job.look_at(at("04:00")), Change::None, "looked {looked}");
+            job.fail_at(at("05:00"));
+            assert_eq!(cause(&job.look_at(at("05:00"))), Cause::Failed);
+        }
+    }
+
+    #[test]
+    fn an_open_alert_lives_through_it_in_silence() {
+        let mut job = Job::every("1h").remind_every("30m");
+        job.sleep_until(at("01:00"));
+        job.snooze(at("03:00"));
+        assert_eq!(job.look_at(at("01:40")), Change::None, "no reminder");
+        assert_eq!(job.look_at(at("02:59")), Change::None);
+        assert_eq!(job.reservation.conclusions.wake_at, at("03:00"));
+        assert_eq!(job.look_at(at("03:00")), Change::Remind, "not closed by its end, but told again");
+        assert!(job.alert.is_some());
+    }
+
+    #[test]
+    fn an_open_alert_is_not_closed_by_its_end() {
+        let mut job = Job::every("1h");
+        job.sleep_until(at("01:00"));
+        job.snooze(at("03:00"));
+        job.sleep_until(at("09:00"));
+        assert_eq!((job.told.len(), job.alert.is_some()), (1, true));
+    }
+
+    #[test]
+    fn a_success_during_it_closes_an_open_alert() {
+        let mut job = Job::every("1h");
+        job.sleep_until(at("01:00"));
+        job.snooze(at("03:00"));
+        job.success_at(at("02:00"));
+        assert_eq!(job.look_at(at("02:00")), Change::Recover);
+    }
+
+    #[test]
+    fn a_run_that_overran_during_it_is_told_at_its_end() {
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_at(at("00:50"));
+        job.snooze(at("03:00"));
+        job.sleep_until(at("02:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("03:00"));
+        assert_eq!(cause(&job.told[0].1), Cause::Overran);
+    }
+}
+
+mod site {
+    use super::*;
+
+    #[test]
+    fn silence_behind_a_silent_site_is_held() {
+        let mut job = Job::every("1h");
+        job.behind_silent_site = true;
+        assert_eq!(job.look_at(at("01:00")), Change::None);
+        assert_eq!(job.seen_at(at("01:00")).state, State::Held);
+        assert!(job.reservation.conclusions.wake_at <= at("01:01"), "it is looked at again soon");
+        job.behind_silent_site = false;
+        assert_eq!(cause(&job.look_at(at("01:00:30"))), Cause::Missed);
+    }
+
+    #[test]
+    fn a_stuck_run_behind_a_silent_site_is_held() {
+        let mut job = Job::every("1h").max_run("10m");
+        job.behind_silent_site = true;
+        job.start_at(at("00:10"));
+        job.sleep_until(at("00:30"));
+        assert_eq!((job.told.len(), job.seen_at(at("00:30")).state), (0, State::Held));
+    }
+
+    #[test]
+    fn a_failure_came_through_so_it_is_told() {
+        let mut job = Job::every("1h");
+        job.behind_silent_site = true;
+        job.fail_at(at("00:10"));
+        assert_eq!(cause(&job.look_at(at("00:10"))), Cause::Failed);
+    }
+
+    #[test]
+    fn the_site_itself_is_not_held() {
+        let mut site = Job::every("1h").with(|terms| terms.is_site = true);
+        site.behind_silent_site = true;
+        assert_eq!(cause(&site.look_at(at("01:00"))), Cause::Missed);
+    }
+
+    #[test]
+    fn an_open_alert_is_not_reminded_while_its_site_is_silent() {
+        let mut job = Job::every("1h").remind_every("30m");
+        job.sleep_until(at("01:00"));
+        job.behind_silent_site = true;
+        assert_eq!(job.look_at(at("01:30")), Change::None);
+        job.behind_silent_site = false;
+        assert_eq!(job.look_at(at("01:40")), Change::Remind);
+        job.behind_silent_site = true;
+        job.success_at(at("01:50"));
+        assert_eq!(job.look_at(at("01:50")), Change::Recover);
+    }
+
+    #[test]
+    fn when_the_site_is_back_its_silence_was_a_blind_window() {
+        let mut job = Job::every("5m").grace("1m");
+        job.behind_silent_site = true;
+        job.look_at(at("00:06"));
+        job.behind_silent_site = false;
+        job.blind(at("00:04"), at("01:00"));
+        assert_eq!(job.look_at(at("01:00:10")), Change::None, "it gets a period to be heard again");
+        assert_eq!(cause(&job.look_at(at("01:06"))), Cause::Missed);
+    }
+}
+
+mod blind_window {
+    use super::*;
+
+    #[test]
+    fn a_deadline_in_it_moves_and_the_reason_says_so() {
+        let mut job = Job::every("10m").grace("1m");
+        job.blind(at("00:09:30"), at("00:10:30"));
+        assert_eq!(job.seen_at(at("00:12")).state, State::Unobserved);
+        job.sleep_until(at("00:21:29"));
+        assert_eq!(job.told, [], "window's end, a period and the grace: 00:21:30");
+        job.sleep_until(at("00:21:30"));
+        let (_, change) = &job.told[0];
+        assert_eq!(
+            reason(change),
+            &Reason::Missed {
+                expected_at: at("00:10"),
+                deadline: at("00:21:30"),
+                in_a_row: 1,
+                unobserved: Some((at("00:09:30"), at("00:10:30"))),
+            }
+        );
+        let sentence = reason(change).sentence(Tz::UTC);
+        assert!(
+            sentence.contains("may have been lost from 2026-01-05 00:09:30 UTC to 2026-01-05 00:10:30 UTC")
+        );
+    }
+
+    #[test]
+    fn the_respite_is_an_hour_at_most() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.blind(at("02:01"), at("02:02"));
+        assert_eq!(job.seen_at(at("02:10")).deadline, at("03:07"));
+    }
+
+    #[test]
+    fn it_matters_from_a_minute_before_the_instant_to_the_deadline() {
+        for (from, until, deadline) in [
+            ("00:08:00", "00:08:59.999", "00:11"),
+            ("00:08:00", "00:09:00", "00:20"),
+            ("00:10:30", "00:10:40", "00:21:40"),
+            ("00:11:00", "00:11:10", "00:22:10"),
+            ("00:11:00.001", "00:11:10", "00:11"),
+        ] {
+            let mut job = Job::every("10m").grace("1m");
+            job.blind(at(from), at(until));
+            assert_eq!(job.seen_at(at("00:05")).deadline, at(deadline), "blind from {from} to {until}");
+        }
+    }
+
+    #[test]
+    fn one_in_the_respite_of_another_moves_it_on() {
+        for turned in [false, true] {
+            let mut job = Job::every("10m").grace("1m");
+            job.blind(at("00:10"), at("00:11"));
+            job.blind(at("00:15"), at("00:16"));
+            if turned {
+                job.blind.reverse();
+            }
+            assert_eq!(job.seen_at(at("00:12")).deadline, at("00:27"), "turned {turned}");
+        }
+    }
+
+    #[test]
+    fn a_check_in_after_it_is_all_that_is_needed() {
+        let mut job = Job::every("10m").grace("1m");
+        job.blind(at("00:09:30"), at("00:10:30"));
+        job.success_at(at("00:20"));
+        assert_eq!(job.look_at(at("00:21:30")), Change::None);
+        assert_eq!(job.look_at(at("00:30:59")), Change::None);
+        assert_eq!(cause(&job.look_at(at("00:31"))), Cause::Missed, "then it is as ever");
+    }
+
+    #[test]
+    fn whoever_asks_for_two_misses_is_not_alerted_sooner_than_who_asks_for_one() {
+        // The second instant, 02:00, lies after the window, and before the deadline to which the first moved.
+        let patient = |alert_after| {
+            let mut job = Job::every("1h").grace("5m").alert_after(alert_after);
+            job.blind(at("00:59:30"), at("01:30"));
+            job.sleep_until(at("12:00"));
+            job.openings()
+        };
+        assert_eq!(patient(1), [at("02:35")]);
+        assert_eq!(patient(2), [at("02:35")]);
+        assert_eq!(patient(3), [at("03:05")]);
+    }
+}
+
+mod looking {
+    use super::*;
+
+    #[test]
+    fn a_success_of_an_up_reservation_is_found_at_the_old_deadline() {
+        let mut job = Job::every("5m").grace("1m");
+        job.sleep_until(at("00:00"));
+        assert_eq!(job.reservation.conclusions.wake_at, at("00:06"));
+        job.success_at(at("00:04"));
+        assert_eq!(job.reservation.conclusions.wake_at, at("00:06"), "not touched");
+        job.sleep_until(at("00:06"));
+        assert_eq!((job.reservation.conclusions.wake_at, job.told.len()), (at("00:10"), 0));
+    }
+
+    #[test]
+    fn nothing_is_left_alone_for_longer_than_a_day() {
+        let mut job = Job::every("3650d");
+        job.look_at(at("00:00"));
+        assert_eq!(job.reservation.conclusions.wake_at, utc("2026-01-06 00:00"));
+    }
+
+    #[test]
+    fn of_one_instant_the_failure_comes_first() {
+        // As in the facts, where the success outdoes it. The order of rows does not matter.
+        let mut job = Job::every("1h").alert_after(2);
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        job.success_at(at("00:20"));
+        job.fail_at(at("00:20"));
+        let mut turned = job.clone();
+        turned.unseen.reverse();
+        let (change, other) = (job.look_at(at("00:20")), turned.look_at(at("00:20")));
+        assert_eq!(change, other);
+        assert!(matches!(change, Change::OpenAndRecover(Reason::Failed { in_a_row: 2, .. })), "{change:?}");
+    }
+
+    #[test]
+    fn events_are_taken_in_the_order_of_their_times() {
+        let mut job = Job::every("1h").alert_after(2);
+        job.fail_at(at("00:10"));
+        job.success_at(at("00:20"));
+        job.fail_at(at("00:30"));
+        let in_order: Vec<Event> = job.unseen.clone();
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let unseen = order.iter().map(|place| in_order[*place].clone()).collect();
+            let mut job = Job { unseen, ..job.clone() };
+            assert_eq!(job.look_at(at("00:30")), Change::None, "{order:?}");
+            assert_eq!(job.reservation.conclusions.fail_streak, 1, "{order:?}");
+        }
+    }
+}
