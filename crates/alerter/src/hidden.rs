@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::words;
@@ -77,6 +78,13 @@ pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Option<Vec<u8>
     Ok(Some(pem))
 }
 
+/// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an
+/// incoming webhook's address is a secret. The process's logger has to pass over such records, whatever level it is set to.
+pub fn tells_secrets(metadata: &log::Metadata<'_>) -> bool {
+    let root = metadata.target().split("::").next().unwrap_or_default();
+    matches!(root, "ureq" | "ureq_proto") && metadata.level() > log::Level::Warn
+}
+
 /// What must not be read by people: replaced wherever it turns up in a provider's answer or an error.
 #[derive(Clone, Default)]
 pub(crate) struct Hidden(Vec<String>);
@@ -88,17 +96,24 @@ impl Hidden {
         self.hide_plain(&STANDARD.encode(text));
     }
 
-    /// Hides an address and the parts of it that may be secret: user, password, path, query.
+    /// Hides an address and the parts of it that may be secret: password, path, query. Each also as it reads
+    /// without its percent signs.
     pub(crate) fn hide_address(&mut self, url: &Url) {
+        let decoded = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         self.hide_plain(url.as_str());
         let path = url.path().split('/');
         let query = url.query().unwrap_or("").split(['&', '=']);
         for part in path.chain(query).filter(|part| part.len() >= SHORTEST_PART) {
             self.hide_plain(part);
+            self.hide_plain(&decoded(part));
         }
         if let Some(password) = url.password() {
-            self.hide(password);
-            self.hide(&format!("{}:{password}", url.username()));
+            for (user, password) in
+                [(url.username(), password), (&decoded(url.username()), &decoded(password))]
+            {
+                self.hide(password);
+                self.hide(&format!("{user}:{password}"));
+            }
         }
     }
 

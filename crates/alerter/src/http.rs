@@ -231,3 +231,26 @@ fn beginning(response: Response<Body>) -> String {
     let _ = response.into_body().into_reader().take(MOST_READ).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use innkeeper_core::SystemClock;
+
+    #[test]
+    fn a_name_that_leads_to_a_forbidden_address_is_refused_for_good() {
+        for address in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
+            let options = Options { timeout: None, ca_file: None, allow_link_local: true };
+            let url = Secret::new(format!("http://{address}/"));
+            let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
+            // As after a look-up: the address itself has not been checked.
+            let config = poster.agent.config().clone();
+            poster.agent =
+                Agent::with_parts(config, DefaultConnector::default(), GuardedResolver::new(false));
+            match poster.post(&[], b"{}") {
+                Sent::Permanent { problem } => assert!(problem.contains("allow_link_local"), "{problem}"),
+                other => panic!("{address}: {other:?}"),
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@
 //! This crate never decides who hears what or when, never retries on its own beyond a connection that had
 //! died while idle, keeps no state between two sendings but open connections, and knows no database. What
 //! it answers ([`Sent`]) tells the outbox what to do next. No secret leaves it but on the wire: not in
-//! `Debug`, not in a log line, not in a `problem`.
+//! `Debug`, not in a log line (as long as the logger heeds [`tells_secrets`]), not in a `problem`.
 //!
 //! Where to start: [`AlerterConfig`] is a table of the configuration, [`Alerters`] is all of them built,
 //! [`Alerter::send`] is the one thing they do.
@@ -38,4 +38,5 @@ mod words;
 
 pub use alerters::Alerters;
 pub use config::{AlerterConfig, ConfigError};
+pub use hidden::tells_secrets;
 pub use message::{Alerter, Message, Sent};

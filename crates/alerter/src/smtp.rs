@@ -1,9 +1,11 @@
 //! Mail over SMTP: one message to one recipient, as text and as HTML.
 //!
-//! - [`connection`](self): one conversation step by step, so that a refusal is known by where it came.
-//! - `mail`: the message itself.
+//! - `mail`: the message itself;
+//! - `connection`: one conversation with the server, step by step;
+//! - `failure`: what is known of a conversation that failed.
 
 mod connection;
+mod failure;
 mod mail;
 
 use std::net::IpAddr;
@@ -22,7 +24,8 @@ use serde::de::IgnoredAny;
 
 use crate::hidden::{self, Hidden};
 use crate::{Alerter, Message, Sent, flexible};
-use connection::{Failure, Postman, Server, Stage, Transit};
+use connection::{Postman, Server, Transit};
+use failure::{Failure, Stage};
 
 /// How long a single reply of the server may take unless `timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -75,7 +78,7 @@ impl SmtpConfig {
     ];
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let host = self.host.trim();
+        let host = self.host.trim().trim_matches(['[', ']']);
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
             return Err(Invalid::new("host", format!("{host:?} is not a host; write smtp.example.org")));
         }

@@ -1,5 +1,7 @@
 //! What every alerter over HTTP has in common: which answers pass, which do not, and what may have been sent.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use std::time::Duration;

@@ -4,17 +4,18 @@
 //! the sender and "550" at the recipient look the same, and a silence before the message like one after it.
 //! Here each step is known; lettre still speaks every one of them.
 
-use std::fmt;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lettre::Address;
-use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+
+use super::failure::{Cause, Failure, Stage};
 
 /// The most connections that are kept open for the next mail.
 const MOST_PARKED: usize = 4;
@@ -29,7 +30,7 @@ pub(super) struct Server {
     pub(super) port: u16,
     pub(super) transit: Transit,
     pub(super) credentials: Option<Credentials>,
-    /// For each step.
+    /// For each reply.
     pub(super) timeout: Duration,
 }
 
@@ -41,84 +42,6 @@ pub(super) enum Transit {
     Tls(TlsParameters),
     /// Not.
     Plain,
-}
-
-/// How far a conversation got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Connecting, encrypting, logging in.
-    Opening,
-    /// Naming the sender.
-    Sender,
-    /// Naming the recipient.
-    Recipient,
-    /// Asking to send the message.
-    Data,
-    /// The message itself, up to the reply to its end.
-    Message,
-}
-
-/// A conversation that failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) stage: Stage,
-    cause: Cause,
-}
-
-#[derive(Debug)]
-enum Cause {
-    Smtp(Error),
-    Other(String),
-}
-
-impl Failure {
-    fn at(stage: Stage) -> impl Fn(Error) -> Self {
-        move |error| Self { stage, cause: Cause::Smtp(error) }
-    }
-
-    /// The server's code, where it answered.
-    pub(super) fn code(&self) -> Option<u16> {
-        match &self.cause {
-            Cause::Smtp(error) => error.status().map(u16::from),
-            Cause::Other(_) => None,
-        }
-    }
-
-    /// Whether the server refuses this recipient for good. A refusal for want of rights (5.7.x: relaying, log-in) is the
-    /// server's configuration, which an operator will mend; so is one before the recipient was named.
-    pub(super) fn is_about_recipient(&self) -> bool {
-        if !matches!(self.stage, Stage::Recipient | Stage::Message) {
-            return false;
-        }
-        match &self.cause {
-            Cause::Smtp(_) => {
-                matches!(self.code(), Some(501 | 510 | 511 | 521 | 525 | 541 | 550 | 551 | 552 | 553 | 556))
-                    && !self.to_string().contains("5.7.")
-            }
-            Cause::Other(_) => true,
-        }
-    }
-
-    /// Whether the connection was dead or dying, rather than the mail refused.
-    fn is_of_the_connection(&self) -> bool {
-        matches!(self.cause, Cause::Smtp(_)) && matches!(self.code(), None | Some(421))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stage = match self.stage {
-            Stage::Opening => "could not be opened",
-            Stage::Sender => "did not take the sender",
-            Stage::Recipient => "did not take the recipient",
-            Stage::Data => "did not take the message",
-            Stage::Message => "did not confirm the message",
-        };
-        match &self.cause {
-            Cause::Smtp(error) => write!(f, "{stage}: {error}"),
-            Cause::Other(text) => write!(f, "{stage}: {text}"),
-        }
-    }
 }
 
 /// Delivers mails one by one, and keeps connections for those that follow.
@@ -138,43 +61,52 @@ impl Postman {
         format!("{}:{}", self.server.host, self.server.port)
     }
 
-    /// A bound on the time that one [`deliver`](Self::deliver) takes.
+    /// A bound on the time that one [`deliver`](Self::deliver) takes, besides looking up the host's name.
     pub(super) fn longest(&self) -> Duration {
-        // Twice the steps of a conversation, for one begun on a dead connection; looking up the name is beside them.
-        self.server.timeout * 12
+        // Twice the timeout, and the three steps of an opening that are one call of lettre's.
+        self.server.timeout * 5
     }
 
     /// Hands the mail over; returns when the server has confirmed it.
     pub(super) fn deliver(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<(), Failure> {
+        let patience = Patience::new(self.server.timeout);
         if let Some(mut connection) = self.unpark() {
-            match converse(&mut connection, from, to, mail) {
+            match converse(&mut connection, from, to, mail, &patience) {
                 // It died while it was idle, and nothing of this mail was sent over it: begin anew.
                 Err(failure) if failure.stage != Stage::Message && failure.is_of_the_connection() => {
-                    connection.abort();
                     self.parked().clear();
                 }
                 done => return self.after(connection, done),
             }
         }
-        let mut connection = self.connect()?;
-        let done = converse(&mut connection, from, to, mail);
+        let mut connection = self.open(&patience)?;
+        let done = converse(&mut connection, from, to, mail, &patience);
         self.after(connection, done)
     }
 
     /// Keeps the connection where it is still good.
     fn after(&self, mut connection: SmtpConnection, done: Result<(), Failure>) -> Result<(), Failure> {
-        let good = match &done {
-            Ok(()) => true,
-            Err(failure) => !failure.is_of_the_connection() && connection.command(Rset).is_ok(),
-        };
+        match &done {
+            Ok(()) | Err(Failure { cause: Cause::Unfit, .. }) => self.park(connection),
+            Err(failure) if failure.code().is_some_and(|code| code != 421) => {
+                if connection.command(Rset).is_ok() {
+                    self.park(connection);
+                }
+            }
+            // Dropped without a word: nobody is there to hear it.
+            Err(_) => {}
+        }
+        done
+    }
+
+    fn park(&self, connection: SmtpConnection) {
         let mut parked = self.parked();
-        if good && parked.len() < MOST_PARKED {
+        if parked.len() < MOST_PARKED {
             parked.push((connection, Instant::now()));
         } else {
             drop(parked);
-            connection.abort();
+            leave(connection);
         }
-        done
     }
 
     /// The connection used last, of those not idle for too long.
@@ -184,50 +116,63 @@ impl Postman {
         parked.pop().map(|(connection, _)| connection)
     }
 
-    fn parked(&self) -> std::sync::MutexGuard<'_, Vec<(SmtpConnection, Instant)>> {
+    fn parked(&self) -> MutexGuard<'_, Vec<(SmtpConnection, Instant)>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn connect(&self) -> Result<SmtpConnection, Failure> {
+    fn open(&self, patience: &Patience) -> Result<SmtpConnection, Failure> {
         let server = &self.server;
         let failed = Failure::at(Stage::Opening);
         let wrapper = match &server.transit {
             Transit::Tls(parameters) => Some(parameters),
             Transit::StartTls(_) | Transit::Plain => None,
         };
-        let mut connection = SmtpConnection::connect(
-            self.addresses()?.as_slice(),
-            Some(server.timeout),
-            &self.hello,
-            wrapper,
-            None,
-        )
-        .map_err(&failed)?;
+        let mut connection = None;
+        for address in self.addresses()? {
+            let timeout = Some(patience.left(Stage::Opening)?);
+            match SmtpConnection::connect(address, timeout, &self.hello, wrapper, None) {
+                Ok(open) => {
+                    connection = Some(Ok(open));
+                    break;
+                }
+                Err(error) => connection = Some(Err(failed(error))),
+            }
+        }
+        let nowhere =
+            || Err(Failure { stage: Stage::Opening, cause: Cause::Lookup(ErrorKind::NotFound.into()) });
+        let mut connection = connection.unwrap_or_else(nowhere)?;
         if let Transit::StartTls(parameters) = &server.transit {
+            patience.set(&mut connection, Stage::Opening)?;
             connection.starttls(parameters, &self.hello).map_err(&failed)?;
         }
         if let Some(credentials) = &server.credentials {
+            patience.set(&mut connection, Stage::Opening)?;
             connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).map_err(&failed)?;
         }
         Ok(connection)
     }
 
-    fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
-        let host = self.server.host.trim_matches(['[', ']']);
-        let failed = |text: String| Failure { stage: Stage::Opening, cause: Cause::Other(text) };
-        let found = (host, self.server.port).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-        Ok(found.take(MOST_ADDRESSES).collect())
+    fn addresses(&self) -> Result<impl Iterator<Item = SocketAddr>, Failure> {
+        let failed = |error| Failure { stage: Stage::Opening, cause: Cause::Lookup(error) };
+        Ok((self.server.host.as_str(), self.server.port)
+            .to_socket_addrs()
+            .map_err(failed)?
+            .take(MOST_ADDRESSES))
     }
 }
 
 impl Drop for Postman {
     fn drop(&mut self) {
-        for (mut connection, _) in self.parked().drain(..) {
-            // A server that no longer answers does not hold up the end.
-            let _ = connection.set_timeout(Some(Duration::from_millis(200)));
-            connection.abort();
+        for (connection, _) in self.parked().drain(..) {
+            leave(connection);
         }
     }
+}
+
+/// Says goodbye, without waiting long for the answer.
+fn leave(mut connection: SmtpConnection) {
+    let _ = connection.set_timeout(Some(Duration::from_millis(200)));
+    connection.abort();
 }
 
 fn converse(
@@ -235,16 +180,44 @@ fn converse(
     from: &Address,
     to: &Address,
     mail: &[u8],
+    patience: &Patience,
 ) -> Result<(), Failure> {
     let international = !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(to).is_ascii();
     if international && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-        let text = "it does not take addresses beyond ASCII (SMTPUTF8)".to_owned();
-        return Err(Failure { stage: Stage::Recipient, cause: Cause::Other(text) });
+        return Err(Failure { stage: Stage::Recipient, cause: Cause::Unfit });
     }
     let parameters = if international { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    patience.set(connection, Stage::Sender)?;
     connection.command(Mail::new(Some(from.clone()), parameters)).map_err(Failure::at(Stage::Sender))?;
+    patience.set(connection, Stage::Recipient)?;
     connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(Failure::at(Stage::Recipient))?;
+    patience.set(connection, Stage::Data)?;
     connection.command(Data).map_err(Failure::at(Stage::Data))?;
+    patience.set(connection, Stage::Data)?;
     connection.message(mail).map_err(Failure::at(Stage::Message))?;
     Ok(())
+}
+
+/// How long to wait: for each reply the timeout, for all of them together twice that.
+struct Patience {
+    timeout: Duration,
+    end: Instant,
+}
+
+impl Patience {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, end: Instant::now() + 2 * timeout }
+    }
+
+    fn left(&self, stage: Stage) -> Result<Duration, Failure> {
+        let left = self.end.saturating_duration_since(Instant::now()).min(self.timeout);
+        if left.is_zero() { Err(Failure { stage, cause: Cause::Late }) } else { Ok(left) }
+    }
+
+    fn set(&self, connection: &mut SmtpConnection, stage: Stage) -> Result<(), Failure> {
+        let left = self.left(stage)?;
+        // Fails only on a socket that is broken, as the next step will find.
+        let _ = connection.set_timeout(Some(left));
+        Ok(())
+    }
 }

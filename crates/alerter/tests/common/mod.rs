@@ -1,5 +1,6 @@
 //! Notices and alerters for the tests.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,58 @@
+//! The line that every notice leaves in the log. Alone in its file: a process has one logger.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::sync::Mutex;
+
+use common::*;
+use innkeeper_core::notice::EventKind;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+struct Lines(Mutex<Vec<(Level, String, String)>>);
+
+impl Log for Lines {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let line = (record.level(), record.target().to_owned(), record.args().to_string());
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn flush(&self) {}
+}
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+#[test]
+fn each_notice_is_one_escaped_line() {
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(LevelFilter::Info);
+    let alerter = build("kind = 'log'");
+    assert!(alerter.takes_digests());
+    let mut notices: Vec<_> = [
+        EventKind::Opened,
+        EventKind::Reminder,
+        EventKind::OpenedAndRecovered,
+        EventKind::Operator,
+        EventKind::Recovered,
+        EventKind::Summary,
+    ]
+    .map(|event| notice(event, "backup"))
+    .into();
+    notices[0].text = "one\r\ntwo\t\u{1b}[31m\u{202e}\u{2028}é".to_owned();
+    notices[1].text = "x".repeat(20_000);
+    assert_eq!(send(alerter.as_ref(), &notices, "delivery-1"), innkeeper_alerter::Sent::Delivered);
+    let lines = LINES.0.lock().unwrap();
+    let levels: Vec<Level> = lines.iter().map(|(level, ..)| *level).collect();
+    assert_eq!(levels, [Level::Warn, Level::Warn, Level::Warn, Level::Warn, Level::Info, Level::Info]);
+    assert!(lines.iter().all(|(_, target, _)| target == "innkeeper::alert"));
+    assert_eq!(
+        lines[0].2,
+        "opened: [innkeeper] Job Failed to checkin: shop/backup | key=delivery-1 | one\\r\\ntwo\\t\\u{1b}[31m\\u{202e}\\u{2028}é"
+    );
+    assert_eq!(lines[1].2.chars().count(), 8000);
+}
