@@ -1,5 +1,8 @@
 //! What holds of every job, whatever it and its watch do.
 
+// Clippy knows tests by their attribute, and the strategies have none.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use chrono::TimeDelta;
@@ -67,7 +70,7 @@ fn a_job_with_a_past() -> impl Strategy<Value = Job> {
                     _ => job.start_of(run(s as u128), when),
                 }
             }
-            job.reservation.conclusions.snoozed_until = snooze.map(|s| after(s));
+            job.reservation.conclusions.snoozed_until = snooze.map(after);
             for (from, length) in blind {
                 job.blind(after(from), after(from + length));
             }
