@@ -204,11 +204,12 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Place::Postgres { server, name } = &self.place else { return };
         // No panic here: it would hide the one that ended the test.
-        let dropped = PgConnection::establish(server).map_err(|error| error.to_string()).and_then(|mut server| {
-            server
-                .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-                .map_err(|error| error.to_string())
-        });
+        let dropped =
+            PgConnection::establish(server).map_err(|error| error.to_string()).and_then(|mut server| {
+                server
+                    .batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+                    .map_err(|error| error.to_string())
+            });
         if let Err(error) = dropped {
             eprintln!("the database {name} stays: {error}");
         }
@@ -245,7 +246,8 @@ impl Plain {
     where
         R: QueryableByName<diesel::pg::Pg> + QueryableByName<diesel::sqlite::Sqlite> + 'static,
     {
-        let sql = format!("WITH found (value) AS ({sql}) SELECT CAST(value AS {sql_type}) AS value FROM found");
+        let sql =
+            format!("WITH found (value) AS ({sql}) SELECT CAST(value AS {sql_type}) AS value FROM found");
         let rows = match self {
             Self::Postgres(connection) => sql_query(&sql).load(connection),
             Self::Sqlite(connection) => sql_query(&sql).load(connection),
@@ -285,7 +287,8 @@ mod tests {
                 .map(|n| {
                     scope.spawn(move || {
                         let database = TestDatabase::postgres();
-                        database.execute(&format!("CREATE TABLE own (n BIGINT); INSERT INTO own VALUES ({n})"));
+                        database
+                            .execute(&format!("CREATE TABLE own (n BIGINT); INSERT INTO own VALUES ({n})"));
                         assert_eq!(database.numbers("SELECT n FROM own"), [n]);
                         database.url().rsplit('/').next().unwrap().to_owned()
                     })

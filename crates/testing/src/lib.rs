@@ -6,10 +6,15 @@
 //! - [`database`]: a Postgres database or an SQLite file of the test's own;
 //! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;
 //! - [`smtp_sink`]: a mail server over real TLS;
+//! - [`cluster`]: a Postgres server that a test may stop and start;
+//! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
 //! - [`certificates`]: an authority and its certificates, made for the test.
 
 pub mod certificates;
+pub mod client;
+pub mod cluster;
 pub mod database;
 pub mod http_sink;
+pub mod process;
 pub mod smtp_sink;
 mod tcp_server;

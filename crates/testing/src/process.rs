@@ -1,0 +1,185 @@
+//! Innkeeper's own programs as real processes: started from the build's directory, stopped or killed at will.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a process may take for what it is asked, on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running program of Innkeeper, in a directory of its own. Killed when dropped.
+pub struct Server {
+    child: Child,
+    log: Arc<Log>,
+    directory: TempDir,
+}
+
+#[derive(Default)]
+struct Log {
+    text: Mutex<String>,
+    grown: Condvar,
+}
+
+impl Log {
+    fn text(&self) -> MutexGuard<'_, String> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The path of a program of this build: `innkeeper`, `ingest`, `sweeper`, `web`.
+pub fn program(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test knows its own path");
+    let path =
+        test.parent().and_then(|deps| deps.parent()).expect("tests lie in target/<profile>/deps").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built; run `cargo build --workspace --bins` or scripts/test",
+        path.display()
+    );
+    path
+}
+
+/// A command that runs a program of this build in `directory`, with nothing of Innkeeper's in its environment.
+pub fn command(name: &str, directory: &std::path::Path) -> Command {
+    let mut command = Command::new(program(name));
+    command.current_dir(directory).stdin(Stdio::null());
+    for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("INNKEEPER_")) {
+        command.env_remove(variable);
+    }
+    command
+}
+
+impl Server {
+    /// Starts `name` with this configuration (the text of an `innkeeper.toml`) and these arguments.
+    pub fn start(name: &str, config: &str, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        Self::start_in(directory, name, config, arguments)
+    }
+
+    /// The same in a directory that exists, as after a restart (see [`Server::into_directory`]).
+    pub fn start_in(directory: TempDir, name: &str, config: &str, arguments: &[&str]) -> Self {
+        std::fs::write(directory.path().join("innkeeper.toml"), config)
+            .expect("the configuration is written");
+        let mut child = command(name, directory.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let log = Arc::new(Log::default());
+        follow(child.stdout.take().expect("piped"), Arc::clone(&log));
+        follow(child.stderr.take().expect("piped"), Arc::clone(&log));
+        Self { child, log, directory }
+    }
+
+    /// Waits until the log has `text`; panics with the whole log if it does not come.
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait_for(text, |log| log.contains(text).then_some(()));
+    }
+
+    /// Everything it has printed so far, both streams.
+    pub fn log(&self) -> String {
+        self.log.text().clone()
+    }
+
+    /// The address it listens on, once it does (configure port 0).
+    pub fn address(&self) -> SocketAddr {
+        self.wait_for("listening on http://", |log| {
+            let (_, rest) = log.split_once("listening on http://")?;
+            rest.split_once('\n')?.0.trim().parse().ok()
+        })
+    }
+
+    /// The URL of `path` on it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    fn wait_for<T>(&self, what: &str, found: impl Fn(&str) -> Option<T>) -> T {
+        let end = Instant::now() + PATIENCE;
+        let mut text = self.log.text();
+        loop {
+            if let Some(value) = found(&text) {
+                return value;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{what:?} did not come; the log:\n{text}");
+            text = self.log.grown.wait_timeout(text, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by name: `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status =
+            Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().expect("kill runs");
+        assert!(status.success(), "signal {name}");
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// SIGTERM, and waits for the end at most `bound`.
+    pub fn terminate(&mut self, bound: Duration) -> ExitStatus {
+        self.signal("TERM");
+        self.wait_for_end(bound)
+    }
+
+    /// Waits for its end at most `bound`.
+    pub fn wait_for_end(&mut self, bound: Duration) -> ExitStatus {
+        let end = Instant::now() + bound;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("its state is known") {
+                return status;
+            }
+            assert!(Instant::now() < end, "it has not ended within {bound:?}; the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills it, and hands over its directory for a restart.
+    pub fn into_directory(mut self) -> TempDir {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::mem::replace(&mut self.directory, TempDir::new().expect("a temporary directory"))
+    }
+
+    /// The directory it runs in.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of process {} ---\n{}", self.pid(), self.log());
+        }
+    }
+}
+
+fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Log>) {
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stream);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            log.text().push_str(&String::from_utf8_lossy(&line));
+            log.grown.notify_all();
+            line.clear();
+        }
+    });
+}
