@@ -121,6 +121,8 @@ if [ -e "$etc/innkeeper.toml" ]; then
     echo "Kept $etc/innkeeper.toml; every key with its default: $prefix/share/innkeeper/innkeeper.toml"
 else
     install -m 640 deploy/innkeeper.toml "$etc/innkeeper.toml"
+    # So that a command by hand, as `sweeper --summary`, finds the data of the units and not an empty directory.
+    sed -i 's|^#data_dir = .*|data_dir = "/var/lib/innkeeper"|' "$etc/innkeeper.toml"
     # It may come to hold secrets: root writes it, Innkeeper reads it, nobody else does.
     [ -z "$live" ] || chown root:innkeeper "$etc/innkeeper.toml"
 fi
