@@ -36,7 +36,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of what the program wrote last to its standard error is told, in bytes.
 const TAIL: usize = 500;
 /// How long a program that has ended may keep its standard error open through its children.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// `kind = "command"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -126,7 +126,8 @@ impl Runner {
         }
         let last_words = LastWords::listen(&mut child);
         match wait(&mut child, self.timeout) {
-            Ok(Some(status)) => answer(&self.program, status, &last_words.take()),
+            Ok(Some(status)) if status.success() => Sent::Delivered,
+            Ok(Some(status)) => failed(&self.program, status, &last_words.take()),
             Ok(None) => {
                 let timeout = duration::short(TimeDelta::from_std(self.timeout).unwrap_or_default());
                 Sent::unknown(format!(
@@ -183,9 +184,8 @@ fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStat
     Ok(None)
 }
 
-fn answer(program: &str, status: ExitStatus, last_words: &str) -> Sent {
+fn failed(program: &str, status: ExitStatus, last_words: &str) -> Sent {
     match (status.code(), status.signal()) {
-        (Some(0), _) => Sent::Delivered,
         (Some(code), _) => {
             let problem = format!("{program} ended with exit status {code}{last_words}");
             match code {

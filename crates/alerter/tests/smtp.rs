@@ -39,7 +39,7 @@ impl Trust {
 /// An alerter to `sink`, trusting the authority in `ca_file`.
 fn over_tls(sink: &SmtpSink, ca_file: &Path, extra: &str) -> Box<dyn Alerter> {
     build(&format!(
-        "kind = 'smtp'\nhost = 'localhost'\nport = {}\nfrom = 'Innkeeper <innkeeper@example.org>'\nca_file = '{}'\ntimeout = '5s'\n{extra}",
+        "kind = 'smtp'\nhost = 'localhost'\nport = {}\nfrom = 'Innkeeper <innkeeper@example.org>'\nca_file = '{}'\ntimeout = '10s'\n{extra}",
         sink.port(),
         ca_file.display()
     ))
@@ -47,8 +47,12 @@ fn over_tls(sink: &SmtpSink, ca_file: &Path, extra: &str) -> Box<dyn Alerter> {
 
 /// An alerter to an unencrypted `sink`.
 fn plain(sink: &SmtpSink) -> Box<dyn Alerter> {
+    plain_within(sink, "10s")
+}
+
+fn plain_within(sink: &SmtpSink, timeout: &str) -> Box<dyn Alerter> {
     build(&format!(
-        "kind = 'smtp'\nhost = '127.0.0.1'\nport = '{}'\ntls = 'none'\nfrom = 'innkeeper@example.org'\ntimeout = '300ms'",
+        "kind = 'smtp'\nhost = '127.0.0.1'\nport = '{}'\ntls = 'none'\nfrom = 'innkeeper@example.org'\ntimeout = '{timeout}'",
         sink.port()
     ))
 }
@@ -274,21 +278,26 @@ fn a_refused_log_in_is_tried_again() {
 
 #[test]
 fn silence_is_maybe_sent_only_after_the_message() {
-    for (step, maybe) in [
-        (Step::Connect, false),
-        (Step::Hello, false),
-        (Step::Sender, false),
-        (Step::Recipient, false),
-        (Step::Data, false),
-        (Step::End, true),
-    ] {
-        for reply in [Reply::Hang, Reply::Cut] {
-            let sink = SmtpSink::plain();
-            sink.next(step, reply.clone());
-            let (after, maybe_sent, problem) = retryable(mail_opened(plain(&sink).as_ref(), "k"));
-            assert_eq!((after, maybe_sent), (None, maybe), "{step:?} {reply:?}: {problem}");
+    let tell = |step, maybe, reply: Reply, timeout| {
+        let sink = SmtpSink::plain();
+        sink.next(step, reply.clone());
+        let alerter = plain_within(&sink, timeout);
+        let (after, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+        assert_eq!((after, maybe_sent), (None, maybe), "{step:?} {reply:?}: {problem}");
+    };
+    std::thread::scope(|scope| {
+        for (step, maybe) in [
+            (Step::Connect, false),
+            (Step::Hello, false),
+            (Step::Sender, false),
+            (Step::Recipient, false),
+            (Step::Data, false),
+            (Step::End, true),
+        ] {
+            scope.spawn(move || tell(step, maybe, Reply::Hang, "1s"));
+            scope.spawn(move || tell(step, maybe, Reply::Cut, "10s"));
         }
-    }
+    });
     let alerter = build(&format!(
         "kind = 'smtp'\nhost = '127.0.0.1'\nport = {}\ntls = 'none'\nfrom = 'a@example.org'",
         nowhere().rsplit(':').next().unwrap()

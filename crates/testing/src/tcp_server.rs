@@ -74,6 +74,8 @@ where
         if shared.stop.load(Ordering::SeqCst) {
             return;
         }
+        // Each line of a conversation leaves at once.
+        let _ = stream.set_nodelay(true);
         if let Ok(copy) = stream.try_clone() {
             locked(&shared.open).push(copy);
         }

@@ -68,7 +68,7 @@ impl Postman {
     }
 
     /// Hands the mail over; returns when the server has confirmed it.
-    pub(super) fn deliver(&self, from: &Address, to: &Address, mail: &[u8]) -> Result<(), Failure> {
+    pub(super) fn deliver(&self, from: &Address, to: &Address, mail: &str) -> Result<(), Failure> {
         let patience = Patience::new(self.server.timeout);
         if let Some(mut connection) = self.unpark() {
             match converse(&mut connection, from, to, mail, &patience) {
@@ -179,7 +179,7 @@ fn converse(
     connection: &mut SmtpConnection,
     from: &Address,
     to: &Address,
-    mail: &[u8],
+    mail: &str,
     patience: &Patience,
 ) -> Result<(), Failure> {
     let international = !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(to).is_ascii();
@@ -194,8 +194,14 @@ fn converse(
     patience.set(connection, Stage::Data)?;
     connection.command(Data).map_err(Failure::at(Stage::Data))?;
     patience.set(connection, Stage::Data)?;
-    connection.message(mail).map_err(Failure::at(Stage::Message))?;
+    connection.command(ended(mail)).map_err(Failure::at(Stage::Message))?;
     Ok(())
+}
+
+/// The message with its dots doubled and the dot at its end. lettre would write that dot by itself, which on a fresh
+/// line waits for the acknowledgement of what came before: 40 ms for each mail of a burst.
+fn ended(mail: &str) -> String {
+    format!("{}\r\n.\r\n", mail.replace("\r\n.", "\r\n.."))
 }
 
 /// How long to wait: for each reply the timeout, for all of them together twice that.

@@ -15,13 +15,13 @@ use crate::{Message, digest, words};
 /// The most lines of a digest.
 const MOST_LINES: usize = 200;
 
-/// The mail's bytes as they go over the wire: ASCII only.
+/// The mail as it goes over the wire: ASCII only, and beginning with a header.
 pub(super) fn compose(
     message: &Message<'_>,
     from: &Mailbox,
     to: &Address,
     now: Time,
-) -> Result<Vec<u8>, lettre::error::Error> {
+) -> Result<String, lettre::error::Error> {
     let notices = message.notices;
     let domain = from.email.domain();
     let subject = digest::headline(notices);
@@ -40,7 +40,7 @@ pub(super) fn compose(
     }
     let mail =
         builder.multipart(MultiPart::alternative_plain_html(text(notices), html(&subject, notices)))?;
-    Ok(mail.formatted())
+    Ok(String::from_utf8_lossy(&mail.formatted()).into_owned())
 }
 
 /// A message id that is the same whenever it is made from the same text.
