@@ -11,6 +11,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, ManualClock, Time};
+use innkeeper_testing::smtp_sink::SmtpSink;
 
 /// 2026-11-20 02:05:00 UTC, on which the tests' clocks stand.
 pub fn now() -> Time {
@@ -34,6 +35,18 @@ pub fn try_build(toml: &str) -> Result<Box<dyn Alerter>, ConfigError> {
 
 pub fn build(toml: &str) -> Box<dyn Alerter> {
     try_build(toml).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An alerter to an unencrypted `sink`.
+pub fn plain_smtp(sink: &SmtpSink) -> Box<dyn Alerter> {
+    plain_smtp_within(sink, "10s")
+}
+
+pub fn plain_smtp_within(sink: &SmtpSink, timeout: &str) -> Box<dyn Alerter> {
+    build(&format!(
+        "kind = 'smtp'\nhost = '127.0.0.1'\nport = '{}'\ntls = 'none'\nfrom = 'innkeeper@example.org'\ntimeout = '{timeout}'",
+        sink.port()
+    ))
 }
 
 /// The error of a table that can be read but not built.
