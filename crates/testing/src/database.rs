@@ -1,6 +1,8 @@
 //! A real, own database for a test: one in the Postgres server of `INNKEEPER_TEST_POSTGRES_URL`, or an SQLite
 //! file. It is made by the test and goes with it.
 
+mod held;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use diesel::{PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConn
 use innkeeper_store::{DatabaseKind, Store, StoreConfig};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+pub use held::Held;
 
 /// The variable that holds the address of a Postgres server in which tests may create databases.
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
