@@ -63,11 +63,12 @@ impl Queue {
 /// The writer's loop: until every request's side of the queue is gone.
 pub(crate) fn write_all(
     mut waiting: mpsc::Receiver<Entry>,
-    mut writer: Writer,
+    writer: Writer,
     most: usize,
     wake: Option<&Wake>,
     shutdown: &Shutdown,
 ) {
+    let mut scribe = Scribe { writer, shutdown, away_since: None };
     while let Some(first) = waiting.blocking_recv() {
         let mut batch = Batch::default();
         batch.push(first);
@@ -77,7 +78,7 @@ pub(crate) fn write_all(
                 Err(_) => break,
             }
         }
-        if write(&mut writer, batch, shutdown)
+        if scribe.write(batch)
             && let Some(wake) = wake
         {
             wake.wake();
@@ -109,53 +110,63 @@ impl Batch {
     }
 }
 
-/// Writes the batch and answers, however long the database is away. Returns whether a sweeper should look.
-///
-/// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot keep
-/// the others from being written.
-fn write(writer: &mut Writer, batch: Batch, shutdown: &Shutdown) -> bool {
-    let mut pause = FIRST_PAUSE;
-    let mut away_since: Option<Instant> = None;
-    loop {
-        match writer.record(&batch.arrivals) {
-            Ok(written) => {
-                if let Some(since) = away_since {
-                    log::info!(
-                        "the database answers again; check-ins waited {:.1} s",
-                        since.elapsed().as_secs_f32()
-                    );
-                }
-                for (answer, recorded) in batch.answers.into_iter().zip(written.recorded) {
-                    // A requester that gave up meanwhile has been told 503.
-                    let _ = answer.send(Ok(recorded));
-                }
-                return written.wake;
-            }
-            Err(error) if error.is_unavailable() => {
-                if away_since.is_none() {
-                    log::warn!("check-ins wait: {error}");
-                    away_since = Some(Instant::now());
-                }
-                if shutdown.is_requested() && batch.nobody_waits() {
-                    return false;
-                }
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-            Err(error) => return refuse(writer, batch, &error, shutdown),
-        }
-    }
+/// Who writes the batches.
+struct Scribe<'a> {
+    writer: Writer,
+    shutdown: &'a Shutdown,
+    /// Since when the database has been away, over as many batches as that takes.
+    away_since: Option<Instant>,
 }
 
-fn refuse(writer: &mut Writer, batch: Batch, error: &StoreError, shutdown: &Shutdown) -> bool {
-    if batch.arrivals.len() > 1 {
-        let (first, second) = batch.split();
-        let wake = write(writer, first, shutdown);
-        return write(writer, second, shutdown) || wake;
+impl Scribe<'_> {
+    /// Writes the batch and answers, however long the database is away. Returns whether a sweeper should look.
+    ///
+    /// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot
+    /// keep the others from being written.
+    fn write(&mut self, batch: Batch) -> bool {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // A stop waits for the database only as long as somebody waits for an answer.
+            if self.away_since.is_some() && self.shutdown.is_requested() && batch.nobody_waits() {
+                return false;
+            }
+            match self.writer.record(&batch.arrivals) {
+                Ok(written) => {
+                    if let Some(since) = self.away_since.take() {
+                        log::info!(
+                            "the database answers again; check-ins waited {:.1} s",
+                            since.elapsed().as_secs_f32()
+                        );
+                    }
+                    for (answer, recorded) in batch.answers.into_iter().zip(written.recorded) {
+                        // A requester that gave up meanwhile has been told 503.
+                        let _ = answer.send(Ok(recorded));
+                    }
+                    return written.wake;
+                }
+                Err(error) if error.is_unavailable() => {
+                    if self.away_since.is_none() {
+                        log::warn!("check-ins wait: {error}");
+                        self.away_since = Some(Instant::now());
+                    }
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return self.refuse(batch, &error),
+            }
+        }
     }
-    for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
-        log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
-        let _ = answer.send(Err(Unwritable));
+
+    fn refuse(&mut self, batch: Batch, error: &StoreError) -> bool {
+        if batch.arrivals.len() > 1 {
+            let (first, second) = batch.split();
+            let wake = self.write(first);
+            return self.write(second) || wake;
+        }
+        for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
+            log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
+            let _ = answer.send(Err(Unwritable));
+        }
+        false
     }
-    false
 }
