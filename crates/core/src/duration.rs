@@ -52,6 +52,11 @@ pub fn words(span: TimeDelta) -> String {
     if parts.is_empty() { "0 seconds".to_owned() } else { parts.join(" ") }
 }
 
+/// How long ago, in words: "just now" within the second, else "5 minutes ago".
+pub fn ago(span: TimeDelta) -> String {
+    if span < TimeDelta::seconds(1) { "just now".to_owned() } else { format!("{} ago", words(span)) }
+}
+
 /// The duration in its short form, exactly, as [`parse`] reads it: `5m`, `1h30m`, `0s`.
 pub fn short(span: TimeDelta) -> String {
     let mut ms = span.num_milliseconds().max(0);
@@ -116,6 +121,8 @@ mod tests {
             assert_eq!(words(TimeDelta::seconds(seconds)), text);
         }
         assert_eq!(words(TimeDelta::milliseconds(850)), "850 milliseconds");
+        assert_eq!(ago(TimeDelta::milliseconds(850)), "just now");
+        assert_eq!(ago(TimeDelta::minutes(5)), "5 minutes ago");
     }
 
     proptest! {

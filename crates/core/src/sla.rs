@@ -136,15 +136,12 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
 
     let first = deadlines(view).next().unwrap_or(Due::never(now));
     let still_needed = terms.alert_after.saturating_sub(ends.streak).clamp(1, MOST_ALERT_AFTER);
-    let alert_due = deadlines(view).nth(still_needed as usize - 1).unwrap_or(Due::never(now));
+    let alert_due = row(view, now).nth(still_needed as usize - 1).unwrap_or(Due::never(now));
     let overdue = first.deadline <= now;
 
-    let limits = || {
-        let limit = terms.max_run;
-        view.runs.iter().filter_map(move |run| run.going_since(facts).zip(limit))
-    };
-    let stuck = limits().filter(|(started, limit)| later(*started, *limit) <= now).min();
-    let run_limit = limits().map(|(started, limit)| later(started, limit)).filter(|at| *at > now).min();
+    let limits = run_limits(view);
+    let stuck = limits.iter().filter(|limit| limit.at <= now).min_by_key(|limit| limit.at);
+    let run_limit = limits.iter().map(|limit| limit.at).filter(|at| *at > now).min();
 
     let missed = (alert_due.deadline <= now).then(|| Reason::Missed {
         expected_at: alert_due.expected_at,
@@ -152,8 +149,10 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         in_a_row: terms.alert_after,
         unobserved: alert_due.unobserved.map(|window| (window.from, window.until)),
     });
-    let overran =
-        stuck.map(|(started_at, limit)| Reason::Overran { started_at, max_run_ms: limit.num_milliseconds() });
+    let overran = stuck.map(|limit| Reason::Overran {
+        started_at: limit.started_at,
+        max_run_ms: limit.max_run.num_milliseconds(),
+    });
     // A failure was reported over the network that the site provides, so a silent site does not hold it.
     let silence = overran.or(missed);
     let held = silence.is_some() && view.behind_silent_site && !snoozed && !terms.is_site;
@@ -351,12 +350,34 @@ impl Due {
 /// The expected instants since the job was last heard of, with their deadlines, first first. No deadline is
 /// earlier than the one before it.
 fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
-    let reservation = view.reservation;
-    let schedule = &reservation.terms.schedule;
-    let grace = reservation.terms.grace;
+    deadlines_from(view, first_expected(view.reservation))
+}
+
+/// The deadlines that count towards `alert_after`. Where several are asked for, the row begins anew after a blind window:
+/// the window moves all that lie in it to its end, and one miss after it must not count as many.
+fn row<'a>(view: &View<'a>, now: Time) -> impl Iterator<Item = Due> + use<'a> {
+    let Reservation { terms, .. } = view.reservation;
+    let first = first_expected(view.reservation);
+    let blind_until = view
+        .blind
+        .iter()
+        .filter(|window| terms.alert_after > 1 && window.from <= now)
+        .filter(|window| first.is_some_and(|first| later(window.until, EARLY) >= first))
+        .map(|window| window.until)
+        .max();
+    match blind_until {
+        Some(until) => deadlines_from(view, terms.schedule.expected_after(until, false)),
+        None => deadlines_from(view, first),
+    }
+}
+
+/// The expected instants from `first` on, with their deadlines.
+fn deadlines_from<'a>(view: &View<'a>, first: Option<Time>) -> impl Iterator<Item = Due> + use<'a> {
+    let schedule = &view.reservation.terms.schedule;
+    let grace = view.reservation.terms.grace;
     let mut blind = view.blind.to_vec();
     blind.sort_by_key(|window| window.from);
-    std::iter::successors(first_expected(reservation), |expected_at| schedule.following(*expected_at)).scan(
+    std::iter::successors(first, |expected_at| schedule.following(*expected_at)).scan(
         None,
         move |before: &mut Option<Due>, expected_at| {
             let mut due = Due { expected_at, deadline: later(expected_at, grace), unobserved: None };
@@ -387,6 +408,32 @@ fn first_expected(reservation: &Reservation) -> Option<Time> {
         Some(checkin) => Some(expected_at.max(schedule.expected_after(checkin, true)?)),
         None => Some(expected_at),
     }
+}
+
+/// Until when a run that is going must have ended.
+#[derive(Debug, Clone, Copy)]
+struct RunLimit {
+    started_at: Time,
+    max_run: TimeDelta,
+    at: Time,
+}
+
+/// The limits of the runs that are going. A snooze excuses a run until its end; a run whose end may have been lost in a
+/// blind window is not judged, because the schedule still is.
+fn run_limits(view: &View<'_>) -> Vec<RunLimit> {
+    let Reservation { terms, facts, conclusions, .. } = view.reservation;
+    let Some(max_run) = terms.max_run else { return Vec::new() };
+    view.runs
+        .iter()
+        .filter_map(|run| run.going_since(facts))
+        .map(|started_at| {
+            let counted_from = conclusions.snoozed_until.map_or(started_at, |until| until.max(started_at));
+            RunLimit { started_at, max_run, at: later(counted_from, max_run) }
+        })
+        .filter(|limit| {
+            !view.blind.iter().any(|blind| blind.from <= limit.at && blind.until >= limit.started_at)
+        })
+        .collect()
 }
 
 /// `at` and `by` later, or the end of the calendar.

@@ -588,13 +588,13 @@ mod snooze {
     }
 
     #[test]
-    fn a_run_that_overran_during_it_is_told_at_its_end() {
+    fn the_limit_of_a_run_counts_from_its_end() {
         let mut job = Job::every("12h").max_run("30m");
         job.start_at(at("00:50"));
         job.snooze(at("03:00"));
-        job.sleep_until(at("02:59"));
+        job.sleep_until(at("03:29"));
         assert_eq!(job.told, []);
-        job.sleep_until(at("03:00"));
+        job.sleep_until(at("03:30"));
         assert_eq!(cause(&job.told[0].1), Cause::Overran);
     }
 }
@@ -736,7 +736,8 @@ mod blind_window {
 
     #[test]
     fn whoever_asks_for_two_misses_is_not_alerted_sooner_than_who_asks_for_one() {
-        // The second instant, 02:00, lies after the window, and before the deadline to which the first moved.
+        // The second instant, 02:00, lies after the window, and before the deadline to which the first moved. Who asks for
+        // several has the row begin anew at the window's end, 01:30.
         let patient = |alert_after| {
             let mut job = Job::every("1h").grace("5m").alert_after(alert_after);
             job.blind(at("00:59:30"), at("01:30"));
@@ -744,8 +745,31 @@ mod blind_window {
             job.openings()
         };
         assert_eq!(patient(1), [at("02:35")]);
-        assert_eq!(patient(2), [at("02:35")]);
-        assert_eq!(patient(3), [at("03:05")]);
+        assert_eq!(patient(2), [at("03:35")]);
+        assert_eq!(patient(3), [at("04:35")]);
+    }
+
+    #[test]
+    fn many_instants_in_it_are_not_many_misses() {
+        let mut job = Job::every("10s").alert_after(3);
+        job.blind(at("00:00:30"), at("00:01:22"));
+        job.success_at(at("00:00:25"));
+        job.sleep_until(at("00:01:45"));
+        assert_eq!(job.told, [], "one miss after it, 00:01:32, is not three");
+        job.sleep_until(at("00:03"));
+        assert_eq!(job.openings().len(), 1, "and a job that stays silent is told");
+    }
+
+    #[test]
+    fn a_run_whose_end_may_be_lost_in_it_is_not_judged() {
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_at(at("01:00"));
+        job.blind(at("01:20"), at("01:35"));
+        job.sleep_until(at("03:00"));
+        assert_eq!(job.told, []);
+        job.start_at(at("04:00"));
+        job.sleep_until(at("05:00"));
+        assert_eq!(cause(&job.told[0].1), Cause::Overran, "the next run is");
     }
 }
 

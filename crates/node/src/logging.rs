@@ -17,6 +17,9 @@ const DEFAULT: &str = "info,actix_server=warn,actix_http=warn";
 pub fn init() {
     let mut builder = env_logger::Builder::from_env(Env::new().filter_or(VARIABLE, DEFAULT));
     builder.format(|out, record| {
+        if innkeeper_alerter::tells_secrets(record.metadata()) {
+            return Ok(());
+        }
         let at = SystemClock.now().to_rfc3339_opts(SecondsFormat::Millis, true);
         let level = record.level();
         let style = out.default_level_style(level);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use diesel::connection::{Connection as _, SimpleConnection};
+use diesel::r2d2::R2D2Connection;
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 
 use crate::StoreError;
@@ -185,9 +186,9 @@ fn with_time_limits(url: &str) -> Result<String, StoreError> {
 
 impl r2d2::ManageConnection for Manager {
     type Connection = AnyConnection;
-    type Error = StoreError;
+    type Error = NoConnection;
 
-    fn connect(&self) -> Result<AnyConnection, StoreError> {
+    fn connect(&self) -> Result<AnyConnection, NoConnection> {
         match self.backend {
             DatabaseKind::Postgres => Ok(AnyConnection::Postgres(PgConnection::establish(&self.url)?)),
             DatabaseKind::Sqlite => {
@@ -203,21 +204,31 @@ impl r2d2::ManageConnection for Manager {
         }
     }
 
-    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), NoConnection> {
         Ok(connection.batch_execute("SELECT 1")?)
     }
 
-    fn has_broken(&self, _: &mut AnyConnection) -> bool {
-        std::thread::panicking()
+    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+        // One whose transaction is still open would swallow the next one's commit.
+        std::thread::panicking() || R2D2Connection::is_broken(connection)
     }
+}
+
+/// Why the pool has no connection, in the database's own words.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoConnection {
+    #[error(transparent)]
+    Refused(#[from] diesel::ConnectionError),
+    #[error(transparent)]
+    Broken(#[from] diesel::result::Error),
 }
 
 /// Callers get the error themselves; the pool's own retries are not worth a line each.
 #[derive(Debug)]
 struct QuietErrors;
 
-impl r2d2::HandleError<StoreError> for QuietErrors {
-    fn handle_error(&self, error: StoreError) {
+impl r2d2::HandleError<NoConnection> for QuietErrors {
+    fn handle_error(&self, error: NoConnection) {
         log::debug!("connecting: {error}");
     }
 }

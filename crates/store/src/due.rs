@@ -201,7 +201,13 @@ impl Sites {
             .load(connection)?;
         let mut sites = Vec::with_capacity(rows.len());
         for (row, state) in &rows {
-            let site = row.with(state)?;
+            let site = match row.with(state) {
+                Ok(site) => site,
+                Err(error) => {
+                    log::error!("the site {}/{} holds nothing: {error}", row.app, row.component);
+                    continue;
+                }
+            };
             let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
             let open = of_site().any(|alert| alert.closed_at.is_none());
             let silences = of_site()

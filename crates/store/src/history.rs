@@ -1,6 +1,7 @@
 //! The history of check-ins: reading it, and pruning what is old or too much.
 
 use chrono::TimeDelta;
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
@@ -8,7 +9,7 @@ use innkeeper_core::Time;
 use innkeeper_core::checkin::CheckInKind;
 
 use crate::rows::{ms, time};
-use crate::schema::{alerts, checkins, deliveries};
+use crate::schema::{alerts, checkins, deliveries, runs};
 use crate::{Store, StoreError};
 
 /// Rows that one statement of the pruning touches at most, so that no lock is held for long.
@@ -112,16 +113,23 @@ impl Store {
         pruned.deliveries = diesel::delete(
             deliveries::table
                 .filter(deliveries::finished_at.lt(ms(older_than)))
-                .filter(deliveries::state.ne("waiting")),
+                .filter(deliveries::state.ne("waiting"))
+                // They tell who has to hear of the end of an alert that is still open.
+                .filter(deliveries::alert_id.is_null().or(not(exists(
+                    alerts::table
+                        .filter(alerts::id.nullable().eq(deliveries::alert_id))
+                        .filter(alerts::closed_at.is_null()),
+                )))),
         )
         .execute(connection)?;
         pruned.alerts =
             diesel::delete(alerts::table.filter(alerts::closed_at.lt(ms(older_than)))).execute(connection)?;
-        sql_query(
-            "DELETE FROM runs
-             WHERE COALESCE(started_at, 0) < $1 AND COALESCE(ended_at, 0) < $1",
+        // A run that goes on is kept: its limit may be longer than the history.
+        diesel::delete(
+            runs::table
+                .filter(runs::ended_at.lt(ms(older_than)))
+                .filter(runs::started_at.is_null().or(runs::started_at.le(runs::ended_at))),
         )
-        .bind::<BigInt, _>(ms(older_than))
         .execute(connection)?;
         Ok(pruned)
     }

@@ -3,12 +3,10 @@
 //! A sender claims by a lease, commits, sends, and records. A crash between any two of these loses nothing: the lease runs
 //! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
 
-use std::collections::HashMap;
-
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::notice::Notice;
 use uuid::Uuid;
@@ -20,6 +18,8 @@ use crate::{NewDelivery, Store, StoreError};
 
 /// Groups that a claim looks at before it gives up: other senders may hold the first ones.
 const GROUPS: i64 = 16;
+/// The class of the advisory locks under which digests are claimed: any number that no other program uses here.
+const DIGEST_LOCKS: i32 = 0x1221_6b65;
 
 /// One message of a sending.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,8 +140,12 @@ impl Store {
         limit: i64,
     ) -> Result<Option<Sending>, StoreError> {
         let rows = self.write(|connection| {
+            one_at_a_time(connection, alerter)?;
             // A message waits while an earlier one of its incident cannot go out with it.
-            let not_yet = "earlier.id < d.id AND (earlier.next_at > $2 OR earlier.lease_until > $2)";
+            let not_yet = "earlier.id < d.id
+                 AND (earlier.next_at > $2
+                      OR earlier.lease_until > $2
+                      OR earlier.sending IS DISTINCT FROM d.sending)";
             let grouped = "GROUP BY d.recipient, d.sending ORDER BY MIN(d.next_at), MIN(d.id) LIMIT $3";
             let groups: Vec<GroupRow> =
                 sql_query(ready_columns("d.recipient, d.sending", not_yet, "", grouped, ""))
@@ -230,6 +234,18 @@ impl Store {
         };
         Ok(WaitingCounts { waiting: count("waiting")?, dead: count("dead")? })
     }
+}
+
+/// Has those who claim digests of one alerter take turns. A claim that is not committed cannot be seen, and what follows
+/// the messages in it would seem to be ready.
+fn one_at_a_time(connection: &mut AnyConnection, alerter: &str) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(connection) = connection {
+        sql_query("SELECT pg_advisory_xact_lock($1, hashtext($2))")
+            .bind::<Integer, _>(DIGEST_LOCKS)
+            .bind::<Text, _>(alerter)
+            .execute(connection)?;
+    }
+    Ok(())
 }
 
 /// The text of a query over what is ready for alerter `$1` at `$2`.
@@ -400,13 +416,7 @@ pub(crate) fn put_all(
             put(connection, Some(*alert_id), &new.alerter, &new.recipient, &new.notice, now)
         });
     };
-    let mut texts: HashMap<i64, String> = HashMap::new();
-    for (alert_id, new) in messages {
-        if !texts.contains_key(alert_id) {
-            texts.insert(*alert_id, json(&new.notice)?);
-        }
-    }
-    let texts: Vec<&str> = messages.iter().filter_map(|(id, _)| texts.get(id)).map(String::as_str).collect();
+    let texts = messages.iter().map(|(_, new)| json(&new.notice)).collect::<Result<Vec<_>, _>>()?;
     sql_query(
         "INSERT INTO deliveries (alert_id, event, alerter, recipient, notice, key, state, next_at, created_at)
          SELECT alert_id, event, alerter, recipient, notice, key, 'waiting', $7, $7

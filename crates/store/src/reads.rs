@@ -61,5 +61,12 @@ impl Store {
 fn open_alerts(connection: &mut AnyConnection) -> Result<HashMap<i64, OpenAlert>, StoreError> {
     let rows: Vec<AlertRow> =
         alerts::table.filter(alerts::closed_at.is_null()).select(AlertRow::as_select()).load(connection)?;
-    rows.into_iter().map(|row| Ok((row.reservation_id, row.open_alert()?))).collect()
+    let mut open = HashMap::new();
+    for row in rows {
+        match row.open_alert() {
+            Ok(alert) => drop(open.insert(row.reservation_id, alert)),
+            Err(error) => log::error!("the alert of {}/{} is not shown: {error}", row.app, row.component),
+        }
+    }
+    Ok(open)
 }

@@ -72,7 +72,7 @@ impl Store {
         self.write(|connection| {
             let Some(row) = find(connection, app, component)? else { return Ok(false) };
             // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
-            lock_state(connection, row.id)?;
+            lock_states(connection, &[row.id])?;
             let open: Vec<AlertRow> = alerts::table
                 .filter(alerts::reservation_id.eq(row.id))
                 .filter(alerts::closed_at.is_null())
@@ -131,10 +131,13 @@ pub(crate) fn reserve(
     wishes: &Wishes,
     now: Time,
 ) -> Result<Reserved, StoreError> {
-    // Twice at most: another process may make it between the look and the insert.
-    for _ in 0..2 {
+    // Again only when another process makes or removes it between the look and the deed.
+    for _ in 0..3 {
         if let Some(row) = find(connection, app, component)? {
-            return change(connection, &row, wishes, now);
+            match change(connection, row, wishes, now)? {
+                Some(reserved) => return Ok(reserved),
+                None => continue,
+            }
         }
         let terms = match wishes.clone().into_terms(app.clone(), component.clone()) {
             Ok(terms) => terms,
@@ -216,6 +219,8 @@ fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Opt
             states::eager.eq(is_eager(&reservation.terms)),
         ))
         .execute(connection)?;
+    // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address.
+    ping_key(connection, reservation.terms.app.as_str())?;
     Ok(Some(id))
 }
 
@@ -224,19 +229,27 @@ fn is_eager(terms: &Terms) -> bool {
     terms.max_run.is_some() || terms.min_run.is_some()
 }
 
-/// Writes what the wish changes, and has the sweeper look at it anew.
+/// Writes what the wish changes, and has the sweeper look at it anew. None when the reservation is gone.
 fn change(
     connection: &mut AnyConnection,
-    row: &ReservationRow,
+    row: ReservationRow,
     wishes: &Wishes,
     now: Time,
-) -> Result<Reserved, StoreError> {
+) -> Result<Option<Reserved>, StoreError> {
+    let known = row.terms()?;
+    if wishes.clone().applied_to(known.clone()) == known {
+        return Ok(Some(Reserved::Unchanged(row.id)));
+    }
+    lock_states(connection, &[row.id])?;
+    // Read again under the lock: another process may just have changed something else in it.
+    let row: Option<ReservationRow> = reservations::table
+        .filter(reservations::id.eq(row.id))
+        .select(ReservationRow::as_select())
+        .first(connection)
+        .optional()?;
+    let Some(row) = row else { return Ok(None) };
     let before = row.terms()?;
     let after = wishes.clone().applied_to(before.clone());
-    if after == before {
-        return Ok(Reserved::Unchanged(row.id));
-    }
-    lock_state(connection, row.id)?;
     diesel::update(reservations::table.filter(reservations::id.eq(row.id)))
         .set((&TermsRow::from(&after), reservations::updated_at.eq(ms(now))))
         .execute(connection)?;
@@ -249,13 +262,15 @@ fn change(
             .set(states::checkins_seen.eq(states::checkins))
             .execute(connection)?;
     }
-    Ok(Reserved::Changed(row.id))
+    Ok(Some(Reserved::Changed(row.id)))
 }
 
-fn lock_state(connection: &mut AnyConnection, id: i64) -> Result<(), StoreError> {
+/// Locks the states of the reservations `ids` in id order, as everybody takes them. SQLite has one writer, and this is it.
+pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
         states::table
-            .filter(states::reservation_id.eq(id))
+            .filter(states::reservation_id.eq_any(ids))
+            .order(states::reservation_id)
             .select(states::reservation_id)
             .for_update()
             .load::<i64>(connection)?;

@@ -1,6 +1,6 @@
 //! Runs: pairing starts with their ends while a batch of check-ins is written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use diesel::prelude::*;
 use diesel::sql_query;
@@ -11,6 +11,11 @@ use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::rows::{RunRow, ms};
 use crate::schema::runs;
+
+/// The most ended runs of one reservation that are remembered, for check-ins that arrive late.
+const MOST_ENDED: usize = 64;
+/// The most runs of one reservation that are going, or never said that they ended.
+const MOST_GOING: usize = 200;
 
 /// The known runs of some reservations, changed in memory and then written back.
 pub(crate) struct Runs {
@@ -79,7 +84,7 @@ impl Runs {
         }
     }
 
-    /// Writes what changed.
+    /// Writes what changed, and forgets the oldest runs of a job that has very many.
     pub fn write(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         for run in self.known.iter().filter(|(key, _)| self.changed.contains(*key)).map(|(_, run)| run) {
             sql_query(
@@ -93,6 +98,36 @@ impl Runs {
             .bind::<Nullable<BigInt>, _>(run.ended_at)
             .execute(connection)?;
         }
+        let reservations: BTreeSet<i64> = self.changed.iter().map(|(id, _)| *id).collect();
+        for id in reservations {
+            let of_it = || self.known.range((id, String::new())..).map(|(_, run)| run);
+            let (ended, going) = of_it()
+                .take_while(|run| run.reservation_id == id)
+                .partition(|run| run.started_at.is_none() || run.ended_at >= run.started_at);
+            forget(connection, id, ended, MOST_ENDED)?;
+            forget(connection, id, going, MOST_GOING)?;
+        }
         Ok(())
     }
+}
+
+/// Removes the oldest of `runs` where there are more than `most`: half of them, so that it is seldom done.
+fn forget(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    mut runs: Vec<&RunRow>,
+    most: usize,
+) -> Result<(), StoreError> {
+    if runs.len() <= most {
+        return Ok(());
+    }
+    runs.sort_by_key(|run| run.started_at.max(run.ended_at));
+    let oldest = runs.iter().take(runs.len() - most / 2).map(|run| run.run_id.as_str());
+    diesel::delete(
+        runs::table
+            .filter(runs::reservation_id.eq(reservation_id))
+            .filter(runs::run_id.eq_any(oldest.collect::<Vec<_>>())),
+    )
+    .execute(connection)?;
+    Ok(())
 }

@@ -153,7 +153,7 @@ impl Speaker {
         line(
             "Last check-in:",
             &last.map_or("never".to_owned(), |at| {
-                format!("{} ({} ago)", stamp(at, zone), duration::words(told.now - at))
+                format!("{} ({})", stamp(at, zone), duration::ago(told.now - at))
             }),
         );
         line("Schedule:", &alert.schedule);
@@ -184,7 +184,7 @@ impl Speaker {
                     last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
                 }
                 "since" => {
-                    last.map_or("never".to_owned(), |at| format!("{} ago", duration::words(told.now - at)))
+                    last.map_or("never".to_owned(), |at| duration::ago(told.now - at))
                 }
                 "checkins" => alert.checkins.to_string(),
                 "srv" => self.server.clone(),

@@ -45,7 +45,7 @@ struct Job {
     /// Why it is down, as a sentence.
     reason: Option<String>,
     ping_url: String,
-    /// The app's ping key, where it has one; `ping-key` makes it.
+    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`.
     ping_key: Option<String>,
     description: String,
     tags: Vec<String>,
@@ -78,8 +78,7 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
         time_units: time_units.to_owned(),
         last_checkin: last.map_or(0, |at| at.timestamp()),
         last_checkin_str: last.map_or("never".to_owned(), |at| stamp(at, zone)),
-        time_since_last_checkin: last
-            .map_or("never".to_owned(), |at| format!("{} ago", duration::words(now - at))),
+        time_since_last_checkin: last.map_or("never".to_owned(), |at| duration::ago(now - at)),
         failing_sla: evaluation.overdue || listed.open_alert.is_some(),
         number_of_checkins: reservation.facts.checkins,
         state: evaluation.state.as_str(),

@@ -23,7 +23,7 @@ use merge::Merged;
 use resolve::Resolved;
 
 /// Whom a check-in is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// The reservation of these names.
     Names(AppName, ComponentName),
@@ -103,15 +103,14 @@ impl Store {
 impl Writer {
     /// Writes the batch in one transaction. An error means that nothing of it was written.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
-        let connection = match &mut self.connection {
+        // Taken out, so that neither an error nor a panic leaves a connection behind whose transaction is open.
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.connection.insert(self.store.get()?),
+            None => self.store.get()?,
         };
-        let written = write_on(connection, |connection| record(connection, batch));
-        if written.is_err() {
-            self.connection = None;
-        }
-        written
+        let written = write_on(&mut connection, |connection| record(connection, batch))?;
+        self.connection = Some(connection);
+        Ok(written)
     }
 }
 
@@ -146,7 +145,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged)?,
     };
     let wake = updated.iter().any(|updated| updated.wake);
-    let with_runs: Vec<i64> =
+    let mut with_runs: Vec<i64> =
         updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
     let present: std::collections::HashSet<i64> = updated.into_iter().map(|updated| updated.id).collect();
     // What was checked out since it was resolved is unknown after all.
@@ -165,12 +164,16 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         })
         .collect();
     arrivals.sort_by_key(|(id, checkin)| (*id, checkin.at));
+    let named =
+        arrivals.iter().filter(|(_, checkin)| checkin.run_id.is_some() && checkin.kind != CheckInKind::Log);
+    with_runs.extend(named.map(|(id, _)| *id));
+    with_runs.sort_unstable();
+    with_runs.dedup();
     let mut runs = Runs::of(connection, &with_runs)?;
     let history: Vec<HistoryRow<'_>> = arrivals
         .into_iter()
         .map(|(id, checkin)| {
-            let named = checkin.run_id.is_some() && checkin.kind != CheckInKind::Log;
-            let paired = named || with_runs.binary_search(&id).is_ok();
+            let paired = with_runs.binary_search(&id).is_ok();
             let duration_ms = if paired { runs.record(id, checkin) } else { None };
             HistoryRow { reservation_id: id, checkin, duration_ms }
         })

@@ -9,7 +9,7 @@ use innkeeper_core::reservation::Wishes;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
-use crate::reservations::reserve;
+use crate::reservations::{lock_states, reserve};
 use crate::schema::{ping_keys, reservations};
 use crate::{Reserved, StoreError};
 
@@ -23,16 +23,32 @@ pub(crate) enum Resolved {
 }
 
 /// Resolves each target of the batch, making or changing the reservations that arrivals bring along.
+///
+/// What is there is locked in id order before anything is changed, and what is missing is made in the order of its
+/// names, so that batches which make and change the same reservations wait for each other and never in a circle.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
 ) -> Result<Vec<Resolved>, StoreError> {
-    let plain = batch.iter().filter(|arrival| !matches!(arrival.definition, Definition::Always(_)));
-    let ids = find_all(connection, plain.map(|arrival| &arrival.target))?;
+    let ids = find_all(connection, batch.iter().map(|arrival| &arrival.target))?;
+    let defines = |arrival: &&Arrival| match arrival.definition {
+        Definition::None => false,
+        Definition::IfMissing(_) => !ids.contains_key(&arrival.target),
+        Definition::Always(_) => true,
+    };
+    let mut order: Vec<usize> = (0..batch.len()).collect();
+    if batch.iter().any(|arrival| defines(&arrival)) {
+        let mut known: Vec<i64> = ids.values().filter_map(Resolved::id).collect();
+        known.sort_unstable();
+        lock_states(connection, &known)?;
+        // Stable: what is said of one reservation keeps its order.
+        order.sort_by_key(|n| &batch[*n].target);
+    }
     let now = batch_time(batch).unwrap_or_default();
     let mut defined: HashMap<&Target, Resolved> = HashMap::new();
-    let mut resolved = Vec::with_capacity(batch.len());
-    for arrival in batch {
+    let mut resolved = vec![Resolved::Unknown; batch.len()];
+    for n in order {
+        let arrival = &batch[n];
         let known = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
         let answer = match &arrival.definition {
             Definition::None => known().unwrap_or(Resolved::Unknown),
@@ -45,9 +61,18 @@ pub(crate) fn resolve(
         if let Resolved::Known { id, .. } = answer {
             defined.insert(&arrival.target, Resolved::Known { id, created: false });
         }
-        resolved.push(answer);
+        resolved[n] = answer;
     }
     Ok(resolved)
+}
+
+impl Resolved {
+    fn id(&self) -> Option<i64> {
+        match self {
+            Self::Known { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 fn define(
@@ -58,7 +83,7 @@ fn define(
 ) -> Result<Resolved, StoreError> {
     let names = match target {
         Target::Names(app, component) => Some((app.clone(), component.clone())),
-        Target::Slug { ping_key, slug } => {
+        Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
             let app: Option<String> = ping_keys::table
                 .filter(ping_keys::key.eq(ping_key))
                 .select(ping_keys::app)
@@ -66,7 +91,7 @@ fn define(
                 .optional()?;
             app.map(|app| (AppName::trusted(app), ComponentName::trusted(slug.clone())))
         }
-        Target::Key(_) => None,
+        Target::Slug { .. } | Target::Key(_) => None,
     };
     let Some((app, component)) = names else { return Ok(Resolved::Unknown) };
     Ok(match reserve(connection, &app, &component, wishes, now)? {
@@ -86,6 +111,8 @@ fn find_all<'a>(
         match target {
             Target::Names(app, component) => names.push((app, component)),
             Target::Key(key) => keys.push(*key),
+            // No name has a NUL, and Postgres would refuse the whole batch for one.
+            Target::Slug { ping_key, slug } if has_nul(ping_key) || has_nul(slug) => {}
             Target::Slug { ping_key, slug } => slugs.push((ping_key, slug)),
         }
     }
@@ -148,4 +175,8 @@ fn find_slugs(
         found.insert(target, answer);
     }
     Ok(())
+}
+
+fn has_nul(text: &str) -> bool {
+    text.contains('\0')
 }
