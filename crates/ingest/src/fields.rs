@@ -24,9 +24,14 @@ impl Fields {
 
     /// Reads a query; the last of equal names counts.
     pub fn from_query(query: &str) -> Result<Self, Invalid> {
-        let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
-            .map_err(|error| Invalid::new("query", error.to_string()))?;
-        Ok(Self(pairs.into_inner().into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+        let mut fields = Map::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decoded(name).map_err(|problem| Invalid::new("query", problem))?;
+            let value = decoded(value).map_err(|problem| Invalid::new(name.clone(), problem))?;
+            fields.insert(name, Value::String(value));
+        }
+        Ok(Self(fields))
     }
 
     /// The value, unless it is absent or null.
@@ -166,6 +171,22 @@ impl Fields {
             check_known(field, &name, known).map(|()| name)
         };
         list.iter().map(parse).collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// A part of a query as it was meant: `+` is a blank, `%41` a byte. What is broken is said, not mended: two names must not
+/// become one.
+fn decoded(part: &str) -> Result<String, String> {
+    let is_byte = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !part.split('%').skip(1).all(is_byte) {
+        return Err(format!("{part:?} has a % that begins no byte; write % itself as %25"));
+    }
+    let spaced = part.replace('+', " ");
+    match percent_encoding::percent_decode_str(&spaced).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(error) => Err(format!("{part:?} is not UTF-8: {error}")),
     }
 }
 

@@ -45,7 +45,16 @@ async fn reservation(desk: Data<Desk>, Body(body): Body) -> Answer {
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
     let frequency = fields.frequency(["frequency", "frequency"])?;
-    let schedule = match (frequency, fields.text("cron")?) {
+    let cron = fields.text("cron")?;
+    // Alone they would change nothing, and be answered OK.
+    for (field, partner, stands) in
+        [("time_units", "frequency", frequency.is_some()), ("time_zone", "cron", cron.is_some())]
+    {
+        if fields.text(field)?.is_some() && !stands {
+            return Err(Invalid::new(partner, format!("is missing; {field} goes with it")));
+        }
+    }
+    let schedule = match (frequency, cron) {
         (Some(_), Some(_)) => return Err(Invalid::new("cron", "stands beside frequency; give one of them")),
         (Some(frequency), None) => Some((Schedule::every(frequency.span())?, Some(frequency))),
         (None, Some(cron)) => Some((Schedule::cron(cron, fields.text("time_zone")?.unwrap_or("UTC"))?, None)),

@@ -177,5 +177,9 @@ fn slug(ping_key: String, slug: String) -> Result<Target, Refusal> {
     {
         return Err(Refusal::UrlFormat);
     }
+    // What can be no key is not asked of the database: Postgres takes no NUL.
+    if !ping_key.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return Err(Refusal::NotFound);
+    }
     Ok(Target::Slug { ping_key, slug })
 }
