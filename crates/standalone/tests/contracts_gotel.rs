@@ -1,0 +1,316 @@
+//! GoTel's requests, each with its exact answer.
+
+mod common;
+
+use std::time::Duration;
+
+use common::raw::{Raw, request};
+use common::{Inn, Shape, eventually};
+use serde_json::{Value, json};
+
+in_both_shapes![
+    a_bare_get_says_that_it_is_there,
+    a_reservation_is_made,
+    a_second_reservation_changes_what_it_names,
+    a_cron_reservation_takes_frequencys_place,
+    a_checkin_is_recorded,
+    no_content_type_is_needed,
+    the_list_has_every_field_and_the_latest_checkin_first,
+    the_list_says_who_is_overdue,
+    a_snooze_is_confirmed,
+    a_checkout_removes,
+    an_unknown_reservation_is_said_to_be_unknown,
+    a_wrong_method_is_told_the_right_ones,
+    head_is_get_without_a_body,
+];
+
+fn a_bare_get_says_that_it_is_there(shape: Shape) {
+    let inn = Inn::open(shape);
+    for answer in [inn.call("/"), inn.read("/")] {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.json(), json!({ "success": true, "message": "A-OK!" }));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+    }
+}
+
+fn a_reservation_is_made(shape: Shape) {
+    let inn = Inn::open(shape);
+    let answer = inn.post(
+        "/reservation",
+        &json!({
+            "app": "shop", "component": "backup", "notify": "a@example.org, b@example.org", "alert_msg": "{app} is late",
+            "frequency": 5, "time_units": "minutes", "owner": "Ada",
+        }),
+    );
+    assert_eq!((answer.status, answer.body.as_str()), (200, "\"OK\""));
+    let job = inn.job("shop", "backup");
+    assert_eq!((&job["frequency"], &job["time_units"]), (&json!(5), &json!("minutes")));
+    assert_eq!((&job["owner"], &job["notify"]), (&json!("Ada"), &json!("a@example.org,b@example.org")));
+
+    // Only the names and the frequency have to be there.
+    for (units, seconds) in [("seconds", 7), ("minutes", 420), ("hours", 25_200), ("days", 604_800)] {
+        let answer = inn.post(
+            "/reservation",
+            &json!({ "app": "bare", "component": units, "frequency": "7", "time_units": units }),
+        );
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let job = inn.job("bare", units);
+        assert_eq!((&job["frequency"], &job["time_units"]), (&json!(7), &json!(units)));
+        assert_eq!((&job["owner"], &job["notify"], &job["alert_msg"]), (&json!(""), &json!(""), &json!("")));
+        let made = inn.database.number("SELECT MAX(created_at) / 1000 FROM reservations").expect("one");
+        assert_eq!(job["deadline"], made + seconds, "no day of grace before the first check-in");
+    }
+}
+
+fn a_second_reservation_changes_what_it_names(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve(
+        "shop",
+        "backup",
+        json!({ "notify": "a@example.org", "owner": "Ada", "alert_msg": "late", "tags": ["db"], "grace": "30s" }),
+    );
+    inn.check_in("shop", "backup");
+    let before = inn.job("shop", "backup");
+
+    inn.reserve(
+        "shop",
+        "backup",
+        json!({ "notify": "b@example.org", "frequency": 2, "time_units": "hours" }),
+    );
+    let after = inn.job("shop", "backup");
+    for (field, value) in
+        [("notify", json!("b@example.org")), ("frequency", json!(2)), ("time_units", json!("hours"))]
+    {
+        assert_eq!(after[field], value);
+    }
+    for field in
+        ["job_id", "owner", "alert_msg", "tags", "ping_url", "ping_key", "last_checkin", "number_of_checkins"]
+    {
+        assert_eq!(after[field], before[field], "{field} was not named");
+    }
+    assert_eq!(after["deadline"], json!(after["last_checkin"].as_i64().expect("a time") + 7200 + 30));
+
+    // An empty text empties; a null says nothing.
+    inn.reserve("shop", "backup", json!({ "notify": "", "alert_msg": "", "owner": null, "tags": [] }));
+    let emptied = inn.job("shop", "backup");
+    assert_eq!((&emptied["notify"], &emptied["alert_msg"]), (&json!(""), &json!("")));
+    assert_eq!((&emptied["owner"], &emptied["tags"]), (&json!("Ada"), &json!([])));
+
+    // A reservation that exists need not say its frequency again.
+    let answer = inn.post("/reservation", &json!({ "app": "shop", "component": "backup", "owner": "Bo" }));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(inn.job("shop", "backup")["owner"], "Bo");
+    assert_eq!(inn.jobs().len(), 1);
+}
+
+fn a_cron_reservation_takes_frequencys_place(shape: Shape) {
+    let inn = Inn::open(shape);
+    let nightly =
+        json!({ "app": "shop", "component": "night", "cron": "30 2 * * *", "time_zone": "Europe/Berlin" });
+    assert_eq!(inn.post("/reservation", &nightly).status, 200);
+    let job = inn.job("shop", "night");
+    assert_eq!((&job["frequency"], &job["time_units"]), (&json!(0), &json!("")));
+    assert_eq!(job["schedule"], "at 30 2 * * *, Europe/Berlin");
+    let at = |field: &str| {
+        let instant = chrono::DateTime::from_timestamp(job[field].as_i64().expect("seconds"), 0);
+        instant.expect("an instant").with_timezone(&chrono::FixedOffset::east_opt(0).expect("UTC"))
+    };
+    let wall = at("expected_at").format("%H:%M:%S").to_string();
+    assert!(["00:30:00", "01:30:00"].contains(&wall.as_str()), "half past two in Berlin, in UTC: {wall}");
+    assert_eq!((at("deadline") - at("expected_at")).num_minutes(), 5, "a cron job's usual grace");
+
+    inn.reserve("shop", "night", json!({ "frequency": 3, "time_units": "days" }));
+    let job = inn.job("shop", "night");
+    assert_eq!((&job["frequency"], &job["schedule"]), (&json!(3), &json!("every 3 days")));
+}
+
+fn a_checkin_is_recorded(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let answer = inn.post("/checkin", &json!({ "app": "shop", "component": "backup", "notes": "4 GB" }));
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json(), json!({ "success": true, "message": "Application checked in: shop" }));
+    inn.check_in("shop", "backup");
+    let job = inn.job("shop", "backup");
+    assert_eq!((&job["number_of_checkins"], &job["state"]), (&json!(2), &json!("up")));
+    let history =
+        inn.database.store().checkins_of(job["job_id"].as_i64().expect("an id"), 10).expect("history");
+    let notes: Vec<&str> = history.iter().map(|checkin| checkin.notes.as_str()).collect();
+    assert_eq!(notes, ["", "4 GB"]);
+    assert_eq!(history[0].source, "127.0.0.1");
+}
+
+fn no_content_type_is_needed(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let body = br#"{"app": "shop", "component": "backup"}"#;
+    // As curl -d says, as scripts guess, and as nobody says anything.
+    for header in
+        ["Content-type: application/x-www-form-urlencoded\r\n", "Content-Type: text/html; charset=x\r\n", ""]
+    {
+        let answer = Raw::connect(inn.door).ask(&request("POST /checkin", header, body));
+        assert_eq!(answer.status, 200, "{header:?} {answer:?}");
+    }
+    assert_eq!(inn.job("shop", "backup")["number_of_checkins"], 3);
+}
+
+fn the_list_has_every_field_and_the_latest_checkin_first(shape: Shape) {
+    let inn = Inn::open(shape);
+    assert_eq!(inn.read("/reservation").json(), json!({ "success": true, "result": [] }));
+    for component in ["first", "second", "third", "never"] {
+        inn.reserve("shop", component, json!({ "frequency": 5, "notify": "a@example.org" }));
+    }
+    for component in ["third", "first", "second"] {
+        inn.check_in("shop", component);
+        inn.age(Duration::from_secs(10));
+    }
+    let jobs = inn.jobs();
+    let order: Vec<&str> = jobs.iter().filter_map(|job| job["component"].as_str()).collect();
+    assert_eq!(order, ["second", "first", "third", "never"]);
+    for job in &jobs {
+        let is = |field: &str, fits: fn(&Value) -> bool| assert!(fits(&job[field]), "{field} in {job}");
+        for field in ["job_id", "frequency", "last_checkin", "number_of_checkins", "expected_at", "deadline"]
+        {
+            is(field, Value::is_i64);
+        }
+        for field in [
+            "owner",
+            "notify",
+            "alert_msg",
+            "app",
+            "component",
+            "time_units",
+            "last_checkin_str",
+            "time_since_last_checkin",
+            "state",
+            "schedule",
+            "ping_url",
+            "description",
+        ] {
+            is(field, Value::is_string);
+        }
+        is("failing_sla", Value::is_boolean);
+        is("tags", Value::is_array);
+    }
+    let (latest, never) = (&jobs[0], &jobs[3]);
+    assert_eq!(latest["number_of_checkins"], 1);
+    let since = latest["time_since_last_checkin"].as_str().expect("words");
+    assert!(since.starts_with("1") && since.ends_with(" seconds ago"), "{since}");
+    let at = chrono::DateTime::from_timestamp(latest["last_checkin"].as_i64().expect("seconds"), 0);
+    let shown = at.expect("an instant").format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    assert_eq!(latest["last_checkin_str"], shown);
+    assert_eq!((&never["last_checkin"], &never["last_checkin_str"]), (&json!(0), &json!("never")));
+    assert_eq!(never["time_since_last_checkin"], "never");
+}
+
+fn the_list_says_who_is_overdue(shape: Shape) {
+    let inn = Inn::open(shape);
+    for component in ["late", "fine"] {
+        inn.reserve("shop", component, json!({ "frequency": 10 }));
+    }
+    inn.reserve("shop", "gracious", json!({ "grace": "1d", "frequency": 10 }));
+    inn.age(Duration::from_secs(700));
+    inn.check_in("shop", "fine");
+    let failing = |component| inn.job("shop", component)["failing_sla"].clone();
+    assert_eq!(
+        (failing("late"), failing("fine"), failing("gracious")),
+        (true.into(), false.into(), false.into())
+    );
+    assert_eq!(inn.job("shop", "gracious")["state"], "late");
+    eventually("the sweeper's conclusion", || {
+        let job = inn.job("shop", "late");
+        (job["state"] == "down" && job["reason"].as_str()?.starts_with("Overdue since")).then_some(())
+    });
+    inn.check_in("shop", "late");
+    eventually("its end", || {
+        let job = inn.job("shop", "late");
+        (job["state"] == "up" && job["failing_sla"] == false && job["reason"].is_null()).then_some(())
+    });
+}
+
+fn a_snooze_is_confirmed(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let said = json!({ "success": true, "message": "Application alerting paused: shop" });
+    for path in ["/snooze", "/pause"] {
+        for field in ["duration", "frequency"] {
+            let answer = inn.post(
+                path,
+                &json!({ "app": "shop", "component": "backup", field: 10, "time_units": "hours" }),
+            );
+            assert_eq!((answer.status, answer.json()), (200, said.clone()), "{path} {field}");
+            let left = inn.database.number("SELECT snoozed_until FROM states").expect("a time")
+                - chrono::Utc::now().timestamp_millis();
+            assert!((35_900_000..=36_000_000).contains(&left), "{left} ms of ten hours");
+        }
+    }
+    inn.age(Duration::from_secs(120));
+    assert_eq!(inn.job("shop", "backup")["state"], "snoozed");
+}
+
+fn a_checkout_removes(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    inn.reserve("shop", "other", json!({}));
+    inn.check_in("shop", "backup");
+    let answer = inn.post("/checkout", &json!({ "app": "shop", "component": "backup" }));
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json(), json!({ "success": true, "message": "Application Removed [shop/backup] " }));
+    assert_eq!(inn.jobs().len(), 1);
+    assert_eq!(inn.post("/checkin", &json!({ "app": "shop", "component": "backup" })).status, 404);
+    assert_eq!(inn.post("/checkout", &json!({ "app": "shop", "component": "backup" })).status, 404);
+    // It can come back, and knows nothing of before.
+    inn.reserve("shop", "backup", json!({}));
+    assert_eq!(inn.job("shop", "backup")["number_of_checkins"], 0);
+}
+
+fn an_unknown_reservation_is_said_to_be_unknown(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let before = inn.everything();
+    for path in ["/checkin", "/snooze", "/pause", "/checkout"] {
+        for (app, component) in [("shop", "bakcup"), ("Shop", "backup"), ("backup", "shop")] {
+            let answer = inn.post(
+                path,
+                &json!({ "app": app, "component": component, "duration": 1, "time_units": "hours" }),
+            );
+            let said = answer.json();
+            assert_eq!((answer.status, &said["success"]), (404, &json!(false)), "{path}");
+            let message = said["message"].as_str().expect("a text");
+            assert!(message.contains(&format!("{app}/{component}")), "{message}");
+        }
+    }
+    assert_eq!(inn.everything(), before);
+}
+
+fn a_wrong_method_is_told_the_right_ones(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let before = inn.everything();
+    let body = br#"{"app": "shop", "component": "backup", "duration": 1, "time_units": "hours"}"#;
+    for path in ["/checkin", "/snooze", "/pause", "/checkout"] {
+        for method in ["GET", "PUT", "DELETE", "PATCH", "PROPFIND"] {
+            let answer = Raw::connect(inn.door).ask(&request(&format!("{method} {path}"), "", body));
+            assert_eq!(answer.status, 405, "{method} {path}");
+            assert!(answer.head.contains("\r\nallow: options, post\r\n"), "{answer:?}");
+            assert!(answer.body.contains("\"success\":false"), "{answer:?}");
+        }
+    }
+    for (path, allow) in [("/", "GET, HEAD, OPTIONS, POST"), ("/reservation", "POST")] {
+        let answer = inn.send("DELETE", path, &[], body);
+        assert_eq!(answer.status, 405, "{answer:?}");
+        assert!(answer.header("allow").expect("Allow").contains(allow), "{answer:?}");
+    }
+    let answer = inn.client.send("DELETE", &inn.at_desk("/reservation"), &[], body).expect("an answer");
+    assert_eq!(answer.status, 405);
+    assert!(answer.header("allow").expect("Allow").contains("GET, HEAD, OPTIONS"), "{answer:?}");
+    assert_eq!(inn.everything(), before);
+}
+
+fn head_is_get_without_a_body(shape: Shape) {
+    let inn = Inn::open(shape);
+    for path in ["/", "/reservation"] {
+        let answer = inn.client.send("HEAD", &inn.at_desk(path), &[], b"").expect("an answer");
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{path}");
+    }
+}
