@@ -136,7 +136,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
 
     let first = deadlines(view).next().unwrap_or(Due::never(now));
     let still_needed = terms.alert_after.saturating_sub(ends.streak).clamp(1, MOST_ALERT_AFTER);
-    let alert_due = row(view, now).nth(still_needed as usize - 1).unwrap_or(Due::never(now));
+    let alert_due = alert_due(view, still_needed as usize).unwrap_or(Due::never(now));
     let overdue = first.deadline <= now;
 
     let limits = run_limits(view);
@@ -353,21 +353,25 @@ fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
     deadlines_from(view, first_expected(view.reservation))
 }
 
-/// The deadlines that count towards `alert_after`. Where several are asked for, the row begins anew after a blind window:
-/// the window moves all that lie in it to its end, and one miss after it must not count as many.
-fn row<'a>(view: &View<'a>, now: Time) -> impl Iterator<Item = Due> + use<'a> {
-    let Reservation { terms, .. } = view.reservation;
-    let first = first_expected(view.reservation);
+/// The deadline at which the job has missed `missing` instants in a row.
+///
+/// Where several are asked for, the row begins anew after a blind window that touches it: the window moves all that lie in it
+/// to its end, and one miss after it must not count as many.
+fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
+    let terms = &view.reservation.terms;
+    let due = deadlines(view).nth(missing - 1)?;
+    let first = first_expected(view.reservation)?;
     let blind_until = view
         .blind
         .iter()
-        .filter(|window| terms.alert_after > 1 && window.from <= now)
-        .filter(|window| first.is_some_and(|first| later(window.until, EARLY) >= first))
+        .filter(|window| {
+            terms.alert_after > 1 && window.from <= due.deadline && later(window.until, EARLY) >= first
+        })
         .map(|window| window.until)
         .max();
     match blind_until {
-        Some(until) => deadlines_from(view, terms.schedule.expected_after(until, false)),
-        None => deadlines_from(view, first),
+        Some(until) => deadlines_from(view, terms.schedule.expected_after(until, false)).nth(missing - 1),
+        None => Some(due),
     }
 }
 
