@@ -115,11 +115,13 @@ impl Store {
                 .filter(deliveries::finished_at.lt(ms(older_than)))
                 .filter(deliveries::state.ne("waiting"))
                 // They tell who has to hear of the end of an alert that is still open.
-                .filter(deliveries::alert_id.is_null().or(not(exists(
-                    alerts::table
-                        .filter(alerts::id.nullable().eq(deliveries::alert_id))
-                        .filter(alerts::closed_at.is_null()),
-                )))),
+                .filter(
+                    deliveries::alert_id.is_null().or(not(exists(
+                        alerts::table
+                            .filter(alerts::id.nullable().eq(deliveries::alert_id))
+                            .filter(alerts::closed_at.is_null()),
+                    ))),
+                ),
         )
         .execute(connection)?;
         pruned.alerts =

@@ -165,6 +165,9 @@ fn find(
 
 /// Inserts a reservation and its state; none when its names are taken.
 fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
+    // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
+    // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
+    ping_key(connection, terms.app.as_str())?;
     let row = TermsRow::from(&terms);
     let key = Uuid::new_v4();
     let inserted: Option<Id> = sql_query(
@@ -219,8 +222,6 @@ fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Opt
             states::eager.eq(is_eager(&reservation.terms)),
         ))
         .execute(connection)?;
-    // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address.
-    ping_key(connection, reservation.terms.app.as_str())?;
     Ok(Some(id))
 }
 

@@ -23,7 +23,7 @@ use merge::Merged;
 use resolve::Resolved;
 
 /// Whom a check-in is for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// The reservation of these names.
     Names(AppName, ComponentName),

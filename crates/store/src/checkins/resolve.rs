@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
 use innkeeper_core::Invalid;
 use innkeeper_core::names::{AppName, ComponentName, slug};
 use innkeeper_core::reservation::Wishes;
@@ -12,6 +14,9 @@ use crate::connection::AnyConnection;
 use crate::reservations::{lock_states, reserve};
 use crate::schema::{ping_keys, reservations};
 use crate::{Reserved, StoreError};
+
+/// The advisory lock of those who make reservations: any number will do that no other program uses on this database.
+const LOCK: i64 = 0x1221_6b65_6570_6573;
 
 /// What a target turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,31 +29,27 @@ pub(crate) enum Resolved {
 
 /// Resolves each target of the batch, making or changing the reservations that arrivals bring along.
 ///
-/// What is there is locked in id order before anything is changed, and what is missing is made in the order of its
-/// names, so that batches which make and change the same reservations wait for each other and never in a circle.
+/// Batches that make reservations take turns, and what is there is locked in id order before anything is changed, so
+/// that batches which make and change the same reservations wait for each other and never in a circle.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
 ) -> Result<Vec<Resolved>, StoreError> {
-    let ids = find_all(connection, batch.iter().map(|arrival| &arrival.target))?;
-    let defines = |arrival: &&Arrival| match arrival.definition {
-        Definition::None => false,
-        Definition::IfMissing(_) => !ids.contains_key(&arrival.target),
-        Definition::Always(_) => true,
-    };
-    let mut order: Vec<usize> = (0..batch.len()).collect();
-    if batch.iter().any(|arrival| defines(&arrival)) {
-        let mut known: Vec<i64> = ids.values().filter_map(Resolved::id).collect();
-        known.sort_unstable();
-        lock_states(connection, &known)?;
-        // Stable: what is said of one reservation keeps its order.
-        order.sort_by_key(|n| &batch[*n].target);
+    let mut ids = find_all(connection, batch)?;
+    let makes =
+        |arrival: &Arrival| arrival.definition != Definition::None && !ids.contains_key(&arrival.target);
+    let changes = |arrival: &Arrival| matches!(arrival.definition, Definition::Always(_));
+    if batch.iter().any(makes) {
+        one_at_a_time(connection)?;
+        ids = find_all(connection, batch)?;
+        lock_known(connection, &ids)?;
+    } else if batch.iter().any(changes) {
+        lock_known(connection, &ids)?;
     }
     let now = batch_time(batch).unwrap_or_default();
     let mut defined: HashMap<&Target, Resolved> = HashMap::new();
-    let mut resolved = vec![Resolved::Unknown; batch.len()];
-    for n in order {
-        let arrival = &batch[n];
+    let mut resolved = Vec::with_capacity(batch.len());
+    for arrival in batch {
         let known = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
         let answer = match &arrival.definition {
             Definition::None => known().unwrap_or(Resolved::Unknown),
@@ -61,18 +62,25 @@ pub(crate) fn resolve(
         if let Resolved::Known { id, .. } = answer {
             defined.insert(&arrival.target, Resolved::Known { id, created: false });
         }
-        resolved[n] = answer;
+        resolved.push(answer);
     }
     Ok(resolved)
 }
 
-impl Resolved {
-    fn id(&self) -> Option<i64> {
-        match self {
-            Self::Known { id, .. } => Some(*id),
-            _ => None,
-        }
+/// Has batches that make reservations take turns until they commit. SQLite has one writer, and this is it.
+fn one_at_a_time(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(connection) = connection {
+        sql_query("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(LOCK).execute(connection)?;
     }
+    Ok(())
+}
+
+fn lock_known(connection: &mut AnyConnection, ids: &HashMap<Target, Resolved>) -> Result<(), StoreError> {
+    let known = |resolved: &Resolved| match resolved {
+        Resolved::Known { id, .. } => Some(*id),
+        _ => None,
+    };
+    lock_states(connection, &ids.values().filter_map(known).collect::<Vec<_>>())
 }
 
 fn define(
@@ -102,13 +110,13 @@ fn define(
 }
 
 /// The reservations of these targets, those that exist.
-fn find_all<'a>(
+fn find_all(
     connection: &mut AnyConnection,
-    targets: impl Iterator<Item = &'a Target>,
+    batch: &[Arrival],
 ) -> Result<HashMap<Target, Resolved>, StoreError> {
     let (mut names, mut keys, mut slugs) = (Vec::new(), Vec::new(), Vec::new());
-    for target in targets {
-        match target {
+    for arrival in batch {
+        match &arrival.target {
             Target::Names(app, component) => names.push((app, component)),
             Target::Key(key) => keys.push(*key),
             // No name has a NUL, and Postgres would refuse the whole batch for one.
