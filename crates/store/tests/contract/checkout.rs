@@ -1,0 +1,128 @@
+//! Checking out: a reservation leaves, and whoever was told of its alert hears so.
+
+use innkeeper_store::{Recorded, Reserved};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    nothing_of_it_stays_but_its_incidents,
+    everyone_who_was_told_hears_of_it_once_and_after,
+    everyone_hears_of_it_also_when_the_alert_was_long_open,
+    nobody_hears_of_it_when_nothing_was_open,
+    made_again_it_starts_afresh,
+    a_check_in_during_a_check_out_is_unknown_or_gone,
+);
+
+fn nothing_of_it_stays_but_its_incidents(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.book("other", &every(60));
+    store.check_in("backup", &[start(at(1)), of_run(7, start(at(2))), fail(at(3), 1)]);
+    store.check_in("other", &[start(at(1))]);
+    store.pass(at(3));
+    assert!(store.check_out(&app(SHOP), &component("backup"), at(4)).unwrap());
+    assert!(!store.check_out(&app(SHOP), &component("backup"), at(4)).unwrap());
+
+    for table in ["reservations", "states", "runs", "checkins"] {
+        assert_eq!(database.count(table), 1, "{table}");
+    }
+    let incidents = store.incidents_since(at(0)).unwrap();
+    assert_eq!(incidents.len(), 1);
+    assert_eq!(incidents[0].closed_at, Some(at(4)));
+}
+
+fn everyone_who_was_told_hears_of_it_once_and_after(database: &TestDatabase) {
+    let store = database.store();
+    let wishes = innkeeper_core::reservation::Wishes { remind_every: Some(seconds(10)), ..every(60) };
+    store.book("backup", &wishes);
+    store.sweep(at(60), 10, &tell_three).unwrap();
+    store.sweep(at(70), 10, &tell_three).unwrap();
+    let dedup_key = database.text("SELECT dedup_key FROM alerts").unwrap();
+    store.check_out(&app(SHOP), &component("backup"), at(75)).unwrap();
+
+    let told =
+        database.texts("SELECT event || ' ' || alerter || ' ' || recipient FROM deliveries ORDER BY id");
+    let ways = ["mail a@example.org", "mail b@example.org", "pager "];
+    let of = |event: &str| ways.map(|way| format!("{event} {way}")).to_vec();
+    assert_eq!(told, [of("opened"), of("reminder"), of("recovered")].concat());
+
+    // In order: what came before goes first, and the end carries the incident's key.
+    for (event, subject) in
+        [("opened", "shop/backup"), ("reminder", "shop/backup"), ("recovered", "Checked out: shop/backup")]
+    {
+        let sent = store.claim_singles("pager", at(80), seconds(60), "t", 10).unwrap();
+        let [sending] = &sent[..] else { panic!("{event}: {sent:?}") };
+        let notice = &sending.deliveries[0].notice;
+        assert_eq!((notice.event.as_str(), notice.subject.as_str()), (event, subject));
+        assert_eq!(notice.alert.as_ref().unwrap().dedup_key, dedup_key);
+        let ids = vec![sending.deliveries[0].id];
+        let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::Outcome::Delivered };
+        store.finish("t", &[done], at(80)).unwrap();
+    }
+}
+
+fn everyone_hears_of_it_also_when_the_alert_was_long_open(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.pass(at(60));
+    let sent = store.claim_singles("log", at(60), seconds(60), "t", 10).unwrap();
+    let ids = vec![sent[0].deliveries[0].id];
+    let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::Outcome::Delivered };
+    store.finish("t", &[done], at(60)).unwrap();
+    store.prune(100, at(5000), &|| true).unwrap();
+    store.check_out(&app(SHOP), &component("backup"), at(9000)).unwrap();
+    assert_eq!(database.count("deliveries WHERE event = 'recovered'"), 1);
+    store.prune(100, at(10_000), &|| true).unwrap();
+    assert_eq!(database.count("deliveries WHERE event = 'opened'"), 0);
+}
+
+fn nobody_hears_of_it_when_nothing_was_open(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.pass(at(60));
+    store.check_in("backup", &[success(at(61))]);
+    store.pass(at(61));
+    let before = database.count("deliveries");
+    store.check_out(&app(SHOP), &component("backup"), at(62)).unwrap();
+    assert_eq!(database.count("deliveries"), before);
+}
+
+fn made_again_it_starts_afresh(database: &TestDatabase) {
+    let store = database.store();
+    let first = store.book("backup", &every(60));
+    let key = store.look("backup").key;
+    store.check_in("backup", &[of_run(1, start(at(1))), fail(at(2), 1)]);
+    store.pass(at(2));
+    store.check_out(&app(SHOP), &component("backup"), at(3)).unwrap();
+
+    let again = store.reserve(&app(SHOP), &component("backup"), &every(60), at(100)).unwrap();
+    let Reserved::Created(second) = again else { panic!("{again:?}") };
+    let reservation = store.look("backup");
+    assert!(second != first && reservation.key != key, "an id is never used twice");
+    assert_eq!((reservation.created_at, reservation.facts), (at(100), Default::default()));
+    assert_eq!(store.alert("backup"), None);
+    assert!(store.checkins_of(second, 10).unwrap().is_empty());
+    assert_eq!(store.pass(at(159)).opened, 0);
+    assert_eq!(store.pass(at(160)).opened, 1);
+}
+
+fn a_check_in_during_a_check_out_is_unknown_or_gone(database: &TestDatabase) {
+    let store = database.store();
+    for _ in 0..20 {
+        store.book("backup", &every(60));
+        together(2, |n| match n {
+            0 => assert!(store.check_out(&app(SHOP), &component("backup"), at(2)).unwrap()),
+            _ => {
+                let written = store.record(&[arrival("backup", of_run(1, start(at(1))))]);
+                assert!(
+                    matches!(written.recorded[..], [Recorded::Done { .. } | Recorded::Unknown]),
+                    "{written:?}"
+                );
+            }
+        });
+        for table in ["reservations", "states", "runs", "checkins"] {
+            assert_eq!(database.count(table), 0, "{table}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What the store promises, on both databases: each test runs on an SQLite file and on a Postgres database of its own.
+//!
+//! One program, so that it is linked once. Start reading with `world.rs`, which has the tests' vocabulary.
+
+#![allow(clippy::unwrap_used)]
+
+/// Makes two tests of each function named: `on_sqlite::…` and `on_postgres::…`.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[test] fn $test() { super::$test(&innkeeper_testing::database::TestDatabase::sqlite()) })+
+        }
+        mod on_postgres {
+            $(#[test] fn $test() { super::$test(&innkeeper_testing::database::TestDatabase::postgres()) })+
+        }
+    };
+}
+
+mod checkins;
+mod checkins_together;
+mod checkout;
+mod facts;
+mod history;
+mod migrate;
+mod outbox;
+mod outbox_order;
+mod reserve;
+mod runs;
+mod sites;
+mod sweep;
+mod sweep_together;
+mod unavailable;
+mod wake;
+mod world;

@@ -1,0 +1,128 @@
+//! The migrations: once each, by whoever comes first, and the same on both databases.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use innkeeper_store::DatabaseKind;
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    a_second_time_does_nothing,
+    many_processes_at_once_apply_each_once,
+    down_takes_everything_away_and_up_brings_it_back,
+    the_tables_are_those_of_the_schema,
+);
+
+fn a_second_time_does_nothing(database: &TestDatabase) {
+    let store = database.connect();
+    assert_eq!(store.migrate().unwrap().len(), migrations(database.kind()).len());
+    store.book("backup", &every(60));
+    assert_eq!(store.migrate().unwrap(), Vec::<String>::new());
+    assert_eq!(store.count().unwrap(), 1);
+}
+
+fn many_processes_at_once_apply_each_once(database: &TestDatabase) {
+    let applied = together(4, |_| database.connect().migrate().unwrap());
+    assert_eq!(applied.concat().len(), migrations(database.kind()).len(), "{applied:?}");
+    assert_eq!(database.connect().count().unwrap(), 0);
+}
+
+fn down_takes_everything_away_and_up_brings_it_back(database: &TestDatabase) {
+    database.store();
+    let before = tables(database);
+    let migrations = migrations(database.kind());
+    for (_, down) in migrations.iter().rev() {
+        database.execute(down);
+    }
+    assert_eq!(tables(database), Tables::new());
+    for (up, _) in &migrations {
+        database.execute(up);
+    }
+    assert_eq!(tables(database), before);
+}
+
+fn the_tables_are_those_of_the_schema(database: &TestDatabase) {
+    database.store();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema.rs")).unwrap();
+    let mut schema = Tables::new();
+    let mut table = String::new();
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("joinable!") {
+            break;
+        }
+        if let Some((column, kind)) = line.trim_end_matches(',').split_once(" -> ") {
+            let nullable = kind.starts_with("Nullable<");
+            let kind = kind.trim_start_matches("Nullable<").trim_end_matches('>').to_uppercase();
+            let columns: &mut Columns = schema.entry(table.clone()).or_default();
+            columns.push((column.to_owned(), kind.replace("BOOL", "BOOLEAN"), nullable));
+        } else if line.ends_with(") {") {
+            table = line.split(' ').next().unwrap().to_owned();
+        }
+    }
+    let tables = tables(database);
+    assert!(tables.keys().eq(schema.keys()), "{:?}", tables.keys());
+    for (table, columns) in schema {
+        assert_eq!(tables[&table], columns, "{table}");
+    }
+}
+
+#[test]
+fn both_databases_have_the_same_indexes() {
+    let [sqlite, postgres] = TestDatabase::both();
+    sqlite.store();
+    postgres.store();
+    let in_sqlite =
+        sqlite.texts("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY 1");
+    let in_postgres = postgres.texts(
+        "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'
+         AND indexname NOT LIKE '%_pkey' AND indexname NOT LIKE '%_key' ORDER BY 1",
+    );
+    assert_eq!(in_sqlite, in_postgres);
+}
+
+/// Name, type, and whether it may be NULL.
+type Columns = Vec<(String, String, bool)>;
+type Tables = BTreeMap<String, Columns>;
+
+/// The tables as the database has them, types by their Postgres names.
+fn tables(database: &TestDatabase) -> Tables {
+    let columns = match database.kind() {
+        DatabaseKind::Postgres => database.texts(
+            "SELECT table_name || ' ' || column_name || ' ' || data_type || ' ' || is_nullable
+             FROM information_schema.columns WHERE table_schema = 'public'
+             ORDER BY table_name, ordinal_position",
+        ),
+        // A lone integer key is SQLite's row number, 64 bits wide whatever it is called, and a key is never NULL.
+        DatabaseKind::Sqlite => database.texts(
+            "SELECT t.name || ' ' || c.name || ' '
+                 || CASE WHEN c.pk > 0 AND c.type = 'INTEGER' THEN 'BIGINT' ELSE c.type END || ' '
+                 || CASE WHEN c.\"notnull\" OR c.pk > 0 THEN 'NO' ELSE 'YES' END
+             FROM sqlite_schema t, pragma_table_info(t.name) c
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'
+             ORDER BY t.name, c.cid",
+        ),
+    };
+    let mut tables = Tables::new();
+    for column in columns {
+        if column.starts_with("__diesel") {
+            continue;
+        }
+        let words: Vec<&str> = column.split(' ').collect();
+        let [table, name, kind, nullable] = words[..] else { panic!("{column}") };
+        let columns = tables.entry(table.to_owned()).or_default();
+        columns.push((name.to_owned(), kind.to_uppercase(), nullable == "YES"));
+    }
+    tables
+}
+
+/// The texts of the migrations, up and down, in order.
+fn migrations(kind: DatabaseKind) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations").join(kind.as_str());
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap();
+    paths.iter().map(|path| (read(path, "up.sql"), read(path, "down.sql"))).collect()
+}

@@ -1,0 +1,77 @@
+//! Sites: while one is silent, alerts of the jobs behind it are held.
+
+use innkeeper_core::reservation::Wishes;
+use innkeeper_store::Told;
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    alerts_behind_a_silent_site_are_held_and_given_a_respite,
+    only_those_behind_the_same_address_of_the_same_app_are_held,
+    the_site_itself_tells_how_many_stand_behind_it,
+);
+
+const ADDRESS: &str = "203.0.113.7";
+
+fn site(period: i64) -> Wishes {
+    Wishes { is_site: Some(true), ..every(period) }
+}
+
+fn alerts_behind_a_silent_site_are_held_and_given_a_respite(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gateway", &site(20));
+    store.book("backup", &every(60));
+    store.check_in("gateway", &[from(ADDRESS, success(at(0)))]);
+    store.check_in("backup", &[from(ADDRESS, success(at(0)))]);
+
+    let opened = |now: i64| {
+        store.pass(at(now));
+        database.texts("SELECT component FROM alerts WHERE closed_at IS NULL ORDER BY 1").join(",")
+    };
+    assert_eq!(opened(20), "gateway");
+    assert_eq!(opened(60), "gateway", "held");
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(90)), "looked at again, in case the site is removed");
+
+    store.check_in("gateway", &[from(ADDRESS, success(at(100)))]);
+    assert_eq!(opened(100), "", "the site is back, and the job has time to be heard again");
+    store.check_in("gateway", &[from(ADDRESS, success(at(119)))]);
+    store.check_in("gateway", &[from(ADDRESS, success(at(138)))]);
+    store.check_in("gateway", &[from(ADDRESS, success(at(157)))]);
+    assert_eq!(opened(159), "");
+    assert_eq!(opened(160), "backup", "a respite of one period");
+}
+
+fn only_those_behind_the_same_address_of_the_same_app_are_held(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gateway", &site(20));
+    store.check_in("gateway", &[from(ADDRESS, success(at(0)))]);
+    store.book("elsewhere", &every(60));
+    store.check_in("elsewhere", &[from("198.51.100.1", success(at(0)))]);
+    store.book("never seen", &every(60));
+    store.reserve(&app("bank"), &component("tenant"), &every(60), at(0)).unwrap();
+    let tenant = innkeeper_store::Target::Names(app("bank"), component("tenant"));
+    store.record(&[innkeeper_store::Arrival {
+        target: tenant,
+        ..arrival("x", from(ADDRESS, success(at(0))))
+    }]);
+    store.pass(at(20));
+    assert_eq!(store.pass(at(60)).opened, 3);
+}
+
+fn the_site_itself_tells_how_many_stand_behind_it(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gateway", &site(20));
+    store.check_in("gateway", &[from(ADDRESS, success(at(0)))]);
+    for n in 0..3 {
+        let name = format!("job {n}");
+        store.book(&name, &every(60));
+        store.check_in(&name, &[from(ADDRESS, success(at(0)))]);
+    }
+    store.book("elsewhere", &every(60));
+    let tell = |told: &Told<'_>| {
+        assert_eq!(told.behind, 3);
+        tell_log(told)
+    };
+    assert_eq!(store.sweep(at(20), 10, &tell).unwrap().opened, 1);
+}

@@ -1,0 +1,287 @@
+//! One pass over what is due: what it looks at, what it concludes, what it puts into the outbox.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use innkeeper_core::alert::Reason;
+use innkeeper_core::checkin::CheckIn;
+use innkeeper_core::notice::EventKind;
+use innkeeper_core::reservation::{Status, Wishes};
+use innkeeper_store::{DatabaseKind, Swept};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    only_what_is_due_is_looked_at_the_longest_overdue_first,
+    an_alert_opens_once_is_told_again_and_closes,
+    trouble_that_came_and_went_is_told_in_one_message,
+    recovery_is_silent_where_that_was_asked_for,
+    an_alert_is_told_with_the_latest_notes_and_its_number,
+    every_alerter_gets_its_own_words,
+    failures_in_a_row_are_counted_over_passes,
+    runs_that_are_too_short_are_found_in_the_unseen_history,
+    failures_whose_history_is_pruned_still_count,
+    a_panic_while_telling_leaves_nothing,
+    a_delivery_that_cannot_be_written_leaves_nothing,
+    a_row_that_cannot_be_read_is_put_off_and_hinders_nobody,
+    an_alert_that_cannot_be_read_is_put_off_and_hinders_nobody,
+    many_at_once_are_told_each,
+);
+
+/// So many messages, all of them to `log`.
+fn to_log(count: usize) -> BTreeMap<String, usize> {
+    BTreeMap::from([("log".to_owned(), count)])
+}
+
+fn only_what_is_due_is_looked_at_the_longest_overdue_first(database: &TestDatabase) {
+    let store = database.store();
+    for (name, period) in [("c", 30), ("a", 10), ("b", 20), ("d", 40)] {
+        store.book(name, &every(period));
+    }
+    let opened = |now, limit| {
+        let swept = store.sweep(at(now), limit, &tell_log).unwrap();
+        assert_eq!((swept.looked, swept.opened), (swept.opened, swept.deliveries.values().sum()));
+        database.texts("SELECT component FROM alerts ORDER BY id").join("")
+    };
+    assert_eq!(opened(9, 10), "");
+    assert_eq!(opened(35, 2), "ab");
+    assert_eq!(opened(35, 2), "abc");
+    assert_eq!(opened(35, 2), "abc");
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(40)));
+}
+
+fn an_alert_opens_once_is_told_again_and_closes(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { remind_every: Some(seconds(100)), ..every(60) });
+    store.check_in("backup", &[success(at(0))]);
+    let nothing = Swept { looked: 1, ..Swept::default() };
+
+    assert_eq!(store.pass(at(60)), Swept { opened: 1, deliveries: to_log(1), ..nothing.clone() });
+    let alert = store.alert("backup").unwrap();
+    let missed = Reason::Missed { expected_at: at(60), deadline: at(60), in_a_row: 1, unobserved: None };
+    assert_eq!((alert.reason, alert.opened_at, alert.told_at), (missed, at(60), at(60)));
+    assert_eq!(alert.success_before, Some(at(0)));
+    assert_eq!(store.look("backup").conclusions.status, Status::Down);
+
+    assert_eq!(store.pass(at(159)), Swept::default());
+    assert_eq!(store.pass(at(160)), Swept { reminded: 1, deliveries: to_log(1), ..nothing.clone() });
+    assert_eq!(store.alert("backup").unwrap().told_at, at(160));
+
+    store.check_in("backup", &[success(at(170))]);
+    assert_eq!(store.pass(at(170)), Swept { closed: 1, deliveries: to_log(1), ..nothing });
+    assert_eq!(store.alert("backup"), None);
+    assert_eq!(store.look("backup").conclusions.status, Status::Up);
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(230)));
+    let told =
+        database.texts("SELECT event FROM deliveries WHERE alert_id IN (SELECT id FROM alerts) ORDER BY id");
+    assert_eq!(told, ["opened", "reminder", "recovered"]);
+    let incidents = store.incidents_since(at(0)).unwrap();
+    assert_eq!((incidents.len(), incidents[0].closed_at), (1, Some(at(170))));
+}
+
+fn trouble_that_came_and_went_is_told_in_one_message(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.check_in("backup", &[fail(at(10), 3), success(at(11))]);
+    let swept = store.pass(at(11));
+    assert_eq!((swept.opened, swept.closed, swept.deliveries), (1, 1, to_log(1)));
+    assert_eq!(database.texts("SELECT event FROM deliveries"), ["opened_and_recovered"]);
+    assert_eq!(store.alert("backup"), None);
+    assert_eq!(store.pass(at(12)).opened, 0);
+}
+
+fn recovery_is_silent_where_that_was_asked_for(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { notify_recovery: Some(false), ..every(60) });
+    store.pass(at(60));
+    store.check_in("backup", &[success(at(61))]);
+    let swept = store.pass(at(61));
+    assert_eq!((swept.closed, swept.deliveries.len()), (1, 0));
+    assert_eq!(store.alert("backup"), None);
+}
+
+fn an_alert_is_told_with_the_latest_notes_and_its_number(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    let noted = |notes: &str, checkin| CheckIn { notes: notes.to_owned(), ..checkin };
+    store.check_in("backup", &[noted("fine", success(at(1))), noted("disk full", fail(at(2), 1))]);
+    store.book("other", &every(60));
+    store.check_in("other", &[noted("not this", fail(at(2), 1))]);
+    let told = |told: &innkeeper_store::Told<'_>| {
+        if told.reservation.id == id {
+            let number =
+                database.number(&format!("SELECT COUNT(*) FROM alerts WHERE id = {}", told.alert_id));
+            // The alert is not yet committed: only its number is known.
+            assert_eq!(number, Some(0));
+            assert_eq!((told.notes, told.event, told.behind), ("disk full", EventKind::Opened, 0));
+            assert_eq!((told.opened_at, told.now), (at(2), at(2)));
+        }
+        tell_log(told)
+    };
+    store.sweep(at(2), 10, &told).unwrap();
+    let sent = store.claim_singles("log", at(2), seconds(9), "t", 10).unwrap();
+    let alerts = sent.iter().map(|one| one.deliveries[0].notice.alert.clone().unwrap());
+    for alert in alerts {
+        let key =
+            database.text(&format!("SELECT dedup_key FROM alerts WHERE component = '{}'", alert.component));
+        let open = store.alert(&alert.component).unwrap();
+        assert_eq!((alert.id, Some(alert.dedup_key)), (open.id, key));
+    }
+}
+
+fn every_alerter_gets_its_own_words(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    let tell = |told: &innkeeper_store::Told<'_>| {
+        let mut one = tell_three(told);
+        one.iter_mut().for_each(|new| new.notice.text = format!("for {} {}", new.alerter, new.recipient));
+        one
+    };
+    store.sweep(at(60), 10, &tell).unwrap();
+    for (alerter, count) in [("mail", 2), ("pager", 1)] {
+        let sent = store.claim_singles(alerter, at(60), seconds(9), "t", 10).unwrap();
+        assert_eq!(sent.len(), count);
+        for sending in sent {
+            assert_eq!(sending.deliveries[0].notice.text, format!("for {alerter} {}", sending.recipient));
+        }
+    }
+}
+
+fn failures_in_a_row_are_counted_over_passes(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { alert_after: Some(3), ..every(3600) });
+    for (second, opened) in [(1, 0), (2, 0)] {
+        store.check_in("backup", &[fail(at(second), 1)]);
+        assert_eq!(store.pass(at(second)).opened, opened);
+    }
+    store.check_in("backup", &[success(at(3)), fail(at(4), 1), fail(at(5), 2)]);
+    assert_eq!(store.pass(at(5)).opened, 0, "the success began a new row");
+    store.check_in("backup", &[fail(at(6), 9)]);
+    assert_eq!(store.pass(at(6)).opened, 1);
+    let reason = Reason::Failed { at: at(6), exit_code: Some(9), in_a_row: 3 };
+    assert_eq!(store.alert("backup").unwrap().reason, reason);
+}
+
+fn runs_that_are_too_short_are_found_in_the_unseen_history(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { min_run: Some(seconds(30)), ..every(3600) });
+    store.check_in("backup", &[start(at(0)), success(at(40))]);
+    assert_eq!(store.pass(at(40)).opened, 0);
+    store.check_in("backup", &[start(at(50)), success(at(55))]);
+    assert_eq!(store.pass(at(55)).opened, 1);
+    let reason = Reason::TooShort { at: at(55), took_ms: 5000, min_run_ms: 30_000 };
+    assert_eq!(store.alert("backup").unwrap().reason, reason);
+    store.check_in("backup", &[start(at(60)), success(at(95))]);
+    assert_eq!(store.pass(at(95)).closed, 1);
+}
+
+fn failures_whose_history_is_pruned_still_count(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { alert_after: Some(3), ..every(3600) });
+    store.check_in("backup", &[fail(at(1), 1), fail(at(2), 2), fail(at(3), 3)]);
+    store.prune(1, at(0), &|| true).unwrap();
+    assert_eq!(database.count("checkins"), 1);
+    assert_eq!(store.pass(at(3)).opened, 1);
+}
+
+fn a_panic_while_telling_leaves_nothing(database: &TestDatabase) {
+    let store = database.store();
+    store.book("a", &every(60));
+    store.book("b", &every(61));
+    let panics = |told: &innkeeper_store::Told<'_>| match told.reservation.terms.component.as_str() {
+        "b" => panic!("no words"),
+        _ => tell_log(told),
+    };
+    let swept = catch_unwind(AssertUnwindSafe(|| store.sweep(at(70), 10, &panics)));
+    assert!(swept.is_err());
+    assert_eq!((database.count("alerts"), database.count("deliveries")), (0, 0));
+    assert_eq!(database.count("states WHERE status = 'new'"), 2);
+    // Neither a lock nor an open transaction is left behind.
+    assert_eq!(store.pass(at(70)).opened, 2);
+    assert_eq!(database.count("deliveries"), 2);
+}
+
+fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.sweep(at(60), 10, &|_| Vec::new()).unwrap();
+    store.check_in("backup", &[success(at(61))]);
+    let refuse = match database.kind() {
+        DatabaseKind::Postgres => "ALTER TABLE deliveries ADD CONSTRAINT no CHECK (alerter <> 'log')",
+        DatabaseKind::Sqlite => {
+            "CREATE TRIGGER no BEFORE INSERT ON deliveries BEGIN SELECT RAISE(ABORT, 'no'); END"
+        }
+    };
+    database.execute(refuse);
+    assert!(store.sweep(at(61), 10, &tell_log).is_err());
+    assert_eq!(
+        database.count("alerts WHERE closed_at IS NULL"),
+        1,
+        "the alert did not close without its message"
+    );
+    assert_eq!(store.look("backup").conclusions.status, Status::Down);
+    database.execute(match database.kind() {
+        DatabaseKind::Postgres => "ALTER TABLE deliveries DROP CONSTRAINT no",
+        DatabaseKind::Sqlite => "DROP TRIGGER no",
+    });
+    assert_eq!(store.pass(at(62)).closed, 1);
+}
+
+fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDatabase) {
+    let store = database.store();
+    let cron = Wishes {
+        schedule: Some((innkeeper_core::schedule::Schedule::cron("* * * * *", "UTC").unwrap(), None)),
+        ..Wishes::default()
+    };
+    store.book("bad", &cron);
+    // A site of the same app, too: every other reservation of the app asks for it.
+    store.book("site", &Wishes { is_site: Some(true), ..cron });
+    store.book("good", &every(60));
+    database.execute("UPDATE reservations SET cron = 'every full moon' WHERE component IN ('bad', 'site')");
+    database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE cron IS NOT NULL)");
+    // Even when only one fits into a pass, the turn of the good one comes.
+    let opened: usize = (0..3).map(|_| store.sweep(at(60), 1, &tell_log).unwrap().opened).sum();
+    assert_eq!(opened, 1);
+    assert_eq!(store.pass(at(61)).looked, 0);
+    assert_eq!(store.pass(at(60 + 300)).looked, 2, "after a while they are tried again");
+    assert!(store.reservation(&app(SHOP), &component("bad")).unwrap_err().to_string().contains("full moon"));
+    let listed: Vec<_> = store.list(None).unwrap();
+    assert_eq!(
+        listed.iter().map(|one| one.reservation.terms.component.as_str()).collect::<Vec<_>>(),
+        ["good"]
+    );
+}
+
+fn an_alert_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDatabase) {
+    let store = database.store();
+    store.book("bad", &every(50));
+    store.pass(at(50));
+    store.book("good", &every(60));
+    database.execute("UPDATE alerts SET reason = '{\"reason\":\"boredom\"}'");
+    store.check_in("bad", &[success(at(55))]);
+    let swept = store.pass(at(60));
+    assert_eq!((swept.looked, swept.opened, swept.closed), (2, 1, 0));
+    assert_eq!(store.pass(at(61)).looked, 0);
+    let listed = store.list(None).unwrap();
+    assert!(listed.iter().any(|one| one.reservation.terms.component.as_str() == "good"), "{listed:?}");
+}
+
+fn many_at_once_are_told_each(database: &TestDatabase) {
+    let store = database.store();
+    for n in 0..300 {
+        store.book(&format!("job {n}"), &every(60));
+    }
+    let swept = store.sweep(at(60), 1000, &tell_three).unwrap();
+    assert_eq!((swept.looked, swept.opened), (300, 300));
+    assert_eq!(swept.deliveries, BTreeMap::from([("mail".to_owned(), 600), ("pager".to_owned(), 300)]));
+    assert_eq!(database.count("alerts a JOIN deliveries d ON d.alert_id = a.id"), 900);
+    // Each message is about the job whose alert it belongs to.
+    let sent = store.claim_singles("pager", at(60), seconds(9), "t", 1000).unwrap();
+    assert_eq!(sent.len(), 300);
+    for sending in sent {
+        let notice = &sending.deliveries[0].notice;
+        let alert = notice.alert.as_ref().unwrap();
+        assert_eq!(notice.subject, format!("{SHOP}/{}", alert.component));
+    }
+}

@@ -1,0 +1,93 @@
+//! When a check-in wakes the sweeper, and when it leaves `wake_at`, an indexed column, alone.
+
+use innkeeper_core::checkin::CheckIn;
+use innkeeper_core::reservation::Wishes;
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    good_news_of_a_job_that_is_up_waits_for_the_deadline,
+    a_failure_wakes_at_once,
+    a_start_under_a_run_limit_wakes_at_once,
+    anything_from_a_job_that_is_down_wakes_at_once,
+    a_check_in_after_the_deadline_says_that_a_look_is_due,
+    waking_never_puts_a_look_off,
+    a_quiet_hour_costs_one_look,
+);
+
+/// Checks in; returns whether that woke the sweeper, and by how many seconds `wake_at` was moved.
+fn check_in(database: &TestDatabase, checkin: CheckIn) -> (bool, i64) {
+    let store = database.store();
+    let before = store.look("backup").conclusions.wake_at;
+    let written = store.check_in("backup", &[checkin]);
+    (written.wake, (store.look("backup").conclusions.wake_at - before).num_seconds())
+}
+
+fn good_news_of_a_job_that_is_up_waits_for_the_deadline(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    for checkin in [success(at(1)), start(at(2)), log(at(3)), success(at(50)), of_run(1, start(at(51)))] {
+        assert_eq!(check_in(database, checkin), (false, 0));
+    }
+    assert_eq!(store.pass(at(59)).looked, 0);
+    assert_eq!((store.pass(at(60)).looked, store.next_wake_at().unwrap()), (1, Some(at(110))));
+    assert_eq!(check_in(database, success(at(61))), (false, 0));
+}
+
+fn a_failure_wakes_at_once(database: &TestDatabase) {
+    database.store().book("backup", &every(60));
+    assert_eq!(check_in(database, fail(at(20), 1)), (true, -40));
+}
+
+fn a_start_under_a_run_limit_wakes_at_once(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { max_run: Some(seconds(5)), ..every(60) });
+    assert_eq!(check_in(database, start(at(20))), (true, -40));
+    store.pass(at(20));
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(25)));
+    assert_eq!(store.pass(at(25)).opened, 1);
+    // Without limits again, a start changes no conclusion.
+    store.check_in("backup", &[success(at(26))]);
+    assert_eq!(store.pass(at(26)).closed, 1);
+    let wishes = Wishes { max_run: Some(seconds(0)), ..Wishes::default() };
+    store.reserve(&app(SHOP), &component("backup"), &wishes, at(27)).unwrap();
+    store.pass(at(27));
+    assert_eq!(check_in(database, start(at(28))), (false, 0));
+}
+
+fn anything_from_a_job_that_is_down_wakes_at_once(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    for (n, checkin) in [start(at(61)), fail(at(62), 1), success(at(63))].into_iter().enumerate() {
+        store.pass(at(60 + n as i64));
+        assert!(store.look("backup").conclusions.wake_at > at(60 + n as i64));
+        assert!(check_in(database, checkin).0, "{n}");
+    }
+    assert_eq!(store.pass(at(63)).closed, 1);
+}
+
+fn a_check_in_after_the_deadline_says_that_a_look_is_due(database: &TestDatabase) {
+    database.store().book("backup", &every(60));
+    assert_eq!(check_in(database, success(at(61))), (true, 0));
+}
+
+fn waking_never_puts_a_look_off(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    assert_eq!(check_in(database, fail(at(20), 1)), (true, -40));
+    assert_eq!(check_in(database, fail(at(30), 1)), (true, 0));
+    store.check_in("backup", &[success(at(31)), fail(at(25), 1)]);
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(20)));
+}
+
+fn a_quiet_hour_costs_one_look(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(3600));
+    let mut looks = 0;
+    for minute in 0..60 {
+        store.check_in("backup", &[success(at(minute * 60))]);
+        looks += store.pass(at(minute * 60)).looked;
+    }
+    assert_eq!(looks, 0);
+}

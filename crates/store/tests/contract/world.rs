@@ -1,0 +1,202 @@
+//! The tests' vocabulary: an inn called `shop`, times in seconds since its opening, and short words for the store's calls.
+
+use chrono::{DateTime, TimeDelta};
+use innkeeper_core::Time;
+use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
+use innkeeper_core::reservation::{Reservation, Wishes};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_store::{
+    Arrival, Definition, NewDelivery, Recorded, Reserved, Store, Swept, Target, Told, Written,
+};
+use uuid::Uuid;
+
+/// The app of nearly every test.
+pub const SHOP: &str = "shop";
+
+/// So many seconds after the opening, 2026-01-05 00:00 UTC.
+pub fn at(seconds: i64) -> Time {
+    DateTime::from_timestamp(1_767_571_200 + seconds, 0).unwrap()
+}
+
+pub fn seconds(n: i64) -> TimeDelta {
+    TimeDelta::seconds(n)
+}
+
+pub fn app(name: &str) -> AppName {
+    AppName::parse(name).unwrap()
+}
+
+pub fn component(name: &str) -> ComponentName {
+    ComponentName::parse(name).unwrap()
+}
+
+/// Expected so often, with no grace.
+pub fn every(period: i64) -> Wishes {
+    Wishes { schedule: Some((Schedule::every(seconds(period)).unwrap(), None)), ..Wishes::default() }
+}
+
+pub fn success(at: Time) -> CheckIn {
+    CheckIn::new(CheckInKind::Success, at)
+}
+
+pub fn start(at: Time) -> CheckIn {
+    CheckIn::new(CheckInKind::Start, at)
+}
+
+pub fn log(at: Time) -> CheckIn {
+    CheckIn::new(CheckInKind::Log, at)
+}
+
+pub fn fail(at: Time, exit_code: i32) -> CheckIn {
+    CheckIn { exit_code: Some(exit_code), ..CheckIn::new(CheckInKind::Fail, at) }
+}
+
+/// The check-in of run number `run`.
+pub fn of_run(run: u128, checkin: CheckIn) -> CheckIn {
+    CheckIn { run_id: Some(Uuid::from_u128(run)), ..checkin }
+}
+
+pub fn from(source: &str, checkin: CheckIn) -> CheckIn {
+    CheckIn { source: source.to_owned(), ..checkin }
+}
+
+/// The component of [`SHOP`] as a target.
+pub fn named(name: &str) -> Target {
+    Target::Names(app(SHOP), component(name))
+}
+
+/// A check-in that brings nothing along.
+pub fn arrival(name: &str, checkin: CheckIn) -> Arrival {
+    Arrival { target: named(name), checkin, definition: Definition::None }
+}
+
+/// The store's calls on [`SHOP`], in one word each.
+pub trait Shop {
+    /// Reserves at `at(0)`; returns the id.
+    fn book(&self, name: &str, wishes: &Wishes) -> i64;
+    /// Records check-ins of one component in one batch.
+    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> Written;
+    /// Records a batch.
+    fn record(&self, batch: &[Arrival]) -> Written;
+    /// What is known of the component.
+    fn look(&self, name: &str) -> Reservation;
+    /// The alert that is open on the component.
+    fn alert(&self, name: &str) -> Option<OpenAlert>;
+    /// One pass over what is due, told to the alerter `log`.
+    fn pass(&self, now: Time) -> Swept;
+}
+
+impl Shop for Store {
+    fn book(&self, name: &str, wishes: &Wishes) -> i64 {
+        match self.reserve(&app(SHOP), &component(name), wishes, at(0)).unwrap() {
+            Reserved::Created(id) | Reserved::Changed(id) | Reserved::Unchanged(id) => id,
+            Reserved::Incomplete(problem) => panic!("{problem}"),
+        }
+    }
+
+    fn check_in(&self, name: &str, checkins: &[CheckIn]) -> Written {
+        let batch: Vec<Arrival> = checkins.iter().map(|checkin| arrival(name, checkin.clone())).collect();
+        let written = self.record(&batch);
+        assert!(written.recorded.iter().all(|one| matches!(one, Recorded::Done { .. })), "{written:?}");
+        written
+    }
+
+    fn record(&self, batch: &[Arrival]) -> Written {
+        self.writer().record(batch).unwrap()
+    }
+
+    fn look(&self, name: &str) -> Reservation {
+        self.reservation(&app(SHOP), &component(name)).unwrap().expect(name).0
+    }
+
+    fn alert(&self, name: &str) -> Option<OpenAlert> {
+        self.reservation(&app(SHOP), &component(name)).unwrap().expect(name).1
+    }
+
+    fn pass(&self, now: Time) -> Swept {
+        self.sweep(now, 1000, &tell_log).unwrap()
+    }
+}
+
+/// Tells the alerter `log`.
+pub fn tell_log(told: &Told<'_>) -> Vec<NewDelivery> {
+    vec![delivery("log", "", notice(told))]
+}
+
+/// Tells two people by mail, and a pager.
+pub fn tell_three(told: &Told<'_>) -> Vec<NewDelivery> {
+    [("mail", "a@example.org"), ("mail", "b@example.org"), ("pager", "")]
+        .map(|(alerter, recipient)| delivery(alerter, recipient, notice(told)))
+        .to_vec()
+}
+
+pub fn delivery(alerter: &str, recipient: &str, notice: Notice) -> NewDelivery {
+    NewDelivery { alerter: alerter.to_owned(), recipient: recipient.to_owned(), notice }
+}
+
+/// The message about what happened; its text is the notes.
+pub fn notice(told: &Told<'_>) -> Notice {
+    let terms = &told.reservation.terms;
+    Notice {
+        event: told.event,
+        instance: "test".to_owned(),
+        subject: format!("{}/{}", terms.app, terms.component),
+        text: told.notes.to_owned(),
+        at: told.now,
+        url: None,
+        alert: Some(AlertNotice {
+            id: told.alert_id,
+            dedup_key: told.dedup_key.to_owned(),
+            cause: told.reason.cause(),
+            reason: told.reason.sentence(terms.schedule.zone()),
+            exit_code: None,
+            opened_at: told.opened_at,
+            closed_at: None,
+            since: told.reason.since(),
+            reservation_id: told.reservation.id,
+            app: terms.app.to_string(),
+            component: terms.component.to_string(),
+            owner: terms.owner.clone(),
+            description: terms.description.clone(),
+            tags: terms.tags.clone(),
+            notify: terms.notify.to_string(),
+            schedule: terms.schedule.to_string(),
+            last_checkin_at: told.reservation.facts.last_checkin_at,
+            checkins: told.reservation.facts.checkins,
+            notes: told.notes.to_owned(),
+        }),
+    }
+}
+
+/// A message that belongs to no alert.
+pub fn remark(subject: &str) -> Notice {
+    Notice {
+        event: EventKind::Operator,
+        instance: "test".to_owned(),
+        subject: subject.to_owned(),
+        text: String::new(),
+        at: at(0),
+        url: None,
+        alert: None,
+    }
+}
+
+/// Does `work` in `count` threads at once; returns what they returned.
+pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let start = std::sync::Barrier::new(count);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|n| {
+                let (start, work) = (&start, &work);
+                scope.spawn(move || {
+                    start.wait();
+                    work(n)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
