@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use crate::backoff;
 
-/// Messages that one sender claims at once, where each is sent alone.
-const SINGLES: i64 = 32;
+/// Messages that one sender claims at once, where each is sent alone: few, so that the others of its crew get theirs when a
+/// provider is slow.
+const SINGLES: i64 = 8;
 /// Messages that one digest holds at most.
 const DIGEST: i64 = 20_000;
 /// What was sent is recorded at least this often while more is being sent.
@@ -42,7 +43,7 @@ impl Crew {
 
     /// Calls as many senders as `count` new messages keep busy.
     pub(crate) fn call(&self, count: usize) {
-        let needed = count.div_ceil(SINGLES as usize / 4);
+        let needed = count.div_ceil(SINGLES as usize);
         self.bells.iter().take(needed).for_each(Wake::wake);
     }
 }

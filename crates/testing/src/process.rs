@@ -137,6 +137,11 @@ impl Server {
         self.wait_for_end(bound)
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state is known").is_some()
+    }
+
     /// Waits for its end at most `bound`.
     pub fn wait_for_end(&mut self, bound: Duration) -> ExitStatus {
         let end = Instant::now() + bound;

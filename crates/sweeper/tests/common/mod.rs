@@ -47,9 +47,11 @@ impl House {
         Self { database, ingest, sweeper, client: Client::default() }
     }
 
-    /// Ends the sweeper and starts it with another configuration.
+    /// Ends the sweeper, unless it is dead, and starts it with another configuration.
     pub fn restart_sweeper(&mut self, more: &str) {
-        self.sweeper.kill();
+        if !self.sweeper.has_ended() {
+            assert!(self.sweeper.terminate(PATIENCE).success());
+        }
         self.sweeper = Server::start("sweeper", &config(&self.database, more), &[]);
     }
 

@@ -1,0 +1,162 @@
+//! The sweeper while the database is away, while a provider hangs, and while there is nothing to do.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::process::{PATIENCE, Server};
+
+fn sweeper(database: &TestDatabase, more: &str) -> Server {
+    Server::start("sweeper", &config(database, more), &[])
+}
+
+/// Stops it, and says how long that took.
+fn stop(sweeper: &mut Server, when: &str, bound: Duration) {
+    let asked = Instant::now();
+    let status = sweeper.terminate(PATIENCE);
+    println!("{when}: it stopped within {:?}", asked.elapsed());
+    assert!(status.success(), "{when}: {status}");
+    assert!(asked.elapsed() < bound, "{when}: {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_database_that_goes_away_is_waited_for() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let sink = HttpSink::start();
+    let alerters = webhook("hook", &sink, "");
+    overdue(&database, "shop", 1, "hook");
+    cluster.stop();
+
+    let mut impatient = sweeper(&database, &alerters);
+    let mut patient = sweeper(&database, &alerters);
+    for waiting in [&impatient, &patient] {
+        waiting.wait_for_log("the database does not answer");
+    }
+    stop(&mut impatient, "away at the start", Duration::from_secs(6));
+    cluster.resume();
+    sink.wait_for(1, PATIENCE);
+    settle(&database);
+
+    // Away in the middle, and back: the same process goes on.
+    overdue(&database, "late", 1, "hook");
+    sink.wait_for(2, PATIENCE);
+    settle(&database);
+    cluster.stop();
+    patient.wait_for_log("trying again each second");
+    cluster.resume();
+    let back = Instant::now();
+    overdue(&database, "later", 1, "hook");
+    sink.wait_for(3, PATIENCE);
+    println!("it sent {:?} after the database came back", back.elapsed());
+    patient.wait_for_log("sweeping goes on");
+
+    cluster.stop();
+    stop(&mut patient, "away", Duration::from_secs(8));
+    cluster.resume();
+    settle(&database);
+    assert_eq!(sink.requests().len(), 3);
+}
+
+#[test]
+fn what_was_sent_while_the_database_was_away_is_not_sent_again() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let sink = HttpSink::start();
+    sink.next(Answer::Hang);
+    overdue(&database, "shop", 5, "hook");
+    let _sweeper = sweeper(&database, &webhook("hook", &sink, "timeout = \"2s\""));
+    // The first has no answer until the database is gone; the other four are sent without it.
+    sink.wait_for(1, PATIENCE);
+    cluster.stop();
+    sink.wait_for(2, PATIENCE);
+    cluster.resume();
+    sink.wait_for(5, PATIENCE);
+    wait_until("all but the first are recorded", || {
+        database.count("deliveries WHERE alerter = 'hook' AND state = 'delivered'") == 4
+    });
+    try_again(&database);
+    settle(&database);
+    assert_eq!(sink.requests().len(), 6, "the one that hung came twice");
+    assert!(keys_by_job(&sink.requests()).values().all(|keys| keys.len() == 1));
+}
+
+#[test]
+fn a_stop_while_a_provider_hangs_has_a_bound_and_loses_nothing() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        sink.otherwise(Answer::Hang);
+        overdue(&database, "shop", 40, "hook");
+        let alerters = webhook("hook", &sink, "timeout = \"60s\"");
+        let mut hanging = sweeper(&database, &alerters);
+        sink.wait_for(4, PATIENCE);
+        stop(&mut hanging, "a provider hangs", Duration::from_secs(13));
+        sink.otherwise(Answer::status(200));
+        end_leases(&database);
+        let mut next = sweeper(&database, &alerters);
+        settle(&database);
+        let keys = keys_by_job(&sink.requests());
+        assert_eq!((keys.len(), sink.requests().len()), (40, 44));
+        assert!(keys.values().all(|keys| keys.len() == 1), "{keys:?}");
+        stop(&mut next, "nothing to do", Duration::from_secs(3));
+    }
+}
+
+#[test]
+fn a_stop_in_a_burst_gives_back_what_was_not_sent() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        overdue(&database, "shop", 300, "hook");
+        let alerters = webhook("hook", &sink, "");
+        let mut first = sweeper(&database, &alerters);
+        sink.wait_for(50, PATIENCE);
+        stop(&mut first, "in a burst", Duration::from_secs(3));
+        assert_eq!(database.count("deliveries WHERE state = 'waiting' AND lease_until IS NOT NULL"), 0);
+        let _second = sweeper(&database, &alerters);
+        settle(&database);
+        assert_eq!(sink.requests().len(), 300, "nothing twice");
+    }
+}
+
+#[test]
+fn an_idle_sweeper_and_one_that_can_do_nothing_cost_almost_nothing() {
+    for database in TestDatabase::both() {
+        let kind = database.kind();
+        let sink = HttpSink::start();
+        sink.otherwise(Answer::Hang);
+        overdue(&database, "shop", 20, "hook");
+        let sweeper = sweeper(&database, &webhook("hook", &sink, "timeout = \"60s\""));
+        sink.wait_for(3, PATIENCE);
+        // Messages that are another's, and a reservation that someone else holds locked.
+        let measured = Duration::from_secs(3);
+        let idle = cpu(&sweeper, measured);
+        println!("{kind:?}: {idle:.2} % of a core while messages hang");
+        assert!(idle < 2.0, "{idle} %");
+        if kind == innkeeper_store::DatabaseKind::Postgres {
+            let held = database.hold("states");
+            let blocked = cpu(&sweeper, measured);
+            drop(held);
+            println!("{kind:?}: {blocked:.2} % of a core while the table is locked");
+            assert!(blocked < 2.0, "{blocked} %");
+        }
+    }
+}
+
+/// How much of a core the process takes over `span`, in percent.
+fn cpu(server: &Server, span: Duration) -> f64 {
+    let ticks = || -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+        let words: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        words[11].parse::<f64>().unwrap() + words[12].parse::<f64>().unwrap()
+    };
+    let before = ticks();
+    std::thread::sleep(span);
+    // Linux counts hundredths of a second.
+    (ticks() - before) / span.as_secs_f64()
+}

@@ -1,0 +1,131 @@
+//! A provider that fails: the message goes out again under its key, or is kept with its error, and keeps no other waiting.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use common::*;
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::process::PATIENCE;
+use innkeeper_testing::smtp_sink::SmtpSink;
+use serde_json::json;
+
+/// When the webhook's message is tried next, from now; none when none waits for that.
+fn tried_in(database: &TestDatabase) -> Option<i64> {
+    let waiting =
+        "SELECT next_at FROM deliveries WHERE alerter = 'hook' AND state = 'waiting' AND lease_until IS NULL";
+    let now = SystemClock.now().timestamp_millis();
+    database.number(waiting).map(|at| at - now).filter(|wait| *wait > 0)
+}
+
+#[test]
+fn a_message_that_fails_goes_out_again_under_its_key() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let failures = [
+            (Answer::status(429).header("Retry-After", "40"), 40),
+            (Answer::status(500), 10),
+            (Answer::Hang, 20),
+            (Answer::Close, 40),
+            (Answer::CutHead, 80),
+        ];
+        for (answer, _) in &failures {
+            sink.next(answer.clone());
+        }
+        let house = House::open(database, &webhook("hook", &sink, "timeout = \"1s\""));
+        house.reserve("backup", "hook", json!({}));
+        house.database.age(2 * HOUR);
+        for (n, (answer, seconds)) in failures.iter().enumerate() {
+            sink.wait_for(n + 1, PATIENCE);
+            let mut wait = 0;
+            wait_until("the failure is recorded", || {
+                wait = tried_in(&house.database).unwrap_or_default();
+                wait > 0
+            });
+            // Give or take a fifth; what the provider asked for is the least.
+            let least = if n == 0 { seconds * 1000 - 1500 } else { seconds * 800 - 1500 };
+            assert!((least..=seconds * 1200).contains(&wait), "{answer:?}: {wait} ms");
+            try_again(&house.database);
+        }
+        let requests = sink.wait_for(failures.len() + 1, PATIENCE);
+        house.settle();
+        assert_eq!(sink.requests().len(), failures.len() + 1);
+        let keys: BTreeSet<_> = requests.iter().map(|request| request.header("idempotency-key")).collect();
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        let bodies: BTreeSet<_> = requests.iter().map(|request| &request.body).collect();
+        assert_eq!(bodies.len(), 1, "the same message");
+        assert_eq!(house.database.count("deliveries WHERE state = 'delivered' AND alerter = 'hook'"), 1);
+    }
+}
+
+#[test]
+fn what_is_refused_is_kept_with_its_error_and_its_end_is_still_told() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        sink.next(Answer::status(400).body("no such channel"));
+        let house = House::open(database, &webhook("hook", &sink, ""));
+        house.reserve("backup", "hook", json!({}));
+        house.pass(2 * HOUR);
+        let problem = house.database.text("SELECT problem FROM deliveries WHERE state = 'dead'").unwrap();
+        assert!(problem.contains("400") && problem.contains("no such channel"), "{problem}");
+        house.sweeper.wait_for_log("a message through hook cannot be delivered");
+        house.check_in("backup");
+        sink.wait_for(2, PATIENCE);
+        house.settle();
+        assert_eq!(sink.requests().len(), 2, "what is dead is not tried again");
+    }
+}
+
+#[test]
+fn an_alerter_that_hangs_slows_no_other() {
+    for database in TestDatabase::both() {
+        let [slow, quick] = [(); 2].map(|()| HttpSink::start());
+        slow.otherwise(Answer::Hang);
+        overdue(&database, "shop", 40, "slow, quick");
+        let alerters =
+            format!("{}{}", webhook("slow", &slow, "timeout = \"60s\""), webhook("quick", &quick, ""));
+        let begun = Instant::now();
+        let house = House::open(database, &alerters);
+        slow.wait_for(4, PATIENCE);
+        quick.wait_for(40, PATIENCE);
+        println!("the quick one had all 40 within {:?}", begun.elapsed());
+        assert_eq!(slow.requests().len(), 4, "one for each of its senders");
+        // And a new one while the slow one still hangs.
+        house.reserve("new", "slow, quick", json!({}));
+        house.ping("new", "/fail");
+        let asked = Instant::now();
+        quick.wait_for(41, PATIENCE);
+        println!("a new one came within {:?}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    }
+}
+
+#[test]
+fn mail_waits_for_an_alerter_and_then_goes_out_once() {
+    for database in TestDatabase::both() {
+        let mut house = House::open(database, "");
+        house.reserve("backup", "ops@example.com", json!({}));
+        house.database.age(2 * HOUR);
+        house.sweeper.wait_for_log("mail to ops@example.com waits");
+        wait_until("the log is told", || house.told("log", "backup").len() == 1);
+        assert_eq!(house.database.count("deliveries WHERE alerter = 'mail' AND state = 'waiting'"), 1);
+
+        let sink = SmtpSink::plain();
+        let mail = format!(
+            "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"inn@example.org\"",
+            sink.port()
+        );
+        for _ in 0..2 {
+            house.restart_sweeper(&mail);
+            house.sweeper.wait_for_log("watching over");
+            let mails = sink.wait_for(1, PATIENCE);
+            house.settle();
+            assert_eq!((mails.len(), &mails[0].to[0]), (1, &"ops@example.com".to_owned()));
+        }
+    }
+}
