@@ -22,14 +22,18 @@ impl Fields {
         }
     }
 
-    /// Reads a query; the last of equal names counts.
-    pub fn from_query(query: &str) -> Result<Self, Invalid> {
+    /// Reads the `wanted` fields of a query; the last of equal names counts. The others are nobody's business, and may be
+    /// broken.
+    pub fn from_query(query: &str, wanted: &[&'static str]) -> Result<Self, Invalid> {
         let mut fields = Map::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        for pair in query.split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decoded(name).map_err(|problem| Invalid::new("query", problem))?;
-            let value = decoded(value).map_err(|problem| Invalid::new(name.clone(), problem))?;
-            fields.insert(name, Value::String(value));
+            let Some(name) = wanted.iter().find(|wanted| decoded(name).is_ok_and(|name| name == **wanted))
+            else {
+                continue;
+            };
+            let value = decoded(value).map_err(|problem| Invalid::new(*name, problem))?;
+            fields.insert((*name).to_owned(), Value::String(value));
         }
         Ok(Self(fields))
     }
@@ -126,7 +130,12 @@ impl Fields {
         match self.get(field) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(
-                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+                // Only blanks: a line break is no separator, and has no business in an address.
+                text.split(',')
+                    .map(|part| part.trim_matches([' ', '\t']))
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
             )),
             Some(Value::Array(values)) => values
                 .iter()

@@ -13,6 +13,8 @@ use serde_json::json;
 use crate::Desk;
 use crate::fields::Fields;
 
+const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
+
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get("/", by_query).post("/", by_body);
 }
@@ -23,7 +25,7 @@ type Answer = Result<HttpResponse, ApiError>;
 async fn by_query(desk: Data<Desk>, request: HttpRequest) -> Answer {
     match request.query_string() {
         "" => Ok(HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))),
-        query => check_in(&desk, &request, &Fields::from_query(query)?).await,
+        query => check_in(&desk, &request, &Fields::from_query(query, &FIELDS)?).await,
     }
 }
 

@@ -116,7 +116,9 @@ async fn record(
     body: &[u8],
 ) -> Result<bool, Refusal> {
     let (kind, exit_code) = parse_action(action).ok_or(Refusal::UrlFormat)?;
-    let query = Fields::from_query(request.query_string()).map_err(|error| Refusal::Other(error.into()))?;
+    let query = Fields::from_query(request.query_string(), &["rid", "create"]).map_err(|error| {
+        if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
+    })?;
     let text = |field| query.text(field).map_err(|error| Refusal::Other(error.into()));
     let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
     let create = text("create")? == Some("1") && matches!(target, Target::Slug { .. });
