@@ -266,7 +266,7 @@ fn a_checkout_removes(shape: Shape) {
 
 fn an_unknown_reservation_is_said_to_be_unknown(shape: Shape) {
     let inn = Inn::open(shape);
-    inn.reserve("shop", "backup", json!({}));
+    inn.reserve("shop", "backup", json!({ "time_units": "days" }));
     let before = inn.everything();
     for path in ["/checkin", "/snooze", "/pause", "/checkout"] {
         for (app, component) in [("shop", "bakcup"), ("Shop", "backup"), ("backup", "shop")] {
@@ -285,7 +285,7 @@ fn an_unknown_reservation_is_said_to_be_unknown(shape: Shape) {
 
 fn a_wrong_method_is_told_the_right_ones(shape: Shape) {
     let inn = Inn::open(shape);
-    inn.reserve("shop", "backup", json!({}));
+    inn.reserve("shop", "backup", json!({ "time_units": "days" }));
     let before = inn.everything();
     let body = br#"{"app": "shop", "component": "backup", "duration": 1, "time_units": "hours"}"#;
     for path in ["/checkin", "/snooze", "/pause", "/checkout"] {

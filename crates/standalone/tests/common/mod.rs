@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod raw;
+pub mod refusal;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -154,16 +155,16 @@ impl Inn {
 
     /// Everything that requests can change, as text: equal before and after means that nothing was written.
     pub fn everything(&self) -> Vec<String> {
-        let mut all = self.database.texts(
+        let tables = ["reservations", "states", "runs", "checkins", "alerts", "deliveries", "ping_keys"];
+        let counts: String =
+            tables.map(|table| format!(" UNION ALL SELECT '{table}: ' || COUNT(*) FROM {table}")).concat();
+        let mut all = self.database.texts(&format!(
             "SELECT r.id || '|' || r.app || '|' || r.component || '|' || r.notify || '|' || r.owner || '|' || r.alert_msg
                  || '|' || r.updated_at || '|' || s.checkins || '|' || s.fails || '|' || s.last_source
                  || '|' || COALESCE(s.last_seen_at, 0) || '|' || COALESCE(s.snoozed_until, 0)
-             FROM reservations r JOIN states s ON s.reservation_id = r.id ORDER BY r.id",
-        );
-        all.extend(
-            ["reservations", "states", "runs", "checkins", "alerts", "deliveries", "ping_keys"]
-                .map(|table| format!("{table}: {}", self.database.count(table))),
-        );
+             FROM reservations r JOIN states s ON s.reservation_id = r.id{counts}"
+        ));
+        all.sort();
         all
     }
 
