@@ -64,8 +64,9 @@ fn level(event: EventKind) -> Level {
     }
 }
 
+/// One line: what happened, and why. What a reservation's own `alert_msg` says stands in its messages, not here.
 fn line(notice: &Notice, key: &str) -> String {
-    let line =
-        format!("{}: {} | key={key} | {}", notice.event.as_str(), notice.headline(), notice.text.trim());
+    let why = notice.alert.as_ref().map_or(notice.text.trim(), |alert| alert.reason.as_str());
+    let line = format!("{}: {} | key={key} | {why}", notice.event.as_str(), notice.headline());
     words::cut(&words::escaped(&line), LONGEST_LINE)
 }

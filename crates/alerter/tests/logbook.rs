@@ -43,8 +43,12 @@ fn each_notice_is_one_escaped_line() {
     ]
     .map(|event| notice(event, "backup"))
     .into();
-    notices[0].text = "one\r\ntwo\t\u{1b}[31m\u{202e}\u{2028}é".to_owned();
-    notices[1].text = "x".repeat(20_000);
+    let say = |notice: &mut innkeeper_core::notice::Notice, reason: String| match &mut notice.alert {
+        Some(alert) => alert.reason = reason,
+        None => notice.text = reason,
+    };
+    say(&mut notices[0], "one\r\ntwo\t\u{1b}[31m\u{202e}\u{2028}é".to_owned());
+    say(&mut notices[1], "x".repeat(20_000));
     assert_eq!(send(alerter.as_ref(), &notices, "delivery-1"), innkeeper_alerter::Sent::Delivered);
     let lines = LINES.0.lock().unwrap();
     let levels: Vec<Level> = lines.iter().map(|(level, ..)| *level).collect();

@@ -1,17 +1,19 @@
 //! The summary: what is missed now, and what went wrong and recovered in the last days.
 
 use chrono::TimeDelta;
-use chrono_tz::Tz;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::stamp;
 use crate::{Time, duration};
 
 /// How far back the summary looks.
 pub const SPAN: TimeDelta = TimeDelta::days(7);
 /// The width that reads well in a terminal and in a mail, in characters.
 const WIDTH: u16 = 100;
+/// The most rows of one table in the text.
+const MOST_ROWS: usize = 200;
+/// A table with a line below its header and no others (the places of a comfy-table preset).
+const LINES: &str = "     ──            ";
 
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,91 +82,93 @@ impl Summary {
         )
     }
 
-    /// The summary as text: a terminal and a mail show it alike.
+    /// The summary as text: a terminal and a mail show it alike. Times are UTC. Long lists are cut short; the JSON is whole.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{}: summary of {}\n{} of {}.\n",
+            "{}: summary of {} UTC\n{}, of {}.\n",
             self.instance,
-            stamp(self.at, Tz::UTC),
+            minute(self.at),
             self.headline(),
             duration::counted(self.reservations, "reservation")
         );
-        section(
-            &mut text,
-            "Missed now",
-            "Nothing is missed.",
-            &["job", "state", "last check-in", "deadline", "for", "owner"],
-            {
-                self.missed.iter().map(|missed| {
-                    vec![
-                        format!("{}/{}", missed.app, missed.component),
-                        missed.state.clone(),
-                        missed.last_checkin_at.map_or("never".to_owned(), |at| stamp(at, Tz::UTC)),
-                        stamp(missed.deadline, Tz::UTC),
-                        duration::words(self.at - missed.deadline),
-                        missed.owner.clone(),
-                    ]
-                })
-            },
-        );
-        section(&mut text, "Open alerts", "No alert is open.", &["job", "cause", "since", "for", "owner"], {
-            self.open.iter().map(|incident| {
-                vec![
-                    format!("{}/{}", incident.app, incident.component),
-                    incident.cause.clone(),
-                    stamp(incident.opened_at, Tz::UTC),
-                    duration::words(self.at - incident.opened_at),
-                    incident.owner.clone(),
-                ]
-            })
+        let missed = self.missed.iter().map(|missed| {
+            [
+                format!("{}/{}", missed.app, missed.component),
+                missed.state.clone(),
+                missed.last_checkin_at.map_or("never".to_owned(), minute),
+                minute(missed.deadline),
+                duration::words(self.at - missed.deadline),
+                missed.owner.clone(),
+            ]
+        });
+        let header = ["job", "state", "last check-in", "deadline", "for", "owner"];
+        section(&mut text, "Missed now", "Nothing is missed.", header, missed);
+        let open = self.open.iter().map(|incident| {
+            [
+                format!("{}/{}", incident.app, incident.component),
+                incident.cause.clone(),
+                minute(incident.opened_at),
+                duration::words(self.at - incident.opened_at),
+                incident.owner.clone(),
+            ]
         });
         section(
             &mut text,
-            "Went wrong and recovered",
-            "Nothing else went wrong.",
-            &["job", "cause", "from", "to", "for", "owner"],
-            {
-                self.recovered.iter().map(|incident| {
-                    let closed_at = incident.closed_at.unwrap_or(self.at);
-                    vec![
-                        format!("{}/{}", incident.app, incident.component),
-                        incident.cause.clone(),
-                        stamp(incident.opened_at, Tz::UTC),
-                        stamp(closed_at, Tz::UTC),
-                        duration::words(closed_at - incident.opened_at),
-                        incident.owner.clone(),
-                    ]
-                })
-            },
+            "Open alerts",
+            "No alert is open.",
+            ["job", "cause", "since", "for", "owner"],
+            open,
         );
+        let recovered = self.recovered.iter().map(|incident| {
+            let closed_at = incident.closed_at.unwrap_or(self.at);
+            [
+                format!("{}/{}", incident.app, incident.component),
+                incident.cause.clone(),
+                minute(incident.opened_at),
+                minute(closed_at),
+                duration::words(closed_at - incident.opened_at),
+                incident.owner.clone(),
+            ]
+        });
+        let header = ["job", "cause", "from", "to", "for", "owner"];
+        section(&mut text, "Went wrong and recovered", "Nothing else went wrong.", header, recovered);
         text
     }
 }
 
+/// "2026-11-20 02:05"
+fn minute(at: Time) -> String {
+    at.format("%Y-%m-%d %H:%M").to_string()
+}
+
 /// Adds a titled table, or what to say when it is empty. Text from outside is put on one line without control characters.
-fn section(
+fn section<const N: usize>(
     text: &mut String,
     title: &str,
     empty: &str,
-    header: &[&str],
-    rows: impl Iterator<Item = Vec<String>>,
+    header: [&str; N],
+    rows: impl ExactSizeIterator<Item = [String; N]>,
 ) {
+    let count = rows.len();
     text.push_str(&format!("\n{title}\n"));
-    let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
-        .set_header(header.iter().copied());
-    for row in rows {
-        table.add_row(row.into_iter().map(|cell| cell.replace(char::is_control, " ")));
-    }
-    if table.is_empty() {
+    if count == 0 {
         text.push_str(&format!("  {empty}\n"));
         return;
+    }
+    let mut table = Table::new();
+    table
+        .load_preset(LINES)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(WIDTH)
+        .set_header(header);
+    for row in rows.take(MOST_ROWS) {
+        table.add_row(row.map(|cell| cell.replace(char::is_control, " ")));
     }
     for line in table.lines() {
         text.push_str(line.trim_end());
         text.push('\n');
+    }
+    if count > MOST_ROWS {
+        text.push_str(&format!("  … and {} more\n", count - MOST_ROWS));
     }
 }
