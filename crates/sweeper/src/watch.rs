@@ -12,7 +12,8 @@ use crate::messages::Speaker;
 
 /// The longest sleep: what another process wrote is seen after that at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
-const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
+/// The sleep while all that is due is locked by someone else: an ingest that writes, another sweeper.
+const LOCKED_SLEEP: Duration = Duration::from_millis(50);
 
 /// What the sweep works with.
 pub struct Watch {
@@ -38,21 +39,21 @@ impl Watch {
     /// How long nothing is due, at most a second.
     fn until_next(&self, now: Time) -> Result<Duration, StoreError> {
         let next = self.store.next_wake_at()?;
-        let span = next.map_or(LONGEST_SLEEP, |next| (next - now).to_std().unwrap_or(SHORTEST_SLEEP));
-        Ok(span.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+        let span = next.map_or(LONGEST_SLEEP, |next| (next - now).to_std().unwrap_or_default());
+        Ok(span.min(LONGEST_SLEEP))
     }
 
-    /// One pass: everything that is due, in batches; returns how long to sleep.
+    /// One pass over one batch; returns how long to sleep before the next.
     fn pass(&self, crews: &[Crew]) -> Result<Duration, StoreError> {
-        loop {
-            let swept = self.sweep_once(self.clock.now())?;
-            for (alerter, count) in &swept.deliveries {
-                crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(|crew| crew.call(*count));
-            }
-            if swept.looked < self.batch as usize {
-                return self.until_next(self.clock.now());
-            }
+        let swept = self.sweep_once(self.clock.now())?;
+        for (alerter, count) in &swept.deliveries {
+            crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(|crew| crew.call(*count));
         }
+        if swept.looked >= self.batch as usize {
+            return Ok(Duration::ZERO);
+        }
+        let pause = self.until_next(self.clock.now())?;
+        Ok(if swept.looked == 0 && pause.is_zero() { LOCKED_SLEEP } else { pause })
     }
 }
 

@@ -10,9 +10,18 @@ pub struct Held {
 impl TestDatabase {
     /// Locks `table` against every writer (SQLite: the whole database). Readers go on.
     pub fn hold(&self, table: &str) -> Held {
+        self.held(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE"))
+    }
+
+    /// Locks every row that `table` has now (SQLite: the whole database).
+    pub fn hold_rows(&self, table: &str) -> Held {
+        self.held(&format!("SELECT 1 FROM {table} FOR UPDATE"))
+    }
+
+    fn held(&self, lock: &str) -> Held {
         let mut connection = self.open();
         let lock = match &self.place {
-            Place::Postgres { .. } => format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE"),
+            Place::Postgres { .. } => format!("BEGIN; {lock}"),
             Place::Sqlite(_) => "BEGIN IMMEDIATE".to_owned(),
         };
         connection.batch_execute(&lock).unwrap_or_else(|error| panic!("{error}, in: {lock}"));
