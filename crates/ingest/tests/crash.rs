@@ -55,21 +55,7 @@ fn two_ingests_count_exactly_over_one_database() {
 }
 
 #[test]
-fn two_ingests_make_and_change_the_same_reservations() {
-    let (database, answered) = make_and_change_over_two_ingests();
-    assert_eq!(database.count("checkins"), answered);
-    assert_kept(&database, &[]);
-}
-
-#[test]
-#[ignore = "store: a batch locks what it defines in the order of arrival; waits a second, then tries again"]
 fn two_ingests_make_and_change_the_same_reservations_without_deadlocks() {
-    let (database, _) = make_and_change_over_two_ingests();
-    assert_eq!(deadlocks(&database), 0);
-}
-
-/// Check-ins that bring their reservations along, over two ingests, each client in an order of its own. Returns how many.
-fn make_and_change_over_two_ingests() -> (TestDatabase, i64) {
     let database = TestDatabase::postgres();
     let mut servers = [ingest(database.url(), ""), ingest(database.url(), "")];
     reserve(&servers[0]);
@@ -91,7 +77,9 @@ fn make_and_change_over_two_ingests() -> (TestDatabase, i64) {
     }
     let refused: Vec<_> = answers.iter().filter(|answer| !(200..300).contains(*answer)).collect();
     assert!(refused.is_empty(), "{refused:?}");
-    (database, answers.len() as i64)
+    assert_eq!(database.count("checkins"), answers.len() as i64);
+    assert_kept(&database, &[]);
+    assert_eq!(deadlocks(&database), 0);
 }
 
 /// A check-in, one that makes its reservation, or one that changes it.
