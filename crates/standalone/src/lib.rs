@@ -28,14 +28,14 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let web = Web::new(store, config, clock);
     let ingest_routes = ingest.routes();
-    let place = place(config);
+    let (place, public_url) = (place(config), config.public_url.clone());
     let served = HttpService::new("innkeeper", config.ingest.listen, move |routes| {
         ingest_routes(routes);
         web.mount(routes);
         health.mount(routes);
     })
     .workers(config.ingest.workers)
-    .on_listening(move |address| greet(address, &place))
+    .on_listening(move |address| greet(address, &place, &public_url))
     .run(shutdown);
     shutdown.request();
     let written = ingest.finish();
@@ -54,21 +54,23 @@ fn place(config: &Config) -> String {
 }
 
 /// Says where it is and what to do first.
-fn greet(address: SocketAddr, place: &str) {
+fn greet(address: SocketAddr, place: &str, public_url: &str) {
+    // On all addresses at once is no place to send anybody to.
+    let open = if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
     let text = format!(
         "
-Innkeeper is open at http://{address}
+Innkeeper is open at {open}
 Its data is in {place}
 
 Make a reservation: this job checks in every 5 minutes.
 
-  curl -s http://{address}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
+  curl -s {open}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
     \"notify\": \"\", \"frequency\": 5, \"time_units\": \"minutes\"}}'
 
 Check in when its work is done, and see how it stands.
 
-  curl -s http://{address}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
-  curl -s http://{address}/reservation
+  curl -s {open}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
+  curl -s {open}/reservation
 
 "
     );

@@ -192,6 +192,7 @@ impl r2d2::ManageConnection for Manager {
         match self.backend {
             DatabaseKind::Postgres => Ok(AnyConnection::Postgres(PgConnection::establish(&self.url)?)),
             DatabaseKind::Sqlite => {
+                make_private(&self.url);
                 let mut connection = SqliteConnection::establish(&self.url)?;
                 connection.batch_execute(
                     "PRAGMA busy_timeout = 5000;
@@ -211,6 +212,15 @@ impl r2d2::ManageConnection for Manager {
     fn has_broken(&self, connection: &mut AnyConnection) -> bool {
         // One whose transaction is still open would swallow the next one's commit.
         std::thread::panicking() || R2D2Connection::is_broken(connection)
+    }
+}
+
+/// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot
+/// be made here SQLite complains of better.
+fn make_private(path: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if let Err(error) = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path) {
+        log::debug!("{path}: {error}");
     }
 }
 

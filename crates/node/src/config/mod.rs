@@ -169,7 +169,7 @@ fn read(
 
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
-    let public_url = top.parsed("public_url", "http://127.0.0.1:8080".to_owned(), top::public_url);
+    let public_url = top.parsed("public_url", None, |text| top::public_url(text).map(Some));
     let auth = top.parsed("auth", Auth::Open, top::auth);
     let allow_open = top.flag("allow_open", false);
     let operator_origin = top.origin("operator");
@@ -186,6 +186,7 @@ fn read(
     let ingest_origin = section.origin("listen");
     let ingest = IngestConfig::read(&mut section);
     section.finish();
+    let public_url = public_url.unwrap_or_else(|| top::url_of(ingest.listen));
 
     let mut section = Section::new("web", web, &mut findings);
     let web_origin = section.origin("listen");

@@ -1,6 +1,7 @@
 //! The keys above the sections, and where the file is.
 
 use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use innkeeper_core::names::one_line;
@@ -42,6 +43,15 @@ pub(crate) fn instance(text: &str) -> Result<String, String> {
         return Err("is empty; give a name of 1 to 100 characters".to_owned());
     }
     Ok(text.trim().to_owned())
+}
+
+/// The URL of a listener, as jobs on this machine reach it.
+pub(crate) fn url_of(listen: SocketAddr) -> String {
+    match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => format!("http://127.0.0.1:{}", listen.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => format!("http://[::1]:{}", listen.port()),
+        _ => format!("http://{listen}"),
+    }
 }
 
 pub(crate) fn public_url(text: &str) -> Result<String, String> {
