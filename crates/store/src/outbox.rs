@@ -106,7 +106,7 @@ impl Store {
         token: &str,
         limit: i64,
     ) -> Result<Vec<Sending>, StoreError> {
-        let rows = self.write(|connection| {
+        let mut sendings = self.write(|connection| {
             let ready = ready_sql(connection, "earlier.id < d.id", "", "ORDER BY d.next_at, d.id LIMIT $3");
             let rows: Vec<ClaimedRow> = sql_query(format!(
                 "WITH ready AS ({ready})
@@ -121,9 +121,8 @@ impl Store {
             .bind::<BigInt, _>(ms(now + lease))
             .bind::<Text, _>(token)
             .load(connection)?;
-            Ok(rows)
+            readable(connection, rows, now)
         })?;
-        let mut sendings = rows.into_iter().map(ClaimedRow::into_sending).collect::<Result<Vec<_>, _>>()?;
         sendings.sort_by_key(|sending| sending.deliveries.first().map(|delivery| delivery.id));
         Ok(sendings)
     }
@@ -139,7 +138,7 @@ impl Store {
         token: &str,
         limit: i64,
     ) -> Result<Option<Sending>, StoreError> {
-        let rows = self.write(|connection| {
+        let sendings = self.write(|connection| {
             one_at_a_time(connection, alerter)?;
             // A message waits while an earlier one of its incident cannot go out with it.
             let not_yet = "earlier.id < d.id
@@ -173,13 +172,13 @@ impl Store {
                 .bind::<Text, _>(token)
                 .bind::<Text, _>(key)
                 .load(connection)?;
-                if !rows.is_empty() {
-                    return Ok(rows);
+                let sendings = readable(connection, rows, now)?;
+                if !sendings.is_empty() {
+                    return Ok(sendings);
                 }
             }
             Ok(Vec::new())
         })?;
-        let sendings = rows.into_iter().map(ClaimedRow::into_sending).collect::<Result<Vec<_>, _>>()?;
         Ok(sendings.into_iter().reduce(|mut digest, next| {
             digest.deliveries.extend(next.deliveries);
             digest.deliveries.sort_by_key(|delivery| delivery.id);
@@ -313,6 +312,34 @@ impl ClaimedRow {
         };
         Ok(Sending { key: self.sending, recipient: self.recipient, deliveries: vec![delivery] })
     }
+}
+
+/// The claimed messages. One that cannot be read is given up, so that it does not keep the others waiting for ever.
+fn readable(
+    connection: &mut AnyConnection,
+    rows: Vec<ClaimedRow>,
+    now: Time,
+) -> Result<Vec<Sending>, StoreError> {
+    let mut sendings = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = row.id;
+        match row.into_sending() {
+            Ok(sending) => sendings.push(sending),
+            Err(error) => {
+                log::error!("a message is given up: {error}");
+                diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
+                    .set((
+                        deliveries::state.eq("dead"),
+                        deliveries::problem.eq(Some(error.to_string())),
+                        deliveries::finished_at.eq(Some(ms(now))),
+                        deliveries::lease_until.eq(None::<i64>),
+                        deliveries::lease_token.eq(None::<String>),
+                    ))
+                    .execute(connection)?;
+            }
+        }
+    }
+    Ok(sendings)
 }
 
 fn finish(

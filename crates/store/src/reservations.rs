@@ -292,7 +292,13 @@ fn tell_of_checkout(connection: &mut AnyConnection, alert_id: i64, now: Time) ->
         if reached.contains(&way) {
             continue;
         }
-        let opened: Notice = outbox::notice_of(id, &notice)?;
+        let opened: Notice = match outbox::notice_of(id, &notice) {
+            Ok(notice) => notice,
+            Err(error) => {
+                log::error!("{} {} does not hear of a check-out: {error}", way.0, way.1);
+                continue;
+            }
+        };
         outbox::put(connection, Some(alert_id), &way.0, &way.1, &opened.checked_out(now), now)?;
         reached.push(way);
     }

@@ -10,6 +10,7 @@ on_both!(
     everyone_who_was_told_hears_of_it_once_and_after,
     everyone_hears_of_it_also_when_the_alert_was_long_open,
     nobody_hears_of_it_when_nothing_was_open,
+    a_message_that_cannot_be_read_does_not_keep_it_from_leaving,
     made_again_it_starts_afresh,
     a_check_in_during_a_check_out_is_unknown_or_gone,
 );
@@ -86,6 +87,15 @@ fn nobody_hears_of_it_when_nothing_was_open(database: &TestDatabase) {
     let before = database.count("deliveries");
     store.check_out(&app(SHOP), &component("backup"), at(62)).unwrap();
     assert_eq!(database.count("deliveries"), before);
+}
+
+fn a_message_that_cannot_be_read_does_not_keep_it_from_leaving(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.sweep(at(60), 10, &tell_three).unwrap();
+    database.execute("UPDATE deliveries SET notice = 'no JSON' WHERE alerter = 'pager'");
+    assert!(store.check_out(&app(SHOP), &component("backup"), at(61)).unwrap());
+    assert_eq!(database.count("deliveries WHERE event = 'recovered'"), 2);
 }
 
 fn made_again_it_starts_afresh(database: &TestDatabase) {

@@ -19,6 +19,7 @@ on_both!(
     several_digesters_share_the_work,
     orphans_are_buried,
     messages_come_back_as_they_were_put_in,
+    a_message_that_cannot_be_read_is_given_up_and_hinders_nobody,
 );
 
 pub const TO: &str = "a@example.org";
@@ -275,4 +276,25 @@ fn messages_come_back_as_they_were_put_in(database: &TestDatabase) {
     store.put_notices(&[delivery("mail", "o'hara@example.org", notice.clone())], at(0)).unwrap();
     let sent = singles(&store, 0, "t");
     assert_eq!((&sent[0].deliveries[0].notice, sent[0].recipient.as_str()), (&notice, "o'hara@example.org"));
+}
+
+fn a_message_that_cannot_be_read_is_given_up_and_hinders_nobody(database: &TestDatabase) {
+    let store = database.store();
+    let spoil = |subject: &str| {
+        database
+            .execute(&format!("UPDATE deliveries SET notice = '{{}}' WHERE notice LIKE '%\"{subject}\"%'"));
+    };
+    put(&store, 0, &["bad", "good"]);
+    spoil("bad");
+    assert_eq!(subjects(&singles(&store, 0, "t")), ["good"]);
+    put(&store, 20, &["worse", "better"]);
+    spoil("worse");
+    // Alone for its recipient, and before all others.
+    store.put_notices(&[delivery("mail", "b@example.org", remark("worst"))], at(-1)).unwrap();
+    spoil("worst");
+    let sent = [digest(&store, 20, "u").unwrap(), digest(&store, 20, "u").unwrap()];
+    assert_eq!(subjects(&sent).len(), 2, "the good one whose lease ran out, and the better one: {sent:?}");
+    assert_eq!(store.waiting_counts().unwrap(), WaitingCounts { waiting: 2, dead: 3 });
+    let problem = database.text("SELECT problem FROM deliveries WHERE state = 'dead'").unwrap();
+    assert!(problem.contains("deliveries") && problem.contains("notice"), "{problem}");
 }
