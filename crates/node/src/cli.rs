@@ -84,20 +84,12 @@ pub fn run_role<O: RoleOptions>(
     role: Role,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    ExitCode::from(run_with(role, std::env::args_os(), run))
-}
-
-fn run_with<O: RoleOptions>(
-    role: Role,
-    arguments: impl IntoIterator<Item = OsString>,
-    run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
-) -> u8 {
-    let options = match parse::<O>(arguments) {
+    let options = match parse::<O>(std::env::args_os()) {
         Ok(options) => options,
-        Err(code) => return code,
+        Err(code) => return ExitCode::from(code),
     };
     logging::init();
-    match dispatch(role, &options, run) {
+    ExitCode::from(match dispatch(role, &options, run) {
         Ok(()) => SUCCESS,
         Err(error) if matches!(error.downcast_ref(), Some(StartupError::Stopped)) => {
             log::info!("{error}");
@@ -107,7 +99,7 @@ fn run_with<O: RoleOptions>(
             complain(&error);
             FAILURE
         }
-    }
+    })
 }
 
 fn dispatch<O: RoleOptions>(
@@ -203,6 +195,3 @@ fn complain(error: &anyhow::Error) {
     }
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,63 +1,16 @@
 //! The command line as a process: what it prints, and how it ends.
 //!
-//! Each test runs this test program again as a role of its own, whose `main` is [`role`].
+//! Each test runs `examples/role.rs`, which is built with the tests.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command as Process, Output, Stdio};
-use std::time::Duration;
-
-use super::*;
-
-const ARGUMENTS: &str = "INNKEEPER_TEST_ARGUMENTS";
-
-#[derive(StructOpt)]
-#[structopt(name = "innkeeper-example", about = "A role for the tests")]
-struct Example {
-    #[structopt(flatten)]
-    options: Options,
-    #[structopt(flatten)]
-    listen: Listen,
-    /// What to do: wait, fail
-    #[structopt(long, default_value = "wait")]
-    what: String,
-}
-
-impl RoleOptions for Example {
-    fn options(&self) -> &Options {
-        &self.options
-    }
-
-    fn listen(&self) -> Option<&str> {
-        self.listen.listen.as_deref()
-    }
-}
-
-#[test]
-#[ignore = "the program that the other tests run"]
-fn role() {
-    let arguments = std::env::var(ARGUMENTS).unwrap();
-    let arguments = arguments.split('\n').map(OsString::from);
-    let code = run_with(Role::Standalone, arguments, |example: &Example, config, shutdown| {
-        if example.what == "fail" {
-            let cause = anyhow::anyhow!("the disk is full\nreally");
-            return Err(cause.context(format!("cannot listen on {}", config.ingest.listen)));
-        }
-        log::info!("ready, with a \x1b[31mguest\n2026-01-01T00:00:00.000Z ERROR forged");
-        shutdown.wait();
-        if example.what == "hang" {
-            std::thread::sleep(Duration::from_secs(60));
-        }
-        Ok(())
-    });
-    std::process::exit(code.into());
-}
 
 fn process(arguments: &[&str], directory: &std::path::Path) -> Process {
-    let mut process = Process::new(std::env::current_exe().unwrap());
-    let arguments = [&["innkeeper-example"], arguments].concat();
+    let test = std::env::current_exe().unwrap();
+    let example = test.ancestors().nth(2).unwrap().join("examples/role");
+    let mut process = Process::new(example);
     process
-        .args(["--exact", "cli::tests::role", "--ignored", "--nocapture", "--quiet"])
-        .env(ARGUMENTS, arguments.join("\n"))
+        .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -196,7 +149,7 @@ fn a_log_line_is_one_line_whatever_is_in_it() {
         line.ends_with("ready, with a \\u{1b}[31mguest\\n2026-01-01T00:00:00.000Z ERROR forged\n"),
         "{line:?}"
     );
-    assert!(line.contains("Z INFO  node::cli::tests: "), "{line:?}");
+    assert!(line.contains("Z INFO  role: "), "{line:?}");
 }
 
 #[test]
