@@ -1,0 +1,177 @@
+//! The four programs from the outside: what they say of themselves, their subcommands, their secrets, and what they cannot do.
+
+mod common;
+
+use std::fs::{self, File};
+
+use common::eventually;
+use common::programs::{PROGRAMS, SECRET, configured, refused, run};
+use innkeeper_testing::client::Client;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::{Server, command};
+
+#[test]
+fn each_program_says_what_it_is() {
+    let directory = configured("");
+    for program in PROGRAMS {
+        for flag in ["--version", "-V"] {
+            let (code, out, err) = run(program, directory.path(), &[flag], &[]);
+            let version = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
+            assert_eq!((code, out, err.as_str()), (Some(0), version, ""), "{program}");
+        }
+        for flag in ["--help", "-h", "help"] {
+            let (code, out, _) =
+                run(program, directory.path(), &[flag], &[("INNKEEPER_DATABASE_URL", SECRET)]);
+            assert_eq!(code, Some(0), "{program} {flag}");
+            for part in
+                ["--config <FILE>", "--database-url <URL>", "--data-dir <DIR>", "migrate", "check-config"]
+            {
+                assert!(out.contains(part), "{program} {flag} does not say {part}: {out}");
+            }
+            assert_eq!(out.contains("--listen"), program != "sweeper", "{program}: {out}");
+            assert!(!out.contains(SECRET), "{out}");
+        }
+        let (code, _, err) = run(program, directory.path(), &["--lisen"], &[]);
+        assert_eq!(code, Some(2), "{program}: {err}");
+    }
+}
+
+#[test]
+fn every_program_migrates() {
+    let directory = configured("");
+    for (program, database) in
+        PROGRAMS.iter().flat_map(|program| TestDatabase::both().map(|it| (program, it)))
+    {
+        let arguments = ["migrate", "--database-url", database.url()];
+        for said in ["is up to date; applied 1", "was up to date"] {
+            let (code, out, err) = run(program, directory.path(), &arguments, &[]);
+            assert_eq!(code, Some(0), "{program}: {err}");
+            assert!(out.contains(said), "{program}: {out}");
+            assert_eq!(database.count("reservations"), 0);
+        }
+    }
+}
+
+#[test]
+fn a_good_configuration_is_shown_without_secrets() {
+    let text = "instance = \"night\"\noperator = [\"ops\", \"ops@example.org\"]\n\
+                [database]\nurl = \"postgres://inn:hunter2@db.example.org/inn?sslpassword=hunter2\"\n\
+                [alerter.mail]\nkind = \"smtp\"\nhost = \"smtp.example.org\"\nfrom = \"inn@example.org\"\nusername = \"inn\"\n\
+                password = \"hunter2\"\n\
+                [alerter.ops]\nkind = \"webhook\"\nurl = \"https://example.org/hunter2\"\nsecret = \"hunter2\"\n\
+                headers = { Authorization = \"Bearer hunter2\" }\n\
+                [alerter.oncall]\nkind = \"pagerduty\"\nrouting_key = \"0123456789abcdef0123456789hunter2\"\n\
+                [alerter.chat]\nkind = \"slack\"\nurl = \"https://hooks.example.org/hunter2\"\n";
+    let directory = configured(text);
+    for program in PROGRAMS {
+        let (code, out, err) =
+            run(program, directory.path(), &["check-config"], &[("INNKEEPER_LOG", "trace")]);
+        assert_eq!(code, Some(0), "{program}: {err}");
+        for part in
+            ["night", "postgres://inn:…@db.example.org/inn", "alerter oncall", "The configuration is good."]
+        {
+            assert!(out.contains(part), "{program} does not say {part}: {out}");
+        }
+        assert!(!out.contains(SECRET) && !err.contains(SECRET), "{out}{err}");
+    }
+}
+
+#[test]
+fn secrets_come_from_files() {
+    let database = TestDatabase::postgres();
+    let directory = configured(
+        "[database]\nurl_file = \"url\"\n[alerter.ops]\nkind = \"webhook\"\nurl_file = \"hook\"\nsecret_file = \"secret\"\n",
+    );
+    for (file, secret) in
+        [("url", database.url()), ("hook", "https://example.org/hunter2"), ("secret", SECRET)]
+    {
+        fs::write(directory.path().join(file), format!("{secret}\n")).expect("it is written");
+    }
+    for program in PROGRAMS {
+        let (code, out, err) = run(program, directory.path(), &["check-config"], &[]);
+        assert_eq!(code, Some(0), "{program}: {err}");
+        assert!(!out.contains(SECRET), "{out}");
+    }
+    assert_eq!(run("web", directory.path(), &["migrate"], &[]).0, Some(0));
+    assert_eq!(database.count("reservations"), 0);
+
+    fs::remove_file(directory.path().join("secret")).expect("it is removed");
+    let (code, _, err) = run("sweeper", directory.path(), &["check-config"], &[]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("secret_file") && err.contains("ops"), "{err}");
+    refused("innkeeper", "[database]\nurl_file = \"nowhere\"\n", &[], &[], &["database.url_file", "nowhere"]);
+    let twice = "[database]\nurl = \"postgres://inn:hunter2@db/inn\"\nurl_file = \"x\"\n";
+    refused("innkeeper", twice, &[], &[], &["innkeeper.toml", "url_file"]);
+}
+
+#[test]
+fn a_password_appears_in_no_log() {
+    // Nobody listens on port 1, so each program waits and says so, at every level of its log.
+    let directory = configured("[ingest]\nlisten = \"127.0.0.1:0\"\n[web]\nlisten = \"127.0.0.1:0\"\n");
+    for program in PROGRAMS {
+        let file = directory.path().join(program);
+        let log = File::create(&file).expect("a file");
+        let mut child = command(program, directory.path())
+            .env("INNKEEPER_LOG", "trace")
+            .env(
+                "INNKEEPER_DATABASE_URL",
+                format!("postgres://inn:{SECRET}@127.0.0.1:1/inn?connect_timeout=2"),
+            )
+            .stdout(log.try_clone().expect("the same file"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        let said = eventually("that it waits", || {
+            let said = fs::read_to_string(&file).ok()?;
+            said.contains("the database does not answer").then_some(said)
+        });
+        assert!(child.try_wait().expect("its state").is_none(), "{program} waits: {said}");
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        let said = fs::read_to_string(&file).expect("its log");
+        assert!(!said.contains(SECRET), "{program}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_had_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let directory = configured("");
+    for program in ["innkeeper", "ingest", "web"] {
+        let (code, _, err) = run(program, directory.path(), &["--listen", &address], &[]);
+        assert_eq!(code, Some(1), "{program}: {err}");
+        assert!(err.contains(&address) && err.contains("cannot listen"), "{program}: {err}");
+    }
+    for program in PROGRAMS {
+        let (code, _, err) = run(program, directory.path(), &["--data-dir", "/dev/null/data"], &[]);
+        assert_eq!(code, Some(1), "{program}: {err}");
+        assert!(err.contains("/dev/null/data"), "{program}: {err}");
+    }
+    fs::write(directory.path().join("no.db"), "this is no database, however long one looks at it")
+        .expect("a file");
+    let url = format!("sqlite://{}", directory.path().join("no.db").display());
+    let (code, _, err) =
+        run("innkeeper", directory.path(), &["--listen", "127.0.0.1:0", "--database-url", &url], &[]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("no.db") && !err.contains("panicked"), "{err}");
+}
+
+#[test]
+fn one_command_says_where_it_is_and_what_to_do() {
+    let server = Server::start("innkeeper", "", &["--listen", "127.0.0.1:0"]);
+    let address = server.address();
+    server.wait_for_log(&format!("Innkeeper is open at http://{address}"));
+    server.wait_for_log("/checkin -d '");
+    let data = server.directory().join("innkeeper-data/innkeeper.db");
+    assert!(server.log().contains(&fs::canonicalize(&data).expect("it is there").display().to_string()));
+    // What it says can be pasted.
+    let log = server.log();
+    for (path, field) in [("/reservation", "\"OK\""), ("/checkin", "\"success\":true")] {
+        let (_, rest) = log.split_once(&format!("http://{address}{path} -d '")).expect("a line to paste");
+        let body = rest.split_once('\'').expect("its end").0;
+        let url = server.url(path);
+        let answer = Client::default().send("POST", &url, &[], body.as_bytes()).expect("an answer");
+        assert!(answer.status == 200 && answer.body.contains(field), "{answer:?}");
+    }
+}
