@@ -2,6 +2,9 @@
 //!
 //! Each test runs `examples/role.rs`, which is built with the tests.
 
+// The helpers of a test may unwrap like the test itself.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command as Process, Output, Stdio};
 

@@ -214,9 +214,6 @@ fn write_changes(
                     .execute(connection)?;
             }
         }
-        if event == EventKind::Recovered && !reservation.terms.notify_recovery {
-            continue;
-        }
         let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
         let notes = notes.get(&reservation.id).map_or("", String::as_str);
         let told = Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, now };

@@ -27,6 +27,8 @@ pub struct Speaker {
     pub server: String,
     /// The alerter that mail addresses go through.
     pub mail: Option<String>,
+    /// Alerters that keep an incident open until it is resolved: they hear of a recovery that people are spared.
+    pub keep_incidents: Vec<String>,
 }
 
 impl Speaker {
@@ -37,14 +39,23 @@ impl Speaker {
             public_url: config.public_url.clone(),
             server: gethostname::gethostname().to_string_lossy().into_owned(),
             mail: mail.map(ToString::to_string),
+            keep_incidents: config
+                .alerters
+                .iter()
+                .filter(|(_, alerter)| alerter.kind() == "pagerduty")
+                .map(|(name, _)| name.to_string())
+                .collect(),
         }
     }
 
     /// The messages about what happened: one to each recipient, and one to the log.
     pub fn tell(&self, told: &Told<'_>) -> Vec<NewDelivery> {
         let notice = self.notice(told);
-        self.ways_out(&told.reservation.terms)
+        let terms = &told.reservation.terms;
+        let spared = told.event == EventKind::Recovered && !terms.notify_recovery;
+        self.ways_out(terms)
             .into_iter()
+            .filter(|(alerter, _)| !spared || alerter == LOG_ALERTER || self.keep_incidents.contains(alerter))
             .map(|(alerter, recipient)| NewDelivery { alerter, recipient, notice: notice.clone() })
             .collect()
     }
@@ -183,9 +194,7 @@ impl Speaker {
                 "last" => {
                     last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
                 }
-                "since" => {
-                    last.map_or("never".to_owned(), |at| duration::ago(told.now - at))
-                }
+                "since" => last.map_or("never".to_owned(), |at| duration::ago(told.now - at)),
                 "checkins" => alert.checkins.to_string(),
                 "srv" => self.server.clone(),
                 "reason" => alert.reason.clone(),

@@ -154,3 +154,25 @@ fn a_checkout_ends_the_alert_and_a_snooze_holds_it() {
         assert_eq!(house.told("hook", "asleep"), ["opened"]);
     }
 }
+
+#[test]
+fn where_people_are_spared_the_recovery_an_incident_is_resolved_all_the_same() {
+    for database in TestDatabase::both() {
+        let [hook, pager] = [(); 2].map(|()| HttpSink::start());
+        let url = pager.url("/v2/enqueue");
+        let pager_table =
+            format!("[alerter.pager]\nkind = \"pagerduty\"\nrouting_key = \"route\"\nurl = \"{url}\"\n");
+        let house = House::open(database, &format!("{pager_table}{}", webhook("hook", &hook, "")));
+        house.reserve("quiet", "hook, pager", json!({ "notify_recovery": false }));
+        house.pass(2 * HOUR);
+        house.check_in("quiet");
+        house.settle();
+        assert_eq!(house.told("hook", "quiet"), ["opened"]);
+        let actions: Vec<String> = pager
+            .requests()
+            .iter()
+            .map(|event| event.json()["event_action"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(actions, ["trigger", "resolve"]);
+    }
+}

@@ -16,7 +16,6 @@ on_both!(
     only_what_is_due_is_looked_at_the_longest_overdue_first,
     an_alert_opens_once_is_told_again_and_closes,
     trouble_that_came_and_went_is_told_in_one_message,
-    recovery_is_silent_where_that_was_asked_for,
     an_alert_is_told_with_the_latest_notes_and_its_number,
     every_alerter_gets_its_own_words,
     failures_in_a_row_are_counted_over_passes,
@@ -89,16 +88,6 @@ fn trouble_that_came_and_went_is_told_in_one_message(database: &TestDatabase) {
     assert_eq!(database.texts("SELECT event FROM deliveries"), ["opened_and_recovered"]);
     assert_eq!(store.alert("backup"), None);
     assert_eq!(store.pass(at(12)).opened, 0);
-}
-
-fn recovery_is_silent_where_that_was_asked_for(database: &TestDatabase) {
-    let store = database.store();
-    store.book("backup", &Wishes { notify_recovery: Some(false), ..every(60) });
-    store.pass(at(60));
-    store.check_in("backup", &[success(at(61))]);
-    let swept = store.pass(at(61));
-    assert_eq!((swept.closed, swept.deliveries.len()), (1, 0));
-    assert_eq!(store.alert("backup"), None);
 }
 
 fn an_alert_is_told_with_the_latest_notes_and_its_number(database: &TestDatabase) {
