@@ -27,6 +27,13 @@ fn pager(sink: &HttpSink) -> String {
     )
 }
 
+fn mail(sink: &SmtpSink) -> String {
+    format!(
+        "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"inn@example.org\"\n",
+        sink.port()
+    )
+}
+
 /// The incidents' keys that reached PagerDuty, by job.
 fn incidents(requests: &[Received]) -> BTreeMap<String, BTreeSet<String>> {
     let mut keys: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -106,8 +113,9 @@ fn killed_between_send_and_record_again_and_again() {
 fn two_sweepers_at_once_send_nothing_twice() {
     for database in TestDatabase::both() {
         let [hook, page] = [(); 2].map(|()| HttpSink::start());
-        overdue(&database, "shop", BURST, "hook, pager");
-        let alerters = webhook("hook", &hook, "") + &pager(&page) + "[sweeper]\nbatch = 20\n";
+        let post = SmtpSink::plain();
+        overdue(&database, "shop", BURST, "hook, pager, ops@example.com");
+        let alerters = webhook("hook", &hook, "") + &pager(&page) + &mail(&post) + "[sweeper]\nbatch = 20\n";
         let sweepers = [(); 2].map(|()| sweeper(&database, &alerters));
         settle(&database);
         for sink in [&hook, &page] {
@@ -115,8 +123,11 @@ fn two_sweepers_at_once_send_nothing_twice() {
         }
         assert_all_came(&keys_by_job(&hook.requests()));
         assert_all_came(&incidents(&page.requests()));
+        let digests = digests(&post);
+        assert_eq!(digests.len(), post.mails().len(), "a mail came twice");
+        assert_eq!(digests.values().map(|(named, more)| named.len() + more).sum::<usize>(), BURST);
         let shares = sweepers.each_ref().map(|sweeper| sweeper.log().matches("opened: [").count());
-        println!("{:?}: in the two logs stand {shares:?}", database.kind());
+        println!("{:?}: {} mails; in the two logs stand {shares:?}", database.kind(), digests.len());
         assert_eq!(shares.iter().sum::<usize>(), BURST);
     }
 }
@@ -128,11 +139,7 @@ fn a_burst_to_one_address_is_a_handful_of_mails_and_a_repeat_has_the_same_id() {
         // The mail is taken, and the sweeper never hears so.
         sink.always(Step::End, Some(Reply::Hang));
         overdue(&database, "shop", BURST, "ops@example.com");
-        let mail = format!(
-            "[sweeper]\nbatch = 100\n[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\
-             from = \"inn@example.org\"\n",
-            sink.port()
-        );
+        let mail = mail(&sink) + "[sweeper]\nbatch = 100\n";
         let mut first = sweeper(&database, &mail);
         sink.wait_for(1, PATIENCE);
         first.kill();

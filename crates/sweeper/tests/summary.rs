@@ -1,0 +1,241 @@
+//! `sweeper --summary`: what it prints, what it sends, and what it ends with.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::process::Output;
+
+use common::*;
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::summary::Summary;
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_store::{Arrival, Definition, Target};
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::process;
+use innkeeper_testing::smtp_sink::SmtpSink;
+use mail_parser::MessageParser;
+
+/// Names that a table may break over: long, wide, with markup, and in another direction.
+fn names() -> Vec<String> {
+    vec![
+        "backup".to_owned(),
+        "x".repeat(150),
+        "a name of many words that goes on and on until nobody remembers how it began, then some".to_owned(),
+        "🦀 emoji 👩‍👩‍👧 日本語のジョブ".to_owned(),
+        "<b>&amp; *_`|` {{x}}".to_owned(),
+    ]
+}
+
+/// A database in which some jobs are missed, one failed, and one went wrong and recovered.
+fn eventful(database: &TestDatabase) {
+    let store = database.store();
+    let now = SystemClock.now();
+    let reserve = |name: &str, hours: i64| {
+        let every = Schedule::every(chrono::TimeDelta::hours(hours)).unwrap();
+        let wishes = Wishes {
+            owner: Some(format!("owner of {}", name.chars().take(20).collect::<String>())),
+            schedule: Some((every, None)),
+            ..Wishes::default()
+        };
+        let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
+        store.reserve(&app, &component, &wishes, now - chrono::TimeDelta::hours(2)).unwrap();
+    };
+    let check_in = |name: &str, kind| {
+        let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
+        let checkin = CheckIn::new(kind, SystemClock.now());
+        store.writer().record(&[Arrival { target, checkin, definition: Definition::None }]).unwrap();
+    };
+    for name in names() {
+        reserve(&name, 1);
+    }
+    reserve("fine", 5);
+    reserve("failing", 5);
+    reserve("recovered", 1);
+    store.sweep(now, 100, &|_| Vec::new()).unwrap();
+    check_in("failing", CheckInKind::Fail);
+    check_in("recovered", CheckInKind::Success);
+    store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+}
+
+/// Runs `sweeper --summary` with these arguments and this configuration.
+fn summary(database: &TestDatabase, more: &str, arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = config(database, more);
+    if more.contains("smtp") {
+        config = config.replace("[\"log\"]", "[\"log\", \"ops@example.com\", \"boss@example.com\"]");
+    }
+    std::fs::write(directory.path().join("innkeeper.toml"), config).unwrap();
+    process::command("sweeper", directory.path()).arg("--summary").args(arguments).output().unwrap()
+}
+
+fn printed(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Columns that a terminal takes for a line: wide characters take two, what is joined to another takes none.
+fn width(line: &str) -> usize {
+    let (mut width, mut joined) = (0, false);
+    for c in line.chars() {
+        let joins = c == '\u{200d}';
+        let wide =
+            matches!(u32::from(c), 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0x1f300..=0x1faff);
+        if !joins && !joined {
+            width += 1 + usize::from(wide);
+        }
+        joined = joins;
+    }
+    width
+}
+
+#[test]
+fn the_table_says_what_is_missed_and_what_went_wrong_in_a_hundred_columns() {
+    for database in TestDatabase::both() {
+        eventful(&database);
+        let output = summary(&database, "", &[]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let text = printed(&output);
+        println!("{text}");
+        let first: Vec<&str> = text.lines().take(2).collect();
+        assert!(first[0].starts_with("innkeeper: summary of "), "{}", first[0]);
+        assert_eq!(
+            first[1],
+            "5 jobs missed now; 6 alerts open, 1 recovered in the last 7 days, of 8 reservations."
+        );
+        let part =
+            |from: &str, to: &str| text.split_once(from).unwrap().1.split(to).next().unwrap().to_owned();
+        let missed = part("\nMissed now\n", "\nOpen alerts\n");
+        let open = part("\nOpen alerts\n", "\nWent wrong and recovered\n");
+        let recovered = part("\nWent wrong and recovered\n", "\u{0}");
+        assert!(
+            missed.contains("shop/backup") && missed.contains("down") && missed.contains("never"),
+            "{missed}"
+        );
+        assert!(
+            !missed.contains("fine") && !missed.contains("failing") && !missed.contains("recovered"),
+            "{missed}"
+        );
+        assert!(
+            open.contains("shop/failing") && open.contains("failed") && open.contains("missed"),
+            "{open}"
+        );
+        assert!(recovered.contains("shop/recovered") && !recovered.contains("shop/backup"), "{recovered}");
+        for line in text.lines() {
+            assert!(width(line) <= 100, "{} columns: {line}", width(line));
+            assert!(!line.chars().any(char::is_control));
+        }
+    }
+}
+
+#[test]
+fn nothing_to_tell_is_said_so() {
+    for database in TestDatabase::both() {
+        let output = summary(&database, "", &[]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let text = printed(&output);
+        for sentence in
+            ["0 reservations", "Nothing is missed.", "No alert is open.", "Nothing else went wrong."]
+        {
+            assert!(text.contains(sentence), "{text}");
+        }
+    }
+}
+
+#[test]
+fn json_is_the_same_for_programs() {
+    for database in TestDatabase::both() {
+        eventful(&database);
+        let output = summary(&database, "", &["--json"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let summary: Summary = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((summary.reservations, summary.open.len(), summary.recovered.len()), (8, 6, 1));
+        let mut missed: Vec<&str> = summary.missed.iter().map(|missed| missed.component.as_str()).collect();
+        let mut expected = names();
+        missed.sort_unstable();
+        expected.sort();
+        assert_eq!(missed, expected);
+        assert!(summary.recovered[0].closed_at.unwrap() >= summary.recovered[0].opened_at);
+    }
+}
+
+#[test]
+fn verbose_sends_it_everywhere_that_is_configured_for_it() {
+    for database in TestDatabase::both() {
+        eventful(&database);
+        let (chat, hook, other, post) =
+            (HttpSink::start(), HttpSink::start(), HttpSink::start(), SmtpSink::plain());
+        let alerters = format!(
+            "[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\nsummary = true\n\
+             [alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\n\
+             from = \"inn@example.org\"\nsummary = true\n{}{}",
+            chat.url("/"),
+            post.port(),
+            webhook("hook", &hook, "summary = true"),
+            webhook("other", &other, "")
+        );
+        // Once printed only.
+        assert!(summary(&database, &alerters, &[]).status.success());
+        assert_eq!((chat.requests().len(), post.mails().len()), (0, 0));
+        let output = summary(&database, &alerters, &["--verbose"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        let headline = "Summary: 5 jobs missed now; 6 alerts open, 1 recovered in the last 7 days";
+        let told = chat.requests()[0].json();
+        assert_eq!(told["text"], format!("[innkeeper] {headline}"));
+        assert!(told["attachments"][0]["text"].as_str().unwrap().starts_with("```\n"));
+        let told = hook.requests()[0].json();
+        assert_eq!((&told["event"], &told["subject"]), (&"summary".into(), &headline.into()));
+        assert!(told["text"].as_str().unwrap().contains("shop/backup"));
+        assert_eq!((chat.requests().len(), hook.requests().len(), other.requests().len()), (1, 1, 0));
+        let mails = post.mails();
+        let recipients: Vec<&str> = mails.iter().map(|mail| mail.to[0].as_str()).collect();
+        assert_eq!(recipients, ["ops@example.com", "boss@example.com"]);
+        let mail = MessageParser::default().parse(&mails[0].raw).unwrap();
+        assert_eq!(mail.subject().unwrap(), format!("[innkeeper] {headline}"));
+        assert!(mail.body_text(0).unwrap().contains("Went wrong and recovered"));
+        assert!(mail.body_html(0).unwrap().contains("<pre"));
+        assert_eq!(database.count("deliveries"), 0, "it does not pass through the outbox");
+    }
+}
+
+#[test]
+fn it_fails_when_it_could_not_be_sent() {
+    let [database, _] = TestDatabase::both();
+    let (good, bad, flaky) = (HttpSink::start(), HttpSink::start(), HttpSink::start());
+    bad.otherwise(Answer::status(403));
+    flaky.next(Answer::status(503));
+    let nowhere = {
+        let gone = HttpSink::start();
+        webhook("gone", &gone, "summary = true")
+    };
+    let good = webhook("good", &good, "summary = true");
+    let one_of = |alerters: &str| {
+        let output = summary(&database, alerters, &["--verbose"]);
+        assert!(printed(&output).contains("Nothing is missed."), "it is printed all the same");
+        (output.status.success(), complaint(&output))
+    };
+    for (alerters, named) in [
+        (good.clone() + &webhook("bad", &bad, "summary = true"), "bad: "),
+        (good.clone() + &nowhere, "gone: "),
+        (webhook("quiet", &bad, ""), "no alerter has `summary = true`"),
+        (String::new(), "no alerter has `summary = true`"),
+    ] {
+        let (sent, complaint) = one_of(&alerters);
+        assert!(!sent && complaint.contains(named), "{alerters}: {complaint}");
+    }
+    let (sent, complaint) = one_of(&webhook("flaky", &flaky, "summary = true"));
+    assert!(sent, "{complaint}");
+    let keys: Vec<_> = flaky
+        .requests()
+        .iter()
+        .map(|request| request.header("idempotency-key").unwrap().to_owned())
+        .collect();
+    assert!(keys.len() == 2 && keys[0] == keys[1], "{keys:?}");
+}
