@@ -7,12 +7,15 @@
 mod common;
 
 use std::net::TcpStream;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::*;
-use innkeeper_testing::client::Client;
+use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::Server;
+use serde_json::json;
 
 /// A client's usual patience.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -26,11 +29,15 @@ fn five_seconds_without_the_database_no_client_notices() {
     let load = Load::start(&server, "five", 8, PATIENCE);
     load.wait_for(100);
     cluster.stop();
+    let reserving = reserve_meanwhile(&server);
     std::thread::sleep(Duration::from_secs(5));
     let back = Instant::now();
     cluster.resume();
     println!("Postgres itself took {:?} to come back", back.elapsed());
     load.wait_for(100);
+    let (answer, took) = reserving.join().unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    println!("a reservation took {took:?}");
     let sent = load.finish();
     let failed: Vec<&Sent> = sent.iter().filter(|sent| !sent.acknowledged()).collect();
     assert!(failed.is_empty(), "{failed:?}");
@@ -49,6 +56,7 @@ fn fifteen_seconds_without_the_database_clients_are_told_to_come_again() {
     let load = Load::start(&server, "fifteen", 8, PATIENCE);
     load.wait_for(100);
     cluster.stop();
+    let reserving = reserve_meanwhile(&server);
     std::thread::sleep(Duration::from_secs(15));
     cluster.resume();
     let back = Instant::now();
@@ -57,6 +65,10 @@ fn fifteen_seconds_without_the_database_clients_are_told_to_come_again() {
     println!("answered {:?} after the database came back", back.elapsed());
     load.wait_for(100);
     let sent = load.finish();
+    let (answer, took) = reserving.join().unwrap();
+    println!("a reservation was refused after {took:?}");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert!(answer.header("retry-after").is_some() && took < Duration::from_secs(12), "{took:?}");
     let told: Vec<&Sent> = sent.iter().filter(|sent| !sent.acknowledged()).collect();
     assert!(told.len() >= 8, "everyone waited through it: {told:?}");
     for Sent { answer, took, .. } in told {
@@ -114,4 +126,17 @@ fn a_stop_while_the_database_is_away_has_a_bound() {
     }
     cluster.resume();
     assert_kept(&database, &before);
+}
+
+/// Asks for a reservation, and tells how it was answered and how long that took.
+fn reserve_meanwhile(server: &Server) -> JoinHandle<(Answer, Duration)> {
+    let url = server.url("/reservation");
+    std::thread::spawn(move || {
+        let body = json!({
+            "app": "load", "component": "meanwhile", "notify": "", "frequency": 1, "time_units": "days",
+        });
+        let asked = Instant::now();
+        let answer = Client::new(PATIENCE).post(&url, &body);
+        (answer, asked.elapsed())
+    })
 }
