@@ -7,6 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use common::parts::mail;
 use common::*;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink, Received};
@@ -24,13 +25,6 @@ fn pager(sink: &HttpSink) -> String {
     let url = sink.url("/v2/enqueue");
     format!(
         "[alerter.pager]\nkind = \"pagerduty\"\nrouting_key = \"route\"\nurl = \"{url}\"\ntimeout = \"60s\"\n"
-    )
-}
-
-fn mail(sink: &SmtpSink) -> String {
-    format!(
-        "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"inn@example.org\"\n",
-        sink.port()
     )
 }
 

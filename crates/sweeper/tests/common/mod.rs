@@ -1,6 +1,8 @@
 //! A house under watch: a database, an ingest and a sweeper as real processes, and sinks for what they send.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -149,7 +151,7 @@ pub fn overdue(database: &TestDatabase, app: &str, count: usize, notify: &str) {
     let made_at = SystemClock.now() - chrono::TimeDelta::hours(2);
     for n in 0..count {
         let (app, component) =
-            (AppName::parse(app).expect("a name"), ComponentName::parse(&job(n)).expect("a name"));
+            (AppName::parse(app).expect("a name"), ComponentName::parse(job(n)).expect("a name"));
         store.reserve(&app, &component, &wishes, made_at).expect("a reservation");
     }
 }
