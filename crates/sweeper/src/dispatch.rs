@@ -23,9 +23,10 @@ const SINGLES: i64 = 8;
 const DIGEST: i64 = 20_000;
 /// What was sent is recorded at least this often while more is being sent.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
-/// How often the first sender of an alerter looks by itself; the others wait to be called.
+/// How often the first sender of an alerter looks by itself, and how often the others, who wait to be called: seldom, but
+/// soon enough when the first is held up by a provider that hangs.
 const LEAD_SLEEP: Duration = Duration::from_secs(1);
-const HELPER_SLEEP: Duration = Duration::from_secs(30);
+const HELPER_SLEEP: Duration = Duration::from_secs(5);
 /// How soon a result is recorded again while the database is away.
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
@@ -41,10 +42,9 @@ impl Crew {
         Self { name: name.clone(), bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect() }
     }
 
-    /// Calls as many senders as `count` new messages keep busy.
-    pub(crate) fn call(&self, count: usize) {
-        let needed = count.div_ceil(SINGLES as usize);
-        self.bells.iter().take(needed).for_each(Wake::wake);
+    /// Calls all of them: which one is free, and not waiting for a provider that hangs, nobody knows.
+    pub(crate) fn call(&self) {
+        self.bells.iter().for_each(Wake::wake);
     }
 }
 

@@ -46,8 +46,8 @@ impl Watch {
     /// One pass over one batch; returns how long to sleep before the next.
     fn pass(&self, crews: &[Crew]) -> Result<Duration, StoreError> {
         let swept = self.sweep_once(self.clock.now())?;
-        for (alerter, count) in &swept.deliveries {
-            crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(|crew| crew.call(*count));
+        for alerter in swept.deliveries.keys() {
+            crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(Crew::call);
         }
         if swept.looked >= self.batch as usize {
             return Ok(Duration::ZERO);

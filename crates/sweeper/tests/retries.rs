@@ -106,6 +106,23 @@ fn an_alerter_that_hangs_slows_no_other() {
 }
 
 #[test]
+fn one_message_that_hangs_slows_no_other_of_its_alerter() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        sink.next(Answer::Hang);
+        let house = House::open(database, &webhook("hook", &sink, "timeout = \"60s\""));
+        for (n, component) in ["hanging", "second", "third"].into_iter().enumerate() {
+            house.reserve(component, "hook", json!({}));
+            house.ping(component, "/fail");
+            let asked = Instant::now();
+            sink.wait_for(n + 1, PATIENCE);
+            println!("{component} came within {:?}", asked.elapsed());
+            assert!(asked.elapsed() < Duration::from_secs(5), "{component}: {:?}", asked.elapsed());
+        }
+    }
+}
+
+#[test]
 fn mail_waits_for_an_alerter_and_then_goes_out_once() {
     for database in TestDatabase::both() {
         let mut house = House::open(database, "");
