@@ -154,8 +154,7 @@ fn http_1_0_is_spoken(shape: Shape) {
     let answer = connection.ask(&[request.as_bytes(), CHECKIN].concat());
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(connection.answer(), None, "it closes");
-    let ping =
-        inn.job("shop", "backup")["ping_url"].as_str().expect("a URL").replace("http://127.0.0.1:8080", "");
+    let ping = inn.ping_path("shop", "backup");
     assert_eq!(Raw::connect(inn.door).ask(format!("GET {ping} HTTP/1.0\r\n\r\n").as_bytes()).body, "OK");
     assert_eq!(checkins(&inn), 2);
 }

@@ -40,13 +40,12 @@ impl Ways {
     fn to(inn: &Inn) -> Self {
         inn.reserve("shop", "Nightly Backup", json!({ "frequency": 50 }));
         let job = inn.job("shop", "Nightly Backup");
-        let url = job["ping_url"].as_str().expect("a URL");
-        let uuid = url.strip_prefix("http://127.0.0.1:8080/ping/").expect("the public URL");
+        let key = inn.ping_path("shop", "Nightly Backup");
         let ping_key = job["ping_key"].as_str().expect("the first reservation makes it");
         Self {
             id: job["job_id"].as_i64().expect("an id"),
-            key: format!("/ping/{uuid}"),
-            root: format!("/{uuid}"),
+            root: key.replace("/ping", ""),
+            key,
             slug: format!("/ping/{ping_key}/nightly-backup"),
         }
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// Our crates, and which of ours each may depend on.
-const OURS: [(&str, &[&str]); 10] = [
+const OURS: [(&str, &[&str]); 11] = [
     ("core", &[]),
     ("store", &["core"]),
     ("alerter", &["core"]),
@@ -16,11 +16,15 @@ const OURS: [(&str, &[&str]); 10] = [
     ("web", &["core", "store", "alerter", "node"]),
     ("standalone", &["core", "store", "alerter", "node", "ingest", "sweeper", "web"]),
     ("agent", &["core"]),
-    // Only a dev-dependency of others, as its absence from their lists says.
+    // Tools. Nothing that is delivered depends on them, as their absence from the lists above says.
     ("testing", &["core", "store"]),
+    ("bench", &["core", "store", "testing"]),
 ];
 
-/// Crates of others that only some of ours may name. `testing` stands in for the outside world, so it may name any.
+/// What stands in for the outside world may name any crate of others.
+const TOOLS: [&str; 2] = ["testing", "bench"];
+
+/// Crates of others that only some of ours may name.
 const ONLY_IN: [(&str, &[&str]); 7] = [
     // SQL.
     ("diesel", &["store"]),
@@ -83,7 +87,7 @@ fn ours_depend_on_ours_only_as_allowed() {
 fn crates_of_others_stay_where_they_belong() {
     for package in metadata().workspace_packages() {
         let crate_name = own_name(&package.name).expect("our packages are called innkeeper-…");
-        for dependency in named(package).filter(|_| crate_name != "testing") {
+        for dependency in named(package).filter(|_| !TOOLS.contains(&crate_name)) {
             for (rule, only_in) in ONLY_IN {
                 let allowed = !is_of(dependency, rule) || only_in.contains(&crate_name);
                 assert!(allowed, "{crate_name} must not depend on {dependency}: that is for {only_in:?}");

@@ -149,6 +149,15 @@ impl Inn {
         found.unwrap_or_else(|| panic!("{app}/{component} in {jobs:?}")).clone()
     }
 
+    /// The path of a reservation's ping address: `/ping/<uuid>`.
+    pub fn ping_path(&self, app: &str, component: &str) -> String {
+        let job = self.job(app, component);
+        let url = job["ping_url"].as_str().expect("a URL");
+        let at = url.find("/ping/").expect("a ping address");
+        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
+        url[at..].to_owned()
+    }
+
     /// Moves the past instead of waiting.
     pub fn age(&self, by: Duration) {
         self.database.age(by);
