@@ -1,0 +1,122 @@
+//! Runs the figures and prints the table. Started by `scripts/bench`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use innkeeper_bench::figures::{FIGURES, Figure};
+use innkeeper_bench::table::{Row, Verdict, markdown};
+use innkeeper_bench::world::{Conditions, World};
+use serde_json::json;
+use structopt::StructOpt;
+
+/// Innkeeper's benchmark.
+#[derive(Debug, StructOpt)]
+#[structopt(name = "innkeeper-bench")]
+struct Options {
+    /// Only these figures, separated by commas; --list names them.
+    #[structopt(long, use_delimiter = true)]
+    only: Vec<String>,
+    /// Shorter runs: to see that it works, not to compare.
+    #[structopt(long)]
+    quick: bool,
+    /// Writes the rows to this file, too.
+    #[structopt(long, parse(from_os_str))]
+    json: Option<PathBuf>,
+    /// Names the figures.
+    #[structopt(long)]
+    list: bool,
+    /// How many reservations are many.
+    #[structopt(long, default_value = "1000000")]
+    reservations: u64,
+    /// The directory of Postgres's programs.
+    #[structopt(long, parse(from_os_str), default_value = "/usr/lib/postgresql/15/bin")]
+    postgres: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::from_args()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("innkeeper-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every figure could be measured. A missed target is no failure.
+fn run(options: &Options) -> Result<bool> {
+    if options.list {
+        FIGURES.iter().for_each(|figure| println!("{:14} {}", figure.name, figure.about));
+        return Ok(true);
+    }
+    let chosen = chosen(&options.only)?;
+    let conditions = Conditions {
+        quick: options.quick,
+        reservations: options.reservations,
+        few: 50_000.min(options.reservations),
+        postgres: options.postgres.clone(),
+    };
+    let machine = machine();
+    let begun = Instant::now();
+    let mut world = World::new(conditions)?;
+    let mut rows = Vec::new();
+    for figure in chosen {
+        eprintln!("== {}: {}", figure.name, figure.about);
+        let since = Instant::now();
+        // The parts for tests panic where they cannot go on.
+        let measured = catch_unwind(AssertUnwindSafe(|| (figure.measure)(&mut world)));
+        let new = match measured {
+            Ok(Ok(new)) => new,
+            Ok(Err(error)) => vec![Row::failed(figure.about, &format!("{error:#}"))],
+            Err(_) => vec![Row::failed(figure.about, "panicked, see above")],
+        };
+        eprint!("{}", markdown(&new));
+        eprintln!("({:.0} s)", since.elapsed().as_secs_f32());
+        rows.extend(new);
+    }
+    let settings = world.settings_if_started()?;
+    drop(world);
+    println!("\n{machine}\n{settings}\n{}", took(options, begun));
+    println!("\n{}", markdown(&rows));
+    if let Some(path) = &options.json {
+        let rows: Vec<_> = rows.iter().map(Row::json).collect();
+        let all = json!({ "machine": machine, "postgres": settings, "quick": options.quick, "rows": rows });
+        std::fs::write(path, serde_json::to_string_pretty(&all)? + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(rows.iter().all(|row| row.verdict != Verdict::Failed))
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Figure>> {
+    for name in only {
+        if !FIGURES.iter().any(|figure| figure.name == name) {
+            let known: Vec<&str> = FIGURES.iter().map(|figure| figure.name).collect();
+            bail!("there is no figure {name}; these are: {}", known.join(", "));
+        }
+    }
+    let wanted = |figure: &&Figure| only.is_empty() || only.iter().any(|name| name == figure.name);
+    Ok(FIGURES.iter().filter(wanted).collect())
+}
+
+/// What everything ran on.
+fn machine() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let after = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = after(&read("/proc/cpuinfo"), "model name");
+    let memory = after(&read("/proc/meminfo"), "MemTotal");
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!("{cores} cores ({model}), {memory}, Linux {}", kernel.trim())
+}
+
+fn took(options: &Options, begun: Instant) -> String {
+    let how = if options.quick { ", quick: not for comparisons" } else { "" };
+    format!("Everything on this one machine, load generators included; {} s{how}", begun.elapsed().as_secs())
+}

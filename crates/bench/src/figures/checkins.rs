@@ -1,0 +1,50 @@
+//! Durable check-ins a second over Postgres, with history.
+
+use anyhow::Result;
+
+use super::beside_bare::{Beside, beside_the_bare_handler, how};
+use crate::table::Row;
+use crate::world::World;
+use crate::world::program::{Program, config};
+use crate::wrk::Ask;
+
+/// JSON over 128 connections: the rate, and how long the slowest hundredth waits.
+pub fn over_128_connections(world: &mut World) -> Result<Vec<Row>> {
+    let (beside, how) = measure(world, Ask::CheckIn, 128)?;
+    let rate = row("check-ins/s over Postgres, of the bare handler, 128 connections", &beside, &how, 0.50);
+    let p99 = Row::new("the same, p99", format!("{:.1} ms", beside.p99_ms))
+        .at_most(beside.p99_ms, 8.0, " ms")
+        .under(format!("bare handler: {:.1} ms", beside.bare_p99_ms));
+    Ok(vec![rate, p99])
+}
+
+/// JSON over 32 connections: smaller batches.
+pub fn over_32_connections(world: &mut World) -> Result<Vec<Row>> {
+    let (beside, how) = measure(world, Ask::CheckIn, 32)?;
+    Ok(vec![row("the same, 32 connections", &beside, &how, 0.25)])
+}
+
+/// `GET /ping/<uuid>`.
+pub fn pings(world: &mut World) -> Result<Vec<Row>> {
+    let (beside, how) = measure(world, Ask::Ping, 128)?;
+    Ok(vec![row("the same for GET /ping/<uuid>, 128 connections", &beside, &how, 0.50)])
+}
+
+fn measure(world: &mut World, ask: Ask, connections: usize) -> Result<(Beside, String)> {
+    let database = world.many()?;
+    database.begin_quietly()?;
+    let jobs = database.reservations();
+    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
+    let beside = beside_the_bare_handler(world, ingest.address()?, ask, jobs, connections)?;
+    ingest.is_content()?;
+    Ok((beside, how(world, jobs, connections)))
+}
+
+fn row(figure: &str, beside: &Beside, how: &str, bound: f64) -> Row {
+    Row::new(figure, beside.words())
+        .at_least(beside.share(), bound, "")
+        .under(format!("{how}; p99 {:.1} ms", beside.p99_ms))
+        .with("per_second", beside.rate)
+        .with("bare_per_second", beside.bare)
+        .with("p99_ms", beside.p99_ms)
+}

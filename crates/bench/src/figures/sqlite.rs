@@ -1,0 +1,31 @@
+//! Durable check-ins a second over SQLite, in one process that does everything.
+
+use anyhow::Result;
+
+use super::beside_bare::{beside_the_bare_handler, how};
+use crate::table::Row;
+use crate::world::World;
+use crate::world::program::{Program, config};
+use crate::world::sqlite::Sqlite;
+use crate::wrk::Ask;
+
+/// JSON over 128 connections to the standalone program.
+pub fn checkins_over_sqlite(world: &mut World) -> Result<Vec<Row>> {
+    let jobs = world.conditions.reservations;
+    let sqlite = Sqlite::load(jobs)?;
+    let innkeeper = Program::start("innkeeper", &config(sqlite.url(), ""), &[])?;
+    let beside = beside_the_bare_handler(world, innkeeper.address()?, Ask::CheckIn, jobs, 128)?;
+    innkeeper.is_content()?;
+    Ok(vec![
+        Row::new("check-ins/s over SQLite, of the bare handler, 128 connections", beside.words())
+            .at_least(beside.share(), 0.35, "")
+            .under(format!(
+                "{}; WAL, synchronous=FULL; the standalone program; p99 {:.1} ms",
+                how(world, jobs, 128),
+                beside.p99_ms
+            ))
+            .with("per_second", beside.rate)
+            .with("bare_per_second", beside.bare)
+            .with("p99_ms", beside.p99_ms),
+    ])
+}

@@ -1,0 +1,52 @@
+//! The few bytes of HTTP that the load generators need: a check-in as a request, and where an answer ends.
+
+use std::io::Write;
+
+/// Appends a check-in of `job-NUMBER` to `out`, the request of GoTel's protocol.
+pub fn write_checkin(out: &mut Vec<u8>, number: u64) {
+    let body = format!("{{\"app\":\"bench\",\"component\":\"job-{number}\"}}");
+    // Writing to a vector does not fail.
+    let _ = write!(
+        out,
+        "POST /checkin HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+}
+
+/// The status of the answer at the beginning of `bytes`, once all of it is there, and its length.
+pub fn whole_answer(bytes: &[u8]) -> Option<(u16, usize)> {
+    let head_ends = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(&bytes[..head_ends]).ok()?;
+    let status = head.get(9..12)?.parse().ok()?;
+    let length: usize = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0);
+    let whole = head_ends + length;
+    (bytes.len() >= whole).then_some((status, whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_ends_with_its_body() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ndate: x\r\n\r\nOK";
+        assert_eq!(whole_answer(answer), Some((200, answer.len())));
+        assert_eq!(whole_answer(&answer[..answer.len() - 1]), None);
+        assert_eq!(whole_answer(&answer[..20]), None);
+    }
+
+    #[test]
+    fn a_checkin_says_how_long_it_is() {
+        let mut out = Vec::new();
+        write_checkin(&mut out, 42);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "{\"app\":\"bench\",\"component\":\"job-42\"}");
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
+    }
+}

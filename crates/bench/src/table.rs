@@ -1,0 +1,187 @@
+//! What comes out: one row for each figure, as a table for people and as JSON.
+
+use serde_json::{Map, Value, json};
+
+/// How a figure stands to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It reaches it.
+    Ok,
+    /// It does not.
+    Miss,
+    /// It could not be measured.
+    Failed,
+    /// It has none.
+    Shown,
+}
+
+impl Verdict {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Miss => "miss",
+            Self::Failed => "failed",
+            Self::Shown => "",
+        }
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct Row {
+    figure: String,
+    measured: String,
+    target: String,
+    /// How it stands.
+    pub verdict: Verdict,
+    conditions: String,
+    numbers: Map<String, Value>,
+}
+
+impl Row {
+    /// A row about `figure`: what was measured, in words.
+    pub fn new(figure: &str, measured: String) -> Self {
+        Self {
+            figure: figure.to_owned(),
+            measured,
+            target: String::new(),
+            verdict: Verdict::Shown,
+            conditions: String::new(),
+            numbers: Map::new(),
+        }
+    }
+
+    /// A figure that could not be measured, and why.
+    pub fn failed(figure: &str, error: &str) -> Self {
+        let mut row = Self::new(figure, error.to_owned());
+        row.verdict = Verdict::Failed;
+        row
+    }
+
+    /// Its target is at least `bound`, of which `unit` is the unit (may be empty).
+    #[must_use]
+    pub fn at_least(self, value: f64, bound: f64, unit: &str) -> Self {
+        self.judged(value >= bound, value, format!("≥ {}{unit}", short(bound)))
+    }
+
+    /// Its target is at most `bound`.
+    #[must_use]
+    pub fn at_most(self, value: f64, bound: f64, unit: &str) -> Self {
+        self.judged(value <= bound, value, format!("≤ {}{unit}", short(bound)))
+    }
+
+    fn judged(mut self, reached: bool, value: f64, target: String) -> Self {
+        self.verdict = match self.verdict {
+            Verdict::Shown | Verdict::Ok if reached => Verdict::Ok,
+            _ => Verdict::Miss,
+        };
+        self.target = if self.target.is_empty() { target } else { format!("{}, {target}", self.target) };
+        if !self.numbers.contains_key("value") {
+            self.numbers.insert("value".to_owned(), json!(value));
+        }
+        self
+    }
+
+    /// The conditions under which it was measured.
+    #[must_use]
+    pub fn under(mut self, conditions: String) -> Self {
+        self.conditions = conditions;
+        self
+    }
+
+    /// A number for the JSON.
+    #[must_use]
+    pub fn with(mut self, name: &str, number: impl Into<Value>) -> Self {
+        self.numbers.insert(name.to_owned(), number.into());
+        self
+    }
+
+    /// The row as JSON.
+    pub fn json(&self) -> Value {
+        json!({
+            "figure": self.figure,
+            "measured": self.measured,
+            "target": self.target,
+            "verdict": self.verdict.word(),
+            "conditions": self.conditions,
+            "numbers": self.numbers,
+        })
+    }
+}
+
+/// The table of all rows, in Markdown, its columns aligned.
+pub fn markdown(rows: &[Row]) -> String {
+    let head = ["figure", "measured", "target", "", "conditions"].map(str::to_owned);
+    let mut lines = vec![head];
+    lines.extend(rows.iter().map(|row| {
+        [&row.figure, &row.measured, &row.target, row.verdict.word(), &row.conditions]
+            .map(|text: &str| text.replace('\n', " ").replace('|', "/"))
+    }));
+    let mut widths = [0; 5];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    // The last column may be as long as it likes.
+    widths[4] = 10;
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        let cells: Vec<String> =
+            line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ").trim_end()));
+        if number == 0 {
+            let rules: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+            text.push_str(&format!("| {} |\n", rules.join(" | ")));
+        }
+    }
+    text
+}
+
+/// A whole number with commas between thousands: `41,230`.
+pub fn commas(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0.0 { format!("-{text}") } else { text }
+}
+
+/// The middle one; of an even number the lower of the two.
+pub fn median(numbers: impl IntoIterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.into_iter().collect();
+    numbers.sort_by(f64::total_cmp);
+    match numbers.len() {
+        0 => 0.0,
+        count => numbers[(count - 1) / 2],
+    }
+}
+
+fn short(number: f64) -> String {
+    if number >= 1000.0 { commas(number) } else { number.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_with_two_bounds_reaches_both_or_none() {
+        let row = Row::new("x", "1 and 9".to_owned()).at_most(1.0, 2.0, " s").at_most(9.0, 8.0, " s");
+        assert_eq!(row.verdict, Verdict::Miss);
+        assert_eq!(row.target, "≤ 2 s, ≤ 8 s");
+        let row = Row::new("x", "1 and 7".to_owned()).at_most(1.0, 2.0, " s").at_most(7.0, 8.0, " s");
+        assert_eq!(row.verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(commas(1_234_567.4), "1,234,567");
+        assert_eq!(commas(999.0), "999");
+        assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,123 @@
+//! A Postgres database full of reservations, and the states that a figure begins with.
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use innkeeper_store::{Store, StoreConfig};
+
+use super::cluster::{Cluster, finish};
+use super::loader;
+
+pub use super::loader::{GRACE_MS, PERIOD_MS, WITH_HOOK};
+
+/// The tables that fill while Innkeeper works.
+const GROWING: &str = "states, runs, checkins, alerts, deliveries";
+/// Far enough for every figure.
+const A_DAY_MS: i64 = 86_400_000;
+
+/// See the module.
+pub struct Database {
+    url: String,
+    psql: std::path::PathBuf,
+    reservations: u64,
+    /// Nothing is due for a day, and nothing but check-ins has happened since it was made so.
+    quiet: bool,
+}
+
+impl Database {
+    /// Makes the database `name` and loads it.
+    pub fn load(cluster: &Cluster, name: &str, reservations: u64) -> Result<Self> {
+        eprintln!("loading {reservations} reservations into Postgres");
+        let psql = cluster.client("psql").get_program().into();
+        let server = Self { url: cluster.url("postgres"), psql, reservations, quiet: false };
+        server.execute(&format!("CREATE DATABASE {name}"))?;
+        let mut database = Self { url: cluster.url(name), ..server };
+        Store::connect(&StoreConfig { url: database.url.clone(), pool_size: 2 })?.migrate()?;
+        database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
+        database.execute("VACUUM ANALYZE reservations")?;
+        database.begin_quietly()?;
+        Ok(database)
+    }
+
+    /// Its address, as `database.url` takes it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How many reservations it has.
+    pub fn reservations(&self) -> u64 {
+        self.reservations
+    }
+
+    /// Begins anew with nothing due for a day.
+    pub fn begin_quietly(&mut self) -> Result<()> {
+        if self.quiet {
+            // Check-ins have changed no more than facts.
+            self.execute("TRUNCATE checkins")?;
+            return self.execute("CHECKPOINT");
+        }
+        self.begin(A_DAY_MS, "")?;
+        self.quiet = true;
+        Ok(())
+    }
+
+    /// Begins anew as if Innkeeper had been running for long: everything checked in just now, and is looked at again at some
+    /// time within a period that begins in `wake_in_ms`. `then` is SQL that makes some of it otherwise.
+    pub fn begin(&mut self, wake_in_ms: i64, then: &str) -> Result<()> {
+        self.quiet = false;
+        self.execute(&format!("TRUNCATE {GROWING}"))?;
+        let now = now_ms();
+        let states = loader::states(now, now + wake_in_ms);
+        // The rows refer to what they are made from: looking each up would only take time.
+        self.execute(&format!("SET session_replication_role = replica; {states}; {then};"))?;
+        self.execute("VACUUM ANALYZE states")?;
+        self.execute("CHECKPOINT")
+    }
+
+    /// Lets the first `count` jobs have no check-in since, so that their deadlines come at `first_ms` and each `step_ms` later
+    /// than the one before, and has their alerts told to `notify`.
+    pub fn silence(&mut self, count: u64, notify: &str, first_ms: i64, step_ms: i64) -> Result<()> {
+        self.quiet = false;
+        let deadline = format!("{first_ms} + (reservation_id - 1) * {step_ms}");
+        let anchor = PERIOD_MS + GRACE_MS;
+        self.execute(&format!(
+            "UPDATE states SET wake_at = {deadline}, last_checkin_at = {deadline} - {anchor}, last_seen_at = {deadline} - {anchor}
+             WHERE reservation_id <= {count}"
+        ))?;
+        self.notify(count, notify)?;
+        self.execute("VACUUM ANALYZE states")?;
+        self.execute("CHECKPOINT")
+    }
+
+    /// Has the alerts of the first `count` jobs told to `notify`.
+    fn notify(&self, count: u64, notify: &str) -> Result<()> {
+        self.execute(&format!(
+            "UPDATE reservations SET notify = '{notify}' WHERE id <= {count} AND notify <> '{notify}'"
+        ))?;
+        self.execute("VACUUM reservations")
+    }
+
+    /// Runs SQL that returns nothing of interest.
+    pub fn execute(&self, sql: &str) -> Result<()> {
+        self.text(sql).map(drop)
+    }
+
+    /// What SQL returns, unaligned: a line for each row, `|` between columns.
+    pub fn text(&self, sql: &str) -> Result<String> {
+        let mut psql = Command::new(&self.psql);
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, &self.url]).current_dir("/");
+        finish(&mut psql).with_context(|| format!("in: {sql}"))
+    }
+
+    /// The one number that SQL returns.
+    pub fn number(&self, sql: &str) -> Result<f64> {
+        let text = self.text(sql)?;
+        text.parse().with_context(|| format!("{text:?} is no number, in: {sql}"))
+    }
+}
+
+/// The present, UTC milliseconds.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

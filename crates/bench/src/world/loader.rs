@@ -1,0 +1,52 @@
+//! Reservations by the hundred thousand, in SQL. `job-0`, `job-1`, … of the app `bench`, each expected every five minutes
+//! with a minute of grace; the id of `job-N` is N + 1. Their keys stand in no order, as random ones do.
+
+/// The first so many reservations tell the webhook `hook` about their alerts.
+pub const WITH_HOOK: u64 = 50_000;
+/// The period and the grace of each, ms.
+pub const PERIOD_MS: i64 = 300_000;
+/// See [`PERIOD_MS`].
+pub const GRACE_MS: i64 = 60_000;
+
+const COLUMNS: &str =
+    "key, app, component, slug, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms,
+    frequency, time_units, grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at";
+
+/// The columns of the `n`th reservation from its key on.
+fn columns(now: i64) -> String {
+    format!(
+        "'bench', 'job-' || n, 'job-' || n, 'ops', 'a job of the benchmark', '[]',
+         CASE WHEN n < {WITH_HOOK} THEN 'hook' ELSE '' END, '[]', '', 'every', {PERIOD_MS}, 5, 'minutes', {GRACE_MS}, 1, TRUE,
+         FALSE, {now} - 86400000, {now}"
+    )
+}
+
+pub fn postgres_reservations(count: u64, now: i64) -> String {
+    format!(
+        "INSERT INTO reservations ({COLUMNS})
+         SELECT lpad(to_hex(n * 2654435761 % 4294967296), 8, '0') || '-0000-4000-8000-' || lpad(to_hex(n), 12, '0'), {}
+         FROM generate_series(0, {count}::bigint - 1) n;",
+        columns(now)
+    )
+}
+
+pub fn sqlite_reservations(count: u64, now: i64) -> String {
+    format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < {count})
+         INSERT INTO reservations ({COLUMNS})
+         SELECT printf('%08x-0000-4000-8000-%012x', n * 2654435761 % 4294967296, n), {}
+         FROM numbers;",
+        columns(now)
+    )
+}
+
+/// A state for each reservation: up, last seen now, and to be looked at again at some time within a period after `wake_from`.
+pub fn states(now: i64, wake_from: i64) -> String {
+    format!(
+        "INSERT INTO states (reservation_id, last_checkin_at, last_seen_at, last_source, checkins, checkins_seen, status,
+             wake_at, eager)
+         SELECT id, {now}, {now}, '127.0.0.1', 1, 1, 'up', {wake_from} + id * 7919 % {PERIOD_MS}, FALSE
+         FROM reservations
+         ORDER BY id;"
+    )
+}

@@ -1,0 +1,108 @@
+//! Where the figures are measured: a private Postgres with a million reservations, and Innkeeper's own programs.
+//!
+//! Each part is made when the first figure asks for it, and goes with the [`World`].
+
+pub mod cluster;
+pub mod database;
+mod loader;
+pub mod program;
+pub mod sqlite;
+pub mod usage;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use cluster::Cluster;
+use database::Database;
+use program::Program;
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Conditions {
+    /// Shorter runs, fewer of them.
+    pub quick: bool,
+    /// How many reservations are many.
+    pub reservations: u64,
+    /// How many are few.
+    pub few: u64,
+    /// Where Postgres's programs are.
+    pub postgres: PathBuf,
+}
+
+impl Conditions {
+    /// Seconds of one run of a load generator.
+    pub fn run_seconds(&self) -> u64 {
+        if self.quick { 4 } else { 10 }
+    }
+
+    /// How often each side of a comparison runs.
+    pub fn rounds(&self) -> usize {
+        if self.quick { 1 } else { 3 }
+    }
+}
+
+/// See the module.
+pub struct World {
+    /// What the command line says.
+    pub conditions: Conditions,
+    bare: Option<Program>,
+    many: Option<Database>,
+    few: Option<Database>,
+    cluster: Option<Cluster>,
+    // Last, so that it is removed when nothing works in it any more.
+    scratch: TempDir,
+}
+
+impl World {
+    /// A world in which there is nothing yet.
+    pub fn new(conditions: Conditions) -> Result<Self> {
+        let scratch = TempDir::with_prefix("innkeeper-bench-").context("no temporary directory")?;
+        Ok(Self { conditions, bare: None, many: None, few: None, cluster: None, scratch })
+    }
+
+    /// A directory for what goes with the world.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The Postgres server.
+    pub fn cluster(&mut self) -> Result<&Cluster> {
+        if self.cluster.is_none() {
+            self.cluster = Some(Cluster::start(&self.conditions.postgres)?);
+        }
+        self.cluster.as_ref().context("just made")
+    }
+
+    /// What Postgres is set to; a word where no figure needed it.
+    pub fn settings_if_started(&self) -> Result<String> {
+        self.cluster.as_ref().map_or_else(|| Ok("no Postgres".to_owned()), Cluster::settings)
+    }
+
+    /// The database with many reservations.
+    pub fn many(&mut self) -> Result<&mut Database> {
+        if self.many.is_none() {
+            let reservations = self.conditions.reservations;
+            self.many = Some(Database::load(self.cluster()?, "many", reservations)?);
+        }
+        self.many.as_mut().context("just made")
+    }
+
+    /// The database with few reservations.
+    pub fn few(&mut self) -> Result<&mut Database> {
+        if self.few.is_none() {
+            let reservations = self.conditions.few;
+            self.few = Some(Database::load(self.cluster()?, "few", reservations)?);
+        }
+        self.few.as_mut().context("just made")
+    }
+
+    /// The bare handler: it parses and answers as ingest does, and has no database.
+    pub fn bare(&mut self) -> Result<&Program> {
+        if self.bare.is_none() {
+            self.bare = Some(Program::start("bench-bare", "", &[])?);
+        }
+        self.bare.as_ref().context("just made")
+    }
+}

@@ -1,0 +1,33 @@
+//! An SQLite file full of reservations.
+
+use anyhow::Result;
+use innkeeper_testing::database::TestDatabase;
+
+use super::database::now_ms;
+use super::loader;
+
+/// See the module. Removed when dropped.
+pub struct Sqlite {
+    database: TestDatabase,
+}
+
+impl Sqlite {
+    /// Makes the file and loads it; nothing is due for a day.
+    pub fn load(reservations: u64) -> Result<Self> {
+        eprintln!("loading {reservations} reservations into SQLite");
+        let database = TestDatabase::sqlite();
+        drop(database.store());
+        let now = now_ms();
+        database.execute(&format!(
+            "BEGIN; {} {} COMMIT; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);",
+            loader::sqlite_reservations(reservations, now),
+            loader::states(now, now + 86_400_000)
+        ));
+        Ok(Self { database })
+    }
+
+    /// Its address, as `database.url` takes it.
+    pub fn url(&self) -> &str {
+        self.database.url()
+    }
+}
