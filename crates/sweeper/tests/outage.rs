@@ -57,11 +57,11 @@ fn a_database_that_goes_away_is_waited_for() {
     sink.wait_for(3, PATIENCE);
     println!("it sent {:?} after the database came back", back.elapsed());
     patient.wait_for_log("sweeping goes on");
+    settle(&database);
 
     cluster.stop();
+    wait_until("it tries again", || patient.log().matches("trying again each second").count() == 2);
     stop(&mut patient, "away", Duration::from_secs(8));
-    cluster.resume();
-    settle(&database);
     assert_eq!(sink.requests().len(), 3);
 }
 
