@@ -97,7 +97,7 @@ impl Summary {
                 missed.state.clone(),
                 missed.last_checkin_at.map_or("never".to_owned(), minute),
                 minute(missed.deadline),
-                duration::words(self.at - missed.deadline),
+                lasted(self.at - missed.deadline),
                 missed.owner.clone(),
             ]
         });
@@ -108,7 +108,7 @@ impl Summary {
                 format!("{}/{}", incident.app, incident.component),
                 incident.cause.clone(),
                 minute(incident.opened_at),
-                duration::words(self.at - incident.opened_at),
+                lasted(self.at - incident.opened_at),
                 incident.owner.clone(),
             ]
         });
@@ -126,7 +126,7 @@ impl Summary {
                 incident.cause.clone(),
                 minute(incident.opened_at),
                 minute(closed_at),
-                duration::words(closed_at - incident.opened_at),
+                lasted(closed_at - incident.opened_at),
                 incident.owner.clone(),
             ]
         });
@@ -134,6 +134,11 @@ impl Summary {
         section(&mut text, "Went wrong and recovered", "Nothing else went wrong.", header, recovered);
         text
     }
+}
+
+/// In words, to the second.
+fn lasted(span: TimeDelta) -> String {
+    duration::words(TimeDelta::seconds(span.num_seconds()))
 }
 
 /// "2026-11-20 02:05"

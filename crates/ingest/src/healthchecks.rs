@@ -1,13 +1,13 @@
 //! Healthchecks' protocol: pings by key or slug, with start, fail, log, exit status, bodies and run ids.
 
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{Bytes, Data, Path};
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT, notes_from};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Body, Routes};
+use innkeeper_node::http::{ApiError, Beginning, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use uuid::Uuid;
 
@@ -32,7 +32,12 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
     }
 }
 
-async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, Body(body): Body) -> HttpResponse {
+async fn one(
+    desk: Data<Desk>,
+    request: HttpRequest,
+    first: Path<String>,
+    Beginning(body): Beginning<NOTES_KEPT>,
+) -> HttpResponse {
     let said = key(&first).ok_or(Refusal::NotFound).map(|key| (Target::Key(key), "".to_owned()));
     ping(&desk, &request, said, body).await
 }
@@ -41,7 +46,7 @@ async fn two(
     desk: Data<Desk>,
     request: HttpRequest,
     path: Path<(String, String)>,
-    Body(body): Body,
+    Beginning(body): Beginning<NOTES_KEPT>,
 ) -> HttpResponse {
     let (first, second) = path.into_inner();
     let said = match key(&first) {
@@ -55,7 +60,7 @@ async fn three(
     desk: Data<Desk>,
     request: HttpRequest,
     path: Path<(String, String, String)>,
-    Body(body): Body,
+    Beginning(body): Beginning<NOTES_KEPT>,
 ) -> HttpResponse {
     let (first, second, third) = path.into_inner();
     let said = slug(first, second).map(|target| (target, third));
@@ -76,7 +81,7 @@ async fn ping(
     desk: &Data<Desk>,
     request: &HttpRequest,
     said: Result<(Target, String), Refusal>,
-    body: Bytes,
+    body: Vec<u8>,
 ) -> HttpResponse {
     let answer = match said {
         Ok((target, action)) => record(desk, request, target, &action, &body).await,

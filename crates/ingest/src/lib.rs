@@ -28,6 +28,8 @@ pub use queue::Queue;
 
 /// How soon a request is tried again while the database is away.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long one attempt may take while the database is away.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// The running door: its routes share the queue, its writer empties it.
 pub struct Ingest {
@@ -129,7 +131,7 @@ pub(crate) async fn patiently<T: Send + 'static>(
     let done = web::block(move || {
         loop {
             match call(&store) {
-                Err(error) if error.is_unavailable() && begun.elapsed() + AGAIN < patience => {
+                Err(error) if error.is_unavailable() && begun.elapsed() + AGAIN + ATTEMPT < patience => {
                     std::thread::sleep(AGAIN)
                 }
                 done => return done,

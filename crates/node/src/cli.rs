@@ -123,7 +123,7 @@ fn dispatch<O: RoleOptions>(
         }
         Some(Command::Migrate) => {
             let shutdown = Shutdown::on_signals()?;
-            let (_, applied) = startup::open(&config, &shutdown)?;
+            let (_, applied) = startup::open(&config, &shutdown, None)?;
             let done = match applied.len() {
                 0 => "was up to date".to_owned(),
                 n => format!("is up to date; applied {n}: {}", applied.join(", ")),

@@ -19,4 +19,4 @@ pub use config::Config;
 pub use part::Part;
 pub use role::Role;
 pub use shutdown::{Shutdown, Wake};
-pub use startup::wait_for_database;
+pub use startup::{reach_database, wait_for_database};

@@ -10,8 +10,9 @@ use innkeeper_core::{Clock as _, SystemClock};
 /// The variable that sets what is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
 pub const VARIABLE: &str = "INNKEEPER_LOG";
 
-/// Actix tells at `info` of each worker that it starts; that is nothing to an operator.
-const DEFAULT: &str = "info,actix_server=warn,actix_http=warn";
+/// Actix tells at `info` of each worker that it starts, and at `error` of each request that is no HTTP, which any stranger can
+/// send; neither is anything to an operator.
+const DEFAULT: &str = "info,actix_server=warn,actix_http=off";
 
 /// Starts logging to standard error. A second call does nothing.
 pub fn init() {

@@ -18,6 +18,16 @@ pub enum StartupError {
     /// The process was asked to stop while it waited. Nothing is wrong; it ends with 0.
     #[error("stopped while waiting for the database")]
     Stopped,
+    /// The database did not answer for as long as it could be waited for.
+    #[error("the database {url} has not answered for {waited_s} s")]
+    Away {
+        /// The database, without its password.
+        url: String,
+        /// Seconds.
+        waited_s: u64,
+        /// What it said last.
+        source: StoreError,
+    },
     /// Waiting would not help.
     #[error("cannot use the database {url}")]
     Database {
@@ -36,11 +46,27 @@ pub enum StartupError {
 /// # Errors
 /// What waiting would not mend, and [`StartupError::Stopped`].
 pub fn wait_for_database(config: &Config, shutdown: &Shutdown) -> Result<Store, StartupError> {
-    open(config, shutdown).map(|(store, _)| store)
+    open(config, shutdown, None).map(|(store, _)| store)
+}
+
+/// As [`wait_for_database`], but gives up after `patience`: for a command that somebody waits for.
+///
+/// # Errors
+/// Also [`StartupError::Away`].
+pub fn reach_database(
+    config: &Config,
+    shutdown: &Shutdown,
+    patience: Duration,
+) -> Result<Store, StartupError> {
+    open(config, shutdown, Some(patience)).map(|(store, _)| store)
 }
 
 /// As [`wait_for_database`], with the names of the migrations that were applied.
-pub(crate) fn open(config: &Config, shutdown: &Shutdown) -> Result<(Store, Vec<String>), StartupError> {
+pub(crate) fn open(
+    config: &Config,
+    shutdown: &Shutdown,
+    patience: Option<Duration>,
+) -> Result<(Store, Vec<String>), StartupError> {
     let is_file = matches!(config.database.kind, DatabaseKind::Sqlite { .. });
     if is_file {
         config.create_data_dir()?;
@@ -49,7 +75,17 @@ pub(crate) fn open(config: &Config, shutdown: &Shutdown) -> Result<(Store, Vec<S
     let settings =
         StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
     let store = Store::connect(&settings).map_err(failed)?;
-    let applied = until_available(shutdown, is_file, || store.migrate())?.map_err(failed)?;
+    let begun = Instant::now();
+    let applied = until_available(shutdown, is_file, || match store.migrate() {
+        Err(source)
+            if source.is_unavailable() && patience.is_some_and(|patience| begun.elapsed() >= patience) =>
+        {
+            let waited_s = begun.elapsed().as_secs();
+            Ok(Err(StartupError::Away { url: config.database.masked_url(), waited_s, source }))
+        }
+        done => done.map(Ok),
+    })?
+    .map_err(failed)??;
     for name in &applied {
         log::info!("applied the migration {name}");
     }

@@ -56,7 +56,8 @@ fn place(config: &Config) -> String {
 /// Says where it is and what to do first.
 fn greet(address: SocketAddr, place: &str, public_url: &str) {
     // On all addresses at once is no place to send anybody to.
-    let open = if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
+    let open =
+        if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
     let text = format!(
         "
 Innkeeper is open at {open}

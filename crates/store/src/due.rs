@@ -8,17 +8,16 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::facts::{Event, Run};
 use innkeeper_core::reservation::{Reservation, Status, Window};
-use innkeeper_core::sla::{View, evaluate};
+use innkeeper_core::sla::View;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow, ms, time};
+use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow, time};
 use crate::schema::{alerts, checkins, reservations, runs, states};
+use crate::sites::Sites;
 
 /// The most check-ins since the last look that are read for one conclusion.
 const MOST_UNSEEN: i64 = 1000;
-/// How long a silence of a site that is over is remembered for the jobs behind it.
-const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
 
 /// A reservation that is due to be looked at, with what that takes.
 #[derive(Debug)]
@@ -166,83 +165,4 @@ fn unseen(connection: &mut AnyConnection, reservation: &Reservation) -> Result<V
         Ok(Event { at: time(at), kind, exit_code, duration: duration.map(TimeDelta::milliseconds) })
     };
     rows.into_iter().map(event).collect()
-}
-
-/// The sites of the apps at hand: Internet gateways whose silence holds the alerts behind them.
-struct Sites(Vec<Site>);
-
-struct Site {
-    id: i64,
-    app: String,
-    source: String,
-    silent: bool,
-    silences: Vec<Window>,
-}
-
-impl Sites {
-    fn of(connection: &mut AnyConnection, found: &[Reservation], now: Time) -> Result<Self, StoreError> {
-        let mut apps: Vec<&str> = found.iter().map(|found| found.terms.app.as_str()).collect();
-        apps.sort_unstable();
-        apps.dedup();
-        let rows: Vec<(ReservationRow, StateRow)> = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::is_site)
-            .filter(reservations::app.eq_any(apps))
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .load(connection)?;
-        if rows.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
-        let incidents: Vec<AlertRow> = alerts::table
-            .filter(alerts::reservation_id.eq_any(ids))
-            .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))
-            .select(AlertRow::as_select())
-            .load(connection)?;
-        let mut sites = Vec::with_capacity(rows.len());
-        for (row, state) in &rows {
-            let site = match row.with(state) {
-                Ok(site) => site,
-                Err(error) => {
-                    log::error!("the site {}/{} holds nothing: {error}", row.app, row.component);
-                    continue;
-                }
-            };
-            let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
-            let open = of_site().any(|alert| alert.closed_at.is_none());
-            let silences = of_site()
-                .filter_map(|alert| {
-                    let from = time(alert.success_before.unwrap_or(alert.opened_at));
-                    Some(Window { from, until: time(alert.closed_at?) })
-                })
-                .collect();
-            sites.push(Site {
-                id: row.id,
-                app: row.app.clone(),
-                source: state.last_source.clone(),
-                silent: open || evaluate(&View::of(&site, None), now).overdue,
-                silences,
-            });
-        }
-        Ok(Self(sites))
-    }
-
-    /// The sites that this reservation stands behind.
-    fn of_reservation<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = &'a Site> {
-        let source = &reservation.facts.last_source;
-        self.0.iter().filter(move |site| {
-            !source.is_empty()
-                && site.source == *source
-                && site.app == reservation.terms.app.as_str()
-                && site.id != reservation.id
-        })
-    }
-
-    fn silent_for(&self, reservation: &Reservation) -> bool {
-        self.of_reservation(reservation).any(|site| site.silent)
-    }
-
-    fn silences_for(&self, reservation: &Reservation) -> Vec<Window> {
-        self.of_reservation(reservation).flat_map(|site| site.silences.iter().copied()).collect()
-    }
 }

@@ -25,6 +25,7 @@ mod reservations;
 mod rows;
 mod runs;
 mod schema;
+mod sites;
 mod summary;
 mod sweep;
 

@@ -198,7 +198,22 @@ impl Store {
         })
     }
 
-    /// When the next message of `alerter` is ready to go out; none when nothing waits.
+    /// Prolongs the claim `token` of `ids` until `until`; what another sender has taken over meanwhile is left alone.
+    pub fn renew_lease(&self, token: &str, ids: &[i64], until: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            for ids in ids.chunks(10_000) {
+                let mine = deliveries::table
+                    .filter(deliveries::id.eq_any(ids))
+                    .filter(deliveries::lease_token.eq(token))
+                    .filter(deliveries::state.eq("waiting"));
+                diesel::update(mine).set(deliveries::lease_until.eq(Some(ms(until)))).execute(connection)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// When the next message of `alerter` is ready to go out; none when nothing waits. May be early: one that is claimed, or waits
+    /// for an earlier one of its incident, counts too.
     pub fn next_delivery_at(&self, alerter: &str) -> Result<Option<Time>, StoreError> {
         let next: Option<i64> = deliveries::table
             .filter(deliveries::state.eq("waiting"))

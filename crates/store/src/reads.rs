@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
-use innkeeper_core::reservation::Reservation;
+use innkeeper_core::facts::Run;
+use innkeeper_core::reservation::{Reservation, Window};
+use innkeeper_core::sla::View;
 
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, StateRow};
-use crate::schema::{alerts, ping_keys, reservations, states};
+use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
+use crate::schema::{alerts, ping_keys, reservations, runs, states};
+use crate::sites::Sites;
 use crate::{Store, StoreError};
 
 /// A reservation as a list shows it.
@@ -18,13 +22,32 @@ pub struct Listed {
     pub reservation: Reservation,
     /// The alert that is open on it.
     pub open_alert: Option<OpenAlert>,
+    /// Its runs that are going.
+    pub runs: Vec<Run>,
+    /// Whether it stands behind a site that is silent.
+    pub behind_silent_site: bool,
+    /// Spans in which its check-ins could not arrive.
+    pub blind: Vec<Window>,
     /// The key that stands before its slug in a ping address, where the app has one.
     pub ping_key: Option<String>,
 }
 
+impl Listed {
+    /// What a conclusion about it is drawn from.
+    pub fn view(&self) -> View<'_> {
+        View {
+            runs: &self.runs,
+            behind_silent_site: self.behind_silent_site,
+            blind: &self.blind,
+            ..View::of(&self.reservation, self.open_alert.as_ref())
+        }
+    }
+}
+
 impl Store {
-    /// All reservations, or those of one app; latest check-in first. Rows that cannot be read are logged and left out.
-    pub fn list(&self, app: Option<&str>) -> Result<Vec<Listed>, StoreError> {
+    /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows that cannot be read are logged
+    /// and left out.
+    pub fn list(&self, app: Option<&str>, now: Time) -> Result<Vec<Listed>, StoreError> {
         let connection = &mut *self.get()?;
         let mut query = reservations::table
             .inner_join(states::table)
@@ -38,11 +61,16 @@ impl Store {
         let mut open = open_alerts(connection)?;
         let ping_keys: HashMap<String, String> =
             ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
+        let mut runs = going_runs(connection)?;
+        let sites = Sites::all(connection, now)?;
         let mut listed = Vec::with_capacity(rows.len());
         for (row, state) in rows {
             match row.with(&state) {
                 Ok(reservation) => listed.push(Listed {
                     open_alert: open.remove(&row.id),
+                    runs: runs.remove(&row.id).unwrap_or_default(),
+                    behind_silent_site: sites.silent_for(&reservation),
+                    blind: sites.silences_for(&reservation),
                     ping_key: ping_keys.get(&row.app).cloned(),
                     reservation,
                 }),
@@ -56,6 +84,20 @@ impl Store {
     pub fn count(&self) -> Result<i64, StoreError> {
         Ok(reservations::table.count().get_result(&mut *self.get()?)?)
     }
+}
+
+/// The runs that have begun and not ended by themselves.
+fn going_runs(connection: &mut AnyConnection) -> Result<HashMap<i64, Vec<Run>>, StoreError> {
+    let rows: Vec<RunRow> = runs::table
+        .filter(runs::started_at.is_not_null())
+        .filter(runs::ended_at.is_null().or(runs::ended_at.lt(runs::started_at)))
+        .select(RunRow::as_select())
+        .load(connection)?;
+    let mut going: HashMap<i64, Vec<Run>> = HashMap::new();
+    for row in rows {
+        going.entry(row.reservation_id).or_default().push(row.run());
+    }
+    Ok(going)
 }
 
 fn open_alerts(connection: &mut AnyConnection) -> Result<HashMap<i64, OpenAlert>, StoreError> {

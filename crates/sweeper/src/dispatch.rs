@@ -15,6 +15,7 @@ use innkeeper_store::{Finished, Outcome, Sending, Store, StoreError};
 use uuid::Uuid;
 
 use crate::backoff;
+use crate::leases::Leases;
 
 /// Messages that one sender claims at once, where each is sent alone: few, so that the others of its crew get theirs when a
 /// provider is slow.
@@ -58,8 +59,10 @@ pub struct Sender {
     pub name: AlerterName,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// How long a claim holds.
+    /// How long a claim holds without being renewed.
     pub lease: TimeDelta,
+    /// What this process has claimed.
+    pub leases: Leases,
     /// How long a message is tried again.
     pub retry_for: TimeDelta,
 }
@@ -81,25 +84,25 @@ impl Sender {
     pub fn dispatch_once(&self, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
-        let longest = TimeDelta::from_std(alerter.longest()).unwrap_or(TimeDelta::zero());
-        // The lease outlasts a sending twice over, so that it cannot run out while this sender is at work.
-        let lease = self.lease.max(longest * 2 + TimeDelta::seconds(5));
         let now = self.clock.now();
-        let lease_until = now + lease;
         let sendings = match alerter.takes_digests() {
-            true => {
-                Vec::from_iter(self.store.claim_digest(self.name.as_str(), now, lease, &token, DIGEST)?)
-            }
-            false => self.store.claim_singles(self.name.as_str(), now, lease, &token, SINGLES)?,
+            true => Vec::from_iter(self.store.claim_digest(
+                self.name.as_str(),
+                now,
+                self.lease,
+                &token,
+                DIGEST,
+            )?),
+            false => self.store.claim_singles(self.name.as_str(), now, self.lease, &token, SINGLES)?,
         };
+        let _held = self.leases.hold(&token, &sendings);
         let mut done = Dispatched::default();
         let mut results = Vec::new();
         let mut recorded_at = Instant::now();
         for sending in sendings {
-            let in_time = self.clock.now() + longest < lease_until;
-            let outcome = match in_time && !shutdown.is_requested() {
-                true => self.send(alerter, &sending),
-                false => Outcome::Untried,
+            let outcome = match shutdown.is_requested() {
+                false => self.send(alerter, &sending),
+                true => Outcome::Untried,
             };
             done.claimed += sending.deliveries.len();
             done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
@@ -108,11 +111,11 @@ impl Sender {
                 outcome,
             });
             if recorded_at.elapsed() >= RECORD_EVERY {
-                self.record(&token, &mut results, lease_until)?;
+                self.record(&token, &mut results, shutdown)?;
                 recorded_at = Instant::now();
             }
         }
-        self.record(&token, &mut results, lease_until)?;
+        self.record(&token, &mut results, shutdown)?;
         Ok(done)
     }
 
@@ -159,17 +162,20 @@ impl Sender {
         }
     }
 
-    /// Records results. While the database is away it is tried again for as long as the lease holds, so that what was sent
-    /// is not sent twice.
-    fn record(&self, token: &str, results: &mut Vec<Finished>, lease_until: Time) -> Result<(), StoreError> {
+    /// Records results. While the database is away it is tried again, so that what was sent is not sent twice: whoever else
+    /// could claim it needs the same database.
+    fn record(
+        &self,
+        token: &str,
+        results: &mut Vec<Finished>,
+        shutdown: &Shutdown,
+    ) -> Result<(), StoreError> {
         if results.is_empty() {
             return Ok(());
         }
         loop {
             match self.store.finish(token, results, self.clock.now()) {
-                Err(error) if error.is_unavailable() && self.clock.now() < lease_until => {
-                    std::thread::sleep(RECORD_AGAIN);
-                }
+                Err(error) if error.is_unavailable() && !shutdown.wait_timeout(RECORD_AGAIN) => {}
                 done => {
                     results.clear();
                     return done;

@@ -4,11 +4,12 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
+//! `dispatch.rs` sends it, `leases.rs` keeps what is being sent; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
 
 mod backoff;
 pub mod dispatch;
 mod housekeeping;
+pub mod leases;
 pub mod messages;
 pub mod summary;
 pub mod watch;
@@ -23,6 +24,7 @@ use innkeeper_node::{Config, Part, Shutdown, Wake, wait_for_database};
 use innkeeper_store::Store;
 
 use dispatch::{Crew, Sender};
+use leases::Leases;
 use messages::Speaker;
 
 /// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
@@ -62,6 +64,7 @@ impl Sweeper {
             })?);
             Ok(())
         };
+        let leases = Leases::default();
         for crew in &crews {
             for (place, bell) in crew.bells.iter().enumerate() {
                 let sender = Sender {
@@ -70,6 +73,7 @@ impl Sweeper {
                     name: crew.name.clone(),
                     clock: Arc::clone(&clock),
                     lease: config.sweeper.lease,
+                    leases: leases.clone(),
                     retry_for: config.sweeper.retry_for,
                 };
                 let (bell, stop) = (bell.clone(), shutdown.clone());
@@ -80,6 +84,9 @@ impl Sweeper {
                 )?;
             }
         }
+        let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
+        let renewing = Arc::clone(&clock);
+        start("leases", Box::new(move || leases::run(&leases, &renewed, renewing.as_ref(), lease, &stop)))?;
         let watch = watch::Watch {
             store: store.clone(),
             clock: Arc::clone(&clock),

@@ -7,10 +7,10 @@ use anyhow::{Context, bail};
 use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
-use innkeeper_core::sla::{View, evaluate};
+use innkeeper_core::sla::evaluate;
 use innkeeper_core::summary::{Missed, SPAN, Summary};
 use innkeeper_core::{Clock, SystemClock, Time};
-use innkeeper_node::{Config, Shutdown, wait_for_database};
+use innkeeper_node::{Config, Shutdown, reach_database};
 use innkeeper_store::{Store, StoreError};
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ use crate::messages::{Speaker, plain};
 /// Tries for each recipient, and the pause between them: a person or a timer waits for the result.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(2);
+/// How long the database may be away.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the summary is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,11 +36,11 @@ pub struct Wanted {
 /// # Errors
 /// The database's.
 pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Summary, StoreError> {
-    let listed = store.list(None)?;
+    let listed = store.list(None, now)?;
     let mut missed: Vec<Missed> = listed
         .iter()
         .filter_map(|listed| {
-            let evaluation = evaluate(&View::of(&listed.reservation, listed.open_alert.as_ref()), now);
+            let evaluation = evaluate(&listed.view(), now);
             let terms = &listed.reservation.terms;
             evaluation.overdue.then(|| Missed {
                 app: terms.app.to_string(),
@@ -64,7 +66,7 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Summary, Stor
 /// When it could not be drawn up, or not be sent to everyone; each failure is named.
 pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = wait_for_database(config, shutdown)?;
+    let store = reach_database(config, shutdown, PATIENCE)?;
     let summary = draw_up(&store, &config.instance, clock.now())?;
     let text = summary.text();
     let shown = if wanted.json { serde_json::to_string_pretty(&summary)? + "\n" } else { text.clone() };

@@ -71,28 +71,33 @@ fn a_lease_keeps_others_away_until_it_ends_and_its_late_holder_changes_nothing()
 }
 
 #[test]
-fn what_a_sender_cannot_send_within_its_lease_is_given_back_untried() {
+fn a_claim_is_renewed_while_its_sender_is_at_work() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
         sink.next(Answer::Hang);
-        // The longest sending takes 2 s, so the lease is 9.
         let parts = Parts::new(&database, "hook", &webhook("hook", &sink, "timeout = \"1s\""));
         overdue(&database, "shop", 4, "hook");
         parts.sweep();
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| parts.dispatch());
             sink.wait_for(1, innkeeper_testing::process::PATIENCE);
-            parts.advance(8);
-            assert_eq!(sending.join().unwrap(), done(4, 0));
+            let lease = parts.sender.lease;
+            for _ in 0..3 {
+                let now = parts.clock.advance(lease - TimeDelta::seconds(1));
+                parts.sender.leases.renew(&parts.store, now + lease).unwrap();
+                let claim = parts.store.claim_singles("hook", now, lease, "other", 8).unwrap();
+                assert_eq!(claim, [], "nobody else may have them");
+            }
+            assert_eq!(sending.join().unwrap(), done(4, 3));
         });
-        assert_eq!(sink.requests().len(), 1);
-        let waiting = "deliveries WHERE alerter = 'hook' AND state = 'waiting' AND lease_until IS NULL";
-        assert_eq!(database.count(waiting), 4);
-        assert_eq!(database.count(&format!("{waiting} AND attempts = 0")), 3);
-        assert_eq!(parts.dispatch(), done(3, 3));
-        parts.advance(7);
-        assert_eq!(parts.dispatch(), done(1, 1));
-        assert!(keys_by_job(&sink.requests()).values().all(|keys| keys.len() == 1));
+        let now = parts.clock.advance(TimeDelta::hours(1));
+        parts.sender.leases.renew(&parts.store, now).unwrap();
+        assert_eq!(
+            database.count("deliveries WHERE lease_until IS NOT NULL"),
+            0,
+            "what is recorded is not renewed"
+        );
+        assert_eq!(parts.dispatch(), done(1, 1), "the one that hung is tried again");
     }
 }
 

@@ -49,6 +49,16 @@ struct Job {
     ping_key: Option<String>,
     description: String,
     tags: Vec<String>,
+    alerters: Vec<String>,
+    /// Durations as `POST /reservation` takes them.
+    grace: String,
+    alert_after: i64,
+    remind_every: Option<String>,
+    notify_recovery: bool,
+    max_run: Option<String>,
+    min_run: Option<String>,
+    /// The end of the snooze, where there is one.
+    snoozed_until: Option<i64>,
 }
 
 async fn list(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
@@ -90,5 +100,17 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
         ping_key: listed.ping_key,
         description: terms.description,
         tags: terms.tags,
+        alerters: terms.alerters.iter().map(ToString::to_string).collect(),
+        grace: duration::short(terms.grace),
+        alert_after: terms.alert_after,
+        remind_every: terms.remind_every.map(duration::short),
+        notify_recovery: terms.notify_recovery,
+        max_run: terms.max_run.map(duration::short),
+        min_run: terms.min_run.map(duration::short),
+        snoozed_until: reservation
+            .conclusions
+            .snoozed_until
+            .filter(|until| *until > now)
+            .map(|until| until.timestamp()),
     }
 }

@@ -10,7 +10,7 @@ mod gotel;
 use std::sync::Arc;
 
 use actix_web::web::{self, Data};
-use innkeeper_core::sla::{Evaluation, View, evaluate};
+use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, SystemClock, Time};
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::{ApiError, HttpService, Routes};
@@ -57,9 +57,9 @@ pub(crate) async fn reservations(
 ) -> Result<(Vec<Shown>, Time), ApiError> {
     let now = desk.clock.now();
     let store = desk.store.clone();
-    let listed = web::block(move || store.list(app.as_deref())).await.map_err(ApiError::internal)??;
+    let listed = web::block(move || store.list(app.as_deref(), now)).await.map_err(ApiError::internal)??;
     let shown = listed.into_iter().map(|listed| {
-        let evaluation = evaluate(&View::of(&listed.reservation, listed.open_alert.as_ref()), now);
+        let evaluation = evaluate(&listed.view(), now);
         Shown { listed, evaluation }
     });
     Ok((shown.collect(), now))

@@ -8,6 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
+use futures_core::Stream as _;
 use innkeeper_core::Invalid;
 
 use super::ApiError;
@@ -16,6 +17,10 @@ use super::ApiError;
 pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest body of which the beginning is kept, bytes, and how long it may take: a job's log may be long, and that must
+/// not cost it its check-in.
+pub const LARGEST_LOG: usize = 16 * 1024 * 1024;
+const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The whole body. Too large is answered 413, too slow 408, cut off 400.
 #[derive(Debug, Clone)]
@@ -38,4 +43,35 @@ impl FromRequest for Body {
             }
         })
     }
+}
+
+/// The first `KEEP` bytes of a body; the rest is read and dropped. Over [`LARGEST_LOG`] is answered 413, too slow 408, cut off
+/// 400.
+#[derive(Debug, Clone)]
+pub struct Beginning<const KEEP: usize>(pub Vec<u8>);
+
+impl<const KEEP: usize> FromRequest for Beginning<KEEP> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let reading = actix_web::rt::time::timeout(LOG_PATIENCE, beginning(payload, KEEP));
+            reading.await.unwrap_or(Err(ApiError::TooSlow)).map(Self)
+        })
+    }
+}
+
+async fn beginning(mut payload: Payload, keep: usize) -> Result<Vec<u8>, ApiError> {
+    let (mut kept, mut length) = (Vec::new(), 0);
+    while let Some(chunk) = std::future::poll_fn(|context| Pin::new(&mut payload).poll_next(context)).await {
+        let chunk = chunk.map_err(|error| Invalid::new("body", format!("cannot be read: {error}")))?;
+        length += chunk.len();
+        if length > LARGEST_LOG {
+            return Err(ApiError::TooLarge { most: LARGEST_LOG });
+        }
+        kept.extend_from_slice(&chunk[..chunk.len().min(keep - kept.len())]);
+    }
+    Ok(kept)
 }

@@ -13,7 +13,7 @@ pub mod health;
 mod routes;
 mod service;
 
-pub use body::{Body, LARGEST_BODY};
+pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG};
 pub use client::{TrustedProxies, client_address};
 pub use error::ApiError;
 pub use routes::Routes;

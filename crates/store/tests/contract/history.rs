@@ -87,13 +87,13 @@ fn the_latest_check_in_is_listed_first(database: &TestDatabase) {
     store.check_in("first", &[success(at(30)), fail(at(31), 1)]);
     store.pass(at(31));
     let names = |app: Option<&str>| {
-        let listed = store.list(app).unwrap();
+        let listed = store.list(app, at(0)).unwrap();
         listed.iter().map(|one| one.reservation.terms.component.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(Some(SHOP)), ["first", "second", "never", "never either"]);
     assert_eq!(names(None), ["first", "second", "never", "never either", "teller"]);
     assert_eq!(names(Some("no such app")), Vec::<String>::new());
-    let listed = store.list(None).unwrap();
+    let listed = store.list(None, at(0)).unwrap();
     assert_eq!(listed[0].open_alert, store.alert("first"));
     assert!(listed[0].open_alert.is_some() && listed[1].open_alert.is_none());
     assert_eq!(listed[0].ping_key.as_ref(), Some(&key));

@@ -235,7 +235,7 @@ fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDataba
     assert_eq!(store.pass(at(61)).looked, 0);
     assert_eq!(store.pass(at(60 + 300)).looked, 2, "after a while they are tried again");
     assert!(store.reservation(&app(SHOP), &component("bad")).unwrap_err().to_string().contains("full moon"));
-    let listed: Vec<_> = store.list(None).unwrap();
+    let listed: Vec<_> = store.list(None, at(0)).unwrap();
     assert_eq!(
         listed.iter().map(|one| one.reservation.terms.component.as_str()).collect::<Vec<_>>(),
         ["good"]
@@ -252,7 +252,7 @@ fn an_alert_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDat
     let swept = store.pass(at(60));
     assert_eq!((swept.looked, swept.opened, swept.closed), (2, 1, 0));
     assert_eq!(store.pass(at(61)).looked, 0);
-    let listed = store.list(None).unwrap();
+    let listed = store.list(None, at(0)).unwrap();
     assert!(listed.iter().any(|one| one.reservation.terms.component.as_str() == "good"), "{listed:?}");
 }
 

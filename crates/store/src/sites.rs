@@ -1,0 +1,109 @@
+//! Sites: Internet gateways whose silence holds the alerts of the jobs behind them.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use innkeeper_core::Time;
+use innkeeper_core::reservation::{Reservation, Window};
+use innkeeper_core::sla::{View, evaluate};
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
+use crate::schema::{alerts, reservations, states};
+
+/// How long a silence that is over is remembered for the jobs behind the site.
+const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
+
+/// The sites of the apps at hand: Internet gateways whose silence holds the alerts behind them.
+pub(crate) struct Sites(Vec<Site>);
+
+struct Site {
+    id: i64,
+    app: String,
+    source: String,
+    silent: bool,
+    silences: Vec<Window>,
+}
+
+impl Sites {
+    /// The sites of the apps of these reservations.
+    pub fn of(connection: &mut AnyConnection, found: &[Reservation], now: Time) -> Result<Self, StoreError> {
+        let mut apps: Vec<&str> = found.iter().map(|found| found.terms.app.as_str()).collect();
+        apps.sort_unstable();
+        apps.dedup();
+        Self::load(connection, Some(apps), now)
+    }
+
+    /// All sites.
+    pub fn all(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
+        Self::load(connection, None, now)
+    }
+
+    fn load(connection: &mut AnyConnection, apps: Option<Vec<&str>>, now: Time) -> Result<Self, StoreError> {
+        let mut query = reservations::table
+            .inner_join(states::table)
+            .filter(reservations::is_site)
+            .select((ReservationRow::as_select(), StateRow::as_select()))
+            .into_boxed();
+        if let Some(apps) = apps {
+            query = query.filter(reservations::app.eq_any(apps));
+        }
+        let rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
+        if rows.is_empty() {
+            return Ok(Self(Vec::new()));
+        }
+        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
+        let incidents: Vec<AlertRow> = alerts::table
+            .filter(alerts::reservation_id.eq_any(ids))
+            .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))
+            .select(AlertRow::as_select())
+            .load(connection)?;
+        let mut sites = Vec::with_capacity(rows.len());
+        for (row, state) in &rows {
+            let site = match row.with(state) {
+                Ok(site) => site,
+                Err(error) => {
+                    log::error!("the site {}/{} holds nothing: {error}", row.app, row.component);
+                    continue;
+                }
+            };
+            let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
+            let open = of_site().any(|alert| alert.closed_at.is_none());
+            let silences = of_site()
+                .filter_map(|alert| {
+                    let from = time(alert.success_before.unwrap_or(alert.opened_at));
+                    Some(Window { from, until: time(alert.closed_at?) })
+                })
+                .collect();
+            sites.push(Site {
+                id: row.id,
+                app: row.app.clone(),
+                source: state.last_source.clone(),
+                silent: open || evaluate(&View::of(&site, None), now).overdue,
+                silences,
+            });
+        }
+        Ok(Self(sites))
+    }
+
+    /// The sites that this reservation stands behind.
+    fn of_reservation<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = &'a Site> {
+        let source = &reservation.facts.last_source;
+        self.0.iter().filter(move |site| {
+            !source.is_empty()
+                && site.source == *source
+                && site.app == reservation.terms.app.as_str()
+                && site.id != reservation.id
+        })
+    }
+
+    /// Whether the reservation stands behind a site that is silent.
+    pub fn silent_for(&self, reservation: &Reservation) -> bool {
+        self.of_reservation(reservation).any(|site| site.silent)
+    }
+
+    /// The silences that are over of the sites that the reservation stands behind.
+    pub fn silences_for(&self, reservation: &Reservation) -> Vec<Window> {
+        self.of_reservation(reservation).flat_map(|site| site.silences.iter().copied()).collect()
+    }
+}
