@@ -1,6 +1,8 @@
 //! The few bytes of HTTP that the load generators need: a check-in as a request, and where an answer ends.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 /// Appends a check-in of `job-NUMBER` to `out`, the request of GoTel's protocol.
 pub fn write_checkin(out: &mut Vec<u8>, number: u64) {
@@ -26,6 +28,26 @@ pub fn whole_answer(bytes: &[u8]) -> Option<(u16, usize)> {
         .unwrap_or(0);
     let whole = head_ends + length;
     (bytes.len() >= whole).then_some((status, whole))
+}
+
+/// Sends a check-in of `job-NUMBER` over a connection of its own; returns the status of the answer.
+pub fn check_in(address: SocketAddr, number: u64) -> std::io::Result<u16> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut bytes = Vec::new();
+    write_checkin(&mut bytes, number);
+    stream.write_all(&bytes)?;
+    bytes.clear();
+    let mut buffer = [0; 1024];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            read => bytes.extend_from_slice(&buffer[..read]),
+        }
+        if let Some((status, _)) = whole_answer(&bytes) {
+            return Ok(status);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,13 @@ impl Row {
         self.judged(value <= bound, value, format!("≤ {}{unit}", short(bound)))
     }
 
+    /// Not reached, whatever its number says.
+    #[must_use]
+    pub fn missed(mut self) -> Self {
+        self.verdict = Verdict::Miss;
+        self
+    }
+
     fn judged(mut self, reached: bool, value: f64, target: String) -> Self {
         self.verdict = match self.verdict {
             Verdict::Shown | Verdict::Ok if reached => Verdict::Ok,
@@ -87,6 +94,12 @@ impl Row {
     pub fn under(mut self, conditions: String) -> Self {
         self.conditions = conditions;
         self
+    }
+
+    /// Something else that has to be said beside it.
+    pub fn remark(&mut self, text: &str) {
+        let between = if self.conditions.is_empty() { "" } else { "; " };
+        self.conditions = format!("{}{between}{text}", self.conditions);
     }
 
     /// A number for the JSON.

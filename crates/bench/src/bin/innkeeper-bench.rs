@@ -8,6 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use innkeeper_bench::figures::{FIGURES, Figure};
 use innkeeper_bench::table::{Row, Verdict, markdown};
+use innkeeper_bench::world::program::take_complaints;
 use innkeeper_bench::world::{Conditions, World};
 use serde_json::json;
 use structopt::StructOpt;
@@ -69,11 +70,14 @@ fn run(options: &Options) -> Result<bool> {
         let since = Instant::now();
         // The parts for tests panic where they cannot go on.
         let measured = catch_unwind(AssertUnwindSafe(|| (figure.measure)(&mut world)));
-        let new = match measured {
+        let mut new = match measured {
             Ok(Ok(new)) => new,
             Ok(Err(error)) => vec![Row::failed(figure.about, &format!("{error:#}"))],
             Err(_) => vec![Row::failed(figure.about, "panicked, see above")],
         };
+        if let Some(first) = new.first_mut() {
+            take_complaints().iter().for_each(|complaint| first.remark(complaint));
+        }
         eprint!("{}", markdown(&new));
         eprintln!("({:.0} s)", since.elapsed().as_secs_f32());
         rows.extend(new);

@@ -36,7 +36,6 @@ fn measure(world: &mut World, ask: Ask, connections: usize) -> Result<(Beside, S
     let jobs = database.reservations();
     let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
     let beside = beside_the_bare_handler(world, ingest.address()?, ask, jobs, connections)?;
-    ingest.is_content()?;
     Ok((beside, how(world, jobs, connections)))
 }
 

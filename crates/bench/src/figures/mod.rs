@@ -2,7 +2,17 @@
 
 mod beside_bare;
 mod checkins;
+mod cold_start;
+mod deadlines;
+mod growth;
+mod mails;
+mod pgbench;
+mod scan;
+mod spike;
 mod sqlite;
+mod storms;
+mod sustained;
+mod watching;
 
 use anyhow::Result;
 
@@ -19,18 +29,29 @@ pub struct Figure {
     pub measure: fn(&mut World) -> Result<Vec<Row>>,
 }
 
+const fn figure(
+    name: &'static str,
+    about: &'static str,
+    measure: fn(&mut World) -> Result<Vec<Row>>,
+) -> Figure {
+    Figure { name, about, measure }
+}
+
 /// All of them, in the order of the table.
 pub const FIGURES: &[Figure] = &[
-    Figure {
-        name: "checkins-128",
-        about: "check-ins over Postgres, 128 connections",
-        measure: checkins::over_128_connections,
-    },
-    Figure {
-        name: "checkins-32",
-        about: "check-ins over Postgres, 32 connections",
-        measure: checkins::over_32_connections,
-    },
-    Figure { name: "pings", about: "pings over Postgres", measure: checkins::pings },
-    Figure { name: "sqlite", about: "check-ins over SQLite", measure: sqlite::checkins_over_sqlite },
+    figure("checkins-128", "check-ins over Postgres, 128 connections", checkins::over_128_connections),
+    figure("checkins-32", "check-ins over Postgres, 32 connections", checkins::over_32_connections),
+    figure("pings", "pings over Postgres, 128 connections", checkins::pings),
+    figure("pgbench", "check-ins beside one row per commit", pgbench::checkins_beside_one_row_per_commit),
+    figure("sqlite", "check-ins over SQLite, 128 connections", sqlite::checkins_over_sqlite),
+    figure("growth", "many reservations beside few", growth::checkins_with_many_and_with_few_reservations),
+    figure("sustained", "ten minutes at 0.8 of the best rate", sustained::ten_minutes_of_checkins),
+    figure("watching", "the sweeper while nothing is overdue", watching::sweeper_with_nothing_overdue),
+    figure("scan", "one look with nothing due", scan::one_look_with_nothing_due),
+    figure("deadlines", "from deadline to webhook", deadlines::from_deadline_to_webhook),
+    figure("storm-1000", "1,000 overdue at one instant", storms::a_thousand_at_one_instant),
+    figure("storm-50000", "50,000 overdue at one instant", storms::fifty_thousand_at_one_instant),
+    figure("mails", "50,000 overdue, one mailbox", mails::fifty_thousand_to_one_mailbox),
+    figure("spike", "the top of the hour", spike::the_top_of_the_hour),
+    figure("cold-start", "from start to first check-in", cold_start::from_start_to_first_checkin),
 ];

@@ -1,7 +1,7 @@
 //! A Postgres database full of reservations, and the states that a figure begins with.
 
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use innkeeper_store::{Store, StoreConfig};
@@ -57,45 +57,42 @@ impl Database {
             self.execute("TRUNCATE checkins")?;
             return self.execute("CHECKPOINT");
         }
-        self.begin(A_DAY_MS, "")?;
+        self.begin(A_DAY_MS)?;
         self.quiet = true;
         Ok(())
     }
 
     /// Begins anew as if Innkeeper had been running for long: everything checked in just now, and is looked at again at some
-    /// time within a period that begins in `wake_in_ms`. `then` is SQL that makes some of it otherwise.
-    pub fn begin(&mut self, wake_in_ms: i64, then: &str) -> Result<()> {
+    /// time within a period that begins in `wake_in_ms`.
+    pub fn begin(&mut self, wake_in_ms: i64) -> Result<()> {
         self.quiet = false;
         self.execute(&format!("TRUNCATE {GROWING}"))?;
         let now = now_ms();
         let states = loader::states(now, now + wake_in_ms);
         // The rows refer to what they are made from: looking each up would only take time.
-        self.execute(&format!("SET session_replication_role = replica; {states}; {then};"))?;
+        self.execute(&format!("SET session_replication_role = replica; {states}"))?;
         self.execute("VACUUM ANALYZE states")?;
         self.execute("CHECKPOINT")
     }
 
-    /// Lets the first `count` jobs have no check-in since, so that their deadlines come at `first_ms` and each `step_ms` later
-    /// than the one before, and has their alerts told to `notify`.
-    pub fn silence(&mut self, count: u64, notify: &str, first_ms: i64, step_ms: i64) -> Result<()> {
+    /// Lets the first `count` jobs have no check-in since, so that the first deadline comes in `lead` and each next one `step_ms`
+    /// later, and has their alerts told to `notify`. Returns the first deadline, UTC milliseconds.
+    pub fn silence(&mut self, count: u64, notify: &str, lead: Duration, step_ms: i64) -> Result<i64> {
         self.quiet = false;
-        let deadline = format!("{first_ms} + (reservation_id - 1) * {step_ms}");
-        let anchor = PERIOD_MS + GRACE_MS;
+        self.execute(&format!(
+            "UPDATE reservations SET notify = '{notify}' WHERE id <= {count} AND notify <> '{notify}'"
+        ))?;
+        let first = now_ms() + lead.as_millis() as i64;
+        let (deadline, anchor) =
+            (format!("{first} + (reservation_id - 1) * {step_ms}"), PERIOD_MS + GRACE_MS);
         self.execute(&format!(
             "UPDATE states SET wake_at = {deadline}, last_checkin_at = {deadline} - {anchor}, last_seen_at = {deadline} - {anchor}
              WHERE reservation_id <= {count}"
         ))?;
-        self.notify(count, notify)?;
         self.execute("VACUUM ANALYZE states")?;
-        self.execute("CHECKPOINT")
-    }
-
-    /// Has the alerts of the first `count` jobs told to `notify`.
-    fn notify(&self, count: u64, notify: &str) -> Result<()> {
-        self.execute(&format!(
-            "UPDATE reservations SET notify = '{notify}' WHERE id <= {count} AND notify <> '{notify}'"
-        ))?;
-        self.execute("VACUUM reservations")
+        self.execute("VACUUM reservations")?;
+        self.execute("CHECKPOINT")?;
+        Ok(first)
     }
 
     /// Runs SQL that returns nothing of interest.
@@ -115,6 +112,13 @@ impl Database {
         let text = self.text(sql)?;
         text.parse().with_context(|| format!("{text:?} is no number, in: {sql}"))
     }
+}
+
+/// Sleeps until then, UTC milliseconds; an error where that has been.
+pub fn sleep_until(at_ms: i64) -> Result<()> {
+    let left = u64::try_from(at_ms - now_ms()).context("the preparations took too long")?;
+    std::thread::sleep(Duration::from_millis(left));
+    Ok(())
 }
 
 /// The present, UTC milliseconds.

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod database;
 mod loader;
 pub mod program;
+pub mod sink;
 pub mod sqlite;
 pub mod usage;
 
@@ -73,6 +74,11 @@ impl World {
             self.cluster = Some(Cluster::start(&self.conditions.postgres)?);
         }
         self.cluster.as_ref().context("just made")
+    }
+
+    /// The Postgres server, where it is known to run.
+    pub fn running_cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().context("Postgres has not been started")
     }
 
     /// What Postgres is set to; a word where no figure needed it.

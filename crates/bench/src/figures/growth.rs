@@ -1,0 +1,45 @@
+//! Whether a million reservations feel like a few.
+
+use anyhow::Result;
+
+use crate::table::{Row, commas, median};
+use crate::world::World;
+use crate::world::program::{Program, config};
+use crate::wrk::{self, Ask, Run};
+
+/// Check-ins with many reservations and with few, in turns.
+pub fn checkins_with_many_and_with_few_reservations(world: &mut World) -> Result<Vec<Row>> {
+    let (rounds, seconds) = (world.conditions.rounds(), world.conditions.run_seconds());
+    let start = |database: &mut crate::world::database::Database| {
+        database.begin_quietly()?;
+        let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
+        let address = ingest.address()?;
+        anyhow::Ok((ingest, address, database.reservations()))
+    };
+    let few = start(world.few()?)?;
+    let many = start(world.many()?)?;
+    let run = |(_, address, jobs): &(Program, _, u64), seconds| {
+        wrk::run(world.scratch(), *address, Ask::CheckIn, *jobs, 128, seconds)
+    };
+    run(&few, seconds.div_ceil(2))?;
+    run(&many, seconds.div_ceil(2))?;
+    let (mut fews, mut manys) = (vec![run(&few, seconds)?], Vec::new());
+    for _ in 0..rounds {
+        manys.push(run(&many, seconds)?);
+        fews.push(run(&few, seconds)?);
+    }
+    let (with_many, with_few) = (median(manys.iter().map(Run::rate)), median(fews.iter().map(Run::rate)));
+    let share = with_many / with_few;
+    let figure = format!(
+        "check-ins/s with {} reservations, of those with {}",
+        commas(many.2 as f64),
+        commas(few.2 as f64)
+    );
+    Ok(vec![
+        Row::new(&figure, format!("{share:.2} ({} of {}/s)", commas(with_many), commas(with_few)))
+            .at_least(share, 0.9, "")
+            .under(format!("wrk with 128 connections, {rounds} × {seconds} s in turns"))
+            .with("many_per_second", with_many)
+            .with("few_per_second", with_few),
+    ])
+}

@@ -1,0 +1,108 @@
+//! What one look costs the database when nothing is due.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::load::{Background, Plan};
+use crate::table::{Row, commas, median};
+use crate::world::World;
+use crate::world::database::{Database, PERIOD_MS};
+use crate::world::program::{Program, config};
+
+/// The two questions of a pass, as `store/src/sweep.rs` asks them; the time is just before the earliest that is due.
+const QUESTIONS: [(&str, &str); 2] = [
+    ("next", "SELECT MIN(wake_at) FROM states"),
+    (
+        "claim",
+        "SELECT reservation_id FROM states WHERE wake_at <= $now ORDER BY wake_at LIMIT 500 FOR UPDATE SKIP LOCKED",
+    ),
+];
+
+/// Both questions, after a while of ordinary work, so that what that leaves in the index is there.
+pub fn one_look_with_nothing_due(world: &mut World) -> Result<Vec<Row>> {
+    let work = if world.conditions.quick { 10 } else { 60 };
+    let database = world.many()?;
+    database.begin(0)?;
+    work_for(database, Duration::from_secs(work))?;
+    let now = database.text("SELECT MIN(wake_at) - 1 FROM states")?;
+    let (mut total, mut pages, mut only_ranges) = (0.0, 0.0, true);
+    let (mut words, mut shapes) = (Vec::new(), Vec::new());
+    for (name, sql) in QUESTIONS {
+        let plans =
+            (0..5).map(|_| explain(database, &sql.replace("$now", &now))).collect::<Result<Vec<_>>>()?;
+        let took = median(plans.iter().map(|plan| plan.took_ms));
+        let read = median(plans.iter().map(|plan| plan.pages));
+        only_ranges &= plans.iter().all(|plan| plan.is_index_range);
+        words.push(format!("{name} {took:.3} ms, {read:.0} pages"));
+        shapes.extend(plans.first().map(|plan| format!("{name}: {}", plan.nodes)));
+        total += took;
+        pages += read;
+    }
+    let row = Row::new("one look with nothing due", format!("{total:.3} ms ({})", words.join("; ")))
+        .at_most(total, 1.0, " ms, an index range")
+        .under(format!(
+            "{} reservations, after {work} s of on-time check-ins; planning and execution, median of 5; {}",
+            commas(database.reservations() as f64),
+            shapes.join("; ")
+        ))
+        .with("pages", pages);
+    Ok(vec![if only_ranges { row } else { row.missed() }])
+}
+
+/// Has the programs work as on an ordinary day, then stops them.
+fn work_for(database: &Database, lasts: Duration) -> Result<()> {
+    let jobs = database.reservations();
+    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
+    let _sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
+    let load = Background::start(Plan {
+        address: ingest.address()?,
+        connections: 32,
+        rate: Some(jobs as f64 * 1000.0 / PERIOD_MS as f64),
+        most: None,
+        lasts: None,
+        jobs: 0..jobs,
+    });
+    std::thread::sleep(lasts);
+    load.finish()?.all_acknowledged()
+}
+
+struct Explained {
+    took_ms: f64,
+    pages: f64,
+    is_index_range: bool,
+    nodes: String,
+}
+
+fn explain(database: &Database, sql: &str) -> Result<Explained> {
+    let text = database.text(&format!("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}"))?;
+    let explained: Value = serde_json::from_str(&text)?;
+    let number =
+        |value: &Value, name: &str| value[name].as_f64().with_context(|| format!("no {name} in {text}"));
+    let explained = &explained[0];
+    let plan = &explained["Plan"];
+    Ok(Explained {
+        took_ms: number(explained, "Planning Time")? + number(explained, "Execution Time")?,
+        pages: number(plan, "Shared Hit Blocks")? + number(plan, "Shared Read Blocks")?,
+        is_index_range: reads_only_the_index(plan),
+        nodes: nodes(plan),
+    })
+}
+
+/// The plan in words, from the outside in: `Limit, LockRows, Index Scan`.
+fn nodes(node: &Value) -> String {
+    let mut words = vec![node["Node Type"].as_str().unwrap_or("?").to_owned()];
+    words.extend(node["Plans"].as_array().into_iter().flatten().map(nodes));
+    words.join(", ")
+}
+
+/// Whether every node that reads the table does so by the index of `wake_at`.
+fn reads_only_the_index(node: &Value) -> bool {
+    // What a bitmap of the index names is read from the table; that is a range as well.
+    let reads =
+        node["Node Type"].as_str().is_some_and(|kind| kind.contains("Scan") && kind != "Bitmap Heap Scan");
+    let by_index = node["Index Name"].as_str().is_some_and(|index| index.contains("wake_at"));
+    let below = node["Plans"].as_array().is_none_or(|plans| plans.iter().all(reads_only_the_index));
+    (!reads || by_index) && below
+}

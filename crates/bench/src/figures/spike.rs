@@ -1,0 +1,56 @@
+//! The top of the hour: nothing, then everything at once.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::load::{self, Plan};
+use crate::table::{Row, commas};
+use crate::world::World;
+use crate::world::program::{Program, config};
+
+const CHECKINS: u64 = 60_000;
+const WITHIN_S: f64 = 2.0;
+const CONNECTIONS: usize = 2000;
+
+/// All of them acknowledged, and how soon.
+pub fn the_top_of_the_hour(world: &mut World) -> Result<Vec<Row>> {
+    let quiet = Duration::from_secs(if world.conditions.quick { 3 } else { 20 });
+    let database = world.many()?;
+    database.begin_quietly()?;
+    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
+    let address = ingest.address()?;
+    std::thread::sleep(quiet);
+    let plan = Plan {
+        address,
+        connections: CONNECTIONS,
+        rate: Some(CHECKINS as f64 / WITHIN_S),
+        most: Some(CHECKINS),
+        lasts: None,
+        jobs: 0..database.reservations(),
+    };
+    let outcome = load::run(&plan, &AtomicBool::new(false))?;
+    let lost = CHECKINS - outcome.acknowledged;
+    let last = outcome.last_answer.as_secs_f64();
+    let usage = ingest.usage()?;
+    Ok(vec![
+        Row::new(
+            &format!("the top of the hour: {} check-ins in {WITHIN_S} s: refused, last acknowledged", commas(CHECKINS as f64)),
+            format!("{lost}, {last:.2} s"),
+        )
+        .at_most(lost as f64, 0.0, "")
+        .at_most(last, 3.0, " s")
+        .under(format!(
+            "{} connections, after {} s of quiet; from due to answered p50 {:.0} ms, p99 {:.0} ms, longest {:.0} ms; ingest RSS {:.0} MB",
+            commas(CONNECTIONS as f64),
+            quiet.as_secs(),
+            outcome.latency.quantile_ms(0.5),
+            outcome.latency.quantile_ms(0.99),
+            outcome.latency.most_ms(),
+            usage.peak_rss_mb
+        ))
+        .with("last_s", last)
+        .with("p99_ms", outcome.latency.quantile_ms(0.99)),
+    ])
+}

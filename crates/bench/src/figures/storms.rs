@@ -1,0 +1,103 @@
+//! Many overdue at one instant, to webhooks.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::load::{Background, Plan};
+use crate::table::{Row, commas, median};
+use crate::world::World;
+use crate::world::database::{PERIOD_MS, WITH_HOOK, sleep_until};
+use crate::world::program::{Program, config};
+use crate::world::sink::{Sink, delays};
+
+/// From the preparations to the instant.
+const LEAD: Duration = Duration::from_secs(20);
+
+/// A thousand at once: the first and the last receipt.
+pub fn a_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
+    const SILENT: u64 = 1000;
+    let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
+    for _ in 0..world.conditions.rounds() {
+        let sink = Sink::start()?;
+        let hook = sink.alerter()?;
+        let database = world.many()?;
+        database.begin(86_400_000)?;
+        let instant = database.silence(SILENT, "hook", LEAD, 0)?;
+        let _sweeper = Program::start("sweeper", &config(database.url(), &hook), &[])?;
+        sleep_until(instant)?;
+        let receipts = sink.wait_for(SILENT as usize, Duration::from_secs(60))?;
+        let delays = delays(&receipts, SILENT, |_| instant)?;
+        firsts.extend(delays.first());
+        lasts.extend(delays.last());
+    }
+    let rounds = firsts.len();
+    let (first, last) = (median(firsts), median(lasts));
+    Ok(vec![
+        Row::new(
+            "1,000 overdue at one instant, one webhook each: first, last receipt",
+            format!("{first:.0} ms, {last:.0} ms"),
+        )
+        .at_most(first, 100.0, " ms")
+        .at_most(last, 500.0, " ms")
+        .under(format!(
+            "{} reservations, nothing else at work, median of {rounds}",
+            commas(world.conditions.reservations as f64)
+        ))
+        .with("first_ms", first)
+        .with("last_ms", last),
+    ])
+}
+
+/// Fifty thousand at once, while the others check in.
+pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
+    let sink = Sink::start()?;
+    let hook = sink.alerter()?;
+    let database = world.many()?;
+    let (jobs, silent) = (database.reservations(), WITH_HOOK.min(database.reservations() / 2));
+    let rate = jobs as f64 * 1000.0 / PERIOD_MS as f64;
+    database.begin(0)?;
+    let instant = database.silence(silent, "hook", LEAD, 0)?;
+    let ingest = Program::start("ingest", &config(database.url(), &hook), &[])?;
+    let sweeper = Program::start("sweeper", &config(database.url(), &hook), &[])?;
+    let address = ingest.address()?;
+    let load = |from| {
+        let rate = Some(rate);
+        Background::start(Plan { address, connections: 32, rate, most: None, lasts: None, jobs: from..jobs })
+    };
+    let warm_up = load(silent);
+    sleep_until(instant - 500)?;
+    let begun = warm_up.finish()?;
+    begun.all_acknowledged()?;
+    let meanwhile = load(silent + begun.offered);
+    let receipts = sink.wait_for(silent as usize, Duration::from_secs(180))?;
+    let outcome = meanwhile.finish()?;
+    outcome.all_acknowledged()?;
+    let usage = sweeper.usage()?;
+    let delays = delays(&receipts, silent, |_| instant)?;
+    let seconds = |place: Option<&f64>| place.copied().unwrap_or_default() / 1000.0;
+    let (first, last) = (seconds(delays.first()), seconds(delays.last()));
+    let p99 = outcome.latency.quantile_ms(0.99);
+    let how = format!(
+        "{} reservations, the others check in at {}/s; first receipt after {first:.2} s",
+        commas(jobs as f64),
+        commas(rate)
+    );
+    Ok(vec![
+        Row::new(
+            &format!("{} overdue at one instant to webhooks: last receipt", commas(silent as f64)),
+            format!("{last:.1} s"),
+        )
+        .at_most(last, 15.0, " s")
+        .under(how)
+        .with("first_s", first),
+        Row::new("sweeper RSS meanwhile, its peak", format!("{:.0} MB", usage.peak_rss_mb)).at_most(
+            usage.peak_rss_mb,
+            100.0,
+            " MB",
+        ),
+        Row::new("check-in p99 meanwhile", format!("{p99:.1} ms"))
+            .at_most(p99, 20.0, " ms")
+            .under(format!("p99 before: {:.1} ms", begun.latency.quantile_ms(0.99))),
+    ])
+}

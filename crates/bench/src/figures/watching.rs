@@ -1,0 +1,53 @@
+//! What watching costs while all is well.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::load::{Background, Plan};
+use crate::table::{Row, commas};
+use crate::world::World;
+use crate::world::database::PERIOD_MS;
+use crate::world::program::{Program, config};
+
+/// The sweeper's processor time with everything checking in once a period.
+pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
+    let (warm_up, lasts) = if world.conditions.quick { (5, 20) } else { (30, 120) };
+    let database = world.many()?;
+    database.begin(0)?;
+    let jobs = database.reservations();
+    let rate = jobs as f64 * 1000.0 / PERIOD_MS as f64;
+    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
+    let sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
+    let load = Background::start(Plan {
+        address: ingest.address()?,
+        connections: 32,
+        rate: Some(rate),
+        most: None,
+        lasts: None,
+        jobs: 0..jobs,
+    });
+    std::thread::sleep(Duration::from_secs(warm_up));
+    let (before, ingest_before) = (sweeper.usage()?, ingest.usage()?);
+    std::thread::sleep(Duration::from_secs(lasts));
+    let (after, ingest_after) = (sweeper.usage()?, ingest.usage()?);
+    let outcome = load.finish()?;
+    outcome.all_acknowledged()?;
+    let alerts = database.number("SELECT COUNT(*) FROM alerts")?;
+    ensure!(alerts == 0.0, "{alerts} alerts opened, though everything checked in");
+    let percent = after.cpu_percent_since(&before);
+    Ok(vec![
+        Row::new("sweeper CPU with nothing overdue", format!("{percent:.1} % of a core"))
+            .at_most(percent, 10.0, " %")
+            .under(format!(
+                "{} reservations of 5 min, {}/s on time, over {lasts} s; ingest meanwhile {:.1} %; sweeper RSS {:.0} MB; check-in p99 {:.1} ms",
+                commas(jobs as f64),
+                commas(rate),
+                ingest_after.cpu_percent_since(&ingest_before),
+                after.peak_rss_mb,
+                outcome.latency.quantile_ms(0.99)
+            ))
+            .with("ingest_cpu_percent", ingest_after.cpu_percent_since(&ingest_before))
+            .with("sweeper_rss_mb", after.peak_rss_mb),
+    ])
+}

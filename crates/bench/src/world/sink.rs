@@ -1,0 +1,80 @@
+//! The webhook sink as the figures see it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use innkeeper_testing::client::Client;
+use serde::Deserialize;
+
+use super::program::Program;
+use crate::table::median;
+
+/// An alert that reached the sink.
+#[derive(Debug, Deserialize)]
+pub struct Receipt {
+    /// `job-7`.
+    pub component: String,
+    /// `opened`.
+    pub event: String,
+    /// UTC milliseconds.
+    pub at: i64,
+}
+
+/// A running `bench-sink`.
+pub struct Sink {
+    program: Program,
+    client: Client,
+}
+
+impl Sink {
+    /// Starts it.
+    pub fn start() -> Result<Self> {
+        Ok(Self { program: Program::start("bench-sink", "", &[])?, client: Client::default() })
+    }
+
+    /// The configuration of the alerter `hook` that leads to it.
+    pub fn alerter(&self) -> Result<String> {
+        Ok(format!("[alerter.hook]\nkind = \"webhook\"\nurl = \"{}\"\n", self.url("/hook")?))
+    }
+
+    /// Waits until `count` alerts have come, at most `patience`; returns all that have.
+    pub fn wait_for(&self, count: usize, patience: Duration) -> Result<Vec<Receipt>> {
+        let end = Instant::now() + patience;
+        let url = self.url("/count")?;
+        while self.client.get(&url).body.parse::<usize>()? < count && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let receipts: Vec<Receipt> = serde_json::from_str(&self.client.get(&self.url("/report")?).body)?;
+        ensure!(receipts.len() >= count, "{} of {count} alerts came within {patience:?}", receipts.len());
+        Ok(receipts)
+    }
+
+    fn url(&self, path: &str) -> Result<String> {
+        Ok(format!("http://{}{path}", self.program.address()?))
+    }
+}
+
+/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted. An error unless each was told of once, and
+/// no other.
+pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) -> Result<Vec<f64>> {
+    let mut told = vec![false; jobs as usize];
+    let mut delays = Vec::with_capacity(receipts.len());
+    for Receipt { component, event, at } in receipts {
+        let number: u64 = component.strip_prefix("job-").unwrap_or_default().parse()?;
+        ensure!(number < jobs && event == "opened", "{component} {event}: nobody waited for that");
+        ensure!(!std::mem::replace(&mut told[number as usize], true), "{component} was told of twice");
+        delays.push((at - deadline(number)) as f64);
+    }
+    ensure!(delays.len() == told.len(), "{} of {} jobs were told of", delays.len(), told.len());
+    delays.sort_by(f64::total_cmp);
+    Ok(delays)
+}
+
+/// The delay that this share (0.99) of the sorted `delays` did not exceed.
+pub fn quantile(delays: &[f64], share: f64) -> f64 {
+    if share == 0.5 {
+        return median(delays.iter().copied());
+    }
+    let place = (delays.len() as f64 * share).ceil() as usize;
+    delays.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}
