@@ -79,7 +79,14 @@ impl CheckIn {
 /// The first [`NOTES_KEPT`] bytes of `body` as text: cut between characters, bytes that are not UTF-8 and NUL
 /// (which no text column takes) replaced.
 pub fn notes_from(body: &[u8]) -> String {
-    let kept = &body[..body.len().min(NOTES_KEPT)];
+    let mut kept = &body[..body.len().min(NOTES_KEPT)];
+    if let Err(error) = std::str::from_utf8(kept)
+        && error.error_len().is_none()
+        && body.len() >= NOTES_KEPT
+    {
+        // A character that the bound cuts in two.
+        kept = &kept[..error.valid_up_to()];
+    }
     let text = String::from_utf8_lossy(kept).replace('\0', "\u{fffd}");
     cut(text, NOTES_KEPT)
 }
@@ -106,5 +113,6 @@ mod tests {
         assert_eq!(notes_from(b"a\xffb\0c"), "a\u{fffd}b\u{fffd}c");
         assert!(notes_from(&[0xff; 20_000]).len() <= NOTES_KEPT);
         assert_eq!(notes_from("é".repeat(9000).as_bytes()).len(), NOTES_KEPT);
+        assert_eq!(notes_from(format!("x{}", "é".repeat(9000)).as_bytes()), format!("x{}", "é".repeat(4999)));
     }
 }

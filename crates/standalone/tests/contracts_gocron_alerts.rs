@@ -87,6 +87,8 @@ fn alerts_behind_a_silent_site_are_held(shape: Shape) {
     let mut opened = events(&sink);
     opened.sort();
     assert_eq!(opened, ["opened acme/gateway", "opened acme/laptop", "opened other/till"]);
+    let state = |component| inn.job("acme", component)["state"].clone();
+    assert_eq!([state("gateway"), state("mail"), state("laptop")], ["down", "held", "down"]);
     let gateway = told.iter().find(|notice| notice["alert"]["component"] == "gateway").expect("its alert");
     let text = gateway["text"].as_str().expect("a text");
     assert!(

@@ -216,6 +216,7 @@ fn a_run_too_long_and_a_run_too_short(shape: Shape) {
         assert_eq!((answer.status, answer.body.as_str()), (200, "OK"), "{answer:?}");
     };
     ping("long", "/start");
+    assert_eq!(inn.job("shop", "long")["state"], "running");
     inn.age(21 * MINUTE);
     let alert = &notices(&sink, 1)[0];
     assert_eq!((event(alert).as_str(), &alert["alert"]["cause"]), ("opened shop/long", &json!("overran")));

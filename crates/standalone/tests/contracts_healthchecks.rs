@@ -175,13 +175,20 @@ fn a_body_that_is_not_text_is_no_error(shape: Shape) {
 fn a_long_body_is_cut(shape: Shape) {
     let inn = Inn::open(shape);
     let ways = Ways::to(&inn);
-    for (length, kept) in [(9_999, 9_999), (10_000, 10_000), (10_001, 10_000), (65_536, 10_000)] {
+    for (length, kept) in
+        [(9_999, 9_999), (10_000, 10_000), (10_001, 10_000), (65_537, 10_000), (2_000_000, 10_000)]
+    {
         assert_eq!(said(&inn.send("POST", &ways.key, &[], &vec![b'x'; length])), (200, "OK"), "{length}");
         assert_eq!(latest(&inn, ways.id).2.len(), kept);
     }
     // No character is cut in two.
-    assert_eq!(inn.send("POST", &ways.key, &[], "x🐙".repeat(5000).as_bytes()).status, 200);
-    assert_eq!(latest(&inn, ways.id).2, "x🐙".repeat(2000));
+    assert_eq!(inn.send("POST", &ways.key, &[], format!("xx{}", "🐙".repeat(5000)).as_bytes()).status, 200);
+    assert_eq!(latest(&inn, ways.id).2, format!("xx{}", "🐙".repeat(2499)));
+    // A log without end is no log.
+    let announced = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", ways.key);
+    let mut endless = announced.into_bytes();
+    endless.resize(17 << 20, b'x');
+    assert_eq!(Raw::connect(inn.door).ask(&endless).status, 413);
 }
 
 fn a_run_id_pairs_start_and_end(shape: Shape) {
