@@ -69,7 +69,7 @@ pub struct SweeperConfig {
     pub remind_every: Option<TimeDelta>,
     /// The most reservations evaluated in one transaction.
     pub batch: u32,
-    /// How long a claimed delivery is its claimer's before another may take it.
+    /// How long a claimed delivery is its claimer's without being renewed.
     pub lease: TimeDelta,
     /// Threads that send, per alerter.
     pub senders: usize,
