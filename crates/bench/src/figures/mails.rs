@@ -13,7 +13,7 @@ use crate::world::program::{Program, config};
 /// What is a handful.
 const HANDFUL: f64 = 10.0;
 const LEAD: Duration = Duration::from_secs(15);
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Fifty thousand at once: how many mails, and how soon the last was taken.
 pub fn fifty_thousand_to_one_mailbox(world: &mut World) -> Result<Vec<Row>> {

@@ -11,6 +11,8 @@ use crate::world::database::{PERIOD_MS, WITH_HOOK, sleep_until};
 use crate::world::program::{Program, config};
 use crate::world::sink::{Sink, delays};
 
+/// How long receipts are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// From the preparations to the instant.
 const LEAD: Duration = Duration::from_secs(20);
 
@@ -26,7 +28,7 @@ pub fn a_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
         let instant = database.silence(SILENT, "hook", LEAD, 0)?;
         let _sweeper = Program::start("sweeper", &config(database.url(), &hook), &[])?;
         sleep_until(instant)?;
-        let receipts = sink.wait_for(SILENT as usize, Duration::from_secs(60))?;
+        let receipts = sink.wait_for(SILENT as usize, PATIENCE)?;
         let delays = delays(&receipts, SILENT, |_| instant)?;
         firsts.extend(delays.first());
         lasts.extend(delays.last());
@@ -70,7 +72,7 @@ pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let begun = warm_up.finish()?;
     begun.all_acknowledged()?;
     let meanwhile = load(silent + begun.offered);
-    let receipts = sink.wait_for(silent as usize, Duration::from_secs(180))?;
+    let receipts = sink.wait_for(silent as usize, PATIENCE)?;
     let outcome = meanwhile.finish()?;
     outcome.all_acknowledged()?;
     let usage = sweeper.usage()?;
@@ -79,9 +81,11 @@ pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let (first, last) = (seconds(delays.first()), seconds(delays.last()));
     let p99 = outcome.latency.quantile_ms(0.99);
     let how = format!(
-        "{} reservations, the others check in at {}/s; first receipt after {first:.2} s",
+        "{} reservations, the others check in at {}/s; first receipt after {first:.2} s; {} came within {} s",
         commas(jobs as f64),
-        commas(rate)
+        commas(rate),
+        commas(receipts.len() as f64),
+        PATIENCE.as_secs()
     );
     Ok(vec![
         Row::new(

@@ -44,9 +44,7 @@ impl Sink {
         while self.client.get(&url).body.parse::<usize>()? < count && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(50));
         }
-        let receipts: Vec<Receipt> = serde_json::from_str(&self.client.get(&self.url("/report")?).body)?;
-        ensure!(receipts.len() >= count, "{} of {count} alerts came within {patience:?}", receipts.len());
-        Ok(receipts)
+        Ok(serde_json::from_str(&self.client.get(&self.url("/report")?).body)?)
     }
 
     fn url(&self, path: &str) -> Result<String> {
@@ -54,8 +52,8 @@ impl Sink {
     }
 }
 
-/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted. An error unless each was told of once, and
-/// no other.
+/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted; for a job that was not, more than any
+/// target. An error if one was told of twice, or any other was.
 pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) -> Result<Vec<f64>> {
     let mut told = vec![false; jobs as usize];
     let mut delays = Vec::with_capacity(receipts.len());
@@ -65,7 +63,7 @@ pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) ->
         ensure!(!std::mem::replace(&mut told[number as usize], true), "{component} was told of twice");
         delays.push((at - deadline(number)) as f64);
     }
-    ensure!(delays.len() == told.len(), "{} of {} jobs were told of", delays.len(), told.len());
+    delays.resize(told.len(), f64::INFINITY);
     delays.sort_by(f64::total_cmp);
     Ok(delays)
 }
