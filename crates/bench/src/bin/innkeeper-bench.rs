@@ -32,6 +32,9 @@ struct Options {
     /// How many reservations are many.
     #[structopt(long, default_value = "1000000")]
     reservations: u64,
+    /// Tells after each figure which statements cost Postgres most (pg_stat_statements).
+    #[structopt(long)]
+    statements: bool,
     /// The directory of Postgres's programs.
     #[structopt(long, parse(from_os_str), default_value = "/usr/lib/postgresql/15/bin")]
     postgres: PathBuf,
@@ -59,6 +62,7 @@ fn run(options: &Options) -> Result<bool> {
         quick: options.quick,
         reservations: options.reservations,
         few: 50_000.min(options.reservations),
+        statements: options.statements,
         postgres: options.postgres.clone(),
     };
     let machine = machine();
@@ -80,6 +84,11 @@ fn run(options: &Options) -> Result<bool> {
         }
         eprint!("{}", markdown(&new));
         eprintln!("({:.0} s)", since.elapsed().as_secs_f32());
+        if options.statements
+            && let Ok(cluster) = world.running_cluster()
+        {
+            eprintln!("{}", cluster.take_statements()?);
+        }
         rows.extend(new);
     }
     let settings = world.settings_if_started()?;

@@ -14,6 +14,13 @@ shared_buffers = '512MB'
 max_wal_size = '2GB'
 ";
 
+/// For `--statements`.
+const COUNTING: &str = "
+shared_preload_libraries = 'pg_stat_statements'
+pg_stat_statements.track = all
+track_io_timing = on
+";
+
 /// A running server, reached over a Unix socket alone. Stopped and removed when dropped.
 pub struct Cluster {
     directory: TempDir,
@@ -23,7 +30,8 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a cluster and starts it, with the programs in this directory. Root lends it to `nobody`, since Postgres
     /// refuses to run as root.
-    pub fn start(programs: &Path) -> Result<Self> {
+    /// With `statements` it counts what each statement costs.
+    pub fn start(programs: &Path, statements: bool) -> Result<Self> {
         let directory = TempDir::with_prefix("pg")?;
         let cluster = Self { directory, programs: programs.to_owned() };
         if is_root() {
@@ -37,7 +45,8 @@ impl Cluster {
         let file = cluster.data().join("postgresql.conf");
         let known = std::fs::read_to_string(&file)?;
         let socket = cluster.directory.path().display();
-        std::fs::write(&file, format!("{known}{SETTINGS}unix_socket_directories = '{socket}'\n"))?;
+        let counting = if statements { COUNTING } else { "" };
+        std::fs::write(&file, format!("{known}{SETTINGS}{counting}unix_socket_directories = '{socket}'\n"))?;
         let log = cluster.log();
         cluster.server("pg_ctl", &["start", "-w", "-s", "-l", &log.display().to_string()])?;
         Ok(cluster)
@@ -67,6 +76,39 @@ impl Cluster {
         );
         let mut psql = self.client("psql");
         psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-c", &sql, &self.url("postgres")]);
+        finish(&mut psql)
+    }
+
+    /// What the statements of Innkeeper have cost since this was asked last, the costliest first.
+    pub fn take_statements(&self) -> Result<String> {
+        const COSTLIEST: &str = "
+            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms,
+                   round(total_exec_time::numeric) AS total_ms, round(rows::numeric / calls, 1) AS rows,
+                   round((shared_blks_hit + shared_blks_read)::numeric / calls) AS pages,
+                   round(wal_bytes / calls) AS wal_bytes,
+                   left(regexp_replace(query, '\\s+', ' ', 'g'), 120) AS statement
+            FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
+            WHERE datname <> 'postgres'
+            ORDER BY total_exec_time DESC
+            LIMIT 12";
+        let mut psql = self.client("psql");
+        psql.args([
+            "-Xq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            "CREATE EXTENSION IF NOT EXISTS pg_stat_statements",
+        ]);
+        psql.args([
+            "-c",
+            COSTLIEST,
+            "-c",
+            "\\o /dev/null",
+            "-c",
+            "SELECT pg_stat_statements_reset()",
+            &self.url("postgres"),
+        ]);
+        psql.env("PGOPTIONS", "-c client_min_messages=warning");
         finish(&mut psql)
     }
 

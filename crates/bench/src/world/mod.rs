@@ -28,6 +28,8 @@ pub struct Conditions {
     pub reservations: u64,
     /// How many are few.
     pub few: u64,
+    /// Postgres counts what each statement costs, which costs something itself.
+    pub statements: bool,
     /// Where Postgres's programs are.
     pub postgres: PathBuf,
 }
@@ -71,7 +73,7 @@ impl World {
     /// The Postgres server.
     pub fn cluster(&mut self) -> Result<&Cluster> {
         if self.cluster.is_none() {
-            self.cluster = Some(Cluster::start(&self.conditions.postgres)?);
+            self.cluster = Some(Cluster::start(&self.conditions.postgres, self.conditions.statements)?);
         }
         self.cluster.as_ref().context("just made")
     }
