@@ -18,6 +18,7 @@ max_wal_size = '2GB'
 const COUNTING: &str = "
 shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track = all
+pg_stat_statements.track_planning = on
 track_io_timing = on
 ";
 
@@ -82,14 +83,14 @@ impl Cluster {
     /// What the statements of Innkeeper have cost since this was asked last, the costliest first.
     pub fn take_statements(&self) -> Result<String> {
         const COSTLIEST: &str = "
-            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms,
-                   round(total_exec_time::numeric) AS total_ms, round(rows::numeric / calls, 1) AS rows,
+            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round(mean_plan_time::numeric, 3) AS plan_ms,
+                   round((total_exec_time + total_plan_time)::numeric) AS total_ms, round(rows::numeric / calls, 1) AS rows,
                    round((shared_blks_hit + shared_blks_read)::numeric / calls) AS pages,
                    round(wal_bytes / calls) AS wal_bytes,
                    left(regexp_replace(query, '\\s+', ' ', 'g'), 120) AS statement
             FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
             WHERE datname <> 'postgres'
-            ORDER BY total_exec_time DESC
+            ORDER BY total_exec_time + total_plan_time DESC
             LIMIT 12";
         let mut psql = self.client("psql");
         psql.args([
