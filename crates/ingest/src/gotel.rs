@@ -1,5 +1,7 @@
 //! GoTel's protocol: reservations, check-ins, snoozes and checkouts as JSON.
 
+use std::borrow::Cow;
+
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
@@ -9,7 +11,7 @@ use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_node::http::{ApiError, Body, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use crate::fields::Fields;
 use crate::{Desk, patiently};
@@ -80,20 +82,39 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     .checked()
 }
 
+/// A check-in as nearly all of them come; what does not fit is read field by field, for the sake of the error.
+#[derive(Deserialize)]
+struct Brief<'a> {
+    #[serde(borrow)]
+    app: Cow<'a, str>,
+    #[serde(borrow)]
+    component: Cow<'a, str>,
+    #[serde(borrow, default)]
+    notes: Option<Cow<'a, str>>,
+}
+
 async fn checkin(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> Answer {
-    let fields = Fields::from_json(&body)?;
-    let (app, component) = names(&fields)?;
-    let checkin = CheckIn {
-        notes: notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()),
-        source: desk.source(&request),
-        ..CheckIn::new(CheckInKind::Success, desk.now())
+    let (app, component, notes) = match serde_json::from_slice::<Brief<'_>>(&body) {
+        Ok(Brief { app, component, notes }) => {
+            let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
+            (AppName::parse(app)?, ComponentName::parse(component)?, notes)
+        }
+        Err(_) => {
+            let fields = Fields::from_json(&body)?;
+            let (app, component) = names(&fields)?;
+            (app, component, notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()))
+        }
     };
+    let checkin =
+        CheckIn { notes, source: desk.source(&request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let message = format!("Application checked in: {app}");
-    let unknown = unknown(&app, &component);
     let target = Target::Names(app, component);
     match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
         Recorded::Done { .. } => Ok(success(&message)),
-        Recorded::Unknown | Recorded::Ambiguous => Err(unknown),
+        Recorded::Unknown | Recorded::Ambiguous => {
+            let (app, component) = names(&Fields::from_json(&body)?)?;
+            Err(unknown(&app, &component))
+        }
         Recorded::Refused(problem) => Err(problem.into()),
     }
 }
@@ -136,6 +157,12 @@ fn unknown(app: &AppName, component: &ComponentName) -> ApiError {
     ApiError::NotFound(format!("there is no reservation {app}/{component}; make one with POST /reservation"))
 }
 
+#[derive(Serialize)]
+struct Success<'a> {
+    success: bool,
+    message: &'a str,
+}
+
 fn success(message: &str) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "success": true, "message": message }))
+    HttpResponse::Ok().json(Success { success: true, message })
 }

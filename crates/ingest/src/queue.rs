@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_node::http::ApiError;
 use innkeeper_node::{Shutdown, Wake};
-use innkeeper_store::{Arrival, Recorded, StoreError, Writer};
+use innkeeper_store::{Arrival, Recorded, Shortcut, StoreError, Writer};
 use tokio::sync::{mpsc, oneshot};
 
 /// How soon a batch is tried again while the database is away: the first time, and at most.
@@ -105,6 +105,19 @@ impl Batch {
         (self, second)
     }
 
+    /// Answers each check-in that was recorded; returns the others.
+    fn answer(self, recorded: Vec<Option<Recorded>>) -> Self {
+        let mut rest = Self::default();
+        for ((arrival, answer), recorded) in self.arrivals.into_iter().zip(self.answers).zip(recorded) {
+            match recorded {
+                // A requester that gave up meanwhile has been told 503.
+                Some(recorded) => drop(answer.send(Ok(recorded))),
+                None => rest.push(Entry { arrival, answer }),
+            }
+        }
+        rest
+    }
+
     fn nobody_waits(&self) -> bool {
         self.answers.iter().all(oneshot::Sender::is_closed)
     }
@@ -118,31 +131,83 @@ struct Scribe<'a> {
     away_since: Option<Instant>,
 }
 
+/// How an attempt at a batch ended.
+enum Attempt {
+    /// What is in it was written.
+    Written(Shortcut),
+    /// The database refused it for good.
+    Refused(StoreError),
+    /// The process stops, the database is away, and nobody waits any more.
+    GivenUp,
+}
+
 impl Scribe<'_> {
     /// Writes the batch and answers, however long the database is away. Returns whether a sweeper should look.
     ///
+    /// What can go the short way does; the rest, or a batch that was refused there, goes the general way.
+    fn write(&mut self, mut batch: Batch) -> bool {
+        let mut wake = false;
+        match self.attempt(&batch, |writer, arrivals| writer.record_plain(arrivals)) {
+            Attempt::Written(shortcut) => {
+                wake = shortcut.wake;
+                batch = batch.answer(shortcut.recorded);
+            }
+            Attempt::Refused(error) => log::debug!("a batch goes the general way: {error}"),
+            Attempt::GivenUp => return false,
+        }
+        self.write_generally(batch) || wake
+    }
+
     /// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot
     /// keep the others from being written.
-    fn write(&mut self, batch: Batch) -> bool {
+    fn write_generally(&mut self, batch: Batch) -> bool {
+        if batch.arrivals.is_empty() {
+            return false;
+        }
+        let record = |writer: &mut Writer, arrivals: &[Arrival]| {
+            let written = writer.record(arrivals)?;
+            Ok(Shortcut { recorded: written.recorded.into_iter().map(Some).collect(), wake: written.wake })
+        };
+        match self.attempt(&batch, record) {
+            Attempt::Written(shortcut) => {
+                batch.answer(shortcut.recorded);
+                shortcut.wake
+            }
+            Attempt::Refused(_) if batch.arrivals.len() > 1 => {
+                let (first, second) = batch.split();
+                let wake = self.write_generally(first);
+                self.write_generally(second) || wake
+            }
+            Attempt::Refused(error) => {
+                for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
+                    log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
+                    let _ = answer.send(Err(Unwritable));
+                }
+                false
+            }
+            Attempt::GivenUp => false,
+        }
+    }
+
+    /// Tries `record` on the batch until the database answers.
+    fn attempt(
+        &mut self,
+        batch: &Batch,
+        record: impl Fn(&mut Writer, &[Arrival]) -> Result<Shortcut, StoreError>,
+    ) -> Attempt {
         let mut pause = FIRST_PAUSE;
         loop {
             // A stop waits for the database only as long as somebody waits for an answer.
             if self.away_since.is_some() && self.shutdown.is_requested() && batch.nobody_waits() {
-                return false;
+                return Attempt::GivenUp;
             }
-            match self.writer.record(&batch.arrivals) {
+            match record(&mut self.writer, &batch.arrivals) {
                 Ok(written) => {
                     if let Some(since) = self.away_since.take() {
-                        log::info!(
-                            "the database answers again; check-ins waited {:.1} s",
-                            since.elapsed().as_secs_f32()
-                        );
+                        let waited = since.elapsed().as_secs_f32();
+                        log::info!("the database answers again; check-ins waited {waited:.1} s");
                     }
-                    for (answer, recorded) in batch.answers.into_iter().zip(written.recorded) {
-                        // A requester that gave up meanwhile has been told 503.
-                        let _ = answer.send(Ok(recorded));
-                    }
-                    return written.wake;
+                    return Attempt::Written(written);
                 }
                 Err(error) if error.is_unavailable() => {
                     if self.away_since.is_none() {
@@ -152,21 +217,8 @@ impl Scribe<'_> {
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(error) => return self.refuse(batch, &error),
+                Err(error) => return Attempt::Refused(error),
             }
         }
-    }
-
-    fn refuse(&mut self, batch: Batch, error: &StoreError) -> bool {
-        if batch.arrivals.len() > 1 {
-            let (first, second) = batch.split();
-            let wake = self.write(first);
-            return self.write(second) || wake;
-        }
-        for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
-            log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
-            let _ = answer.send(Err(Unwritable));
-        }
-        false
     }
 }

@@ -49,6 +49,7 @@ pub struct StoreConfig {
 #[derive(Clone)]
 pub struct Store {
     pool: r2d2::Pool<Manager>,
+    manager: Manager,
     backend: DatabaseKind,
 }
 
@@ -68,8 +69,8 @@ impl Store {
             .min_idle(Some(0))
             .connection_timeout(POOL_PATIENCE)
             .error_handler(Box::new(QuietErrors))
-            .build_unchecked(manager);
-        Ok(Self { pool, backend })
+            .build_unchecked(manager.clone());
+        Ok(Self { pool, manager, backend })
     }
 
     /// Which database this is.
@@ -95,6 +96,20 @@ impl Store {
     /// A connection of the pool.
     pub(crate) fn get(&self) -> Result<Pooled, StoreError> {
         Ok(self.pool.get()?)
+    }
+
+    /// A connection outside of the pool for a writer of batches. Its planner is told that batches are small and tables are not:
+    /// rows are to be found one by one through an index, which also keeps them in the order of the batch.
+    pub(crate) fn connect_for_batches(&self) -> Result<AnyConnection, StoreError> {
+        let mut connection = r2d2::ManageConnection::connect(&self.manager)
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        if let AnyConnection::Postgres(connection) = &mut connection {
+            connection.batch_execute(
+                "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
+                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
+            )?;
+        }
+        Ok(connection)
     }
 
     /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at once, so that it
@@ -136,6 +151,7 @@ struct OneText {
 }
 
 /// Opens connections for the pool.
+#[derive(Clone)]
 pub(crate) struct Manager {
     backend: DatabaseKind,
     url: String,

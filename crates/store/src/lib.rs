@@ -15,6 +15,7 @@
 mod bulk;
 mod checkins;
 mod connection;
+mod doors;
 mod due;
 mod error;
 mod history;
@@ -29,7 +30,7 @@ mod sites;
 mod summary;
 mod sweep;
 
-pub use checkins::{Arrival, Definition, Recorded, Target, Writer, Written};
+pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned};

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms};
 use crate::schema::{alerts, deliveries, ping_keys, reservations, states};
-use crate::{Store, StoreError, outbox};
+use crate::{Store, StoreError, doors, outbox};
 
 /// What became of a wish for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,7 @@ impl Store {
             )
             .execute(connection)?;
             diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
+            doors::close(connection, &doors::of(app, component, row.key.parse().unwrap_or_default()))?;
             Ok(true)
         })
     }
@@ -222,6 +223,7 @@ fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Opt
             states::eager.eq(is_eager(&reservation.terms)),
         ))
         .execute(connection)?;
+    doors::open(connection, id, &doors::of(&reservation.terms.app, &reservation.terms.component, key))?;
     Ok(Some(id))
 }
 

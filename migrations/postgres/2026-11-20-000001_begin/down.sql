@@ -1,1 +1,1 @@
-DROP TABLE ping_keys, deliveries, alerts, checkins, runs, states, reservations;
+DROP TABLE ping_keys, deliveries, alerts, checkins, runs, states, doors, reservations;

@@ -4,4 +4,5 @@ DROP TABLE alerts;
 DROP TABLE checkins;
 DROP TABLE runs;
 DROP TABLE states;
+DROP TABLE doors;
 DROP TABLE reservations;

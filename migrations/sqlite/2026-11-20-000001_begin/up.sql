@@ -36,6 +36,13 @@ CREATE TABLE reservations (
 CREATE INDEX reservations_by_slug ON reservations (app, slug);
 CREATE INDEX reservations_that_are_sites ON reservations (app) WHERE is_site;
 
+-- The ways to a reservation that a check-in takes: its ping key, and its names (the first half of their SHA-256).
+-- Narrow and never updated, so that finding a reservation reads an index and little more.
+CREATE TABLE doors (
+    door            BLOB    NOT NULL PRIMARY KEY,
+    reservation_id  BIGINT  NOT NULL
+) WITHOUT ROWID;
+
 -- Facts, written by check-ins, and conclusions, written by the sweeper: narrow, and written all the time.
 -- A check-in updates no indexed column.
 CREATE TABLE states (

@@ -5,9 +5,12 @@
 //! here `wake_at` is only pulled forward where a conclusion may change.
 
 mod merge;
+mod plain;
 mod postgres;
 mod resolve;
 mod sqlite;
+
+use std::collections::HashMap;
 
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
@@ -15,11 +18,12 @@ use innkeeper_core::reservation::Wishes;
 use innkeeper_core::{Invalid, Time};
 use uuid::Uuid;
 
-use crate::connection::{AnyConnection, Pooled, write_on};
+use crate::connection::{AnyConnection, write_on};
 use crate::runs::Runs;
 use crate::{Store, StoreError};
 
 use merge::Merged;
+use plain::Plain;
 use resolve::Resolved;
 
 /// Whom a check-in is for.
@@ -87,10 +91,19 @@ pub struct Written {
     pub wake: bool,
 }
 
-/// Writes batches over one connection that it keeps as long as it works.
+/// What became of those of a batch that could go the short way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortcut {
+    /// One for each arrival, in their order; none for what was not written and has to go the general way.
+    pub recorded: Vec<Option<Recorded>>,
+    /// Whether a conclusion may have changed, so that a sweeper should look now.
+    pub wake: bool,
+}
+
+/// Writes batches over one connection of its own, which it keeps as long as it works.
 pub struct Writer {
     store: Store,
-    connection: Option<Pooled>,
+    connection: Option<AnyConnection>,
 }
 
 impl Store {
@@ -103,14 +116,55 @@ impl Store {
 impl Writer {
     /// Writes the batch in one transaction. An error means that nothing of it was written.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
-        // Taken out, so that neither an error nor a panic leaves a connection behind whose transaction is open.
+        self.on_connection(|connection| write_on(connection, |connection| record(connection, batch)))
+    }
+
+    /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
+    /// does not say to be recorded it has not written: that is for [`Writer::record`]. An error means that nothing was written.
+    pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<Shortcut, StoreError> {
+        let mut recorded = vec![None; batch.len()];
+        // Several for the same door keep their order by going the general way together.
+        let mut places: HashMap<Uuid, Option<usize>> = HashMap::with_capacity(batch.len());
+        for (place, arrival) in batch.iter().enumerate() {
+            if let Some(door) = plain::door(&arrival.target) {
+                places.entry(door).and_modify(|place| *place = None).or_insert(Some(place));
+            }
+        }
+        let mut plain: Vec<Plain<'_>> = Vec::with_capacity(places.len());
+        plain.extend(places.iter().filter_map(|(door, place)| Plain::of(*door, &batch[(*place)?])));
+        if plain.is_empty() {
+            return Ok(Shortcut { recorded, wake: false });
+        }
+        let written = self.on_connection(|connection| match connection {
+            AnyConnection::Postgres(connection) => plain::on_postgres(connection, &plain),
+            AnyConnection::Sqlite(_) => write_on(connection, |connection| match connection {
+                AnyConnection::Sqlite(connection) => plain::on_sqlite(connection, &plain),
+                AnyConnection::Postgres(connection) => plain::on_postgres(connection, &plain),
+            }),
+        })?;
+        let mut wake = false;
+        for (door, reservation_id, wakes) in written {
+            if let Some(Some(place)) = places.get(&door) {
+                recorded[*place] = Some(Recorded::Done { reservation_id, created: false });
+            }
+            wake |= wakes;
+        }
+        Ok(Shortcut { recorded, wake })
+    }
+
+    /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
+    /// transaction is open.
+    fn on_connection<T>(
+        &mut self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.store.get()?,
+            None => self.store.connect_for_batches()?,
         };
-        let written = write_on(&mut connection, |connection| record(connection, batch))?;
+        let done = work(&mut connection)?;
         self.connection = Some(connection);
-        Ok(written)
+        Ok(done)
     }
 }
 

@@ -45,8 +45,14 @@ fn any_batches_in_any_order_leave_the_facts_of_core(database: &TestDatabase) {
             count.set(count.get() + 1);
             let name = format!("job {}", count.get());
             store.book(&name, &every(60));
-            for batch in &batches {
-                store.check_in(&name, batch);
+            for (turn, batch) in batches.iter().enumerate() {
+                // By both ways, in turns.
+                if (turn + count.get()) % 2 == 0 {
+                    store.check_in(&name, batch);
+                } else {
+                    let batch: Vec<_> = batch.iter().map(|checkin| arrival(&name, checkin.clone())).collect();
+                    store.writer().record(&batch).unwrap();
+                }
             }
             let mut expected = Facts::default();
             list.iter().for_each(|checkin| expected.record(checkin));

@@ -62,7 +62,9 @@ fn the_tables_are_those_of_the_schema(database: &TestDatabase) {
             table = line.split(' ').next().unwrap().to_owned();
         }
     }
-    let tables = tables(database);
+    let mut tables = tables(database);
+    // Spoken of in SQL alone (doors.rs): Postgres has a type for its key, SQLite has not.
+    assert!(tables.remove("doors").is_some());
     assert!(tables.keys().eq(schema.keys()), "{:?}", tables.keys());
     for (table, columns) in schema {
         assert_eq!(tables[&table], columns, "{table}");

@@ -9,7 +9,8 @@ use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
 use innkeeper_core::reservation::{Reservation, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    Arrival, Definition, NewDelivery, Recorded, Reserved, Store, Swept, Target, Told, Written,
+    Arrival, Definition, NewDelivery, Recorded, Reserved, Store, StoreError, Swept, Target, Told, Writer,
+    Written,
 };
 use uuid::Uuid;
 
@@ -105,7 +106,7 @@ impl Shop for Store {
     }
 
     fn record(&self, batch: &[Arrival]) -> Written {
-        self.writer().record(batch).unwrap()
+        record(&mut self.writer(), batch).unwrap()
     }
 
     fn look(&self, name: &str) -> Reservation {
@@ -199,4 +200,20 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// Records a batch as the door does: the short way what can go it, the general way the rest.
+pub fn record(writer: &mut Writer, batch: &[Arrival]) -> Result<Written, StoreError> {
+    let shortcut = writer.record_plain(batch)?;
+    let open = |recorded: &Option<Recorded>| recorded.is_none();
+    let rest: Vec<Arrival> = batch
+        .iter()
+        .zip(&shortcut.recorded)
+        .filter(|(_, recorded)| open(recorded))
+        .map(|(arrival, _)| arrival.clone())
+        .collect();
+    let written = writer.record(&rest)?;
+    let mut others = written.recorded.into_iter();
+    let recorded = shortcut.recorded.into_iter().map(|recorded| recorded.or_else(|| others.next()).unwrap());
+    Ok(Written { recorded: recorded.collect(), wake: shortcut.wake || written.wake })
 }

@@ -1,0 +1,61 @@
+//! The ways to a reservation that a check-in takes: one narrow table for names and ping keys alike.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Binary, Uuid as SqlUuid};
+use innkeeper_core::names::{AppName, ComponentName};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+
+/// The door of two names: the first half of the SHA-256 of the app, a zero byte (which no name has), and the component.
+pub(crate) fn of_names(app: &AppName, component: &ComponentName) -> Uuid {
+    let hash = Sha256::new()
+        .chain_update(app.as_str())
+        .chain_update([0])
+        .chain_update(component.as_str())
+        .finalize();
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    Uuid::from_bytes(half)
+}
+
+/// Every door of a reservation: its names' and its ping key.
+pub(crate) fn of(app: &AppName, component: &ComponentName, key: Uuid) -> [Uuid; 2] {
+    [of_names(app, component), key]
+}
+
+/// Opens the doors of the reservation `id`.
+pub(crate) fn open(connection: &mut AnyConnection, id: i64, doors: &[Uuid]) -> Result<(), StoreError> {
+    let insert = "INSERT INTO doors (door, reservation_id) VALUES ($1, $2)";
+    for door in doors {
+        match connection {
+            AnyConnection::Postgres(connection) => {
+                sql_query(insert).bind::<SqlUuid, _>(door).bind::<BigInt, _>(id).execute(connection)?
+            }
+            AnyConnection::Sqlite(connection) => {
+                let bytes = door.as_bytes().as_slice();
+                sql_query(insert).bind::<Binary, _>(bytes).bind::<BigInt, _>(id).execute(connection)?
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Closes doors.
+pub(crate) fn close(connection: &mut AnyConnection, doors: &[Uuid]) -> Result<(), StoreError> {
+    let delete = "DELETE FROM doors WHERE door = $1";
+    for door in doors {
+        match connection {
+            AnyConnection::Postgres(connection) => {
+                sql_query(delete).bind::<SqlUuid, _>(door).execute(connection)?
+            }
+            AnyConnection::Sqlite(connection) => {
+                sql_query(delete).bind::<Binary, _>(door.as_bytes().as_slice()).execute(connection)?
+            }
+        };
+    }
+    Ok(())
+}
