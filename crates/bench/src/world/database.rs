@@ -36,6 +36,9 @@ impl Database {
         Store::connect(&StoreConfig { url: database.url.clone(), pool_size: 2 })?.migrate()?;
         database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
         database.execute("VACUUM ANALYZE reservations")?;
+        for statement in loader::POSTGRES_DOORS.split_inclusive(';') {
+            database.execute(statement)?;
+        }
         database.begin_quietly()?;
         Ok(database)
     }

@@ -1,6 +1,8 @@
 //! Reservations by the hundred thousand, in SQL. `job-0`, `job-1`, … of the app `bench`, each expected every five minutes
 //! with a minute of grace; the id of `job-N` is N + 1. Their keys stand in no order, as random ones do.
 
+use sha2::{Digest, Sha256};
+
 /// The first so many reservations tell the webhook `hook` about their alerts.
 pub const WITH_HOOK: u64 = 50_000;
 /// The period and the grace of each, ms.
@@ -28,6 +30,29 @@ pub fn postgres_reservations(count: u64, now: i64) -> String {
          FROM generate_series(0, {count}::bigint - 1) n;",
         columns(now)
     )
+}
+
+/// The doors of every reservation: its key, and the first half of the SHA-256 of its names with a zero byte between.
+pub const POSTGRES_DOORS: &str = "
+    INSERT INTO doors (door, reservation_id) SELECT key::uuid, id FROM reservations ORDER BY 1;
+    INSERT INTO doors (door, reservation_id)
+    SELECT encode(substring(sha256(convert_to(app, 'UTF8') || '\\x00'::bytea || convert_to(component, 'UTF8')) FOR 16),
+                  'hex')::uuid, id
+    FROM reservations
+    ORDER BY 1;
+    VACUUM ANALYZE doors;";
+
+/// The same for SQLite, which has no SHA-256: for the jobs of this range, their numbers.
+pub fn sqlite_doors(jobs: std::ops::Range<u64>) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let rows: Vec<String> = jobs
+        .flat_map(|n| {
+            let names = Sha256::digest(format!("bench\0job-{n}"));
+            let key = format!("{:08x}00004000800{n:013x}", n * 2_654_435_761 % 4_294_967_296);
+            [format!("(x'{}', {})", hex(&names[..16]), n + 1), format!("(x'{key}', {})", n + 1)]
+        })
+        .collect();
+    format!("INSERT INTO doors (door, reservation_id) VALUES {};", rows.join(","))
 }
 
 pub fn sqlite_reservations(count: u64, now: i64) -> String {

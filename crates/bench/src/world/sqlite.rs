@@ -19,10 +19,17 @@ impl Sqlite {
         drop(database.store());
         let now = now_ms();
         database.execute(&format!(
-            "BEGIN; {} {} COMMIT; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);",
+            "BEGIN; {} {} COMMIT;",
             loader::sqlite_reservations(reservations, now),
             loader::states(now, now + 86_400_000)
         ));
+        for first in (0..reservations).step_by(100_000) {
+            let chunks = (first..reservations.min(first + 100_000)).step_by(5000);
+            let doors: String =
+                chunks.map(|from| loader::sqlite_doors(from..reservations.min(from + 5000))).collect();
+            database.execute(&format!("BEGIN; {doors} COMMIT;"));
+        }
+        database.execute("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);");
         Ok(Self { database })
     }
 

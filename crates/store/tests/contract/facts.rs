@@ -47,7 +47,7 @@ fn any_batches_in_any_order_leave_the_facts_of_core(database: &TestDatabase) {
             store.book(&name, &every(60));
             for (turn, batch) in batches.iter().enumerate() {
                 // By both ways, in turns.
-                if (turn + count.get()) % 2 == 0 {
+                if (turn + count.get()).is_multiple_of(2) {
                     store.check_in(&name, batch);
                 } else {
                     let batch: Vec<_> = batch.iter().map(|checkin| arrival(&name, checkin.clone())).collect();
