@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use innkeeper_store::{Store, StoreConfig};
 
 use super::cluster::{Cluster, finish};
-use super::loader;
+use super::{loader, sample};
 
 pub use super::loader::{GRACE_MS, PERIOD_MS, WITH_HOOK};
 
@@ -33,13 +33,21 @@ impl Database {
         let server = Self { url: cluster.url("postgres"), psql, reservations, quiet: false };
         server.execute(&format!("CREATE DATABASE {name}"))?;
         let mut database = Self { url: cluster.url(name), ..server };
-        Store::connect(&StoreConfig { url: database.url.clone(), pool_size: 2 })?.migrate()?;
+        let store = Store::connect(&StoreConfig { url: database.url.clone(), pool_size: 2 })?;
+        store.migrate()?;
         database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
         database.execute("VACUUM ANALYZE reservations")?;
         for statement in loader::POSTGRES_DOORS.split_inclusive(';') {
             database.execute(statement)?;
         }
+        database.execute("VACUUM ANALYZE doors")?;
         database.begin_quietly()?;
+        let tables = database.text(
+            "SELECT table_name FROM information_schema.columns
+             WHERE column_name = 'reservation_id' AND table_schema = 'public'",
+        )?;
+        let tables: Vec<String> = tables.lines().map(str::to_owned).collect();
+        sample::resembles(&store, &tables, |sql| database.number(sql))?;
         Ok(database)
     }
 

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod database;
 mod loader;
 pub mod program;
+mod sample;
 pub mod sink;
 pub mod sqlite;
 pub mod usage;

@@ -1,10 +1,10 @@
 //! An SQLite file full of reservations.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use innkeeper_testing::database::TestDatabase;
 
 use super::database::now_ms;
-use super::loader;
+use super::{loader, sample};
 
 /// See the module. Removed when dropped.
 pub struct Sqlite {
@@ -29,6 +29,13 @@ impl Sqlite {
                 chunks.map(|from| loader::sqlite_doors(from..reservations.min(from + 5000))).collect();
             database.execute(&format!("BEGIN; {doors} COMMIT;"));
         }
+        let tables = database.texts(
+            "SELECT tables.name FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns
+             WHERE tables.type = 'table' AND columns.name = 'reservation_id'",
+        );
+        sample::resembles(&database.store(), &tables, |sql| {
+            database.number(sql).map(|number| number as f64).context("a count is a number")
+        })?;
         database.execute("ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);");
         Ok(Self { database })
     }
