@@ -84,7 +84,44 @@ pub fn run_role<O: RoleOptions>(
     role: Role,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let options = match parse::<O>(std::env::args_os()) {
+    run_command(role, O::clap(), run)
+}
+
+/// [`run_role`] for a role that listens and has no options of its own. Its `--help` calls it `name` and says `about`.
+pub fn run_listening(
+    role: Role,
+    name: &str,
+    about: &'static str,
+    run: impl FnOnce(&Config, &Shutdown) -> anyhow::Result<()>,
+) -> ExitCode {
+    let command = Listening::clap().name(name).about(about);
+    run_command(role, command, |_: &Listening, config, shutdown| run(&config, &shutdown))
+}
+
+#[derive(StructOpt)]
+struct Listening {
+    #[structopt(flatten)]
+    options: Options,
+    #[structopt(flatten)]
+    listen: Listen,
+}
+
+impl RoleOptions for Listening {
+    fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn listen(&self) -> Option<&str> {
+        self.listen.listen.as_deref()
+    }
+}
+
+fn run_command<O: RoleOptions>(
+    role: Role,
+    command: clap::App<'_, '_>,
+    run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
+) -> ExitCode {
+    let options = match parse::<O>(command, std::env::args_os()) {
         Ok(options) => options,
         Err(code) => return ExitCode::from(code),
     };
@@ -152,8 +189,11 @@ fn check_alerters(config: &Config) -> Result<(), AlerterProblems> {
 struct AlerterProblems(Vec<String>);
 
 /// Reads a command line. What is not a run (help, version, a mistake) is printed, and its exit code returned.
-fn parse<O: StructOpt>(arguments: impl IntoIterator<Item = OsString>) -> Result<O, u8> {
-    let error = match O::clap().get_matches_from_safe(arguments) {
+fn parse<O: StructOpt>(
+    command: clap::App<'_, '_>,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<O, u8> {
+    let error = match command.get_matches_from_safe(arguments) {
         Ok(matches) => return Ok(O::from_clap(&matches)),
         Err(error) => error,
     };
