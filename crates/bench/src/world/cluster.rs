@@ -83,7 +83,7 @@ impl Cluster {
     /// What the statements of Innkeeper have cost since this was asked last, the costliest first.
     pub fn take_statements(&self) -> Result<String> {
         const COSTLIEST: &str = "
-            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round(mean_plan_time::numeric, 3) AS plan_ms,
+            SELECT to_char(calls, '999999999') AS calls, round(mean_exec_time::numeric, 3) AS mean_ms, round((total_plan_time / calls)::numeric, 3) AS plan_ms,
                    round((total_exec_time + total_plan_time)::numeric) AS total_ms, round(rows::numeric / calls, 1) AS rows,
                    round((shared_blks_hit + shared_blks_read)::numeric / calls) AS pages,
                    round(wal_bytes / calls) AS wal_bytes,
