@@ -62,15 +62,24 @@ impl Store {
     /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
     /// fail when the database is away; a wrong address fails.
     pub fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
-        let manager = Manager::for_url(&config.url)?;
+        Ok(Self::over(Manager::for_url(&config.url)?, config.pool_size))
+    }
+
+    /// The same store over a pool of its own: for a part that must not wait while others use all connections.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::over(self.manager.clone(), 2)
+    }
+
+    fn over(manager: Manager, pool_size: u32) -> Self {
         let backend = manager.backend;
         let pool = r2d2::Pool::builder()
-            .max_size(config.pool_size.max(2))
+            .max_size(pool_size.max(2))
             .min_idle(Some(0))
             .connection_timeout(POOL_PATIENCE)
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager.clone());
-        Ok(Self { pool, manager, backend })
+        Self { pool, manager, backend }
     }
 
     /// Which database this is.

@@ -263,6 +263,9 @@ fn one_at_a_time(connection: &mut AnyConnection, alerter: &str) -> Result<(), St
 }
 
 /// The text of a query over what is ready for alerter `$1` at `$2`.
+///
+/// The earlier messages are looked for by a query with a limit, one index look-up for each candidate: NOT EXISTS would be turned
+/// into a join, which planners without statistics make quadratic.
 fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str) -> String {
     format!(
         "SELECT {columns}
@@ -271,14 +274,15 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
            AND d.alerter = $1
            AND d.next_at <= $2
            AND (d.lease_until IS NULL OR d.lease_until <= $2)
-           AND NOT EXISTS (
-               SELECT 1
+           AND (
+               SELECT earlier.id
                FROM deliveries earlier
                WHERE earlier.state = 'waiting'
                  AND earlier.alert_id = d.alert_id
                  AND earlier.alerter = d.alerter
                  AND earlier.recipient = d.recipient
-                 AND {not_yet})
+                 AND {not_yet}
+               LIMIT 1) IS NULL
            {and}
          {then} {lock}"
     )

@@ -87,8 +87,9 @@ impl Sweeper {
         let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
         let renewing = Arc::clone(&clock);
         start("leases", Box::new(move || leases::run(&leases, &renewed, renewing.as_ref(), lease, &stop)))?;
+        // The senders may use every connection of the pool; the sweep must not wait for them.
         let watch = watch::Watch {
-            store: store.clone(),
+            store: store.apart(),
             clock: Arc::clone(&clock),
             speaker,
             batch: i64::from(config.sweeper.batch),

@@ -130,7 +130,8 @@ CREATE TABLE deliveries (
     created_at      BIGINT  NOT NULL,
     finished_at     BIGINT
 );
-CREATE INDEX deliveries_waiting ON deliveries (alerter, next_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (alerter, next_at, id) WHERE state = 'waiting';
+CREATE INDEX deliveries_waiting_by_alert ON deliveries (alert_id, alerter, recipient, id) WHERE state = 'waiting';
 CREATE INDEX deliveries_by_alert ON deliveries (alert_id, id);
 CREATE INDEX deliveries_by_finished_at ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
