@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
-use crate::recipient::{Recipient, Recipients};
+use crate::recipient::Recipients;
 use crate::schedule::Schedule;
 use crate::{Invalid, Time, duration};
 
@@ -345,16 +345,6 @@ pub struct Reservation {
     pub facts: Facts,
     /// What the sweeper made of them.
     pub conclusions: Conclusions,
-}
-
-impl Terms {
-    /// The entries of `notify` that are alerters.
-    pub fn named_alerters(&self) -> impl Iterator<Item = &AlerterName> {
-        self.notify.iter().filter_map(|recipient| match recipient {
-            Recipient::Alerter(name) => Some(name),
-            Recipient::Mail(_) => None,
-        })
-    }
 }
 
 #[cfg(test)]
