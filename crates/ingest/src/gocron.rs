@@ -36,7 +36,7 @@ async fn by_body(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> An
 async fn check_in(desk: &Data<Desk>, request: &HttpRequest, fields: &Fields) -> Answer {
     let target = Target::Names(fields.app("account")?, fields.component("cronname")?);
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
-    let definition = Definition::Always(wishes(fields, desk)?);
+    let definition = Definition::Always(Box::new(wishes(fields, desk)?));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, .. } => {
             let message = if created { "checked in; the reservation is new" } else { "checked in" };

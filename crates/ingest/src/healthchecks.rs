@@ -134,7 +134,7 @@ async fn record(
         run_id,
         ..CheckIn::new(kind, desk.now())
     };
-    let definition = if create { Definition::IfMissing(newcomer(desk)?) } else { Definition::None };
+    let definition = if create { Definition::IfMissing(Box::new(newcomer(desk)?)) } else { Definition::None };
     match desk.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
         Recorded::Done { created, .. } => Ok(created),
         Recorded::Unknown => Err(Refusal::NotFound),

@@ -43,7 +43,7 @@ fn every_program_migrates() {
         PROGRAMS.iter().flat_map(|program| TestDatabase::both().map(|it| (program, it)))
     {
         let arguments = ["migrate", "--database-url", database.url()];
-        for said in ["is up to date; applied 1", "was up to date"] {
+        for said in ["is up to date; applied ", "was up to date"] {
             let (code, out, err) = run(program, directory.path(), &arguments, &[]);
             assert_eq!(code, Some(0), "{program}: {err}");
             assert!(out.contains(said), "{program}: {out}");

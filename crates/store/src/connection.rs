@@ -1,5 +1,6 @@
 //! The pool and its connections.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use diesel::connection::{Connection as _, SimpleConnection};
@@ -7,6 +8,7 @@ use diesel::r2d2::R2D2Connection;
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 
 use crate::StoreError;
+use crate::checkins::KnownDoors;
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -51,6 +53,8 @@ pub struct Store {
     pool: r2d2::Pool<Manager>,
     manager: Manager,
     backend: DatabaseKind,
+    /// For all writers of check-ins.
+    pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -79,7 +83,7 @@ impl Store {
             .connection_timeout(POOL_PATIENCE)
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager.clone());
-        Self { pool, manager, backend }
+        Self { pool, manager, backend, known_doors: Arc::default() }
     }
 
     /// Which database this is.

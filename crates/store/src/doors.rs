@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Bool, Uuid as SqlUuid};
 use innkeeper_core::names::{AppName, ComponentName};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -27,19 +27,32 @@ pub(crate) fn of(app: &AppName, component: &ComponentName, key: Uuid) -> [Uuid; 
     [of_names(app, component), key]
 }
 
-/// Opens the doors of the reservation `id`.
-pub(crate) fn open(connection: &mut AnyConnection, id: i64, doors: &[Uuid]) -> Result<(), StoreError> {
-    let insert = "INSERT INTO doors (door, reservation_id) VALUES ($1, $2)";
-    for door in doors {
-        match connection {
-            AnyConnection::Postgres(connection) => {
-                sql_query(insert).bind::<SqlUuid, _>(door).bind::<BigInt, _>(id).execute(connection)?
-            }
-            AnyConnection::Sqlite(connection) => {
-                let bytes = door.as_bytes().as_slice();
-                sql_query(insert).bind::<Binary, _>(bytes).bind::<BigInt, _>(id).execute(connection)?
-            }
-        };
+/// Opens the doors of the reservation `id`, and makes its state, which says what its doors are.
+pub(crate) fn open(
+    connection: &mut AnyConnection,
+    id: i64,
+    doors: [Uuid; 2],
+    wake_at: i64,
+    eager: bool,
+) -> Result<(), StoreError> {
+    let door = "INSERT INTO doors (reservation_id, door) VALUES ($1, $2), ($1, $3)";
+    let state = "INSERT INTO states (reservation_id, names_door, key_door, wake_at, eager) VALUES ($1, $2, $3, $4, $5)";
+    let [names, key] = doors;
+    match connection {
+        AnyConnection::Postgres(connection) => {
+            let bound =
+                |sql| sql_query(sql).bind::<BigInt, _>(id).bind::<SqlUuid, _>(names).bind::<SqlUuid, _>(key);
+            bound(door).execute(connection)?;
+            bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
+        }
+        AnyConnection::Sqlite(connection) => {
+            let bound = |sql| {
+                let [names, key] = [&names, &key].map(|door| door.as_bytes().as_slice());
+                sql_query(sql).bind::<BigInt, _>(id).bind::<Binary, _>(names).bind::<Binary, _>(key)
+            };
+            bound(door).execute(connection)?;
+            bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
+        }
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use chrono::TimeDelta;
 use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
@@ -12,8 +11,9 @@ use innkeeper_core::sla::View;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow, time};
-use crate::schema::{alerts, checkins, reservations, runs, states};
+use crate::history::{self, Checkin};
+use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
+use crate::schema::{alerts, reservations, runs, states};
 use crate::sites::Sites;
 
 /// The most check-ins since the last look that are read for one conclusion.
@@ -150,19 +150,6 @@ fn unseen(connection: &mut AnyConnection, reservation: &Reservation) -> Result<V
     if grown <= 0 || !matters {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i64, String, Option<i32>, Option<i64>)> = checkins::table
-        .filter(checkins::reservation_id.eq(reservation.id))
-        .order(checkins::id.desc())
-        .limit(grown)
-        .select((checkins::at, checkins::kind, checkins::exit_code, checkins::duration_ms))
-        .load(connection)?;
-    let event = |(at, kind, exit_code, duration): (i64, String, Option<i32>, Option<i64>)| {
-        let kind = kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
-            table: "checkins of reservation",
-            id: reservation.id,
-            problem: error.to_string(),
-        })?;
-        Ok(Event { at: time(at), kind, exit_code, duration: duration.map(TimeDelta::milliseconds) })
-    };
-    rows.into_iter().map(event).collect()
+    let event = |Checkin { at, kind, exit_code, duration, .. }| Event { at, kind, exit_code, duration };
+    Ok(history::latest(connection, reservation.id, grown)?.into_iter().map(event).collect())
 }

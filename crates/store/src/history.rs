@@ -1,13 +1,14 @@
 //! The history of check-ins: reading it, and pruning what is old or too much.
 
 use chrono::TimeDelta;
-use diesel::dsl::{exists, not};
+use diesel::dsl::{exists, max, min, not};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 use innkeeper_core::checkin::CheckInKind;
 
+use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::{alerts, checkins, deliveries, runs};
 use crate::{Store, StoreError};
@@ -48,32 +49,7 @@ pub struct Pruned {
 impl Store {
     /// The latest `limit` check-ins of a reservation, latest first.
     pub fn checkins_of(&self, reservation_id: i64, limit: i64) -> Result<Vec<Checkin>, StoreError> {
-        type Row = (i64, String, Option<i32>, Option<i64>, Option<String>, String, String);
-        let rows: Vec<Row> = checkins::table
-            .filter(checkins::reservation_id.eq(reservation_id))
-            .order(checkins::id.desc())
-            .limit(limit)
-            .select((
-                checkins::at,
-                checkins::kind,
-                checkins::exit_code,
-                checkins::duration_ms,
-                checkins::run_id,
-                checkins::source,
-                checkins::notes,
-            ))
-            .load(&mut *self.get()?)?;
-        rows.into_iter()
-            .map(|(at, kind, exit_code, duration, run_id, source, notes)| {
-                let kind = kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
-                    table: "checkins of reservation",
-                    id: reservation_id,
-                    problem: error.to_string(),
-                })?;
-                let duration = duration.map(TimeDelta::milliseconds);
-                Ok(Checkin { at: time(at), kind, exit_code, duration, run_id, source, notes })
-            })
-            .collect()
+        latest(&mut *self.get()?, reservation_id, limit)
     }
 
     /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`, and alerts and deliveries
@@ -88,20 +64,18 @@ impl Store {
             }
         }
         let connection = &mut *self.get()?;
-        let last: Option<i64> =
-            checkins::table.select(diesel::dsl::max(checkins::reservation_id)).first(connection)?;
-        let first: Option<i64> =
-            checkins::table.select(diesel::dsl::min(checkins::reservation_id)).first(connection)?;
+        let last: Option<i64> = checkins::table.select(max(checkins::id)).first(connection)?;
+        let first: Option<i64> = checkins::table.select(min(checkins::id)).first(connection)?;
         if let (Some(mut from), Some(last)) = (first, last) {
             while from <= last && go_on() {
                 pruned.checkins += sql_query(
                     "DELETE FROM checkins
-                     WHERE id IN (
-                         SELECT id
-                         FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY reservation_id ORDER BY id DESC) AS place
-                               FROM checkins
-                               WHERE reservation_id >= $1 AND reservation_id < $2) placed
-                         WHERE place > $3)",
+                     WHERE id >= $1 AND id < $2
+                         AND NOT EXISTS (
+                             SELECT 1
+                             FROM states
+                             WHERE states.reservation_id = checkins.reservation_id
+                                 AND checkins.number > states.checkins - $3)",
                 )
                 .bind::<BigInt, _>(from)
                 .bind::<BigInt, _>(from + CHUNK)
@@ -149,4 +123,80 @@ impl Store {
             .bind::<BigInt, _>(ms(older_than))
             .execute(connection)?)
     }
+}
+
+/// The way back through the history of the reservation `$1`, from its latest check-in. A row belongs to it if it is of this
+/// reservation and has the number before: where rows were pruned, the way ends.
+const BACK: &str = "
+    WITH RECURSIVE back AS (
+        SELECT c.*
+        FROM states s
+        JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
+        WHERE s.reservation_id = $1
+        UNION ALL
+        SELECT c.*
+        FROM back
+        JOIN checkins c
+            ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
+    )";
+
+#[derive(QueryableByName)]
+#[diesel(table_name = checkins)]
+struct Row {
+    at: i64,
+    kind: String,
+    exit_code: Option<i32>,
+    duration_ms: Option<i64>,
+    run_id: Option<String>,
+    source: String,
+    notes: String,
+}
+
+/// The latest `limit` check-ins of a reservation, latest first.
+pub(crate) fn latest(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    limit: i64,
+) -> Result<Vec<Checkin>, StoreError> {
+    // The limit ends the recursion, too: rows are made as they are asked for.
+    let rows: Vec<Row> = sql_query(format!("{BACK} SELECT * FROM back LIMIT $2"))
+        .bind::<BigInt, _>(reservation_id)
+        .bind::<BigInt, _>(limit)
+        .load(connection)?;
+    let checkin = |row: Row| {
+        let kind = row.kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
+            table: "checkins of reservation",
+            id: reservation_id,
+            problem: error.to_string(),
+        })?;
+        Ok(Checkin {
+            at: time(row.at),
+            kind,
+            exit_code: row.exit_code,
+            duration: row.duration_ms.map(TimeDelta::milliseconds),
+            run_id: row.run_id,
+            source: row.source,
+            notes: row.notes,
+        })
+    };
+    rows.into_iter().map(checkin).collect()
+}
+
+/// Removes the history of a reservation.
+pub(crate) fn forget(connection: &mut AnyConnection, reservation_id: i64) -> Result<(), StoreError> {
+    // Named one by one, because the rows would be gone by which the way leads.
+    let rows: Vec<Id> = sql_query(format!("{BACK} SELECT id FROM back"))
+        .bind::<BigInt, _>(reservation_id)
+        .load(connection)?;
+    for ids in rows.chunks(CHUNK as usize) {
+        let ids = ids.iter().map(|row| row.id);
+        diesel::delete(checkins::table.filter(checkins::id.eq_any(ids))).execute(connection)?;
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+#[diesel(table_name = checkins)]
+struct Id {
+    id: i64,
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms};
 use crate::schema::{alerts, deliveries, ping_keys, reservations, states};
-use crate::{Store, StoreError, doors, outbox};
+use crate::{Store, StoreError, doors, history, outbox};
 
 /// What became of a wish for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,10 +84,7 @@ impl Store {
                     .execute(connection)?;
                 tell_of_checkout(connection, alert.id, now)?;
             }
-            diesel::delete(
-                crate::schema::checkins::table.filter(crate::schema::checkins::reservation_id.eq(row.id)),
-            )
-            .execute(connection)?;
+            history::forget(connection, row.id)?;
             diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
             doors::close(connection, &doors::of(app, component, row.key.parse().unwrap_or_default()))?;
             Ok(true)
@@ -216,14 +213,8 @@ fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Opt
         conclusions: Conclusions::fresh(now),
     };
     let first_look = evaluate(&View::of(&reservation, None), now).conclusions.wake_at;
-    diesel::insert_into(states::table)
-        .values((
-            states::reservation_id.eq(id),
-            states::wake_at.eq(ms(first_look)),
-            states::eager.eq(is_eager(&reservation.terms)),
-        ))
-        .execute(connection)?;
-    doors::open(connection, id, &doors::of(&reservation.terms.app, &reservation.terms.component, key))?;
+    let doors = doors::of(&reservation.terms.app, &reservation.terms.component, key);
+    doors::open(connection, id, doors, ms(first_look), is_eager(&reservation.terms))?;
     Ok(Some(id))
 }
 

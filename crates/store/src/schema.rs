@@ -53,6 +53,8 @@ table! {
         fail_streak -> BigInt,
         short_at -> Nullable<BigInt>,
         eager -> Bool,
+        latest_checkin_id -> Nullable<BigInt>,
+        previous_checkin_id -> Nullable<BigInt>,
     }
 }
 
@@ -76,6 +78,8 @@ table! {
         run_id -> Nullable<Text>,
         source -> Text,
         notes -> Text,
+        number -> BigInt,
+        previous_id -> Nullable<BigInt>,
     }
 }
 

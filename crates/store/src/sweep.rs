@@ -238,12 +238,11 @@ fn latest_notes(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let latest: Vec<Option<i64>> = checkins::table
-        .filter(checkins::reservation_id.eq_any(&ids))
-        .group_by(checkins::reservation_id)
-        .select(diesel::dsl::max(checkins::id))
+    let latest: Vec<i64> = states::table
+        .filter(states::reservation_id.eq_any(&ids))
+        .filter(states::latest_checkin_id.is_not_null())
+        .select(states::latest_checkin_id.assume_not_null())
         .load(connection)?;
-    let latest: Vec<i64> = latest.into_iter().flatten().collect();
     Ok(checkins::table
         .filter(checkins::id.eq_any(latest))
         .filter(checkins::notes.ne(""))

@@ -37,8 +37,8 @@ impl Database {
         store.migrate()?;
         database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
         database.execute("VACUUM ANALYZE reservations")?;
-        for statement in loader::POSTGRES_DOORS.split_inclusive(';') {
-            database.execute(statement)?;
+        for statement in loader::postgres_doors() {
+            database.execute(&statement)?;
         }
         database.execute("VACUUM ANALYZE doors")?;
         database.begin_quietly()?;
@@ -79,7 +79,7 @@ impl Database {
         self.quiet = false;
         self.execute(&format!("TRUNCATE {GROWING}"))?;
         let now = now_ms();
-        let states = loader::states(now, now + wake_in_ms);
+        let states = loader::postgres_states(now, now + wake_in_ms);
         // The rows refer to what they are made from: looking each up would only take time.
         self.execute(&format!("SET session_replication_role = replica; {states}"))?;
         self.execute("VACUUM ANALYZE states")?;

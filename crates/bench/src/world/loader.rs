@@ -32,27 +32,36 @@ pub fn postgres_reservations(count: u64, now: i64) -> String {
     )
 }
 
-/// The doors of every reservation: its key, and the first half of the SHA-256 of its names with a zero byte between.
-pub const POSTGRES_DOORS: &str = "
-    INSERT INTO doors (door, reservation_id) SELECT key::uuid, id FROM reservations ORDER BY 1;
-    INSERT INTO doors (door, reservation_id)
-    SELECT encode(substring(sha256(convert_to(app, 'UTF8') || '\\x00'::bytea || convert_to(component, 'UTF8')) FOR 16),
-                  'hex')::uuid, id
-    FROM reservations
-    ORDER BY 1;
-    VACUUM ANALYZE doors;";
+/// The door of a reservation's names: the first half of the SHA-256 of both with a zero byte between.
+const NAMES_DOOR: &str =
+    "encode(substring(sha256(convert_to(app, 'UTF8') || '\\x00'::bytea || convert_to(component, 'UTF8')) FOR 16),
+            'hex')::uuid";
 
-/// The same for SQLite, which has no SHA-256: for the jobs of this range, their numbers.
-pub fn sqlite_doors(jobs: std::ops::Range<u64>) -> String {
+/// The doors of every reservation.
+pub fn postgres_doors() -> [String; 2] {
+    ["key::uuid", NAMES_DOOR].map(|door| {
+        format!("INSERT INTO doors (door, reservation_id) SELECT {door}, id FROM reservations ORDER BY 1")
+    })
+}
+
+/// The same for SQLite, which has no SHA-256, and the states: for the jobs of this range, their numbers.
+pub fn sqlite_doors_and_states(jobs: std::ops::Range<u64>, now: i64, wake_from: i64) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let rows: Vec<String> = jobs
-        .flat_map(|n| {
+        .map(|n| {
             let names = Sha256::digest(format!("bench\0job-{n}"));
             let key = format!("{:08x}00004000800{n:013x}", n * 2_654_435_761 % 4_294_967_296);
-            [format!("(x'{}', {})", hex(&names[..16]), n + 1), format!("(x'{key}', {})", n + 1)]
+            format!("({}, x'{}', x'{key}')", n + 1, hex(&names[..16]))
         })
         .collect();
-    format!("INSERT INTO doors (door, reservation_id) VALUES {};", rows.join(","))
+    format!(
+        "CREATE TEMP TABLE made AS WITH made (id, names, key) AS (VALUES {}) SELECT * FROM made;
+         INSERT INTO doors (door, reservation_id) SELECT names, id FROM made UNION ALL SELECT key, id FROM made;
+         {}
+         DROP TABLE made;",
+        rows.join(","),
+        states("names", "key", "made", now, wake_from)
+    )
 }
 
 pub fn sqlite_reservations(count: u64, now: i64) -> String {
@@ -65,13 +74,19 @@ pub fn sqlite_reservations(count: u64, now: i64) -> String {
     )
 }
 
-/// A state for each reservation: up, last seen now, and to be looked at again at some time within a period after `wake_from`.
-pub fn states(now: i64, wake_from: i64) -> String {
+pub fn postgres_states(now: i64, wake_from: i64) -> String {
+    states(NAMES_DOOR, "key::uuid", "reservations", now, wake_from)
+}
+
+/// A state for each row of `table`: up, last seen now, and to be looked at again at some time within a period after
+/// `wake_from`.
+fn states(names_door: &str, key_door: &str, table: &str, now: i64, wake_from: i64) -> String {
     format!(
         "INSERT INTO states (reservation_id, last_checkin_at, last_seen_at, last_source, checkins, checkins_seen, status,
-             wake_at, eager)
-         SELECT id, {now}, {now}, '127.0.0.1', 1, 1, 'up', {wake_from} + id * 7919 % {PERIOD_MS}, FALSE
-         FROM reservations
+             wake_at, eager, names_door, key_door)
+         SELECT id, {now}, {now}, '127.0.0.1', 1, 1, 'up', {wake_from} + id * 7919 % {PERIOD_MS}, FALSE, {names_door},
+             {key_door}
+         FROM {table}
          ORDER BY id;"
     )
 }

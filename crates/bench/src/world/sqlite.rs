@@ -18,16 +18,14 @@ impl Sqlite {
         let database = TestDatabase::sqlite();
         drop(database.store());
         let now = now_ms();
-        database.execute(&format!(
-            "BEGIN; {} {} COMMIT;",
-            loader::sqlite_reservations(reservations, now),
-            loader::states(now, now + 86_400_000)
-        ));
+        database.execute(&loader::sqlite_reservations(reservations, now));
         for first in (0..reservations).step_by(100_000) {
             let chunks = (first..reservations.min(first + 100_000)).step_by(5000);
-            let doors: String =
-                chunks.map(|from| loader::sqlite_doors(from..reservations.min(from + 5000))).collect();
-            database.execute(&format!("BEGIN; {doors} COMMIT;"));
+            let rows: String = chunks
+                .map(|from| from..reservations.min(from + 5000))
+                .map(|jobs| loader::sqlite_doors_and_states(jobs, now, now + 86_400_000))
+                .collect();
+            database.execute(&format!("BEGIN; {rows} COMMIT;"));
         }
         let tables = database.texts(
             "SELECT tables.name FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns

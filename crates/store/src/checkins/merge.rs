@@ -45,4 +45,13 @@ impl Merged {
             })
             .collect()
     }
+
+    /// The id of the latest check-in of each, where `ids` are those of all check-ins in the order of their reservations.
+    pub fn latest<'a>(merged: &'a [Self], ids: &'a [i64]) -> impl Iterator<Item = i64> + 'a {
+        let mut end = 0;
+        merged.iter().map(move |one| {
+            end += one.checkins as usize;
+            ids[end - 1]
+        })
+    }
 }

@@ -11,6 +11,7 @@ mod resolve;
 mod sqlite;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
@@ -23,7 +24,7 @@ use crate::runs::Runs;
 use crate::{Store, StoreError};
 
 use merge::Merged;
-use plain::Plain;
+pub(crate) use plain::KnownDoors;
 use resolve::Resolved;
 
 /// Whom a check-in is for.
@@ -48,9 +49,9 @@ pub enum Definition {
     /// It does not: an unknown target is an error.
     None,
     /// It makes the reservation where it is missing.
-    IfMissing(Wishes),
+    IfMissing(Box<Wishes>),
     /// It makes the reservation, or changes it as wished.
-    Always(Wishes),
+    Always(Box<Wishes>),
 }
 
 /// One check-in and whom it is for.
@@ -122,34 +123,8 @@ impl Writer {
     /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
     /// does not say to be recorded it has not written: that is for [`Writer::record`]. An error means that nothing was written.
     pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<Shortcut, StoreError> {
-        let mut recorded = vec![None; batch.len()];
-        // Several for the same door keep their order by going the general way together.
-        let mut places: HashMap<Uuid, Option<usize>> = HashMap::with_capacity(batch.len());
-        for (place, arrival) in batch.iter().enumerate() {
-            if let Some(door) = plain::door(&arrival.target) {
-                places.entry(door).and_modify(|place| *place = None).or_insert(Some(place));
-            }
-        }
-        let mut plain: Vec<Plain<'_>> = Vec::with_capacity(places.len());
-        plain.extend(places.iter().filter_map(|(door, place)| Plain::of(*door, &batch[(*place)?])));
-        if plain.is_empty() {
-            return Ok(Shortcut { recorded, wake: false });
-        }
-        let written = self.on_connection(|connection| match connection {
-            AnyConnection::Postgres(connection) => plain::on_postgres(connection, &plain),
-            AnyConnection::Sqlite(_) => write_on(connection, |connection| match connection {
-                AnyConnection::Sqlite(connection) => plain::on_sqlite(connection, &plain),
-                AnyConnection::Postgres(connection) => plain::on_postgres(connection, &plain),
-            }),
-        })?;
-        let mut wake = false;
-        for (door, reservation_id, wakes) in written {
-            if let Some(Some(place)) = places.get(&door) {
-                recorded[*place] = Some(Recorded::Done { reservation_id, created: false });
-            }
-            wake |= wakes;
-        }
-        Ok(Shortcut { recorded, wake })
+        let known = Arc::clone(&self.store.known_doors);
+        self.on_connection(|connection| plain::record(connection, &known, batch))
     }
 
     /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
@@ -176,39 +151,26 @@ pub(crate) struct Updated {
     pub has_starts: bool,
     /// Whether the sweeper has to look at it now.
     pub wake: bool,
+    /// How many check-ins it has had.
+    pub checkins: i64,
+    /// The latest of its history before this batch.
+    pub previous_id: Option<i64>,
 }
 
 /// One row of the history.
 pub(crate) struct HistoryRow<'a> {
+    pub id: i64,
     pub reservation_id: i64,
     pub checkin: &'a CheckIn,
     pub duration_ms: Option<i64>,
+    /// The how manieth of its reservation.
+    pub number: i64,
+    /// The one before it.
+    pub previous_id: Option<i64>,
 }
 
 fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, StoreError> {
     let mut resolved = resolve::resolve(connection, batch)?;
-    let merged =
-        Merged::by_reservation(batch.iter().zip(&resolved).filter_map(
-            |(arrival, resolved)| match resolved {
-                Resolved::Known { id, .. } => Some((*id, &arrival.checkin)),
-                _ => None,
-            },
-        ));
-    let updated = match connection {
-        AnyConnection::Postgres(connection) => postgres::update_facts(connection, &merged)?,
-        AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged)?,
-    };
-    let wake = updated.iter().any(|updated| updated.wake);
-    let mut with_runs: Vec<i64> =
-        updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
-    let present: std::collections::HashSet<i64> = updated.into_iter().map(|updated| updated.id).collect();
-    // What was checked out since it was resolved is unknown after all.
-    for resolved in &mut resolved {
-        if matches!(resolved, Resolved::Known { id, .. } if !present.contains(id)) {
-            *resolved = Resolved::Unknown;
-        }
-    }
-
     let mut arrivals: Vec<(i64, &CheckIn)> = batch
         .iter()
         .zip(&resolved)
@@ -218,20 +180,42 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         })
         .collect();
     arrivals.sort_by_key(|(id, checkin)| (*id, checkin.at));
+    let ids = new_ids(connection, arrivals.len())?;
+    let merged = Merged::by_reservation(arrivals.iter().copied());
+    let updated = match connection {
+        AnyConnection::Postgres(connection) => postgres::update_facts(connection, &merged, &ids)?,
+        AnyConnection::Sqlite(connection) => sqlite::update_facts(connection, &merged, &ids)?,
+    };
+    let wake = updated.iter().any(|updated| updated.wake);
+    let mut with_runs: Vec<i64> =
+        updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
+    let present: HashMap<i64, Updated> = updated.into_iter().map(|updated| (updated.id, updated)).collect();
+    // What was checked out since it was resolved is unknown after all.
+    for resolved in &mut resolved {
+        if matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)) {
+            *resolved = Resolved::Unknown;
+        }
+    }
+
     let named =
         arrivals.iter().filter(|(_, checkin)| checkin.run_id.is_some() && checkin.kind != CheckInKind::Log);
-    with_runs.extend(named.map(|(id, _)| *id));
+    with_runs.extend(named.map(|(id, _)| *id).filter(|id| present.contains_key(id)));
     with_runs.sort_unstable();
     with_runs.dedup();
     let mut runs = Runs::of(connection, &with_runs)?;
-    let history: Vec<HistoryRow<'_>> = arrivals
-        .into_iter()
-        .map(|(id, checkin)| {
-            let paired = with_runs.binary_search(&id).is_ok();
-            let duration_ms = if paired { runs.record(id, checkin) } else { None };
-            HistoryRow { reservation_id: id, checkin, duration_ms }
-        })
-        .collect();
+    let mut history: Vec<HistoryRow<'_>> = Vec::with_capacity(arrivals.len());
+    for of_one in arrivals.iter().zip(&ids).collect::<Vec<_>>().chunk_by(|a, b| a.0.0 == b.0.0) {
+        let Some(updated) = of_one.first().and_then(|((id, _), _)| present.get(id)) else { continue };
+        let mut previous_id = updated.previous_id;
+        let first = updated.checkins - of_one.len() as i64 + 1;
+        for (number, ((reservation_id, checkin), id)) in (first..).zip(of_one) {
+            let paired = with_runs.binary_search(reservation_id).is_ok();
+            let duration_ms = if paired { runs.record(*reservation_id, checkin) } else { None };
+            let (id, reservation_id) = (**id, *reservation_id);
+            history.push(HistoryRow { id, reservation_id, checkin, duration_ms, number, previous_id });
+            previous_id = Some(id);
+        }
+    }
     runs.write(connection)?;
     match connection {
         AnyConnection::Postgres(connection) => postgres::add_history(connection, &history)?,
@@ -239,6 +223,18 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
     }
     let recorded = resolved.into_iter().map(Recorded::from).collect();
     Ok(Written { recorded, wake })
+}
+
+/// Ids for so many rows of the history, ascending.
+fn new_ids(connection: &mut AnyConnection, count: usize) -> Result<Vec<i64>, StoreError> {
+    match connection {
+        _ if count == 0 => Ok(Vec::new()),
+        AnyConnection::Postgres(connection) => postgres::next_ids(connection, count),
+        AnyConnection::Sqlite(connection) => {
+            let latest = sqlite::latest_id(connection)?;
+            Ok((latest + 1..).take(count).collect())
+        }
+    }
 }
 
 impl From<Resolved> for Recorded {

@@ -44,6 +44,10 @@ struct UpdatedRow {
     has_starts: bool,
     #[diesel(sql_type = Bool)]
     wake: bool,
+    #[diesel(sql_type = BigInt)]
+    checkins: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    previous_checkin_id: Option<i64>,
 }
 
 /// Adds the merged facts. The rows are locked in id order before any is updated.
@@ -53,6 +57,7 @@ struct UpdatedRow {
 pub(crate) fn update_facts(
     connection: &mut PgConnection,
     merged: &[Merged],
+    ids: &[i64],
 ) -> Result<Vec<Updated>, StoreError> {
     if merged.is_empty() {
         return Ok(Vec::new());
@@ -61,8 +66,8 @@ pub(crate) fn update_facts(
     let mut rows: Vec<UpdatedRow> = sql_query(
         "WITH new AS (
              SELECT *
-             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails)
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails, latest_id)
          ), locked AS (
              SELECT s.reservation_id
              FROM states s
@@ -89,10 +94,13 @@ pub(crate) fn update_facts(
              fails = s.fails + new.fails,
              wake_at = CASE
                  WHEN s.eager OR s.status = 'down' OR new.fails > 0 THEN LEAST(s.wake_at, new.seen_at)
-                 ELSE s.wake_at END
+                 ELSE s.wake_at END,
+             previous_checkin_id = s.latest_checkin_id,
+             latest_checkin_id = new.latest_id
          FROM new, locked
          WHERE s.reservation_id = new.id AND locked.reservation_id = new.id
-         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.seen_at AS wake",
+         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.seen_at AS wake,
+             s.checkins, s.previous_checkin_id",
     )
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.id).collect::<Vec<_>>())
     .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.last_checkin_at))
@@ -104,12 +112,34 @@ pub(crate) fn update_facts(
     .bind::<Array<Nullable<BigInt>>, _>(column(|new| new.runs_over_at))
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.checkins).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.fails).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(Merged::latest(merged, ids).collect::<Vec<_>>())
     .load(connection)?;
     rows.sort_by_key(|row| row.id);
     Ok(rows
         .into_iter()
-        .map(|row| Updated { id: row.id, has_starts: row.has_starts, wake: row.wake })
+        .map(|row| Updated {
+            id: row.id,
+            has_starts: row.has_starts,
+            wake: row.wake,
+            checkins: row.checkins,
+            previous_id: row.previous_checkin_id,
+        })
         .collect())
+}
+
+/// Ids for so many rows of the history, ascending.
+pub(crate) fn next_ids(connection: &mut PgConnection, count: usize) -> Result<Vec<i64>, StoreError> {
+    let rows: Vec<NextId> =
+        sql_query("SELECT nextval('checkins_id_seq') AS id FROM generate_series(1, $1) ORDER BY 1")
+            .bind::<BigInt, _>(count as i64)
+            .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+#[derive(QueryableByName)]
+struct NextId {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 pub(crate) fn add_history(
@@ -120,9 +150,12 @@ pub(crate) fn add_history(
         return Ok(());
     }
     sql_query(
-        "INSERT INTO checkins (reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes)
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO checkins (id, reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes, number,
+             previous_id)
+         OVERRIDING SYSTEM VALUE
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
+    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(history.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(history.iter().map(|row| ms(row.checkin.at)).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.kind.as_str()).collect::<Vec<_>>())
@@ -133,6 +166,8 @@ pub(crate) fn add_history(
     )
     .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.source.as_str()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(history.iter().map(|row| row.number).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(|row| row.previous_id).collect::<Vec<_>>())
     .execute(connection)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The batch as SQLite takes it best: small statements, prepared once, inside one transaction.
 
+use diesel::dsl::max;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
@@ -35,6 +36,10 @@ struct UpdatedRow {
     has_starts: bool,
     #[diesel(sql_type = Bool)]
     wake: bool,
+    #[diesel(sql_type = BigInt)]
+    checkins: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    previous_checkin_id: Option<i64>,
 }
 
 /// Adds the merged facts; says the same as the statement for Postgres. MAX of several values is NULL when one of
@@ -42,9 +47,10 @@ struct UpdatedRow {
 pub(crate) fn update_facts(
     connection: &mut SqliteConnection,
     merged: &[Merged],
+    ids: &[i64],
 ) -> Result<Vec<Updated>, StoreError> {
     let mut updated = Vec::with_capacity(merged.len());
-    for new in merged {
+    for (new, latest_id) in merged.iter().zip(Merged::latest(merged, ids)) {
         let row: Option<UpdatedRow> = sql_query(
             "UPDATE states
              SET last_checkin_at = COALESCE(MAX(last_checkin_at, $1), last_checkin_at, $1),
@@ -64,9 +70,11 @@ pub(crate) fn update_facts(
                  fails = fails + $9,
                  wake_at = CASE
                      WHEN eager OR status = 'down' OR $9 > 0 THEN MIN(wake_at, $5)
-                     ELSE wake_at END
-             WHERE reservation_id = $10
-             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at <= $5 AS wake",
+                     ELSE wake_at END,
+                 previous_checkin_id = latest_checkin_id,
+                 latest_checkin_id = $10
+             WHERE reservation_id = $11
+             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at <= $5 AS wake, checkins, previous_checkin_id",
         )
         .bind::<Nullable<BigInt>, _>(new.last_checkin_at)
         .bind::<Nullable<BigInt>, _>(new.last_start_at)
@@ -77,12 +85,24 @@ pub(crate) fn update_facts(
         .bind::<Nullable<BigInt>, _>(new.runs_over_at)
         .bind::<BigInt, _>(new.checkins)
         .bind::<BigInt, _>(new.fails)
+        .bind::<BigInt, _>(latest_id)
         .bind::<BigInt, _>(new.id)
         .get_result(connection)
         .optional()?;
-        updated.extend(row.map(|row| Updated { id: new.id, has_starts: row.has_starts, wake: row.wake }));
+        updated.extend(row.map(|row| Updated {
+            id: new.id,
+            has_starts: row.has_starts,
+            wake: row.wake,
+            checkins: row.checkins,
+            previous_id: row.previous_checkin_id,
+        }));
     }
     Ok(updated)
+}
+
+/// The id of the latest row of the history, or 0. Whoever writes holds the write lock, so the next ids are his.
+pub(crate) fn latest_id(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(checkins::table.select(max(checkins::id)).first::<Option<i64>>(connection)?.unwrap_or_default())
 }
 
 pub(crate) fn add_history(
@@ -92,6 +112,7 @@ pub(crate) fn add_history(
     for row in history {
         diesel::insert_into(checkins::table)
             .values((
+                checkins::id.eq(row.id),
                 checkins::reservation_id.eq(row.reservation_id),
                 checkins::at.eq(ms(row.checkin.at)),
                 checkins::kind.eq(row.checkin.kind.as_str()),
@@ -100,6 +121,8 @@ pub(crate) fn add_history(
                 checkins::run_id.eq(row.checkin.run_id.map(|id| id.to_string())),
                 checkins::source.eq(&row.checkin.source),
                 checkins::notes.eq(&row.checkin.notes),
+                checkins::number.eq(row.number),
+                checkins::previous_id.eq(row.previous_id),
             ))
             .execute(connection)?;
     }

@@ -21,6 +21,8 @@ on_both!(
     the_history_keeps_what_was_said,
     an_error_writes_nothing_of_the_batch,
     an_empty_batch_is_nothing,
+    a_writer_that_remembers_is_never_wrong,
+    the_history_is_one_whichever_way_it_was_written,
 );
 
 fn done(id: i64, created: bool) -> Recorded {
@@ -80,7 +82,7 @@ fn a_slug_that_fits_two_is_ambiguous(database: &TestDatabase) {
     let ping_key = store.ping_key(&app(SHOP)).unwrap();
     let batch = [
         by(by_slug(&ping_key, "a-b"), Definition::None),
-        by(by_slug(&ping_key, "a-b"), Definition::IfMissing(every(60))),
+        by(by_slug(&ping_key, "a-b"), Definition::IfMissing(Box::new(every(60)))),
         by(by_slug(&ping_key, "c"), Definition::None),
     ];
     let recorded = store.record(&batch).recorded;
@@ -95,7 +97,7 @@ fn text_that_no_database_takes_is_unknown_and_spares_the_others(database: &TestD
     let batch = [
         by(by_slug("\0", "backup"), Definition::None),
         by(by_slug(&ping_key, "back\0up"), Definition::None),
-        by(by_slug("\0", "backup"), Definition::IfMissing(every(60))),
+        by(by_slug("\0", "backup"), Definition::IfMissing(Box::new(every(60)))),
         by(named("backup"), Definition::None),
     ];
     let recorded = store.record(&batch).recorded;
@@ -115,12 +117,13 @@ fn the_same_twice_in_a_batch_counts_twice(database: &TestDatabase) {
 
 fn a_missing_reservation_comes_along_once(database: &TestDatabase) {
     let store = database.store();
-    let batch: Vec<Arrival> = (0..3).map(|_| by(named("backup"), Definition::IfMissing(every(60)))).collect();
+    let batch: Vec<Arrival> =
+        (0..3).map(|_| by(named("backup"), Definition::IfMissing(Box::new(every(60))))).collect();
     let recorded = store.record(&batch).recorded;
     let id = store.look("backup").id;
     assert_eq!(recorded, [done(id, true), done(id, false), done(id, false)]);
     // It is there now, so that nothing about it changes.
-    let other = by(named("backup"), Definition::IfMissing(every(3600)));
+    let other = by(named("backup"), Definition::IfMissing(Box::new(every(3600))));
     assert_eq!(store.record(&[other]).recorded, [done(id, false)]);
     assert_eq!(store.look("backup").terms.schedule, every(60).schedule.unwrap().0);
     assert_eq!(store.look("backup").facts.checkins, 4);
@@ -130,9 +133,9 @@ fn a_definition_that_cannot_make_a_reservation_is_refused(database: &TestDatabas
     let store = database.store();
     let owner = Wishes { owner: Some("ops".to_owned()), ..Wishes::default() };
     let batch = [
-        by(named("backup"), Definition::Always(owner.clone())),
-        by(named("restore"), Definition::IfMissing(owner)),
-        by(Target::Key(Uuid::from_u128(1)), Definition::Always(every(60))),
+        by(named("backup"), Definition::Always(Box::new(owner.clone()))),
+        by(named("restore"), Definition::IfMissing(Box::new(owner))),
+        by(Target::Key(Uuid::from_u128(1)), Definition::Always(Box::new(every(60)))),
     ];
     let recorded = store.record(&batch).recorded;
     assert!(matches!(&recorded[..2], [Recorded::Refused(a), Recorded::Refused(b)] if a == b), "{recorded:?}");
@@ -144,23 +147,23 @@ fn a_definition_on_every_check_in_changes_the_reservation(database: &TestDatabas
     let store = database.store();
     let owner = |name: &str| Wishes { owner: Some(name.to_owned()), ..every(60) };
     let batch = [
-        by(named("backup"), Definition::Always(owner("a"))),
+        by(named("backup"), Definition::Always(Box::new(owner("a")))),
         by(named("backup"), Definition::None),
-        by(named("backup"), Definition::Always(owner("b"))),
+        by(named("backup"), Definition::Always(Box::new(owner("b")))),
     ];
     let recorded = store.record(&batch).recorded;
     let id = store.look("backup").id;
     assert_eq!(recorded, [done(id, true), done(id, false), done(id, false)]);
     assert_eq!((store.look("backup").terms.owner.as_str(), store.look("backup").facts.checkins), ("b", 3));
-    store.record(&[by(named("backup"), Definition::Always(owner("c")))]);
+    store.record(&[by(named("backup"), Definition::Always(Box::new(owner("c"))))]);
     assert_eq!(store.look("backup").terms.owner, "c");
 }
 
 fn a_slug_that_is_missing_is_made_in_the_app_of_the_key(database: &TestDatabase) {
     let store = database.store();
     let ping_key = store.ping_key(&app(SHOP)).unwrap();
-    let made = by(by_slug(&ping_key, "nightly"), Definition::IfMissing(every(60)));
-    let stranger = by(by_slug("no such key", "nightly"), Definition::IfMissing(every(60)));
+    let made = by(by_slug(&ping_key, "nightly"), Definition::IfMissing(Box::new(every(60))));
+    let stranger = by(by_slug("no such key", "nightly"), Definition::IfMissing(Box::new(every(60))));
     let recorded = store.record(&[made.clone(), stranger, made]).recorded;
     let id = store.look("nightly").id;
     assert_eq!(recorded, [done(id, true), Recorded::Unknown, done(id, false)]);
@@ -188,7 +191,7 @@ fn the_history_keeps_what_was_said(database: &TestDatabase) {
     }
     assert_eq!(store.checkins_of(id, 1).unwrap(), kept[..1]);
     let others = Wishes { owner: Some(name.to_owned()), ..Wishes::default() };
-    store.record(&[by(named(name), Definition::Always(others))]);
+    store.record(&[by(named(name), Definition::Always(Box::new(others)))]);
     assert_eq!(store.look(name).terms.owner, name);
 }
 
@@ -204,7 +207,7 @@ fn an_error_writes_nothing_of_the_batch(database: &TestDatabase) {
         );
     }
     let batch = [
-        by(named("new"), Definition::Always(every(60))),
+        by(named("new"), Definition::Always(Box::new(every(60)))),
         arrival("backup", success(at(1))),
         arrival("backup", poison),
     ];
@@ -222,4 +225,61 @@ fn an_error_writes_nothing_of_the_batch(database: &TestDatabase) {
 fn an_empty_batch_is_nothing(database: &TestDatabase) {
     let written = database.store().record(&[]);
     assert!(written.recorded.is_empty() && !written.wake);
+}
+
+fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
+    let store = database.store();
+    let mut writer = store.writer();
+    let old = store.book("backup", &every(60));
+    let other = store.book("other", &every(60));
+    let by_key = |name: &str| by(Target::Key(store.look(name).key), Definition::None);
+    let first = [by_key("backup"), by(named("other"), Definition::None)];
+    for _ in 0..2 {
+        assert_eq!(record(&mut writer, &first).unwrap().recorded, [done(old, false), done(other, false)]);
+        let by_name = [arrival("backup", success(at(1)))];
+        assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(old, false)]);
+    }
+
+    // Meanwhile another process removes it and makes it anew.
+    store.check_out(&app(SHOP), &component("backup"), at(2)).unwrap();
+    assert_eq!(record(&mut writer, &first).unwrap().recorded, [Recorded::Unknown, done(other, false)]);
+    let new = store.book("backup", &every(60));
+    let both = [by_key("backup"), by(named("other"), Definition::None)];
+    let short = writer.record_plain(&[arrival("other", success(at(1)))]).unwrap();
+    assert_eq!(short.recorded, [Some(done(other, false))], "the short way is taken");
+    assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
+    let by_name = [arrival("backup", success(at(3)))];
+    assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(new, false)]);
+    assert_eq!((store.look("backup").facts.checkins, store.look("other").facts.checkins), (2, 5));
+
+    // What is remembered is no more than a hint: the write looks at the door.
+    let swap = "UPDATE states SET names_door = key_door, key_door = names_door WHERE reservation_id = ";
+    database.execute(&format!("{swap}{new}"));
+    assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
+    database.execute(&format!("UPDATE states SET names_door = key_door WHERE reservation_id = {other}"));
+    let unwritten = writer.record_plain(&[arrival("other", success(at(4)))]).unwrap();
+    assert_eq!(unwritten.recorded, [None]);
+    assert_eq!(store.look("other").facts.checkins, 6);
+}
+
+fn the_history_is_one_whichever_way_it_was_written(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    store.book("other", &every(60));
+    for second in 0..5 {
+        let now = second * 10;
+        let one = |checkin| arrival("backup", checkin);
+        store.record(&[one(success(at(now))), arrival("other", success(at(now)))]);
+        store.record(&[one(log(at(now + 2))), arrival("other", fail(at(now), 1)), one(fail(at(now + 1), 3))]);
+    }
+    let kinds = |limit| {
+        let kept = store.checkins_of(id, limit).unwrap();
+        kept.iter().map(|one| (one.at, one.kind.as_str())).collect::<Vec<_>>()
+    };
+    let said = |second| [(at(second + 2), "log"), (at(second + 1), "fail"), (at(second), "success")];
+    assert_eq!(kinds(100), [40, 30, 20, 10, 0].map(said).concat());
+    assert_eq!(kinds(4), [said(40).to_vec(), said(30)[..1].to_vec()].concat());
+    let numbers = "SELECT number || ' ' || COALESCE(previous_id, 0) FROM checkins
+        WHERE reservation_id = (SELECT id FROM reservations WHERE component = 'backup') ORDER BY id";
+    assert!(database.texts(numbers)[0].starts_with("1 0"));
 }

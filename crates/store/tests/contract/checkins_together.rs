@@ -61,7 +61,7 @@ fn definitions_in_opposite_order_all_count(database: &TestDatabase) {
     all_write(database, |writer, round| {
         let define = |(n, name): (usize, &String)| {
             let wishes = Wishes { owner: Some(format!("{writer} {round}")), ..every(60) };
-            let definition = if n % 3 == 0 { Definition::None } else { Definition::Always(wishes) };
+            let definition = if n % 3 == 0 { Definition::None } else { Definition::Always(Box::new(wishes)) };
             Arrival { definition, ..arrival(name, success(at(1))) }
         };
         names.iter().enumerate().map(define).collect()
@@ -78,7 +78,7 @@ fn creations_in_opposite_order_all_count(database: &TestDatabase) {
         let create = |n: usize| Arrival {
             target: Target::Names(app(&format!("app {round}")), component(&format!("job {n}"))),
             checkin: success(at(1)),
-            definition: Definition::IfMissing(every(60)),
+            definition: Definition::IfMissing(Box::new(every(60))),
         };
         (writer..JOBS).map(create).collect()
     });

@@ -14,6 +14,7 @@ on_both!(
     many_processes_at_once_apply_each_once,
     down_takes_everything_away_and_up_brings_it_back,
     the_tables_are_those_of_the_schema,
+    what_was_there_before_the_chain_is_carried_over,
 );
 
 fn a_second_time_does_nothing(database: &TestDatabase) {
@@ -63,12 +64,36 @@ fn the_tables_are_those_of_the_schema(database: &TestDatabase) {
         }
     }
     let mut tables = tables(database);
-    // Spoken of in SQL alone (doors.rs): Postgres has a type for its key, SQLite has not.
+    // Spoken of in SQL alone (doors.rs): Postgres has a type for doors, SQLite has not.
     assert!(tables.remove("doors").is_some());
+    let states = tables.get_mut("states").unwrap();
+    let columns = states.len();
+    states.retain(|(column, ..)| !column.ends_with("_door"));
+    assert_eq!(states.len(), columns - 2);
     assert!(tables.keys().eq(schema.keys()), "{:?}", tables.keys());
     for (table, columns) in schema {
         assert_eq!(tables[&table], columns, "{table}");
     }
+}
+
+fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
+    let store = database.store();
+    let ids: Vec<i64> = ["a", "b", "silent"].map(|name| store.book(name, &every(60))).to_vec();
+    for second in 0..3 {
+        store.record(&[arrival("b", success(at(second))), arrival("a", success(at(second)))]);
+        store.check_in("a", &[fail(at(second), 1), log(at(second))]);
+    }
+    // Of a, one was pruned already.
+    database.execute("DELETE FROM checkins WHERE number = 1");
+    let (up, down) = migrations(database.kind()).remove(1);
+    database.execute(&down);
+    database.execute(&up);
+    let history = |id| store.checkins_of(id, 100).unwrap();
+    assert_eq!(ids.iter().map(|id| history(*id).len()).collect::<Vec<_>>(), [8, 2, 0]);
+    assert_eq!(history(ids[1])[1].at, at(1));
+    store.record(&[arrival("b", success(at(9))), arrival("silent", success(at(9)))]);
+    assert_eq!(ids.iter().map(|id| history(*id).len()).collect::<Vec<_>>(), [8, 3, 1]);
+    assert_eq!(store.look("b").facts.checkins, 4);
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! What is remembered of the doors that were found.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use uuid::Uuid;
+
+/// What is remembered lies in so many tables, so that one that grows is copied alone.
+const TABLES: usize = 16;
+/// The most doors in each: what fits into 2^17 places, 1.2 MB. With more they are all forgotten, and found anew.
+const MOST: usize = (1 << 17) / 8 * 7;
+
+/// From doors to reservations, as they were when they were found. Nothing here is certain: a door is known by 32 bits of
+/// it, and may have been closed since. So the write itself checks that the reservation has this door, and a door that is
+/// not the reservation's is forgotten.
+#[derive(Default)]
+pub(crate) struct KnownDoors {
+    tables: [HashMap<u32, u32, BuildHasherDefault<Spread>>; TABLES],
+}
+
+impl KnownDoors {
+    /// The reservation that probably has this door.
+    pub fn id_of(&self, door: Uuid) -> Option<i64> {
+        let short = short(door);
+        self.tables[place(short)].get(&short).map(|id| i64::from(*id))
+    }
+
+    /// Remembers that the reservation `id` has the door. One too large to be remembered in 32 bits is not.
+    pub fn remember(&mut self, door: Uuid, id: i64) {
+        let Ok(id) = u32::try_from(id) else { return };
+        let short = short(door);
+        let table = &mut self.tables[place(short)];
+        if table.len() >= MOST {
+            table.clear();
+        }
+        table.insert(short, id);
+    }
+
+    /// Forgets the door.
+    pub fn forget(&mut self, door: Uuid) {
+        let short = short(door);
+        self.tables[place(short)].remove(&short);
+    }
+}
+
+fn place(short: u32) -> usize {
+    short as usize % TABLES
+}
+
+/// 32 bits in which all of the door has a part: keys that were brought along need not be random everywhere.
+fn short(door: Uuid) -> u32 {
+    let (high, low) = door.as_u64_pair();
+    let half = high ^ low;
+    (half ^ half >> 32) as u32
+}
+
+/// Spreads a short door, which is random already, over the bits that the map looks at.
+#[derive(Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, short: u32) {
+        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4: multiplicative hashing).
+        self.0 = (self.0 ^ u64::from(short)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn door(number: u64) -> Uuid {
+        Uuid::from_u64_pair(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number)
+    }
+
+    #[test]
+    fn what_was_found_is_remembered_until_it_is_forgotten() {
+        let mut known = KnownDoors::default();
+        assert_eq!(known.id_of(door(1)), None);
+        known.remember(door(1), 7);
+        known.remember(door(2), 8);
+        assert_eq!((known.id_of(door(1)), known.id_of(door(2))), (Some(7), Some(8)));
+        known.remember(door(1), 9);
+        known.forget(door(2));
+        assert_eq!((known.id_of(door(1)), known.id_of(door(2))), (Some(9), None));
+    }
+
+    #[test]
+    fn an_id_that_does_not_fit_is_found_each_time() {
+        let mut known = KnownDoors::default();
+        known.remember(door(1), i64::from(u32::MAX) + 8);
+        assert_eq!(known.id_of(door(1)), None);
+        known.remember(door(1), i64::from(u32::MAX));
+        assert_eq!(known.id_of(door(1)), Some(i64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let mut known = KnownDoors::default();
+        let many = (3 * MOST * TABLES) as u64;
+        (0..many).for_each(|number| known.remember(door(number), 1));
+        for table in &known.tables {
+            assert!((MOST / 8..=MOST).contains(&table.len()) && table.capacity() <= MOST, "{}", table.len());
+        }
+        assert_eq!(known.id_of(door(many - 1)), Some(1));
+    }
+}

@@ -1,0 +1,153 @@
+//! The common case made cheap: successes that bring nothing along, name no run, and are for a reservation that knows no
+//! starts.
+//!
+//! The reservations are found by what the store remembers of the doors. One prepared statement takes all of them: it
+//! updates the facts of those that still have the door, and adds the history. What it does not bring back (a door that is
+//! no more, a reservation with runs, the same one by another door) was not written by it, and goes the general way.
+
+mod known;
+mod postgres;
+mod sqlite;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use uuid::Uuid;
+
+use super::{Arrival, Definition, Recorded, Shortcut, Target};
+use crate::connection::{AnyConnection, write_on};
+use crate::{StoreError, doors};
+
+pub(crate) use known::KnownDoors;
+
+/// A check-in on the short way.
+struct Plain<'a> {
+    id: i64,
+    door: Uuid,
+    checkin: &'a CheckIn,
+    /// Its place in the batch.
+    place: usize,
+}
+
+/// What was written.
+struct Update {
+    id: i64,
+    /// Whether a sweeper should look.
+    wake: bool,
+}
+
+/// The door that the target names, where it names one.
+fn door(target: &Target) -> Option<Uuid> {
+    match target {
+        Target::Names(app, component) => Some(doors::of_names(app, component)),
+        Target::Key(key) => Some(*key),
+        Target::Slug { .. } => None,
+    }
+}
+
+fn may_be_short(arrival: &Arrival) -> bool {
+    let CheckIn { kind, run_id, .. } = &arrival.checkin;
+    *kind == CheckInKind::Success && run_id.is_none() && arrival.definition == Definition::None
+}
+
+/// Writes those of the batch that can go the short way, in one transaction.
+pub(super) fn record(
+    connection: &mut AnyConnection,
+    known: &Mutex<KnownDoors>,
+    batch: &[Arrival],
+) -> Result<Shortcut, StoreError> {
+    let doors: Vec<(Uuid, usize)> = batch
+        .iter()
+        .enumerate()
+        .filter_map(|(place, arrival)| Some((door(&arrival.target)?, place)))
+        .collect();
+    let ids = find(connection, known, &doors)?;
+    let mut plain: Vec<Plain<'_>> = doors
+        .into_iter()
+        .zip(ids)
+        .filter_map(|((door, place), id)| {
+            Some(Plain { id: id?, door, checkin: &batch[place].checkin, place })
+        })
+        .collect();
+    // In the order of their ids, so that two nodes' batches cannot deadlock. Several for the same reservation keep their
+    // order by going the general way together.
+    plain.sort_unstable_by_key(|plain| (plain.id, plain.place));
+    remove_all_of_equals(&mut plain);
+    plain.retain(|plain| may_be_short(&batch[plain.place]));
+
+    let mut shortcut = Shortcut { recorded: vec![None; batch.len()], wake: false };
+    if plain.is_empty() {
+        return Ok(shortcut);
+    }
+    let written = match connection {
+        AnyConnection::Postgres(connection) => postgres::write(connection, &plain)?,
+        AnyConnection::Sqlite(_) => write_on(connection, |connection| match connection {
+            AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
+            AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
+        })?,
+    };
+    for Update { id, wake } in written {
+        if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
+            shortcut.recorded[plain[found].place] =
+                Some(Recorded::Done { reservation_id: id, created: false });
+        }
+        shortcut.wake |= wake;
+    }
+    let closed = plain.iter().filter(|plain| shortcut.recorded[plain.place].is_none());
+    closed.for_each(|plain| lock(known).forget(plain.door));
+    Ok(shortcut)
+}
+
+/// The reservations of the doors, as far as there are any: remembered, or found now.
+fn find(
+    connection: &mut AnyConnection,
+    known: &Mutex<KnownDoors>,
+    doors: &[(Uuid, usize)],
+) -> Result<Vec<Option<i64>>, StoreError> {
+    let look = |known: &KnownDoors| doors.iter().map(|(door, _)| known.id_of(*door)).collect::<Vec<_>>();
+    let ids = look(&lock(known));
+    let unknown: Vec<Uuid> =
+        doors.iter().zip(&ids).filter(|(_, id)| id.is_none()).map(|((door, _), _)| *door).collect();
+    if unknown.is_empty() {
+        return Ok(ids);
+    }
+    let found = match connection {
+        AnyConnection::Postgres(connection) => postgres::find(connection, &unknown)?,
+        AnyConnection::Sqlite(connection) => sqlite::find(connection, &unknown)?,
+    };
+    let mut known = lock(known);
+    found.into_iter().for_each(|(door, id)| known.remember(door, id));
+    Ok(look(&known))
+}
+
+fn lock(known: &Mutex<KnownDoors>) -> MutexGuard<'_, KnownDoors> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Leaves only those that are alone with their id.
+fn remove_all_of_equals(plain: &mut Vec<Plain<'_>>) {
+    let mut last = None;
+    let repeated: Vec<i64> = plain
+        .iter()
+        .filter_map(|plain| (last.replace(plain.id) == Some(plain.id)).then_some(plain.id))
+        .collect();
+    if !repeated.is_empty() {
+        plain.retain(|plain| repeated.binary_search(&plain.id).is_err());
+    }
+}
+
+/// What the update sets, as both databases understand it, `new` being the check-in. GREATEST and LEAST are spelled out,
+/// because SQLite has none that pass over NULL. In two parts: Postgres compares texts by its locale unless it is told of
+/// another between them.
+const SET: [&str; 2] = [
+    "last_checkin_at = CASE WHEN new.at < s.last_checkin_at THEN s.last_checkin_at ELSE new.at END,
+     last_source = CASE
+         WHEN new.at < s.last_seen_at OR new.at = s.last_seen_at AND s.last_source > new.source",
+    "    THEN s.last_source ELSE new.source END,
+     last_seen_at = CASE WHEN new.at < s.last_seen_at THEN s.last_seen_at ELSE new.at END,
+     runs_over_at = CASE WHEN new.at < s.runs_over_at THEN s.runs_over_at ELSE new.at END,
+     checkins = s.checkins + 1,
+     wake_at = CASE WHEN (s.eager OR s.status = 'down') AND new.at < s.wake_at THEN new.at ELSE s.wake_at END,
+     previous_checkin_id = s.latest_checkin_id,
+     latest_checkin_id = new.id",
+];
