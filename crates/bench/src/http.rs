@@ -4,8 +4,32 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Appends a check-in of `job-NUMBER` to `out`, the request of GoTel's protocol.
-pub fn write_checkin(out: &mut Vec<u8>, number: u64) {
+/// How a job checks in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// `POST /checkin` with JSON.
+    CheckIn,
+    /// `GET /ping/<uuid>`.
+    Ping,
+}
+
+/// Appends to `out` the request by which `job-NUMBER` checks in.
+pub fn write_request(out: &mut Vec<u8>, ask: Ask, number: u64) {
+    match ask {
+        Ask::CheckIn => write_checkin(out, number),
+        Ask::Ping => {
+            // Writing to a vector does not fail.
+            let _ = write!(out, "GET /ping/{} HTTP/1.1\r\nHost: bench\r\n\r\n", key(number));
+        }
+    }
+}
+
+/// The key of `job-NUMBER`, as world/loader.rs makes it.
+fn key(number: u64) -> String {
+    format!("{:08x}-0000-4000-8000-{number:012x}", number * 2_654_435_761 % 4_294_967_296)
+}
+
+fn write_checkin(out: &mut Vec<u8>, number: u64) {
     let body = format!("{{\"app\":\"bench\",\"component\":\"job-{number}\"}}");
     // Writing to a vector does not fail.
     let _ = write!(
@@ -65,7 +89,7 @@ mod tests {
     #[test]
     fn a_checkin_says_how_long_it_is() {
         let mut out = Vec::new();
-        write_checkin(&mut out, 42);
+        write_request(&mut out, Ask::CheckIn, 42);
         let text = String::from_utf8(out).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert_eq!(body, "{\"app\":\"bench\",\"component\":\"job-42\"}");

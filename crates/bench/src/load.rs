@@ -16,7 +16,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::histogram::Histogram;
-use crate::http;
+use crate::http::{self, Ask};
 
 /// How long answers are waited for after the last request.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,6 +36,8 @@ pub struct Plan {
     pub lasts: Option<Duration>,
     /// The jobs that check in, one after the other, round and round: `job-FROM` up to before `job-TO`.
     pub jobs: std::ops::Range<u64>,
+    /// How they check in.
+    pub ask: Ask,
 }
 
 /// What became of it.
@@ -119,6 +121,14 @@ struct Connection {
     due: Duration,
 }
 
+/// Has each job check in once, so that a measurement begins as on any later day: what ingest remembers, what Postgres keeps in
+/// memory and has written whole since the last checkpoint.
+pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
+    let plan =
+        Plan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
+    run(&plan, &AtomicBool::new(false))?.all_acknowledged()
+}
+
 /// Runs the plan to its end, or until `stop`.
 pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<Outcome> {
     let mut poll = Poll::new()?;
@@ -195,7 +205,7 @@ impl Load<'_> {
 
     fn send(&mut self, number: usize, due: Duration) {
         self.request.clear();
-        http::write_checkin(&mut self.request, self.next_job);
+        http::write_request(&mut self.request, self.plan.ask, self.next_job);
         self.next_job += 1;
         if self.next_job >= self.plan.jobs.end {
             self.next_job = self.plan.jobs.start;

@@ -7,14 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-/// What each request asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
-    /// `POST /checkin` with JSON.
-    CheckIn,
-    /// `GET /ping/<uuid>`.
-    Ping,
-}
+use crate::http::Ask;
 
 impl Ask {
     /// The body of Lua's `request`, for jobs 0 to before `jobs`.

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
+use innkeeper_bench::http::Ask;
 use innkeeper_bench::load::{self, Plan};
 use structopt::StructOpt;
 
@@ -51,6 +52,7 @@ fn run(options: &Options) -> Result<()> {
         most: Some(options.count),
         lasts: options.seconds.map(Duration::from_secs),
         jobs: 0..options.jobs,
+        ask: Ask::CheckIn,
     };
     let outcome = load::run(&plan, &AtomicBool::new(false))?;
     println!(

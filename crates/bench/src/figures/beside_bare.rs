@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 
+use crate::http::Ask;
+use crate::load;
 use crate::table::{commas, median};
 use crate::world::World;
-use crate::wrk::{self, Ask, Run};
+use crate::wrk::{self, Run};
 
 /// What both did.
 pub struct Beside {
@@ -43,8 +45,7 @@ pub fn beside_the_bare_handler(
     let bare = world.bare()?.address()?;
     let (rounds, seconds) = (world.conditions.rounds(), world.conditions.run_seconds());
     let run = |address, seconds| wrk::run(world.scratch(), address, ask, jobs, connections, seconds);
-    // Caches fill, and Postgres writes whole the pages that change first after a checkpoint.
-    run(address, seconds.div_ceil(2))?;
+    load::warm_up(address, ask, jobs)?;
     let (mut bares, mut ours): (Vec<Run>, Vec<Run>) = (vec![run(bare, seconds)?], Vec::new());
     for _ in 0..rounds {
         ours.push(run(address, seconds)?);

@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::beside_bare::{Beside, beside_the_bare_handler, how};
+use crate::http::Ask;
 use crate::table::Row;
 use crate::world::World;
 use crate::world::program::{Program, config};
-use crate::wrk::Ask;
 
 /// JSON over 128 connections: the rate, and how long the slowest hundredth waits.
 pub fn over_128_connections(world: &mut World) -> Result<Vec<Row>> {

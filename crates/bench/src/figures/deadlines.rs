@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
@@ -36,6 +37,7 @@ pub fn from_deadline_to_webhook(world: &mut World) -> Result<Vec<Row>> {
         most: None,
         lasts: None,
         jobs: SILENT..database.reservations(),
+        ask: Ask::CheckIn,
     });
     ensure!(now_ms() + 3000 < first, "the preparations took too long");
     sleep_until(deadline(SILENT))?;

@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 
+use crate::http::Ask;
+use crate::load;
 use crate::table::{Row, commas, median};
 use crate::world::World;
 use crate::world::program::{Program, config};
-use crate::wrk::{self, Ask, Run};
+use crate::wrk::{self, Run};
 
 /// Check-ins with many reservations and with few, in turns.
 pub fn checkins_with_many_and_with_few_reservations(world: &mut World) -> Result<Vec<Row>> {
@@ -21,8 +23,9 @@ pub fn checkins_with_many_and_with_few_reservations(world: &mut World) -> Result
     let run = |(_, address, jobs): &(Program, _, u64), seconds| {
         wrk::run(world.scratch(), *address, Ask::CheckIn, *jobs, 128, seconds)
     };
-    run(&few, seconds.div_ceil(2))?;
-    run(&many, seconds.div_ceil(2))?;
+    for (_, address, jobs) in [&few, &many] {
+        load::warm_up(*address, Ask::CheckIn, *jobs)?;
+    }
     let (mut fews, mut manys) = (vec![run(&few, seconds)?], Vec::new());
     for _ in 0..rounds {
         manys.push(run(&many, seconds)?);

@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result};
 
+use crate::http::Ask;
 use crate::table::{Row, commas, median};
 use crate::world::World;
 use crate::world::cluster::finish;
 use crate::world::program::{Program, config};
-use crate::wrk::{self, Ask, Run};
+use crate::wrk::{self, Run};
 
 /// Ours over 128 connections, pgbench with 32 clients, prepared; in turns.
 pub fn checkins_beside_one_row_per_commit(world: &mut World) -> Result<Vec<Row>> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas, median};
 use crate::world::World;
@@ -63,6 +64,7 @@ fn work_for(database: &Database, lasts: Duration) -> Result<()> {
         most: None,
         lasts: None,
         jobs: 0..jobs,
+        ask: Ask::CheckIn,
     });
     std::thread::sleep(lasts);
     load.finish()?.all_acknowledged()

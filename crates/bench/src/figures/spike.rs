@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::http::Ask;
 use crate::load::{self, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
@@ -29,6 +30,7 @@ pub fn the_top_of_the_hour(world: &mut World) -> Result<Vec<Row>> {
         most: Some(CHECKINS),
         lasts: None,
         jobs: 0..database.reservations(),
+        ask: Ask::CheckIn,
     };
     let outcome = load::run(&plan, &AtomicBool::new(false))?;
     let lost = CHECKINS - outcome.acknowledged;

@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::beside_bare::{beside_the_bare_handler, how};
+use crate::http::Ask;
 use crate::table::Row;
 use crate::world::World;
 use crate::world::program::{Program, config};
 use crate::world::sqlite::Sqlite;
-use crate::wrk::Ask;
 
 /// JSON over 128 connections to the standalone program.
 pub fn checkins_over_sqlite(world: &mut World) -> Result<Vec<Row>> {

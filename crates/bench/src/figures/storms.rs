@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas, median};
 use crate::world::World;
@@ -65,7 +66,15 @@ pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let address = ingest.address()?;
     let load = |from| {
         let rate = Some(rate);
-        Background::start(Plan { address, connections: 32, rate, most: None, lasts: None, jobs: from..jobs })
+        Background::start(Plan {
+            address,
+            connections: 32,
+            rate,
+            most: None,
+            lasts: None,
+            jobs: from..jobs,
+            ask: Ask::CheckIn,
+        })
     };
     let warm_up = load(silent);
     sleep_until(instant - 500)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::http::Ask;
 use crate::load::{self, Outcome, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
@@ -25,12 +26,20 @@ pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
     let _sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
     let plan = |rate, lasts| -> Result<Plan> {
         let jobs = 0..database.reservations();
-        Ok(Plan { address: ingest.address()?, connections: 128, rate, most: None, lasts: Some(lasts), jobs })
+        Ok(Plan {
+            address: ingest.address()?,
+            connections: 128,
+            rate,
+            most: None,
+            lasts: Some(lasts),
+            jobs,
+            ask: Ask::CheckIn,
+        })
     };
     let run = |rate, seconds| -> Result<Outcome> {
         load::run(&plan(rate, Duration::from_secs(seconds))?, &AtomicBool::new(false))
     };
-    run(None, seconds)?;
+    load::warm_up(ingest.address()?, Ask::CheckIn, database.reservations())?;
     let best = run(None, seconds)?.rate();
     let before = Sizes::of(database)?;
     let outcome = run(Some(best * SHARE), minute * 10)?;

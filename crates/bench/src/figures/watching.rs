@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
@@ -26,6 +27,7 @@ pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
         most: None,
         lasts: None,
         jobs: 0..jobs,
+        ask: Ask::CheckIn,
     });
     std::thread::sleep(Duration::from_secs(warm_up));
     let (before, ingest_before) = (sweeper.usage()?, ingest.usage()?);

@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use uuid::Uuid;
 
 /// What is remembered lies in so many tables, so that one that grows is copied alone.
-const TABLES: usize = 16;
+const TABLES: usize = 20;
 /// The most doors in each: what fits into 2^17 places, 1.2 MB. With more they are all forgotten, and found anew.
 const MOST: usize = (1 << 17) / 8 * 7;
 
