@@ -49,10 +49,11 @@ impl Watch {
     /// One pass over one batch; returns how long to sleep before the next.
     fn pass(&self, crews: &[Crew]) -> Result<Duration, StoreError> {
         let swept = self.sweep_once(self.clock.now())?;
-        for alerter in swept.deliveries.keys() {
-            crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(Crew::call);
+        let backlog = swept.looked >= self.batch as usize;
+        for crew in crews {
+            crew.call(swept.deliveries.contains_key(crew.name.as_str()), backlog);
         }
-        if swept.looked >= self.batch as usize {
+        if backlog {
             return Ok(Duration::ZERO);
         }
         let pause = self.until_next(self.clock.now())?;

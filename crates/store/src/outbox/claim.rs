@@ -13,8 +13,8 @@ use crate::rows::{ms, time};
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
 
-/// Groups that a claim looks at before it gives up: other senders may hold the first ones.
-const GROUPS: i64 = 16;
+/// Groups that a claim looks at before it gives up: others may hold the first ones, or they cannot be read.
+const GROUPS: usize = 16;
 /// The class of the advisory locks under which digests are claimed: any number that no other program uses here.
 const DIGEST_LOCKS: i32 = 0x1221_6b65;
 
@@ -43,13 +43,17 @@ impl Store {
             .bind::<BigInt, _>(ms(now + lease))
             .bind::<Text, _>(token)
             .load(connection)?;
-            readable(connection, rows, now)
+            readable(connection, rows, now, |key, recipient, delivery| Sending {
+                key,
+                recipient,
+                deliveries: vec![delivery],
+            })
         })?;
         sendings.sort_by_key(|sending| sending.deliveries.first().map(|delivery| delivery.id));
         Ok(sendings)
     }
 
-    /// Claims what waits for one recipient of `alerter`, up to `limit` messages, as one sending.
+    /// Claims what waits for one recipient of `alerter`, up to `limit` messages, as one sending; not for those of `except`.
     ///
     /// What may have been sent before goes out again as it was; everything else that is ready goes out together.
     pub fn claim_digest(
@@ -59,22 +63,18 @@ impl Store {
         lease: TimeDelta,
         token: &str,
         limit: i64,
+        except: &[&str],
     ) -> Result<Option<Sending>, StoreError> {
-        let sendings = self.write(|connection| {
+        // A message waits while an earlier one of its incident cannot go out with it.
+        let not_yet = "earlier.id < d.id
+             AND (earlier.next_at > $2
+                  OR earlier.lease_until > $2
+                  OR earlier.sending IS DISTINCT FROM d.sending)";
+        let mut except: Vec<String> = except.iter().map(|recipient| (*recipient).to_owned()).collect();
+        self.write(|connection| {
             one_at_a_time(connection, alerter)?;
-            // A message waits while an earlier one of its incident cannot go out with it.
-            let not_yet = "earlier.id < d.id
-                 AND (earlier.next_at > $2
-                      OR earlier.lease_until > $2
-                      OR earlier.sending IS DISTINCT FROM d.sending)";
-            let grouped = "GROUP BY d.recipient, d.sending ORDER BY MIN(d.next_at), MIN(d.id) LIMIT $3";
-            let groups: Vec<GroupRow> =
-                sql_query(ready_columns("d.recipient, d.sending", not_yet, "", grouped, ""))
-                    .bind::<Text, _>(alerter)
-                    .bind::<BigInt, _>(ms(now))
-                    .bind::<BigInt, _>(GROUPS)
-                    .load(connection)?;
-            for group in groups {
+            for _ in 0..GROUPS {
+                let Some(group) = first_group(connection, alerter, now, not_yet, &except)? else { break };
                 let of_group = "AND d.recipient = $3 AND COALESCE(d.sending, '') = $4";
                 let ready = ready_sql(connection, not_yet, of_group, "ORDER BY d.id LIMIT $5");
                 let key = group.sending.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
@@ -92,21 +92,40 @@ impl Store {
                 .bind::<BigInt, _>(limit)
                 .bind::<BigInt, _>(ms(now + lease))
                 .bind::<Text, _>(token)
-                .bind::<Text, _>(key)
+                .bind::<Text, _>(&key)
                 .load(connection)?;
-                let sendings = readable(connection, rows, now)?;
-                if !sendings.is_empty() {
-                    return Ok(sendings);
+                let mut deliveries = readable(connection, rows, now, |_, _, delivery| delivery)?;
+                deliveries.sort_by_key(|delivery| delivery.id);
+                if !deliveries.is_empty() {
+                    return Ok(Some(Sending { key, recipient: group.recipient, deliveries }));
                 }
+                except.push(group.recipient);
             }
-            Ok(Vec::new())
-        })?;
-        Ok(sendings.into_iter().reduce(|mut digest, next| {
-            digest.deliveries.extend(next.deliveries);
-            digest.deliveries.sort_by_key(|delivery| delivery.id);
-            digest
-        }))
+            Ok(None)
+        })
     }
+}
+
+/// To whom what is ready first goes, and under which key if it has one.
+fn first_group(
+    connection: &mut AnyConnection,
+    alerter: &str,
+    now: Time,
+    not_yet: &str,
+    except: &[String],
+) -> Result<Option<GroupRow>, StoreError> {
+    let listed = match connection {
+        AnyConnection::Postgres(_) => "json_array_elements_text($3::json)",
+        AnyConnection::Sqlite(_) => "value FROM json_each($3)",
+    };
+    let and = format!("AND d.recipient NOT IN (SELECT {listed})");
+    let first = "ORDER BY d.next_at, d.id LIMIT 1";
+    Ok(sql_query(ready_columns("d.recipient, d.sending", not_yet, &and, first, ""))
+        .bind::<Text, _>(alerter)
+        .bind::<BigInt, _>(ms(now))
+        .bind::<Text, _>(serde_json::json!(except).to_string())
+        .get_result(connection)
+        .optional()?)
 }
 
 /// Has those who claim digests of one alerter take turns. A claim that is not committed cannot be seen, and what follows
@@ -180,29 +199,20 @@ struct ClaimedRow {
     created_at: i64,
 }
 
-impl ClaimedRow {
-    fn into_sending(self) -> Result<Sending, StoreError> {
-        let delivery = Delivery {
-            id: self.id,
-            notice: notice_of(self.id, &self.notice)?,
-            attempts: self.attempts,
-            created_at: time(self.created_at),
-        };
-        Ok(Sending { key: self.sending, recipient: self.recipient, deliveries: vec![delivery] })
-    }
-}
-
 /// The claimed messages. One that cannot be read is given up, so that it does not keep the others waiting for ever.
-fn readable(
+fn readable<T>(
     connection: &mut AnyConnection,
     rows: Vec<ClaimedRow>,
     now: Time,
-) -> Result<Vec<Sending>, StoreError> {
-    let mut sendings = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id = row.id;
-        match row.into_sending() {
-            Ok(sending) => sendings.push(sending),
+    made: impl Fn(String, String, Delivery) -> T,
+) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::with_capacity(rows.len());
+    for ClaimedRow { id, recipient, notice, sending, attempts, created_at } in rows {
+        match notice_of(id, &notice) {
+            Ok(notice) => {
+                let delivery = Delivery { id, notice, attempts, created_at: time(created_at) };
+                all.push(made(sending, recipient, delivery));
+            }
             Err(error) => {
                 log::error!("a message is given up: {error}");
                 diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
@@ -217,5 +227,5 @@ fn readable(
             }
         }
     }
-    Ok(sendings)
+    Ok(all)
 }

@@ -37,7 +37,7 @@ pub fn singles(store: &Store, second: i64, token: &str) -> Vec<Sending> {
 
 /// Claims a digest for `mail` with a lease of ten seconds.
 pub fn digest(store: &Store, second: i64, token: &str) -> Option<Sending> {
-    store.claim_digest("mail", at(second), seconds(10), token, 100).unwrap()
+    store.claim_digest("mail", at(second), seconds(10), token, 100, &[]).unwrap()
 }
 
 /// Records `outcome` for everything in `sendings`.
@@ -172,7 +172,7 @@ fn a_digest_is_what_waits_for_one_recipient(database: &TestDatabase) {
     // No more than the limit, the oldest first; the rest goes next.
     let names: Vec<String> = (0..7).map(|n| n.to_string()).collect();
     put(&store, 4, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    let claim = || store.claim_digest("mail", at(5), seconds(10), "t", 3).unwrap().unwrap();
+    let claim = || store.claim_digest("mail", at(5), seconds(10), "t", 3, &[]).unwrap().unwrap();
     let (first, second, third) = (claim(), claim(), claim());
     assert_eq!(subjects([&first, &second, &third]), ["0", "1", "2", "3", "4", "5", "6"]);
     assert_eq!((first.deliveries.len(), third.deliveries.len()), (3, 1));
@@ -242,7 +242,7 @@ fn several_digesters_share_the_work(database: &TestDatabase) {
         let own = database.connect();
         let mut mine = Vec::new();
         while leased(database) < 200 {
-            mine.extend(own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100).unwrap());
+            mine.extend(own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100, &[]).unwrap());
         }
         mine
     });
