@@ -249,15 +249,18 @@ fn finished(sending: &Sending, outcome: Outcome) -> Finished {
 
 /// The loop of one sender, until the process stops. The lead looks for work by itself and calls `helpers` when there is much.
 pub(crate) fn run(sender: &Sender, lead: bool, bell: &Wake, helpers: &[Wake], shutdown: &Shutdown) {
-    let mut pace = Pace { most: SINGLES, more: false, longest: if lead { LEAD_SLEEP } else { HELPER_SLEEP } };
+    let mut pace = Pace { most: SINGLES, longest: if lead { LEAD_SLEEP } else { HELPER_SLEEP } };
+    let mut called = false;
     loop {
-        let pause = match pace.step(sender, helpers, shutdown) {
+        let pause = match pace.step(sender, called, helpers, shutdown) {
             Ok(pause) => pause,
             Err(error) => complain(sender, &error),
         };
+        let since = Instant::now();
         if shutdown.is_requested() || (pause > Duration::ZERO && !bell.sleep(pause)) {
             return;
         }
+        called = since.elapsed() < pause || pause.is_zero();
     }
 }
 
@@ -265,22 +268,21 @@ pub(crate) fn run(sender: &Sender, lead: bool, bell: &Wake, helpers: &[Wake], sh
 struct Pace {
     /// Singles of the next claim.
     most: usize,
-    /// The last claim was full, so there is more, and nobody need be asked.
-    more: bool,
     /// The longest sleep.
     longest: Duration,
 }
 
 impl Pace {
-    /// One step; returns how long to sleep before the next.
+    /// One step; returns how long to sleep before the next. Who was `called`, or has just found work, claims without asking first
+    /// when there is something: in a storm that costs as much as the claim.
     fn step(
         &mut self,
         sender: &Sender,
+        called: bool,
         helpers: &[Wake],
         shutdown: &Shutdown,
     ) -> Result<Duration, StoreError> {
-        let more = std::mem::take(&mut self.more);
-        if !more {
+        if !called {
             let wait = sender.until_next(self.longest)?;
             if wait > Duration::ZERO {
                 return Ok(wait);
@@ -291,14 +293,13 @@ impl Pace {
         if done.claimed >= SINGLES {
             helpers.iter().for_each(Wake::wake);
         }
-        self.more = done.claimed >= self.most;
         if begun.elapsed() > QUICK || done.delivered < done.claimed {
             self.most = SINGLES.max(self.most / 2);
-        } else if self.more {
+        } else if done.claimed >= self.most {
             self.most = MOST_SINGLES.min(self.most * 2);
         }
         // Where nothing was claimed, what is ready is another sender's, or waits for an earlier message of its incident.
-        Ok(if done.claimed > 0 || more { Duration::ZERO } else { self.longest.min(LEAD_SLEEP) })
+        Ok(if done.claimed > 0 { Duration::ZERO } else { self.longest.min(LEAD_SLEEP) })
     }
 }
 
