@@ -28,8 +28,8 @@ const MOST_SINGLES: usize = 256;
 const QUICK: Duration = Duration::from_millis(200);
 /// A message that takes longer has its sender give back most of what it has claimed.
 const SLOW: Duration = Duration::from_secs(1);
-/// Messages that one digest holds at most.
-const DIGEST: i64 = 20_000;
+/// Messages that one digest holds at most: they are all in memory while it is made, 4 kB each.
+const DIGEST: i64 = 10_000;
 /// Messages that are claimed together where a digest is a list of them all.
 const LIST: i64 = 1000;
 /// What was sent is recorded at least this often while more is being sent.
@@ -106,8 +106,11 @@ impl Sender {
         self.dispatch(SINGLES, shutdown)
     }
 
-    /// One step; `most` singles are claimed, or a digest.
-    fn dispatch(&self, most: usize, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
+    /// The same; `most` messages are claimed where each is sent alone.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn dispatch(&self, most: usize, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
         if !alerter.takes_digests() {

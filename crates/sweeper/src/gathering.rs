@@ -54,12 +54,72 @@ impl Gathering {
         }
     }
 
-    /// Whether the sweep has more to look at than it has seen. Returns whether that was so before.
+    /// Says whether the sweep has more to look at than it has seen. Returns whether that was so before.
     pub fn backlog(&self, backlog: bool) -> bool {
         std::mem::replace(&mut self.state().backlog, backlog)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time::from_timestamp(1_000_000 + second, 0).unwrap()
+    }
+
+    /// Who is left out of a claim that finds something for `found`.
+    fn left_out(gathering: &Gathering, second: i64, found: Option<&str>) -> Vec<String> {
+        let mut left_out = Vec::new();
+        let claim = |except: &[&str]| -> Result<Option<Sending>, ()> {
+            left_out = except.iter().map(|recipient| (*recipient).to_owned()).collect();
+            let sending =
+                |to: &str| Sending { key: String::new(), recipient: to.to_owned(), deliveries: Vec::new() };
+            Ok(found.map(sending))
+        };
+        gathering.claim(at(second), claim).unwrap();
+        left_out.sort();
+        left_out
+    }
+
+    #[test]
+    fn a_recipient_gets_one_at_a_time_and_no_other_waits() {
+        let gathering = Gathering::default();
+        assert!(left_out(&gathering, 0, Some("a")).is_empty());
+        assert_eq!(left_out(&gathering, 1, Some("b")), ["a"]);
+        assert_eq!(left_out(&gathering, 2, None), ["a", "b"]);
+        gathering.done("a", at(3));
+        assert_eq!(left_out(&gathering, 3, None), ["b"]);
+        assert!(
+            left_out(&gathering, 11, None).is_empty(),
+            "one that hangs holds up the others for ten seconds"
+        );
+        gathering.done("b", at(12));
+        assert!(left_out(&gathering, 12, None).is_empty());
+    }
+
+    #[test]
+    fn who_was_told_waits_for_the_end_of_a_backlog_or_ten_seconds() {
+        let gathering = Gathering::default();
+        assert!(!gathering.backlog(true));
+        left_out(&gathering, 0, Some("a"));
+        gathering.done("a", at(1));
+        assert_eq!(left_out(&gathering, 10, None), ["a"]);
+        assert!(left_out(&gathering, 11, Some("a")).is_empty());
+        gathering.done("a", at(12));
+        assert_eq!(left_out(&gathering, 13, None), ["a"]);
+        assert!(gathering.backlog(false));
+        assert!(left_out(&gathering, 13, None).is_empty());
+    }
+
+    #[test]
+    fn a_claim_that_fails_holds_nobody() {
+        let gathering = Gathering::default();
+        assert_eq!(gathering.claim(at(0), |_| Err("away")), Err("away"));
+        assert!(left_out(&gathering, 0, None).is_empty());
     }
 }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_pass_begins_at_the_earliest_and_once_a_second_at_the_beginning() {
-        let at = |ms| Time::from_timestamp_millis(1_000_000 + ms).unwrap();
+        let at = |ms: i64| Time::from_timestamp_millis(1_000_000 + ms).unwrap();
         let mut begin = Begin::default();
         assert_eq!(begin.of_pass(at(0)), None);
         begin.nothing_before(Some(at(70_000)), at(0));
