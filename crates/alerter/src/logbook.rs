@@ -46,6 +46,10 @@ impl Alerter for Logbook {
         true
     }
 
+    fn sums_up(&self) -> bool {
+        false
+    }
+
     fn kind(&self) -> &'static str {
         "log"
     }

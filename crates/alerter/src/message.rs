@@ -71,6 +71,12 @@ pub trait Alerter: Send + Sync {
     /// Whether several notices may go in one message.
     fn takes_digests(&self) -> bool;
 
+    /// Whether a digest tells many messages in fewer words, so that it is worth letting them gather for one. Not where each is
+    /// a line of its own in any company.
+    fn sums_up(&self) -> bool {
+        self.takes_digests()
+    }
+
     /// The `kind` of its configuration.
     fn kind(&self) -> &'static str;
 

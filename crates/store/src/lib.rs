@@ -6,7 +6,7 @@
 //! Where to start:
 //! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them;
-//! - `sweep.rs`: claiming what is due and writing conclusions; `outbox.rs`: claiming and recording deliveries;
+//! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `history.rs`: what is shown, and pruning.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ

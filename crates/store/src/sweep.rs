@@ -81,8 +81,17 @@ pub(crate) struct NewAlert<'a> {
 impl Store {
     /// When the next reservation is due to be looked at; none without reservations.
     pub fn next_wake_at(&self) -> Result<Option<Time>, StoreError> {
-        let next: Option<i64> =
-            states::table.select(diesel::dsl::min(states::wake_at)).first(&mut *self.get()?)?;
+        self.next_wake_from(None)
+    }
+
+    /// The same, of those that are due at `from` or later.
+    pub fn next_wake_from(&self, from: Option<Time>) -> Result<Option<Time>, StoreError> {
+        let next: Option<i64> = states::table
+            .filter(states::wake_at.ge(begin(from)))
+            .order(states::wake_at)
+            .select(states::wake_at)
+            .first(&mut *self.get()?)
+            .optional()?;
         Ok(next.map(crate::rows::time))
     }
 
@@ -94,8 +103,20 @@ impl Store {
         limit: i64,
         tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
     ) -> Result<Swept, StoreError> {
+        self.sweep_from(None, now, limit, tell)
+    }
+
+    /// The same, leaving out what was due before `from`. Every conclusion leaves an entry in the index of `wake_at` that is dead and
+    /// yet passed over one by one until the table is vacuumed: who knows that nothing earlier is due need not begin with them.
+    pub fn sweep_from(
+        &self,
+        from: Option<Time>,
+        now: Time,
+        limit: i64,
+        tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
+    ) -> Result<Swept, StoreError> {
         self.write(|connection| {
-            let ids = claim_due(connection, now, limit)?;
+            let ids = claim_due(connection, from, now, limit)?;
             if ids.is_empty() {
                 return Ok(Swept::default());
             }
@@ -123,6 +144,11 @@ impl Store {
     }
 }
 
+/// Where the index is entered; at its beginning without `from`.
+fn begin(from: Option<Time>) -> i64 {
+    from.map_or(i64::MIN, ms)
+}
+
 #[derive(QueryableByName)]
 struct Claimed {
     #[diesel(sql_type = BigInt)]
@@ -130,14 +156,20 @@ struct Claimed {
 }
 
 /// Locks what is due, leaving out what another sweeper holds. SQLite has one writer, and this is it.
-fn claim_due(connection: &mut AnyConnection, now: Time, limit: i64) -> Result<Vec<i64>, StoreError> {
+fn claim_due(
+    connection: &mut AnyConnection,
+    from: Option<Time>,
+    now: Time,
+    limit: i64,
+) -> Result<Vec<i64>, StoreError> {
     let lock = match connection {
         AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
         AnyConnection::Sqlite(_) => "",
     };
     let rows: Vec<Claimed> = sql_query(format!(
-        "SELECT reservation_id FROM states WHERE wake_at <= $1 ORDER BY wake_at LIMIT $2 {lock}"
+        "SELECT reservation_id FROM states WHERE wake_at >= $1 AND wake_at <= $2 ORDER BY wake_at LIMIT $3 {lock}"
     ))
+    .bind::<BigInt, _>(begin(from))
     .bind::<BigInt, _>(ms(now))
     .bind::<BigInt, _>(limit)
     .load(connection)?;

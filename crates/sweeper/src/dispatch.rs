@@ -1,6 +1,7 @@
 //! Sending: claim by a lease, send, record. Each alerter has senders of its own, so that one whose provider hangs keeps no
 //! other waiting.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,22 @@ use innkeeper_store::{Finished, Outcome, Sending, Store, StoreError};
 use uuid::Uuid;
 
 use crate::backoff;
+use crate::gathering::Gathering;
 use crate::leases::Leases;
 
-/// Messages that one sender claims at once, where each is sent alone: few, so that the others of its crew get theirs when a
-/// provider is slow.
-const SINGLES: i64 = 8;
-/// Messages that one digest holds at most.
-const DIGEST: i64 = 20_000;
+/// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its crew get theirs
+/// when a provider is slow.
+const SINGLES: usize = 8;
+/// And at most: twice as many each time while a provider is quick.
+const MOST_SINGLES: usize = 256;
+/// A claim that is worked off within this is quick.
+const QUICK: Duration = Duration::from_millis(200);
+/// A message that takes longer has its sender give back most of what it has claimed.
+const SLOW: Duration = Duration::from_secs(1);
+/// Messages that one digest holds at most: they are all in memory while it is made, 4 kB each.
+const DIGEST: i64 = 10_000;
+/// Messages that are claimed together where a digest is a list of them all.
+const LIST: i64 = 1000;
 /// What was sent is recorded at least this often while more is being sent.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
 /// How often the first sender of an alerter looks by itself, and how often the others, who wait to be called: seldom, but
@@ -36,16 +46,25 @@ pub struct Crew {
     /// The alerter's name.
     pub name: AlerterName,
     pub(crate) bells: Vec<Wake>,
+    pub(crate) gathering: Gathering,
+    /// Whether messages make one of many when they gather.
+    sums_up: bool,
 }
 
 impl Crew {
-    pub(crate) fn new(name: &AlerterName, senders: usize, shutdown: &Shutdown) -> Self {
-        Self { name: name.clone(), bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect() }
+    pub(crate) fn new(name: &AlerterName, sums_up: bool, senders: usize, shutdown: &Shutdown) -> Self {
+        let bells = (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect();
+        Self { name: name.clone(), bells, gathering: Gathering::default(), sums_up }
     }
 
-    /// Calls all of them: which one is free, and not waiting for a provider that hangs, nobody knows.
-    pub(crate) fn call(&self) {
-        self.bells.iter().for_each(Wake::wake);
+    /// Calls them to what a pass of the sweep has put into the outbox; `backlog`: whether it has more to look at. While it works
+    /// that off, those who sum up look by themselves, for people they have not told yet.
+    pub(crate) fn call(&self, put_in: bool, backlog: bool) {
+        let had_backlog = self.sums_up && self.gathering.backlog(backlog);
+        if (put_in && !had_backlog) || (had_backlog && !backlog) {
+            // All of them: which one is free, and not waiting for a provider that hangs, nobody knows.
+            self.bells.iter().for_each(Wake::wake);
+        }
     }
 }
 
@@ -63,6 +82,8 @@ pub struct Sender {
     pub lease: TimeDelta,
     /// What this process has claimed.
     pub leases: Leases,
+    /// To whom its crew is writing.
+    pub gathering: Gathering,
     /// How long a message is tried again.
     pub retry_for: TimeDelta,
 }
@@ -82,40 +103,72 @@ impl Sender {
     /// # Errors
     /// The database's. What was claimed and not recorded goes out again, under the same key, when its lease has run out.
     pub fn dispatch_once(&self, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
+        self.dispatch(SINGLES, shutdown)
+    }
+
+    /// The same; `most` messages are claimed where each is sent alone.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn dispatch(&self, most: usize, shutdown: &Shutdown) -> Result<Dispatched, StoreError> {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
+        if !alerter.takes_digests() {
+            let (name, now) = (self.name.as_str(), self.clock.now());
+            let sendings = self.store.claim_singles(name, now, self.lease, &token, most as i64)?;
+            return self.work_off(alerter, &token, sendings, shutdown);
+        }
+        let Some(sending) = self.claim_digest(alerter, &token)? else { return Ok(Dispatched::default()) };
+        let recipient = sending.recipient.clone();
+        let done = self.work_off(alerter, &token, vec![sending], shutdown);
+        self.gathering.done(&recipient, self.clock.now());
+        done
+    }
+
+    fn claim_digest(&self, alerter: &dyn Alerter, token: &str) -> Result<Option<Sending>, StoreError> {
         let now = self.clock.now();
-        let sendings = match alerter.takes_digests() {
-            true => Vec::from_iter(self.store.claim_digest(
-                self.name.as_str(),
-                now,
-                self.lease,
-                &token,
-                DIGEST,
-            )?),
-            false => self.store.claim_singles(self.name.as_str(), now, self.lease, &token, SINGLES)?,
-        };
-        let _held = self.leases.hold(&token, &sendings);
+        let limit = if alerter.sums_up() { DIGEST } else { LIST };
+        let writes_to_many = self.alerters.smtp() == Some(&self.name);
+        self.gathering.claim(now, |gathering| {
+            if !gathering.is_empty() && !writes_to_many {
+                return Ok(None);
+            }
+            self.store.claim_digest(self.name.as_str(), now, self.lease, token, limit, gathering)
+        })
+    }
+
+    /// Sends what was claimed under `token`, and records what became of it.
+    fn work_off(
+        &self,
+        alerter: &dyn Alerter,
+        token: &str,
+        sendings: Vec<Sending>,
+        shutdown: &Shutdown,
+    ) -> Result<Dispatched, StoreError> {
+        let _held = self.leases.hold(token, &sendings);
         let mut done = Dispatched::default();
         let mut results = Vec::new();
         let mut recorded_at = Instant::now();
-        for sending in sendings {
+        let mut sendings = VecDeque::from(sendings);
+        while let Some(sending) = sendings.pop_front() {
+            let begun = Instant::now();
             let outcome = match shutdown.is_requested() {
                 false => self.send(alerter, &sending),
                 true => Outcome::Untried,
             };
             done.claimed += sending.deliveries.len();
             done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
-            results.push(Finished {
-                ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(),
-                outcome,
-            });
+            results.push(finished(&sending, outcome));
+            if begun.elapsed() >= SLOW && sendings.len() > SINGLES {
+                let given_back = sendings.split_off(SINGLES);
+                results.extend(given_back.iter().map(|sending| finished(sending, Outcome::Untried)));
+            }
             if recorded_at.elapsed() >= RECORD_EVERY {
-                self.record(&token, &mut results, shutdown)?;
+                self.record(token, &mut results, shutdown)?;
                 recorded_at = Instant::now();
             }
         }
-        self.record(&token, &mut results, shutdown)?;
+        self.record(token, &mut results, shutdown)?;
         Ok(done)
     }
 
@@ -192,27 +245,64 @@ impl Sender {
     }
 }
 
+/// All messages of a sending ended so.
+fn finished(sending: &Sending, outcome: Outcome) -> Finished {
+    Finished { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
+}
+
 /// The loop of one sender, until the process stops. The lead looks for work by itself and calls `helpers` when there is much.
 pub(crate) fn run(sender: &Sender, lead: bool, bell: &Wake, helpers: &[Wake], shutdown: &Shutdown) {
-    let longest = if lead { LEAD_SLEEP } else { HELPER_SLEEP };
+    let mut pace = Pace { most: SINGLES, longest: if lead { LEAD_SLEEP } else { HELPER_SLEEP } };
+    let mut called = false;
     loop {
-        let pause = match sender.until_next(longest) {
-            Ok(wait) if wait.is_zero() => match sender.dispatch_once(shutdown) {
-                Ok(done) if done.claimed >= SINGLES as usize => {
-                    helpers.iter().for_each(Wake::wake);
-                    Duration::ZERO
-                }
-                Ok(done) if done.claimed > 0 => Duration::ZERO,
-                // What is ready is another sender's, or waits for an earlier message of its incident.
-                Ok(_) => longest.min(LEAD_SLEEP),
-                Err(error) => complain(sender, &error),
-            },
-            Ok(wait) => wait,
+        let pause = match pace.step(sender, called, helpers, shutdown) {
+            Ok(pause) => pause,
             Err(error) => complain(sender, &error),
         };
+        let since = Instant::now();
         if shutdown.is_requested() || (pause > Duration::ZERO && !bell.sleep(pause)) {
             return;
         }
+        called = since.elapsed() < pause || pause.is_zero();
+    }
+}
+
+/// How a sender goes about it.
+struct Pace {
+    /// Singles of the next claim.
+    most: usize,
+    /// The longest sleep.
+    longest: Duration,
+}
+
+impl Pace {
+    /// One step; returns how long to sleep before the next. Who was `called`, or has just found work, claims without asking first
+    /// when there is something: in a storm that costs as much as the claim.
+    fn step(
+        &mut self,
+        sender: &Sender,
+        called: bool,
+        helpers: &[Wake],
+        shutdown: &Shutdown,
+    ) -> Result<Duration, StoreError> {
+        if !called {
+            let wait = sender.until_next(self.longest)?;
+            if wait > Duration::ZERO {
+                return Ok(wait);
+            }
+        }
+        let begun = Instant::now();
+        let done = sender.dispatch(self.most, shutdown)?;
+        if done.claimed >= SINGLES {
+            helpers.iter().for_each(Wake::wake);
+        }
+        if begun.elapsed() > QUICK || done.delivered < done.claimed {
+            self.most = SINGLES.max(self.most / 2);
+        } else if done.claimed >= self.most {
+            self.most = MOST_SINGLES.min(self.most * 2);
+        }
+        // Where nothing was claimed, what is ready is another sender's, or waits for an earlier message of its incident.
+        Ok(if done.claimed > 0 { Duration::ZERO } else { self.longest.min(LEAD_SLEEP) })
     }
 }
 

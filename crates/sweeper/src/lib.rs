@@ -4,10 +4,11 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `leases.rs` keeps what is being sent; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
+//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
 
 mod backoff;
 pub mod dispatch;
+pub mod gathering;
 mod housekeeping;
 pub mod leases;
 pub mod messages;
@@ -50,9 +51,12 @@ impl Sweeper {
     ) -> anyhow::Result<Self> {
         let alerters = Arc::new(Alerters::build(&config.alerters, Arc::clone(&clock))?);
         let names: Vec<AlerterName> = alerters.names().cloned().collect();
+        let sums_up = |name: &AlerterName| alerters.get(name.as_str()).is_some_and(|it| it.sums_up());
         let speaker = Speaker::new(config, alerters.smtp());
-        let crews: Vec<Crew> =
-            names.iter().map(|name| Crew::new(name, config.sweeper.senders, shutdown)).collect();
+        let crews: Vec<Crew> = names
+            .iter()
+            .map(|name| Crew::new(name, sums_up(name), config.sweeper.senders, shutdown))
+            .collect();
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let mut parts = Vec::new();
         let mut start = |name, work: Box<dyn FnOnce() + Send>| -> anyhow::Result<()> {
@@ -74,6 +78,7 @@ impl Sweeper {
                     clock: Arc::clone(&clock),
                     lease: config.sweeper.lease,
                     leases: leases.clone(),
+                    gathering: crew.gathering.clone(),
                     retry_for: config.sweeper.retry_for,
                 };
                 let (bell, stop) = (bell.clone(), shutdown.clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::Wake;
 use innkeeper_store::{Store, StoreError, Swept};
@@ -17,6 +18,11 @@ const LOCKED_SLEEP: Duration = Duration::from_millis(50);
 
 /// The sleep between two passes at least: what falls due meanwhile goes together, which costs far less than one by one.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// How often a pass looks at everything.
+const WHOLE_EVERY: TimeDelta = TimeDelta::seconds(1);
+/// How far behind what was the earliest then the other passes begin: check-ins are written a little after their time.
+const OVERLAP: TimeDelta = TimeDelta::seconds(1);
 
 /// What the sweep works with.
 pub struct Watch {
@@ -39,32 +45,53 @@ impl Watch {
         self.store.sweep(now, self.batch, &|told| self.speaker.tell(told))
     }
 
-    /// How long nothing is due, at most a second.
-    fn until_next(&self, now: Time) -> Result<Duration, StoreError> {
-        let next = self.store.next_wake_at()?;
-        let span = next.map_or(LONGEST_SLEEP, |next| (next - now).to_std().unwrap_or_default());
-        Ok(span.min(LONGEST_SLEEP))
-    }
-
     /// One pass over one batch; returns how long to sleep before the next.
-    fn pass(&self, crews: &[Crew]) -> Result<Duration, StoreError> {
-        let swept = self.sweep_once(self.clock.now())?;
-        for alerter in swept.deliveries.keys() {
-            crews.iter().filter(|crew| crew.name.as_str() == alerter).for_each(Crew::call);
+    fn pass(&self, begin: &mut Begin, crews: &[Crew]) -> Result<Duration, StoreError> {
+        let now = self.clock.now();
+        let from = begin.of_pass(now);
+        let swept = self.store.sweep_from(from, now, self.batch, &|told| self.speaker.tell(told))?;
+        let backlog = swept.looked >= self.batch as usize;
+        for crew in crews {
+            crew.call(swept.deliveries.contains_key(crew.name.as_str()), backlog);
         }
-        if swept.looked >= self.batch as usize {
+        if backlog {
             return Ok(Duration::ZERO);
         }
-        let pause = self.until_next(self.clock.now())?;
+        let next = self.store.next_wake_from(from)?;
+        if from.is_none() {
+            begin.nothing_before(next, now);
+        }
+        let until_next = |next: Time| (next - self.clock.now()).to_std().unwrap_or_default();
+        let pause = next.map_or(LONGEST_SLEEP, until_next).min(LONGEST_SLEEP);
         Ok(if swept.looked == 0 && pause.is_zero() { LOCKED_SLEEP } else { pause.max(SHORTEST_SLEEP) })
+    }
+}
+
+/// Where a pass begins to look. What was due earlier and has been looked at leaves dead entries in the index; only one pass a
+/// second goes through them, for what another node has written with a time so far back.
+#[derive(Debug, Default)]
+struct Begin(Option<(Time, Time)>);
+
+impl Begin {
+    /// Nothing is due before this; none for a pass that looks at everything.
+    fn of_pass(&self, now: Time) -> Option<Time> {
+        let (whole_at, from) = self.0?;
+        // Also when the clock was set back.
+        (whole_at <= now && now < whole_at + WHOLE_EVERY).then_some(from)
+    }
+
+    /// A pass at `now` has looked at everything and found `next` to be the earliest.
+    fn nothing_before(&mut self, next: Option<Time>, now: Time) {
+        self.0 = Some((now, next.map_or(now, |next| next.min(now)) - OVERLAP));
     }
 }
 
 /// The loop, until the process stops.
 pub(crate) fn run(watch: &Watch, wake: &Wake, crews: &[Crew]) {
     let mut away = false;
+    let mut begin = Begin::default();
     loop {
-        let pause = match watch.pass(crews) {
+        let pause = match watch.pass(&mut begin, crews) {
             Ok(pause) => {
                 if away {
                     log::info!("the database answers again; sweeping goes on");
@@ -85,5 +112,27 @@ pub(crate) fn run(watch: &Watch, wake: &Wake, crews: &[Crew]) {
         if !wake.sleep(pause) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_begins_at_the_earliest_and_once_a_second_at_the_beginning() {
+        let at = |ms: i64| Time::from_timestamp_millis(1_000_000 + ms).unwrap();
+        let mut begin = Begin::default();
+        assert_eq!(begin.of_pass(at(0)), None);
+        begin.nothing_before(Some(at(70_000)), at(0));
+        assert_eq!(begin.of_pass(at(0)), Some(at(-1000)), "what is written now may be due now");
+        assert_eq!(begin.of_pass(at(999)), Some(at(-1000)));
+        assert_eq!(begin.of_pass(at(1000)), None);
+        // Somebody holds the lock of one that was due long ago.
+        begin.nothing_before(Some(at(-5000)), at(1000));
+        assert_eq!(begin.of_pass(at(1500)), Some(at(-6000)));
+        assert_eq!(begin.of_pass(at(900)), None, "the clock was set back");
+        begin.nothing_before(None, at(2000));
+        assert_eq!(begin.of_pass(at(2001)), Some(at(1000)));
     }
 }

@@ -102,6 +102,23 @@ fn a_claim_is_renewed_while_its_sender_is_at_work() {
 }
 
 #[test]
+fn a_sender_that_was_held_up_gives_back_most_of_a_large_claim() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        sink.next(Answer::Hang);
+        let parts = Parts::new(&database, "hook", &webhook("hook", &sink, "timeout = \"1s\""));
+        overdue(&database, "shop", 20, "hook");
+        while parts.sweep().looked > 0 {}
+        assert_eq!(parts.sender.dispatch(20, &parts.shutdown).unwrap(), done(9, 8));
+        assert_eq!(database.count("deliveries WHERE lease_until IS NOT NULL"), 0);
+        assert_eq!(parts.sender.dispatch(20, &parts.shutdown).unwrap(), done(11, 11));
+        parts.advance(7);
+        assert_eq!(parts.dispatch(), done(1, 1), "the one that hung");
+        assert_eq!(keys_by_job(&sink.requests()).len(), 20);
+    }
+}
+
+#[test]
 fn a_stop_gives_back_what_was_claimed() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();

@@ -136,3 +136,47 @@ fn one_address_that_fails_holds_up_no_other() {
         assert_eq!(sink.mails().len(), 2);
     }
 }
+
+#[test]
+fn a_storm_is_one_mail_at_once_and_one_for_the_rest() {
+    for database in TestDatabase::both() {
+        let sink = SmtpSink::plain();
+        let parts = Parts::new(&database, "mail", &mail(&sink));
+        overdue(&database, "shop", 30, "ops@example.com");
+        let gathering = &parts.sender.gathering;
+        gathering.backlog(true);
+        assert_eq!(parts.sweep().opened, 4);
+        assert_eq!(parts.dispatch(), done(4, 4), "the first leaves at once");
+        parts.sweep();
+        parts.sweep();
+        assert_eq!(parts.dispatch(), done(0, 0), "the rest gathers");
+        overdue(&database, "other", 1, "late@example.com");
+        while parts.sweep().looked > 0 {}
+        assert_eq!(parts.dispatch(), done(1, 1), "nobody else waits for that");
+        assert_eq!(parts.dispatch(), done(0, 0));
+        gathering.backlog(false);
+        assert_eq!(parts.dispatch(), done(26, 26));
+        let subjects: Vec<String> = mails(&sink).into_iter().map(|(subject, _)| subject).collect();
+        assert_eq!(subjects[0], "[innkeeper] 4 alerts: 4 overdue");
+        assert_eq!(subjects[1], "[innkeeper] Job Failed to checkin: other/job-000");
+        assert_eq!(subjects[2], "[innkeeper] 26 alerts: 26 overdue");
+        assert_eq!(database.count("deliveries WHERE alerter = 'mail' AND state = 'delivered'"), 31);
+    }
+}
+
+#[test]
+fn a_backlog_that_takes_long_is_told_in_between() {
+    let database = TestDatabase::sqlite();
+    let sink = SmtpSink::plain();
+    let parts = Parts::new(&database, "mail", &mail(&sink));
+    overdue(&database, "shop", 12, "ops@example.com");
+    parts.sender.gathering.backlog(true);
+    parts.sweep();
+    assert_eq!(parts.dispatch(), done(4, 4));
+    parts.sweep();
+    parts.advance(9);
+    assert_eq!(parts.dispatch(), done(0, 0));
+    parts.sweep();
+    parts.advance(1);
+    assert_eq!(parts.dispatch(), done(8, 8));
+}

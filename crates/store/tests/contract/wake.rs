@@ -14,6 +14,7 @@ on_both!(
     a_check_in_after_the_deadline_says_that_a_look_is_due,
     waking_never_puts_a_look_off,
     a_quiet_hour_costs_one_look,
+    a_look_from_a_time_on_leaves_out_what_was_due_before,
 );
 
 /// Checks in; returns whether that woke the sweeper, and by how many seconds `wake_at` was moved.
@@ -90,4 +91,16 @@ fn a_quiet_hour_costs_one_look(database: &TestDatabase) {
         looks += store.pass(at(minute * 60)).looked;
     }
     assert_eq!(looks, 0);
+}
+
+fn a_look_from_a_time_on_leaves_out_what_was_due_before(database: &TestDatabase) {
+    let store = database.store();
+    store.book("early", &every(60));
+    store.book("late", &every(90));
+    let next = |from: i64| store.next_wake_from(Some(at(from))).unwrap();
+    assert_eq!([next(0), next(60), next(61), next(91)], [Some(at(60)), Some(at(60)), Some(at(90)), None]);
+    assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &tell_log).unwrap().opened, 1, "the late one");
+    assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &tell_log).unwrap().looked, 0);
+    assert_eq!(store.sweep_from(Some(at(60)), at(100), 10, &tell_log).unwrap().opened, 1);
+    assert_eq!(store.pass(at(100)).looked, 0);
 }

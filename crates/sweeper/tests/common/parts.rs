@@ -10,6 +10,7 @@ use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
 use innkeeper_node::{Config, Role, Shutdown};
 use innkeeper_store::{Arrival, Definition, Store, Swept, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
+use innkeeper_sweeper::gathering::Gathering;
 use innkeeper_sweeper::leases::Leases;
 use innkeeper_sweeper::messages::Speaker;
 use innkeeper_sweeper::watch::Watch;
@@ -43,6 +44,7 @@ impl Parts {
             clock: clock.clone(),
             lease: TimeDelta::seconds(5),
             leases: Leases::default(),
+            gathering: Gathering::default(),
             retry_for: TimeDelta::days(1),
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }

@@ -1,0 +1,116 @@
+//! Recording what became of claimed messages, and prolonging claims.
+
+use diesel::prelude::*;
+use innkeeper_core::Time;
+
+use super::{Finished, Outcome};
+use crate::connection::AnyConnection;
+use crate::rows::ms;
+use crate::schema::deliveries;
+use crate::{Store, StoreError};
+
+/// The most rows of one statement: SQLite takes a bound value for each.
+const CHUNK: usize = 10_000;
+
+impl Store {
+    /// Records what became of claimed deliveries. Those whose lease another sender has taken over meanwhile are left alone.
+    pub fn finish(&self, token: &str, finished: &[Finished], now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            for (outcome, ids) in by_outcome(finished) {
+                for ids in ids.chunks(CHUNK) {
+                    finish(connection, token, ids, outcome, now)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Prolongs the claim `token` of `ids` until `until`; what another sender has taken over meanwhile is left alone, and so is
+    /// what is being recorded at this moment: it needs no lease any more, and two who lock many rows must not wait for each other.
+    pub fn renew_lease(&self, token: &str, ids: &[i64], until: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            for ids in ids.chunks(CHUNK) {
+                let mine = deliveries::table
+                    .filter(deliveries::id.eq_any(ids))
+                    .filter(deliveries::lease_token.eq(token))
+                    .filter(deliveries::state.eq("waiting"))
+                    .select(deliveries::id);
+                let mine: Vec<i64> = match connection {
+                    AnyConnection::Postgres(connection) => {
+                        mine.for_update().skip_locked().load(connection)?
+                    }
+                    AnyConnection::Sqlite(connection) => mine.load(connection)?,
+                };
+                diesel::update(deliveries::table.filter(deliveries::id.eq_any(mine)))
+                    .set(deliveries::lease_until.eq(Some(ms(until))))
+                    .execute(connection)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The ids of each outcome, so that one statement records all that ended alike.
+fn by_outcome(finished: &[Finished]) -> Vec<(&Outcome, Vec<i64>)> {
+    let mut groups: Vec<(&Outcome, Vec<i64>)> = Vec::new();
+    for Finished { ids, outcome } in finished {
+        // Nearly all are delivered; what is tried again has a time of its own.
+        match groups.iter_mut().rev().find(|(known, _)| *known == outcome) {
+            Some((_, all)) => all.extend(ids),
+            None => groups.push((outcome, ids.clone())),
+        }
+    }
+    groups
+}
+
+fn finish(
+    connection: &mut AnyConnection,
+    token: &str,
+    ids: &[i64],
+    outcome: &Outcome,
+    now: Time,
+) -> Result<(), StoreError> {
+    let mine = deliveries::table
+        .filter(deliveries::id.eq_any(ids))
+        .filter(deliveries::lease_token.eq(token))
+        .filter(deliveries::state.eq("waiting"));
+    let unleased = (deliveries::lease_until.eq(None::<i64>), deliveries::lease_token.eq(None::<String>));
+    match outcome {
+        Outcome::Delivered => diesel::update(mine)
+            .set((
+                deliveries::state.eq("delivered"),
+                deliveries::attempts.eq(deliveries::attempts + 1),
+                deliveries::finished_at.eq(Some(ms(now))),
+                deliveries::problem.eq(None::<String>),
+                unleased,
+            ))
+            .execute(connection)?,
+        Outcome::Dead { problem } => diesel::update(mine)
+            .set((
+                deliveries::state.eq("dead"),
+                deliveries::attempts.eq(deliveries::attempts + 1),
+                deliveries::finished_at.eq(Some(ms(now))),
+                deliveries::problem.eq(Some(problem)),
+                unleased,
+            ))
+            .execute(connection)?,
+        Outcome::Retry { at, maybe_sent, problem } => {
+            let tried = (
+                deliveries::attempts.eq(deliveries::attempts + 1),
+                deliveries::next_at.eq(ms(*at)),
+                deliveries::problem.eq(Some(problem)),
+                unleased,
+            );
+            if *maybe_sent {
+                diesel::update(mine).set(tried).execute(connection)?
+            } else {
+                // Nobody has seen the key, so the messages may go out in other company.
+                diesel::update(mine)
+                    .set((tried, deliveries::sending.eq(None::<String>)))
+                    .execute(connection)?
+            }
+        }
+        Outcome::Untried => diesel::update(mine).set(unleased).execute(connection)?,
+    };
+    Ok(())
+}
