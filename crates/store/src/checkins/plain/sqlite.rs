@@ -60,11 +60,10 @@ pub(super) fn write(
     connection: &mut SqliteConnection,
     plain: &[Plain<'_>],
 ) -> Result<Vec<Update>, StoreError> {
-    let mut id = latest_id(connection)?;
+    let next_id = latest_id(connection)? + 1;
     let mut written = Vec::with_capacity(plain.len());
     let mut history = Vec::with_capacity(plain.len());
-    for plain in plain {
-        id += 1;
+    for (id, plain) in (next_id..).zip(plain) {
         let write = Write {
             id,
             at: ms(plain.checkin.at),
