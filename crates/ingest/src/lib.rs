@@ -2,8 +2,7 @@
 //!
 //! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
-//! Where to start: [`Ingest`] puts it together; `queue.rs` and `scribe.rs` are the life of a check-in between
-//! request and commit;
+//! Where to start: [`Ingest`] puts it together; `queue.rs` is the life of a check-in between request and commit;
 //! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
 
 mod fields;
@@ -11,7 +10,6 @@ mod gocron;
 mod gotel;
 mod healthchecks;
 mod queue;
-mod scribe;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,11 +31,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long one attempt may take while the database is away.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// The running door: its routes share the queue, its writers empty it.
+/// The running door: its routes share the queue, its writer empties it.
 pub struct Ingest {
     desk: Data<Desk>,
-    waiting: Arc<queue::Waiting>,
-    writers: Vec<Part>,
+    writer: Part,
 }
 
 /// What the handlers share.
@@ -58,7 +55,7 @@ pub(crate) struct Desk {
 }
 
 impl Ingest {
-    /// Starts the writers. `wake` is the sweeper's, where it runs in this process.
+    /// Starts the writer. `wake` is the sweeper's, where it runs in this process.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -69,8 +66,7 @@ impl Ingest {
         wake: Option<Wake>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let (queue, waiting) =
-            Queue::new(config.ingest.queue, config.ingest.batch, config.ingest.commit_timeout);
+        let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout);
         let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
         let desk = Desk {
             store: store.clone(),
@@ -83,8 +79,12 @@ impl Ingest {
             operator: Recipients::parse("operator", &operator.join(","))?,
             wake: wake.clone(),
         };
-        let writers = scribe::start(&waiting, &store, wake.as_ref(), shutdown)?;
-        Ok(Self { desk: Data::new(desk), waiting, writers })
+        let (batch, stop) = (config.ingest.batch, shutdown.clone());
+        let writer = Part::spawn("check-in writer", shutdown, move || {
+            queue::write_all(waiting, store.writer(), batch, wake.as_ref(), &stop);
+            Ok(())
+        })?;
+        Ok(Self { desk: Data::new(desk), writer })
     }
 
     /// What registers the routes; one for each listener.
@@ -101,10 +101,10 @@ impl Ingest {
     /// Waits until what is queued has been written. Call it when the listeners have ended.
     ///
     /// # Errors
-    /// Why a writer died, if it did.
+    /// Why the writer died, if it did.
     pub fn finish(self) -> anyhow::Result<()> {
-        self.waiting.close();
-        self.writers.into_iter().try_for_each(Part::join)
+        drop(self.desk);
+        self.writer.join()
     }
 }
 
