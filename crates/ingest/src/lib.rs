@@ -2,7 +2,8 @@
 //!
 //! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
-//! Where to start: [`Ingest`] puts it together; `queue.rs` is the life of a check-in between request and commit;
+//! Where to start: [`Ingest`] puts it together; `queue.rs` and `scribe.rs` are the life of a check-in between
+//! request and commit;
 //! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
 
 mod fields;
@@ -10,6 +11,7 @@ mod gocron;
 mod gotel;
 mod healthchecks;
 mod queue;
+mod scribe;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +33,10 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long one attempt may take while the database is away.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// The running door: its routes share the queue, its writer empties it.
+/// The running door: its routes share the queue, its writers empty it.
 pub struct Ingest {
     desk: Data<Desk>,
-    writer: Part,
+    writers: Vec<Part>,
 }
 
 /// What the handlers share.
@@ -55,7 +57,7 @@ pub(crate) struct Desk {
 }
 
 impl Ingest {
-    /// Starts the writer. `wake` is the sweeper's, where it runs in this process.
+    /// Starts the writers. `wake` is the sweeper's, where it runs in this process.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -79,12 +81,8 @@ impl Ingest {
             operator: Recipients::parse("operator", &operator.join(","))?,
             wake: wake.clone(),
         };
-        let (batch, stop) = (config.ingest.batch, shutdown.clone());
-        let writer = Part::spawn("check-in writer", shutdown, move || {
-            queue::write_all(waiting, store.writer(), batch, wake.as_ref(), &stop);
-            Ok(())
-        })?;
-        Ok(Self { desk: Data::new(desk), writer })
+        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, shutdown)?;
+        Ok(Self { desk: Data::new(desk), writers })
     }
 
     /// What registers the routes; one for each listener.
@@ -101,10 +99,10 @@ impl Ingest {
     /// Waits until what is queued has been written. Call it when the listeners have ended.
     ///
     /// # Errors
-    /// Why the writer died, if it did.
+    /// Why a writer died, if it did.
     pub fn finish(self) -> anyhow::Result<()> {
         drop(self.desk);
-        self.writer.join()
+        self.writers.into_iter().try_for_each(Part::join)
     }
 }
 

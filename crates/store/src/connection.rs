@@ -113,17 +113,22 @@ impl Store {
 
     /// A connection outside of the pool for a writer of batches. Its planner is told that batches are small and tables are not:
     /// rows are to be found one by one through an index, which also keeps them in the order of the batch.
-    pub(crate) fn connect_for_batches(&self) -> Result<AnyConnection, StoreError> {
+    pub(crate) fn connect_for_batches(
+        &self,
+        lock_patience: Option<Duration>,
+    ) -> Result<AnyConnection, StoreError> {
         let mut connection = r2d2::ManageConnection::connect(&self.manager)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        connection.batch_execute(match &connection {
-            AnyConnection::Postgres(_) => {
+        match &mut connection {
+            AnyConnection::Postgres(connection) => connection.batch_execute(&format!(
                 "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
-                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off"
-            }
+                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;
+                 SET lock_timeout = {}",
+                lock_patience.unwrap_or_default().as_millis()
+            ))?,
             // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
-            AnyConnection::Sqlite(_) => "PRAGMA cache_size = -65536",
-        })?;
+            AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
+        }
         Ok(connection)
     }
 

@@ -12,6 +12,7 @@ mod sqlite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
@@ -105,16 +106,23 @@ pub struct Shortcut {
 pub struct Writer {
     store: Store,
     connection: Option<AnyConnection>,
+    lock_patience: Option<Duration>,
 }
 
 impl Store {
     /// A writer of check-ins.
     pub fn writer(&self) -> Writer {
-        Writer { store: self.clone(), connection: None }
+        Writer { store: self.clone(), connection: None, lock_patience: None }
     }
 }
 
 impl Writer {
+    /// On Postgres gives up a batch that waits longer than this for a row which somebody else has locked.
+    #[must_use]
+    pub fn that_waits_for_locks_at_most(self, patience: Duration) -> Self {
+        Self { lock_patience: Some(patience), connection: None, ..self }
+    }
+
     /// Writes the batch in one transaction. An error means that nothing of it was written.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
         self.on_connection(|connection| write_on(connection, |connection| record(connection, batch)))
@@ -135,7 +143,7 @@ impl Writer {
     ) -> Result<T, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.store.connect_for_batches()?,
+            None => self.store.connect_for_batches(self.lock_patience)?,
         };
         let done = work(&mut connection)?;
         self.connection = Some(connection);

@@ -1,0 +1,188 @@
+//! Who writes the check-ins that wait.
+//!
+//! On Postgres there are two. The first writes what can go the short way, and never waits long for a row that somebody else
+//! has locked (a sweep does, for as long as it takes to write its conclusions and messages): such check-ins, and what cannot
+//! go the short way, are the second's, so that they hold up nobody but themselves. SQLite has room for one writer, who does both.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use innkeeper_node::{Part, Shutdown, Wake};
+use innkeeper_store::{Arrival, DatabaseKind, Shortcut, Store, StoreError, Writer};
+use tokio::sync::mpsc;
+
+use crate::queue::{Batch, Entry, Unwritable};
+
+/// How soon a batch is tried again while the database is away: the first time, and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long the first waits for a row.
+const LOCK_PATIENCE: Duration = Duration::from_millis(5);
+
+/// Starts the writers, who write `most` check-ins at once. They work until nobody can send any more and all is written.
+pub(crate) fn start(
+    mut waiting: mpsc::Receiver<Entry>,
+    store: &Store,
+    most: usize,
+    wake: Option<Wake>,
+    shutdown: &Shutdown,
+) -> std::io::Result<Vec<Part>> {
+    let outage = Arc::new(Outage::default());
+    let scribe = |writer, general| Scribe {
+        writer,
+        general,
+        wake: wake.clone(),
+        outage: Arc::clone(&outage),
+        shutdown: shutdown.clone(),
+    };
+    let mut parts = Vec::new();
+    let mut first = match store.backend() {
+        DatabaseKind::Sqlite => scribe(store.writer(), None),
+        DatabaseKind::Postgres => {
+            let (general, mut rest) = mpsc::channel(most);
+            let mut second = scribe(store.writer(), None);
+            parts.push(Part::spawn("general check-in writer", shutdown, move || {
+                while let Some(batch) = Batch::next(&mut rest, most) {
+                    second.write_generally(batch);
+                }
+                Ok(())
+            })?);
+            scribe(store.writer().that_waits_for_locks_at_most(LOCK_PATIENCE), Some(general))
+        }
+    };
+    parts.push(Part::spawn("check-in writer", shutdown, move || {
+        while let Some(batch) = Batch::next(&mut waiting, most) {
+            first.write(batch);
+        }
+        Ok(())
+    })?);
+    Ok(parts)
+}
+
+/// Who writes batches.
+struct Scribe {
+    writer: Writer,
+    /// Who writes what cannot go the short way; none for this one.
+    general: Option<mpsc::Sender<Entry>>,
+    wake: Option<Wake>,
+    outage: Arc<Outage>,
+    shutdown: Shutdown,
+}
+
+/// Since when the database has been away, over as many batches as that takes.
+#[derive(Default)]
+struct Outage(Mutex<Option<Instant>>);
+
+impl Outage {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_on(&self) -> bool {
+        self.since().is_some()
+    }
+
+    fn goes_on(&self, error: &StoreError) {
+        self.since().get_or_insert_with(|| {
+            log::warn!("check-ins wait: {error}");
+            Instant::now()
+        });
+    }
+
+    fn is_over(&self) {
+        if let Some(since) = self.since().take() {
+            log::info!("the database answers again; check-ins waited {:.1} s", since.elapsed().as_secs_f32());
+        }
+    }
+}
+
+/// How an attempt at a batch ended.
+enum Attempt {
+    /// What is in it was written.
+    Written(Shortcut),
+    /// The database refused it for good.
+    Refused(StoreError),
+    /// The process stops, the database is away, and nobody waits any more.
+    GivenUp,
+}
+
+impl Scribe {
+    /// Writes what can go the short way, answers, and passes the rest on, or writes it itself; however long the database is away.
+    fn write(&mut self, mut batch: Batch) {
+        match self.attempt(&batch, |writer, arrivals| writer.record_plain(arrivals)) {
+            Attempt::Written(shortcut) => {
+                self.wake_if(shortcut.wake);
+                batch = batch.answer(shortcut.recorded);
+            }
+            Attempt::Refused(error) => log::debug!("a batch goes the general way: {error}"),
+            Attempt::GivenUp => return,
+        }
+        match &self.general {
+            Some(general) => batch.pass_on(general),
+            None => self.write_generally(batch),
+        }
+    }
+
+    fn wake_if(&self, wake: bool) {
+        if let Some(sweeper) = self.wake.as_ref().filter(|_| wake) {
+            sweeper.wake();
+        }
+    }
+
+    /// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot
+    /// keep the others from being written.
+    fn write_generally(&mut self, batch: Batch) {
+        if batch.arrivals.is_empty() {
+            return;
+        }
+        let record = |writer: &mut Writer, arrivals: &[Arrival]| {
+            let written = writer.record(arrivals)?;
+            Ok(Shortcut { recorded: written.recorded.into_iter().map(Some).collect(), wake: written.wake })
+        };
+        match self.attempt(&batch, record) {
+            Attempt::Written(shortcut) => {
+                batch.answer(shortcut.recorded);
+                self.wake_if(shortcut.wake);
+            }
+            Attempt::Refused(_) if batch.arrivals.len() > 1 => {
+                let (first, second) = batch.split();
+                self.write_generally(first);
+                self.write_generally(second);
+            }
+            Attempt::Refused(error) => {
+                for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
+                    log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
+                    let _ = answer.send(Err(Unwritable));
+                }
+            }
+            Attempt::GivenUp => {}
+        }
+    }
+
+    /// Tries `record` on the batch until the database answers.
+    fn attempt(
+        &mut self,
+        batch: &Batch,
+        record: impl Fn(&mut Writer, &[Arrival]) -> Result<Shortcut, StoreError>,
+    ) -> Attempt {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // A stop waits for the database only as long as somebody waits for an answer.
+            if self.outage.is_on() && self.shutdown.is_requested() && batch.nobody_waits() {
+                return Attempt::GivenUp;
+            }
+            match record(&mut self.writer, &batch.arrivals) {
+                Ok(written) => {
+                    self.outage.is_over();
+                    return Attempt::Written(written);
+                }
+                Err(error) if error.is_unavailable() => {
+                    self.outage.goes_on(&error);
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Attempt::Refused(error),
+            }
+        }
+    }
+}
