@@ -69,10 +69,12 @@ impl Sweeper {
             Ok(())
         };
         let leases = Leases::default();
+        // What senders ask of the database is short. In a storm more at once would take the processors from the check-ins.
+        let outbox = store.apart();
         for crew in &crews {
             for (place, bell) in crew.bells.iter().enumerate() {
                 let sender = Sender {
-                    store: store.clone(),
+                    store: outbox.clone(),
                     alerters: Arc::clone(&alerters),
                     name: crew.name.clone(),
                     clock: Arc::clone(&clock),
@@ -92,7 +94,7 @@ impl Sweeper {
         let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
         let renewing = Arc::clone(&clock);
         start("leases", Box::new(move || leases::run(&leases, &renewed, renewing.as_ref(), lease, &stop)))?;
-        // The senders may use every connection of the pool; the sweep must not wait for them.
+        // Nor must the sweep wait for them.
         let watch = watch::Watch {
             store: store.apart(),
             clock: Arc::clone(&clock),
