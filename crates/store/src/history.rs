@@ -1,7 +1,7 @@
 //! The history of check-ins: reading it, and pruning what is old or too much.
 
 use chrono::TimeDelta;
-use diesel::dsl::{exists, max, min, not};
+use diesel::dsl::{exists, max, not};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
@@ -35,6 +35,28 @@ pub struct Checkin {
     pub notes: String,
 }
 
+/// How far the walk through the history has come that finds what is too much. One pass looks at four times as many rows as
+/// have come since the last, and at a million at least; the next goes on from there. So the work grows with the check-ins that
+/// come, not with those that are kept, and a reservation has too many of them for a while.
+#[derive(Debug, Clone, Default)]
+pub struct Walk {
+    /// Where to go on.
+    from: i64,
+    /// The latest check-in when it stopped.
+    latest: Option<i64>,
+}
+
+/// See [`Walk`].
+const AT_LEAST: i64 = 1_000_000;
+
+impl Walk {
+    /// How many rows a pass looks at, `latest` being the id of the latest.
+    fn length(&self, latest: i64) -> i64 {
+        let came = self.latest.map_or(0, |before| latest - before);
+        came.saturating_mul(4).max(AT_LEAST)
+    }
+}
+
 /// What a pass of pruning removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Pruned {
@@ -54,7 +76,13 @@ impl Store {
 
     /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`, and alerts and deliveries
     /// that ended before it. Works in small steps, each a transaction of its own; `go_on` is asked between them.
-    pub fn prune(&self, keep: i64, older_than: Time, go_on: &dyn Fn() -> bool) -> Result<Pruned, StoreError> {
+    pub fn prune(
+        &self,
+        keep: i64,
+        older_than: Time,
+        walk: &mut Walk,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
         while go_on() {
             let removed = self.prune_old_checkins(older_than)?;
@@ -64,26 +92,7 @@ impl Store {
             }
         }
         let connection = &mut *self.get()?;
-        let last: Option<i64> = checkins::table.select(max(checkins::id)).first(connection)?;
-        let first: Option<i64> = checkins::table.select(min(checkins::id)).first(connection)?;
-        if let (Some(mut from), Some(last)) = (first, last) {
-            while from <= last && go_on() {
-                pruned.checkins += sql_query(
-                    "DELETE FROM checkins
-                     WHERE id >= $1 AND id < $2
-                         AND NOT EXISTS (
-                             SELECT 1
-                             FROM states
-                             WHERE states.reservation_id = checkins.reservation_id
-                                 AND checkins.number > states.checkins - $3)",
-                )
-                .bind::<BigInt, _>(from)
-                .bind::<BigInt, _>(from + CHUNK)
-                .bind::<BigInt, _>(keep)
-                .execute(connection)?;
-                from += CHUNK;
-            }
-        }
+        pruned.checkins += prune_numerous(connection, keep, walk, go_on)?;
         pruned.deliveries = diesel::delete(
             deliveries::table
                 .filter(deliveries::finished_at.lt(ms(older_than)))
@@ -123,6 +132,48 @@ impl Store {
             .bind::<BigInt, _>(ms(older_than))
             .execute(connection)?)
     }
+}
+
+/// Removes check-ins beyond the latest `keep` of each reservation, and those of no reservation, as far as the walk goes.
+fn prune_numerous(
+    connection: &mut AnyConnection,
+    keep: i64,
+    walk: &mut Walk,
+    go_on: &dyn Fn() -> bool,
+) -> Result<usize, StoreError> {
+    let latest: Option<i64> = checkins::table.select(max(checkins::id)).first(connection)?;
+    let Some(latest) = latest else { return Ok(0) };
+    let (mut removed, mut left) = (0, walk.length(latest));
+    while left > 0 && go_on() {
+        let to: Option<i64> = checkins::table
+            .filter(checkins::id.ge(walk.from))
+            .order(checkins::id)
+            .offset(CHUNK - 1)
+            .limit(1)
+            .select(checkins::id)
+            .first(connection)
+            .optional()?;
+        removed += sql_query(
+            "DELETE FROM checkins
+             WHERE id >= $1 AND id <= $2
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM states
+                     WHERE states.reservation_id = checkins.reservation_id
+                         AND checkins.number > states.checkins - $3)",
+        )
+        .bind::<BigInt, _>(walk.from)
+        .bind::<BigInt, _>(to.unwrap_or(latest))
+        .bind::<BigInt, _>(keep)
+        .execute(connection)?;
+        left -= CHUNK;
+        walk.from = to.map_or(0, |to| to + 1);
+        if to.is_none() {
+            break;
+        }
+    }
+    walk.latest = Some(latest);
+    Ok(removed)
 }
 
 /// The way back through the history of the reservation `$1`, from its latest check-in. A row belongs to it if it is of this
@@ -199,4 +250,17 @@ pub(crate) fn forget(connection: &mut AnyConnection, reservation_id: i64) -> Res
 #[diesel(table_name = checkins)]
 struct Id {
     id: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_looks_at_four_times_what_has_come_and_at_a_million_at_least() {
+        let at = |latest| Walk { from: 0, latest };
+        assert_eq!(at(None).length(7_000_000), 1_000_000);
+        assert_eq!(at(Some(6_999_000)).length(7_000_000), 1_000_000);
+        assert_eq!(at(Some(5_000_000)).length(7_000_000), 8_000_000);
+    }
 }

@@ -33,7 +33,7 @@ mod sweep;
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
-pub use history::{Checkin, Pruned};
+pub use history::{Checkin, Pruned, Walk};
 pub use outbox::{Delivery, Finished, Outcome, Sending, WaitingCounts};
 pub use reads::Listed;
 pub use reservations::Reserved;

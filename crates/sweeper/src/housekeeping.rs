@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::names::AlerterName;
 use innkeeper_node::Shutdown;
-use innkeeper_store::{Store, StoreError};
+use innkeeper_store::{Store, StoreError, Walk};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(600);
@@ -26,10 +26,10 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Does it once. Several sweepers may do it at the same time; what one has removed the other does not find.
-    pub fn keep_once(&self, shutdown: &Shutdown) -> Result<(), StoreError> {
+    pub fn keep_once(&self, walk: &mut Walk, shutdown: &Shutdown) -> Result<(), StoreError> {
         let now = self.clock.now();
         let older_than = now - TimeDelta::days(self.keep_days);
-        let pruned = self.store.prune(self.keep_checkins, older_than, &|| !shutdown.is_requested())?;
+        let pruned = self.store.prune(self.keep_checkins, older_than, walk, &|| !shutdown.is_requested())?;
         log::debug!("pruned {pruned:?}");
         let configured: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
         let buried = self.store.bury_orphans(&configured, now - self.retry_for, now)?;
@@ -42,9 +42,9 @@ impl Keeper {
 
 /// The loop, until the process stops.
 pub(crate) fn run(keeper: &Keeper, shutdown: &Shutdown) {
-    let mut pause = FIRST;
+    let (mut pause, mut walk) = (FIRST, Walk::default());
     while !shutdown.wait_timeout(pause) {
-        if let Err(error) = keeper.keep_once(shutdown) {
+        if let Err(error) = keeper.keep_once(&mut walk, shutdown) {
             log::warn!("housekeeping: {error}; trying again in {} min", EVERY.as_secs() / 60);
         }
         pause = EVERY;

@@ -1,6 +1,6 @@
 //! Checking out: a reservation leaves, and whoever was told of its alert hears so.
 
-use innkeeper_store::{Recorded, Reserved};
+use innkeeper_store::{Recorded, Reserved, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -71,10 +71,10 @@ fn everyone_hears_of_it_also_when_the_alert_was_long_open(database: &TestDatabas
     let ids = vec![sent[0].deliveries[0].id];
     let done = innkeeper_store::Finished { ids, outcome: innkeeper_store::Outcome::Delivered };
     store.finish("t", &[done], at(60)).unwrap();
-    store.prune(100, at(5000), &|| true).unwrap();
+    store.prune(100, at(5000), &mut Walk::default(), &|| true).unwrap();
     store.check_out(&app(SHOP), &component("backup"), at(9000)).unwrap();
     assert_eq!(database.count("deliveries WHERE event = 'recovered'"), 1);
-    store.prune(100, at(10_000), &|| true).unwrap();
+    store.prune(100, at(10_000), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(database.count("deliveries WHERE event = 'opened'"), 0);
 }
 

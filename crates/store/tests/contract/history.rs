@@ -1,7 +1,7 @@
 //! The history: what is shown of it, and what pruning leaves.
 
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_store::Pruned;
+use innkeeper_store::{Pruned, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -10,6 +10,7 @@ on_both!(
     each_reservation_keeps_its_latest,
     what_is_old_goes,
     pruning_stops_when_it_is_told_to,
+    pruning_goes_on_where_it_stopped,
     incidents_and_messages_go_when_they_ended_long_ago,
     the_latest_check_in_is_listed_first,
     incidents_are_those_open_since,
@@ -24,14 +25,14 @@ fn each_reservation_keeps_its_latest(database: &TestDatabase) {
             store.check_in("b", &[success(at(second))]);
         }
     }
-    let pruned = store.prune(10, at(-1), &|| true).unwrap();
+    let pruned = store.prune(10, at(-1), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(pruned, Pruned { checkins: 30, ..Pruned::default() });
     let times = |id| store.checkins_of(id, 100).unwrap().iter().map(|one| one.at).collect::<Vec<_>>();
     let kept: Vec<_> = (15..20).rev().flat_map(|second| [at(second), at(second)]).collect();
     assert_eq!(times(ids[0]), kept);
     assert_eq!(times(ids[1]), [at(16), at(12), at(8), at(4), at(0)]);
     assert!(times(ids[2]).is_empty());
-    assert_eq!(store.prune(10, at(-1), &|| true).unwrap(), Pruned::default());
+    assert_eq!(store.prune(10, at(-1), &mut Walk::default(), &|| true).unwrap(), Pruned::default());
     assert_eq!(store.look("a").facts.checkins, 40, "facts are not history");
 }
 
@@ -42,7 +43,7 @@ fn what_is_old_goes(database: &TestDatabase) {
     let many: Vec<CheckIn> = (0..6000).map(|n| success(at(n / 100))).collect();
     store.check_in("a", &many);
     store.check_in("a", &[of_run(1, start(at(10))), of_run(1, success(at(11))), success(at(100))]);
-    let pruned = store.prune(100_000, at(60), &|| true).unwrap();
+    let pruned = store.prune(100_000, at(60), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(pruned.checkins, 6002);
     assert_eq!(database.count(&format!("checkins WHERE at >= {}", at(60).timestamp_millis())), 1);
 }
@@ -51,7 +52,29 @@ fn pruning_stops_when_it_is_told_to(database: &TestDatabase) {
     let store = database.store();
     store.book("a", &every(60));
     store.check_in("a", &(0..20).map(|n| success(at(n))).collect::<Vec<_>>());
-    assert_eq!(store.prune(5, at(10), &|| false).unwrap().checkins, 0);
+    assert_eq!(store.prune(5, at(10), &mut Walk::default(), &|| false).unwrap().checkins, 0);
+}
+
+fn pruning_goes_on_where_it_stopped(database: &TestDatabase) {
+    let store = database.store();
+    store.book("a", &every(60));
+    let check_in = |count| store.check_in("a", &(0..count).map(|n| success(at(n))).collect::<Vec<_>>());
+    check_in(12_000);
+    let mut walk = Walk::default();
+    let steps = std::cell::Cell::new(0);
+    let go_on = || steps.replace(steps.get() - 1) > 0;
+    let mut left = vec![database.count("checkins")];
+    while left.last() != Some(&10) {
+        // One step for what is old, and one for what is too much.
+        steps.set(2);
+        store.prune(10, at(-1), &mut walk, &go_on).unwrap();
+        left.push(database.count("checkins"));
+        assert!(left.len() < 10, "{left:?}");
+    }
+    assert_eq!(left, [12_000, 7_000, 2_000, 10]);
+    check_in(20);
+    store.prune(10, at(-1), &mut walk, &|| true).unwrap();
+    assert_eq!(database.count("checkins"), 10, "at the end it begins anew");
 }
 
 fn incidents_and_messages_go_when_they_ended_long_ago(database: &TestDatabase) {
@@ -71,8 +94,8 @@ fn incidents_and_messages_go_when_they_ended_long_ago(database: &TestDatabase) {
         store.finish("t", &[done], at(second)).unwrap();
     }
     let all = Pruned { checkins: 1, deliveries: 2, alerts: 1 };
-    assert_eq!(store.prune(10, at(65), &|| true).unwrap(), Pruned::default());
-    assert_eq!(store.prune(10, at(1000), &|| true).unwrap(), all);
+    assert_eq!(store.prune(10, at(65), &mut Walk::default(), &|| true).unwrap(), Pruned::default());
+    assert_eq!(store.prune(10, at(1000), &mut Walk::default(), &|| true).unwrap(), all);
     assert_eq!((database.count("alerts"), database.count("deliveries")), (1, 1));
 }
 

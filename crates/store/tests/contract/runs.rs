@@ -2,6 +2,7 @@
 
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::reservation::Wishes;
+use innkeeper_store::Walk;
 use innkeeper_testing::database::TestDatabase;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -110,7 +111,7 @@ fn a_run_that_goes_on_is_never_forgotten(database: &TestDatabase) {
         store.check_in("backup", &batch);
     }
     // Pruning what is old leaves it, too: its limit may be longer than the history is kept.
-    store.prune(10, at(50_000), &|| true).unwrap();
+    store.prune(10, at(50_000), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(store.pass(at(100_000)).opened, 0);
     assert_eq!(store.pass(at(100_001)).opened, 1);
 }

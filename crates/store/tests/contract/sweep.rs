@@ -7,7 +7,7 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::reservation::{Status, Wishes};
-use innkeeper_store::{DatabaseKind, Swept};
+use innkeeper_store::{DatabaseKind, Swept, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -169,7 +169,7 @@ fn failures_whose_history_is_pruned_still_count(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &Wishes { alert_after: Some(3), ..every(3600) });
     store.check_in("backup", &[fail(at(1), 1), fail(at(2), 2), fail(at(3), 3)]);
-    store.prune(1, at(0), &|| true).unwrap();
+    store.prune(1, at(0), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(database.count("checkins"), 1);
     assert_eq!(store.pass(at(3)).opened, 1);
 }
