@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::r2d2::R2D2Connection;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
@@ -136,7 +137,7 @@ impl Writer {
     }
 
     /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
-    /// transaction is open.
+    /// transaction is open. One that refused a statement on Postgres is as good as before, and knows its prepared statements.
     fn on_connection<T>(
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -145,9 +146,16 @@ impl Writer {
             Some(connection) => connection,
             None => self.store.connect_for_batches(self.lock_patience)?,
         };
-        let done = work(&mut connection)?;
-        self.connection = Some(connection);
-        Ok(done)
+        let done = work(&mut connection);
+        let refused = matches!(done, Err(StoreError::Refused(_)));
+        let usable = match &mut connection {
+            AnyConnection::Postgres(connection) => refused && !R2D2Connection::is_broken(connection),
+            AnyConnection::Sqlite(_) => false,
+        };
+        if done.is_ok() || usable {
+            self.connection = Some(connection);
+        }
+        done
     }
 }
 

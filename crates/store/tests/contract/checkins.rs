@@ -283,3 +283,26 @@ fn the_history_is_one_whichever_way_it_was_written(database: &TestDatabase) {
         WHERE reservation_id = (SELECT id FROM reservations WHERE component = 'backup') ORDER BY id";
     assert!(database.texts(numbers)[0].starts_with("1 0"));
 }
+
+#[test]
+fn a_writer_that_gave_up_waiting_for_a_row_keeps_its_connection() {
+    let database = TestDatabase::postgres();
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    let mut writer = store.writer().that_waits_for_locks_at_most(std::time::Duration::from_millis(5));
+    let batch = [arrival("backup", success(at(1)))];
+    let writes = "SELECT pid::text FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE 'WITH new AS MATERIALIZED%'";
+    assert_eq!(writer.record_plain(&batch).unwrap().recorded, [Some(done(id, false))]);
+    let before = database.texts(writes);
+    assert_eq!(before.len(), 1);
+    std::thread::scope(|scope| {
+        let lock = "BEGIN; SELECT 1 FROM states FOR UPDATE; SELECT pg_sleep(1); COMMIT";
+        let holder = scope.spawn(|| database.execute(lock));
+        let error = std::iter::repeat_with(|| writer.record_plain(&batch)).find_map(Result::err).unwrap();
+        assert!(!error.is_unavailable(), "{error}");
+        holder.join().unwrap();
+    });
+    assert!(writer.record_plain(&batch).is_ok());
+    assert_eq!(database.texts(writes), before);
+}
