@@ -2,6 +2,7 @@
 //! and while the sweep works off a backlog, whoever has been told already hears of the rest when it is through.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::TimeDelta;
@@ -13,12 +14,10 @@ const LONGEST: TimeDelta = TimeDelta::seconds(10);
 
 /// The recipients of one alerter, in this process. Clones share them.
 #[derive(Clone, Default)]
-pub struct Gathering(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    backlog: bool,
-    told: HashMap<String, Told>,
+pub struct Gathering {
+    told: Arc<Mutex<HashMap<String, Told>>>,
+    /// Beside the lock, which is held while a sender claims: the sweep must not wait for that.
+    backlog: Arc<AtomicBool>,
 }
 
 struct Told {
@@ -36,31 +35,31 @@ impl Gathering {
         now: Time,
         claim: impl FnOnce(&[&str]) -> Result<Option<Sending>, E>,
     ) -> Result<Option<Sending>, E> {
-        let mut state = self.state();
-        let backlog = state.backlog;
-        state.told.retain(|_, told| now - told.at < LONGEST && (told.under_way || backlog));
-        let gathering: Vec<&str> = state.told.keys().map(String::as_str).collect();
+        let mut all = self.told();
+        let backlog = self.backlog.load(Ordering::SeqCst);
+        all.retain(|_, told| now - told.at < LONGEST && (told.under_way || backlog));
+        let gathering: Vec<&str> = all.keys().map(String::as_str).collect();
         let claimed = claim(&gathering)?;
         if let Some(sending) = &claimed {
-            state.told.insert(sending.recipient.clone(), Told { at: now, under_way: true });
+            all.insert(sending.recipient.clone(), Told { at: now, under_way: true });
         }
         Ok(claimed)
     }
 
     /// The message to `recipient` is out of hands.
     pub fn done(&self, recipient: &str, now: Time) {
-        if let Some(told) = self.state().told.get_mut(recipient) {
+        if let Some(told) = self.told().get_mut(recipient) {
             *told = Told { at: now, under_way: false };
         }
     }
 
     /// Says whether the sweep has more to look at than it has seen. Returns whether that was so before.
     pub fn backlog(&self, backlog: bool) -> bool {
-        std::mem::replace(&mut self.state().backlog, backlog)
+        self.backlog.swap(backlog, Ordering::SeqCst)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn told(&self) -> MutexGuard<'_, HashMap<String, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
