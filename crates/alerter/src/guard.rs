@@ -3,8 +3,11 @@
 //!
 //! Loopback and private networks are allowed: the monitor lives in its user's own network.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -54,16 +57,25 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
+/// How long the addresses of a name are used again: each request of a storm would look it up anew, in a thread of its own.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
 /// Looks names up, and refuses a name of which any address is forbidden.
 #[derive(Debug)]
 pub(crate) struct GuardedResolver {
     inner: DefaultResolver,
     allow_link_local: bool,
+    /// By scheme, host and port; a resolver serves one alerter, so there are few.
+    known: Mutex<HashMap<String, (Instant, ResolvedSocketAddrs)>>,
 }
 
 impl GuardedResolver {
     pub(crate) fn new(allow_link_local: bool) -> Self {
-        Self { inner: DefaultResolver::default(), allow_link_local }
+        Self { inner: DefaultResolver::default(), allow_link_local, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, (Instant, ResolvedSocketAddrs)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,10 +86,19 @@ impl Resolver for GuardedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let place = format!("{:?} {:?}", uri.scheme(), uri.authority());
+        if let Some((at, addresses)) = self.known().get(&place)
+            && at.elapsed() < REMEMBERED
+        {
+            return Ok(addresses.clone());
+        }
         let addresses = self.inner.resolve(uri, config, timeout)?;
         if !self.allow_link_local && addresses.iter().any(|address| forbids(address.ip())) {
             return Err(ureq::Error::Other(Box::new(Forbidden)));
         }
+        let mut known = self.known();
+        known.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
+        known.insert(place, (Instant::now(), addresses.clone()));
         Ok(addresses)
     }
 }

@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::PATIENCE;
 
 #[test]
 fn a_locked_row_holds_up_its_own_check_ins_alone() {
@@ -23,31 +23,37 @@ fn a_locked_row_holds_up_its_own_check_ins_alone() {
         assert!(acknowledged(job, "before"));
     }
 
-    let released = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let job_0 = "SELECT id FROM reservations WHERE component = 'job-0'";
-            database.execute(&format!(
-                "BEGIN; SELECT 1 FROM states WHERE reservation_id = ({job_0}) FOR UPDATE; SELECT pg_sleep(4); COMMIT"
-            ));
-            released.store(true, Ordering::SeqCst);
-        });
-        let waiting = "SELECT COUNT(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND query LIKE '%pg_sleep(4)%' AND wait_event = 'PgSleep'";
-        while database.number(waiting) != Some(1) {
+    // The lock is held until there is a table of this name, so by no clock.
+    let hold = "DO $$ BEGIN
+        PERFORM 1 FROM states WHERE reservation_id = (SELECT id FROM reservations WHERE component = 'job-0') FOR UPDATE;
+        WHILE NOT EXISTS (SELECT 1 FROM pg_class WHERE relname = 'released') LOOP PERFORM pg_sleep(0.01); END LOOP;
+    END $$";
+    let there_are = |sessions: &str| {
+        let query = format!(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND {sessions}"
+        );
+        let patience = Instant::now() + PATIENCE;
+        while database.number(&query) == Some(0) {
+            assert!(Instant::now() < patience, "{sessions}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    };
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| database.execute(hold));
+        there_are("query LIKE 'DO %' AND wait_event = 'PgSleep'");
         let its_own = scope.spawn(|| check_in(&Client::default(), &url, 0, "during").unwrap().status);
-        std::thread::sleep(Duration::from_millis(100));
+        there_are("wait_event_type = 'Lock'");
         for round in 0..20 {
             for job in 1..JOBS {
                 assert!(acknowledged(job, &format!("during {round}")));
             }
         }
         let waits = !its_own.is_finished();
-        assert!(!released.load(Ordering::SeqCst), "the others waited for the lock");
+        assert!(!holder.is_finished());
+        database.execute("CREATE TABLE released ()");
         assert!(waits, "a check-in of a locked row was acknowledged");
         assert_eq!(its_own.join().unwrap(), 200);
+        holder.join().unwrap();
     });
     assert_eq!(
         database.number("SELECT SUM(checkins) FROM states"),

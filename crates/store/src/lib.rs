@@ -34,7 +34,7 @@ pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Writ
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
-pub use outbox::{Delivery, Finished, Outcome, Sending, WaitingCounts};
+pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
 pub use reads::Listed;
 pub use reservations::Reserved;
 pub use sweep::{NewDelivery, Swept, Told};

@@ -2,7 +2,7 @@
 //! other waiting.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -12,10 +12,11 @@ use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::{Shutdown, Wake};
-use innkeeper_store::{Finished, Outcome, Sending, Store, StoreError};
+use innkeeper_store::{Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
 
 use crate::backoff;
+use crate::begin::Begin;
 use crate::gathering::Gathering;
 use crate::leases::Leases;
 
@@ -47,6 +48,7 @@ pub struct Crew {
     pub name: AlerterName,
     pub(crate) bells: Vec<Wake>,
     pub(crate) gathering: Gathering,
+    pub(crate) begin: Arc<Mutex<Begin<Place>>>,
     /// Whether messages make one of many when they gather.
     sums_up: bool,
 }
@@ -54,7 +56,7 @@ pub struct Crew {
 impl Crew {
     pub(crate) fn new(name: &AlerterName, sums_up: bool, senders: usize, shutdown: &Shutdown) -> Self {
         let bells = (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect();
-        Self { name: name.clone(), bells, gathering: Gathering::default(), sums_up }
+        Self { name: name.clone(), bells, gathering: Gathering::default(), begin: Arc::default(), sums_up }
     }
 
     /// Calls them to what a pass of the sweep has put into the outbox; `backlog`: whether it has more to look at. While it works
@@ -84,6 +86,8 @@ pub struct Sender {
     pub leases: Leases,
     /// To whom its crew is writing.
     pub gathering: Gathering,
+    /// Where its crew looks for what is sent alone.
+    pub begin: Arc<Mutex<Begin<Place>>>,
     /// How long a message is tried again.
     pub retry_for: TimeDelta,
 }
@@ -114,8 +118,7 @@ impl Sender {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
         if !alerter.takes_digests() {
-            let (name, now) = (self.name.as_str(), self.clock.now());
-            let sendings = self.store.claim_singles(name, now, self.lease, &token, most as i64)?;
+            let sendings = self.claim_singles(&token, most)?;
             return self.work_off(alerter, &token, sendings, shutdown);
         }
         let Some(sending) = self.claim_digest(alerter, &token)? else { return Ok(Dispatched::default()) };
@@ -123,6 +126,28 @@ impl Sender {
         let done = self.work_off(alerter, &token, vec![sending], shutdown);
         self.gathering.done(&recipient, self.clock.now());
         done
+    }
+
+    fn claim_singles(&self, token: &str, most: usize) -> Result<Vec<Sending>, StoreError> {
+        let now = self.clock.now();
+        let claim = |from| {
+            self.store.claim_singles_after(from, self.name.as_str(), now, self.lease, token, most as i64)
+        };
+        let last = |sendings: &[Sending]| {
+            sendings.iter().flat_map(|one| &one.deliveries).map(|one| (one.next_at, one.id)).max()
+        };
+        let begin = || self.begin.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = begin().of_look(now);
+        if from.is_some() {
+            let sendings = claim(from)?;
+            if let Some(place) = last(&sendings) {
+                begin().further(place);
+                return Ok(sendings);
+            }
+        }
+        let sendings = claim(None)?;
+        begin().whole(now, last(&sendings));
+        Ok(sendings)
     }
 
     fn claim_digest(&self, alerter: &dyn Alerter, token: &str) -> Result<Option<Sending>, StoreError> {

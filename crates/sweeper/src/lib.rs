@@ -4,9 +4,10 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
+//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
 
 mod backoff;
+pub mod begin;
 pub mod dispatch;
 pub mod gathering;
 mod housekeeping;
@@ -81,6 +82,7 @@ impl Sweeper {
                     lease: config.sweeper.lease,
                     leases: leases.clone(),
                     gathering: crew.gathering.clone(),
+                    begin: Arc::clone(&crew.begin),
                     retry_for: config.sweeper.retry_for,
                 };
                 let (bell, stop) = (bell.clone(), shutdown.clone());

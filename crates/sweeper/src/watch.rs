@@ -8,6 +8,7 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_node::Wake;
 use innkeeper_store::{Store, StoreError, Swept};
 
+use crate::begin::Begin;
 use crate::dispatch::Crew;
 use crate::messages::Speaker;
 
@@ -19,8 +20,6 @@ const LOCKED_SLEEP: Duration = Duration::from_millis(50);
 /// The sleep between two passes at least: what falls due meanwhile goes together, which costs far less than one by one.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 
-/// How often a pass looks at everything.
-const WHOLE_EVERY: TimeDelta = TimeDelta::seconds(1);
 /// How far behind what was the earliest then the other passes begin: check-ins are written a little after their time.
 const OVERLAP: TimeDelta = TimeDelta::seconds(1);
 
@@ -46,9 +45,9 @@ impl Watch {
     }
 
     /// One pass over one batch; returns how long to sleep before the next.
-    fn pass(&self, begin: &mut Begin, crews: &[Crew]) -> Result<Duration, StoreError> {
+    fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Duration, StoreError> {
         let now = self.clock.now();
-        let from = begin.of_pass(now);
+        let from = begin.of_look(now);
         let swept = self.store.sweep_from(from, now, self.batch, &|told| self.speaker.tell(told))?;
         let backlog = swept.looked >= self.batch as usize;
         for crew in crews {
@@ -59,30 +58,11 @@ impl Watch {
         }
         let next = self.store.next_wake_from(from)?;
         if from.is_none() {
-            begin.nothing_before(next, now);
+            begin.whole(now, Some(next.map_or(now, |next| next.min(now)) - OVERLAP));
         }
         let until_next = |next: Time| (next - self.clock.now()).to_std().unwrap_or_default();
         let pause = next.map_or(LONGEST_SLEEP, until_next).min(LONGEST_SLEEP);
         Ok(if swept.looked == 0 && pause.is_zero() { LOCKED_SLEEP } else { pause.max(SHORTEST_SLEEP) })
-    }
-}
-
-/// Where a pass begins to look. What was due earlier and has been looked at leaves dead entries in the index; only one pass a
-/// second goes through them, for what another node has written with a time so far back.
-#[derive(Debug, Default)]
-struct Begin(Option<(Time, Time)>);
-
-impl Begin {
-    /// Nothing is due before this; none for a pass that looks at everything.
-    fn of_pass(&self, now: Time) -> Option<Time> {
-        let (whole_at, from) = self.0?;
-        // Also when the clock was set back.
-        (whole_at <= now && now < whole_at + WHOLE_EVERY).then_some(from)
-    }
-
-    /// A pass at `now` has looked at everything and found `next` to be the earliest.
-    fn nothing_before(&mut self, next: Option<Time>, now: Time) {
-        self.0 = Some((now, next.map_or(now, |next| next.min(now)) - OVERLAP));
     }
 }
 
@@ -112,27 +92,5 @@ pub(crate) fn run(watch: &Watch, wake: &Wake, crews: &[Crew]) {
         if !wake.sleep(pause) {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pass_begins_at_the_earliest_and_once_a_second_at_the_beginning() {
-        let at = |ms: i64| Time::from_timestamp_millis(1_000_000 + ms).unwrap();
-        let mut begin = Begin::default();
-        assert_eq!(begin.of_pass(at(0)), None);
-        begin.nothing_before(Some(at(70_000)), at(0));
-        assert_eq!(begin.of_pass(at(0)), Some(at(-1000)), "what is written now may be due now");
-        assert_eq!(begin.of_pass(at(999)), Some(at(-1000)));
-        assert_eq!(begin.of_pass(at(1000)), None);
-        // Somebody holds the lock of one that was due long ago.
-        begin.nothing_before(Some(at(-5000)), at(1000));
-        assert_eq!(begin.of_pass(at(1500)), Some(at(-6000)));
-        assert_eq!(begin.of_pass(at(900)), None, "the clock was set back");
-        begin.nothing_before(None, at(2000));
-        assert_eq!(begin.of_pass(at(2001)), Some(at(1000)));
     }
 }

@@ -29,7 +29,9 @@ pub fn fifty_thousand_to_one_mailbox(world: &mut World) -> Result<Vec<Row>> {
     let sweeper = Program::start("sweeper", &config(database.url(), &mail), &[])?;
     sleep_until(instant)?;
     let end = Instant::now() + PATIENCE;
-    let delivered = "SELECT COUNT(*) FROM deliveries WHERE alerter = 'mail' AND state = 'delivered'";
+    // Counted only when nothing waits: counting takes longer than what is measured.
+    let delivered = "SELECT CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE alerter = 'mail' AND state = 'waiting') THEN 0
+        ELSE (SELECT COUNT(*) FROM deliveries WHERE alerter = 'mail' AND state = 'delivered') END";
     while database.number(delivered)? < silent as f64 {
         ensure!(Instant::now() < end, "not everything was mailed within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(200));

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
 use uuid::Uuid;
 
-use super::{Delivery, Sending, notice_of};
+use super::{Delivery, Place, Sending, notice_of};
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
@@ -28,17 +28,36 @@ impl Store {
         token: &str,
         limit: i64,
     ) -> Result<Vec<Sending>, StoreError> {
+        self.claim_singles_after(None, alerter, now, lease, token, limit)
+    }
+
+    /// The same, of those that stand behind `place`. What has gone out leaves an entry in the index that is dead and yet passed over
+    /// one by one until the table is vacuumed: who works off a storm need not begin with them each time.
+    pub fn claim_singles_after(
+        &self,
+        place: Option<Place>,
+        alerter: &str,
+        now: Time,
+        lease: TimeDelta,
+        token: &str,
+        limit: i64,
+    ) -> Result<Vec<Sending>, StoreError> {
+        let (place_at, place_id) = place.map_or((i64::MIN, i64::MIN), |(at, id)| (ms(at), id));
         let mut sendings = self.write(|connection| {
-            let ready = ready_sql(connection, "earlier.id < d.id", "", "ORDER BY d.next_at, d.id LIMIT $3");
+            let behind = "AND (d.next_at, d.id) > ($3, $4)";
+            let then = "ORDER BY d.next_at, d.id LIMIT $5";
+            let ready = ready_sql(connection, "earlier.id < d.id", behind, then);
             let rows: Vec<ClaimedRow> = sql_query(format!(
                 "WITH ready AS ({ready})
                  UPDATE deliveries
-                 SET lease_until = $4, lease_token = $5, sending = key
+                 SET lease_until = $6, lease_token = $7, sending = key
                  WHERE id IN (SELECT id FROM ready)
-                 RETURNING id, recipient, notice, key AS sending, attempts, created_at"
+                 RETURNING id, recipient, notice, key AS sending, attempts, created_at, next_at"
             ))
             .bind::<Text, _>(alerter)
             .bind::<BigInt, _>(ms(now))
+            .bind::<BigInt, _>(place_at)
+            .bind::<BigInt, _>(place_id)
             .bind::<BigInt, _>(limit)
             .bind::<BigInt, _>(ms(now + lease))
             .bind::<Text, _>(token)
@@ -83,7 +102,7 @@ impl Store {
                      UPDATE deliveries
                      SET lease_until = $6, lease_token = $7, sending = $8
                      WHERE id IN (SELECT id FROM ready)
-                     RETURNING id, recipient, notice, sending, attempts, created_at"
+                     RETURNING id, recipient, notice, sending, attempts, created_at, next_at"
                 ))
                 .bind::<Text, _>(alerter)
                 .bind::<BigInt, _>(ms(now))
@@ -143,7 +162,8 @@ fn one_at_a_time(connection: &mut AnyConnection, alerter: &str) -> Result<(), St
 /// The text of a query over what is ready for alerter `$1` at `$2`.
 ///
 /// The earlier messages are looked for by a query with a limit, one index look-up for each candidate: NOT EXISTS would be turned
-/// into a join, which planners without statistics make quadratic.
+/// into a join, which planners without statistics make quadratic. They wait as long as they have not ended: asked by `state`, such
+/// planners would take the index of all that waits.
 fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str) -> String {
     format!(
         "SELECT {columns}
@@ -155,7 +175,7 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
            AND (
                SELECT earlier.id
                FROM deliveries earlier
-               WHERE earlier.state = 'waiting'
+               WHERE earlier.finished_at IS NULL
                  AND earlier.alert_id = d.alert_id
                  AND earlier.alerter = d.alerter
                  AND earlier.recipient = d.recipient
@@ -197,6 +217,8 @@ struct ClaimedRow {
     attempts: i64,
     #[diesel(sql_type = BigInt)]
     created_at: i64,
+    #[diesel(sql_type = BigInt)]
+    next_at: i64,
 }
 
 /// The claimed messages. One that cannot be read is given up, so that it does not keep the others waiting for ever.
@@ -207,10 +229,11 @@ fn readable<T>(
     made: impl Fn(String, String, Delivery) -> T,
 ) -> Result<Vec<T>, StoreError> {
     let mut all = Vec::with_capacity(rows.len());
-    for ClaimedRow { id, recipient, notice, sending, attempts, created_at } in rows {
+    for ClaimedRow { id, recipient, notice, sending, attempts, created_at, next_at } in rows {
         match notice_of(id, &notice) {
             Ok(notice) => {
-                let delivery = Delivery { id, notice, attempts, created_at: time(created_at) };
+                let (created_at, next_at) = (time(created_at), time(next_at));
+                let delivery = Delivery { id, notice, attempts, created_at, next_at };
                 all.push(made(sending, recipient, delivery));
             }
             Err(error) => {

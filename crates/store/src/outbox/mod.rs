@@ -31,6 +31,8 @@ pub struct Delivery {
     pub attempts: i64,
     /// When it was put into the outbox.
     pub created_at: Time,
+    /// From when on it was ready to go out.
+    pub next_at: Time,
 }
 
 /// One or more messages that go out together to one recipient, under one key.
@@ -43,6 +45,9 @@ pub struct Sending {
     /// The messages, oldest first.
     pub deliveries: Vec<Delivery>,
 }
+
+/// A place in the order in which messages are ready: when, and the number.
+pub type Place = (Time, i64);
 
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,6 +12,7 @@ on_both!(
     a_retry_waits_for_its_time,
     what_was_not_tried_is_ready_at_once,
     each_alerter_claims_its_own_the_oldest_first,
+    a_claim_may_begin_behind_what_was_claimed_before,
     a_digest_is_what_waits_for_one_recipient,
     a_digest_is_claimed_for_nobody_who_is_left_out,
     many_outcomes_are_recorded_at_once,
@@ -138,6 +139,19 @@ fn what_was_not_tried_is_ready_at_once(database: &TestDatabase) {
     finish(&store, "t", &sent, Outcome::Untried, 0);
     let again = singles(&store, 0, "u");
     assert_eq!((again[0].deliveries[0].attempts, subjects(&again)), (0, vec!["one"]));
+}
+
+fn a_claim_may_begin_behind_what_was_claimed_before(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 5, &["later", "last"]);
+    put(&store, 1, &["a", "b", "c"]);
+    let claim = |place| store.claim_singles_after(place, "mail", at(9), seconds(10), "t", 2).unwrap();
+    let two = claim(None);
+    assert_eq!(subjects(&two), ["a", "b"]);
+    let place = |sending: &Sending| (sending.deliveries[0].next_at, sending.deliveries[0].id);
+    finish(&store, "t", &two[..1], Outcome::Untried, 9);
+    assert_eq!(subjects(&claim(Some(place(&two[1])))), ["later", "c"], "not what is before the place");
+    assert_eq!(subjects(&claim(None)), ["last", "a"]);
 }
 
 fn each_alerter_claims_its_own_the_oldest_first(database: &TestDatabase) {

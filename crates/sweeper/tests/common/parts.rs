@@ -45,6 +45,7 @@ impl Parts {
             lease: TimeDelta::seconds(5),
             leases: Leases::default(),
             gathering: Gathering::default(),
+            begin: Arc::default(),
             retry_for: TimeDelta::days(1),
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }

@@ -1,0 +1,7 @@
+DROP INDEX alerts_by_closed_at;
+CREATE INDEX alerts_by_closed_at ON alerts (closed_at);
+DROP INDEX deliveries_by_alert;
+CREATE INDEX deliveries_by_alert ON deliveries (alert_id, id);
+CREATE INDEX deliveries_waiting_by_alert ON deliveries (alert_id, alerter, recipient, id) WHERE state = 'waiting';
+ALTER TABLE alerts ADD CONSTRAINT alerts_dedup_key_key UNIQUE (dedup_key);
+ALTER TABLE deliveries ADD CONSTRAINT deliveries_key_key UNIQUE (key);
