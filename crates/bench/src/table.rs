@@ -35,6 +35,8 @@ pub struct Row {
     /// How it stands.
     pub verdict: Verdict,
     conditions: String,
+    /// What is known to keep it from its target.
+    held_by: &'static str,
     numbers: Map<String, Value>,
 }
 
@@ -47,6 +49,7 @@ impl Row {
             target: String::new(),
             verdict: Verdict::Shown,
             conditions: String::new(),
+            held_by: "",
             numbers: Map::new(),
         }
     }
@@ -96,6 +99,13 @@ impl Row {
         self
     }
 
+    /// What is known to keep it from its target, where it does not reach it: the profile, and what was tried.
+    #[must_use]
+    pub fn held_by(mut self, what: &'static str) -> Self {
+        self.held_by = what;
+        self
+    }
+
     /// Something else that has to be said beside it.
     pub fn remark(&mut self, text: &str) {
         let between = if self.conditions.is_empty() { "" } else { "; " };
@@ -117,6 +127,7 @@ impl Row {
             "target": self.target,
             "verdict": self.verdict.word(),
             "conditions": self.conditions,
+            "held_by": if self.verdict == Verdict::Miss { self.held_by } else { "" },
             "numbers": self.numbers,
         })
     }
@@ -148,6 +159,8 @@ pub fn markdown(rows: &[Row]) -> String {
             text.push_str(&format!("| {} |\n", rules.join(" | ")));
         }
     }
+    let missed = rows.iter().filter(|row| row.verdict == Verdict::Miss && !row.held_by.is_empty());
+    missed.for_each(|row| text.push_str(&format!("\n{} ({}): {}\n", row.figure, row.measured, row.held_by)));
     text
 }
 
@@ -189,6 +202,17 @@ mod tests {
         assert_eq!(row.target, "≤ 2 s, ≤ 8 s");
         let row = Row::new("x", "1 and 7".to_owned()).at_most(1.0, 2.0, " s").at_most(7.0, 8.0, " s");
         assert_eq!(row.verdict, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_miss_says_what_holds_it_and_a_hit_does_not() {
+        let row = |value| Row::new("speed", "so".to_owned()).at_least(value, 2.0, "").held_by("the disk");
+        assert!(markdown(&[row(1.0)]).ends_with("\nspeed (so): the disk\n"));
+        assert!(!markdown(&[row(2.0)]).contains("the disk"));
+        assert_eq!(
+            (row(1.0).json()["held_by"].as_str(), row(2.0).json()["held_by"].as_str()),
+            (Some("the disk"), Some(""))
+        );
     }
 
     #[test]

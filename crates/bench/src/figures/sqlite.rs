@@ -9,6 +9,11 @@ use crate::world::World;
 use crate::world::program::{Program, config};
 use crate::world::sqlite::Sqlite;
 
+/// What keeps it from its target.
+const HELD_BY: &str = "SQLite has one writer, and its core is full; half of its time the kernel writes a whole page of 4 KiB to the log for \
+    each state. Tried: pages of 1 KiB (a quarter more, for new files only), mmap (5 %, and a disk error would be a SIGBUS). See \
+    docs/PERFORMANCE.md.";
+
 /// JSON over 128 connections to the standalone program.
 pub fn checkins_over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     let jobs = world.conditions.reservations;
@@ -23,6 +28,7 @@ pub fn checkins_over_sqlite(world: &mut World) -> Result<Vec<Row>> {
                 how(world, jobs, 128),
                 beside.p99_ms
             ))
+            .held_by(HELD_BY)
             .with("per_second", beside.rate)
             .with("bare_per_second", beside.bare)
             .with("p99_ms", beside.p99_ms),
