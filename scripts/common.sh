@@ -53,3 +53,13 @@ need() {
         command -v "${pair%%:*}" >/dev/null || die "installed ${pair##*:}, and ${pair%%:*} is still missing"
     done
 }
+
+# Only the programs are wanted, so the package must not make a cluster of its own.
+install_postgres() {
+    local dropin=/etc/postgresql-common/createcluster.d/innkeeper-test.conf
+    apt_install postgresql-common
+    as_root install -d "$(dirname $dropin)"
+    echo 'create_main_cluster = false' | as_root tee $dropin >/dev/null
+    apt_install postgresql
+    as_root rm $dropin
+}

@@ -60,20 +60,7 @@ impl Poster {
         let url = checked(address, options.allow_link_local)?;
         hidden.hide_address(&url);
         let timeout = options.timeout.unwrap_or(TIMEOUT);
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("Innkeeper/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(timeout))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .max_idle_age(IDLE)
-            .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file)?).build());
-        if is_loopback(&url) {
-            config = config.proxy(None);
-        }
-        let resolver = GuardedResolver::new(options.allow_link_local);
-        let agent = Agent::with_parts(config.build(), DefaultConnector::default(), resolver);
+        let agent = agent(&url, options)?;
         Ok(Self { agent, place: place(&url), url, timeout, hidden, clock })
     }
 
@@ -173,8 +160,26 @@ impl Read for Watched<'_> {
     }
 }
 
+/// What talks to `url`, within these options.
+pub(crate) fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
+    let mut config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("Innkeeper/", env!("CARGO_PKG_VERSION")))
+        .timeout_global(Some(options.timeout.unwrap_or(TIMEOUT)))
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .max_idle_age(IDLE)
+        .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file)?).build());
+    if is_loopback(url) {
+        config = config.proxy(None);
+    }
+    let resolver = GuardedResolver::new(options.allow_link_local);
+    Ok(Agent::with_parts(config.build(), DefaultConnector::default(), resolver))
+}
+
 /// The address, where it is one that may be posted to. An error does not show it: it may be a secret.
-fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, Invalid> {
+pub(crate) fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, Invalid> {
     let wrong = |problem: &str| Invalid::new("url", problem);
     let mut url = Url::parse(address.reveal().trim())
         .map_err(|error| wrong(&format!("is not an address ({error}); write https://example.org/path")))?;
@@ -193,7 +198,7 @@ fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, Invalid> {
     Ok(url)
 }
 
-fn place(url: &Url) -> String {
+pub(crate) fn place(url: &Url) -> String {
     let host = url.host_str().unwrap_or("?");
     match url.port() {
         Some(port) => format!("{}://{host}:{port}", url.scheme()),
@@ -225,7 +230,7 @@ fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
 }
 
 /// The beginning of an answer as text. What cannot be read is left out: the status is the answer.
-fn beginning(response: Response<Body>) -> String {
+pub(crate) fn beginning(response: Response<Body>) -> String {
     let mut bytes = Vec::new();
     // Read also after success, so that the connection can be used again.
     let _ = response.into_body().into_reader().take(MOST_READ).read_to_end(&mut bytes);

@@ -3,6 +3,8 @@
 //! One trait, [`Alerter`], and one file per service, each with its configuration, its checks and its
 //! sending: [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
 //!
+//! Two ways in stand beside them: [`Asker`] asks an address how it is, and [`Mailbox`] looks whether a mail has come.
+//!
 //! This crate never decides who hears what or when, never retries on its own beyond a connection that had
 //! died while idle, keeps no state between two sendings but open connections, and knows no database. What
 //! it answers ([`Sent`]) tells the outbox what to do next. No secret leaves it but on the wire: not in
@@ -21,6 +23,7 @@
 //! ```
 
 mod alerters;
+mod asker;
 pub mod command;
 mod config;
 mod digest;
@@ -29,6 +32,7 @@ mod guard;
 mod hidden;
 mod http;
 pub mod logbook;
+mod mailbox;
 mod message;
 pub mod pagerduty;
 pub mod slack;
@@ -37,6 +41,8 @@ pub mod webhook;
 mod words;
 
 pub use alerters::Alerters;
+pub use asker::Asker;
 pub use config::{AlerterConfig, ConfigError};
 pub use hidden::tells_secrets;
+pub use mailbox::Mailbox;
 pub use message::{Alerter, Message, Sent};

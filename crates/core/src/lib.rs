@@ -24,6 +24,7 @@ pub mod facts;
 pub mod invalid;
 pub mod names;
 pub mod notice;
+pub mod peer;
 pub mod recipient;
 pub mod reservation;
 pub mod schedule;

@@ -20,10 +20,12 @@ use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_core::{Clock, Time};
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::nodes::Nodes;
+use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, HttpService, Routes, TrustedProxies, client_address};
-use innkeeper_node::{Config, Part, Shutdown, Wake, wait_for_database};
+use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::{Store, StoreError};
 
 pub use queue::Queue;
@@ -148,14 +150,22 @@ pub(crate) async fn patiently<T: Send + 'static>(
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let ingest = Ingest::start(store, config, Arc::new(SystemClock), None, shutdown)?;
+    let heart = Heart::start(&store, config, Role::Ingest, shutdown)?;
+    let nodes = Nodes::new(store.clone(), &heart, None);
+    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
+    let ingest = Ingest::start(store, config, heart.clock(), None, shutdown)?;
     let routes = ingest.routes();
     let service = HttpService::new("ingest", config.ingest.listen, move |mounted| {
         routes(mounted);
         health.mount(mounted);
+        nodes.mount(mounted);
+        peer.mount(mounted);
     });
-    let served = service.workers(config.ingest.workers).run(shutdown);
+    let served = service.workers(config.ingest.workers).on_listening(heart.listening()).run(shutdown);
     shutdown.request();
-    ingest.finish()?;
-    Ok(served?)
+    let written = ingest.finish();
+    let said_goodbye = heart.finish();
+    served?;
+    written?;
+    said_goodbye
 }

@@ -3,11 +3,13 @@
 //!
 //! This crate never decides anything about a reservation, and knows no SQL.
 //!
-//! Where to start: [`cli::run_role`] is a whole `main`; [`config::Config`] is everything that can be set;
+//! Where to start: [`cli::run_role`] is a whole `main`; [`heart::Heart`] makes a process a node among others; [`config::Config`] is everything that can be set;
 //! [`shutdown::Shutdown`] ends it all; [`http::HttpService`] is a listener.
 
 pub mod cli;
 pub mod config;
+pub mod health;
+pub mod heart;
 pub mod http;
 pub mod logging;
 mod part;
@@ -16,6 +18,7 @@ pub mod shutdown;
 pub mod startup;
 
 pub use config::Config;
+pub use heart::Heart;
 pub use part::Part;
 pub use role::Role;
 pub use shutdown::{Shutdown, Wake};

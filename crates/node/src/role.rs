@@ -26,6 +26,16 @@ impl Role {
         }
     }
 
+    /// What it has to do, in order of the alphabet: whoever locks their rows takes them in this order.
+    pub(crate) fn duties(self) -> &'static [&'static str] {
+        match self {
+            Self::Ingest => &["ingest"],
+            Self::Sweeper => &["sweeper"],
+            Self::Web => &["web"],
+            Self::Standalone => &["ingest", "sweeper", "web"],
+        }
+    }
+
     /// The section whose `listen` this role listens on.
     pub(crate) fn listen_section(self) -> Option<&'static str> {
         match self {

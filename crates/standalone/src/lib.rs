@@ -4,14 +4,14 @@
 //! one address, and rings the sweeper's bell when a check-in may change a conclusion. Where to start: [`run`].
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
-use innkeeper_core::{Clock, SystemClock};
 use innkeeper_ingest::Ingest;
 use innkeeper_node::config::DatabaseKind;
 use innkeeper_node::http::HttpService;
 use innkeeper_node::http::health::Health;
-use innkeeper_node::{Config, Shutdown, Wake, wait_for_database};
+use innkeeper_node::http::nodes::Nodes;
+use innkeeper_node::http::peer::Peer;
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::Web;
 
@@ -21,28 +21,38 @@ use innkeeper_web::Web;
 /// What ended it before that: the death of any part ends all.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
-    let sweeper = Sweeper::start(&store, config, Arc::clone(&clock), wake.clone(), shutdown)?;
-    let ingest = Ingest::start(store.clone(), config, Arc::clone(&clock), Some(wake), shutdown)?;
+    let sweeper = Sweeper::start(&store, config, &heart, wake.clone(), shutdown)?;
+    let ingest = Ingest::start(store.clone(), config, heart.clock(), Some(wake), shutdown)?;
+    let nodes = Nodes::new(store.clone(), &heart, Some(sweeper.singleton().clone()));
+    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let web = Web::new(store, config, clock);
+    let web = Web::new(store, config, heart.clock());
+    let listening = heart.listening();
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());
     let served = HttpService::new("innkeeper", config.ingest.listen, move |routes| {
         ingest_routes(routes);
         web.mount(routes);
         health.mount(routes);
+        nodes.mount(routes);
+        peer.mount(routes);
     })
     .workers(config.ingest.workers)
-    .on_listening(move |address| greet(address, &place, &public_url))
+    .on_listening(move |address| {
+        listening(address);
+        greet(address, &place, &public_url);
+    })
     .run(shutdown);
     shutdown.request();
     let written = ingest.finish();
     let watched = sweeper.finish();
+    let said_goodbye = heart.finish();
     served?;
     written?;
-    watched
+    watched?;
+    said_goodbye
 }
 
 /// Where the data lies, without secrets.

@@ -10,6 +10,7 @@ use innkeeper_core::reservation::{Reservation, Status, Window};
 use innkeeper_core::sla::View;
 
 use crate::StoreError;
+use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::history::{self, Checkin};
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
@@ -54,6 +55,7 @@ impl Due {
 pub(crate) fn load_due(
     connection: &mut AnyConnection,
     ids: &[i64],
+    blind: &Blind,
     now: Time,
 ) -> Result<(Vec<Due>, Vec<i64>), StoreError> {
     let mut corrupt = Vec::new();
@@ -85,7 +87,7 @@ pub(crate) fn load_due(
             unseen: unseen(connection, &reservation)?,
             alert: alerts.remove(&reservation.id),
             behind_silent_site: sites.silent_for(&reservation),
-            blind: sites.silences_for(&reservation),
+            blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
             reservation,
         });
     }

@@ -7,19 +7,24 @@
 //! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
-//! - `reads.rs`, `history.rs`: what is shown, and pruning.
+//! - `reads.rs`, `history.rs`: what is shown, and pruning;
+//! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod blind;
 mod bulk;
 mod checkins;
+mod checks;
 mod connection;
 mod doors;
 mod due;
 mod error;
 mod history;
+mod leases;
 mod migrate;
+mod nodes;
 mod outbox;
 mod reads;
 mod reservations;
@@ -31,9 +36,11 @@ mod summary;
 mod sweep;
 
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
+pub use checks::Check;
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
+pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
 pub use reads::Listed;
 pub use reservations::Reserved;

@@ -9,6 +9,7 @@ use innkeeper_core::facts::Run;
 use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::View;
 
+use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
 use crate::schema::{alerts, ping_keys, reservations, runs, states};
@@ -63,6 +64,7 @@ impl Store {
             ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
         let mut runs = going_runs(connection)?;
         let sites = Sites::all(connection, now)?;
+        let blind = Blind::at(connection, now)?;
         let mut listed = Vec::with_capacity(rows.len());
         for (row, state) in rows {
             match row.with(&state) {
@@ -70,7 +72,7 @@ impl Store {
                     open_alert: open.remove(&row.id),
                     runs: runs.remove(&row.id).unwrap_or_default(),
                     behind_silent_site: sites.silent_for(&reservation),
-                    blind: sites.silences_for(&reservation),
+                    blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
                     ping_key: ping_keys.get(&row.app).cloned(),
                     reservation,
                 }),

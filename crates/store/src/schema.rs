@@ -129,5 +129,54 @@ table! {
     }
 }
 
+table! {
+    nodes (id) {
+        id -> Text,
+        role -> Text,
+        host -> Text,
+        address -> Text,
+        version -> Text,
+        started_at -> BigInt,
+        beat_at -> BigInt,
+        offset_ms -> BigInt,
+        goodbye_at -> Nullable<BigInt>,
+        told_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    duties (name) {
+        name -> Text,
+        beat_at -> BigInt,
+        told_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    leases (name) {
+        name -> Text,
+        holder -> Text,
+        until_at -> BigInt,
+    }
+}
+
+table! {
+    blind_windows (id) {
+        id -> BigInt,
+        from_at -> BigInt,
+        until_at -> BigInt,
+    }
+}
+
+table! {
+    checks (name) {
+        name -> Text,
+        state -> Text,
+        problem -> Text,
+        since_at -> BigInt,
+        checked_at -> BigInt,
+    }
+}
+
 joinable!(states -> reservations (reservation_id));
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
@@ -9,9 +10,10 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::Reason;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::reservation::{Conclusions, Reservation};
-use innkeeper_core::sla::{Change, evaluate};
+use innkeeper_core::sla::{Change, Evaluation, evaluate};
 use uuid::Uuid;
 
+use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::due::{Due, load_due};
 use crate::rows::ms;
@@ -20,6 +22,9 @@ use crate::{Store, StoreError, bulk, outbox};
 
 /// How long a row that cannot be read is left alone.
 const CORRUPT_AGAIN_MS: i64 = 300_000;
+
+/// How soon a reservation is looked at again while it is in doubt whether a check-in could have been recorded.
+const DOUBTFUL_AGAIN: TimeDelta = TimeDelta::seconds(1);
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,14 +125,19 @@ impl Store {
             if ids.is_empty() {
                 return Ok(Swept::default());
             }
-            let (due, corrupt) = load_due(connection, &ids, now)?;
+            let blind = Blind::at(connection, now)?;
+            let (due, corrupt) = load_due(connection, &ids, &blind, now)?;
             let mut swept = Swept { looked: ids.len(), ..Swept::default() };
             put_off(connection, &corrupt, now)?;
             let concluded: Vec<(&Due, Change, Conclusions)> = due
                 .iter()
                 .map(|due| {
-                    let evaluation = evaluate(&due.view(), now);
-                    (due, evaluation.change, evaluation.conclusions)
+                    let Evaluation { change, mut conclusions, .. } = evaluate(&due.view(), now);
+                    if blind.doubtful {
+                        // Where the span turns out to be none, it excuses nothing.
+                        conclusions.wake_at = conclusions.wake_at.min(now + DOUBTFUL_AGAIN);
+                    }
+                    (due, change, conclusions)
                 })
                 .collect();
             let conclusions: Vec<(i64, &Conclusions)> =

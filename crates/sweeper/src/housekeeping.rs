@@ -7,12 +7,16 @@ use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::names::AlerterName;
 use innkeeper_node::Shutdown;
+use innkeeper_node::heart::Singleton;
 use innkeeper_store::{Store, StoreError, Walk};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(600);
 /// The first time, after the start: late enough not to slow it down.
 const FIRST: Duration = Duration::from_secs(30);
+
+/// How long a blind window is remembered: a job that was last heard of before it has long been told about.
+const BLIND_WINDOWS_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// What the housekeeping works with.
 pub(crate) struct Keeper {
@@ -22,14 +26,20 @@ pub(crate) struct Keeper {
     pub keep_checkins: i64,
     pub keep_days: i64,
     pub retry_for: TimeDelta,
+    pub singleton: Singleton,
 }
 
 impl Keeper {
-    /// Does it once. Several sweepers may do it at the same time; what one has removed the other does not find.
+    /// Does it once, if this node is the one to do it, and stops when it is not any more.
     pub fn keep_once(&self, walk: &mut Walk, shutdown: &Shutdown) -> Result<(), StoreError> {
+        if !self.singleton.is_held() {
+            return Ok(());
+        }
         let now = self.clock.now();
+        self.store.forget_blind_windows(now - BLIND_WINDOWS_KEPT)?;
         let older_than = now - TimeDelta::days(self.keep_days);
-        let pruned = self.store.prune(self.keep_checkins, older_than, walk, &|| !shutdown.is_requested())?;
+        let go_on = || self.singleton.is_held() && !shutdown.is_requested();
+        let pruned = self.store.prune(self.keep_checkins, older_than, walk, &go_on)?;
         log::debug!("pruned {pruned:?}");
         let configured: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
         let buried = self.store.bury_orphans(&configured, now - self.retry_for, now)?;

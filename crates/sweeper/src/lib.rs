@@ -4,30 +4,40 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes.
+//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
+//! `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
 
 mod backoff;
 pub mod begin;
 pub mod dispatch;
 pub mod gathering;
+pub mod heartbeat;
 mod housekeeping;
 pub mod leases;
+pub mod mail_loop;
 pub mod messages;
+pub mod peers;
 pub mod summary;
 pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_alerter::Alerters;
+use innkeeper_alerter::{Alerters, Asker};
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::{Clock, SystemClock};
-use innkeeper_node::{Config, Part, Shutdown, Wake, wait_for_database};
+use innkeeper_node::heart::Singleton;
+use innkeeper_node::http::health::Health;
+use innkeeper_node::http::nodes::Nodes;
+use innkeeper_node::http::{self, HttpService};
+use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::Store;
 
 use dispatch::{Crew, Sender};
+use heartbeat::Heartbeat;
 use leases::Leases;
+use mail_loop::MailLoop;
 use messages::Speaker;
+use peers::Peer;
 
 /// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +46,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Sweeper {
     parts: Vec<Part>,
     ended: std::sync::mpsc::Receiver<()>,
+    singleton: Singleton,
 }
 
 impl Sweeper {
@@ -46,10 +57,13 @@ impl Sweeper {
     pub fn start(
         store: &Store,
         config: &Config,
-        clock: Arc<dyn Clock>,
+        heart: &Heart,
         wake: Wake,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
+        let clock = heart.clock();
+        // Of its own, as a heartbeat: a lease that is prolonged too late is lost.
+        let singleton = Singleton::new(store.apart(), heart.id(), heart.clock());
         let alerters = Arc::new(Alerters::build(&config.alerters, Arc::clone(&clock))?);
         let names: Vec<AlerterName> = alerters.names().cloned().collect();
         let sums_up = |name: &AlerterName| alerters.get(name.as_str()).is_some_and(|it| it.sums_up());
@@ -111,10 +125,23 @@ impl Sweeper {
             keep_checkins: i64::from(config.history.keep_checkins),
             keep_days: i64::from(config.history.keep_days),
             retry_for: config.sweeper.retry_for,
+            singleton: singleton.clone(),
         };
+        let (claim, stop) = (singleton.clone(), shutdown.clone());
+        start("singleton", Box::new(move || claim.run(&stop)))?;
+        let outside = Outside { store, heart, singleton: &singleton, alerters: &alerters };
+        for (name, work) in outside.loops(config)? {
+            let stop = shutdown.clone();
+            start(name, Box::new(move || work(&stop)))?;
+        }
         let stop = shutdown.clone();
         start("housekeeping", Box::new(move || housekeeping::run(&keeper, &stop)))?;
-        Ok(Self { parts, ended })
+        Ok(Self { parts, ended, singleton })
+    }
+
+    /// The lease of what only one node does.
+    pub fn singleton(&self) -> &Singleton {
+        &self.singleton
     }
 
     /// Waits for the threads to end after a stop was asked for; at most ten seconds, so that a provider that hangs cannot
@@ -132,14 +159,86 @@ impl Sweeper {
     }
 }
 
+/// What the loops that look beyond this installation share.
+struct Outside<'a> {
+    store: &'a Store,
+    heart: &'a Heart,
+    singleton: &'a Singleton,
+    alerters: &'a Arc<Alerters>,
+}
+
+type Loop = Box<dyn FnOnce(&Shutdown) + Send>;
+
+impl Outside<'_> {
+    /// The loops that are configured, with names for their threads.
+    fn loops(&self, config: &Config) -> anyhow::Result<Vec<(&'static str, Loop)>> {
+        let (store, clock, singleton) = (self.store, self.heart.clock(), self.singleton);
+        let mut loops: Vec<(&'static str, Loop)> = Vec::new();
+        for (name, peer) in &config.peers {
+            let operator = self.heart.operator().clone();
+            let peer =
+                Peer::new(name.as_str(), peer, store.clone(), clock.clone(), singleton.clone(), operator)?;
+            loops.push(("peer", Box::new(move |stop| peer.run(stop))));
+        }
+        let mail = MailLoop::new(
+            &config.mail_loop,
+            &config.instance,
+            store.clone(),
+            clock.clone(),
+            singleton.clone(),
+            self.heart.operator().clone(),
+            Arc::clone(self.alerters),
+        )?;
+        if let Some(mail) = mail {
+            loops.push(("mail-loop", Box::new(move |stop| mail.run(stop))));
+        }
+        if let Some(url) = &config.heartbeat.url {
+            let asker = Asker::new(url).map_err(|invalid| anyhow::anyhow!("heartbeat.{invalid}"))?;
+            let every = config.heartbeat.every.to_std().unwrap_or_default();
+            let heartbeat = Heartbeat {
+                store: store.clone(),
+                clock: clock.clone(),
+                singleton: singleton.clone(),
+                asker,
+                every,
+            };
+            loops.push(("heartbeat", Box::new(move |stop| heartbeat.run(stop))));
+        }
+        if let Some(listen) = config.sweeper.listen {
+            let nodes = Nodes::new(store.clone(), self.heart, Some(singleton.clone()));
+            let peer = http::peer::Peer::new(store.clone(), clock, &config.instance);
+            let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+            let service = HttpService::new("sweeper", listen, move |routes| {
+                nodes.mount(routes);
+                peer.mount(routes);
+                peer.mount_for_checkers(routes);
+                health.mount(routes);
+            });
+            loops.push(("listener", Box::new(move |stop| serve(service, stop))));
+        }
+        Ok(loops)
+    }
+}
+
+/// Says how the sweeper is, until the process stops.
+fn serve(service: HttpService, shutdown: &Shutdown) {
+    if let Err(error) = service.workers(Some(1)).run(shutdown) {
+        log::error!("{error}: {:?}", std::error::Error::source(&error));
+        shutdown.request();
+    }
+}
+
 /// The whole process: waits for the database, then watches until it is asked to stop.
 ///
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
-    let sweeper = Sweeper::start(&store, config, Arc::new(SystemClock), Wake::new(shutdown), shutdown)?;
+    let heart = Heart::start(&store, config, Role::Sweeper, shutdown)?;
+    let sweeper = Sweeper::start(&store, config, &heart, Wake::new(shutdown), shutdown)?;
     log::info!("sweeper: watching over {}", config.database.masked_url());
     shutdown.wait();
-    sweeper.finish()
+    let watched = sweeper.finish();
+    heart.finish()?;
+    watched
 }

@@ -33,6 +33,16 @@ impl Authority {
         std::fs::write(path, self.pem()).expect("a writable path for the authority's certificate");
     }
 
+    /// Writes the certificate and the key of a server that is known by these names or addresses, both in PEM.
+    pub fn write_server(&self, names: &[&str], certificate: &Path, key: &Path) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = KeyPair::generate().expect("a new key");
+        let parameters = CertificateParams::new(names).expect("names that a certificate can hold");
+        let signed = parameters.signed_by(&pair, &self.issuer).expect("a signed certificate");
+        std::fs::write(certificate, signed.pem()).expect("a writable path for the certificate");
+        std::fs::write(key, pair.serialize_pem()).expect("a writable path for its key");
+    }
+
     /// The TLS side of a server that is known by these names or addresses.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

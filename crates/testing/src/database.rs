@@ -19,7 +19,10 @@ pub use held::Held;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 6] = ["reservations", "states", "runs", "checkins", "alerts", "deliveries"];
+const AGEING: [&str; 7] =
+    ["reservations", "states", "runs", "checkins", "alerts", "deliveries", "blind_windows"];
+/// The tables of what processes say of themselves each second: older only while none is there.
+const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];
 
 /// A database of a test, dropped with this value.
 pub struct TestDatabase {
@@ -142,8 +145,17 @@ impl TestDatabase {
     /// A process that works on the database sees only that time has gone by.
     pub fn age(&self, by: Duration) {
         self.let_senders_record();
+        self.make_older(&AGEING, by);
+    }
+
+    /// The same while no process is there: their last heartbeats grow old too.
+    pub fn age_asleep(&self, by: Duration) {
+        self.make_older(&[&AGEING[..], &OF_PROCESSES].concat(), by);
+    }
+
+    fn make_older(&self, tables: &[&str], by: Duration) {
         let by = i64::try_from(by.as_millis()).expect("a span of less than a few million years");
-        let statements: Vec<String> = AGEING
+        let statements: Vec<String> = tables
             .iter()
             .filter_map(|table| {
                 let moved: Vec<String> =

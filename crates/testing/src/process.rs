@@ -61,11 +61,28 @@ impl Server {
         Self::start_in(directory, name, config, arguments)
     }
 
+    /// The same within a network namespace (`ip netns`), which takes root.
+    pub fn start_within(namespace: &str, name: &str, config: &str, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", namespace])
+            .arg(program(name))
+            .current_dir(directory.path())
+            .stdin(Stdio::null());
+        Self::spawn(directory, command, config, arguments)
+    }
+
     /// The same in a directory that exists, as after a restart (see [`Server::into_directory`]).
     pub fn start_in(directory: TempDir, name: &str, config: &str, arguments: &[&str]) -> Self {
+        let command = command(name, directory.path());
+        Self::spawn(directory, command, config, arguments)
+    }
+
+    fn spawn(directory: TempDir, mut command: Command, config: &str, arguments: &[&str]) -> Self {
         std::fs::write(directory.path().join("innkeeper.toml"), config)
             .expect("the configuration is written");
-        let mut child = command(name, directory.path())
+        let mut child = command
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use actix_web::web::{self, Data};
 use innkeeper_core::sla::{Evaluation, evaluate};
-use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_core::{Clock, Time};
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::nodes::Nodes;
+use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, HttpService, Routes};
-use innkeeper_node::{Config, Shutdown, wait_for_database};
+use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
 use innkeeper_store::{Listed, Store};
 
 /// The front desk's routes and what they share.
@@ -72,10 +74,19 @@ pub(crate) async fn reservations(
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let web = Web::new(store, config, Arc::new(SystemClock));
+    let heart = Heart::start(&store, config, Role::Web, shutdown)?;
+    let nodes = Nodes::new(store.clone(), &heart, None);
+    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
+    let web = Web::new(store, config, heart.clock());
     let service = HttpService::new("web", config.web.listen, move |routes| {
         web.mount(routes);
         health.mount(routes);
+        nodes.mount(routes);
+        peer.mount(routes);
     });
-    Ok(service.run(shutdown)?)
+    let served = service.on_listening(heart.listening()).run(shutdown);
+    shutdown.request();
+    let said_goodbye = heart.finish();
+    served?;
+    said_goodbye
 }

@@ -60,6 +60,7 @@ fn every_key_of_the_code_stands_in_it_and_no_other() {
         let keys = AlerterConfig::keys(alerter.kind());
         expected.extend(keys.iter().chain(&["kind"]).map(|key| format!("alerter.{name}.{key}")));
     }
+    expected.extend(["url", "url_file", "admin", "every"].map(|key| format!("peer.north.{key}")));
     let found = keys(&setting::parse("innkeeper.toml", &uncommented(|_| true)).unwrap());
     assert_eq!(found, expected);
     let kinds: BTreeSet<&str> = config.alerters.values().map(AlerterConfig::kind).collect();
@@ -76,7 +77,13 @@ fn every_default_it_tells_is_the_codes() {
             (
                 (&config.instance, &config.public_url, config.auth, config.allow_open, &config.operator),
                 (&config.data_dir, &config.database, config.database.url(), &config.ingest, &config.web),
-                (&config.sweeper, &config.history),
+                (
+                    SweeperConfig { listen: None, ..config.sweeper.clone() },
+                    &config.history,
+                    &config.heartbeat.every
+                ),
+                (config.mail_loop.port, config.mail_loop.tls, &config.mail_loop.folders),
+                (config.mail_loop.every, config.mail_loop.within),
             )
         )
     };
@@ -96,6 +103,9 @@ fn secrets_can_come_from_the_files_it_names() {
     for (name, secret) in [
         ("database_url", "postgres://inn:hunter2@db/inn\n"),
         ("smtp_password", "hunter2"),
+        ("imap_password", "hunter2"),
+        ("heartbeat_url", "https://example.org/hunter2"),
+        ("peer_url", "https://example.org/hunter2"),
         ("slack_url", "https://hooks.example.org/hunter2"),
         ("pagerduty_key", "hunter2hunter2hunter2hunter2hunt"),
         ("hook_url", "https://example.org/hunter2"),

@@ -8,16 +8,22 @@ use super::problem::Origin;
 use super::section::Findings;
 use super::{Auth, Config};
 
-/// Everyone the operator's list names must be reachable.
-pub(crate) fn operator(config: &Config, origin: &Origin, findings: &mut Findings) {
-    for recipient in &config.operator {
+/// Everyone that the list `key` names must be reachable.
+pub(crate) fn recipients(
+    config: &Config,
+    recipients: &[Recipient],
+    key: &str,
+    origin: &Origin,
+    findings: &mut Findings,
+) {
+    for recipient in recipients {
         match recipient {
             Recipient::Mail(address) if !config.can_mail() => {
                 let what = format!(
                     "{} is a mail address, but no alerter has kind = \"smtp\"; add one as [alerter.mail]",
                     address.as_str()
                 );
-                findings.problem(origin.clone(), "operator", what);
+                findings.problem(origin.clone(), key, what);
             }
             Recipient::Alerter(name) if !config.knows_alerter(name.as_str()) => {
                 let known: Vec<&str> = config.alerters.keys().map(|name| name.as_str()).collect();
@@ -25,10 +31,18 @@ pub(crate) fn operator(config: &Config, origin: &Origin, findings: &mut Findings
                     "{name} is not a configured alerter; there are: {}. Add [alerter.{name}], or write a mail address",
                     known.join(", ")
                 );
-                findings.problem(origin.clone(), "operator", what);
+                findings.problem(origin.clone(), key, what);
             }
             Recipient::Mail(_) | Recipient::Alerter(_) => {}
         }
+    }
+}
+
+/// The mail loop sends through an alerter.
+pub(crate) fn mail_loop(config: &Config, findings: &mut Findings) {
+    if config.mail_loop.host.is_some() && !config.can_mail() {
+        let what = "needs an alerter of kind = \"smtp\" to send through; add one as [alerter.mail]";
+        findings.problem(Origin::Default, "mail_loop", what);
     }
 }
 

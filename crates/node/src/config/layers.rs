@@ -1,8 +1,8 @@
 //! Lays the environment and the flags over the file.
 //!
 //! `INNKEEPER_<SECTION>_<KEY>` sets `key` of `[section]`, `INNKEEPER_<KEY>` a key above the sections, and
-//! `INNKEEPER_ALERTER_<NAME>_<KEY>` a key of an alerter that the file has. A variable that fits nothing is
-//! an error, so that a misspelt one is not silently without effect.
+//! `INNKEEPER_ALERTER_<NAME>_<KEY>` a key of an alerter that the file has, and so for a `PEER`. A variable that fits
+//! nothing is an error, so that a misspelt one is not silently without effect.
 
 use std::sync::Arc;
 
@@ -98,8 +98,10 @@ fn descend<'t, 'p>(root: &'t mut Table, path: &'p [String]) -> Option<(&'p str, 
 
 /// Where the variable whose name goes on with `rest` belongs.
 fn place(root: &Table, rest: &str) -> Result<Vec<String>, String> {
-    if let Some(rest) = rest.strip_prefix("alerter_") {
-        return place_in_alerter(root, rest);
+    for kind in ["alerter", "peer"] {
+        if let Some(rest) = rest.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_')) {
+            return place_in_named(root, kind, rest);
+        }
     }
     let section = super::SECTIONS.iter().find_map(|section| {
         let key = rest.strip_prefix(section)?.strip_prefix('_')?;
@@ -108,9 +110,9 @@ fn place(root: &Table, rest: &str) -> Result<Vec<String>, String> {
     Ok(section.unwrap_or_else(|| vec![rest.to_owned()]))
 }
 
-/// Finds the alerter whose name `rest` begins with; of several (`ops`, `ops-mail`) the longest.
-fn place_in_alerter(root: &Table, rest: &str) -> Result<Vec<String>, String> {
-    let alerters = match root.get("alerter").map(|setting| &setting.value) {
+/// Finds the alerter (or peer: the `kind`) whose name `rest` begins with; of several (`ops`, `ops-mail`) the longest.
+fn place_in_named(root: &Table, kind: &str, rest: &str) -> Result<Vec<String>, String> {
+    let alerters = match root.get(kind).map(|setting| &setting.value) {
         Some(Value::Table(alerters)) => alerters.keys().collect::<Vec<_>>(),
         _ => Vec::new(),
     };
@@ -122,12 +124,12 @@ fn place_in_alerter(root: &Table, rest: &str) -> Result<Vec<String>, String> {
     let Some(longest) = fitting.iter().map(|(name, _)| name.len()).max() else {
         let known = alerters.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
         let known = if known.is_empty() { "none".to_owned() } else { known };
-        return Err(format!("belongs to no alerter; the configuration file has: {known}"));
+        return Err(format!("belongs to no {kind}; the configuration file has: {known}"));
     };
     let mut best = fitting.into_iter().filter(|(name, _)| name.len() == longest);
     match (best.next(), best.next()) {
-        (Some((name, key)), None) => Ok(vec!["alerter".to_owned(), name.to_owned(), key]),
-        _ => Err("fits two alerters whose names differ only in - and _; rename one".to_owned()),
+        (Some((name, key)), None) => Ok(vec![kind.to_owned(), name.to_owned(), key]),
+        _ => Err(format!("fits two {kind}s whose names differ only in - and _; rename one")),
     }
 }
 

@@ -22,6 +22,7 @@ mod show;
 #[cfg(test)]
 mod tests;
 mod top;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,13 +34,15 @@ use innkeeper_core::recipient::Recipient;
 pub use database::{DatabaseConfig, DatabaseKind};
 pub use parts::{HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
 pub use problem::{ConfigError, Origin, Problem};
+pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
 use crate::Role;
 use section::{Findings, Section, take};
 use setting::Table;
 
 /// The sections there are, beside the alerters' own.
-const SECTIONS: [&str; 6] = ["alerter", "database", "history", "ingest", "sweeper", "web"];
+const SECTIONS: [&str; 9] =
+    ["alerter", "database", "heartbeat", "history", "ingest", "mail_loop", "peer", "sweeper", "web"];
 
 /// The name of the alerter that is always there: it writes to the log.
 pub const LOG_ALERTER: &str = "log";
@@ -71,6 +74,12 @@ pub struct Config {
     pub sweeper: SweeperConfig,
     /// `[history]`.
     pub history: HistoryConfig,
+    /// `[heartbeat]`.
+    pub heartbeat: HeartbeatConfig,
+    /// `[mail_loop]`.
+    pub mail_loop: MailLoopConfig,
+    /// `[peer.NAME]`.
+    pub peers: BTreeMap<AlerterName, PeerConfig>,
     /// `[alerter.NAME]`, and always [`LOG_ALERTER`].
     pub alerters: BTreeMap<AlerterName, AlerterConfig>,
 }
@@ -165,7 +174,7 @@ fn read(
     layers::lay_flags(&mut root, overrides, role.listen_section(), &mut findings);
 
     let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
-    let [alerter, database, history, ingest, sweeper, web] = tables;
+    let [alerter, database, heartbeat, history, ingest, mail_loop, peer, sweeper, web] = tables;
 
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
@@ -194,6 +203,7 @@ fn read(
     section.finish();
 
     let mut section = Section::new("sweeper", sweeper, &mut findings);
+    let sweeper_origin = section.origin("listen");
     let sweeper = SweeperConfig::read(&mut section);
     section.finish();
 
@@ -201,6 +211,15 @@ fn read(
     let history = HistoryConfig::read(&mut section);
     section.finish();
 
+    let mut section = Section::new("heartbeat", heartbeat, &mut findings);
+    let heartbeat = HeartbeatConfig::read(&mut section);
+    section.finish();
+
+    let mut section = Section::new("mail_loop", mail_loop, &mut findings);
+    let mail_loop = MailLoopConfig::read(&mut section);
+    section.finish();
+
+    let peers = watch::peers(peer, &mut findings);
     let alerters = alerters::read(alerter, &mut findings);
 
     let config = Config {
@@ -216,15 +235,31 @@ fn read(
         web,
         sweeper,
         history,
+        heartbeat,
+        mail_loop,
+        peers,
         alerters,
     };
-    checks::operator(&config, &operator_origin, &mut findings);
+    checks::recipients(&config, &config.operator, "operator", &operator_origin, &mut findings);
+    for (name, peer) in &config.peers {
+        checks::recipients(
+            &config,
+            &peer.admin,
+            &format!("peer.{name}.admin"),
+            &Origin::Default,
+            &mut findings,
+        );
+    }
+    checks::mail_loop(&config, &mut findings);
     match role.listen_section() {
         Some("ingest") => {
             checks::listener(&config, "ingest.listen", config.ingest.listen, ingest_origin, &mut findings)
         }
         Some("web") => checks::listener(&config, "web.listen", config.web.listen, web_origin, &mut findings),
         _ => {}
+    }
+    if let (Role::Sweeper | Role::Standalone, Some(listen)) = (role, config.sweeper.listen) {
+        checks::listener(&config, "sweeper.listen", listen, sweeper_origin, &mut findings);
     }
     if findings.problems.is_empty() { Ok((config, findings)) } else { Err(ConfigError(findings.problems)) }
 }

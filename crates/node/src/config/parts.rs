@@ -75,6 +75,8 @@ pub struct SweeperConfig {
     pub senders: usize,
     /// How long a delivery that fails is tried again.
     pub retry_for: TimeDelta,
+    /// Where it says how it is; none for nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 impl SweeperConfig {
@@ -95,6 +97,7 @@ impl SweeperConfig {
             ),
             senders: section.number("senders", 4, 1..=64),
             retry_for: section.duration("retry_for", TimeDelta::days(1), upto(TimeDelta::zero())),
+            listen: section.maybe_listener("listen"),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Findings {
 
 /// One section being read.
 pub(crate) struct Section<'f> {
-    name: &'static str,
+    name: String,
     table: Table,
     asked: Vec<&'static str>,
     findings: &'f mut Findings,
@@ -41,8 +41,8 @@ pub(crate) struct Section<'f> {
 
 impl<'f> Section<'f> {
     /// The section `name` with its settings; `""` for the keys above the first section.
-    pub(crate) fn new(name: &'static str, table: Table, findings: &'f mut Findings) -> Self {
-        Self { name, table, asked: Vec::new(), findings }
+    pub(crate) fn new(name: impl Into<String>, table: Table, findings: &'f mut Findings) -> Self {
+        Self { name: name.into(), table, asked: Vec::new(), findings }
     }
 
     /// Where `key` stands.
@@ -135,6 +135,11 @@ impl<'f> Section<'f> {
         self.parsed(key, default, listener)
     }
 
+    /// The same, where there need be none.
+    pub(crate) fn maybe_listener(&mut self, key: &'static str) -> Option<SocketAddr> {
+        self.parsed(key, None, |text| listener(text).map(Some))
+    }
+
     /// A secret, given as `key` or as the name of a file that holds it, `key_file`.
     pub(crate) fn secret(&mut self, key: &'static str, key_file: &'static str) -> Option<(Secret, Origin)> {
         let origin = self.origin(key);
@@ -162,7 +167,7 @@ impl<'f> Section<'f> {
         let allowed = self.asked.join(", ");
         for (key, setting) in &self.table {
             if !self.asked.contains(&key.as_str()) {
-                let (kind, what) = match (&setting.value, self.name) {
+                let (kind, what) = match (&setting.value, self.name.as_str()) {
                     (Value::Table(_), "") => ("section", super::SECTIONS.join(", ")),
                     _ => ("key", allowed.clone()),
                 };

@@ -50,6 +50,15 @@ impl fmt::Display for Summary<'_> {
                 config.history.keep_checkins, config.history.keep_days
             ),
         )?;
+        if config.heartbeat.url.is_some() {
+            line("heartbeat", format!("outward, every {}", duration::short(config.heartbeat.every)))?;
+        }
+        if let Some(host) = &config.mail_loop.host {
+            line("mail loop", format!("over {host}, every {}", duration::short(config.mail_loop.every)))?;
+        }
+        for (name, peer) in &config.peers {
+            line(&format!("peer {name}"), format!("asked every {}", duration::short(peer.every)))?;
+        }
         for (name, alerter) in &config.alerters {
             line(&format!("alerter {name}"), format!(" {}", alerter.kind()))?;
         }

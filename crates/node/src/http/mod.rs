@@ -4,12 +4,15 @@
 //! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
 //! - [`Body`]: a request's body within its bounds; [`client_address`]: who really calls;
-//! - [`health`]: `/healthcheck` and `/version`.
+//! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
+//!   [`peer`]: `/peer`.
 
 mod body;
 mod client;
 mod error;
 pub mod health;
+pub mod nodes;
+pub mod peer;
 mod routes;
 mod service;
 

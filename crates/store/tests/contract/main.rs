@@ -22,6 +22,7 @@ mod checkout;
 mod facts;
 mod history;
 mod migrate;
+mod nodes;
 mod outbox;
 mod outbox_order;
 mod reserve;

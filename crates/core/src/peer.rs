@@ -1,0 +1,68 @@
+//! How installations answer each other when they are asked how they are.
+
+use serde::{Deserialize, Serialize};
+
+/// How an installation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Health {
+    /// All is well.
+    #[serde(rename = "ok")]
+    Ok,
+    /// What it mails to itself does not come.
+    #[serde(rename = "mail problem")]
+    MailProblem,
+    /// Nobody watches its jobs.
+    #[serde(rename = "jobs problem")]
+    JobsProblem,
+}
+
+impl Health {
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::MailProblem => "mail problem",
+            Self::JobsProblem => "jobs problem",
+        }
+    }
+
+    /// The word for it that checker uses among its peers.
+    pub fn checkers_word(self) -> &'static str {
+        match self {
+            Self::Ok => "True",
+            Self::MailProblem => "MailProblem",
+            Self::JobsProblem => "JobProblem",
+        }
+    }
+
+    /// Reads an answer: JSON with `answer`, the words, or checker's word. None for anything else.
+    pub fn read(body: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Answer {
+            answer: Health,
+        }
+        let all = [Self::Ok, Self::MailProblem, Self::JobsProblem];
+        let text = body.trim();
+        let in_words =
+            all.into_iter().find(|health| text == health.as_str() || text == health.checkers_word());
+        in_words.or_else(|| Some(serde_json::from_str::<Answer>(text).ok()?.answer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_in_every_way_it_is_written() {
+        for health in [Health::Ok, Health::MailProblem, Health::JobsProblem] {
+            let json = serde_json::json!({ "success": true, "answer": health }).to_string();
+            for text in [health.as_str(), health.checkers_word(), &json, &format!("{}\n", health.as_str())] {
+                assert_eq!(Health::read(text), Some(health), "{text}");
+            }
+        }
+        for text in ["", "true", "False", "<html>ok</html>", "{\"answer\":\"fine\"}", "okay"] {
+            assert_eq!(Health::read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `[heartbeat]`, `[mail_loop]` and `[peer.NAME]`: how Innkeeper is watched from outside, and watches itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::recipient::{MailAddress, Recipient};
+use innkeeper_core::secret::Secret;
+
+use super::section::{Findings, Section};
+use super::setting::{Setting, Table, Value};
+
+/// `[heartbeat]`: an address outside that is called while all is well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeartbeatConfig {
+    /// The address; none for no heartbeat.
+    pub url: Option<Secret>,
+    /// How often.
+    pub every: TimeDelta,
+}
+
+impl HeartbeatConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            url: section.secret("url", "url_file").map(|(url, _)| url),
+            every: section.duration("every", TimeDelta::minutes(1), often()),
+        }
+    }
+}
+
+/// `[mail_loop]`: the mail that Innkeeper sends itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MailLoopConfig {
+    /// The IMAP server; none for no loop.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: u16,
+    /// Whether the connection is encrypted, from its first byte.
+    pub tls: bool,
+    /// Certificates of authorities, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whose mailbox it is.
+    pub username: String,
+    /// Their password.
+    pub password: Secret,
+    /// The address of the mailbox.
+    pub to: Option<MailAddress>,
+    /// Where the mail is looked for, in this order.
+    pub folders: Vec<String>,
+    /// How often.
+    pub every: TimeDelta,
+    /// How long a mail may be under way.
+    pub within: TimeDelta,
+}
+
+impl MailLoopConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let text = |text: &str| match text.trim() {
+            "" => Err("is empty".to_owned()),
+            text => Ok(Some(text.to_owned())),
+        };
+        let host_origin = section.origin("host");
+        let host = section.parsed("host", None, text);
+        let config = Self {
+            port: section.number("port", 993, 1..=65_535),
+            tls: section.parsed("tls", true, |word| match word {
+                "implicit" => Ok(true),
+                "none" => Ok(false),
+                other => Err(format!("{other:?} is not known; allowed: implicit, none")),
+            }),
+            ca_file: section.parsed("ca_file", None, |path| Ok::<_, String>(Some(PathBuf::from(path)))),
+            username: section.parsed("username", None, text).unwrap_or_default(),
+            password: section
+                .secret("password", "password_file")
+                .map_or_else(|| Secret::new(""), |(password, _)| password),
+            to: section.parsed("to", None, |address| MailAddress::parse("to", address).map(Some)),
+            folders: {
+                let folders = section.list("folders", |folder| Ok(folder.to_owned()));
+                if folders.is_empty() { vec!["INBOX".to_owned()] } else { folders }
+            },
+            every: section.duration("every", TimeDelta::hours(1), often()),
+            within: section.duration("within", TimeDelta::minutes(10), often()),
+            host,
+        };
+        if config.host.is_some() {
+            for (key, missing) in [
+                ("username", config.username.is_empty()),
+                ("password", config.password.reveal().is_empty()),
+                ("to", config.to.is_none()),
+            ] {
+                if missing {
+                    section.refuse(
+                        key,
+                        host_origin.clone(),
+                        "is missing; the mail loop needs it beside host",
+                    );
+                }
+            }
+        }
+        config
+    }
+}
+
+/// `[peer.NAME]`: another installation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerConfig {
+    /// Where it answers: its `/peer`.
+    pub url: Secret,
+    /// Who hears of its troubles: its admin.
+    pub admin: Vec<Recipient>,
+    /// How often it is asked.
+    pub every: TimeDelta,
+}
+
+/// Reads `[peer.NAME]` of every name.
+pub(crate) fn peers(table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, PeerConfig> {
+    let mut peers = BTreeMap::new();
+    for (name, Setting { value, origin }) in table {
+        let path = format!("peer.{name}");
+        let Ok(parsed) = AlerterName::parse("peer", &name) else {
+            findings.problem(origin, path, "is not a name; allowed: 1 to 50 of a–z, 0–9, - and _");
+            continue;
+        };
+        let Value::Table(table) = value else {
+            findings.problem(
+                origin,
+                path.clone(),
+                format!("is {}; a peer is a section, write [{path}]", value.kind()),
+            );
+            continue;
+        };
+        let mut section = Section::new(path, table, findings);
+        let url = section.secret("url", "url_file").map(|(url, _)| url);
+        if url.is_none() {
+            section.refuse("url", origin, "is missing; write the address of the other's /peer");
+        }
+        let admin = section
+            .list("admin", |entry| Recipient::parse("admin", entry).map_err(|invalid| invalid.problem));
+        let every = section.duration("every", TimeDelta::minutes(1), often());
+        section.finish();
+        if let Some(url) = url {
+            peers.insert(parsed, PeerConfig { url, admin, every });
+        }
+    }
+    peers
+}
+
+fn often() -> std::ops::RangeInclusive<TimeDelta> {
+    TimeDelta::seconds(1)..=TimeDelta::days(1)
+}

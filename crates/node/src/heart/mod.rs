@@ -1,0 +1,362 @@
+//! What makes a process a node: it beats each second, watches the others, and says goodbye.
+//!
+//! `clock.rs` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
+//! nodes themselves check in to, `singleton.rs` the lease of what only one node may do. Here is the heartbeat, and what follows from those of the others.
+
+mod clock;
+pub mod duties;
+mod operator;
+mod singleton;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_core::alert::stamp;
+use innkeeper_core::reservation::Window;
+use innkeeper_core::{Clock, SystemClock, Time, duration};
+use innkeeper_store::{Beaten, KnownNode, Node as NodeRow, Store, StoreError, Watched};
+use uuid::Uuid;
+
+pub use clock::NodeClock;
+pub use operator::Operator;
+pub use singleton::{LEASE, Singleton};
+
+use crate::{Config, Part, Role, Shutdown};
+
+/// How often a node beats.
+const BEAT: Duration = Duration::from_secs(1);
+/// A node whose last heartbeat is longer ago is gone.
+pub const GONE_AFTER: TimeDelta = TimeDelta::seconds(10);
+/// A duty that nobody has had for longer is missing: a restart takes less.
+pub const MISSING_AFTER: TimeDelta = TimeDelta::seconds(15);
+/// How long a node must have been beating before it judges others: after an outage all of them look dead.
+pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
+/// Between two heartbeats of its own a node has not slept for longer than this.
+const ASLEEP: TimeDelta = TimeDelta::seconds(5);
+/// How long the database may be away before the operator hears of it.
+const AWAY: Duration = Duration::from_secs(20);
+/// A blind window that is shorter is not worth a message: a restart.
+const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
+
+/// The heart of a process: the heartbeat's thread, and what it shares.
+pub struct Heart {
+    clock: Arc<NodeClock>,
+    operator: Operator,
+    id: String,
+    address: Arc<Mutex<String>>,
+    parts: Vec<Part>,
+}
+
+impl Heart {
+    /// Starts it. The first heartbeat is out when this returns, so that a blind window that ends here is known before anything is
+    /// judged; where the database does not take it, the thread goes on trying.
+    ///
+    /// # Errors
+    /// An alerter that cannot be built, or no thread to be had.
+    pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        let clock = Arc::new(NodeClock::default());
+        let (operator, sender) = Operator::start(config, clock.clone(), shutdown)?;
+        let address = Arc::<Mutex<String>>::default();
+        let mut pulse = Pulse {
+            // Of its own: a heartbeat must not wait while others use all connections.
+            store: store.apart(),
+            clock: clock.clone(),
+            operator: operator.clone(),
+            address: Arc::clone(&address),
+            duties: role.duties(),
+            node: NodeRow {
+                id: Uuid::new_v4().to_string(),
+                role: role.to_string(),
+                host: gethostname::gethostname().to_string_lossy().into_owned(),
+                address: String::new(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                started_at: SystemClock.now(),
+                offset: TimeDelta::zero(),
+            },
+            history: History::default(),
+            away: Away::default(),
+            checked_in: Instant::now(),
+        };
+        let id = pulse.node.id.clone();
+        pulse.correct();
+        pulse.node.started_at = clock.now();
+        pulse.tick();
+        let stop = shutdown.clone();
+        let heart = Part::spawn("heart", shutdown, move || {
+            while !stop.wait_timeout(BEAT) {
+                pulse.tick();
+            }
+            pulse.goodbye();
+            Ok(())
+        })?;
+        Ok(Self { clock, operator, id, address, parts: vec![heart, sender] })
+    }
+
+    /// The time that all nodes share.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// The node's id: who holds a lease.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How the operator is told.
+    pub fn operator(&self) -> &Operator {
+        &self.operator
+    }
+
+    /// What says where this node listens, once it does.
+    pub fn listening(&self) -> impl FnOnce(std::net::SocketAddr) + Send + 'static {
+        let address = Arc::clone(&self.address);
+        move |listening| *address.lock().unwrap_or_else(PoisonError::into_inner) = listening.to_string()
+    }
+
+    /// Waits for its end, after a stop was asked for: the goodbye is said then.
+    ///
+    /// # Errors
+    /// Why a part died, if one did.
+    pub fn finish(self) -> anyhow::Result<()> {
+        drop(self.operator);
+        self.parts.into_iter().try_for_each(Part::join)
+    }
+}
+
+/// The heartbeat itself.
+struct Pulse {
+    store: Store,
+    clock: Arc<NodeClock>,
+    operator: Operator,
+    address: Arc<Mutex<String>>,
+    duties: &'static [&'static str],
+    node: NodeRow,
+    history: History,
+    away: Away,
+    /// When it last checked in to the reservations of its duties; at first, when it started.
+    checked_in: Instant,
+}
+
+impl Pulse {
+    /// One heartbeat, and a look at the others.
+    fn tick(&mut self) {
+        let beaten = self.correct_and_beat();
+        match beaten {
+            Ok(beaten) => {
+                if self.away.is_back() {
+                    self.operator
+                        .tell("The database answers again", &format!("{} can reach it.", self.words()));
+                }
+                for duty in &beaten.taken_up {
+                    self.operator.tell(
+                        &format!("There is {} again", some(duty)),
+                        &format!("{} has taken up its work.", self.words()),
+                    );
+                }
+                for (what, done) in [("watch", self.watch()), ("check-in", self.check_in())] {
+                    if let Err(error) = done {
+                        log::debug!("{what}: {error}");
+                    }
+                }
+            }
+            Err(error) => {
+                log::debug!("heartbeat: {error}");
+                if let Some(waited) = self.away.failed() {
+                    self.operator.tell(
+                        "The database is out of reach",
+                        &format!(
+                            "{} has not reached it for {} s, so check-ins are refused and nothing is watched.\n{error}",
+                            self.words(),
+                            waited.as_secs()
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    fn correct_and_beat(&mut self) -> Result<Beaten, StoreError> {
+        self.correct();
+        self.node.offset = self.clock.offset();
+        self.node.address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = self.clock.now();
+        let operator = &self.operator;
+        let tell = |window: &Window| match window.until - window.from > WORTH_TELLING {
+            true => operator.deliveries("Innkeeper was blind", &blind_words(window), now),
+            false => Vec::new(),
+        };
+        let beaten = self.store.beat(&self.node, self.duties, self.history.is_empty(), now, &tell)?;
+        if let Some(window) = &beaten.blind {
+            log::warn!("{}", blind_words(window));
+        }
+        self.history.beat_at(now);
+        Ok(beaten)
+    }
+
+    /// Measures how far the machine's clock is from the database's.
+    fn correct(&self) {
+        let (asked, begun) = (SystemClock.now(), Instant::now());
+        match self.store.database_time() {
+            Ok(None) => {}
+            Ok(Some(there)) => {
+                if let Some(offset) = self.clock.measure(asked, begun.elapsed(), there) {
+                    log::warn!(
+                        "this machine's clock is {} ms off the database's, which is used instead; is its time synchronised?",
+                        offset.num_milliseconds()
+                    );
+                }
+            }
+            Err(error) => log::debug!("the database's clock: {error}"),
+        }
+    }
+
+    fn watch(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if !self.history.is_settled(now) {
+            return Ok(());
+        }
+        let Watched { gone, missing } = self.store.watch(GONE_AFTER, MISSING_AFTER, now)?;
+        for node in &gone {
+            self.operator.tell(
+                &format!("A node is gone: {} on {}", node.node.role, node.node.host),
+                &gone_words(node),
+            );
+        }
+        for duty in missing {
+            if duties::snoozed(&self.store, &duty.name, now)? {
+                log::info!("there is no {}, and nobody is told: its reservation is snoozed", duty.name);
+                continue;
+            }
+            self.operator.tell(
+                &format!("There is no {}", duty.name),
+                &format!(
+                    "No node has done the work of {} since {}. {}",
+                    duty.name,
+                    stamp(duty.beat_at, chrono_tz::UTC),
+                    consequence(&duty.name)
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks in to the reservations of its duties, once a minute.
+    fn check_in(&mut self) -> Result<(), StoreError> {
+        if self.checked_in.elapsed() < duties::EVERY {
+            return Ok(());
+        }
+        self.checked_in = Instant::now();
+        duties::check_in(&self.store, self.duties, &self.node.host, self.clock.now())
+    }
+
+    fn goodbye(&self) {
+        if let Err(error) = self.store.say_goodbye(&self.node.id, self.clock.now()) {
+            log::warn!("the others were not told of this stop: {error}");
+        }
+    }
+
+    /// This node in words.
+    fn words(&self) -> String {
+        format!("The {} on {}", self.node.role, self.node.host)
+    }
+}
+
+/// Since when a node has been beating without a gap.
+#[derive(Debug, Default)]
+struct History {
+    since: Option<Time>,
+    last: Option<Time>,
+}
+
+impl History {
+    fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    fn beat_at(&mut self, now: Time) {
+        let gap = self.last.is_none_or(|last| now - last > ASLEEP || now < last);
+        if gap {
+            self.since = Some(now);
+        }
+        self.last = Some(now);
+    }
+
+    fn is_settled(&self, now: Time) -> bool {
+        self.since.is_some_and(|since| now - since >= SETTLED_AFTER)
+    }
+}
+
+/// How long the database has been away.
+#[derive(Debug, Default)]
+struct Away {
+    since: Option<Instant>,
+    told: bool,
+}
+
+impl Away {
+    /// It did not answer. Returns for how long, once, when it is worth telling.
+    fn failed(&mut self) -> Option<Duration> {
+        let away = self.since.get_or_insert_with(Instant::now).elapsed();
+        (away >= AWAY && !std::mem::replace(&mut self.told, true)).then_some(away)
+    }
+
+    /// It answers. Returns whether somebody was told that it did not.
+    fn is_back(&mut self) -> bool {
+        std::mem::take(self).told
+    }
+}
+
+fn blind_words(window: &Window) -> String {
+    format!(
+        "No check-in could be recorded from {} to {} ({}). Jobs that were due in that time are given another period, an hour at most, to be heard again.",
+        stamp(window.from, chrono_tz::UTC),
+        stamp(window.until, chrono_tz::UTC),
+        duration::words(TimeDelta::seconds((window.until - window.from).num_seconds()))
+    )
+}
+
+fn gone_words(known: &KnownNode) -> String {
+    let KnownNode { node, beat_at, .. } = known;
+    let place =
+        if node.address.is_empty() { String::new() } else { format!(", which listened on {}", node.address) };
+    format!(
+        "The {} on {}{place}, stopped without saying goodbye; its last heartbeat was at {}.",
+        node.role,
+        node.host,
+        stamp(*beat_at, chrono_tz::UTC)
+    )
+}
+
+fn some(duty: &str) -> String {
+    let article = if duty.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {duty}")
+}
+
+fn consequence(duty: &str) -> &'static str {
+    match duty {
+        "ingest" => "Jobs cannot check in; none is blamed for it.",
+        "sweeper" => "Jobs that fall silent are not noticed, and no alerts are sent, until one is started.",
+        _ => "Nobody can look at the pages.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_slept_does_not_judge_others_at_once() {
+        let at = |seconds: i64| Time::from_timestamp(1_000_000 + seconds, 0).unwrap();
+        let mut history = History::default();
+        assert!(history.is_empty() && !history.is_settled(at(0)));
+        (0..=12).for_each(|second| history.beat_at(at(second)));
+        assert!(history.is_settled(at(12)) && !history.is_empty());
+        history.beat_at(at(600));
+        assert!(!history.is_settled(at(600)), "it was asleep for ten minutes");
+        (601..=612).for_each(|second| history.beat_at(at(second)));
+        assert!(history.is_settled(at(612)));
+        history.beat_at(at(500));
+        assert!(!history.is_settled(at(500)), "the clock was set back");
+    }
+}

@@ -1,0 +1,125 @@
+//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them does what only one may do.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use innkeeper_core::{Clock, Time};
+use innkeeper_store::{Duty, KnownNode, Store, StoreError};
+use serde::Serialize;
+
+use super::{ApiError, Routes};
+use crate::heart::{GONE_AFTER, Heart, LEASE, MISSING_AFTER, Singleton};
+
+/// What the two pages share.
+#[derive(Clone)]
+pub struct Nodes {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    /// The lease that this process may hold; none where it has no work that needs it.
+    singleton: Option<Singleton>,
+}
+
+impl Nodes {
+    /// The nodes of the installation whose node `heart` is.
+    pub fn new(store: Store, heart: &Heart, singleton: Option<Singleton>) -> Self {
+        Self { store, clock: heart.clock(), singleton }
+    }
+
+    /// Registers the two.
+    pub fn mount(&self, routes: &mut Routes<'_>) {
+        routes.app_data(Data::new(self.clone())).get("/nodes", nodes).get("/is-coordinator", is_coordinator);
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    success: bool,
+    at: Time,
+    nodes: Vec<ShownNode>,
+    duties: Vec<ShownDuty>,
+    blind_windows: Vec<ShownWindow>,
+}
+
+/// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
+/// its machine's clock.
+#[derive(Serialize)]
+struct ShownNode {
+    id: String,
+    role: String,
+    host: String,
+    address: String,
+    version: String,
+    state: &'static str,
+    started_at: Time,
+    beat_at: Time,
+    goodbye_at: Option<Time>,
+    offset_ms: i64,
+    coordinator: bool,
+}
+
+#[derive(Serialize)]
+struct ShownDuty {
+    name: String,
+    beat_at: Time,
+    done: bool,
+}
+
+#[derive(Serialize)]
+struct ShownWindow {
+    from: Time,
+    until: Time,
+}
+
+impl ShownNode {
+    fn of(known: KnownNode, coordinator: Option<&str>, now: Time) -> Self {
+        let KnownNode { node, beat_at, goodbye_at } = known;
+        let state = match goodbye_at {
+            Some(_) => "stopped",
+            None if now - beat_at > GONE_AFTER => "silent",
+            None => "alive",
+        };
+        Self {
+            coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
+            id: node.id,
+            role: node.role,
+            host: node.host,
+            address: node.address,
+            version: node.version,
+            state,
+            started_at: node.started_at,
+            beat_at,
+            goodbye_at,
+            offset_ms: node.offset.num_milliseconds(),
+        }
+    }
+}
+
+impl Nodes {
+    fn shown(&self) -> Result<Shown, StoreError> {
+        let now = self.clock.now();
+        let coordinator = self.store.lease_holder(LEASE)?;
+        let nodes = self.store.nodes()?.into_iter();
+        let duty = |Duty { name, beat_at }| ShownDuty { name, beat_at, done: now - beat_at <= MISSING_AFTER };
+        let windows = self.store.blind_windows(now)?;
+        Ok(Shown {
+            success: true,
+            at: now,
+            nodes: nodes.map(|known| ShownNode::of(known, coordinator.as_deref(), now)).collect(),
+            duties: self.store.duties()?.into_iter().map(duty).collect(),
+            blind_windows: windows
+                .into_iter()
+                .map(|window| ShownWindow { from: window.from, until: window.until })
+                .collect(),
+        })
+    }
+}
+
+async fn nodes(nodes: Data<Nodes>) -> Result<HttpResponse, ApiError> {
+    let shown = web::block(move || nodes.shown()).await.map_err(ApiError::internal)??;
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+async fn is_coordinator(nodes: Data<Nodes>) -> HttpResponse {
+    HttpResponse::Ok().json(nodes.singleton.as_ref().is_some_and(Singleton::is_held))
+}

@@ -1,0 +1,193 @@
+//! The processes themselves: heartbeats, what is noticed when they end, blind windows, and leases.
+
+use chrono::TimeDelta;
+use innkeeper_core::Time;
+use innkeeper_core::reservation::Window;
+use innkeeper_core::sla::{State, evaluate};
+use innkeeper_store::{Beaten, Node, Store, Watched};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    a_node_that_falls_silent_is_noticed_once_until_it_beats_again,
+    a_node_that_said_goodbye_is_not_missed,
+    a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return,
+    the_long_dead_are_forgotten,
+    a_span_without_heartbeats_is_a_blind_window_and_told_in_the_same_transaction,
+    while_another_node_beats_nothing_is_blind,
+    a_new_process_ends_a_short_one_too,
+    nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again,
+    a_doubt_that_turns_out_to_be_none_costs_a_second,
+    one_holds_the_lease_until_its_end,
+);
+
+fn node(id: &str, role: &str) -> Node {
+    Node {
+        id: id.to_owned(),
+        role: role.to_owned(),
+        host: "here".to_owned(),
+        address: "127.0.0.1:1".to_owned(),
+        version: "1.2.3".to_owned(),
+        started_at: at(0),
+        offset: TimeDelta::milliseconds(7),
+    }
+}
+
+fn beat_first(store: &Store, id: &str, duty: &str, now: Time, first: bool) -> Beaten {
+    let tell = |_: &Window| vec![delivery("log", "", remark("blind"))];
+    store.beat(&node(id, duty), &[duty], first, now, &tell).unwrap()
+}
+
+fn beat(store: &Store, id: &str, duty: &str, now: Time) -> Beaten {
+    beat_first(store, id, duty, now, false)
+}
+
+fn watch(store: &Store, now: Time) -> (Vec<String>, Vec<String>) {
+    let Watched { gone, missing } = store.watch(seconds(10), seconds(15), now).unwrap();
+    (
+        gone.into_iter().map(|known| known.node.id).collect(),
+        missing.into_iter().map(|duty| duty.name).collect(),
+    )
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn a_node_that_falls_silent_is_noticed_once_until_it_beats_again(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    beat(&store, "b", "ingest", at(0));
+    beat(&store, "b", "ingest", at(10));
+    assert_eq!(watch(&store, at(10)), (vec![], vec![]));
+    assert_eq!(watch(&store, at(11)), (names(&["a"]), vec![]));
+    assert_eq!(watch(&store, at(12)), (vec![], vec![]), "somebody has told it");
+    beat(&store, "a", "ingest", at(13));
+    beat(&store, "b", "ingest", at(24));
+    assert_eq!(watch(&store, at(24)), (names(&["a"]), vec![]), "it has been back");
+    let known = store.nodes().unwrap();
+    assert_eq!(known.len(), 2);
+    assert_eq!((known[0].node.clone(), known[0].beat_at), (node("a", "ingest"), at(13)));
+}
+
+fn a_node_that_said_goodbye_is_not_missed(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "web", at(0));
+    beat(&store, "b", "web", at(0));
+    store.say_goodbye("a", at(1)).unwrap();
+    beat(&store, "b", "web", at(20));
+    assert_eq!(watch(&store, at(20)), (vec![], vec![]));
+    assert_eq!(store.nodes().unwrap()[0].goodbye_at, Some(at(1)));
+}
+
+fn a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "sweeper", at(0));
+    store.say_goodbye("a", at(1)).unwrap();
+    assert_eq!(watch(&store, at(15)).1, names(&[]));
+    assert_eq!(watch(&store, at(16)).1, names(&["sweeper"]));
+    assert_eq!(watch(&store, at(99)).1, names(&[]));
+    assert_eq!(beat(&store, "b", "sweeper", at(100)).taken_up, ["sweeper"]);
+    assert_eq!(beat(&store, "b", "sweeper", at(101)).taken_up, names(&[]));
+    assert_eq!(store.duties().unwrap()[0].beat_at, at(101));
+}
+
+fn the_long_dead_are_forgotten(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    beat(&store, "b", "ingest", at(86_401));
+    watch(&store, at(86_401));
+    assert_eq!(store.nodes().unwrap().len(), 1);
+}
+
+fn a_span_without_heartbeats_is_a_blind_window_and_told_in_the_same_transaction(database: &TestDatabase) {
+    let store = database.store();
+    assert_eq!(beat_first(&store, "a", "ingest", at(0), true).blind, None, "nothing was there before");
+    assert_eq!(beat(&store, "a", "ingest", at(5)).blind, None);
+    let window = Window { from: at(5), until: at(11) };
+    assert_eq!(beat(&store, "a", "ingest", at(11)).blind, Some(window));
+    assert_eq!(beat(&store, "b", "ingest", at(11)).blind, None, "it has been recorded");
+    beat(&store, "s", "sweeper", at(0));
+    assert_eq!(beat(&store, "s", "sweeper", at(11)).blind, None, "a sweeper takes no check-ins");
+    assert_eq!(store.blind_windows(at(12)).unwrap(), [window]);
+    assert_eq!(database.count("deliveries"), 1);
+    assert_eq!(store.forget_blind_windows(at(11)).unwrap(), 0);
+    assert_eq!(store.forget_blind_windows(at(12)).unwrap(), 1);
+}
+
+fn while_another_node_beats_nothing_is_blind(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    (1..20).for_each(|second| drop(beat(&store, "b", "ingest", at(second))));
+    assert_eq!(beat(&store, "a", "ingest", at(20)).blind, None);
+    assert_eq!(beat_first(&store, "c", "ingest", at(21), true).blind, None);
+    assert_eq!(store.blind_windows(at(21)).unwrap(), []);
+}
+
+fn a_new_process_ends_a_short_one_too(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    store.say_goodbye("a", at(1)).unwrap();
+    assert_eq!(store.blind_windows(at(2)).unwrap(), [Window { from: at(0), until: at(2) }], "it goes on");
+    let blind = beat_first(&store, "b", "ingest", at(3), true).blind;
+    assert_eq!(blind, Some(Window { from: at(0), until: at(3) }));
+}
+
+fn nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    store.book("backup", &every(60));
+    beat(&store, "a", "ingest", at(50));
+    for second in [60, 120, 600] {
+        assert_eq!(store.pass(at(second)).opened, 0, "at {second}");
+    }
+    let state = |now| evaluate(&store.list(None, now).unwrap()[0].view(), now).state;
+    assert_eq!(state(at(610)), State::Unobserved);
+    beat(&store, "a", "ingest", at(620));
+    let alive = |second| {
+        database.execute(&format!("UPDATE duties SET beat_at = {}", at(second).timestamp_millis()));
+        database.execute(&format!("UPDATE nodes SET beat_at = {}", at(second).timestamp_millis()));
+    };
+    alive(679);
+    assert_eq!(store.pass(at(679)).opened, 0);
+    alive(680);
+    assert_eq!(store.pass(at(680)).opened, 1);
+    let said = store.alert("backup").unwrap().reason.sentence(chrono_tz::UTC);
+    assert!(said.contains("may have been lost"), "{said}");
+}
+
+fn a_doubt_that_turns_out_to_be_none_costs_a_second(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    store.book("backup", &every(3600));
+    beat(&store, "a", "ingest", at(3596));
+    database.execute("DELETE FROM blind_windows");
+    // Four seconds without a heartbeat: gone, or only late?
+    assert_eq!(store.pass(at(3600)).opened, 0);
+    assert_eq!(beat(&store, "a", "ingest", at(3601)).blind, None);
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(3601)));
+    assert_eq!(store.pass(at(3601)).opened, 1, "not an hour later");
+}
+
+fn one_holds_the_lease_until_its_end(database: &TestDatabase) {
+    let store = database.store();
+    let now = at(0);
+    let take = |holder: &str, span| store.take_lease("prune", holder, span, now).unwrap();
+    assert_eq!(store.lease_holder("prune").unwrap(), None);
+    assert!(take("a", seconds(3600)));
+    assert!(!take("b", seconds(3600)));
+    assert!(take("a", seconds(0)), "its holder prolongs it, or lets it end");
+    assert!(take("b", seconds(3600)), "it has ended");
+    assert!(!take("a", seconds(3600)));
+    store.give_lease_back("prune", "a").unwrap();
+    assert!(!take("a", seconds(3600)), "not its to give");
+    store.give_lease_back("prune", "b").unwrap();
+    assert!(take("a", seconds(3600)));
+    assert_eq!(store.lease_holder("prune").unwrap().as_deref(), Some("a"));
+    let taken = together(8, |n| {
+        let own = database.connect();
+        own.take_lease("mail", &n.to_string(), seconds(3600), now).unwrap()
+    });
+    assert_eq!(taken.iter().filter(|taken| **taken).count(), 1, "{taken:?}");
+}

@@ -1,0 +1,184 @@
+//! The mail loop: Innkeeper mails itself and looks whether the mail comes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use innkeeper_alerter::{Alerters, Mailbox, Message, Sent};
+use innkeeper_core::Clock;
+use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::recipient::MailAddress;
+use innkeeper_node::Shutdown;
+use innkeeper_node::config::MailLoopConfig;
+use innkeeper_node::health::{MAIL, OK};
+use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_store::{Store, StoreError};
+use uuid::Uuid;
+
+/// How often the mailbox is looked into while a mail is under way.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How a round ended, in a word or two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Round {
+    /// The mail came.
+    Came,
+    /// It could not be sent.
+    NotSent(String),
+    /// It was sent, and the mailbox cannot be read.
+    Unreadable(String),
+    /// It was sent, the mailbox can be read, and it did not come in time.
+    Lost(String),
+    /// The process stops, or another node does it now.
+    CutShort,
+}
+
+impl Round {
+    fn state(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Came => Some((OK, "")),
+            Self::NotSent(problem) => Some(("not sent", problem)),
+            Self::Unreadable(problem) => Some(("mailbox unreadable", problem)),
+            Self::Lost(problem) => Some(("lost", problem)),
+            Self::CutShort => None,
+        }
+    }
+}
+
+/// Sends mails to a mailbox of its own.
+pub struct MailLoop {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    singleton: Singleton,
+    operator: Operator,
+    alerters: Arc<Alerters>,
+    mailbox: Mailbox,
+    to: MailAddress,
+    folders: Vec<String>,
+    every: Duration,
+    within: Duration,
+    instance: String,
+}
+
+impl MailLoop {
+    /// The loop of this configuration; none where it is off.
+    ///
+    /// # Errors
+    /// Certificates that cannot be read.
+    pub fn new(
+        config: &MailLoopConfig,
+        instance: &str,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        singleton: Singleton,
+        operator: Operator,
+        alerters: Arc<Alerters>,
+    ) -> anyhow::Result<Option<Self>> {
+        let (Some(host), Some(to)) = (&config.host, &config.to) else { return Ok(None) };
+        let mailbox = Mailbox::new(
+            (host, config.port),
+            config.tls,
+            config.ca_file.as_ref(),
+            &config.username,
+            &config.password,
+        )
+        .map_err(|invalid| anyhow::anyhow!("mail_loop.{invalid}"))?;
+        Ok(Some(Self {
+            store,
+            clock,
+            singleton,
+            operator,
+            alerters,
+            mailbox,
+            to: to.clone(),
+            folders: config.folders.clone(),
+            every: config.every.to_std().unwrap_or_default(),
+            within: config.within.to_std().unwrap_or_default(),
+            instance: instance.to_owned(),
+        }))
+    }
+
+    /// Sends a mail and waits for it.
+    pub fn round(&self, shutdown: &Shutdown) -> Round {
+        let token = Uuid::new_v4().simple().to_string();
+        if let Err(problem) = self.send(&token) {
+            return Round::NotSent(problem);
+        }
+        let sent = Instant::now();
+        loop {
+            let looked = self.mailbox.take(&self.folders, &token);
+            if looked == Ok(true) {
+                return Round::Came;
+            }
+            if sent.elapsed() >= self.within {
+                let within = self.within.as_secs();
+                return match looked {
+                    Err(problem) => Round::Unreadable(problem),
+                    Ok(_) => Round::Lost(format!(
+                        "The server took a mail to {} and it is not there after {within} s.",
+                        self.to.as_str()
+                    )),
+                };
+            }
+            let pause = LOOK_EVERY.min(self.within / 4).max(Duration::from_millis(100));
+            if shutdown.wait_timeout(pause) || !self.singleton.is_held() {
+                return Round::CutShort;
+            }
+        }
+    }
+
+    fn send(&self, token: &str) -> Result<(), String> {
+        let alerter = self.alerters.smtp().and_then(|name| self.alerters.get(name.as_str()));
+        let alerter = alerter.ok_or("there is no alerter of kind smtp")?;
+        let notice = Notice {
+            event: EventKind::Operator,
+            instance: self.instance.clone(),
+            subject: format!("Mail loop {token}"),
+            text:
+                "Innkeeper mails itself to see whether mail works. It removes this mail when it finds it.\n"
+                    .to_owned(),
+            at: self.clock.now(),
+            url: None,
+            alert: None,
+        };
+        let message =
+            Message { notices: std::slice::from_ref(&notice), recipient: Some(&self.to), key: token };
+        match alerter.send(&message) {
+            Sent::Delivered => Ok(()),
+            Sent::Retryable { problem, .. } | Sent::Permanent { problem } => Err(problem),
+        }
+    }
+
+    /// Records how a round ended; the operator hears when that is new.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn record(&self, round: &Round) -> Result<(), StoreError> {
+        let Some((state, problem)) = round.state() else { return Ok(()) };
+        let now = self.clock.now();
+        let tell = |before: Option<&str>| match (state, before) {
+            (OK, None) => Vec::new(),
+            (OK, Some(_)) => {
+                self.operator.deliveries("Mail works again", "The mail to itself has come.", now)
+            }
+            _ => self.operator.deliveries(&format!("Mail is broken: {state}"), problem, now),
+        };
+        if self.store.note_check(MAIL, state, problem, now, &tell)? && state != OK {
+            log::error!("the mail loop: {state}: {problem}");
+        }
+        Ok(())
+    }
+
+    /// The loop, until the process stops.
+    pub(crate) fn run(&self, shutdown: &Shutdown) {
+        let mut next = Instant::now();
+        while !shutdown.wait_timeout(Duration::from_secs(1)) {
+            if Instant::now() < next || !self.singleton.is_held() {
+                continue;
+            }
+            next = Instant::now() + self.every;
+            if let Err(error) = self.record(&self.round(shutdown)) {
+                log::warn!("the mail loop: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Peers: other installations are asked how they are, and their admins hear when they are not well.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_alerter::Asker;
+use innkeeper_core::Clock;
+use innkeeper_core::peer::Health;
+use innkeeper_core::recipient::Recipient;
+use innkeeper_node::Shutdown;
+use innkeeper_node::config::PeerConfig;
+use innkeeper_node::health::OK;
+use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_store::{Store, StoreError};
+
+/// The state of a peer that does not answer.
+const SILENT: &str = "silent";
+/// So many questions in a row must go unanswered: one may be lost on the way.
+const PATIENCE: u32 = 2;
+
+/// One other installation.
+pub struct Peer {
+    /// Where its state is kept.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Only one node asks.
+    pub singleton: Singleton,
+    /// How its admin is written to.
+    pub operator: Operator,
+    name: String,
+    asker: Asker,
+    admin: Vec<Recipient>,
+    every: Duration,
+}
+
+impl Peer {
+    /// The peer of this configuration.
+    ///
+    /// # Errors
+    /// An address that cannot be asked.
+    pub fn new(
+        name: &str,
+        config: &PeerConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        singleton: Singleton,
+        operator: Operator,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            store,
+            clock,
+            singleton,
+            operator,
+            name: name.to_owned(),
+            asker: Asker::new(&config.url).map_err(|invalid| anyhow::anyhow!("peer.{name}: {invalid}"))?,
+            admin: config.admin.clone(),
+            every: config.every.to_std().unwrap_or(Duration::from_secs(60)),
+        })
+    }
+
+    /// Asks once; `unanswered` counts the questions in a row that were not answered.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn ask_once(&self, unanswered: &mut u32) -> Result<(), StoreError> {
+        let (state, problem) = match self.asker.ask() {
+            Ok(text) => match Health::read(&text) {
+                Some(Health::Ok) => (OK, String::new()),
+                Some(health) => (health.as_str(), format!("It says: {}.", health.as_str())),
+                None => {
+                    (SILENT, "What it answers is not the answer of an Innkeeper or a checker.".to_owned())
+                }
+            },
+            Err(problem) => (SILENT, problem),
+        };
+        *unanswered = if state == SILENT { unanswered.saturating_add(1) } else { 0 };
+        if state == SILENT && *unanswered < PATIENCE {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let name = &self.name;
+        let tell = |before: Option<&str>| {
+            let (subject, text) = match (state, before) {
+                (OK, None) => return Vec::new(),
+                (OK, Some(_)) => {
+                    (format!("The peer {name} is well again"), "It answers that all is well.".to_owned())
+                }
+                (SILENT, _) => (format!("The peer {name} does not answer"), problem.clone()),
+                _ => (format!("The peer {name} has a {state}"), problem.clone()),
+            };
+            self.operator.deliveries_to(&self.admin, &subject, &text, now)
+        };
+        if self.store.note_check(&format!("peer {name}"), state, &problem, now, &tell)? && state != OK {
+            log::warn!("the peer {name}: {state}: {problem}");
+        }
+        Ok(())
+    }
+
+    /// The loop, until the process stops.
+    pub(crate) fn run(&self, shutdown: &Shutdown) {
+        let mut unanswered = 0;
+        while !shutdown.wait_timeout(self.every) {
+            if !self.singleton.is_held() {
+                unanswered = 0;
+            } else if let Err(error) = self.ask_once(&mut unanswered) {
+                log::warn!("the peer {}: {error}", self.name);
+            }
+        }
+    }
+}

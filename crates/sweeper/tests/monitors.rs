@@ -1,0 +1,145 @@
+//! Who monitors the monitors: real processes that die, and what the others say.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use innkeeper_testing::client::Client;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::HttpSink;
+use innkeeper_testing::process::{PATIENCE, Server};
+use serde_json::Value;
+
+/// An installation whose operator is the webhook `hook`.
+fn operated(database: &TestDatabase, sink: &HttpSink) -> String {
+    config(database, &webhook("hook", sink, "")).replace("operator = [\"log\"]", "operator = [\"hook\"]")
+}
+
+/// What the operator was told so far.
+fn subjects(sink: &HttpSink) -> Vec<String> {
+    let subject = |request: &innkeeper_testing::http_sink::Received| {
+        request.json()["subject"].as_str().unwrap().to_owned()
+    };
+    sink.requests().iter().map(subject).collect()
+}
+
+fn told(sink: &HttpSink, what: &str) -> usize {
+    subjects(sink).iter().filter(|subject| subject.contains(what)).count()
+}
+
+fn get(server: &Server, path: &str) -> Value {
+    let answer = Client::default().get(&server.url(path));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[test]
+fn who_dies_is_missed_once_by_those_who_live_and_who_says_goodbye_is_not() {
+    let sink = HttpSink::start();
+    let database = TestDatabase::postgres();
+    let config = operated(&database, &sink);
+    let mut ingests = [Server::start("ingest", &config, &[]), Server::start("ingest", &config, &[])];
+    let sweepers = [Server::start("sweeper", &config, &[]), Server::start("sweeper", &config, &[])];
+    let web = Server::start("web", &format!("{config}\n[web]\nlisten = \"127.0.0.1:0\""), &[]);
+    wait_until("all have beaten", || database.count("nodes") == 5);
+    web.address();
+    ingests[0].address();
+
+    // One of each kind stops in order, one dies.
+    let [mut first, mut second] = sweepers;
+    assert!(first.terminate(PATIENCE).success());
+    wait_until("it said goodbye", || database.count("nodes WHERE goodbye_at IS NOT NULL") == 1);
+    second.kill();
+    ingests[1].kill();
+    wait_until("the operator hears of the dead", || {
+        told(&sink, "A node is gone: sweeper") == 1 && told(&sink, "A node is gone: ingest") == 1
+    });
+    wait_until("nobody watches any more", || told(&sink, "There is no sweeper") == 1);
+    assert_eq!(told(&sink, "There is no ingest"), 0, "one is left");
+
+    let again = Server::start("sweeper", &config, &[]);
+    wait_until("somebody does", || told(&sink, "There is a sweeper again") == 1);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(subjects(&sink).len(), 4, "{:?}", subjects(&sink));
+    let shown = get(&web, "/nodes");
+    let states: Vec<(&str, &str)> = shown["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| (node["role"].as_str().unwrap(), node["state"].as_str().unwrap()))
+        .collect();
+    let count = |role, state| states.iter().filter(|known| **known == (role, state)).count();
+    assert_eq!((count("ingest", "alive"), count("ingest", "silent")), (1, 1), "{shown}");
+    assert_eq!(
+        (count("sweeper", "alive"), count("sweeper", "silent"), count("sweeper", "stopped")),
+        (1, 1, 1)
+    );
+    assert_eq!(count("web", "alive"), 1);
+    drop(again);
+}
+
+#[test]
+fn the_lease_moves_when_its_holder_dies_and_at_once_when_it_stops() {
+    let database = TestDatabase::postgres();
+    let config = config(&database, "");
+    let start = || Server::start("innkeeper", &config, &[]);
+    let holds = |server: &Server| get(server, "/is-coordinator") == Value::Bool(true);
+    let mut first = start();
+    wait_until("it takes the lease", || holds(&first));
+    let mut second = start();
+    second.wait_for_log("listening on");
+    assert!(!holds(&second));
+    assert!(
+        get(&second, "/nodes")["nodes"].as_array().unwrap().iter().any(|node| node["coordinator"] == true)
+    );
+    first.kill();
+    let died = std::time::Instant::now();
+    wait_until("the other takes it", || holds(&second));
+    assert!(died.elapsed() < Duration::from_secs(10), "{:?}", died.elapsed());
+    let third = start();
+    third.wait_for_log("listening on");
+    assert!(second.terminate(PATIENCE).success());
+    let stopped = std::time::Instant::now();
+    wait_until("the third need not wait", || holds(&third));
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+}
+
+#[test]
+fn after_a_power_cut_nobody_is_told_about_a_healthy_job_and_late_of_a_silent_one() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let config = operated(&database, &sink);
+        let mut inn = Server::start("innkeeper", &config, &[]);
+        let client = Client::default();
+        let post = |inn: &Server, path: &str, body: Value| {
+            assert_eq!(client.post(&inn.url(path), &body).status, 200);
+        };
+        for job in ["healthy", "silent"] {
+            let body = serde_json::json!({
+                "app": "shop", "component": job, "owner": "me", "notify": "hook", "frequency": 1, "time_units": "minutes",
+                "grace": "30s",
+            });
+            post(&inn, "/reservation", body);
+            post(&inn, "/checkin", serde_json::json!({ "app": "shop", "component": job }));
+        }
+        wait_until("it has beaten", || database.count("duties") == 3);
+        inn.kill();
+        database.age_asleep(Duration::from_secs(3 * 3600));
+        let inn = Server::start("innkeeper", &config, &[]);
+        inn.wait_for_log("No check-in could be recorded");
+        wait_until("the operator hears of it", || told(&sink, "Innkeeper was blind") == 1);
+        database.age(Duration::from_secs(45));
+        post(&inn, "/checkin", serde_json::json!({ "app": "shop", "component": "healthy" }));
+        settle(&database);
+        assert_eq!(database.count("alerts"), 0, "each has another minute, and its grace");
+        database.age(Duration::from_secs(46));
+        wait_until("the silent one is told", || told(&sink, "shop/silent") == 1);
+        let alert = &sink.requests().into_iter().find(|request| request.json()["alert"].is_object()).unwrap();
+        let reason = alert.json()["alert"]["reason"].as_str().unwrap().to_owned();
+        assert!(reason.contains("may have been lost"), "{reason}");
+        assert_eq!(told(&sink, "shop/healthy"), 0);
+    }
+}

@@ -1,0 +1,233 @@
+//! Innkeeper's own outages: who is told what, and when. The clock is moved from event to event; ingest's heartbeats, check-ins and
+//! sweeps happen on it as they would each second.
+//!
+//! In each story two jobs check in each period, on the second. The outage begins half a minute before a check-in. The one job goes on
+//! through it (what it sends meanwhile is lost); the other falls silent with it. Both have half a minute of grace.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use chrono::{Datelike as _, TimeDelta, TimeZone as _, Utc};
+use common::parts::Parts;
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::{Clock, Time};
+use innkeeper_store::Node;
+use innkeeper_testing::database::TestDatabase;
+
+const GRACE: TimeDelta = TimeDelta::seconds(30);
+/// A job's check-in comes so long after the outage has begun.
+const LEAD: TimeDelta = TimeDelta::seconds(30);
+
+/// Which processes are away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    Ingest,
+    Everything,
+}
+
+#[derive(Debug, Clone)]
+struct Story {
+    period: TimeDelta,
+    cron: Option<&'static str>,
+    outage: TimeDelta,
+    away: Away,
+}
+
+/// What was told: component, event, how long after the beginning, and the reason.
+type Told = (String, String, TimeDelta, String);
+
+struct House {
+    parts: Parts,
+    node: Node,
+    begin: Time,
+}
+
+impl House {
+    fn open(database: &TestDatabase) -> Self {
+        let parts = Parts::new(database, "log", "");
+        let now = parts.clock.now();
+        // A midnight, so that cron and interval mean the same instants.
+        let midnight = Utc.with_ymd_and_hms(now.year() + 1, 3, 1, 0, 0, 0).unwrap();
+        parts.clock.advance(midnight - now);
+        let node = Node {
+            id: "one".to_owned(),
+            role: "ingest".to_owned(),
+            host: "here".to_owned(),
+            address: String::new(),
+            version: "1".to_owned(),
+            started_at: midnight,
+            offset: TimeDelta::zero(),
+        };
+        Self { parts, node, begin: midnight }
+    }
+
+    fn now(&self) -> Time {
+        self.parts.clock.now()
+    }
+
+    /// Ingest beats, having done so each second since the last time.
+    fn alive(&self, database: &TestDatabase) {
+        let before = (self.now() - TimeDelta::seconds(1)).timestamp_millis();
+        database
+            .execute(&format!("UPDATE duties SET beat_at = {before}; UPDATE nodes SET beat_at = {before};"));
+        self.parts.store.beat(&self.node, &["ingest"], false, self.now(), &|_| Vec::new()).unwrap();
+    }
+
+    fn reserve(&self, component: &str, story: &Story) {
+        let schedule = match story.cron {
+            Some(cron) => Schedule::cron(cron, "UTC").unwrap(),
+            None => Schedule::every(story.period).unwrap(),
+        };
+        let wishes = Wishes { schedule: Some((schedule, None)), grace: Some(GRACE), ..Wishes::default() };
+        let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(component).unwrap());
+        self.parts.store.reserve(&app, &component, &wishes, self.now()).unwrap();
+    }
+
+    fn sweep(&self) {
+        while self.parts.sweep().looked > 0 {}
+    }
+}
+
+/// Lives through the story and returns what was told.
+fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
+    let house = House::open(database);
+    house.alive(database);
+    house.reserve("healthy", story);
+    house.reserve("silent", story);
+    let clock = &house.parts.clock;
+    let (from, until) = (house.begin + story.period - LEAD, house.begin + story.period - LEAD + story.outage);
+    let end = until + story.period.min(TimeDelta::hours(1)) + GRACE + story.period * 2;
+    let mut next_checkin = house.begin;
+    let mut ended = false;
+    loop {
+        let now = house.now();
+        let away = (from..until).contains(&now);
+        if now == from {
+            // The last heartbeat.
+            house.alive(database);
+        }
+        if now == next_checkin {
+            if !away {
+                house.parts.check_in("healthy");
+                if now < from {
+                    house.parts.check_in("silent");
+                }
+            }
+            next_checkin += story.period;
+        }
+        if !away {
+            if now >= until && !ended {
+                // A new process, as after a restart; nobody else is there.
+                ended = true;
+                house.parts.store.beat(&house.node, &["ingest"], true, now, &|_| Vec::new()).unwrap();
+            }
+            house.alive(database);
+        }
+        if !away || story.away == Away::Ingest {
+            house.sweep();
+        }
+        if now >= end {
+            break;
+        }
+        let wake = house.parts.store.next_wake_at().unwrap().unwrap().max(now + TimeDelta::seconds(1));
+        let edge = [from, until].into_iter().filter(|edge| *edge > now).min().unwrap_or(end);
+        let next = match away && story.away == Away::Everything {
+            true => until.min(next_checkin),
+            false => wake.min(next_checkin).min(edge),
+        };
+        clock.advance(next.min(end) - now);
+    }
+    let rows = database.texts(
+        "SELECT a.component || '|' || d.event || '|' || d.created_at || '|' || a.sentence
+         FROM deliveries d JOIN alerts a ON a.id = d.alert_id ORDER BY d.id",
+    );
+    rows.iter()
+        .map(|row| {
+            let words: Vec<&str> = row.splitn(4, '|').collect();
+            let at = Time::from_timestamp_millis(words[2].parse().unwrap()).unwrap();
+            (words[0].to_owned(), words[1].to_owned(), at - house.begin, words[3].to_owned())
+        })
+        .collect()
+}
+
+/// Of each period: the cron expression of the same instants.
+fn periods() -> [(TimeDelta, &'static str); 4] {
+    [
+        (TimeDelta::minutes(1), "* * * * *"),
+        (TimeDelta::minutes(5), "*/5 * * * *"),
+        (TimeDelta::hours(1), "0 * * * *"),
+        (TimeDelta::days(1), "0 0 * * *"),
+    ]
+}
+
+fn outages() -> [TimeDelta; 3] {
+    [TimeDelta::minutes(1), TimeDelta::minutes(10), TimeDelta::hours(3)]
+}
+
+/// What has to be told in the story.
+fn expected(story: &Story) -> Vec<(String, String, TimeDelta)> {
+    let back = story.period - LEAD + story.outage;
+    let respite = back + story.period.min(TimeDelta::hours(1)) + GRACE;
+    let told = |component: &str, event: &str, at| (component.to_owned(), event.to_owned(), at);
+    let mut all = vec![told("silent", "opened", respite)];
+    // The first check-in of the healthy job that arrives again.
+    let mut heard = story.period;
+    while heard < back {
+        heard += story.period;
+    }
+    if heard > respite {
+        // Its check-in may have been lost, and the next one is too far away to wait for: people hear that, and of its return.
+        all.push(told("healthy", "opened", respite));
+        all.push(told("healthy", "recovered", heard));
+    }
+    all.sort_by_key(|(component, _, at)| (*at, component.clone()));
+    all
+}
+
+fn every_story_ends_as_it_must(database: fn() -> TestDatabase) {
+    for away in [Away::Ingest, Away::Everything] {
+        for (period, cron) in periods() {
+            for outage in outages() {
+                for cron in [None, Some(cron)] {
+                    let story = Story { period, cron, outage, away };
+                    let told = live_through(&database(), &story);
+                    let mut events: Vec<_> = told
+                        .iter()
+                        .map(|(component, event, at, _)| (component.clone(), event.clone(), *at))
+                        .collect();
+                    events.sort_by_key(|(component, _, at)| (*at, component.clone()));
+                    assert_eq!(events, expected(&story), "{story:?}: {told:?}");
+                    for (component, _, _, reason) in &told {
+                        assert!(reason.contains("may have been lost"), "{component}: {reason}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_an_outage_nobody_hears_about_jobs_that_go_on_over_sqlite() {
+    every_story_ends_as_it_must(TestDatabase::sqlite);
+}
+
+#[test]
+fn of_an_outage_nobody_hears_about_jobs_that_go_on_over_postgres() {
+    every_story_ends_as_it_must(TestDatabase::postgres);
+}
+
+#[test]
+fn only_those_of_one_day_whose_one_check_in_was_lost_are_told_of() {
+    let healthy = |period, outage| {
+        let story = Story { period, cron: None, outage, away: Away::Ingest };
+        expected(&story).iter().any(|(component, ..)| component == "healthy")
+    };
+    for (period, _) in periods() {
+        for outage in outages() {
+            assert_eq!(healthy(period, outage), period == TimeDelta::days(1), "{period} {outage}");
+        }
+    }
+}
