@@ -40,6 +40,7 @@ fn get(server: &Server, path: &str) -> Value {
 fn who_dies_is_missed_once_by_those_who_live_and_who_says_goodbye_is_not() {
     let sink = HttpSink::start();
     let database = TestDatabase::postgres();
+    database.store();
     let config = operated(&database, &sink);
     let mut ingests = [Server::start("ingest", &config, &[]), Server::start("ingest", &config, &[])];
     let sweepers = [Server::start("sweeper", &config, &[]), Server::start("sweeper", &config, &[])];
