@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The one mailbox.
 pub const ADDRESS: &str = "inn@innkeeper.test";
 /// Its password.
-pub const PASSWORD: &str = "correct horse";
+pub const PASSWORD: &str = "correct-horse";
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -76,10 +76,17 @@ impl MailServer {
     }
 
     /// From now on every mail is taken and thrown away, or delivered again.
-    pub fn lose_mails(&mut self, lose: bool) {
-        end(self.postfix.take());
+    pub fn lose_mails(&self, lose: bool) {
         self.write_postfix(if lose { "discard" } else { "virtual" });
-        self.start_postfix();
+        run(Command::new("postfix").arg("-c").arg(self.path("postfix")).arg("reload"));
+    }
+
+    /// Its first process is a shell, so it is told by its own command; a signal would leave the rest.
+    fn stop_postfix(&mut self) {
+        if self.postfix.is_some() {
+            let _ = Command::new("postfix").arg("-c").arg(self.path("postfix")).arg("stop").output();
+        }
+        end(self.postfix.take());
     }
 
     fn start_postfix(&mut self) {
@@ -190,7 +197,7 @@ mail_location = maildir:{at}/mail/inn/Maildir
 first_valid_uid = 1
 passdb {{
   driver = static
-  args = password={{PLAIN}}{PASSWORD}
+  args = password={PASSWORD}
 }}
 userdb {{
   driver = static
@@ -235,7 +242,7 @@ auth_failure_delay = 0
 
 impl Drop for MailServer {
     fn drop(&mut self) {
-        end(self.postfix.take());
+        self.stop_postfix();
         end(self.dovecot.take());
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
