@@ -1,10 +1,14 @@
 //! What stands between the configuration and the work: the database must answer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use innkeeper_core::SystemClock;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
+use crate::Part;
 use crate::config::{Config, DatabaseKind};
+use crate::heart::{AWAY, Operator};
 use crate::shutdown::Shutdown;
 
 /// How often the log says that the database is still away.
@@ -76,7 +80,14 @@ pub(crate) fn open(
         StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
     let store = Store::connect(&settings).map_err(failed)?;
     let begun = Instant::now();
+    let mut alarm = None;
     let applied = until_available(shutdown, is_file, || match store.migrate() {
+        Err(error)
+            if error.is_unavailable() && patience.is_none() && alarm.is_none() && begun.elapsed() >= AWAY =>
+        {
+            alarm = Some(raise(config, &error));
+            Err(error)
+        }
         Err(source)
             if source.is_unavailable() && patience.is_some_and(|patience| begun.elapsed() >= patience) =>
         {
@@ -86,10 +97,32 @@ pub(crate) fn open(
         done => done.map(Ok),
     })?
     .map_err(failed)??;
+    if let Some(Some((operator, part))) = alarm {
+        operator.tell("The database answers again", "Innkeeper starts.");
+        drop(operator);
+        // It sends what it was given; nobody waits for that.
+        drop(part);
+    }
     for name in &applied {
         log::info!("applied the migration {name}");
     }
     Ok((store, applied))
+}
+
+/// Tells the operator that a start waits for the database. None where nobody could be told.
+fn raise(config: &Config, error: &StoreError) -> Option<(Operator, Part)> {
+    // Not the process's own: it goes on sending when the process is asked to stop.
+    match Operator::start(config, Arc::new(SystemClock), &Shutdown::new()) {
+        Ok((operator, part)) => {
+            let text = format!("Innkeeper cannot start for {} s: {error}", AWAY.as_secs());
+            operator.tell("The database is out of reach", &text);
+            Some((operator, part))
+        }
+        Err(error) => {
+            log::error!("the operator cannot be told that the database is away: {error:#}");
+            None
+        }
+    }
 }
 
 /// Tries until it works, fails for good, or the process is to stop. A file (SQLite) that cannot be opened

@@ -5,7 +5,7 @@
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
 //! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
-//! `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
+//! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
 
 mod backoff;
 pub mod begin;
@@ -18,6 +18,7 @@ pub mod mail_loop;
 pub mod messages;
 pub mod peers;
 pub mod summary;
+pub mod summary_loop;
 pub mod watch;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use leases::Leases;
 use mail_loop::MailLoop;
 use messages::Speaker;
 use peers::Peer;
+use summary_loop::Summaries;
 
 /// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -191,6 +193,17 @@ impl Outside<'_> {
         )?;
         if let Some(mail) = mail {
             loops.push(("mail-loop", Box::new(move |stop| mail.run(stop))));
+        }
+        if let Some(schedule) = &config.sweeper.summary {
+            let summaries = Summaries {
+                store: store.clone(),
+                clock: clock.clone(),
+                singleton: singleton.clone(),
+                speaker: Speaker::new(config, self.alerters.smtp()),
+                ways: summary::ways(self.alerters, &config.operator),
+                schedule: schedule.clone(),
+            };
+            loops.push(("summary", Box::new(move |stop| summaries.run(stop))));
         }
         if let Some(url) = &config.heartbeat.url {
             let asker = Asker::new(url).map_err(|invalid| anyhow::anyhow!("heartbeat.{invalid}"))?;

@@ -82,6 +82,23 @@ pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Resu
     send(&alerters, &config.operator, &notice)
 }
 
+/// Where summaries go: each alerter that is configured for them; mail goes to the operator's addresses.
+pub fn ways(alerters: &Alerters, operator: &[Recipient]) -> Vec<(String, String)> {
+    let addresses = || {
+        operator.iter().filter_map(|recipient| match recipient {
+            Recipient::Mail(address) => Some(address.as_str().to_owned()),
+            Recipient::Alerter(_) => None,
+        })
+    };
+    alerters
+        .for_summaries()
+        .flat_map(|name| match alerters.get(name.as_str()).map(|alerter| alerter.kind()) {
+            Some("smtp") => addresses().map(|address| (name.to_string(), address)).collect(),
+            _ => vec![(name.to_string(), String::new())],
+        })
+        .collect()
+}
+
 /// Sends the notice through every alerter that is configured for summaries; mail goes to the operator's addresses.
 fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow::Result<()> {
     let mut failures: Vec<String> = Vec::new();

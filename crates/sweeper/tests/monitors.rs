@@ -6,8 +6,17 @@ mod common;
 
 use std::time::Duration;
 
+use common::parts::{Parts, done};
 use common::*;
+use innkeeper_alerter::Alerters;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_node::heart::Singleton;
+use innkeeper_node::{Config, Role};
+use innkeeper_sweeper::messages::Speaker;
+use innkeeper_sweeper::summary;
+use innkeeper_sweeper::summary_loop::Summaries;
 use innkeeper_testing::client::Client;
+use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -83,6 +92,46 @@ fn who_dies_is_missed_once_by_those_who_live_and_who_says_goodbye_is_not() {
 }
 
 #[test]
+fn each_node_tells_once_that_the_database_is_out_of_reach_and_that_it_answers_again() {
+    let sink = HttpSink::start();
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    database.store();
+    let config = operated(&database, &sink);
+    let nodes = [Server::start("ingest", &config, &[]), Server::start("sweeper", &config, &[])];
+    wait_until("both have beaten", || database.count("nodes") == 2);
+    cluster.stop();
+    let stopped = std::time::Instant::now();
+    // One more that finds no database when it starts.
+    let late = Server::start("web", &format!("{config}\n[web]\nlisten = \"127.0.0.1:0\""), &[]);
+    wait_until("all three tell", || told(&sink, "The database is out of reach") == 3);
+    assert!(stopped.elapsed() < Duration::from_secs(30), "{:?}", stopped.elapsed());
+    cluster.resume();
+    wait_until("all three tell again", || told(&sink, "The database answers again") == 3);
+    late.wait_for_log("listening on");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(told(&sink, "The database"), 6, "{:?}", subjects(&sink));
+    assert_eq!(told(&sink, "There is no") + told(&sink, "A node is gone"), 0, "all were away together");
+    drop(nodes);
+}
+
+#[test]
+fn the_heartbeat_goes_out_while_all_is_well() {
+    let (database, sink, outside) = (TestDatabase::postgres(), HttpSink::start(), HttpSink::start());
+    let heartbeat = format!("[heartbeat]\nurl = \"{}\"\nevery = \"1s\"\n", outside.url("/ping/secret"));
+    let sweeper = Server::start("sweeper", &format!("{}\n{heartbeat}", operated(&database, &sink)), &[]);
+    wait_until("it goes out", || outside.requests().len() >= 3);
+    database.execute("INSERT INTO checks VALUES ('mail', 'lost', 'gone', 0, 0)");
+    sweeper.wait_for_log("no heartbeat goes out: mail problem");
+    let so_far = outside.requests().len();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(outside.requests().len(), so_far);
+    database.execute("UPDATE checks SET state = 'ok'");
+    wait_until("it goes out again", || outside.requests().len() > so_far);
+    assert!(!sweeper.log().contains("secret"));
+}
+
+#[test]
 fn the_lease_moves_when_its_holder_dies_and_at_once_when_it_stops() {
     let database = TestDatabase::postgres();
     let config = config(&database, "");
@@ -142,5 +191,35 @@ fn after_a_power_cut_nobody_is_told_about_a_healthy_job_and_late_of_a_silent_one
         let reason = alert.json()["alert"]["reason"].as_str().unwrap().to_owned();
         assert!(reason.contains("may have been lost"), "{reason}");
         assert_eq!(told(&sink, "shop/healthy"), 0);
+    }
+}
+
+#[test]
+fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let parts = Parts::new(&database, "hook", &webhook("hook", &sink, "summary = true"));
+        let config =
+            Config::from_toml(Role::Sweeper, &config(&database, &webhook("hook", &sink, "summary = true")))
+                .unwrap();
+        let alerters = Alerters::build(&config.alerters, parts.clock.clone()).unwrap();
+        let summaries = Summaries {
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            singleton: Singleton::new(parts.store.clone(), "me", parts.clock.clone()),
+            speaker: Speaker::new(&config, alerters.smtp()),
+            ways: summary::ways(&alerters, &config.operator),
+            schedule: Schedule::cron("0 * * * *", "UTC").unwrap(),
+        };
+        assert!(!summaries.send_if_due().unwrap());
+        parts.advance(3600);
+        assert!(summaries.send_if_due().unwrap());
+        assert!(!summaries.send_if_due().unwrap(), "once");
+        assert_eq!(parts.dispatch(), done(1, 1));
+        let requests = sink.requests();
+        assert_eq!(requests.len(), 1);
+        assert!(requests[0].json()["subject"].as_str().unwrap().starts_with("Summary: "));
+        parts.advance(3600);
+        assert!(summaries.send_if_due().unwrap(), "and each time again");
     }
 }

@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const HEALTHY: usize = 12;
 const INGESTS: [&str; 3] = ["in1", "in2", "in3"];
 const SWEEPERS: [&str; 3] = ["sw1", "sw2", "sw3"];
+const WEBS: [&str; 3] = ["web1", "web2", "web3"];
 
 fn config(network: &Network, url: &str, name: &str) -> String {
     let listen = network.address(name);
@@ -32,6 +33,8 @@ url = \"{url}\"
 [ingest]
 listen = \"{listen}:8080\"
 workers = 1
+[web]
+listen = \"{listen}:8081\"
 [sweeper]
 listen = \"{listen}:8082\"
 lease = \"5s\"
@@ -92,6 +95,7 @@ fn whatever_is_cut_off_nothing_is_lost_nobody_is_blamed_and_who_falls_silent_is_
     let mut names = vec!["pg1", "pg2"];
     names.extend(INGESTS);
     names.extend(SWEEPERS);
+    names.extend(WEBS);
     let network = Network::new(&names);
     let primary = Postgres::primary(&network, "pg1");
     let standby = Postgres::standby(&network, "pg2", &primary);
@@ -101,6 +105,8 @@ fn whatever_is_cut_off_nothing_is_lost_nobody_is_blamed_and_who_falls_silent_is_
     };
     let ingests: Vec<Server> = INGESTS.iter().map(|name| start("ingest", name)).collect();
     let sweepers: Vec<Server> = SWEEPERS.iter().map(|name| start("sweeper", name)).collect();
+    let webs: Vec<Server> = WEBS.iter().map(|name| start("web", name)).collect();
+    webs.iter().for_each(|web| web.wait_for_log("listening on http://"));
     ingests.iter().for_each(|ingest| ingest.wait_for_log("listening on http://"));
     sweepers.iter().for_each(|sweeper| sweeper.wait_for_log("listening on http://"));
     wait_until("one holds the lease", || holders(&network).len() == 1);
@@ -179,6 +185,10 @@ fn whatever_is_cut_off_nothing_is_lost_nobody_is_blamed_and_who_falls_silent_is_
         "healthy jobs were blamed"
     );
     assert_eq!(standby.sql("SELECT component FROM alerts GROUP BY 1 HAVING COUNT(*) > 1"), "", "told twice");
+    for name in WEBS {
+        let answer = Client::default().get(&format!("http://{}:8081/reservation", network.address(name)));
+        assert!(answer.status == 200 && answer.body.contains("healthy-0"), "{name}: {answer:?}");
+    }
     for (job, count) in acknowledged.lock().unwrap().iter() {
         let kept: i64 = standby
             .sql(&format!(

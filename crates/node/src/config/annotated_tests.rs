@@ -78,7 +78,7 @@ fn every_default_it_tells_is_the_codes() {
                 (&config.instance, &config.public_url, config.auth, config.allow_open, &config.operator),
                 (&config.data_dir, &config.database, config.database.url(), &config.ingest, &config.web),
                 (
-                    SweeperConfig { listen: None, ..config.sweeper.clone() },
+                    SweeperConfig { listen: None, summary: None, ..config.sweeper.clone() },
                     &config.history,
                     &config.heartbeat.every
                 ),

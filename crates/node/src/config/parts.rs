@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::duration::LONGEST;
+use innkeeper_core::schedule::Schedule;
 
 use super::section::Section;
 use crate::http::TrustedProxies;
@@ -77,10 +78,18 @@ pub struct SweeperConfig {
     pub retry_for: TimeDelta,
     /// Where it says how it is; none for nowhere.
     pub listen: Option<SocketAddr>,
+    /// When the summary is sent; none for never by itself.
+    pub summary: Option<Schedule>,
 }
 
 impl SweeperConfig {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let zone = section.parsed("summary_zone", "UTC".to_owned(), |zone| {
+            Schedule::cron("0 0 * * *", zone).map(|_| zone.to_owned()).map_err(|invalid| invalid.problem)
+        });
+        let summary = section.parsed("summary", None, |cron| {
+            Schedule::cron(cron, &zone).map(Some).map_err(|invalid| invalid.problem)
+        });
         let upto = |least: TimeDelta| -> RangeInclusive<TimeDelta> { least..=LONGEST };
         Self {
             remind_every: Some(section.duration(
@@ -98,6 +107,7 @@ impl SweeperConfig {
             senders: section.number("senders", 4, 1..=64),
             retry_for: section.duration("retry_for", TimeDelta::days(1), upto(TimeDelta::zero())),
             listen: section.maybe_listener("listen"),
+            summary,
         }
     }
 }

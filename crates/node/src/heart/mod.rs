@@ -35,7 +35,7 @@ pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
 /// Between two heartbeats of its own a node has not slept for longer than this.
 const ASLEEP: TimeDelta = TimeDelta::seconds(5);
 /// How long the database may be away before the operator hears of it.
-const AWAY: Duration = Duration::from_secs(20);
+pub const AWAY: Duration = Duration::from_secs(20);
 /// A blind window that is shorter is not worth a message: a restart.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 

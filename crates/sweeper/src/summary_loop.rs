@@ -1,0 +1,84 @@
+//! The summary at its time: drawn up by the node with the lease, and sent through the outbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use innkeeper_core::Clock;
+use innkeeper_core::notice::EventKind;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_node::Shutdown;
+use innkeeper_node::heart::Singleton;
+use innkeeper_store::{NewDelivery, Store, StoreError};
+
+use crate::messages::{Speaker, plain};
+use crate::summary::draw_up;
+
+/// How often it looks whether it is time.
+const EVERY: Duration = Duration::from_secs(10);
+/// The name under which the time of the last one is kept.
+const NAME: &str = "summary";
+
+/// Sends summaries.
+pub struct Summaries {
+    /// What they are about.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Only one node sends them.
+    pub singleton: Singleton,
+    /// Who speaks.
+    pub speaker: Speaker,
+    /// Where they go: alerter, and mail address where it needs one.
+    pub ways: Vec<(String, String)>,
+    /// When.
+    pub schedule: Schedule,
+}
+
+impl Summaries {
+    /// Sends the summary if it is time. Returns whether it was. At the first look ever nothing is sent: the time counts from then.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn send_if_due(&self) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        let last =
+            self.store.checks()?.into_iter().find(|check| check.name == NAME).map(|check| check.since_at);
+        let Some(last) = last else {
+            self.store.note_check(NAME, &now.to_rfc3339(), "", now, &|_| Vec::new())?;
+            return Ok(false);
+        };
+        if self.schedule.expected_after(last, false).is_none_or(|at| now < at) {
+            return Ok(false);
+        }
+        let summary = draw_up(&self.store, &self.speaker.instance, now)?;
+        let subject = format!("Summary: {}", summary.headline());
+        let notice = plain(EventKind::Summary, &self.speaker, subject, summary.text(), now);
+        let deliveries = |_: Option<&str>| {
+            let delivery = |(alerter, recipient): &(String, String)| NewDelivery {
+                alerter: alerter.clone(),
+                recipient: recipient.clone(),
+                notice: notice.clone(),
+            };
+            self.ways.iter().map(delivery).collect()
+        };
+        // The state is the time itself, so it is new each time; it and the messages commit together.
+        self.store.note_check(NAME, &now.to_rfc3339(), "", now, &deliveries)
+    }
+
+    /// The loop, until the process stops.
+    pub(crate) fn run(&self, shutdown: &Shutdown) {
+        if self.ways.is_empty() {
+            log::error!("the summary has nowhere to go: no alerter has `summary = true`");
+        }
+        while !shutdown.wait_timeout(EVERY) {
+            if !self.singleton.is_held() {
+                continue;
+            }
+            match self.send_if_due() {
+                Ok(true) => log::info!("the summary goes out"),
+                Ok(false) => {}
+                Err(error) => log::warn!("the summary: {error}"),
+            }
+        }
+    }
+}
