@@ -331,6 +331,16 @@ fn heard(reservation: &Reservation) -> (Time, Heard) {
     })
 }
 
+/// The blind windows that matter, the earliest first: not those before the job was heard or made, since nothing of what was to come
+/// after that can have been lost in them.
+fn blind(view: &View<'_>) -> Vec<Window> {
+    let (heard_at, by) = heard(view.reservation);
+    let over = |window: &Window| by != Heard::SnoozeEnd && window.until <= heard_at;
+    let mut windows: Vec<Window> = view.blind.iter().filter(|window| !over(window)).copied().collect();
+    windows.sort_by_key(|window| window.from);
+    windows
+}
+
 /// One expected instant and its deadline.
 #[derive(Debug, Clone, Copy)]
 struct Due {
@@ -361,8 +371,7 @@ fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
     let terms = &view.reservation.terms;
     let due = deadlines(view).nth(missing - 1)?;
     let first = first_expected(view.reservation)?;
-    let blind_until = view
-        .blind
+    let blind_until = blind(view)
         .iter()
         .filter(|window| {
             terms.alert_after > 1 && window.from <= due.deadline && later(window.until, EARLY) >= first
@@ -379,8 +388,7 @@ fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
 fn deadlines_from<'a>(view: &View<'a>, first: Option<Time>) -> impl Iterator<Item = Due> + use<'a> {
     let schedule = &view.reservation.terms.schedule;
     let grace = view.reservation.terms.grace;
-    let mut blind = view.blind.to_vec();
-    blind.sort_by_key(|window| window.from);
+    let blind = blind(view);
     std::iter::successors(first, |expected_at| schedule.following(*expected_at)).scan(
         None,
         move |before: &mut Option<Due>, expected_at| {

@@ -725,6 +725,17 @@ mod blind_window {
     }
 
     #[test]
+    fn one_that_ended_before_the_job_was_heard_or_made_has_lost_nothing() {
+        let mut job = Job::every("30s");
+        job.blind(utc("2026-01-04 23:55"), at("00:00"));
+        assert_eq!(job.seen_at(at("00:00:10")).deadline, at("00:00:30"), "made when it was over");
+        let mut job = Job::every("10m");
+        job.blind(at("00:09"), at("00:09:30"));
+        job.success_at(at("00:09:40"));
+        assert_eq!(job.seen_at(at("00:10")).deadline, at("00:19:40"), "heard after it");
+    }
+
+    #[test]
     fn a_check_in_after_it_is_all_that_is_needed() {
         let mut job = Job::every("10m").grace("1m");
         job.blind(at("00:09:30"), at("00:10:30"));

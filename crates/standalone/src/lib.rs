@@ -33,6 +33,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());
     let served = HttpService::new("innkeeper", config.ingest.listen, move |routes| {
+        web.mount_pages(routes);
         ingest_routes(routes);
         web.mount(routes);
         health.mount(routes);

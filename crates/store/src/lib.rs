@@ -7,7 +7,7 @@
 //! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
-//! - `reads.rs`, `history.rs`: what is shown, and pruning;
+//! - `reads.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
@@ -26,6 +26,7 @@ mod leases;
 mod migrate;
 mod nodes;
 mod outbox;
+mod pages;
 mod reads;
 mod reservations;
 mod rows;
@@ -42,6 +43,7 @@ pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
+pub use pages::{BadGuest, Counts, Cursor, Filter, PastAlert, SentDelivery};
 pub use reads::Listed;
 pub use reservations::Reserved;
 pub use sweep::{NewDelivery, Swept, Told};

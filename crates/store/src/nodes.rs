@@ -45,6 +45,17 @@ pub struct KnownNode {
     pub goodbye_at: Option<Time>,
 }
 
+impl KnownNode {
+    /// `alive`, `silent` when it has not beaten for longer than `gone_after`, or `stopped`.
+    pub fn state(&self, gone_after: TimeDelta, now: Time) -> &'static str {
+        match self.goodbye_at {
+            Some(_) => "stopped",
+            None if now - self.beat_at > gone_after => "silent",
+            None => "alive",
+        }
+    }
+}
+
 /// What somebody has to do at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Duty {

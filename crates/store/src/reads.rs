@@ -59,27 +59,7 @@ impl Store {
         }
         let mut rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
         rows.sort_by_key(|(row, state)| (std::cmp::Reverse(state.last_checkin_at), row.id));
-        let mut open = open_alerts(connection)?;
-        let ping_keys: HashMap<String, String> =
-            ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
-        let mut runs = going_runs(connection)?;
-        let sites = Sites::all(connection, now)?;
-        let blind = Blind::at(connection, now)?;
-        let mut listed = Vec::with_capacity(rows.len());
-        for (row, state) in rows {
-            match row.with(&state) {
-                Ok(reservation) => listed.push(Listed {
-                    open_alert: open.remove(&row.id),
-                    runs: runs.remove(&row.id).unwrap_or_default(),
-                    behind_silent_site: sites.silent_for(&reservation),
-                    blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
-                    ping_key: ping_keys.get(&row.app).cloned(),
-                    reservation,
-                }),
-                Err(error) => log::error!("{}/{} is not shown: {error}", row.app, row.component),
-            }
-        }
-        Ok(listed)
+        listed(connection, rows, None, now)
     }
 
     /// How many reservations there are.
@@ -88,13 +68,50 @@ impl Store {
     }
 }
 
+/// These rows with all that a conclusion about them takes, in their order; with `ids`, the rows are few, and these are theirs.
+pub(crate) fn listed(
+    connection: &mut AnyConnection,
+    rows: Vec<(ReservationRow, StateRow)>,
+    ids: Option<&[i64]>,
+    now: Time,
+) -> Result<Vec<Listed>, StoreError> {
+    let mut open = open_alerts(connection, ids)?;
+    let ping_keys: HashMap<String, String> =
+        ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
+    let mut runs = going_runs(connection, ids)?;
+    let sites = Sites::all(connection, now)?;
+    let blind = Blind::at(connection, now)?;
+    let mut listed = Vec::with_capacity(rows.len());
+    for (row, state) in rows {
+        match row.with(&state) {
+            Ok(reservation) => listed.push(Listed {
+                open_alert: open.remove(&row.id),
+                runs: runs.remove(&row.id).unwrap_or_default(),
+                behind_silent_site: sites.silent_for(&reservation),
+                blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
+                ping_key: ping_keys.get(&row.app).cloned(),
+                reservation,
+            }),
+            Err(error) => log::error!("{}/{} is not shown: {error}", row.app, row.component),
+        }
+    }
+    Ok(listed)
+}
+
 /// The runs that have begun and not ended by themselves.
-fn going_runs(connection: &mut AnyConnection) -> Result<HashMap<i64, Vec<Run>>, StoreError> {
-    let rows: Vec<RunRow> = runs::table
+fn going_runs(
+    connection: &mut AnyConnection,
+    ids: Option<&[i64]>,
+) -> Result<HashMap<i64, Vec<Run>>, StoreError> {
+    let mut query = runs::table
         .filter(runs::started_at.is_not_null())
         .filter(runs::ended_at.is_null().or(runs::ended_at.lt(runs::started_at)))
         .select(RunRow::as_select())
-        .load(connection)?;
+        .into_boxed();
+    if let Some(ids) = ids {
+        query = query.filter(runs::reservation_id.eq_any(ids.to_vec()));
+    }
+    let rows: Vec<RunRow> = query.load(connection)?;
     let mut going: HashMap<i64, Vec<Run>> = HashMap::new();
     for row in rows {
         going.entry(row.reservation_id).or_default().push(row.run());
@@ -102,9 +119,16 @@ fn going_runs(connection: &mut AnyConnection) -> Result<HashMap<i64, Vec<Run>>, 
     Ok(going)
 }
 
-fn open_alerts(connection: &mut AnyConnection) -> Result<HashMap<i64, OpenAlert>, StoreError> {
-    let rows: Vec<AlertRow> =
-        alerts::table.filter(alerts::closed_at.is_null()).select(AlertRow::as_select()).load(connection)?;
+fn open_alerts(
+    connection: &mut AnyConnection,
+    ids: Option<&[i64]>,
+) -> Result<HashMap<i64, OpenAlert>, StoreError> {
+    let mut query =
+        alerts::table.filter(alerts::closed_at.is_null()).select(AlertRow::as_select()).into_boxed();
+    if let Some(ids) = ids {
+        query = query.filter(alerts::reservation_id.eq_any(ids.to_vec()));
+    }
+    let rows: Vec<AlertRow> = query.load(connection)?;
     let mut open = HashMap::new();
     for row in rows {
         match row.open_alert() {

@@ -2,12 +2,14 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
 
 mod gocron;
 mod gotel;
+mod pages;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
 use innkeeper_core::sla::{Evaluation, evaluate};
@@ -17,7 +19,10 @@ use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, HttpService, Routes};
 use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
-use innkeeper_store::{Listed, Store};
+use innkeeper_store::{Counts, Listed, Store, StoreError};
+
+/// How long counts hold.
+const COUNTS_HOLD: Duration = Duration::from_secs(5);
 
 /// The front desk's routes and what they share.
 #[derive(Clone)]
@@ -30,15 +35,50 @@ pub(crate) struct Desk {
     store: Store,
     clock: Arc<dyn Clock>,
     pub public_url: String,
+    pub instance: String,
+    /// The counts on the pages and when they were taken: a million rows are not counted for each look.
+    counted: Mutex<Option<(Instant, Counts)>>,
+}
+
+impl Desk {
+    /// How many there are, as of some seconds ago at most.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn counts(&self) -> Result<Counts, StoreError> {
+        let known = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, counts)) = known
+            && at.elapsed() < COUNTS_HOLD
+        {
+            return Ok(counts);
+        }
+        let counts = self.store.counts()?;
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts));
+        Ok(counts)
+    }
 }
 
 impl Web {
     /// A desk over `store`.
     pub fn new(store: Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
-        Self { desk: Data::new(Desk { store, clock, public_url: config.public_url.clone() }) }
+        Self {
+            desk: Data::new(Desk {
+                store,
+                clock,
+                public_url: config.public_url.clone(),
+                instance: config.instance.clone(),
+                counted: Mutex::default(),
+            }),
+        }
     }
 
-    /// Registers the routes. `GET /` is registered too; beside ingest, whose `GET /` knows more, mount this second.
+    /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
+    pub fn mount_pages(&self, routes: &mut Routes<'_>) {
+        routes.app_data(self.desk.clone());
+        pages::mount(routes);
+    }
+
+    /// Registers the routes of both protocols. `GET /` is registered too; beside ingest, whose `GET /` knows more, mount this second.
     pub fn mount(&self, routes: &mut Routes<'_>) {
         routes.app_data(self.desk.clone());
         gotel::mount(routes);
@@ -79,6 +119,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let web = Web::new(store, config, heart.clock());
     let service = HttpService::new("web", config.web.listen, move |routes| {
+        web.mount_pages(routes);
         web.mount(routes);
         health.mount(routes);
         nodes.mount(routes);

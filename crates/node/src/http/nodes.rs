@@ -73,12 +73,8 @@ struct ShownWindow {
 
 impl ShownNode {
     fn of(known: KnownNode, coordinator: Option<&str>, now: Time) -> Self {
+        let state = known.state(GONE_AFTER, now);
         let KnownNode { node, beat_at, goodbye_at } = known;
-        let state = match goodbye_at {
-            Some(_) => "stopped",
-            None if now - beat_at > GONE_AFTER => "silent",
-            None => "alive",
-        };
         Self {
             coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
             id: node.id,

@@ -38,6 +38,24 @@ impl<'c> Routes<'c> {
         self.route(Method::GET, pattern, handler)
     }
 
+    /// Answers `GET` and `HEAD` of `pattern` where the client asks for a page: `Accept` has `text/html`. Others are left to what is
+    /// registered next.
+    pub fn get_page<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let page = guard::fn_guard(|context| {
+            let accept = context.head().headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+            accept.is_some_and(|accept| accept.contains("text/html"))
+        });
+        let get = guard::Any(guard::Get()).or(guard::Head());
+        self.actix.route(pattern, web::route().guard(Boxed(Box::new(get))).guard(page).to(handler));
+        self.known.push((ResourceDef::new(pattern), Method::GET));
+        self
+    }
+
     /// Answers `POST` of `pattern`.
     pub fn post<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
     where

@@ -25,6 +25,7 @@ mod migrate;
 mod nodes;
 mod outbox;
 mod outbox_order;
+mod pages;
 mod reserve;
 mod runs;
 mod sites;

@@ -283,7 +283,7 @@ fn several_claimers_share_the_work(database: &TestDatabase) {
         let own = database.connect();
         let mut mine = Vec::new();
         while mine.len() < 200 {
-            let sent = own.claim_singles("mail", at(1), seconds(10), &n.to_string(), 7).unwrap();
+            let sent = patiently(|| own.claim_singles("mail", at(1), seconds(10), &n.to_string(), 7));
             if sent.is_empty() && own.waiting_counts().is_ok() && leased(database) == 200 {
                 break;
             }
@@ -308,7 +308,7 @@ fn several_digesters_share_the_work(database: &TestDatabase) {
         let own = database.connect();
         let mut mine = Vec::new();
         while leased(database) < 200 {
-            mine.extend(own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100, &[]).unwrap());
+            mine.extend(patiently(|| own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100, &[])));
         }
         mine
     });

@@ -185,6 +185,18 @@ pub fn remark(subject: &str) -> Notice {
     }
 }
 
+/// Calls until it is not refused for a lock that others hold: where several write to one SQLite file on a busy disk, one of them may be
+/// passed over for longer than it waits.
+pub fn patiently<T>(mut call: impl FnMut() -> Result<T, StoreError>) -> T {
+    for _ in 0..20 {
+        match call() {
+            Err(error) if error.is_unavailable() => {}
+            done => return done.unwrap(),
+        }
+    }
+    call().unwrap()
+}
+
 /// Does `work` in `count` threads at once; returns what they returned.
 pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = std::sync::Barrier::new(count);
