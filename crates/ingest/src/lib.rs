@@ -22,6 +22,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, HttpService, Routes, TrustedProxies, client_address};
@@ -66,16 +67,17 @@ impl Ingest {
     pub fn start(
         store: Store,
         config: &Config,
-        clock: Arc<dyn Clock>,
+        heart: &Heart,
         wake: Option<Wake>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout);
+        let metrics = heart.metrics().clone();
+        let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout, metrics.clone());
         let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
         let desk = Desk {
             store: store.clone(),
             queue,
-            clock,
+            clock: heart.clock(),
             trusted_proxies: config.ingest.trusted_proxies.clone(),
             commit_timeout: config.ingest.commit_timeout,
             alerters: config.alerters.keys().cloned().collect(),
@@ -83,7 +85,7 @@ impl Ingest {
             operator: Recipients::parse("operator", &operator.join(","))?,
             wake: wake.clone(),
         };
-        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, shutdown)?;
+        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, &metrics, shutdown)?;
         Ok(Self { desk: Data::new(desk), writers })
     }
 
@@ -152,14 +154,16 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let heart = Heart::start(&store, config, Role::Ingest, shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, None);
+    let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let ingest = Ingest::start(store, config, heart.clock(), None, shutdown)?;
+    let ingest = Ingest::start(store, config, &heart, None, shutdown)?;
     let routes = ingest.routes();
     let service = HttpService::new("ingest", config.ingest.listen, move |mounted| {
         routes(mounted);
         health.mount(mounted);
         nodes.mount(mounted);
         peer.mount(mounted);
+        observed.mount(mounted);
     });
     let served = service.workers(config.ingest.workers).on_listening(heart.listening()).run(shutdown);
     shutdown.request();

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use innkeeper_node::Metrics;
 use innkeeper_node::http::ApiError;
 use innkeeper_store::{Arrival, Recorded};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,7 @@ pub(crate) struct Unwritable;
 pub struct Queue {
     sender: mpsc::Sender<Entry>,
     commit_timeout: Duration,
+    metrics: Metrics,
 }
 
 /// A check-in that waits to be written, and who waits for its answer.
@@ -32,9 +34,13 @@ pub(crate) struct Entry {
 }
 
 impl Queue {
-    pub(crate) fn new(length: usize, commit_timeout: Duration) -> (Self, mpsc::Receiver<Entry>) {
+    pub(crate) fn new(
+        length: usize,
+        commit_timeout: Duration,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<Entry>) {
         let (sender, receiver) = mpsc::channel(length);
-        (Self { sender, commit_timeout }, receiver)
+        (Self { sender, commit_timeout, metrics }, receiver)
     }
 
     /// Has the check-in written; returns after its commit.
@@ -51,7 +57,10 @@ impl Queue {
         match tokio::time::timeout(self.commit_timeout, written).await {
             Ok(Some(Ok(recorded))) => Ok(recorded),
             Ok(Some(Err(Unwritable))) => Err(ApiError::internal("the database refused the check-in")),
-            Ok(None) | Err(_) => Err(ApiError::Unavailable { retry_after_s: RETRY_AFTER_S }),
+            Ok(None) | Err(_) => {
+                self.metrics.checkins.with_label_values(&["late"]).inc();
+                Err(ApiError::Unavailable { retry_after_s: RETRY_AFTER_S })
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use innkeeper_node::{Part, Shutdown, Wake};
-use innkeeper_store::{Arrival, DatabaseKind, Shortcut, Store, StoreError, Writer};
+use innkeeper_node::{Metrics, Part, Shutdown, Wake};
+use innkeeper_store::{Arrival, DatabaseKind, Recorded, Shortcut, Store, StoreError, Writer};
 use tokio::sync::mpsc;
 
 use crate::queue::{Batch, Entry, Unwritable};
@@ -25,6 +25,7 @@ pub(crate) fn start(
     store: &Store,
     most: usize,
     wake: Option<Wake>,
+    metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<Part>> {
     let outage = Arc::new(Outage::default());
@@ -33,8 +34,10 @@ pub(crate) fn start(
         general,
         wake: wake.clone(),
         outage: Arc::clone(&outage),
+        metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
+    let queue = metrics.queue.clone();
     let mut parts = Vec::new();
     let mut first = match store.backend() {
         DatabaseKind::Sqlite => scribe(store.writer(), None),
@@ -52,6 +55,7 @@ pub(crate) fn start(
     };
     parts.push(Part::spawn("check-in writer", shutdown, move || {
         while let Some(batch) = Batch::next(&mut waiting, most) {
+            queue.set(waiting.len() as i64);
             first.write(batch);
         }
         Ok(())
@@ -66,6 +70,7 @@ struct Scribe {
     general: Option<mpsc::Sender<Entry>>,
     wake: Option<Wake>,
     outage: Arc<Outage>,
+    metrics: Metrics,
     shutdown: Shutdown,
 }
 
@@ -123,6 +128,24 @@ impl Scribe {
         }
     }
 
+    fn count(&self, written: &Shortcut, begun: Instant) {
+        let all = || written.recorded.iter().flatten();
+        let total = all().count();
+        if total == 0 {
+            return;
+        }
+        self.metrics.commit.observe(begun.elapsed().as_secs_f64());
+        self.metrics.batch.observe(total as f64);
+        let done = all().filter(|recorded| matches!(recorded, Recorded::Done { .. })).count();
+        let unknown = all().filter(|recorded| matches!(recorded, Recorded::Unknown)).count();
+        for (result, count) in [("recorded", done), ("unknown", unknown), ("refused", total - done - unknown)]
+        {
+            if count > 0 {
+                self.metrics.checkins.with_label_values(&[result]).inc_by(count as u64);
+            }
+        }
+    }
+
     fn wake_if(&self, wake: bool) {
         if let Some(sweeper) = self.wake.as_ref().filter(|_| wake) {
             sweeper.wake();
@@ -171,9 +194,11 @@ impl Scribe {
             if self.outage.is_on() && self.shutdown.is_requested() && batch.nobody_waits() {
                 return Attempt::GivenUp;
             }
+            let begun = Instant::now();
             match record(&mut self.writer, &batch.arrivals) {
                 Ok(written) => {
                     self.outage.is_over();
+                    self.count(&written, begun);
                     return Attempt::Written(written);
                 }
                 Err(error) if error.is_unavailable() => {

@@ -12,6 +12,7 @@ pub mod health;
 pub mod heart;
 pub mod http;
 pub mod logging;
+pub mod metrics;
 mod part;
 mod role;
 pub mod shutdown;
@@ -19,6 +20,7 @@ pub mod startup;
 
 pub use config::Config;
 pub use heart::Heart;
+pub use metrics::Metrics;
 pub use part::Part;
 pub use role::Role;
 pub use shutdown::{Shutdown, Wake};

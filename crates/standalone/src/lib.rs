@@ -9,6 +9,7 @@ use innkeeper_ingest::Ingest;
 use innkeeper_node::config::DatabaseKind;
 use innkeeper_node::http::HttpService;
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
@@ -24,8 +25,9 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
     let sweeper = Sweeper::start(&store, config, &heart, wake.clone(), shutdown)?;
-    let ingest = Ingest::start(store.clone(), config, heart.clock(), Some(wake), shutdown)?;
+    let ingest = Ingest::start(store.clone(), config, &heart, Some(wake), shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, Some(sweeper.singleton().clone()));
+    let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let web = Web::new(store, config, heart.clock());
@@ -39,6 +41,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         health.mount(routes);
         nodes.mount(routes);
         peer.mount(routes);
+        observed.mount(routes);
     })
     .workers(config.ingest.workers)
     .on_listening(move |address| {

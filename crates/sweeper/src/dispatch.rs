@@ -11,7 +11,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::{Shutdown, Wake};
+use innkeeper_node::{Metrics, Shutdown, Wake};
 use innkeeper_store::{Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
 
@@ -90,6 +90,8 @@ pub struct Sender {
     pub begin: Arc<Mutex<Begin<Place>>>,
     /// How long a message is tried again.
     pub retry_for: TimeDelta,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 /// What one step did.
@@ -181,6 +183,7 @@ impl Sender {
                 false => self.send(alerter, &sending),
                 true => Outcome::Untried,
             };
+            self.count(&sending, &outcome);
             done.claimed += sending.deliveries.len();
             done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
             results.push(finished(&sending, outcome));
@@ -195,6 +198,23 @@ impl Sender {
         }
         self.record(token, &mut results, shutdown)?;
         Ok(done)
+    }
+
+    fn count(&self, sending: &Sending, outcome: &Outcome) {
+        let result = match outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Dead { .. } => "dead",
+            Outcome::Untried => return,
+        };
+        let count = sending.deliveries.len() as u64;
+        self.metrics.deliveries.with_label_values(&[self.name.as_str(), result]).inc_by(count);
+        if *outcome == Outcome::Delivered {
+            let now = self.clock.now();
+            for delivery in &sending.deliveries {
+                self.metrics.lag.observe((now - delivery.created_at).as_seconds_f64().max(0.0));
+            }
+        }
     }
 
     /// Sends one sending, outside of any transaction.

@@ -28,6 +28,7 @@ use innkeeper_alerter::{Alerters, Asker};
 use innkeeper_core::names::AlerterName;
 use innkeeper_node::heart::Singleton;
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::{self, HttpService};
 use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
@@ -100,6 +101,7 @@ impl Sweeper {
                     gathering: crew.gathering.clone(),
                     begin: Arc::clone(&crew.begin),
                     retry_for: config.sweeper.retry_for,
+                    metrics: heart.metrics().clone(),
                 };
                 let (bell, stop) = (bell.clone(), shutdown.clone());
                 let helpers = if place == 0 { crew.bells[1..].to_vec() } else { Vec::new() };
@@ -118,6 +120,7 @@ impl Sweeper {
             clock: Arc::clone(&clock),
             speaker,
             batch: i64::from(config.sweeper.batch),
+            metrics: heart.metrics().clone(),
         };
         start("sweep", Box::new(move || watch::run(&watch, &wake, &crews)))?;
         let keeper = housekeeping::Keeper {
@@ -221,11 +224,13 @@ impl Outside<'_> {
             let nodes = Nodes::new(store.clone(), self.heart, Some(singleton.clone()));
             let peer = http::peer::Peer::new(store.clone(), clock, &config.instance);
             let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+            let observed = Observed::new(store.clone(), self.heart);
             let service = HttpService::new("sweeper", listen, move |routes| {
                 nodes.mount(routes);
                 peer.mount(routes);
                 peer.mount_for_checkers(routes);
                 health.mount(routes);
+                observed.mount(routes);
             });
             loops.push(("listener", Box::new(move |stop| serve(service, stop))));
         }

@@ -1,11 +1,11 @@
 //! The sweep: one step, and the loop around it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::Wake;
+use innkeeper_node::{Metrics, Wake};
 use innkeeper_store::{Store, StoreError, Swept};
 
 use crate::begin::Begin;
@@ -33,6 +33,8 @@ pub struct Watch {
     pub speaker: Speaker,
     /// The most reservations of one transaction.
     pub batch: i64,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 impl Watch {
@@ -44,11 +46,26 @@ impl Watch {
         self.store.sweep(now, self.batch, &|told| self.speaker.tell(told))
     }
 
+    fn count(&self, swept: &Swept, begun: Instant) {
+        if swept.looked == 0 {
+            return;
+        }
+        self.metrics.sweep.observe(begun.elapsed().as_secs_f64());
+        let Swept { looked, opened, closed, reminded, .. } = swept;
+        for (what, count) in
+            [("looked", looked), ("opened", opened), ("closed", closed), ("reminded", reminded)]
+        {
+            self.metrics.swept.with_label_values(&[what]).inc_by(*count as u64);
+        }
+    }
+
     /// One pass over one batch; returns how long to sleep before the next.
     fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Duration, StoreError> {
         let now = self.clock.now();
         let from = begin.of_look(now);
+        let begun = Instant::now();
         let swept = self.store.sweep_from(from, now, self.batch, &|told| self.speaker.tell(told))?;
+        self.count(&swept, begun);
         let backlog = swept.looked >= self.batch as usize;
         for crew in crews {
             crew.call(swept.deliveries.contains_key(crew.name.as_str()), backlog);

@@ -15,6 +15,7 @@ use actix_web::web::{self, Data};
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::http::health::Health;
+use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, HttpService, Routes};
@@ -116,6 +117,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let heart = Heart::start(&store, config, Role::Web, shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, None);
+    let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let web = Web::new(store, config, heart.clock());
     let service = HttpService::new("web", config.web.listen, move |routes| {
@@ -124,6 +126,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         health.mount(routes);
         nodes.mount(routes);
         peer.mount(routes);
+        observed.mount(routes);
     });
     let served = service.on_listening(heart.listening()).run(shutdown);
     shutdown.request();

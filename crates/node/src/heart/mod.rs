@@ -22,7 +22,7 @@ pub use clock::NodeClock;
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
 
-use crate::{Config, Part, Role, Shutdown};
+use crate::{Config, Metrics, Part, Role, Shutdown};
 
 /// How often a node beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ pub struct Heart {
     operator: Operator,
     id: String,
     address: Arc<Mutex<String>>,
+    metrics: Metrics,
     parts: Vec<Part>,
 }
 
@@ -90,7 +91,7 @@ impl Heart {
             pulse.goodbye();
             Ok(())
         })?;
-        Ok(Self { clock, operator, id, address, parts: vec![heart, sender] })
+        Ok(Self { clock, operator, id, address, metrics: Metrics::new()?, parts: vec![heart, sender] })
     }
 
     /// The time that all nodes share.
@@ -101,6 +102,11 @@ impl Heart {
     /// The node's id: who holds a lease.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What this process counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How the operator is told.

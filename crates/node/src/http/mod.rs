@@ -5,12 +5,13 @@
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
 //! - [`Body`]: a request's body within its bounds; [`client_address`]: who really calls;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
-//!   [`peer`]: `/peer`.
+//!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`.
 
 mod body;
 mod client;
 mod error;
 pub mod health;
+pub mod metrics;
 pub mod nodes;
 pub mod peer;
 mod routes;

@@ -7,7 +7,7 @@ use innkeeper_alerter::Alerters;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
-use innkeeper_node::{Config, Role, Shutdown};
+use innkeeper_node::{Config, Metrics, Role, Shutdown};
 use innkeeper_store::{Arrival, Definition, Store, Swept, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
 use innkeeper_sweeper::gathering::Gathering;
@@ -36,7 +36,9 @@ impl Parts {
         let alerters = Alerters::build(&config.alerters, clock.clone()).expect("it works");
         let store = database.store();
         let speaker = Speaker::new(&config, alerters.smtp());
-        let watch = Watch { store: store.clone(), clock: clock.clone(), speaker, batch: 4 };
+        let metrics = Metrics::new().expect("it works");
+        let watch =
+            Watch { store: store.clone(), clock: clock.clone(), speaker, batch: 4, metrics: metrics.clone() };
         let sender = Sender {
             store: store.clone(),
             alerters: Arc::new(alerters),
@@ -47,6 +49,7 @@ impl Parts {
             gathering: Gathering::default(),
             begin: Arc::default(),
             retry_for: TimeDelta::days(1),
+            metrics,
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }
     }
