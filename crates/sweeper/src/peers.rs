@@ -74,6 +74,10 @@ impl Peer {
             },
             Err(problem) => (SILENT, problem),
         };
+        // The question may have taken longer than the lease: then another node asks now, and this answer is old.
+        if !self.singleton.is_held() {
+            return Ok(());
+        }
         *unanswered = if state == SILENT { unanswered.saturating_add(1) } else { 0 };
         if state == SILENT && *unanswered < PATIENCE {
             return Ok(());

@@ -41,19 +41,22 @@ impl Summaries {
     /// The database's.
     pub fn send_if_due(&self) -> Result<bool, StoreError> {
         let now = self.clock.now();
-        let last =
-            self.store.checks()?.into_iter().find(|check| check.name == NAME).map(|check| check.since_at);
+        let last = self.store.checks()?.into_iter().find(|check| check.name == NAME);
         let Some(last) = last else {
             self.store.note_check(NAME, &now.to_rfc3339(), "", now, &|_| Vec::new())?;
             return Ok(false);
         };
-        if self.schedule.expected_after(last, false).is_none_or(|at| now < at) {
+        if self.schedule.expected_after(last.since_at, false).is_none_or(|at| now < at) {
             return Ok(false);
         }
         let summary = draw_up(&self.store, &self.speaker.instance, now)?;
         let subject = format!("Summary: {}", summary.headline());
         let notice = plain(EventKind::Summary, &self.speaker, subject, summary.text(), now);
-        let deliveries = |_: Option<&str>| {
+        // Drawing it up may have taken longer than the lease: who finds that another has sent it meanwhile sends nothing.
+        let deliveries = |before: Option<&str>| {
+            if before != Some(last.state.as_str()) {
+                return Vec::new();
+            }
             let delivery = |(alerter, recipient): &(String, String)| NewDelivery {
                 alerter: alerter.clone(),
                 recipient: recipient.clone(),

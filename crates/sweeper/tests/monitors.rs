@@ -9,8 +9,10 @@ use std::time::Duration;
 use common::parts::{Parts, done};
 use common::*;
 use innkeeper_alerter::Alerters;
+use innkeeper_core::Clock as _;
+use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heart::{Singleton, duties};
 use innkeeper_node::{Config, Role};
 use innkeeper_sweeper::messages::Speaker;
 use innkeeper_sweeper::summary;
@@ -221,5 +223,31 @@ fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
         assert!(requests[0].json()["subject"].as_str().unwrap().starts_with("Summary: "));
         parts.advance(3600);
         assert!(summaries.send_if_due().unwrap(), "and each time again");
+    }
+}
+
+#[test]
+fn each_duty_is_a_reservation_that_nodes_check_in_to_and_that_can_be_snoozed() {
+    for database in TestDatabase::both() {
+        let parts = Parts::new(&database, "log", "");
+        let names = |duty: &str| (AppName::parse("innkeeper").unwrap(), ComponentName::parse(duty).unwrap());
+        let snoozed = || duties::snoozed(&parts.store, "sweeper", parts.clock.now()).unwrap();
+        assert!(!snoozed(), "there is none yet");
+        for _ in 0..2 {
+            duties::check_in(&parts.store, &["ingest", "sweeper"], "here", parts.clock.now()).unwrap();
+            parts.advance(60);
+        }
+        let (app, component) = names("sweeper");
+        let (known, alert) = parts.store.reservation(&app, &component).unwrap().unwrap();
+        assert_eq!((known.facts.checkins, alert), (2, None));
+        let now = parts.clock.now();
+        assert!(parts.store.snooze(&app, &component, now + chrono::TimeDelta::hours(1), now).unwrap());
+        assert!(snoozed());
+        parts.advance(29);
+        assert_eq!(parts.sweep().opened, 0);
+        parts.advance(1);
+        assert_eq!(parts.sweep().opened, 1, "ingest, which is not snoozed");
+        parts.advance(3600);
+        assert!(!snoozed());
     }
 }

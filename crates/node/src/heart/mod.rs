@@ -230,7 +230,12 @@ impl Pulse {
             );
         }
         for duty in missing {
-            if duties::snoozed(&self.store, &duty.name, now)? {
+            // This node alone has taken it on to tell of it, so that not knowing must not keep it from that.
+            let snoozed = duties::snoozed(&self.store, &duty.name, now).unwrap_or_else(|error| {
+                log::debug!("whether {} is snoozed: {error}", duty.name);
+                false
+            });
+            if snoozed {
                 log::info!("there is no {}, and nobody is told: its reservation is snoozed", duty.name);
                 continue;
             }
