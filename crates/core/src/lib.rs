@@ -8,7 +8,8 @@
 //! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
 //! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
-//! - [`summary`]: the weekly table.
+//! - [`summary`]: the weekly table;
+//! - [`access`]: who may do what.
 //!
 //! ```
 //! use innkeeper_core::schedule::Schedule;
@@ -16,6 +17,7 @@
 //! assert_eq!(every.to_string(), "every 5 minutes");
 //! ```
 
+pub mod access;
 pub mod alert;
 pub mod checkin;
 pub mod clock;

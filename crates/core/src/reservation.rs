@@ -53,6 +53,39 @@ pub struct Terms {
     pub is_site: bool,
 }
 
+impl Terms {
+    /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
+    pub fn difference(&self, after: &Self) -> Vec<String> {
+        let own = self.shown();
+        let others = after.shown();
+        let changed = own.into_iter().zip(others).filter(|((_, before), (_, after))| before != after);
+        changed.map(|((field, before), (_, after))| format!("{field}: {before} -> {after}")).collect()
+    }
+
+    /// Every field with its value, as a person would write it.
+    fn shown(&self) -> [(&'static str, String); 15] {
+        let limit = |span: Option<TimeDelta>| span.map_or("off".to_owned(), duration::short);
+        let alerters: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
+        [
+            ("owner", self.owner.clone()),
+            ("description", self.description.clone()),
+            ("tags", self.tags.join(", ")),
+            ("notify", self.notify.to_string()),
+            ("alerters", alerters.join(", ")),
+            ("alert_msg", self.alert_msg.clone()),
+            ("schedule", self.schedule.to_string()),
+            ("grace", duration::short(self.grace)),
+            ("alert_after", self.alert_after.to_string()),
+            ("remind_every", limit(self.remind_every)),
+            ("notify_recovery", self.notify_recovery.to_string()),
+            ("max_run", limit(self.max_run)),
+            ("min_run", limit(self.min_run)),
+            ("is_site", self.is_site.to_string()),
+            ("frequency", self.frequency.map_or_else(String::new, |frequency| frequency.to_string())),
+        ]
+    }
+}
+
 /// A frequency as GoTel's protocol writes it: a number and a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frequency {

@@ -3,10 +3,11 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
+use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Body, Routes};
+use innkeeper_node::http::{ApiError, Body, Caller, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use serde_json::json;
 
@@ -16,25 +17,32 @@ use crate::fields::Fields;
 const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get("/", by_query).post("/", by_body);
+    routes.get_with_query("/", Need::Manage, by_query).get("/", Need::Nothing, alive).post(
+        "/",
+        Need::Manage,
+        by_body,
+    );
 }
 
 type Answer = Result<HttpResponse, ApiError>;
 
 /// Without a query this is GoTel's "are you there".
-async fn by_query(desk: Data<Desk>, request: HttpRequest) -> Answer {
-    match request.query_string() {
-        "" => Ok(HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))),
-        query => check_in(&desk, &request, &Fields::from_query(query, &FIELDS)?).await,
-    }
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))
 }
 
-async fn by_body(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> Answer {
-    check_in(&desk, &request, &Fields::from_json(&body)?).await
+async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    check_in(&desk, &caller, &request, &Fields::from_query(request.query_string(), &FIELDS)?).await
 }
 
-async fn check_in(desk: &Data<Desk>, request: &HttpRequest, fields: &Fields) -> Answer {
-    let target = Target::Names(fields.app("account")?, fields.component("cronname")?);
+async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
+    check_in(&desk, &caller, &request, &Fields::from_json(&body)?).await
+}
+
+async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {
+    let (app, component) = (fields.app("account")?, fields.component("cronname")?);
+    caller.covers(&app)?;
+    let target = Target::Names(app, component);
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let definition = Definition::Always(Box::new(wishes(fields, desk)?));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
+use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Body, Routes};
+use innkeeper_node::http::{ApiError, Body, Caller, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
 
@@ -18,22 +19,24 @@ use crate::{Desk, patiently};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
-        .post("/reservation", reservation)
-        .post("/checkin", checkin)
-        .post("/snooze", snooze)
-        .post("/pause", snooze)
-        .post("/checkout", checkout);
+        .post("/reservation", Need::Manage, reservation)
+        .post("/checkin", Need::CheckIn, checkin)
+        .post("/snooze", Need::Manage, snooze)
+        .post("/pause", Need::Manage, snooze)
+        .post("/checkout", Need::Manage, checkout);
 }
 
 type Answer = Result<HttpResponse, ApiError>;
 
 /// Makes a reservation, or changes what the request names of an existing one.
-async fn reservation(desk: Data<Desk>, Body(body): Body) -> Answer {
+async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let fields = Fields::from_json(&body)?;
     let (app, component) = names(&fields)?;
+    caller.covers(&app)?;
     let wishes = wishes(&fields, &desk)?;
     let now = desk.now();
-    let reserved = patiently(&desk, move |store| store.reserve(&app, &component, &wishes, now)).await?;
+    let reserved =
+        patiently(&desk, &caller, move |store| store.reserve(&app, &component, &wishes, now)).await?;
     if let Reserved::Incomplete(problem) = reserved {
         return Err(problem.into());
     }
@@ -93,7 +96,7 @@ struct Brief<'a> {
     notes: Option<Cow<'a, str>>,
 }
 
-async fn checkin(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> Answer {
+async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
     let (app, component, notes) = match serde_json::from_slice::<Brief<'_>>(&body) {
         Ok(Brief { app, component, notes }) => {
             let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
@@ -105,6 +108,7 @@ async fn checkin(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> An
             (app, component, notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()))
         }
     };
+    caller.covers(&app)?;
     let checkin =
         CheckIn { notes, source: desk.source(&request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let message = format!("Application checked in: {app}");
@@ -119,9 +123,10 @@ async fn checkin(desk: Data<Desk>, request: HttpRequest, Body(body): Body) -> An
     }
 }
 
-async fn snooze(desk: Data<Desk>, Body(body): Body) -> Answer {
+async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let fields = Fields::from_json(&body)?;
     let (app, component) = names(&fields)?;
+    caller.covers(&app)?;
     let duration = fields.frequency(["duration", "frequency"])?;
     let duration =
         duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))?;
@@ -129,17 +134,18 @@ async fn snooze(desk: Data<Desk>, Body(body): Body) -> Answer {
     let until = now + duration.span();
     let message = format!("Application alerting paused: {app}");
     let unknown = unknown(&app, &component);
-    let found = patiently(&desk, move |store| store.snooze(&app, &component, until, now)).await?;
+    let found = patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, now)).await?;
     if found { Ok(success(&message)) } else { Err(unknown) }
 }
 
-async fn checkout(desk: Data<Desk>, Body(body): Body) -> Answer {
+async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let fields = Fields::from_json(&body)?;
     let (app, component) = names(&fields)?;
+    caller.covers(&app)?;
     let now = desk.now();
     let message = format!("Application Removed [{app}/{component}] ");
     let unknown = unknown(&app, &component);
-    let found = patiently(&desk, move |store| store.check_out(&app, &component, now)).await?;
+    let found = patiently(&desk, &caller, move |store| store.check_out(&app, &component, now)).await?;
     if !found {
         return Err(unknown);
     }

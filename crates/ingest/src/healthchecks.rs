@@ -4,6 +4,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
+use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT, notes_from};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
@@ -21,14 +22,14 @@ const GRACE: TimeDelta = TimeDelta::hours(1);
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     for method in [Method::GET, Method::POST] {
         routes
-            .route(method.clone(), "/ping/{first}", one)
-            .route(method.clone(), "/ping/{first}/", one)
-            .route(method.clone(), "/ping/{first}/{second}", two)
-            .route(method.clone(), "/ping/{first}/{second}/", two)
-            .route(method.clone(), "/ping/{first}/{second}/{third}", three)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}", one)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/", one)
-            .route(method, "/{first:[0-9a-fA-F-]{36}}/{second}", two);
+            .route(method.clone(), "/ping/{first}", Need::Nothing, one)
+            .route(method.clone(), "/ping/{first}/", Need::Nothing, one)
+            .route(method.clone(), "/ping/{first}/{second}", Need::Nothing, two)
+            .route(method.clone(), "/ping/{first}/{second}/", Need::Nothing, two)
+            .route(method.clone(), "/ping/{first}/{second}/{third}", Need::Nothing, three)
+            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}", Need::Nothing, one)
+            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/", Need::Nothing, one)
+            .route(method, "/{first:[0-9a-fA-F-]{36}}/{second}", Need::Nothing, two);
     }
 }
 

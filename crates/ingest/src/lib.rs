@@ -25,7 +25,7 @@ use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, HttpService, Routes, TrustedProxies, client_address};
+use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, TrustedProxies, client_address};
 use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::{Store, StoreError};
 
@@ -122,13 +122,14 @@ impl Desk {
     }
 }
 
-/// Runs a call to the store on a thread that may block; while the database is away, tries again for as long as a check-in
+/// Runs a call to the store, on the caller's behalf, on a thread that may block; while the database is away, tries again for as long as a check-in
 /// would wait.
 pub(crate) async fn patiently<T: Send + 'static>(
     desk: &Data<Desk>,
+    caller: &Caller,
     call: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, patience) = (desk.store.clone(), desk.commit_timeout);
+    let (store, patience) = (desk.store.on_behalf_of(caller.actor()), desk.commit_timeout);
     let begun = Instant::now();
     let done = web::block(move || {
         loop {
@@ -156,9 +157,10 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let nodes = Nodes::new(store.clone(), &heart, None);
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
+    let gate = Gate::new(&store, config, heart.clock());
     let ingest = Ingest::start(store, config, &heart, None, shutdown)?;
     let routes = ingest.routes();
-    let service = HttpService::new("ingest", config.ingest.listen, move |mounted| {
+    let service = HttpService::new("ingest", config.ingest.listen, gate, move |mounted| {
         routes(mounted);
         health.mount(mounted);
         nodes.mount(mounted);

@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 
 use innkeeper_ingest::Ingest;
 use innkeeper_node::config::DatabaseKind;
-use innkeeper_node::http::HttpService;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
+use innkeeper_node::http::{Gate, HttpService};
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::Web;
@@ -30,11 +30,12 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
+    let gate = Gate::new(&store, config, heart.clock());
     let web = Web::new(store, config, heart.clock());
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());
-    let served = HttpService::new("innkeeper", config.ingest.listen, move |routes| {
+    let served = HttpService::new("innkeeper", config.ingest.listen, gate, move |routes| {
         web.mount_pages(routes);
         ingest_routes(routes);
         web.mount(routes);

@@ -7,8 +7,8 @@ use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::r2d2::R2D2Connection;
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 
-use crate::StoreError;
 use crate::checkins::KnownDoors;
+use crate::{Actor, StoreError};
 
 /// A connection to either database.
 #[derive(diesel::MultiConnection)]
@@ -55,6 +55,8 @@ pub struct Store {
     backend: DatabaseKind,
     /// For all writers of check-ins.
     pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
+    /// On whose behalf it changes something.
+    pub(crate) actor: Option<Arc<Actor>>,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -83,7 +85,7 @@ impl Store {
             .connection_timeout(POOL_PATIENCE)
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager.clone());
-        Self { pool, manager, backend, known_doors: Arc::default() }
+        Self { pool, manager, backend, known_doors: Arc::default(), actor: None }
     }
 
     /// Which database this is.

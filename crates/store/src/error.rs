@@ -21,6 +21,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The names that a reservation should come back under belong to another by now.
+    #[error("{0} is taken")]
+    Taken(String),
     /// The migrations could not be applied.
     #[error("the migrations failed: {0}")]
     Migration(String),

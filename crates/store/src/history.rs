@@ -134,7 +134,7 @@ impl Store {
     }
 }
 
-/// Removes check-ins beyond the latest `keep` of each reservation, and those of no reservation, as far as the walk goes.
+/// Removes check-ins beyond the latest `keep` of each reservation, and those of no reservation (and no checkout that can be undone), as far as the walk goes.
 fn prune_numerous(
     connection: &mut AnyConnection,
     keep: i64,
@@ -160,7 +160,11 @@ fn prune_numerous(
                      SELECT 1
                      FROM states
                      WHERE states.reservation_id = checkins.reservation_id
-                         AND checkins.number > states.checkins - $3)",
+                         AND checkins.number > states.checkins - $3)
+                 AND NOT EXISTS (
+                     SELECT 1
+                     FROM checkouts
+                     WHERE checkouts.reservation_id = checkins.reservation_id)",
         )
         .bind::<BigInt, _>(walk.from)
         .bind::<BigInt, _>(to.unwrap_or(latest))
@@ -231,25 +235,6 @@ pub(crate) fn latest(
         })
     };
     rows.into_iter().map(checkin).collect()
-}
-
-/// Removes the history of a reservation.
-pub(crate) fn forget(connection: &mut AnyConnection, reservation_id: i64) -> Result<(), StoreError> {
-    // Named one by one, because the rows would be gone by which the way leads.
-    let rows: Vec<Id> = sql_query(format!("{BACK} SELECT id FROM back"))
-        .bind::<BigInt, _>(reservation_id)
-        .load(connection)?;
-    for ids in rows.chunks(CHUNK as usize) {
-        let ids = ids.iter().map(|row| row.id);
-        diesel::delete(checkins::table.filter(checkins::id.eq_any(ids))).execute(connection)?;
-    }
-    Ok(())
-}
-
-#[derive(QueryableByName)]
-#[diesel(table_name = checkins)]
-struct Id {
-    id: i64,
 }
 
 #[cfg(test)]

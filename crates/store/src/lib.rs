@@ -9,13 +9,16 @@
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
+//! - `people.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod audit;
 mod blind;
 mod bulk;
 mod checkins;
+mod checkouts;
 mod checks;
 mod connection;
 mod doors;
@@ -27,6 +30,7 @@ mod migrate;
 mod nodes;
 mod outbox;
 mod pages;
+mod people;
 mod reads;
 mod reservations;
 mod rows;
@@ -35,8 +39,11 @@ mod schema;
 mod sites;
 mod summary;
 mod sweep;
+mod tokens;
 
+pub use audit::{Actor, AuditEntry};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
+pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
@@ -44,6 +51,8 @@ pub use history::{Checkin, Pruned, Walk};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, Cursor, Filter, PastAlert, SentDelivery};
+pub use people::{Session, User};
 pub use reads::Listed;
-pub use reservations::Reserved;
+pub use reservations::{Change, Reserved};
 pub use sweep::{NewDelivery, Swept, Told};
+pub use tokens::{NewToken, Token};

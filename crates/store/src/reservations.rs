@@ -7,7 +7,6 @@ use diesel::{
 };
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::notice::Notice;
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Wishes};
 use innkeeper_core::sla::{View, evaluate};
 use innkeeper_core::{Invalid, Time};
@@ -15,8 +14,8 @@ use uuid::Uuid;
 
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms};
-use crate::schema::{alerts, deliveries, ping_keys, reservations, states};
-use crate::{Store, StoreError, doors, history, outbox};
+use crate::schema::{alerts, ping_keys, reservations, states};
+use crate::{Store, StoreError, doors};
 
 /// What became of a wish for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +30,17 @@ pub enum Reserved {
     Incomplete(Invalid),
 }
 
+/// What became of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is as wished.
+    Done,
+    /// There is no such reservation.
+    Unknown,
+    /// Somebody else changed it in between.
+    Outdated,
+}
+
 impl Store {
     /// Makes the reservation, or changes the existing one as wished.
     pub fn reserve(
@@ -40,7 +50,71 @@ impl Store {
         wishes: &Wishes,
         now: Time,
     ) -> Result<Reserved, StoreError> {
-        self.write(|connection| reserve(connection, app, component, wishes, now))
+        self.write(|connection| {
+            let before = match self.actor {
+                Some(_) => find(connection, app, component)?.map(|row| row.terms()).transpose()?,
+                None => None,
+            };
+            let reserved = reserve(connection, app, component, wishes, now)?;
+            if self.actor.is_some()
+                && let Reserved::Created(_) | Reserved::Changed(_) = reserved
+                && let Some(row) = find(connection, app, component)?
+            {
+                self.note_terms(connection, before.as_ref(), &row.terms()?, now)?;
+            }
+            Ok(reserved)
+        })
+    }
+
+    /// Makes a reservation of names that nobody has yet. None when they are taken.
+    pub fn create(&self, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
+        self.write(|connection| {
+            let id = create(connection, terms.clone(), now)?;
+            if id.is_some() {
+                self.note_terms(connection, None, &terms, now)?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Changes the reservation of this number as wished, if its terms are still those that `expected` takes.
+    pub fn change(
+        &self,
+        id: i64,
+        wishes: &Wishes,
+        expected: &dyn Fn(&Terms) -> bool,
+        now: Time,
+    ) -> Result<Change, StoreError> {
+        self.write(|connection| {
+            lock_states(connection, &[id])?;
+            let Some(row) = find_by_id(connection, id)? else { return Ok(Change::Unknown) };
+            let before = row.terms()?;
+            if !expected(&before) {
+                return Ok(Change::Outdated);
+            }
+            match change(connection, row, wishes, now)? {
+                None => Ok(Change::Unknown),
+                Some(Reserved::Changed(_)) => {
+                    let after = wishes.clone().applied_to(before.clone());
+                    self.note_terms(connection, Some(&before), &after, now)?;
+                    Ok(Change::Done)
+                }
+                Some(_) => Ok(Change::Done),
+            }
+        })
+    }
+
+    fn note_terms(
+        &self,
+        connection: &mut AnyConnection,
+        before: Option<&Terms>,
+        after: &Terms,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        let action = if before.is_some() { "change reservation" } else { "make reservation" };
+        let subject = format!("{}/{}", after.app, after.component);
+        let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
+        self.note(connection, action, &subject, &detail, now)
     }
 
     /// Lets nothing alert on the reservation until `until`. False when there is none.
@@ -51,44 +125,42 @@ impl Store {
         until: Time,
         now: Time,
     ) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let Some(row) = find(connection, app, component)? else { return Ok(false) };
-            let changed = sql_query(
-                "UPDATE states
-                 SET snoozed_until = $1, wake_at = CASE WHEN wake_at < $2 THEN wake_at ELSE $2 END
-                 WHERE reservation_id = $3",
-            )
-            .bind::<BigInt, _>(ms(until))
-            .bind::<BigInt, _>(ms(now))
-            .bind::<BigInt, _>(row.id)
-            .execute(connection)?;
-            Ok(changed > 0)
+        self.write(|connection| match find(connection, app, component)? {
+            Some(row) => self.put_to_sleep(connection, &row, until, now),
+            None => Ok(false),
         })
     }
 
-    /// Removes the reservation with its facts and history. An alert that is open on it closes, and whoever was
-    /// told of it hears so. False when there is none.
-    pub fn check_out(&self, app: &AppName, component: &ComponentName, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let Some(row) = find(connection, app, component)? else { return Ok(false) };
-            // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
-            lock_states(connection, &[row.id])?;
-            let open: Vec<AlertRow> = alerts::table
-                .filter(alerts::reservation_id.eq(row.id))
-                .filter(alerts::closed_at.is_null())
-                .select(AlertRow::as_select())
-                .load(connection)?;
-            for alert in open {
-                diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
-                    .set(alerts::closed_at.eq(Some(ms(now))))
-                    .execute(connection)?;
-                tell_of_checkout(connection, alert.id, now)?;
-            }
-            history::forget(connection, row.id)?;
-            diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
-            doors::close(connection, &doors::of(app, component, row.key.parse().unwrap_or_default()))?;
-            Ok(true)
+    /// The same by its number. With `now` for `until` it ends a snooze: the schedule counts from there.
+    pub fn snooze_by_id(&self, id: i64, until: Time, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find_by_id(connection, id)? {
+            Some(row) => self.put_to_sleep(connection, &row, until, now),
+            None => Ok(false),
         })
+    }
+
+    fn put_to_sleep(
+        &self,
+        connection: &mut AnyConnection,
+        row: &ReservationRow,
+        until: Time,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        let changed = sql_query(
+            "UPDATE states
+             SET snoozed_until = $1, wake_at = CASE WHEN wake_at < $2 THEN wake_at ELSE $2 END
+             WHERE reservation_id = $3",
+        )
+        .bind::<BigInt, _>(ms(until))
+        .bind::<BigInt, _>(ms(now))
+        .bind::<BigInt, _>(row.id)
+        .execute(connection)?;
+        let (action, detail) = match until > now {
+            true => ("snooze", format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))),
+            false => ("resume", String::new()),
+        };
+        self.note(connection, action, &format!("{}/{}", row.app, row.component), &detail, now)?;
+        Ok(changed > 0)
     }
 
     /// The reservation with its open alert.
@@ -148,7 +220,7 @@ pub(crate) fn reserve(
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))
 }
 
-fn find(
+pub(crate) fn find(
     connection: &mut AnyConnection,
     app: &AppName,
     component: &ComponentName,
@@ -161,49 +233,25 @@ fn find(
         .optional()?)
 }
 
+/// The row of this number.
+pub(crate) fn find_by_id(
+    connection: &mut AnyConnection,
+    id: i64,
+) -> Result<Option<ReservationRow>, StoreError> {
+    Ok(reservations::table
+        .filter(reservations::id.eq(id))
+        .select(ReservationRow::as_select())
+        .first(connection)
+        .optional()?)
+}
+
 /// Inserts a reservation and its state; none when its names are taken.
 fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
     // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
     // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
     ping_key(connection, terms.app.as_str())?;
-    let row = TermsRow::from(&terms);
     let key = Uuid::new_v4();
-    let inserted: Option<Id> = sql_query(
-        "INSERT INTO reservations (key, app, component, slug, owner, description, tags, notify, alerters, alert_msg,
-             schedule, period_ms, cron, time_zone, frequency, time_units, grace_ms, alert_after, remind_every_ms,
-             notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-             $22, $23, $24, $24)
-         ON CONFLICT (app, component) DO NOTHING
-         RETURNING id",
-    )
-    .bind::<Text, _>(key.to_string())
-    .bind::<Text, _>(row.app)
-    .bind::<Text, _>(row.component)
-    .bind::<Text, _>(row.slug)
-    .bind::<Text, _>(row.owner)
-    .bind::<Text, _>(row.description)
-    .bind::<Text, _>(row.tags)
-    .bind::<Text, _>(row.notify)
-    .bind::<Text, _>(row.alerters)
-    .bind::<Text, _>(row.alert_msg)
-    .bind::<Text, _>(row.schedule)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.period_ms)
-    .bind::<diesel::sql_types::Nullable<Text>, _>(row.cron)
-    .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_zone)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.frequency)
-    .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_units)
-    .bind::<BigInt, _>(row.grace_ms)
-    .bind::<BigInt, _>(row.alert_after)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.remind_every_ms)
-    .bind::<diesel::sql_types::Bool, _>(row.notify_recovery)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.max_run_ms)
-    .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.min_run_ms)
-    .bind::<diesel::sql_types::Bool, _>(row.is_site)
-    .bind::<BigInt, _>(ms(now))
-    .get_result(connection)
-    .optional()?;
-    let Some(Id { id }) = inserted else { return Ok(None) };
+    let Some(id) = insert(connection, None, key, &TermsRow::from(&terms), now)? else { return Ok(None) };
     let reservation = Reservation {
         id,
         key,
@@ -218,8 +266,65 @@ fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Opt
     Ok(Some(id))
 }
 
+/// Inserts the row of a reservation; with `id`, under that number. None when its names are taken.
+pub(crate) fn insert(
+    connection: &mut AnyConnection,
+    id: Option<i64>,
+    key: Uuid,
+    row: &TermsRow,
+    created_at: Time,
+) -> Result<Option<i64>, StoreError> {
+    let (columns, values) = match (id, &*connection) {
+        (None, _) => ("", ""),
+        (Some(_), AnyConnection::Postgres(_)) => (", id) OVERRIDING SYSTEM VALUE", ", $25"),
+        (Some(_), AnyConnection::Sqlite(_)) => (", id)", ", $25"),
+    };
+    let columns = if columns.is_empty() { ")" } else { columns };
+    let sql = format!(
+        "INSERT INTO reservations (key, app, component, slug, owner, description, tags, notify, alerters, alert_msg,
+             schedule, period_ms, cron, time_zone, frequency, time_units, grace_ms, alert_after, remind_every_ms,
+             notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at{columns}
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+             $22, $23, $24, $24{values})
+         ON CONFLICT (app, component) DO NOTHING
+         RETURNING id"
+    );
+    let row = row.clone();
+    let query = sql_query(sql)
+        .bind::<Text, _>(key.to_string())
+        .bind::<Text, _>(row.app)
+        .bind::<Text, _>(row.component)
+        .bind::<Text, _>(row.slug)
+        .bind::<Text, _>(row.owner)
+        .bind::<Text, _>(row.description)
+        .bind::<Text, _>(row.tags)
+        .bind::<Text, _>(row.notify)
+        .bind::<Text, _>(row.alerters)
+        .bind::<Text, _>(row.alert_msg)
+        .bind::<Text, _>(row.schedule)
+        .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.period_ms)
+        .bind::<diesel::sql_types::Nullable<Text>, _>(row.cron)
+        .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_zone)
+        .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.frequency)
+        .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_units)
+        .bind::<BigInt, _>(row.grace_ms)
+        .bind::<BigInt, _>(row.alert_after)
+        .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.remind_every_ms)
+        .bind::<diesel::sql_types::Bool, _>(row.notify_recovery)
+        .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.max_run_ms)
+        .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.min_run_ms)
+        .bind::<diesel::sql_types::Bool, _>(row.is_site)
+        .bind::<BigInt, _>(ms(created_at));
+    let inserted: Option<Id> = match id {
+        Some(id) => query.bind::<BigInt, _>(id).get_result(connection),
+        None => query.get_result(connection),
+    }
+    .optional()?;
+    Ok(inserted.map(|row| row.id))
+}
+
 /// Whether any check-in of such a reservation may change a conclusion.
-fn is_eager(terms: &Terms) -> bool {
+pub(crate) fn is_eager(terms: &Terms) -> bool {
     terms.max_run.is_some() || terms.min_run.is_some()
 }
 
@@ -268,32 +373,6 @@ pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result
             .select(states::reservation_id)
             .for_update()
             .load::<i64>(connection)?;
-    }
-    Ok(())
-}
-
-/// Puts into the outbox, for everyone who was told of the alert, that it is over because the job was checked out.
-fn tell_of_checkout(connection: &mut AnyConnection, alert_id: i64, now: Time) -> Result<(), StoreError> {
-    let told: Vec<(i64, String, String, String)> = deliveries::table
-        .filter(deliveries::alert_id.eq(alert_id))
-        .order(deliveries::id)
-        .select((deliveries::id, deliveries::alerter, deliveries::recipient, deliveries::notice))
-        .load(connection)?;
-    let mut reached: Vec<(String, String)> = Vec::new();
-    for (id, alerter, recipient, notice) in told {
-        let way = (alerter, recipient);
-        if reached.contains(&way) {
-            continue;
-        }
-        let opened: Notice = match outbox::notice_of(id, &notice) {
-            Ok(notice) => notice,
-            Err(error) => {
-                log::error!("{} {} does not hear of a check-out: {error}", way.0, way.1);
-                continue;
-            }
-        };
-        outbox::put(connection, Some(alert_id), &way.0, &way.1, &opened.checked_out(now), now)?;
-        reached.push(way);
     }
     Ok(())
 }

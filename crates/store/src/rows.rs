@@ -9,6 +9,7 @@ use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Conclusions, Frequency, Reservation, Status, Terms, TimeUnit};
 use innkeeper_core::schedule::Schedule;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -94,7 +95,7 @@ impl From<&Terms> for TermsRow {
 }
 
 /// One row of `reservations`.
-#[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
+#[derive(Debug, Clone, Queryable, QueryableByName, Selectable, Serialize, Deserialize)]
 #[diesel(table_name = reservations)]
 pub(crate) struct ReservationRow {
     pub id: i64,
@@ -186,8 +187,8 @@ impl ReservationRow {
 }
 
 /// One row of `states`.
-#[derive(Debug, Clone, Queryable, QueryableByName, Selectable)]
-#[diesel(table_name = states)]
+#[derive(Debug, Clone, Queryable, QueryableByName, Selectable, AsChangeset, Serialize, Deserialize)]
+#[diesel(table_name = states, primary_key(reservation_id), treat_none_as_null = true)]
 pub(crate) struct StateRow {
     pub reservation_id: i64,
     pub last_checkin_at: Option<i64>,

@@ -178,5 +178,91 @@ table! {
     }
 }
 
+table! {
+    users (id) {
+        id -> BigInt,
+        name -> Text,
+        role -> Text,
+        password -> Nullable<Text>,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    sessions (hash) {
+        hash -> Text,
+        user_id -> BigInt,
+        csrf -> Text,
+        created_at -> BigInt,
+        seen_at -> BigInt,
+    }
+}
+
+table! {
+    invitations (hash) {
+        hash -> Text,
+        user_id -> Nullable<BigInt>,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    login_failures (who) {
+        who -> Text,
+        failures -> BigInt,
+        last_at -> BigInt,
+    }
+}
+
+table! {
+    tokens (id) {
+        id -> BigInt,
+        name -> Text,
+        hash -> Text,
+        scopes -> Text,
+        apps -> Text,
+        created_by -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        who -> Text,
+        source -> Text,
+        action -> Text,
+        subject -> Text,
+        detail -> Text,
+    }
+}
+
+table! {
+    checkouts (reservation_id) {
+        reservation_id -> BigInt,
+        app -> Text,
+        component -> Text,
+        checked_out_at -> BigInt,
+        who -> Text,
+        reservation -> Text,
+    }
+}
+
+table! {
+    shares (key) {
+        key -> Text,
+        shape -> Text,
+        kind -> Text,
+        subject -> Text,
+        title -> Text,
+        created_at -> BigInt,
+    }
+}
+
 joinable!(states -> reservations (reservation_id));
+joinable!(sessions -> users (user_id));
+allow_tables_to_appear_in_same_query!(sessions, users);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

@@ -30,7 +30,7 @@ use innkeeper_node::heart::Singleton;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
-use innkeeper_node::http::{self, HttpService};
+use innkeeper_node::http::{self, Gate, HttpService};
 use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::Store;
 
@@ -225,7 +225,8 @@ impl Outside<'_> {
             let peer = http::peer::Peer::new(store.clone(), clock, &config.instance);
             let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
             let observed = Observed::new(store.clone(), self.heart);
-            let service = HttpService::new("sweeper", listen, move |routes| {
+            let gate = Gate::new(store, config, self.heart.clock());
+            let service = HttpService::new("sweeper", listen, gate, move |routes| {
                 nodes.mount(routes);
                 peer.mount(routes);
                 peer.mount_for_checkers(routes);

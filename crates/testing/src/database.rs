@@ -19,8 +19,21 @@ pub use held::Held;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 7] =
-    ["reservations", "states", "runs", "checkins", "alerts", "deliveries", "blind_windows"];
+const AGEING: [&str; 13] = [
+    "reservations",
+    "states",
+    "runs",
+    "checkins",
+    "alerts",
+    "deliveries",
+    "blind_windows",
+    "sessions",
+    "invitations",
+    "login_failures",
+    "tokens",
+    "audit",
+    "checkouts",
+];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];
 

@@ -2,15 +2,20 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use innkeeper_core::access::Need;
 use innkeeper_core::names::AppName;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Routes};
+use innkeeper_node::http::{ApiError, Caller, Routes};
 use serde::Serialize;
 
 use crate::{Desk, Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get("/cron", all).get("/cron/missed", missed).get("/cron/{account}", of_account);
+    routes.get("/cron", Need::Read, all).get("/cron/missed", Need::Read, missed).get(
+        "/cron/{account}",
+        Need::Read,
+        of_account,
+    );
 }
 
 /// A reservation as gocron shows it. `Frequency` is seconds (0 for a cron schedule), `Lastruntime` Unix seconds (0 before
@@ -64,21 +69,25 @@ impl Crons {
     }
 }
 
-async fn all(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
-    let (shown, _) = reservations(&desk, None).await?;
+async fn all(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (shown, _) = reservations(&desk, &caller, None).await?;
     Ok(Crons::of(None, shown.iter()))
 }
 
-async fn missed(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
-    let (shown, _) = reservations(&desk, None).await?;
+async fn missed(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (shown, _) = reservations(&desk, &caller, None).await?;
     Ok(Crons::of(None, shown.iter().filter(|shown| shown.evaluation.overdue)))
 }
 
-async fn of_account(desk: Data<Desk>, account: Path<String>) -> Result<HttpResponse, ApiError> {
+async fn of_account(
+    desk: Data<Desk>,
+    caller: Caller,
+    account: Path<String>,
+) -> Result<HttpResponse, ApiError> {
     let account = account.into_inner();
     // What can be no name is not asked of the database: Postgres takes no NUL.
     let shown = match AppName::parse(account.as_str()) {
-        Ok(_) => reservations(&desk, Some(account.clone())).await?.0,
+        Ok(_) => reservations(&desk, &caller, Some(account.clone())).await?.0,
         Err(_) => Vec::new(),
     };
     if shown.is_empty() {

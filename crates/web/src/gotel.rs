@@ -2,17 +2,18 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use innkeeper_core::access::Need;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::duration;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Routes};
+use innkeeper_node::http::{ApiError, Caller, Routes};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{Desk, Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get("/", alive).get("/reservation", list);
+    routes.get("/", Need::Nothing, alive).get("/reservation", Need::Read, list);
 }
 
 async fn alive() -> HttpResponse {
@@ -61,8 +62,8 @@ struct Job {
     snoozed_until: Option<i64>,
 }
 
-async fn list(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
-    let (shown, now) = reservations(&desk, None).await?;
+async fn list(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (shown, now) = reservations(&desk, &caller, None).await?;
     let jobs: Vec<Job> = shown.into_iter().map(|shown| job(shown, now, &desk.public_url)).collect();
     Ok(HttpResponse::Ok().json(json!({ "success": true, "result": jobs })))
 }

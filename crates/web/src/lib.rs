@@ -18,7 +18,7 @@ use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, HttpService, Routes};
+use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
 use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
 
@@ -93,15 +93,17 @@ pub(crate) struct Shown {
     pub evaluation: Evaluation,
 }
 
-/// All reservations, or those of one app, as they stand now; latest check-in first.
+/// All reservations that the caller may see, or those of one app, as they stand now; latest check-in first.
 pub(crate) async fn reservations(
     desk: &Data<Desk>,
+    caller: &Caller,
     app: Option<String>,
 ) -> Result<(Vec<Shown>, Time), ApiError> {
     let now = desk.clock.now();
     let store = desk.store.clone();
     let listed = web::block(move || store.list(app.as_deref(), now)).await.map_err(ApiError::internal)??;
-    let shown = listed.into_iter().map(|listed| {
+    let visible = |listed: &Listed| caller.covers(&listed.reservation.terms.app).is_ok();
+    let shown = listed.into_iter().filter(visible).map(|listed| {
         let evaluation = evaluate(&listed.view(), now);
         Shown { listed, evaluation }
     });
@@ -119,8 +121,9 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let nodes = Nodes::new(store.clone(), &heart, None);
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
+    let gate = Gate::new(&store, config, heart.clock());
     let web = Web::new(store, config, heart.clock());
-    let service = HttpService::new("web", config.web.listen, move |routes| {
+    let service = HttpService::new("web", config.web.listen, gate, move |routes| {
         web.mount_pages(routes);
         web.mount(routes);
         health.mount(routes);

@@ -54,13 +54,12 @@ pub(crate) fn listener(
     origin: Origin,
     findings: &mut Findings,
 ) {
-    let Auth::Open = config.auth;
-    if config.allow_open || listen.ip().to_canonical().is_loopback() {
+    if config.auth == Auth::Tokens || config.allow_open || listen.ip().to_canonical().is_loopback() {
         return;
     }
     let what = format!(
         "{listen} can be reached from other machines, and auth = \"open\" lets everyone who reaches it do everything. \
-         Listen on 127.0.0.1 (behind a proxy, for instance), or, where the network is trusted, \
+         Set auth = \"tokens\" (INNKEEPER_AUTH=tokens), listen on 127.0.0.1, or, where the network is trusted, \
          set allow_open = true (INNKEEPER_ALLOW_OPEN=true)"
     );
     findings.problem(origin, key, what);

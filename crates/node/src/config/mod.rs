@@ -89,6 +89,8 @@ pub struct Config {
 pub enum Auth {
     /// Whoever reaches the listener.
     Open,
+    /// Whoever shows a token, a session, or comes through a proxy that says who it is.
+    Tokens,
 }
 
 /// What the command line says, which wins over the environment and the file.

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use innkeeper_core::access::UserRole;
 use innkeeper_core::duration::LONGEST;
 use innkeeper_core::schedule::Schedule;
 
@@ -55,11 +56,33 @@ impl IngestConfig {
 pub struct WebConfig {
     /// The address to listen on; standalone serves this on ingest's.
     pub listen: SocketAddr,
+    /// How long a session lasts without being used.
+    pub session: TimeDelta,
+    /// The header in which a proxy says who calls; none where no proxy does.
+    pub sign_on_header: Option<String>,
+    /// The proxies that are believed in that.
+    pub sign_on_proxies: TrustedProxies,
+    /// What a user may do whom such a proxy names for the first time.
+    pub sign_on_role: UserRole,
 }
 
 impl WebConfig {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
-        Self { listen: section.listener("listen", loopback(8081)) }
+        Self {
+            listen: section.listener("listen", loopback(8081)),
+            session: section.duration(
+                "session",
+                TimeDelta::hours(12),
+                TimeDelta::seconds(1)..=TimeDelta::days(30),
+            ),
+            sign_on_header: section.parsed("sign_on_header", None, header_name),
+            sign_on_proxies: TrustedProxies::new(
+                section.list("sign_on_proxies", TrustedProxies::parse_entry),
+            ),
+            sign_on_role: section.parsed("sign_on_role", UserRole::Viewer, |role| {
+                UserRole::parse("sign_on_role", role).map_err(|invalid| invalid.problem)
+            }),
+        }
     }
 }
 
@@ -128,6 +151,19 @@ impl HistoryConfig {
             keep_days: section.number("keep_days", 30, 1..=3650),
         }
     }
+}
+
+/// The name of a header, or nothing.
+fn header_name(text: &str) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Err(format!(
+            "{text:?} is no name of a header; write letters, digits and -, as in X-Forwarded-User"
+        ));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 fn loopback(port: u16) -> SocketAddr {

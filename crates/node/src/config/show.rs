@@ -25,13 +25,17 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = self.0;
         let mut line = |key: &str, value: String| writeln!(f, "{key:<16}{value}");
-        let Auth::Open = config.auth;
+        let auth = match (config.auth, config.allow_open) {
+            (Auth::Tokens, _) => "tokens",
+            (Auth::Open, false) => "open",
+            (Auth::Open, true) => "open, to other machines too",
+        };
         let file =
             config.file.as_ref().map_or("none (the defaults)".to_owned(), |file| file.display().to_string());
         line("file", file)?;
         line("instance", config.instance.clone())?;
         line("public_url", config.public_url.clone())?;
-        line("auth", format!("open{}", if config.allow_open { ", to other machines too" } else { "" }))?;
+        line("auth", auth.to_owned())?;
         let operator: Vec<&str> = config.operator.iter().map(Recipient::as_str).collect();
         line("operator", if operator.is_empty() { "nobody".to_owned() } else { operator.join(", ") })?;
         line("data_dir", config.data_dir.display().to_string())?;

@@ -72,8 +72,8 @@ pub(crate) fn public_url(text: &str) -> Result<String, String> {
 pub(crate) fn auth(text: &str) -> Result<Auth, String> {
     match text {
         "open" => Ok(Auth::Open),
-        "tokens" => Err("this version does not have tokens yet; only \"open\" is allowed".to_owned()),
-        other => Err(format!("{other:?} is not known; only \"open\" is allowed")),
+        "tokens" => Ok(Auth::Tokens),
+        other => Err(format!("{other:?} is not known; write \"open\" or \"tokens\"")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors of the API, and what they look like outside.
 
 use actix_web::http::{StatusCode, header};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use innkeeper_core::Invalid;
 use innkeeper_store::StoreError;
 use serde_json::json;
@@ -12,6 +12,12 @@ pub enum ApiError {
     /// 400: a field cannot be taken. The body names it in `field`.
     #[error("{0}")]
     BadRequest(#[from] Invalid),
+    /// 401: nobody knows who calls.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// 403: it is known who calls, and they may not.
+    #[error("{0}")]
+    Forbidden(String),
     /// 404.
     #[error("{0}")]
     NotFound(String),
@@ -27,6 +33,18 @@ pub enum ApiError {
     /// 409: the request is well formed but does not fit what is.
     #[error("{0}")]
     Conflict(String),
+    /// 412: it is not any more as the caller thinks.
+    #[error("{0}")]
+    Outdated(String),
+    /// 428: the caller must say how they think it is.
+    #[error("{0}")]
+    NeedsVersion(String),
+    /// 429 with `Retry-After`.
+    #[error("too many wrong passwords; try again in {retry_after_s} s")]
+    TooMany {
+        /// Seconds until the next may be tried.
+        retry_after_s: u32,
+    },
     /// 413.
     #[error("the body is larger than {most} bytes")]
     TooLarge {
@@ -66,7 +84,12 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Outdated(_) => StatusCode::PRECONDITION_FAILED,
+            Self::NeedsVersion(_) => StatusCode::PRECONDITION_REQUIRED,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -77,24 +100,57 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status_code());
         let mut body = json!({ "success": false, "message": self.to_string() });
+        if let Self::BadRequest(invalid) = self {
+            body["field"] = json!(invalid.field);
+        }
+        self.begin_response().json(body)
+    }
+}
+
+impl ApiError {
+    /// The answer as `application/problem+json` (RFC 9457), with the `field` that is at fault.
+    pub fn problem(&self) -> HttpResponse {
+        let status = self.status_code();
+        let mut body = json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.to_string(),
+        });
+        if let Self::BadRequest(invalid) = self {
+            body["detail"] = json!(invalid.problem);
+            body["field"] = json!(invalid.field);
+        }
+        self.begin_response().content_type("application/problem+json").body(body.to_string())
+    }
+
+    /// The status and the headers, whatever the body; what happened inside goes to the log.
+    pub fn begin_response(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.status_code());
         match self {
-            Self::BadRequest(invalid) => body["field"] = json!(invalid.field),
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Self::Unauthorized(_) => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"innkeeper\""));
             }
             Self::TooSlow | Self::TooLarge { .. } => {
                 // The rest of the body is not read, so nothing else can come over this connection.
                 response.force_close();
             }
-            Self::Unavailable { retry_after_s } => {
+            Self::Unavailable { retry_after_s } | Self::TooMany { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             Self::Internal(cause) => log::error!("answering 500: {}", with_causes(cause.as_ref())),
-            Self::NotFound(_) | Self::Conflict(_) => {}
+            Self::BadRequest(_)
+            | Self::Forbidden(_)
+            | Self::NotFound(_)
+            | Self::Conflict(_)
+            | Self::Outdated(_)
+            | Self::NeedsVersion(_) => {}
         }
-        response.json(body)
+        response
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, Data};
 use actix_web::{HttpResponse, http::StatusCode};
+use innkeeper_core::access::Need;
 use innkeeper_store::{Store, StoreError};
 use serde_json::json;
 
@@ -58,7 +59,11 @@ impl Health {
 
     /// Registers `/healthcheck` and `/version`.
     pub fn mount(&self, routes: &mut Routes<'_>) {
-        routes.app_data(Data::new(self.clone())).get("/healthcheck", healthcheck).get("/version", version);
+        routes.app_data(Data::new(self.clone())).get("/healthcheck", Need::Nothing, healthcheck).get(
+            "/version",
+            Need::Nothing,
+            version,
+        );
     }
 
     /// Asks the database on a thread of its own; the error is fit to be shown.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use innkeeper_core::Clock;
+use innkeeper_core::access::Need;
 use innkeeper_store::{Store, StoreError};
 
 use super::{ApiError, Routes};
@@ -29,9 +30,9 @@ impl Observed {
     pub fn mount(&self, routes: &mut Routes<'_>) {
         routes
             .app_data(Data::new(self.clone()))
-            .get("/metrics", metrics)
-            .get("/healthz", alive)
-            .get("/readyz", ready);
+            .get("/metrics", Need::ReadAll, metrics)
+            .get("/healthz", Need::Nothing, alive)
+            .get("/readyz", Need::Nothing, ready);
     }
 
     /// Asks the database for what it alone knows.

@@ -2,14 +2,17 @@
 //!
 //! - [`HttpService`]: one listener with its bounds, its own actix system, and a prompt, graceful stop;
 //! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
+//! - [`Gate`]: who calls, and whether they may; [`Caller`]: what handlers know of them;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
 //! - [`Body`]: a request's body within its bounds; [`client_address`]: who really calls;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
 //!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`.
 
 mod body;
+mod caller;
 mod client;
 mod error;
+mod gate;
 pub mod health;
 pub mod metrics;
 pub mod nodes;
@@ -18,7 +21,9 @@ mod routes;
 mod service;
 
 pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG};
+pub use caller::{Caller, Who};
 pub use client::{TrustedProxies, client_address};
 pub use error::ApiError;
-pub use routes::Routes;
+pub use gate::Gate;
+pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};

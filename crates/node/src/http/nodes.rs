@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
+use innkeeper_core::access::Need;
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::{Duty, KnownNode, Store, StoreError};
 use serde::Serialize;
@@ -28,7 +29,11 @@ impl Nodes {
 
     /// Registers the two.
     pub fn mount(&self, routes: &mut Routes<'_>) {
-        routes.app_data(Data::new(self.clone())).get("/nodes", nodes).get("/is-coordinator", is_coordinator);
+        routes.app_data(Data::new(self.clone())).get("/nodes", Need::ReadAll, nodes).get(
+            "/is-coordinator",
+            Need::Nothing,
+            is_coordinator,
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use innkeeper_core::Clock;
+use innkeeper_core::access::Need;
 use innkeeper_core::peer::Health;
 use innkeeper_store::Store;
 use serde_json::json;
@@ -28,12 +29,12 @@ impl Peer {
 
     /// Registers `/peer`.
     pub fn mount(&self, routes: &mut Routes<'_>) {
-        routes.app_data(Data::new(self.clone())).get("/peer", peer);
+        routes.app_data(Data::new(self.clone())).get("/peer", Need::Nothing, peer);
     }
 
     /// Registers `/` as checker's peers ask it.
     pub fn mount_for_checkers(&self, routes: &mut Routes<'_>) {
-        routes.app_data(Data::new(self.clone())).get("/", checkers_word);
+        routes.app_data(Data::new(self.clone())).get("/", Need::Nothing, checkers_word);
     }
 
     /// How it is now. Without a database nobody watches.

@@ -1,25 +1,63 @@
-//! Registers handlers and remembers their paths, so that a wrong method is told which ones there are.
+//! Registers handlers behind the gate, and remembers their paths, so that a wrong method is told which ones there are.
+
+use std::sync::Arc;
 
 use actix_web::dev::ResourceDef;
 use actix_web::guard::{self, Guard};
 use actix_web::http::{Method, header};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder};
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder};
+use innkeeper_core::access::Need;
 
-use super::ApiError;
+use super::{ApiError, Gate};
+
+/// What an error looks like on a page.
+pub type ErrorPage = fn(&ApiError, &HttpRequest) -> HttpResponse;
 
 /// The routes of one listener. Roles that share it register one after the other.
 ///
-/// `HEAD` is taken wherever `GET` is; `OPTIONS` is answered with the methods of the path, another method with
-/// 405 and the same in `Allow`, an unknown path with 404.
+/// Each says what it needs of its caller ([`Need`]); nobody else reaches the handler. `HEAD` is taken wherever `GET` is; `OPTIONS` is
+/// answered with the methods of the path, another method with 405 and the same in `Allow`, an unknown path with 404.
 pub struct Routes<'c> {
     actix: &'c mut ServiceConfig,
-    known: Vec<(ResourceDef, Method)>,
+    gate: Gate,
+    error_page: Option<ErrorPage>,
+    known: Vec<Known>,
+}
+
+/// What is known of a route.
+struct Known {
+    pattern: String,
+    definition: ResourceDef,
+    method: Method,
+    need: Need,
+    manner: Manner,
+}
+
+/// Whom a route speaks to, which decides what its errors look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Jobs and programs: `{"success":false,"message":"…"}`.
+    Plain,
+    /// Programs that manage: `application/problem+json`.
+    Api,
+    /// People: a page, and the way to the login.
+    Page,
+}
+
+/// Where a route lies beside its path.
+#[derive(Clone, Copy)]
+enum Only {
+    Always,
+    /// Where the client accepts `text/html`.
+    ForBrowsers,
+    /// Where there is a query.
+    WithQuery,
 }
 
 impl<'c> Routes<'c> {
-    pub(super) fn new(actix: &'c mut ServiceConfig) -> Self {
-        Self { actix, known: Vec::new() }
+    pub(super) fn new(actix: &'c mut ServiceConfig, gate: Gate) -> Self {
+        Self { actix, gate, error_page: None, known: Vec::new() }
     }
 
     /// Makes `value` available to handlers (`web::Data<T>` is registered with its `clone()`).
@@ -28,46 +66,101 @@ impl<'c> Routes<'c> {
         self
     }
 
-    /// Answers `GET` and `HEAD` of `pattern` (`/cron/{account}`).
-    pub fn get<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        self.route(Method::GET, pattern, handler)
-    }
-
-    /// Answers `GET` and `HEAD` of `pattern` where the client asks for a page: `Accept` has `text/html`. Others are left to what is
-    /// registered next.
-    pub fn get_page<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
-        let page = guard::fn_guard(|context| {
-            let accept = context.head().headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-            accept.is_some_and(|accept| accept.contains("text/html"))
-        });
-        let get = guard::Any(guard::Get()).or(guard::Head());
-        self.actix.route(pattern, web::route().guard(Boxed(Box::new(get))).guard(page).to(handler));
-        self.known.push((ResourceDef::new(pattern), Method::GET));
+    /// What errors look like on the pages that are registered after this.
+    pub fn error_page(&mut self, page: ErrorPage) -> &mut Self {
+        self.error_page = Some(page);
         self
     }
 
-    /// Answers `POST` of `pattern`.
-    pub fn post<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    /// Answers `GET` and `HEAD` of `pattern` (`/cron/{account}`).
+    pub fn get<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        self.route(Method::POST, pattern, handler)
+        self.register(Method::GET, pattern, need, Manner::Plain, Only::Always, handler)
+    }
+
+    /// The same where the request has a query. Others are left to what is registered next.
+    pub fn get_with_query<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, need, Manner::Plain, Only::WithQuery, handler)
+    }
+
+    /// Answers `POST` of `pattern`.
+    pub fn post<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::POST, pattern, need, Manner::Plain, Only::Always, handler)
     }
 
     /// Answers `method` of `pattern`; for `GET` also `HEAD`. What was registered first wins.
-    pub fn route<F, Args>(&mut self, method: Method, pattern: &str, handler: F) -> &mut Self
+    pub fn route<F, Args>(&mut self, method: Method, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(method, pattern, need, Manner::Plain, Only::Always, handler)
+    }
+
+    /// Answers `method` of a path of the management API.
+    pub fn api<F, Args>(&mut self, method: Method, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(method, pattern, need, Manner::Api, Only::Always, handler)
+    }
+
+    /// Answers `GET` and `HEAD` of `pattern` with a page. Who must log in first is sent there.
+    pub fn page<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, need, Manner::Page, Only::Always, handler)
+    }
+
+    /// The same where the client asks for a page: `Accept` has `text/html`. Others are left to what is registered next.
+    pub fn page_for_browsers<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, need, Manner::Page, Only::ForBrowsers, handler)
+    }
+
+    /// Takes what a form of a page sends to `pattern`. The handler must check what the form carries ([`super::Caller::csrf`]).
+    pub fn form<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::POST, pattern, need, Manner::Page, Only::Always, handler)
+    }
+
+    fn register<F, Args>(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        need: Need,
+        manner: Manner,
+        only: Only,
+        handler: F,
+    ) -> &mut Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
@@ -77,25 +170,124 @@ impl<'c> Routes<'c> {
         if method == Method::GET {
             allowed = allowed.or(guard::Head());
         }
-        self.actix.route(pattern, web::route().guard(Boxed(Box::new(allowed))).to(handler));
-        self.known.push((ResourceDef::new(pattern), method));
+        let mut route = web::route().guard(Boxed(Box::new(allowed)));
+        match only {
+            Only::Always => {}
+            Only::ForBrowsers => route = route.guard(guard::fn_guard(accepts_pages)),
+            Only::WithQuery => {
+                route = route.guard(guard::fn_guard(|context| {
+                    context.head().uri.query().is_some_and(|query| !query.is_empty())
+                }));
+            }
+        }
+        let passes =
+            manner == Manner::Plain && (need == Need::Nothing || (self.gate.is_open() && !need.changes()));
+        let route = if passes {
+            route.to(handler)
+        } else {
+            let (gate, error_page) = (self.gate.clone(), self.error_page);
+            route.to(move |request: HttpRequest, payload: web::Payload| {
+                let (gate, handler) = (gate.clone(), handler.clone());
+                async move {
+                    let answer = admitted(&gate, need, manner, &handler, &request, payload).await;
+                    dressed(answer, manner, error_page, &request)
+                }
+            })
+        };
+        self.actix.route(pattern, route);
+        self.known.push(Known {
+            pattern: pattern.to_owned(),
+            definition: ResourceDef::new(pattern),
+            method,
+            need,
+            manner,
+        });
         self
     }
 
-    /// Registers the answer to everything else.
-    pub(super) fn finish(self) {
-        let known = self.known;
+    /// Registers the answer to everything else; with `tell`, logs what there is.
+    pub(super) fn finish(self, tell: bool) {
+        let (known, error_page) = (Arc::new(self.known), self.error_page);
+        for route in known.iter().filter(|_| tell) {
+            let Known { pattern, method, need, manner, .. } = route;
+            log::debug!("route {method} {pattern} needs {need:?}, as {manner:?}");
+        }
         self.actix.default_service(web::to(move |request: HttpRequest| {
-            let answer = answer_rest(&known, &request);
+            let path = request.path();
+            let manner = match path.starts_with("/api/") {
+                true => Manner::Api,
+                false if request.method().is_safe() && accepts(request.headers().get(header::ACCEPT)) => {
+                    Manner::Page
+                }
+                false => Manner::Plain,
+            };
+            let answer = answer_rest(&known, &request)
+                .unwrap_or_else(|error| HttpResponse::from_error(actix_web::Error::from(error)));
+            let answer = dressed(answer, manner, error_page, &request);
             async move { answer }
         }));
     }
 }
 
-fn answer_rest(known: &[(ResourceDef, Method)], request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+/// The handler's answer, if the gate lets the request through to it.
+async fn admitted<F, Args>(
+    gate: &Gate,
+    need: Need,
+    manner: Manner,
+    handler: &F,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let caller = match gate.admit(request, need, manner == Manner::Page).await {
+        Ok(caller) => caller,
+        Err(error) => return HttpResponse::from_error(actix_web::Error::from(error)),
+    };
+    let cookie = gate.missing_cookie(request, &caller);
+    request.extensions_mut().insert(caller);
+    let mut answer = match Args::from_request(request, &mut payload.into_inner()).await {
+        Ok(arguments) => handler.call(arguments).await.respond_to(request).map_into_boxed_body(),
+        Err(error) => HttpResponse::from_error(error.into()),
+    };
+    if let Some(cookie) = cookie
+        && let Err(error) = answer.add_cookie(&cookie)
+    {
+        log::error!("a cookie cannot be set: {error}");
+    }
+    answer
+}
+
+/// The answer in the shape that its readers know.
+fn dressed(
+    answer: HttpResponse,
+    manner: Manner,
+    error_page: Option<ErrorPage>,
+    request: &HttpRequest,
+) -> HttpResponse {
+    let Some(error) = answer.error().and_then(|error| error.as_error::<ApiError>()) else { return answer };
+    match (manner, error_page) {
+        (Manner::Api, _) => error.problem(),
+        (Manner::Page, Some(page)) => page(error, request),
+        _ => answer,
+    }
+}
+
+fn accepts_pages(context: &guard::GuardContext<'_>) -> bool {
+    accepts(context.head().headers().get(header::ACCEPT))
+}
+
+fn accepts(accept: Option<&header::HeaderValue>) -> bool {
+    accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn answer_rest(known: &[Known], request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     let path = request.match_info().as_str();
     let mut methods: Vec<&str> = Vec::new();
-    for (_, method) in known.iter().filter(|(pattern, _)| pattern.is_match(path)) {
+    for Known { method, .. } in known.iter().filter(|route| route.definition.is_match(path)) {
         let implied: &[&str] = if *method == Method::GET { &["GET", "HEAD"] } else { &[method.as_str()] };
         methods.extend(implied);
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::DefaultHeaders;
@@ -10,7 +11,7 @@ use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
 use actix_web::{App, HttpServer};
 use innkeeper_core::Invalid;
 
-use super::{ApiError, LARGEST_BODY, Routes};
+use super::{ApiError, Gate, LARGEST_BODY, Routes};
 use crate::shutdown::Shutdown;
 
 /// How long the head of a request may take to arrive.
@@ -51,20 +52,22 @@ pub enum HttpError {
 pub struct HttpService {
     name: &'static str,
     listen: SocketAddr,
+    gate: Gate,
     workers: Option<usize>,
     configure: Arc<dyn Fn(&mut Routes<'_>) + Send + Sync>,
     on_listening: Option<Box<dyn FnOnce(SocketAddr) + Send>>,
 }
 
 impl HttpService {
-    /// A service called `name` in logs. `configure` is called once per worker thread: it registers routes, and
+    /// A service called `name` in logs, behind `gate`. `configure` is called once per worker thread: it registers routes, and
     /// clones what the handlers share, made outside of it.
     pub fn new(
         name: &'static str,
         listen: SocketAddr,
+        gate: Gate,
         configure: impl Fn(&mut Routes<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self { name, listen, workers: None, configure: Arc::new(configure), on_listening: None }
+        Self { name, listen, gate, workers: None, configure: Arc::new(configure), on_listening: None }
     }
 
     /// How many threads serve; none for one per core.
@@ -87,10 +90,12 @@ impl HttpService {
     /// # Errors
     /// The address cannot be had, or the server ended without being asked.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), HttpError> {
-        let Self { name, listen, workers, configure, on_listening } = self;
+        let Self { name, listen, gate, workers, configure, on_listening } = self;
+        let told = Arc::new(AtomicBool::new(false));
         let mut server =
             HttpServer::new(move || {
                 let configure = Arc::clone(&configure);
+                let (gate, told) = (gate.clone(), Arc::clone(&told));
                 App::new()
                     .wrap(
                         DefaultHeaders::new()
@@ -105,9 +110,9 @@ impl HttpService {
                         ApiError::from(Invalid::new("path", error.to_string())).into()
                     }))
                     .configure(|actix| {
-                        let mut routes = Routes::new(actix);
+                        let mut routes = Routes::new(actix, gate);
                         configure(&mut routes);
-                        routes.finish();
+                        routes.finish(!told.swap(true, Ordering::Relaxed));
                     })
             })
             .backlog(BACKLOG)

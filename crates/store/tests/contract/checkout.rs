@@ -1,6 +1,6 @@
 //! Checking out: a reservation leaves, and whoever was told of its alert hears so.
 
-use innkeeper_store::{Recorded, Reserved, Walk};
+use innkeeper_store::{Arrival, Recorded, Reserved, Target, Undone, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -13,6 +13,9 @@ on_both!(
     a_message_that_cannot_be_read_does_not_keep_it_from_leaving,
     made_again_it_starts_afresh,
     a_check_in_during_a_check_out_is_unknown_or_gone,
+    undone_it_is_as_it_was,
+    what_was_down_alerts_anew_when_it_comes_back,
+    an_undo_takes_no_name_away,
 );
 
 fn nothing_of_it_stays_but_its_incidents(database: &TestDatabase) {
@@ -25,9 +28,14 @@ fn nothing_of_it_stays_but_its_incidents(database: &TestDatabase) {
     assert!(store.check_out(&app(SHOP), &component("backup"), at(4)).unwrap());
     assert!(!store.check_out(&app(SHOP), &component("backup"), at(4)).unwrap());
 
-    for table in ["reservations", "states", "runs", "checkins"] {
+    for table in ["reservations", "states", "runs"] {
         assert_eq!(database.count(table), 1, "{table}");
     }
+    // Its history stays for a day, in case it comes back.
+    let prune = || store.prune(100, at(-1000), &mut Walk::default(), &|| true).unwrap().checkins;
+    assert_eq!((store.forget_checkouts(at(4)).unwrap(), prune()), (0, 0));
+    assert_eq!((store.forget_checkouts(at(5)).unwrap(), prune()), (1, 3));
+    assert_eq!((database.count("checkins"), database.count("checkouts")), (1, 0));
     let incidents = store.incidents_since(at(0)).unwrap();
     assert_eq!(incidents.len(), 1);
     assert_eq!(incidents[0].closed_at, Some(at(4)));
@@ -131,8 +139,59 @@ fn a_check_in_during_a_check_out_is_unknown_or_gone(database: &TestDatabase) {
                 );
             }
         });
-        for table in ["reservations", "states", "runs", "checkins"] {
+        for table in ["reservations", "states", "runs"] {
             assert_eq!(database.count(table), 0, "{table}");
         }
     }
+}
+
+fn undone_it_is_as_it_was(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    store.check_in("backup", &[success(at(1)), fail(at(2), 1), success(at(3))]);
+    store.pass(at(3));
+    let (before, history) = (store.look("backup"), store.checkins_of(id, 10).unwrap());
+    store.check_out(&app(SHOP), &component("backup"), at(4)).unwrap();
+    let checkout = store.checkout(id).unwrap().unwrap();
+    assert_eq!((checkout.component.as_str(), checkout.at), ("backup", at(4)));
+
+    assert_eq!(store.undo_checkout(id, at(5)).unwrap(), Undone::Done);
+    assert_eq!(store.undo_checkout(id, at(5)).unwrap(), Undone::Unknown);
+    let after = store.look("backup");
+    assert_eq!(
+        (after.id, after.key, &after.terms, &after.facts),
+        (id, before.key, &before.terms, &before.facts)
+    );
+    assert_eq!(after.created_at, before.created_at);
+    assert_eq!(store.checkins_of(id, 10).unwrap(), history);
+    // Both doors lead to it again, and the history goes on.
+    store.check_in("backup", &[success(at(6))]);
+    let by_key = Arrival { target: Target::Key(before.key), ..arrival("backup", success(at(7))) };
+    assert!(matches!(store.record(&[by_key]).recorded[..], [Recorded::Done { .. }]));
+    assert_eq!(store.checkins_of(id, 10).unwrap().len(), history.len() + 2);
+    assert_eq!((store.pass(at(66)).opened, store.pass(at(67)).opened), (0, 1));
+}
+
+fn what_was_down_alerts_anew_when_it_comes_back(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    assert_eq!(store.pass(at(60)).opened, 1);
+    store.check_out(&app(SHOP), &component("backup"), at(70)).unwrap();
+    assert_eq!(store.undo_checkout(id, at(80)).unwrap(), Undone::Done);
+    assert_eq!(store.alert("backup"), None);
+    assert_eq!(store.pass(at(80)).opened, 1);
+}
+
+fn an_undo_takes_no_name_away(database: &TestDatabase) {
+    let store = database.store();
+    let first = store.book("backup", &every(60));
+    store.check_out(&app(SHOP), &component("backup"), at(1)).unwrap();
+    let second = store.book("backup", &every(5));
+    let name = "shop/backup".to_owned();
+    assert_eq!(store.undo_checkout(first, at(2)).unwrap(), Undone::Taken { name });
+    assert_eq!(store.look("backup").id, second);
+    // It can still be undone when the name is free.
+    store.check_out(&app(SHOP), &component("backup"), at(3)).unwrap();
+    assert_eq!(store.undo_checkout(first, at(4)).unwrap(), Undone::Done);
+    assert_eq!(store.look("backup").id, first);
 }

@@ -16,6 +16,7 @@ macro_rules! on_both {
     };
 }
 
+mod access;
 mod checkins;
 mod checkins_together;
 mod checkout;

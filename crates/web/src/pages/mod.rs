@@ -11,6 +11,7 @@ use actix_web::web::{self, Data, Path, Query};
 use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
+use innkeeper_core::access::Need;
 use innkeeper_core::sla::evaluate;
 use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER};
 use innkeeper_node::http::{ApiError, Routes};
@@ -35,15 +36,15 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// Registers the pages. `/` and `/nodes` are pages for browsers alone: register them before what answers programs there.
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
-        .get_page("/", status)
-        .get_page("/nodes", nodes)
-        .get("/status", status)
-        .get("/status/{id}", reservation)
-        .get("/alerts", alerts)
-        .get("/deliveries", deliveries)
-        .get("/badguests", bad_guests)
-        .get("/assets/style.css", style)
-        .get("/assets/live.js", script);
+        .page_for_browsers("/", Need::ReadAll, status)
+        .page_for_browsers("/nodes", Need::ReadAll, nodes)
+        .page("/status", Need::ReadAll, status)
+        .page("/status/{id}", Need::ReadAll, reservation)
+        .page("/alerts", Need::ReadAll, alerts)
+        .page("/deliveries", Need::ReadAll, deliveries)
+        .page("/badguests", Need::ReadAll, bad_guests)
+        .get("/assets/style.css", Need::Nothing, style)
+        .get("/assets/live.js", Need::Nothing, script);
 }
 
 /// What every page shows around its content.

@@ -1,0 +1,327 @@
+//! Who may do what: what a route needs, what a caller has, and the one comparison of the two.
+//!
+//! | need | users | tokens |
+//! |---|---|---|
+//! | nothing | everybody | everybody |
+//! | check in | editor, admin | scope `checkin` |
+//! | read | viewer, editor, admin | scope `read` |
+//! | manage | editor, admin | scope `manage` |
+//! | administer | admin | none |
+//!
+//! A token may be bound to apps: then it has its scopes for these apps only, and nothing that is not about one app.
+
+use crate::Invalid;
+use crate::names::{AppName, one_line};
+
+/// The most apps that a token is bound to.
+pub const MOST_APPS: usize = 50;
+/// The shortest password, in characters.
+pub const SHORTEST_PASSWORD: usize = 10;
+/// The longest password, in bytes.
+pub const LONGEST_PASSWORD: usize = 500;
+
+/// What a user may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UserRole {
+    /// Looks at everything but users, tokens and the audit log.
+    Viewer,
+    /// Also makes, changes, snoozes and checks out reservations.
+    Editor,
+    /// Also decides who may come in.
+    Admin,
+}
+
+impl UserRole {
+    /// All of them, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Editor, Self::Admin];
+
+    /// Reads `viewer`, `editor` or `admin`.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| Invalid::new(field, format!("{text:?}; allowed: viewer, editor, admin")))
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Check in.
+    CheckIn,
+    /// Look.
+    Read,
+    /// Make, change, snooze and check out reservations.
+    Manage,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::CheckIn, Self::Read, Self::Manage];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CheckIn => "checkin",
+            Self::Read => "read",
+            Self::Manage => "manage",
+        }
+    }
+
+    /// Reads a list of `checkin`, `read` and `manage`: each once, at least one.
+    pub fn parse_list<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Self>, Invalid> {
+        let mut scopes = Vec::new();
+        for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
+            let scope = Self::ALL
+                .into_iter()
+                .find(|scope| scope.as_str() == text)
+                .ok_or_else(|| Invalid::new("scopes", format!("{text:?}; allowed: checkin, read, manage")))?;
+            if !scopes.contains(&scope) {
+                scopes.push(scope);
+            }
+        }
+        if scopes.is_empty() {
+            return Err(Invalid::new("scopes", "is empty; give at least one of checkin, read, manage"));
+        }
+        scopes.sort();
+        Ok(scopes)
+    }
+}
+
+/// What a route asks of whoever calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// Nothing: everybody may call it.
+    Nothing,
+    /// To check in, for the app that the request names.
+    CheckIn,
+    /// To look at what is shown of the caller's apps.
+    Read,
+    /// To look at what is not about one app: nodes, messages, metrics.
+    ReadAll,
+    /// To change reservations of the caller's apps.
+    Manage,
+    /// To change what is not about one app.
+    ManageAll,
+    /// To decide who may come in.
+    Administer,
+}
+
+impl Need {
+    fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Nothing | Self::Administer => None,
+            Self::CheckIn => Some(Scope::CheckIn),
+            Self::Read | Self::ReadAll => Some(Scope::Read),
+            Self::Manage | Self::ManageAll => Some(Scope::Manage),
+        }
+    }
+
+    /// Whether it is about everything, not about an app.
+    pub fn is_for_all(self) -> bool {
+        matches!(self, Self::ReadAll | Self::ManageAll | Self::Administer)
+    }
+
+    /// Whether something changes by what is called with it.
+    pub fn changes(self) -> bool {
+        !matches!(self, Self::Nothing | Self::Read | Self::ReadAll)
+    }
+}
+
+/// What a caller may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rights {
+    scopes: Vec<Scope>,
+    administers: bool,
+    /// None: every app.
+    apps: Option<Vec<AppName>>,
+}
+
+/// What a caller lacks, as a sentence that may follow "you may not do this: ".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lacking {
+    /// A scope, or a role that has it.
+    #[error("it needs the scope {} (editors have them all, viewers have read)", .0.as_str())]
+    Scope(Scope),
+    /// The role admin.
+    #[error("it needs the role admin")]
+    Admin,
+    /// To be bound to no app.
+    #[error("it is not about one app, and this token is bound to {0}")]
+    Unbound(String),
+    /// To be bound to this app, too.
+    #[error("this token is bound to {bound}, and this is about {app}")]
+    App {
+        /// The apps that the token has.
+        bound: String,
+        /// The app that was asked for.
+        app: String,
+    },
+}
+
+impl Rights {
+    /// To do everything: of whoever comes where `auth` is `open`.
+    pub fn all() -> Self {
+        Self::of_role(UserRole::Admin)
+    }
+
+    /// To do nothing.
+    pub fn none() -> Self {
+        Self { scopes: Vec::new(), administers: false, apps: None }
+    }
+
+    /// Those of a user.
+    pub fn of_role(role: UserRole) -> Self {
+        let scopes = if role == UserRole::Viewer { vec![Scope::Read] } else { Scope::ALL.to_vec() };
+        Self { scopes, administers: role == UserRole::Admin, apps: None }
+    }
+
+    /// Those of a token; no `apps` means every app.
+    pub fn of_token(scopes: Vec<Scope>, apps: Vec<AppName>) -> Self {
+        Self { scopes, administers: false, apps: (!apps.is_empty()).then_some(apps) }
+    }
+
+    /// Whether they suffice for `need`; for [`Need::CheckIn`], [`Need::Read`] and [`Need::Manage`] there must also be a look at the app
+    /// ([`Rights::cover`]).
+    pub fn suffice_for(&self, need: Need) -> Result<(), Lacking> {
+        if need == Need::Administer && !self.administers {
+            return Err(Lacking::Admin);
+        }
+        if let Some(scope) = need.scope().filter(|scope| !self.scopes.contains(scope)) {
+            return Err(Lacking::Scope(scope));
+        }
+        match &self.apps {
+            Some(apps) if need.is_for_all() => Err(Lacking::Unbound(listed(apps))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether they reach as far as `app`.
+    pub fn cover(&self, app: &str) -> Result<(), Lacking> {
+        match &self.apps {
+            Some(apps) if !apps.iter().any(|own| own.as_str() == app) => {
+                Err(Lacking::App { bound: listed(apps), app: app.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The apps they are bound to; none for every app.
+    pub fn apps(&self) -> Option<&[AppName]> {
+        self.apps.as_deref()
+    }
+
+    /// Whether everything that `other` may do is within these: nobody gives away more than they have.
+    pub fn include(&self, other: &Self) -> bool {
+        let apps = match (&self.apps, &other.apps) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => others.iter().all(|app| own.contains(app)),
+        };
+        apps && other.scopes.iter().all(|scope| self.scopes.contains(scope))
+            && (self.administers || !other.administers)
+    }
+}
+
+fn listed(apps: &[AppName]) -> String {
+    apps.iter().map(AppName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Takes the name of a user or token: one line of 1 to 100 characters without blanks at its ends.
+pub fn account_name(field: &'static str, text: &str) -> Result<String, Invalid> {
+    one_line(field, text, 100)?;
+    if text.trim().is_empty() || text.trim() != text {
+        return Err(Invalid::new(field, "give a name of 1 to 100 characters, without blanks at its ends"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Checks that a password that somebody chose is long enough to be guessed by nobody, and short enough to be hashed.
+pub fn new_password(field: &'static str, text: &str) -> Result<(), Invalid> {
+    if text.chars().count() < SHORTEST_PASSWORD {
+        return Err(Invalid::new(
+            field,
+            format!("is too short; choose at least {SHORTEST_PASSWORD} characters"),
+        ));
+    }
+    if text.len() > LONGEST_PASSWORD {
+        return Err(Invalid::new(field, format!("is too long; at most {LONGEST_PASSWORD} bytes")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(scopes: &[Scope]) -> Rights {
+        Rights::of_token(scopes.to_vec(), vec![AppName::parse("shop").unwrap()])
+    }
+
+    #[test]
+    fn each_right_is_just_what_the_table_says() {
+        let all = [
+            Need::Nothing,
+            Need::CheckIn,
+            Need::Read,
+            Need::ReadAll,
+            Need::Manage,
+            Need::ManageAll,
+            Need::Administer,
+        ];
+        let may = |rights: &Rights| all.map(|need| u8::from(rights.suffice_for(need).is_ok()));
+        for (rights, expected) in [
+            (Rights::none(), [1, 0, 0, 0, 0, 0, 0]),
+            (Rights::all(), [1, 1, 1, 1, 1, 1, 1]),
+            (Rights::of_role(UserRole::Viewer), [1, 0, 1, 1, 0, 0, 0]),
+            (Rights::of_role(UserRole::Editor), [1, 1, 1, 1, 1, 1, 0]),
+            (Rights::of_token(vec![Scope::CheckIn], vec![]), [1, 1, 0, 0, 0, 0, 0]),
+            (Rights::of_token(vec![Scope::Read], vec![]), [1, 0, 1, 1, 0, 0, 0]),
+            (Rights::of_token(vec![Scope::Manage], vec![]), [1, 0, 0, 0, 1, 1, 0]),
+            (bound(&Scope::ALL), [1, 1, 1, 0, 1, 0, 0]),
+        ] {
+            assert_eq!(may(&rights), expected, "{rights:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_token_reaches_its_apps_alone() {
+        assert!(bound(&Scope::ALL).cover("shop").is_ok());
+        let lacking = bound(&Scope::ALL).cover("shopping").unwrap_err();
+        assert!(lacking.to_string().contains("bound to shop, and this is about shopping"), "{lacking}");
+        assert!(Rights::all().cover("anything").is_ok());
+    }
+
+    #[test]
+    fn nobody_gives_away_more_than_they_have() {
+        let manage = Rights::of_token(vec![Scope::Manage], vec![]);
+        assert!(manage.include(&bound(&[Scope::Manage])));
+        assert!(!manage.include(&bound(&[Scope::Read])));
+        assert!(!bound(&[Scope::Manage]).include(&manage));
+        assert!(!manage.include(&Rights::all()) && Rights::all().include(&manage));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_said() {
+        assert_eq!(UserRole::parse("role", "root").unwrap_err().field, "role");
+        assert_eq!(Scope::parse_list(["checkin", "write"].into_iter()).unwrap_err().field, "scopes");
+        assert!(Scope::parse_list([""].into_iter()).is_err());
+        assert_eq!(
+            Scope::parse_list(["read", "checkin", "read"].into_iter()).unwrap(),
+            [Scope::CheckIn, Scope::Read]
+        );
+        assert!(
+            new_password("password", "short").is_err() && new_password("password", "long enough").is_ok()
+        );
+        assert!(account_name("name", " ada").is_err() && account_name("name", "ada\n").is_err());
+    }
+}

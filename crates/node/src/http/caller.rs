@@ -1,0 +1,108 @@
+//! Who calls, and what they may do.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use innkeeper_core::access::{Lacking, Need, Rights, UserRole};
+use innkeeper_core::names::AppName;
+use innkeeper_store::{Actor, User};
+
+use super::ApiError;
+
+/// Whoever sent a request, as the gate found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is.
+    pub who: Who,
+    /// What they may do.
+    pub rights: Rights,
+    /// The client's address.
+    pub source: String,
+    /// What every form must bring back; empty where there are no forms.
+    pub csrf: String,
+}
+
+/// A kind of caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody asks who calls: `auth` is `open`, or the route is for everybody.
+    Anybody,
+    /// A person.
+    User(User),
+    /// A program with the token of this name.
+    Token(String),
+}
+
+impl Caller {
+    /// Somebody at a route that is for everybody, or where `auth` is `open`.
+    pub(super) fn anybody(rights: Rights, source: String) -> Self {
+        Self { who: Who::Anybody, rights, source, csrf: String::new() }
+    }
+
+    /// Whether they may touch this app.
+    ///
+    /// # Errors
+    /// 403, which says why not.
+    pub fn covers(&self, app: &AppName) -> Result<(), ApiError> {
+        self.covers_named(app.as_str())
+    }
+
+    /// The same for a name that comes from the database.
+    ///
+    /// # Errors
+    /// See [`Caller::covers`].
+    pub fn covers_named(&self, app: &str) -> Result<(), ApiError> {
+        self.rights.cover(app).map_err(ApiError::from)
+    }
+
+    /// Whether they may do what asks for this: for what a page shows.
+    pub fn may(&self, need: Need) -> bool {
+        self.rights.suffice_for(need).is_ok()
+    }
+
+    /// The apps they are bound to; none for every app.
+    pub fn apps(&self) -> Option<Vec<String>> {
+        self.rights.apps().map(|apps| apps.iter().map(ToString::to_string).collect())
+    }
+
+    /// As the audit log names them.
+    pub fn actor(&self) -> Actor {
+        let who = match &self.who {
+            Who::Anybody => "anybody".to_owned(),
+            Who::User(user) => format!("user {}", user.name),
+            Who::Token(name) => format!("token {name}"),
+        };
+        Actor { who, source: self.source.clone() }
+    }
+
+    /// The user, where it is one.
+    pub fn user(&self) -> Option<&User> {
+        match &self.who {
+            Who::User(user) => Some(user),
+            Who::Anybody | Who::Token(_) => None,
+        }
+    }
+
+    /// Whether it is a user with this role.
+    pub fn is(&self, role: UserRole) -> bool {
+        self.user().is_some_and(|user| user.role == role)
+    }
+}
+
+impl From<Lacking> for ApiError {
+    fn from(lacking: Lacking) -> Self {
+        Self::Forbidden(format!("you may not do this: {lacking}"))
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = request.extensions().get::<Self>().cloned();
+        // Where nothing was asked at the gate: an open house, or a route for everybody.
+        ready(Ok(known.unwrap_or_else(|| Self::anybody(Rights::all(), String::new()))))
+    }
+}

@@ -1,0 +1,341 @@
+//! The gate: finds out who calls before a handler runs, and lets nobody through who may not.
+//!
+//! Where `auth` is `open` everybody may do everything. Otherwise a caller shows a token (`Authorization: Bearer …`, or as the password of
+//! `Basic`), a session's cookie, or comes through a proxy that is listed and says who they are. Whatever a browser carries by itself
+//! counts only for what comes from Innkeeper's own pages: a request that another site had it send changes nothing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::http::header;
+use actix_web::{HttpRequest, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use innkeeper_core::Clock;
+use innkeeper_core::access::{Need, Rights, UserRole, account_name};
+use innkeeper_store::{Actor, Store, Token};
+
+use super::caller::{Caller, Who};
+use super::{ApiError, TrustedProxies, client_address};
+use crate::config::{Auth, Config};
+use crate::keys;
+
+/// How long a token is remembered; one that was removed ends after this.
+const TOKENS_HOLD: Duration = Duration::from_secs(5);
+/// The same while the database is away: check-ins wait for it in the queue, and must get there.
+const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
+/// The most tokens that are remembered.
+const MOST_TOKENS: usize = 10_000;
+
+/// The gate of one listener; clones share what they remember.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    auth: Auth,
+    trusted_proxies: TrustedProxies,
+    public_url: String,
+    session: TimeDelta,
+    sign_on: Option<SignOn>,
+    tokens: Mutex<HashMap<String, (Instant, Token)>>,
+}
+
+/// A proxy that says who calls.
+struct SignOn {
+    header: String,
+    proxies: TrustedProxies,
+    role: UserRole,
+}
+
+impl Gate {
+    /// The gate that the configuration asks for.
+    pub fn new(store: &Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let sign_on = config.web.sign_on_header.clone().map(|header| SignOn {
+            header,
+            proxies: config.web.sign_on_proxies.clone(),
+            role: config.web.sign_on_role,
+        });
+        Self(Arc::new(Inner {
+            store: store.clone(),
+            clock,
+            auth: config.auth,
+            trusted_proxies: config.ingest.trusted_proxies.clone(),
+            public_url: config.public_url.clone(),
+            session: config.web.session,
+            sign_on,
+            tokens: Mutex::default(),
+        }))
+    }
+
+    /// Whether everybody may do everything.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.auth == Auth::Open
+    }
+
+    /// Who calls, if they may do what is needed; for a page also what its forms carry (`forms`).
+    pub(super) async fn admit(
+        &self,
+        request: &HttpRequest,
+        need: Need,
+        forms: bool,
+    ) -> Result<Caller, ApiError> {
+        let is_safe = request.method().is_safe();
+        if (need.changes() || (forms && !is_safe)) && self.is_from_another_site(request) {
+            return Err(ApiError::Forbidden(
+                "this was sent by the page of another site, or public_url is not the address that browsers use"
+                    .to_owned(),
+            ));
+        }
+        let source = client_address(request, &self.0.trusted_proxies).to_string();
+        if self.is_open() || (need == Need::Nothing && !forms) {
+            let rights = if self.is_open() { Rights::all() } else { Rights::none() };
+            return Ok(self.with_forms(request, Caller::anybody(rights, source), forms));
+        }
+        let caller = match self.identify(request, &source).await {
+            Ok(Some((caller, true))) if !forms && !is_safe && !has_csrf(request, &caller) => {
+                return Err(ApiError::Forbidden(
+                    "a request with a session's cookie needs the header X-CSRF-Token; programs use a token"
+                        .to_owned(),
+                ));
+            }
+            Ok(Some((caller, _))) => caller,
+            Ok(None) if need == Need::Nothing => Caller::anybody(Rights::none(), source),
+            Ok(None) => {
+                return Err(ApiError::Unauthorized(
+                    "this needs a token (Authorization: Bearer …) or a login".to_owned(),
+                ));
+            }
+            // A page that everybody may see is shown in any case.
+            Err(_) if need == Need::Nothing => Caller::anybody(Rights::none(), source),
+            Err(error) => return Err(error),
+        };
+        caller.rights.suffice_for(need)?;
+        Ok(self.with_forms(request, caller, forms))
+    }
+
+    /// The caller by what they show, and whether a browser showed it by itself.
+    async fn identify(
+        &self,
+        request: &HttpRequest,
+        source: &str,
+    ) -> Result<Option<(Caller, bool)>, ApiError> {
+        if let Some(value) = request.headers().get(header::AUTHORIZATION) {
+            let token = value.to_str().ok().and_then(token_in).ok_or_else(|| {
+                ApiError::Unauthorized(
+                    "Authorization must be Bearer and a token, or Basic with it as password".to_owned(),
+                )
+            })?;
+            let token = self
+                .token(&keys::hash(&token))
+                .await?
+                .ok_or_else(|| ApiError::Unauthorized("this token is not known, or has ended".to_owned()))?;
+            let rights = token.rights();
+            let caller = Caller {
+                who: Who::Token(token.name),
+                rights,
+                source: source.to_owned(),
+                csrf: String::new(),
+            };
+            return Ok(Some((caller, false)));
+        }
+        if let Some(name) = self.signed_on(request)? {
+            return self.user_signed_on(name, source).await.map(|caller| Some((caller, true)));
+        }
+        let Some(cookie) = request.cookie(self.session_cookie_name()) else { return Ok(None) };
+        let (store, idle, now) = (self.0.store.clone(), self.0.session, self.0.clock.now());
+        let hash = keys::hash(cookie.value());
+        let session =
+            web::block(move || store.session(&hash, idle, now)).await.map_err(ApiError::internal)??;
+        Ok(session.map(|session| {
+            let rights = Rights::of_role(session.user.role);
+            let who = Who::User(session.user);
+            (Caller { who, rights, source: source.to_owned(), csrf: session.csrf }, true)
+        }))
+    }
+
+    /// The token with this hash, remembered for some seconds.
+    async fn token(&self, hash: &str) -> Result<Option<Token>, ApiError> {
+        let now = self.0.clock.now();
+        let remembered = {
+            let tokens = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.get(hash).map(|(at, token)| (at.elapsed(), token.clone()))
+        };
+        let remembered =
+            remembered.filter(|(_, token)| token.expires_at.is_none_or(|expires_at| expires_at > now));
+        if let Some((_, token)) = remembered.as_ref().filter(|(age, _)| *age < TOKENS_HOLD) {
+            return Ok(Some(token.clone()));
+        }
+        let (store, wanted) = (self.0.store.clone(), hash.to_owned());
+        let found = web::block(move || store.token(&wanted, now)).await.map_err(ApiError::internal)?;
+        let found = match (found, remembered) {
+            (Err(error), Some((age, token))) if error.is_unavailable() && age < TOKENS_HOLD_ALONE => {
+                return Ok(Some(token));
+            }
+            (found, _) => found?,
+        };
+        let mut tokens = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        match &found {
+            Some(token) => {
+                if tokens.len() >= MOST_TOKENS {
+                    tokens.clear();
+                }
+                tokens.insert(hash.to_owned(), (Instant::now(), token.clone()));
+            }
+            None => drop(tokens.remove(hash)),
+        }
+        Ok(found)
+    }
+
+    /// The name that a listed proxy gives, where it gives one.
+    fn signed_on(&self, request: &HttpRequest) -> Result<Option<String>, ApiError> {
+        let Some(sign_on) = &self.0.sign_on else { return Ok(None) };
+        let Some(value) = request.headers().get(sign_on.header.as_str()) else { return Ok(None) };
+        let from = request.peer_addr().map(|peer| peer.ip());
+        if !from.is_some_and(|from| sign_on.proxies.trusts(from.to_canonical())) {
+            return Ok(None);
+        }
+        let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+        if name.is_empty() {
+            return Ok(None);
+        }
+        account_name("name", name).map(Some).map_err(|invalid| {
+            ApiError::Unauthorized(format!("{} says who calls: {invalid}", sign_on.header))
+        })
+    }
+
+    async fn user_signed_on(&self, name: String, source: &str) -> Result<Caller, ApiError> {
+        let role = self.0.sign_on.as_ref().map_or(UserRole::Viewer, |sign_on| sign_on.role);
+        let store =
+            self.0.store.on_behalf_of(Actor { who: format!("user {name}"), source: source.to_owned() });
+        let now = self.0.clock.now();
+        let user =
+            web::block(move || store.user_or_new(&name, role, now)).await.map_err(ApiError::internal)??;
+        let rights = Rights::of_role(user.role);
+        Ok(Caller { who: Who::User(user), rights, source: source.to_owned(), csrf: String::new() })
+    }
+
+    /// Gives a caller without a session what their forms carry: a cookie of the same text must come back with it.
+    fn with_forms(&self, request: &HttpRequest, caller: Caller, forms: bool) -> Caller {
+        if !forms || !caller.csrf.is_empty() {
+            return caller;
+        }
+        let known = request.cookie(self.csrf_cookie_name()).map(|cookie| cookie.value().to_owned());
+        let csrf = known.filter(|text| text.len() == 43).or_else(|| match keys::draw() {
+            Ok(secret) => Some(secret.reveal().to_owned()),
+            Err(error) => {
+                log::error!("no randomness for a form: {error}");
+                None
+            }
+        });
+        Caller { csrf: csrf.unwrap_or_default(), ..caller }
+    }
+
+    /// The cookie that a form of this caller comes back with, where the browser has it not yet.
+    pub(super) fn missing_cookie(&self, request: &HttpRequest, caller: &Caller) -> Option<Cookie<'static>> {
+        let from_session = request.cookie(self.session_cookie_name()).is_some() && caller.user().is_some();
+        let known = request.cookie(self.csrf_cookie_name());
+        if from_session || caller.csrf.is_empty() || known.is_some_and(|known| known.value() == caller.csrf) {
+            return None;
+        }
+        Some(self.cookie(self.csrf_cookie_name(), caller.csrf.clone(), SameSite::Strict))
+    }
+
+    /// The cookie of a session with this secret.
+    pub fn session_cookie(&self, secret: &str) -> Cookie<'static> {
+        self.cookie(self.session_cookie_name(), secret.to_owned(), SameSite::Lax)
+    }
+
+    /// The secret of the session that a request comes with.
+    pub fn session_of(&self, request: &HttpRequest) -> Option<String> {
+        request.cookie(self.session_cookie_name()).map(|cookie| cookie.value().to_owned())
+    }
+
+    fn cookie(&self, name: &'static str, value: String, same_site: SameSite) -> Cookie<'static> {
+        Cookie::build(name, value)
+            .path("/")
+            .http_only(true)
+            .same_site(same_site)
+            .secure(self.is_secure())
+            .finish()
+    }
+
+    fn is_secure(&self) -> bool {
+        self.0.public_url.starts_with("https://")
+    }
+
+    /// With the prefix, browsers take it from this host alone, and over TLS alone.
+    fn session_cookie_name(&self) -> &'static str {
+        if self.is_secure() { "__Host-innkeeper" } else { "innkeeper" }
+    }
+
+    fn csrf_cookie_name(&self) -> &'static str {
+        if self.is_secure() { "__Host-innkeeper-form" } else { "innkeeper-form" }
+    }
+
+    /// Whether a browser says that the page of another site sent this.
+    fn is_from_another_site(&self, request: &HttpRequest) -> bool {
+        let value = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        match (value("sec-fetch-site"), value("origin")) {
+            (Some("same-origin" | "none"), _) => false,
+            (Some(_), _) => true,
+            (None, Some(origin)) => {
+                let host = value("host").unwrap_or_default();
+                let own = origin.split_once("://").is_some_and(|(_, origin)| origin == host);
+                let public = self
+                    .0
+                    .public_url
+                    .strip_prefix(origin)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                !own && !public
+            }
+            // No browser, or one that is too old to say.
+            (None, None) => false,
+        }
+    }
+}
+
+fn has_csrf(request: &HttpRequest, caller: &Caller) -> bool {
+    let given = request.headers().get("x-csrf-token").map(|value| value.as_bytes());
+    !caller.csrf.is_empty() && given == Some(caller.csrf.as_bytes())
+}
+
+/// The token of an `Authorization`.
+fn token_in(value: &str) -> Option<String> {
+    let (scheme, rest) = value.split_once(' ')?;
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(rest.trim().to_owned()),
+        "basic" => {
+            let decoded = String::from_utf8(STANDARD.decode(rest.trim()).ok()?).ok()?;
+            let (user, password) = decoded.split_once(':')?;
+            Some(if password.is_empty() { user } else { password }.to_owned())
+        }
+        _ => None,
+    }
+    .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_in_both_schemes() {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc ", Some("abc")),
+            ("Basic dTphYmM=", Some("abc")),
+            ("Basic YWJjOg==", Some("abc")),
+            ("Basic !!!", None),
+            ("Bearer ", None),
+            ("Digest abc", None),
+            ("abc", None),
+        ] {
+            assert_eq!(token_in(value).as_deref(), token, "{value}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Removing a reservation, and taking that back for a day.
+//!
+//! What is removed is its row and its state, so that nothing sees it any more; both are kept as they were in `checkouts`, and its history stays
+//! where it is. Undone, it has its number, its ping address and its history again, and the sweeper looks at it anew.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+use innkeeper_core::Time;
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::notice::Notice;
+use serde::{Deserialize, Serialize};
+
+use crate::connection::AnyConnection;
+use crate::reservations::{find, find_by_id, insert, is_eager, lock_states};
+use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, time};
+use crate::schema::{alerts, checkouts, deliveries, reservations, states};
+use crate::{Store, StoreError, doors, outbox};
+
+/// How long a checkout can be undone.
+pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
+
+/// A reservation that was checked out, and can come back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// Its number.
+    pub reservation_id: i64,
+    /// Of which app.
+    pub app: String,
+    /// And component.
+    pub component: String,
+    /// When it was checked out.
+    pub at: Time,
+    /// By whom.
+    pub who: String,
+}
+
+/// What became of an undo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It is back.
+    Done,
+    /// There is no such checkout any more.
+    Unknown,
+    /// Its names are taken by another reservation.
+    Taken {
+        /// The names.
+        name: String,
+    },
+}
+
+/// What is kept of it.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    reservation: ReservationRow,
+    state: StateRow,
+    latest_checkin_id: Option<i64>,
+    previous_checkin_id: Option<i64>,
+}
+
+impl Store {
+    /// Removes the reservation. An alert that is open on it closes, and whoever was told of it hears so. False when there is none.
+    pub fn check_out(&self, app: &AppName, component: &ComponentName, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find(connection, app, component)? {
+            Some(row) => self.remove(connection, &row, now),
+            None => Ok(false),
+        })
+    }
+
+    /// The same by its number.
+    pub fn check_out_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find_by_id(connection, id)? {
+            Some(row) => self.remove(connection, &row, now),
+            None => Ok(false),
+        })
+    }
+
+    fn remove(
+        &self,
+        connection: &mut AnyConnection,
+        row: &ReservationRow,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
+        lock_states(connection, &[row.id])?;
+        let kept: Option<(StateRow, Option<i64>, Option<i64>)> = states::table
+            .filter(states::reservation_id.eq(row.id))
+            .select((StateRow::as_select(), states::latest_checkin_id, states::previous_checkin_id))
+            .first(connection)
+            .optional()?;
+        // Gone in between.
+        let Some((state, latest_checkin_id, previous_checkin_id)) = kept else { return Ok(false) };
+        let open: Vec<AlertRow> = alerts::table
+            .filter(alerts::reservation_id.eq(row.id))
+            .filter(alerts::closed_at.is_null())
+            .select(AlertRow::as_select())
+            .load(connection)?;
+        for alert in open {
+            diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
+                .set(alerts::closed_at.eq(Some(ms(now))))
+                .execute(connection)?;
+            tell_of_checkout(connection, alert.id, now)?;
+        }
+        let (app, component) =
+            (AppName::trusted(row.app.clone()), ComponentName::trusted(row.component.clone()));
+        let kept = Kept { reservation: row.clone(), state, latest_checkin_id, previous_checkin_id };
+        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+            table: "reservations",
+            id: row.id,
+            problem: error.to_string(),
+        };
+        diesel::insert_into(checkouts::table)
+            .values((
+                checkouts::reservation_id.eq(row.id),
+                checkouts::app.eq(&row.app),
+                checkouts::component.eq(&row.component),
+                checkouts::checked_out_at.eq(ms(now)),
+                checkouts::who.eq(self.actor.as_ref().map_or("", |actor| actor.who.as_str())),
+                checkouts::reservation.eq(serde_json::to_string(&kept).map_err(corrupt)?),
+            ))
+            .execute(connection)?;
+        diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
+        doors::close(connection, &doors::of(&app, &component, row.key.parse().unwrap_or_default()))?;
+        self.note(connection, "check out", &format!("{app}/{component}"), "", now)?;
+        Ok(true)
+    }
+
+    /// What can be undone, latest first; of the whole installation.
+    pub fn checkouts(&self, limit: i64) -> Result<Vec<Checkout>, StoreError> {
+        let rows: Vec<(i64, String, String, i64, String)> = checkouts::table
+            .order(checkouts::checked_out_at.desc())
+            .limit(limit)
+            .select((
+                checkouts::reservation_id,
+                checkouts::app,
+                checkouts::component,
+                checkouts::checked_out_at,
+                checkouts::who,
+            ))
+            .load(&mut *self.get()?)?;
+        let checkout = |(reservation_id, app, component, at, who)| Checkout {
+            reservation_id,
+            app,
+            component,
+            at: time(at),
+            who,
+        };
+        Ok(rows.into_iter().map(checkout).collect())
+    }
+
+    /// The checkout of the reservation of this number.
+    pub fn checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
+        let row: Option<(String, String, i64, String)> = checkouts::table
+            .filter(checkouts::reservation_id.eq(id))
+            .select((checkouts::app, checkouts::component, checkouts::checked_out_at, checkouts::who))
+            .first(&mut *self.get()?)
+            .optional()?;
+        Ok(row.map(|(app, component, at, who)| Checkout {
+            reservation_id: id,
+            app,
+            component,
+            at: time(at),
+            who,
+        }))
+    }
+
+    /// Takes a checkout back. What it had reported stands, and counts; runs that were going are forgotten.
+    pub fn undo_checkout(&self, id: i64, now: Time) -> Result<Undone, StoreError> {
+        self.write(|connection| {
+            let kept: Option<String> = checkouts::table
+                .filter(checkouts::reservation_id.eq(id))
+                .select(checkouts::reservation)
+                .first(connection)
+                .optional()?;
+            let Some(kept) = kept else { return Ok(Undone::Unknown) };
+            // Whoever deletes it undoes it.
+            let taken = diesel::delete(checkouts::table.filter(checkouts::reservation_id.eq(id)))
+                .execute(connection)?;
+            if taken == 0 {
+                return Ok(Undone::Unknown);
+            }
+            let corrupt = |problem: String| StoreError::Corrupt { table: "checkouts", id, problem };
+            let Kept { reservation, mut state, latest_checkin_id, previous_checkin_id } =
+                serde_json::from_str(&kept).map_err(|error| corrupt(error.to_string()))?;
+            let terms = reservation.terms()?;
+            let name = format!("{}/{}", terms.app, terms.component);
+            let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;
+            if insert(connection, Some(id), key, &TermsRow::from(&terms), time(reservation.created_at))?
+                .is_none()
+            {
+                // Its place in `checkouts` comes back with the rollback.
+                return Err(StoreError::Taken(name));
+            }
+            let doors = doors::of(&terms.app, &terms.component, key);
+            doors::open(connection, id, doors, ms(now), is_eager(&terms))?;
+            // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
+            if state.status == "down" {
+                "up".clone_into(&mut state.status);
+            }
+            state.wake_at = ms(now);
+            diesel::update(states::table.filter(states::reservation_id.eq(id)))
+                .set((
+                    &state,
+                    states::latest_checkin_id.eq(latest_checkin_id),
+                    states::previous_checkin_id.eq(previous_checkin_id),
+                ))
+                .execute(connection)?;
+            self.note(connection, "undo check-out", &name, "", now)?;
+            Ok(Undone::Done)
+        })
+        .or_else(|error| match error {
+            StoreError::Taken(name) => Ok(Undone::Taken { name }),
+            other => Err(other),
+        })
+    }
+
+    /// Forgets what was checked out before `before`; its history goes with the next prunings. Returns how many.
+    pub fn forget_checkouts(&self, before: Time) -> Result<usize, StoreError> {
+        Ok(sql_query("DELETE FROM checkouts WHERE checked_out_at < $1")
+            .bind::<BigInt, _>(ms(before))
+            .execute(&mut *self.get()?)?)
+    }
+}
+
+/// Puts into the outbox, for everyone who was told of the alert, that it is over because the job was checked out.
+fn tell_of_checkout(connection: &mut AnyConnection, alert_id: i64, now: Time) -> Result<(), StoreError> {
+    let told: Vec<(i64, String, String, String)> = deliveries::table
+        .filter(deliveries::alert_id.eq(alert_id))
+        .order(deliveries::id)
+        .select((deliveries::id, deliveries::alerter, deliveries::recipient, deliveries::notice))
+        .load(connection)?;
+    let mut reached: Vec<(String, String)> = Vec::new();
+    for (id, alerter, recipient, notice) in told {
+        let way = (alerter, recipient);
+        if reached.contains(&way) {
+            continue;
+        }
+        let opened: Notice = match outbox::notice_of(id, &notice) {
+            Ok(notice) => notice,
+            Err(error) => {
+                log::error!("{} {} does not hear of a check-out: {error}", way.0, way.1);
+                continue;
+            }
+        };
+        outbox::put(connection, Some(alert_id), &way.0, &way.1, &opened.checked_out(now), now)?;
+        reached.push(way);
+    }
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! Users, the links by which they choose a password, their sessions, and wrong passwords.
+//!
+//! What was drawn at random comes in as its hash: the store never sees a secret.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use innkeeper_core::Time;
+use innkeeper_core::access::UserRole;
+
+use crate::connection::AnyConnection;
+use crate::rows::{ms, time};
+use crate::schema::{invitations, login_failures, sessions, users};
+use crate::{Store, StoreError};
+
+/// How long a session lasts at most, whatever happens in it.
+const LONGEST_SESSION: TimeDelta = TimeDelta::days(30);
+/// A session's last use is written this often.
+const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
+/// Wrong passwords are forgotten after this long without another.
+const FAILURES_HOLD: TimeDelta = TimeDelta::hours(1);
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its number.
+    pub id: i64,
+    /// The name, as it is typed.
+    pub name: String,
+    /// What they may do.
+    pub role: UserRole,
+    /// Whether a password was chosen.
+    pub has_password: bool,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+/// A session, as a request finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose it is.
+    pub user: User,
+    /// What every form of it must bring back.
+    pub csrf: String,
+}
+
+impl Store {
+    /// Every user, by name.
+    pub fn users(&self) -> Result<Vec<User>, StoreError> {
+        let rows: Vec<UserRow> =
+            users::table.order(users::name).select(UserRow::as_select()).load(&mut *self.get()?)?;
+        rows.into_iter().map(UserRow::user).collect()
+    }
+
+    /// The user of this name, with the hash of the password where one was chosen.
+    pub fn user_named(&self, name: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
+        let row: Option<UserRow> = users::table
+            .filter(users::name.eq(name))
+            .select(UserRow::as_select())
+            .first(&mut *self.get()?)
+            .optional()?;
+        row.map(|row| {
+            let password = row.password.clone();
+            row.user().map(|user| (user, password))
+        })
+        .transpose()
+    }
+
+    /// Makes a user, and the link (as its hash) by which they choose a password. None when the name is taken.
+    pub fn add_user(
+        &self,
+        name: &str,
+        role: UserRole,
+        invitation: &str,
+        expires_at: Time,
+        now: Time,
+    ) -> Result<Option<User>, StoreError> {
+        self.write(|connection| {
+            let Some(user) = insert_user(connection, name, role, None, now)? else { return Ok(None) };
+            invite(connection, invitation, Some(user.id), expires_at)?;
+            self.note(connection, "add user", &format!("user {name}"), role.as_str(), now)?;
+            Ok(Some(user))
+        })
+    }
+
+    /// Makes the user of this name, who signs on without a password, where there is none yet.
+    pub fn user_or_new(&self, name: &str, role: UserRole, now: Time) -> Result<User, StoreError> {
+        if let Some((user, _)) = self.user_named(name)? {
+            return Ok(user);
+        }
+        let made = self.write(|connection| {
+            let made = insert_user(connection, name, role, None, now)?;
+            if made.is_some() {
+                self.note(connection, "add user", &format!("user {name}"), role.as_str(), now)?;
+            }
+            Ok(made)
+        })?;
+        match made {
+            Some(user) => Ok(user),
+            // Made by another request in between.
+            None => self.user_named(name)?.map(|(user, _)| user).ok_or_else(|| {
+                StoreError::Unavailable(format!("the user {name} is being made and removed at the same time"))
+            }),
+        }
+    }
+
+    /// Gives a user another role, and ends their sessions. False when there is none.
+    pub fn change_role(&self, id: i64, role: UserRole, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(user) = find_user(connection, id)? else { return Ok(false) };
+            diesel::update(users::table.filter(users::id.eq(id)))
+                .set(users::role.eq(role.as_str()))
+                .execute(connection)?;
+            end_sessions(connection, id)?;
+            let detail = format!("role: {} -> {}", user.role.as_str(), role.as_str());
+            self.note(connection, "change user", &format!("user {}", user.name), &detail, now)?;
+            Ok(true)
+        })
+    }
+
+    /// A new link (as its hash) for a user to choose a password by. False when there is none.
+    pub fn invite_again(
+        &self,
+        id: i64,
+        invitation: &str,
+        expires_at: Time,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(user) = find_user(connection, id)? else { return Ok(false) };
+            diesel::delete(invitations::table.filter(invitations::user_id.eq(id))).execute(connection)?;
+            invite(connection, invitation, Some(id), expires_at)?;
+            self.note(connection, "make password link", &format!("user {}", user.name), "", now)?;
+            Ok(true)
+        })
+    }
+
+    /// Removes a user with their sessions and links. False when there is none.
+    pub fn remove_user(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(user) = find_user(connection, id)? else { return Ok(false) };
+            diesel::delete(users::table.filter(users::id.eq(id))).execute(connection)?;
+            self.note(connection, "remove user", &format!("user {}", user.name), "", now)?;
+            Ok(true)
+        })
+    }
+
+    /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
+    pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            if has_admin(connection)? {
+                return Ok(false);
+            }
+            invite(connection, invitation, None, expires_at)?;
+            Ok(true)
+        })
+    }
+
+    /// For whom this link (as its hash) is, while it can be used: a user, or (`None`) the first admin.
+    pub fn invited(&self, invitation: &str, now: Time) -> Result<Option<Option<User>>, StoreError> {
+        let connection = &mut *self.get()?;
+        let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
+        match user_id {
+            Some(id) => Ok(find_user(connection, id)?.map(Some)),
+            None if has_admin(connection)? => Ok(None),
+            None => Ok(Some(None)),
+        }
+    }
+
+    /// Uses a link (as its hash): sets the password (hashed) of its user, or makes the first admin under `name`. Ends the user's sessions and all
+    /// such links. None when the link cannot be used any more, or the name is taken.
+    pub fn accept_invitation(
+        &self,
+        invitation: &str,
+        name: &str,
+        password: &str,
+        now: Time,
+    ) -> Result<Option<User>, StoreError> {
+        self.write(|connection| {
+            let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
+            // Whoever deletes it has used it.
+            let used = diesel::delete(invitations::table.filter(invitations::hash.eq(invitation)))
+                .execute(connection)?;
+            if used == 0 {
+                return Ok(None);
+            }
+            let user = match user_id {
+                Some(id) => find_user(connection, id)?,
+                None if has_admin(connection)? => None,
+                None => {
+                    let made = insert_user(connection, name, UserRole::Admin, Some(password), now)?;
+                    diesel::delete(invitations::table.filter(invitations::user_id.is_null()))
+                        .execute(connection)?;
+                    made
+                }
+            };
+            let Some(user) = user else {
+                // A name that is taken must not cost the link.
+                return Err(StoreError::Refused(diesel::result::Error::RollbackTransaction));
+            };
+            diesel::update(users::table.filter(users::id.eq(user.id)))
+                .set(users::password.eq(Some(password)))
+                .execute(connection)?;
+            diesel::delete(invitations::table.filter(invitations::user_id.eq(user.id)))
+                .execute(connection)?;
+            end_sessions(connection, user.id)?;
+            self.note(connection, "choose password", &format!("user {}", user.name), "", now)?;
+            Ok(Some(User { has_password: true, ..user }))
+        })
+        .or_else(|error| match error {
+            StoreError::Refused(diesel::result::Error::RollbackTransaction) => Ok(None),
+            other => Err(other),
+        })
+    }
+
+    /// Begins a session, known by the hash of its secret.
+    pub fn begin_session(&self, user: &User, session: &str, csrf: &str, now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            diesel::insert_into(sessions::table)
+                .values((
+                    sessions::hash.eq(session),
+                    sessions::user_id.eq(user.id),
+                    sessions::csrf.eq(csrf),
+                    sessions::created_at.eq(ms(now)),
+                    sessions::seen_at.eq(ms(now)),
+                ))
+                .execute(connection)?;
+            self.note(connection, "log in", &format!("user {}", user.name), "", now)
+        })
+    }
+
+    /// The session with this hash, unless it was not used for `idle`, or is 30 days old. Says that it is used.
+    pub fn session(&self, session: &str, idle: TimeDelta, now: Time) -> Result<Option<Session>, StoreError> {
+        let connection = &mut *self.get()?;
+        let found: Option<(UserRow, String, i64)> = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::hash.eq(session))
+            .filter(sessions::seen_at.gt(ms(now - idle)))
+            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
+            .select((UserRow::as_select(), sessions::csrf, sessions::seen_at))
+            .first(connection)
+            .optional()?;
+        let Some((row, csrf, seen_at)) = found else { return Ok(None) };
+        if now - time(seen_at) > SEEN_EVERY.min(idle / 4) {
+            diesel::update(sessions::table.filter(sessions::hash.eq(session)))
+                .set(sessions::seen_at.eq(ms(now)))
+                .execute(connection)?;
+        }
+        Ok(Some(Session { user: row.user()?, csrf }))
+    }
+
+    /// Ends a session.
+    pub fn end_session(&self, session: &str, now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            let ended =
+                diesel::delete(sessions::table.filter(sessions::hash.eq(session))).execute(connection)?;
+            match &self.actor {
+                Some(actor) if ended > 0 => self.note(connection, "log out", &actor.who, "", now),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// How many wrong passwords in a row these (`account ada`, `source 10.0.0.5`) have, and when the last was.
+    pub fn login_failures(&self, who: &[String], now: Time) -> Result<Vec<(String, i64, Time)>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = login_failures::table
+            .filter(login_failures::who.eq_any(who))
+            .filter(login_failures::last_at.gt(ms(now - FAILURES_HOLD)))
+            .select((login_failures::who, login_failures::failures, login_failures::last_at))
+            .load(&mut *self.get()?)?;
+        Ok(rows.into_iter().map(|(who, failures, last_at)| (who, failures, time(last_at))).collect())
+    }
+
+    /// One more wrong password of each of these.
+    pub fn count_login_failure(&self, who: &[String], now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            let mut who = who.to_vec();
+            // In one order, so that two logins never wait for each other.
+            who.sort();
+            for who in who {
+                diesel::sql_query(
+                    "INSERT INTO login_failures (who, failures, last_at) VALUES ($1, 1, $2)
+                     ON CONFLICT (who) DO UPDATE
+                     SET failures = CASE WHEN login_failures.last_at > $3 THEN login_failures.failures + 1 ELSE 1 END,
+                         last_at = excluded.last_at",
+                )
+                .bind::<diesel::sql_types::Text, _>(&who)
+                .bind::<diesel::sql_types::BigInt, _>(ms(now))
+                .bind::<diesel::sql_types::BigInt, _>(ms(now - FAILURES_HOLD))
+                .execute(connection)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets the wrong passwords of these.
+    pub fn forget_login_failures(&self, who: &[String]) -> Result<(), StoreError> {
+        diesel::delete(login_failures::table.filter(login_failures::who.eq_any(who)))
+            .execute(&mut *self.get()?)?;
+        Ok(())
+    }
+}
+
+/// Inserts a user; none when the name is taken.
+fn insert_user(
+    connection: &mut AnyConnection,
+    name: &str,
+    role: UserRole,
+    password: Option<&str>,
+    now: Time,
+) -> Result<Option<User>, StoreError> {
+    let made = diesel::sql_query(
+        "INSERT INTO users (name, role, password, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind::<diesel::sql_types::Text, _>(name)
+    .bind::<diesel::sql_types::Text, _>(role.as_str())
+    .bind::<diesel::sql_types::Nullable<diesel::sql_types::Text>, _>(password)
+    .bind::<diesel::sql_types::BigInt, _>(ms(now))
+    .execute(connection)?;
+    if made == 0 {
+        return Ok(None);
+    }
+    let row: UserRow =
+        users::table.filter(users::name.eq(name)).select(UserRow::as_select()).first(connection)?;
+    row.user().map(Some)
+}
+
+fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Option<User>, StoreError> {
+    let row: Option<UserRow> =
+        users::table.filter(users::id.eq(id)).select(UserRow::as_select()).first(connection).optional()?;
+    row.map(UserRow::user).transpose()
+}
+
+fn has_admin(connection: &mut AnyConnection) -> Result<bool, StoreError> {
+    let admins: i64 = users::table
+        .filter(users::role.eq(UserRole::Admin.as_str()))
+        .filter(users::password.is_not_null())
+        .count()
+        .get_result(connection)?;
+    Ok(admins > 0)
+}
+
+fn invite(
+    connection: &mut AnyConnection,
+    hash: &str,
+    user_id: Option<i64>,
+    expires_at: Time,
+) -> Result<(), StoreError> {
+    diesel::insert_into(invitations::table)
+        .values((
+            invitations::hash.eq(hash),
+            invitations::user_id.eq(user_id),
+            invitations::expires_at.eq(ms(expires_at)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Whose link it is, while it can be used.
+fn find_invitation(
+    connection: &mut AnyConnection,
+    hash: &str,
+    now: Time,
+) -> Result<Option<Option<i64>>, StoreError> {
+    Ok(invitations::table
+        .filter(invitations::hash.eq(hash))
+        .filter(invitations::expires_at.gt(ms(now)))
+        .select(invitations::user_id)
+        .first(connection)
+        .optional()?)
+}
+
+fn end_sessions(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
+    diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(connection)?;
+    Ok(())
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct UserRow {
+    id: i64,
+    name: String,
+    role: String,
+    password: Option<String>,
+    created_at: i64,
+}
+
+impl UserRow {
+    fn user(self) -> Result<User, StoreError> {
+        let role = UserRole::parse("role", &self.role).map_err(|error| StoreError::Corrupt {
+            table: "users",
+            id: self.id,
+            problem: error.to_string(),
+        })?;
+        Ok(User {
+            id: self.id,
+            name: self.name,
+            role,
+            has_password: self.password.is_some(),
+            created_at: time(self.created_at),
+        })
+    }
+}

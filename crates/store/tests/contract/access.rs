@@ -1,0 +1,175 @@
+//! Users, links, sessions, tokens, and the log of who changed what.
+
+use chrono::TimeDelta;
+use innkeeper_core::access::{Scope, UserRole};
+use innkeeper_core::reservation::Wishes;
+use innkeeper_store::{Actor, Change, NewToken};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    the_first_admin_is_made_once,
+    a_link_is_used_once_and_in_time,
+    sessions_end,
+    a_role_that_changes_ends_the_sessions,
+    wrong_passwords_are_counted_and_forgotten,
+    tokens_are_known_by_their_hash_until_they_end,
+    who_changed_what_is_written_down,
+    a_change_of_what_was_changed_is_refused,
+);
+
+const IDLE: TimeDelta = TimeDelta::hours(12);
+
+fn the_first_admin_is_made_once(database: &TestDatabase) {
+    let store = database.store();
+    for link in ["one", "two"] {
+        assert!(store.invite_first_admin(link, at(100)).unwrap());
+    }
+    assert_eq!(store.invited("one", at(1)).unwrap(), Some(None));
+    let made = together(2, |n| {
+        let link = ["one", "two"][n];
+        patiently(|| store.accept_invitation(link, &format!("ada{n}"), "hash", at(1)))
+    });
+    assert_eq!(made.iter().flatten().count(), 1, "{made:?}");
+    assert!(!store.invite_first_admin("three", at(100)).unwrap());
+    assert_eq!((store.invited("one", at(1)).unwrap(), store.invited("two", at(1)).unwrap()), (None, None));
+    let users = store.users().unwrap();
+    assert_eq!((users.len(), users[0].role, users[0].has_password), (1, UserRole::Admin, true));
+}
+
+fn a_link_is_used_once_and_in_time(database: &TestDatabase) {
+    let store = database.store();
+    let bob = store.add_user("bob", UserRole::Editor, "link", at(100), at(0)).unwrap().unwrap();
+    assert_eq!(store.add_user("bob", UserRole::Admin, "other", at(100), at(0)).unwrap(), None);
+    assert!(!bob.has_password);
+    assert_eq!(store.invited("link", at(100)).unwrap(), None);
+    assert_eq!(store.invited("link", at(99)).unwrap(), Some(Some(bob.clone())));
+    assert_eq!(store.accept_invitation("link", "", "hash", at(100)).unwrap(), None);
+    assert!(store.accept_invitation("link", "", "hash", at(99)).unwrap().unwrap().has_password);
+    assert_eq!(store.accept_invitation("link", "", "other", at(99)).unwrap(), None);
+    assert_eq!(store.user_named("bob").unwrap().unwrap().1.as_deref(), Some("hash"));
+    assert!(store.invite_again(bob.id, "again", at(200), at(100)).unwrap());
+    assert!(store.remove_user(bob.id, at(101)).unwrap());
+    assert_eq!(store.invited("again", at(102)).unwrap(), None);
+    assert!(!store.remove_user(bob.id, at(101)).unwrap());
+}
+
+fn sessions_end(database: &TestDatabase) {
+    let store = database.store();
+    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
+    assert_eq!(store.user_or_new("ada", UserRole::Viewer, at(0)).unwrap(), user);
+    store.begin_session(&user, "session", "csrf", at(0)).unwrap();
+    let hours = |n: i64| at(n * 3600);
+    let session = store.session("session", IDLE, hours(11)).unwrap().unwrap();
+    assert_eq!((session.user.name.as_str(), session.csrf.as_str()), ("ada", "csrf"));
+    assert!(store.session("session", IDLE, hours(22)).unwrap().is_some(), "each use keeps it");
+    assert_eq!(store.session("session", IDLE, hours(34)).unwrap(), None);
+    assert_eq!(store.session("other", IDLE, hours(1)).unwrap(), None);
+
+    store.begin_session(&user, "long", "csrf", at(0)).unwrap();
+    for half_day in 1..60 {
+        assert!(
+            store.session("long", TimeDelta::hours(13), hours(12 * half_day)).unwrap().is_some(),
+            "{half_day}"
+        );
+    }
+    assert_eq!(
+        store.session("long", TimeDelta::hours(13), hours(12 * 60)).unwrap(),
+        None,
+        "30 days are the most"
+    );
+
+    store.begin_session(&user, "short", "csrf", at(0)).unwrap();
+    store.end_session("short", at(1)).unwrap();
+    assert_eq!(store.session("short", IDLE, at(1)).unwrap(), None);
+}
+
+fn a_role_that_changes_ends_the_sessions(database: &TestDatabase) {
+    let store = database.store();
+    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
+    store.begin_session(&user, "session", "csrf", at(0)).unwrap();
+    assert!(store.change_role(user.id, UserRole::Viewer, at(1)).unwrap());
+    assert_eq!(store.session("session", IDLE, at(1)).unwrap(), None);
+    assert_eq!(store.users().unwrap()[0].role, UserRole::Viewer);
+    assert!(!store.change_role(user.id + 1, UserRole::Viewer, at(1)).unwrap());
+}
+
+fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
+    let store = database.store();
+    let both = ["source 10.0.0.5".to_owned(), "account ada".to_owned()];
+    for n in 1..=3 {
+        store.count_login_failure(&both, at(n)).unwrap();
+    }
+    let account = &both[1..];
+    assert_eq!(store.login_failures(account, at(4)).unwrap(), [("account ada".to_owned(), 3, at(3))]);
+    store.forget_login_failures(account).unwrap();
+    assert_eq!(store.login_failures(&both, at(4)).unwrap().len(), 1);
+    assert!(store.login_failures(&both, at(3 + 3600)).unwrap().is_empty());
+    store.count_login_failure(&both, at(4000)).unwrap();
+    assert!(store.login_failures(&both, at(4001)).unwrap().iter().all(|(_, failures, _)| *failures == 1));
+}
+
+fn tokens_are_known_by_their_hash_until_they_end(database: &TestDatabase) {
+    let store = database.store();
+    let new = |name: &str, expires_at| NewToken {
+        name: name.to_owned(),
+        hash: format!("hash of {name}"),
+        scopes: vec![Scope::CheckIn, Scope::Read],
+        apps: vec![app(SHOP)],
+        expires_at,
+    };
+    let deploy = store.add_token(&new("deploy", None), at(0)).unwrap().unwrap();
+    assert_eq!(store.add_token(&new("deploy", None), at(0)).unwrap(), None);
+    store.add_token(&new("short", Some(at(10))), at(0)).unwrap();
+    let found = store.token("hash of deploy", at(5)).unwrap().unwrap();
+    assert_eq!((found.id, found.rights()), (deploy.id, deploy.rights()));
+    assert!(found.rights().cover(SHOP).is_ok() && found.rights().cover("zoo").is_err());
+    assert!(store.token("hash of short", at(9)).unwrap().is_some());
+    assert_eq!(store.token("hash of short", at(10)).unwrap(), None);
+    assert_eq!(store.tokens().unwrap()[0].used_at, Some(at(5)));
+    assert!(
+        store.remove_token(deploy.id, at(11)).unwrap() && !store.remove_token(deploy.id, at(11)).unwrap()
+    );
+    assert_eq!(store.token("hash of deploy", at(12)).unwrap(), None);
+}
+
+fn who_changed_what_is_written_down(database: &TestDatabase) {
+    let store = database.store();
+    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let id = ada.book("backup", &every(60));
+    ada.book("backup", &every(60));
+    ada.book("backup", &Wishes { grace: Some(seconds(90)), ..every(60) });
+    store.book("other", &every(60));
+    ada.snooze_by_id(id, at(100), at(1)).unwrap();
+    ada.snooze_by_id(id, at(2), at(2)).unwrap();
+    ada.check_out_by_id(id, at(3)).unwrap();
+    ada.undo_checkout(id, at(4)).unwrap();
+    let log = ada.audit_log(None, 100).unwrap();
+    let told: Vec<(&str, &str)> =
+        log.iter().rev().map(|entry| (entry.action.as_str(), entry.detail.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("make reservation", ""),
+            ("change reservation", "grace: 0s -> 90s"),
+            ("snooze", "until 1970-01-01 00:01:40 UTC"),
+            ("resume", ""),
+            ("check out", ""),
+            ("undo check-out", ""),
+        ]
+    );
+    assert!(log.iter().all(|entry| entry.who == "user ada" && entry.subject == "shop/backup"));
+    assert_eq!(ada.audit_log(Some(log[0].id), 2).unwrap(), log[1..3]);
+}
+
+fn a_change_of_what_was_changed_is_refused(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    let seen = store.look("backup").terms;
+    let wish = |grace| Wishes { grace: Some(seconds(grace)), ..Wishes::default() };
+    assert_eq!(store.change(id, &wish(1), &|terms| *terms == seen, at(1)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &wish(2), &|terms| *terms == seen, at(2)).unwrap(), Change::Outdated);
+    assert_eq!(store.look("backup").terms.grace, seconds(1));
+    assert_eq!(store.change(id + 1, &wish(2), &|_| true, at(2)).unwrap(), Change::Unknown);
+}
