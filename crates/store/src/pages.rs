@@ -209,6 +209,16 @@ impl Store {
         Ok(reads::listed(connection, rows, Some(&[id]), now)?.into_iter().next())
     }
 
+    /// The first `limit` apps, by name.
+    pub fn apps(&self, limit: i64) -> Result<Vec<String>, StoreError> {
+        use crate::schema::ping_keys;
+        Ok(ping_keys::table
+            .order(ping_keys::app)
+            .limit(limit)
+            .select(ping_keys::app)
+            .load(&mut *self.get()?)?)
+    }
+
     /// How many there are of what a page counts.
     pub fn counts(&self) -> Result<Counts, StoreError> {
         Ok(Counts { reservations: self.count()?, ..self.open_counts()? })

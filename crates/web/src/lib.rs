@@ -12,15 +12,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
+use innkeeper_alerter::{Alerters, Message, Sent};
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::notice::Notice;
+use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
+use innkeeper_node::config::Auth;
+use innkeeper_node::heart::Operator;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
+use innkeeper_node::invitation::first_admin;
 use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
+use uuid::Uuid;
 
 /// How long counts hold.
 const COUNTS_HOLD: Duration = Duration::from_secs(5);
@@ -37,11 +45,41 @@ pub(crate) struct Desk {
     clock: Arc<dyn Clock>,
     pub public_url: String,
     pub instance: String,
+    /// Whether everybody may do everything.
+    pub is_open: bool,
+    /// Whether a proxy says who calls.
+    pub signs_on: bool,
+    pub gate: Gate,
+    /// Every way out.
+    alerters: Arc<Alerters>,
+    /// What writes to people outside of any alert.
+    pub operator: Operator,
     /// The counts on the pages and when they were taken: a million rows are not counted for each look.
     counted: Mutex<Option<(Instant, Counts)>>,
 }
 
 impl Desk {
+    /// The alerters, with their kinds.
+    pub fn alerter_kinds(&self) -> Vec<(String, &'static str)> {
+        let kind = |name: &AlerterName| self.alerters.get(name.as_str()).map_or("", |way| way.kind());
+        self.alerters.names().map(|name| (name.to_string(), kind(name))).collect()
+    }
+
+    /// Sends a notice through an alerter, and waits for what its provider says: nothing, or what is wrong.
+    pub fn send_now(
+        &self,
+        alerter: &str,
+        recipient: Option<&MailAddress>,
+        notice: &Notice,
+    ) -> Result<(), String> {
+        let way = self.alerters.get(alerter).ok_or_else(|| format!("there is no alerter {alerter}"))?;
+        let key = Uuid::new_v4().to_string();
+        match way.send(&Message { notices: std::slice::from_ref(notice), recipient, key: &key }) {
+            Sent::Delivered => Ok(()),
+            Sent::Retryable { problem, .. } | Sent::Permanent { problem } => Err(problem),
+        }
+    }
+
     /// How many there are, as of some seconds ago at most.
     ///
     /// # Errors
@@ -61,16 +99,26 @@ impl Desk {
 
 impl Web {
     /// A desk over `store`.
-    pub fn new(store: Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// An alerter that cannot be built.
+    pub fn new(store: Store, config: &Config, gate: Gate, heart: &Heart) -> anyhow::Result<Self> {
+        let clock = heart.clock();
+        let alerters = Arc::new(Alerters::build(&config.alerters, clock.clone())?);
+        Ok(Self {
             desk: Data::new(Desk {
                 store,
                 clock,
                 public_url: config.public_url.clone(),
                 instance: config.instance.clone(),
+                is_open: config.auth == Auth::Open,
+                signs_on: config.web.sign_on_header.is_some(),
+                gate,
+                alerters,
+                operator: heart.operator().clone(),
                 counted: Mutex::default(),
             }),
-        }
+        })
     }
 
     /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
@@ -122,7 +170,10 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
-    let web = Web::new(store, config, heart.clock());
+    if let Some(link) = first_admin(&store, config, heart.clock().now())? {
+        innkeeper_node::cli::print(&format!("Make the first admin, within a day: {link}\n"));
+    }
+    let web = Web::new(store, config, gate.clone(), &heart)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
         web.mount_pages(routes);
         web.mount(routes);

@@ -7,9 +7,13 @@ mod alerts;
 mod badguests;
 mod checkins;
 mod deliveries;
+mod error;
+mod form;
 mod frame;
+mod login;
 mod nodes;
 mod reservation;
+mod settings;
 mod snippets;
 mod status;
 mod view;
@@ -34,6 +38,23 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// Registers the pages. `/` and `/nodes` are pages for browsers alone: register them before what answers programs there.
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
+        .error_page(error::error_page)
+        .page("/login", Need::Nothing, login::login)
+        .form("/login", Need::Nothing, login::log_in)
+        .form("/logout", Need::Nothing, login::log_out)
+        .page("/setup/{secret}", Need::Nothing, login::setup)
+        .form("/setup/{secret}", Need::Nothing, login::set_up)
+        .page("/settings", Need::ReadAll, settings::settings)
+        .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
+        .form("/settings/shares", Need::ManageAll, settings::add_share)
+        .form("/settings/shares/{key}/remove", Need::ManageAll, settings::remove_share)
+        .form("/settings/tokens", Need::ManageAll, settings::add_token)
+        .form("/settings/tokens/{id}/remove", Need::ManageAll, settings::remove_token)
+        .form("/settings/users", Need::Administer, settings::add_user)
+        .form("/settings/users/{id}/link", Need::Administer, settings::link_user)
+        .form("/settings/users/{id}/role", Need::Administer, settings::change_user)
+        .form("/settings/users/{id}/remove", Need::Administer, settings::remove_user)
+        .page("/settings/audit", Need::Administer, settings::audit)
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
         .page("/status", Need::ReadAll, status::status)
@@ -68,6 +89,11 @@ async fn ask<T: Send + 'static>(
     let desk = desk.clone();
     let answer = web::block(move || question(&desk, desk.clock.now())).await.map_err(ApiError::internal)?;
     Ok(answer?)
+}
+
+/// Goes on to another page, as after a form.
+fn see_other(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
 }
 
 fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 use innkeeper_core::sla::evaluate;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 
 use super::checkins::{Bar, CheckinRow, bars};
 use super::frame::Frame;
@@ -32,7 +32,7 @@ struct ReservationPage<'a> {
 }
 
 /// The page.
-pub async fn reservation(desk: Data<Desk>, id: Path<i64>) -> Result<HttpResponse, ApiError> {
+pub async fn reservation(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Result<HttpResponse, ApiError> {
     let id = id.into_inner();
     let (listed, checkins, alerts, deliveries, now) = ask(&desk, move |desk, now| {
         let listed = desk.store.listed(id, now)?;
@@ -49,7 +49,7 @@ pub async fn reservation(desk: Data<Desk>, id: Path<i64>) -> Result<HttpResponse
     let zone = terms.schedule.zone();
     let (bars, bars_words) = bars(&checkins, terms.max_run, zone);
     page(&ReservationPage {
-        frame: Frame::of(&desk, ""),
+        frame: Frame::of(&desk, &caller, ""),
         sentence: view::sentence(&listed, &evaluation, now),
         description: terms.description.clone(),
         notify: terms.notify.to_string(),

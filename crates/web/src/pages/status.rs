@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
 use innkeeper_core::sla::evaluate;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Counts, Cursor, Filter};
 use serde::Deserialize;
 
@@ -95,7 +95,11 @@ struct StatusPage<'a> {
 }
 
 /// The page.
-pub async fn status(desk: Data<Desk>, query: Query<StatusQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn status(
+    desk: Data<Desk>,
+    caller: Caller,
+    query: Query<StatusQuery>,
+) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
     let (filter, cursor) = (query.filter(), query.cursor());
     let (shown, next, counts, now) = ask(&desk, move |desk, now| {
@@ -105,5 +109,5 @@ pub async fn status(desk: Data<Desk>, query: Query<StatusQuery>) -> Result<HttpR
     .await?;
     let next = next.map(|cursor| query.address(Some(&cursor)));
     let rows = shown.iter().map(|listed| Row::of(listed, &evaluate(&listed.view(), now), now)).collect();
-    page(&StatusPage { frame: Frame::of(&desk, "/status"), query, counts, rows, next })
+    page(&StatusPage { frame: Frame::of(&desk, &caller, "/status"), query, counts, rows, next })
 }
