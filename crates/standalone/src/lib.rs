@@ -25,6 +25,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
     let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
+    let web_wake = wake.clone();
     let sweeper = Sweeper::start(&store, config, &heart, wake.clone(), shutdown)?;
     let ingest = Ingest::start(store.clone(), config, &heart, Some(wake), shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, Some(sweeper.singleton().clone()));
@@ -33,7 +34,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let gate = Gate::new(&store, config, heart.clock());
     let setup = first_admin(&store, config, heart.clock().now())?;
-    let web = Web::new(store, config, gate.clone(), &heart)?;
+    let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());

@@ -23,7 +23,7 @@
   const refresh = async () => {
     if (document.hidden || document.querySelector("#live :focus")) return;
     const live = document.querySelector("#live");
-    if (!live) return;
+    if (!live || !("live" in live.dataset)) return;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
+use chrono::TimeDelta;
 use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
@@ -26,7 +27,7 @@ use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
 use uuid::Uuid;
 
@@ -50,8 +51,12 @@ pub(crate) struct Desk {
     /// Whether a proxy says who calls.
     pub signs_on: bool,
     pub gate: Gate,
+    /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
+    pub remind_every: Option<TimeDelta>,
     /// Every way out.
     alerters: Arc<Alerters>,
+    /// Woken when a conclusion may have changed; the sweeper's, where it runs in this process.
+    wake: Option<Wake>,
     /// What writes to people outside of any alert.
     pub operator: Operator,
     /// The counts on the pages and when they were taken: a million rows are not counted for each look.
@@ -59,10 +64,22 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// Has the sweeper look at once, where it runs in this process.
+    pub fn look_again(&self) {
+        if let Some(wake) = &self.wake {
+            wake.wake();
+        }
+    }
+
     /// The alerters, with their kinds.
     pub fn alerter_kinds(&self) -> Vec<(String, &'static str)> {
         let kind = |name: &AlerterName| self.alerters.get(name.as_str()).map_or("", |way| way.kind());
         self.alerters.names().map(|name| (name.to_string(), kind(name))).collect()
+    }
+
+    /// Every name that `notify` and `alerters` may use.
+    pub fn alerter_names(&self) -> Vec<AlerterName> {
+        self.alerters.names().cloned().collect()
     }
 
     /// Sends a notice through an alerter, and waits for what its provider says: nothing, or what is wrong.
@@ -98,11 +115,17 @@ impl Desk {
 }
 
 impl Web {
-    /// A desk over `store`.
+    /// A desk over `store`. `wake` is the sweeper's, where it runs in this process.
     ///
     /// # Errors
     /// An alerter that cannot be built.
-    pub fn new(store: Store, config: &Config, gate: Gate, heart: &Heart) -> anyhow::Result<Self> {
+    pub fn new(
+        store: Store,
+        config: &Config,
+        gate: Gate,
+        heart: &Heart,
+        wake: Option<Wake>,
+    ) -> anyhow::Result<Self> {
         let clock = heart.clock();
         let alerters = Arc::new(Alerters::build(&config.alerters, clock.clone())?);
         Ok(Self {
@@ -114,7 +137,9 @@ impl Web {
                 is_open: config.auth == Auth::Open,
                 signs_on: config.web.sign_on_header.is_some(),
                 gate,
+                remind_every: config.sweeper.remind_every,
                 alerters,
+                wake,
                 operator: heart.operator().clone(),
                 counted: Mutex::default(),
             }),
@@ -173,7 +198,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     if let Some(link) = first_admin(&store, config, heart.clock().now())? {
         innkeeper_node::cli::print(&format!("Make the first admin, within a day: {link}\n"));
     }
-    let web = Web::new(store, config, gate.clone(), &heart)?;
+    let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
         web.mount_pages(routes);
         web.mount(routes);

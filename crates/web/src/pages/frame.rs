@@ -48,6 +48,11 @@ impl<'a> Frame<'a> {
         path == self.path
     }
 
+    /// Whether the page keeps itself up to date: not where somebody types.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new")
+    }
+
     /// The way to the other pages.
     pub fn pages(&self) -> Vec<(&'static str, &'static str)> {
         if !self.is_inside {

@@ -3,10 +3,13 @@
 //! Each page is a file here, with its query, its template's fields and a short handler; `frame.rs` is what stands around them all, `view.rs` turns
 //! what the store knows into what several of them show. What a reservation is shown as comes from [`innkeeper_core::sla`].
 
+mod actions;
 mod alerts;
 mod badguests;
 mod checkins;
 mod deliveries;
+mod draft;
+mod editor;
 mod error;
 mod form;
 mod frame;
@@ -58,11 +61,22 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
         .page("/status", Need::ReadAll, status::status)
+        .page("/new", Need::ManageAll, editor::new)
+        .form("/new", Need::ManageAll, editor::make)
+        .form("/explain", Need::ManageAll, editor::explain)
+        .page("/status/{id}/edit", Need::ManageAll, editor::edit)
+        .form("/status/{id}/edit", Need::ManageAll, editor::change)
+        .form("/status/{id}/snooze", Need::ManageAll, actions::snooze)
+        .form("/status/{id}/resume", Need::ManageAll, actions::resume)
+        .form("/status/{id}/test-alert", Need::ManageAll, actions::test_alert)
+        .form("/status/{id}/check-out", Need::ManageAll, actions::check_out)
+        .form("/status/{id}/undo", Need::ManageAll, actions::undo)
         .page("/status/{id}", Need::ReadAll, reservation::reservation)
         .page("/alerts", Need::ReadAll, alerts::alerts)
         .page("/deliveries", Need::ReadAll, deliveries::deliveries)
         .page("/badguests", Need::ReadAll, badguests::bad_guests)
         .get("/assets/style.css", Need::Nothing, style)
+        .get("/assets/editor.js", Need::Nothing, editor_script)
         .get("/assets/live.js", Need::Nothing, script);
 }
 
@@ -72,6 +86,10 @@ async fn style() -> HttpResponse {
 
 async fn script() -> HttpResponse {
     asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))
+}
+
+async fn editor_script() -> HttpResponse {
+    asset("text/javascript; charset=utf-8", include_str!("../../assets/editor.js"))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> HttpResponse {
