@@ -42,7 +42,7 @@ pub use checks::Check;
 pub use connection::{DatabaseKind, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
-pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page};
+pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery};

@@ -133,6 +133,15 @@ pub struct Page {
     pub looked_at: Option<i64>,
 }
 
+/// A step of a walk through all reservations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walked {
+    /// The reservations that it came by; rows that cannot be read are logged and left out.
+    pub listed: Vec<Listed>,
+    /// Where to go on; none at the end.
+    pub next: Option<i64>,
+}
+
 /// What a reservation is ordered by.
 #[derive(Queryable)]
 struct Key {
@@ -179,7 +188,7 @@ impl Store {
     }
 
     /// Up to `limit` reservations with numbers behind `after`, by number: for a walk through all of them.
-    pub fn walk(&self, after: i64, limit: i64, now: Time) -> Result<Vec<Listed>, StoreError> {
+    pub fn walk(&self, after: i64, limit: i64, now: Time) -> Result<Walked, StoreError> {
         let connection = &mut *self.get()?;
         let rows: Vec<(ReservationRow, StateRow)> = reservations::table
             .inner_join(states::table)
@@ -189,7 +198,8 @@ impl Store {
             .select((ReservationRow::as_select(), StateRow::as_select()))
             .load(connection)?;
         let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
-        reads::listed(connection, rows, Some(&ids), now)
+        let next = ids.last().copied().filter(|_| ids.len() as i64 == limit);
+        Ok(Walked { listed: reads::listed(connection, rows, Some(&ids), now)?, next })
     }
 
     /// The reservation of this number.

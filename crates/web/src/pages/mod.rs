@@ -12,6 +12,8 @@ mod nodes;
 mod reservation;
 mod snippets;
 mod status;
+mod status_query;
+mod strip;
 mod view;
 
 use actix_web::HttpResponse;
