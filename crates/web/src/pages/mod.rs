@@ -5,15 +5,16 @@
 
 mod alerts;
 mod badguests;
-mod checkins;
 mod deliveries;
 mod frame;
 mod nodes;
+mod plot;
 mod reservation;
 mod snippets;
 mod status;
 mod status_query;
 mod strip;
+mod timeline;
 mod view;
 
 use actix_web::HttpResponse;
