@@ -26,7 +26,12 @@ impl Schedule {
     /// it was written.
     pub fn in_words(&self) -> String {
         match self {
-            Self::Every(period) => format!("every {}", duration::words(*period)),
+            Self::Every(period) => {
+                let words = duration::words(*period);
+                // "every hour", but "every 1 hour 30 minutes".
+                let one = words.strip_prefix("1 ").filter(|unit| !unit.contains(' '));
+                format!("every {}", one.unwrap_or(&words))
+            }
             Self::Cron(cron) => cron.in_words(),
         }
     }
@@ -119,7 +124,7 @@ fn step(field: &str, whole: u32) -> Option<u32> {
         return Some(1);
     }
     let each = number(field.strip_prefix("*/")?, 1, whole)?;
-    (whole % each == 0).then_some(each)
+    whole.is_multiple_of(each).then_some(each)
 }
 
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
@@ -160,6 +165,8 @@ mod tests {
     #[test]
     fn what_is_simple_is_said_in_words() {
         assert_eq!(Schedule::every(TimeDelta::minutes(5)).unwrap().in_words(), "every 5 minutes");
+        assert_eq!(Schedule::every(TimeDelta::hours(1)).unwrap().in_words(), "every hour");
+        assert_eq!(Schedule::every(TimeDelta::minutes(90)).unwrap().in_words(), "every 1 hour 30 minutes");
         for (expression, words) in [
             ("0 2 * * *", "at 02:00, Europe/Berlin"),
             ("0 0 2 * * *", "at 02:00, Europe/Berlin"),

@@ -116,8 +116,7 @@ fn draw_on(
 
     let area = SVGBackend::with_string(svg, (size.wide, size.high)).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
-        .margin_top(8)
-        .margin_right(12)
+        .margin(8)
         .x_label_area_size(44)
         .y_label_area_size(58)
         .build_cartesian_2d(-0.5..right, 0.0..top)?;
