@@ -256,11 +256,13 @@ impl r2d2::ManageConnection for Manager {
 }
 
 /// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot
-/// be made here SQLite complains of better.
+/// be made here SQLite complains of better. A file that is there is not opened: closing it would drop the locks that this process has on it
+/// (POSIX), and another process would then take itself for the last and remove the log that this one writes to.
 fn make_private(path: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
-    if let Err(error) = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path) {
-        log::debug!("{path}: {error}");
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => log::debug!("{path}: {error}"),
+        _ => {}
     }
 }
 

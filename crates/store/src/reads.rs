@@ -76,8 +76,7 @@ pub(crate) fn listed(
     now: Time,
 ) -> Result<Vec<Listed>, StoreError> {
     let mut open = open_alerts(connection, ids)?;
-    let ping_keys: HashMap<String, String> =
-        ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
+    let ping_keys = ping_keys(connection, ids.map(|_| &rows[..]))?;
     let mut runs = going_runs(connection, ids)?;
     let sites = Sites::all(connection, now)?;
     let blind = Blind::at(connection, now)?;
@@ -96,6 +95,21 @@ pub(crate) fn listed(
         }
     }
     Ok(listed)
+}
+
+/// The keys of the apps of these rows, or of all.
+fn ping_keys(
+    connection: &mut AnyConnection,
+    rows: Option<&[(ReservationRow, StateRow)]>,
+) -> Result<HashMap<String, String>, StoreError> {
+    let mut query = ping_keys::table.select((ping_keys::app, ping_keys::key)).into_boxed();
+    if let Some(rows) = rows {
+        let mut apps: Vec<String> = rows.iter().map(|(row, _)| row.app.clone()).collect();
+        apps.sort_unstable();
+        apps.dedup();
+        query = query.filter(ping_keys::app.eq_any(apps));
+    }
+    Ok(query.load(connection)?.into_iter().collect())
 }
 
 /// The runs that have begun and not ended by themselves.

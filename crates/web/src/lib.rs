@@ -2,11 +2,12 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
 
 mod gocron;
 mod gotel;
 mod pages;
+mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ use innkeeper_node::invitation::first_admin;
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
 use uuid::Uuid;
+
+use tally::{Counted, Tally};
 
 /// How long counts hold.
 const COUNTS_HOLD: Duration = Duration::from_secs(5);
@@ -59,8 +62,11 @@ pub(crate) struct Desk {
     wake: Option<Wake>,
     /// What writes to people outside of any alert.
     pub operator: Operator,
-    /// The counts on the pages and when they were taken: a million rows are not counted for each look.
+    /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
+    tally: Tally,
+    /// How long alerts are kept.
+    history: TimeDelta,
 }
 
 impl Desk {
@@ -97,7 +103,7 @@ impl Desk {
         }
     }
 
-    /// How many there are, as of some seconds ago at most.
+    /// How many alerts are open and messages wait, as of some seconds ago at most.
     ///
     /// # Errors
     /// The database's.
@@ -108,9 +114,19 @@ impl Desk {
         {
             return Ok(counts);
         }
-        let counts = self.store.counts()?;
+        let counts = self.store.open_counts()?;
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts));
         Ok(counts)
+    }
+
+    /// How many reservations are in each state, where that is known already. Blocks for a moment.
+    pub fn tally(&self) -> Option<Arc<Counted>> {
+        self.tally.look(&self.store, &self.clock)
+    }
+
+    /// Before this alerts are not remembered.
+    pub fn history_begins(&self, now: Time) -> Time {
+        now.checked_sub_signed(self.history).unwrap_or(Time::MIN_UTC)
     }
 }
 
@@ -142,6 +158,8 @@ impl Web {
                 wake,
                 operator: heart.operator().clone(),
                 counted: Mutex::default(),
+                tally: Tally::new(),
+                history: TimeDelta::days(i64::from(config.history.keep_days)),
             }),
         })
     }

@@ -22,6 +22,7 @@ mod checkins_together;
 mod checkout;
 mod facts;
 mod history;
+mod listing;
 mod migrate;
 mod nodes;
 mod outbox;

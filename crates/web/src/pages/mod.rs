@@ -6,7 +6,6 @@
 mod actions;
 mod alerts;
 mod badguests;
-mod checkins;
 mod deliveries;
 mod draft;
 mod editor;
@@ -15,10 +14,15 @@ mod form;
 mod frame;
 mod login;
 mod nodes;
+mod plot;
+mod public;
 mod reservation;
 mod settings;
 mod snippets;
 mod status;
+mod status_query;
+mod strip;
+mod timeline;
 mod view;
 
 use actix_web::HttpResponse;
@@ -47,6 +51,8 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/logout", Need::Nothing, login::log_out)
         .page("/setup/{secret}", Need::Nothing, login::setup)
         .form("/setup/{secret}", Need::Nothing, login::set_up)
+        .page("/public/{key}", Need::Nothing, public::status)
+        .get("/badge/{key}.svg", Need::Nothing, public::badge)
         .page("/settings", Need::ReadAll, settings::settings)
         .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
         .form("/settings/shares", Need::ManageAll, settings::add_share)
