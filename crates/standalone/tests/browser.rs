@@ -25,6 +25,7 @@ command = ["/bin/sh", "-c", "cat >/dev/null; echo 'There is <b>no such</b> room.
 [peer.north]
 url = "http://127.0.0.1:9/peer"
 admin = ["log"]
+every = "1s"
 "#;
 
 #[test]
@@ -69,7 +70,7 @@ fn fresh() -> Server {
 /// A server after a crash: it shows a node that is gone, and a blind window.
 fn restarted() -> Server {
     let first = fresh();
-    first.address();
+    first.wait_for_log("this node does what only one may do");
     Server::start_in(first.into_directory(), "innkeeper", CONFIG, &[])
 }
 

@@ -40,35 +40,36 @@ await run(async ({ inn, open, check }) => {
   await inn.fetch("/?cronname=behind&account=site&email=log&frequency=2");
 
   const long = "a-name-that-is-as-long-as-a-name-may-be-".repeat(4).slice(0, 150);
-  await inn.reserve(long, long, { owner: long, tags: [long, "x"], description: long.repeat(3), notify: "gone" });
+  await inn.reserve(long, long, { owner: long, tags: [long.slice(0, 50), "x"], description: long.repeat(3), notify: "gone" });
   await inn.ping(long, long, "/1", long.repeat(20));
 
-  await inn.shows("/deliveries", "no such");
-  await inn.shows(await inn.pathOf("shop", "missed"), "delivered");
-  await inn.shows("/nodes", "silent");
-  await inn.shows(await inn.pathOf("site", "behind"), "state-held");
-  await inn.shows(await inn.pathOf(long, long), "state-waiting");
-
+  // Each with a text that is there once it stands as it is meant to.
+  const state = (word) => `state-${word}`;
   const pages = [
-    ["status", "/status"],
-    ["status-filtered", "/status?q=shop&owner=ada"],
-    ["status-nothing-fits", "/status?q=nothing"],
-    ["alerts", "/alerts"],
-    ["deliveries", "/deliveries"],
-    ["bad-guests", "/badguests"],
-    ["nodes", "/nodes"],
-    ["reservation-long", await inn.pathOf(long, long)],
-    ["reservation-held", await inn.pathOf("site", "behind")],
+    ["reservation-new", await inn.pathOf("shop", "new"), state("new")],
+    ["reservation-up", await inn.pathOf("shop", "up"), state("up")],
+    ["reservation-cron", await inn.pathOf("shop", "cron"), state("up")],
+    ["reservation-running", await inn.pathOf("shop", "running"), state("running")],
+    ["reservation-late", await inn.pathOf("shop", "late"), state("late")],
+    ["reservation-failed", await inn.pathOf("shop", "failed"), state("down")],
+    ["reservation-recovered", await inn.pathOf("shop", "recovered"), state("up")],
+    ["reservation-snoozed", await inn.pathOf("shop", "snoozed"), state("snoozed")],
+    ["reservation-missed", await inn.pathOf("shop", "missed"), "delivered"],
+    ["reservation-held", await inn.pathOf("site", "behind"), state("held")],
+    ["reservation-long", await inn.pathOf(long, long), state("waiting")],
+    ["status", "/status", "shop/up"],
+    ["status-filtered", "/status?q=shop&owner=ada", "Show all"],
+    ["status-nothing-fits", "/status?q=nothing", "No reservation fits"],
+    ["alerts", "/alerts", "shop/missed"],
+    ["deliveries", "/deliveries", "room."],
+    ["bad-guests", "/badguests", "shop/recovered"],
+    ["nodes", "/nodes", state("silent")],
   ];
-  const states = { new: "new", up: "up", cron: "up", running: "running", late: "late", failed: "down", missed: "down", recovered: "up", snoozed: "snoozed" };
-  for (const component of Object.keys(states)) pages.push([`reservation-${component}`, await inn.pathOf("shop", component)]);
-
   const page = await open("/");
   assert.equal(await page.title(), "Reservations · innkeeper");
-  for (const [name, path] of pages) {
+  for (const [name, path, text] of pages) {
+    await inn.shows(path, text);
     await page.goto(path);
-    const state = states[name.replace("reservation-", "")];
-    if (state && name.startsWith("reservation-")) assert.equal(await page.locator("h1 .state").textContent(), state, name);
     await check(page, name);
   }
 });
