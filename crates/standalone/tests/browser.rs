@@ -49,7 +49,7 @@ fn a_thousand_are_paged_through() {
 }
 
 #[test]
-fn what_happens_is_seen_live() {
+fn a_page_left_open_stays_current() {
     run("live", &fresh());
 }
 
@@ -78,7 +78,8 @@ fn restarted() -> Server {
 fn run(script: &str, server: &Server) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(
-        scripts.join("node_modules/playwright-core").exists() && scripts.join("node_modules/axe-core").exists(),
+        scripts.join("node_modules/playwright-core").exists()
+            && scripts.join("node_modules/axe-core").exists(),
         "the browser tests' packages are missing: run scripts/test, or `npm ci` in {}",
         scripts.display()
     );
