@@ -7,7 +7,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
 
 /// With ways to tell people of which one answers nothing and one refuses, and a peer that is not there.
@@ -30,7 +32,7 @@ every = "1s"
 
 #[test]
 fn every_page() {
-    run("every-page", &restarted());
+    after_a_crash(|server| run("every-page", server));
 }
 
 #[test]
@@ -67,11 +69,15 @@ fn fresh() -> Server {
     Server::start("innkeeper", CONFIG, &[])
 }
 
-/// A server after a crash: it shows a node that is gone, and a blind window.
-fn restarted() -> Server {
-    let first = fresh();
-    first.wait_for_log("this node does what only one may do");
-    Server::start_in(first.into_directory(), "innkeeper", CONFIG, &[])
+/// Runs `work` with a server that was gone for an hour after a crash: it shows a node that is silent, and a blind window.
+fn after_a_crash(work: impl FnOnce(&Server)) {
+    let database = TestDatabase::sqlite();
+    let start = || Server::start("innkeeper", CONFIG, &["--database-url", database.url()]);
+    let mut crashed = start();
+    crashed.wait_for_log("this node does what only one may do");
+    crashed.kill();
+    database.age_asleep(Duration::from_secs(3600));
+    work(&start());
 }
 
 /// Runs `browser/<script>.mjs` against `server`. It ends by itself, within two minutes.

@@ -63,7 +63,7 @@ await run(async ({ inn, open, check }) => {
     ["alerts", "/alerts", "shop/missed"],
     ["deliveries", "/deliveries", "room."],
     ["bad-guests", "/badguests", "shop/recovered"],
-    ["nodes", "/nodes", state("silent")],
+    ["nodes", "/nodes", "peer north"],
   ];
   const page = await open("/");
   assert.equal(await page.title(), "Reservations · innkeeper");
@@ -72,4 +72,6 @@ await run(async ({ inn, open, check }) => {
     await page.goto(path);
     await check(page, name);
   }
+  assert.equal(await page.locator(".state-silent").count(), 1, "the node that crashed");
+  assert.equal(await page.locator("h2", { hasText: "Blind windows" }).locator("~ .scroll tbody tr").count(), 1);
 });
