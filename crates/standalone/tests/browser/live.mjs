@@ -30,8 +30,10 @@ await run(async ({ inn, open, check }) => {
   await inn.checkIn("shop", "canary", "back again");
   await become("up");
   await one.getByText("back again").waitFor();
-  assert.equal(await one.getByText("still open").count(), 0);
-  assert.equal(await list.evaluate(() => scrollY), 200);
+  await one.getByText("still open").waitFor({ state: "detached" });
+  // A row above may have become a line shorter.
+  const place = await list.evaluate(() => scrollY);
+  assert.ok(Math.abs(place - 200) < 60, `scrolled to ${place}`);
 
   // Its times go on by themselves, each second.
   const time = one.locator("dl time").first();

@@ -33,7 +33,7 @@ const views = [1440, 390].flatMap((width) =>
   ["light", "dark"].map((scheme) => ({ width, height: width === 390 ? 844 : 900, scheme })),
 );
 
-// Runs one script. `test` gets what is described at each of the functions below.
+// Runs one script. `test` gets `inn` (see inn.mjs), the `browser`, and `open`, `check` and `expect` as they are described below.
 export async function run(test) {
   const url = process.argv[2];
   if (!url) throw new Error(`usage: node ${script}.mjs URL`);
@@ -75,7 +75,7 @@ function browserProgram() {
 class House {
   #browser;
   #url;
-  // Each page that was opened: { page, javascript, problems, expected }
+  // Each page that was opened, and what went wrong on it: { javascript, problems, expected }
   #watched = new Map();
   // What `check` has found.
   #findings = [];

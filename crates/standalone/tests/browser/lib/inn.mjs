@@ -54,10 +54,15 @@ export class Inn {
     });
   }
 
+  // An answer that is a success. On a machine with too much to do it may take more than one attempt, as any client would make.
   async fetch(path, options = {}) {
-    const answer = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(patience), ...options });
-    if (!answer.ok) throw new Error(`${options.method ?? "GET"} ${path}: ${answer.status} ${await answer.text()}`);
-    return answer;
+    return eventually(`an answer to ${path}`, async () => {
+      const answer = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(patience), ...options });
+      if (answer.ok) return answer;
+      const said = `${options.method ?? "GET"} ${path}: ${answer.status} ${await answer.text()}`;
+      if (answer.status !== 503) throw new Error(said);
+      console.error(said);
+    });
   }
 }
 
