@@ -38,7 +38,7 @@ mod sweep;
 
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checks::Check;
-pub use connection::{DatabaseKind, Store, StoreConfig};
+pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};

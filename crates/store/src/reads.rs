@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::alert::{Cause, OpenAlert};
 use innkeeper_core::facts::Run;
 use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::View;
@@ -60,6 +60,12 @@ impl Store {
         let mut rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
         rows.sort_by_key(|(row, state)| (std::cmp::Reverse(state.last_checkin_at), row.id));
         listed(connection, rows, None, now)
+    }
+
+    /// How many alerts are open because nothing came by the deadline.
+    pub fn overdue_alerts(&self) -> Result<i64, StoreError> {
+        let open = alerts::table.filter(alerts::closed_at.is_null());
+        Ok(open.filter(alerts::cause.eq(Cause::Missed.as_str())).count().get_result(&mut *self.get()?)?)
     }
 
     /// How many reservations there are.
