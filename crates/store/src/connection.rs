@@ -47,6 +47,17 @@ pub struct StoreConfig {
     pub pool_size: u32,
 }
 
+/// How the connections of a pool are used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Somebody works with them.
+    pub used: u32,
+    /// Open, and free.
+    pub idle: u32,
+    /// The most that may be open.
+    pub size: u32,
+}
+
 /// The store: a pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -91,6 +102,16 @@ impl Store {
     /// Which database this is.
     pub fn backend(&self) -> DatabaseKind {
         self.backend
+    }
+
+    /// How the connections of this store's pool are used now; those of stores [apart](Self::apart) and of writers are not among them.
+    pub fn pool_use(&self) -> PoolUse {
+        let state = self.pool.state();
+        PoolUse {
+            used: state.connections.saturating_sub(state.idle_connections),
+            idle: state.idle_connections,
+            size: self.pool.max_size(),
+        }
     }
 
     /// Asks the database for one row.
@@ -294,6 +315,21 @@ mod tests {
         for url in ["mysql://x/y", "innkeeper.db", "sqlite:innkeeper.db", "sqlite://", "", "Postgres:x"] {
             assert!(matches!(Manager::for_url(url), Err(StoreError::Url(_))), "{url}");
         }
+    }
+
+    #[test]
+    fn a_connection_is_in_use_until_it_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("innkeeper.db").display());
+        let store = Store::connect(&StoreConfig { url, pool_size: 3 }).unwrap();
+        assert_eq!(store.pool_use(), PoolUse { used: 0, idle: 0, size: 3 });
+        let (first, second) = (store.get().unwrap(), store.get().unwrap());
+        assert_eq!(store.pool_use().used, 2);
+        drop(first);
+        assert_eq!(store.pool_use().used, 1);
+        drop(second);
+        assert_eq!(store.pool_use().used, 0);
+        assert!(store.pool_use().idle >= 2, "{:?}", store.pool_use());
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use audit::{Actor, AuditEntry};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
-pub use connection::{DatabaseKind, Store, StoreConfig};
+pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};

@@ -1,6 +1,7 @@
 //! What pages ask for beside reservations.
 
-use innkeeper_store::Outcome;
+use innkeeper_core::reservation::Wishes;
+use innkeeper_store::{Arrival, Cursor, Filter, Listed, Outcome, Target};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
@@ -10,7 +11,39 @@ on_both!(
     an_alert_shows_what_became_of_its_messages,
     bad_guests_are_those_with_the_most_alerts,
     troubles_are_the_alerts_that_were_open_since_then,
+    a_page_knows_of_its_rows_what_the_whole_list_knows,
 );
+
+fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
+    let store = database.store();
+    let site = Wishes { is_site: Some(true), ..every(60) };
+    let long = Wishes { max_run: Some(seconds(500_000)), ..every(100_000) };
+    let names = |of: &str, name: &str| Target::Names(app(of), component(name));
+    for (n, of) in ["bank", "inn", "shop", "zoo"].into_iter().enumerate() {
+        store.reserve(&app(of), &component("gateway"), &site, at(0)).unwrap();
+        store.reserve(&app(of), &component("job"), &long, at(0)).unwrap();
+        let address = format!("203.0.113.{n}");
+        let arrivals = [("gateway", success(at(0))), ("job", start(at(1)))].map(|(name, checkin)| Arrival {
+            target: names(of, name),
+            ..arrival("x", from(&address, checkin))
+        });
+        store.record(&arrivals);
+    }
+    store.pass(at(60));
+    let whole = store.list(None, at(100)).unwrap();
+    assert!(whole.iter().all(|one| one.ping_key.is_some()));
+    assert_eq!(whole.iter().filter(|one| one.behind_silent_site && !one.runs.is_empty()).count(), 4);
+    let of_whole =
+        |one: &Listed| whole.iter().find(|other| other.reservation.id == one.reservation.id).cloned();
+    for limit in [1, 3, 8] {
+        let page = store.page(&Filter::default(), &Cursor::worst(), limit, at(100)).unwrap().listed;
+        assert_eq!(page.len() as i64, limit);
+        page.iter().for_each(|one| assert_eq!(Some(one), of_whole(one).as_ref()));
+    }
+    for one in &whole {
+        assert_eq!(store.listed(one.reservation.id, at(100)).unwrap().as_ref(), Some(one));
+    }
+}
 
 fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     let store = database.store();
