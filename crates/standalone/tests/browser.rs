@@ -80,7 +80,7 @@ fn after_a_crash(work: impl FnOnce(&Server)) {
     work(&start());
 }
 
-/// Runs `browser/<script>.mjs` against `server`. It ends by itself, within two minutes.
+/// Runs `browser/<script>.mjs` against `server`. It ends by itself, within minutes.
 fn run(script: &str, server: &Server) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(

@@ -26,7 +26,7 @@ const axe = createRequire(import.meta.url)("axe-core").source;
 const script = basename(process.argv[1], ".mjs");
 const screenshots = process.env.INNKEEPER_SCREENSHOTS ?? "target/screenshots";
 // How long one script may take, and how long one step of it.
-const deadline = 110_000;
+const deadline = 150_000;
 const patience = 30_000;
 
 const views = [1440, 390].flatMap((width) =>
