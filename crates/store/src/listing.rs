@@ -24,6 +24,9 @@ const CHUNK: i64 = 1000;
 /// The same where each time takes a walk through all of them.
 const LONG_CHUNK: i64 = 5000;
 
+/// The order of [`Cursor::Silent`].
+const SILENCE: &str = "COALESCE(states.last_checkin_at, 0), states.reservation_id";
+
 diesel::define_sql_function! {
     /// In lower case.
     fn lower(text: Text) -> Text;
@@ -42,6 +45,14 @@ pub struct Filter {
     pub tag: Option<String>,
     /// In this state.
     pub state: Option<State>,
+}
+
+impl Filter {
+    /// Whether no column takes out any: it is empty, or its state is found by evaluation alone.
+    fn is_derived(&self) -> bool {
+        let by_set = matches!(self.state, Some(State::Down | State::Snoozed | State::New | State::Running));
+        !by_set && *self == Self { state: self.state, ..Self::default() }
+    }
 }
 
 /// Where a page begins, and so in which order it goes on.
@@ -242,18 +253,28 @@ fn keys(
             query = query.filter(behind(app, component)).order((reservations::app, reservations::component));
         }
         Cursor::Newest { before } => {
-            query = query.filter(reservations::id.lt(*before)).order(reservations::id.desc());
+            // Of both, or Postgres may walk through the states from their end.
+            query = query
+                .filter(reservations::id.lt(*before))
+                .filter(states::reservation_id.lt(*before))
+                .order(reservations::id.desc());
         }
         Cursor::Silent { last, id } => {
-            query = query
-                .filter(
-                    sql::<Bool>("(COALESCE(states.last_checkin_at, 0), states.reservation_id) > (")
-                        .bind::<BigInt, _>(last.map_or(0, ms))
-                        .sql(", ")
-                        .bind::<BigInt, _>(*id)
-                        .sql(")"),
-                )
-                .order(sql::<(BigInt, BigInt)>("COALESCE(states.last_checkin_at, 0), states.reservation_id"));
+            let behind = |select: &str| {
+                sql::<Bool>(&format!("{select} ({SILENCE}) > ("))
+                    .bind::<BigInt, _>(last.map_or(0, ms))
+                    .sql(", ")
+                    .bind::<BigInt, _>(*id)
+                    .sql(")")
+            };
+            query = query.filter(behind("")).order(sql::<(BigInt, BigInt)>(SILENCE));
+            if filter.is_derived() {
+                // The first of them are found in the states alone: with the join both databases would sort them all.
+                query = query.filter(
+                    behind("reservations.id IN (SELECT states.reservation_id FROM states WHERE")
+                        .sql(&format!(" ORDER BY {SILENCE} LIMIT {limit})")),
+                );
+            }
         }
     }
     match cursor {

@@ -36,7 +36,8 @@ struct Shared {
 #[derive(Default)]
 struct Progress {
     latest: Option<Arc<Counted>>,
-    going: bool,
+    /// Since when a thread counts, while one does.
+    going: Option<Instant>,
 }
 
 /// How many there were at a time.
@@ -80,13 +81,15 @@ impl Tally {
     /// What is known. Where that is old or nothing, it is counted anew, and waited for as long as it may be a moment. This blocks for the moment.
     pub fn look(&self, store: &Store, clock: &Arc<dyn Clock>) -> Option<Arc<Counted>> {
         let mut progress = self.shared.progress();
-        if progress.latest.as_ref().is_none_or(|latest| latest.is_old()) && !progress.going {
-            progress.going = self.start(store.clone(), Arc::clone(clock));
+        if progress.latest.as_ref().is_none_or(|latest| latest.is_old()) && progress.going.is_none() {
+            progress.going = self.start(store.clone(), Arc::clone(clock)).then(Instant::now);
         }
         let is_worth_it =
             progress.latest.as_ref().is_none_or(|latest| latest.is_old() && latest.took < MOMENT);
-        if progress.going && is_worth_it {
-            let waited = self.shared.done.wait_timeout_while(progress, MOMENT, |progress| progress.going);
+        let left = progress.going.and_then(|begun| MOMENT.checked_sub(begun.elapsed()));
+        if let Some(left) = left.filter(|_| is_worth_it) {
+            let waited =
+                self.shared.done.wait_timeout_while(progress, left, |progress| progress.going.is_some());
             progress = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         progress.latest.clone()
@@ -103,7 +106,7 @@ impl Tally {
                 Ok(None) => {}
                 Err(error) => log::debug!("reservations were not counted: {error}"),
             }
-            progress.going = false;
+            progress.going = None;
             shared.done.notify_all();
         };
         let started = std::thread::Builder::new().name("tally".to_owned()).spawn(count);
