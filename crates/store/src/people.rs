@@ -9,7 +9,7 @@ use innkeeper_core::access::UserRole;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{invitations, login_failures, sessions, users};
+use crate::schema::{audit, invitations, login_failures, sessions, users};
 use crate::{Store, StoreError};
 
 /// How long a session lasts at most, whatever happens in it.
@@ -296,6 +296,26 @@ impl Store {
     pub fn forget_login_failures(&self, who: &[String]) -> Result<(), StoreError> {
         diesel::delete(login_failures::table.filter(login_failures::who.eq_any(who)))
             .execute(&mut *self.get()?)?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Removes what has ended: sessions, links that nobody used, wrong passwords, and entries of the audit log from before `log_begins`.
+    pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
+        let connection = &mut *self.get()?;
+        diesel::delete(
+            sessions::table.filter(
+                sessions::seen_at
+                    .lt(ms(now - LONGEST_SESSION))
+                    .or(sessions::created_at.lt(ms(now - LONGEST_SESSION))),
+            ),
+        )
+        .execute(connection)?;
+        diesel::delete(invitations::table.filter(invitations::expires_at.lt(ms(now)))).execute(connection)?;
+        diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ms(now - FAILURES_HOLD))))
+            .execute(connection)?;
+        diesel::delete(audit::table.filter(audit::at.lt(ms(log_begins)))).execute(connection)?;
         Ok(())
     }
 }

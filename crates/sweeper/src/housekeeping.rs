@@ -8,7 +8,7 @@ use innkeeper_core::Clock;
 use innkeeper_core::names::AlerterName;
 use innkeeper_node::Shutdown;
 use innkeeper_node::heart::Singleton;
-use innkeeper_store::{Store, StoreError, Walk};
+use innkeeper_store::{Store, StoreError, UNDO_WITHIN, Walk};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(600);
@@ -17,6 +17,9 @@ const FIRST: Duration = Duration::from_secs(30);
 
 /// How long a blind window is remembered: a job that was last heard of before it has long been told about.
 const BLIND_WINDOWS_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// How long the audit log goes back.
+const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
 
 /// What the housekeeping works with.
 pub(crate) struct Keeper {
@@ -37,6 +40,8 @@ impl Keeper {
         }
         let now = self.clock.now();
         self.store.forget_blind_windows(now - BLIND_WINDOWS_KEPT)?;
+        self.store.forget_visits(now - AUDIT_KEPT, now)?;
+        self.store.forget_checkouts(now - UNDO_WITHIN)?;
         let older_than = now - TimeDelta::days(self.keep_days);
         let go_on = || self.singleton.is_held() && !shutdown.is_requested();
         let pruned = self.store.prune(self.keep_checkins, older_than, walk, &go_on)?;

@@ -1,3 +1,5 @@
+DROP INDEX reservations_by_owner;
+DROP INDEX states_snoozed;
 DROP TABLE shares;
 DROP TABLE checkouts;
 DROP TABLE audit;

@@ -75,3 +75,7 @@ CREATE TABLE shares (
     created_at      BIGINT  NOT NULL,
     UNIQUE (shape, kind, subject)
 );
+
+-- For the list: who is snoozed, and whose jobs. No check-in writes either column.
+CREATE INDEX states_snoozed ON states (snoozed_until) WHERE snoozed_until IS NOT NULL;
+CREATE INDEX reservations_by_owner ON reservations (owner, app, component);

@@ -46,8 +46,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ("public_url = 'inn.example.org'", "f:1: public_url: \"inn.example.org\" is not a URL"),
         ("public_url = 'ftp://inn.example.org'", "is no web address; write http://host:port"),
         ("public_url = 'http://inn/?a=b'", "has a query or fragment"),
-        ("auth = 'tokens'", "f:1: auth: this version does not have tokens yet; only \"open\" is allowed"),
-        ("auth = 'none'", "f:1: auth: \"none\" is not known; only \"open\" is allowed"),
+        ("auth = 'none'", "f:1: auth: \"none\" is not known; write \"open\" or \"tokens\""),
         ("allow_open = 'maybe'", "f:1: allow_open: \"maybe\" is neither true nor false"),
         ("operator = 'Ops Team'", "f:1: operator: \"Ops Team\" is neither a mail address nor"),
         (

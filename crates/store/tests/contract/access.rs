@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{Actor, Change, NewToken};
+use innkeeper_store::{Actor, Change, NewToken, Share};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -17,6 +17,8 @@ on_both!(
     tokens_are_known_by_their_hash_until_they_end,
     who_changed_what_is_written_down,
     a_change_of_what_was_changed_is_refused,
+    what_has_ended_is_forgotten,
+    what_is_shown_outside_has_one_key,
 );
 
 const IDLE: TimeDelta = TimeDelta::hours(12);
@@ -172,4 +174,38 @@ fn a_change_of_what_was_changed_is_refused(database: &TestDatabase) {
     assert_eq!(store.change(id, &wish(2), &|terms| *terms == seen, at(2)).unwrap(), Change::Outdated);
     assert_eq!(store.look("backup").terms.grace, seconds(1));
     assert_eq!(store.change(id + 1, &wish(2), &|_| true, at(2)).unwrap(), Change::Unknown);
+}
+
+fn what_has_ended_is_forgotten(database: &TestDatabase) {
+    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    let days = |n: i64| at(n * 86_400);
+    let ada = store.add_user("ada", UserRole::Admin, "old", days(1), at(0)).unwrap().unwrap();
+    store.begin_session(&ada, "old", "csrf", at(0)).unwrap();
+    store.begin_session(&ada, "new", "csrf", days(20)).unwrap();
+    store.invite_first_admin("new", days(50)).unwrap();
+    store.count_login_failure(&["account ada".to_owned()], at(0)).unwrap();
+    store.forget_visits(days(10), days(31)).unwrap();
+    let counts =
+        ["users", "sessions", "invitations", "login_failures", "audit"].map(|table| database.count(table));
+    assert_eq!(counts, [1, 1, 1, 0, 1]);
+    assert!(store.session("new", TimeDelta::days(30), days(31)).unwrap().is_some());
+}
+
+fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
+    let store = database.store();
+    let share = |key: &str, title: &str| Share {
+        key: key.to_owned(),
+        shape: "page".to_owned(),
+        kind: "app".to_owned(),
+        subject: SHOP.to_owned(),
+        title: title.to_owned(),
+        created_at: at(1),
+    };
+    store.add_share(&share("one", "Shop")).unwrap();
+    store.add_share(&share("two", "The shop")).unwrap();
+    assert_eq!(store.shares().unwrap(), [share("one", "The shop")]);
+    assert_eq!(store.share("one").unwrap(), store.share_of("page", "app", SHOP).unwrap());
+    assert_eq!((store.share("two").unwrap(), store.share_of("badge", "app", SHOP).unwrap()), (None, None));
+    assert!(store.remove_share("one", at(2)).unwrap() && !store.remove_share("one", at(2)).unwrap());
+    assert_eq!(store.shares().unwrap(), []);
 }

@@ -1,0 +1,492 @@
+//! The doors: every route × every kind of caller, and what each is answered. A real process with `auth = "tokens"`.
+//!
+//! `ROUTES` says what each route needs, apart from the code: a route that is added or changed must be added or changed here, too.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use common::{Inn, Shape, eventually};
+use innkeeper_core::access::Scope;
+use innkeeper_core::{Clock as _, SystemClock};
+use innkeeper_store::NewToken;
+use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::{self, Server};
+use serde_json::json;
+
+const PUBLIC: &[&str] = &[
+    "GET /",
+    "GET /assets/editor.js",
+    "GET /assets/live.js",
+    "GET /assets/style.css",
+    "GET /badge/{key}.svg",
+    "GET /healthcheck",
+    "GET /healthz",
+    "GET /is-coordinator",
+    "GET /login as Page",
+    "POST /login as Page",
+    "POST /logout as Page",
+    "GET /peer",
+    "GET /ping/{first}",
+    "GET /ping/{first}/",
+    "GET /ping/{first}/{second}",
+    "GET /ping/{first}/{second}/",
+    "GET /ping/{first}/{second}/{third}",
+    "POST /ping/{first}",
+    "POST /ping/{first}/",
+    "POST /ping/{first}/{second}",
+    "POST /ping/{first}/{second}/",
+    "POST /ping/{first}/{second}/{third}",
+    "GET /public/{key} as Page",
+    "GET /readyz",
+    "GET /setup/{secret} as Page",
+    "POST /setup/{secret} as Page",
+    "GET /version",
+    "GET /{first:[0-9a-fA-F-]{36}}",
+    "GET /{first:[0-9a-fA-F-]{36}}/",
+    "GET /{first:[0-9a-fA-F-]{36}}/{second}",
+    "POST /{first:[0-9a-fA-F-]{36}}",
+    "POST /{first:[0-9a-fA-F-]{36}}/",
+    "POST /{first:[0-9a-fA-F-]{36}}/{second}",
+];
+const CHECK_IN: &[&str] = &["POST /checkin"];
+/// Of the caller's apps.
+const READ: &[&str] = &["GET /cron", "GET /cron/missed", "GET /cron/{account}", "GET /reservation"];
+const READ_ALL: &[&str] = &[
+    "GET / as Page",
+    "GET /alerts as Page",
+    "GET /badguests as Page",
+    "GET /deliveries as Page",
+    "GET /metrics",
+    "GET /nodes",
+    "GET /nodes as Page",
+    "GET /settings as Page",
+    "GET /status as Page",
+    "GET /status/{id} as Page",
+];
+/// Of the caller's apps.
+const MANAGE: &[&str] =
+    &["GET / with a query", "POST /", "POST /checkout", "POST /pause", "POST /reservation", "POST /snooze"];
+const MANAGE_ALL: &[&str] = &[
+    "POST /explain as Page",
+    "GET /new as Page",
+    "POST /new as Page",
+    "POST /settings/alerters/{name}/test as Page",
+    "POST /settings/shares as Page",
+    "POST /settings/shares/{key}/remove as Page",
+    "POST /settings/tokens as Page",
+    "POST /settings/tokens/{id}/remove as Page",
+    "POST /status/{id}/check-out as Page",
+    "GET /status/{id}/edit as Page",
+    "POST /status/{id}/edit as Page",
+    "POST /status/{id}/resume as Page",
+    "POST /status/{id}/snooze as Page",
+    "POST /status/{id}/test-alert as Page",
+    "POST /status/{id}/undo as Page",
+];
+const ADMINISTER: &[&str] = &[
+    "GET /settings/audit as Page",
+    "POST /settings/users as Page",
+    "POST /settings/users/{id}/link as Page",
+    "POST /settings/users/{id}/remove as Page",
+    "POST /settings/users/{id}/role as Page",
+];
+
+/// What the callers may do, by their names: the routes above, in this order.
+const MAY: [(&str, [bool; 7]); 9] = {
+    const Y: bool = true;
+    const N: bool = false;
+    [
+        // public, check in, read, read all, manage, manage all, administer
+        ("nobody", [Y, N, N, N, N, N, N]),
+        ("checkin", [Y, Y, N, N, N, N, N]),
+        ("read", [Y, N, Y, Y, N, N, N]),
+        ("manage", [Y, N, N, N, Y, Y, N]),
+        // Every scope, for another app alone: it reads nothing of this one.
+        ("elsewhere", [Y, N, Y, N, N, N, N]),
+        ("gone", [Y, N, N, N, N, N, N]),
+        ("viewer", [Y, N, Y, Y, N, N, N]),
+        ("editor", [Y, Y, Y, Y, Y, Y, N]),
+        ("admin", [Y, Y, Y, Y, Y, Y, Y]),
+    ]
+};
+
+const GROUPS: [&[&str]; 7] = [PUBLIC, CHECK_IN, READ, READ_ALL, MANAGE, MANAGE_ALL, ADMINISTER];
+/// What a form carries where there is no session: the same text as the cookie's.
+const FORM: &str = "0123456789012345678901234567890123456789012";
+
+struct House {
+    server: Server,
+    client: Client,
+    database: TestDatabase,
+}
+
+/// A caller: what their requests carry.
+struct Caller {
+    name: &'static str,
+    headers: Vec<(String, String)>,
+    csrf: String,
+}
+
+impl House {
+    fn open(more: &str) -> Self {
+        let database = TestDatabase::sqlite();
+        let config = format!("auth = \"tokens\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{more}");
+        let server = Server::start("innkeeper", &config, &["--database-url", database.url()]);
+        Self { server, client: Client::new(Duration::from_secs(60)), database }
+    }
+
+    fn send(&self, caller: &Caller, method: &str, path: &str, page: bool, body: &str) -> Answer {
+        let mut headers: Vec<(&str, &str)> =
+            caller.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        if page {
+            headers.push(("accept", "text/html"));
+        } else {
+            headers.push(("x-csrf-token", &caller.csrf));
+        }
+        self.client
+            .send(method, &self.server.url(path), &headers, body.as_bytes())
+            .unwrap_or_else(|error| panic!("{method} {path} as {}: {error}", caller.name))
+    }
+
+    /// A form, with what it must carry.
+    fn submit(&self, caller: &Caller, path: &str, fields: &str) -> Answer {
+        self.send(caller, "POST", path, true, &format!("csrf={}&{fields}", caller.csrf))
+    }
+
+    /// Runs a command of the program over the same database.
+    fn command(&self, arguments: &[&str]) -> String {
+        let mut command: Command = process::command("innkeeper", self.server.directory());
+        let output = command.args(["--database-url", self.database.url()]).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+
+    /// A user of this role with a session, by the link that `innkeeper invite` prints.
+    fn user(&self, role: &'static str) -> Caller {
+        let said = self.command(&["invite", role, "--role", role]);
+        let at = said.find("/setup/").unwrap();
+        let path = said[at..].split_whitespace().next().unwrap().to_owned();
+        let answer = self.submit(&nobody(), &path, "password=correct+horse&again=correct+horse");
+        assert_eq!(answer.status, 303, "{answer:?}");
+        self.session(role, &answer)
+    }
+
+    /// The caller that a login's answer makes.
+    fn session(&self, name: &'static str, answer: &Answer) -> Caller {
+        let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let cookie = cookies.map(|(_, value)| value.as_str()).find(|value| value.starts_with("innkeeper="));
+        let cookie = cookie.unwrap_or_else(|| panic!("{answer:?}"));
+        assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        let mut caller = Caller { name, headers: vec![("cookie".to_owned(), cookie)], csrf: String::new() };
+        let page = self.send(&caller, "GET", "/settings", true, "");
+        assert_eq!(page.status, 200, "{page:?}");
+        caller.csrf =
+            page.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        caller
+    }
+
+    fn log_in(&self, name: &'static str, password: &str) -> Answer {
+        self.submit(&nobody(), "/login", &format!("name={name}&password={password}&next=/alerts"))
+    }
+
+    /// A token, made by `maker` in the settings.
+    fn token(&self, maker: &Caller, name: &'static str, fields: &str) -> Caller {
+        let answer = self.submit(maker, "/settings/tokens", &format!("name={name}&{fields}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let at = answer.body.find("ik_").unwrap_or_else(|| panic!("{answer:?}"));
+        let secret = answer.body[at..].split('<').next().unwrap().trim().to_owned();
+        let headers = vec![
+            ("authorization".to_owned(), format!("Bearer {secret}")),
+            ("cookie".to_owned(), format!("innkeeper-form={FORM}")),
+        ];
+        Caller { name, headers, csrf: FORM.to_owned() }
+    }
+}
+
+fn nobody() -> Caller {
+    let headers = vec![("cookie".to_owned(), format!("innkeeper-form={FORM}"))];
+    Caller { name: "nobody", headers, csrf: FORM.to_owned() }
+}
+
+/// Whether the gate, or the app that a token is bound to, kept the caller out.
+fn is_refused(answer: &Answer) -> bool {
+    let to_login = answer.header("location").is_some_and(|to| to.starts_with("/login?next="));
+    matches!(answer.status, 401 | 403) || (answer.status == 303 && to_login)
+}
+
+#[test]
+fn every_route_asks_for_what_it_should() {
+    let database = TestDatabase::sqlite();
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut command = process::command("innkeeper", directory.path());
+    command.env("INNKEEPER_LOG", "debug").args(["--listen", "127.0.0.1:0", "--database-url", database.url()]);
+    let mut child =
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut routes: Vec<(String, String)> = Vec::new();
+    for line in std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap())) {
+        let line = line.unwrap();
+        if line.contains("listening on http://") && !routes.is_empty() {
+            break;
+        }
+        let Some((_, route)) = line.split_once("route ") else { continue };
+        let Some((route, rest)) = route.split_once(" needs ") else { continue };
+        let (need, manner) = rest.trim().split_once(", as ").unwrap();
+        let manner = if manner.starts_with("Page") { " as Page" } else { "" };
+        routes.push((format!("{route}{manner}"), need.to_owned()));
+        if routes.len() > 1 && route == "GET /readyz" {
+            // The last that is registered.
+            break;
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let needs = ["Nothing", "CheckIn", "Read", "ReadAll", "Manage", "ManageAll", "Administer"];
+    let expected: BTreeSet<(String, String)> = GROUPS
+        .iter()
+        .zip(needs)
+        .flat_map(|(group, need)| {
+            group.iter().map(move |route| (route.replace(" with a query", ""), need.to_owned()))
+        })
+        .collect();
+    let found: BTreeSet<(String, String)> = routes.into_iter().collect();
+    let missing: Vec<_> = expected.difference(&found).collect();
+    let unknown: Vec<_> = found.difference(&expected).collect();
+    assert!(missing.is_empty() && unknown.is_empty(), "not there: {missing:?}; not in the test: {unknown:?}");
+}
+
+#[test]
+fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
+    let house = House::open("");
+    let admin = house.user("admin");
+    let mut callers = vec![
+        nobody(),
+        house.token(&admin, "checkin", "scope=checkin"),
+        house.token(&admin, "read", "scope=read"),
+        house.token(&admin, "manage", "scope=manage"),
+        house.token(&admin, "elsewhere", "scope=checkin&scope=read&scope=manage&apps=zoo"),
+        house.token(&admin, "gone", "scope=checkin&scope=read&scope=manage&expires_in=1d"),
+        house.user("viewer"),
+        house.user("editor"),
+    ];
+    // A day later the token that ends has ended; the sessions are as they were.
+    house.database.execute("UPDATE tokens SET expires_at = expires_at - 86400000 WHERE name = 'gone'");
+    let made = house.send(
+        &admin,
+        "POST",
+        "/reservation",
+        false,
+        &json!({ "app": "shop", "component": "secret-job", "owner": "", "notify": "", "frequency": 5, "time_units": "minutes" })
+            .to_string(),
+    );
+    assert_eq!(made.status, 200, "{made:?}");
+    callers.push(admin);
+    let jobs = house.send(callers.last().unwrap(), "GET", "/reservation", false, "").json();
+    let id = jobs["result"][0]["job_id"].to_string();
+
+    let mut walked = 0;
+    for (caller, (name, may)) in callers.iter().zip(MAY) {
+        assert_eq!(caller.name, name);
+        for (group, may) in GROUPS.iter().zip(may) {
+            // The login's own are tried below: they end the session.
+            for route in group.iter().filter(|route| !route.contains("/logout")) {
+                let answer = call(&house, caller, route, &id);
+                assert_eq!(!is_refused(&answer), may, "{route} as {name}: {answer:?}");
+                assert_ne!(answer.status, 500, "{route} as {name}: {answer:?}");
+                if name == "elsewhere" {
+                    assert!(!answer.body.contains("secret-job"), "{route} tells of another app: {answer:?}");
+                }
+                walked += 1;
+            }
+        }
+    }
+    assert_eq!(walked, MAY.len() * (GROUPS.iter().map(|group| group.len()).sum::<usize>() - 1));
+}
+
+/// Calls a route with something that passes as far as the handler's own refusal, and harms nothing.
+fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
+    let page = route.ends_with(" as Page");
+    let with_query = route.ends_with(" with a query");
+    let (method, pattern) =
+        route.trim_end_matches(" as Page").trim_end_matches(" with a query").split_once(' ').unwrap();
+    // What a form would change is not there.
+    let id = if method == "GET" { id } else { "999999" };
+    let mut path = pattern
+        .replace("{first:[0-9a-fA-F-]{36}}", "00000000-0000-4000-8000-000000000000")
+        .replace("{id}", id)
+        .replace("{account}", "shop");
+    for placeholder in ["{key}", "{secret}", "{name}", "{first}", "{second}", "{third}"] {
+        path = path.replace(placeholder, "nothing");
+    }
+    if with_query {
+        path.push_str("?cronname=x&account=shop&email=&frequency=5");
+    }
+    let body = match (method, page, pattern) {
+        ("POST", true, "/login") => format!("csrf={}&name=x&password=y", caller.csrf),
+        ("POST", true, _) => format!("csrf={}&duration=1h&role=viewer&scope=checkin", caller.csrf),
+        ("POST", false, "/") => {
+            json!({ "cronname": "x", "account": "shop", "email": "", "frequency": 5 }).to_string()
+        }
+        ("POST", false, _) => {
+            json!({ "app": "shop", "component": "gone", "duration": 1, "time_units": "hours" }).to_string()
+        }
+        _ => String::new(),
+    };
+    let answer = house.send(caller, method, &path, page, &body);
+    // So that the many wrong passwords of this test do not make each other wait.
+    if pattern == "/login" && method == "POST" {
+        house.database.execute("DELETE FROM login_failures");
+        // A wrong password is not a door that is shut.
+        return Answer { status: if answer.status == 401 { 200 } else { answer.status }, ..answer };
+    }
+    answer
+}
+
+#[test]
+fn a_request_that_another_site_had_sent_changes_nothing() {
+    let house = House::open("");
+    let admin = house.user("admin");
+    let reservation =
+        json!({ "app": "shop", "component": "b", "owner": "", "notify": "", "frequency": 5, "time_units": "minutes" })
+            .to_string();
+    let with = |more: &[(&str, &str)], csrf: &str| {
+        let mut headers: Vec<(&str, &str)> =
+            admin.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        headers.extend_from_slice(more);
+        if !csrf.is_empty() {
+            headers.push(("x-csrf-token", csrf));
+        }
+        house
+            .client
+            .send("POST", &house.server.url("/reservation"), &headers, reservation.as_bytes())
+            .unwrap()
+    };
+    assert_eq!(with(&[], "").status, 403, "a cookie alone");
+    assert_eq!(with(&[], FORM).status, 403, "a wrong token");
+    assert_eq!(with(&[("sec-fetch-site", "cross-site")], &admin.csrf).status, 403);
+    assert_eq!(with(&[("sec-fetch-site", "same-site")], &admin.csrf).status, 403);
+    assert_eq!(with(&[("origin", "https://evil.example")], &admin.csrf).status, 403);
+    assert_eq!(with(&[("origin", "null")], &admin.csrf).status, 403);
+    let own = format!("http://{}", house.server.address());
+    assert_eq!(with(&[("origin", &own)], &admin.csrf).status, 200);
+    assert_eq!(with(&[("sec-fetch-site", "same-origin")], &admin.csrf).status, 200);
+    for path in ["/logout", "/new", "/settings/tokens"] {
+        let answer = house.send(&admin, "POST", path, true, "csrf=wrong&name=x");
+        assert_eq!(answer.status, 403, "{path}: {answer:?}");
+        assert!(answer.body.contains("has grown old"), "{path}");
+    }
+    // Where everybody may do everything, a page of another site still may not.
+    let open = Server::start("innkeeper", "[ingest]\nlisten = \"127.0.0.1:0\"\n", &[]);
+    for (method, path) in [("POST", "/reservation"), ("GET", "/?cronname=x&account=y&email=&frequency=5")] {
+        let evil = [("sec-fetch-site", "cross-site")];
+        let answer = house.client.send(method, &open.url(path), &evil, reservation.as_bytes()).unwrap();
+        assert_eq!(answer.status, 403, "{path}: {answer:?}");
+    }
+}
+
+#[test]
+fn passwords_are_tried_slowly_and_sessions_end() {
+    let house = House::open("[web]\nsession = \"12h\"\n");
+    let admin = house.user("admin");
+    for wrong in 0..5 {
+        let answer = house.log_in("admin", "wrong");
+        assert_eq!(answer.status, 401, "{wrong}: {answer:?}");
+        assert!(answer.body.contains("The name or the password is wrong."));
+    }
+    let answer = house.log_in("admin", "correct+horse");
+    assert_eq!(answer.status, 429, "the right one must wait, too: {answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    // Nobody else has to wait.
+    assert_eq!(house.log_in("nobody-there", "x").status, 401);
+    house.database.age(Duration::from_secs(60));
+    let answer = house.log_in("admin", "correct+horse");
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/alerts")), "{answer:?}");
+    let again = house.session("admin", &answer);
+
+    assert_eq!(house.submit(&again, "/logout", "").status, 303);
+    assert!(is_refused(&house.send(&again, "GET", "/status", true, "")), "a session that was ended");
+    assert!(!is_refused(&house.send(&admin, "GET", "/status", true, "")), "another session of the user");
+    house.database.age(Duration::from_secs(12 * 3600));
+    let answer = house.send(&admin, "GET", "/status?q=a", true, "");
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/login?next=%2Fstatus%3Fq%3Da")));
+}
+
+#[test]
+fn what_is_kept_tells_no_secret() {
+    let house = House::open("");
+    let admin = house.user("admin");
+    let token = house.token(&admin, "deploy", "scope=read");
+    let secrets = [
+        token.headers[0].1.trim_start_matches("Bearer ").to_owned(),
+        admin.headers[0].1.trim_start_matches("innkeeper=").to_owned(),
+        "correct horse".to_owned(),
+    ];
+    let mut kept = house.server.log();
+    for query in [
+        "SELECT hash || name || scopes || apps FROM tokens",
+        "SELECT hash FROM sessions",
+        "SELECT name || COALESCE(password, '') FROM users",
+        "SELECT who || action || subject || detail FROM audit",
+    ] {
+        kept.push_str(&house.database.texts(query).join("\n"));
+    }
+    assert!(kept.contains("$argon2id$"), "{kept}");
+    for secret in secrets {
+        assert!(!kept.contains(&secret), "{secret} in {kept}");
+    }
+}
+
+#[test]
+fn a_proxy_that_is_listed_says_who_calls() {
+    let sign_on = "[web]\nsign_on_header = \"X-Forwarded-User\"\nsign_on_proxies = [\"127.0.0.1\"]\nsign_on_role = \"editor\"\n";
+    let house = House::open(sign_on);
+    let named = |house: &House, name: &str, path: &str| {
+        let headers = [("x-forwarded-user", name), ("accept", "text/html")];
+        house.client.send("GET", &house.server.url(path), &headers, b"").unwrap()
+    };
+    let page = named(&house, "grace", "/new");
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.body.contains("grace") && !page.body.contains("Log out"));
+    assert_eq!(named(&house, "grace", "/settings/audit").status, 403, "an editor is no admin");
+    assert!(is_refused(&named(&house, "", "/status")));
+    assert_eq!(named(&house, &"x".repeat(101), "/status").status, 303, "no name of a user");
+    // From an address that is not listed the header is nobody's word.
+    let elsewhere = House::open(&sign_on.replace("127.0.0.1", "192.0.2.1"));
+    assert!(is_refused(&named(&elsewhere, "grace", "/status")));
+}
+
+#[test]
+fn a_split_house_asks_at_its_door_and_at_its_desk() {
+    let inn = Inn::with(Shape::Split, "auth = \"tokens\"\n");
+    let token = NewToken {
+        name: "job".to_owned(),
+        // Of "ik_test".
+        hash: "700962375d420656bcf9ac146490d847da716bcfb9e75cab94c59fccc87b4969".to_owned(),
+        scopes: vec![Scope::CheckIn, Scope::Manage],
+        apps: Vec::new(),
+        expires_at: None,
+    };
+    inn.database.store().add_token(&token, SystemClock.now()).unwrap();
+    let body = json!({ "app": "shop", "component": "b", "notify": "", "owner": "", "frequency": 5, "time_units": "minutes" })
+        .to_string();
+    let with = |authorization: &str, path: &str| {
+        inn.send("POST", path, &[("authorization", authorization)], body.as_bytes()).status
+    };
+    assert_eq!(inn.send("POST", "/reservation", &[], body.as_bytes()).status, 401);
+    assert_eq!(with("Bearer ik_wrong", "/reservation"), 401);
+    assert_eq!(with("Bearer ik_test", "/reservation"), 200);
+    // As Basic's password, for callers that know nothing else.
+    assert_eq!(with("Basic am9iOmlrX3Rlc3Q=", "/checkin"), 200);
+    assert_eq!(inn.read("/reservation").status, 401);
+    // A token that is gone ends within seconds.
+    let known = inn.database.store().tokens().unwrap();
+    inn.database.store().remove_token(known[0].id, SystemClock.now()).unwrap();
+    eventually("the end of a token", || (with("Bearer ik_test", "/checkin") == 401).then_some(()));
+}
