@@ -139,7 +139,7 @@ fn until_available<T>(
             return Err(StartupError::Stopped);
         }
         match attempt() {
-            Err(error) if error.is_unavailable() && (!is_file || error.to_string().contains("locked")) => {
+            Err(error) if error.is_unavailable() && (!is_file || is_passing(&error)) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     log::warn!("the database does not answer ({}); waiting", in_short(&error));
                     said = Some(Instant::now());
@@ -157,6 +157,12 @@ fn until_available<T>(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether a file may do later: another process has locked it, or the disk is slow and nothing is known to be wrong.
+fn is_passing(error: &StoreError) -> bool {
+    let text = error.to_string();
+    text.contains("locked") || text.ends_with("timed out waiting for connection")
 }
 
 /// The first line of what the database said, which is what differs.
@@ -195,6 +201,17 @@ mod tests {
         let missing =
             || -> Result<(), _> { Err(StoreError::Unavailable("unable to open database file".to_owned())) };
         assert!(until_available(&Shutdown::new(), true, missing).unwrap().is_err());
+    }
+
+    #[test]
+    fn a_slow_disk_is_waited_for() {
+        let mut tries = 0;
+        let done = until_available(&Shutdown::new(), true, || {
+            tries += 1;
+            let slow = StoreError::Unavailable("timed out waiting for connection".to_owned());
+            if tries < 2 { Err(slow) } else { Ok(tries) }
+        });
+        assert_eq!(done.unwrap().unwrap(), 2);
     }
 
     #[test]
