@@ -40,7 +40,7 @@ pub enum ApiError {
     #[error("{0}")]
     NeedsVersion(String),
     /// 429 with `Retry-After`.
-    #[error("too many wrong passwords; try again in {retry_after_s} s")]
+    #[error("too many passwords were tried; try again in {retry_after_s} s")]
     TooMany {
         /// Seconds until the next may be tried.
         retry_after_s: u32,

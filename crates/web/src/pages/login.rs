@@ -161,10 +161,14 @@ fn check(
     }
     let known = if may_be { desk.store.user_named(name)? } else { None };
     let (user, hash) = known.map_or((None, None), |(user, hash)| (Some(user), hash));
-    let is_right = password::verify(given, hash.as_deref()).unwrap_or_else(|error| {
-        log::error!("the password of {name:?} cannot be checked: {error}");
-        false
-    });
+    let is_right = match password::verify(given, hash.as_deref()) {
+        Ok(is_right) => is_right,
+        Err(error) if error.is::<password::Crowded>() => return Ok(Checked::TooSoon(TimeDelta::seconds(1))),
+        Err(error) => {
+            log::error!("the password of {name:?} cannot be checked: {error}");
+            false
+        }
+    };
     match user.filter(|_| is_right) {
         Some(user) => {
             desk.store.forget_login_failures(&who[..1])?;
