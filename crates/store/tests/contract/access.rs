@@ -152,8 +152,8 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
         told,
         [
             ("make reservation", ""),
-            ("change reservation", "grace: 0s -> 90s"),
-            ("snooze", "until 1970-01-01 00:01:40 UTC"),
+            ("change reservation", "grace: 0s -> 1m30s"),
+            ("snooze", "until 2026-01-05 00:01:40 UTC"),
             ("resume", ""),
             ("check out", ""),
             ("undo check-out", ""),

@@ -1,18 +1,10 @@
-//! From what the store knows to what templates show: words, relative times, bars.
+//! From what the store knows to what templates show: words, relative times, rows that several pages have.
 
-use chrono::TimeDelta;
 use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
-use innkeeper_core::checkin::CheckInKind;
-use innkeeper_core::reservation::Window;
 use innkeeper_core::sla::{Evaluation, State};
 use innkeeper_core::{Time, duration};
-use innkeeper_store::{BadGuest, Check, Checkin, KnownNode, Listed, PastAlert, SentDelivery};
-
-/// The most check-ins that the bars show.
-const BARS: usize = 30;
-/// The height of the drawing.
-const HIGH: i64 = 40;
+use innkeeper_store::{Listed, PastAlert, SentDelivery};
 
 /// An instant: exact, and how far away it is.
 pub struct When {
@@ -93,70 +85,6 @@ pub fn sentence(listed: &Listed, evaluation: &Evaluation, now: Time) -> String {
     }
 }
 
-/// A check-in.
-pub struct CheckinRow {
-    pub at: When,
-    pub what: String,
-    pub took: String,
-    pub source: String,
-    pub notes: String,
-}
-
-impl CheckinRow {
-    pub fn of(checkin: &Checkin, zone: Tz, now: Time) -> Self {
-        let what = match (checkin.kind, checkin.exit_code) {
-            (CheckInKind::Fail, Some(code)) => format!("fail, exit code {code}"),
-            (kind, _) => kind.as_str().to_owned(),
-        };
-        Self {
-            at: When::new(checkin.at, zone, now),
-            what,
-            took: checkin.duration.map(duration::words).unwrap_or_default(),
-            source: checkin.source.clone(),
-            notes: checkin.notes.clone(),
-        }
-    }
-}
-
-/// One check-in of the drawing: as high as its run was long, where that is known.
-pub struct Bar {
-    pub kind: &'static str,
-    pub x: usize,
-    pub y: i64,
-    pub height: i64,
-    pub title: String,
-}
-
-/// The latest check-ins as bars, oldest first, and what their height says.
-pub fn bars(checkins: &[Checkin], max_run: Option<TimeDelta>, zone: Tz) -> (Vec<Bar>, &'static str) {
-    let latest: Vec<&Checkin> = checkins.iter().take(BARS).collect();
-    let longest = latest.iter().filter_map(|checkin| checkin.duration).chain(max_run).max();
-    let height = |checkin: &Checkin| match (checkin.duration, longest) {
-        (Some(took), Some(longest)) if longest > TimeDelta::zero() => {
-            (took.num_milliseconds() * HIGH / longest.num_milliseconds()).clamp(3, HIGH)
-        }
-        _ => HIGH / 2,
-    };
-    let bars = latest.iter().rev().enumerate().map(|(place, checkin)| {
-        let high = height(checkin);
-        let took =
-            checkin.duration.map(|took| format!(", took {}", duration::words(took))).unwrap_or_default();
-        Bar {
-            kind: checkin.kind.as_str(),
-            x: place * 10 + 1,
-            y: HIGH - high,
-            height: high,
-            title: format!("{} at {}{took}", checkin.kind.as_str(), stamp(checkin.at, zone)),
-        }
-    });
-    let words = match (longest, max_run) {
-        (Some(_), Some(_)) => "as high as the run was long, the whole height being the longest or its limit.",
-        (Some(_), None) => "as high as the run was long.",
-        (None, _) => "green for a success, red for a failure.",
-    };
-    (bars.collect(), words)
-}
-
 /// An alert.
 pub struct AlertRow {
     pub reservation_id: i64,
@@ -208,114 +136,4 @@ impl DeliveryRow {
             problem: one.problem.clone().unwrap_or_default(),
         }
     }
-}
-
-/// A reservation with many alerts.
-pub struct GuestRow {
-    pub id: i64,
-    pub name: String,
-    pub alerts: i64,
-    pub latest: When,
-}
-
-impl GuestRow {
-    pub fn of(guest: &BadGuest, now: Time) -> Self {
-        Self {
-            id: guest.reservation_id,
-            name: format!("{}/{}", guest.app, guest.component),
-            alerts: guest.alerts,
-            latest: When::new(guest.latest_at, chrono_tz::UTC, now),
-        }
-    }
-}
-
-/// A process.
-pub struct NodeRow {
-    pub state: &'static str,
-    pub role: String,
-    pub host: String,
-    pub address: String,
-    pub version: String,
-    pub beat: When,
-    pub started: When,
-    pub offset_ms: i64,
-    pub coordinator: bool,
-}
-
-impl NodeRow {
-    pub fn of(known: &KnownNode, holder: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
-        let node = &known.node;
-        let state = known.state(gone_after, now);
-        Self {
-            state,
-            role: node.role.clone(),
-            host: node.host.clone(),
-            address: node.address.clone(),
-            version: node.version.clone(),
-            beat: When::new(known.beat_at, chrono_tz::UTC, now),
-            started: When::new(node.started_at, chrono_tz::UTC, now),
-            offset_ms: node.offset.num_milliseconds(),
-            coordinator: state == "alive" && holder == Some(node.id.as_str()),
-        }
-    }
-}
-
-/// A check of Innkeeper's own.
-pub struct CheckRow {
-    pub name: String,
-    pub state: String,
-    pub since: When,
-    pub problem: String,
-}
-
-impl CheckRow {
-    pub fn of(check: &Check, now: Time) -> Self {
-        Self {
-            name: check.name.clone(),
-            state: check.state.clone(),
-            since: When::new(check.since_at, chrono_tz::UTC, now),
-            problem: check.problem.clone(),
-        }
-    }
-}
-
-/// A blind window.
-pub struct WindowRow {
-    pub from: When,
-    pub until: When,
-    pub long: String,
-}
-
-impl WindowRow {
-    pub fn of(window: &Window, now: Time) -> Self {
-        Self {
-            from: When::new(window.from, chrono_tz::UTC, now),
-            until: When::new(window.until, chrono_tz::UTC, now),
-            long: duration::words(window.until - window.from),
-        }
-    }
-}
-
-/// What to paste into a job so that it checks in.
-pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)> {
-    let ping = format!("{public_url}/ping/{}", listed.reservation.key);
-    vec![
-        ("Crontab", format!("0 2 * * *  /usr/local/bin/job && curl -fsS -m 15 --retry 3 {ping}")),
-        (
-            "Shell, with its start and its exit code",
-            format!("curl -fsS -m 15 {ping}/start; /usr/local/bin/job; curl -fsS -m 15 --retry 3 {ping}/$?"),
-        ),
-        (
-            "systemd, in the unit of the job",
-            format!("[Service]\nExecStartPost=/usr/bin/curl -fsS -m 15 --retry 3 {ping}"),
-        ),
-        ("Python", format!("import urllib.request\nurllib.request.urlopen(\"{ping}\", timeout=15)")),
-        ("PowerShell", format!("Invoke-RestMethod -Uri {ping} -TimeoutSec 15")),
-        (
-            "Kubernetes CronJob, as the container's command",
-            format!(
-                "command: [\"/bin/sh\", \"-c\", \"/usr/local/bin/job && wget -q -T 15 -O /dev/null {ping}\"]"
-            ),
-        ),
-    ]
 }

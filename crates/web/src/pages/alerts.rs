@@ -1,0 +1,45 @@
+//! All alerts, the open ones and the past.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Query};
+use askama::Template;
+use innkeeper_node::http::ApiError;
+use serde::Deserialize;
+
+use super::frame::Frame;
+use super::view::AlertRow;
+use super::{ENTRIES, ask, page};
+use crate::Desk;
+
+/// The place of a page.
+#[derive(Deserialize)]
+pub struct Before {
+    before: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "alerts.html")]
+struct AlertsPage<'a> {
+    frame: Frame<'a>,
+    open: Vec<AlertRow>,
+    past: Vec<AlertRow>,
+    next: Option<String>,
+}
+
+/// The page.
+pub async fn alerts(desk: Data<Desk>, query: Query<Before>) -> Result<HttpResponse, ApiError> {
+    let before = query.before;
+    let (open, past, now) = ask(&desk, move |desk, now| {
+        let open =
+            if before.is_none() { desk.store.alerts(None, Some(true), None, 500)? } else { Vec::new() };
+        Ok((open, desk.store.alerts(None, Some(false), before, ENTRIES)?, now))
+    })
+    .await?;
+    let next = (past.len() as i64 == ENTRIES)
+        .then(|| past.last().map(|alert| format!("/alerts?before={}", alert.id)))
+        .flatten();
+    let rows = |alerts: &[innkeeper_store::PastAlert]| {
+        alerts.iter().map(|alert| AlertRow::of(alert, &[], chrono_tz::UTC, now)).collect()
+    };
+    page(&AlertsPage { frame: Frame::of(&desk, "/alerts"), open: rows(&open), past: rows(&past), next })
+}

@@ -1,0 +1,53 @@
+//! The reservations with the most alerts.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::TimeDelta;
+use innkeeper_core::Time;
+use innkeeper_node::http::ApiError;
+use innkeeper_store::BadGuest;
+
+use super::frame::Frame;
+use super::view::When;
+use super::{ask, page};
+use crate::Desk;
+
+/// How far back bad guests are counted.
+const BAD_DAYS: i64 = 30;
+
+#[derive(Template)]
+#[template(path = "badguests.html")]
+struct BadGuestsPage<'a> {
+    frame: Frame<'a>,
+    days: i64,
+    guests: Vec<GuestRow>,
+}
+
+/// The page.
+pub async fn bad_guests(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+    let (guests, now) =
+        ask(&desk, |desk, now| Ok((desk.store.bad_guests(now - TimeDelta::days(BAD_DAYS), 100)?, now)))
+            .await?;
+    let guests = guests.iter().map(|guest| GuestRow::of(guest, now)).collect();
+    page(&BadGuestsPage { frame: Frame::of(&desk, "/badguests"), days: BAD_DAYS, guests })
+}
+
+/// A reservation with many alerts.
+pub struct GuestRow {
+    pub id: i64,
+    pub name: String,
+    pub alerts: i64,
+    pub latest: When,
+}
+
+impl GuestRow {
+    pub fn of(guest: &BadGuest, now: Time) -> Self {
+        Self {
+            id: guest.reservation_id,
+            name: format!("{}/{}", guest.app, guest.component),
+            alerts: guest.alerts,
+            latest: When::new(guest.latest_at, chrono_tz::UTC, now),
+        }
+    }
+}

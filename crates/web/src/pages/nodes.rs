@@ -1,0 +1,113 @@
+//! The processes of this installation and what Innkeeper checks about itself.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use askama::Template;
+use chrono::TimeDelta;
+use innkeeper_core::reservation::Window;
+use innkeeper_core::{Time, duration};
+use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER};
+use innkeeper_node::http::ApiError;
+use innkeeper_store::{Check, KnownNode};
+
+use super::frame::Frame;
+use super::view::When;
+use super::{ask, page};
+use crate::Desk;
+
+#[derive(Template)]
+#[template(path = "nodes.html")]
+struct NodesPage<'a> {
+    frame: Frame<'a>,
+    nodes: Vec<NodeRow>,
+    missing: Vec<String>,
+    checks: Vec<CheckRow>,
+    windows: Vec<WindowRow>,
+}
+
+/// The page.
+pub async fn nodes(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+    let (nodes, duties, checks, windows, holder, now) = ask(&desk, |desk, now| {
+        let store = &desk.store;
+        let windows = store.blind_windows(now)?;
+        Ok((store.nodes()?, store.duties()?, store.checks()?, windows, store.lease_holder(LEASE)?, now))
+    })
+    .await?;
+    let node = |known| NodeRow::of(known, holder.as_deref(), GONE_AFTER, now);
+    let missing =
+        duties.iter().filter(|duty| now - duty.beat_at > MISSING_AFTER).map(|duty| duty.name.clone());
+    page(&NodesPage {
+        frame: Frame::of(&desk, "/nodes"),
+        nodes: nodes.iter().map(node).collect(),
+        missing: missing.collect(),
+        checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),
+        windows: windows.iter().rev().map(|window| WindowRow::of(window, now)).collect(),
+    })
+}
+
+/// A process.
+pub struct NodeRow {
+    pub state: &'static str,
+    pub role: String,
+    pub host: String,
+    pub address: String,
+    pub version: String,
+    pub beat: When,
+    pub started: When,
+    pub offset_ms: i64,
+    pub coordinator: bool,
+}
+
+impl NodeRow {
+    pub fn of(known: &KnownNode, holder: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
+        let node = &known.node;
+        let state = known.state(gone_after, now);
+        Self {
+            state,
+            role: node.role.clone(),
+            host: node.host.clone(),
+            address: node.address.clone(),
+            version: node.version.clone(),
+            beat: When::new(known.beat_at, chrono_tz::UTC, now),
+            started: When::new(node.started_at, chrono_tz::UTC, now),
+            offset_ms: node.offset.num_milliseconds(),
+            coordinator: state == "alive" && holder == Some(node.id.as_str()),
+        }
+    }
+}
+
+/// A check of Innkeeper's own.
+pub struct CheckRow {
+    pub name: String,
+    pub state: String,
+    pub since: When,
+    pub problem: String,
+}
+
+impl CheckRow {
+    pub fn of(check: &Check, now: Time) -> Self {
+        Self {
+            name: check.name.clone(),
+            state: check.state.clone(),
+            since: When::new(check.since_at, chrono_tz::UTC, now),
+            problem: check.problem.clone(),
+        }
+    }
+}
+
+/// A blind window.
+pub struct WindowRow {
+    pub from: When,
+    pub until: When,
+    pub long: String,
+}
+
+impl WindowRow {
+    pub fn of(window: &Window, now: Time) -> Self {
+        Self {
+            from: When::new(window.from, chrono_tz::UTC, now),
+            until: When::new(window.until, chrono_tz::UTC, now),
+            long: duration::words(window.until - window.from),
+        }
+    }
+}
