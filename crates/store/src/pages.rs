@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
+use serde::{Deserialize, Serialize};
 
 use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, deliveries, reservations, states};
@@ -28,10 +29,12 @@ pub struct Filter {
     pub owner: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
+    /// Of these apps alone: those that a caller is bound to.
+    pub apps: Option<Vec<String>>,
 }
 
 /// Where a page begins: behind this reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     /// Whether it has an open alert.
     pub down: bool,
@@ -169,6 +172,9 @@ impl Store {
             if let Some(app) = &filter.app {
                 query = query.filter(reservations::app.eq(app.clone()));
             }
+            if let Some(apps) = &filter.apps {
+                query = query.filter(reservations::app.eq_any(apps.clone()));
+            }
             if let Some(owner) = &filter.owner {
                 query = query.filter(reservations::owner.eq(owner.clone()));
             }
@@ -235,10 +241,35 @@ impl Store {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<PastAlert>, StoreError> {
+        self.alerts_where(reservation_id, None, open, before, limit)
+    }
+
+    /// The same of these apps alone.
+    pub fn alerts_of_apps(
+        &self,
+        apps: &[String],
+        open: Option<bool>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<PastAlert>, StoreError> {
+        self.alerts_where(None, Some(apps), open, before, limit)
+    }
+
+    fn alerts_where(
+        &self,
+        reservation_id: Option<i64>,
+        apps: Option<&[String]>,
+        open: Option<bool>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<PastAlert>, StoreError> {
         let mut query =
             alerts::table.order(alerts::id.desc()).limit(limit).select(AlertRow::as_select()).into_boxed();
         if let Some(id) = reservation_id {
             query = query.filter(alerts::reservation_id.eq(id));
+        }
+        if let Some(apps) = apps {
+            query = query.filter(alerts::app.eq_any(apps.to_vec()));
         }
         match open {
             Some(true) => query = query.filter(alerts::closed_at.is_null()),

@@ -40,6 +40,7 @@ impl StatusQuery {
             app: given(&self.app),
             tag: given(&self.tag),
             owner: given(&self.owner),
+            ..Filter::default()
         }
     }
 
