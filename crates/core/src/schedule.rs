@@ -61,9 +61,7 @@ impl Schedule {
         };
         match (frequency, parts.cron) {
             (_, None) if parts.time_zone.is_some() => Err(missing("cron", "time_zone")),
-            (Some(_), Some(_)) => {
-                Err(Invalid::new("cron", "stands beside frequency; give one of them"))
-            }
+            (Some(_), Some(_)) => Err(Invalid::new("cron", "stands beside frequency; give one of them")),
             (Some(frequency), None) => Ok(Some((Self::every(frequency.span())?, Some(frequency)))),
             (None, Some(cron)) => Ok(Some((Self::cron(cron, parts.time_zone.unwrap_or("UTC"))?, None))),
             (None, None) => Ok(None),

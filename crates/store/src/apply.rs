@@ -90,6 +90,19 @@ impl Store {
         })
     }
 
+    /// The terms of every reservation, or of those of one app, by app and component. A row that cannot be read is an error: a set that lacks
+    /// something must not be taken for the whole.
+    pub fn all_terms(&self, app: Option<&AppName>) -> Result<Vec<Terms>, StoreError> {
+        let mut query = reservations::table.select(ReservationRow::as_select()).into_boxed();
+        if let Some(app) = app {
+            query = query.filter(reservations::app.eq(app.as_str()));
+        }
+        let rows: Vec<ReservationRow> = query.load(&mut *self.get()?)?;
+        let mut terms = rows.iter().map(ReservationRow::terms).collect::<Result<Vec<_>, _>>()?;
+        terms.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
+        Ok(terms)
+    }
+
     fn carry_out(
         &self,
         connection: &mut AnyConnection,
@@ -132,11 +145,7 @@ impl Plan {
                 continue;
             };
             let before = row.terms()?;
-            let mut after = after.clone();
-            if before.frequency.is_none() && before.schedule == after.schedule {
-                // A ping made it: the same schedule in other words is no change.
-                after.frequency = None;
-            }
+            let after = after.clone().in_words_of(&before);
             if after == before {
                 plan.unchanged += 1;
             } else {
@@ -144,9 +153,9 @@ impl Plan {
             }
         }
         if let Some(prune) = prune {
-            plan.remove = known.into_values().filter(|row| prune(&AppName::trusted(row.app.clone()))).collect();
-            plan.remove
-                .sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
+            plan.remove =
+                known.into_values().filter(|row| prune(&AppName::trusted(row.app.clone()))).collect();
+            plan.remove.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
         }
         Ok(plan)
     }

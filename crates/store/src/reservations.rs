@@ -246,7 +246,11 @@ pub(crate) fn find_by_id(
 }
 
 /// Inserts a reservation and its state; none when its names are taken.
-pub(crate) fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
+pub(crate) fn create(
+    connection: &mut AnyConnection,
+    terms: Terms,
+    now: Time,
+) -> Result<Option<i64>, StoreError> {
     // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
     // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
     ping_key(connection, terms.app.as_str())?;

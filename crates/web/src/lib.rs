@@ -1,9 +1,10 @@
 //! The front desk: answers people and programs that ask about reservations.
 //!
-//! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
+//! Beside what `api/` manages it only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
 
+mod api;
 mod gocron;
 mod gotel;
 mod pages;
@@ -12,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
+use chrono::TimeDelta;
+use innkeeper_core::names::AlerterName;
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::http::health::Health;
@@ -37,6 +40,10 @@ pub(crate) struct Desk {
     clock: Arc<dyn Clock>,
     pub public_url: String,
     pub instance: String,
+    /// Names that `notify` and `alerters` may use.
+    pub alerters: Vec<AlerterName>,
+    /// `remind_every` of a reservation that does not name one.
+    pub remind_every: Option<TimeDelta>,
     /// The counts on the pages and when they were taken: a million rows are not counted for each look.
     counted: Mutex<Option<(Instant, Counts)>>,
 }
@@ -68,6 +75,8 @@ impl Web {
                 clock,
                 public_url: config.public_url.clone(),
                 instance: config.instance.clone(),
+                alerters: config.alerters.keys().cloned().collect(),
+                remind_every: config.sweeper.remind_every,
                 counted: Mutex::default(),
             }),
         }
@@ -84,6 +93,7 @@ impl Web {
         routes.app_data(self.desk.clone());
         gotel::mount(routes);
         gocron::mount(routes);
+        api::mount(routes);
     }
 }
 

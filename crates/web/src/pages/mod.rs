@@ -7,7 +7,7 @@ mod alerts;
 mod badguests;
 mod checkins;
 mod deliveries;
-mod frame;
+pub(crate) mod frame;
 mod nodes;
 mod reservation;
 mod snippets;
@@ -70,7 +70,7 @@ async fn ask<T: Send + 'static>(
     Ok(answer?)
 }
 
-fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {
+pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {
     let text = template.render().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
