@@ -20,6 +20,7 @@
       if (time.textContent !== text) time.textContent = text;
     }
   };
+  let last = document.querySelector("#live")?.innerHTML;
   const refresh = async () => {
     if (document.hidden || document.querySelector("#live :focus")) return;
     const live = document.querySelector("#live");
@@ -28,7 +29,11 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
-      if (fresh && fresh.innerHTML !== live.innerHTML) live.replaceChildren(...fresh.childNodes);
+      // Compared with what came before, not with what is there: what somebody unfolded stays so.
+      if (fresh && fresh.innerHTML !== last) {
+        last = fresh.innerHTML;
+        live.replaceChildren(...fresh.childNodes);
+      }
       tick();
     } catch {
       // The next time may do better.

@@ -76,6 +76,9 @@ fn a_filter_takes_what_it_says_and_nothing_else(database: &TestDatabase) {
     let owner = Filter { owner: Some("ada".to_owned()), text: Some("rep".to_owned()), ..Filter::default() };
     assert_eq!(with(owner), ["report"]);
     assert_eq!(with(Filter { app: Some("other".to_owned()), ..Filter::default() }), Vec::<String>::new());
+    let apps = |apps: &[&str]| Some(apps.iter().map(|app| (*app).to_owned()).collect());
+    assert_eq!(with(Filter { apps: apps(&["zoo", "shop"]), ..Filter::default() }).len(), 3);
+    assert_eq!(with(Filter { apps: apps(&["zoo"]), ..Filter::default() }), Vec::<String>::new());
 }
 
 fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
@@ -84,6 +87,8 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     store.sweep(at(60), 10, &|_| vec![delivery("mail", "ops@example.com", remark("down"))]).unwrap();
     let alerts = store.alerts(Some(id), Some(true), None, 10).unwrap();
     assert_eq!((alerts.len(), alerts[0].component.as_str(), alerts[0].closed_at), (1, "backup", None));
+    let of = |app: &str| store.alerts_of_apps(&[app.to_owned()], None, None, 10).unwrap();
+    assert_eq!((of(SHOP), of("zoo")), (alerts.clone(), vec![]));
     assert_eq!(store.deliveries("waiting", None, 10).unwrap().len(), 1);
     let claimed = singles(&store, 61, "t");
     finish(&store, "t", &claimed, Outcome::Dead { problem: "no such user".to_owned() }, 62);

@@ -103,10 +103,12 @@ struct Patch;
 impl Modify for Patch {
     fn modify(&self, document: &mut Document) {
         let Some(components) = &mut document.components else { return };
-        let Some(RefOr::T(Schema::Object(whole))) = components.schemas.get("ReservationDocument") else {
+        let Some(RefOr::T(Schema::Object(whole))) = components.schemas.get_mut("ReservationDocument") else {
             return;
         };
         let mut patch = whole.clone();
+        // What is shown of a reservation has these fields and more.
+        whole.additional_properties = None;
         patch.required.clear();
         patch.description =
             Some("Fields of a reservation that are to change; `null` gives a field its default.".to_owned());
