@@ -165,7 +165,7 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
     };
     let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
     for (new, other) in [("cron", ["frequency", "time_units"]), ("frequency", ["cron", "time_zone"])] {
-        if wishes_for(new) {
+        if wishes_for(new) && !wishes_for(other[0]) {
             fields.retain(|field, _| !other.contains(&field.as_str()));
         }
     }
