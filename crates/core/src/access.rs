@@ -11,6 +11,8 @@
 //!
 //! A token may be bound to apps: then it has its scopes for these apps only, and nothing that is not about one app.
 
+use chrono::TimeDelta;
+
 use crate::Invalid;
 use crate::names::{AppName, one_line};
 
@@ -272,6 +274,17 @@ pub fn new_password(field: &'static str, text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// How long after the last of `failures` wrong passwords in a row no other is looked at. An account has five for nothing, then a second, doubled each
+/// time, up to a minute: nobody can lock its owner out for long. A source has twenty, up to a quarter of an hour.
+pub fn wait_after(failures: i64, by_source: bool) -> TimeDelta {
+    let (free, most) = if by_source { (20, TimeDelta::minutes(15)) } else { (5, TimeDelta::minutes(1)) };
+    let beyond = failures - free;
+    match u32::try_from(beyond) {
+        Ok(beyond) => TimeDelta::seconds(1_i64 << beyond.min(20)).min(most),
+        Err(_) => TimeDelta::zero(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +334,15 @@ mod tests {
         assert!(!manage.include(&bound(&[Scope::Read])));
         assert!(!bound(&[Scope::Manage]).include(&manage));
         assert!(!manage.include(&Rights::all()) && Rights::all().include(&manage));
+    }
+
+    #[test]
+    fn the_wait_grows_and_ends() {
+        let waits = |by_source| {
+            [0, 4, 5, 6, 8, 20, 23, 1000, i64::MAX].map(|n| wait_after(n, by_source).num_seconds())
+        };
+        assert_eq!(waits(false), [0, 0, 1, 2, 8, 60, 60, 60, 60]);
+        assert_eq!(waits(true), [0, 0, 0, 0, 0, 1, 8, 900, 900]);
     }
 
     #[test]

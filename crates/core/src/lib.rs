@@ -8,7 +8,7 @@
 //! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
 //! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
-//! - [`summary`]: the weekly table;
+//! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`access`]: who may do what.
 //!
 //! ```
@@ -34,6 +34,7 @@ pub mod secret;
 pub mod sla;
 pub mod summary;
 pub mod template;
+pub mod uptime;
 
 pub use clock::{Clock, ManualClock, SystemClock, Time};
 pub use invalid::Invalid;

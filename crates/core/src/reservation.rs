@@ -56,8 +56,8 @@ pub struct Terms {
 impl Terms {
     /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
     pub fn difference(&self, after: &Self) -> Vec<String> {
-        let own = self.shown();
-        let others = after.shown();
+        let own = self.written();
+        let others = after.written();
         let changed = own.into_iter().zip(others).filter(|((_, before), (_, after))| before != after);
         changed.map(|((field, before), (_, after))| format!("{field}: {before} -> {after}")).collect()
     }
@@ -71,8 +71,8 @@ impl Terms {
         self
     }
 
-    /// Every field with its value, as a person would write it.
-    fn shown(&self) -> [(&'static str, String); 15] {
+    /// Every field but the two names with its value, as a person would write it.
+    pub fn written(&self) -> [(&'static str, String); 15] {
         let limit = |span: Option<TimeDelta>| span.map_or("off".to_owned(), duration::short);
         let alerters: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
         [

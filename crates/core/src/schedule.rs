@@ -1,5 +1,7 @@
 //! When a job is expected.
 
+mod words;
+
 use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
 use croner::Cron;
@@ -139,6 +141,20 @@ impl Schedule {
         }
     }
 
+    /// The next `count` expected instants after `now`, when the one that is next due is `expected_at` and each check-in comes at its instant.
+    pub fn coming(&self, expected_at: Time, now: Time, count: usize) -> Vec<Time> {
+        let first = match self {
+            _ if expected_at > now => Some(expected_at),
+            Self::Every(period) => {
+                let passed = (now - expected_at).num_milliseconds() / period.num_milliseconds().max(1) + 1;
+                let on = passed.checked_mul(period.num_milliseconds()).and_then(TimeDelta::try_milliseconds);
+                on.and_then(|on| expected_at.checked_add_signed(on))
+            }
+            Self::Cron(cron) => cron.next_after(now),
+        };
+        std::iter::successors(first, |at| self.following(*at)).take(count).collect()
+    }
+
     /// The time between the expected instant `expected_at` and the one that follows it.
     pub fn period_at(&self, expected_at: Time) -> TimeDelta {
         match self {
@@ -225,5 +241,24 @@ impl std::fmt::Display for Schedule {
             Self::Every(period) => write!(f, "every {}", duration::words(*period)),
             Self::Cron(cron) => write!(f, "at {}, {}", cron.expression, cron.zone),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_coming_begins_after_now() {
+        let at = |seconds: i64| DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + seconds);
+        let every = Schedule::every(TimeDelta::seconds(10)).unwrap();
+        assert_eq!(every.coming(at(5), at(0), 3), [at(5), at(15), at(25)]);
+        assert_eq!(every.coming(at(5), at(5), 2), [at(15), at(25)], "what is due now is not to come");
+        assert_eq!(every.coming(at(5), at(40_000_000), 1), [at(40_000_005)], "after a long silence");
+        let cron = Schedule::cron("0 2 * * *", "Europe/Berlin").unwrap();
+        let five = cron.coming(at(0), at(100), 5);
+        assert_eq!((five.len(), five.is_sorted(), five[4] - five[0]), (5, true, TimeDelta::days(4)));
+        assert!(five[0] > at(100));
+        assert!(cron.coming(Time::MAX_UTC, Time::MAX_UTC, 5).is_empty());
     }
 }

@@ -23,7 +23,7 @@ use crate::checkin::CheckInKind;
 use crate::facts::{Event, Run};
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::EARLY;
-use crate::{Time, duration};
+use crate::{Invalid, Time, duration};
 
 /// How soon a held reservation is looked at again, in case its site was removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
@@ -80,6 +80,27 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 9] = [
+        Self::Down,
+        Self::Overdue,
+        Self::Held,
+        Self::Unobserved,
+        Self::Late,
+        Self::Running,
+        Self::New,
+        Self::Snoozed,
+        Self::Up,
+    ];
+
+    /// Reads the word; `field` names it in an error.
+    pub fn parse(field: &'static str, word: &str) -> Result<Self, Invalid> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.iter().map(|state| state.as_str()).collect();
+            Invalid::new(field, format!("{word:?} is not a state; allowed: {}", words.join(", ")))
+        })
+    }
+
     /// The word for it in JSON and pages.
     pub fn as_str(self) -> &'static str {
         match self {

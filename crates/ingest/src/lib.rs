@@ -73,6 +73,7 @@ impl Ingest {
     ) -> anyhow::Result<Self> {
         let metrics = heart.metrics().clone();
         let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout, metrics.clone());
+        metrics.watch_queue(queue.depth())?;
         let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
         let desk = Desk {
             store: store.clone(),

@@ -43,6 +43,12 @@ impl Queue {
         (Self { sender, commit_timeout, metrics }, receiver)
     }
 
+    /// What tells how many check-ins wait; it does not keep the queue open.
+    pub(crate) fn depth(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let sender = self.sender.downgrade();
+        move || sender.upgrade().map_or(0, |sender| sender.max_capacity() - sender.capacity())
+    }
+
     /// Has the check-in written; returns after its commit.
     ///
     /// # Errors

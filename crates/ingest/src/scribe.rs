@@ -37,7 +37,6 @@ pub(crate) fn start(
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
-    let queue = metrics.queue.clone();
     let mut parts = Vec::new();
     let mut first = match store.backend() {
         DatabaseKind::Sqlite => scribe(store.writer(), None),
@@ -55,7 +54,6 @@ pub(crate) fn start(
     };
     parts.push(Part::spawn("check-in writer", shutdown, move || {
         while let Some(batch) = Batch::next(&mut waiting, most) {
-            queue.set(waiting.len() as i64);
             first.write(batch);
         }
         Ok(())
@@ -175,6 +173,7 @@ impl Scribe {
             Attempt::Refused(error) => {
                 for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
                     log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
+                    self.metrics.checkins.with_label_values(&["refused"]).inc();
                     let _ = answer.send(Err(Unwritable));
                 }
             }

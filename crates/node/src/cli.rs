@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use innkeeper_core::SystemClock;
+use innkeeper_core::{Clock as _, SystemClock};
 use structopt::StructOpt;
 use structopt::clap;
 
 use crate::config::{Config, ConfigError, Overrides};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, logging};
+use crate::{Role, invitation, logging};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -56,12 +56,20 @@ pub struct Listen {
 
 // What to do instead of running; again without a doc comment.
 #[allow(missing_docs)]
-#[derive(Debug, Clone, Copy, StructOpt)]
+#[derive(Debug, Clone, StructOpt)]
 pub enum Command {
     /// Bring the database up to date, and end (every start does it too)
     Migrate,
     /// Check the configuration and every file it names, print it without secrets, and end
     CheckConfig,
+    /// Print a link by which a user chooses a password, and end; the user is made where there is none
+    Invite {
+        /// The user's name
+        name: String,
+        /// viewer, editor or admin; of a user that exists, the role changes
+        #[structopt(long)]
+        role: Option<String>,
+    },
 }
 
 /// A role's command line.
@@ -152,7 +160,7 @@ fn dispatch<O: RoleOptions>(
         data_dir: common.data_dir.clone(),
     };
     let config = Config::load(role, &overrides)?;
-    match common.command {
+    match &common.command {
         Some(Command::CheckConfig) => {
             check_alerters(&config)?;
             print(&format!("{}The configuration is good.\n", config.summary()));
@@ -166,6 +174,12 @@ fn dispatch<O: RoleOptions>(
                 n => format!("is up to date; applied {n}: {}", applied.join(", ")),
             };
             print(&format!("The database {} {done}.\n", config.database.masked_url()));
+            Ok(())
+        }
+        Some(Command::Invite { name, role }) => {
+            let (store, _) = startup::open(&config, &Shutdown::on_signals()?, None)?;
+            let link = invitation::invite(&store, &config, name, role.as_deref(), SystemClock.now())?;
+            print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())
         }
         None => run(options, config, Shutdown::on_signals()?),
@@ -212,7 +226,7 @@ fn parse<O: StructOpt>(
 }
 
 /// Prints to standard output. A reader that went away (`| head`) is not an error.
-fn print(text: &str) {
+pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -11,6 +11,7 @@ pub mod config;
 pub mod health;
 pub mod heart;
 pub mod http;
+pub mod invitation;
 pub mod keys;
 pub mod logging;
 pub mod metrics;

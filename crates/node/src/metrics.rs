@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    PullingGauge, Registry, TextEncoder,
 };
 
 /// Seconds: a commit, a sweep.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Seconds from a message's making to its delivery.
+/// Seconds from a message's making, or from a deadline, to its delivery.
 const LAG: [f64; 10] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 600.0, 3600.0];
 /// Check-ins of a batch.
 const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 500.0, 1000.0];
@@ -19,14 +20,12 @@ const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 500.0, 1000.0];
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    /// Check-ins by `result`: `recorded`, `unknown`, `refused`, `late` (answered 503).
+    /// Check-ins by `result`: `recorded`, `unknown`, `refused`, `late` (answered 503; it may be recorded yet).
     pub checkins: IntCounterVec,
     /// Check-ins that were written together.
     pub batch: Histogram,
     /// How long a batch took, its commit included.
     pub commit: Histogram,
-    /// Check-ins that wait to be written.
-    pub queue: IntGauge,
     /// How long a pass of the sweep took that had something to look at.
     pub sweep: Histogram,
     /// What passes did, by `what`: `looked`, `opened`, `closed`, `reminded`.
@@ -35,8 +34,18 @@ pub struct Metrics {
     pub deliveries: IntCounterVec,
     /// From the making of a message to its delivery.
     pub lag: Histogram,
+    /// From the deadline, the run limit or the report to the delivery of what tells it first, by `alerter`.
+    pub alert_lag: HistogramVec,
+    /// Connections of the pool by `state`: `used`, `idle`.
+    pub(crate) pool: IntGaugeVec,
+    /// The most connections that the pool may have.
+    pub(crate) pool_size: IntGauge,
     /// Nodes by `role` and `state`, as of this look.
     pub(crate) nodes: IntGaugeVec,
+    /// Seconds since the latest heartbeat of a `role`, as of this look.
+    pub(crate) heartbeat_age: GaugeVec,
+    /// Alerts that are open since nothing came by the deadline, as of this look.
+    pub(crate) overdue_alerts: IntGauge,
     /// Alerts that are open, as of this look.
     pub(crate) open_alerts: IntGauge,
     /// Messages that wait, as of this look.
@@ -65,21 +74,34 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             prometheus::Result::Ok(gauge)
         };
-        let nodes = IntGaugeVec::new(
-            Opts::new("innkeeper_nodes", "Processes of the installation, by role and state"),
-            &["role", "state"],
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(gauges.clone()))?;
+            prometheus::Result::Ok(gauges)
+        };
+        let alert_lag = HistogramVec::new(
+            HistogramOpts::new(
+                "innkeeper_alert_lag_seconds",
+                "From the deadline, the run limit or the report to the delivery of what tells it first, by alerter",
+            )
+            .buckets(LAG.to_vec()),
+            &["alerter"],
         )?;
-        registry.register(Box::new(nodes.clone()))?;
+        registry.register(Box::new(alert_lag.clone()))?;
+        let heartbeat_age = GaugeVec::new(
+            Opts::new("innkeeper_heartbeat_age_seconds", "Since the latest heartbeat of a role"),
+            &["role"],
+        )?;
+        registry.register(Box::new(heartbeat_age.clone()))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(Self {
             checkins: counters(
                 "innkeeper_checkins_total",
-                "Check-ins by result: recorded, unknown, refused, late (answered 503)",
+                "Check-ins by result: recorded, unknown, refused, late (answered 503; it may be recorded yet)",
                 &["result"],
             )?,
             batch: histogram("innkeeper_batch_checkins", "Check-ins that were written together", &SIZES)?,
             commit: histogram("innkeeper_commit_seconds", "Writing a batch, its commit included", &SECONDS)?,
-            queue: gauge("innkeeper_queue_checkins", "Check-ins that wait to be written")?,
             sweep: histogram("innkeeper_sweep_seconds", "A pass that had something to look at", &SECONDS)?,
             swept: counters(
                 "innkeeper_swept_total",
@@ -96,11 +118,39 @@ impl Metrics {
                 "From the making of a message to its delivery",
                 &LAG,
             )?,
-            nodes,
+            alert_lag,
+            pool: gauges(
+                "innkeeper_pool_connections",
+                "Connections of the pool by state: used, idle",
+                &["state"],
+            )?,
+            pool_size: gauge("innkeeper_pool_size", "The most connections that the pool may have")?,
+            nodes: gauges(
+                "innkeeper_nodes",
+                "Processes of the installation, by role and state",
+                &["role", "state"],
+            )?,
+            heartbeat_age,
+            overdue_alerts: gauge(
+                "innkeeper_overdue_alerts",
+                "Alerts that are open because nothing came by the deadline",
+            )?,
             open_alerts: gauge("innkeeper_open_alerts", "Alerts that are open")?,
             waiting: gauge("innkeeper_waiting_deliveries", "Messages that wait to be sent, or sent again")?,
             registry: Arc::new(registry),
         })
+    }
+
+    /// Asks `depth` at each look how many check-ins wait to be written.
+    ///
+    /// # Errors
+    /// It was set before.
+    pub fn watch_queue(&self, depth: impl Fn() -> usize + Send + Sync + 'static) -> prometheus::Result<()> {
+        self.registry.register(Box::new(PullingGauge::new(
+            "innkeeper_queue_checkins",
+            "Check-ins that wait to be written",
+            Box::new(move || depth() as f64),
+        )?))
     }
 
     /// Everything in Prometheus's text format.

@@ -11,11 +11,20 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
-use innkeeper_core::Invalid;
-use innkeeper_node::Shutdown;
+use innkeeper_core::access::Need;
+use innkeeper_core::{Invalid, SystemClock};
 use innkeeper_node::http::health::{Database, Health};
-use innkeeper_node::http::{ApiError, Body, HttpError, HttpService, LARGEST_BODY, Routes};
-use innkeeper_store::StoreError;
+use innkeeper_node::http::{ApiError, Body, Gate, HttpError, HttpService, LARGEST_BODY, Routes};
+use innkeeper_node::{Config, Role, Shutdown};
+use innkeeper_store::{Store, StoreConfig, StoreError};
+
+/// A gate that lets everybody through; it never asks its database, which is not there.
+fn open_gate() -> Gate {
+    let config = Config::from_toml(Role::Standalone, "").unwrap();
+    let url = "sqlite:///nowhere/innkeeper.db".to_owned();
+    let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
+    Gate::new(&store, &config, Arc::new(SystemClock))
+}
 
 struct Server {
     address: SocketAddr,
@@ -27,7 +36,7 @@ impl Server {
     fn start(configure: impl Fn(&mut Routes<'_>) + Send + Sync + 'static) -> Self {
         let shutdown = Shutdown::new();
         let (tell, told) = mpsc::channel();
-        let service = HttpService::new("test", ([127, 0, 0, 1], 0).into(), configure)
+        let service = HttpService::new("test", ([127, 0, 0, 1], 0).into(), open_gate(), configure)
             .workers(Some(2))
             .on_listening(move |address| tell.send(address).unwrap());
         let thread = thread::spawn({
@@ -103,13 +112,21 @@ fn message(body: &str) -> String {
 /// Two roles on one port, as standalone composes them.
 fn two_roles(routes: &mut Routes<'_>) {
     routes
-        .post("/checkin", |body: Body| async move { HttpResponse::Ok().body(body.0) })
-        .route(Method::DELETE, "/reservation", || async { HttpResponse::Ok().finish() })
-        .post("/cron/{account}", |account: web::Path<String>| async move { account.into_inner() });
+        .post("/checkin", Need::Nothing, |body: Body| async move { HttpResponse::Ok().body(body.0) })
+        .route(Method::DELETE, "/reservation", Need::Nothing, || async { HttpResponse::Ok().finish() })
+        .post(
+            "/cron/{account}",
+            Need::Nothing,
+            |account: web::Path<String>| async move { account.into_inner() },
+        );
     routes
-        .get("/reservation", || async { HttpResponse::Ok().json(serde_json::json!({ "n": 1 })) })
-        .get("/cron/{account}", |account: web::Path<u32>| async move { account.to_string() })
-        .get("/bad", || async { Err::<HttpResponse, ApiError>(Invalid::new("app", "is empty").into()) });
+        .get("/reservation", Need::Nothing, || async {
+            HttpResponse::Ok().json(serde_json::json!({ "n": 1 }))
+        })
+        .get("/cron/{account}", Need::Nothing, |account: web::Path<u32>| async move { account.to_string() })
+        .get("/bad", Need::Nothing, || async {
+            Err::<HttpResponse, ApiError>(Invalid::new("app", "is empty").into())
+        });
 }
 
 #[test]
@@ -223,7 +240,7 @@ fn a_request_under_way_is_answered_before_the_stop() {
         let go_on = Arc::clone(&go_on);
         move |routes| {
             let (begun, go_on) = (begun.clone(), Arc::clone(&go_on));
-            routes.get("/slow", move || {
+            routes.get("/slow", Need::Nothing, move || {
                 let (begun, go_on) = (begun.clone(), Arc::clone(&go_on));
                 async move {
                     begun.send(()).unwrap();
@@ -254,7 +271,7 @@ fn a_request_under_way_is_answered_before_the_stop() {
 #[test]
 fn an_address_in_use_is_named() {
     let server = Server::start(two_roles);
-    let second = HttpService::new("second", server.address, two_roles);
+    let second = HttpService::new("second", server.address, open_gate(), two_roles);
     let error = second.run(&Shutdown::new()).unwrap_err();
     assert_eq!(error.to_string(), format!("second: cannot listen on {}", server.address));
 }

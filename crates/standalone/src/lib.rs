@@ -12,6 +12,7 @@ use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{Gate, HttpService};
+use innkeeper_node::invitation::first_admin;
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::Web;
@@ -24,6 +25,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, shutdown)?;
     let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
+    let web_wake = wake.clone();
     let sweeper = Sweeper::start(&store, config, &heart, wake.clone(), shutdown)?;
     let ingest = Ingest::start(store.clone(), config, &heart, Some(wake), shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, Some(sweeper.singleton().clone()));
@@ -31,7 +33,8 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let gate = Gate::new(&store, config, heart.clock());
-    let web = Web::new(store, config, heart.clock());
+    let setup = first_admin(&store, config, heart.clock().now())?;
+    let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());
@@ -47,7 +50,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     .workers(config.ingest.workers)
     .on_listening(move |address| {
         listening(address);
-        greet(address, &place, &public_url);
+        greet(address, &place, &public_url, setup.as_deref());
     })
     .run(shutdown);
     shutdown.request();
@@ -69,15 +72,17 @@ fn place(config: &Config) -> String {
 }
 
 /// Says where it is and what to do first.
-fn greet(address: SocketAddr, place: &str, public_url: &str) {
+fn greet(address: SocketAddr, place: &str, public_url: &str, setup: Option<&str>) {
     // On all addresses at once is no place to send anybody to.
     let open =
         if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
+    let setup =
+        setup.map_or_else(String::new, |link| format!("\nMake the first admin, within a day: {link}\n"));
     let text = format!(
         "
 Innkeeper is open at {open}
 Its data is in {place}
-
+{setup}
 Make a reservation: this job checks in every 5 minutes.
 
   curl -s {open}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
@@ -90,6 +95,5 @@ Check in when its work is done, and see how it stands.
 
 "
     );
-    // A closed standard output is no reason not to watch.
-    let _ = std::io::Write::write_all(&mut std::io::stdout().lock(), text.as_bytes());
+    innkeeper_node::cli::print(&text);
 }

@@ -164,7 +164,10 @@ fn a_long_list_is_read_page_by_page() {
     }
     assert_eq!((pages, seen.len(), seen.is_sorted()), (3, 120, true));
     assert_eq!(read(&inn, "/reservations?q=job-11&app=shop")["reservations"].as_array().unwrap().len(), 10);
+    let in_state = |state: &str| read(&inn, &format!("/reservations?state={state}"))["reservations"].clone();
+    assert_eq!((in_state("new").as_array().unwrap().len(), in_state("down")), (50, json!([])));
     for (query, field) in [
+        ("state=bad", "state"),
         ("limit=0", "limit"),
         ("limit=1e9", "limit"),
         ("cursor=x", "cursor"),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
 
@@ -68,15 +69,119 @@ fn what_happens_is_counted() {
         ("innkeeper_checkins_total{result=\"unknown\"}", 1.0),
         ("innkeeper_swept_total{what=\"opened\"}", 1.0),
         ("innkeeper_open_alerts", 1.0),
+        ("innkeeper_overdue_alerts", 1.0),
         ("innkeeper_waiting_deliveries", 0.0),
         ("innkeeper_queue_checkins", 0.0),
         ("innkeeper_delivery_lag_seconds_count", 1.0),
+        ("innkeeper_alert_lag_seconds_count{alerter=\"log\"}", 1.0),
+        ("innkeeper_batch_checkins_sum", 3.0),
+        ("innkeeper_pool_size", 8.0),
         ("innkeeper_nodes{role=\"standalone\",state=\"alive\"}", 1.0),
     ] {
         assert_eq!(value(&text, metric), Some(expected), "{metric}\n{text}");
     }
-    assert!(value(&text, "innkeeper_commit_seconds_sum").unwrap() > 0.0);
-    assert!(value(&text, "process_resident_memory_bytes").unwrap() > 1e6);
+    let number = |metric: &str| value(&text, metric).unwrap_or_else(|| panic!("no {metric}\n{text}"));
+    let alert_lag = number("innkeeper_alert_lag_seconds_sum{alerter=\"log\"}");
+    assert!(0.0 < alert_lag && alert_lag < PATIENCE.as_secs_f64(), "{alert_lag}");
+    assert!(
+        number("innkeeper_delivery_lag_seconds_sum") <= alert_lag,
+        "the message is younger than the deadline"
+    );
+    for histogram in ["innkeeper_batch_checkins", "innkeeper_commit_seconds", "innkeeper_sweep_seconds"] {
+        assert!(number(&format!("{histogram}_sum")) > 0.0, "{histogram}\n{text}");
+        let all = number(&format!("{histogram}_bucket{{le=\"+Inf\"}}"));
+        assert!(all >= 1.0 && all.total_cmp(&number(&format!("{histogram}_count"))).is_eq(), "{histogram}");
+    }
+    let (used, idle) = (pool(&text, "used"), pool(&text, "idle"));
+    assert!(used >= 0.0 && idle >= 1.0 && used + idle <= number("innkeeper_pool_size"), "{used} {idle}");
+    let age = number("innkeeper_heartbeat_age_seconds{role=\"standalone\"}");
+    assert!((0.0..PATIENCE.as_secs_f64()).contains(&age), "{age}");
+    assert!(number("process_resident_memory_bytes") > 1e6);
+
+    // The job is back, then says that it fails: another alert, and nothing is overdue.
+    assert_eq!(
+        post(
+            "/reservation",
+            json!({ "app": "shop", "component": "canary", "notify": "", "frequency": 1, "time_units": "days" })
+        ),
+        200
+    );
+    assert_eq!(post("/checkin", json!({ "app": "shop", "component": "canary" })), 200);
+    inn.wait_for_log("Back online: shop/canary");
+    let listed = client.get(&inn.url("/reservation")).json();
+    let ping = listed["result"][0]["ping_url"].as_str().unwrap().rsplit_once("/ping/").unwrap().1.to_owned();
+    assert_eq!(client.get(&inn.url(&format!("/ping/{ping}/fail"))).status, 200);
+    wait_until("the second alert is counted, the recovery between them not", || {
+        let text = metrics(&inn);
+        let value = |metric| value(&text, metric).unwrap();
+        (value("innkeeper_open_alerts"), value("innkeeper_overdue_alerts")) == (1.0, 0.0)
+            && value("innkeeper_alert_lag_seconds_count{alerter=\"log\"}") == 2.0
+            && value("innkeeper_delivery_lag_seconds_count") == 3.0
+            && value("innkeeper_swept_total{what=\"closed\"}") == 1.0
+    });
+}
+
+fn pool(text: &str, state: &str) -> f64 {
+    value(text, &format!("innkeeper_pool_connections{{state=\"{state}\"}}")).unwrap()
+}
+
+#[test]
+fn messages_are_counted_by_alerter_and_by_what_became_of_them() {
+    let (busy, gone) = (HttpSink::start(), HttpSink::start());
+    busy.next(Answer::status(503));
+    gone.otherwise(Answer::status(404));
+    let hook = |name: &str, sink: &HttpSink| {
+        format!("[alerter.{name}]\nkind = \"webhook\"\nurl = \"{}\"\n", sink.url("/"))
+    };
+    let inn = Server::start(
+        "innkeeper",
+        &format!(
+            "[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{}{}",
+            hook("busy", &busy),
+            hook("gone", &gone)
+        ),
+        &[],
+    );
+    let reserve = json!({ "app": "shop", "component": "canary", "notify": "busy, gone", "frequency": 1, "time_units": "seconds" });
+    assert_eq!(Client::default().post(&inn.url("/reservation"), &reserve).status, 200);
+    let count = |text: &str, alerter: &str, result: &str| {
+        let labels = format!("{{alerter=\"{alerter}\",result=\"{result}\"}}");
+        value(text, &format!("innkeeper_deliveries_total{labels}")).unwrap_or_default()
+    };
+    wait_until("all three have been tried", || {
+        let text = metrics(&inn);
+        (count(&text, "busy", "retry"), count(&text, "gone", "dead"), count(&text, "log", "delivered"))
+            == (1.0, 1.0, 1.0)
+    });
+    wait_until("one is delivered at last", || count(&metrics(&inn), "busy", "delivered") == 1.0);
+    let text = metrics(&inn);
+    let lag = |alerter: &str, what: &str| {
+        value(&text, &format!("innkeeper_alert_lag_seconds_{what}{{alerter=\"{alerter}\"}}"))
+    };
+    assert_eq!((lag("busy", "count"), lag("log", "count")), (Some(1.0), Some(1.0)));
+    assert!(lag("gone", "count").unwrap_or_default() == 0.0, "what is not delivered has no lag");
+    assert!(lag("busy", "sum") > lag("log", "sum"), "the wait for another try is lag");
+}
+
+#[test]
+fn checkins_that_wait_for_the_database_are_seen() {
+    let cluster = Cluster::start();
+    let config = config(&cluster.url()).replace("workers = 1\n", "workers = 1\ncommit_timeout = \"1s\"\n");
+    let ingest = Server::start("ingest", &config, &[]);
+    let (client, url) = (Client::default(), ingest.url("/checkin"));
+    let body = json!({ "app": "shop", "component": "unknown" });
+    assert_eq!(client.post(&url, &body).status, 404);
+    assert_eq!(value(&metrics(&ingest), "innkeeper_queue_checkins"), Some(0.0));
+    cluster.stop();
+    for _ in 0..3 {
+        assert_eq!(client.post(&url, &body).status, 503);
+    }
+    let text = metrics(&ingest);
+    // The first is in the writer's hands.
+    assert_eq!(value(&text, "innkeeper_queue_checkins"), Some(2.0), "{text}");
+    assert_eq!(value(&text, "innkeeper_checkins_total{result=\"late\"}"), Some(3.0), "{text}");
+    cluster.resume();
+    wait_until("the queue is empty", || value(&metrics(&ingest), "innkeeper_queue_checkins") == Some(0.0));
 }
 
 #[test]

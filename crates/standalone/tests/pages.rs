@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod common;
+
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::process::Server;
 use serde_json::{Value, json};
@@ -122,24 +124,152 @@ fn many_are_paged_and_found_the_worst_first() {
     }
     inn.reserve("zoo", "canary", json!({ "frequency": 1, "time_units": "seconds", "notify": "gone" }));
     inn.server.wait_for_log("Job Failed to checkin: zoo/canary");
-    let (mut path, mut seen) = ("/status?tag=all".to_owned(), Vec::new());
-    loop {
-        let page = inn.page(&path);
-        seen.extend(page.match_indices("shop/job-").map(|(at, _)| page[at..at + 12].to_owned()));
-        match page.split_once("\" rel=\"next\"") {
-            Some((before, _)) => path = before.rsplit_once("href=\"").unwrap().1.replace("&#38;", "&"),
-            None => break,
+    let through = |path: &str| {
+        let (mut path, mut seen) = (path.to_owned(), Vec::new());
+        loop {
+            let page = inn.page(&path);
+            let names = page.match_indices("shop/job-").map(|(at, name)| at + name.len());
+            seen.extend(names.map(|at| page[at..at + 3].parse::<u32>().unwrap()));
+            match page.split_once("\" rel=\"next\"") {
+                Some((before, _)) => path = before.rsplit_once("href=\"").unwrap().1.replace("&#38;", "&"),
+                None => return seen,
+            }
         }
+    };
+    assert_eq!(through("/status?tag=all"), (0..120).collect::<Vec<_>>());
+    assert_eq!(through("/status?sort=name&q=job"), (0..120).collect::<Vec<_>>());
+    assert_eq!(through("/status?sort=newest&tag=all"), (0..120).rev().collect::<Vec<_>>());
+    assert_eq!(through("/status?state=new"), (0..120).collect::<Vec<_>>());
+    inn.check_in("shop", "job-007", "");
+    inn.check_in("shop", "job-003", "");
+    let silent = through("/status?sort=silent&app=shop");
+    assert_eq!(
+        (silent.len(), &silent[118..]),
+        (120, &[7, 3][..]),
+        "those never heard, then the longest silent"
+    );
+    assert_eq!(through("/status?state=up"), [3, 7]);
+    assert_eq!(through("/status?state=up&sort=newest"), [7, 3]);
+    assert_eq!(through("/status?state=down&sort=silent").len(), 0);
+    for (path, field) in [("/status?state=sleepy", "state"), ("/status?sort=best", "sort")] {
+        let answer = inn.ask(path);
+        assert_eq!((answer.status, answer.json()["field"].as_str()), (400, Some(field)));
     }
-    assert_eq!((seen.len(), seen.is_sorted()), (120, true));
     let first = inn.page("/status");
     assert!(
         first.find("zoo/canary").unwrap() < first.find("shop/job-000").unwrap(),
         "what is down stands first"
     );
-    assert!(first.contains("<b>121</b>"), "{first}");
+    // The counts may be five seconds old.
+    common::eventually("the counts", || {
+        let page = inn.page("/status");
+        let counted = |count: u32, state: &str| {
+            page.contains(&format!(
+                "<a href=\"/status?state={state}\"><b>{count}</b> <span class=\"state state-{state}\">{state}</span></a>"
+            ))
+        };
+        let all =
+            page.contains("<b>121</b>") && counted(1, "down") && counted(118, "new") && counted(2, "up");
+        all.then_some(())
+    });
+    assert!(inn.page("/status?state=down").contains("<option selected>down</option>"));
     assert_eq!(inn.page("/status?owner=ada").matches("shop/job-").count(), 5);
     assert_eq!(inn.page("/status?q=JOB-11").matches("shop/job-").count(), 10);
     assert!(inn.page("/status?q=nothing").contains("No reservation fits"));
     assert!(inn.page("/deliveries").contains("gone"), "the message that nobody takes waits");
+}
+
+#[test]
+fn a_reservation_shows_how_it_has_done() {
+    let inn = Inn::open();
+    inn.reserve("shop", "export", json!({ "max_run": "1h", "owner": "ada", "tags": ["night"] }));
+    inn.reserve("shop", "canary", json!({ "frequency": 1, "time_units": "seconds" }));
+    inn.reserve(
+        "shop",
+        "nightly",
+        json!({ "cron": "30 2 * * 1", "time_zone": "Europe/Berlin", "frequency": null, "time_units": null }),
+    );
+    let job = |name: &str| inn.jobs().into_iter().find(|job| job["component"] == name).unwrap();
+    let ping = job("export")["ping_url"].as_str().unwrap().rsplit_once("/ping/").unwrap().1.to_owned();
+    for (run, end) in [(1, "0"), (2, "3"), (3, "0")] {
+        for (part, body) in [("start", ""), (end, "</pre><b>bold</b>")] {
+            let path = format!("/ping/{ping}/{part}?rid=00000000-0000-4000-8000-00000000000{run}");
+            assert_eq!(
+                inn.client.send("POST", &inn.server.url(&path), &[], body.as_bytes()).unwrap().status,
+                200
+            );
+        }
+    }
+    inn.server.wait_for_log("Job Failed to checkin: shop/canary");
+    let page_of = |name: &str| inn.page(&format!("/status/{}", job(name)["job_id"]));
+
+    let page = page_of("export");
+    assert_eq!(page.matches("<svg class=\"plot ").count(), 2, "one for desks and one for telephones");
+    for said in [
+        "3 timed runs",
+        "1 failed; the line is the limit of 1 hour",
+        "#010207",
+        "with exit code 3",
+        "&#60;b&#62;bold",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    assert!(!page.contains("</pre><b>"), "{page}");
+    let order = ["state-success", "state-start", "state-fail", "state-start", "state-success", "state-start"];
+    let timeline = page.split_once("<ol class=\"timeline\">").unwrap().1;
+    let mut from = 0;
+    for entry in order {
+        from +=
+            timeline[from..].find(entry).unwrap_or_else(|| panic!("{entry} after {from}: {timeline}")) + 1;
+    }
+
+    let page = page_of("canary");
+    assert!(
+        page.contains("still open") && page.contains("in the ") && page.contains("since it was made"),
+        "{page}"
+    );
+    assert!(!page.contains("<svg class=\"plot "), "it has no timed runs");
+    assert!(page.contains("30 periods: 0 well, "), "{page}");
+
+    let page = page_of("nightly");
+    assert!(page.contains("at 02:30 on Mondays, Europe/Berlin, 5 minutes grace"), "{page}");
+    assert!(page.contains("30 2 * * 1  /usr/local/bin/job"), "the crontab has its own time");
+    assert!(page.contains("100 %") && page.contains("never down"), "{page}");
+    assert_eq!(
+        page.split_once("<ol class=\"coming\">")
+            .unwrap()
+            .1
+            .split_once("</ol>")
+            .unwrap()
+            .0
+            .matches("<li>")
+            .count(),
+        5
+    );
+    let list = inn.page("/status");
+    assert_eq!(list.matches("<svg class=\"strip\"").count(), 3);
+    assert!(list.contains("role=\"img\" aria-label=\"30 periods: 0 well, "), "{list}");
+}
+
+#[test]
+fn what_happened_is_paged_through() {
+    let inn = Inn::open();
+    inn.reserve("shop", "busy", json!({}));
+    for n in 0..60 {
+        inn.check_in("shop", "busy", &format!("note {n:02}."));
+    }
+    let id = inn.jobs()[0]["job_id"].to_string();
+    let first = inn.page(&format!("/status/{id}"));
+    assert!(
+        first.contains("note 59.") && first.contains("note 10.") && !first.contains("note 09."),
+        "{first}"
+    );
+    let older = first.split_once("\" rel=\"next\"").unwrap().0.rsplit_once("href=\"").unwrap().1;
+    let second = inn.page(older);
+    assert!(
+        second.contains("note 09.") && second.contains("note 00.") && !second.contains("note 10."),
+        "{second}"
+    );
+    assert!(!second.contains("rel=\"next\""));
+    assert!(inn.page(&format!("/status/{id}?checkin=1&alert=1")).contains("Nothing before that is kept"));
 }

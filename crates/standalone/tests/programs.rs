@@ -177,3 +177,25 @@ fn one_command_says_where_it_is_and_what_to_do() {
         assert!(answer.status == 200 && answer.body.contains(field), "{answer:?}");
     }
 }
+
+#[test]
+fn a_second_process_leaves_the_database_of_the_first_alone() {
+    let config = "operator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\n";
+    let server = Server::start("innkeeper", config, &[]);
+    let client = Client::default();
+    let reserve = |component: &str| {
+        let body = serde_json::json!({ "app": "shop", "component": component, "notify": "", "frequency": 1, "time_units": "hours" });
+        assert_eq!(client.post(&server.url("/reservation"), &body).status, 200);
+    };
+    reserve("before");
+    // It closes the database as the last one would, were it the last.
+    let (code, out, err) = run("sweeper", server.directory(), &["--summary"], &[]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let log = server.directory().join("innkeeper-data/innkeeper.db-wal");
+    assert!(log.exists(), "the log that the first process writes to was removed");
+    reserve("after");
+    let mut server = Server::start_in(server.into_directory(), "innkeeper", config, &[]);
+    let all = client.get(&server.url("/reservation"));
+    assert_eq!(all.json()["result"].as_array().map(Vec::len), Some(2), "{all:?}");
+    server.terminate(innkeeper_testing::process::PATIENCE);
+}

@@ -47,6 +47,17 @@ pub struct StoreConfig {
     pub pool_size: u32,
 }
 
+/// How the connections of a pool are used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Somebody works with them.
+    pub used: u32,
+    /// Open, and free.
+    pub idle: u32,
+    /// The most that may be open.
+    pub size: u32,
+}
+
 /// The store: a pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Store {
@@ -91,6 +102,16 @@ impl Store {
     /// Which database this is.
     pub fn backend(&self) -> DatabaseKind {
         self.backend
+    }
+
+    /// How the connections of this store's pool are used now; those of stores [apart](Self::apart) and of writers are not among them.
+    pub fn pool_use(&self) -> PoolUse {
+        let state = self.pool.state();
+        PoolUse {
+            used: state.connections.saturating_sub(state.idle_connections),
+            idle: state.idle_connections,
+            size: self.pool.max_size(),
+        }
     }
 
     /// Asks the database for one row.
@@ -256,11 +277,13 @@ impl r2d2::ManageConnection for Manager {
 }
 
 /// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot
-/// be made here SQLite complains of better.
+/// be made here SQLite complains of better. A file that is there is not opened: closing it would drop the locks that this process has on it
+/// (POSIX), and another process would then take itself for the last and remove the log that this one writes to.
 fn make_private(path: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
-    if let Err(error) = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path) {
-        log::debug!("{path}: {error}");
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => log::debug!("{path}: {error}"),
+        _ => {}
     }
 }
 
@@ -292,6 +315,21 @@ mod tests {
         for url in ["mysql://x/y", "innkeeper.db", "sqlite:innkeeper.db", "sqlite://", "", "Postgres:x"] {
             assert!(matches!(Manager::for_url(url), Err(StoreError::Url(_))), "{url}");
         }
+    }
+
+    #[test]
+    fn a_connection_is_in_use_until_it_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("innkeeper.db").display());
+        let store = Store::connect(&StoreConfig { url, pool_size: 3 }).unwrap();
+        assert_eq!(store.pool_use(), PoolUse { used: 0, idle: 0, size: 3 });
+        let (first, second) = (store.get().unwrap(), store.get().unwrap());
+        assert_eq!(store.pool_use().used, 2);
+        drop(first);
+        assert_eq!(store.pool_use().used, 1);
+        drop(second);
+        assert_eq!(store.pool_use().used, 0);
+        assert!(store.pool_use().idle >= 2, "{:?}", store.pool_use());
     }
 
     #[test]

@@ -19,6 +19,8 @@ const CHUNK: i64 = 5000;
 /// A check-in as the history keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkin {
+    /// Its number.
+    pub id: i64,
     /// When it arrived.
     pub at: Time,
     /// What it said.
@@ -72,6 +74,21 @@ impl Store {
     /// The latest `limit` check-ins of a reservation, latest first.
     pub fn checkins_of(&self, reservation_id: i64, limit: i64) -> Result<Vec<Checkin>, StoreError> {
         latest(&mut *self.get()?, reservation_id, limit)
+    }
+
+    /// The `limit` check-ins of a reservation before its check-in of the number `before`, latest first. None once that one was pruned.
+    pub fn checkins_before(
+        &self,
+        reservation_id: i64,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<Checkin>, StoreError> {
+        let rows: Vec<Row> = sql_query(format!("{BACK_FROM} SELECT * FROM back WHERE id <> $2 LIMIT $3"))
+            .bind::<BigInt, _>(reservation_id)
+            .bind::<BigInt, _>(before)
+            .bind::<BigInt, _>(limit)
+            .load(&mut *self.get()?)?;
+        rows.into_iter().map(|row| row.checkin(reservation_id)).collect()
     }
 
     /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`, and alerts and deliveries
@@ -180,24 +197,36 @@ fn prune_numerous(
     Ok(removed)
 }
 
-/// The way back through the history of the reservation `$1`, from its latest check-in. A row belongs to it if it is of this
-/// reservation and has the number before: where rows were pruned, the way ends.
-const BACK: &str = "
-    WITH RECURSIVE back AS (
-        SELECT c.*
-        FROM states s
-        JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
-        WHERE s.reservation_id = $1
-        UNION ALL
-        SELECT c.*
-        FROM back
-        JOIN checkins c
-            ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
-    )";
+/// The way back through the history of a reservation, from where it begins. A row belongs to it if it is of this reservation and has
+/// the number before: where rows were pruned, the way ends.
+macro_rules! back {
+    ($from:literal) => {
+        concat!(
+            "WITH RECURSIVE back AS (
+                 SELECT c.* FROM ",
+            $from,
+            " UNION ALL
+                 SELECT c.*
+                 FROM back
+                 JOIN checkins c
+                     ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
+             )"
+        )
+    };
+}
+/// From the latest check-in of the reservation `$1`.
+const BACK: &str = back!(
+    "states s
+     JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
+     WHERE s.reservation_id = $1"
+);
+/// From its check-in `$2`.
+const BACK_FROM: &str = back!("checkins c WHERE c.reservation_id = $1 AND c.id = $2");
 
 #[derive(QueryableByName)]
 #[diesel(table_name = checkins)]
 struct Row {
+    id: i64,
     at: i64,
     kind: String,
     exit_code: Option<i32>,
@@ -205,6 +234,26 @@ struct Row {
     run_id: Option<String>,
     source: String,
     notes: String,
+}
+
+impl Row {
+    fn checkin(self, reservation_id: i64) -> Result<Checkin, StoreError> {
+        let kind = self.kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
+            table: "checkins of reservation",
+            id: reservation_id,
+            problem: error.to_string(),
+        })?;
+        Ok(Checkin {
+            id: self.id,
+            at: time(self.at),
+            kind,
+            exit_code: self.exit_code,
+            duration: self.duration_ms.map(TimeDelta::milliseconds),
+            run_id: self.run_id,
+            source: self.source,
+            notes: self.notes,
+        })
+    }
 }
 
 /// The latest `limit` check-ins of a reservation, latest first.
@@ -218,23 +267,7 @@ pub(crate) fn latest(
         .bind::<BigInt, _>(reservation_id)
         .bind::<BigInt, _>(limit)
         .load(connection)?;
-    let checkin = |row: Row| {
-        let kind = row.kind.parse().map_err(|error: innkeeper_core::Invalid| StoreError::Corrupt {
-            table: "checkins of reservation",
-            id: reservation_id,
-            problem: error.to_string(),
-        })?;
-        Ok(Checkin {
-            at: time(row.at),
-            kind,
-            exit_code: row.exit_code,
-            duration: row.duration_ms.map(TimeDelta::milliseconds),
-            run_id: row.run_id,
-            source: row.source,
-            notes: row.notes,
-        })
-    };
-    rows.into_iter().map(checkin).collect()
+    rows.into_iter().map(|row| row.checkin(reservation_id)).collect()
 }
 
 #[cfg(test)]

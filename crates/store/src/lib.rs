@@ -7,7 +7,7 @@
 //! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
-//! - `reads.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
+//! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `people.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
@@ -27,6 +27,7 @@ mod due;
 mod error;
 mod history;
 mod leases;
+mod listing;
 mod migrate;
 mod nodes;
 mod outbox;
@@ -37,6 +38,7 @@ mod reservations;
 mod rows;
 mod runs;
 mod schema;
+mod shares;
 mod sites;
 mod summary;
 mod sweep;
@@ -47,14 +49,16 @@ pub use audit::{Actor, AuditEntry};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
-pub use connection::{DatabaseKind, Store, StoreConfig};
+pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
+pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCounts};
-pub use pages::{BadGuest, Counts, Cursor, Filter, PastAlert, SentDelivery};
+pub use pages::{BadGuest, Counts, PastAlert, SentDelivery};
 pub use people::{Session, User};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
+pub use shares::Share;
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};

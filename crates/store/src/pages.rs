@@ -1,61 +1,23 @@
-//! What pages ask for: reservations page by page, alerts, deliveries, counts.
-//!
-//! A page of reservations is found by its key, not by counting: those with an open alert first, then the others, each by app and
-//! component. So the millionth page costs what the first does.
+//! What pages ask for beside reservations: alerts, deliveries, counts.
+
+use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
-use serde::{Deserialize, Serialize};
+use innkeeper_core::uptime::Trouble;
 
-use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
-use crate::schema::{alerts, deliveries, reservations, states};
-use crate::{Listed, Store, StoreError, reads};
+use crate::rows::{AlertRow, ms, time};
+use crate::schema::{alerts, deliveries};
+use crate::{Store, StoreError};
 
-diesel::define_sql_function! {
-    /// In lower case.
-    fn lower(text: Text) -> Text;
-}
+/// The most alerts that the bars of one page are drawn from.
+const MOST_TROUBLES: i64 = 50_000;
 
-/// Which reservations.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// A part of app or component, whatever its case.
-    pub text: Option<String>,
-    /// Just this app.
-    pub app: Option<String>,
-    /// Just this owner.
-    pub owner: Option<String>,
-    /// With this tag.
-    pub tag: Option<String>,
-    /// Of these apps alone: those that a caller is bound to.
-    pub apps: Option<Vec<String>>,
-}
-
-/// Where a page begins: behind this reservation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursor {
-    /// Whether it has an open alert.
-    pub down: bool,
-    /// Its app; with `component` empty before everything.
-    pub app: String,
-    /// Its component.
-    pub component: String,
-}
-
-impl Cursor {
-    /// Before everything.
-    pub fn begin() -> Self {
-        Self { down: true, app: String::new(), component: String::new() }
-    }
-}
-
-/// How many there are.
+/// What small indexes know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Reservations.
-    pub reservations: i64,
     /// Alerts that are open.
     pub down: i64,
     /// Messages that wait.
@@ -126,105 +88,20 @@ pub struct BadGuest {
 }
 
 impl Store {
-    /// Up to `limit` reservations behind `cursor`, those with an open alert first, then by app and component; with the place of the next page
-    /// where there is one.
-    pub fn page(
-        &self,
-        filter: &Filter,
-        cursor: &Cursor,
-        limit: i64,
-        now: Time,
-    ) -> Result<(Vec<Listed>, Option<Cursor>), StoreError> {
-        let connection = &mut *self.get()?;
-        let mut rows: Vec<(ReservationRow, StateRow)> = Vec::new();
-        let mut down = cursor.down;
-        let mut cursor = cursor.clone();
-        loop {
-            // One more than is shown tells whether there is a next page.
-            let left = limit + 1 - rows.len() as i64;
-            let mut query = reservations::table
-                .inner_join(states::table)
-                .filter(
-                    reservations::app.gt(cursor.app.clone()).or(reservations::app
-                        .eq(cursor.app.clone())
-                        .and(reservations::component.gt(cursor.component.clone()))),
-                )
-                .order((reservations::app, reservations::component))
-                .limit(left)
-                .select((ReservationRow::as_select(), StateRow::as_select()))
-                .into_boxed();
-            if down {
-                let open = alerts::table.filter(alerts::closed_at.is_null()).select(alerts::reservation_id);
-                query = query.filter(reservations::id.eq_any(open));
-            } else {
-                query = query.filter(states::status.ne("down"));
-            }
-            if let Some(text) = &filter.text {
-                let pattern = containing(&text.to_lowercase());
-                query = query.filter(
-                    lower(reservations::app).like(pattern.clone()).escape('\\').or(lower(
-                        reservations::component,
-                    )
-                    .like(pattern)
-                    .escape('\\')),
-                );
-            }
-            if let Some(app) = &filter.app {
-                query = query.filter(reservations::app.eq(app.clone()));
-            }
-            if let Some(apps) = &filter.apps {
-                query = query.filter(reservations::app.eq_any(apps.clone()));
-            }
-            if let Some(owner) = &filter.owner {
-                query = query.filter(reservations::owner.eq(owner.clone()));
-            }
-            if let Some(tag) = &filter.tag {
-                // As it stands in the JSON list.
-                let quoted = serde_json::Value::from(tag.as_str()).to_string();
-                query = query.filter(reservations::tags.like(containing(&quoted)).escape('\\'));
-            }
-            rows.extend(query.load::<(ReservationRow, StateRow)>(connection)?);
-            if rows.len() as i64 > limit || !down {
-                break;
-            }
-            down = false;
-            cursor = Cursor::begin();
-        }
-        let next = (rows.len() as i64 > limit).then(|| {
-            rows.truncate(limit as usize);
-            rows.last().map(|(row, state)| Cursor {
-                down: state.status == "down",
-                app: row.app.clone(),
-                component: row.component.clone(),
-            })
-        });
-        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
-        Ok((reads::listed(connection, rows, Some(&ids), now)?, next.flatten()))
-    }
-
-    /// The reservation of this number.
-    pub fn listed(&self, id: i64, now: Time) -> Result<Option<Listed>, StoreError> {
-        let connection = &mut *self.get()?;
-        let row: Option<(ReservationRow, StateRow)> = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::id.eq(id))
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .first(connection)
-            .optional()?;
-        let rows = row.into_iter().collect();
-        Ok(reads::listed(connection, rows, Some(&[id]), now)?.into_iter().next())
-    }
-
-    /// How many there are of what a page counts.
-    pub fn counts(&self) -> Result<Counts, StoreError> {
-        Ok(Counts { reservations: self.count()?, ..self.open_counts()? })
+    /// The first `limit` apps, by name.
+    pub fn apps(&self, limit: i64) -> Result<Vec<String>, StoreError> {
+        use crate::schema::ping_keys;
+        Ok(ping_keys::table
+            .order(ping_keys::app)
+            .limit(limit)
+            .select(ping_keys::app)
+            .load(&mut *self.get()?)?)
     }
 
     /// How many alerts are open and how many messages wait: what two small indexes know.
     pub fn open_counts(&self) -> Result<Counts, StoreError> {
         let connection = &mut *self.get()?;
         Ok(Counts {
-            reservations: 0,
             down: alerts::table.filter(alerts::closed_at.is_null()).count().get_result(connection)?,
             waiting: deliveries::table
                 .filter(deliveries::state.eq("waiting"))
@@ -293,6 +170,31 @@ impl Store {
         Ok(rows.into_iter().map(alert).collect())
     }
 
+    /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order.
+    pub fn troubles(&self, since: &[(i64, Time)]) -> Result<HashMap<i64, Vec<Trouble>>, StoreError> {
+        let mut troubles: HashMap<i64, Vec<Trouble>> = HashMap::new();
+        if since.is_empty() {
+            return Ok(troubles);
+        }
+        // Each has its own span, so that the long one of its neighbour does not load all alerts of a job that fails each second.
+        let wanted: Vec<String> = since.iter().map(|(id, since)| format!("({id}, {})", ms(*since))).collect();
+        let rows: Vec<TroubleRow> = sql_query(format!(
+            "WITH wanted (id, since) AS (VALUES {})
+             SELECT alerts.reservation_id, alerts.opened_at, alerts.closed_at
+             FROM wanted
+             JOIN alerts ON alerts.reservation_id = wanted.id
+             WHERE alerts.closed_at IS NULL OR alerts.closed_at >= wanted.since
+             LIMIT {MOST_TROUBLES}",
+            wanted.join(", ")
+        ))
+        .load(&mut *self.get()?)?;
+        for row in rows {
+            let trouble = Trouble { from: time(row.opened_at), until: row.closed_at.map(time) };
+            troubles.entry(row.reservation_id).or_default().push(trouble);
+        }
+        Ok(troubles)
+    }
+
     /// The messages of these alerts, oldest first.
     pub fn deliveries_of(&self, alert_ids: &[i64]) -> Result<Vec<SentDelivery>, StoreError> {
         let rows: Vec<DeliveryRow> = deliveries::table
@@ -347,16 +249,14 @@ impl Store {
     }
 }
 
-/// The pattern of texts that contain `text`, with `\` before what LIKE would take for more than itself.
-fn containing(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern + "%"
+#[derive(QueryableByName)]
+struct TroubleRow {
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+    #[diesel(sql_type = BigInt)]
+    opened_at: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    closed_at: Option<i64>,
 }
 
 #[derive(QueryableByName)]

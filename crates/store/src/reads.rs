@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::alert::{Cause, OpenAlert};
 use innkeeper_core::facts::Run;
 use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::View;
@@ -62,13 +62,20 @@ impl Store {
         listed(connection, rows, None, now)
     }
 
+    /// How many alerts are open because nothing came by the deadline.
+    pub fn overdue_alerts(&self) -> Result<i64, StoreError> {
+        let open = alerts::table.filter(alerts::closed_at.is_null());
+        Ok(open.filter(alerts::cause.eq(Cause::Missed.as_str())).count().get_result(&mut *self.get()?)?)
+    }
+
     /// How many reservations there are.
     pub fn count(&self) -> Result<i64, StoreError> {
         Ok(reservations::table.count().get_result(&mut *self.get()?)?)
     }
 }
 
-/// These rows with all that a conclusion about them takes, in their order; with `ids`, the rows are few, and these are theirs.
+/// These rows with all that a conclusion about them takes, in their order; with `ids`, the rows are few, and these are theirs: then
+/// only what belongs to them is read.
 pub(crate) fn listed(
     connection: &mut AnyConnection,
     rows: Vec<(ReservationRow, StateRow)>,
@@ -76,10 +83,15 @@ pub(crate) fn listed(
     now: Time,
 ) -> Result<Vec<Listed>, StoreError> {
     let mut open = open_alerts(connection, ids)?;
-    let ping_keys: HashMap<String, String> =
-        ping_keys::table.select((ping_keys::app, ping_keys::key)).load(connection)?.into_iter().collect();
+    let apps = ids.map(|_| {
+        let mut apps: Vec<&str> = rows.iter().map(|(row, _)| row.app.as_str()).collect();
+        apps.sort_unstable();
+        apps.dedup();
+        apps
+    });
+    let ping_keys = ping_keys_of(connection, apps.as_deref())?;
     let mut runs = going_runs(connection, ids)?;
-    let sites = Sites::all(connection, now)?;
+    let sites = Sites::of_apps(connection, apps, now)?;
     let blind = Blind::at(connection, now)?;
     let mut listed = Vec::with_capacity(rows.len());
     for (row, state) in rows {
@@ -96,6 +108,18 @@ pub(crate) fn listed(
         }
     }
     Ok(listed)
+}
+
+/// The ping keys of these apps, or of all, by app.
+fn ping_keys_of(
+    connection: &mut AnyConnection,
+    apps: Option<&[&str]>,
+) -> Result<HashMap<String, String>, StoreError> {
+    let mut query = ping_keys::table.select((ping_keys::app, ping_keys::key)).into_boxed();
+    if let Some(apps) = apps {
+        query = query.filter(ping_keys::app.eq_any(apps));
+    }
+    Ok(query.load(connection)?.into_iter().collect())
 }
 
 /// The runs that have begun and not ended by themselves.

@@ -31,15 +31,15 @@ impl Sites {
         let mut apps: Vec<&str> = found.iter().map(|found| found.terms.app.as_str()).collect();
         apps.sort_unstable();
         apps.dedup();
-        Self::load(connection, Some(apps), now)
+        Self::of_apps(connection, Some(apps), now)
     }
 
-    /// All sites.
-    pub fn all(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
-        Self::load(connection, None, now)
-    }
-
-    fn load(connection: &mut AnyConnection, apps: Option<Vec<&str>>, now: Time) -> Result<Self, StoreError> {
+    /// The sites of these apps, or all.
+    pub fn of_apps(
+        connection: &mut AnyConnection,
+        apps: Option<Vec<&str>>,
+        now: Time,
+    ) -> Result<Self, StoreError> {
         let mut query = reservations::table
             .inner_join(states::table)
             .filter(reservations::is_site)

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use innkeeper_alerter::{Alerter, Alerters, Message, Sent};
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::notice::Notice;
+use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::{Metrics, Shutdown, Wake};
-use innkeeper_store::{Finished, Outcome, Place, Sending, Store, StoreError};
+use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
 
 use crate::backoff;
@@ -211,8 +211,13 @@ impl Sender {
         self.metrics.deliveries.with_label_values(&[self.name.as_str(), result]).inc_by(count);
         if *outcome == Outcome::Delivered {
             let now = self.clock.now();
-            for delivery in &sending.deliveries {
-                self.metrics.lag.observe((now - delivery.created_at).as_seconds_f64().max(0.0));
+            let seconds_since = |at: Time| (now - at).as_seconds_f64().max(0.0);
+            let alert_lag = self.metrics.alert_lag.with_label_values(&[self.name.as_str()]);
+            for Delivery { notice, created_at, .. } in &sending.deliveries {
+                self.metrics.lag.observe(seconds_since(*created_at));
+                if let (EventKind::Opened, Some(alert)) = (notice.event, &notice.alert) {
+                    alert_lag.observe(seconds_since(alert.since));
+                }
             }
         }
     }

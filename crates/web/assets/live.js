@@ -20,20 +20,15 @@
       if (time.textContent !== text) time.textContent = text;
     }
   };
-  let last = document.querySelector("#live")?.innerHTML;
   const refresh = async () => {
     if (document.hidden || document.querySelector("#live :focus")) return;
     const live = document.querySelector("#live");
-    if (!live) return;
+    if (!live || !("live" in live.dataset)) return;
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
-      // Compared with what came before, not with what is there: what somebody unfolded stays so.
-      if (fresh && fresh.innerHTML !== last) {
-        last = fresh.innerHTML;
-        live.replaceChildren(...fresh.childNodes);
-      }
+      if (fresh && fresh.innerHTML !== live.innerHTML) live.replaceChildren(...fresh.childNodes);
       tick();
     } catch {
       // The next time may do better.

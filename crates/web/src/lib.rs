@@ -1,29 +1,39 @@
 //! The front desk: answers people and programs that ask about reservations.
 //!
-//! Beside what `api/` manages it only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
+//! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
 
 mod api;
 mod gocron;
 mod gotel;
 mod pages;
+mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
 use chrono::TimeDelta;
+use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::names::AlerterName;
+use innkeeper_core::notice::Notice;
+use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
+use innkeeper_node::config::Auth;
+use innkeeper_node::heart::Operator;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
-use innkeeper_node::{Config, Heart, Role, Shutdown, wait_for_database};
+use innkeeper_node::invitation::first_admin;
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
+use uuid::Uuid;
+
+use tally::{Counted, Tally};
 
 /// How long counts hold.
 const COUNTS_HOLD: Duration = Duration::from_secs(5);
@@ -40,16 +50,61 @@ pub(crate) struct Desk {
     clock: Arc<dyn Clock>,
     pub public_url: String,
     pub instance: String,
-    /// Names that `notify` and `alerters` may use.
-    pub alerters: Vec<AlerterName>,
-    /// `remind_every` of a reservation that does not name one.
+    /// Whether everybody may do everything.
+    pub is_open: bool,
+    /// Whether a proxy says who calls.
+    pub signs_on: bool,
+    pub gate: Gate,
+    /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
     pub remind_every: Option<TimeDelta>,
-    /// The counts on the pages and when they were taken: a million rows are not counted for each look.
+    /// Every way out.
+    alerters: Arc<Alerters>,
+    /// Woken when a conclusion may have changed; the sweeper's, where it runs in this process.
+    wake: Option<Wake>,
+    /// What writes to people outside of any alert.
+    pub operator: Operator,
+    /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
+    tally: Tally,
+    /// How long alerts are kept.
+    history: TimeDelta,
 }
 
 impl Desk {
-    /// How many there are, as of some seconds ago at most.
+    /// Has the sweeper look at once, where it runs in this process.
+    pub fn look_again(&self) {
+        if let Some(wake) = &self.wake {
+            wake.wake();
+        }
+    }
+
+    /// The alerters, with their kinds.
+    pub fn alerter_kinds(&self) -> Vec<(String, &'static str)> {
+        let kind = |name: &AlerterName| self.alerters.get(name.as_str()).map_or("", |way| way.kind());
+        self.alerters.names().map(|name| (name.to_string(), kind(name))).collect()
+    }
+
+    /// Every name that `notify` and `alerters` may use.
+    pub fn alerter_names(&self) -> Vec<AlerterName> {
+        self.alerters.names().cloned().collect()
+    }
+
+    /// Sends a notice through an alerter, and waits for what its provider says: nothing, or what is wrong.
+    pub fn send_now(
+        &self,
+        alerter: &str,
+        recipient: Option<&MailAddress>,
+        notice: &Notice,
+    ) -> Result<(), String> {
+        let way = self.alerters.get(alerter).ok_or_else(|| format!("there is no alerter {alerter}"))?;
+        let key = Uuid::new_v4().to_string();
+        match way.send(&Message { notices: std::slice::from_ref(notice), recipient, key: &key }) {
+            Sent::Delivered => Ok(()),
+            Sent::Retryable { problem, .. } | Sent::Permanent { problem } => Err(problem),
+        }
+    }
+
+    /// How many alerts are open and messages wait, as of some seconds ago at most.
     ///
     /// # Errors
     /// The database's.
@@ -60,26 +115,54 @@ impl Desk {
         {
             return Ok(counts);
         }
-        let counts = self.store.counts()?;
+        let counts = self.store.open_counts()?;
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts));
         Ok(counts)
+    }
+
+    /// How many reservations are in each state, where that is known already. Blocks for a moment.
+    pub fn tally(&self) -> Option<Arc<Counted>> {
+        self.tally.look(&self.store, &self.clock)
+    }
+
+    /// Before this alerts are not remembered.
+    pub fn history_begins(&self, now: Time) -> Time {
+        now.checked_sub_signed(self.history).unwrap_or(Time::MIN_UTC)
     }
 }
 
 impl Web {
-    /// A desk over `store`.
-    pub fn new(store: Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    /// A desk over `store`. `wake` is the sweeper's, where it runs in this process.
+    ///
+    /// # Errors
+    /// An alerter that cannot be built.
+    pub fn new(
+        store: Store,
+        config: &Config,
+        gate: Gate,
+        heart: &Heart,
+        wake: Option<Wake>,
+    ) -> anyhow::Result<Self> {
+        let clock = heart.clock();
+        let alerters = Arc::new(Alerters::build(&config.alerters, clock.clone())?);
+        Ok(Self {
             desk: Data::new(Desk {
                 store,
                 clock,
                 public_url: config.public_url.clone(),
                 instance: config.instance.clone(),
-                alerters: config.alerters.keys().cloned().collect(),
+                is_open: config.auth == Auth::Open,
+                signs_on: config.web.sign_on_header.is_some(),
+                gate,
                 remind_every: config.sweeper.remind_every,
+                alerters,
+                wake,
+                operator: heart.operator().clone(),
                 counted: Mutex::default(),
+                tally: Tally::new(),
+                history: TimeDelta::days(i64::from(config.history.keep_days)),
             }),
-        }
+        })
     }
 
     /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
@@ -132,7 +215,10 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
-    let web = Web::new(store, config, heart.clock());
+    if let Some(link) = first_admin(&store, config, heart.clock().now())? {
+        innkeeper_node::cli::print(&format!("Make the first admin, within a day: {link}\n"));
+    }
+    let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
         web.mount_pages(routes);
         web.mount(routes);

@@ -6,6 +6,7 @@ mod cold_start;
 mod deadlines;
 mod growth;
 mod mails;
+mod pages;
 mod pgbench;
 mod scan;
 mod spike;
@@ -53,5 +54,7 @@ pub const FIGURES: &[Figure] = &[
     figure("storm-50000", "50,000 overdue at one instant", storms::fifty_thousand_at_one_instant),
     figure("mails", "50,000 overdue, one mailbox", mails::fifty_thousand_to_one_mailbox),
     figure("spike", "the top of the hour", spike::the_top_of_the_hour),
+    figure("pages", "pages of many reservations over Postgres", pages::over_postgres),
+    figure("pages-sqlite", "pages of many reservations over SQLite", pages::over_sqlite),
     figure("cold-start", "from start to first check-in", cold_start::from_start_to_first_checkin),
 ];

@@ -18,6 +18,7 @@ const A_DAY_MS: i64 = 86_400_000;
 
 /// See the module.
 pub struct Database {
+    name: String,
     url: String,
     psql: std::path::PathBuf,
     reservations: u64,
@@ -30,9 +31,15 @@ impl Database {
     pub fn load(cluster: &Cluster, name: &str, reservations: u64) -> Result<Self> {
         eprintln!("loading {reservations} reservations into Postgres");
         let psql = cluster.client("psql").get_program().into();
-        let server = Self { url: cluster.url("postgres"), psql, reservations, quiet: false };
+        let server = Self {
+            name: "postgres".to_owned(),
+            url: cluster.url("postgres"),
+            psql,
+            reservations,
+            quiet: false,
+        };
         server.execute(&format!("CREATE DATABASE {name}"))?;
-        let mut database = Self { url: cluster.url(name), ..server };
+        let mut database = Self { name: name.to_owned(), url: cluster.url(name), ..server };
         let store = Store::connect(&StoreConfig { url: database.url.clone(), pool_size: 2 })?;
         store.migrate()?;
         database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
@@ -49,6 +56,24 @@ impl Database {
         let tables: Vec<String> = tables.lines().map(str::to_owned).collect();
         sample::resembles(&store, &tables, |sql| database.number(sql))?;
         Ok(database)
+    }
+
+    /// A copy of it as it is now, called `name`. Nobody may be connected to it.
+    pub fn copy(&self, cluster: &Cluster, name: &str) -> Result<Self> {
+        let database = |name: &str| Self {
+            name: name.to_owned(),
+            url: cluster.url(name),
+            psql: self.psql.clone(),
+            ..*self
+        };
+        database("postgres").execute(&format!("CREATE DATABASE {name} TEMPLATE {}", self.name))?;
+        Ok(database(name))
+    }
+
+    /// Removes it.
+    pub fn remove(self, cluster: &Cluster) -> Result<()> {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        Self { url: cluster.url("postgres"), ..self }.execute(&sql)
     }
 
     /// Its address, as `database.url` takes it.

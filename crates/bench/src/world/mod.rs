@@ -98,6 +98,12 @@ impl World {
         self.many.as_mut().context("just made")
     }
 
+    /// A copy of the database with many reservations, as it is now, for a figure that changes more than what it begins with.
+    pub fn copy_of_many(&mut self, name: &str) -> Result<Database> {
+        self.many()?;
+        self.many.as_ref().context("just made")?.copy(self.running_cluster()?, name)
+    }
+
     /// The database with few reservations.
     pub fn few(&mut self) -> Result<&mut Database> {
         if self.few.is_none() {

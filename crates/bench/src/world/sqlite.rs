@@ -38,6 +38,11 @@ impl Sqlite {
         Ok(Self { database })
     }
 
+    /// Runs SQL that returns nothing of interest.
+    pub fn execute(&self, sql: &str) {
+        self.database.execute(sql);
+    }
+
     /// Its address, as `database.url` takes it.
     pub fn url(&self) -> &str {
         self.database.url()

@@ -40,6 +40,11 @@ impl Caller {
         Self { who: Who::Anybody, rights, source, csrf: String::new() }
     }
 
+    /// Somebody of whom nothing is known, and who may do nothing.
+    pub fn nobody() -> Self {
+        Self::anybody(Rights::none(), String::new())
+    }
+
     /// Whether they may touch this app.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! `GET /metrics` for Prometheus, `/healthz` (alive) and `/readyz` (can do its work) for who runs the process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
-use innkeeper_core::Clock;
 use innkeeper_core::access::Need;
-use innkeeper_store::{Store, StoreError};
+use innkeeper_core::{Clock, Time};
+use innkeeper_store::{KnownNode, Store, StoreError};
 
 use super::{ApiError, Routes};
 use crate::heart::{GONE_AFTER, Heart};
@@ -35,18 +36,40 @@ impl Observed {
             .get("/readyz", Need::Nothing, ready);
     }
 
-    /// Asks the database for what it alone knows.
+    /// Looks at the pool as others use it, then asks the database for what it alone knows.
     fn look(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        self.metrics.nodes.reset();
-        for known in self.store.nodes()? {
-            let labels = [known.node.role.as_str(), known.state(GONE_AFTER, now)];
-            self.metrics.nodes.with_label_values(&labels).inc();
+        let pool = self.store.pool_use();
+        for (state, count) in [("used", pool.used), ("idle", pool.idle)] {
+            self.metrics.pool.with_label_values(&[state]).set(i64::from(count));
         }
+        self.metrics.pool_size.set(i64::from(pool.size));
+        self.show_nodes(&self.store.nodes()?);
+        self.metrics.overdue_alerts.set(self.store.overdue_alerts()?);
         let open = self.store.open_counts()?;
         self.metrics.open_alerts.set(open.down);
         self.metrics.waiting.set(open.waiting);
         Ok(())
+    }
+
+    fn show_nodes(&self, nodes: &[KnownNode]) {
+        let now = self.clock.now();
+        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        let mut beats: BTreeMap<&str, Time> = BTreeMap::new();
+        for known in nodes {
+            *counts.entry((&known.node.role, known.state(GONE_AFTER, now))).or_default() += 1;
+            let latest = beats.entry(&known.node.role).or_insert(known.beat_at);
+            *latest = known.beat_at.max(*latest);
+        }
+        // Kinds of which there is none any more go.
+        self.metrics.nodes.reset();
+        for ((role, state), count) in counts {
+            self.metrics.nodes.with_label_values(&[role, state]).set(count);
+        }
+        self.metrics.heartbeat_age.reset();
+        for (role, beat_at) in beats {
+            let age = (now - beat_at).as_seconds_f64().max(0.0);
+            self.metrics.heartbeat_age.with_label_values(&[role]).set(age);
+        }
     }
 }
 

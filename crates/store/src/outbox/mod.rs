@@ -100,7 +100,8 @@ impl Store {
             for delivery in new {
                 put(connection, None, &delivery.alerter, &delivery.recipient, &delivery.notice, now)?;
             }
-            Ok(())
+            let about = new.first().map_or("", |first| first.notice.subject.as_str());
+            self.note(connection, "send message", about, "", now)
         })
     }
 

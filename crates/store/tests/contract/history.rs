@@ -7,6 +7,7 @@ use innkeeper_testing::database::TestDatabase;
 use crate::world::*;
 
 on_both!(
+    the_history_is_paged_through_from_a_check_in_on,
     each_reservation_keeps_its_latest,
     what_is_old_goes,
     pruning_stops_when_it_is_told_to,
@@ -142,4 +143,24 @@ fn incidents_are_those_open_since(database: &TestDatabase) {
     assert_eq!(names(100), "dbca");
     assert_eq!(names(101), "dbc");
     assert_eq!(names(111), "db");
+}
+
+fn the_history_is_paged_through_from_a_check_in_on(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    let other = store.book("other", &every(60));
+    for n in 1..=7 {
+        store.check_in("backup", &[success(at(n * 10))]);
+        store.check_in("other", &[success(at(n * 10 + 1))]);
+    }
+    let mut page = store.checkins_of(id, 3).unwrap();
+    let mut seen = Vec::new();
+    while let Some(last) = page.last() {
+        seen.extend(page.iter().map(|checkin| checkin.at));
+        page = store.checkins_before(id, last.id, 3).unwrap();
+    }
+    assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1].map(|n| at(n * 10)));
+    let first = store.checkins_of(other, 1).unwrap()[0].id;
+    assert_eq!(store.checkins_before(id, first, 3).unwrap(), [], "not of this reservation");
+    assert_eq!(store.checkins_before(id, -1, 3).unwrap(), []);
 }

@@ -23,6 +23,7 @@ mod checkins_together;
 mod checkout;
 mod facts;
 mod history;
+mod listing;
 mod migrate;
 mod nodes;
 mod outbox;

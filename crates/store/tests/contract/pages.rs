@@ -1,84 +1,48 @@
-//! What pages ask for.
-
-use std::collections::BTreeSet;
+//! What pages ask for beside reservations.
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{Cursor, Filter, Outcome, Store};
+use innkeeper_store::{Arrival, Cursor, Filter, Listed, Outcome, Target};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
 use crate::world::*;
 
 on_both!(
-    a_list_is_paged_through_without_a_gap_those_that_are_down_first,
-    a_filter_takes_what_it_says_and_nothing_else,
     an_alert_shows_what_became_of_its_messages,
     bad_guests_are_those_with_the_most_alerts,
+    troubles_are_the_alerts_that_were_open_since_then,
+    a_page_knows_of_its_rows_what_the_whole_list_knows,
 );
 
-fn names(store: &Store, filter: &Filter, limit: i64) -> Vec<String> {
-    let (mut all, mut cursor) = (Vec::new(), Cursor::begin());
-    loop {
-        let (listed, next) = store.page(filter, &cursor, limit, at(1000)).unwrap();
-        assert!(listed.len() as i64 <= limit);
-        all.extend(listed.iter().map(|one| one.reservation.terms.component.to_string()));
-        match next {
-            Some(next) => cursor = next,
-            None => return all,
-        }
-    }
-}
-
-fn a_list_is_paged_through_without_a_gap_those_that_are_down_first(database: &TestDatabase) {
+fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
     let store = database.store();
-    for n in 0..53 {
-        store.book(&format!("job-{n:02}"), &every(if n % 10 == 3 { 60 } else { 100_000 }));
+    let site = Wishes { is_site: Some(true), ..every(60) };
+    let long = Wishes { max_run: Some(seconds(500_000)), ..every(100_000) };
+    let names = |of: &str, name: &str| Target::Names(app(of), component(name));
+    for (n, of) in ["bank", "inn", "shop", "zoo"].into_iter().enumerate() {
+        store.reserve(&app(of), &component("gateway"), &site, at(0)).unwrap();
+        store.reserve(&app(of), &component("job"), &long, at(0)).unwrap();
+        let address = format!("203.0.113.{n}");
+        let arrivals = [("gateway", success(at(0))), ("job", start(at(1)))].map(|(name, checkin)| Arrival {
+            target: names(of, name),
+            ..arrival("x", from(&address, checkin))
+        });
+        store.record(&arrivals);
     }
-    assert_eq!(names(&store, &Filter::default(), 10).len(), 53);
-    while store.pass(at(60)).looked > 0 {}
-    for limit in [1, 5, 6, 7, 53, 100] {
-        let names = names(&store, &Filter::default(), limit);
-        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 53, "limit {limit}");
-        assert_eq!(names.len(), 53, "limit {limit}");
-        assert_eq!(names[..6], ["job-03", "job-13", "job-23", "job-33", "job-43", "job-00"], "limit {limit}");
-        assert!(names[5..].is_sorted(), "limit {limit}");
+    store.pass(at(60));
+    let whole = store.list(None, at(100)).unwrap();
+    assert!(whole.iter().all(|one| one.ping_key.is_some()));
+    assert_eq!(whole.iter().filter(|one| one.behind_silent_site && !one.runs.is_empty()).count(), 4);
+    let of_whole =
+        |one: &Listed| whole.iter().find(|other| other.reservation.id == one.reservation.id).cloned();
+    for limit in [1, 3, 8] {
+        let page = store.page(&Filter::default(), &Cursor::worst(), limit, at(100)).unwrap().listed;
+        assert_eq!(page.len() as i64, limit);
+        page.iter().for_each(|one| assert_eq!(Some(one), of_whole(one).as_ref()));
     }
-    let counts = store.counts().unwrap();
-    assert_eq!((counts.reservations, counts.down, counts.waiting), (53, 5, 5));
-    let (listed, next) = store.page(&Filter::default(), &Cursor::begin(), 5, at(1000)).unwrap();
-    assert!(listed.iter().all(|one| one.open_alert.is_some()));
-    assert_eq!(next.map(|next| (next.down, next.component)), Some((true, "job-43".to_owned())));
-    let id = listed[0].reservation.id;
-    assert_eq!(store.listed(id, at(1000)).unwrap().as_ref(), Some(&listed[0]));
-    assert_eq!(store.listed(-1, at(1000)).unwrap(), None);
-}
-
-fn a_filter_takes_what_it_says_and_nothing_else(database: &TestDatabase) {
-    let store = database.store();
-    let wishes = |owner: &str, tags: &[&str]| Wishes {
-        owner: Some(owner.to_owned()),
-        tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
-        ..every(60)
-    };
-    store.book("Backup 100%", &wishes("ada", &["db", "night"]));
-    store.book("backup_1000", &wishes("bob", &["dbx"]));
-    store.book("report", &wishes("ada", &[]));
-    let with = |filter: Filter| names(&store, &filter, 10);
-    let text = |text: &str| with(Filter { text: Some(text.to_owned()), ..Filter::default() });
-    assert_eq!(text("BACKUP"), ["Backup 100%", "backup_1000"]);
-    assert_eq!(text("100%"), ["Backup 100%"], "no wildcard");
-    assert_eq!(text("p_1"), ["backup_1000"]);
-    assert_eq!(text("\\"), Vec::<String>::new());
-    assert_eq!(text("shop").len(), 3, "the app counts too");
-    let tag = |tag: &str| with(Filter { tag: Some(tag.to_owned()), ..Filter::default() });
-    assert_eq!(tag("db"), ["Backup 100%"], "the whole tag");
-    assert_eq!(tag("night"), ["Backup 100%"]);
-    let owner = Filter { owner: Some("ada".to_owned()), text: Some("rep".to_owned()), ..Filter::default() };
-    assert_eq!(with(owner), ["report"]);
-    assert_eq!(with(Filter { app: Some("other".to_owned()), ..Filter::default() }), Vec::<String>::new());
-    let apps = |apps: &[&str]| Some(apps.iter().map(|app| (*app).to_owned()).collect());
-    assert_eq!(with(Filter { apps: apps(&["zoo", "shop"]), ..Filter::default() }).len(), 3);
-    assert_eq!(with(Filter { apps: apps(&["zoo"]), ..Filter::default() }), Vec::<String>::new());
+    for one in &whole {
+        assert_eq!(store.listed(one.reservation.id, at(100)).unwrap().as_ref(), Some(one));
+    }
 }
 
 fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
@@ -120,4 +84,39 @@ fn bad_guests_are_those_with_the_most_alerts(database: &TestDatabase) {
     assert_eq!(guests[0].latest_at, at(36));
     assert_eq!(store.bad_guests(at(30), 10).unwrap()[0].alerts, 1, "only since then");
     assert_eq!(store.bad_guests(at(0), 1).unwrap().len(), 1);
+}
+
+fn troubles_are_the_alerts_that_were_open_since_then(database: &TestDatabase) {
+    let store = database.store();
+    let flaky = store.book("flaky", &every(100_000));
+    let dead = store.book("dead", &every(60));
+    store.book("fine", &every(100_000));
+    for n in 0..3 {
+        store.check_in("flaky", &[fail(at(10 + n * 10), 1)]);
+        store.pass(at(11 + n * 10));
+        store.check_in("flaky", &[success(at(15 + n * 10))]);
+        store.pass(at(16 + n * 10));
+    }
+    store.pass(at(60));
+    let spans = |since: &[(i64, i64)]| {
+        let since: Vec<_> = since.iter().map(|(id, since)| (*id, at(*since))).collect();
+        let mut found: Vec<_> = store
+            .troubles(&since)
+            .unwrap()
+            .into_iter()
+            .flat_map(|(id, spans)| spans.into_iter().map(move |span| (id, span.from, span.until)))
+            .collect();
+        found.sort_unstable();
+        found
+    };
+    let closed = |from: i64, until: i64| (flaky, at(from), Some(at(until)));
+    assert_eq!(spans(&[(flaky, 0)]), [closed(11, 16), closed(21, 26), closed(31, 36)]);
+    assert_eq!(spans(&[(flaky, 26)]), [closed(21, 26), closed(31, 36)]);
+    assert_eq!(
+        spans(&[(flaky, 30), (dead, 1000)]),
+        [closed(31, 36), (dead, at(60), None)],
+        "each since its own"
+    );
+    assert_eq!(spans(&[(-1, 0)]), []);
+    assert_eq!(spans(&[]), []);
 }

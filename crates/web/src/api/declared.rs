@@ -121,6 +121,7 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
         Ok(store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?)
     })
     .await?;
+    desk.look_again();
     Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run)))
 }
 

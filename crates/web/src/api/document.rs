@@ -119,9 +119,10 @@ impl ReservationDocument {
     /// The same as a wish, which wishes for each field of the terms.
     fn wishes(self, desk: &Desk) -> Result<Wishes, Invalid> {
         let span = |field, text: Option<String>| text.map(|text| duration::parse(field, &text)).transpose();
+        let known = desk.alerter_names();
         let alerter = |name: &String| {
             let name = AlerterName::parse("alerters", name)?;
-            name.check_known("alerters", &desk.alerters).map(|()| name)
+            name.check_known("alerters", &known).map(|()| name)
         };
         Wishes {
             owner: self.owner,
@@ -129,7 +130,7 @@ impl ReservationDocument {
             tags: self.tags,
             notify: self
                 .notify
-                .map(|notify| Recipients::of_entries("notify", &notify, &desk.alerters))
+                .map(|notify| Recipients::of_entries("notify", &notify, &known))
                 .transpose()?,
             alerters: self
                 .alerters

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 use serde_json::{Map, Value};
 
 use super::openapi::TEXT;
@@ -84,9 +84,9 @@ static DESCRIBED: LazyLock<Described> =
     LazyLock::new(|| described(&serde_json::from_str(&TEXT).unwrap_or_default()));
 
 /// The page.
-pub(crate) async fn page(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn page(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let Described { about, groups, shapes } = &*DESCRIBED;
-    answer(&ApiPage { frame: Frame::of(&desk, "/api"), about, groups, shapes })
+    answer(&ApiPage { frame: Frame::of(&desk, &caller, "/api"), about, groups, shapes })
 }
 
 fn described(document: &Value) -> Described {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use innkeeper_core::names::one_line;
 use innkeeper_core::reservation::{Terms, Wishes};
+use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
 use innkeeper_store::{Change, Cursor, Filter, Listed};
@@ -32,44 +33,50 @@ const TRIES: usize = 3;
         ("app" = Option<String>, Query, description = "just this app"),
         ("tag" = Option<String>, Query, description = "with this tag"),
         ("owner" = Option<String>, Query, description = "just this owner"),
+        ("state" = Option<String>, Query, description = "in this state: `down`, `overdue`, `held`, `unobserved`, `late`, `running`, `new`, `snoozed`, `up`; \
+            by name then, and a page may be short and yet have a `next`"),
         ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses((status = 200, description = "a page", body = Reservations)))]
 pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["q", "app", "tag", "owner", "limit", "cursor"])?;
-    let (cursor, limit) = (read_cursor(asked.text("cursor"))?, asked.limit()?);
+    let asked = Asked::of(&request, &["q", "app", "tag", "owner", "state", "limit", "cursor"])?;
+    let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
+    let cursor = match asked.text("cursor") {
+        Some(text) => read_cursor(text)?,
+        // Those of one state are as bad as each other.
+        None if state.is_some() => Cursor::name(),
+        None => Cursor::worst(),
+    };
+    let limit = asked.limit()?;
     let text = |name| asked.text(name).map(str::to_owned);
     let filter = Filter {
         text: text("q"),
         app: named_app(&caller, asked.text("app"))?.map(|app| app.to_string()),
         tag: text("tag"),
         owner: text("owner"),
+        state,
         apps: caller.apps(),
     };
-    let (listed, next, now) = ask(&desk, &caller, move |store, now| {
-        let (listed, next) = store.page(&filter, &cursor, limit, now)?;
-        Ok((listed, next, now))
-    })
-    .await?;
-    let next = next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
+    let (page, now) =
+        ask(&desk, &caller, move |store, now| Ok((store.page(&filter, &cursor, limit, now)?, now))).await?;
+    let next = page.next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
     Ok(HttpResponse::Ok().json(Reservations {
-        reservations: listed.iter().map(|one| Reservation::of(one, &desk.public_url, now)).collect(),
+        reservations: page.listed.iter().map(|one| Reservation::of(one, &desk.public_url, now)).collect(),
         next: next.map(|next| URL_SAFE_NO_PAD.encode(next)),
     }))
 }
 
-fn read_cursor(text: Option<&str>) -> Result<Cursor, Invalid> {
-    let Some(text) = text else { return Ok(Cursor::begin()) };
+fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
     let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
-    // Postgres takes no NUL, wherever it stands.
-    let is_plain = |value: &Value| value.as_str().is_none_or(|text| one_line("cursor", text, 500).is_ok());
-    if !value.as_object().is_some_and(|fields| fields.values().all(is_plain)) {
-        return Err(wrong());
+    let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
+    if let Cursor::Worst { app, component, .. } | Cursor::Name { app, component } = &cursor {
+        // Postgres takes no NUL.
+        [app, component].into_iter().try_for_each(|text| one_line("cursor", text, 500))?;
     }
-    serde_json::from_value(value).map_err(|_| wrong())
+    Ok(cursor)
 }
 
 /// Make a reservation
@@ -93,6 +100,7 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
         Ok((store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now))
     })
     .await?;
+    desk.look_again();
     let location = format!("/api/v1/reservations/{}", listed.reservation.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
@@ -154,6 +162,7 @@ pub(crate) async fn change(
         Err(ApiError::Unavailable { retry_after_s: 1 })
     })
     .await?;
+    desk.look_again();
     Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
 }
 
@@ -195,6 +204,7 @@ pub(crate) async fn check_out(desk: Data<Desk>, caller: Caller, id: Path<i64>) -
         if store.check_out_by_id(id, now)? { Ok(()) } else { Err(no_reservation(id)) }
     })
     .await?;
+    desk.look_again();
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -99,6 +99,7 @@ async fn sleep(
         Ok((visible(store, &asker, id, now)?, now))
     })
     .await?;
+    desk.look_again();
     Ok(answer(&mut HttpResponse::Ok(), desk, &listed, now))
 }
 
@@ -129,5 +130,6 @@ pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64
         }
     })
     .await?;
+    desk.look_again();
     Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
 }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 use serde::Deserialize;
 
 use super::frame::Frame;
@@ -27,7 +27,11 @@ struct AlertsPage<'a> {
 }
 
 /// The page.
-pub async fn alerts(desk: Data<Desk>, query: Query<Before>) -> Result<HttpResponse, ApiError> {
+pub async fn alerts(
+    desk: Data<Desk>,
+    caller: Caller,
+    query: Query<Before>,
+) -> Result<HttpResponse, ApiError> {
     let before = query.before;
     let (open, past, now) = ask(&desk, move |desk, now| {
         let open =
@@ -41,5 +45,10 @@ pub async fn alerts(desk: Data<Desk>, query: Query<Before>) -> Result<HttpRespon
     let rows = |alerts: &[innkeeper_store::PastAlert]| {
         alerts.iter().map(|alert| AlertRow::of(alert, &[], chrono_tz::UTC, now)).collect()
     };
-    page(&AlertsPage { frame: Frame::of(&desk, "/alerts"), open: rows(&open), past: rows(&past), next })
+    page(&AlertsPage {
+        frame: Frame::of(&desk, &caller, "/alerts"),
+        open: rows(&open),
+        past: rows(&past),
+        next,
+    })
 }

@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::BadGuest;
 
 use super::frame::Frame;
@@ -25,12 +25,12 @@ struct BadGuestsPage<'a> {
 }
 
 /// The page.
-pub async fn bad_guests(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+pub async fn bad_guests(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let (guests, now) =
         ask(&desk, |desk, now| Ok((desk.store.bad_guests(now - TimeDelta::days(BAD_DAYS), 100)?, now)))
             .await?;
     let guests = guests.iter().map(|guest| GuestRow::of(guest, now)).collect();
-    page(&BadGuestsPage { frame: Frame::of(&desk, "/badguests"), days: BAD_DAYS, guests })
+    page(&BadGuestsPage { frame: Frame::of(&desk, &caller, "/badguests"), days: BAD_DAYS, guests })
 }
 
 /// A reservation with many alerts.

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 
 use super::frame::Frame;
 use super::view::DeliveryRow;
@@ -18,7 +18,7 @@ struct DeliveriesPage<'a> {
 }
 
 /// The page.
-pub async fn deliveries(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+pub async fn deliveries(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let (waiting, dead, now) = ask(&desk, |desk, now| {
         Ok((desk.store.deliveries("waiting", None, 200)?, desk.store.deliveries("dead", None, 200)?, now))
     })
@@ -30,5 +30,5 @@ pub async fn deliveries(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
         ("Waiting", "Nothing waits: everything has gone out.", rows(&waiting)),
         ("Given up", "Nothing was given up.", rows(&dead)),
     ];
-    page(&DeliveriesPage { frame: Frame::of(&desk, "/deliveries"), groups })
+    page(&DeliveriesPage { frame: Frame::of(&desk, &caller, "/deliveries"), groups })
 }

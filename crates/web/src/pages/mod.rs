@@ -3,15 +3,26 @@
 //! Each page is a file here, with its query, its template's fields and a short handler; `frame.rs` is what stands around them all, `view.rs` turns
 //! what the store knows into what several of them show. What a reservation is shown as comes from [`innkeeper_core::sla`].
 
+mod actions;
 mod alerts;
 mod badguests;
-mod checkins;
 mod deliveries;
+mod draft;
+mod editor;
+mod error;
+mod form;
 pub(crate) mod frame;
+mod login;
 mod nodes;
+mod plot;
+mod public;
 mod reservation;
+mod settings;
 mod snippets;
 mod status;
+mod status_query;
+mod strip;
+mod timeline;
 mod view;
 
 use actix_web::HttpResponse;
@@ -34,14 +45,44 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// Registers the pages. `/` and `/nodes` are pages for browsers alone: register them before what answers programs there.
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
+        .error_page(error::error_page)
+        .page("/login", Need::Nothing, login::login)
+        .form("/login", Need::Nothing, login::log_in)
+        .form("/logout", Need::Nothing, login::log_out)
+        .page("/setup/{secret}", Need::Nothing, login::setup)
+        .form("/setup/{secret}", Need::Nothing, login::set_up)
+        .page("/public/{key}", Need::Nothing, public::status)
+        .get("/badge/{key}.svg", Need::Nothing, public::badge)
+        .page("/settings", Need::ReadAll, settings::settings)
+        .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
+        .form("/settings/shares", Need::ManageAll, settings::add_share)
+        .form("/settings/shares/{key}/remove", Need::ManageAll, settings::remove_share)
+        .form("/settings/tokens", Need::ManageAll, settings::add_token)
+        .form("/settings/tokens/{id}/remove", Need::ManageAll, settings::remove_token)
+        .form("/settings/users", Need::Administer, settings::add_user)
+        .form("/settings/users/{id}/link", Need::Administer, settings::link_user)
+        .form("/settings/users/{id}/role", Need::Administer, settings::change_user)
+        .form("/settings/users/{id}/remove", Need::Administer, settings::remove_user)
+        .page("/settings/audit", Need::Administer, settings::audit)
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
         .page("/status", Need::ReadAll, status::status)
+        .page("/new", Need::ManageAll, editor::new)
+        .form("/new", Need::ManageAll, editor::make)
+        .form("/explain", Need::ManageAll, editor::explain)
+        .page("/status/{id}/edit", Need::ManageAll, editor::edit)
+        .form("/status/{id}/edit", Need::ManageAll, editor::change)
+        .form("/status/{id}/snooze", Need::ManageAll, actions::snooze)
+        .form("/status/{id}/resume", Need::ManageAll, actions::resume)
+        .form("/status/{id}/test-alert", Need::ManageAll, actions::test_alert)
+        .form("/status/{id}/check-out", Need::ManageAll, actions::check_out)
+        .form("/status/{id}/undo", Need::ManageAll, actions::undo)
         .page("/status/{id}", Need::ReadAll, reservation::reservation)
         .page("/alerts", Need::ReadAll, alerts::alerts)
         .page("/deliveries", Need::ReadAll, deliveries::deliveries)
         .page("/badguests", Need::ReadAll, badguests::bad_guests)
         .get("/assets/style.css", Need::Nothing, style)
+        .get("/assets/editor.js", Need::Nothing, editor_script)
         .get("/assets/live.js", Need::Nothing, script);
 }
 
@@ -51,6 +92,10 @@ async fn style() -> HttpResponse {
 
 async fn script() -> HttpResponse {
     asset("text/javascript; charset=utf-8", include_str!("../../assets/live.js"))
+}
+
+async fn editor_script() -> HttpResponse {
+    asset("text/javascript; charset=utf-8", include_str!("../../assets/editor.js"))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> HttpResponse {
@@ -68,6 +113,11 @@ async fn ask<T: Send + 'static>(
     let desk = desk.clone();
     let answer = web::block(move || question(&desk, desk.clock.now())).await.map_err(ApiError::internal)?;
     Ok(answer?)
+}
+
+/// Goes on to another page, as after a form.
+fn see_other(path: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
 }
 
 pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
 use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER};
-use innkeeper_node::http::ApiError;
+use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Check, KnownNode};
 
 use super::frame::Frame;
@@ -26,7 +26,7 @@ struct NodesPage<'a> {
 }
 
 /// The page.
-pub async fn nodes(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let (nodes, duties, checks, windows, holder, now) = ask(&desk, |desk, now| {
         let store = &desk.store;
         let windows = store.blind_windows(now)?;
@@ -37,7 +37,7 @@ pub async fn nodes(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
     let missing =
         duties.iter().filter(|duty| now - duty.beat_at > MISSING_AFTER).map(|duty| duty.name.clone());
     page(&NodesPage {
-        frame: Frame::of(&desk, "/nodes"),
+        frame: Frame::of(&desk, &caller, "/nodes"),
         nodes: nodes.iter().map(node).collect(),
         missing: missing.collect(),
         checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),

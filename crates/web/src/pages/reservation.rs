@@ -1,71 +1,188 @@
-//! One reservation: how it stands, its check-ins, its alerts, and how its job checks in.
+//! One reservation: how it stands, how its runs went, what happened, and how its job checks in.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Query};
 use askama::Template;
-use innkeeper_core::sla::evaluate;
-use innkeeper_node::http::ApiError;
+use chrono::TimeDelta;
+use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::sla::{Evaluation, evaluate};
+use innkeeper_core::uptime::{Trouble, uptime};
+use innkeeper_core::{Time, duration};
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{Checkin, Listed, Share};
 
-use super::checkins::{Bar, CheckinRow, bars};
+use super::actions;
 use super::frame::Frame;
+use super::plot::{self, Ended};
 use super::snippets::snippets;
-use super::view::{self, AlertRow, Row, When};
-use super::{ENTRIES, ask, page};
+use super::strip::{self, Strip};
+use super::timeline::{Entry, Place, Timeline};
+use super::view::{self, Row, When};
+use super::{ask, page};
 use crate::Desk;
+
+/// Check-ins that the plot is drawn from.
+const PLOTTED: i64 = 100;
+/// Expected times that are told.
+const COMING: usize = 5;
+/// The spans that uptime is told of.
+const SPANS: [(&str, TimeDelta); 3] =
+    [("24 hours", TimeDelta::hours(24)), ("7 days", TimeDelta::days(7)), ("30 days", TimeDelta::days(30))];
 
 #[derive(Template)]
 #[template(path = "reservation.html")]
 struct ReservationPage<'a> {
     frame: Frame<'a>,
+    said: &'static str,
+    /// The address of its badge, where it has one.
+    badge: Option<String>,
     row: Row,
+    strip: Strip,
     sentence: String,
     description: String,
     notify: String,
+    max_run: String,
     deadline: When,
+    created: When,
+    coming: Vec<When>,
     snoozed_until: Option<When>,
     checkins_count: i64,
-    checkins: Vec<CheckinRow>,
-    bars: Vec<Bar>,
-    bars_words: &'static str,
-    alerts: Vec<AlertRow>,
+    uptimes: Vec<UptimeRow>,
+    plots: Vec<String>,
+    plot_words: String,
+    entries: Vec<Entry>,
+    further: bool,
+    next: Option<String>,
     snippets: Vec<(&'static str, String)>,
 }
 
-/// The page.
-pub async fn reservation(desk: Data<Desk>, id: Path<i64>) -> Result<HttpResponse, ApiError> {
-    let id = id.into_inner();
-    let (listed, checkins, alerts, deliveries, now) = ask(&desk, move |desk, now| {
-        let listed = desk.store.listed(id, now)?;
-        let checkins = if listed.is_some() { desk.store.checkins_of(id, ENTRIES)? } else { Vec::new() };
-        let alerts = desk.store.alerts(Some(id), None, None, ENTRIES)?;
-        let ids: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
-        let deliveries = desk.store.deliveries_of(&ids)?;
-        Ok((listed, checkins, alerts, deliveries, now))
-    })
-    .await?;
-    let listed = listed.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
+/// The uptime over a span.
+struct UptimeRow {
+    span: &'static str,
+    percent: String,
+    words: String,
+}
+
+impl UptimeRow {
+    fn of(
+        span: (&'static str, TimeDelta),
+        created_at: Time,
+        history_begins: Time,
+        troubles: &[Trouble],
+        now: Time,
+    ) -> Self {
+        let Some(uptime) = uptime(span.1, created_at.max(history_begins), troubles, now) else {
+            return Self {
+                span: span.0, percent: "–".to_owned(), words: "it was only just made".to_owned()
+            };
+        };
+        let down = match uptime.down.is_zero() {
+            true => "never down".to_owned(),
+            false => format!("down for {}", duration::words(uptime.down)),
+        };
+        let over = match (uptime.whole, created_at > history_begins) {
+            (true, _) => String::new(),
+            (false, true) => format!(" in the {} since it was made", duration::words(uptime.over)),
+            (false, false) => format!(" in the {} that alerts are kept", duration::words(uptime.over)),
+        };
+        Self { span: span.0, percent: uptime.percent(), words: format!("{down}{over}") }
+    }
+}
+
+/// What the page takes from the store.
+struct Known {
+    listed: Listed,
+    evaluation: Evaluation,
+    troubles: Vec<Trouble>,
+    recent: Vec<Checkin>,
+    timeline: Timeline,
+    history_begins: Time,
+    badge: Option<Share>,
+    now: Time,
+}
+
+fn know(desk: &Desk, id: i64, place: Place, now: Time) -> Result<Option<Known>, innkeeper_store::StoreError> {
+    let Some(listed) = desk.store.listed(id, now)? else { return Ok(None) };
     let evaluation = evaluate(&listed.view(), now);
-    let terms = &listed.reservation.terms;
+    let longest = SPANS.iter().filter_map(|(_, span)| now.checked_sub_signed(*span)).min().unwrap_or(now);
+    let since = strip::needed_since(&listed, &evaluation, now).min(longest);
+    let troubles = desk.store.troubles(&[(id, since)])?.remove(&id).unwrap_or_default();
+    Ok(Some(Known {
+        recent: desk.store.checkins_of(id, PLOTTED)?,
+        timeline: Timeline::load(&desk.store, id, place)?,
+        history_begins: desk.history_begins(now),
+        badge: desk.store.share_of("badge", "reservation", &id.to_string())?,
+        listed,
+        evaluation,
+        troubles,
+        now,
+    }))
+}
+
+/// The runs among these check-ins whose length is known, oldest first.
+fn ended(checkins: &[Checkin]) -> Vec<Ended> {
+    let run = |checkin: &Checkin| {
+        let well = checkin.kind != CheckInKind::Fail;
+        Some(Ended { at: checkin.at, took: checkin.duration?, well })
+    };
+    checkins.iter().rev().filter_map(run).collect()
+}
+
+/// What was done before the page was shown.
+#[derive(serde::Deserialize)]
+pub struct Said {
+    #[serde(default)]
+    said: String,
+}
+
+/// The page.
+pub async fn reservation(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    place: Query<Place>,
+    query: Query<Said>,
+) -> Result<HttpResponse, ApiError> {
+    let (id, place) = (id.into_inner(), place.into_inner());
+    let known = ask(&desk, move |desk, now| know(desk, id, place, now)).await?;
+    let known = known.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
+    let Known { listed, evaluation, troubles, recent, timeline, history_begins, badge, now } = &known;
+    let (now, history_begins) = (*now, *history_begins);
+    let reservation = &listed.reservation;
+    let terms = &reservation.terms;
     let zone = terms.schedule.zone();
-    let (bars, bars_words) = bars(&checkins, terms.max_run, zone);
+    let when = |at: Time| When::new(at, zone, now);
+    let runs = ended(recent);
+    let plots = plot::SIZES.iter().filter_map(|size| {
+        plot::draw(&runs, terms.max_run, zone, *size).unwrap_or_else(|error| {
+            log::error!("the runs of reservation {id} are not drawn: {error}");
+            None
+        })
+    });
+    let uptimes =
+        SPANS.iter().map(|span| UptimeRow::of(*span, reservation.created_at, history_begins, troubles, now));
+    let snoozed_until = reservation.conclusions.snoozed_until.filter(|until| *until > now);
     page(&ReservationPage {
-        frame: Frame::of(&desk, ""),
-        sentence: view::sentence(&listed, &evaluation, now),
+        frame: Frame::of(&desk, &caller, ""),
+        said: actions::said(&query.said),
+        badge: badge.as_ref().map(|share| format!("{}/badge/{}.svg", desk.public_url, share.key)),
+        row: Row::of(listed, evaluation, now),
+        strip: Strip::of(listed, evaluation, troubles, history_begins, now),
+        sentence: view::sentence(listed, evaluation, now),
         description: terms.description.clone(),
         notify: terms.notify.to_string(),
-        deadline: When::new(evaluation.deadline, zone, now),
-        snoozed_until: listed
-            .reservation
-            .conclusions
-            .snoozed_until
-            .filter(|until| *until > now)
-            .map(|until| When::new(until, zone, now)),
-        checkins_count: listed.reservation.facts.checkins,
-        checkins: checkins.iter().map(|checkin| CheckinRow::of(checkin, zone, now)).collect(),
-        bars,
-        bars_words,
-        alerts: alerts.iter().map(|alert| AlertRow::of(alert, &deliveries, zone, now)).collect(),
-        snippets: snippets(&desk.public_url, &listed),
-        row: Row::of(&listed, &evaluation, now),
+        max_run: terms.max_run.map(duration::words).unwrap_or_default(),
+        deadline: when(evaluation.deadline),
+        created: when(reservation.created_at),
+        coming: terms.schedule.coming(evaluation.expected_at, now, COMING).into_iter().map(when).collect(),
+        snoozed_until: snoozed_until.map(when),
+        checkins_count: reservation.facts.checkins,
+        uptimes: uptimes.collect(),
+        plots: plots.collect(),
+        plot_words: plot::words(&runs, terms.max_run),
+        entries: timeline.rows(zone, now),
+        further: place.is_further(),
+        next: timeline.next.map(|place| format!("/status/{id}?{}", place.query())),
+        snippets: snippets(&desk.public_url, listed),
     })
 }

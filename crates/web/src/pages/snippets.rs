@@ -1,27 +1,114 @@
-//! Lines to paste into a job.
+//! What to paste into a job so that it checks in.
 
+use innkeeper_core::schedule::Schedule;
 use innkeeper_store::Listed;
 
-/// What to paste into a job so that it checks in.
+/// Names and texts.
 pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)> {
     let ping = format!("{public_url}/ping/{}", listed.reservation.key);
+    let schedule = &listed.reservation.terms.schedule;
+    let cron = crontab_time(schedule);
+    let zone = schedule.zone();
+    let curl = "curl -fsS -m 15 --retry 3 -o /dev/null";
     vec![
-        ("Crontab", format!("0 2 * * *  /usr/local/bin/job && curl -fsS -m 15 --retry 3 {ping}")),
+        (
+            "Crontab",
+            match schedule {
+                Schedule::Every(_) => format!("{cron}  /usr/local/bin/job && {curl} {ping}"),
+                Schedule::Cron(_) => {
+                    format!("# by a clock in {zone}\n{cron}  /usr/local/bin/job && {curl} {ping}")
+                }
+            },
+        ),
         (
             "Shell, with its start and its exit code",
-            format!("curl -fsS -m 15 {ping}/start; /usr/local/bin/job; curl -fsS -m 15 --retry 3 {ping}/$?"),
+            format!(
+                "PING={ping}\n{curl} $PING/start\n/usr/local/bin/job\ncode=$?\n{curl} $PING/$code\nexit $code"
+            ),
         ),
         (
             "systemd, in the unit of the job",
-            format!("[Service]\nExecStartPost=/usr/bin/curl -fsS -m 15 --retry 3 {ping}"),
-        ),
-        ("Python", format!("import urllib.request\nurllib.request.urlopen(\"{ping}\", timeout=15)")),
-        ("PowerShell", format!("Invoke-RestMethod -Uri {ping} -TimeoutSec 15")),
-        (
-            "Kubernetes CronJob, as the container's command",
             format!(
-                "command: [\"/bin/sh\", \"-c\", \"/usr/local/bin/job && wget -q -T 15 -O /dev/null {ping}\"]"
+                "[Service]\nType=oneshot\nExecStartPre=-/usr/bin/{curl} {ping}/start\nExecStart=/usr/local/bin/job\n\
+                 ExecStopPost=/bin/sh -c '[ \"$$SERVICE_RESULT\" = success ] && end=0 || end=fail; {curl} {ping}/$$end'"
+            ),
+        ),
+        (
+            "Python",
+            format!(
+                "import urllib.request\n\ndef ping(end=\"\"):\n    try:\n        \
+                 urllib.request.urlopen(\"{ping}\" + end, timeout=15)\n    \
+                 except OSError as error:\n        print(\"check-in:\", error)\n\n\
+                 ping(\"/start\")\ntry:\n    work()\nexcept BaseException:\n    ping(\"/fail\")\n    raise\nping()"
+            ),
+        ),
+        (
+            "Kubernetes CronJob",
+            format!(
+                "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: job\nspec:\n  schedule: \"{cron}\"\n  \
+                 timeZone: \"{zone}\"\n  concurrencyPolicy: Forbid\n  jobTemplate:\n    spec:\n      backoffLimit: 0\n      \
+                 template:\n        spec:\n          restartPolicy: Never\n          containers:\n            \
+                 - name: job\n              image: registry.example.org/job\n              \
+                 command: [\"/bin/sh\", \"-c\"]\n              args:\n                - |\n                  \
+                 ping() {{ wget -q -T 15 -O /dev/null {ping}/$1 || true; }}\n                  \
+                 ping start\n                  /usr/local/bin/job\n                  code=$?\n                  \
+                 ping $code\n                  exit $code"
+            ),
+        ),
+        (
+            "PowerShell",
+            format!(
+                "$ping = \"{ping}\"\nInvoke-RestMethod -Uri \"$ping/start\" -TimeoutSec 15\n& C:\\jobs\\job.exe\n\
+                 $end = if ($LASTEXITCODE -eq 0) {{ \"0\" }} else {{ \"fail\" }}\n\
+                 Invoke-RestMethod -Uri \"$ping/$end\" -TimeoutSec 15"
             ),
         ),
     ]
+}
+
+/// The schedule as a crontab has it; where no five fields say it, a time of each night.
+fn crontab_time(schedule: &Schedule) -> String {
+    let nightly = || "0 2 * * *".to_owned();
+    match schedule {
+        Schedule::Cron(cron) => {
+            let expression = cron.expression();
+            if expression.split_whitespace().count() == 6 { nightly() } else { expression.to_owned() }
+        }
+        Schedule::Every(period) => match (period.num_seconds() % 60, period.num_minutes()) {
+            (0, 1) => "* * * * *".to_owned(),
+            (0, minutes) if minutes < 60 && 60 % minutes == 0 => format!("*/{minutes} * * * *"),
+            (0, 60) => "0 * * * *".to_owned(),
+            (0, minutes) if minutes % 60 == 0 && minutes < 1440 && 1440 % minutes == 0 => {
+                format!("0 */{} * * *", minutes / 60)
+            }
+            (0, 10_080) => "0 2 * * 1".to_owned(),
+            _ => nightly(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn a_crontab_has_the_schedule_where_it_can() {
+        for (minutes, time) in [
+            (1, "* * * * *"),
+            (5, "*/5 * * * *"),
+            (60, "0 * * * *"),
+            (360, "0 */6 * * *"),
+            (1440, "0 2 * * *"),
+            (7, "0 2 * * *"),
+            (10_080, "0 2 * * 1"),
+        ] {
+            let schedule = Schedule::every(TimeDelta::minutes(minutes)).unwrap();
+            assert_eq!(crontab_time(&schedule), time, "{minutes}");
+        }
+        let cron = |expression: &str| crontab_time(&Schedule::cron(expression, "UTC").unwrap());
+        assert_eq!(cron("30 4 * * 1-5"), "30 4 * * 1-5");
+        assert_eq!(cron("@hourly"), "@hourly");
+        assert_eq!(cron("0 30 4 * * *"), "0 2 * * *");
+    }
 }

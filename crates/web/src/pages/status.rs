@@ -1,89 +1,28 @@
 //! The reservations, page by page.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
-use innkeeper_core::sla::evaluate;
-use innkeeper_node::http::ApiError;
-use innkeeper_store::{Counts, Cursor, Filter};
-use serde::Deserialize;
+use innkeeper_core::duration;
+use innkeeper_core::sla::{Evaluation, State, evaluate};
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{Checkout, Counts, Listed};
 
 use super::frame::Frame;
+use super::status_query::{SORTS, StatusQuery};
+use super::strip::{self, Strip};
 use super::view::Row;
 use super::{ask, page};
 use crate::Desk;
+use crate::tally::Counted;
 
 /// Reservations on a page.
 const ROWS: i64 = 50;
-
-/// The filter and the place of a page of reservations, as they stand in its address.
-#[derive(Debug, Default, Deserialize)]
-pub struct StatusQuery {
-    #[serde(default)]
-    q: String,
-    #[serde(default)]
-    app: String,
-    #[serde(default)]
-    tag: String,
-    #[serde(default)]
-    owner: String,
-    after_app: Option<String>,
-    after_component: Option<String>,
-    after_down: Option<bool>,
-}
-
-impl StatusQuery {
-    fn filter(&self) -> Filter {
-        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-        Filter {
-            text: given(&self.q),
-            app: given(&self.app),
-            tag: given(&self.tag),
-            owner: given(&self.owner),
-            ..Filter::default()
-        }
-    }
-
-    fn cursor(&self) -> Cursor {
-        match (&self.after_app, &self.after_component) {
-            (Some(app), Some(component)) => Cursor {
-                down: self.after_down.unwrap_or_default(),
-                app: app.clone(),
-                component: component.clone(),
-            },
-            _ => Cursor::begin(),
-        }
-    }
-
-    fn is_filtered(&self) -> bool {
-        self.filter() != Filter::default()
-    }
-
-    fn is_further(&self) -> bool {
-        self.after_app.is_some()
-    }
-
-    /// The address of the first page.
-    fn first(&self) -> String {
-        self.address(None)
-    }
-
-    fn address(&self, cursor: Option<&Cursor>) -> String {
-        let mut pairs: Vec<(&str, &str)> =
-            [("q", &self.q), ("app", &self.app), ("tag", &self.tag), ("owner", &self.owner)]
-                .into_iter()
-                .filter(|(_, value)| !value.trim().is_empty())
-                .map(|(key, value)| (key, value.as_str()))
-                .collect();
-        if let Some(cursor) = cursor {
-            pairs.push(("after_down", if cursor.down { "true" } else { "false" }));
-            pairs.push(("after_app", &cursor.app));
-            pairs.push(("after_component", &cursor.component));
-        }
-        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        if query.is_empty() { "/status".to_owned() } else { format!("/status?{query}") }
-    }
-}
+/// Counts that are older than this say so.
+const OLD: Duration = Duration::from_secs(15);
 
 #[derive(Template)]
 #[template(path = "status.html")]
@@ -91,20 +30,107 @@ struct StatusPage<'a> {
     frame: Frame<'a>,
     query: StatusQuery,
     counts: Counts,
-    rows: Vec<Row>,
+    tally: Option<TallyRow>,
+    rows: Vec<(Row, Strip)>,
     next: Option<String>,
+    looked_at: Option<i64>,
+    /// What was just checked out.
+    checked_out: Option<Checkout>,
+}
+
+/// The counts on top.
+struct TallyRow {
+    total: i64,
+    /// The states that some are in, the worst first: how many, and where they are.
+    states: Vec<StateCount>,
+    /// How old the counts are, where they are.
+    age: String,
+}
+
+struct StateCount {
+    state: &'static str,
+    count: i64,
+    address: String,
+    current: bool,
+}
+
+impl TallyRow {
+    fn of(counted: &Counted, query: &StatusQuery) -> Self {
+        let shown = |state: &State| counted.of(*state) > 0 || query.is_in(state.as_str());
+        let count = |state: State| StateCount {
+            state: state.as_str(),
+            count: counted.of(state),
+            address: format!("/status?state={}", state.as_str()),
+            current: query.is_in(state.as_str()),
+        };
+        let age = counted.age();
+        let words = || duration::ago(chrono::TimeDelta::from_std(age).unwrap_or_default());
+        Self {
+            total: counted.total,
+            states: State::ALL.into_iter().filter(shown).map(count).collect(),
+            age: if age > OLD { words() } else { String::new() },
+        }
+    }
+}
+
+impl StatusPage<'_> {
+    /// The states and the orders to choose from.
+    fn states(&self) -> [&'static str; 9] {
+        State::ALL.map(State::as_str)
+    }
+
+    fn sorts(&self) -> [(&'static str, &'static str); 4] {
+        SORTS
+    }
 }
 
 /// The page.
-pub async fn status(desk: Data<Desk>, query: Query<StatusQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn status(
+    desk: Data<Desk>,
+    caller: Caller,
+    query: Query<StatusQuery>,
+) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
-    let (filter, cursor) = (query.filter(), query.cursor());
-    let (shown, next, counts, now) = ask(&desk, move |desk, now| {
-        let (listed, next) = desk.store.page(&filter, &cursor, ROWS, now)?;
-        Ok((listed, next, desk.counts()?, now))
+    let (filter, cursor) = (query.filter()?, query.cursor());
+    let gone = query.checked_out;
+    let (rows, next, looked_at, checked_out, counts, tally) = ask(&desk, move |desk, now| {
+        let found = desk.store.page(&filter, &cursor, ROWS, now)?;
+        let shown: Vec<(Listed, Evaluation)> = found
+            .listed
+            .into_iter()
+            .map(|listed| {
+                let evaluation = evaluate(&listed.view(), now);
+                (listed, evaluation)
+            })
+            .collect();
+        let needed: Vec<_> = shown
+            .iter()
+            .map(|(listed, evaluation)| (listed.reservation.id, strip::needed_since(listed, evaluation, now)))
+            .collect();
+        let troubles = desk.store.troubles(&needed)?;
+        let history_begins = desk.history_begins(now);
+        let row = |(listed, evaluation): &(Listed, Evaluation)| {
+            let troubles = troubles.get(&listed.reservation.id).map(Vec::as_slice).unwrap_or_default();
+            (Row::of(listed, evaluation, now), Strip::of(listed, evaluation, troubles, history_begins, now))
+        };
+        let rows: Vec<(Row, Strip)> = shown.iter().map(row).collect();
+        let checked_out = match gone {
+            Some(id) => desk.store.checkout(id)?,
+            None => None,
+        };
+        Ok((rows, found.next, found.looked_at, checked_out, desk.counts()?, desk.tally()))
     })
     .await?;
     let next = next.map(|cursor| query.address(Some(&cursor)));
-    let rows = shown.iter().map(|listed| Row::of(listed, &evaluate(&listed.view(), now), now)).collect();
-    page(&StatusPage { frame: Frame::of(&desk, "/status"), query, counts, rows, next })
+    let tally = tally.as_ref().map(Arc::as_ref).map(|counted| TallyRow::of(counted, &query));
+    page(&StatusPage {
+        frame: Frame::of(&desk, &caller, "/status"),
+        query,
+        counts,
+        tally,
+        rows,
+        next,
+        looked_at,
+        checked_out,
+    })
 }

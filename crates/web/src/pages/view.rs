@@ -47,8 +47,8 @@ impl Row {
             component: terms.component.to_string(),
             state: evaluation.state.as_str(),
             schedule: match terms.grace.is_zero() {
-                true => terms.schedule.to_string(),
-                false => format!("{}, {} grace", terms.schedule, duration::words(terms.grace)),
+                true => terms.schedule.in_words(),
+                false => format!("{}, {} grace", terms.schedule.in_words(), duration::words(terms.grace)),
             },
             last: facts.last_checkin_at.map(|at| When::new(at, zone, now)),
             expected: When::new(evaluation.expected_at, zone, now),

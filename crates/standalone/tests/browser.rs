@@ -1,0 +1,115 @@
+//! The pages in a real browser. Each test starts Innkeeper and runs one script of `browser/` against it; what a script may use, and
+//! what every page that it opens is watched for, stands in `browser/lib/`.
+//!
+//! A new test is a new script, and one line here.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::Server;
+
+/// With ways to tell people of which one answers nothing and one refuses, and a peer that is not there.
+const CONFIG: &str = r#"
+operator = ["log"]
+[ingest]
+listen = "127.0.0.1:0"
+workers = 1
+[alerter.gone]
+kind = "webhook"
+url = "http://127.0.0.1:9/x"
+[alerter.refusing]
+kind = "command"
+command = ["/bin/sh", "-c", "cat >/dev/null; echo 'There is <b>no such</b> room.' >&2; exit 64"]
+[peer.north]
+url = "http://127.0.0.1:9/peer"
+admin = ["log"]
+every = "1s"
+"#;
+
+#[test]
+fn every_page() {
+    after_a_crash(|server| run("every-page", server));
+}
+
+#[test]
+fn an_empty_inn() {
+    run("empty", &fresh());
+}
+
+#[test]
+fn names_and_notes_stay_text() {
+    run("hostile-text", &fresh());
+}
+
+#[test]
+fn a_thousand_are_paged_through() {
+    run("paging", &fresh());
+}
+
+#[test]
+fn a_page_left_open_stays_current() {
+    run("live", &fresh());
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    run("keyboard", &fresh());
+}
+
+#[test]
+fn pages_read_without_javascript() {
+    run("without-javascript", &fresh());
+}
+
+fn fresh() -> Server {
+    Server::start("innkeeper", CONFIG, &[])
+}
+
+/// Runs `work` with a server that was gone for an hour after a crash: it shows a node that is silent, and a blind window.
+fn after_a_crash(work: impl FnOnce(&Server)) {
+    let database = TestDatabase::sqlite();
+    let start = || Server::start("innkeeper", CONFIG, &["--database-url", database.url()]);
+    let mut crashed = start();
+    crashed.wait_for_log("this node does what only one may do");
+    crashed.kill();
+    database.age_asleep(Duration::from_secs(3600));
+    work(&start());
+}
+
+/// Runs `browser/<script>.mjs` against `server`. It ends by itself, within minutes.
+fn run(script: &str, server: &Server) {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    assert!(
+        scripts.join("node_modules/playwright-core").exists()
+            && scripts.join("node_modules/axe-core").exists(),
+        "the browser tests' packages are missing: run scripts/test, or `npm ci` in {}",
+        scripts.display()
+    );
+    let output = Command::new("node")
+        .arg(scripts.join(format!("{script}.mjs")))
+        .arg(server.url(""))
+        .env("INNKEEPER_SCREENSHOTS", screenshots())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("node cannot be run ({error}): run scripts/test, or install Node.js 18 or later")
+        });
+    // Through the test's own output, which is shown where the test fails.
+    print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "browser/{script}.mjs: {}", output.status);
+}
+
+/// Where the pictures go: beside what else is built, unless `INNKEEPER_SCREENSHOTS` says otherwise.
+fn screenshots() -> PathBuf {
+    std::env::var_os("INNKEEPER_SCREENSHOTS").map_or_else(
+        || {
+            let test = std::env::current_exe().unwrap();
+            test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join("screenshots")
+        },
+        PathBuf::from,
+    )
+}

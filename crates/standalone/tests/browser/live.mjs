@@ -1,0 +1,48 @@
+// A page that stays open shows what happens, and is never loaded again.
+
+import { assert, run } from "./lib/browser.mjs";
+
+await run(async ({ inn, open, check }) => {
+  await inn.reserve("shop", "canary", { frequency: 2, time_units: "seconds" });
+  await inn.checkIn("shop", "canary");
+  for (let index = 0; index < 30; index++) await inn.reserve("shop", `other-${index}`);
+  const list = await open("/status");
+  const one = await open(await inn.pathOf("shop", "canary"), { from: list });
+  const pages = [list, one];
+  for (const page of pages) {
+    await page.evaluate(() => {
+      window.innkeeperMarker = "the same page";
+    });
+  }
+  const states = [list.getByRole("row", { name: "shop/canary" }).locator(".state"), one.locator("h1 .state")];
+  const become = async (word) => {
+    for (const state of states) await state.filter({ hasText: new RegExp(`^${word}$`) }).waitFor();
+  };
+
+  await become("down");
+  await one.getByText("still open").waitFor();
+  assert.equal(await one.locator(".state-up").count(), 0);
+
+  // Without a jump: who has scrolled down stays there.
+  await list.evaluate(() => scrollTo(0, 200));
+  // From now on each hour, or it would be overdue again before anybody has seen it.
+  await inn.reserve("shop", "canary");
+  await inn.checkIn("shop", "canary", "back again");
+  await become("up");
+  await one.getByText("back again").waitFor();
+  await one.getByText("still open").waitFor({ state: "detached" });
+  // A row above may have become a line shorter.
+  const place = await list.evaluate(() => scrollY);
+  assert.ok(Math.abs(place - 200) < 60, `scrolled to ${place}`);
+
+  // Its times go on by themselves, each second.
+  const time = one.locator("dl time").first();
+  const before = await time.textContent();
+  await one.waitForFunction(([time, before]) => time.textContent !== before, [await time.elementHandle(), before]);
+
+  for (const page of pages) {
+    assert.equal(await page.evaluate(() => window.innkeeperMarker), "the same page");
+    assert.equal(await page.evaluate(() => performance.getEntriesByType("navigation").length), 1);
+  }
+  await check(one, "recovered");
+});

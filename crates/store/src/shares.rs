@@ -1,0 +1,119 @@
+//! What is shown to whoever has its key: status pages of an app or a tag, badges of a reservation or a tag.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+
+use crate::rows::{ms, time};
+use crate::schema::shares;
+use crate::{Store, StoreError};
+
+/// Something that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Nobody guesses it.
+    pub key: String,
+    /// `page` or `badge`.
+    pub shape: String,
+    /// Of what: `app`, `tag` or `reservation`.
+    pub kind: String,
+    /// The app, the tag, or the reservation's number.
+    pub subject: String,
+    /// What stands above a page, or left on a badge.
+    pub title: String,
+    /// When it was made.
+    pub created_at: Time,
+}
+
+impl Store {
+    /// Everything that is shown, by kind and subject.
+    pub fn shares(&self) -> Result<Vec<Share>, StoreError> {
+        let rows: Vec<ShareRow> = shares::table
+            .order((shares::shape.desc(), shares::kind, shares::subject))
+            .select(ShareRow::as_select())
+            .load(&mut *self.get()?)?;
+        Ok(rows.into_iter().map(ShareRow::share).collect())
+    }
+
+    /// What is shown under this key.
+    pub fn share(&self, key: &str) -> Result<Option<Share>, StoreError> {
+        let row: Option<ShareRow> = shares::table
+            .filter(shares::key.eq(key))
+            .select(ShareRow::as_select())
+            .first(&mut *self.get()?)
+            .optional()?;
+        Ok(row.map(ShareRow::share))
+    }
+
+    /// The one of this shape and subject.
+    pub fn share_of(&self, shape: &str, kind: &str, subject: &str) -> Result<Option<Share>, StoreError> {
+        let row: Option<ShareRow> = shares::table
+            .filter(shares::shape.eq(shape))
+            .filter(shares::kind.eq(kind))
+            .filter(shares::subject.eq(subject))
+            .select(ShareRow::as_select())
+            .first(&mut *self.get()?)
+            .optional()?;
+        Ok(row.map(ShareRow::share))
+    }
+
+    /// Shows something. What is shown already keeps its key, and gets the new title.
+    pub fn add_share(&self, share: &Share) -> Result<(), StoreError> {
+        self.write(|connection| {
+            sql_query(
+                "INSERT INTO shares (key, shape, kind, subject, title, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+                 ON CONFLICT (shape, kind, subject) DO UPDATE SET title = excluded.title",
+            )
+            .bind::<Text, _>(&share.key)
+            .bind::<Text, _>(&share.shape)
+            .bind::<Text, _>(&share.kind)
+            .bind::<Text, _>(&share.subject)
+            .bind::<Text, _>(&share.title)
+            .bind::<BigInt, _>(ms(share.created_at))
+            .execute(connection)?;
+            let subject = format!("{} of {} {}", share.shape, share.kind, share.subject);
+            self.note(connection, "share", &subject, &share.title, share.created_at)
+        })
+    }
+
+    /// Shows it no more. False when it was not shown.
+    pub fn remove_share(&self, key: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let row: Option<ShareRow> = shares::table
+                .filter(shares::key.eq(key))
+                .select(ShareRow::as_select())
+                .first(connection)
+                .optional()?;
+            let Some(share) = row.map(ShareRow::share) else { return Ok(false) };
+            diesel::delete(shares::table.filter(shares::key.eq(key))).execute(connection)?;
+            let subject = format!("{} of {} {}", share.shape, share.kind, share.subject);
+            self.note(connection, "stop sharing", &subject, "", now)?;
+            Ok(true)
+        })
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = shares)]
+struct ShareRow {
+    key: String,
+    shape: String,
+    kind: String,
+    subject: String,
+    title: String,
+    created_at: i64,
+}
+
+impl ShareRow {
+    fn share(self) -> Share {
+        Share {
+            key: self.key,
+            shape: self.shape,
+            kind: self.kind,
+            subject: self.subject,
+            title: self.title,
+            created_at: time(self.created_at),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Reservations page by page: their orders, filters and states.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::sla::{State, evaluate};
+use innkeeper_store::{Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page, Store};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    a_list_is_paged_through_without_a_gap_those_that_are_down_first,
+    a_filter_takes_what_it_says_and_nothing_else,
+    each_order_is_paged_through_without_a_gap,
+    a_state_is_what_evaluation_says,
+    a_page_of_a_state_stops_looking_and_goes_on_from_there,
+    a_walk_comes_by_all,
+);
+
+/// The components on all pages from `cursor` on.
+fn through(store: &Store, filter: &Filter, mut cursor: Cursor, limit: i64, now: i64) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let page = store.page(filter, &cursor, limit, at(now)).unwrap();
+        assert!(page.listed.len() as i64 <= limit);
+        all.extend(page.listed.iter().map(|one| one.reservation.terms.component.to_string()));
+        match page.next {
+            Some(next) => cursor = next,
+            None => return all,
+        }
+    }
+}
+
+fn names(store: &Store, filter: &Filter, limit: i64) -> Vec<String> {
+    through(store, filter, Cursor::worst(), limit, 1000)
+}
+
+fn a_list_is_paged_through_without_a_gap_those_that_are_down_first(database: &TestDatabase) {
+    let store = database.store();
+    for n in 0..53 {
+        store.book(&format!("job-{n:02}"), &every(if n % 10 == 3 { 60 } else { 100_000 }));
+    }
+    assert_eq!(names(&store, &Filter::default(), 10).len(), 53);
+    while store.pass(at(60)).looked > 0 {}
+    for limit in [1, 5, 6, 7, 53, 100] {
+        let names = names(&store, &Filter::default(), limit);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 53, "limit {limit}");
+        assert_eq!(names.len(), 53, "limit {limit}");
+        assert_eq!(names[..6], ["job-03", "job-13", "job-23", "job-33", "job-43", "job-00"], "limit {limit}");
+        assert!(names[5..].is_sorted(), "limit {limit}");
+    }
+    let counts = store.open_counts().unwrap();
+    assert_eq!((counts.down, counts.waiting), (5, 5));
+    let Page { listed, next, .. } = store.page(&Filter::default(), &Cursor::worst(), 5, at(1000)).unwrap();
+    assert!(listed.iter().all(|one| one.open_alert.is_some()));
+    let next = match next {
+        Some(Cursor::Worst { down, component, .. }) => Some((down, component)),
+        _ => None,
+    };
+    assert_eq!(next, Some((true, "job-43".to_owned())));
+    let id = listed[0].reservation.id;
+    assert_eq!(store.listed(id, at(1000)).unwrap().as_ref(), Some(&listed[0]));
+    assert_eq!(store.listed(-1, at(1000)).unwrap(), None);
+}
+
+fn a_filter_takes_what_it_says_and_nothing_else(database: &TestDatabase) {
+    let store = database.store();
+    let wishes = |owner: &str, tags: &[&str]| Wishes {
+        owner: Some(owner.to_owned()),
+        tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
+        ..every(60)
+    };
+    store.book("Backup 100%", &wishes("ada", &["db", "night"]));
+    store.book("backup_1000", &wishes("bob", &["dbx"]));
+    store.book("report", &wishes("ada", &[]));
+    let with = |filter: Filter| names(&store, &filter, 10);
+    let text = |text: &str| with(Filter { text: Some(text.to_owned()), ..Filter::default() });
+    assert_eq!(text("BACKUP"), ["Backup 100%", "backup_1000"]);
+    assert_eq!(text("100%"), ["Backup 100%"], "no wildcard");
+    assert_eq!(text("p_1"), ["backup_1000"]);
+    assert_eq!(text("\\"), Vec::<String>::new());
+    assert_eq!(text("shop").len(), 3, "the app counts too");
+    let tag = |tag: &str| with(Filter { tag: Some(tag.to_owned()), ..Filter::default() });
+    assert_eq!(tag("db"), ["Backup 100%"], "the whole tag");
+    assert_eq!(tag("night"), ["Backup 100%"]);
+    let owner = Filter { owner: Some("ada".to_owned()), text: Some("rep".to_owned()), ..Filter::default() };
+    assert_eq!(with(owner), ["report"]);
+    assert_eq!(with(Filter { app: Some("other".to_owned()), ..Filter::default() }), Vec::<String>::new());
+    let apps = |apps: &[&str]| Some(apps.iter().map(|app| (*app).to_owned()).collect());
+    assert_eq!(with(Filter { apps: apps(&["zoo", "shop"]), ..Filter::default() }).len(), 3);
+    assert_eq!(with(Filter { apps: apps(&["zoo"]), ..Filter::default() }), Vec::<String>::new());
+}
+
+fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {
+    let store = database.store();
+    for name in ["c", "a", "d", "b", "e", "A"] {
+        store.book(name, &every(100_000));
+    }
+    store.reserve(&app("annex"), &component("z"), &every(100_000), at(0)).unwrap();
+    for (name, seconds) in [("d", 50), ("a", 70), ("e", 50), ("c", 60)] {
+        store.check_in(name, &[success(at(seconds))]);
+    }
+    store.check_in("b", &[fail(at(90), 1)]);
+    for limit in [1, 2, 3, 7, 8] {
+        let order = |cursor| through(&store, &Filter::default(), cursor, limit, 100).join("");
+        assert_eq!(order(Cursor::name()), "zAabcde", "limit {limit}");
+        assert_eq!(order(Cursor::newest()), "zAebdac", "limit {limit}");
+        assert_eq!(order(Cursor::silent()), "bAzdeca", "limit {limit}");
+        let shop = Filter { app: Some(SHOP.to_owned()), ..Filter::default() };
+        assert_eq!(through(&store, &shop, Cursor::silent(), limit, 100).join(""), "bAdeca");
+    }
+}
+
+/// An inn with jobs in every state at 1000.
+fn in_every_state(store: &Store) {
+    let cron = |expression: &str| Wishes {
+        schedule: Some((Schedule::cron(expression, "UTC").unwrap(), None)),
+        grace: Some(TimeDelta::hours(1)),
+        ..Wishes::default()
+    };
+    let graceful = |period| Wishes { grace: Some(seconds(500)), ..every(period) };
+    store.book("down", &every(60));
+    store.book("down too", &every(60));
+    store.book("new", &every(100_000));
+    store.book("new by cron", &cron("0 2 * * *"));
+    for (name, wishes) in [
+        ("up", every(100_000)),
+        ("up by cron", cron("0 2 * * *")),
+        ("late", graceful(900)),
+        ("late by cron", cron("10 0 * * *")),
+        ("overdue", Wishes { alert_after: Some(3), ..every(600) }),
+        ("snoozed", every(100_000)),
+        ("running", every(100_000)),
+    ] {
+        store.book(name, &wishes);
+        store.check_in(name, &[success(at(1))]);
+    }
+    store.check_in("running", &[start(at(900))]);
+    store.snooze(&app(SHOP), &component("snoozed"), at(5000), at(10)).unwrap();
+    store.book("gateway", &Wishes { is_site: Some(true), ..every(100) });
+    store.book("held", &every(950));
+    for name in ["gateway", "held"] {
+        store.check_in(name, &[from("203.0.113.7", success(at(1)))]);
+    }
+    while store.pass(at(999)).looked > 0 {}
+    // The sweeper does not know of it yet.
+    store.book("just down", &every(1000));
+}
+
+fn a_state_is_what_evaluation_says(database: &TestDatabase) {
+    let store = database.store();
+    in_every_state(&store);
+    let listed = store.page(&Filter::default(), &Cursor::name(), 100, at(1000)).unwrap().listed;
+    let mut met = BTreeSet::new();
+    for state in State::ALL {
+        let named = |one: &innkeeper_store::Listed| one.reservation.terms.component.to_string();
+        let is = |one: &&innkeeper_store::Listed| evaluate(&one.view(), at(1000)).state == state;
+        let by_name: Vec<String> = listed.iter().filter(is).map(named).collect();
+        if !by_name.is_empty() {
+            met.insert(state.as_str());
+        }
+        let filter = Filter { state: Some(state), ..Filter::default() };
+        for limit in [1, 2, 100] {
+            for cursor in [Cursor::name(), Cursor::worst(), Cursor::newest(), Cursor::silent()] {
+                let mut found = through(&store, &filter, cursor, limit, 1000);
+                found.sort_unstable();
+                assert_eq!(found, by_name, "{state:?} by {limit}");
+            }
+        }
+    }
+    let all = ["down", "held", "late", "new", "overdue", "running", "snoozed", "up"];
+    assert_eq!(met.into_iter().collect::<Vec<_>>(), all);
+    let down = Filter { state: Some(State::Down), ..Filter::default() };
+    let found = through(&store, &down, Cursor::name(), 10, 1000);
+    assert_eq!(found, ["down", "down too", "gateway", "just down"]);
+}
+
+fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &every(100_000));
+    store.check_in("job", &[success(at(1))]);
+    // Copies of this one, which only pages look at.
+    let count = MOST_LOOKED_AT + 500;
+    database.execute(&copies(database, count));
+    let last = format!("job-{:05}", count);
+    database.execute(&format!(
+        "UPDATE states SET last_checkin_at = NULL, checkins = 1, wake_at = 9000000000000
+         WHERE reservation_id <> (SELECT id FROM reservations WHERE component = '{last}')"
+    ));
+    database.execute(&format!(
+        "UPDATE reservations SET period_ms = 500000, grace_ms = 900000 WHERE component = '{last}'"
+    ));
+    let late = Filter { state: Some(State::Late), ..Filter::default() };
+    let page = store.page(&late, &Cursor::name(), 50, at(1000)).unwrap();
+    assert_eq!((page.listed.len(), page.looked_at), (0, Some(MOST_LOOKED_AT)));
+    let page = store.page(&late, &page.next.unwrap(), 50, at(1000)).unwrap();
+    assert_eq!((page.listed.len(), page.looked_at, page.next), (1, None, None));
+    let up = Filter { state: Some(State::Up), ..Filter::default() };
+    let page = store.page(&up, &Cursor::name(), 50, at(1000)).unwrap();
+    assert_eq!((page.listed.len(), page.looked_at, page.next.is_some()), (50, None, true));
+    assert_eq!(through(&store, &up, Cursor::name(), 4000, 1000).len() as i64, count);
+}
+
+/// So many copies of the reservation `job`, with their states.
+fn copies(database: &TestDatabase, count: i64) -> String {
+    let columns = "app, slug, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms, grace_ms, alert_after,
+        notify_recovery, is_site, created_at, updated_at";
+    let (numbers, padded) = match database.kind() {
+        DatabaseKind::Postgres => {
+            (format!("SELECT n FROM generate_series(1, {count}) n"), "lpad(n::text, 5, '0')")
+        }
+        DatabaseKind::Sqlite => (
+            format!(
+                "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s"
+            ),
+            "printf('%05d', n)",
+        ),
+    };
+    format!(
+        "INSERT INTO reservations (key, component, {columns})
+         SELECT '00000000-0000-4000-8000-0000000' || {padded}, 'job-' || {padded}, {columns}
+         FROM ({numbers}) numbers, reservations WHERE component = 'job';
+         INSERT INTO states (reservation_id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door)
+         SELECT id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door
+         FROM reservations, states WHERE component <> 'job';"
+    )
+}
+
+fn a_walk_comes_by_all(database: &TestDatabase) {
+    let store = database.store();
+    for n in 0..5 {
+        store.book(&format!("job-{n}"), &every(100));
+    }
+    let (mut seen, mut after) = (0, Some(0));
+    while let Some(from) = after {
+        let walked = store.walk(from, 2, at(10)).unwrap();
+        seen += walked.listed.len();
+        after = walked.next;
+    }
+    assert_eq!(seen, 5);
+    assert!(store.walk(0, 5, at(10)).unwrap().next.is_some(), "there may be more");
+}

@@ -1,0 +1,26 @@
+// Explains the schedule as it is typed. Without it a button does.
+"use strict";
+(() => {
+  const form = document.querySelector("form[data-editor]");
+  const place = document.querySelector("#explained");
+  if (!form || !place) return;
+  let timer, latest = 0;
+  const explain = async () => {
+    const mine = ++latest;
+    try {
+      const answer = await fetch("/explain", { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const text = await answer.text();
+      if (answer.ok && mine === latest) place.innerHTML = text;
+    } catch {
+      // What is typed next may do better.
+    }
+  };
+  form.addEventListener("input", (event) => {
+    if (!["kind", "frequency", "time_units", "cron", "time_zone", "grace"].includes(event.target.name)) return;
+    // Whoever types a cron expression means that kind.
+    const kind = { frequency: "every", time_units: "every", cron: "cron", time_zone: "cron" }[event.target.name];
+    if (kind) form.querySelector(`input[name=kind][value=${kind}]`).checked = true;
+    clearTimeout(timer);
+    timer = setTimeout(explain, 200);
+  });
+})();

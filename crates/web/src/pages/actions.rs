@@ -1,0 +1,151 @@
+//! What can be done to a reservation with one button.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use chrono::TimeDelta;
+use innkeeper_core::{Invalid, Time, duration};
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{Listed, Undone};
+
+use super::form::Form;
+use super::{ask, see_other};
+use crate::Desk;
+
+/// The longest snooze.
+const LONGEST_SNOOZE: TimeDelta = TimeDelta::days(365);
+
+fn unknown() -> ApiError {
+    ApiError::NotFound("there is no such reservation".to_owned())
+}
+
+/// The page of a reservation, which says what was done.
+fn back(id: i64, said: &str) -> HttpResponse {
+    see_other(&format!("/status/{id}?said={said}"))
+}
+
+/// Lets nothing alert on it for a while.
+pub async fn snooze(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    let field = if form.text("other").is_empty() { "duration" } else { "other" };
+    let span = duration::parse("duration", form.text(field))?;
+    if span <= TimeDelta::zero() || span > LONGEST_SNOOZE {
+        return Err(Invalid::new("duration", "give a time of at most 365 days, as in 2h or 3d").into());
+    }
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_by_id(id, now + span, now))
+        .await?
+    {
+        true => {
+            desk.look_again();
+            Ok(back(id, "snoozed"))
+        }
+        false => Err(unknown()),
+    }
+}
+
+/// Ends its snooze: the schedule counts from now.
+pub async fn resume(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    let is_asleep = |listed: &Listed, now: Time| {
+        listed.reservation.conclusions.snoozed_until.is_some_and(|until| until > now)
+    };
+    let done = ask(&desk, move |desk, now| match desk.store.listed(id, now)? {
+        None => Ok(false),
+        Some(listed) if is_asleep(&listed, now) => desk.store.on_behalf_of(actor).snooze_by_id(id, now, now),
+        Some(_) => Ok(true),
+    })
+    .await?;
+    if !done {
+        return Err(unknown());
+    }
+    desk.look_again();
+    Ok(back(id, "resumed"))
+}
+
+/// Removes it; the list offers to take that back.
+pub async fn check_out(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).check_out_by_id(id, now)).await? {
+        true => {
+            desk.look_again();
+            Ok(see_other(&format!("/status?checked_out={id}")))
+        }
+        false => Err(unknown()),
+    }
+}
+
+/// Takes a check-out back.
+pub async fn undo(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).undo_checkout(id, now)).await? {
+        Undone::Done => {
+            desk.look_again();
+            Ok(back(id, "back"))
+        }
+        Undone::Unknown => Err(ApiError::NotFound("there is nothing to undo any more".to_owned())),
+        Undone::Taken { name } => Err(ApiError::Conflict(format!(
+            "there is another reservation {name} by now; check that out first, then undo this"
+        ))),
+    }
+}
+
+/// Sends a test alert to whoever hears of it, through the outbox, as a real one would go.
+pub async fn test_alert(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    let done = ask(&desk, move |desk, now| {
+        let Some(listed) = desk.store.listed(id, now)? else { return Ok(false) };
+        let terms = &listed.reservation.terms;
+        let name = format!("{}/{}", terms.app, terms.component);
+        let recipients: Vec<_> = terms.notify.iter().cloned().collect();
+        let text = format!(
+            "This is what an alert of {name} would reach. It was asked for by {}; nothing is wrong.\nSchedule: {}",
+            actor.who, terms.schedule
+        );
+        let messages = desk.operator.deliveries_to(&recipients, &format!("Test alert: {name}"), &text, now);
+        desk.store.on_behalf_of(actor).put_notices(&messages, now)?;
+        Ok(true)
+    })
+    .await?;
+    if !done {
+        return Err(unknown());
+    }
+    desk.look_again();
+    Ok(back(id, "tested"))
+}
+
+/// What was done, by the word in the address.
+pub fn said(word: &str) -> &'static str {
+    match word {
+        "made" => "The reservation is made. Paste one of the lines below into the job.",
+        "changed" => "The reservation is changed.",
+        "snoozed" => "It is snoozed.",
+        "resumed" => "The snooze has ended; the schedule counts from now.",
+        "back" => "It is back, with its ping address and its history.",
+        "tested" => "A test alert is on its way to whoever hears of this reservation; see Deliveries.",
+        _ => "",
+    }
+}

@@ -1,0 +1,169 @@
+//! What is shown to whoever has the link, without a login: status pages of an app or a tag, and badges. Names and states, nothing else.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use askama::Template;
+use innkeeper_core::sla::{State, evaluate};
+use innkeeper_core::{Time, duration};
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{Cursor, Filter, Listed, Share, StoreError};
+
+use super::frame::Frame;
+use super::strip::{self, Strip};
+use super::{ask, page};
+use crate::Desk;
+
+/// Reservations of a status page.
+const ROWS: i64 = 500;
+/// The width of a letter of a badge, in its units.
+const LETTER: usize = 7;
+
+#[derive(Template)]
+#[template(path = "public.html")]
+struct PublicPage<'a> {
+    frame: Frame<'a>,
+    title: String,
+    /// The worst of its states, and what it means.
+    state: &'static str,
+    sentence: String,
+    rows: Vec<PublicRow>,
+    more: bool,
+}
+
+struct PublicRow {
+    name: String,
+    state: &'static str,
+    strip: Strip,
+}
+
+#[derive(Template)]
+#[template(path = "badge.svg", escape = "html")]
+struct Badge {
+    title: String,
+    state: &'static str,
+    colour: &'static str,
+    left: usize,
+    right: usize,
+}
+
+/// What is shown of a share.
+struct Shown {
+    share: Share,
+    listed: Vec<Listed>,
+    more: bool,
+    now: Time,
+}
+
+/// Everything that a share covers, the worst first.
+fn look(desk: &Desk, key: &str, shape: &str, now: Time) -> Result<Option<Shown>, StoreError> {
+    let Some(share) = desk.store.share(key)?.filter(|share| share.shape == shape) else { return Ok(None) };
+    let filter = match share.kind.as_str() {
+        "app" => Filter { app: Some(share.subject.clone()), ..Filter::default() },
+        "tag" => Filter { tag: Some(share.subject.clone()), ..Filter::default() },
+        _ => {
+            let listed = match share.subject.parse() {
+                Ok(id) => desk.store.listed(id, now)?,
+                Err(_) => None,
+            };
+            return Ok(Some(Shown { share, listed: listed.into_iter().collect(), more: false, now }));
+        }
+    };
+    let found = desk.store.page(&filter, &Cursor::worst(), ROWS, now)?;
+    Ok(Some(Shown { share, listed: found.listed, more: found.next.is_some(), now }))
+}
+
+fn gone() -> ApiError {
+    ApiError::NotFound("nothing is shown under this link".to_owned())
+}
+
+/// How bad a state is for whoever waits for the job's work.
+fn severity(state: State) -> usize {
+    State::ALL.iter().position(|known| *known == state).map_or(0, |place| State::ALL.len() - place)
+}
+
+/// The worst state of these reservations.
+fn worst(shown: &Shown) -> Option<State> {
+    shown
+        .listed
+        .iter()
+        .map(|listed| evaluate(&listed.view(), shown.now).state)
+        .max_by_key(|state| severity(*state))
+}
+
+/// The status page.
+pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse, ApiError> {
+    let key = key.into_inner();
+    let (shown, rows) = ask(&desk, move |desk, now| {
+        let Some(shown) = look(desk, &key, "page", now)? else { return Ok(None) };
+        let evaluated: Vec<_> =
+            shown.listed.iter().map(|listed| (listed, evaluate(&listed.view(), now))).collect();
+        let needed: Vec<_> = evaluated
+            .iter()
+            .map(|(listed, evaluation)| (listed.reservation.id, strip::needed_since(listed, evaluation, now)))
+            .collect();
+        let troubles = desk.store.troubles(&needed)?;
+        let history_begins = desk.history_begins(now);
+        let by_tag = shown.share.kind == "tag";
+        let row = |(listed, evaluation): &(&Listed, _)| {
+            let troubles = troubles.get(&listed.reservation.id).map(Vec::as_slice).unwrap_or_default();
+            let terms = &listed.reservation.terms;
+            let evaluation: &innkeeper_core::sla::Evaluation = evaluation;
+            PublicRow {
+                name: if by_tag {
+                    format!("{}/{}", terms.app, terms.component)
+                } else {
+                    terms.component.to_string()
+                },
+                state: evaluation.state.as_str(),
+                strip: Strip::of(listed, evaluation, troubles, history_begins, now),
+            }
+        };
+        let rows: Vec<PublicRow> = evaluated.iter().map(row).collect();
+        Ok(Some((shown, rows)))
+    })
+    .await?
+    .ok_or_else(gone)?;
+    let down = rows.iter().filter(|row| row.state == State::Down.as_str()).count();
+    let sentence = match (rows.len(), down) {
+        (0, _) => "Nothing is watched here yet.".to_owned(),
+        (_, 0) => "Nothing is down.".to_owned(),
+        (all, down) => format!("{} of {} down.", down, duration::counted(all as i64, "job")),
+    };
+    page(&PublicPage {
+        // Without the names of the house's other pages, whoever looks.
+        frame: Frame::of(&desk, &Caller::nobody(), "/public"),
+        title: shown.share.title.clone(),
+        state: worst(&shown).map_or("new", State::as_str),
+        sentence,
+        rows,
+        more: shown.more,
+    })
+}
+
+/// The badge: a title, and the worst state.
+pub async fn badge(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse, ApiError> {
+    let key = key.into_inner();
+    let shown = ask(&desk, move |desk, now| look(desk, &key, "badge", now)).await?.ok_or_else(gone)?;
+    let state = worst(&shown);
+    let title = shown.share.title;
+    let word = state.map_or("nothing", State::as_str);
+    let badge = Badge {
+        left: title.chars().count() * LETTER + 12,
+        right: word.len() * LETTER + 12,
+        colour: match state {
+            Some(State::Down | State::Overdue) => "#b3261e",
+            Some(State::Late | State::Held | State::Unobserved) => "#8a5a00",
+            Some(State::Up | State::Running) => "#1f7a45",
+            Some(State::New | State::Snoozed) | None => "#5b646e",
+        },
+        title,
+        state: word,
+    };
+    Ok(HttpResponse::Ok()
+        .content_type("image/svg+xml")
+        // Pictures in other pages are cached by whoever shows them, unless they are told for how long.
+        .insert_header((header::CACHE_CONTROL, "no-cache, max-age=0"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'"))
+        .body(badge.render().map_err(ApiError::internal)?))
+}

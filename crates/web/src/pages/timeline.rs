@@ -1,0 +1,203 @@
+//! The check-ins and alerts of a reservation in the order of time, latest first.
+
+use chrono_tz::Tz;
+use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::{Time, duration};
+use innkeeper_store::{Checkin, PastAlert, SentDelivery, Store, StoreError};
+use serde::Deserialize;
+
+use super::ENTRIES;
+use super::view::{AlertRow, When};
+
+/// The place of a page: before this check-in and this alert.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+pub struct Place {
+    checkin: Option<i64>,
+    alert: Option<i64>,
+}
+
+impl Place {
+    /// Whether this is not the first page.
+    pub fn is_further(self) -> bool {
+        self.checkin.is_some() || self.alert.is_some()
+    }
+
+    /// As it stands in an address.
+    pub fn query(self) -> String {
+        let part = |name: &str, id: Option<i64>| id.map(|id| format!("{name}={id}"));
+        [part("checkin", self.checkin), part("alert", self.alert)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("&")
+    }
+}
+
+/// What happened.
+pub enum Happened {
+    Checkin(Checkin),
+    Alert(PastAlert),
+}
+
+impl Happened {
+    fn at(&self) -> Time {
+        match self {
+            Self::Checkin(checkin) => checkin.at,
+            Self::Alert(alert) => alert.opened_at,
+        }
+    }
+}
+
+/// A page of what happened.
+pub struct Timeline {
+    pub happened: Vec<Happened>,
+    pub deliveries: Vec<SentDelivery>,
+    pub next: Option<Place>,
+}
+
+impl Timeline {
+    /// The page of a reservation at `place`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn load(store: &Store, id: i64, place: Place) -> Result<Self, StoreError> {
+        let most = ENTRIES + 1;
+        let checkins = match place.checkin {
+            Some(before) => store.checkins_before(id, before, most)?,
+            None => store.checkins_of(id, most)?,
+        };
+        let alerts = store.alerts(Some(id), None, place.alert, most)?;
+        let (happened, next) = merge(checkins, alerts, place);
+        let shown = happened.iter().filter_map(|one| match one {
+            Happened::Alert(alert) => Some(alert.id),
+            Happened::Checkin(_) => None,
+        });
+        let deliveries = store.deliveries_of(&shown.collect::<Vec<_>>())?;
+        Ok(Self { happened, deliveries, next })
+    }
+
+    /// Its rows.
+    pub fn rows(&self, zone: Tz, now: Time) -> Vec<Entry> {
+        let row = |one: &Happened| match one {
+            Happened::Checkin(checkin) => Entry::Checkin(CheckinRow::of(checkin, zone, now)),
+            Happened::Alert(alert) => {
+                let until = alert.closed_at.unwrap_or(now);
+                Entry::Alert(
+                    AlertRow::of(alert, &self.deliveries, zone, now),
+                    duration::words(until - alert.opened_at),
+                )
+            }
+        };
+        self.happened.iter().map(row).collect()
+    }
+}
+
+/// The latest of both, and where the next page begins. Each list goes on in its own order, so that none is left out however their times lie.
+fn merge(checkins: Vec<Checkin>, alerts: Vec<PastAlert>, place: Place) -> (Vec<Happened>, Option<Place>) {
+    let (mut happened, mut next) = (Vec::new(), place);
+    let mut checkins = checkins.into_iter().map(Happened::Checkin).peekable();
+    let mut alerts = alerts.into_iter().map(Happened::Alert).peekable();
+    while (happened.len() as i64) < ENTRIES {
+        // An alert opens by what came before it.
+        let alert_first = match (checkins.peek(), alerts.peek()) {
+            (Some(checkin), Some(alert)) => alert.at() >= checkin.at(),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        };
+        let Some(one) = (if alert_first { alerts.next() } else { checkins.next() }) else { break };
+        match &one {
+            Happened::Checkin(checkin) => next.checkin = Some(checkin.id),
+            Happened::Alert(alert) => next.alert = Some(alert.id),
+        }
+        happened.push(one);
+    }
+    let more = checkins.peek().is_some() || alerts.peek().is_some();
+    (happened, more.then_some(next))
+}
+
+/// A row of the page.
+pub enum Entry {
+    Checkin(CheckinRow),
+    /// An alert, and how long it is or was open.
+    Alert(AlertRow, String),
+}
+
+/// A check-in.
+pub struct CheckinRow {
+    pub at: When,
+    pub kind: &'static str,
+    pub exit_code: Option<i32>,
+    pub took: String,
+    pub source: String,
+    pub notes: String,
+}
+
+impl CheckinRow {
+    fn of(checkin: &Checkin, zone: Tz, now: Time) -> Self {
+        Self {
+            at: When::new(checkin.at, zone, now),
+            kind: checkin.kind.as_str(),
+            exit_code: checkin.exit_code.filter(|_| checkin.kind == CheckInKind::Fail),
+            took: checkin.duration.map(duration::words).unwrap_or_default(),
+            source: checkin.source.clone(),
+            notes: checkin.notes.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    fn at(seconds: i64) -> Time {
+        Time::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    fn checkin(id: i64, seconds: i64) -> Checkin {
+        Checkin {
+            id,
+            at: at(seconds),
+            kind: CheckInKind::Success,
+            exit_code: None,
+            duration: None,
+            run_id: None,
+            source: String::new(),
+            notes: String::new(),
+        }
+    }
+
+    fn alert(id: i64, seconds: i64) -> PastAlert {
+        PastAlert {
+            id,
+            reservation_id: 1,
+            app: String::new(),
+            component: String::new(),
+            cause: "missed".to_owned(),
+            sentence: String::new(),
+            opened_at: at(seconds),
+            closed_at: None,
+        }
+    }
+
+    #[test]
+    fn both_are_merged_and_paged_without_a_gap() {
+        let checkins = |before: i64| (1..before).rev().map(|n| checkin(n, n * 10)).take(51).collect();
+        let alerts = |before: i64| (1..before).rev().map(|n| alert(n, n * 35)).take(51).collect();
+        let (mut place, mut seen, mut pages) = (Place::default(), Vec::new(), 0);
+        loop {
+            let (happened, next) =
+                merge(checkins(place.checkin.unwrap_or(121)), alerts(place.alert.unwrap_or(31)), place);
+            assert!(happened.len() <= 50);
+            seen.extend(happened.iter().map(Happened::at));
+            pages += 1;
+            match next {
+                Some(next) => place = next,
+                None => break,
+            }
+        }
+        assert_eq!((seen.len(), pages), (150, 3));
+        assert!(seen.is_sorted_by(|a, b| a >= b));
+        assert_eq!(place.query().split('&').count(), 2);
+    }
+}

@@ -1,0 +1,147 @@
+//! How many reservations are in each state.
+//!
+//! What state a reservation is in is not a column, so all of them are evaluated. That is done beside the pages, by a thread that is started when
+//! somebody looks and what is known is old; a page shows what is known. It reads some at a time, and holds nothing but the counts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use innkeeper_core::Clock;
+use innkeeper_core::sla::{State, evaluate};
+use innkeeper_store::{Store, StoreError};
+
+/// Reservations that are read at a time.
+const STEP: i64 = 1000;
+/// How long a tally holds, at least.
+const HOLDS: Duration = Duration::from_secs(5);
+/// And so many times as long as it took, so that counting is a small part of what a machine does.
+const HOLDS_TIMES: u32 = 20;
+/// How long a page waits for a tally that may be there in a moment. A tally that takes longer rests between its steps.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// The latest tally, and the thread that makes the next.
+pub struct Tally {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    progress: Mutex<Progress>,
+    done: Condvar,
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct Progress {
+    latest: Option<Arc<Counted>>,
+    /// Since when a thread counts, while one does.
+    going: Option<Instant>,
+}
+
+/// How many there were at a time.
+#[derive(Debug)]
+pub struct Counted {
+    /// All.
+    pub total: i64,
+    by_state: HashMap<State, i64>,
+    begun: Instant,
+    took: Duration,
+}
+
+impl Counted {
+    /// How many were in this state.
+    pub fn of(&self, state: State) -> i64 {
+        self.by_state.get(&state).copied().unwrap_or_default()
+    }
+
+    /// How long ago it was.
+    pub fn age(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn is_old(&self) -> bool {
+        self.age() > HOLDS.max(self.took * HOLDS_TIMES)
+    }
+}
+
+impl Shared {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tally {
+    /// Nothing is counted before somebody looks.
+    pub fn new() -> Self {
+        Self { shared: Arc::default() }
+    }
+
+    /// What is known. Where that is old or nothing, it is counted anew, and waited for as long as it may be a moment. This blocks for the moment.
+    pub fn look(&self, store: &Store, clock: &Arc<dyn Clock>) -> Option<Arc<Counted>> {
+        let mut progress = self.shared.progress();
+        if progress.latest.as_ref().is_none_or(|latest| latest.is_old()) && progress.going.is_none() {
+            progress.going = self.start(store.clone(), Arc::clone(clock)).then(Instant::now);
+        }
+        let is_worth_it =
+            progress.latest.as_ref().is_none_or(|latest| latest.is_old() && latest.took < MOMENT);
+        let left = progress.going.and_then(|begun| MOMENT.checked_sub(begun.elapsed()));
+        if let Some(left) = left.filter(|_| is_worth_it) {
+            let waited =
+                self.shared.done.wait_timeout_while(progress, left, |progress| progress.going.is_some());
+            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        progress.latest.clone()
+    }
+
+    /// Whether a thread counts now. It is never waited for: a process that ends takes it along.
+    fn start(&self, store: Store, clock: Arc<dyn Clock>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let count = move || {
+            let counted = count(&store, &*clock, &shared.stop);
+            let mut progress = shared.progress();
+            match counted {
+                Ok(Some(counted)) => progress.latest = Some(Arc::new(counted)),
+                Ok(None) => {}
+                Err(error) => log::debug!("reservations were not counted: {error}"),
+            }
+            progress.going = None;
+            shared.done.notify_all();
+        };
+        let started = std::thread::Builder::new().name("tally".to_owned()).spawn(count);
+        if let Err(error) = &started {
+            log::warn!("reservations are not counted: {error}");
+        }
+        started.is_ok()
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One walk through all of them. None where it was stopped.
+fn count(store: &Store, clock: &dyn Clock, stop: &AtomicBool) -> Result<Option<Counted>, StoreError> {
+    let begun = Instant::now();
+    let (mut total, mut by_state, mut after) = (0, HashMap::new(), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let step = Instant::now();
+        let now = clock.now();
+        let walked = store.walk(after, STEP, now)?;
+        for listed in &walked.listed {
+            *by_state.entry(evaluate(&listed.view(), now).state).or_default() += 1;
+            total += 1;
+        }
+        match walked.next {
+            Some(next) => after = next,
+            None => return Ok(Some(Counted { total, by_state, begun, took: begun.elapsed() })),
+        }
+        if begun.elapsed() > MOMENT {
+            std::thread::sleep(step.elapsed());
+        }
+    }
+    Ok(None)
+}
