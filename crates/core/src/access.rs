@@ -3,6 +3,7 @@
 //! | need | users | tokens |
 //! |---|---|---|
 //! | nothing | everybody | everybody |
+//! | known | everybody who logged in | every token |
 //! | check in | editor, admin | scope `checkin` |
 //! | read | viewer, editor, admin | scope `read` |
 //! | manage | editor, admin | scope `manage` |
@@ -104,6 +105,8 @@ impl Scope {
 pub enum Need {
     /// Nothing: everybody may call it.
     Nothing,
+    /// To be known: whoever it is, and whatever they may do.
+    Known,
     /// To check in, for the app that the request names.
     CheckIn,
     /// To look at what is shown of the caller's apps.
@@ -121,7 +124,7 @@ pub enum Need {
 impl Need {
     fn scope(self) -> Option<Scope> {
         match self {
-            Self::Nothing | Self::Administer => None,
+            Self::Nothing | Self::Known | Self::Administer => None,
             Self::CheckIn => Some(Scope::CheckIn),
             Self::Read | Self::ReadAll => Some(Scope::Read),
             Self::Manage | Self::ManageAll => Some(Scope::Manage),
@@ -135,7 +138,7 @@ impl Need {
 
     /// Whether something changes by what is called with it.
     pub fn changes(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Read | Self::ReadAll)
+        !matches!(self, Self::Nothing | Self::Known | Self::Read | Self::ReadAll)
     }
 }
 
@@ -215,6 +218,16 @@ impl Rights {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What they may do, beside what an admin decides.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Whether they may decide who comes in.
+    pub fn administer(&self) -> bool {
+        self.administers
     }
 
     /// The apps they are bound to; none for every app.

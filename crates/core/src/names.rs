@@ -133,6 +133,16 @@ impl AlerterName {
         Ok(Self(text.to_owned()))
     }
 
+    /// Checks that it is one of the `known` ones; `field` is where it stood.
+    pub fn check_known(&self, field: &'static str, known: &[Self]) -> Result<(), Invalid> {
+        if known.contains(self) {
+            return Ok(());
+        }
+        let known: Vec<&str> = known.iter().map(Self::as_str).collect();
+        let problem = format!("there is no alerter {:?}; configured: {}", self.0, known.join(", "));
+        Err(Invalid::new(field, problem))
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -91,6 +91,28 @@ impl Recipients {
         Ok(Self(list))
     }
 
+    /// Takes a list of entries, none of which is a list itself; each alerter is one of `known`.
+    pub fn of_entries<S: AsRef<str>>(
+        field: &'static str,
+        entries: &[S],
+        known: &[AlerterName],
+    ) -> Result<Self, Invalid> {
+        let entries: Vec<&str> = entries.iter().map(AsRef::as_ref).collect();
+        if let Some(comma) = entries.iter().find(|entry| entry.contains(',')) {
+            return Err(Invalid::new(
+                field,
+                format!("{comma:?} has a comma; give each recipient its own entry"),
+            ));
+        }
+        let recipients = Self::parse(field, &entries.join(","))?;
+        for recipient in recipients.iter() {
+            if let Recipient::Alerter(name) = recipient {
+                name.check_known(field, known)?;
+            }
+        }
+        Ok(recipients)
+    }
+
     /// The entries in the order they were written.
     pub fn iter(&self) -> impl Iterator<Item = &Recipient> {
         self.0.iter()

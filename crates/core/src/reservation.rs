@@ -62,6 +62,15 @@ impl Terms {
         changed.map(|((field, before), (_, after))| format!("{field}: {before} -> {after}")).collect()
     }
 
+    /// The same; where `before` has the same schedule and no frequency as it was written, without one, too: in other words is not other.
+    #[must_use]
+    pub fn in_words_of(mut self, before: &Self) -> Self {
+        if before.frequency.is_none() && before.schedule == self.schedule {
+            self.frequency = None;
+        }
+        self
+    }
+
     /// Every field but the two names with its value, as a person would write it.
     pub fn written(&self) -> [(&'static str, String); 15] {
         let limit = |span: Option<TimeDelta>| span.map_or("off".to_owned(), duration::short);
@@ -204,6 +213,28 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// The wish that everything be as in `terms`.
+    pub fn for_all_of(terms: Terms) -> Self {
+        let limit = |span: Option<TimeDelta>| Some(span.unwrap_or_default());
+        Self {
+            owner: Some(terms.owner),
+            description: Some(terms.description),
+            tags: Some(terms.tags),
+            notify: Some(terms.notify),
+            alerters: Some(terms.alerters),
+            alert_msg: Some(terms.alert_msg),
+            schedule: Some((terms.schedule, terms.frequency)),
+            grace: Some(terms.grace),
+            alert_after: Some(terms.alert_after),
+            remind_every: limit(terms.remind_every),
+            remind_every_if_new: None,
+            notify_recovery: Some(terms.notify_recovery),
+            max_run: limit(terms.max_run),
+            min_run: limit(terms.min_run),
+            is_site: Some(terms.is_site),
+        }
+    }
+
     /// Checks what its parts could not check alone.
     pub fn checked(self) -> Result<Self, Invalid> {
         self.owner.as_deref().map_or(Ok(()), |text| one_line("owner", text, 150))?;

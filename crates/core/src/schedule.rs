@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
+use crate::reservation::{Frequency, TimeUnit};
 use crate::{Invalid, Time, duration};
 
 /// A check-in this long before a scheduled instant, or less, counts for that instant.
@@ -26,6 +27,19 @@ pub enum Schedule {
     Cron(CronSchedule),
 }
 
+/// The four fields that say when a job is expected: `frequency` and `time_units`, or `cron` and `time_zone`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// How many `time_units` lie between check-ins.
+    pub frequency: Option<i64>,
+    /// `seconds`, `minutes`, `hours` or `days`.
+    pub time_units: Option<&'a str>,
+    /// A cron expression.
+    pub cron: Option<&'a str>,
+    /// The zone whose clock it speaks of; UTC where it is absent.
+    pub time_zone: Option<&'a str>,
+}
+
 /// A cron expression and its time zone, both checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CronSchedule {
@@ -37,6 +51,25 @@ pub struct CronSchedule {
 }
 
 impl Schedule {
+    /// The schedule that these fields say, and the frequency as it was written; none where they say nothing.
+    pub fn of_parts(parts: Parts<'_>) -> Result<Option<(Self, Option<Frequency>)>, Invalid> {
+        let missing = |field, partner| Invalid::new(field, format!("is missing; {partner} goes with it"));
+        let frequency = match (parts.frequency, parts.time_units) {
+            (Some(count), Some(unit)) => Some(Frequency::parse("frequency", count, TimeUnit::parse(unit)?)?),
+            (Some(_), None) => return Err(missing("time_units", "frequency")),
+            // Alone they would change nothing, and be answered OK.
+            (None, Some(_)) => return Err(missing("frequency", "time_units")),
+            (None, None) => None,
+        };
+        match (frequency, parts.cron) {
+            (_, None) if parts.time_zone.is_some() => Err(missing("cron", "time_zone")),
+            (Some(_), Some(_)) => Err(Invalid::new("cron", "stands beside frequency; give one of them")),
+            (Some(frequency), None) => Ok(Some((Self::every(frequency.span())?, Some(frequency)))),
+            (None, Some(cron)) => Ok(Some((Self::cron(cron, parts.time_zone.unwrap_or("UTC"))?, None))),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// Every `period`: whole seconds, from one second to ten years.
     pub fn every(period: TimeDelta) -> Result<Self, Invalid> {
         if period < TimeDelta::seconds(1) || period > duration::LONGEST || period.subsec_nanos() != 0 {

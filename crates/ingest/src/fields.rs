@@ -5,6 +5,7 @@ use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Frequency, TimeUnit};
 use innkeeper_core::{Invalid, duration};
+use innkeeper_node::http::decoded;
 use serde_json::{Map, Value};
 
 /// The fields of a request: a JSON object, or a query.
@@ -153,19 +154,7 @@ impl Fields {
         known: &[AlerterName],
     ) -> Result<Option<Recipients>, Invalid> {
         let Some(list) = self.list(field)? else { return Ok(None) };
-        if let Some(comma) = list.iter().find(|entry| entry.contains(',')) {
-            return Err(Invalid::new(
-                field,
-                format!("{comma:?} has a comma; give each recipient its own entry"),
-            ));
-        }
-        let recipients = Recipients::parse(field, &list.join(","))?;
-        for recipient in recipients.iter() {
-            if let innkeeper_core::recipient::Recipient::Alerter(name) = recipient {
-                check_known(field, name, known)?;
-            }
-        }
-        Ok(Some(recipients))
+        Recipients::of_entries(field, &list, known).map(Some)
     }
 
     /// Names of configured alerters.
@@ -177,35 +166,10 @@ impl Fields {
         let Some(list) = self.list(field)? else { return Ok(None) };
         let parse = |name: &String| {
             let name = AlerterName::parse(field, name)?;
-            check_known(field, &name, known).map(|()| name)
+            name.check_known(field, known).map(|()| name)
         };
         list.iter().map(parse).collect::<Result<_, _>>().map(Some)
     }
-}
-
-/// A part of a query as it was meant: `+` is a blank, `%41` a byte. What is broken is said, not mended: two names must not
-/// become one.
-fn decoded(part: &str) -> Result<String, String> {
-    let is_byte = |after: &str| {
-        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    if !part.split('%').skip(1).all(is_byte) {
-        return Err(format!("{part:?} has a % that begins no byte; write % itself as %25"));
-    }
-    let spaced = part.replace('+', " ");
-    match percent_encoding::percent_decode_str(&spaced).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(error) => Err(format!("{part:?} is not UTF-8: {error}")),
-    }
-}
-
-fn check_known(field: &'static str, name: &AlerterName, known: &[AlerterName]) -> Result<(), Invalid> {
-    if known.contains(name) {
-        return Ok(());
-    }
-    let known: Vec<&str> = known.iter().map(AlerterName::as_str).collect();
-    let problem = format!("there is no alerter {:?}; configured: {}", name.as_str(), known.join(", "));
-    Err(Invalid::new(field, problem))
 }
 
 fn wrong_type(field: &'static str, value: &Value, wanted: &str) -> Invalid {

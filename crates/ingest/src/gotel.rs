@@ -9,7 +9,7 @@ use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
-use innkeeper_core::schedule::Schedule;
+use innkeeper_core::schedule::{Parts, Schedule};
 use innkeeper_node::http::{ApiError, Body, Caller, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
@@ -49,22 +49,12 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
 /// What `POST /reservation` may say beyond the two names.
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
-    let frequency = fields.frequency(["frequency", "frequency"])?;
-    let cron = fields.text("cron")?;
-    // Alone they would change nothing, and be answered OK.
-    for (field, partner, stands) in
-        [("time_units", "frequency", frequency.is_some()), ("time_zone", "cron", cron.is_some())]
-    {
-        if fields.text(field)?.is_some() && !stands {
-            return Err(Invalid::new(partner, format!("is missing; {field} goes with it")));
-        }
-    }
-    let schedule = match (frequency, cron) {
-        (Some(_), Some(_)) => return Err(Invalid::new("cron", "stands beside frequency; give one of them")),
-        (Some(frequency), None) => Some((Schedule::every(frequency.span())?, Some(frequency))),
-        (None, Some(cron)) => Some((Schedule::cron(cron, fields.text("time_zone")?.unwrap_or("UTC"))?, None)),
-        (None, None) => None,
-    };
+    let schedule = Schedule::of_parts(Parts {
+        frequency: fields.integer("frequency")?,
+        time_units: fields.text("time_units")?,
+        cron: fields.text("cron")?,
+        time_zone: fields.text("time_zone")?,
+    })?;
     Wishes {
         owner: text("owner")?,
         description: text("description")?,

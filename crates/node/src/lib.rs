@@ -19,6 +19,7 @@ mod part;
 mod role;
 pub mod shutdown;
 pub mod startup;
+pub mod summary;
 
 pub use config::Config;
 pub use heart::Heart;

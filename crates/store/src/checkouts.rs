@@ -76,7 +76,7 @@ impl Store {
         })
     }
 
-    fn remove(
+    pub(crate) fn remove(
         &self,
         connection: &mut AnyConnection,
         row: &ReservationRow,

@@ -5,7 +5,7 @@
 //!
 //! Where to start:
 //! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
-//! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them;
+//! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
@@ -14,6 +14,7 @@
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod apply;
 mod audit;
 mod blind;
 mod bulk;
@@ -43,6 +44,7 @@ mod summary;
 mod sweep;
 mod tokens;
 
+pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
@@ -52,7 +54,7 @@ pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
-pub use outbox::{Delivery, Finished, Outcome, Place, Sending, WaitingCounts};
+pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery};
 pub use people::{Session, User};
 pub use reads::Listed;

@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use innkeeper_core::Time;
 use innkeeper_core::sla::{State, evaluate};
+use serde::{Deserialize, Serialize};
 
 use crate::connection::AnyConnection;
 use crate::rows::{ReservationRow, StateRow, ms, time};
@@ -45,6 +46,8 @@ pub struct Filter {
     pub tag: Option<String>,
     /// In this state.
     pub state: Option<State>,
+    /// Of these apps alone: those that a caller is bound to.
+    pub apps: Option<Vec<String>>,
 }
 
 impl Filter {
@@ -56,7 +59,7 @@ impl Filter {
 }
 
 /// Where a page begins, and so in which order it goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cursor {
     /// Those with an open alert first, then the others, each by name.
     Worst {
@@ -296,6 +299,9 @@ fn keys(
     }
     if let Some(app) = &filter.app {
         query = query.filter(reservations::app.eq(app.clone()));
+    }
+    if let Some(apps) = &filter.apps {
+        query = query.filter(reservations::app.eq_any(apps.clone()));
     }
     if let Some(owner) = &filter.owner {
         query = query.filter(reservations::owner.eq(owner.clone()));

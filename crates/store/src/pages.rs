@@ -118,10 +118,35 @@ impl Store {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<PastAlert>, StoreError> {
+        self.alerts_where(reservation_id, None, open, before, limit)
+    }
+
+    /// The same of these apps alone.
+    pub fn alerts_of_apps(
+        &self,
+        apps: &[String],
+        open: Option<bool>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<PastAlert>, StoreError> {
+        self.alerts_where(None, Some(apps), open, before, limit)
+    }
+
+    fn alerts_where(
+        &self,
+        reservation_id: Option<i64>,
+        apps: Option<&[String]>,
+        open: Option<bool>,
+        before: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<PastAlert>, StoreError> {
         let mut query =
             alerts::table.order(alerts::id.desc()).limit(limit).select(AlertRow::as_select()).into_boxed();
         if let Some(id) = reservation_id {
             query = query.filter(alerts::reservation_id.eq(id));
+        }
+        if let Some(apps) = apps {
+            query = query.filter(alerts::app.eq_any(apps.to_vec()));
         }
         match open {
             Some(true) => query = query.filter(alerts::closed_at.is_null()),

@@ -104,7 +104,7 @@ impl Store {
         })
     }
 
-    fn note_terms(
+    pub(crate) fn note_terms(
         &self,
         connection: &mut AnyConnection,
         before: Option<&Terms>,
@@ -246,7 +246,11 @@ pub(crate) fn find_by_id(
 }
 
 /// Inserts a reservation and its state; none when its names are taken.
-fn create(connection: &mut AnyConnection, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
+pub(crate) fn create(
+    connection: &mut AnyConnection,
+    terms: Terms,
+    now: Time,
+) -> Result<Option<i64>, StoreError> {
     // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
     // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
     ping_key(connection, terms.app.as_str())?;
@@ -349,19 +353,31 @@ fn change(
     let Some(row) = row else { return Ok(None) };
     let before = row.terms()?;
     let after = wishes.clone().applied_to(before.clone());
-    diesel::update(reservations::table.filter(reservations::id.eq(row.id)))
-        .set((&TermsRow::from(&after), reservations::updated_at.eq(ms(now))))
+    write_terms(connection, row.id, &before, &after, now)?;
+    Ok(Some(Reserved::Changed(row.id)))
+}
+
+/// Writes other terms of the reservation `id`, whose state is locked, and has the sweeper look at it anew.
+pub(crate) fn write_terms(
+    connection: &mut AnyConnection,
+    id: i64,
+    before: &Terms,
+    after: &Terms,
+    now: Time,
+) -> Result<(), StoreError> {
+    diesel::update(reservations::table.filter(reservations::id.eq(id)))
+        .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))
         .execute(connection)?;
-    diesel::update(states::table.filter(states::reservation_id.eq(row.id)))
-        .set((states::wake_at.eq(ms(now)), states::eager.eq(is_eager(&after))))
+    diesel::update(states::table.filter(states::reservation_id.eq(id)))
+        .set((states::wake_at.eq(ms(now)), states::eager.eq(is_eager(after))))
         .execute(connection)?;
     if after.min_run != before.min_run {
         // Runs that ended under the old rule are not judged by the new one.
-        diesel::update(states::table.filter(states::reservation_id.eq(row.id)))
+        diesel::update(states::table.filter(states::reservation_id.eq(id)))
             .set(states::checkins_seen.eq(states::checkins))
             .execute(connection)?;
     }
-    Ok(Some(Reserved::Changed(row.id)))
+    Ok(())
 }
 
 /// Locks the states of the reservations `ids` in id order, as everybody takes them. SQLite has one writer, and this is it.
@@ -378,7 +394,7 @@ pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result
 }
 
 /// See [`Store::ping_key`].
-fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<String, StoreError> {
+pub(crate) fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<String, StoreError> {
     let known: Option<String> = ping_keys::table
         .filter(ping_keys::app.eq(app))
         .select(ping_keys::key)

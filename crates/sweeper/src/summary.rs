@@ -1,4 +1,4 @@
-//! The weekly summary: drawing it up, and sending it.
+//! The weekly summary: printing and sending what [`draw_up`] finds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,9 @@ use anyhow::{Context, bail};
 use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
-use innkeeper_core::sla::evaluate;
-use innkeeper_core::summary::{Missed, SPAN, Summary};
-use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_node::summary::draw_up;
 use innkeeper_node::{Config, Shutdown, reach_database};
-use innkeeper_store::{Store, StoreError};
 use uuid::Uuid;
 
 use crate::messages::{Speaker, plain};
@@ -29,35 +27,6 @@ pub struct Wanted {
     pub send: bool,
     /// Print JSON in place of tables.
     pub json: bool,
-}
-
-/// Draws up the summary of `instance` at `now`.
-///
-/// # Errors
-/// The database's.
-pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Summary, StoreError> {
-    let listed = store.list(None, now)?;
-    let mut missed: Vec<Missed> = listed
-        .iter()
-        .filter_map(|listed| {
-            let evaluation = evaluate(&listed.view(), now);
-            let terms = &listed.reservation.terms;
-            evaluation.overdue.then(|| Missed {
-                app: terms.app.to_string(),
-                component: terms.component.to_string(),
-                owner: terms.owner.clone(),
-                state: evaluation.state.as_str().to_owned(),
-                last_checkin_at: listed.reservation.facts.last_checkin_at,
-                deadline: evaluation.deadline,
-            })
-        })
-        .collect();
-    missed.sort_by_key(|missed| missed.deadline);
-    let since = now - SPAN;
-    let (open, recovered) =
-        store.incidents_since(since)?.into_iter().partition(|incident| incident.closed_at.is_none());
-    let reservations = listed.len() as i64;
-    Ok(Summary { instance: instance.to_owned(), at: now, since, reservations, missed, open, recovered })
 }
 
 /// The whole command: prints the summary and, if wanted, sends it.

@@ -8,10 +8,10 @@ use innkeeper_core::notice::EventKind;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_node::Shutdown;
 use innkeeper_node::heart::Singleton;
+use innkeeper_node::summary::draw_up;
 use innkeeper_store::{NewDelivery, Store, StoreError};
 
 use crate::messages::{Speaker, plain};
-use crate::summary::draw_up;
 
 /// How often it looks whether it is time.
 const EVERY: Duration = Duration::from_secs(10);

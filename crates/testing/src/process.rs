@@ -61,6 +61,14 @@ impl Server {
         Self::start_in(directory, name, config, arguments)
     }
 
+    /// The same with these variables in its environment.
+    pub fn start_with(variables: &[(&str, &str)], name: &str, config: &str, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut command = command(name, directory.path());
+        command.envs(variables.iter().copied());
+        Self::spawn(directory, command, config, arguments)
+    }
+
     /// The same within a network namespace (`ip netns`), which takes root.
     pub fn start_within(namespace: &str, name: &str, config: &str, arguments: &[&str]) -> Self {
         let directory = TempDir::new().expect("a temporary directory");

@@ -2,8 +2,9 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
 
+mod api;
 mod gocron;
 mod gotel;
 mod pages;
@@ -175,6 +176,7 @@ impl Web {
         routes.app_data(self.desk.clone());
         gotel::mount(routes);
         gocron::mount(routes);
+        api::mount(routes);
     }
 }
 

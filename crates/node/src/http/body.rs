@@ -63,6 +63,9 @@ impl<const KEEP: usize> FromRequest for Beginning<KEEP> {
     }
 }
 
+/// A whole body of up to [`LARGEST_LOG`], which may take a while to come.
+pub type LargeBody = Beginning<LARGEST_LOG>;
+
 async fn beginning(mut payload: Payload, keep: usize) -> Result<Vec<u8>, ApiError> {
     let (mut kept, mut length) = (Vec::new(), 0);
     while let Some(chunk) = std::future::poll_fn(|context| Pin::new(&mut payload).poll_next(context)).await {

@@ -4,7 +4,7 @@
 //! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
 //! - [`Gate`]: who calls, and whether they may; [`Caller`]: what handlers know of them;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
-//! - [`Body`]: a request's body within its bounds; [`client_address`]: who really calls;
+//! - [`Body`]: a request's body within its bounds; [`decoded`]: a part of its query; [`client_address`]: who really calls;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
 //!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`.
 
@@ -17,13 +17,15 @@ pub mod health;
 pub mod metrics;
 pub mod nodes;
 pub mod peer;
+mod query;
 mod routes;
 mod service;
 
-pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG};
+pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG, LargeBody};
 pub use caller::{Caller, Who};
 pub use client::{TrustedProxies, client_address};
 pub use error::ApiError;
 pub use gate::Gate;
+pub use query::decoded;
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};

@@ -116,7 +116,11 @@ impl Nodes {
     }
 }
 
-async fn nodes(nodes: Data<Nodes>) -> Result<HttpResponse, ApiError> {
+/// Answers with the nodes, their duties and the blind windows as JSON.
+///
+/// # Errors
+/// The database's.
+pub async fn nodes(nodes: Data<Nodes>) -> Result<HttpResponse, ApiError> {
     let shown = web::block(move || nodes.shown()).await.map_err(ApiError::internal)??;
     Ok(HttpResponse::Ok().json(shown))
 }

@@ -3,8 +3,9 @@
 //! A sender claims by a lease, commits, sends, and records. A crash between any two of these loses nothing: the lease runs
 //! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
 //!
-//! `claim.rs` is the claiming, `record.rs` what became of the sends; here is what is put in and what waits.
+//! `claim.rs` is the claiming, `record.rs` what became of the sends, `again.rs` what somebody wants tried again; here is what is put in and what waits.
 
+mod again;
 mod claim;
 mod record;
 
@@ -19,6 +20,8 @@ use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
 use crate::{NewDelivery, Store, StoreError};
+
+pub use again::Retried;
 
 /// One message of a sending.
 #[derive(Debug, Clone, PartialEq)]

@@ -89,6 +89,9 @@ fn a_filter_takes_what_it_says_and_nothing_else(database: &TestDatabase) {
     let owner = Filter { owner: Some("ada".to_owned()), text: Some("rep".to_owned()), ..Filter::default() };
     assert_eq!(with(owner), ["report"]);
     assert_eq!(with(Filter { app: Some("other".to_owned()), ..Filter::default() }), Vec::<String>::new());
+    let apps = |apps: &[&str]| Some(apps.iter().map(|app| (*app).to_owned()).collect());
+    assert_eq!(with(Filter { apps: apps(&["zoo", "shop"]), ..Filter::default() }).len(), 3);
+    assert_eq!(with(Filter { apps: apps(&["zoo"]), ..Filter::default() }), Vec::<String>::new());
 }
 
 fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {

@@ -17,6 +17,7 @@ macro_rules! on_both {
 }
 
 mod access;
+mod apply;
 mod checkins;
 mod checkins_together;
 mod checkout;
@@ -26,6 +27,7 @@ mod listing;
 mod migrate;
 mod nodes;
 mod outbox;
+mod outbox_again;
 mod outbox_order;
 mod pages;
 mod reserve;

@@ -51,6 +51,8 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     store.sweep(at(60), 10, &|_| vec![delivery("mail", "ops@example.com", remark("down"))]).unwrap();
     let alerts = store.alerts(Some(id), Some(true), None, 10).unwrap();
     assert_eq!((alerts.len(), alerts[0].component.as_str(), alerts[0].closed_at), (1, "backup", None));
+    let of = |app: &str| store.alerts_of_apps(&[app.to_owned()], None, None, 10).unwrap();
+    assert_eq!((of(SHOP), of("zoo")), (alerts.clone(), vec![]));
     assert_eq!(store.deliveries("waiting", None, 10).unwrap().len(), 1);
     let claimed = singles(&store, 61, "t");
     finish(&store, "t", &claimed, Outcome::Dead { problem: "no such user".to_owned() }, 62);

@@ -48,9 +48,9 @@ impl<'a> Frame<'a> {
         path == self.path
     }
 
-    /// Whether the page keeps itself up to date: not where somebody types.
+    /// Whether the page keeps itself up to date: not where somebody types, or unfolds something.
     pub fn is_live(&self) -> bool {
-        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/error")
+        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/api" | "/error")
     }
 
     /// The way to the other pages.

@@ -11,7 +11,7 @@ mod draft;
 mod editor;
 mod error;
 mod form;
-mod frame;
+pub(crate) mod frame;
 mod login;
 mod nodes;
 mod plot;
@@ -120,7 +120,7 @@ fn see_other(path: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, path)).finish()
 }
 
-fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {
+pub(crate) fn page(template: &impl Template) -> Result<HttpResponse, ApiError> {
     let text = template.render().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")

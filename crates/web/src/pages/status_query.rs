@@ -54,6 +54,7 @@ impl StatusQuery {
             tag: given(&self.tag),
             owner: given(&self.owner),
             state: given(&self.state).map(|word| State::parse("state", &word)).transpose()?,
+            ..Filter::default()
         })
     }
 

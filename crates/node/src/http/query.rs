@@ -1,0 +1,20 @@
+//! Queries as they were meant.
+
+/// A part of a query as it was meant: `+` is a blank, `%41` a byte. What is broken is said, not mended: two names must not
+/// become one.
+///
+/// # Errors
+/// What is broken, as a sentence.
+pub fn decoded(part: &str) -> Result<String, String> {
+    let is_byte = |after: &str| {
+        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !part.split('%').skip(1).all(is_byte) {
+        return Err(format!("{part:?} has a % that begins no byte; write % itself as %25"));
+    }
+    let spaced = part.replace('+', " ");
+    match percent_encoding::percent_decode_str(&spaced).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(error) => Err(format!("{part:?} is not UTF-8: {error}")),
+    }
+}

@@ -1,0 +1,124 @@
+//! The description of the routes: every route that is no page is in it, with what it needs, and nothing else is.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use innkeeper_testing::client::Client;
+use innkeeper_testing::process::Server;
+use serde_json::{Value, json};
+
+/// `GET /status/{id}`, and each need under which it is registered.
+type Routes = BTreeMap<String, BTreeSet<String>>;
+
+fn server() -> Server {
+    let config = "operator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
+    Server::start_with(&[("INNKEEPER_LOG", "info,innkeeper_node=debug")], "innkeeper", config, &[])
+}
+
+/// `/{first:[0-9a-f]{36}}/x` as `/{first}/x`.
+fn plain(pattern: &str) -> String {
+    let (mut plain, mut depth, mut skips) = (String::new(), 0, false);
+    for c in pattern.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ':' if depth == 1 => skips = true,
+            _ => {}
+        }
+        if depth == 0 {
+            skips = false;
+        }
+        if !skips {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+fn routed(log: &str) -> Routes {
+    let mut routes = Routes::new();
+    for line in log.lines().filter_map(|line| line.split_once(": route ")).map(|(_, rest)| rest) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [method, pattern, "needs", need, "as", manner] = words[..] else { panic!("{line}") };
+        let is_page = manner == "Page" || pattern.starts_with("/assets/") || pattern.starts_with("/badge");
+        if !is_page {
+            let need = need.trim_end_matches(',').to_owned();
+            routes.entry(format!("{method} {}", plain(pattern))).or_default().insert(need);
+        }
+    }
+    routes
+}
+
+/// What the description says of a need.
+fn requirement(need: &str) -> Value {
+    match need {
+        "Nothing" => json!({}),
+        "Known" => json!({ "bearer": [] }),
+        "CheckIn" => json!({ "bearer": ["checkin"] }),
+        "Read" | "ReadAll" => json!({ "bearer": ["read"] }),
+        "Manage" | "ManageAll" => json!({ "bearer": ["manage"] }),
+        "Administer" => json!({ "bearer": ["admin"] }),
+        other => panic!("{other} is new"),
+    }
+}
+
+#[test]
+fn every_route_is_described_and_nothing_else() {
+    let server = server();
+    let document = Client::default().get(&server.url("/api/v1/openapi.json")).json();
+    let routes = routed(&server.log());
+    assert!(routes.len() > 50, "{routes:?}");
+    let mut described = Routes::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            described.insert(format!("{} {path}", method.to_uppercase()), BTreeSet::new());
+            let name = format!("{method} {path}");
+            assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name}");
+            assert!(operation["responses"].as_object().is_some_and(|all| !all.is_empty()), "{name}");
+            let named = |name: &str| path.contains(&format!("{{{name}}}"));
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let in_path = parameters.iter().filter(|one| one["in"] == "path");
+            let in_path: Vec<&str> = in_path.map(|one| one["name"].as_str().unwrap()).collect();
+            assert!(in_path.iter().all(|parameter| named(parameter)), "{name}: {in_path:?}");
+            assert_eq!(in_path.len(), path.matches('{').count(), "{name}");
+        }
+    }
+    let names = |routes: &Routes| routes.keys().cloned().collect::<BTreeSet<_>>();
+    let (routed, said) = (names(&routes), names(&described));
+    assert_eq!(routed.difference(&said).collect::<Vec<_>>(), Vec::<&String>::new(), "not described");
+    assert_eq!(said.difference(&routed).collect::<Vec<_>>(), Vec::<&String>::new(), "not routed");
+    for (route, needs) in &routes {
+        let (method, path) = route.split_once(' ').unwrap();
+        let operation = &document["paths"][path][method.to_lowercase()];
+        let security = operation["security"].as_array().cloned().unwrap_or_else(|| vec![json!({})]);
+        let needs: Vec<Value> = needs.iter().map(|need| requirement(need)).collect();
+        assert!(
+            needs.iter().all(|need| security.contains(need)) && security.len() == needs.len(),
+            "{route} needs {needs:?}, and {security:?} is described"
+        );
+    }
+}
+
+#[test]
+fn the_description_holds_together_and_is_a_page() {
+    let server = server();
+    let client = Client::default();
+    let answer = client.get(&server.url("/api/v1/openapi.json"));
+    let document = answer.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    for reference in answer.body.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+    let page = client.get(&server.url("/api"));
+    assert_eq!(page.status, 200);
+    assert!(!page.body.contains(" style=") && page.body.matches("<script").count() <= 1, "{}", page.body);
+    for path in document["paths"].as_object().unwrap().keys() {
+        assert!(page.body.contains(&format!(" {path}</code>")), "{path}");
+    }
+    for id in page.body.split("href=\"#shape-").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        assert!(page.body.contains(&format!("id=\"shape-{id}\"")), "{id}");
+    }
+}

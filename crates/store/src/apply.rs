@@ -1,0 +1,214 @@
+//! A declared set of reservations: what is missing is made, what is other is changed, and, where it is wished for, what is not declared is removed.
+//! All of it in one transaction, or nothing.
+
+use std::collections::{BTreeSet, HashMap};
+
+use diesel::prelude::*;
+use innkeeper_core::Time;
+use innkeeper_core::names::AppName;
+use innkeeper_core::reservation::Terms;
+
+use crate::connection::AnyConnection;
+use crate::reservations::{create, lock_states, ping_key, write_terms};
+use crate::rows::ReservationRow;
+use crate::schema::reservations;
+use crate::{Store, StoreError};
+
+/// Apps that one query asks for at most.
+const CHUNK: usize = 500;
+
+/// A reservation by its number and names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its number; none while it is not made.
+    pub id: Option<i64>,
+    /// Its app.
+    pub app: String,
+    /// Its component.
+    pub component: String,
+}
+
+/// A reservation that was declared other than it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub reservation: Named,
+    /// What is other, one line for each field: `grace: 1m -> 5m`.
+    pub difference: Vec<String>,
+}
+
+/// What a declared set changed, or would change. Each list in the order of the names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What was made.
+    pub created: Vec<Named>,
+    /// What was changed.
+    pub changed: Vec<Changed>,
+    /// What was checked out.
+    pub removed: Vec<Named>,
+    /// How many were just so.
+    pub unchanged: usize,
+}
+
+/// What is to be done, and on which rows.
+#[derive(Default)]
+struct Plan {
+    create: Vec<Terms>,
+    change: Vec<(i64, Terms, Terms)>,
+    remove: Vec<ReservationRow>,
+    unchanged: usize,
+}
+
+impl Store {
+    /// Makes `declared` true; each pair of names stands in it once. With `prune`, every other reservation for which it says yes is checked out.
+    /// `dry_run` only says what would be done.
+    pub fn apply(
+        &self,
+        declared: &[Terms],
+        prune: Option<&dyn Fn(&AppName) -> bool>,
+        dry_run: bool,
+        now: Time,
+    ) -> Result<Applied, StoreError> {
+        self.write(|connection| {
+            if dry_run {
+                return Ok(Plan::draw(connection, declared, prune)?.told());
+            }
+            // First, as whoever makes a reservation does: nothing else is held while it waits for others.
+            let apps: BTreeSet<&str> = declared.iter().map(|terms| terms.app.as_str()).collect();
+            for app in apps {
+                ping_key(connection, app)?;
+            }
+            let mut touched = Plan::draw(connection, declared, prune)?.touched();
+            touched.sort_unstable();
+            lock_states(connection, &touched)?;
+            // Again under the locks: others may just have changed something.
+            let plan = Plan::draw(connection, declared, prune)?;
+            if plan.touched().iter().any(|id| touched.binary_search(id).is_err()) {
+                return Err(in_between());
+            }
+            self.carry_out(connection, plan, now)
+        })
+    }
+
+    /// The terms of every reservation, or of those of one app, by app and component. A row that cannot be read is an error: a set that lacks
+    /// something must not be taken for the whole.
+    pub fn all_terms(&self, app: Option<&AppName>) -> Result<Vec<Terms>, StoreError> {
+        let mut query = reservations::table.select(ReservationRow::as_select()).into_boxed();
+        if let Some(app) = app {
+            query = query.filter(reservations::app.eq(app.as_str()));
+        }
+        let rows: Vec<ReservationRow> = query.load(&mut *self.get()?)?;
+        let mut terms = rows.iter().map(ReservationRow::terms).collect::<Result<Vec<_>, _>>()?;
+        terms.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
+        Ok(terms)
+    }
+
+    fn carry_out(
+        &self,
+        connection: &mut AnyConnection,
+        plan: Plan,
+        now: Time,
+    ) -> Result<Applied, StoreError> {
+        let mut applied = plan.told();
+        for (terms, named) in plan.create.into_iter().zip(&mut applied.created) {
+            named.id = Some(create(connection, terms.clone(), now)?.ok_or_else(in_between)?);
+            self.note_terms(connection, None, &terms, now)?;
+        }
+        for (id, before, after) in &plan.change {
+            write_terms(connection, *id, before, after, now)?;
+            self.note_terms(connection, Some(before), after, now)?;
+        }
+        for row in &plan.remove {
+            self.remove(connection, row, now)?;
+        }
+        Ok(applied)
+    }
+}
+
+impl Plan {
+    fn draw(
+        connection: &mut AnyConnection,
+        declared: &[Terms],
+        prune: Option<&dyn Fn(&AppName) -> bool>,
+    ) -> Result<Self, StoreError> {
+        let mut known = HashMap::new();
+        let mut plan = Self::default();
+        for row in rows(connection, declared, prune.is_some())? {
+            known.insert((row.app.clone(), row.component.clone()), row);
+        }
+        let mut declared: Vec<&Terms> = declared.iter().collect();
+        declared.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
+        for after in declared {
+            let name = (after.app.to_string(), after.component.to_string());
+            let Some(row) = known.remove(&name) else {
+                plan.create.push(after.clone());
+                continue;
+            };
+            let before = row.terms()?;
+            let after = after.clone().in_words_of(&before);
+            if after == before {
+                plan.unchanged += 1;
+            } else {
+                plan.change.push((row.id, before, after));
+            }
+        }
+        if let Some(prune) = prune {
+            plan.remove =
+                known.into_values().filter(|row| prune(&AppName::trusted(row.app.clone()))).collect();
+            plan.remove.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
+        }
+        Ok(plan)
+    }
+
+    /// The reservations whose rows it writes.
+    fn touched(&self) -> Vec<i64> {
+        let changed = self.change.iter().map(|(id, _, _)| *id);
+        changed.chain(self.remove.iter().map(|row| row.id)).collect()
+    }
+
+    fn told(&self) -> Applied {
+        let named = |id, terms: &Terms| Named {
+            id,
+            app: terms.app.to_string(),
+            component: terms.component.to_string(),
+        };
+        let changed = |(id, before, after): &(i64, Terms, Terms)| Changed {
+            reservation: named(Some(*id), after),
+            difference: before.difference(after),
+        };
+        let removed = |row: &ReservationRow| Named {
+            id: Some(row.id),
+            app: row.app.clone(),
+            component: row.component.clone(),
+        };
+        Applied {
+            created: self.create.iter().map(|terms| named(None, terms)).collect(),
+            changed: self.change.iter().map(changed).collect(),
+            removed: self.remove.iter().map(removed).collect(),
+            unchanged: self.unchanged,
+        }
+    }
+}
+
+/// The reservations of the declared apps, or all.
+fn rows(
+    connection: &mut AnyConnection,
+    declared: &[Terms],
+    all: bool,
+) -> Result<Vec<ReservationRow>, StoreError> {
+    if all {
+        return Ok(reservations::table.select(ReservationRow::as_select()).load(connection)?);
+    }
+    let apps: BTreeSet<&str> = declared.iter().map(|terms| terms.app.as_str()).collect();
+    let apps: Vec<&str> = apps.into_iter().collect();
+    let mut rows = Vec::new();
+    for apps in apps.chunks(CHUNK) {
+        let query = reservations::table.filter(reservations::app.eq_any(apps));
+        rows.extend(query.select(ReservationRow::as_select()).load::<ReservationRow>(connection)?);
+    }
+    Ok(rows)
+}
+
+fn in_between() -> StoreError {
+    StoreError::Unavailable("others are changing the same reservations".to_owned())
+}

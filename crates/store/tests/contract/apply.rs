@@ -1,0 +1,132 @@
+//! A declared set: all of it becomes true at once, or nothing.
+
+use innkeeper_core::names::AppName;
+use innkeeper_core::reservation::{Terms, Wishes};
+use innkeeper_store::{Actor, Applied, Named, Store, Undone};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    what_is_declared_becomes_true_and_once_more_changes_nothing,
+    a_dry_run_says_the_same_and_does_nothing,
+    what_is_pruned_is_of_the_apps_that_are_meant,
+    the_same_in_other_words_is_no_change,
+    two_sets_at_once_end_as_one_of_them,
+    each_change_is_written_down,
+);
+
+fn terms(name: &str, wishes: Wishes) -> Terms {
+    terms_of(SHOP, name, wishes)
+}
+
+fn terms_of(of: &str, name: &str, wishes: Wishes) -> Terms {
+    wishes.into_terms(app(of), component(name)).unwrap()
+}
+
+fn graceful(grace: i64) -> Wishes {
+    Wishes { grace: Some(seconds(grace)), ..every(60) }
+}
+
+fn names(named: &[Named]) -> Vec<&str> {
+    named.iter().map(|one| one.component.as_str()).collect()
+}
+
+fn all(_: &AppName) -> bool {
+    true
+}
+
+fn counts(applied: &Applied) -> (usize, usize, usize, usize) {
+    (applied.created.len(), applied.changed.len(), applied.removed.len(), applied.unchanged)
+}
+
+fn world(store: &Store) -> Vec<Terms> {
+    for name in ["changed", "kept", "gone"] {
+        store.book(name, &every(60));
+    }
+    vec![terms("new", every(60)), terms("kept", every(60)), terms("changed", graceful(90))]
+}
+
+fn what_is_declared_becomes_true_and_once_more_changes_nothing(database: &TestDatabase) {
+    let store = database.store();
+    let declared = world(&store);
+    let gone = store.look("gone").id;
+    let applied = store.apply(&declared, Some(&all), false, at(10)).unwrap();
+    assert_eq!(names(&applied.created), ["new"]);
+    assert_eq!(applied.created[0].id, Some(store.look("new").id));
+    assert_eq!(applied.changed[0].difference, ["grace: 0s -> 1m30s"]);
+    assert_eq!((names(&applied.removed), applied.unchanged), (vec!["gone"], 1));
+    assert_eq!(store.look("changed").terms.grace, seconds(90));
+    assert!(store.look("changed").conclusions.wake_at <= at(10), "the sweeper looks at it anew");
+    assert_eq!(counts(&store.apply(&declared, Some(&all), false, at(11)).unwrap()), (0, 0, 0, 3));
+    assert_eq!(store.all_terms(None).unwrap().len(), 3);
+    assert_eq!(store.all_terms(Some(&app("other"))).unwrap(), []);
+    assert_eq!(store.undo_checkout(gone, at(12)).unwrap(), Undone::Done, "what is pruned can come back");
+    assert!(store.ping_key(&app(SHOP)).is_ok());
+}
+
+fn a_dry_run_says_the_same_and_does_nothing(database: &TestDatabase) {
+    let store = database.store();
+    let declared = world(&store);
+    let dry = store.apply(&declared, Some(&all), true, at(10)).unwrap();
+    assert_eq!((dry.created[0].id, database.count("reservations")), (None, 3));
+    assert_eq!(store.look("changed").terms.grace, seconds(0));
+    let mut wet = store.apply(&declared, Some(&all), false, at(10)).unwrap();
+    wet.created[0].id = None;
+    assert_eq!(dry, wet);
+    assert_eq!(store.apply(&[terms_of("new", "x", every(1))], None, true, at(11)).unwrap().created.len(), 1);
+    assert_eq!(database.count("ping_keys"), 1, "not even a ping key was made");
+}
+
+fn what_is_pruned_is_of_the_apps_that_are_meant(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gone", &every(60));
+    store.reserve(&app("zoo"), &component("kept"), &every(60), at(0)).unwrap();
+    let shop = |app: &AppName| app.as_str() == SHOP;
+    assert_eq!(counts(&store.apply(&[], None, false, at(1)).unwrap()), (0, 0, 0, 0));
+    assert_eq!(names(&store.apply(&[], Some(&shop), false, at(1)).unwrap().removed), ["gone"]);
+    assert_eq!(database.count("reservations"), 1);
+}
+
+fn the_same_in_other_words_is_no_change(database: &TestDatabase) {
+    let store = database.store();
+    store.book("pinged", &every(86_400));
+    let frequency = innkeeper_core::reservation::Frequency {
+        count: 86_400,
+        unit: innkeeper_core::reservation::TimeUnit::Seconds,
+    };
+    let mut declared = terms("pinged", every(86_400));
+    declared.frequency = Some(frequency);
+    assert_eq!(counts(&store.apply(&[declared], None, false, at(1)).unwrap()), (0, 0, 0, 1));
+}
+
+fn two_sets_at_once_end_as_one_of_them(database: &TestDatabase) {
+    let store = database.store();
+    world(&store);
+    let sets = [10, 20].map(|grace| ["a", "b", "kept", "new"].map(|name| terms(name, graceful(grace))));
+    together(2, |n| {
+        let store = database.connect();
+        patiently(|| store.apply(&sets[n], Some(&all), false, at(10)))
+    });
+    let now = store.all_terms(None).unwrap();
+    assert!(now == sets[0] || now == sets[1], "{now:?}");
+}
+
+fn each_change_is_written_down(database: &TestDatabase) {
+    let store = database.store();
+    let declared = world(&store);
+    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    ada.apply(&declared, Some(&all), true, at(9)).unwrap();
+    ada.apply(&declared, Some(&all), false, at(10)).unwrap();
+    let log = ada.audit_log(None, 10).unwrap();
+    let told: Vec<(&str, &str)> =
+        log.iter().rev().map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("make reservation", "shop/new"),
+            ("change reservation", "shop/changed"),
+            ("check out", "shop/gone"),
+        ]
+    );
+}

@@ -1,0 +1,67 @@
+//! Messages that somebody wants tried again.
+
+use innkeeper_store::{Actor, Outcome, Retried};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::outbox::{digest, finish, put, retry, singles, subjects};
+use crate::world::*;
+
+on_both!(
+    what_was_given_up_waits_again,
+    what_waits_is_tried_now,
+    what_was_delivered_stays_so,
+    of_a_digest_only_what_is_asked_for_goes_out_again,
+);
+
+fn dead() -> Outcome {
+    Outcome::Dead { problem: "no such user".to_owned() }
+}
+
+fn what_was_given_up_waits_again(database: &TestDatabase) {
+    let plain = database.store();
+    let store = plain.on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    put(&store, 0, &["one"]);
+    let first = singles(&store, 1, "t");
+    finish(&store, "t", &first, dead(), 2);
+    let id = first[0].deliveries[0].id;
+    assert_eq!(store.retry_delivery(id, at(100)).unwrap(), Retried::Done);
+    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    assert_eq!((waiting[0].attempts, waiting[0].next_at, waiting[0].finished_at), (0, at(100), None));
+    assert_eq!(waiting[0].created_at, at(0));
+    let again = singles(&store, 100, "u");
+    assert_eq!(again[0].key, first[0].key, "a repeat is recognised");
+    assert_eq!(store.retry_delivery(id + 1, at(100)).unwrap(), Retried::Unknown);
+    let log = store.audit_log(None, 10).unwrap();
+    assert_eq!((log.len(), log[0].action.as_str()), (1, "retry delivery"));
+}
+
+fn what_waits_is_tried_now(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one"]);
+    let first = singles(&store, 1, "t");
+    finish(&store, "t", &first, retry(1000, true), 2);
+    assert!(singles(&store, 100, "u").is_empty());
+    assert_eq!(store.retry_delivery(first[0].deliveries[0].id, at(100)).unwrap(), Retried::Done);
+    let again = singles(&store, 100, "u");
+    assert_eq!((again[0].deliveries[0].attempts, &again[0].key), (1, &first[0].key));
+}
+
+fn what_was_delivered_stays_so(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one"]);
+    let sent = singles(&store, 1, "t");
+    finish(&store, "t", &sent, Outcome::Delivered, 2);
+    assert_eq!(store.retry_delivery(sent[0].deliveries[0].id, at(3)).unwrap(), Retried::Delivered);
+    assert!(singles(&store, 100, "u").is_empty());
+}
+
+fn of_a_digest_only_what_is_asked_for_goes_out_again(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one", "two"]);
+    let first = digest(&store, 1, "t").unwrap();
+    finish(&store, "t", [&first], dead(), 2);
+    assert_eq!(store.retry_delivery(first.deliveries[1].id, at(3)).unwrap(), Retried::Done);
+    let again = digest(&store, 3, "u").unwrap();
+    assert_eq!(subjects([&again]), ["two"]);
+    assert_ne!(again.key, first.key, "it is another message");
+}

@@ -1,0 +1,203 @@
+//! A declared set of reservations, as it lies in a repository: applied as a whole, exported as it is.
+
+use std::collections::HashMap;
+
+use actix_web::http::header;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use innkeeper_core::Invalid;
+use innkeeper_core::names::AppName;
+use innkeeper_core::reservation::Terms;
+use innkeeper_node::http::{ApiError, Caller, LargeBody};
+use innkeeper_store::{Applied, Changed, Named};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::document::ReservationDocument;
+use super::reading::{self, Asked};
+use super::{ask, named_app};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// A set of reservations; in TOML each begins with `[[reservations]]`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeclaredDocument {
+    /// Each pair of `app` and `component` once.
+    reservations: Vec<ReservationDocument>,
+}
+
+/// A reservation by its number and names.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NamedReservation {
+    /// Its number; null while it is not made.
+    id: Option<i64>,
+    app: String,
+    component: String,
+}
+
+/// A reservation that was declared other than it was.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ChangedReservation {
+    #[serde(flatten)]
+    reservation: NamedReservation,
+    /// What is other, one line for each field: `grace: 1m -> 5m`.
+    difference: Vec<String>,
+}
+
+/// What was changed, or would be.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AppliedSet {
+    /// Whether it only says what would be done.
+    dry_run: bool,
+    /// What was made.
+    created: Vec<NamedReservation>,
+    /// What was changed.
+    changed: Vec<ChangedReservation>,
+    /// What was checked out.
+    removed: Vec<NamedReservation>,
+    /// How many were just so.
+    unchanged: usize,
+}
+
+impl From<Named> for NamedReservation {
+    fn from(Named { id, app, component }: Named) -> Self {
+        Self { id, app, component }
+    }
+}
+
+impl AppliedSet {
+    fn of(applied: Applied, dry_run: bool) -> Self {
+        let changed = |Changed { reservation, difference }: Changed| ChangedReservation {
+            reservation: reservation.into(),
+            difference,
+        };
+        Self {
+            dry_run,
+            created: applied.created.into_iter().map(Into::into).collect(),
+            changed: applied.changed.into_iter().map(changed).collect(),
+            removed: applied.removed.into_iter().map(Into::into).collect(),
+            unchanged: applied.unchanged,
+        }
+    }
+}
+
+/// Apply a declared set
+///
+/// Makes what is missing and changes what is other; with `prune` it also checks out what is not declared. A field that is absent has its default, whatever it was
+/// before. All of it happens, or nothing: an entry that cannot be taken refuses the whole set, and is named (`reservations[3].cron`). JSON, or TOML with
+/// `Content-Type: application/toml`; up to 16 MiB.
+#[utoipa::path(put, path = "/api/v1/apply", tag = "Declared set", security(("bearer" = ["manage"])),
+    params(
+        ("dry_run" = Option<bool>, Query, description = "only say what would be done"),
+        ("prune" = Option<bool>, Query, description = "check out what is not declared, of the apps that the caller has"),
+        ("app" = Option<String>, Query, description = "the set is that of this app: entries and `prune` are about it alone"),
+    ),
+    request_body(content((DeclaredDocument = "application/json", example = json!({"reservations": [{"app": "shop",
+        "component": "backup", "frequency": 1, "time_units": "hours", "grace": "10m"}]})), (DeclaredDocument = "application/toml"))),
+    responses((status = 200, description = "what was done, or would be", body = AppliedSet)))]
+pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest, body: LargeBody) -> Answer {
+    let asked = Asked::of(&request, &["dry_run", "prune", "app"])?;
+    let dry_run = asked.flag("dry_run")?.unwrap_or_default();
+    let prune = asked.flag("prune")?.unwrap_or_default();
+    let app = named_app(&caller, asked.text("app"))?;
+    let is_toml = names_toml(&request, header::CONTENT_TYPE);
+    let (asker, shared) = (caller.clone(), desk.clone());
+    let applied = ask(&desk, &caller, move |store, now| {
+        // Here, where nobody else waits for the thread: it may be 16 MiB.
+        let document: DeclaredDocument =
+            if is_toml { reading::toml(&body.0) } else { reading::json(&body.0) }?;
+        if prune && app.is_none() && document.reservations.is_empty() {
+            let problem =
+                "is empty, and prune would check everything out; name the app to be emptied with app=";
+            return Err(Invalid::new("reservations", problem).into());
+        }
+        let terms = declared(document, &shared, &asker, app.as_ref())?;
+        let is_meant = |of: &AppName| match &app {
+            Some(app) => app == of,
+            None => asker.covers(of).is_ok(),
+        };
+        Ok(store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?)
+    })
+    .await?;
+    desk.look_again();
+    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run)))
+}
+
+/// The terms of each entry. The first that cannot be taken is named.
+fn declared(
+    document: DeclaredDocument,
+    desk: &Desk,
+    caller: &Caller,
+    app: Option<&AppName>,
+) -> Result<Vec<Terms>, ApiError> {
+    let mut all = Vec::with_capacity(document.reservations.len());
+    let mut places: HashMap<(String, String), usize> = HashMap::new();
+    for (place, entry) in document.reservations.into_iter().enumerate() {
+        let at = |invalid: Invalid| {
+            let field = format!("reservations[{place}].{}", invalid.field);
+            invalid.called(field)
+        };
+        let terms = entry.terms(desk).map_err(at)?;
+        if let Some(app) = app.filter(|app| **app != terms.app) {
+            return Err(
+                at(Invalid::new("app", format!("is {}, and this is the set of {app}", terms.app))).into()
+            );
+        }
+        caller.covers(&terms.app).map_err(|error| match error {
+            ApiError::Forbidden(text) => ApiError::Forbidden(format!("reservations[{place}].app: {text}")),
+            other => other,
+        })?;
+        if let Some(first) = places.insert((terms.app.to_string(), terms.component.to_string()), place) {
+            let problem =
+                format!("{}/{} stands in reservations[{first}] already", terms.app, terms.component);
+            return Err(at(Invalid::new("component", problem)).into());
+        }
+        all.push(terms);
+    }
+    Ok(all)
+}
+
+/// Apply a declared set, by `POST`
+///
+/// The same as with `PUT`, for clients that have no `PUT`.
+#[utoipa::path(post, path = "/api/v1/apply", tag = "Declared set", security(("bearer" = ["manage"])),
+    params(
+        ("dry_run" = Option<bool>, Query, description = "only say what would be done"),
+        ("prune" = Option<bool>, Query, description = "check out what is not declared, of the apps that the caller has"),
+        ("app" = Option<String>, Query, description = "the set is that of this app: entries and `prune` are about it alone"),
+    ),
+    request_body(content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml"))),
+    responses((status = 200, description = "what was done, or would be", body = AppliedSet)))]
+#[allow(dead_code, reason = "describes the second method of a handler")]
+pub(crate) fn apply_by_post() {}
+
+/// Export a declared set
+///
+/// The reservations of the caller's apps in the form that `apply` takes, by app and component: applied again it changes nothing. JSON, or TOML with
+/// `Accept: application/toml`.
+#[utoipa::path(get, path = "/api/v1/export", tag = "Declared set", security(("bearer" = ["read"])),
+    params(("app" = Option<String>, Query, description = "just this app")),
+    responses((status = 200, description = "the set", content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml")))))]
+pub(crate) async fn export(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    let asked = Asked::of(&request, &["app"])?;
+    let app = named_app(&caller, asked.text("app"))?;
+    let asker = caller.clone();
+    let document = ask(&desk, &caller, move |store, _| {
+        let mut terms = store.all_terms(app.as_ref())?;
+        terms.retain(|terms| asker.covers(&terms.app).is_ok());
+        Ok(DeclaredDocument { reservations: terms.iter().map(ReservationDocument::of).collect() })
+    })
+    .await?;
+    if names_toml(&request, header::ACCEPT) {
+        let text = toml::to_string(&document).map_err(ApiError::internal)?;
+        return Ok(HttpResponse::Ok().content_type("application/toml; charset=utf-8").body(text));
+    }
+    Ok(HttpResponse::Ok().json(document))
+}
+
+fn names_toml(request: &HttpRequest, header: header::HeaderName) -> bool {
+    let value = request.headers().get(header).and_then(|value| value.to_str().ok());
+    value.is_some_and(|value| value.to_ascii_lowercase().contains("application/toml"))
+}

@@ -1,0 +1,140 @@
+//! What happened: check-ins, alerts, and messages.
+
+use std::collections::HashMap;
+
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use innkeeper_core::Invalid;
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{PastAlert, Retried, Store};
+
+use super::reading::Asked;
+use super::shown::{Alert, Alerts, CheckIns, Deliveries, Delivery, next};
+use super::{ask, visible};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// List the check-ins of a reservation
+#[utoipa::path(get, path = "/api/v1/reservations/{id}/check-ins", tag = "History", security(("bearer" = ["read"])),
+    params(
+        ("id" = i64, Path, description = "the reservation's number"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+    ),
+    responses((status = 200, description = "the latest", body = CheckIns)))]
+pub(crate) async fn checkins(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    request: HttpRequest,
+) -> Answer {
+    let limit = Asked::of(&request, &["limit"])?.limit()?;
+    let (asker, id) = (caller.clone(), id.into_inner());
+    let checkins = ask(&desk, &caller, move |store, now| {
+        visible(store, &asker, id, now)?;
+        Ok(store.checkins_of(id, limit)?)
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(CheckIns { checkins: checkins.into_iter().map(Into::into).collect() }))
+}
+
+/// List the alerts of a reservation
+#[utoipa::path(get, path = "/api/v1/reservations/{id}/alerts", tag = "History", security(("bearer" = ["read"])),
+    params(
+        ("id" = i64, Path, description = "the reservation's number"),
+        ("before" = Option<i64>, Query, description = "`next` of the page before"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+    ),
+    responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
+pub(crate) async fn alerts_of(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    request: HttpRequest,
+) -> Answer {
+    let asked = Asked::of(&request, &["before", "limit"])?;
+    let (before, limit) = (asked.before()?, asked.limit()?);
+    let (asker, id) = (caller.clone(), id.into_inner());
+    let page = ask(&desk, &caller, move |store, now| {
+        visible(store, &asker, id, now)?;
+        with_deliveries(store, store.alerts(Some(id), None, before, limit)?, limit)
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+/// List alerts
+///
+/// Open and past. A token that is bound to apps sees theirs.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "History", security(("bearer" = ["read"])),
+    params(
+        ("open" = Option<bool>, Query, description = "only those that are open, or that are past"),
+        ("before" = Option<i64>, Query, description = "`next` of the page before"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+    ),
+    responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
+pub(crate) async fn alerts(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    let asked = Asked::of(&request, &["open", "before", "limit"])?;
+    let (open, before, limit) = (asked.flag("open")?, asked.before()?, asked.limit()?);
+    let apps = caller.apps();
+    let page = ask(&desk, &caller, move |store, _| {
+        let alerts = match apps {
+            Some(apps) => store.alerts_of_apps(&apps, open, before, limit)?,
+            None => store.alerts(None, open, before, limit)?,
+        };
+        with_deliveries(store, alerts, limit)
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<Alerts, ApiError> {
+    let mut alerts: Vec<Alert> = alerts.into_iter().map(Alert::from).collect();
+    let ids: Vec<i64> = alerts.iter().map(|alert| alert.id).collect();
+    let mut deliveries: HashMap<Option<i64>, Vec<Delivery>> = HashMap::new();
+    for delivery in store.deliveries_of(&ids)?.into_iter().map(Delivery::from) {
+        deliveries.entry(delivery.alert_id).or_default().push(delivery);
+    }
+    for alert in &mut alerts {
+        alert.deliveries = deliveries.remove(&Some(alert.id)).unwrap_or_default();
+    }
+    Ok(Alerts { next: next(&alerts, limit, |alert| alert.id), alerts })
+}
+
+/// List messages
+#[utoipa::path(get, path = "/api/v1/deliveries", tag = "History", security(("bearer" = ["read"])),
+    params(
+        ("state" = String, Query, description = "`waiting`, `delivered` or `dead`"),
+        ("before" = Option<i64>, Query, description = "`next` of the page before"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+    ),
+    responses((status = 200, description = "a page", body = Deliveries)))]
+pub(crate) async fn deliveries(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    let asked = Asked::of(&request, &["state", "before", "limit"])?;
+    let state = asked
+        .word("state", &["waiting", "delivered", "dead"])?
+        .ok_or_else(|| Invalid::new("state", "is missing; give waiting, delivered or dead"))?;
+    let (before, limit) = (asked.before()?, asked.limit()?);
+    let deliveries = ask(&desk, &caller, move |store, _| Ok(store.deliveries(state, before, limit)?)).await?;
+    let deliveries: Vec<Delivery> = deliveries.into_iter().map(Delivery::from).collect();
+    Ok(HttpResponse::Ok()
+        .json(Deliveries { next: next(&deliveries, limit, |delivery| delivery.id), deliveries }))
+}
+
+/// Try a message again
+///
+/// One that was given up waits again; one that waits is tried now. One that is older than messages are tried for gets one more try.
+#[utoipa::path(post, path = "/api/v1/deliveries/{id}/retry", tag = "History", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "the message's number")),
+    responses(
+        (status = 204, description = "it is tried now"),
+        (status = 409, description = "it was delivered"),
+    ))]
+pub(crate) async fn retry(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    let id = id.into_inner();
+    match ask(&desk, &caller, move |store, now| Ok(store.retry_delivery(id, now)?)).await? {
+        Retried::Done => Ok(HttpResponse::NoContent().finish()),
+        Retried::Unknown => Err(ApiError::NotFound(format!("there is no message {id}"))),
+        Retried::Delivered => Err(ApiError::Conflict(format!("the message {id} was delivered"))),
+    }
+}

@@ -1,0 +1,90 @@
+//! The management API under `/api/v1`: for programs that make, change and look at what people see on the pages.
+//!
+//! Each subject is a file: `reservations.rs` (one by one), `declared.rs` (a whole set), `rest.rs` (snoozes, undone check-outs), `history.rs`
+//! (check-ins, alerts, messages), `tokens.rs`, `house.rs` (nodes, summary, audit log). `document.rs` is a reservation as a person writes it; `reading.rs`
+//! reads bodies and queries. `openapi.rs` and `protocols.rs` describe all routes, `page.rs` shows that description.
+//!
+//! Errors are `application/problem+json` (RFC 9457); the routes see to that.
+
+mod declared;
+mod document;
+mod history;
+mod house;
+mod openapi;
+mod page;
+mod protocols;
+mod reading;
+mod reservations;
+mod rest;
+mod shown;
+mod tokens;
+
+use actix_web::http::Method;
+use actix_web::web::{self, Data};
+use innkeeper_core::Time;
+use innkeeper_core::access::Need;
+use innkeeper_core::names::AppName;
+use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
+use innkeeper_store::{Listed, Store};
+
+use crate::Desk;
+
+pub(crate) fn mount(routes: &mut Routes<'_>) {
+    const ONE: &str = "/api/v1/reservations/{id}";
+    let of = |part: &str| format!("{ONE}{part}");
+    routes
+        .api(Method::GET, "/api/v1/openapi.json", Need::Nothing, openapi::openapi)
+        .api(Method::GET, "/api/v1/me", Need::Known, house::me)
+        .api(Method::GET, "/api/v1/reservations", Need::Read, reservations::list)
+        .api(Method::POST, "/api/v1/reservations", Need::Manage, reservations::create)
+        .api(Method::GET, ONE, Need::Read, reservations::look)
+        .api(Method::PATCH, ONE, Need::Manage, reservations::change)
+        .api(Method::DELETE, ONE, Need::Manage, reservations::check_out)
+        .api(Method::POST, &of("/undo-checkout"), Need::Manage, rest::undo_checkout)
+        .api(Method::POST, &of("/snooze"), Need::Manage, rest::snooze)
+        .api(Method::POST, &of("/resume"), Need::Manage, rest::resume)
+        .api(Method::GET, &of("/check-ins"), Need::Read, history::checkins)
+        .api(Method::GET, &of("/alerts"), Need::Read, history::alerts_of)
+        .api(Method::GET, "/api/v1/alerts", Need::Read, history::alerts)
+        .api(Method::GET, "/api/v1/deliveries", Need::ReadAll, history::deliveries)
+        .api(Method::POST, "/api/v1/deliveries/{id}/retry", Need::ManageAll, history::retry)
+        .api(Method::PUT, "/api/v1/apply", Need::Manage, declared::apply)
+        .api(Method::POST, "/api/v1/apply", Need::Manage, declared::apply)
+        .api(Method::GET, "/api/v1/export", Need::Read, declared::export)
+        .api(Method::GET, "/api/v1/tokens", Need::ManageAll, tokens::list)
+        .api(Method::POST, "/api/v1/tokens", Need::ManageAll, tokens::create)
+        .api(Method::DELETE, "/api/v1/tokens/{id}", Need::ManageAll, tokens::remove)
+        .api(Method::GET, "/api/v1/nodes", Need::ReadAll, nodes::nodes)
+        .api(Method::GET, "/api/v1/summary", Need::ReadAll, house::summary)
+        .api(Method::GET, "/api/v1/audit", Need::Administer, house::audit)
+        .page("/api", Need::Nothing, page::page);
+}
+
+/// Asks the store, on the caller's behalf, on a thread that may block.
+async fn ask<T: Send + 'static>(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    question: impl FnOnce(&Store, Time) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (store, now) = (desk.store.on_behalf_of(caller.actor()), desk.clock.now());
+    web::block(move || question(&store, now)).await.map_err(ApiError::internal)?
+}
+
+/// The reservation of this number. One of an app that the caller does not have is answered as one that is not there: its name is none of theirs.
+fn visible(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<Listed, ApiError> {
+    store
+        .listed(id, now)?
+        .filter(|listed| caller.covers(&listed.reservation.terms.app).is_ok())
+        .ok_or_else(|| no_reservation(id))
+}
+
+fn no_reservation(id: i64) -> ApiError {
+    ApiError::NotFound(format!("there is no reservation {id}"))
+}
+
+/// An app that the caller names: it must be one of theirs.
+fn named_app(caller: &Caller, app: Option<&str>) -> Result<Option<AppName>, ApiError> {
+    let app = app.map(AppName::parse).transpose()?;
+    app.as_ref().map_or(Ok(()), |app| caller.covers(app))?;
+    Ok(app)
+}

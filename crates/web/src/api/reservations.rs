@@ -1,0 +1,255 @@
+//! Reservations one by one.
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use innkeeper_core::names::one_line;
+use innkeeper_core::reservation::{Terms, Wishes};
+use innkeeper_core::sla::State;
+use innkeeper_core::{Invalid, Time};
+use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_store::{Change, Cursor, Filter, Listed};
+use serde_json::{Map, Value};
+
+use super::document::{ReservationDocument, etag};
+use super::reading::{self, Asked};
+use super::shown::{Reservation, Reservations};
+use super::{ask, named_app, no_reservation, visible};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// How often a change is drawn up anew when others come between.
+const TRIES: usize = 3;
+
+/// List reservations
+///
+/// A page of them, those with an open alert first, then by app and component. A token that is bound to apps sees theirs.
+#[utoipa::path(get, path = "/api/v1/reservations", tag = "Reservations", security(("bearer" = ["read"])),
+    params(
+        ("q" = Option<String>, Query, description = "a part of app or component, whatever its case"),
+        ("app" = Option<String>, Query, description = "just this app"),
+        ("tag" = Option<String>, Query, description = "with this tag"),
+        ("owner" = Option<String>, Query, description = "just this owner"),
+        ("state" = Option<String>, Query, description = "in this state: `down`, `overdue`, `held`, `unobserved`, `late`, `running`, `new`, `snoozed`, `up`; \
+            by name then, and a page may be short and yet have a `next`"),
+        ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
+        ("cursor" = Option<String>, Query, description = "`next` of the page before"),
+    ),
+    responses((status = 200, description = "a page", body = Reservations)))]
+pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    let asked = Asked::of(&request, &["q", "app", "tag", "owner", "state", "limit", "cursor"])?;
+    let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
+    let cursor = match asked.text("cursor") {
+        Some(text) => read_cursor(text)?,
+        // Those of one state are as bad as each other.
+        None if state.is_some() => Cursor::name(),
+        None => Cursor::worst(),
+    };
+    let limit = asked.limit()?;
+    let text = |name| asked.text(name).map(str::to_owned);
+    let filter = Filter {
+        text: text("q"),
+        app: named_app(&caller, asked.text("app"))?.map(|app| app.to_string()),
+        tag: text("tag"),
+        owner: text("owner"),
+        state,
+        apps: caller.apps(),
+    };
+    let (page, now) =
+        ask(&desk, &caller, move |store, now| Ok((store.page(&filter, &cursor, limit, now)?, now))).await?;
+    let next = page.next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
+    Ok(HttpResponse::Ok().json(Reservations {
+        reservations: page.listed.iter().map(|one| Reservation::of(one, &desk.public_url, now)).collect(),
+        next: next.map(|next| URL_SAFE_NO_PAD.encode(next)),
+    }))
+}
+
+fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
+    let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
+    let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
+    let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;
+    let cursor = serde_json::from_value(value).map_err(|_| wrong())?;
+    if let Cursor::Worst { app, component, .. } | Cursor::Name { app, component } = &cursor {
+        // Postgres takes no NUL.
+        [app, component].into_iter().try_for_each(|text| one_line("cursor", text, 500))?;
+    }
+    Ok(cursor)
+}
+
+/// Make a reservation
+///
+/// Of names that nobody has yet.
+#[utoipa::path(post, path = "/api/v1/reservations", tag = "Reservations", security(("bearer" = ["manage"])),
+    request_body(content = ReservationDocument, example = json!({"app": "shop", "component": "backup",
+        "cron": "0 2 * * *", "time_zone": "Europe/Berlin", "grace": "30m", "notify": ["log"]})),
+    responses(
+        (status = 201, description = "it is made; `Location` and `ETag` say where and how it is", body = Reservation),
+        (status = 409, description = "there is one of these names"),
+    ))]
+pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+    let terms = reading::json::<ReservationDocument>(&body)?.terms(&desk)?;
+    caller.covers(&terms.app)?;
+    let name = format!("{}/{}", terms.app, terms.component);
+    let (listed, now) = ask(&desk, &caller, move |store, now| {
+        let id = store.create(terms, now)?.ok_or_else(|| {
+            ApiError::Conflict(format!("there is a reservation {name} already; change it with PATCH"))
+        })?;
+        Ok((store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now))
+    })
+    .await?;
+    desk.look_again();
+    let location = format!("/api/v1/reservations/{}", listed.reservation.id);
+    let mut response = HttpResponse::Created();
+    response.insert_header((header::LOCATION, location));
+    Ok(answer(&mut response, &desk, &listed, now))
+}
+
+/// Look at a reservation
+#[utoipa::path(get, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["read"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses((status = 200, description = "the reservation, with its `ETag`", body = Reservation)))]
+pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    let asker = caller.clone();
+    let (listed, now) =
+        ask(&desk, &caller, move |store, now| Ok((visible(store, &asker, *id, now)?, now))).await?;
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+}
+
+/// Change a reservation
+///
+/// A JSON merge patch (RFC 7396): the fields that it has are changed, `null` gives a field its default. A `cron` replaces a `frequency`, and the other
+/// way round. `app` and `component` stay. `If-Match` must say what the change was made from: an `ETag`, or `*` for whatever it is.
+#[utoipa::path(patch, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(
+        ("id" = i64, Path, description = "its number"),
+        ("If-Match" = String, Header, description = "the `ETag` of what is changed, or `*`"),
+    ),
+    request_body(content = ref("#/components/schemas/ReservationPatch"), content_type = "application/merge-patch+json",
+        example = json!({"grace": "10m", "owner": null})),
+    responses(
+        (status = 200, description = "as it is now", body = Reservation),
+        (status = 412, description = "somebody else changed it since"),
+        (status = 428, description = "`If-Match` is missing"),
+    ))]
+pub(crate) async fn change(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    request: HttpRequest,
+    Body(body): Body,
+) -> Answer {
+    let matching = Matching::of(request.headers())?;
+    let patch: Map<String, Value> = reading::json(&body)?;
+    let (asker, shared, id) = (caller.clone(), desk.clone(), id.into_inner());
+    let (listed, now) = ask(&desk, &caller, move |store, now| {
+        for _ in 0..TRIES {
+            let listed = visible(store, &asker, id, now)?;
+            let before = listed.reservation.terms;
+            if !matching.takes(&before) {
+                return Err(outdated());
+            }
+            let after = patched(&before, patch.clone(), &shared)?;
+            // What was read is what is changed, whatever `If-Match` takes.
+            match store.change(id, &Wishes::for_all_of(after), &|terms| *terms == before, now)? {
+                Change::Done => return Ok((visible(store, &asker, id, now)?, now)),
+                Change::Unknown => return Err(no_reservation(id)),
+                Change::Outdated => {}
+            }
+        }
+        Err(ApiError::Unavailable { retry_after_s: 1 })
+    })
+    .await?;
+    desk.look_again();
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+}
+
+/// The terms with a merge patch of their document applied.
+fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Terms, ApiError> {
+    let document = serde_json::to_value(ReservationDocument::of(before)).map_err(ApiError::internal)?;
+    let Value::Object(mut fields) = document else {
+        return Err(ApiError::internal("a document is an object"));
+    };
+    let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
+    for (new, other) in [("cron", ["frequency", "time_units"]), ("frequency", ["cron", "time_zone"])] {
+        if wishes_for(new) && !wishes_for(other[0]) {
+            fields.retain(|field, _| !other.contains(&field.as_str()));
+        }
+    }
+    for (field, value) in patch {
+        if (field == "app" || field == "component") && fields.get(&field) != Some(&value) {
+            return Err(Invalid::new(field, "cannot be changed; make another reservation").into());
+        }
+        match value {
+            Value::Null => drop(fields.remove(&field)),
+            value => drop(fields.insert(field, value)),
+        }
+    }
+    let document: ReservationDocument = reading::value(Value::Object(fields))?;
+    Ok(document.terms(desk)?.in_words_of(before))
+}
+
+/// Check a reservation out
+///
+/// It is removed: an alert that is open on it closes, and whoever was told of it hears so. For a day this can be undone with `undo-checkout`.
+#[utoipa::path(delete, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses((status = 204, description = "it is checked out")))]
+pub(crate) async fn check_out(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    let (asker, id) = (caller.clone(), id.into_inner());
+    ask(&desk, &caller, move |store, now| {
+        visible(store, &asker, id, now)?;
+        if store.check_out_by_id(id, now)? { Ok(()) } else { Err(no_reservation(id)) }
+    })
+    .await?;
+    desk.look_again();
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// What `If-Match` takes.
+enum Matching {
+    Any,
+    These(Vec<String>),
+}
+
+impl Matching {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let values: Vec<&str> = headers
+            .get_all(header::IF_MATCH)
+            .map(|value| value.to_str())
+            .collect::<Result<_, _>>()
+            .map_err(|_| Invalid::new("If-Match", "is not an ETag"))?;
+        if values.is_empty() {
+            return Err(ApiError::NeedsVersion(
+                "If-Match is missing; give the ETag of what you change, or * for whatever it is".to_owned(),
+            ));
+        }
+        let tags: Vec<String> =
+            values.iter().flat_map(|value| value.split(',')).map(|tag| tag.trim().to_owned()).collect();
+        Ok(if tags.iter().any(|tag| tag == "*") { Self::Any } else { Self::These(tags) })
+    }
+
+    fn takes(&self, terms: &Terms) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(tags) => tags.contains(&etag(terms)),
+        }
+    }
+}
+
+fn outdated() -> ApiError {
+    ApiError::Outdated("it was changed since; look at it again, and then change it".to_owned())
+}
+
+/// The reservation as it stands, with its `ETag`.
+pub(crate) fn answer(
+    response: &mut HttpResponseBuilder,
+    desk: &Desk,
+    listed: &Listed,
+    now: Time,
+) -> HttpResponse {
+    let reservation = Reservation::of(listed, &desk.public_url, now);
+    response.insert_header((header::ETAG, reservation.etag())).json(&reservation)
+}

@@ -1,0 +1,135 @@
+//! Snoozes and their end, and check-outs that are taken back.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use innkeeper_core::duration::{self, LONGEST};
+use innkeeper_core::{Invalid, Time};
+use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_store::Undone;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::reservations::answer;
+use super::shown::Reservation;
+use super::{ask, no_reservation, reading, visible};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// How long nothing alerts: one of the two.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Snooze {
+    /// From now on: `2h`, `1d`, at most ten years.
+    duration: Option<String>,
+    /// Until then, RFC 3339.
+    until: Option<String>,
+}
+
+impl Snooze {
+    fn end(&self, now: Time) -> Result<Time, Invalid> {
+        match (&self.duration, &self.until) {
+            (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
+            (None, None) => {
+                Err(Invalid::new("duration", "is missing; give a duration like \"2h\", or until"))
+            }
+            (Some(text), None) => match duration::parse("duration", text)? {
+                span if span.is_zero() => {
+                    Err(Invalid::new("duration", "is nothing; to end a snooze, resume"))
+                }
+                span => Ok(now + span),
+            },
+            (None, Some(text)) => {
+                let until = reading::instant("until", text)?;
+                if until <= now || until - now > LONGEST {
+                    return Err(Invalid::new(
+                        "until",
+                        format!("{text:?}; give an instant within the next ten years"),
+                    ));
+                }
+                Ok(until)
+            }
+        }
+    }
+}
+
+/// Snooze a reservation
+///
+/// Nothing alerts on it until then.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/snooze", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "its number")),
+    request_body(content = Snooze, example = json!({"duration": "2h"})),
+    responses((status = 200, description = "it sleeps", body = Reservation)))]
+pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body(body): Body) -> Answer {
+    let snooze: Snooze = reading::json(&body)?;
+    sleep(&desk, &caller, *id, move |now| snooze.end(now), false).await
+}
+
+/// End a snooze
+///
+/// The schedule counts from now on.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/resume", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses(
+        (status = 200, description = "it is watched again", body = Reservation),
+        (status = 409, description = "it is not snoozed"),
+    ))]
+pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    sleep(&desk, &caller, *id, Ok, true).await
+}
+
+/// Has a reservation sleep until an end; with `awaken`, only one that sleeps.
+async fn sleep(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    id: i64,
+    end: impl FnOnce(Time) -> Result<Time, Invalid> + Send + 'static,
+    awaken: bool,
+) -> Answer {
+    let asker = caller.clone();
+    let (listed, now) = ask(desk, caller, move |store, now| {
+        let until = end(now)?;
+        let listed = visible(store, &asker, id, now)?;
+        if awaken && listed.reservation.conclusions.snoozed_until.is_none_or(|until| until <= now) {
+            return Err(ApiError::Conflict("it is not snoozed".to_owned()));
+        }
+        if !store.snooze_by_id(id, until, now)? {
+            return Err(no_reservation(id));
+        }
+        Ok((visible(store, &asker, id, now)?, now))
+    })
+    .await?;
+    desk.look_again();
+    Ok(answer(&mut HttpResponse::Ok(), desk, &listed, now))
+}
+
+/// Undo a check-out
+///
+/// Within a day. The reservation is back with its number, its ping address and its history.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/undo-checkout", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "the number that it had")),
+    responses(
+        (status = 200, description = "it is back", body = Reservation),
+        (status = 404, description = "no such check-out can be undone"),
+        (status = 409, description = "its names are taken by another reservation"),
+    ))]
+pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    let (asker, id) = (caller.clone(), id.into_inner());
+    let (listed, now) = ask(&desk, &caller, move |store, now| {
+        let unknown = || ApiError::NotFound(format!("there is no check-out of {id} that can be undone"));
+        let checkout = store.checkout(id)?.ok_or_else(unknown)?;
+        if asker.covers_named(&checkout.app).is_err() {
+            return Err(unknown());
+        }
+        match store.undo_checkout(id, now)? {
+            Undone::Done => Ok((visible(store, &asker, id, now)?, now)),
+            Undone::Unknown => Err(unknown()),
+            Undone::Taken { name } => {
+                Err(ApiError::Conflict(format!("{name} is another reservation by now; check that out first")))
+            }
+        }
+    })
+    .await?;
+    desk.look_again();
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+}

@@ -1,0 +1,161 @@
+//! Tokens: what programs show.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use innkeeper_core::Invalid;
+use innkeeper_core::access::{MOST_APPS, Rights, Scope, account_name};
+use innkeeper_core::names::AppName;
+use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_node::keys;
+use innkeeper_store::NewToken;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ask, reading};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// A token, without its secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Token {
+    /// Its number.
+    id: i64,
+    /// What it is called.
+    name: String,
+    /// What it may do: `checkin`, `read`, `manage`.
+    scopes: Vec<&'static str>,
+    /// For which apps; empty for every one.
+    apps: Vec<String>,
+    /// Who made it.
+    created_by: String,
+    /// When.
+    created_at: DateTime<Utc>,
+    /// Until when it can be used; null for ever.
+    expires_at: Option<DateTime<Utc>>,
+    /// When it was used last, to the hour.
+    used_at: Option<DateTime<Utc>>,
+}
+
+/// All tokens.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Tokens {
+    /// By name.
+    tokens: Vec<Token>,
+}
+
+/// A token to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TokenDocument {
+    /// What it is called: 1 to 100 characters, as no other is.
+    name: String,
+    /// What it may do: `checkin`, `read`, `manage`; at least one.
+    scopes: Vec<String>,
+    /// For which apps, at most 50; for every one where it is absent or empty.
+    apps: Option<Vec<String>>,
+    /// Until when it can be used, RFC 3339; for ever where it is absent.
+    expires_at: Option<String>,
+}
+
+/// A token that was just made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MadeToken {
+    /// What to send as `Authorization: Bearer`. It is shown this once; Innkeeper keeps its hash alone.
+    secret: String,
+    #[serde(flatten)]
+    token: Token,
+}
+
+impl From<innkeeper_store::Token> for Token {
+    fn from(token: innkeeper_store::Token) -> Self {
+        Self {
+            id: token.id,
+            name: token.name,
+            scopes: token.scopes.iter().map(|scope| scope.as_str()).collect(),
+            apps: token.apps.iter().map(ToString::to_string).collect(),
+            created_by: token.created_by,
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            used_at: token.used_at,
+        }
+    }
+}
+
+/// List tokens
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
+    responses((status = 200, description = "all of them, without their secrets", body = Tokens)))]
+pub(crate) async fn list(desk: Data<Desk>, caller: Caller) -> Answer {
+    let tokens = ask(&desk, &caller, |store, _| Ok(store.tokens()?)).await?;
+    Ok(HttpResponse::Ok().json(Tokens { tokens: tokens.into_iter().map(Into::into).collect() }))
+}
+
+/// Make a token
+///
+/// It can do no more than who makes it. The answer has its secret, which is not shown again.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
+    request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
+    responses(
+        (status = 201, description = "it is made", body = MadeToken),
+        (status = 403, description = "it could do more than who makes it"),
+        (status = 409, description = "there is one of this name"),
+    ))]
+pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+    let wanted: TokenDocument = reading::json(&body)?;
+    let name = account_name("name", &wanted.name)?;
+    let scopes = Scope::parse_list(wanted.scopes.iter().map(String::as_str))?;
+    let apps = wanted.apps.unwrap_or_default();
+    if apps.len() > MOST_APPS {
+        return Err(Invalid::new("apps", format!("has {} apps; at most {MOST_APPS}", apps.len())).into());
+    }
+    let apps = apps
+        .into_iter()
+        .map(|app| AppName::parse(app).map_err(|error| error.called("apps")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let expires_at = wanted.expires_at.map(|text| reading::instant("expires_at", &text)).transpose()?;
+    within(&caller, &Rights::of_token(scopes.clone(), apps.clone()))?;
+    let secret = format!("ik_{}", keys::draw().map_err(ApiError::internal)?.reveal());
+    let new = NewToken { name, hash: keys::hash(&secret), scopes, apps, expires_at };
+    let made = ask(&desk, &caller, move |store, now| {
+        if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            return Err(Invalid::new("expires_at", "is past").into());
+        }
+        store
+            .add_token(&new, now)?
+            .ok_or_else(|| ApiError::Conflict(format!("there is a token {:?} already", new.name)))
+    })
+    .await?;
+    Ok(HttpResponse::Created().json(MadeToken { secret, token: made.into() }))
+}
+
+/// Remove a token
+///
+/// It ends within five seconds.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "Tokens", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses(
+        (status = 204, description = "it is removed"),
+        (status = 403, description = "it could do more than who would remove it"),
+    ))]
+pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    let (asker, id) = (caller.clone(), id.into_inner());
+    ask(&desk, &caller, move |store, now| {
+        let unknown = || ApiError::NotFound(format!("there is no token {id}"));
+        let token = store.tokens()?.into_iter().find(|token| token.id == id).ok_or_else(unknown)?;
+        within(&asker, &token.rights())?;
+        if store.remove_token(id, now)? { Ok(()) } else { Err(unknown()) }
+    })
+    .await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
+    if caller.rights.include(rights) {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden(
+        "you may not do this: the token could do more than you may, and nobody gives or takes more than they have"
+            .to_owned(),
+    ))
+}
