@@ -21,6 +21,8 @@ use serde_json::json;
 
 const PUBLIC: &[&str] = &[
     "GET /",
+    "GET /api as Page",
+    "GET /api/v1/openapi.json",
     "GET /assets/editor.js",
     "GET /assets/live.js",
     "GET /assets/style.css",
@@ -55,10 +57,25 @@ const PUBLIC: &[&str] = &[
     "POST /{first:[0-9a-fA-F-]{36}}/{second}",
 ];
 const CHECK_IN: &[&str] = &["POST /checkin"];
+const KNOWN: &[&str] = &["GET /api/v1/me"];
 /// Of the caller's apps.
-const READ: &[&str] = &["GET /cron", "GET /cron/missed", "GET /cron/{account}", "GET /reservation"];
+const READ: &[&str] = &[
+    "GET /api/v1/alerts",
+    "GET /api/v1/export",
+    "GET /api/v1/reservations",
+    "GET /api/v1/reservations/{id}",
+    "GET /api/v1/reservations/{id}/alerts",
+    "GET /api/v1/reservations/{id}/check-ins",
+    "GET /cron",
+    "GET /cron/missed",
+    "GET /cron/{account}",
+    "GET /reservation",
+];
 const READ_ALL: &[&str] = &[
     "GET / as Page",
+    "GET /api/v1/deliveries",
+    "GET /api/v1/nodes",
+    "GET /api/v1/summary",
     "GET /alerts as Page",
     "GET /badguests as Page",
     "GET /deliveries as Page",
@@ -70,9 +87,31 @@ const READ_ALL: &[&str] = &[
     "GET /status/{id} as Page",
 ];
 /// Of the caller's apps.
-const MANAGE: &[&str] =
-    &["GET / with a query", "POST /", "POST /checkout", "POST /pause", "POST /reservation", "POST /snooze"];
+const MANAGE: &[&str] = &[
+    "PUT /api/v1/apply",
+    "POST /api/v1/apply",
+    "POST /api/v1/reservations",
+    "GET / with a query",
+    "POST /",
+    "POST /checkout",
+    "POST /pause",
+    "POST /reservation",
+    "POST /snooze",
+];
+/// By its number: what the caller does not have is answered as what is not there.
+const MANAGE_BY_NUMBER: &[&str] = &[
+    "PATCH /api/v1/reservations/{id}",
+    "DELETE /api/v1/reservations/{id}",
+    "POST /api/v1/reservations/{id}/resume",
+    "POST /api/v1/reservations/{id}/snooze",
+    "POST /api/v1/reservations/{id}/undo-checkout",
+];
 const MANAGE_ALL: &[&str] = &[
+    "POST /api/v1/deliveries/{id}/retry",
+    "GET /api/v1/tokens",
+    "POST /api/v1/tokens",
+    "DELETE /api/v1/tokens/{id}",
+    "POST /deliveries/{id}/retry as Page",
     "POST /explain as Page",
     "GET /new as Page",
     "POST /new as Page",
@@ -90,6 +129,7 @@ const MANAGE_ALL: &[&str] = &[
     "POST /status/{id}/undo as Page",
 ];
 const ADMINISTER: &[&str] = &[
+    "GET /api/v1/audit",
     "GET /settings/audit as Page",
     "POST /settings/users as Page",
     "POST /settings/users/{id}/link as Page",
@@ -98,25 +138,26 @@ const ADMINISTER: &[&str] = &[
 ];
 
 /// What the callers may do, by their names: the routes above, in this order.
-const MAY: [(&str, [bool; 7]); 9] = {
+const MAY: [(&str, [bool; 9]); 9] = {
     const Y: bool = true;
     const N: bool = false;
     [
-        // public, check in, read, read all, manage, manage all, administer
-        ("nobody", [Y, N, N, N, N, N, N]),
-        ("checkin", [Y, Y, N, N, N, N, N]),
-        ("read", [Y, N, Y, Y, N, N, N]),
-        ("manage", [Y, N, N, N, Y, Y, N]),
+        // public, known, check in, read, read all, manage, manage by number, manage all, administer
+        ("nobody", [Y, N, N, N, N, N, N, N, N]),
+        ("checkin", [Y, Y, Y, N, N, N, N, N, N]),
+        ("read", [Y, Y, N, Y, Y, N, N, N, N]),
+        ("manage", [Y, Y, N, N, N, Y, Y, Y, N]),
         // Every scope, for another app alone: it reads nothing of this one.
-        ("elsewhere", [Y, N, Y, N, N, N, N]),
-        ("gone", [Y, N, N, N, N, N, N]),
-        ("viewer", [Y, N, Y, Y, N, N, N]),
-        ("editor", [Y, Y, Y, Y, Y, Y, N]),
-        ("admin", [Y, Y, Y, Y, Y, Y, Y]),
+        ("elsewhere", [Y, Y, N, Y, N, N, Y, N, N]),
+        ("gone", [Y, N, N, N, N, N, N, N, N]),
+        ("viewer", [Y, Y, N, Y, Y, N, N, N, N]),
+        ("editor", [Y, Y, Y, Y, Y, Y, Y, Y, N]),
+        ("admin", [Y, Y, Y, Y, Y, Y, Y, Y, Y]),
     ]
 };
 
-const GROUPS: [&[&str]; 7] = [PUBLIC, CHECK_IN, READ, READ_ALL, MANAGE, MANAGE_ALL, ADMINISTER];
+const GROUPS: [&[&str]; 9] =
+    [PUBLIC, KNOWN, CHECK_IN, READ, READ_ALL, MANAGE, MANAGE_BY_NUMBER, MANAGE_ALL, ADMINISTER];
 /// What a form carries where there is no session: the same text as the cookie's.
 const FORM: &str = "0123456789012345678901234567890123456789012";
 
@@ -248,7 +289,8 @@ fn every_route_asks_for_what_it_should() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let needs = ["Nothing", "CheckIn", "Read", "ReadAll", "Manage", "ManageAll", "Administer"];
+    let needs =
+        ["Nothing", "Known", "CheckIn", "Read", "ReadAll", "Manage", "Manage", "ManageAll", "Administer"];
     let expected: BTreeSet<(String, String)> = GROUPS
         .iter()
         .zip(needs)
@@ -301,12 +343,25 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
                 assert_eq!(!is_refused(&answer), may, "{route} as {name}: {answer:?}");
                 assert_ne!(answer.status, 500, "{route} as {name}: {answer:?}");
                 if name == "elsewhere" {
-                    assert!(!answer.body.contains("secret-job"), "{route} tells of another app: {answer:?}");
+                    let named = route.ends_with("/api/v1/reservations") && answer.status == 403;
+                    assert!(
+                        named || !answer.body.contains("secret-job"),
+                        "{route} tells of another app: {answer:?}"
+                    );
                 }
                 walked += 1;
             }
         }
     }
+    // By its number a token of another app reaches nothing either.
+    let elsewhere = &callers[4];
+    for (method, part) in [("GET", ""), ("DELETE", ""), ("POST", "/resume"), ("GET", "/alerts")] {
+        let path = format!("/api/v1/reservations/{id}{part}");
+        let answer = house.send(elsewhere, method, &path, false, "{}");
+        assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
+    }
+    assert_eq!(house.database.count("reservations"), 1, "nobody checked it out");
     assert_eq!(walked, MAY.len() * (GROUPS.iter().map(|group| group.len()).sum::<usize>() - 1));
 }
 
@@ -328,9 +383,19 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
     if with_query {
         path.push_str("?cronname=x&account=shop&email=&frequency=5");
     }
+    if pattern == "/api/v1/apply" {
+        path.push_str("?dry_run=true");
+    }
     let body = match (method, page, pattern) {
         ("POST", true, "/login") => format!("csrf={}&name=x&password=y", caller.csrf),
         ("POST", true, _) => format!("csrf={}&duration=1h&role=viewer&scope=checkin", caller.csrf),
+        ("PUT" | "POST", false, "/api/v1/apply") => {
+            json!({ "reservations": [{ "app": "shop", "component": "x", "cron": "0 2 * * *" }] }).to_string()
+        }
+        ("POST", false, "/api/v1/tokens") => json!({ "name": "" }).to_string(),
+        ("POST", false, "/api/v1/reservations") => {
+            json!({ "app": "shop", "component": "secret-job", "cron": "0 2 * * *" }).to_string()
+        }
         ("POST", false, "/") => {
             json!({ "cronname": "x", "account": "shop", "email": "", "frequency": 5 }).to_string()
         }

@@ -27,6 +27,8 @@ use innkeeper_core::names::AppName;
 use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
 use innkeeper_store::{Listed, Store};
 
+pub(crate) use document::etag;
+
 use crate::Desk;
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {

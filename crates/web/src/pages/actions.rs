@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Listed, Undone};
+use innkeeper_store::{Listed, Retried, Undone};
 
 use super::form::Form;
 use super::{ask, see_other};
@@ -135,6 +135,24 @@ pub async fn test_alert(
     }
     desk.look_again();
     Ok(back(id, "tested"))
+}
+
+/// Tries a message again at once.
+pub async fn retry(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).retry_delivery(id, now)).await? {
+        // Delivered in between: that is what was wanted.
+        Retried::Done | Retried::Delivered => {
+            desk.look_again();
+            Ok(see_other("/deliveries"))
+        }
+        Retried::Unknown => Err(ApiError::NotFound("there is no such message".to_owned())),
+    }
 }
 
 /// What was done, by the word in the address.

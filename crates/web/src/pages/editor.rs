@@ -10,7 +10,6 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys;
 use innkeeper_store::Change;
 use serde::Deserialize;
 
@@ -19,6 +18,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
 use crate::Desk;
+use crate::api::etag;
 
 /// Expected times that are shown.
 const NEXT: usize = 5;
@@ -89,13 +89,6 @@ pub fn next_times(schedule: &Schedule, now: Time, count: usize) -> Vec<Time> {
     std::iter::successors(schedule.expected_after(now, false), |at| schedule.following(*at))
         .take(count)
         .collect()
-}
-
-/// By what it is known whether somebody else changed the terms.
-fn version(terms: &Terms) -> String {
-    let written: Vec<String> =
-        terms.written().iter().map(|(field, value)| format!("{field}: {value}")).collect();
-    keys::hash(&written.join("\n"))
 }
 
 fn show(
@@ -184,7 +177,7 @@ async fn terms_of(desk: &Data<Desk>, id: i64) -> Result<Terms, ApiError> {
 /// The form with what is there.
 pub async fn edit(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Result<HttpResponse, ApiError> {
     let terms = terms_of(&desk, *id).await?;
-    show(&desk, &caller, (Some(*id), version(&terms)), Draft::of(&terms), Problems::new())
+    show(&desk, &caller, (Some(*id), etag(&terms)), Draft::of(&terms), Problems::new())
 }
 
 /// Changes it, unless somebody else did since the form was made.
@@ -214,7 +207,7 @@ pub async fn change(
     let actor = caller.actor();
     let changed = ask(&desk, move |desk, now| {
         let store = desk.store.on_behalf_of(actor);
-        store.change(id, &wishes, &|terms| version(terms) == seen, now)
+        store.change(id, &wishes, &|terms| etag(terms) == seen, now)
     })
     .await?;
     match changed {
@@ -226,7 +219,7 @@ pub async fn change(
         Change::Outdated => {
             let problem = "somebody else changed this reservation meanwhile; what is below is yours, and sending it again \
                            overwrites theirs";
-            let place = (Some(id), version(&known));
+            let place = (Some(id), etag(&known));
             show(&desk, &caller, place, draft, Problems::from([("version".to_owned(), problem.to_owned())]))
         }
     }

@@ -79,6 +79,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/status/{id}/undo", Need::ManageAll, actions::undo)
         .page("/status/{id}", Need::ReadAll, reservation::reservation)
         .page("/alerts", Need::ReadAll, alerts::alerts)
+        .form("/deliveries/{id}/retry", Need::ManageAll, actions::retry)
         .page("/deliveries", Need::ReadAll, deliveries::deliveries)
         .page("/badguests", Need::ReadAll, badguests::bad_guests)
         .get("/assets/style.css", Need::Nothing, style)

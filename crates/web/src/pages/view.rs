@@ -114,6 +114,7 @@ impl AlertRow {
 
 /// A message.
 pub struct DeliveryRow {
+    pub id: i64,
     pub state: String,
     pub event: String,
     pub way: String,
@@ -127,6 +128,7 @@ impl DeliveryRow {
     pub fn of(one: &SentDelivery, zone: Tz, now: Time) -> Self {
         let to = if one.recipient.is_empty() { String::new() } else { format!(" to {}", one.recipient) };
         Self {
+            id: one.id,
             state: one.state.clone(),
             event: one.event.replace('_', " "),
             way: format!("{}{to}", one.alerter),
