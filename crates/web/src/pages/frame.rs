@@ -50,7 +50,7 @@ impl<'a> Frame<'a> {
 
     /// Whether the page keeps itself up to date: not where somebody types.
     pub fn is_live(&self) -> bool {
-        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new")
+        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/error")
     }
 
     /// The way to the other pages.
