@@ -162,12 +162,23 @@ await run(async ({ inn, given, open, check, expect }) => {
   await page.goto("/settings");
   await page.getByLabel("Role of vera").selectOption("editor");
   await page.getByRole("row", { name: "vera" }).getByRole("button", { name: "Change" }).click();
+  // Who has another role logs in again.
+  const enter = async () => {
+    await heading(viewer, "Log in");
+    await viewer.getByLabel("Name").fill("vera");
+    await viewer.getByLabel("Password").fill("the password of vera");
+    await press(viewer, "Log in");
+  };
+  await page.locator("tr", { hasText: "vera" }).locator("option[selected]", { hasText: "editor" }).waitFor({ state: "attached" });
   await viewer.goto("/status");
+  await enter();
   await viewer.getByRole("link", { name: "New reservation" }).waitFor();
   await page.getByRole("row", { name: "vera" }).getByRole("button", { name: "Remove" }).click();
   await page.getByRole("row", { name: "vera" }).waitFor({ state: "detached" });
   await viewer.goto("/status");
-  await heading(viewer, "Log in");
+  expect(viewer, /status of 401/);
+  await enter();
+  await viewer.getByRole("alert").getByText("The name or the password is wrong.").waitFor();
   await check(page, "settings");
 
   // What is shown outside needs no login.
