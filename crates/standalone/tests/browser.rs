@@ -65,8 +65,38 @@ fn pages_read_without_javascript() {
     run("without-javascript", &fresh());
 }
 
+#[test]
+fn reservations_are_made_and_kept_by_forms() {
+    run("forms", &fresh());
+}
+
+#[test]
+fn the_forms_work_without_javascript() {
+    run("forms-without-javascript", &fresh());
+}
+
+#[test]
+fn doors_open_to_whoever_may() {
+    behind_a_login("doors", "");
+}
+
+#[test]
+fn a_session_ends() {
+    behind_a_login("session", "session = \"3s\"");
+}
+
 fn fresh() -> Server {
     Server::start("innkeeper", CONFIG, &[])
+}
+
+/// Runs `script` with a server that asks who is there. It is given the path at which the first admin is made.
+fn behind_a_login(script: &str, web: &str) {
+    let server = Server::start("innkeeper", &format!("auth = \"tokens\"\n{CONFIG}\n[web]\n{web}\n"), &[]);
+    server.wait_for_log("\nMake a reservation");
+    let log = server.log();
+    let (_, link) = log.split_once("Make the first admin, within a day: ").unwrap();
+    let path = &link[link.find("/setup/").unwrap()..link.find('\n').unwrap()];
+    run_with(script, &server, &[path]);
 }
 
 /// Runs `work` with a server that was gone for an hour after a crash: it shows a node that is silent, and a blind window.
@@ -82,6 +112,11 @@ fn after_a_crash(work: impl FnOnce(&Server)) {
 
 /// Runs `browser/<script>.mjs` against `server`. It ends by itself, within minutes.
 fn run(script: &str, server: &Server) {
+    run_with(script, server, &[]);
+}
+
+/// The same, with what it is given beside the address.
+fn run_with(script: &str, server: &Server, given: &[&str]) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(
         scripts.join("node_modules/playwright-core").exists()
@@ -92,6 +127,7 @@ fn run(script: &str, server: &Server) {
     let output = Command::new("node")
         .arg(scripts.join(format!("{script}.mjs")))
         .arg(server.url(""))
+        .args(given)
         .env("INNKEEPER_SCREENSHOTS", screenshots())
         .stdin(Stdio::null())
         .output()

@@ -55,7 +55,7 @@ pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCounts};
-pub use pages::{BadGuest, Counts, PastAlert, SentDelivery};
+pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use people::{Session, User};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};

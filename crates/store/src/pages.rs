@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::uptime::Trouble;
 
+use crate::outbox::notice_of;
 use crate::rows::{AlertRow, ms, time};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
@@ -45,6 +46,22 @@ pub struct PastAlert {
     pub closed_at: Option<Time>,
 }
 
+/// What a message is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// A reservation, which may be gone.
+    Job {
+        /// Its number.
+        reservation_id: i64,
+        /// Of which app.
+        app: String,
+        /// And component.
+        component: String,
+    },
+    /// Something else, as its subject says.
+    Subject(String),
+}
+
 /// A message and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentDelivery {
@@ -52,6 +69,8 @@ pub struct SentDelivery {
     pub id: i64,
     /// Its alert, where it belongs to one.
     pub alert_id: Option<i64>,
+    /// What it is about.
+    pub topic: Topic,
     /// `opened`, `recovered`, …
     pub event: String,
     /// Through which alerter.
@@ -198,11 +217,12 @@ impl Store {
     /// The messages of these alerts, oldest first.
     pub fn deliveries_of(&self, alert_ids: &[i64]) -> Result<Vec<SentDelivery>, StoreError> {
         let rows: Vec<DeliveryRow> = deliveries::table
+            .left_join(alerts::table)
             .filter(deliveries::alert_id.eq_any(alert_ids))
             .order(deliveries::id)
             .select(DeliveryRow::as_select())
             .load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(DeliveryRow::sent).collect())
+        rows.into_iter().map(DeliveryRow::sent).collect()
     }
 
     /// Messages in this state before the number `before`, latest first.
@@ -213,6 +233,7 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<SentDelivery>, StoreError> {
         let mut query = deliveries::table
+            .left_join(alerts::table)
             .filter(deliveries::state.eq(state.to_owned()))
             .order(deliveries::id.desc())
             .limit(limit)
@@ -222,7 +243,7 @@ impl Store {
             query = query.filter(deliveries::id.lt(before));
         }
         let rows: Vec<DeliveryRow> = query.load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(DeliveryRow::sent).collect())
+        rows.into_iter().map(DeliveryRow::sent).collect()
     }
 
     /// The reservations with the most alerts since `since`, worst first.
@@ -274,10 +295,21 @@ struct BadGuestRow {
 }
 
 #[derive(Queryable, Selectable)]
+#[diesel(table_name = alerts)]
+struct JobRow {
+    reservation_id: i64,
+    app: String,
+    component: String,
+}
+
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = deliveries)]
 struct DeliveryRow {
     id: i64,
     alert_id: Option<i64>,
+    #[diesel(embed)]
+    job: Option<JobRow>,
+    notice: String,
     event: String,
     alerter: String,
     recipient: String,
@@ -290,10 +322,15 @@ struct DeliveryRow {
 }
 
 impl DeliveryRow {
-    fn sent(self) -> SentDelivery {
-        SentDelivery {
+    fn sent(self) -> Result<SentDelivery, StoreError> {
+        let topic = match self.job {
+            Some(JobRow { reservation_id, app, component }) => Topic::Job { reservation_id, app, component },
+            None => Topic::Subject(notice_of(self.id, &self.notice)?.subject),
+        };
+        Ok(SentDelivery {
             id: self.id,
             alert_id: self.alert_id,
+            topic,
             event: self.event,
             alerter: self.alerter,
             recipient: self.recipient,
@@ -303,6 +340,6 @@ impl DeliveryRow {
             created_at: time(self.created_at),
             next_at: time(self.next_at),
             finished_at: self.finished_at.map(time),
-        }
+        })
     }
 }

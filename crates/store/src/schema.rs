@@ -264,5 +264,6 @@ table! {
 
 joinable!(states -> reservations (reservation_id));
 joinable!(sessions -> users (user_id));
+joinable!(deliveries -> alerts (alert_id));
 allow_tables_to_appear_in_same_query!(sessions, users);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

@@ -2,7 +2,7 @@
 
 import { assert, eventually, run } from "./lib/browser.mjs";
 
-await run(async ({ inn, open, check }) => {
+await run(async ({ inn, open, check, expect }) => {
   const seconds = (frequency) => ({ frequency, time_units: "seconds" });
   await inn.reserve("shop", "new", { description: "Not heard of yet.", owner: "ada" });
 
@@ -26,7 +26,7 @@ await run(async ({ inn, open, check }) => {
     await inn.ping("shop", "recovered", action);
     const path = await inn.pathOf("shop", "recovered");
     await inn.shows(path, action === "" ? "state-up" : "still open");
-    if (action === "") await eventually("its alert's end", async () => !(await inn.shows(path, "<h2>Alerts")).includes("still open"));
+    if (action === "") await eventually("its alert's end", async () => !(await inn.shows(path, "<h1>")).includes("still open"));
   }
 
   await inn.reserve("shop", "snoozed");
@@ -43,8 +43,31 @@ await run(async ({ inn, open, check }) => {
   await inn.reserve(long, long, { owner: long, tags: [long.slice(0, 50), "x"], description: long.repeat(3), notify: "gone" });
   await inn.ping(long, long, "/1", long.repeat(20));
 
+  // Of the house itself: what is shown outside, tokens, users.
+  const page = await open("/settings");
+  await check(page, "settings-empty");
+  const add = async (action, fields) => {
+    const form = page.locator(`form[action="${action}"]`);
+    for (const [label, text] of Object.entries(fields)) await form.getByLabel(label, { exact: true }).fill(text);
+    for (const box of await form.getByRole("checkbox").all()) await box.check();
+    await Promise.all([page.waitForNavigation(), form.getByRole("button").click()]);
+  };
+  await add("/settings/shares", { "Name of the app or tag": "shop", Title: "The shop" });
+  await add("/settings/shares", { "Name of the app or tag": long });
+  await add("/settings/tokens", { "Name of the token": "the shop's jobs", "Only for these apps, with commas": `shop, site, ${long}`, "Ends after, as in 90d": "90d" });
+  await check(page, "settings-secret");
+  await add("/settings/tokens", { "Name of the token": long.slice(0, 100) });
+  await add("/settings/users", { "Name of the user": "vera" });
+  await add("/settings/users", { "Name of the user": long.slice(0, 100) });
+  await check(page, "settings-link");
+  expect(page, /status of 400/);
+  await add("/settings/alerters/gone/test", {});
+  await check(page, "settings-test-failed");
+  const shared = await page.getByRole("row", { name: "The shop" }).getByRole("link").getAttribute("href");
+
   // Each with a text that is there once it stands as it is meant to.
   const state = (word) => `state-${word}`;
+  const up = await inn.pathOf("shop", "up");
   const pages = [
     ["reservation-new", await inn.pathOf("shop", "new"), state("new")],
     ["reservation-up", await inn.pathOf("shop", "up"), state("up")],
@@ -60,18 +83,38 @@ await run(async ({ inn, open, check }) => {
     ["status", "/status", "shop/up"],
     ["status-filtered", "/status?q=shop&owner=ada", "Show all"],
     ["status-nothing-fits", "/status?q=nothing", "No reservation fits"],
+    ["status-by-name", "/status?app=shop&tag=nightly&sort=name", "Show all"],
+    ["status-newest", "/status?sort=newest", "shop/up"],
+    ["status-silent", "/status?sort=silent&state=down", "Show all"],
+    ["new", "/new", "Make the reservation"],
+    ["copy", `/new?copy=${up.split("/").pop()}`, "up-copy"],
+    ["edit", `${await inn.pathOf("shop", "cron")}/edit`, "Europe/Berlin"],
+    ["edit-long", `${await inn.pathOf(long, long)}/edit`, "Save"],
+    ["settings", "/settings", "The shop"],
+    ["audit", "/settings/audit", "vera"],
+    ["public", shared, "The shop"],
     ["alerts", "/alerts", "shop/missed"],
     ["deliveries", "/deliveries", "room."],
     ["bad-guests", "/badguests", "shop/recovered"],
     ["nodes", "/nodes", "peer north"],
   ];
-  const page = await open("/");
+  await page.goto("/");
   assert.equal(await page.title(), "Reservations · innkeeper");
   for (const [name, path, text] of pages) {
     await inn.shows(path, text);
     await page.goto(path);
     await check(page, name);
   }
-  assert.equal(await page.locator(".state-silent").count(), 1, "the node that crashed");
+  assert.equal(await page.locator("h1 + .scroll .state-silent").count(), 1, "the node that crashed");
   assert.equal(await page.locator("h2", { hasText: "Blind windows" }).locator("~ .scroll tbody tr").count(), 1);
+
+  for (const [name, path, status, title] of [
+    ["not-found", "/status/999999", 404, "Nothing here"],
+    ["not-fitting", "/status?state=nonsense", 400, "That does not fit"],
+    ["not-shown", "/public/nothing", 404, "Nothing here"],
+  ]) {
+    const refused = await open(path, { status });
+    await refused.getByRole("heading", { level: 1, name: title }).waitFor();
+    await check(refused, name);
+  }
 });

@@ -36,7 +36,8 @@ pub async fn bad_guests(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse
 /// A reservation with many alerts.
 pub struct GuestRow {
     pub id: i64,
-    pub name: String,
+    pub app: String,
+    pub component: String,
     pub alerts: i64,
     pub latest: When,
 }
@@ -45,7 +46,8 @@ impl GuestRow {
     pub fn of(guest: &BadGuest, now: Time) -> Self {
         Self {
             id: guest.reservation_id,
-            name: format!("{}/{}", guest.app, guest.component),
+            app: guest.app.clone(),
+            component: guest.component.clone(),
             alerts: guest.alerts,
             latest: When::new(guest.latest_at, chrono_tz::UTC, now),
         }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
 use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::Topic;
 
 use super::frame::Frame;
 use super::view::DeliveryRow;

@@ -34,7 +34,7 @@ const SPANS: [(&str, TimeDelta); 3] =
 struct ReservationPage<'a> {
     frame: Frame<'a>,
     said: &'static str,
-    /// The address of its badge, where it has one.
+    /// The path of its badge, where it has one.
     badge: Option<String>,
     row: Row,
     strip: Strip,
@@ -165,7 +165,7 @@ pub async fn reservation(
     page(&ReservationPage {
         frame: Frame::of(&desk, &caller, ""),
         said: actions::said(&query.said),
-        badge: badge.as_ref().map(|share| format!("{}/badge/{}.svg", desk.public_url, share.key)),
+        badge: badge.as_ref().map(|share| format!("/badge/{}.svg", share.key)),
         row: Row::of(listed, evaluation, now),
         strip: Strip::of(listed, evaluation, troubles, history_begins, now),
         sentence: view::sentence(listed, evaluation, now),

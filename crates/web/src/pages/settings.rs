@@ -365,8 +365,9 @@ fn shared(form: &Form) -> Result<(String, String, String, String), Invalid> {
         one_of("kind", if shape == "page" { &["app", "tag"] } else { &["app", "tag", "reservation"] })?;
     let subject = form.required("subject")?;
     one_line("subject", subject, 150)?;
-    let title = Some(form.text("title")).filter(|title| !title.is_empty()).unwrap_or(subject);
+    let title = form.text("title");
     one_line("title", title, 100)?;
+    let title = if title.is_empty() { subject } else { title };
     Ok((shape, kind, subject.to_owned(), title.to_owned()))
 }
 

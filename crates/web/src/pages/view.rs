@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::sla::{Evaluation, State};
 use innkeeper_core::{Time, duration};
-use innkeeper_store::{Listed, PastAlert, SentDelivery};
+use innkeeper_store::{Listed, PastAlert, SentDelivery, Topic};
 
 /// An instant: exact, and how far away it is.
 pub struct When {
@@ -18,6 +18,12 @@ impl When {
         let words =
             if at > now { format!("in {}", duration::words(at - now)) } else { duration::ago(now - at) };
         Self { iso: at.to_rfc3339(), exact: stamp(at, zone), words }
+    }
+
+    /// When something is done that waits: "now" as soon as it may be.
+    pub fn due(at: Time, zone: Tz, now: Time) -> Self {
+        let when = Self::new(at, zone, now);
+        if at > now { when } else { Self { words: "now".to_owned(), ..when } }
     }
 }
 
@@ -88,7 +94,8 @@ pub fn sentence(listed: &Listed, evaluation: &Evaluation, now: Time) -> String {
 /// An alert.
 pub struct AlertRow {
     pub reservation_id: i64,
-    pub name: String,
+    pub app: String,
+    pub component: String,
     pub sentence: String,
     pub opened: When,
     pub closed: Option<When>,
@@ -99,7 +106,8 @@ impl AlertRow {
     pub fn of(alert: &PastAlert, deliveries: &[SentDelivery], zone: Tz, now: Time) -> Self {
         Self {
             reservation_id: alert.reservation_id,
-            name: format!("{}/{}", alert.app, alert.component),
+            app: alert.app.clone(),
+            component: alert.component.clone(),
             sentence: alert.sentence.clone(),
             opened: When::new(alert.opened_at, zone, now),
             closed: alert.closed_at.map(|at| When::new(at, zone, now)),
@@ -115,6 +123,7 @@ impl AlertRow {
 /// A message.
 pub struct DeliveryRow {
     pub id: i64,
+    pub topic: Topic,
     pub state: String,
     pub event: String,
     pub way: String,
@@ -129,11 +138,12 @@ impl DeliveryRow {
         let to = if one.recipient.is_empty() { String::new() } else { format!(" to {}", one.recipient) };
         Self {
             id: one.id,
+            topic: one.topic.clone(),
             state: one.state.clone(),
             event: one.event.replace('_', " "),
             way: format!("{}{to}", one.alerter),
             created: When::new(one.created_at, zone, now),
-            next: (one.state == "waiting").then(|| When::new(one.next_at, zone, now)),
+            next: (one.state == "waiting").then(|| When::due(one.next_at, zone, now)),
             attempts: one.attempts,
             problem: one.problem.clone().unwrap_or_default(),
         }

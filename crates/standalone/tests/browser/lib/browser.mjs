@@ -33,7 +33,8 @@ const views = [1440, 390].flatMap((width) =>
   ["light", "dark"].map((scheme) => ({ width, height: width === 390 ? 844 : 900, scheme })),
 );
 
-// Runs one script. `test` gets `inn` (see inn.mjs), the `browser`, and `open`, `check` and `expect` as they are described below.
+// Runs one script. `test` gets `inn` (see inn.mjs), the `browser`, and `open`, `check` and
+// `expect` as they are described below; `given` is what the test gave it beside the URL.
 export async function run(test) {
   const url = process.argv[2];
   if (!url) throw new Error(`usage: node ${script}.mjs URL`);
@@ -49,7 +50,7 @@ export async function run(test) {
   const house = new House(browser, url);
   const failures = [];
   try {
-    await test({ inn: new Inn(url), browser, open: house.open, check: house.check, expect: house.expect });
+    await test({ inn: new Inn(url), given: process.argv.slice(3), browser, open: house.open, check: house.check, expect: house.expect });
   } catch (error) {
     failures.push(error.stack ?? String(error));
     await house.photographFailure();

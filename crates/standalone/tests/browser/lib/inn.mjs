@@ -5,6 +5,8 @@ const patience = 30_000;
 export class Inn {
   constructor(url) {
     this.url = url;
+    // What programs show to get in, where that is asked for.
+    this.token = undefined;
   }
 
   // Reserves app/component, each hour unless `fields` say otherwise.
@@ -57,7 +59,8 @@ export class Inn {
   // An answer that is a success. On a machine with too much to do it may take more than one attempt, as any client would make.
   async fetch(path, options = {}) {
     return eventually(`an answer to ${path}`, async () => {
-      const answer = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(patience), ...options });
+      const headers = { ...(this.token && { authorization: `Bearer ${this.token}` }), ...options.headers };
+      const answer = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(patience), ...options, headers });
       if (answer.ok) return answer;
       const said = `${options.method ?? "GET"} ${path}: ${answer.status} ${await answer.text()}`;
       if (answer.status !== 503) throw new Error(said);
