@@ -20,7 +20,7 @@ fn dead() -> Outcome {
 fn what_was_given_up_waits_again(database: &TestDatabase) {
     let plain = database.store();
     let store = plain.on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
-    put(&store, 0, &["one"]);
+    put(&plain, 0, &["one"]);
     let first = singles(&store, 1, "t");
     finish(&store, "t", &first, dead(), 2);
     let id = first[0].deliveries[0].id;
