@@ -278,10 +278,9 @@ pub fn new_password(field: &'static str, text: &str) -> Result<(), Invalid> {
 /// time, up to a minute: nobody can lock its owner out for long. A source has twenty, up to a quarter of an hour.
 pub fn wait_after(failures: i64, by_source: bool) -> TimeDelta {
     let (free, most) = if by_source { (20, TimeDelta::minutes(15)) } else { (5, TimeDelta::minutes(1)) };
-    let beyond = failures - free;
-    match u32::try_from(beyond) {
-        Ok(beyond) => TimeDelta::seconds(1_i64 << beyond.min(20)).min(most),
-        Err(_) => TimeDelta::zero(),
+    match failures - free {
+        beyond if beyond < 0 => TimeDelta::zero(),
+        beyond => TimeDelta::seconds(1_i64 << beyond.min(20)).min(most),
     }
 }
 

@@ -54,6 +54,14 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Checks what two changes that are right by themselves could bring together.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match (self.min_run, self.max_run) {
+            (Some(min), Some(max)) if min > max => Err(Invalid::new("min_run", "is longer than max_run")),
+            _ => Ok(()),
+        }
+    }
+
     /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
     pub fn difference(&self, after: &Self) -> Vec<String> {
         let own = self.written();

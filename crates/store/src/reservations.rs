@@ -26,7 +26,7 @@ pub enum Reserved {
     Changed(i64),
     /// It was there already, just so.
     Unchanged(i64),
-    /// It was not there, and the wish does not say enough to make it.
+    /// It was not there, and the wish does not say enough to make it; or what would come of it cannot be.
     Incomplete(Invalid),
 }
 
@@ -204,6 +204,9 @@ pub(crate) fn reserve(
     // Again only when another process makes or removes it between the look and the deed.
     for _ in 0..3 {
         if let Some(row) = find(connection, app, component)? {
+            if let Err(problem) = wishes.clone().applied_to(row.terms()?).check() {
+                return Ok(Reserved::Incomplete(problem));
+            }
             match change(connection, row, wishes, now)? {
                 Some(reserved) => return Ok(reserved),
                 None => continue,

@@ -10,6 +10,7 @@ use innkeeper_testing::database::TestDatabase;
 use crate::world::*;
 
 on_both!(
+    two_changes_do_not_bring_together_what_cannot_be,
     what_is_reserved_comes_back_whole,
     a_wish_changes_what_it_names_and_nothing_else,
     a_wish_without_a_schedule_makes_nothing,
@@ -186,4 +187,13 @@ fn a_ping_key_is_stable_and_its_own(database: &TestDatabase) {
     assert_ne!(keys[0], keys[1]);
     assert!(keys[0].len() >= 32 && keys[0].chars().all(|c| c.is_ascii_alphanumeric()), "{}", keys[0]);
     assert_eq!(database.connect().ping_key(&app(SHOP)).unwrap(), keys[0]);
+}
+
+fn two_changes_do_not_bring_together_what_cannot_be(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Wishes { max_run: Some(seconds(10)), ..every(60) });
+    let longer = Wishes { min_run: Some(seconds(20)), ..Wishes::default() };
+    let reserved = store.reserve(&app(SHOP), &component("backup"), &longer, at(1)).unwrap();
+    assert!(matches!(reserved, Reserved::Incomplete(problem) if problem.field == "min_run"));
+    assert_eq!(store.look("backup").terms.min_run, None);
 }
