@@ -44,7 +44,8 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
         StatusCode::METHOD_NOT_ALLOWED => "Not in this way",
         _ => "Something went wrong",
     };
-    let shown = ErrorPage { frame: Frame::of(desk, &caller, "/error"), title, detail: error.to_string() }.render();
+    let shown =
+        ErrorPage { frame: Frame::of(desk, &caller, "/error"), title, detail: error.to_string() }.render();
     match shown {
         Ok(text) => error
             .begin_response()
