@@ -91,7 +91,7 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
         alerters: desk.alerter_kinds(),
         tokens: tokens.iter().map(|token| token_row(token, now)).collect(),
         users: users.iter().map(|user| user_row(user, own)).collect(),
-        shares: shares.iter().map(|share| share_row(share)).collect(),
+        shares: shares.iter().map(share_row).collect(),
         apps,
         said,
     })
