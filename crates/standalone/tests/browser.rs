@@ -82,7 +82,7 @@ fn doors_open_to_whoever_may() {
 
 #[test]
 fn a_session_ends() {
-    behind_a_login("session", "session = \"3s\"");
+    behind_a_login("session", "session = \"6s\"");
 }
 
 fn fresh() -> Server {

@@ -9,6 +9,17 @@ await run(async ({ inn, open, check }) => {
   const list = await open("/status");
   const one = await open(await inn.pathOf("shop", "canary"), { from: list });
   const pages = [list, one];
+  // Where somebody types or has chosen something, nothing moves; where a link or a button has the focus, it keeps it.
+  const typing = await open("/status");
+  await typing.getByRole("searchbox", { name: "App or component" }).focus();
+  const chosen = await open(new URL(one.url()).pathname);
+  await chosen.getByLabel("Snooze for").selectOption("1 day");
+  await chosen.getByRole("link", { name: "Copy" }).focus();
+  const still = [typing, chosen];
+  for (const page of still) await page.locator("h1").evaluate((heading) => (heading.id = "as-it-was"));
+  await list.getByRole("link", { name: "shop/canary", exact: true }).focus();
+  await one.getByRole("button", { name: "Check out" }).focus();
+  const focused = (page) => page.evaluate(() => document.activeElement.textContent);
   for (const page of pages) {
     await page.evaluate(() => {
       window.innkeeperMarker = "the same page";
@@ -22,6 +33,8 @@ await run(async ({ inn, open, check }) => {
   await become("down");
   await one.getByText("still open").waitFor();
   assert.equal(await one.locator(".state-up").count(), 0);
+
+  assert.deepEqual([await focused(list), await focused(one)], ["shop/canary", "Check out"]);
 
   // Without a jump: who has scrolled down stays there.
   await list.evaluate(() => scrollTo(0, 200));
@@ -44,5 +57,8 @@ await run(async ({ inn, open, check }) => {
     assert.equal(await page.evaluate(() => window.innkeeperMarker), "the same page");
     assert.equal(await page.evaluate(() => performance.getEntriesByType("navigation").length), 1);
   }
+  assert.deepEqual([await focused(list), await focused(one)], ["shop/canary", "Check out"]);
+  for (const page of still) assert.equal(await page.locator("#as-it-was").count(), 1);
+  assert.equal(await chosen.getByLabel("Snooze for").inputValue(), "1d");
   await check(one, "recovered");
 });

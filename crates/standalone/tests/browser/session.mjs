@@ -1,10 +1,10 @@
-// A session ends when nothing is heard of it for a while, here for three seconds.
+// A session ends when nothing is heard of it for a while, here for six seconds.
 
 import { assert, run } from "./lib/browser.mjs";
 
 await run(async ({ given, open }) => {
   const page = await open(given[0]);
-  const ended = () => new Promise((resolve) => setTimeout(resolve, 4500));
+  const ended = () => new Promise((resolve) => setTimeout(resolve, 7500));
   const logIn = async () => {
     await page.getByRole("heading", { level: 1, name: "Log in" }).waitFor();
     await page.getByLabel("Name").fill("ada");

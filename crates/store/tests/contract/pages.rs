@@ -1,7 +1,7 @@
 //! What pages ask for beside reservations.
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{Arrival, Cursor, Filter, Listed, Outcome, Target};
+use innkeeper_store::{Arrival, Cursor, Filter, Listed, Outcome, SentDelivery, Target, Topic};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
@@ -60,6 +60,18 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     assert_eq!((of[0].state.as_str(), of[0].problem.as_deref()), ("dead", Some("no such user")));
     assert_eq!(store.deliveries("dead", None, 10).unwrap(), of);
     assert_eq!(store.deliveries("dead", Some(of[0].id), 10).unwrap(), []);
+    let job = |one: &SentDelivery| match &one.topic {
+        Topic::Job { reservation_id, app, component } => {
+            Some((*reservation_id, format!("{app}/{component}")))
+        }
+        Topic::Subject(_) => None,
+    };
+    let names = format!("{}/backup", alerts[0].app);
+    assert_eq!(job(&of[0]), Some((id, names)));
+    let notice = delivery("mail", "ops@example.com", remark("of the house"));
+    store.put_notices(std::slice::from_ref(&notice), at(63)).unwrap();
+    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    assert_eq!(waiting[0].topic, Topic::Subject(notice.notice.subject));
     store.check_in("backup", &[success(at(70))]);
     store.pass(at(70));
     assert_eq!(store.alerts(None, Some(true), None, 10).unwrap(), []);

@@ -217,7 +217,7 @@ pub async fn change(
         }
         Change::Unknown => Err(ApiError::NotFound("there is no such reservation any more".to_owned())),
         Change::Outdated => {
-            let problem = "somebody else changed this reservation meanwhile; what is below is yours, and sending it again \
+            let problem = "Somebody else changed this reservation meanwhile; what is below is yours, and sending it again \
                            overwrites theirs";
             let place = (Some(id), etag(&known));
             show(&desk, &caller, place, draft, Problems::from([("version".to_owned(), problem.to_owned())]))
