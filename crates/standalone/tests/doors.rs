@@ -16,6 +16,7 @@ use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_store::NewToken;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{self, Server};
 use serde_json::json;
 
@@ -554,4 +555,81 @@ fn a_split_house_asks_at_its_door_and_at_its_desk() {
     let known = inn.database.store().tokens().unwrap();
     inn.database.store().remove_token(known[0].id, SystemClock.now()).unwrap();
     eventually("the end of a token", || (with("Bearer ik_test", "/checkin") == 401).then_some(()));
+}
+
+#[test]
+fn what_is_shown_outside_tells_names_and_states_alone() {
+    let house = House::open("");
+    let admin = house.user("admin");
+    let made = json!({ "app": "shop", "component": "backup", "owner": "private-owner", "notify": "private@example.org",
+        "description": "private-text", "tags": ["eu"], "frequency": 5, "time_units": "minutes" });
+    assert_eq!(house.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
+    let other = json!({ "app": "bank", "component": "private-job", "owner": "", "notify": "", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(house.send(&admin, "POST", "/reservation", false, &other.to_string()).status, 200);
+    let checkin = json!({ "app": "shop", "component": "backup", "notes": "private-notes" });
+    assert_eq!(house.send(&admin, "POST", "/checkin", false, &checkin.to_string()).status, 200);
+    let jobs = house.send(&admin, "GET", "/reservation", false, "").json();
+    let job = jobs["result"].as_array().unwrap().iter().find(|job| job["app"] == "shop").unwrap().clone();
+    let (id, ping) =
+        (job["job_id"].to_string(), job["ping_url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
+    for fields in [
+        "shape=page&kind=app&subject=shop&title=The+shop".to_owned(),
+        "shape=page&kind=tag&subject=eu".to_owned(),
+        "shape=badge&kind=tag&subject=eu".to_owned(),
+        format!("shape=badge&kind=reservation&subject={id}&title=backup"),
+    ] {
+        assert_eq!(house.submit(&admin, "/settings/shares", &fields).status, 303, "{fields}");
+    }
+    assert_eq!(house.submit(&admin, "/settings/shares", "shape=page&kind=reservation&subject=1").status, 400);
+    let settings = house.send(&admin, "GET", "/settings", true, "").body;
+    let mut paths: Vec<String> = settings
+        .match_indices("href=\"/public/")
+        .chain(settings.match_indices("href=\"/badge/"))
+        .map(|(at, _)| settings[at + 6..].split('"').next().unwrap().to_owned())
+        .collect();
+    paths.dedup();
+    assert_eq!(paths.len(), 4, "{paths:?}");
+    for path in &paths {
+        let key = path.rsplit('/').next().unwrap().trim_end_matches(".svg");
+        assert_eq!(key.len(), 43, "nobody guesses {key}");
+        let shown = house.send(&nobody(), "GET", path, true, "");
+        assert_eq!(shown.status, 200, "{path}: {shown:?}");
+        let is_badge = path.starts_with("/badge/");
+        assert_eq!(shown.header("content-type").unwrap().starts_with("image/svg+xml"), is_badge, "{path}");
+        assert!(
+            shown.body.contains("up") && (is_badge || shown.body.contains("backup")),
+            "{path}: {}",
+            shown.body
+        );
+        for secret in ["private", &ping, "/status", "Settings"] {
+            assert!(
+                !shown.body.contains(secret) || secret == "/status" && is_badge,
+                "{path} tells {secret}: {}",
+                shown.body
+            );
+        }
+    }
+    let key = paths[0].rsplit('/').next().unwrap();
+    assert_eq!(house.submit(&admin, &format!("/settings/shares/{key}/remove"), "").status, 303);
+    assert_eq!(house.send(&nobody(), "GET", &paths[0], true, "").status, 404);
+}
+
+#[test]
+fn a_test_message_shows_what_the_provider_answers() {
+    let sink = HttpSink::start();
+    let config = format!(
+        "{}[alerter.gone]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n",
+        common::webhook("hook", &sink)
+    );
+    let house = House::open(&config);
+    let admin = house.user("admin");
+    let answer = house.submit(&admin, "/settings/alerters/hook/test", "");
+    assert!(answer.status == 200 && answer.body.contains("The provider of hook has taken"), "{answer:?}");
+    let received = sink.wait_for(1, Duration::from_secs(30));
+    assert_eq!(received[0].json()["subject"], "Test message");
+    let answer = house.submit(&admin, "/settings/alerters/gone/test", "");
+    assert!(answer.status == 400 && answer.body.contains("could not be reached"), "{answer:?}");
+    assert_eq!(house.submit(&admin, "/settings/alerters/nobody/test", "").status, 404);
+    let log = house.send(&admin, "GET", "/settings/audit", true, "").body;
+    assert!(log.contains("test alerter") && log.contains("delivered"), "{log}");
 }

@@ -135,6 +135,8 @@ fn an_open_listener_beyond_loopback_must_be_wanted() {
             "{found}"
         );
         assert!(found.contains("set allow_open = true (INNKEEPER_ALLOW_OPEN=true)"), "{found}");
+        Config::from_toml(Role::Ingest, &format!("auth = 'tokens'\n[ingest]\nlisten = '{listen}'"))
+            .unwrap_or_else(|error| panic!("{error}"));
         Config::from_toml(Role::Ingest, &format!("allow_open = true\n[ingest]\nlisten = '{listen}'"))
             .unwrap();
         Config::from_toml(Role::Sweeper, &format!("[ingest]\nlisten = '{listen}'")).unwrap();

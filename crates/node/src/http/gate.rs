@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header;
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
@@ -114,7 +114,11 @@ impl Gate {
             Err(_) if need == Need::Nothing => Caller::anybody(Rights::none(), source),
             Err(error) => return Err(error),
         };
-        caller.rights.suffice_for(need)?;
+        if let Err(lacking) = caller.rights.suffice_for(need) {
+            // So that the page that says so knows whom it speaks to.
+            request.extensions_mut().insert(self.with_forms(request, caller, forms));
+            return Err(lacking.into());
+        }
         Ok(self.with_forms(request, caller, forms))
     }
 

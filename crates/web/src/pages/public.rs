@@ -24,7 +24,7 @@ const LETTER: usize = 7;
 struct PublicPage<'a> {
     frame: Frame<'a>,
     title: String,
-    /// The worst of its states, and what it means.
+    /// How its jobs stand together, and what it means.
     state: &'static str,
     sentence: String,
     rows: Vec<PublicRow>,
@@ -77,18 +77,16 @@ fn gone() -> ApiError {
     ApiError::NotFound("nothing is shown under this link".to_owned())
 }
 
-/// How bad a state is for whoever waits for the job's work.
-fn severity(state: State) -> usize {
-    State::ALL.iter().position(|known| *known == state).map_or(0, |place| State::ALL.len() - place)
-}
+/// The states that somebody has to do something about, the worst first.
+const BAD: [State; 5] = [State::Down, State::Overdue, State::Held, State::Unobserved, State::Late];
 
-/// The worst state of these reservations.
-fn worst(shown: &Shown) -> Option<State> {
-    shown
-        .listed
-        .iter()
-        .map(|listed| evaluate(&listed.view(), shown.now).state)
-        .max_by_key(|state| severity(*state))
+/// How they stand together: the worst that is bad, else up if any is, else what they are.
+fn together(shown: &Shown) -> Option<State> {
+    let states: Vec<State> =
+        shown.listed.iter().map(|listed| evaluate(&listed.view(), shown.now).state).collect();
+    let bad = BAD.into_iter().find(|bad| states.contains(bad));
+    let up = || [State::Up, State::Running].into_iter().find(|up| states.contains(up)).map(|_| State::Up);
+    bad.or_else(up).or_else(|| states.first().copied())
 }
 
 /// The status page.
@@ -134,18 +132,18 @@ pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse,
         // Without the names of the house's other pages, whoever looks.
         frame: Frame::of(&desk, &Caller::nobody(), "/public"),
         title: shown.share.title.clone(),
-        state: worst(&shown).map_or("new", State::as_str),
+        state: together(&shown).map_or("new", State::as_str),
         sentence,
         rows,
         more: shown.more,
     })
 }
 
-/// The badge: a title, and the worst state.
+/// The badge: a title, and how its jobs stand together.
 pub async fn badge(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse, ApiError> {
     let key = key.into_inner();
     let shown = ask(&desk, move |desk, now| look(desk, &key, "badge", now)).await?.ok_or_else(gone)?;
-    let state = worst(&shown);
+    let state = together(&shown);
     let title = shown.share.title;
     let word = state.map_or("nothing", State::as_str);
     let badge = Badge {
