@@ -9,7 +9,7 @@
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
-//! - `people.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
+//! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
@@ -32,17 +32,18 @@ mod migrate;
 mod nodes;
 mod outbox;
 mod pages;
-mod people;
 mod reads;
 mod reservations;
 mod rows;
 mod runs;
 mod schema;
+mod sessions;
 mod shares;
 mod sites;
 mod summary;
 mod sweep;
 mod tokens;
+mod users;
 
 pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
@@ -56,9 +57,10 @@ pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
-pub use people::{Session, User};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
+pub use sessions::Session;
 pub use shares::Share;
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
+pub use users::User;

@@ -5,6 +5,7 @@
 
 mod actions;
 mod alerts;
+mod audit;
 mod badguests;
 mod deliveries;
 mod draft;
@@ -18,6 +19,8 @@ mod plot;
 mod public;
 mod reservation;
 mod settings;
+mod settings_shares;
+mod settings_users;
 mod snippets;
 mod status;
 mod status_query;
@@ -55,15 +58,15 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .get("/badge/{key}.svg", Need::Nothing, public::badge)
         .page("/settings", Need::ReadAll, settings::settings)
         .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
-        .form("/settings/shares", Need::ManageAll, settings::add_share)
-        .form("/settings/shares/{key}/remove", Need::ManageAll, settings::remove_share)
+        .form("/settings/shares", Need::ManageAll, settings_shares::add_share)
+        .form("/settings/shares/{key}/remove", Need::ManageAll, settings_shares::remove_share)
         .form("/settings/tokens", Need::ManageAll, settings::add_token)
         .form("/settings/tokens/{id}/remove", Need::ManageAll, settings::remove_token)
-        .form("/settings/users", Need::Administer, settings::add_user)
-        .form("/settings/users/{id}/link", Need::Administer, settings::link_user)
-        .form("/settings/users/{id}/role", Need::Administer, settings::change_user)
-        .form("/settings/users/{id}/remove", Need::Administer, settings::remove_user)
-        .page("/settings/audit", Need::Administer, settings::audit)
+        .form("/settings/users", Need::Administer, settings_users::add_user)
+        .form("/settings/users/{id}/link", Need::Administer, settings_users::link_user)
+        .form("/settings/users/{id}/role", Need::Administer, settings_users::change_user)
+        .form("/settings/users/{id}/remove", Need::Administer, settings_users::remove_user)
+        .page("/settings/audit", Need::Administer, audit::audit)
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
         .page("/status", Need::ReadAll, status::status)

@@ -1,26 +1,22 @@
-//! Settings: alerters and their test, tokens, users, what is shown outside, and who changed what.
+//! Settings: the page, alerters and their test, tokens. Users, and what is shown outside, have files of their own.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use askama::Template;
-use innkeeper_core::access::{Rights, Scope, UserRole, account_name};
-use innkeeper_core::names::{AppName, one_line};
+use innkeeper_core::access::{Rights, Scope, account_name};
+use innkeeper_core::names::AppName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::{invitation, keys};
-use innkeeper_store::{AuditEntry, NewToken, Share, Token, User};
-use serde::Deserialize;
+use innkeeper_node::keys;
+use innkeeper_store::{NewToken, Share, Token, User};
 
 use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
 use crate::Desk;
-
-/// Entries of the audit log on a page.
-const ENTRIES: i64 = 100;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -134,7 +130,11 @@ fn share_row(share: &Share) -> ShareRow {
 }
 
 /// What could not be taken, above the page that it was sent from.
-async fn refuse(desk: &Data<Desk>, caller: &Caller, problem: String) -> Result<HttpResponse, ApiError> {
+pub(super) async fn refuse(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    problem: String,
+) -> Result<HttpResponse, ApiError> {
     let mut answer =
         show(desk, caller, Said { text: problem, is_problem: true, secret: String::new() }).await?;
     *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
@@ -142,7 +142,7 @@ async fn refuse(desk: &Data<Desk>, caller: &Caller, problem: String) -> Result<H
 }
 
 /// What was done, with what is shown this once.
-async fn tell(
+pub(super) async fn tell(
     desk: &Data<Desk>,
     caller: &Caller,
     text: String,
@@ -203,95 +203,6 @@ pub async fn remove_token(
     Ok(see_other("/settings#tokens"))
 }
 
-/// Makes a user, and shows the link by which they choose a password.
-pub async fn add_user(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
-    let parsed = account_name("name", form.text("name"))
-        .and_then(|name| UserRole::parse("role", form.text("role")).map(|role| (name, role)));
-    let (name, role) = match parsed {
-        Ok(parsed) => parsed,
-        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
-    };
-    let secret = keys::draw().map_err(ApiError::internal)?;
-    let (hash, actor, wanted) = (keys::hash(secret.reveal()), caller.actor(), name.clone());
-    let made = ask(&desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(actor);
-        store.add_user(&wanted, role, &hash, now + invitation::USED_WITHIN, now)
-    })
-    .await?;
-    match made {
-        Some(_) => {
-            let text = format!("Send this link to {name}. It works once, within a day:");
-            tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
-        }
-        None => refuse(&desk, &caller, format!("name: there is a user {name} already")).await,
-    }
-}
-
-/// Makes another link for a user.
-pub async fn link_user(
-    desk: Data<Desk>,
-    caller: Caller,
-    id: Path<i64>,
-    _: Form,
-) -> Result<HttpResponse, ApiError> {
-    let secret = keys::draw().map_err(ApiError::internal)?;
-    let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
-    let found = ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(actor).invite_again(id, &hash, now + invitation::USED_WITHIN, now)
-    })
-    .await?;
-    if !found {
-        return Err(no_such_user());
-    }
-    let text = "With this link a new password is chosen. It works once, within a day:".to_owned();
-    tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
-}
-
-/// Gives a user another role.
-pub async fn change_user(
-    desk: Data<Desk>,
-    caller: Caller,
-    id: Path<i64>,
-    form: Form,
-) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    not_oneself(&caller, id)?;
-    let role = UserRole::parse("role", form.text("role"))?;
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).change_role(id, role, now)).await? {
-        true => Ok(see_other("/settings#users")),
-        false => Err(no_such_user()),
-    }
-}
-
-/// Removes a user.
-pub async fn remove_user(
-    desk: Data<Desk>,
-    caller: Caller,
-    id: Path<i64>,
-    _: Form,
-) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    not_oneself(&caller, id)?;
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_user(id, now)).await? {
-        true => Ok(see_other("/settings#users")),
-        false => Err(no_such_user()),
-    }
-}
-
-fn no_such_user() -> ApiError {
-    ApiError::NotFound("there is no such user".to_owned())
-}
-
-/// So that there is always an admin left.
-fn not_oneself(caller: &Caller, id: i64) -> Result<(), ApiError> {
-    match caller.user() {
-        Some(user) if user.id == id => {
-            Err(ApiError::Conflict("another admin has to do that to you".to_owned()))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Sends a message through an alerter, now, and shows what the provider answers.
 pub async fn test_alerter(
     desk: Data<Desk>,
@@ -337,74 +248,4 @@ pub async fn test_alerter(
         }
         Err(problem) => refuse(&desk, &caller, format!("{name}: {problem}")).await,
     }
-}
-
-/// Shows an app or a tag to whoever has the link.
-pub async fn add_share(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
-    let parsed = shared(&form);
-    let (shape, kind, subject, title) = match parsed {
-        Ok(parsed) => parsed,
-        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
-    };
-    let key = keys::draw().map_err(ApiError::internal)?.reveal().to_owned();
-    let (actor, back) = (caller.actor(), super::login::local(form.text("back")).to_owned());
-    ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(actor).add_share(&Share { key, shape, kind, subject, title, created_at: now })
-    })
-    .await?;
-    Ok(see_other(if back == "/status" { "/settings#shares" } else { &back }))
-}
-
-fn shared(form: &Form) -> Result<(String, String, String, String), Invalid> {
-    let one_of = |field: &'static str, allowed: &[&str]| match form.text(field) {
-        text if allowed.contains(&text) => Ok(text.to_owned()),
-        text => Err(Invalid::new(field, format!("{text:?}; allowed: {}", allowed.join(", ")))),
-    };
-    let shape = one_of("shape", &["page", "badge"])?;
-    let kind =
-        one_of("kind", if shape == "page" { &["app", "tag"] } else { &["app", "tag", "reservation"] })?;
-    let subject = form.required("subject")?;
-    one_line("subject", subject, 150)?;
-    let title = form.text("title");
-    one_line("title", title, 100)?;
-    let title = if title.is_empty() { subject } else { title };
-    Ok((shape, kind, subject.to_owned(), title.to_owned()))
-}
-
-/// Shows it no more.
-pub async fn remove_share(
-    desk: Data<Desk>,
-    caller: Caller,
-    key: Path<String>,
-    _: Form,
-) -> Result<HttpResponse, ApiError> {
-    let (key, actor) = (key.into_inner(), caller.actor());
-    ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_share(&key, now)).await?;
-    Ok(see_other("/settings#shares"))
-}
-
-#[derive(Template)]
-#[template(path = "audit.html")]
-struct AuditPage<'a> {
-    frame: Frame<'a>,
-    entries: Vec<(When, AuditEntry)>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub struct Before {
-    before: Option<i64>,
-}
-
-/// Who changed what.
-pub async fn audit(desk: Data<Desk>, caller: Caller, query: Query<Before>) -> Result<HttpResponse, ApiError> {
-    let before = query.before;
-    let (entries, now) =
-        ask(&desk, move |desk, now| Ok((desk.store.audit_log(before, ENTRIES)?, now))).await?;
-    let next = (entries.len() as i64 == ENTRIES)
-        .then(|| entries.last().map(|entry| format!("/settings/audit?before={}", entry.id)))
-        .flatten();
-    let entries =
-        entries.into_iter().map(|entry| (When::new(entry.at, chrono_tz::UTC, now), entry)).collect();
-    page(&AuditPage { frame: Frame::of(&desk, &caller, "/settings"), entries, next })
 }

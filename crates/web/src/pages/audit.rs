@@ -1,0 +1,42 @@
+//! Who changed what.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Query};
+use askama::Template;
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::AuditEntry;
+use serde::Deserialize;
+
+use super::frame::Frame;
+use super::view::When;
+use super::{ask, page};
+use crate::Desk;
+
+/// Entries on a page.
+const ENTRIES: i64 = 100;
+
+#[derive(Template)]
+#[template(path = "audit.html")]
+struct AuditPage<'a> {
+    frame: Frame<'a>,
+    entries: Vec<(When, AuditEntry)>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct Before {
+    before: Option<i64>,
+}
+
+/// Who changed what.
+pub async fn audit(desk: Data<Desk>, caller: Caller, query: Query<Before>) -> Result<HttpResponse, ApiError> {
+    let before = query.before;
+    let (entries, now) =
+        ask(&desk, move |desk, now| Ok((desk.store.audit_log(before, ENTRIES)?, now))).await?;
+    let next = (entries.len() as i64 == ENTRIES)
+        .then(|| entries.last().map(|entry| format!("/settings/audit?before={}", entry.id)))
+        .flatten();
+    let entries =
+        entries.into_iter().map(|entry| (When::new(entry.at, chrono_tz::UTC, now), entry)).collect();
+    page(&AuditPage { frame: Frame::of(&desk, &caller, "/settings"), entries, next })
+}

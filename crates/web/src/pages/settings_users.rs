@@ -1,0 +1,101 @@
+//! Users, in the settings.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use innkeeper_core::access::{UserRole, account_name};
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_node::{invitation, keys};
+
+use super::form::Form;
+use super::settings::{refuse, tell};
+use super::{ask, see_other};
+use crate::Desk;
+
+/// Makes a user, and shows the link by which they choose a password.
+pub async fn add_user(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
+    let parsed = account_name("name", form.text("name"))
+        .and_then(|name| UserRole::parse("role", form.text("role")).map(|role| (name, role)));
+    let (name, role) = match parsed {
+        Ok(parsed) => parsed,
+        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
+    };
+    let secret = keys::draw().map_err(ApiError::internal)?;
+    let (hash, actor, wanted) = (keys::hash(secret.reveal()), caller.actor(), name.clone());
+    let made = ask(&desk, move |desk, now| {
+        let store = desk.store.on_behalf_of(actor);
+        store.add_user(&wanted, role, &hash, now + invitation::USED_WITHIN, now)
+    })
+    .await?;
+    match made {
+        Some(_) => {
+            let text = format!("Send this link to {name}. It works once, within a day:");
+            tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
+        }
+        None => refuse(&desk, &caller, format!("name: there is a user {name} already")).await,
+    }
+}
+
+/// Makes another link for a user.
+pub async fn link_user(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let secret = keys::draw().map_err(ApiError::internal)?;
+    let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
+    let found = ask(&desk, move |desk, now| {
+        desk.store.on_behalf_of(actor).invite_again(id, &hash, now + invitation::USED_WITHIN, now)
+    })
+    .await?;
+    if !found {
+        return Err(no_such_user());
+    }
+    let text = "With this link a new password is chosen. It works once, within a day:".to_owned();
+    tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
+}
+
+/// Gives a user another role.
+pub async fn change_user(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    not_oneself(&caller, id)?;
+    let role = UserRole::parse("role", form.text("role"))?;
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).change_role(id, role, now)).await? {
+        true => Ok(see_other("/settings#users")),
+        false => Err(no_such_user()),
+    }
+}
+
+/// Removes a user.
+pub async fn remove_user(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    not_oneself(&caller, id)?;
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_user(id, now)).await? {
+        true => Ok(see_other("/settings#users")),
+        false => Err(no_such_user()),
+    }
+}
+
+fn no_such_user() -> ApiError {
+    ApiError::NotFound("there is no such user".to_owned())
+}
+
+/// So that there is always an admin left.
+fn not_oneself(caller: &Caller, id: i64) -> Result<(), ApiError> {
+    match caller.user() {
+        Some(user) if user.id == id => {
+            Err(ApiError::Conflict("another admin has to do that to you".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
