@@ -5,6 +5,7 @@
 //! counts only for what comes from Innkeeper's own pages: a request that another site had it send changes nothing.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,7 @@ struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     auth: Auth,
+    allow_open: bool,
     trusted_proxies: TrustedProxies,
     public_url: String,
     session: TimeDelta,
@@ -64,6 +66,7 @@ impl Gate {
             store: store.clone(),
             clock,
             auth: config.auth,
+            allow_open: config.allow_open,
             trusted_proxies: config.ingest.trusted_proxies.clone(),
             public_url: config.public_url.clone(),
             session: config.web.session,
@@ -88,6 +91,13 @@ impl Gate {
         if (need.changes() || (forms && !is_safe)) && self.is_from_another_site(request) {
             return Err(ApiError::Forbidden(
                 "this was sent by the page of another site, or public_url is not the address that browsers use"
+                    .to_owned(),
+            ));
+        }
+        if self.is_open() && !self.0.allow_open && self.is_by_a_foreign_name(request) {
+            return Err(ApiError::Forbidden(
+                "a browser reached this by a name that Innkeeper does not know; where that is right, set public_url to the \
+                 address that browsers use"
                     .to_owned(),
             ));
         }
@@ -116,7 +126,8 @@ impl Gate {
         };
         if let Err(lacking) = caller.rights.suffice_for(need) {
             // So that the page that says so knows whom it speaks to.
-            request.extensions_mut().insert(self.with_forms(request, caller, forms));
+            let caller = self.with_forms(request, caller, forms);
+            request.extensions_mut().insert(caller);
             return Err(lacking.into());
         }
         Ok(self.with_forms(request, caller, forms))
@@ -279,6 +290,23 @@ impl Gate {
 
     fn csrf_cookie_name(&self) -> &'static str {
         if self.is_secure() { "__Host-innkeeper-form" } else { "innkeeper-form" }
+    }
+
+    /// Whether a browser reached an open house by a name that is not its own: any site can have its name lead here (DNS rebinding), and its pages
+    /// would then pass for ours.
+    fn is_by_a_foreign_name(&self, request: &HttpRequest) -> bool {
+        let value =
+            |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !value(header::USER_AGENT).starts_with("Mozilla/") {
+            return false;
+        }
+        let host = value(header::HOST);
+        let name =
+            host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(name, _)| name);
+        let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let authority = self.0.public_url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        !is_address && name != "localhost" && !name.ends_with(".localhost") && host != authority
     }
 
     /// Whether a browser says that the page of another site sent this.

@@ -180,8 +180,7 @@ impl<'c> Routes<'c> {
                 }));
             }
         }
-        let passes =
-            manner == Manner::Plain && (need == Need::Nothing || (self.gate.is_open() && !need.changes()));
+        let passes = manner == Manner::Plain && need == Need::Nothing;
         let route = if passes {
             route.to(handler)
         } else {
