@@ -648,3 +648,19 @@ fn a_test_message_shows_what_the_provider_answers() {
     let log = house.send(&admin, "GET", "/settings/audit", true, "").body;
     assert!(log.contains("test alerter") && log.contains("delivered"), "{log}");
 }
+
+#[test]
+fn one_source_that_is_too_fast_waits_and_others_do_not() {
+    let config =
+        "[ingest]\nlisten = \"127.0.0.1:0\"\nrate_per_source = 3\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let server = Server::start("innkeeper", config, &[]);
+    let client = Client::default();
+    let from = |source: &str| {
+        client.send("GET", &server.url("/version"), &[("x-forwarded-for", source)], b"").unwrap()
+    };
+    let refused = eventually("a refusal", || Some(from("203.0.113.9")).filter(|answer| answer.status == 429));
+    assert_eq!(refused.header("retry-after"), Some("1"), "{refused:?}");
+    assert!(refused.json()["message"].as_str().unwrap().contains("too many requests from this address"));
+    assert_eq!(from("203.0.113.10").status, 200);
+    eventually("the next second", || (from("203.0.113.9").status == 200).then_some(()));
+}

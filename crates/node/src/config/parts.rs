@@ -27,6 +27,8 @@ pub struct IngestConfig {
     pub trusted_proxies: TrustedProxies,
     /// Threads that serve HTTP; none for one per core.
     pub workers: Option<usize>,
+    /// The most requests a second from one source; none for no bound.
+    pub rate_per_source: Option<u32>,
 }
 
 impl IngestConfig {
@@ -46,6 +48,10 @@ impl IngestConfig {
             workers: match section.number("workers", 0, 0..=1024) {
                 0 => None,
                 workers => Some(workers),
+            },
+            rate_per_source: match section.number("rate_per_source", 0, 0..=1_000_000) {
+                0 => None,
+                rate => Some(rate),
             },
         }
     }

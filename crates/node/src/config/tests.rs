@@ -30,7 +30,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[ingest]\n\nqueu = 1",
-            "f:3: ingest.queu: unknown key; allowed: batch, commit_timeout, listen, queue, trusted_proxies, workers",
+            "f:3: ingest.queu: unknown key; allowed: batch, commit_timeout, listen, queue, rate_per_source, trusted_proxies, workers",
         ),
         (
             "[alerter.x]\nkind = 'log'\nurl = 'a'",

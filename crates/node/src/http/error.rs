@@ -45,6 +45,12 @@ pub enum ApiError {
         /// Seconds until the next may be tried.
         retry_after_s: u32,
     },
+    /// 429 with `Retry-After`: more than `ingest.rate_per_source`.
+    #[error("too many requests from this address; try again in {retry_after_s} s")]
+    TooFast {
+        /// Seconds until a repeat is worth it.
+        retry_after_s: u32,
+    },
     /// 413.
     #[error("the body is larger than {most} bytes")]
     TooLarge {
@@ -89,7 +95,7 @@ impl ResponseError for ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Outdated(_) => StatusCode::PRECONDITION_FAILED,
             Self::NeedsVersion(_) => StatusCode::PRECONDITION_REQUIRED,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -139,7 +145,9 @@ impl ApiError {
                 // The rest of the body is not read, so nothing else can come over this connection.
                 response.force_close();
             }
-            Self::Unavailable { retry_after_s } | Self::TooMany { retry_after_s } => {
+            Self::Unavailable { retry_after_s }
+            | Self::TooMany { retry_after_s }
+            | Self::TooFast { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
             Self::Internal(cause) => log::error!("answering 500: {}", with_causes(cause.as_ref())),

@@ -20,6 +20,7 @@ use innkeeper_core::access::{Need, Rights, UserRole, account_name};
 use innkeeper_store::{Actor, Store, Token};
 
 use super::caller::{Caller, Who};
+use super::pace::Pace;
 use super::{ApiError, TrustedProxies, client_address};
 use crate::config::{Auth, Config};
 use crate::keys;
@@ -45,6 +46,7 @@ struct Inner {
     session: TimeDelta,
     sign_on: Option<SignOn>,
     tokens: Mutex<HashMap<String, (Instant, Token)>>,
+    pace: Option<Pace>,
 }
 
 /// A proxy that says who calls.
@@ -72,12 +74,28 @@ impl Gate {
             session: config.web.session,
             sign_on,
             tokens: Mutex::default(),
+            pace: config.ingest.rate_per_source.map(Pace::new),
         }))
     }
 
     /// Whether everybody may do everything.
     pub(super) fn is_open(&self) -> bool {
         self.0.auth == Auth::Open
+    }
+
+    /// Whether anybody can be too fast.
+    pub(super) fn has_pace(&self) -> bool {
+        self.0.pace.is_some()
+    }
+
+    /// Counts a request of its source.
+    ///
+    /// # Errors
+    /// 429 when it is one too many in this second.
+    pub(super) fn keep_pace(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        let Some(pace) = &self.0.pace else { return Ok(()) };
+        let source = client_address(request, &self.0.trusted_proxies);
+        if pace.allows(source, Instant::now()) { Ok(()) } else { Err(ApiError::TooFast { retry_after_s: 1 }) }
     }
 
     /// Who calls, if they may do what is needed; for a page also what its forms carry (`forms`).

@@ -16,6 +16,7 @@ mod gate;
 pub mod health;
 pub mod metrics;
 pub mod nodes;
+mod pace;
 pub mod peer;
 mod query;
 mod routes;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::middleware::DefaultHeaders;
+use actix_web::dev::ServiceRequest;
+use actix_web::middleware::{Condition, DefaultHeaders, Next, from_fn};
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
 use actix_web::{App, HttpServer};
 use innkeeper_core::Invalid;
@@ -96,7 +97,18 @@ impl HttpService {
             HttpServer::new(move || {
                 let configure = Arc::clone(&configure);
                 let (gate, told) = (gate.clone(), Arc::clone(&told));
+                let pacing = gate.clone();
                 App::new()
+                    .wrap(Condition::new(
+                        gate.has_pace(),
+                        from_fn(move |request: ServiceRequest, next: Next<_>| {
+                            let kept = pacing.keep_pace(request.request());
+                            async move {
+                                kept?;
+                                next.call(request).await
+                            }
+                        }),
+                    ))
                     .wrap(
                         DefaultHeaders::new()
                             .add(("X-Content-Type-Options", "nosniff"))

@@ -1,0 +1,61 @@
+//! How many requests a second one source may send.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Counts the requests of each source, second by second.
+pub(super) struct Pace {
+    most: u32,
+    counted: Mutex<(Instant, HashMap<IpAddr, u32>)>,
+}
+
+impl Pace {
+    /// At most so many a second from each source.
+    pub fn new(most: u32) -> Self {
+        Self { most, counted: Mutex::new((Instant::now(), HashMap::new())) }
+    }
+
+    /// Counts one more request; false when it is one too many in this second.
+    pub fn allows(&self, source: IpAddr, now: Instant) -> bool {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, counts) = &mut *counted;
+        if now.saturating_duration_since(*since) >= SECOND {
+            *since = now;
+            counts.clear();
+        }
+        let count = counts.entry(network(source)).or_default();
+        *count = count.saturating_add(1);
+        *count <= self.most
+    }
+}
+
+/// What one customer of a provider has: an IPv4 address, the first half of an IPv6 address.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_own_seconds() {
+        let (pace, begun) = (Pace::new(2), Instant::now());
+        let allows = |source: &str, after: u64| {
+            pace.allows(source.parse().unwrap(), begun + Duration::from_millis(after))
+        };
+        assert!(allows("10.0.0.5", 1000) && allows("10.0.0.5", 1001));
+        assert!(!allows("10.0.0.5", 1002) && !allows("::ffff:10.0.0.5", 1999));
+        assert!(allows("10.0.0.6", 1999), "another source");
+        assert!(allows("10.0.0.5", 2000), "another second");
+        assert!(allows("2001:db8::1", 2001) && allows("2001:db8::2", 2002) && !allows("2001:db8::3", 2003));
+        assert!(allows("2001:db8:0:1::1", 2004), "another network");
+    }
+}
