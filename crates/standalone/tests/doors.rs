@@ -664,3 +664,23 @@ fn one_source_that_is_too_fast_waits_and_others_do_not() {
     assert_eq!(from("203.0.113.10").status, 200);
     eventually("the next second", || (from("203.0.113.9").status == 200).then_some(()));
 }
+
+#[test]
+fn a_message_that_waits_is_tried_again_by_its_button() {
+    let house = House::open("[alerter.gone]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
+    let admin = house.user("admin");
+    let made = json!({ "app": "shop", "component": "canary", "owner": "", "notify": "gone", "frequency": 1, "time_units": "seconds" });
+    assert_eq!(house.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
+    let attempts = || {
+        let all = "SELECT CAST(attempts AS TEXT) FROM deliveries WHERE alerter = 'gone'";
+        house.database.texts(all).first().and_then(|text| text.parse::<i64>().ok())
+    };
+    let tried = eventually("the first try", || attempts().filter(|attempts| *attempts > 0));
+    let page = house.send(&admin, "GET", "/deliveries", true, "").body;
+    let path = page.split("action=\"/deliveries/").nth(1).unwrap().split('"').next().unwrap();
+    // Far away, so that no other than the button's try can come.
+    house.database.execute("UPDATE deliveries SET next_at = next_at + 86400000 WHERE state = 'waiting'");
+    assert_eq!(house.submit(&admin, &format!("/deliveries/{path}"), "").status, 303);
+    eventually("the next try", || attempts().filter(|attempts| *attempts > tried));
+    assert!(house.send(&admin, "GET", "/settings/audit", true, "").body.contains("retry delivery"));
+}
