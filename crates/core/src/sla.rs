@@ -101,6 +101,12 @@ impl State {
         })
     }
 
+    /// The place of what somebody has to do something about, the worst first; all others share the last.
+    pub fn badness(self) -> usize {
+        let bad = [Self::Down, Self::Overdue, Self::Held, Self::Unobserved, Self::Late];
+        bad.iter().position(|state| *state == self).unwrap_or(bad.len())
+    }
+
     /// The word for it in JSON and pages.
     pub fn as_str(self) -> &'static str {
         match self {

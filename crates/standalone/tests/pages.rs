@@ -290,3 +290,21 @@ fn what_happened_is_paged_through() {
     assert!(!second.contains("rel=\"next\""));
     assert!(inn.page(&format!("/status/{id}?checkin=1&alert=1")).contains("Nothing before that is kept"));
 }
+
+#[test]
+fn what_is_late_stands_before_what_is_well() {
+    let inn = Inn::open();
+    for name in ["fine-1", "fine-2"] {
+        inn.reserve("inn", name, json!({}));
+        inn.check_in("inn", name, "");
+    }
+    inn.reserve("zoo", "slow", json!({ "frequency": 1, "time_units": "seconds", "grace": "1h" }));
+    inn.check_in("zoo", "slow", "");
+    let page = common::eventually("a late job", || {
+        let page = inn.page("/status");
+        (page.contains("state-late") && page.find("zoo/slow") < page.find("inn/fine-1")).then_some(page)
+    });
+    assert!(page.find("inn/fine-1") < page.find("inn/fine-2"));
+    let by_name = inn.page("/status?sort=name");
+    assert!(by_name.find("inn/fine-2") < by_name.find("zoo/slow"));
+}

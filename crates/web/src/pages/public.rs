@@ -77,14 +77,12 @@ fn gone() -> ApiError {
     ApiError::NotFound("nothing is shown under this link".to_owned())
 }
 
-/// The states that somebody has to do something about, the worst first.
-const BAD: [State; 5] = [State::Down, State::Overdue, State::Held, State::Unobserved, State::Late];
-
 /// How they stand together: the worst that is bad, else up if any is, else what they are.
 fn together(shown: &Shown) -> Option<State> {
     let states: Vec<State> =
         shown.listed.iter().map(|listed| evaluate(&listed.view(), shown.now).state).collect();
-    let bad = BAD.into_iter().find(|bad| states.contains(bad));
+    let worst = states.iter().min_by_key(|state| state.badness()).copied();
+    let bad = worst.filter(|state| state.badness() < State::Up.badness());
     let up = || [State::Up, State::Running].into_iter().find(|up| states.contains(up)).map(|_| State::Up);
     bad.or_else(up).or_else(|| states.first().copied())
 }

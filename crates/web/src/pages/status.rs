@@ -93,9 +93,10 @@ pub async fn status(
     let query = query.into_inner();
     let (filter, cursor) = (query.filter()?, query.cursor());
     let gone = query.checked_out;
+    let worst_first = query.is_sorted("worst");
     let (rows, next, looked_at, checked_out, counts, tally) = ask(&desk, move |desk, now| {
         let found = desk.store.page(&filter, &cursor, ROWS, now)?;
-        let shown: Vec<(Listed, Evaluation)> = found
+        let mut shown: Vec<(Listed, Evaluation)> = found
             .listed
             .into_iter()
             .map(|listed| {
@@ -103,6 +104,10 @@ pub async fn status(
                 (listed, evaluation)
             })
             .collect();
+        if worst_first {
+            // The database knows who is down; what else is bad it does not, so that is sorted within the page.
+            shown.sort_by_key(|(_, evaluation)| evaluation.state.badness());
+        }
         let needed: Vec<_> = shown
             .iter()
             .map(|(listed, evaluation)| (listed.reservation.id, strip::needed_since(listed, evaluation, now)))
