@@ -69,10 +69,11 @@ impl Store {
         dry_run: bool,
         now: Time,
     ) -> Result<Applied, StoreError> {
+        if dry_run {
+            // Without the lock that SQLite's writers share: who only asks holds up no check-in.
+            return Ok(Plan::draw(&mut *self.get()?, declared, prune)?.told());
+        }
         self.write(|connection| {
-            if dry_run {
-                return Ok(Plan::draw(connection, declared, prune)?.told());
-            }
             // First, as whoever makes a reservation does: nothing else is held while it waits for others.
             let apps: BTreeSet<&str> = declared.iter().map(|terms| terms.app.as_str()).collect();
             for app in apps {

@@ -99,21 +99,29 @@ impl Tally {
     fn start(&self, store: Store, clock: Arc<dyn Clock>) -> bool {
         let shared = Arc::clone(&self.shared);
         let count = move || {
-            let counted = count(&store, &*clock, &shared.stop);
-            let mut progress = shared.progress();
-            match counted {
-                Ok(Some(counted)) => progress.latest = Some(Arc::new(counted)),
+            // However it ends, also by a panic, the next look can count again.
+            let _going = Going(&shared);
+            match count(&store, &*clock, &shared.stop) {
+                Ok(Some(counted)) => shared.progress().latest = Some(Arc::new(counted)),
                 Ok(None) => {}
                 Err(error) => log::debug!("reservations were not counted: {error}"),
             }
-            progress.going = None;
-            shared.done.notify_all();
         };
         let started = std::thread::Builder::new().name("tally".to_owned()).spawn(count);
         if let Err(error) = &started {
             log::warn!("reservations are not counted: {error}");
         }
         started.is_ok()
+    }
+}
+
+/// A thread that counts, until it is dropped.
+struct Going<'s>(&'s Shared);
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        self.0.progress().going = None;
+        self.0.done.notify_all();
     }
 }
 
