@@ -16,14 +16,21 @@ pub fn link(public_url: &str, secret: &str) -> String {
     format!("{public_url}/setup/{secret}")
 }
 
-/// A link by which the first admin is made, where nobody can decide yet who may come in.
-///
-/// # Errors
-/// The database's, or no randomness.
-pub fn first_admin(store: &Store, config: &Config, now: Time) -> anyhow::Result<Option<String>> {
+/// A link by which the first admin is made, where nobody can decide yet who may come in. That it cannot be made is logged, and no reason not to
+/// watch over jobs.
+pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> {
     if config.auth == Auth::Open || config.web.sign_on_header.is_some() {
-        return Ok(None);
+        return None;
     }
+    invite_first_admin(store, config, now).unwrap_or_else(|error| {
+        log::error!(
+            "no link for the first admin ({error:#}); `innkeeper invite NAME --role admin` makes one"
+        );
+        None
+    })
+}
+
+fn invite_first_admin(store: &Store, config: &Config, now: Time) -> anyhow::Result<Option<String>> {
     let secret = keys::draw()?;
     let invited = store.invite_first_admin(&keys::hash(secret.reveal()), now + USED_WITHIN)?;
     Ok(invited.then(|| link(&config.public_url, secret.reveal())))

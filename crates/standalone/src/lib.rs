@@ -33,7 +33,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let gate = Gate::new(&store, config, heart.clock());
-    let setup = first_admin(&store, config, heart.clock().now())?;
+    let setup = first_admin(&store, config, heart.clock().now());
     let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();

@@ -215,7 +215,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
-    if let Some(link) = first_admin(&store, config, heart.clock().now())? {
+    if let Some(link) = first_admin(&store, config, heart.clock().now()) {
         innkeeper_node::cli::print(&format!("Make the first admin, within a day: {link}\n"));
     }
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
