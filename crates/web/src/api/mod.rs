@@ -28,6 +28,7 @@ use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
 use innkeeper_store::{Listed, Store};
 
 pub(crate) use document::etag;
+pub(crate) use tokens::{remove_within, within};
 
 use crate::Desk;
 
@@ -63,7 +64,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
 }
 
 /// Asks the store, on the caller's behalf, on a thread that may block.
-async fn ask<T: Send + 'static>(
+pub(crate) async fn ask<T: Send + 'static>(
     desk: &Data<Desk>,
     caller: &Caller,
     question: impl FnOnce(&Store, Time) -> Result<T, ApiError> + Send + 'static,

@@ -3,12 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
-use innkeeper_core::Invalid;
 use innkeeper_core::access::{MOST_APPS, Rights, Scope, account_name};
 use innkeeper_core::names::AppName;
+use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
 use innkeeper_node::keys;
-use innkeeper_store::NewToken;
+use innkeeper_store::{NewToken, Store};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -140,17 +140,20 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
     ))]
 pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
-    ask(&desk, &caller, move |store, now| {
-        let unknown = || ApiError::NotFound(format!("there is no token {id}"));
-        let token = store.tokens()?.into_iter().find(|token| token.id == id).ok_or_else(unknown)?;
-        within(&asker, &token.rights())?;
-        if store.remove_token(id, now)? { Ok(()) } else { Err(unknown()) }
-    })
-    .await?;
+    ask(&desk, &caller, move |store, now| remove_within(store, &asker, id, now)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
+/// Removes a token that can do no more than the caller.
+pub(crate) fn remove_within(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<(), ApiError> {
+    let unknown = || ApiError::NotFound(format!("there is no token {id}"));
+    let token = store.tokens()?.into_iter().find(|token| token.id == id).ok_or_else(unknown)?;
+    within(caller, &token.rights())?;
+    if store.remove_token(id, now)? { Ok(()) } else { Err(unknown()) }
+}
+
+/// Nobody gives or takes more than they have.
+pub(crate) fn within(caller: &Caller, rights: &Rights) -> Result<(), ApiError> {
     if caller.rights.include(rights) {
         return Ok(());
     }

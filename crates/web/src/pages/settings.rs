@@ -17,6 +17,7 @@ use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
 use crate::Desk;
+use crate::api::{self, remove_within, within};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -158,9 +159,7 @@ pub async fn add_token(desk: Data<Desk>, caller: Caller, form: Form) -> Result<H
         Ok(new) => new,
         Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
     };
-    if !caller.rights.include(&Rights::of_token(new.scopes.clone(), new.apps.clone())) {
-        return Err(ApiError::Forbidden("nobody gives away more than they have".to_owned()));
-    }
+    within(&caller, &Rights::of_token(new.scopes.clone(), new.apps.clone()))?;
     let (name, actor) = (new.name.clone(), caller.actor());
     match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).add_token(&new, now)).await? {
         Some(_) => {
@@ -198,8 +197,8 @@ pub async fn remove_token(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_token(id, now)).await?;
+    let id = id.into_inner();
+    api::ask(&desk, &caller.clone(), move |store, now| remove_within(store, &caller, id, now)).await?;
     Ok(see_other("/settings#tokens"))
 }
 
