@@ -9,6 +9,7 @@
 //! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
+//! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`access`]: who may do what.
 //!
 //! ```
@@ -35,6 +36,7 @@ pub mod sla;
 pub mod summary;
 pub mod template;
 pub mod uptime;
+pub mod ways;
 
 pub use clock::{Clock, ManualClock, SystemClock, Time};
 pub use invalid::Invalid;

@@ -10,6 +10,10 @@ pub const LONGEST_NAME: usize = 150;
 pub const LONGEST_TEXT: usize = 4000;
 /// The most tags that a reservation has.
 pub const MOST_TAGS: usize = 20;
+/// The most alerters that a reservation is narrowed to.
+pub const MOST_ALERTERS: usize = 50;
+/// The most entries of a list as it is written, repeats included: what is longer is refused before any of it is read.
+pub const MOST_ENTRIES: usize = 200;
 
 /// Checks a one-line text: at most `longest` characters, none of them a control character.
 pub fn one_line(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
@@ -19,7 +23,7 @@ pub fn one_line(field: &'static str, text: &str, longest: usize) -> Result<(), I
             format!("has the control character U+{:04X}; use printable text", c as u32),
         ));
     }
-    at_most(field, text, longest)
+    no_longer(field, text, longest)
 }
 
 /// Checks a text of several lines: line breaks and tabs may stand in it, other control characters may not.
@@ -30,13 +34,21 @@ pub fn many_lines(field: &'static str, text: &str, longest: usize) -> Result<(),
             format!("has the control character U+{:04X}; use printable text", c as u32),
         ));
     }
-    at_most(field, text, longest)
+    no_longer(field, text, longest)
 }
 
-fn at_most(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
+fn no_longer(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
     let length = text.chars().count();
     if length > longest {
         return Err(Invalid::new(field, format!("has {length} characters; at most {longest}")));
+    }
+    Ok(())
+}
+
+/// Checks how many `things` a list has.
+pub(crate) fn at_most(field: &'static str, things: &str, count: usize, most: usize) -> Result<(), Invalid> {
+    if count > most {
+        return Err(Invalid::new(field, format!("has {count} {things}; at most {most}")));
     }
     Ok(())
 }
@@ -133,6 +145,25 @@ impl AlerterName {
         Ok(Self(text.to_owned()))
     }
 
+    /// Takes a list of names, each of them one of `known`: at most 50, kept once each; `field` is where it stood.
+    pub fn list<S: AsRef<str>>(
+        field: &'static str,
+        texts: &[S],
+        known: &[Self],
+    ) -> Result<Vec<Self>, Invalid> {
+        at_most(field, "alerters", texts.len(), MOST_ENTRIES)?;
+        let mut names = Vec::new();
+        for text in texts {
+            let name = Self::parse(field, text.as_ref())?;
+            name.check_known(field, known)?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        at_most(field, "alerters", names.len(), MOST_ALERTERS)?;
+        Ok(names)
+    }
+
     /// Checks that it is one of the `known` ones; `field` is where it stood.
     pub fn check_known(&self, field: &'static str, known: &[Self]) -> Result<(), Invalid> {
         if known.contains(self) {
@@ -157,6 +188,7 @@ impl std::fmt::Display for AlerterName {
 
 /// Takes a list of tags: at most 20, each one line of 1 to 50 characters without commas, kept once each.
 pub fn tags<S: AsRef<str>>(texts: &[S]) -> Result<Vec<String>, Invalid> {
+    at_most("tags", "tags", texts.len(), MOST_ENTRIES)?;
     let mut tags: Vec<String> = Vec::new();
     for text in texts {
         let tag = text.as_ref().trim();
@@ -171,9 +203,7 @@ pub fn tags<S: AsRef<str>>(texts: &[S]) -> Result<Vec<String>, Invalid> {
             tags.push(tag.to_owned());
         }
     }
-    if tags.len() > MOST_TAGS {
-        return Err(Invalid::new("tags", format!("has {} tags; at most {MOST_TAGS}", tags.len())));
-    }
+    at_most("tags", "tags", tags.len(), MOST_TAGS)?;
     Ok(tags)
 }
 
@@ -213,5 +243,19 @@ mod tests {
         assert_eq!(tags(&["a,b"]).unwrap_err().field, "tags");
         let many: Vec<String> = (0..21).map(|n| n.to_string()).collect();
         assert!(tags(&many).unwrap_err().problem.contains("at most 20"));
+        let unread = vec!["a,b"; 100_000];
+        assert_eq!(tags(&unread).unwrap_err().problem, "has 100000 tags; at most 200");
+    }
+
+    #[test]
+    fn alerters_are_known_and_bounded() {
+        let known: Vec<AlerterName> =
+            (0..60).map(|n| AlerterName::parse("alerter", &format!("a{n}")).unwrap()).collect();
+        let texts: Vec<&str> = known.iter().map(AlerterName::as_str).collect();
+        let read = |texts: &[&str]| AlerterName::list("alerters", texts, &known);
+        assert_eq!(read(&["a1", "a0", "a1"]).unwrap(), [known[1].clone(), known[0].clone()]);
+        assert_eq!(read(&["b"]).unwrap_err().field, "alerters");
+        assert_eq!(read(&texts).unwrap_err().problem, "has 60 alerters; at most 50");
+        assert_eq!(read(&vec!["?"; 100_000]).unwrap_err().problem, "has 100000 alerters; at most 200");
     }
 }

@@ -6,7 +6,7 @@ use email_address::EmailAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
-use crate::names::{AlerterName, one_line};
+use crate::names::{AlerterName, MOST_ENTRIES, at_most, one_line};
 
 /// The most recipients of one reservation.
 pub const MOST_RECIPIENTS: usize = 50;
@@ -74,20 +74,18 @@ pub struct Recipients(Vec<Recipient>);
 impl Recipients {
     /// Takes a comma-separated list; empty entries are passed over, so `"a@x.org, "` is one recipient.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        let parts =
+            text.split(',').map(|part| part.trim_matches([' ', '\t'])).filter(|part| !part.is_empty());
+        // Before any is read: who sends many is not to have each compared with each.
+        at_most(field, "recipients", parts.clone().count(), MOST_ENTRIES)?;
         let mut list = Vec::new();
-        for part in text.split(',').map(|part| part.trim_matches([' ', '\t'])).filter(|part| !part.is_empty())
-        {
+        for part in parts {
             let recipient = Recipient::parse(field, part)?;
             if !list.contains(&recipient) {
                 list.push(recipient);
             }
         }
-        if list.len() > MOST_RECIPIENTS {
-            return Err(Invalid::new(
-                field,
-                format!("has {} recipients; at most {MOST_RECIPIENTS}", list.len()),
-            ));
-        }
+        at_most(field, "recipients", list.len(), MOST_RECIPIENTS)?;
         Ok(Self(list))
     }
 
@@ -97,6 +95,7 @@ impl Recipients {
         entries: &[S],
         known: &[AlerterName],
     ) -> Result<Self, Invalid> {
+        at_most(field, "recipients", entries.len(), MOST_ENTRIES)?;
         let entries: Vec<&str> = entries.iter().map(AsRef::as_ref).collect();
         if let Some(comma) = entries.iter().find(|entry| entry.contains(',')) {
             return Err(Invalid::new(
@@ -105,12 +104,16 @@ impl Recipients {
             ));
         }
         let recipients = Self::parse(field, &entries.join(","))?;
-        for recipient in recipients.iter() {
-            if let Recipient::Alerter(name) = recipient {
-                name.check_known(field, known)?;
-            }
-        }
+        recipients.check_known(field, known)?;
         Ok(recipients)
+    }
+
+    /// Checks that each alerter among them is one of `known`; `field` is where they stood.
+    pub fn check_known(&self, field: &'static str, known: &[AlerterName]) -> Result<(), Invalid> {
+        self.iter().try_for_each(|recipient| match recipient {
+            Recipient::Alerter(name) => name.check_known(field, known),
+            Recipient::Mail(_) => Ok(()),
+        })
     }
 
     /// The entries in the order they were written.
@@ -140,6 +143,19 @@ mod tests {
         let list = Recipients::parse("notify", "a@example.org, ops ,a@example.org,").unwrap();
         assert_eq!(list.to_string(), "a@example.org,ops");
         assert!(Recipients::parse("notify", "").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_long_list_is_refused_before_any_of_it_is_read() {
+        let long = vec!["not an address"; 100_000];
+        let refused = Recipients::of_entries("notify", &long, &[]).unwrap_err();
+        assert_eq!(refused.problem, "has 100000 recipients; at most 200");
+        assert_eq!(Recipients::parse("notify", &long.join(",")).unwrap_err(), refused);
+        let fifty_one: Vec<String> = (0..51).map(|n| format!("a{n}@example.org")).collect();
+        let refused = Recipients::of_entries("notify", &fifty_one, &[]).unwrap_err();
+        assert_eq!(refused.problem, "has 51 recipients; at most 50");
+        let twice = [&fifty_one[..50], &fifty_one[..50]].concat();
+        assert!(Recipients::of_entries("notify", &twice, &[]).is_ok(), "a repeat is none too many");
     }
 
     #[test]

@@ -164,11 +164,7 @@ impl Fields {
         known: &[AlerterName],
     ) -> Result<Option<Vec<AlerterName>>, Invalid> {
         let Some(list) = self.list(field)? else { return Ok(None) };
-        let parse = |name: &String| {
-            let name = AlerterName::parse(field, name)?;
-            name.check_known(field, known).map(|()| name)
-        };
-        list.iter().map(parse).collect::<Result<_, _>>().map(Some)
+        AlerterName::list(field, &list, known).map(Some)
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct ReservationDocument {
     /// Who hears of it: mail addresses and names of alerters, at most 50.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub notify: Option<Vec<String>>,
-    /// Only these alerters are used; all that `notify` leads to where it is absent.
+    /// Only these alerters are used, at most 50; all that `notify` leads to where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alerters: Option<Vec<String>>,
     /// The text of its alerts, with placeholders; the usual text where it is absent.
@@ -120,10 +120,6 @@ impl ReservationDocument {
     fn wishes(self, desk: &Desk) -> Result<Wishes, Invalid> {
         let span = |field, text: Option<String>| text.map(|text| duration::parse(field, &text)).transpose();
         let known = desk.alerter_names();
-        let alerter = |name: &String| {
-            let name = AlerterName::parse("alerters", name)?;
-            name.check_known("alerters", &known).map(|()| name)
-        };
         Wishes {
             owner: self.owner,
             description: self.description,
@@ -134,7 +130,7 @@ impl ReservationDocument {
                 .transpose()?,
             alerters: self
                 .alerters
-                .map(|alerters| alerters.iter().map(alerter).collect::<Result<_, _>>())
+                .map(|alerters| AlerterName::list("alerters", &alerters, &known))
                 .transpose()?,
             alert_msg: self.alert_msg,
             schedule: Schedule::of_parts(Parts {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
-use innkeeper_core::recipient::{Recipient, Recipients};
+use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Frequency, Terms, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Invalid, duration};
@@ -179,9 +179,7 @@ impl Draft {
         let component = noted(&mut problems, ComponentName::parse(self.component.as_str()));
         let schedule = noted(&mut problems, self.schedule());
         let notify = noted(&mut problems, recipients(&self.notify, known));
-        let alerters: Result<Vec<AlerterName>, Invalid> =
-            self.alerters.iter().map(|name| known_alerter("alerters", name, known)).collect();
-        let alerters = noted(&mut problems, alerters);
+        let alerters = noted(&mut problems, AlerterName::list("alerters", &self.alerters, known));
         let grace = noted(&mut problems, self.grace());
         let remind_every = noted(&mut problems, span("remind_every", &self.remind_every));
         let max_run = noted(&mut problems, span("max_run", &self.max_run));
@@ -227,19 +225,8 @@ fn span(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
 
 fn recipients(text: &str, known: &[AlerterName]) -> Result<Recipients, Invalid> {
     let recipients = Recipients::parse("notify", text)?;
-    for recipient in recipients.iter() {
-        if let Recipient::Alerter(name) = recipient {
-            known_alerter("notify", name.as_str(), known)?;
-        }
-    }
+    recipients.check_known("notify", known)?;
     Ok(recipients)
-}
-
-fn known_alerter(field: &'static str, name: &str, known: &[AlerterName]) -> Result<AlerterName, Invalid> {
-    known.iter().find(|known| known.as_str() == name).cloned().ok_or_else(|| {
-        let known: Vec<&str> = known.iter().map(AlerterName::as_str).collect();
-        Invalid::new(field, format!("there is no alerter {name:?}; configured: {}", known.join(", ")))
-    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,324 @@
+//! From `notify` and `alerters` to the ways out, and to what leads nowhere.
+//!
+//! [`Ways`] are the alerters that are configured. [`Ways::route`] is the one place where a list of recipients becomes messages' ways: the
+//! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::AlerterName;
+use crate::recipient::{MailAddress, Recipient};
+use crate::reservation::Terms;
+
+/// The name of the alerter that is always there: it writes to the log.
+pub const LOG: &str = "log";
+/// The name by which a configuration says which of several mail servers mail addresses go through.
+const MAIL: &str = "mail";
+/// The kind of alerter that sends to a mail address.
+pub const SMTP: &str = "smtp";
+/// Recipients that are named in one sentence.
+const NAMED: usize = 3;
+/// How alike two names are, from 0 to 1, of which one may be meant for the other.
+const ALIKE: f64 = 0.75;
+
+/// The alerters that are configured: the name and the kind of each. The log is always among them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ways {
+    kinds: BTreeMap<String, String>,
+    /// The alerter that mail addresses go through.
+    mail: Option<String>,
+}
+
+/// A way that a message takes: the alerter, and the address where it sends to one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Way {
+    /// The alerter's name.
+    pub alerter: String,
+    /// The mail address; none where the alerter has but one recipient.
+    pub address: Option<MailAddress>,
+}
+
+/// Something in a list of recipients that leads nowhere. Its text names the field and is fit for people.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DeadEnd {
+    /// A mail address, and no alerter that sends mail.
+    NoMail {
+        /// Where it stands: `notify`, `operator`.
+        field: &'static str,
+        /// The address.
+        address: String,
+    },
+    /// A name that no alerter has.
+    Unknown {
+        /// Where it stands: `notify`, `alerters`, `operator`.
+        field: &'static str,
+        /// The name.
+        name: String,
+        /// A configured name that may be meant.
+        near: Option<String>,
+    },
+    /// An alerter that needs an address, named by its name.
+    NeedsAddress {
+        /// Where it stands.
+        field: &'static str,
+        /// The alerter.
+        name: String,
+    },
+    /// `alerters` leaves none of the recipients.
+    NoneLeft {
+        /// The recipients.
+        recipients: Vec<String>,
+    },
+}
+
+/// Where a list of recipients leads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Each way once, in the order of the recipients.
+    pub ways: Vec<Way>,
+    /// What leads nowhere.
+    pub dead_ends: Vec<DeadEnd>,
+}
+
+impl Way {
+    /// The log.
+    pub fn log() -> Self {
+        Self { alerter: LOG.to_owned(), address: None }
+    }
+
+    /// The address as the outbox writes it: empty where there is none.
+    pub fn recipient(&self) -> &str {
+        self.address.as_ref().map_or("", MailAddress::as_str)
+    }
+}
+
+impl Ways {
+    /// Those of these alerters, each with its kind.
+    pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, &'a str)>) -> Self {
+        let mut kinds: BTreeMap<String, String> =
+            alerters.into_iter().map(|(name, kind)| (name.to_string(), kind.to_owned())).collect();
+        kinds.entry(LOG.to_owned()).or_insert_with(|| LOG.to_owned());
+        let mail = mail_among(&kinds);
+        Self { kinds, mail }
+    }
+
+    /// These and those of `others`; mail goes the way that it goes here, where it goes any.
+    #[must_use]
+    pub fn and(mut self, others: &Self) -> Self {
+        for (name, kind) in &others.kinds {
+            self.kinds.entry(name.clone()).or_insert_with(|| kind.clone());
+        }
+        self.mail = self.mail.or_else(|| mail_among(&self.kinds));
+        self
+    }
+
+    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name.
+    pub fn mail(&self) -> Option<&str> {
+        self.mail.as_deref()
+    }
+
+    /// Whether there is an alerter of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.kinds.contains_key(name)
+    }
+
+    /// Every alerter with its kind, in the order of their names.
+    pub fn kinds(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.kinds.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))
+    }
+
+    /// Where the messages of a reservation go: to the log, and to whom its `notify` and `alerters` lead.
+    pub fn of_terms(&self, terms: &Terms) -> Route {
+        let mut route = self.route("notify", terms.notify.iter(), &terms.alerters);
+        route.ways.retain(|way| way.alerter != LOG);
+        route.ways.insert(0, Way::log());
+        route
+    }
+
+    /// Where `recipients` lead, which stand in `field`. Unless it is empty, only the alerters of `only` are used; the log always is.
+    pub fn route<'a>(
+        &self,
+        field: &'static str,
+        recipients: impl IntoIterator<Item = &'a Recipient>,
+        only: &[AlerterName],
+    ) -> Route {
+        let is_wanted =
+            |name: &str| only.is_empty() || name == LOG || only.iter().any(|wanted| wanted.as_str() == name);
+        let mut route = Route::default();
+        let mut left_out = Vec::new();
+        let mut is_empty = true;
+        for recipient in recipients {
+            is_empty = false;
+            let way = match (recipient, self.mail()) {
+                (Recipient::Mail(address), Some(mail)) => {
+                    Way { alerter: mail.to_owned(), address: Some(address.clone()) }
+                }
+                (Recipient::Mail(address), None) => {
+                    route.dead_ends.push(DeadEnd::NoMail { field, address: address.as_str().to_owned() });
+                    continue;
+                }
+                (Recipient::Alerter(name), _) => Way { alerter: name.to_string(), address: None },
+            };
+            if !is_wanted(&way.alerter) {
+                left_out.push(recipient.as_str().to_owned());
+                continue;
+            }
+            match self.kinds.get(&way.alerter).map(String::as_str) {
+                None => route.dead_ends.push(self.unknown(field, &way.alerter)),
+                Some(SMTP) if way.address.is_none() => {
+                    route.dead_ends.push(DeadEnd::NeedsAddress { field, name: way.alerter });
+                }
+                Some(_) if route.ways.contains(&way) => {}
+                Some(_) => route.ways.push(way),
+            }
+        }
+        if !is_empty {
+            let unknown = only.iter().filter(|name| !self.has(name.as_str()));
+            route.dead_ends.extend(unknown.map(|name| self.unknown("alerters", name.as_str())));
+        }
+        if route.ways.is_empty() && !left_out.is_empty() {
+            route.dead_ends.push(DeadEnd::NoneLeft { recipients: left_out });
+        }
+        route
+    }
+
+    fn unknown(&self, field: &'static str, name: &str) -> DeadEnd {
+        let plain = |name: &str| name.replace(['-', '_'], "");
+        let likeness = |known: &str| match plain(known) == plain(name) {
+            true => 1.0,
+            false => strsim::normalized_damerau_levenshtein(known, name),
+        };
+        let near = self
+            .kinds
+            .keys()
+            .map(|known| (known, likeness(known)))
+            .filter(|(_, likeness)| *likeness >= ALIKE)
+            .max_by(|(_, one), (_, other)| one.total_cmp(other));
+        DeadEnd::Unknown { field, name: name.to_owned(), near: near.map(|(known, _)| known.clone()) }
+    }
+}
+
+impl fmt::Display for DeadEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMail { field, address } => {
+                write!(f, "{field}: {address} is a mail address and no alerter of kind smtp is configured")
+            }
+            Self::Unknown { field, name, near } => {
+                write!(f, "{field}: {name} is no configured alerter")?;
+                near.as_ref().map_or(Ok(()), |near| write!(f, "; did you mean {near}?"))
+            }
+            Self::NeedsAddress { field, name } => {
+                write!(
+                    f,
+                    "{field}: {name} is an alerter of kind smtp; write the mail address, not the alerter"
+                )
+            }
+            Self::NoneLeft { recipients } => {
+                let named = recipients.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+                write!(f, "alerters: leaves none of {named}")?;
+                let more = recipients.len().saturating_sub(NAMED);
+                if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+fn mail_among(kinds: &BTreeMap<String, String>) -> Option<String> {
+    let mut smtp = kinds.iter().filter(|(_, kind)| *kind == SMTP).map(|(name, _)| name);
+    let first = smtp.clone().next();
+    smtp.find(|name| *name == MAIL).or(first).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipient::Recipients;
+
+    fn name(text: &str) -> AlerterName {
+        AlerterName::parse("alerter", text).unwrap()
+    }
+
+    fn ways(alerters: &[(&str, &str)]) -> Ways {
+        let names: Vec<AlerterName> = alerters.iter().map(|(text, _)| name(text)).collect();
+        Ways::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, *kind)))
+    }
+
+    /// The ways, and the problems, as texts.
+    fn route(ways: &Ways, notify: &str, only: &[&str]) -> (Vec<String>, Vec<String>) {
+        let notify = Recipients::parse("notify", notify).unwrap();
+        let only: Vec<AlerterName> = only.iter().map(|text| name(text)).collect();
+        let route = ways.route("notify", notify.iter(), &only);
+        let way = |way: &Way| format!("{} {}", way.alerter, way.recipient()).trim_end().to_owned();
+        (route.ways.iter().map(way).collect(), route.dead_ends.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_leads_somewhere_has_no_problem() {
+        let all = ways(&[("mail", "smtp"), ("on-call", "pagerduty"), ("chat", "slack")]);
+        let good = |notify, only: &[&str], expected: &[&str]| {
+            assert_eq!(
+                route(&all, notify, only),
+                (expected.iter().map(ToString::to_string).collect(), vec![])
+            );
+        };
+        good("", &[], &[]);
+        good("", &["pager"], &[]);
+        good("log", &["chat"], &["log"]);
+        good("a@x.org,on-call,a@x.org", &[], &["mail a@x.org", "on-call"]);
+        // Who is left out while another is reached is left out as it was wished for.
+        good("a@x.org,on-call", &["on-call"], &["on-call"]);
+        good("a@x.org,gone,on-call", &["on-call"], &["on-call"]);
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_named_with_its_field() {
+        let all = ways(&[("mail", "smtp"), ("mail2", "smtp"), ("on-call", "pagerduty"), ("chat", "slack")]);
+        let bad = |ways: &Ways, notify, only: &[&str], expected: &[&str]| {
+            assert_eq!(route(ways, notify, only).1, expected, "{notify} {only:?}");
+        };
+        let nothing = ways(&[]);
+        bad(
+            &nothing,
+            "ops@example.org",
+            &[],
+            &["notify: ops@example.org is a mail address and no alerter of kind smtp is configured"],
+        );
+        bad(&all, "oncall", &[], &["notify: oncall is no configured alerter; did you mean on-call?"]);
+        bad(&all, "on-cal", &[], &["notify: on-cal is no configured alerter; did you mean on-call?"]);
+        bad(&all, "zebra", &[], &["notify: zebra is no configured alerter"]);
+        bad(
+            &all,
+            "mail",
+            &[],
+            &["notify: mail is an alerter of kind smtp; write the mail address, not the alerter"],
+        );
+        bad(&all, "a@x.org,chat", &["on-call"], &["alerters: leaves none of a@x.org, chat"]);
+        bad(&all, "a@x.org", &["mail2"], &["alerters: leaves none of a@x.org"]);
+        bad(
+            &all,
+            "a@x.org,b@x.org,c@x.org,d@x.org,e@x.org",
+            &["chat"],
+            &["alerters: leaves none of a@x.org, b@x.org, c@x.org and 2 more"],
+        );
+        bad(&all, "chat", &["cht", "chat"], &["alerters: cht is no configured alerter; did you mean chat?"]);
+        bad(
+            &all,
+            "chat",
+            &["zebra"],
+            &["alerters: zebra is no configured alerter", "alerters: leaves none of chat"],
+        );
+    }
+
+    #[test]
+    fn mail_goes_through_the_alerter_called_mail_else_the_first() {
+        assert_eq!(ways(&[("aa", "smtp"), ("mail", "smtp")]).mail(), Some("mail"));
+        assert_eq!(ways(&[("mail", "slack"), ("zz", "smtp"), ("aa", "smtp")]).mail(), Some("aa"));
+        assert_eq!(ways(&[("mail", "slack")]).mail(), None);
+        let both = ways(&[("zz", "smtp")]).and(&ways(&[("mail", "smtp"), ("chat", "slack")]));
+        assert_eq!((both.mail(), both.has("chat")), (Some("zz"), true));
+        assert_eq!(ways(&[]).and(&ways(&[("aa", "smtp")])).mail(), Some("aa"));
+    }
+}
