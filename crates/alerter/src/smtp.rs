@@ -197,7 +197,7 @@ impl Alerter for Smtp {
 impl Smtp {
     fn failed(&self, failure: &Failure) -> Sent {
         let problem = self.hidden.clean(&format!("{} {failure}", self.postman.place()));
-        if failure.is_about_recipient() {
+        if failure.is_permanent() {
             return Sent::Permanent { problem };
         }
         // A reply, even a refusal, says that nothing was taken; silence after the message's end says nothing.

@@ -92,22 +92,30 @@ fn a_server_that_cannot_be_trusted_gets_nothing() {
 }
 
 #[test]
-fn one_bad_recipient_is_permanent_and_spoils_nothing_for_the_next() {
+fn what_is_refused_for_good_is_permanent_and_spoils_nothing_for_the_next() {
     let sink = SmtpSink::plain();
     let alerter = plain_smtp(&sink);
-    for (step, line) in [
+    let refusals = [
         (Step::Recipient, "550 5.1.1 no such user"),
         (Step::Recipient, "553 mailbox name not allowed"),
+        (Step::Recipient, "554 this user does not have an account here"),
+        // No enhanced code, though it looks like one.
+        (Step::Recipient, "550 unknown here, says 10.5.7.1"),
+        (Step::Data, "554 5.5.1 no valid recipients"),
         (Step::End, "550 5.2.1 mailbox disabled"),
         (Step::End, "552 5.2.2 mailbox full"),
-    ] {
+        (Step::End, "554 transaction failed"),
+        (Step::End, "554 5.7.1 looks like spam"),
+        (Step::End, "550 5.7.1 looks like spam"),
+    ];
+    for (step, line) in refusals {
         sink.next(step, Reply::say(line));
         let problem = permanent(mail_opened(alerter.as_ref(), "k"));
         assert!(problem.contains(&line[..3]), "{problem}");
         assert_eq!(mail_opened(alerter.as_ref(), "k2"), Sent::Delivered);
     }
     assert_eq!(sink.connections(), 1);
-    assert_eq!(sink.mails().len(), 4);
+    assert_eq!(sink.mails().len(), refusals.len());
 }
 
 #[test]
@@ -121,8 +129,8 @@ fn what_an_operator_can_mend_is_tried_again() {
         (Step::Sender, "530 5.7.0 log in first"),
         (Step::Recipient, "554 5.7.1 relay access denied"),
         (Step::Recipient, "550 5.7.1 relaying denied"),
-        (Step::Data, "554 5.5.1 not now"),
-        (Step::End, "554 5.7.1 looks like spam"),
+        (Step::Data, "503 5.5.1 bad sequence of commands"),
+        (Step::End, "530 5.7.0 log in first"),
         (Step::Recipient, "450 4.2.1 greylisted"),
         (Step::Recipient, "451 4.3.0 try later"),
         (Step::Sender, "452 4.3.1 disk full"),

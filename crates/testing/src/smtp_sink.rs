@@ -98,6 +98,7 @@ enum Encryption {
 #[derive(Default)]
 struct State {
     mails: Vec<ReceivedMail>,
+    refused: Vec<ReceivedMail>,
     next: HashMap<Step, VecDeque<Reply>>,
     always: HashMap<Step, Reply>,
     login: Option<(String, String)>,
@@ -169,6 +170,11 @@ impl SmtpSink {
     /// All mails taken so far, in the order they came.
     pub fn mails(&self) -> Vec<ReceivedMail> {
         locked(&self.shared.state).mails.clone()
+    }
+
+    /// The mails that came whole and were refused at [`Step::End`].
+    pub fn refused(&self) -> Vec<ReceivedMail> {
+        locked(&self.shared.state).refused.clone()
     }
 
     /// Waits until `count` mails have been taken; panics after `patience`.

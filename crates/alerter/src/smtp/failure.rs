@@ -55,18 +55,27 @@ impl Failure {
         }
     }
 
-    /// Whether the server refuses this recipient for good. A refusal for want of rights (5.7.x: relaying, log-in) is the
-    /// server's configuration, which an operator will mend; so is one before the recipient was named.
-    pub(super) fn is_about_recipient(&self) -> bool {
-        match &self.cause {
-            Cause::Unfit => true,
-            Cause::Smtp(error) => {
-                matches!(self.stage, Stage::Recipient | Stage::Message)
-                    && matches!(self.code(), Some(501 | 510 | 511 | 521 | 525 | 541 | 550..=553 | 556))
-                    && !error.to_string().contains("5.7.")
+    /// Whether the server refuses this mail for good, so that sending it again would fail again.
+    ///
+    /// Up to the sender's name nothing is known of the mail: a refusal there (the greeting, the log-in, the sender) is about how the two
+    /// servers are set up, which an operator will mend, and so is one of the recipient for want of rights (5.7.x: relaying). From `DATA` on
+    /// the mail itself is refused, but by the codes that say that the conversation went wrong or that a log-in is missing.
+    pub(super) fn is_permanent(&self) -> bool {
+        let Cause::Smtp(_) = &self.cause else { return matches!(self.cause, Cause::Unfit) };
+        match (self.stage, self.code()) {
+            (Stage::Recipient, Some(501 | 510 | 511 | 521 | 525 | 541 | 550..=554 | 556)) => {
+                !self.is_for_want_of_rights()
             }
-            Cause::Lookup(_) | Cause::Late => false,
+            (Stage::Data | Stage::Message, Some(530 | 534 | 535 | 538)) => false,
+            (Stage::Data | Stage::Message, Some(510..=559)) => true,
+            _ => false,
         }
+    }
+
+    /// Whether the enhanced status code (RFC 3463), with which the reply's text begins, is 5.7.x.
+    fn is_for_want_of_rights(&self) -> bool {
+        let Cause::Smtp(error) = &self.cause else { return false };
+        error.source().is_some_and(|text| text.to_string().trim_start().starts_with("5.7."))
     }
 
     /// Whether the connection was dead or dying, rather than the mail refused.

@@ -5,7 +5,6 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
-use uuid::Uuid;
 
 use super::{Delivery, Place, Sending, notice_of};
 use crate::connection::AnyConnection;
@@ -96,11 +95,15 @@ impl Store {
                 let Some(group) = first_group(connection, alerter, now, not_yet, &except)? else { break };
                 let of_group = "AND d.recipient = $3 AND COALESCE(d.sending, '') = $4";
                 let ready = ready_sql(connection, not_yet, of_group, "ORDER BY d.id LIMIT $5");
-                let key = group.sending.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
+                // The key follows from what goes out together, so that whenever just that goes out again, it has the same key: also after a
+                // refusal, and when somebody asks for a message that was given up.
                 let rows: Vec<ClaimedRow> = sql_query(format!(
-                    "WITH ready AS ({ready})
+                    "WITH ready AS MATERIALIZED ({ready})
                      UPDATE deliveries
-                     SET lease_until = $6, lease_token = $7, sending = $8
+                     SET lease_until = $6, lease_token = $7, sending = COALESCE(sending, (
+                         SELECT CASE WHEN COUNT(*) = 1 THEN MIN(key)
+                                ELSE MIN(key) || '+' || COUNT(*) || '+' || CAST(SUM(id) AS TEXT) END
+                         FROM ready))
                      WHERE id IN (SELECT id FROM ready)
                      RETURNING id, recipient, notice, sending, attempts, created_at, next_at"
                 ))
@@ -111,8 +114,8 @@ impl Store {
                 .bind::<BigInt, _>(limit)
                 .bind::<BigInt, _>(ms(now + lease))
                 .bind::<Text, _>(token)
-                .bind::<Text, _>(&key)
                 .load(connection)?;
+                let key = rows.first().map(|row| row.sending.clone()).unwrap_or_default();
                 let mut deliveries = readable(connection, rows, now, |_, _, delivery| delivery)?;
                 deliveries.sort_by_key(|delivery| delivery.id);
                 if !deliveries.is_empty() {
@@ -186,13 +189,13 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
     )
 }
 
-/// The ids of what is ready, locked against other claimers.
+/// The ids and keys of what is ready, locked against other claimers.
 fn ready_sql(connection: &AnyConnection, not_yet: &str, and: &str, then: &str) -> String {
     let lock = match connection {
         AnyConnection::Postgres(_) => "FOR UPDATE OF d SKIP LOCKED",
         AnyConnection::Sqlite(_) => "",
     };
-    ready_columns("d.id", not_yet, and, then, lock)
+    ready_columns("d.id, d.key", not_yet, and, then, lock)
 }
 
 #[derive(QueryableByName)]

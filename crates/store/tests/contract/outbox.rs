@@ -18,6 +18,7 @@ on_both!(
     many_outcomes_are_recorded_at_once,
     a_digest_that_may_have_been_sent_goes_out_again_just_so,
     a_digest_that_nobody_saw_finds_new_company,
+    a_repeat_has_the_same_key,
     several_claimers_share_the_work,
     several_digesters_share_the_work,
     orphans_are_buried,
@@ -273,6 +274,24 @@ fn a_digest_that_nobody_saw_finds_new_company(database: &TestDatabase) {
     let second = digest(&store, 10, "t").unwrap();
     assert_eq!(subjects([&second]), ["1", "2", "3"]);
     assert_ne!(second.key, first.key);
+}
+
+fn a_repeat_has_the_same_key(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["1"]);
+    let alone = digest(&store, 0, "t").unwrap();
+    finish(&store, "t", [&alone], retry(5, false), 1);
+    assert_eq!(digest(&store, 5, "t").unwrap().key, alone.key, "refused, and sent again as it was");
+    finish(&store, "t", [&alone], Outcome::Dead { problem: "refused".to_owned() }, 6);
+    store.retry_delivery(alone.deliveries[0].id, at(7)).unwrap();
+    assert_eq!(digest(&store, 7, "t").unwrap().key, alone.key, "somebody asked for it");
+    finish(&store, "t", [&alone], Outcome::Delivered, 8);
+
+    put(&store, 10, &["2", "3", "4"]);
+    let together = digest(&store, 10, "t").unwrap();
+    finish(&store, "t", [&together], retry(15, false), 11);
+    let again = digest(&store, 15, "t").unwrap();
+    assert_eq!((subjects([&again]), &again.key), (vec!["2", "3", "4"], &together.key));
 }
 
 fn several_claimers_share_the_work(database: &TestDatabase) {

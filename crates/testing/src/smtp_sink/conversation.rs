@@ -170,7 +170,9 @@ impl Conversation<'_> {
         let (user, encrypted, connection) = (self.user.clone(), self.encrypted, self.connection);
         let mail = ReceivedMail { from, to, raw, user, encrypted, connection };
         let reply = self.reply(Step::End);
-        if !matches!(reply, Some(Reply::Say(_))) {
+        if matches!(reply, Some(Reply::Say(_))) {
+            locked(&self.shared.state).refused.push(mail);
+        } else {
             locked(&self.shared.state).mails.push(mail);
             self.shared.came.notify_all();
         }
