@@ -62,10 +62,10 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An error unless every request was answered 2xx.
+    /// An error unless there were requests, and each was answered 2xx.
     pub fn all_acknowledged(&self) -> Result<()> {
         ensure!(
-            self.broken == 0 && self.refused == 0 && self.acknowledged == self.offered,
+            self.offered > 0 && self.broken == 0 && self.refused == 0 && self.acknowledged == self.offered,
             "of {} check-ins {} were acknowledged, {} refused; {} connections broke",
             self.offered,
             self.acknowledged,

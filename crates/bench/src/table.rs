@@ -80,8 +80,16 @@ impl Row {
         self
     }
 
+    /// The name of what is measured.
+    pub fn figure(&self) -> &str {
+        &self.figure
+    }
+
     fn judged(mut self, reached: bool, value: f64, target: String) -> Self {
         self.verdict = match self.verdict {
+            // Infinity is what comes of dividing by nothing, and no figure.
+            Verdict::Failed => Verdict::Failed,
+            _ if !value.is_finite() => Verdict::Failed,
             Verdict::Shown | Verdict::Ok if reached => Verdict::Ok,
             _ => Verdict::Miss,
         };
@@ -164,6 +172,21 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
+/// The table as the README has it: what was measured, and the target; what misses it says so.
+pub fn short_markdown(rows: &[Row]) -> String {
+    let mut text = String::from("| figure | measured | target |\n|---|---|---|\n");
+    for Row { figure, measured, target, verdict, .. } in rows {
+        let missed = match verdict {
+            Verdict::Ok | Verdict::Shown => "",
+            Verdict::Miss => " (missed)",
+            Verdict::Failed => " (not measured)",
+        };
+        let cells = [figure, measured, target].map(|cell| cell.replace('\n', " ").replace('|', "/"));
+        text.push_str(&format!("| {} | {} | {}{missed} |\n", cells[0], cells[1], cells[2]));
+    }
+    text
+}
+
 /// A whole number with commas between thousands: `41,230`.
 pub fn commas(number: f64) -> String {
     let digits = format!("{:.0}", number.abs());
@@ -212,6 +235,31 @@ mod tests {
         assert_eq!(
             (row(1.0).json()["held_by"].as_str(), row(2.0).json()["held_by"].as_str()),
             (Some("the disk"), Some(""))
+        );
+    }
+
+    #[test]
+    fn what_is_no_number_was_not_measured() {
+        for value in [f64::INFINITY, f64::NAN] {
+            let row = Row::new("x", String::new())
+                .at_most(1.0, 2.0, "")
+                .at_most(value, 2.0, "")
+                .at_least(1.0, 1.0, "");
+            assert_eq!(row.verdict, Verdict::Failed);
+        }
+    }
+
+    #[test]
+    fn the_short_table_says_what_misses_its_target() {
+        let rows = [
+            Row::new("a | b", "1".to_owned()).at_most(1.0, 2.0, " s"),
+            Row::new("c", "3".to_owned()).at_most(3.0, 2.0, " s"),
+            Row::failed("d", "nothing came"),
+        ];
+        let lines: Vec<String> = short_markdown(&rows).lines().skip(2).map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            ["| a / b | 1 | ≤ 2 s |", "| c | 3 | ≤ 2 s (missed) |", "| d | nothing came |  (not measured) |"]
         );
     }
 

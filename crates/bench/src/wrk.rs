@@ -119,6 +119,7 @@ pub fn run(
         .with_context(|| format!("wrk: {text}{}", String::from_utf8_lossy(&done.stderr)))?;
     let run: Run = serde_json::from_str(result)?;
     let errors = run.connect + run.read + run.write + run.status + run.timeout;
+    ensure!(run.requests > 0, "wrk was answered nothing: {result}");
     ensure!(errors == 0, "wrk saw errors, so the figure does not count: {result}");
     Ok(run)
 }

@@ -105,7 +105,7 @@ fn display(directory: &TempDir) -> String {
 }
 
 /// Where Postgres's programs are: as `scripts/test` says, or where Debian puts them.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     if let Some(directory) = std::env::var_os("INNKEEPER_TEST_POSTGRES_BIN") {
         return directory.into();
     }

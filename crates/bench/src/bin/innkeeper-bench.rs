@@ -1,15 +1,15 @@
 //! Runs the figures and prints the table. Started by `scripts/bench`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use innkeeper_bench::figures::{FIGURES, Figure};
-use innkeeper_bench::table::{Row, Verdict, markdown};
+use innkeeper_bench::table::{Row, Verdict, markdown, short_markdown};
 use innkeeper_bench::world::program::take_complaints;
-use innkeeper_bench::world::{Conditions, World};
+use innkeeper_bench::world::{Conditions, Extent, World};
 use serde_json::json;
 use structopt::StructOpt;
 
@@ -23,15 +23,21 @@ struct Options {
     /// Shorter runs: to see that it works, not to compare.
     #[structopt(long)]
     quick: bool,
+    /// As little as shows that every figure measures something; its numbers say nothing.
+    #[structopt(long, conflicts_with = "quick")]
+    tiny: bool,
     /// Writes the rows to this file, too.
     #[structopt(long, parse(from_os_str))]
     json: Option<PathBuf>,
+    /// Writes the table as the README has it to this file: figure, measured, target.
+    #[structopt(long, parse(from_os_str))]
+    markdown: Option<PathBuf>,
     /// Names the figures.
     #[structopt(long)]
     list: bool,
-    /// How many reservations are many.
-    #[structopt(long, default_value = "1000000")]
-    reservations: u64,
+    /// How many reservations are many; 1,000,000, and 2,000 in a tiny run.
+    #[structopt(long)]
+    reservations: Option<u64>,
     /// Tells after each figure which statements cost Postgres most (pg_stat_statements).
     #[structopt(long)]
     statements: bool,
@@ -58,10 +64,16 @@ fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let chosen = chosen(&options.only)?;
+    let extent = match (options.quick, options.tiny) {
+        (_, true) => Extent::Tiny,
+        (true, _) => Extent::Quick,
+        _ => Extent::Full,
+    };
+    let reservations = options.reservations.unwrap_or(if options.tiny { 2000 } else { 1_000_000 });
     let conditions = Conditions {
-        quick: options.quick,
-        reservations: options.reservations,
-        few: 50_000.min(options.reservations),
+        extent,
+        reservations,
+        few: 50_000.min(reservations.div_ceil(4)),
         statements: options.statements,
         postgres: options.postgres.clone(),
     };
@@ -79,6 +91,9 @@ fn run(options: &Options) -> Result<bool> {
             Ok(Err(error)) => vec![Row::failed(figure.about, &format!("{error:#}"))],
             Err(_) => vec![Row::failed(figure.about, "panicked, see above")],
         };
+        if new.is_empty() {
+            new.push(Row::failed(figure.about, "measured nothing"));
+        }
         if let Some(first) = new.first_mut() {
             take_complaints().iter().for_each(|complaint| first.remark(complaint));
         }
@@ -95,13 +110,24 @@ fn run(options: &Options) -> Result<bool> {
     drop(world);
     println!("\n{machine}\n{settings}\n{}", took(options, begun));
     println!("\n{}", markdown(&rows));
+    let failed: Vec<&str> =
+        rows.iter().filter(|row| row.verdict == Verdict::Failed).map(Row::figure).collect();
+    if !failed.is_empty() {
+        eprintln!("could not be measured: {}", failed.join("; "));
+    }
+    if let Some(path) = &options.markdown {
+        write(path, &format!("{}\n{machine}; {settings}\n", short_markdown(&rows)))?;
+    }
     if let Some(path) = &options.json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
-        let all = json!({ "machine": machine, "postgres": settings, "quick": options.quick, "rows": rows });
-        std::fs::write(path, serde_json::to_string_pretty(&all)? + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let all = json!({ "machine": machine, "postgres": settings, "quick": options.quick, "tiny": options.tiny, "rows": rows });
+        write(path, &(serde_json::to_string_pretty(&all)? + "\n"))?;
     }
-    Ok(rows.iter().all(|row| row.verdict != Verdict::Failed))
+    Ok(failed.is_empty())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Figure>> {
@@ -130,6 +156,6 @@ fn machine() -> String {
 }
 
 fn took(options: &Options, begun: Instant) -> String {
-    let how = if options.quick { ", quick: not for comparisons" } else { "" };
+    let how = if options.quick || options.tiny { ", short runs: not for comparisons" } else { "" };
     format!("Everything on this one machine, load generators included; {} s{how}", begun.elapsed().as_secs())
 }

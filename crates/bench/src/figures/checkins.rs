@@ -6,7 +6,7 @@ use super::beside_bare::{Beside, beside_the_bare_handler, how};
 use crate::http::Ask;
 use crate::table::Row;
 use crate::world::World;
-use crate::world::program::{Program, config};
+use crate::world::roles::Roles;
 
 /// What keeps it from its target.
 const HELD_BY: &str = "of a check-in's 40 µs on two cores wrk takes 9, ingest 15 (8.5 of them are the bare handler's), Postgres 15.5: 5.6 to find \
@@ -43,8 +43,8 @@ fn measure(world: &mut World, ask: Ask, connections: usize) -> Result<(Beside, S
     let database = world.many()?;
     database.begin_quietly()?;
     let jobs = database.reservations();
-    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
-    let beside = beside_the_bare_handler(world, ingest.address()?, ask, jobs, connections)?;
+    let roles = Roles::start(database, "")?;
+    let beside = beside_the_bare_handler(world, roles.ingest.address()?, ask, jobs, connections)?;
     Ok((beside, how(world, jobs, connections)))
 }
 

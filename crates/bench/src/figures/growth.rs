@@ -6,21 +6,22 @@ use crate::http::Ask;
 use crate::load;
 use crate::table::{Row, commas, median};
 use crate::world::World;
-use crate::world::program::{Program, config};
+use crate::world::database::Database;
+use crate::world::roles::Roles;
 use crate::wrk::{self, Run};
 
 /// Check-ins with many reservations and with few, in turns.
 pub fn checkins_with_many_and_with_few_reservations(world: &mut World) -> Result<Vec<Row>> {
     let (rounds, seconds) = (world.conditions.rounds(), world.conditions.run_seconds());
-    let start = |database: &mut crate::world::database::Database| {
+    let start = |database: &mut Database| {
         database.begin_quietly()?;
-        let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
-        let address = ingest.address()?;
-        anyhow::Ok((ingest, address, database.reservations()))
+        let roles = Roles::start(database, "")?;
+        let address = roles.ingest.address()?;
+        anyhow::Ok((roles, address, database.reservations()))
     };
     let few = start(world.few()?)?;
     let many = start(world.many()?)?;
-    let run = |(_, address, jobs): &(Program, _, u64), seconds| {
+    let run = |(_, address, jobs): &(Roles, _, u64), seconds| {
         wrk::run(world.scratch(), *address, Ask::CheckIn, *jobs, 128, seconds)
     };
     for (_, address, jobs) in [&few, &many] {

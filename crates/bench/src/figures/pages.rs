@@ -10,7 +10,7 @@ use crate::histogram::Histogram;
 use crate::http::{self, whole_answer};
 use crate::table::{Row, commas, median};
 use crate::world::World;
-use crate::world::program::{Program, config};
+use crate::world::roles::{Roles, start_standalone};
 use crate::world::sqlite::Sqlite;
 
 /// A search looks at every row, and is asked for so many times less often.
@@ -24,7 +24,7 @@ const HISTORY: u64 = 100;
 /// Reservations of an app.
 const OF_AN_APP: u64 = 1000;
 /// How often a page that is open asks again by itself: what is remembered for less is not there any more.
-const LIVE: Duration = Duration::from_secs(10);
+const LIVE: u64 = 10;
 /// How long the sweeper may take to find what is down.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,11 +39,10 @@ pub fn over_postgres(world: &mut World) -> Result<Vec<Row>> {
     database.execute(&silence(jobs))?;
     database.execute("VACUUM ANALYZE")?;
     database.execute("CHECKPOINT")?;
-    let started = |role| Program::start(role, &config(database.url(), WEB), &[]);
-    let (ingest, sweeper, web) = (started("ingest")?, started("sweeper")?, started("web")?);
+    let roles = Roles::start(&database, "")?;
     let how = "a web process over Postgres, ingest and a sweeper idle beside it";
-    let rows = measure(world, jobs, ingest.address()?, web.address()?, "", how);
-    drop((ingest, sweeper, web));
+    let rows = measure(world, jobs, roles.ingest.address()?, roles.web.address()?, "", how);
+    drop(roles);
     database.remove(world.running_cluster()?)?;
     rows
 }
@@ -56,12 +55,10 @@ pub fn over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     sqlite.execute(&keys_of_apps("lower(hex(randomblob(16)))"));
     sqlite.execute(&silence(jobs));
     sqlite.execute("VACUUM; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE);");
-    let innkeeper = Program::start("innkeeper", &config(sqlite.url(), WEB), &[])?;
+    let innkeeper = start_standalone(sqlite.url(), "")?;
     let address = innkeeper.address()?;
     measure(world, jobs, address, address, " (SQLite)", "the standalone program over SQLite")
 }
-
-const WEB: &str = "[web]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Spreads the reservations over apps, app-1000, app-1001, …, and has nobody but the log told.
 fn apps() -> String {
@@ -103,7 +100,7 @@ fn measure(
     of: &str,
     how: &str,
 ) -> Result<Vec<Row>> {
-    let (rounds, waits) = if world.conditions.quick { (200, 3) } else { (500, 9) };
+    let (rounds, waits, live) = world.conditions.pick((500, 9, LIVE), (200, 3, LIVE), (25, 1, 2));
     let number = jobs * 3 / 4;
     for _ in 0..HISTORY {
         ensure!(http::check_in(ingest, number)? == 200, "no check-in was taken");
@@ -139,7 +136,9 @@ fn measure(
     }
     let mut after_a_wait = Vec::new();
     for _ in 0..waits {
-        std::thread::sleep(LIVE);
+        std::thread::sleep(Duration::from_secs(live));
+        // A connection that idles so long may have been closed; a browser makes another as well.
+        connection = Connection::to(web)?;
         after_a_wait.push(connection.first_byte_of("/status")?.as_secs_f64() * 1000.0);
     }
     let after_a_wait = median(after_a_wait);
@@ -161,7 +160,7 @@ fn measure(
         "{} reservations in {} apps, {down} of them down; {how}; {rounds} requests for each page in turn over one connection, {waits} after {} s each; {} of the same process {floor:.2} ms, so {:.0} × that",
         commas(jobs as f64),
         commas((jobs / OF_AN_APP) as f64),
-        LIVE.as_secs(),
+        live,
         bare.path,
         middle / floor
     ))

@@ -6,7 +6,7 @@ use crate::http::Ask;
 use crate::table::{Row, commas, median};
 use crate::world::World;
 use crate::world::cluster::finish;
-use crate::world::program::{Program, config};
+use crate::world::roles::Roles;
 use crate::wrk::{self, Run};
 
 /// Ours over 128 connections, pgbench with 32 clients, prepared; in turns.
@@ -15,8 +15,8 @@ pub fn checkins_beside_one_row_per_commit(world: &mut World) -> Result<Vec<Row>>
     let database = world.many()?;
     database.begin_quietly()?;
     let (jobs, url) = (database.reservations(), database.url().to_owned());
-    let ingest = Program::start("ingest", &config(&url, ""), &[])?;
-    let address = ingest.address()?;
+    let roles = Roles::start(database, "")?;
+    let address = roles.ingest.address()?;
     let ours = |seconds| wrk::run(world.scratch(), address, Ask::CheckIn, jobs, 128, seconds);
     ours(seconds.div_ceil(2))?;
     let (mut rates, mut commits) = (Vec::new(), Vec::new());

@@ -9,8 +9,8 @@ use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas, median};
 use crate::world::World;
-use crate::world::database::{Database, PERIOD_MS};
-use crate::world::program::{Program, config};
+use crate::world::database::Database;
+use crate::world::roles::Roles;
 
 /// The two questions of a pass, as `store/src/sweep.rs` asks them; the time is just before the earliest that is due.
 const QUESTIONS: [(&str, &str); 2] = [
@@ -26,10 +26,11 @@ const BEHIND: i64 = 2000;
 
 /// Both questions, after a while of ordinary work, so that what that leaves in the index is there.
 pub fn one_look_with_nothing_due(world: &mut World) -> Result<Vec<Row>> {
-    let work = if world.conditions.quick { 10 } else { 60 };
+    let work = world.conditions.pick(60, 10, 2);
+    let rate = world.conditions.rate_on_time(world.conditions.reservations);
     let database = world.many()?;
     database.begin(0)?;
-    work_for(database, Duration::from_secs(work))?;
+    work_for(database, rate, Duration::from_secs(work))?;
     let now: i64 = database.text("SELECT MIN(wake_at) - 1 FROM states")?.parse()?;
     let look = Look::at(database, now - BEHIND, now)?;
     let whole = Look::at(database, i64::MIN, now)?;
@@ -81,17 +82,15 @@ impl Look {
 }
 
 /// Has the programs work as on an ordinary day, then stops them.
-fn work_for(database: &Database, lasts: Duration) -> Result<()> {
-    let jobs = database.reservations();
-    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
-    let _sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
+fn work_for(database: &Database, rate: f64, lasts: Duration) -> Result<()> {
+    let roles = Roles::start(database, "")?;
     let load = Background::start(Plan {
-        address: ingest.address()?,
+        address: roles.ingest.address()?,
         connections: 32,
-        rate: Some(jobs as f64 * 1000.0 / PERIOD_MS as f64),
+        rate: Some(rate),
         most: None,
         lasts: None,
-        jobs: 0..jobs,
+        jobs: 0..database.reservations(),
         ask: Ask::CheckIn,
     });
     std::thread::sleep(lasts);

@@ -6,7 +6,7 @@ use super::beside_bare::{beside_the_bare_handler, how};
 use crate::http::Ask;
 use crate::table::Row;
 use crate::world::World;
-use crate::world::program::{Program, config};
+use crate::world::roles::start_standalone;
 use crate::world::sqlite::Sqlite;
 
 /// What keeps it from its target.
@@ -18,7 +18,7 @@ const HELD_BY: &str = "SQLite has one writer, and its core is full; half of its 
 pub fn checkins_over_sqlite(world: &mut World) -> Result<Vec<Row>> {
     let jobs = world.conditions.reservations;
     let sqlite = Sqlite::load(jobs)?;
-    let innkeeper = Program::start("innkeeper", &config(sqlite.url(), ""), &[])?;
+    let innkeeper = start_standalone(sqlite.url(), "")?;
     let beside = beside_the_bare_handler(world, innkeeper.address()?, Ask::CheckIn, jobs, 128)?;
     Ok(vec![
         Row::new("check-ins/s over SQLite, of the bare handler, 128 connections", beside.words())

@@ -10,20 +10,20 @@ use crate::load::{self, Outcome, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::database::Database;
-use crate::world::program::{Program, config};
+use crate::world::roles::Roles;
 
 /// Of the best rate.
 const SHARE: f64 = 0.8;
 
 /// Ten minutes of check-ins at 0.8 of the best rate, with the sweeper at work.
 pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
-    // In a quick run a "minute" is a tenth of it all the same.
-    let minute = if world.conditions.quick { 6 } else { 60 };
+    // In a shorter run a "minute" is a tenth of it all the same.
+    let minute = world.conditions.pick(60, 6, 1);
     let seconds = world.conditions.run_seconds();
     let database = world.many()?;
     database.begin(0)?;
-    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
-    let _sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
+    let roles = Roles::start(database, "")?;
+    let ingest = &roles.ingest;
     let plan = |rate, lasts| -> Result<Plan> {
         let jobs = 0..database.reservations();
         Ok(Plan {

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::http::Ask;
 use crate::load::{Background, Plan};
 use crate::table::{Row, commas};
 use crate::world::World;
-use crate::world::database::PERIOD_MS;
-use crate::world::program::{Program, config};
+use crate::world::roles::Roles;
 
 /// The sweeper's processor time with everything checking in once a period.
 pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
-    let (warm_up, lasts) = if world.conditions.quick { (5, 20) } else { (30, 120) };
+    let (warm_up, lasts) = world.conditions.pick((30, 120), (5, 20), (1, 3));
+    let conditions = world.conditions.clone();
     let database = world.many()?;
     database.begin(0)?;
     let jobs = database.reservations();
-    let rate = jobs as f64 * 1000.0 / PERIOD_MS as f64;
-    let ingest = Program::start("ingest", &config(database.url(), ""), &[])?;
-    let sweeper = Program::start("sweeper", &config(database.url(), ""), &[])?;
+    let rate = conditions.rate_on_time(jobs);
+    let roles = Roles::start(database, "")?;
+    let Roles { ingest, sweeper, .. } = &roles;
     let load = Background::start(Plan {
         address: ingest.address()?,
         connections: 32,
@@ -35,8 +35,7 @@ pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
     let (after, ingest_after) = (sweeper.usage()?, ingest.usage()?);
     let outcome = load.finish()?;
     outcome.all_acknowledged()?;
-    let alerts = database.number("SELECT COUNT(*) FROM alerts")?;
-    ensure!(alerts == 0.0, "{alerts} alerts opened, though everything checked in");
+    database.has_alerted(0).context("everything checked in")?;
     let percent = after.cpu_percent_since(&before);
     Ok(vec![
         Row::new("sweeper CPU with nothing overdue", format!("{percent:.1} % of a core"))

@@ -1,10 +1,12 @@
 //! A Postgres server of the benchmark's own, as durable as Postgres is when nobody touches its settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+
+use super::Conditions;
 
 /// What is set besides where it listens. Nothing of it makes a commit less durable.
 const SETTINGS: &str = "
@@ -12,6 +14,11 @@ listen_addresses = ''
 max_connections = 100
 shared_buffers = '512MB'
 max_wal_size = '2GB'
+";
+
+/// For a tiny run, which compares nothing: it is to be done soon, also on a busy disk.
+const CARELESS: &str = "
+fsync = off
 ";
 
 /// For `--statements`.
@@ -29,12 +36,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it, with the programs in this directory. Root lends it to `nobody`, since Postgres
-    /// refuses to run as root.
-    /// With `statements` it counts what each statement costs.
-    pub fn start(programs: &Path, statements: bool) -> Result<Self> {
+    /// Makes a cluster and starts it. Root lends it to `nobody`, since Postgres refuses to run as root.
+    pub fn start(conditions: &Conditions) -> Result<Self> {
         let directory = TempDir::with_prefix("pg")?;
-        let cluster = Self { directory, programs: programs.to_owned() };
+        let cluster = Self { directory, programs: conditions.postgres.clone() };
         if is_root() {
             let path = cluster.directory.path().display().to_string();
             finish(Command::new("chown").args(["nobody", &path]))?;
@@ -46,8 +51,12 @@ impl Cluster {
         let file = cluster.data().join("postgresql.conf");
         let known = std::fs::read_to_string(&file)?;
         let socket = cluster.directory.path().display();
-        let counting = if statements { COUNTING } else { "" };
-        std::fs::write(&file, format!("{known}{SETTINGS}{counting}unix_socket_directories = '{socket}'\n"))?;
+        let counting = if conditions.statements { COUNTING } else { "" };
+        let careless = conditions.pick("", "", CARELESS);
+        std::fs::write(
+            &file,
+            format!("{known}{SETTINGS}{counting}{careless}unix_socket_directories = '{socket}'\n"),
+        )?;
         let log = cluster.log();
         cluster.server("pg_ctl", &["start", "-w", "-s", "-l", &log.display().to_string()])?;
         Ok(cluster)

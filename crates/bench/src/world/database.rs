@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use innkeeper_store::{Store, StoreConfig};
 
 use super::cluster::{Cluster, finish};
@@ -13,6 +13,9 @@ pub use super::loader::{GRACE_MS, PERIOD_MS, WITH_HOOK};
 
 /// The tables that fill while Innkeeper works.
 const GROWING: &str = "states, runs, checkins, alerts, deliveries";
+/// What processes have said of themselves, and what was concluded from it. The seconds between two figures, in which nobody takes
+/// check-ins, would be a blind window that excuses the silence of the next.
+const OF_PROCESSES: &str = "nodes, duties, leases, checks, blind_windows";
 /// Far enough for every figure.
 const A_DAY_MS: i64 = 86_400_000;
 
@@ -89,6 +92,7 @@ impl Database {
     /// Begins anew with nothing due for a day.
     pub fn begin_quietly(&mut self) -> Result<()> {
         if self.quiet {
+            self.forget_processes()?;
             // Check-ins have changed no more than facts.
             self.execute("TRUNCATE checkins")?;
             return self.execute("CHECKPOINT");
@@ -102,6 +106,7 @@ impl Database {
     /// time within a period that begins in `wake_in_ms`.
     pub fn begin(&mut self, wake_in_ms: i64) -> Result<()> {
         self.quiet = false;
+        self.forget_processes()?;
         self.execute(&format!("TRUNCATE {GROWING}"))?;
         let now = now_ms();
         let states = loader::postgres_states(now, now + wake_in_ms);
@@ -111,8 +116,17 @@ impl Database {
         self.execute("CHECKPOINT")
     }
 
+    /// As if no process had ever worked here. A statement that one of them sent before it was killed is not waited for.
+    fn forget_processes(&self) -> Result<()> {
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        )?;
+        self.execute(&format!("TRUNCATE {OF_PROCESSES}"))
+    }
+
     /// Lets the first `count` jobs have no check-in since, so that the first deadline comes in `lead` and each next one `step_ms`
-    /// later, and has their alerts told to `notify`. Returns the first deadline, UTC milliseconds.
+    /// later, and has their alerts told to `notify`. Returns the first deadline, UTC milliseconds. The programs are at work already.
     pub fn silence(&mut self, count: u64, notify: &str, lead: Duration, step_ms: i64) -> Result<i64> {
         self.quiet = false;
         self.execute(&format!(
@@ -128,7 +142,23 @@ impl Database {
         self.execute("VACUUM ANALYZE states")?;
         self.execute("VACUUM reservations")?;
         self.execute("CHECKPOINT")?;
+        ensure!(now_ms() < first, "the preparations took longer than {lead:?}");
         Ok(first)
+    }
+
+    /// An error unless each of the first `count` jobs, and no other, has one alert.
+    pub fn has_alerted(&self, count: u64) -> Result<()> {
+        let (all, expected) = (
+            self.number("SELECT COUNT(*) FROM alerts WHERE app = 'bench'")?,
+            self.number(&format!(
+                "SELECT COUNT(DISTINCT reservation_id) FROM alerts WHERE reservation_id BETWEEN 1 AND {count}"
+            ))?,
+        );
+        ensure!(
+            all == count as f64 && expected == count as f64,
+            "{all} alerts opened, {expected} of them on the {count} silent jobs"
+        );
+        Ok(())
     }
 
     /// Runs SQL that returns nothing of interest.

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod database;
 mod loader;
 pub mod program;
+pub mod roles;
 mod sample;
 pub mod sink;
 pub mod sqlite;
@@ -20,11 +21,22 @@ use cluster::Cluster;
 use database::Database;
 use program::Program;
 
+/// How much is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Enough to compare.
+    Full,
+    /// Shorter runs, fewer of them.
+    Quick,
+    /// As little as shows that every figure measures something.
+    Tiny,
+}
+
 /// What the command line says.
 #[derive(Debug, Clone)]
 pub struct Conditions {
-    /// Shorter runs, fewer of them.
-    pub quick: bool,
+    /// How much is measured.
+    pub extent: Extent,
     /// How many reservations are many.
     pub reservations: u64,
     /// How many are few.
@@ -36,14 +48,29 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// What is meant for the extent of this run.
+    pub fn pick<T>(&self, full: T, quick: T, tiny: T) -> T {
+        match self.extent {
+            Extent::Full => full,
+            Extent::Quick => quick,
+            Extent::Tiny => tiny,
+        }
+    }
+
     /// Seconds of one run of a load generator.
     pub fn run_seconds(&self) -> u64 {
-        if self.quick { 4 } else { 10 }
+        self.pick(10, 4, 1)
     }
 
     /// How often each side of a comparison runs.
     pub fn rounds(&self) -> usize {
-        if self.quick { 1 } else { 3 }
+        self.pick(3, 1, 1)
+    }
+
+    /// Check-ins a second of so many jobs when each is on time. In a tiny run they are more eager, so that no connection idles.
+    pub fn rate_on_time(&self, jobs: u64) -> f64 {
+        let on_time = jobs as f64 * 1000.0 / database::PERIOD_MS as f64;
+        self.pick(on_time, on_time, on_time.max(200.0))
     }
 }
 
@@ -74,7 +101,7 @@ impl World {
     /// The Postgres server.
     pub fn cluster(&mut self) -> Result<&Cluster> {
         if self.cluster.is_none() {
-            self.cluster = Some(Cluster::start(&self.conditions.postgres, self.conditions.statements)?);
+            self.cluster = Some(Cluster::start(&self.conditions)?);
         }
         self.cluster.as_ref().context("just made")
     }

@@ -10,7 +10,7 @@ use super::program::Program;
 use crate::table::median;
 
 /// An alert that reached the sink.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Receipt {
     /// `job-7`.
     pub component: String,
@@ -52,8 +52,8 @@ impl Sink {
     }
 }
 
-/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted; for a job that was not, more than any
-/// target. An error if one was told of twice, or any other was.
+/// How long after its deadline each of the first `jobs` jobs was told of, ms, sorted. An error if one was not told of, or twice, or
+/// any other was: then nothing has been measured.
 pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) -> Result<Vec<f64>> {
     let mut told = vec![false; jobs as usize];
     let mut delays = Vec::with_capacity(receipts.len());
@@ -63,7 +63,7 @@ pub fn delays(receipts: &[Receipt], jobs: u64, deadline: impl Fn(u64) -> i64) ->
         ensure!(!std::mem::replace(&mut told[number as usize], true), "{component} was told of twice");
         delays.push((at - deadline(number)) as f64);
     }
-    delays.resize(told.len(), f64::INFINITY);
+    ensure!(jobs > 0 && delays.len() == told.len(), "of {jobs} silent jobs {} were told of", delays.len());
     delays.sort_by(f64::total_cmp);
     Ok(delays)
 }
@@ -75,4 +75,27 @@ pub fn quantile(delays: &[f64], share: f64) -> f64 {
     }
     let place = (delays.len() as f64 * share).ceil() as usize;
     delays.get(place.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(number: u64) -> Receipt {
+        Receipt { component: format!("job-{number}"), event: "opened".to_owned(), at: 1000 + number as i64 }
+    }
+
+    #[test]
+    fn delays_are_counted_from_each_deadline() {
+        let delays = delays(&[receipt(1), receipt(0)], 2, |number| 990 + number as i64).unwrap();
+        assert_eq!(delays, [10.0, 10.0]);
+    }
+
+    #[test]
+    fn a_job_that_nobody_was_told_of_is_an_error_and_no_delay() {
+        for (receipts, jobs) in [(vec![], 1), (vec![receipt(0)], 2), (vec![], 0), (vec![receipt(0); 2], 2)] {
+            assert!(delays(&receipts, jobs, |_| 0).is_err(), "{receipts:?} of {jobs}");
+        }
+        assert!(delays(&[receipt(2)], 2, |_| 0).is_err());
+    }
 }
