@@ -26,7 +26,7 @@ use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, TrustedProxies, client_address};
-use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
+use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_store::{Store, StoreError};
 
 pub use queue::Queue;
@@ -168,7 +168,11 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         peer.mount(mounted);
         observed.mount(mounted);
     });
-    let served = service.workers(config.ingest.workers).on_listening(heart.listening()).run(shutdown);
+    let served = service
+        .workers(config.ingest.workers)
+        .connections(descriptors::for_connections(config))
+        .on_listening(heart.listening())
+        .run(shutdown);
     shutdown.request();
     let written = ingest.finish();
     let said_goodbye = heart.finish();

@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use innkeeper_core::{Clock as _, SystemClock};
 use structopt::StructOpt;
@@ -16,7 +17,7 @@ use structopt::clap;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, invitation, logging};
+use crate::{Role, descriptors, invitation, logging};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -71,6 +72,9 @@ pub enum Command {
         role: Option<String>,
     },
 }
+
+/// How long the end of a process waits for its last log lines to be written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A role's command line.
 pub trait RoleOptions: StructOpt {
@@ -134,7 +138,7 @@ fn run_command<O: RoleOptions>(
         Err(code) => return ExitCode::from(code),
     };
     logging::init();
-    ExitCode::from(match dispatch(role, &options, run) {
+    let code = match dispatch(role, &options, run) {
         Ok(()) => SUCCESS,
         Err(error) if matches!(error.downcast_ref(), Some(StartupError::Stopped)) => {
             log::info!("{error}");
@@ -144,7 +148,9 @@ fn run_command<O: RoleOptions>(
             complain(&error);
             FAILURE
         }
-    })
+    };
+    logging::flush(LAST_WORDS);
+    ExitCode::from(code)
 }
 
 fn dispatch<O: RoleOptions>(
@@ -160,6 +166,8 @@ fn dispatch<O: RoleOptions>(
         data_dir: common.data_dir.clone(),
     };
     let config = Config::load(role, &overrides)?;
+    // Checked when it was read.
+    logging::set_levels(&config.log).map_err(anyhow::Error::msg)?;
     match &common.command {
         Some(Command::CheckConfig) => {
             check_alerters(&config)?;
@@ -182,7 +190,10 @@ fn dispatch<O: RoleOptions>(
             print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())
         }
-        None => run(options, config, Shutdown::on_signals()?),
+        None => {
+            descriptors::raise_limit();
+            run(options, config, Shutdown::on_signals()?)
+        }
     }
 }
 
@@ -231,6 +242,14 @@ pub fn print(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Prints to standard output, from a process that goes on and waits for no reader.
+pub fn announce(text: String) {
+    let printing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || print(&text));
+    if let Err(error) = printing {
+        log::warn!("nothing can be printed: {error}");
+    }
+}
+
 /// Says what went wrong, and below it why.
 fn complain(error: &anyhow::Error) {
     let mut text = String::new();
@@ -247,5 +266,5 @@ fn complain(error: &anyhow::Error) {
             cause = inner.source();
         }
     }
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    logging::say(&text, LAST_WORDS);
 }

@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod health;
 pub mod heart;
 pub mod http;

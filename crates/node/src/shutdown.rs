@@ -9,6 +9,11 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::logging;
+
+/// How long an end at once waits for the log.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 type Callback = Box<dyn FnOnce() + Send>;
 
 /// The request to stop: made once, by a signal or by a part that died, and seen by everyone who has a clone.
@@ -46,6 +51,7 @@ impl Shutdown {
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
                 if requested.is_requested() {
                     log::warn!("{name} again: ending at once");
+                    logging::flush(LAST_WORDS);
                     process::exit(128 + signal);
                 }
                 log::info!("{name}: stopping");

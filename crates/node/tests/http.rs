@@ -34,10 +34,16 @@ struct Server {
 
 impl Server {
     fn start(configure: impl Fn(&mut Routes<'_>) + Send + Sync + 'static) -> Self {
+        Self::taking(100, configure)
+    }
+
+    /// One that takes so many connections at once.
+    fn taking(connections: usize, configure: impl Fn(&mut Routes<'_>) + Send + Sync + 'static) -> Self {
         let shutdown = Shutdown::new();
         let (tell, told) = mpsc::channel();
         let service = HttpService::new("test", ([127, 0, 0, 1], 0).into(), open_gate(), configure)
             .workers(Some(2))
+            .connections(connections)
             .on_listening(move |address| tell.send(address).unwrap());
         let thread = thread::spawn({
             let shutdown = shutdown.clone();
@@ -266,6 +272,64 @@ fn a_request_under_way_is_answered_before_the_stop() {
     let took = stopping.join().unwrap();
     println!("stopped in {took:?} with a slow request");
     assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Whether the other side has closed it; what it said before is read.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    loop {
+        match stream.read(&mut [0; 1024]) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+}
+
+#[test]
+fn idle_connections_live_for_seconds_and_shorter_in_a_crowd() {
+    let (quiet, crowded) = (Server::taking(100, two_roles), Server::taking(8, two_roles));
+    let mut kept = quiet.connect();
+    write!(kept, "HEAD /reservation HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(answer_head(&mut kept).starts_with("HTTP/1.1 200"));
+    let mut silent = quiet.connect();
+    let mut crowd: Vec<TcpStream> = (0..16).map(|_| crowded.connect()).collect();
+    // More than it takes stand before it, and it is reached all the same, before an idle connection ends where there is no crowd.
+    assert_eq!(crowded.ask("GET /reservation").0, 200);
+    assert!(!is_closed(&mut kept) && !is_closed(&mut silent), "they have five seconds");
+    let until = Instant::now() + Duration::from_secs(60);
+    while !(is_closed(&mut kept) && is_closed(&mut silent) && crowd.iter_mut().all(is_closed)) {
+        assert!(Instant::now() < until, "idle connections are closed");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_connection_with_a_request_under_way_is_not_idle() {
+    let server = Server::start(|routes| {
+        routes.get("/slow", Need::Nothing, || async {
+            actix_web::rt::time::sleep(Duration::from_secs(7)).await;
+            "answered"
+        });
+    });
+    let mut slow = server.connect();
+    write!(slow, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(answer_head(&mut slow).starts_with("HTTP/1.1 200"));
+    slow.read_exact(&mut [0; 8]).unwrap();
+    write!(slow, "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut slow).0, 200, "it can be used again");
+}
+
+#[test]
+fn bytes_that_lead_nowhere_do_not_keep_a_connection() {
+    let server = Server::start(two_roles);
+    let mut dripping = server.connect();
+    write!(dripping, "GET /reservation HTTP/1.1\r\n").unwrap();
+    let begun = Instant::now();
+    while write!(dripping, "X: y\r\n").is_ok() && !is_closed(&mut dripping) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is closed");
+        thread::sleep(Duration::from_millis(200));
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{Gate, HttpService};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::Web;
 
@@ -48,6 +48,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         observed.mount(routes);
     })
     .workers(config.ingest.workers)
+    .connections(descriptors::for_connections(config))
     .on_listening(move |address| {
         listening(address);
         greet(address, &place, &public_url, setup.as_deref());
@@ -95,5 +96,5 @@ Check in when its work is done, and see how it stands.
 
 "
     );
-    innkeeper_node::cli::print(&text);
+    innkeeper_node::cli::announce(text);
 }

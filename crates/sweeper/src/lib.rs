@@ -45,6 +45,9 @@ use summary_loop::Summaries;
 /// How long a stop waits for messages that are being sent. What is cut off goes out again under the same key.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// Connections at once to the listener that says how the sweeper is.
+const CONNECTIONS: usize = 64;
+
 /// The running watch: its threads.
 pub struct Sweeper {
     parts: Vec<Part>,
@@ -241,7 +244,7 @@ impl Outside<'_> {
 
 /// Says how the sweeper is, until the process stops.
 fn serve(service: HttpService, shutdown: &Shutdown) {
-    if let Err(error) = service.workers(Some(1)).run(shutdown) {
+    if let Err(error) = service.workers(Some(1)).connections(CONNECTIONS).run(shutdown) {
         log::error!("{error}: {:?}", std::error::Error::source(&error));
         shutdown.request();
     }

@@ -29,7 +29,7 @@ use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, wait_for_database};
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
 use uuid::Uuid;
 
@@ -216,7 +216,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
     if let Some(link) = first_admin(&store, config, heart.clock().now()) {
-        innkeeper_node::cli::print(&format!("Make the first admin, within a day: {link}\n"));
+        innkeeper_node::cli::announce(format!("Make the first admin, within a day: {link}\n"));
     }
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
@@ -227,7 +227,10 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         peer.mount(routes);
         observed.mount(routes);
     });
-    let served = service.on_listening(heart.listening()).run(shutdown);
+    let served = service
+        .connections(descriptors::for_connections(config))
+        .on_listening(heart.listening())
+        .run(shutdown);
     shutdown.request();
     let said_goodbye = heart.finish();
     served?;

@@ -75,7 +75,14 @@ fn every_default_it_tells_is_the_codes() {
         format!(
             "{:#?}",
             (
-                (&config.instance, &config.public_url, config.auth, config.allow_open, &config.operator),
+                (
+                    &config.instance,
+                    &config.public_url,
+                    &config.log,
+                    config.auth,
+                    config.allow_open,
+                    &config.operator
+                ),
                 (&config.data_dir, &config.database, config.database.url(), &config.ingest, &config.web),
                 (
                     SweeperConfig { listen: None, summary: None, ..config.sweeper.clone() },

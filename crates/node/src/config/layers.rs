@@ -136,11 +136,11 @@ fn place_in_named(root: &Table, kind: &str, rest: &str) -> Result<Vec<String>, S
 /// Set for the programs of a `command` alerter, which may call Innkeeper in turn.
 const OF_COMMANDS: [&str; 4] = ["EVENT", "APP", "COMPONENT", "IDEMPOTENCY_KEY"];
 
-/// Whether a variable is not about the configuration: the log level, the file's own name, the tests', and
+/// Whether a variable is not about the configuration: the file's own name, the tests', and
 /// what Kubernetes and Docker tell every container about a service that happens to be called innkeeper.
 fn is_for_others(name: &str, value: &str) -> bool {
     let rest = &name[PREFIX.len()..];
-    if rest == "LOG" || rest == "CONFIG" || OF_COMMANDS.contains(&rest) || rest.starts_with("TEST_") {
+    if rest == "CONFIG" || OF_COMMANDS.contains(&rest) || rest.starts_with("TEST_") {
         return true;
     }
     let number_in_port = rest.rsplit_once("PORT_").and_then(|(_, tail)| tail.split_once('_')).is_some_and(
@@ -172,7 +172,6 @@ mod tests {
             ("INNKEEPER_INGEST_SERVICE_HOST", "10.0.0.2"),
             ("INNKEEPER_INGEST_PORT", "tcp://10.0.0.2:8080"),
             ("INNKEEPER_INGEST_PORT_8080_TCP_PROTO", "tcp"),
-            ("INNKEEPER_LOG", "debug"),
             ("INNKEEPER_TEST_POSTGRES_URL", "postgres://"),
         ] {
             assert!(is_for_others(name, value), "{name}");

@@ -36,7 +36,7 @@ pub use parts::{HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
 pub use problem::{ConfigError, Origin, Problem};
 pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
-use crate::Role;
+use crate::{Role, logging};
 use section::{Findings, Section, take};
 use setting::Table;
 
@@ -56,6 +56,8 @@ pub struct Config {
     pub instance: String,
     /// Where people and jobs reach it: a URL without a slash at its end.
     pub public_url: String,
+    /// What is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
+    pub log: String,
     /// Who may call.
     pub auth: Auth,
     /// Whether an open listener may be reached from other machines.
@@ -181,6 +183,9 @@ fn read(
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
     let public_url = top.parsed("public_url", None, |text| top::public_url(text).map(Some));
+    let log = top.parsed("log", logging::DEFAULT.to_owned(), |text| {
+        logging::check_levels(text).map(|()| text.to_owned())
+    });
     let auth = top.parsed("auth", Auth::Open, top::auth);
     let allow_open = top.flag("allow_open", false);
     let operator_origin = top.origin("operator");
@@ -228,6 +233,7 @@ fn read(
         file,
         instance,
         public_url,
+        log,
         auth,
         allow_open,
         operator,

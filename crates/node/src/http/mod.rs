@@ -11,6 +11,7 @@
 mod body;
 mod caller;
 mod client;
+mod connection;
 mod error;
 mod gate;
 pub mod health;

@@ -1,28 +1,34 @@
 //! One listener: its bounds, its life, and its end.
 
+use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_web::dev::ServiceRequest;
+use actix_http::{HttpService as Protocol, KeepAlive};
+use actix_server::Server;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, ServiceRequest};
 use actix_web::middleware::{Condition, DefaultHeaders, Next, from_fn};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
-use actix_web::{App, HttpServer};
 use innkeeper_core::Invalid;
 
+use super::connection::{Census, Connection, InUse, Usage};
 use super::{ApiError, Gate, LARGEST_BODY, Routes};
 use crate::shutdown::Shutdown;
 
 /// How long the head of a request may take to arrive.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an idle connection stays open; longer than load balancers keep theirs.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
-/// Connections per worker.
-const CONNECTIONS: usize = 25_000;
+/// How long a client may take to close its side once the answer says that the connection ends.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
+/// Connections at once, unless somebody has counted.
+const CONNECTIONS: usize = 512;
 /// How long requests may go on after a stop was asked for, seconds. Longer than a check-in waits to be committed.
 const STOP_WITHIN: u64 = 10;
 
@@ -55,6 +61,7 @@ pub struct HttpService {
     listen: SocketAddr,
     gate: Gate,
     workers: Option<usize>,
+    connections: usize,
     configure: Arc<dyn Fn(&mut Routes<'_>) + Send + Sync>,
     on_listening: Option<Box<dyn FnOnce(SocketAddr) + Send>>,
 }
@@ -68,13 +75,28 @@ impl HttpService {
         gate: Gate,
         configure: impl Fn(&mut Routes<'_>) + Send + Sync + 'static,
     ) -> Self {
-        Self { name, listen, gate, workers: None, configure: Arc::new(configure), on_listening: None }
+        Self {
+            name,
+            listen,
+            gate,
+            workers: None,
+            connections: CONNECTIONS,
+            configure: Arc::new(configure),
+            on_listening: None,
+        }
     }
 
     /// How many threads serve; none for one per core.
     #[must_use]
     pub fn workers(mut self, workers: Option<usize>) -> Self {
         self.workers = workers;
+        self
+    }
+
+    /// The most connections that are open at once; more wait outside until one ends.
+    #[must_use]
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
         self
     }
 
@@ -91,10 +113,10 @@ impl HttpService {
     /// # Errors
     /// The address cannot be had, or the server ended without being asked.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), HttpError> {
-        let Self { name, listen, gate, workers, configure, on_listening } = self;
+        let Self { name, listen, gate, workers, connections, configure, on_listening } = self;
         let told = Arc::new(AtomicBool::new(false));
-        let mut server =
-            HttpServer::new(move || {
+        let app =
+            move || {
                 let configure = Arc::clone(&configure);
                 let (gate, told) = (gate.clone(), Arc::clone(&told));
                 let pacing = gate.clone();
@@ -114,6 +136,14 @@ impl HttpService {
                             .add(("X-Content-Type-Options", "nosniff"))
                             .add(("Cache-Control", "no-store")),
                     )
+                    .wrap(from_fn(|request: ServiceRequest, next: Next<_>| {
+                        let used = request.conn_data::<Arc<Usage>>().map(InUse::of);
+                        async move {
+                            let answer = next.call(request).await;
+                            drop(used);
+                            answer
+                        }
+                    }))
                     .app_data(PayloadConfig::new(LARGEST_BODY))
                     .app_data(QueryConfig::default().error_handler(|error, _| {
                         ApiError::from(Invalid::new("query", error.to_string())).into()
@@ -126,18 +156,43 @@ impl HttpService {
                         configure(&mut routes);
                         routes.finish(!told.swap(true, Ordering::Relaxed));
                     })
-            })
-            .backlog(BACKLOG)
-            .max_connections(CONNECTIONS)
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(REQUEST_PATIENCE)
+            };
+        let failed = |source| HttpError::Bind { name, listen, source };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let workers = workers.unwrap_or_else(|| available_parallelism().map_or(2, NonZero::get));
+        let per_worker = (connections / workers).max(1);
+        let census = Arc::new(Census::new(per_worker * workers));
+        let server = Server::build()
+            .workers(workers)
+            .max_concurrent_connections(per_worker)
             .shutdown_timeout(STOP_WITHIN)
             .disable_signals();
-        if let Some(workers) = workers {
-            server = server.workers(workers);
-        }
-        let server = server.bind(listen).map_err(|source| HttpError::Bind { name, listen, source })?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
+        let stopping = server.graceful_shutdown_signal();
+        // What `actix_web::HttpServer` does, over a `Connection` in the place of a bare stream.
+        let server = server.listen(name, listener, move || {
+            let (census, stopping) = (Arc::clone(&census), stopping.clone());
+            let app = app().into_factory().map_err(|error| error.error_response());
+            let protocol = Protocol::build()
+                .graceful_shutdown_signal(move || {
+                    let stopping = stopping.clone();
+                    async move { stopping.notified().await }
+                })
+                .keep_alive(KeepAlive::Os)
+                .client_request_timeout(REQUEST_PATIENCE)
+                .client_disconnect_timeout(GOODBYE_PATIENCE)
+                .local_addr(address)
+                .on_connect_ext(|connection: &Connection, data| {
+                    data.insert(connection.usage());
+                })
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_service(move |stream: TcpStream| {
+                let client = stream.peer_addr().ok();
+                ready(Ok((Connection::new(stream, Arc::clone(&census)), client)))
+            })
+            .and_then(protocol)
+        });
+        let server = server.map_err(failed)?;
 
         let ended = actix_web::rt::System::new().block_on(async move {
             let server = server.run();

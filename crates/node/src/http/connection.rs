@@ -1,0 +1,184 @@
+//! A connection that ends when nobody uses it.
+//!
+//! Actix closes idle connections after a time that is fixed for the whole server. Here the time depends on how many are open, so that
+//! a crowd of connections that say nothing cannot keep out those who have something to say.
+
+use std::future::Future as _;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use actix_web::rt::time::{Instant, Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(5);
+/// The same while more than three quarters of all that may be are open.
+const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
+/// How long a connection may go on sending without a whole request coming of it.
+const FRUITLESS: Duration = Duration::from_secs(15);
+/// How long a client may leave an answer unread, and in a crowd.
+const UNREAD: Duration = Duration::from_secs(300);
+const UNREAD_IN_A_CROWD: Duration = Duration::from_secs(30);
+/// How often a waiting connection looks how long it has waited.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many connections of a listener are open.
+pub(super) struct Census {
+    open: AtomicUsize,
+    most: usize,
+}
+
+impl Census {
+    /// Of a listener that takes `most` at once.
+    pub(super) fn new(most: usize) -> Self {
+        Self { open: AtomicUsize::new(0), most }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > self.most - self.most / 4
+    }
+}
+
+/// What a connection and the requests that come over it share.
+#[derive(Default)]
+pub(super) struct Usage {
+    /// Requests that a handler is working on.
+    busy: AtomicUsize,
+}
+
+/// Marks the connection as used while it exists.
+pub(super) struct InUse(Arc<Usage>);
+
+impl InUse {
+    pub(super) fn of(usage: &Arc<Usage>) -> Self {
+        usage.busy.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(usage))
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+pub(super) struct Connection {
+    stream: TcpStream,
+    census: Arc<Census>,
+    usage: Arc<Usage>,
+    /// When bytes came or went.
+    moved_at: Instant,
+    /// When it was last of use: bytes went out, or a handler worked on a request.
+    used_at: Instant,
+    look: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, census: Arc<Census>) -> Self {
+        census.open.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let look = Box::pin(sleep(LOOK_EVERY));
+        Self { stream, census, usage: Arc::default(), moved_at: now, used_at: now, look }
+    }
+
+    pub(super) fn usage(&self) -> Arc<Usage> {
+        Arc::clone(&self.usage)
+    }
+
+    /// Whether it has waited for longer than it may, for bytes to come or (`going`) to go. Otherwise it will be woken to look again.
+    fn is_over(&mut self, context: &mut Context<'_>, going: bool) -> bool {
+        while self.look.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            if self.usage.busy.load(Ordering::Relaxed) > 0 {
+                (self.moved_at, self.used_at) = (now, now);
+            }
+            let (patience, crowded) =
+                if going { (UNREAD, UNREAD_IN_A_CROWD) } else { (IDLE, IDLE_IN_A_CROWD) };
+            let patience = if self.census.is_crowded() { crowded } else { patience };
+            if now - self.moved_at >= patience || (!going && now - self.used_at >= FRUITLESS) {
+                return true;
+            }
+            self.look.as_mut().reset(now + LOOK_EVERY);
+        }
+        false
+    }
+
+    fn written(
+        &mut self,
+        done: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &done {
+            Poll::Pending if self.is_over(context, true) => {
+                return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "nobody reads the answer")));
+            }
+            Poll::Pending => {}
+            Poll::Ready(_) => {
+                self.moved_at = Instant::now();
+                self.used_at = self.moved_at;
+            }
+        }
+        done
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.census.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let done = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.moved_at = Instant::now();
+        }
+        // As if the client had closed it: a request that is being answered still is.
+        if done.is_pending() && this.is_over(context, false) { Poll::Ready(Ok(())) } else { done }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(done, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(done, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
