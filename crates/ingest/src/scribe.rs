@@ -200,6 +200,8 @@ impl Scribe {
                     self.count(&written, begun);
                     return Attempt::Written(written);
                 }
+                // Who has somebody to pass it on to does not wait for a lock.
+                Err(error) if error.is_locked() && self.general.is_some() => return Attempt::Refused(error),
                 Err(error) if error.is_unavailable() => {
                     self.outage.goes_on(&error);
                     std::thread::sleep(pause);

@@ -8,6 +8,7 @@ use diesel::r2d2::R2D2Connection;
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 
 use crate::checkins::KnownDoors;
+use crate::guard::{self, Bounds};
 use crate::{Actor, StoreError};
 
 /// A connection to either database.
@@ -73,6 +74,9 @@ pub struct Store {
 /// How long a caller waits for a connection before the database counts as away.
 const POOL_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a connection that was idle may take to show that it still leads to the database.
+const STILL_THERE: Duration = Duration::from_secs(3);
+
 pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
 
 impl Store {
@@ -88,6 +92,12 @@ impl Store {
         Self::over(self.manager.clone(), 2)
     }
 
+    /// The same for a part that others judge by how regularly it works (heartbeats, leases): it waits for the database only briefly.
+    #[must_use]
+    pub fn apart_with_short_waits(&self) -> Self {
+        Self::over(Manager { bounds: Bounds::HEARTBEAT, ..self.manager.clone() }, 2)
+    }
+
     fn over(manager: Manager, pool_size: u32) -> Self {
         let backend = manager.backend;
         let pool = r2d2::Pool::builder()
@@ -97,6 +107,11 @@ impl Store {
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager.clone());
         Self { pool, manager, backend, known_doors: Arc::default(), actor: None }
+    }
+
+    /// How long a statement on a connection of the pool may take.
+    pub(crate) fn bound(&self) -> Duration {
+        self.manager.bounds.here
     }
 
     /// Which database this is.
@@ -140,15 +155,16 @@ impl Store {
         &self,
         lock_patience: Option<Duration>,
     ) -> Result<AnyConnection, StoreError> {
-        let mut connection = r2d2::ManageConnection::connect(&self.manager)
+        let mut bounds = Bounds::CHECK_INS;
+        bounds.lock = lock_patience.unwrap_or(bounds.lock);
+        let manager = Manager { bounds, ..self.manager.clone() };
+        let mut connection = r2d2::ManageConnection::connect(&manager)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         match &mut connection {
-            AnyConnection::Postgres(connection) => connection.batch_execute(&format!(
+            AnyConnection::Postgres(connection) => connection.batch_execute(
                 "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
-                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off;
-                 SET lock_timeout = {}",
-                lock_patience.unwrap_or_default().as_millis()
-            ))?,
+                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
+            )?,
             // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
             AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
         }
@@ -198,19 +214,23 @@ struct OneText {
 pub(crate) struct Manager {
     backend: DatabaseKind,
     url: String,
+    bounds: Bounds,
 }
 
 impl Manager {
     fn for_url(url: &str) -> Result<Self, StoreError> {
         // Checked here because SQLite would take any text for the name of a file.
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return Ok(Self { backend: DatabaseKind::Postgres, url: with_time_limits(url)? });
+            let url = with_time_limits(url)?;
+            return Ok(Self { backend: DatabaseKind::Postgres, url, bounds: Bounds::WORK });
         }
         match url.strip_prefix("sqlite://") {
             Some("") => {
                 Err(StoreError::Url("sqlite:// needs a path, as in sqlite://innkeeper.db".to_owned()))
             }
-            Some(path) => Ok(Self { backend: DatabaseKind::Sqlite, url: path.to_owned() }),
+            Some(path) => {
+                Ok(Self { backend: DatabaseKind::Sqlite, url: path.to_owned(), bounds: Bounds::WORK })
+            }
             None => {
                 let scheme = url.split(':').next().unwrap_or_default();
                 Err(StoreError::Url(format!(
@@ -249,7 +269,11 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<AnyConnection, NoConnection> {
         match self.backend {
-            DatabaseKind::Postgres => Ok(AnyConnection::Postgres(PgConnection::establish(&self.url)?)),
+            DatabaseKind::Postgres => {
+                let mut connection = guard::connect(&self.url, self.bounds.here)?;
+                self.bounds.tell(&mut connection)?;
+                Ok(AnyConnection::Postgres(connection))
+            }
             DatabaseKind::Sqlite => {
                 make_private(&self.url);
                 let mut connection = SqliteConnection::establish(&self.url)?;
@@ -267,7 +291,15 @@ impl r2d2::ManageConnection for Manager {
     }
 
     fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), NoConnection> {
-        Ok(connection.batch_execute("SELECT 1")?)
+        match connection {
+            AnyConnection::Postgres(connection) => {
+                guard::set_bound(connection, STILL_THERE);
+                connection.batch_execute("SELECT 1")?;
+                guard::set_bound(connection, self.bounds.here);
+            }
+            AnyConnection::Sqlite(connection) => connection.batch_execute("SELECT 1")?,
+        }
+        Ok(())
     }
 
     fn has_broken(&self, connection: &mut AnyConnection) -> bool {

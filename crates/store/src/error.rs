@@ -8,6 +8,9 @@ pub enum StoreError {
     /// The database does not answer, or cannot write just now. Trying again later is right.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// Somebody else holds a lock for longer than this waits for it. Trying again later is right.
+    #[error("the database is not available: {0}")]
+    Locked(String),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(#[source] DieselError),
@@ -27,6 +30,11 @@ pub enum StoreError {
     /// The migrations could not be applied.
     #[error("the migrations failed: {0}")]
     Migration(String),
+    /// A newer version of Innkeeper has changed the database; the migration is one that this version does not have.
+    #[error(
+        "the database was made by a newer version of Innkeeper (its migration {0} is unknown here); install that version, or restore a backup from before the upgrade"
+    )]
+    Newer(String),
     /// The database's address cannot be used.
     #[error("database.url: {0}")]
     Url(String),
@@ -35,13 +43,22 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later is right.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Locked(_))
+    }
+
+    /// Whether a lock of somebody else is what was waited for.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Locked(_))
     }
 }
 
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
-        if says_unavailable(&error) { Self::Unavailable(error.to_string()) } else { Self::Refused(error) }
+        match trouble(&error) {
+            Some(Trouble::Passing) => Self::Unavailable(error.to_string()),
+            Some(Trouble::Lock) => Self::Locked(error.to_string()),
+            None => Self::Refused(error),
+        }
     }
 }
 
@@ -57,37 +74,121 @@ impl From<diesel::ConnectionError> for StoreError {
     }
 }
 
-/// What servers say when they go, come, fail over, or are in each other's way. diesel has kinds for some of it.
-const PASSING: [&str; 16] = [
-    "server closed the connection",
-    "terminating connection",
-    "connection to server",
-    "could not connect",
-    "could not receive data",
-    "could not send data",
-    "no connection to the server",
-    "the database system is",
-    "connection not open",
-    "SSL connection has been closed",
-    "database is locked",
-    "database table is locked",
-    "disk I/O error",
-    "deadlock detected",
-    "disk is full",
-    "No space left on device",
-];
+/// What is wrong when nothing is wrong with the statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Passing,
+    Lock,
+}
 
-fn says_unavailable(error: &DieselError) -> bool {
+fn trouble(error: &DieselError) -> Option<Trouble> {
     match error {
         DieselError::DatabaseError(kind, information) => match kind {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ReadOnlyTransaction
-            | DatabaseErrorKind::SerializationFailure => true,
-            _ => PASSING.iter().any(|words| information.message().contains(words)),
+            | DatabaseErrorKind::SerializationFailure => Some(Trouble::Passing),
+            DatabaseErrorKind::Unknown => trouble_in(information.message()),
+            _ => None,
         },
-        DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction => true,
-        DieselError::RollbackErrorOnCommit { commit_error, .. } => says_unavailable(commit_error),
-        _ => false,
+        DieselError::BrokenTransactionManager | DieselError::AlreadyInTransaction => Some(Trouble::Passing),
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => trouble(commit_error),
+        _ => None,
+    }
+}
+
+/// diesel has a kind for few of the codes and hands out none of them, so the others are known by their messages, here and nowhere else:
+/// beside each is the code (SQLSTATE, or SQLite's result code) that it stands for. SQLite's messages are fixed, one for each code.
+/// Postgres's are those of `lc_messages = 'C'` or English; in another language only what diesel has a kind for is recognised.
+fn trouble_in(message: &str) -> Option<Trouble> {
+    const LOCKS: [&str; 2] = [
+        "canceling statement due to lock timeout", // 55P03
+        "could not obtain lock",                   // 55P03
+    ];
+    const BEGINNINGS: [&str; 35] = [
+        // Class 08, and libpq's own words for a connection that is gone.
+        "server closed the connection",
+        "connection to server",
+        "could not connect",
+        "could not receive data",
+        "could not send data",
+        "no connection to the server",
+        "connection not open",
+        "SSL connection has been closed",
+        "SSL error",
+        "SSL SYSCALL error",
+        // Class 40.
+        "deadlock detected",
+        // Class 53: disk, memory, connections.
+        "could not extend file",
+        "could not write",
+        "could not fsync",
+        "could not create file",
+        "could not create temporary file",
+        "could not resize shared memory",
+        "out of memory", // also SQLITE_NOMEM
+        "out of shared memory",
+        "sorry, too many clients",
+        "remaining connection slots",
+        "too many connections",
+        // Class 54 and 55: the server keeps itself from harm.
+        "database is not accepting commands",
+        "cannot assign TransactionIds during recovery",
+        // Class 57: somebody ended it, the server stops or starts.
+        "canceling statement",
+        "terminating connection",
+        "the database system is",
+        // Class 58: the disk, as the server sees it.
+        "could not open file",
+        "could not read",
+        "could not access",
+        "could not seek",
+        // PgBouncer, which has no codes of its own.
+        "query_wait_timeout",
+        "pgbouncer",
+        "server conn crashed",
+        "no more connections allowed",
+    ];
+    const SQLITE: [&str; 9] = [
+        "database is locked",                   // SQLITE_BUSY
+        "database table is locked",             // SQLITE_LOCKED
+        "database schema is locked",            // SQLITE_LOCKED_SHAREDCACHE
+        "attempt to write a readonly database", // SQLITE_READONLY
+        "disk I/O error",                       // SQLITE_IOERR
+        "database or disk is full",             // SQLITE_FULL
+        "unable to open database file",         // SQLITE_CANTOPEN
+        "locking protocol",                     // SQLITE_PROTOCOL
+        "interrupted",                          // SQLITE_INTERRUPT
+    ];
+    if LOCKS.iter().any(|words| message.starts_with(words)) {
+        return Some(Trouble::Lock);
+    }
+    let passes = BEGINNINGS.iter().any(|words| message.starts_with(words))
+        || SQLITE.iter().any(|words| message.starts_with(words));
+    passes.then_some(Trouble::Passing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_was_refused() {
+        for (message, expected) in [
+            ("canceling statement due to lock timeout", Some(Trouble::Lock)),
+            ("canceling statement due to statement timeout", Some(Trouble::Passing)),
+            ("could not extend file \"base/5/16\": No space left on device", Some(Trouble::Passing)),
+            ("could not write block 3: Read-only file system", Some(Trouble::Passing)),
+            ("attempt to write a readonly database", Some(Trouble::Passing)),
+            ("database or disk is full", Some(Trouble::Passing)),
+            ("terminating connection due to administrator command", Some(Trouble::Passing)),
+            ("column \"database is locked\" does not exist", None),
+            ("invalid byte sequence for encoding \"UTF8\"", None),
+        ] {
+            assert_eq!(trouble_in(message), expected, "{message}");
+        }
+        let refused = DatabaseErrorKind::UniqueViolation;
+        let told = DieselError::DatabaseError(refused, Box::new("could not write".to_owned()));
+        assert!(matches!(StoreError::from(told), StoreError::Refused(_)));
     }
 }

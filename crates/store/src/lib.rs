@@ -4,7 +4,7 @@
 //! [`innkeeper_core::sla`]'s, how a message is sent is the alerters'.
 //!
 //! Where to start:
-//! - [`Store`] (`connection.rs`) and [`StoreError`] (`error.rs`);
+//! - [`Store`] (`connection.rs`), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
@@ -25,6 +25,7 @@ mod connection;
 mod doors;
 mod due;
 mod error;
+mod guard;
 mod history;
 mod leases;
 mod listing;

@@ -1,29 +1,37 @@
 //! The migrations, compiled in and applied under a lock, so that any number of processes may start at once.
 
-use diesel::connection::SimpleConnection;
-use diesel::migration::{Migration, MigrationSource};
+use std::time::Duration;
+
+use diesel::backend::Backend;
+use diesel::connection::{Connection as _, SimpleConnection};
+use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::pg::Pg;
+use diesel::sqlite::Sqlite;
+use diesel::{PgConnection, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::connection::AnyConnection;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, guard};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// The advisory lock of the migrations: any number will do that no other program uses on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6572;
+/// How long one statement of a migration may take: it may rewrite a large table.
+const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
 impl Store {
-    /// Applies the migrations that are missing; returns their names. A second process that starts meanwhile waits.
+    /// Applies the migrations that are missing; returns their names. A second process that starts meanwhile waits, or is told that the
+    /// database is not available yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] where a newer version has been at work, whose tables this one does not know.
     pub fn migrate(&self) -> Result<Vec<String>, StoreError> {
         match &mut *self.get()? {
             AnyConnection::Postgres(connection) => {
-                connection.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
-                let applied = connection
-                    .run_pending_migrations(POSTGRES)
-                    .map(|applied| applied.iter().map(ToString::to_string).collect())
-                    .map_err(failed);
-                connection.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
+                let applied = connection.transaction(migrate_postgres);
+                guard::set_bound(connection, self.bound());
                 applied
             }
             AnyConnection::Sqlite(connection) => {
@@ -42,15 +50,26 @@ impl Store {
     }
 }
 
-/// Applies the next missing migration; false when there is none.
-fn apply_next(
-    connection: &mut diesel::SqliteConnection,
-    applied: &mut Vec<String>,
-) -> Result<bool, StoreError> {
+/// Applies all that are missing in the caller's transaction, which holds the lock to its end; so it needs no session of its own.
+fn migrate_postgres(connection: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    // A table that somebody has locked is not waited for with the lock on it requested, since all that came later would wait too.
+    connection.batch_execute(&format!(
+        "SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"
+    ))?;
     let known = connection.applied_migrations().map_err(failed)?;
-    let mut all: Vec<Box<dyn Migration<diesel::sqlite::Sqlite>>> = SQLITE.migrations().map_err(failed)?;
-    all.sort_by(|a, b| a.name().version().as_owned().cmp(&b.name().version().as_owned()));
-    match all.into_iter().find(|migration| !known.contains(&migration.name().version().as_owned())) {
+    guard::set_bound(connection, LONGEST);
+    let mut applied = Vec::new();
+    for migration in missing::<Pg>(&POSTGRES, &known)? {
+        connection.run_migration(&*migration).map_err(failed)?;
+        applied.push(migration.name().to_string());
+    }
+    Ok(applied)
+}
+
+/// Applies the next missing migration; false when there is none.
+fn apply_next(connection: &mut SqliteConnection, applied: &mut Vec<String>) -> Result<bool, StoreError> {
+    let known = connection.applied_migrations().map_err(failed)?;
+    match missing::<Sqlite>(&SQLITE, &known)?.into_iter().next() {
         None => Ok(false),
         Some(migration) => {
             connection.run_migration(&*migration).map_err(failed)?;
@@ -58,6 +77,21 @@ fn apply_next(
             Ok(true)
         }
     }
+}
+
+/// Those of `all` that are not `known`, oldest first; an error when one is known that is not among them.
+fn missing<DB: Backend>(
+    all: &EmbeddedMigrations,
+    known: &[MigrationVersion<'static>],
+) -> Result<Vec<Box<dyn Migration<DB>>>, StoreError> {
+    let mut all: Vec<Box<dyn Migration<DB>>> = all.migrations().map_err(failed)?;
+    let foreign = known.iter().filter(|known| !all.iter().any(|one| one.name().version() == **known)).max();
+    if let Some(foreign) = foreign {
+        return Err(StoreError::Newer(foreign.to_string()));
+    }
+    all.retain(|migration| !known.contains(&migration.name().version().as_owned()));
+    all.sort_by(|a, b| a.name().version().cmp(&b.name().version()));
+    Ok(all)
 }
 
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {

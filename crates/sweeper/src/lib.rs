@@ -69,7 +69,7 @@ impl Sweeper {
     ) -> anyhow::Result<Self> {
         let clock = heart.clock();
         // Of its own, as a heartbeat: a lease that is prolonged too late is lost.
-        let singleton = Singleton::new(store.apart(), heart.id(), heart.clock());
+        let singleton = Singleton::new(store.apart_with_short_waits(), heart.id(), heart.clock());
         let alerters = Arc::new(Alerters::build(&config.alerters, Arc::clone(&clock))?);
         let names: Vec<AlerterName> = alerters.names().cloned().collect();
         let sums_up = |name: &AlerterName| alerters.get(name.as_str()).is_some_and(|it| it.sums_up());

@@ -52,6 +52,31 @@ impl Cluster {
         self.postgres("pg_ctl", &["stop", "-m", "immediate", "-w", "-s"]);
     }
 
+    /// Has all of its processes stand still (SIGSTOP): it keeps its connections, and answers nothing.
+    pub fn stand_still(&self) {
+        self.signal("STOP");
+    }
+
+    /// Has them go on.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let Some(first) = self.pid() else { return };
+        // Twice: the first may start another before it stands still.
+        for _ in 0..2 {
+            let mut pids = vec![first.clone()];
+            pids.extend(children_of(&first));
+            let _ = Command::new("kill").args(["-s", name]).args(&pids).status();
+        }
+    }
+
+    fn pid(&self) -> Option<String> {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        text.lines().next().map(str::to_owned)
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -90,14 +115,26 @@ fn run(words: &[&str]) {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let Ok(text) = std::fs::read_to_string(self.data().join("postmaster.pid")) else { return };
-        let Some(pid) = text.lines().next() else { return };
-        let _ = Command::new("kill").args(["-s", "QUIT", pid]).status();
+        let Some(pid) = self.pid() else { return };
+        self.go_on();
+        let _ = Command::new("kill").args(["-s", "QUIT", &pid]).status();
         let end = Instant::now() + Duration::from_secs(10);
         while self.data().join("postmaster.pid").exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The processes that `parent` has started and that still run.
+fn children_of(parent: &str) -> Vec<String> {
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // The name before may hold anything; then come the state and the parent.
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.split_whitespace().nth(1) == Some(parent))
+    };
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
 }
 
 fn display(directory: &TempDir) -> String {

@@ -7,6 +7,7 @@
 //! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;
 //! - [`smtp_sink`]: a mail server over real TLS;
 //! - [`cluster`]: a Postgres server that a test may stop and start;
+//! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
 //! - [`certificates`]: an authority and its certificates, made for the test.
 
@@ -16,5 +17,6 @@ pub mod cluster;
 pub mod database;
 pub mod http_sink;
 pub mod process;
+pub mod proxy;
 pub mod smtp_sink;
 mod tcp_server;

@@ -61,7 +61,7 @@ impl Heart {
         let address = Arc::<Mutex<String>>::default();
         let mut pulse = Pulse {
             // Of its own: a heartbeat must not wait while others use all connections.
-            store: store.apart(),
+            store: store.apart_with_short_waits(),
             clock: clock.clone(),
             operator: operator.clone(),
             address: Arc::clone(&address),

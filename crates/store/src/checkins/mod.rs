@@ -147,7 +147,7 @@ impl Writer {
             None => self.store.connect_for_batches(self.lock_patience)?,
         };
         let done = work(&mut connection);
-        let refused = matches!(done, Err(StoreError::Refused(_)));
+        let refused = matches!(done, Err(StoreError::Refused(_) | StoreError::Locked(_)));
         let usable = match &mut connection {
             AnyConnection::Postgres(connection) => refused && !R2D2Connection::is_broken(connection),
             AnyConnection::Sqlite(_) => false,

@@ -36,5 +36,6 @@ mod sites;
 mod sweep;
 mod sweep_together;
 mod unavailable;
+mod waits;
 mod wake;
 mod world;

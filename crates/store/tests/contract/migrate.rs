@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use innkeeper_store::DatabaseKind;
+use innkeeper_store::{DatabaseKind, StoreError};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -15,7 +15,19 @@ on_both!(
     down_takes_everything_away_and_up_brings_it_back,
     the_tables_are_those_of_the_schema,
     what_was_there_before_the_chain_is_carried_over,
+    a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
+
+fn a_database_of_a_newer_version_is_refused_and_left_as_it_is(database: &TestDatabase) {
+    database.store();
+    database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001')");
+    let before = tables(database);
+    let error = database.connect().migrate().unwrap_err();
+    assert!(matches!(error, StoreError::Newer(_)) && !error.is_unavailable(), "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("newer version") && said.contains("20991231000001"), "{said}");
+    assert_eq!(tables(database), before);
+}
 
 fn a_second_time_does_nothing(database: &TestDatabase) {
     let store = database.connect();

@@ -1,0 +1,163 @@
+//! A bound on every wait for Postgres, kept on this side of the connection.
+//!
+//! libpq waits for an answer without end, and what lies between (a proxy that swallows bytes, a server that is stopped) can keep
+//! a connection open that will never answer. So each connection has a [`Line`]: a second handle of its socket, and when the
+//! statement under way began. One thread looks at all lines and shuts the socket down of each whose statement has taken
+//! longer than its bound. libpq then returns an error at once, and everything above goes on as after any lost connection.
+//!
+//! When one line is cut, those at rest are cut with it: what swallowed the bytes of one has probably swallowed those of all,
+//! and each would cost a wait of its own. A healthy one costs a new connection at most.
+
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use diesel::connection::{Connection as _, Instrumentation, InstrumentationEvent};
+use diesel::{ConnectionError, PgConnection};
+use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown, sockopt};
+
+mod bounds;
+mod connecting;
+
+pub(crate) use bounds::Bounds;
+
+/// How often the lines are looked at.
+const TICK: Duration = Duration::from_millis(200);
+/// Connects to Postgres. A statement on the connection that takes longer than `bound` fails.
+pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, ConnectionError> {
+    start_watchdog()?;
+    let (mut connection, socket) = connecting::connect(url)?;
+    match socket {
+        Some(socket) => {
+            let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None }) });
+            lines().push(Arc::downgrade(&line));
+            connection.set_instrumentation(Guard(line));
+        }
+        None => log::warn!(
+            "a database connection's socket was not found, so that only the server bounds its statements; does database.url switch keepalives off?"
+        ),
+    }
+    Ok(connection)
+}
+
+/// Changes the bound of the statements that follow; returns the one before, where there was one.
+pub(crate) fn set_bound(connection: &mut PgConnection, bound: Duration) -> Option<Duration> {
+    let Guard(line) = connection.instrumentation().downcast_ref::<Guard>()?;
+    Some(std::mem::replace(&mut line.state().bound, bound))
+}
+
+/// The second handle of a connection's socket. It goes with the connection, whose instrumentation holds it.
+struct Line {
+    socket: OwnedFd,
+    state: Mutex<State>,
+}
+
+struct State {
+    bound: Duration,
+    /// Since when a statement has been under way.
+    since: Option<Instant>,
+}
+
+impl Line {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts it when `ripe` says so of its state. The state stays locked meanwhile, so that no statement ends or begins in between.
+    fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
+        let state = self.state();
+        let cut = ripe(&state);
+        if cut && let Err(error) = shutdown(&self.socket, Shutdown::Both) {
+            log::debug!("a database connection was closed before it was cut: {error}");
+        }
+        cut
+    }
+}
+
+/// What tells a line when statements begin and end.
+struct Guard(Arc<Line>);
+
+impl Instrumentation for Guard {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        match event {
+            InstrumentationEvent::StartQuery { .. } => self.0.state().since = Some(Instant::now()),
+            InstrumentationEvent::FinishQuery { .. } => self.0.state().since = None,
+            _ => {}
+        }
+    }
+}
+
+/// All lines of this process.
+fn lines() -> MutexGuard<'static, Vec<Weak<Line>>> {
+    static LINES: Mutex<Vec<Weak<Line>>> = Mutex::new(Vec::new());
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the thread that looks at the lines, once for the process.
+fn start_watchdog() -> Result<(), ConnectionError> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        let watchdog = std::thread::Builder::new().name("database waits".to_owned());
+        let running = watchdog.spawn(|| {
+            loop {
+                std::thread::sleep(TICK);
+                look();
+            }
+        });
+        running.map(drop).map_err(|error| error.to_string())
+    });
+    started.clone().map_err(|error| ConnectionError::BadConnection(format!("no thread to be had: {error}")))
+}
+
+/// Cuts what has waited too long, and then what is at rest.
+fn look() {
+    connecting::look();
+    let known: Vec<Arc<Line>> = {
+        let mut lines = lines();
+        lines.retain(|line| line.strong_count() > 0);
+        lines.iter().filter_map(Weak::upgrade).collect()
+    };
+    let overdue = |state: &State| state.since.is_some_and(|since| since.elapsed() > state.bound);
+    let cut = known.iter().filter(|line| line.cut_if(overdue)).count();
+    if cut > 0 {
+        let at_rest = known.iter().filter(|line| line.cut_if(|state| state.since.is_none())).count();
+        log::debug!("the database does not answer: cut {cut} connections that waited and {at_rest} at rest");
+    }
+}
+
+/// Whether the socket leads to a Postgres on this machine by a file.
+fn leads_to_postgres(socket: BorrowedFd<'_>) -> bool {
+    let Ok(Some(peer)) = getpeername(socket) else { return false };
+    SocketAddrUnix::try_from(peer)
+        .is_ok_and(|peer| peer.path_bytes().is_some_and(|path| path.windows(9).any(|at| at == b".s.PGSQL.")))
+}
+
+/// The numbers of this process's open files.
+fn open_files() -> Vec<RawFd> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Hands a file of this process to `look`.
+#[allow(unsafe_code, reason = "libpq does not hand out its socket, so it is looked for by its number")]
+fn with_file<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> T {
+    // SAFETY: The number was read from /proc/self/fd, so it is not -1. Another thread may have closed it since, or opened
+    // something else under it: then the system calls that `look` makes fail or tell of that other file, and touch no memory
+    // of ours. Whoever keeps a copy makes sure after the copying that it is what was looked for.
+    look(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// A second handle of the file if it is a socket that `wanted` takes, which is asked of the new handle.
+fn copy_if(number: RawFd, wanted: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
+    use std::os::fd::AsFd as _;
+    if !with_file(number, &wanted) {
+        return None;
+    }
+    let copy = with_file(number, |file| file.try_clone_to_owned()).ok()?;
+    wanted(copy.as_fd()).then_some(copy)
+}
+
+/// The mark of a TCP connection: libpq sets what `tcp_user_timeout` of the address says, and each attempt has one of its own.
+fn has_mark(socket: BorrowedFd<'_>, mark: u32) -> bool {
+    sockopt::tcp_user_timeout(socket) == Ok(mark)
+}

@@ -1,0 +1,45 @@
+//! How long a statement may take, and how the server is told.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{PgConnection, QueryResult};
+
+/// The bounds of one connection's statements. The server's come before the one that is kept here, so that a statement that merely waits
+/// (for a lock, say) ends with an error of the server, and the connection lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// When the connection is given up.
+    pub here: Duration,
+    /// `statement_timeout`.
+    pub statement: Duration,
+    /// `lock_timeout`.
+    pub lock: Duration,
+}
+
+impl Bounds {
+    /// For what others judge a node by.
+    pub const HEARTBEAT: Self = Self::new(4000, 3500, 3000);
+    /// For writers of check-ins: what hangs is given up early enough to be tried once more before the requests are answered 503.
+    pub const CHECK_INS: Self = Self::new(5000, 4500, 4000);
+    /// For everything else.
+    pub const WORK: Self = Self::new(10_000, 9000, 4000);
+
+    const fn new(here_ms: u64, statement_ms: u64, lock_ms: u64) -> Self {
+        let ms = Duration::from_millis;
+        Self { here: ms(here_ms), statement: ms(statement_ms), lock: ms(lock_ms) }
+    }
+
+    /// Sets the session's settings, where the server's own are not stricter, and has the server look each two seconds whether anybody
+    /// still waits for a statement (Postgres 14 and later).
+    pub fn tell(self, connection: &mut PgConnection) -> QueryResult<()> {
+        connection.batch_execute(&format!(
+            "SELECT set_config(s.name, CASE WHEN s.setting = '0' OR s.setting::BIGINT > b.ms THEN b.ms::TEXT ELSE s.setting END, false)
+             FROM pg_settings s
+             JOIN (VALUES ('statement_timeout', {}), ('lock_timeout', {}), ('client_connection_check_interval', 2000)) AS b (name, ms)
+                 ON b.name = s.name",
+            self.statement.as_millis(),
+            self.lock.as_millis()
+        ))
+    }
+}

@@ -1,0 +1,220 @@
+//! Finding the socket of a new connection, and a bound on the connecting itself.
+//!
+//! Over TCP each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds from all others, and is found by
+//! it. A socket file has no such mark: only one such attempt is made at a time, and its socket is the one that is new.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use diesel::connection::Connection as _;
+use diesel::{ConnectionError, PgConnection};
+use rustix::net::{Shutdown, shutdown, sockopt};
+
+use super::{copy_if, has_mark, leads_to_postgres, open_files, with_file};
+
+/// How long an attempt over a socket file waits until nobody else makes one.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an attempt may take beyond what libpq waits for each host: it sets the session up, and libpq bounds only what comes before.
+const SETTING_UP: Duration = Duration::from_secs(3);
+/// Marks are drawn from so many.
+const MARKS: u32 = 5000;
+
+/// Connects; returns a second handle of the connection's socket, where it was found.
+pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), ConnectionError> {
+    let address = Address::of(url);
+    let turn = if address.is_file { Some(Turn::take()?) } else { None };
+    let before = address.is_file.then(files_to_postgres);
+    let attempt = Attempt::begin(&address, before.clone());
+    let connection = PgConnection::establish(&address.marked_url);
+    drop(attempt);
+    let connection = connection?;
+    let is_it = |socket: BorrowedFd<'_>| is_new(socket, address.mark, before.as_ref());
+    // By its identity: a copy made a moment ago may be met under a number that was free.
+    let mut found: HashMap<u64, OwnedFd> = HashMap::new();
+    for file in open_files() {
+        if let Some(copy) = copy_if(file, is_it)
+            && let Some(identity) = identity(copy.as_fd())
+        {
+            found.insert(identity, copy);
+        }
+    }
+    drop(turn);
+    // Several: somebody connects to Postgres past this. Better none than another's.
+    let socket = if found.len() == 1 { found.into_values().next() } else { None };
+    if let Some(socket) = &socket
+        && has_mark(socket.as_fd(), address.mark)
+        && let Err(error) = sockopt::set_tcp_user_timeout(socket, address.user_timeout)
+    {
+        log::debug!("tcp_user_timeout: {error}");
+    }
+    Ok((connection, socket))
+}
+
+/// What an address says about the connecting.
+struct Address {
+    marked_url: String,
+    mark: u32,
+    /// What `tcp_user_timeout` is without the mark, ms.
+    user_timeout: u32,
+    /// Whether it may lead through a socket file.
+    is_file: bool,
+    /// How long libpq may take.
+    patience: Duration,
+}
+
+impl Address {
+    fn of(url: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        let parameters: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let get = |name: &str| parameters.iter().rfind(|(known, _)| known == name).map(|(_, value)| value);
+        let number = |name: &str| get(name).and_then(|value| value.parse::<u32>().ok());
+        let user_timeout = number("tcp_user_timeout").unwrap_or_default();
+        // Zero leaves it to the system; the mark must then be no bound, before it is taken away again.
+        let base = if user_timeout == 0 { 3_600_000 } else { user_timeout };
+        let mark = base.saturating_add(1 + NEXT.fetch_add(1, Ordering::Relaxed) % MARKS);
+        let authority = place.split_once("://").map_or(place, |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        let hosts = authority.rsplit('@').next().unwrap_or_default();
+        let by_parameter = get("host").or(get("hostaddr")).map(String::as_str);
+        let all: Vec<&str> = by_parameter.unwrap_or(hosts).split(',').collect();
+        let is_file = |host: &&str| {
+            host.is_empty()
+                || host.starts_with(['/', '@', ':'])
+                || host.to_ascii_lowercase().starts_with("%2f")
+        };
+        let kept = parameters.iter().filter(|(name, _)| name != "tcp_user_timeout");
+        let mut marked = url::form_urlencoded::Serializer::new(String::new());
+        marked.extend_pairs(kept.map(|(name, value)| (name, value)));
+        // libpq reads a plus sign as itself.
+        let marked = marked.append_pair("tcp_user_timeout", &mark.to_string()).finish().replace('+', "%20");
+        let each = Duration::from_secs(number("connect_timeout").unwrap_or(3).clamp(2, 60).into());
+        Self {
+            marked_url: format!("{place}?{marked}"),
+            mark,
+            user_timeout,
+            is_file: all.iter().any(is_file),
+            patience: each * u32::try_from(all.len()).unwrap_or(1) + SETTING_UP,
+        }
+    }
+}
+
+/// Whether the socket belongs to an attempt: it has its mark, or, where it may, leads to Postgres by a file and was not there before.
+fn is_new(socket: BorrowedFd<'_>, mark: u32, before: Option<&HashSet<u64>>) -> bool {
+    has_mark(socket, mark)
+        || before.is_some_and(|before| {
+            leads_to_postgres(socket) && identity(socket).is_some_and(|identity| !before.contains(&identity))
+        })
+}
+
+/// What distinguishes a socket from all others, whatever its number.
+fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
+    rustix::fs::fstat(socket).ok().map(|status| status.st_ino)
+}
+
+fn files_to_postgres() -> HashSet<u64> {
+    let known = |socket: BorrowedFd<'_>| leads_to_postgres(socket).then(|| identity(socket)).flatten();
+    open_files().into_iter().filter_map(|file| with_file(file, known)).collect()
+}
+
+/// The right to connect over a socket file; given back when dropped.
+struct Turn;
+
+static TAKEN: Mutex<bool> = Mutex::new(false);
+static GIVEN_BACK: Condvar = Condvar::new();
+
+impl Turn {
+    fn take() -> Result<Self, ConnectionError> {
+        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = GIVEN_BACK.wait_timeout_while(taken, TURN_PATIENCE, |taken| *taken);
+        let mut taken = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if *taken {
+            let hung = "another connection to the server is being made, and takes long";
+            return Err(ConnectionError::BadConnection(hung.to_owned()));
+        }
+        *taken = true;
+        Ok(Self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        GIVEN_BACK.notify_one();
+    }
+}
+
+/// An attempt under way, which the watchdog ends when it takes too long. Over when dropped.
+struct Attempt {
+    mark: u32,
+}
+
+struct UnderWay {
+    mark: u32,
+    /// None where only the mark counts.
+    before: Option<HashSet<u64>>,
+    until: Instant,
+}
+
+fn under_way() -> MutexGuard<'static, Vec<UnderWay>> {
+    static UNDER_WAY: Mutex<Vec<UnderWay>> = Mutex::new(Vec::new());
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Attempt {
+    fn begin(address: &Address, before: Option<HashSet<u64>>) -> Self {
+        let until = Instant::now() + address.patience;
+        under_way().push(UnderWay { mark: address.mark, before, until });
+        Self { mark: address.mark }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        under_way().retain(|one| one.mark != self.mark);
+    }
+}
+
+/// Cuts the attempts that take too long.
+pub(super) fn look() {
+    let mut under_way = under_way();
+    let now = Instant::now();
+    for one in under_way.iter_mut().filter(|one| one.until < now) {
+        // libpq goes on to its next host.
+        one.until = now + SETTING_UP;
+        for file in open_files() {
+            let is_it = |socket: BorrowedFd<'_>| is_new(socket, one.mark, one.before.as_ref());
+            if let Some(socket) = copy_if(file, is_it)
+                && let Err(error) = shutdown(&socket, Shutdown::Both)
+            {
+                log::debug!("an attempt to connect ended before it was cut: {error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_says_about_connecting() {
+        let address = Address::of(
+            "postgres://me:x@a:1,b/x?connect_timeout=9&options=-c%20a%3Db&tcp_user_timeout=10000",
+        );
+        assert!(!address.is_file && address.user_timeout == 10_000);
+        assert_eq!(address.patience, Duration::from_secs(21));
+        assert!((10_001..=15_000).contains(&address.mark));
+        assert!(address.marked_url.contains("options=-c%20a%3Db"), "{}", address.marked_url);
+        assert!(address.marked_url.ends_with(&format!("tcp_user_timeout={}", address.mark)));
+        for file in ["postgres://%2Ftmp/x", "postgres:///x", "postgres://me@/x", "postgres://h/x?host=/tmp"] {
+            assert!(Address::of(file).is_file, "{file}");
+        }
+        let (one, other) = (Address::of("postgres://h/x"), Address::of("postgres://h/x"));
+        assert!(one.mark != other.mark && one.mark > 3_600_000 && one.user_timeout == 0);
+    }
+}

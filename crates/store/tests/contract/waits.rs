@@ -1,0 +1,103 @@
+//! Every wait for Postgres has a bound, whatever lies between.
+
+use std::time::{Duration, Instant};
+
+use innkeeper_store::{Store, StoreConfig};
+use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::proxy::SwallowingProxy;
+
+use crate::world::*;
+
+/// On a busy machine; each bound is far below it.
+const GENEROUS: Duration = Duration::from_secs(40);
+
+fn connect(url: String) -> Store {
+    Store::connect(&StoreConfig { url, pool_size: 8 }).unwrap()
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = work();
+    (done, begun.elapsed())
+}
+
+#[test]
+fn a_proxy_that_swallows_bytes_holds_nobody_up_for_good() {
+    let database = TestDatabase::postgres();
+    database.store().book("backup", &every(60));
+    let proxy = SwallowingProxy::before(database.url());
+    let store = connect(proxy.url(database.url()));
+    let batch = [arrival("backup", success(at(1)))];
+    let mut writer = store.writer();
+    writer.record(&batch).unwrap();
+    // Several connections that will have gone dead.
+    together(6, |_| store.count().unwrap());
+    let open = proxy.connections();
+
+    proxy.swallow(true);
+    let (error, took) = timed(|| writer.record(&batch).unwrap_err());
+    assert!(error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
+    assert!(took > Duration::from_secs(4), "it waited for its bound: {took:?}");
+    proxy.swallow(false);
+    let (done, took) = timed(|| writer.record(&batch));
+    assert!(done.is_ok() && took < Duration::from_secs(4), "{done:?} after {took:?}");
+    // Those at rest went with it, so that none costs a wait of its own.
+    let (counted, took) = timed(|| together(6, |_| store.count()));
+    assert!(counted.iter().all(Result::is_ok) && took < Duration::from_secs(4), "{counted:?} after {took:?}");
+    assert!(proxy.connections() > open);
+    assert_eq!(database.count("checkins"), 2);
+}
+
+#[test]
+fn a_server_that_stands_still_is_given_up_and_found_again() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let store = database.connect();
+    store.migrate().unwrap();
+    store.book("backup", &every(60));
+    let heart = store.apart_with_short_waits();
+    heart.ping().unwrap();
+    cluster.stand_still();
+    // The first loses its connection, the second finds none.
+    for _ in 0..2 {
+        let (error, took) = timed(|| heart.ping().unwrap_err());
+        assert!(error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
+    }
+    cluster.go_on();
+    let begun = Instant::now();
+    while let Err(error) = heart.ping() {
+        assert!(begun.elapsed() < GENEROUS, "{error:?}");
+    }
+    assert_eq!(store.count().unwrap(), 1);
+}
+
+#[test]
+fn a_lock_is_waited_for_with_an_end_and_nobody_waits_on_at_the_server() {
+    let database = TestDatabase::postgres();
+    let store = database.store();
+    store.book("backup", &every(60));
+    let mut writer = store.writer();
+    let held = database.hold("states");
+    let (error, took) = timed(|| writer.record(&[arrival("backup", success(at(1)))]).unwrap_err());
+    assert!(error.is_locked() && error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
+    let waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    assert_eq!(database.count(waiting), 0);
+    drop(held);
+    writer.record(&[arrival("backup", success(at(1)))]).unwrap();
+    assert_eq!(store.look("backup").facts.checkins, 1);
+}
+
+#[test]
+fn an_operators_stricter_bound_stays_and_its_end_is_passing() {
+    let database = TestDatabase::postgres();
+    database.store().book("backup", &every(60));
+    let name = database.url().rsplit('/').next().unwrap().to_owned();
+    database.execute(&format!("ALTER DATABASE {name} SET statement_timeout = '150ms'"));
+    let store = database.connect();
+    let held = database.hold("states");
+    let (error, took) = timed(|| store.sweep(at(60), 10, &tell_log).unwrap_err());
+    drop(held);
+    assert!(error.is_unavailable() && took < Duration::from_secs(4), "{error:?} after {took:?}");
+    assert_eq!(store.pass(at(60)).opened, 1);
+}
