@@ -17,7 +17,7 @@ use structopt::clap;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, descriptors, invitation, logging};
+use crate::{Role, backup, descriptors, invitation, logging};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -63,6 +63,18 @@ pub enum Command {
     Migrate,
     /// Check the configuration and every file it names, print it without secrets, and end
     CheckConfig,
+    /// Copy the SQLite database into a new file while Innkeeper runs, and end
+    Backup {
+        /// The file to make
+        #[structopt(parse(from_os_str))]
+        file: PathBuf,
+    },
+    /// Put a backup in the place of the SQLite database, and end; Innkeeper must be stopped
+    Restore {
+        /// A file that `backup` made
+        #[structopt(parse(from_os_str))]
+        file: PathBuf,
+    },
     /// Print a link by which a user chooses a password, and end; the user is made where there is none
     Invite {
         /// The user's name
@@ -188,6 +200,14 @@ fn dispatch<O: RoleOptions>(
             let (store, _) = startup::open(&config, &Shutdown::on_signals()?, None)?;
             let link = invitation::invite(&store, &config, name, role.as_deref(), SystemClock.now())?;
             print(&format!("{name} can choose a password at {link} within a day.\n"));
+            Ok(())
+        }
+        Some(Command::Backup { file }) => {
+            print(&backup::back_up(&config, file, &Shutdown::on_signals()?)?);
+            Ok(())
+        }
+        Some(Command::Restore { file }) => {
+            print(&backup::restore(&config, file)?);
             Ok(())
         }
         None => {

@@ -6,6 +6,7 @@
 //! Where to start: [`cli::run_role`] is a whole `main`; [`heart::Heart`] makes a process a node among others; [`config::Config`] is everything that can be set;
 //! [`shutdown::Shutdown`] ends it all; [`http::HttpService`] is a listener.
 
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod descriptors;

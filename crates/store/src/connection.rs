@@ -1,6 +1,7 @@
 //! The pool and its connections.
 
-use std::sync::{Arc, Mutex};
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use diesel::connection::{Connection as _, SimpleConnection};
@@ -8,6 +9,7 @@ use diesel::r2d2::R2D2Connection;
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 
 use crate::checkins::KnownDoors;
+use crate::database_file::{DatabaseFile, FileLook, Keeper, Lease, PRAGMAS, address};
 use crate::guard::{self, Bounds};
 use crate::{Actor, StoreError};
 
@@ -62,7 +64,7 @@ pub struct PoolUse {
 /// The store: a pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Store {
-    pool: r2d2::Pool<Manager>,
+    pool: Arc<Pool>,
     manager: Manager,
     backend: DatabaseKind,
     /// For all writers of check-ins.
@@ -77,7 +79,60 @@ const POOL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a connection that was idle may take to show that it still leads to the database.
 const STILL_THERE: Duration = Duration::from_secs(3);
 
-pub(crate) type Pooled = r2d2::PooledConnection<Manager>;
+/// The pool itself, as the file of an SQLite database knows it.
+struct Pool(r2d2::Pool<Manager>);
+
+impl Keeper for Pool {
+    fn close_idle(&self) {
+        // Looking for a connection that is still good closes those that are not.
+        drop(self.0.try_get());
+    }
+}
+
+/// A connection, and the right to it where it leads to a file.
+pub(crate) struct Connected {
+    connection: AnyConnection,
+    /// Given back after the connection is closed: fields are dropped in their order.
+    lease: Option<Lease>,
+}
+
+impl Connected {
+    /// Whether it leads to a file that is lost.
+    pub fn is_void(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::is_void)
+    }
+}
+
+impl Deref for Connected {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Connected {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.connection
+    }
+}
+
+/// A connection of the pool; goes back to it when dropped.
+pub(crate) struct Pooled(r2d2::PooledConnection<Manager>);
+
+impl Deref for Pooled {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0.connection
+    }
+}
 
 impl Store {
     /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
@@ -106,6 +161,11 @@ impl Store {
             .connection_timeout(POOL_PATIENCE)
             .error_handler(Box::new(QuietErrors))
             .build_unchecked(manager.clone());
+        let pool = Arc::new(Pool(pool));
+        if let Some(file) = &manager.file {
+            let keeper: Weak<Pool> = Arc::downgrade(&pool);
+            file.register(keeper);
+        }
         Self { pool, manager, backend, known_doors: Arc::default(), actor: None }
     }
 
@@ -121,16 +181,19 @@ impl Store {
 
     /// How the connections of this store's pool are used now; those of stores [apart](Self::apart) and of writers are not among them.
     pub fn pool_use(&self) -> PoolUse {
-        let state = self.pool.state();
+        let state = self.pool.0.state();
         PoolUse {
             used: state.connections.saturating_sub(state.idle_connections),
             idle: state.idle_connections,
-            size: self.pool.max_size(),
+            size: self.pool.0.max_size(),
         }
     }
 
     /// Asks the database for one row.
     pub fn ping(&self) -> Result<(), StoreError> {
+        if let Some(file) = self.file() {
+            file.check()?;
+        }
         self.get()?.batch_execute("SELECT 1").map_err(StoreError::from)
     }
 
@@ -146,7 +209,28 @@ impl Store {
 
     /// A connection of the pool.
     pub(crate) fn get(&self) -> Result<Pooled, StoreError> {
-        Ok(self.pool.get()?)
+        if let Some(file) = self.file()
+            && file.is_lost()
+        {
+            file.check()?;
+        }
+        Ok(Pooled(self.pool.0.get()?))
+    }
+
+    /// The file, where the database is one.
+    pub(crate) fn file(&self) -> Option<&Arc<DatabaseFile>> {
+        self.manager.file.as_ref()
+    }
+
+    /// Looks whether the SQLite file is still the one that was opened, and tries to have it back where it is not. Over Postgres there is
+    /// nothing to look at. For a thread of its own, each second.
+    pub fn look_at_file(&self) -> FileLook {
+        self.file().map_or(FileLook::Fine, |file| file.look())
+    }
+
+    /// Brings SQLite's log into its file, as far as nobody reads what was before. Costs nothing when nothing was written.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.file().map_or(Ok(()), |file| file.checkpoint())
     }
 
     /// A connection outside of the pool for a writer of batches. Its planner is told that batches are small and tables are not:
@@ -154,13 +238,15 @@ impl Store {
     pub(crate) fn connect_for_batches(
         &self,
         lock_patience: Option<Duration>,
-    ) -> Result<AnyConnection, StoreError> {
+    ) -> Result<Connected, StoreError> {
         let mut bounds = Bounds::CHECK_INS;
         bounds.lock = lock_patience.unwrap_or(bounds.lock);
         let manager = Manager { bounds, ..self.manager.clone() };
-        let mut connection = r2d2::ManageConnection::connect(&manager)
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        match &mut connection {
+        let mut connected = r2d2::ManageConnection::connect(&manager).map_err(|error| match error {
+            NoConnection::File(error) => error,
+            other => StoreError::Unavailable(other.to_string()),
+        })?;
+        match &mut connected.connection {
             AnyConnection::Postgres(connection) => connection.batch_execute(
                 "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
                  SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
@@ -168,7 +254,7 @@ impl Store {
             // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
             AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
         }
-        Ok(connection)
+        Ok(connected)
     }
 
     /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at once, so that it
@@ -177,23 +263,19 @@ impl Store {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        write_on(&mut *self.get()?, work)
+        write_on(self.file(), &mut *self.get()?, work)
     }
 }
 
-/// See [`Store::write`].
+/// See [`Store::write`]. `file` is what `connection` leads to, where that is a file: what was committed into one that has been
+/// deleted or replaced is an error, and nobody is told that it was kept.
 pub(crate) fn write_on<T>(
+    file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    if let AnyConnection::Postgres(_) = connection {
-        return connection.transaction(work);
-    }
-    connection.batch_execute("BEGIN IMMEDIATE")?;
-    let done = work(connection).and_then(|value| {
-        connection.batch_execute("COMMIT")?;
-        Ok(value)
-    });
+    let Some(file) = file else { return connection.transaction(work) };
+    let done = commit_into(file, connection, work).map_err(|error| file.explain(error));
     if done.is_err() {
         // An error may have ended the transaction already; what matters is that none stays open.
         if let Err(error) = connection.batch_execute("ROLLBACK") {
@@ -201,6 +283,20 @@ pub(crate) fn write_on<T>(
         }
     }
     done
+}
+
+fn commit_into<T>(
+    file: &DatabaseFile,
+    connection: &mut AnyConnection,
+    work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    connection.batch_execute("BEGIN IMMEDIATE")?;
+    let value = work(connection)?;
+    // Before, so that as little as possible is written twice when the file comes back; after, because only that is certain.
+    file.check()?;
+    connection.batch_execute("COMMIT")?;
+    file.check()?;
+    Ok(value)
 }
 
 #[derive(diesel::QueryableByName)]
@@ -215,6 +311,7 @@ pub(crate) struct Manager {
     backend: DatabaseKind,
     url: String,
     bounds: Bounds,
+    file: Option<Arc<DatabaseFile>>,
 }
 
 impl Manager {
@@ -222,15 +319,18 @@ impl Manager {
         // Checked here because SQLite would take any text for the name of a file.
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let url = with_time_limits(url)?;
-            return Ok(Self { backend: DatabaseKind::Postgres, url, bounds: Bounds::WORK });
+            return Ok(Self { backend: DatabaseKind::Postgres, url, bounds: Bounds::WORK, file: None });
         }
         match url.strip_prefix("sqlite://") {
             Some("") => {
                 Err(StoreError::Url("sqlite:// needs a path, as in sqlite://innkeeper.db".to_owned()))
             }
-            Some(path) => {
-                Ok(Self { backend: DatabaseKind::Sqlite, url: path.to_owned(), bounds: Bounds::WORK })
-            }
+            Some(path) => Ok(Self {
+                backend: DatabaseKind::Sqlite,
+                url: path.to_owned(),
+                bounds: Bounds::WORK,
+                file: Some(DatabaseFile::at(path)),
+            }),
             None => {
                 let scheme = url.split(':').next().unwrap_or_default();
                 Err(StoreError::Url(format!(
@@ -264,34 +364,31 @@ fn with_time_limits(url: &str) -> Result<String, StoreError> {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = AnyConnection;
+    type Connection = Connected;
     type Error = NoConnection;
 
-    fn connect(&self) -> Result<AnyConnection, NoConnection> {
-        match self.backend {
-            DatabaseKind::Postgres => {
-                let mut connection = guard::connect(&self.url, self.bounds.here)?;
-                self.bounds.tell(&mut connection)?;
-                Ok(AnyConnection::Postgres(connection))
-            }
-            DatabaseKind::Sqlite => {
-                make_private(&self.url);
-                let mut connection = SqliteConnection::establish(&self.url)?;
-                connection.batch_execute(
-                    "PRAGMA busy_timeout = 5000;
-                     PRAGMA journal_mode = WAL;
-                     PRAGMA synchronous = FULL;
-                     -- Pages, 32 MB: a page that many commits change is written back once for all of them.
-                     PRAGMA wal_autocheckpoint = 8000;
-                     PRAGMA foreign_keys = ON;",
-                )?;
-                Ok(AnyConnection::Sqlite(connection))
-            }
-        }
+    fn connect(&self) -> Result<Connected, NoConnection> {
+        let Some(file) = &self.file else {
+            let mut connection = guard::connect(&self.url, self.bounds.here)?;
+            self.bounds.tell(&mut connection)?;
+            return Ok(Connected { connection: AnyConnection::Postgres(connection), lease: None });
+        };
+        let lease = file.lease().map_err(NoConnection::File)?;
+        let open = || -> Result<AnyConnection, NoConnection> {
+            let mut connection = SqliteConnection::establish(&address(file.path(), "rw"))?;
+            connection.batch_execute(PRAGMAS)?;
+            Ok(AnyConnection::Sqlite(connection))
+        };
+        let connection = open()
+            .map_err(|error| NoConnection::File(file.explain(StoreError::Unavailable(error.to_string()))))?;
+        Ok(Connected { connection, lease: Some(lease) })
     }
 
-    fn is_valid(&self, connection: &mut AnyConnection) -> Result<(), NoConnection> {
-        match connection {
+    fn is_valid(&self, connected: &mut Connected) -> Result<(), NoConnection> {
+        if let Some(file) = self.file.as_ref().filter(|_| connected.is_void()) {
+            file.check().map_err(NoConnection::File)?;
+        }
+        match &mut connected.connection {
             AnyConnection::Postgres(connection) => {
                 guard::set_bound(connection, STILL_THERE);
                 connection.batch_execute("SELECT 1")?;
@@ -302,20 +399,11 @@ impl r2d2::ManageConnection for Manager {
         Ok(())
     }
 
-    fn has_broken(&self, connection: &mut AnyConnection) -> bool {
+    fn has_broken(&self, connected: &mut Connected) -> bool {
         // One whose transaction is still open would swallow the next one's commit.
-        std::thread::panicking() || R2D2Connection::is_broken(connection)
-    }
-}
-
-/// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot
-/// be made here SQLite complains of better. A file that is there is not opened: closing it would drop the locks that this process has on it
-/// (POSIX), and another process would then take itself for the last and remove the log that this one writes to.
-fn make_private(path: &str) {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => log::debug!("{path}: {error}"),
-        _ => {}
+        std::thread::panicking()
+            || connected.is_void()
+            || R2D2Connection::is_broken(&mut connected.connection)
     }
 }
 
@@ -326,6 +414,8 @@ pub(crate) enum NoConnection {
     Refused(#[from] diesel::ConnectionError),
     #[error(transparent)]
     Broken(#[from] diesel::result::Error),
+    #[error(transparent)]
+    File(StoreError),
 }
 
 /// Callers get the error themselves; the pool's own retries are not worth a line each.

@@ -11,6 +11,12 @@ pub enum StoreError {
     /// Somebody else holds a lock for longer than this waits for it. Trying again later is right.
     #[error("the database is not available: {0}")]
     Locked(String),
+    /// The SQLite file is not there any more, or is not the one that was opened. What was written last may be lost.
+    #[error("{0} while Innkeeper worked with it")]
+    FileLost(String),
+    /// A backup or a restore cannot be done as it was asked for.
+    #[error("{0}")]
+    Copy(String),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(#[source] DieselError),
@@ -43,12 +49,17 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later is right.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Locked(_))
+        matches!(self, Self::Unavailable(_) | Self::Locked(_) | Self::FileLost(_))
     }
 
     /// Whether a lock of somebody else is what was waited for.
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Locked(_))
+    }
+
+    /// Whether the SQLite file was lost while this process worked with it; who looks at the file tells of that.
+    pub fn is_file_lost(&self) -> bool {
+        matches!(self, Self::FileLost(_))
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Where to start:
 //! - [`Store`] (`connection.rs`), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
+//! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
@@ -16,12 +17,14 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod blind;
 mod bulk;
 mod checkins;
 mod checkouts;
 mod checks;
 mod connection;
+mod database_file;
 mod doors;
 mod due;
 mod error;
@@ -48,10 +51,12 @@ mod users;
 
 pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
+pub use backup::{Backup, Restored, abandon_backup, back_up, restore};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
 pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
+pub use database_file::FileLook;
 pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};

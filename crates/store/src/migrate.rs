@@ -94,6 +94,12 @@ fn missing<DB: Backend>(
     Ok(all)
 }
 
+/// Whether there is a migration of this version for SQLite.
+pub(crate) fn is_known_to_sqlite(version: &str) -> bool {
+    let all: Result<Vec<Box<dyn Migration<Sqlite>>>, _> = SQLITE.migrations();
+    all.is_ok_and(|all| all.iter().any(|known| known.name().version().to_string() == version))
+}
+
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
     match error.downcast::<diesel::result::Error>() {
         Ok(error) => StoreError::from(*error),

@@ -1,10 +1,11 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
 //! `clock.rs` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
-//! nodes themselves check in to, `singleton.rs` the lease of what only one node may do. Here is the heartbeat, and what follows from those of the others.
+//! nodes themselves check in to, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one node may do. Here is the heartbeat, and what follows from those of the others.
 
 mod clock;
 pub mod duties;
+mod file;
 mod operator;
 mod singleton;
 
@@ -91,7 +92,9 @@ impl Heart {
             pulse.goodbye();
             Ok(())
         })?;
-        Ok(Self { clock, operator, id, address, metrics: Metrics::new()?, parts: vec![heart, sender] })
+        let mut parts = vec![heart, sender];
+        parts.extend(file::start(store, &operator, shutdown)?);
+        Ok(Self { clock, operator, id, address, metrics: Metrics::new()?, parts })
     }
 
     /// The time that all nodes share.
@@ -168,7 +171,10 @@ impl Pulse {
             }
             Err(error) => {
                 log::debug!("heartbeat: {error}");
-                if let Some(waited) = self.away.failed() {
+                // Who looks at the file tells of that.
+                if !error.is_file_lost()
+                    && let Some(waited) = self.away.failed()
+                {
                     self.operator.tell(
                         "The database is out of reach",
                         &format!(

@@ -11,7 +11,7 @@ mod resolve;
 mod sqlite;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use diesel::r2d2::R2D2Connection;
@@ -21,7 +21,8 @@ use innkeeper_core::reservation::Wishes;
 use innkeeper_core::{Invalid, Time};
 use uuid::Uuid;
 
-use crate::connection::{AnyConnection, write_on};
+use crate::connection::{AnyConnection, Connected, write_on};
+use crate::database_file::Keeper;
 use crate::runs::Runs;
 use crate::{Store, StoreError};
 
@@ -106,14 +107,38 @@ pub struct Shortcut {
 /// Writes batches over one connection of its own, which it keeps as long as it works.
 pub struct Writer {
     store: Store,
-    connection: Option<AnyConnection>,
+    slot: Arc<Slot>,
     lock_patience: Option<Duration>,
+}
+
+/// Where a writer's connection lies while nothing is written.
+#[derive(Default)]
+struct Slot(Mutex<Option<Connected>>);
+
+impl Slot {
+    fn connection(&self) -> MutexGuard<'_, Option<Connected>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for Slot {
+    fn close_idle(&self) {
+        let mut connection = self.connection();
+        if connection.as_ref().is_some_and(Connected::is_void) {
+            *connection = None;
+        }
+    }
 }
 
 impl Store {
     /// A writer of check-ins.
     pub fn writer(&self) -> Writer {
-        Writer { store: self.clone(), connection: None, lock_patience: None }
+        let slot = Arc::<Slot>::default();
+        if let Some(file) = self.file() {
+            let keeper: Weak<Slot> = Arc::downgrade(&slot);
+            file.register(keeper);
+        }
+        Writer { store: self.clone(), slot, lock_patience: None }
     }
 }
 
@@ -121,19 +146,23 @@ impl Writer {
     /// On Postgres gives up a batch that waits longer than this for a row which somebody else has locked.
     #[must_use]
     pub fn that_waits_for_locks_at_most(self, patience: Duration) -> Self {
-        Self { lock_patience: Some(patience), connection: None, ..self }
+        Self { lock_patience: Some(patience), ..self }
     }
 
     /// Writes the batch in one transaction. An error means that nothing of it was written.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
-        self.on_connection(|connection| write_on(connection, |connection| record(connection, batch)))
+        let file = self.store.file().cloned();
+        self.on_connection(|connection| {
+            write_on(file.as_ref(), connection, |connection| record(connection, batch))
+        })
     }
 
     /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
     /// does not say to be recorded it has not written: that is for [`Writer::record`]. An error means that nothing was written.
     pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<Shortcut, StoreError> {
         let known = Arc::clone(&self.store.known_doors);
-        self.on_connection(|connection| plain::record(connection, &known, batch))
+        let file = self.store.file().cloned();
+        self.on_connection(|connection| plain::record(file.as_ref(), connection, &known, batch))
     }
 
     /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
@@ -142,18 +171,19 @@ impl Writer {
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
+        let taken = self.slot.connection().take().filter(|connected| !connected.is_void());
+        let mut connected = match taken {
+            Some(connected) => connected,
             None => self.store.connect_for_batches(self.lock_patience)?,
         };
-        let done = work(&mut connection);
+        let done = work(&mut connected);
         let refused = matches!(done, Err(StoreError::Refused(_) | StoreError::Locked(_)));
-        let usable = match &mut connection {
+        let usable = match &mut *connected {
             AnyConnection::Postgres(connection) => refused && !R2D2Connection::is_broken(connection),
             AnyConnection::Sqlite(_) => false,
         };
         if done.is_ok() || usable {
-            self.connection = Some(connection);
+            *self.slot.connection() = Some(connected);
         }
         done
     }

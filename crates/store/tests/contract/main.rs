@@ -21,6 +21,7 @@ mod apply;
 mod checkins;
 mod checkins_together;
 mod checkout;
+mod database_file;
 mod facts;
 mod history;
 mod listing;

@@ -9,13 +9,14 @@ mod known;
 mod postgres;
 mod sqlite;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use uuid::Uuid;
 
 use super::{Arrival, Definition, Recorded, Shortcut, Target};
 use crate::connection::{AnyConnection, write_on};
+use crate::database_file::DatabaseFile;
 use crate::{StoreError, doors};
 
 pub(crate) use known::KnownDoors;
@@ -52,6 +53,7 @@ fn may_be_short(arrival: &Arrival) -> bool {
 
 /// Writes those of the batch that can go the short way, in one transaction.
 pub(super) fn record(
+    file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
     known: &Mutex<KnownDoors>,
     batch: &[Arrival],
@@ -81,7 +83,7 @@ pub(super) fn record(
     }
     let written = match connection {
         AnyConnection::Postgres(connection) => postgres::write(connection, &plain)?,
-        AnyConnection::Sqlite(_) => write_on(connection, |connection| match connection {
+        AnyConnection::Sqlite(_) => write_on(file, connection, |connection| match connection {
             AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
             AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
         })?,

@@ -1,0 +1,91 @@
+//! `backup` and `restore`: what the command line says of copies of an SQLite database.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use chrono_tz::UTC;
+use innkeeper_core::alert::stamp;
+use innkeeper_store as store;
+
+use crate::config::{Config, DatabaseKind};
+use crate::shutdown::Shutdown;
+
+/// How often a copy that is being written looks whether it should stop.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Makes a backup of the database in `target`; returns what to say of it.
+///
+/// # Errors
+/// Postgres, which has its own means, and whatever keeps the copy from being made: then nothing is left of it.
+pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::Result<String> {
+    let database = sqlite_file(config, "backup", "pg_dump")?;
+    let (done, made) = channel();
+    let to = target.to_owned();
+    // SQLite copies in one call, and a stop does not wait for it.
+    std::thread::spawn(move || done.send(store::back_up(&database, &to)));
+    let backup = loop {
+        match made.recv_timeout(TICK) {
+            Ok(made) => break made.context("no backup was made")?,
+            Err(RecvTimeoutError::Timeout) if shutdown.is_requested() => {
+                store::abandon_backup(target);
+                bail!("stopped before the backup was whole; nothing is left of it");
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("the backup ended without a word"),
+        }
+    };
+    Ok(format!(
+        "{} holds {} and {}, {} bytes, as of now.\n",
+        target.display(),
+        count(backup.reservations, "reservation"),
+        count(backup.checkins, "check-in"),
+        backup.bytes
+    ))
+}
+
+/// Puts the backup `from` in the place of the database; returns what to say of it.
+///
+/// # Errors
+/// Postgres, a process that uses the database, a backup that is none. Then the database is as it was.
+pub fn restore(config: &Config, from: &Path) -> anyhow::Result<String> {
+    let database = sqlite_file(config, "restore", "pg_restore")?;
+    config.create_data_dir()?;
+    let restored = store::restore(&database, from).context("nothing was restored")?;
+    let mut text = format!(
+        "{} holds {} again, as {} had it",
+        database.display(),
+        count(restored.reservations, "reservation"),
+        from.display()
+    );
+    match restored.as_of {
+        Some(as_of) => text.push_str(&format!(" at {}.\n", stamp(as_of, UTC))),
+        None => text.push_str(".\n"),
+    }
+    if let Some(kept) = &restored.kept {
+        text.push_str(&format!("What was there is kept in {}.\n", kept.display()));
+    }
+    if restored.waiting > 0 {
+        text.push_str(&format!(
+            "{} waited to be sent then, and will go out.\n",
+            count(restored.waiting, "message")
+        ));
+    }
+    text.push_str("Users, passwords and tokens are those of then; everybody has to log in anew.\n");
+    Ok(text)
+}
+
+fn sqlite_file(config: &Config, command: &str, of_postgres: &str) -> anyhow::Result<PathBuf> {
+    match &config.database.kind {
+        DatabaseKind::Sqlite { path } => Ok(path.clone()),
+        DatabaseKind::Postgres => bail!(
+            "`{command}` is for an SQLite database; {} is Postgres's: use {of_postgres}",
+            config.database.masked_url()
+        ),
+    }
+}
+
+fn count(number: i64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

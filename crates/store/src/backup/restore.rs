@@ -1,0 +1,204 @@
+//! Putting a backup in the place of the database.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
+use innkeeper_core::Time;
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+use super::{
+    Number, Partial, Words, about, check, give_new_id, named, number, open, open_copy, refused,
+    sync_directory_of,
+};
+use crate::StoreError;
+use crate::database_file::{APPLICATION, aside, beside, vacuum_into};
+use crate::migrate::is_known_to_sqlite;
+use crate::rows::time;
+
+/// A backup that was put in the database's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Reservations in it.
+    pub reservations: i64,
+    /// Messages that waited to be sent when it was made, and go out again.
+    pub waiting: i64,
+    /// The latest heartbeat in it: what came later is not known any more.
+    pub as_of: Option<Time>,
+    /// Where the database is that was there before, if one was.
+    pub kept: Option<PathBuf>,
+}
+
+/// What is true only of the processes and visits of its time.
+const OF_ITS_TIME: [&str; 4] = ["nodes", "leases", "sessions", "invitations"];
+
+/// Where SQLite locks, whatever the journal: the bytes from 1 GiB on (<https://www.sqlite.org/fileformat2.html#lockpage>).
+const LOCKS_AT: u64 = 0x4000_0000;
+const LOCKS: u64 = 512;
+
+/// Puts a copy of the backup `from` in the place of the database, and keeps what was there. `from` stays as it is.
+///
+/// # Errors
+/// A backup that is damaged, is none, or was made by a newer Innkeeper; a process that uses the database.
+pub fn restore(database: &Path, from: &Path) -> Result<Restored, StoreError> {
+    let backup = fs::metadata(from).map_err(|error| about(from, &error))?;
+    let replaced = fs::metadata(database).ok();
+    if replaced
+        .as_ref()
+        .is_some_and(|replaced| (replaced.dev(), replaced.ino()) == (backup.dev(), backup.ino()))
+    {
+        return Err(refused(format!("{} is the database itself", from.display())));
+    }
+    nobody_uses(database)?;
+    let partial = Partial::new(beside(database, &format!(".restoring-{}", std::process::id())))?;
+    let mut source = open(from, "ro")?;
+    check_that_it_is_ours(&mut source, from)?;
+    check(&mut source, from)?;
+    vacuum_into(&mut source, partial.path()).map_err(|error| named(from, &error))?;
+    drop(source);
+
+    let mut copy = open_copy(partial.path())?;
+    give_new_id(&mut copy)?;
+    for table in OF_ITS_TIME {
+        if has_table(&mut copy, table)? {
+            copy.batch_execute(&format!("DELETE FROM {table}"))?;
+        }
+    }
+    let latest = match has_table(&mut copy, "duties")? {
+        true => number(&mut copy, "SELECT COALESCE(MAX(beat_at), 0) AS number FROM duties")?,
+        false => 0,
+    };
+    let mut restored = Restored {
+        reservations: number(&mut copy, "SELECT COUNT(*) AS number FROM reservations")?,
+        waiting: number(&mut copy, "SELECT COUNT(*) AS number FROM deliveries WHERE state = 'waiting'")?,
+        as_of: (latest > 0).then(|| time(latest)),
+        kept: None,
+    };
+    drop(copy);
+
+    belong_to_whom_it_should(partial.path(), database, replaced.as_ref())?;
+    // Again, because the copy may have taken long.
+    nobody_uses(database)?;
+    if replaced.is_some() {
+        restored.kept = Some(keep(database)?);
+    }
+    partial.replace(database)?;
+    Ok(restored)
+}
+
+/// Refuses when another process has the database open: it would go on with the file that was there.
+fn nobody_uses(database: &Path) -> Result<(), StoreError> {
+    let file = match File::options().read(true).write(true).open(database) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(about(database, &error)),
+    };
+    let lock = Flock {
+        start: LOCKS_AT,
+        length: LOCKS,
+        pid: None,
+        typ: FlockType::WriteLock,
+        offset_type: FlockOffsetType::Set,
+    };
+    match fcntl_getlk(&file, &lock).map_err(|error| about(database, &error.into()))? {
+        None => Ok(()),
+        Some(held) => {
+            let who = held
+                .pid
+                .map_or("another process".to_owned(), |pid| format!("process {}", pid.as_raw_nonzero()));
+            Err(refused(format!("{who} uses {}; stop Innkeeper first", database.display())))
+        }
+    }
+}
+
+fn check_that_it_is_ours(source: &mut SqliteConnection, from: &Path) -> Result<(), StoreError> {
+    let marks = "SELECT application_id AS number FROM pragma_application_id";
+    let application =
+        sql_query(marks).get_result::<Number>(source).map_err(|error| named(from, &error))?.number;
+    let ours = [0, i64::from(APPLICATION)].contains(&application);
+    for table in ["reservations", "states", "checkins", "deliveries", MIGRATIONS] {
+        if !ours || !has_table(source, table)? {
+            return Err(refused(format!("{} is no database of Innkeeper's", from.display())));
+        }
+    }
+    let applied: Vec<Words> =
+        sql_query(format!("SELECT version AS words FROM {MIGRATIONS} ORDER BY version"))
+            .load(source)
+            .map_err(|error| named(from, &error))?;
+    match applied.iter().find(|version| !is_known_to_sqlite(&version.words)) {
+        None => Ok(()),
+        Some(Words { words }) => Err(refused(format!(
+            "{} was made by a newer Innkeeper (its migration {words} is not known here)",
+            from.display()
+        ))),
+    }
+}
+
+const MIGRATIONS: &str = "__diesel_schema_migrations";
+
+fn has_table(connection: &mut SqliteConnection, table: &str) -> Result<bool, StoreError> {
+    let found: Number =
+        sql_query("SELECT COUNT(*) AS number FROM sqlite_schema WHERE type = 'table' AND name = $1")
+            .bind::<sql_types::Text, _>(table)
+            .get_result(connection)?;
+    Ok(found.number > 0)
+}
+
+/// Gives the copy the owner and mode of the file that it replaces; where there is none, the owner of the directory.
+fn belong_to_whom_it_should(
+    copy: &Path,
+    database: &Path,
+    replaced: Option<&fs::Metadata>,
+) -> Result<(), StoreError> {
+    let directory =
+        database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = match replaced {
+        Some(replaced) => replaced.clone(),
+        None => fs::metadata(directory).map_err(|error| about(directory, &error))?,
+    };
+    let now = fs::metadata(copy).map_err(|error| about(copy, &error))?;
+    if (now.uid(), now.gid()) != (owner.uid(), owner.gid()) {
+        std::os::unix::fs::chown(copy, Some(owner.uid()), Some(owner.gid())).map_err(|error| {
+            refused(format!(
+                "the database must belong to user {} and group {}: {error}; run this as root or as that user",
+                owner.uid(),
+                owner.gid()
+            ))
+        })?;
+    }
+    if let Some(replaced) = replaced {
+        let mode = fs::Permissions::from_mode(replaced.permissions().mode() & 0o777);
+        fs::set_permissions(copy, mode).map_err(|error| about(copy, &error))?;
+    }
+    Ok(())
+}
+
+/// Gives the database that is there a second name, with its log in it or beside it, so that the first can be taken in one step.
+fn keep(database: &Path) -> Result<PathBuf, StoreError> {
+    let kept = aside(database, "replaced");
+    // The last connection to close brings the log into the file and removes it; a damaged database may not let it.
+    match open(database, "rw") {
+        Ok(mut old) => {
+            if let Err(error) = old.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)") {
+                log::warn!("{}: {error}", database.display());
+            }
+        }
+        Err(error) => log::warn!("{error}"),
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        match fs::rename(beside(database, suffix), beside(&kept, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(about(database, &error));
+            }
+            _ => {}
+        }
+    }
+    // A second name rather than another, so that there is a database under the first at every moment.
+    fs::hard_link(database, &kept)
+        .or_else(|_| fs::rename(database, &kept))
+        .map_err(|error| about(&kept, &error))?;
+    sync_directory_of(database)?;
+    Ok(kept)
+}

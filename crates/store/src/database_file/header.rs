@@ -1,0 +1,92 @@
+//! What the first page of an SQLite file says, read from the disk itself.
+//!
+//! SQLite keeps pages in memory and in its log, so that it does not notice when somebody writes another file over its own. The
+//! first hundred bytes are always at the same place, and in the file itself since the checkpoint that follows each start.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
+
+/// The `application_id` of Innkeeper's databases: "INNK".
+pub(crate) const APPLICATION: i32 = 0x494e_4e4b;
+
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const LENGTH: usize = 100;
+/// A page that is being written just now may be read half: it is read again.
+const PAUSE: Duration = Duration::from_millis(20);
+const TRIES: usize = 3;
+
+/// The fields of the first page that tell one database from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// `application_id`.
+    pub application: i32,
+    /// `user_version`, which Innkeeper gives each database at random.
+    pub id: i32,
+    /// The file change counter. It only grows, and a copy from before has a smaller one.
+    pub changes: u32,
+}
+
+impl Header {
+    /// Reads it. None where the file is none of SQLite's, or was cut off.
+    pub fn read(file: &File) -> io::Result<Option<Self>> {
+        let mut bytes = [0; LENGTH];
+        match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => Ok(Self::parse(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads it until `expected` says yes, a few times at most, and returns what it read last.
+    pub fn read_until(file: &File, expected: impl Fn(Option<Self>) -> bool) -> io::Result<Option<Self>> {
+        let mut header = Self::read(file)?;
+        for _ in 1..TRIES {
+            if expected(header) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+            header = Self::read(file)?;
+        }
+        Ok(header)
+    }
+
+    fn parse(bytes: &[u8; LENGTH]) -> Option<Self> {
+        let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        bytes.starts_with(MAGIC).then(|| Self {
+            application: i32::from_be_bytes(four(68)),
+            id: i32::from_be_bytes(four(60)),
+            changes: u32::from_be_bytes(four(24)),
+        })
+    }
+
+    /// Whether it is a later state of `before`, as far as the first page tells. The counter may pass its end.
+    pub fn follows(&self, before: &Self) -> bool {
+        self.application == before.application
+            && self.id == before.id
+            && self.changes.wrapping_sub(before.changes) <= u32::MAX / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_copy_and_another_database_do_not_follow() {
+        let header = |id, changes| Header { application: APPLICATION, id, changes };
+        assert!(header(7, 4).follows(&header(7, 4)) && header(7, 5).follows(&header(7, 4)));
+        assert!(header(7, 1).follows(&header(7, u32::MAX)), "the counter begins anew");
+        assert!(!header(7, 3).follows(&header(7, 4)), "an older copy");
+        assert!(!header(8, 5).follows(&header(7, 4)), "another database");
+    }
+
+    #[test]
+    fn what_is_no_database_has_none() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(Header::read(&file).unwrap(), None);
+        file.write_all_at(&[b'x'; 200], 0).unwrap();
+        assert_eq!(Header::read(&file).unwrap(), None);
+    }
+}

@@ -1,0 +1,224 @@
+//! The SQLite file as this process knows it: is it still the one that it opened?
+//!
+//! SQLite goes on writing to a file that was deleted, moved, or replaced, and says that all is well. So the file and the two
+//! beside it (the log `-wal` and its index `-shm`) are compared by device and inode around each commit, before anybody is told
+//! that it worked, and its first page is read from the disk each second ([`Header`]), which finds a file that was overwritten in
+//! place. What was lost stays lost until the same database is back: this process closes its connections, saves what it can, and
+//! never makes a new file. Only a start does.
+//!
+//! Everything here counts on one connection, the anchor, that stays open as long as the process works with the file: the log is
+//! removed by the last connection that closes, so while there is an anchor a log that is gone was removed by somebody else.
+
+mod header;
+mod loss;
+mod open;
+mod permission;
+mod rescue;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use diesel::connection::SimpleConnection as _;
+
+use crate::StoreError;
+
+pub(crate) use header::APPLICATION;
+pub use loss::FileLook;
+use loss::{Lost, Way};
+use open::Open;
+pub(crate) use open::{PRAGMAS, address, new_id};
+pub(crate) use permission::obstacle;
+pub(crate) use rescue::{aside, vacuum_into};
+
+/// The files of this process, by path: all its stores share what is known of one.
+static FILES: Mutex<BTreeMap<PathBuf, Weak<DatabaseFile>>> = Mutex::new(BTreeMap::new());
+
+/// One SQLite file; see the module.
+pub(crate) struct DatabaseFile {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// Open connections, without the anchor.
+    connections: AtomicUsize,
+    /// Who keeps connections for later.
+    keepers: Mutex<Vec<Weak<dyn Keeper>>>,
+}
+
+enum State {
+    /// Nobody has opened it yet.
+    New,
+    Open(Open),
+    Lost(Lost),
+}
+
+/// Somebody who keeps open connections that nobody uses just now.
+pub(crate) trait Keeper: Send + Sync {
+    /// Closes them.
+    fn close_idle(&self);
+}
+
+impl DatabaseFile {
+    /// The file at `path`.
+    pub fn at(path: &str) -> Arc<Self> {
+        let path = PathBuf::from(path);
+        let mut files = lock(&FILES);
+        files.retain(|_, file| file.strong_count() > 0);
+        if let Some(known) = files.get(&path).and_then(Weak::upgrade) {
+            return known;
+        }
+        let file = Arc::new(Self {
+            path: path.clone(),
+            state: Mutex::new(State::New),
+            connections: AtomicUsize::new(0),
+            keepers: Mutex::default(),
+        });
+        files.insert(path, Arc::downgrade(&file));
+        file
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has idle connections of `keeper` closed when the file is lost.
+    pub fn register(&self, keeper: Weak<dyn Keeper>) {
+        let mut keepers = lock(&self.keepers);
+        keepers.retain(|keeper| keeper.strong_count() > 0);
+        keepers.push(keeper);
+    }
+
+    /// The right to open a connection. The first of the process finds out what the file is, and makes it where there is none.
+    pub fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+        let mut state = lock(&self.state);
+        match &*state {
+            State::New => *state = State::Open(Open::first(&self.path)?),
+            State::Open(_) => {}
+            State::Lost(lost) => return Err(lost.error()),
+        }
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        Ok(Lease(Arc::clone(self)))
+    }
+
+    /// Whether the file is known to be lost. Does not look.
+    pub fn is_lost(&self) -> bool {
+        matches!(&*lock(&self.state), State::Lost(_))
+    }
+
+    /// Looks whether the three files are those that were opened: for each commit, before and after.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.check_by(|open| open.names_have_changed(&self.path))
+    }
+
+    /// What to add to an error that the file's database gave: which file it is, and what stands in the way.
+    pub fn explain(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Unavailable(text) if !text.contains(&*self.path.to_string_lossy()) => {
+                let why = obstacle(&self.path).map(|why| format!(": {why}")).unwrap_or_default();
+                StoreError::Unavailable(format!("{}: {text}{why}", self.path.display()))
+            }
+            other => other,
+        }
+    }
+
+    fn check_by(&self, way: impl FnOnce(&mut Open) -> Option<Way>) -> Result<(), StoreError> {
+        let mut state = lock(&self.state);
+        let way = match &mut *state {
+            State::New => return Ok(()),
+            State::Lost(lost) => return Err(lost.error()),
+            State::Open(open) => match way(open) {
+                None => return Ok(()),
+                Some(way) => way,
+            },
+        };
+        let State::Open(open) = std::mem::replace(&mut *state, State::New) else { return Ok(()) };
+        let lost = Lost::new(&self.path, way, open);
+        log::error!("{}", lost.words());
+        let error = lost.error();
+        *state = State::Lost(lost);
+        Err(error)
+    }
+
+    /// Looks at the names and at the first page; where the file is lost, tries to have it back. For a thread of its own, each second.
+    pub fn look(&self) -> FileLook {
+        let looked =
+            self.check_by(|open| open.names_have_changed(&self.path).or_else(|| open.is_overwritten()));
+        if looked.is_ok() { FileLook::Fine } else { self.recover() }
+    }
+
+    /// Closes what is open, saves what can be saved, and opens the file anew if it is the same database.
+    fn recover(&self) -> FileLook {
+        for keeper in lock(&self.keepers).iter().filter_map(Weak::upgrade) {
+            keeper.close_idle();
+        }
+        let closed = self.connections.load(Ordering::SeqCst) == 0;
+        let mut state = lock(&self.state);
+        let State::Lost(lost) = &mut *state else { return FileLook::Fine };
+        if !closed {
+            return lost.look();
+        }
+        if let Some(remains) = lost.remains.take() {
+            let way = lost.way;
+            // Nobody waits for this to be told that the file is lost.
+            drop(state);
+            let saved = rescue::settle(&self.path, way, remains);
+            state = lock(&self.state);
+            let State::Lost(lost) = &mut *state else { return FileLook::Fine };
+            lost.settled(saved);
+        }
+        let State::Lost(lost) = &mut *state else { return FileLook::Fine };
+        if !lost.is_settled() || lost.way == Way::Overwritten {
+            return lost.look();
+        }
+        match Open::again(&self.path, lost.id) {
+            Ok(open) => {
+                let words = lost.words();
+                log::warn!("{} is back", self.path.display());
+                *state = State::Open(open);
+                FileLook::Back(words)
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                lost.look()
+            }
+        }
+    }
+
+    /// Brings what the log holds into the file, as far as nobody reads what was before it. Costs nothing when nothing was written.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let anchor = match &*lock(&self.state) {
+            State::Open(open) => open.anchor(),
+            State::New => return Ok(()),
+            State::Lost(lost) => return Err(lost.error()),
+        };
+        Ok(lock(&anchor).batch_execute("PRAGMA wal_checkpoint(PASSIVE)")?)
+    }
+}
+
+/// The right to one open connection; given back when dropped, which must be after the connection is closed.
+pub(crate) struct Lease(Arc<DatabaseFile>);
+
+impl Lease {
+    /// Whether its connection leads to a file that is lost.
+    pub fn is_void(&self) -> bool {
+        self.0.is_lost()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// The name of a file beside `path`: `innkeeper.db-wal`.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,73 @@
+//! Why a process may not work with an SQLite file, in words that say what to do.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use super::beside;
+
+/// What keeps this process from reading and writing the database at `path`: its file, SQLite's files beside it, and their
+/// directory, in which SQLite makes the latter. None where nothing is found.
+pub(crate) fn obstacle(path: &Path) -> Option<String> {
+    let read_and_write = Access::READ_OK | Access::WRITE_OK;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    [
+        (path.to_owned(), read_and_write),
+        (beside(path, "-wal"), read_and_write),
+        (beside(path, "-shm"), read_and_write),
+        (directory.to_owned(), Access::WRITE_OK | Access::EXEC_OK),
+    ]
+    .into_iter()
+    .find_map(|(path, access)| match accessat(CWD, &path, access, AtFlags::EACCESS) {
+        Err(Errno::ACCESS | Errno::PERM) => Some(may_not(&path)),
+        Err(Errno::ROFS) => Some(format!("{} lies on a file system that is read-only", path.display())),
+        _ => None,
+    })
+}
+
+fn may_not(path: &Path) -> String {
+    let me = rustix::process::geteuid().as_raw();
+    let user = user(me);
+    let Ok(metadata) = fs::metadata(path) else {
+        return format!("{user} may not look at {}", path.display());
+    };
+    format!(
+        "{path} belongs to {owner} (mode {mode:04o}), and this process runs as {user}, who may not read and write it. \
+         Give it to that user: chown {user} {path}",
+        path = path.display(),
+        owner = self::user(metadata.uid()),
+        mode = metadata.permissions().mode() & 0o7777,
+    )
+}
+
+/// The user's name, or the number where it has none.
+fn user(id: u32) -> String {
+    let named = fs::read_to_string("/etc/passwd").ok().and_then(|users| {
+        users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+        })
+    });
+    named.unwrap_or_else(|| id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_and_a_stranger_has_a_number() {
+        assert_eq!(user(0), "root");
+        assert_eq!(user(4_000_000_001), "4000000001");
+    }
+
+    #[test]
+    fn nothing_stands_in_the_way_of_ones_own_files() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(obstacle(&directory.path().join("innkeeper.db")), None);
+    }
+}
