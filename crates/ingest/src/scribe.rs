@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use innkeeper_node::{Metrics, Part, Shutdown, Wake};
+use innkeeper_node::{Metrics, Part, Seldom, Shutdown, Wake};
 use innkeeper_store::{Arrival, DatabaseKind, Recorded, Shortcut, Store, StoreError, Writer};
 use tokio::sync::mpsc;
 
@@ -28,12 +28,13 @@ pub(crate) fn start(
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<Part>> {
-    let outage = Arc::new(Outage::default());
+    let (outage, refusals) = (Arc::new(Outage::default()), Arc::new(Seldom::new()));
     let scribe = |writer, general| Scribe {
         writer,
         general,
         wake: wake.clone(),
         outage: Arc::clone(&outage),
+        refusals: Arc::clone(&refusals),
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
     };
@@ -68,6 +69,8 @@ struct Scribe {
     general: Option<mpsc::Sender<Entry>>,
     wake: Option<Wake>,
     outage: Arc<Outage>,
+    /// Of the database, one by one.
+    refusals: Arc<Seldom>,
     metrics: Metrics,
     shutdown: Shutdown,
 }
@@ -172,7 +175,10 @@ impl Scribe {
             }
             Attempt::Refused(error) => {
                 for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
-                    log::error!("a check-in for {:?} cannot be written: {error}", arrival.target);
+                    self.refusals.error(format_args!(
+                        "a check-in for {:?} cannot be written: {error}",
+                        arrival.target
+                    ));
                     self.metrics.checkins.with_label_values(&["refused"]).inc();
                     let _ = answer.send(Err(Unwritable));
                 }

@@ -1,16 +1,18 @@
 //! How a process is asked to stop, and how its loops sleep so that they hear it.
 
 use std::io;
-use std::process;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 use crate::logging;
 
+/// How long a stop may take. Service managers kill after 30 s (Kubernetes) or later.
+pub const STOP_WITHIN: Duration = Duration::from_secs(25);
 /// How long an end at once waits for the log.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
@@ -38,7 +40,8 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A request that SIGTERM and SIGINT make. A second signal ends the process at once, with 128 + its number.
+    /// A request that SIGTERM and SIGINT make. Whatever hangs then (a disk, a database, a provider), the process ends within
+    /// [`STOP_WITHIN`]. A second signal ends the process at once, with 128 + its number.
     ///
     /// # Errors
     /// When the signals cannot be caught.
@@ -46,13 +49,18 @@ impl Shutdown {
         let shutdown = Self::new();
         let mut signals = Signals::new([SIGTERM, SIGINT])?;
         let requested = shutdown.clone();
+        shutdown.on_request(|| {
+            if let Err(error) = thread::Builder::new().name("stop".to_owned()).spawn(end_at_the_bound) {
+                log::error!("no thread to be had, so that the stop has no bound: {error}");
+            }
+        });
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
                 if requested.is_requested() {
                     log::warn!("{name} again: ending at once");
                     logging::flush(LAST_WORDS);
-                    process::exit(128 + signal);
+                    low_level::exit(128 + signal);
                 }
                 log::info!("{name}: stopping");
                 requested.request();
@@ -112,6 +120,18 @@ impl std::fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shutdown").field("requested", &self.is_requested()).finish()
     }
+}
+
+/// Waits for the bound of the stop, and ends the process: who has not come to an end by then never will. No thread is joined, and
+/// nothing is run at the exit that could hang, too.
+fn end_at_the_bound() {
+    thread::sleep(STOP_WITHIN);
+    log::error!(
+        "the stop has taken {} s, so something hangs: ending without it. What was being sent goes out again under the same key",
+        STOP_WITHIN.as_secs()
+    );
+    logging::flush(LAST_WORDS);
+    low_level::exit(1);
 }
 
 /// What a loop sleeps on between two passes: it ends early when there is work, or when the process stops.

@@ -1,6 +1,8 @@
 //! What stands between the configuration and the work: the database must answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use innkeeper_core::SystemClock;
@@ -8,6 +10,7 @@ use innkeeper_store::{Store, StoreConfig, StoreError};
 
 use crate::Part;
 use crate::config::{Config, DatabaseKind};
+use crate::heart::watchman::{Contact, Finding, LOOK, Watchman};
 use crate::heart::{AWAY, Operator};
 use crate::shutdown::Shutdown;
 
@@ -80,47 +83,107 @@ pub(crate) fn open(
         StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
     let store = Store::connect(&settings).map_err(failed)?;
     let begun = Instant::now();
-    let mut alarm = None;
-    let applied = until_available(shutdown, is_file, || match store.migrate() {
-        Err(error)
-            if error.is_unavailable() && patience.is_none() && alarm.is_none() && begun.elapsed() >= AWAY =>
-        {
-            alarm = Some(raise(config, &error));
-            Err(error)
+    let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None };
+    let contact = alarm.watchman.contact();
+    let applied = until_available(shutdown, is_file, || {
+        let migrated = migrate(&store, &contact, shutdown, &mut || {
+            if patience.is_none() {
+                alarm.look();
+            }
+        });
+        match migrated {
+            Err(source)
+                if source.is_unavailable()
+                    && patience.is_some_and(|patience| begun.elapsed() >= patience) =>
+            {
+                let waited_s = begun.elapsed().as_secs();
+                Ok(Err(StartupError::Away { url: config.database.masked_url(), waited_s, source }))
+            }
+            done => done.map(Ok),
         }
-        Err(source)
-            if source.is_unavailable() && patience.is_some_and(|patience| begun.elapsed() >= patience) =>
-        {
-            let waited_s = begun.elapsed().as_secs();
-            Ok(Err(StartupError::Away { url: config.database.masked_url(), waited_s, source }))
-        }
-        done => done.map(Ok),
     })?
     .map_err(failed)??;
-    if let Some(Some((operator, part))) = alarm {
-        operator.tell("The database answers again", "Innkeeper starts.");
-        drop(operator);
-        // It sends what it was given; nobody waits for that.
-        drop(part);
-    }
+    contact.made();
+    alarm.look();
     for name in &applied {
         log::info!("applied the migration {name}");
     }
     Ok((store, applied))
 }
 
-/// Tells the operator that a start waits for the database. None where nobody could be told.
-fn raise(config: &Config, error: &StoreError) -> Option<(Operator, Part)> {
-    // Not the process's own: it goes on sending when the process is asked to stop.
-    match Operator::start(config, Arc::new(SystemClock), &Shutdown::new()) {
-        Ok((operator, part)) => {
-            let text = format!("Innkeeper cannot start for {} s: {error}", AWAY.as_secs());
-            operator.tell("The database is out of reach", &text);
-            Some((operator, part))
+/// Applies the migrations on a thread of its own, so that a database that hangs keeps neither the alarm nor a stop waiting: after a stop
+/// the thread is left behind, and goes with the process. Calls `look` again and again meanwhile.
+fn migrate(
+    store: &Store,
+    contact: &Contact,
+    shutdown: &Shutdown,
+    look: &mut dyn FnMut(),
+) -> Result<Vec<String>, StoreError> {
+    let (done, result) = channel();
+    // Migrations may take long, and nothing is out of reach then.
+    let applying = Arc::new(AtomicBool::new(false));
+    let (store, begun) = (store.clone(), Arc::clone(&applying));
+    let thread = std::thread::Builder::new().name("migrations".to_owned()).spawn(move || {
+        // Nobody waits for it after a stop.
+        let _ = done.send(store.migrate_telling(&|| begun.store(true, Ordering::Relaxed)));
+    });
+    thread.map_err(|error| StoreError::Unavailable(format!("no thread to be had: {error}")))?;
+    let migrated = loop {
+        match result.recv_timeout(LOOK) {
+            Ok(migrated) => break migrated,
+            Err(RecvTimeoutError::Timeout) if shutdown.is_requested() => {
+                break Err(StoreError::Unavailable("stopped while waiting".to_owned()));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                break Err(StoreError::Migration("the thread that applies them died".to_owned()));
+            }
         }
-        Err(error) => {
-            log::error!("the operator cannot be told that the database is away: {error:#}");
-            None
+        if applying.load(Ordering::Relaxed) {
+            contact.made();
+        }
+        look();
+    };
+    if let Err(error) = &migrated {
+        contact.failed(error);
+        look();
+    }
+    migrated
+}
+
+/// Who tells the operator that a start waits for the database.
+struct Alarm<'a> {
+    config: &'a Config,
+    watchman: Watchman,
+    /// The way to the operator; none inside where there is none.
+    raised: Option<Option<(Operator, Part)>>,
+}
+
+impl Alarm<'_> {
+    fn look(&mut self) {
+        match self.watchman.look(Instant::now()) {
+            Some(Finding::OutOfReach(waited, problem)) => {
+                // Not the process's own: it goes on sending when the process is asked to stop.
+                let started = Operator::start(self.config, Arc::new(SystemClock), &Shutdown::new());
+                let way = self.raised.get_or_insert_with(|| {
+                    started
+                        .inspect_err(|error| {
+                            log::error!("the operator cannot be told that the database is away: {error:#}");
+                        })
+                        .ok()
+                });
+                if let Some((operator, _)) = way {
+                    let text = format!("Innkeeper cannot start for {} s: {problem}", waited.as_secs());
+                    operator.tell("The database is out of reach", &text);
+                }
+            }
+            Some(Finding::BackAgain) => {
+                // Its thread sends what it was given and ends; nobody waits for that.
+                if let Some(Some((operator, _))) = &self.raised {
+                    operator.tell("The database answers again", "Innkeeper starts.");
+                }
+            }
+            None => {}
         }
     }
 }
@@ -139,6 +202,7 @@ fn until_available<T>(
             return Err(StartupError::Stopped);
         }
         match attempt() {
+            Err(_) if shutdown.is_requested() => return Err(StartupError::Stopped),
             Err(error) if error.is_unavailable() && (!is_file || is_passing(&error)) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     log::warn!("the database does not answer ({}); waiting", in_short(&error));

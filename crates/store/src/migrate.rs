@@ -28,9 +28,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Newer`] where a newer version has been at work, whose tables this one does not know.
     pub fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        self.migrate_telling(&|| {})
+    }
+
+    /// The same; calls `begins` when the database was reached and there is something to apply, which may take its time.
+    ///
+    /// # Errors
+    /// As [`Store::migrate`].
+    pub fn migrate_telling(&self, begins: &dyn Fn()) -> Result<Vec<String>, StoreError> {
         match &mut *self.get()? {
             AnyConnection::Postgres(connection) => {
-                let applied = connection.transaction(migrate_postgres);
+                let applied = connection.transaction(|connection| migrate_postgres(connection, begins));
                 guard::set_bound(connection, self.bound());
                 applied
             }
@@ -43,7 +51,10 @@ impl Store {
                      )",
                 )?;
                 let mut applied = Vec::new();
-                while connection.immediate_transaction(|connection| apply_next(connection, &mut applied))? {}
+                while connection
+                    .immediate_transaction(|connection| apply_next(connection, begins, &mut applied))?
+                {
+                }
                 Ok(applied)
             }
         }
@@ -51,15 +62,19 @@ impl Store {
 }
 
 /// Applies all that are missing in the caller's transaction, which holds the lock to its end; so it needs no session of its own.
-fn migrate_postgres(connection: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+fn migrate_postgres(connection: &mut PgConnection, begins: &dyn Fn()) -> Result<Vec<String>, StoreError> {
     // A table that somebody has locked is not waited for with the lock on it requested, since all that came later would wait too.
     connection.batch_execute(&format!(
         "SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({LOCK})"
     ))?;
     let known = connection.applied_migrations().map_err(failed)?;
-    guard::set_bound(connection, LONGEST);
+    let missing = missing::<Pg>(&POSTGRES, &known)?;
+    if !missing.is_empty() {
+        begins();
+        guard::set_bound(connection, LONGEST);
+    }
     let mut applied = Vec::new();
-    for migration in missing::<Pg>(&POSTGRES, &known)? {
+    for migration in missing {
         connection.run_migration(&*migration).map_err(failed)?;
         applied.push(migration.name().to_string());
     }
@@ -67,11 +82,16 @@ fn migrate_postgres(connection: &mut PgConnection) -> Result<Vec<String>, StoreE
 }
 
 /// Applies the next missing migration; false when there is none.
-fn apply_next(connection: &mut SqliteConnection, applied: &mut Vec<String>) -> Result<bool, StoreError> {
+fn apply_next(
+    connection: &mut SqliteConnection,
+    begins: &dyn Fn(),
+    applied: &mut Vec<String>,
+) -> Result<bool, StoreError> {
     let known = connection.applied_migrations().map_err(failed)?;
     match missing::<Sqlite>(&SQLITE, &known)?.into_iter().next() {
         None => Ok(false),
         Some(migration) => {
+            begins();
             connection.run_migration(&*migration).map_err(failed)?;
             applied.push(migration.name().to_string());
             Ok(true)

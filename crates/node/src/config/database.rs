@@ -6,6 +6,7 @@ use innkeeper_core::secret::Secret;
 
 use super::problem::Origin;
 use super::section::Section;
+use crate::Role;
 
 const DEFAULT_URL: &str = "sqlite://innkeeper.db";
 
@@ -32,10 +33,17 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
-    pub(crate) fn read(section: &mut Section<'_>, data_dir: &Path) -> Self {
+    pub(crate) fn read(section: &mut Section<'_>, data_dir: &Path, role: Role) -> Self {
         let pool_size = section.number("pool_size", 8, 1..=1000);
         let (written, origin) =
             section.secret("url", "url_file").unwrap_or((Secret::new(DEFAULT_URL), Origin::Default));
+        if matches!(origin, Origin::Default) && role != Role::Standalone {
+            // A file of its own would be made, and nothing would ever be found in it.
+            let what = format!(
+                "is not set, and the {role} shares its database with the other services; write their URL, as in postgres://user@host/database"
+            );
+            section.refuse("url", Origin::Default, what);
+        }
         let (url, kind) = match resolve(written.reveal(), data_dir) {
             Ok(resolved) => resolved,
             Err(what) => {

@@ -195,7 +195,7 @@ fn read(
     top.finish();
 
     let mut section = Section::new("database", database, &mut findings);
-    let database = DatabaseConfig::read(&mut section, &data_dir);
+    let database = DatabaseConfig::read(&mut section, &data_dir, role);
     section.finish();
 
     let mut section = Section::new("ingest", ingest, &mut findings);

@@ -1,13 +1,15 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
 //! `clock.rs` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
-//! nodes themselves check in to, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one node may do. Here is the heartbeat, and what follows from those of the others.
+//! nodes themselves check in to, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one node may do,
+//! `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of the others.
 
 mod clock;
 pub mod duties;
 mod file;
 mod operator;
 mod singleton;
+pub(crate) mod watchman;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use uuid::Uuid;
 pub use clock::NodeClock;
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
+use watchman::{Contact, Finding, Watchman};
 
 use crate::{Config, Metrics, Part, Role, Shutdown};
 
@@ -60,6 +63,7 @@ impl Heart {
         let clock = Arc::new(NodeClock::default());
         let (operator, sender) = Operator::start(config, clock.clone(), shutdown)?;
         let address = Arc::<Mutex<String>>::default();
+        let contact = Contact::default();
         let mut pulse = Pulse {
             // Of its own: a heartbeat must not wait while others use all connections.
             store: store.apart_with_short_waits(),
@@ -77,10 +81,11 @@ impl Heart {
                 offset: TimeDelta::zero(),
             },
             history: History::default(),
-            away: Away::default(),
+            contact: contact.clone(),
             checked_in: Instant::now(),
         };
         let id = pulse.node.id.clone();
+        let words = pulse.words();
         pulse.correct();
         pulse.node.started_at = clock.now();
         pulse.tick();
@@ -92,7 +97,8 @@ impl Heart {
             pulse.goodbye();
             Ok(())
         })?;
-        let mut parts = vec![heart, sender];
+        let looking = watch_contact(contact, operator.clone(), words, shutdown)?;
+        let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
         Ok(Self { clock, operator, id, address, metrics: Metrics::new()?, parts })
     }
@@ -142,7 +148,7 @@ struct Pulse {
     duties: &'static [&'static str],
     node: NodeRow,
     history: History,
-    away: Away,
+    contact: Contact,
     /// When it last checked in to the reservations of its duties; at first, when it started.
     checked_in: Instant,
 }
@@ -153,10 +159,7 @@ impl Pulse {
         let beaten = self.correct_and_beat();
         match beaten {
             Ok(beaten) => {
-                if self.away.is_back() {
-                    self.operator
-                        .tell("The database answers again", &format!("{} can reach it.", self.words()));
-                }
+                self.contact.made();
                 for duty in &beaten.taken_up {
                     self.operator.tell(
                         &format!("There is {} again", some(duty)),
@@ -171,18 +174,11 @@ impl Pulse {
             }
             Err(error) => {
                 log::debug!("heartbeat: {error}");
-                // Who looks at the file tells of that.
-                if !error.is_file_lost()
-                    && let Some(waited) = self.away.failed()
-                {
-                    self.operator.tell(
-                        "The database is out of reach",
-                        &format!(
-                            "{} has not reached it for {} s, so check-ins are refused and nothing is watched.\n{error}",
-                            self.words(),
-                            waited.as_secs()
-                        ),
-                    );
+                // Who looks at the file tells of a lost one.
+                if error.is_file_lost() {
+                    self.contact.made();
+                } else {
+                    self.contact.failed(&error);
                 }
             }
         }
@@ -304,24 +300,33 @@ impl History {
     }
 }
 
-/// How long the database has been away.
-#[derive(Debug, Default)]
-struct Away {
-    since: Option<Instant>,
-    told: bool,
-}
-
-impl Away {
-    /// It did not answer. Returns for how long, once, when it is worth telling.
-    fn failed(&mut self) -> Option<Duration> {
-        let away = self.since.get_or_insert_with(Instant::now).elapsed();
-        (away >= AWAY && !std::mem::replace(&mut self.told, true)).then_some(away)
-    }
-
-    /// It answers. Returns whether somebody was told that it did not.
-    fn is_back(&mut self) -> bool {
-        std::mem::take(self).told
-    }
+/// Tells the operator when the database is out of reach, and when it is back, on a thread that does not ask it.
+fn watch_contact(
+    contact: Contact,
+    operator: Operator,
+    words: String,
+    shutdown: &Shutdown,
+) -> std::io::Result<Part> {
+    let mut watchman = Watchman::new(contact, AWAY);
+    let stop = shutdown.clone();
+    Part::spawn("watchman", shutdown, move || {
+        while !stop.wait_timeout(watchman::LOOK) {
+            match watchman.look(Instant::now()) {
+                Some(Finding::OutOfReach(waited, problem)) => operator.tell(
+                    "The database is out of reach",
+                    &format!(
+                        "{words} has not reached it for {} s, so check-ins are refused and nothing is watched.\n{problem}",
+                        waited.as_secs()
+                    ),
+                ),
+                Some(Finding::BackAgain) => {
+                    operator.tell("The database answers again", &format!("{words} can reach it."));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 fn blind_words(window: &Window) -> String {

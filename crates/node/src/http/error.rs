@@ -6,6 +6,8 @@ use innkeeper_core::Invalid;
 use innkeeper_store::StoreError;
 use serde_json::json;
 
+use crate::Seldom;
+
 /// An error that a caller is told of, as `{"success":false,"message":"…"}` with a fitting status.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -150,7 +152,10 @@ impl ApiError {
             | Self::TooFast { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
-            Self::Internal(cause) => log::error!("answering 500: {}", with_causes(cause.as_ref())),
+            Self::Internal(cause) => {
+                static ANSWERS: Seldom = Seldom::new();
+                ANSWERS.error(format_args!("answering 500: {}", with_causes(cause.as_ref())));
+            }
             Self::BadRequest(_)
             | Self::Forbidden(_)
             | Self::NotFound(_)

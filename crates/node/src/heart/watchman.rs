@@ -1,0 +1,129 @@
+//! Whether the database is within reach, told by a thread that never asks it anything: the heartbeat says when it was reached, and
+//! a query that hangs keeps nobody from noticing that it was not.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often it looks.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
+/// What one look may count for: a process that was stopped meanwhile has not looked, and nobody was out of reach.
+const MOST_PER_LOOK: Duration = Duration::from_secs(2);
+
+/// When the database was last reached. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Contact(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    /// Reached since the last look.
+    reached: bool,
+    /// What was said last, where it was not.
+    problem: Option<String>,
+}
+
+impl Contact {
+    /// It was reached.
+    pub fn made(&self) {
+        *self.state() = State { reached: true, problem: None };
+    }
+
+    /// It was not, and this is why.
+    pub fn failed(&self, problem: &dyn std::fmt::Display) {
+        self.state().problem = Some(problem.to_string());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is worth telling.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// For so long, and why, as far as that is known.
+    OutOfReach(Duration, String),
+    /// After it was told that it is not.
+    BackAgain,
+}
+
+/// Who looks.
+pub(crate) struct Watchman {
+    contact: Contact,
+    patience: Duration,
+    waited: Duration,
+    looked: Instant,
+    told: bool,
+}
+
+impl Watchman {
+    /// One that tells of what lasts for `patience`.
+    pub fn new(contact: Contact, patience: Duration) -> Self {
+        Self { contact, patience, waited: Duration::ZERO, looked: Instant::now(), told: false }
+    }
+
+    /// What tells this one that the database was reached.
+    pub fn contact(&self) -> Contact {
+        self.contact.clone()
+    }
+
+    /// One look at `now`.
+    pub fn look(&mut self, now: Instant) -> Option<Finding> {
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        let State { reached, problem } = {
+            let mut state = self.contact.state();
+            State { reached: std::mem::take(&mut state.reached), problem: state.problem.clone() }
+        };
+        if reached {
+            self.waited = Duration::ZERO;
+            return std::mem::take(&mut self.told).then_some(Finding::BackAgain);
+        }
+        self.waited += passed.min(MOST_PER_LOOK);
+        if self.waited < self.patience || std::mem::replace(&mut self.told, true) {
+            return None;
+        }
+        let problem = problem.unwrap_or_else(|| "It does not answer.".to_owned());
+        Some(Finding::OutOfReach(self.waited, problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_once_that_nothing_came_and_once_that_it_does_again() {
+        let contact = Contact::default();
+        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20));
+        let mut now = Instant::now();
+        let mut seconds = |watchman: &mut Watchman, many: u32| {
+            (0..many * 2)
+                .filter_map(|_| {
+                    now += LOOK;
+                    watchman.look(now)
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seconds(&mut watchman, 19), []);
+        contact.made();
+        assert_eq!(seconds(&mut watchman, 19), []);
+        contact.failed(&"refused");
+        let told = seconds(&mut watchman, 40);
+        let [Finding::OutOfReach(waited, problem)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!((waited.as_secs(), problem.as_str()), (20, "refused"));
+        contact.made();
+        assert_eq!(seconds(&mut watchman, 5), [Finding::BackAgain]);
+        assert_eq!(seconds(&mut watchman, 5), []);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_accuses_no_database() {
+        let contact = Contact::default();
+        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20));
+        let now = Instant::now();
+        contact.made();
+        assert_eq!(watchman.look(now), None);
+        assert_eq!(watchman.look(now + Duration::from_secs(600)), None);
+        contact.made();
+        assert_eq!(watchman.look(now + Duration::from_secs(601)), None);
+    }
+}
