@@ -183,6 +183,9 @@ fn dispatch<O: RoleOptions>(
     match &common.command {
         Some(Command::CheckConfig) => {
             check_alerters(&config)?;
+            if let Err(missing) = config.database.require() {
+                print(&format!("A start would be refused: {missing}\n"));
+            }
             print(&format!("{}The configuration is good.\n", config.summary()));
             Ok(())
         }

@@ -43,9 +43,9 @@ pub enum StartupError {
         /// What it said.
         source: StoreError,
     },
-    /// The data directory cannot be made.
+    /// The data directory cannot be made, or the configuration says too little to start.
     #[error(transparent)]
-    DataDir(#[from] crate::config::ConfigError),
+    Configuration(#[from] crate::config::ConfigError),
 }
 
 /// Connects and applies the migrations that are missing. While the database is away, waits and says so.
@@ -74,6 +74,7 @@ pub(crate) fn open(
     shutdown: &Shutdown,
     patience: Option<Duration>,
 ) -> Result<(Store, Vec<String>), StartupError> {
+    config.database.require()?;
     let is_file = matches!(config.database.kind, DatabaseKind::Sqlite { .. });
     if is_file {
         config.create_data_dir()?;

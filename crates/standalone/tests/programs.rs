@@ -136,6 +136,43 @@ fn a_password_appears_in_no_log() {
 }
 
 #[test]
+fn a_service_that_shares_its_database_wants_to_know_where_it_is() {
+    let directory = configured("");
+    let starts: [(&str, &[&str]); 5] = [
+        ("ingest", &[]),
+        ("web", &[]),
+        ("sweeper", &[]),
+        ("sweeper", &["--summary"]),
+        ("ingest", &["migrate"]),
+    ];
+    for (program, arguments) in starts {
+        let (code, _, err) = run(program, directory.path(), arguments, &[]);
+        assert_eq!(code, Some(1), "{program} {arguments:?}: {err}");
+        assert!(err.contains("database.url: is not set") && err.contains("postgres://"), "{program}: {err}");
+    }
+    let (code, out, _) = run("ingest", directory.path(), &["check-config"], &[]);
+    assert!(code == Some(0) && out.contains("A start would be refused: database.url"), "{out}");
+    assert!(!directory.path().join("innkeeper-data").exists(), "no empty file is left behind");
+    let file = format!("sqlite://{}", directory.path().join("own.db").display());
+    let (code, _, err) = run("sweeper", directory.path(), &["--summary", "--database-url", &file], &[]);
+    assert_eq!(code, Some(0), "a file that somebody names is taken: {err}");
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    for database in TestDatabase::both() {
+        database.store();
+        database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000001')");
+        let directory = configured("");
+        for program in PROGRAMS {
+            let (code, _, err) = run(program, directory.path(), &["--database-url", database.url()], &[]);
+            assert_eq!(code, Some(1), "{program}: {err}");
+            assert!(err.contains("newer version of Innkeeper"), "{program}: {err}");
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_had_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use innkeeper_core::secret::Secret;
 
-use super::problem::Origin;
+use super::problem::{ConfigError, Origin, Problem};
 use super::section::Section;
 use crate::Role;
 
@@ -26,6 +26,8 @@ pub enum DatabaseKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseConfig {
     url: Secret,
+    /// A role that cannot do without one, where none is set.
+    missing_for: Option<Role>,
     /// What the URL leads to.
     pub kind: DatabaseKind,
     /// The most connections of this process.
@@ -37,13 +39,7 @@ impl DatabaseConfig {
         let pool_size = section.number("pool_size", 8, 1..=1000);
         let (written, origin) =
             section.secret("url", "url_file").unwrap_or((Secret::new(DEFAULT_URL), Origin::Default));
-        if matches!(origin, Origin::Default) && role != Role::Standalone {
-            // A file of its own would be made, and nothing would ever be found in it.
-            let what = format!(
-                "is not set, and the {role} shares its database with the other services; write their URL, as in postgres://user@host/database"
-            );
-            section.refuse("url", Origin::Default, what);
-        }
+        let missing_for = (matches!(origin, Origin::Default) && role != Role::Standalone).then_some(role);
         let (url, kind) = match resolve(written.reveal(), data_dir) {
             Ok(resolved) => resolved,
             Err(what) => {
@@ -51,7 +47,21 @@ impl DatabaseConfig {
                 (written, DatabaseKind::Postgres)
             }
         };
-        Self { url, kind, pool_size }
+        Self { url, kind, pool_size, missing_for }
+    }
+
+    /// Fails when nobody said where the database is and this is one of several services that share it: it would make a file
+    /// of its own, and nothing would ever be found in it.
+    ///
+    /// # Errors
+    /// Says what to set.
+    pub fn require(&self) -> Result<(), ConfigError> {
+        let Some(role) = self.missing_for else { return Ok(()) };
+        let what = format!(
+            "is not set, and the {role} shares its database with other services; set it (or INNKEEPER_DATABASE_URL), as in postgres://user@host/database or sqlite:///path/to/file"
+        );
+        let key = "database.url".to_owned();
+        Err(ConfigError(vec![Problem { origin: Origin::Default, key, what }]))
     }
 
     /// The URL with its password, for the store and nobody else. SQLite's names an absolute path.
