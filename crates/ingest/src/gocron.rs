@@ -60,7 +60,7 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
 /// The reservation that every check-in of gocron brings along.
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
-    let notify = fields.recipients("email", &desk.alerters)?.filter(|notify| !notify.is_empty());
+    let notify = fields.recipients("email", &desk.alerters())?.filter(|notify| !notify.is_empty());
     let seconds = fields.integer("frequency")?.ok_or_else(|| missing("frequency"))?;
     let frequency = Frequency::parse("frequency", seconds, TimeUnit::Seconds)?;
     Ok(Wishes {

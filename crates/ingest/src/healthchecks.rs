@@ -148,7 +148,7 @@ async fn record(
 fn newcomer(desk: &Desk) -> Result<Wishes, Refusal> {
     let schedule = Schedule::every(PERIOD).map_err(|error| Refusal::Other(error.into()))?;
     Ok(Wishes {
-        notify: Some(desk.operator.clone()),
+        notify: Some(desk.operator().map_err(|error| Refusal::Other(error.into()))?),
         schedule: Some((schedule, None)),
         grace: Some(GRACE),
         ..Wishes::default()

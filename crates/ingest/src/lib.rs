@@ -18,14 +18,16 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
+use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::{Clock, Time};
+use innkeeper_core::{Clock, Invalid, Time};
+use innkeeper_node::config::Live;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, TrustedProxies, client_address};
+use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, client_address};
 use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_store::{Store, StoreError};
 
@@ -47,14 +49,9 @@ pub(crate) struct Desk {
     pub store: Store,
     pub queue: Queue,
     pub clock: Arc<dyn Clock>,
-    pub trusted_proxies: TrustedProxies,
+    /// The configuration in force.
+    pub live: Live,
     pub commit_timeout: Duration,
-    /// Names that `notify` and `alerters` may use.
-    pub alerters: Vec<AlerterName>,
-    /// `remind_every` of a reservation made by GoTel's call.
-    pub remind_every: Option<chrono::TimeDelta>,
-    /// Who hears of a reservation that a ping made.
-    pub operator: Recipients,
     /// Woken when a conclusion may have changed.
     pub wake: Option<Wake>,
 }
@@ -74,16 +71,12 @@ impl Ingest {
         let metrics = heart.metrics().clone();
         let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout, metrics.clone());
         metrics.watch_queue(queue.depth())?;
-        let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
         let desk = Desk {
             store: store.clone(),
             queue,
             clock: heart.clock(),
-            trusted_proxies: config.ingest.trusted_proxies.clone(),
+            live: config.live(),
             commit_timeout: config.ingest.commit_timeout,
-            alerters: config.alerters.keys().cloned().collect(),
-            remind_every: config.sweeper.remind_every,
-            operator: Recipients::parse("operator", &operator.join(","))?,
             wake: wake.clone(),
         };
         let writers = scribe::start(waiting, &store, config.ingest.batch, wake, &metrics, shutdown)?;
@@ -119,7 +112,27 @@ impl Desk {
 
     /// The client's address as text.
     pub fn source(&self, request: &HttpRequest) -> String {
-        client_address(request, &self.trusted_proxies).to_string()
+        client_address(request, &self.live.get().ingest.trusted_proxies).to_string()
+    }
+
+    /// Names that `notify` and `alerters` may use.
+    pub fn alerters(&self) -> Vec<AlerterName> {
+        self.live.get().alerters.keys().cloned().collect()
+    }
+
+    /// `remind_every` of a reservation made by GoTel's call.
+    pub fn remind_every(&self) -> Option<TimeDelta> {
+        self.live.get().sweeper.remind_every
+    }
+
+    /// Who hears of a reservation that a ping made.
+    ///
+    /// # Errors
+    /// None that the configuration would have let through.
+    pub fn operator(&self) -> Result<Recipients, Invalid> {
+        let config = self.live.get();
+        let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
+        Recipients::parse("operator", &operator.join(","))
     }
 }
 

@@ -7,17 +7,16 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::{Clock as _, SystemClock};
 use structopt::StructOpt;
 use structopt::clap;
 
-use crate::config::{Config, ConfigError, Overrides};
+use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, backup, descriptors, invitation, logging};
+use crate::{Role, alerters, backup, descriptors, invitation, logging};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -171,6 +170,11 @@ fn dispatch<O: RoleOptions>(
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let common = options.options();
+    // First of all: a service that reads its configuration must not die of being asked to read it again.
+    let service = match common.command {
+        None => Shutdown::on_signals_of_a_service()?,
+        Some(_) => Shutdown::on_signals()?,
+    };
     let overrides = Overrides {
         config: common.config.clone(),
         listen: options.listen().map(str::to_owned),
@@ -182,7 +186,7 @@ fn dispatch<O: RoleOptions>(
     logging::set_levels(&config.log).map_err(anyhow::Error::msg)?;
     match &common.command {
         Some(Command::CheckConfig) => {
-            check_alerters(&config)?;
+            alerters::check(&config)?;
             if let Err(missing) = config.database.require() {
                 print(&format!("A start would be refused: {missing}\n"));
             }
@@ -190,8 +194,7 @@ fn dispatch<O: RoleOptions>(
             Ok(())
         }
         Some(Command::Migrate) => {
-            let shutdown = Shutdown::on_signals()?;
-            let (_, applied) = startup::open(&config, &shutdown, None)?;
+            let (_, applied) = startup::open(&config, &service, None)?;
             let done = match applied.len() {
                 0 => "was up to date".to_owned(),
                 n => format!("is up to date; applied {n}: {}", applied.join(", ")),
@@ -200,13 +203,13 @@ fn dispatch<O: RoleOptions>(
             Ok(())
         }
         Some(Command::Invite { name, role }) => {
-            let (store, _) = startup::open(&config, &Shutdown::on_signals()?, None)?;
+            let (store, _) = startup::open(&config, &service, None)?;
             let link = invitation::invite(&store, &config, name, role.as_deref(), SystemClock.now())?;
             print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())
         }
         Some(Command::Backup { file }) => {
-            print(&backup::back_up(&config, file, &Shutdown::on_signals()?)?);
+            print(&backup::back_up(&config, file, &service)?);
             Ok(())
         }
         Some(Command::Restore { file }) => {
@@ -215,26 +218,42 @@ fn dispatch<O: RoleOptions>(
         }
         None => {
             descriptors::raise_limit();
-            run(options, config, Shutdown::on_signals()?)
+            let config = config.reloadable();
+            let live = config.live();
+            service.on_reload(move || reload(&live, role, &overrides))?;
+            run(options, config, service)
         }
     }
 }
 
-/// Reads the files that alerters name, and checks what only they can check. Connects nowhere.
-fn check_alerters(config: &Config) -> Result<(), AlerterProblems> {
-    let problems: Vec<String> = config
-        .alerters
-        .iter()
-        .filter_map(|(name, alerter)| alerter.build(name, Arc::new(SystemClock)).err())
-        .map(|error| error.to_string())
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(AlerterProblems(problems)) }
+/// What SIGHUP asks for. A configuration that cannot be used is refused, and changes nothing.
+fn reload(live: &Live, role: Role, overrides: &Overrides) {
+    log::info!("SIGHUP: reading the configuration again");
+    match live.reload(role, overrides) {
+        Err(error) => {
+            for problem in error.to_string().lines() {
+                log::error!("the new configuration is refused: {problem}");
+            }
+            log::error!("the configuration stays as it was");
+        }
+        Ok(done) => {
+            if let Err(error) = logging::set_levels(&live.get().log) {
+                log::error!("log: {error}");
+            }
+            for key in &done.changed {
+                log::info!("{key} changed");
+            }
+            for key in &done.waiting {
+                log::warn!("{key} needs a restart");
+            }
+            log::info!(
+                "the configuration is read: {} changed, {} wait for a restart",
+                done.changed.len(),
+                done.waiting.len()
+            );
+        }
+    }
 }
-
-/// What is wrong with the alerters, one line each.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-struct AlerterProblems(Vec<String>);
 
 /// Reads a command line. What is not a run (help, version, a mistake) is printed, and its exit code returned.
 fn parse<O: StructOpt>(
@@ -276,7 +295,7 @@ pub fn announce(text: String) {
 /// Says what went wrong, and below it why.
 fn complain(error: &anyhow::Error) {
     let mut text = String::new();
-    if error.is::<ConfigError>() || error.is::<AlerterProblems>() {
+    if error.is::<ConfigError>() {
         text.push_str("innkeeper: the configuration cannot be used\n");
         for problem in error.to_string().lines() {
             text.push_str(&format!("  {}\n", logging::escape(problem)));

@@ -6,9 +6,11 @@
 //! Where to start: [`cli::run_role`] is a whole `main`; [`heart::Heart`] makes a process a node among others; [`config::Config`] is everything that can be set;
 //! [`shutdown::Shutdown`] ends it all; [`http::HttpService`] is a listener.
 
+mod alerters;
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod curl;
 pub mod descriptors;
 pub mod health;
 pub mod heart;
@@ -24,6 +26,7 @@ pub mod shutdown;
 pub mod startup;
 pub mod summary;
 
+pub use alerters::Ways;
 pub use config::Config;
 pub use heart::Heart;
 pub use metrics::Metrics;

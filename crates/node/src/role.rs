@@ -26,6 +26,13 @@ impl Role {
         }
     }
 
+    /// The role of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Ingest, Self::Sweeper, Self::Web, Self::Standalone]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
+
     /// What it has to do, in order of the alphabet: whoever locks their rows takes them in this order.
     pub(crate) fn duties(self) -> &'static [&'static str] {
         match self {

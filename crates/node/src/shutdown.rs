@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -31,6 +31,8 @@ struct Inner {
 #[derive(Default)]
 struct State {
     requested: bool,
+    /// SIGHUP came, and nobody has acted on it yet.
+    reload: bool,
     callbacks: Vec<Callback>,
 }
 
@@ -46,8 +48,20 @@ impl Shutdown {
     /// # Errors
     /// When the signals cannot be caught.
     pub fn on_signals() -> io::Result<Self> {
+        Self::catching(&[SIGTERM, SIGINT])
+    }
+
+    /// The same for a process that SIGHUP does not end: see [`Shutdown::on_reload`].
+    ///
+    /// # Errors
+    /// When the signals cannot be caught.
+    pub fn on_signals_of_a_service() -> io::Result<Self> {
+        Self::catching(&[SIGTERM, SIGINT, SIGHUP])
+    }
+
+    fn catching(wanted: &[i32]) -> io::Result<Self> {
         let shutdown = Self::new();
-        let mut signals = Signals::new([SIGTERM, SIGINT])?;
+        let mut signals = Signals::new(wanted)?;
         let requested = shutdown.clone();
         shutdown.on_request(|| {
             if let Err(error) = thread::Builder::new().name("stop".to_owned()).spawn(end_at_the_bound) {
@@ -56,6 +70,11 @@ impl Shutdown {
         });
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    requested.state().reload = true;
+                    requested.0.changed.notify_all();
+                    continue;
+                }
                 let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
                 if requested.is_requested() {
                     log::warn!("{name} again: ending at once");
@@ -80,6 +99,30 @@ impl Shutdown {
         for callback in callbacks {
             callback();
         }
+    }
+
+    /// Runs `reload` on a thread of its own whenever SIGHUP has come, also before this call.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn on_reload(&self, reload: impl Fn() + Send + 'static) -> io::Result<()> {
+        let shutdown = self.clone();
+        let work = move || {
+            loop {
+                let waiting = shutdown
+                    .0
+                    .changed
+                    .wait_while(shutdown.state(), |state| !state.reload && !state.requested);
+                let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+                if state.requested {
+                    return;
+                }
+                state.reload = false;
+                drop(state);
+                reload();
+            }
+        };
+        thread::Builder::new().name("reload".to_owned()).spawn(work).map(drop)
     }
 
     /// Whether the stop has been asked for.

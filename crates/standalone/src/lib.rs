@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use innkeeper_ingest::Ingest;
 use innkeeper_node::config::DatabaseKind;
+use innkeeper_node::curl::{ASK, CHECK_IN};
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
@@ -86,13 +87,13 @@ Its data is in {place}
 {setup}
 Make a reservation: this job checks in every 5 minutes.
 
-  curl -s {open}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
+  {ASK} {open}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
     \"notify\": \"\", \"frequency\": 5, \"time_units\": \"minutes\"}}'
 
 Check in when its work is done, and see how it stands.
 
-  curl -s {open}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
-  curl -s {open}/reservation
+  {CHECK_IN} {open}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
+  {ASK} {open}/reservation
 
 "
     );

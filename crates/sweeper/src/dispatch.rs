@@ -2,6 +2,7 @@
 //! other waiting.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::backoff;
 use crate::begin::Begin;
+use crate::crews::Retired;
 use crate::gathering::Gathering;
 use crate::leases::Leases;
 
@@ -51,12 +53,33 @@ pub struct Crew {
     pub(crate) begin: Arc<Mutex<Begin<Place>>>,
     /// Whether messages make one of many when they gather.
     sums_up: bool,
+    /// The alerter's kind.
+    pub(crate) kind: &'static str,
+    pub(crate) retired: Retired,
 }
 
 impl Crew {
-    pub(crate) fn new(name: &AlerterName, sums_up: bool, senders: usize, shutdown: &Shutdown) -> Self {
-        let bells = (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect();
-        Self { name: name.clone(), bells, gathering: Gathering::default(), begin: Arc::default(), sums_up }
+    pub(crate) fn new(
+        name: &AlerterName,
+        alerter: &dyn Alerter,
+        senders: usize,
+        shutdown: &Shutdown,
+    ) -> Self {
+        Self {
+            name: name.clone(),
+            bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect(),
+            gathering: Gathering::default(),
+            begin: Arc::default(),
+            sums_up: alerter.sums_up(),
+            kind: alerter.kind(),
+            retired: Retired::default(),
+        }
+    }
+
+    /// Has its senders end when they have sent what they are sending.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.bells.iter().for_each(Wake::wake);
     }
 
     /// Calls them to what a pass of the sweep has put into the outbox; `backlog`: whether it has more to look at. While it works
@@ -300,11 +323,18 @@ fn finished(sending: &Sending, outcome: Outcome) -> Finished {
     Finished { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
 }
 
-/// The loop of one sender, until the process stops. The lead looks for work by itself and calls `helpers` when there is much.
-pub(crate) fn run(sender: &Sender, lead: bool, bell: &Wake, helpers: &[Wake], shutdown: &Shutdown) {
+/// The loop of one sender, until the process stops or `refresh`, which brings it up to date, says that it is to end. The lead looks for work by itself and calls `helpers` when there is much.
+pub(crate) fn run(
+    sender: &mut Sender,
+    refresh: impl Fn(&mut Sender) -> bool,
+    lead: bool,
+    bell: &Wake,
+    helpers: &[Wake],
+    shutdown: &Shutdown,
+) {
     let mut pace = Pace { most: SINGLES, longest: if lead { LEAD_SLEEP } else { HELPER_SLEEP } };
     let mut called = false;
-    loop {
+    while refresh(sender) {
         let pause = match pace.step(sender, called, helpers, shutdown) {
             Ok(pause) => pause,
             Err(error) => complain(sender, &error),

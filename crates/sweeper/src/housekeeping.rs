@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::names::AlerterName;
 use innkeeper_node::Shutdown;
+use innkeeper_node::config::Live;
 use innkeeper_node::heart::Singleton;
 use innkeeper_store::{Store, StoreError, UNDO_WITHIN, Walk};
 
@@ -25,10 +26,7 @@ const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
 pub(crate) struct Keeper {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
-    pub alerters: Vec<AlerterName>,
-    pub keep_checkins: i64,
-    pub keep_days: i64,
-    pub retry_for: TimeDelta,
+    pub live: Live,
     pub singleton: Singleton,
 }
 
@@ -39,15 +37,16 @@ impl Keeper {
             return Ok(());
         }
         let now = self.clock.now();
+        let config = self.live.get();
         self.store.forget_blind_windows(now - BLIND_WINDOWS_KEPT)?;
         self.store.forget_visits(now - AUDIT_KEPT, now)?;
         self.store.forget_checkouts(now - UNDO_WITHIN)?;
-        let older_than = now - TimeDelta::days(self.keep_days);
+        let older_than = now - TimeDelta::days(config.history.keep_days.into());
         let go_on = || self.singleton.is_held() && !shutdown.is_requested();
-        let pruned = self.store.prune(self.keep_checkins, older_than, walk, &go_on)?;
+        let pruned = self.store.prune(config.history.keep_checkins.into(), older_than, walk, &go_on)?;
         log::debug!("pruned {pruned:?}");
-        let configured: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
-        let buried = self.store.bury_orphans(&configured, now - self.retry_for, now)?;
+        let configured: Vec<&str> = config.alerters.keys().map(AlerterName::as_str).collect();
+        let buried = self.store.bury_orphans(&configured, now - config.sweeper.retry_for, now)?;
         if buried > 0 {
             log::error!("{buried} messages are given up: no alerter of their name is configured");
         }

@@ -4,11 +4,12 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
+//! `dispatch.rs` sends it, `crews.rs` has senders for each alerter, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
 //! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
 
 mod backoff;
 pub mod begin;
+mod crews;
 pub mod dispatch;
 pub mod gathering;
 pub mod heartbeat;
@@ -21,20 +22,19 @@ pub mod summary;
 pub mod summary_loop;
 pub mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use innkeeper_alerter::{Alerters, Asker};
-use innkeeper_core::names::AlerterName;
+use innkeeper_alerter::Asker;
 use innkeeper_node::heart::Singleton;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::{self, Gate, HttpService};
-use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, wait_for_database};
+use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, Ways, wait_for_database};
 use innkeeper_store::Store;
 
-use dispatch::{Crew, Sender};
+use crews::Crews;
 use heartbeat::Heartbeat;
 use leases::Leases;
 use mail_loop::MailLoop;
@@ -50,7 +50,7 @@ const CONNECTIONS: usize = 64;
 
 /// The running watch: its threads.
 pub struct Sweeper {
-    parts: Vec<Part>,
+    parts: Arc<Mutex<Vec<Part>>>,
     ended: std::sync::mpsc::Receiver<()>,
     singleton: Singleton,
 }
@@ -70,74 +70,54 @@ impl Sweeper {
         let clock = heart.clock();
         // Of its own, as a heartbeat: a lease that is prolonged too late is lost.
         let singleton = Singleton::new(store.apart_with_short_waits(), heart.id(), heart.clock());
-        let alerters = Arc::new(Alerters::build(&config.alerters, Arc::clone(&clock))?);
-        let names: Vec<AlerterName> = alerters.names().cloned().collect();
-        let sums_up = |name: &AlerterName| alerters.get(name.as_str()).is_some_and(|it| it.sums_up());
-        let speaker = Speaker::new(config, alerters.smtp());
-        let crews: Vec<Crew> = names
-            .iter()
-            .map(|name| Crew::new(name, sums_up(name), config.sweeper.senders, shutdown))
-            .collect();
+        let ways = Ways::new(config, Arc::clone(&clock))?;
+        let live = config.live();
+        let parts = Arc::<Mutex<Vec<Part>>>::default();
         let (end, ended) = std::sync::mpsc::channel::<()>();
-        let mut parts = Vec::new();
-        let mut start = |name, work: Box<dyn FnOnce() + Send>| -> anyhow::Result<()> {
+        let start = |name, work: Box<dyn FnOnce() + Send>| -> anyhow::Result<()> {
             let end = end.clone();
-            parts.push(Part::spawn(name, shutdown, move || {
+            let part = Part::spawn(name, shutdown, move || {
                 work();
                 drop(end);
                 Ok(())
-            })?);
+            })?;
+            parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
             Ok(())
         };
         let leases = Leases::default();
-        // What senders ask of the database is short. In a storm more at once would take the processors from the check-ins.
-        let outbox = store.apart();
-        for crew in &crews {
-            for (place, bell) in crew.bells.iter().enumerate() {
-                let sender = Sender {
-                    store: outbox.clone(),
-                    alerters: Arc::clone(&alerters),
-                    name: crew.name.clone(),
-                    clock: Arc::clone(&clock),
-                    lease: config.sweeper.lease,
-                    leases: leases.clone(),
-                    gathering: crew.gathering.clone(),
-                    begin: Arc::clone(&crew.begin),
-                    retry_for: config.sweeper.retry_for,
-                    metrics: heart.metrics().clone(),
-                };
-                let (bell, stop) = (bell.clone(), shutdown.clone());
-                let helpers = if place == 0 { crew.bells[1..].to_vec() } else { Vec::new() };
-                start(
-                    "sender",
-                    Box::new(move || dispatch::run(&sender, place == 0, &bell, &helpers, &stop)),
-                )?;
-            }
-        }
+        let mut crews = Crews {
+            // What senders ask of the database is short. In a storm more at once would take the processors from the check-ins.
+            store: store.apart(),
+            ways: ways.clone(),
+            live: live.clone(),
+            clock: Arc::clone(&clock),
+            leases: leases.clone(),
+            lease: config.sweeper.lease,
+            senders: config.sweeper.senders,
+            metrics: heart.metrics().clone(),
+            shutdown: shutdown.clone(),
+            parts: Arc::clone(&parts),
+            end: end.clone(),
+            working: Vec::new(),
+            of: None,
+        };
+        crews.follow()?;
         let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
         let renewing = Arc::clone(&clock);
         start("leases", Box::new(move || leases::run(&leases, &renewed, renewing.as_ref(), lease, &stop)))?;
         // Nor must the sweep wait for them.
-        let watch = watch::Watch {
+        let mut watch = watch::Watch {
             store: store.apart(),
             clock: Arc::clone(&clock),
-            speaker,
+            speaker: Speaker::new(config, ways.now().smtp()),
             batch: i64::from(config.sweeper.batch),
             metrics: heart.metrics().clone(),
         };
-        start("sweep", Box::new(move || watch::run(&watch, &wake, &crews)))?;
-        let keeper = housekeeping::Keeper {
-            store: store.clone(),
-            clock,
-            alerters: names,
-            keep_checkins: i64::from(config.history.keep_checkins),
-            keep_days: i64::from(config.history.keep_days),
-            retry_for: config.sweeper.retry_for,
-            singleton: singleton.clone(),
-        };
+        start("sweep", Box::new(move || watch::run(&mut watch, &wake, &mut crews)))?;
+        let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
         start("singleton", Box::new(move || claim.run(&stop)))?;
-        let outside = Outside { store, heart, singleton: &singleton, alerters: &alerters };
+        let outside = Outside { store, heart, singleton: &singleton, ways: &ways };
         for (name, work) in outside.loops(config)? {
             let stop = shutdown.clone();
             start(name, Box::new(move || work(&stop)))?;
@@ -163,7 +143,8 @@ impl Sweeper {
             log::warn!("a message is still being sent; it will go out again under the same key");
             return Ok(());
         }
-        self.parts.into_iter().try_for_each(Part::join)
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.into_iter().try_for_each(Part::join)
     }
 }
 
@@ -172,7 +153,7 @@ struct Outside<'a> {
     store: &'a Store,
     heart: &'a Heart,
     singleton: &'a Singleton,
-    alerters: &'a Arc<Alerters>,
+    ways: &'a Ways,
 }
 
 type Loop = Box<dyn FnOnce(&Shutdown) + Send>;
@@ -195,21 +176,24 @@ impl Outside<'_> {
             clock.clone(),
             singleton.clone(),
             self.heart.operator().clone(),
-            Arc::clone(self.alerters),
+            self.ways.now(),
         )?;
-        if let Some(mail) = mail {
-            loops.push(("mail-loop", Box::new(move |stop| mail.run(stop))));
+        let ways = self.ways.clone();
+        if let Some(mut mail) = mail {
+            let ways = ways.clone();
+            loops.push(("mail-loop", Box::new(move |stop| mail.run(&ways, stop))));
         }
         if let Some(schedule) = &config.sweeper.summary {
-            let summaries = Summaries {
+            let (live, alerters) = (config.live(), ways.now());
+            let mut summaries = Summaries {
                 store: store.clone(),
                 clock: clock.clone(),
                 singleton: singleton.clone(),
-                speaker: Speaker::new(config, self.alerters.smtp()),
-                ways: summary::ways(self.alerters, &config.operator),
+                speaker: Speaker::new(config, alerters.smtp()),
+                ways: summary::ways(&alerters, &config.operator),
                 schedule: schedule.clone(),
             };
-            loops.push(("summary", Box::new(move |stop| summaries.run(stop))));
+            loops.push(("summary", Box::new(move |stop| summaries.run(&live, &ways, stop))));
         }
         if let Some(url) = &config.heartbeat.url {
             let asker = Asker::new(url).map_err(|invalid| anyhow::anyhow!("heartbeat.{invalid}"))?;

@@ -7,10 +7,10 @@ use innkeeper_alerter::{Alerters, Mailbox, Message, Sent};
 use innkeeper_core::Clock;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_node::Shutdown;
 use innkeeper_node::config::MailLoopConfig;
 use innkeeper_node::health::{MAIL, OK};
 use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{Store, StoreError};
 use uuid::Uuid;
 
@@ -169,13 +169,14 @@ impl MailLoop {
     }
 
     /// The loop, until the process stops.
-    pub(crate) fn run(&self, shutdown: &Shutdown) {
+    pub(crate) fn run(&mut self, ways: &Ways, shutdown: &Shutdown) {
         let mut next = Instant::now();
         while !shutdown.wait_timeout(Duration::from_secs(1)) {
             if Instant::now() < next || !self.singleton.is_held() {
                 continue;
             }
             next = Instant::now() + self.every;
+            self.alerters = ways.now();
             let round = self.round(shutdown);
             // A server that is slow may have outlasted the lease: then another node tells how mail stands.
             if !self.singleton.is_held() {

@@ -6,12 +6,14 @@ use std::time::Duration;
 use innkeeper_core::Clock;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::Shutdown;
+use innkeeper_node::config::Live;
 use innkeeper_node::heart::Singleton;
 use innkeeper_node::summary::draw_up;
+use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{NewDelivery, Store, StoreError};
 
 use crate::messages::{Speaker, plain};
+use crate::summary::ways;
 
 /// How often it looks whether it is time.
 const EVERY: Duration = Duration::from_secs(10);
@@ -69,7 +71,7 @@ impl Summaries {
     }
 
     /// The loop, until the process stops.
-    pub(crate) fn run(&self, shutdown: &Shutdown) {
+    pub(crate) fn run(&mut self, live: &Live, alerters: &Ways, shutdown: &Shutdown) {
         if self.ways.is_empty() {
             log::error!("the summary has nowhere to go: no alerter has `summary = true`");
         }
@@ -77,6 +79,9 @@ impl Summaries {
             if !self.singleton.is_held() {
                 continue;
             }
+            let (config, alerters) = (live.get(), alerters.now());
+            self.speaker = Speaker::new(&config, alerters.smtp());
+            self.ways = ways(&alerters, &config.operator);
             match self.send_if_due() {
                 Ok(true) => log::info!("the summary goes out"),
                 Ok(false) => {}

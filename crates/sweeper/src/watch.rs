@@ -9,6 +9,7 @@ use innkeeper_node::{Metrics, Wake};
 use innkeeper_store::{Store, StoreError, Swept};
 
 use crate::begin::Begin;
+use crate::crews::Crews;
 use crate::dispatch::Crew;
 use crate::messages::Speaker;
 
@@ -84,11 +85,19 @@ impl Watch {
 }
 
 /// The loop, until the process stops.
-pub(crate) fn run(watch: &Watch, wake: &Wake, crews: &[Crew]) {
+pub(crate) fn run(watch: &mut Watch, wake: &Wake, crews: &mut Crews) {
     let mut away = false;
     let mut begin = Begin::default();
     loop {
-        let pause = match watch.pass(&mut begin, crews) {
+        match crews.follow() {
+            Ok(Some(config)) => {
+                watch.batch = i64::from(config.sweeper.batch);
+                watch.speaker = Speaker::new(&config, crews.ways.now().smtp());
+            }
+            Ok(None) => {}
+            Err(error) => log::error!("not every alerter has its senders: {error:#}"),
+        }
+        let pause = match watch.pass(&mut begin, &crews.working) {
             Ok(pause) => {
                 if away {
                     log::info!("the database answers again; sweeping goes on");

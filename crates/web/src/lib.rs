@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, Data};
 use chrono::TimeDelta;
-use innkeeper_alerter::{Alerters, Message, Sent};
+use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::config::Auth;
+use innkeeper_node::config::{Auth, Live};
 use innkeeper_node::heart::Operator;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
@@ -29,7 +29,7 @@ use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, wait_for_database};
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, Ways, descriptors, wait_for_database};
 use innkeeper_store::{Counts, Listed, Store, StoreError};
 use uuid::Uuid;
 
@@ -55,10 +55,10 @@ pub(crate) struct Desk {
     /// Whether a proxy says who calls.
     pub signs_on: bool,
     pub gate: Gate,
-    /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
-    pub remind_every: Option<TimeDelta>,
+    /// The configuration in force.
+    live: Live,
     /// Every way out.
-    alerters: Arc<Alerters>,
+    ways: Ways,
     /// Woken when a conclusion may have changed; the sweeper's, where it runs in this process.
     wake: Option<Wake>,
     /// What writes to people outside of any alert.
@@ -66,8 +66,6 @@ pub(crate) struct Desk {
     /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
     tally: Tally,
-    /// How long alerts are kept.
-    history: TimeDelta,
 }
 
 impl Desk {
@@ -80,13 +78,19 @@ impl Desk {
 
     /// The alerters, with their kinds.
     pub fn alerter_kinds(&self) -> Vec<(String, &'static str)> {
-        let kind = |name: &AlerterName| self.alerters.get(name.as_str()).map_or("", |way| way.kind());
-        self.alerters.names().map(|name| (name.to_string(), kind(name))).collect()
+        let alerters = self.ways.now();
+        let kind = |name: &AlerterName| alerters.get(name.as_str()).map_or("", |way| way.kind());
+        alerters.names().map(|name| (name.to_string(), kind(name))).collect()
     }
 
     /// Every name that `notify` and `alerters` may use.
     pub fn alerter_names(&self) -> Vec<AlerterName> {
-        self.alerters.names().cloned().collect()
+        self.ways.now().names().cloned().collect()
+    }
+
+    /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
+    pub fn remind_every(&self) -> Option<TimeDelta> {
+        self.live.get().sweeper.remind_every
     }
 
     /// Sends a notice through an alerter, and waits for what its provider says: nothing, or what is wrong.
@@ -96,7 +100,8 @@ impl Desk {
         recipient: Option<&MailAddress>,
         notice: &Notice,
     ) -> Result<(), String> {
-        let way = self.alerters.get(alerter).ok_or_else(|| format!("there is no alerter {alerter}"))?;
+        let alerters = self.ways.now();
+        let way = alerters.get(alerter).ok_or_else(|| format!("there is no alerter {alerter}"))?;
         let key = Uuid::new_v4().to_string();
         match way.send(&Message { notices: std::slice::from_ref(notice), recipient, key: &key }) {
             Sent::Delivered => Ok(()),
@@ -127,7 +132,8 @@ impl Desk {
 
     /// Before this alerts are not remembered.
     pub fn history_begins(&self, now: Time) -> Time {
-        now.checked_sub_signed(self.history).unwrap_or(Time::MIN_UTC)
+        let kept = TimeDelta::days(self.live.get().history.keep_days.into());
+        now.checked_sub_signed(kept).unwrap_or(Time::MIN_UTC)
     }
 }
 
@@ -144,7 +150,7 @@ impl Web {
         wake: Option<Wake>,
     ) -> anyhow::Result<Self> {
         let clock = heart.clock();
-        let alerters = Arc::new(Alerters::build(&config.alerters, clock.clone())?);
+        let ways = Ways::new(config, clock.clone())?;
         Ok(Self {
             desk: Data::new(Desk {
                 store,
@@ -154,13 +160,12 @@ impl Web {
                 is_open: config.auth == Auth::Open,
                 signs_on: config.web.sign_on_header.is_some(),
                 gate,
-                remind_every: config.sweeper.remind_every,
-                alerters,
+                live: config.live(),
+                ways,
                 wake,
                 operator: heart.operator().clone(),
                 counted: Mutex::default(),
                 tally: Tally::new(),
-                history: TimeDelta::days(i64::from(config.history.keep_days)),
             }),
         })
     }

@@ -87,6 +87,7 @@ fn every_default_it_tells_is_the_codes() {
                 (
                     SweeperConfig { listen: None, summary: None, ..config.sweeper.clone() },
                     &config.history,
+                    &config.expect,
                     &config.heartbeat.every
                 ),
                 (config.mail_loop.port, config.mail_loop.tls, &config.mail_loop.folders),

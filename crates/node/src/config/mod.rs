@@ -13,6 +13,7 @@ mod checks;
 mod database;
 mod deserialize;
 mod layers;
+mod live;
 mod parts;
 mod problem;
 mod secret_file;
@@ -32,17 +33,29 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipient;
 
 pub use database::{DatabaseConfig, DatabaseKind};
-pub use parts::{HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
+pub use live::{Live, Reloaded};
+pub use parts::{ExpectConfig, HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
 pub use problem::{ConfigError, Origin, Problem};
 pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
 use crate::{Role, logging};
+use live::Marks;
 use section::{Findings, Section, take};
 use setting::Table;
 
 /// The sections there are, beside the alerters' own.
-const SECTIONS: [&str; 9] =
-    ["alerter", "database", "heartbeat", "history", "ingest", "mail_loop", "peer", "sweeper", "web"];
+const SECTIONS: [&str; 10] = [
+    "alerter",
+    "database",
+    "expect",
+    "heartbeat",
+    "history",
+    "ingest",
+    "mail_loop",
+    "peer",
+    "sweeper",
+    "web",
+];
 
 /// The name of the alerter that is always there: it writes to the log.
 pub const LOG_ALERTER: &str = "log";
@@ -76,6 +89,8 @@ pub struct Config {
     pub sweeper: SweeperConfig,
     /// `[history]`.
     pub history: HistoryConfig,
+    /// `expect`.
+    pub expect: ExpectConfig,
     /// `[heartbeat]`.
     pub heartbeat: HeartbeatConfig,
     /// `[mail_loop]`.
@@ -84,6 +99,10 @@ pub struct Config {
     pub peers: BTreeMap<AlerterName, PeerConfig>,
     /// `[alerter.NAME]`, and always [`LOG_ALERTER`].
     pub alerters: BTreeMap<AlerterName, AlerterConfig>,
+    /// What tells its values from those of the next one.
+    marks: Marks,
+    /// What hands out the one in force, where it can change.
+    live: Option<Live>,
 }
 
 /// Who may call.
@@ -146,6 +165,18 @@ impl Config {
         read(role, None, root, [], &Overrides::default()).map(|(config, _)| config)
     }
 
+    /// The same as the first of those that reloads bring: [`Config::live`] leads to the one in force.
+    #[must_use]
+    pub(crate) fn reloadable(mut self) -> Self {
+        self.live = Some(Live::new(self.clone()));
+        self
+    }
+
+    /// What hands out the configuration that is in force, for whoever goes on through a reload. Where nobody reloads that is this one.
+    pub fn live(&self) -> Live {
+        self.live.clone().unwrap_or_else(|| Live::new(self.clone()))
+    }
+
     /// Whether `name` may stand in a reservation's `notify`.
     pub fn knows_alerter(&self, name: &str) -> bool {
         self.alerters.keys().any(|known| known.as_str() == name)
@@ -177,8 +208,9 @@ fn read(
     layers::lay_environment(&mut root, environment, &mut findings);
     layers::lay_flags(&mut root, overrides, role.listen_section(), &mut findings);
 
+    let marks = Marks::of(&root);
     let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
-    let [alerter, database, heartbeat, history, ingest, mail_loop, peer, sweeper, web] = tables;
+    let [alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, web] = tables;
 
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
@@ -218,6 +250,10 @@ fn read(
     let history = HistoryConfig::read(&mut section);
     section.finish();
 
+    let mut section = Section::new("expect", expect, &mut findings);
+    let expect = ExpectConfig::read(&mut section);
+    section.finish();
+
     let mut section = Section::new("heartbeat", heartbeat, &mut findings);
     let heartbeat = HeartbeatConfig::read(&mut section);
     section.finish();
@@ -243,10 +279,13 @@ fn read(
         web,
         sweeper,
         history,
+        expect,
         heartbeat,
         mail_loop,
         peers,
         alerters,
+        marks,
+        live: None,
     };
     checks::recipients(&config, &config.operator, "operator", &operator_origin, &mut findings);
     for (name, peer) in &config.peers {

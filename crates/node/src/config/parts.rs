@@ -141,6 +141,32 @@ impl SweeperConfig {
     }
 }
 
+/// `expect`: how many nodes should live, by what they do; 0 where nobody minds. The standalone program does all three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectConfig {
+    /// Who take check-ins.
+    pub ingest: usize,
+    /// Who watch and send.
+    pub sweeper: usize,
+    /// Who answer people.
+    pub web: usize,
+}
+
+impl ExpectConfig {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            ingest: section.number("ingest", 0, 0..=1000),
+            sweeper: section.number("sweeper", 0, 0..=1000),
+            web: section.number("web", 0, 0..=1000),
+        }
+    }
+
+    /// Whether nothing is expected.
+    pub fn is_empty(&self) -> bool {
+        self.ingest + self.sweeper + self.web == 0
+    }
+}
+
 /// `[history]`: how much of the past is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryConfig {

@@ -38,7 +38,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[ingets]\nqueue = 1",
-            "f:1: ingets: unknown section; allowed: alerter, database, heartbeat, history, ingest, mail_loop, peer, sweeper, web",
+            "f:1: ingets: unknown section; allowed: alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, web",
         ),
         ("ingest = 3", "f:1: ingest: is a whole number; it is a section, write [ingest]"),
         ("instance = ''", "f:1: instance: is empty"),

@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod duties;
+mod expected;
 mod file;
 mod operator;
 mod singleton;
@@ -22,10 +23,12 @@ use innkeeper_store::{Beaten, KnownNode, Node as NodeRow, Store, StoreError, Wat
 use uuid::Uuid;
 
 pub use clock::NodeClock;
+pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
 use watchman::{Contact, Finding, Watchman};
 
+use crate::config::Live;
 use crate::{Config, Metrics, Part, Role, Shutdown};
 
 /// How often a node beats.
@@ -47,6 +50,7 @@ const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 pub struct Heart {
     clock: Arc<NodeClock>,
     operator: Operator,
+    live: Live,
     id: String,
     address: Arc<Mutex<String>>,
     metrics: Metrics,
@@ -62,6 +66,13 @@ impl Heart {
     pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let clock = Arc::new(NodeClock::default());
         let (operator, sender) = Operator::start(config, clock.clone(), shutdown)?;
+        let refused = operator.clone();
+        config.live().on_reload(move |done| {
+            if let Err(error) = done {
+                let text = format!("The configuration stays as it was. Wrong with the new one:\n{error}");
+                refused.tell("The new configuration is refused", &text);
+            }
+        });
         let address = Arc::<Mutex<String>>::default();
         let contact = Contact::default();
         let mut pulse = Pulse {
@@ -82,6 +93,7 @@ impl Heart {
             },
             history: History::default(),
             contact: contact.clone(),
+            expected: expected::Watch::new(config.live()),
             checked_in: Instant::now(),
         };
         let id = pulse.node.id.clone();
@@ -100,7 +112,7 @@ impl Heart {
         let looking = watch_contact(contact, operator.clone(), words, shutdown)?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
-        Ok(Self { clock, operator, id, address, metrics: Metrics::new()?, parts })
+        Ok(Self { clock, operator, live: config.live(), id, address, metrics: Metrics::new()?, parts })
     }
 
     /// The time that all nodes share.
@@ -116,6 +128,11 @@ impl Heart {
     /// What this process counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// The configuration in force.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// How the operator is told.
@@ -149,6 +166,7 @@ struct Pulse {
     node: NodeRow,
     history: History,
     contact: Contact,
+    expected: expected::Watch,
     /// When it last checked in to the reservations of its duties; at first, when it started.
     checked_in: Instant,
 }
@@ -166,7 +184,11 @@ impl Pulse {
                         &format!("{} has taken up its work.", self.words()),
                     );
                 }
-                for (what, done) in [("watch", self.watch()), ("check-in", self.check_in())] {
+                for (what, done) in [
+                    ("watch", self.watch()),
+                    ("expected nodes", self.look_for_expected()),
+                    ("check-in", self.check_in()),
+                ] {
                     if let Err(error) = done {
                         log::debug!("{what}: {error}");
                     }
@@ -252,6 +274,14 @@ impl Pulse {
             );
         }
         Ok(())
+    }
+
+    fn look_for_expected(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if !self.history.is_settled(now) {
+            return Ok(());
+        }
+        self.expected.look(&self.store, &self.operator, now)
     }
 
     /// Checks in to the reservations of its duties, once a minute.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use innkeeper_alerter::{Alerters, Message, Sent};
+use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::NewDelivery;
 use uuid::Uuid;
 
-use crate::{Config, Part, Shutdown};
+use crate::config::Live;
+use crate::{Config, Part, Shutdown, Ways};
 
 /// The first pause before a message is tried again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -25,10 +26,8 @@ const TICK: Duration = Duration::from_millis(500);
 /// Who the operator is, and how to write to them.
 #[derive(Clone)]
 pub struct Operator {
-    instance: String,
-    url: String,
-    recipients: Vec<Recipient>,
-    mail: Option<String>,
+    live: Live,
+    ways: Ways,
     clock: Arc<dyn Clock>,
     queue: Sender<Letter>,
 }
@@ -51,30 +50,22 @@ impl Operator {
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<(Self, Part)> {
-        let alerters = Alerters::build(&config.alerters, Arc::clone(&clock))?;
-        let mail = alerters.smtp().map(ToString::to_string);
+        let ways = Ways::new(config, Arc::clone(&clock))?;
         let (queue, letters) = channel();
         let stop = shutdown.clone();
+        let sending = ways.clone();
         let part = Part::spawn("operator", shutdown, move || {
-            send_all(&alerters, &letters, &stop);
+            send_all(&sending, &letters, &stop);
             Ok(())
         })?;
-        let operator = Self {
-            instance: config.instance.clone(),
-            url: config.public_url.clone(),
-            recipients: config.operator.clone(),
-            mail,
-            clock,
-            queue,
-        };
-        Ok((operator, part))
+        Ok((Self { live: config.live(), ways, clock, queue }, part))
     }
 
     /// Tells every operator, and the log. Does not wait for it; what cannot be sent is tried again for a day.
     pub fn tell(&self, subject: &str, text: &str) {
         log::warn!("{subject}: {}", text.trim_end().replace('\n', " "));
         let notice = self.notice(subject, text, self.clock.now());
-        for (alerter, recipient) in self.ways_out(&self.recipients) {
+        for (alerter, recipient) in self.ways_out(&self.live.get().operator) {
             let key = Uuid::new_v4().to_string();
             let letter = Letter { alerter, recipient, notice: notice.clone(), key };
             if self.queue.send(letter).is_err() {
@@ -85,7 +76,7 @@ impl Operator {
 
     /// The same as messages for the outbox, for what must be told together with a change of state.
     pub fn deliveries(&self, subject: &str, text: &str, now: Time) -> Vec<NewDelivery> {
-        self.deliveries_to(&self.recipients, subject, text, now)
+        self.deliveries_to(&self.live.get().operator, subject, text, now)
     }
 
     /// The same to others.
@@ -108,30 +99,32 @@ impl Operator {
     }
 
     fn notice(&self, subject: &str, text: &str, at: Time) -> Notice {
+        let config = self.live.get();
         Notice {
             event: EventKind::Operator,
-            instance: self.instance.clone(),
+            instance: config.instance.clone(),
             subject: subject.to_owned(),
             text: format!("{}\n", text.trim_end()),
             at,
-            url: Some(format!("{}/nodes", self.url)),
+            url: Some(format!("{}/nodes", config.public_url)),
             alert: None,
         }
     }
 
     fn ways_out(&self, recipients: &[Recipient]) -> Vec<(String, Option<MailAddress>)> {
+        let mail = self.ways.now().smtp().map(ToString::to_string);
         recipients
             .iter()
             .filter_map(|recipient| match recipient {
                 Recipient::Alerter(name) => Some((name.to_string(), None)),
-                Recipient::Mail(address) => Some((self.mail.clone()?, Some(address.clone()))),
+                Recipient::Mail(address) => Some((mail.clone()?, Some(address.clone()))),
             })
             .collect()
     }
 }
 
 /// Sends what comes, and again what could not be sent, until the process stops; then each once more.
-fn send_all(alerters: &Alerters, letters: &Receiver<Letter>, shutdown: &Shutdown) {
+fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
     struct Waiting {
         letter: Letter,
         begun: Instant,
@@ -149,6 +142,7 @@ fn send_all(alerters: &Alerters, letters: &Receiver<Letter>, shutdown: &Shutdown
             Err(RecvTimeoutError::Disconnected) if waiting.is_empty() => return,
             Err(_) => {}
         }
+        let alerters = ways.now();
         waiting.retain_mut(|one| {
             if !stopping && Instant::now() < one.next {
                 return true;

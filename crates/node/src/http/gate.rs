@@ -14,7 +14,6 @@ use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::access::{Need, Rights, UserRole, account_name};
 use innkeeper_store::{Actor, Store, Token};
@@ -22,7 +21,7 @@ use innkeeper_store::{Actor, Store, Token};
 use super::caller::{Caller, Who};
 use super::pace::Pace;
 use super::{ApiError, TrustedProxies, client_address};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, Live};
 use crate::keys;
 
 /// How long a token is remembered; one that was removed ends after this.
@@ -41,12 +40,11 @@ struct Inner {
     clock: Arc<dyn Clock>,
     auth: Auth,
     allow_open: bool,
-    trusted_proxies: TrustedProxies,
+    live: Live,
     public_url: String,
-    session: TimeDelta,
     sign_on: Option<SignOn>,
     tokens: Mutex<HashMap<String, (Instant, Token)>>,
-    pace: Option<Pace>,
+    pace: Pace,
 }
 
 /// A proxy that says who calls.
@@ -69,12 +67,11 @@ impl Gate {
             clock,
             auth: config.auth,
             allow_open: config.allow_open,
-            trusted_proxies: config.ingest.trusted_proxies.clone(),
+            live: config.live(),
             public_url: config.public_url.clone(),
-            session: config.web.session,
             sign_on,
             tokens: Mutex::default(),
-            pace: config.ingest.rate_per_source.map(Pace::new),
+            pace: Pace::default(),
         }))
     }
 
@@ -83,19 +80,19 @@ impl Gate {
         self.0.auth == Auth::Open
     }
 
-    /// Whether anybody can be too fast.
-    pub(super) fn has_pace(&self) -> bool {
-        self.0.pace.is_some()
-    }
-
     /// Counts a request of its source.
     ///
     /// # Errors
     /// 429 when it is one too many in this second.
     pub(super) fn keep_pace(&self, request: &HttpRequest) -> Result<(), ApiError> {
-        let Some(pace) = &self.0.pace else { return Ok(()) };
-        let source = client_address(request, &self.0.trusted_proxies);
-        if pace.allows(source, Instant::now()) { Ok(()) } else { Err(ApiError::TooFast { retry_after_s: 1 }) }
+        let config = self.0.live.get();
+        let Some(most) = config.ingest.rate_per_source else { return Ok(()) };
+        let source = client_address(request, &config.ingest.trusted_proxies);
+        if self.0.pace.allows(source, most, Instant::now()) {
+            Ok(())
+        } else {
+            Err(ApiError::TooFast { retry_after_s: 1 })
+        }
     }
 
     /// Who calls, if they may do what is needed; for a page also what its forms carry (`forms`).
@@ -119,7 +116,7 @@ impl Gate {
                     .to_owned(),
             ));
         }
-        let source = client_address(request, &self.0.trusted_proxies).to_string();
+        let source = client_address(request, &self.0.live.get().ingest.trusted_proxies).to_string();
         if self.is_open() || (need == Need::Nothing && !forms) {
             let rights = if self.is_open() { Rights::all() } else { Rights::none() };
             return Ok(self.with_forms(request, Caller::anybody(rights, source), forms));
@@ -180,7 +177,7 @@ impl Gate {
             return self.user_signed_on(name, source).await.map(|caller| Some((caller, true)));
         }
         let Some(cookie) = request.cookie(self.session_cookie_name()) else { return Ok(None) };
-        let (store, idle, now) = (self.0.store.clone(), self.0.session, self.0.clock.now());
+        let (store, idle, now) = (self.0.store.clone(), self.0.live.get().web.session, self.0.clock.now());
         let hash = keys::hash(cookie.value());
         let session =
             web::block(move || store.session(&hash, idle, now)).await.map_err(ApiError::internal)??;

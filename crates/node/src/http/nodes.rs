@@ -10,13 +10,15 @@ use innkeeper_store::{Duty, KnownNode, Store, StoreError};
 use serde::Serialize;
 
 use super::{ApiError, Routes};
-use crate::heart::{GONE_AFTER, Heart, LEASE, MISSING_AFTER, Singleton};
+use crate::config::Live;
+use crate::heart::{GONE_AFTER, Heart, LEASE, MISSING_AFTER, Singleton, strengths};
 
 /// What the two pages share.
 #[derive(Clone)]
 pub struct Nodes {
     store: Store,
     clock: Arc<dyn Clock>,
+    live: Live,
     /// The lease that this process may hold; none where it has no work that needs it.
     singleton: Option<Singleton>,
 }
@@ -24,7 +26,7 @@ pub struct Nodes {
 impl Nodes {
     /// The nodes of the installation whose node `heart` is.
     pub fn new(store: Store, heart: &Heart, singleton: Option<Singleton>) -> Self {
-        Self { store, clock: heart.clock(), singleton }
+        Self { store, clock: heart.clock(), live: heart.live().clone(), singleton }
     }
 
     /// Registers the two.
@@ -43,6 +45,7 @@ struct Shown {
     at: Time,
     nodes: Vec<ShownNode>,
     duties: Vec<ShownDuty>,
+    expected: Vec<ShownStrength>,
     blind_windows: Vec<ShownWindow>,
 }
 
@@ -68,6 +71,15 @@ struct ShownDuty {
     name: String,
     beat_at: Time,
     done: bool,
+}
+
+/// How many nodes do a duty, where the configuration (`expect`) says how many should.
+#[derive(Serialize)]
+struct ShownStrength {
+    name: &'static str,
+    expected: usize,
+    alive: usize,
+    enough: bool,
 }
 
 #[derive(Serialize)]
@@ -100,14 +112,24 @@ impl Nodes {
     fn shown(&self) -> Result<Shown, StoreError> {
         let now = self.clock.now();
         let coordinator = self.store.lease_holder(LEASE)?;
-        let nodes = self.store.nodes()?.into_iter();
+        let nodes = self.store.nodes()?;
+        let expected = strengths(&self.live.get().expect, &nodes, now)
+            .into_iter()
+            .map(|it| ShownStrength {
+                name: it.duty,
+                expected: it.expected,
+                alive: it.alive,
+                enough: it.is_enough(),
+            })
+            .collect();
         let duty = |Duty { name, beat_at }| ShownDuty { name, beat_at, done: now - beat_at <= MISSING_AFTER };
         let windows = self.store.blind_windows(now)?;
         Ok(Shown {
             success: true,
             at: now,
-            nodes: nodes.map(|known| ShownNode::of(known, coordinator.as_deref(), now)).collect(),
+            nodes: nodes.into_iter().map(|known| ShownNode::of(known, coordinator.as_deref(), now)).collect(),
             duties: self.store.duties()?.into_iter().map(duty).collect(),
+            expected,
             blind_windows: windows
                 .into_iter()
                 .map(|window| ShownWindow { from: window.from, until: window.until })

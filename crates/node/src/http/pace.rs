@@ -8,28 +8,23 @@ use std::time::{Duration, Instant};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Counts the requests of each source, second by second.
+#[derive(Default)]
 pub(super) struct Pace {
-    most: u32,
-    counted: Mutex<(Instant, HashMap<IpAddr, u32>)>,
+    counted: Mutex<(Option<Instant>, HashMap<IpAddr, u32>)>,
 }
 
 impl Pace {
-    /// At most so many a second from each source.
-    pub fn new(most: u32) -> Self {
-        Self { most, counted: Mutex::new((Instant::now(), HashMap::new())) }
-    }
-
-    /// Counts one more request; false when it is one too many in this second.
-    pub fn allows(&self, source: IpAddr, now: Instant) -> bool {
+    /// Counts one more request; false when it is more than `most` in this second.
+    pub fn allows(&self, source: IpAddr, most: u32, now: Instant) -> bool {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, counts) = &mut *counted;
-        if now.saturating_duration_since(*since) >= SECOND {
-            *since = now;
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= SECOND) {
+            *since = Some(now);
             counts.clear();
         }
         let count = counts.entry(network(source)).or_default();
         *count = count.saturating_add(1);
-        *count <= self.most
+        *count <= most
     }
 }
 
@@ -47,9 +42,9 @@ mod tests {
 
     #[test]
     fn each_source_has_its_own_seconds() {
-        let (pace, begun) = (Pace::new(2), Instant::now());
+        let (pace, begun) = (Pace::default(), Instant::now());
         let allows = |source: &str, after: u64| {
-            pace.allows(source.parse().unwrap(), begun + Duration::from_millis(after))
+            pace.allows(source.parse().unwrap(), 2, begun + Duration::from_millis(after))
         };
         assert!(allows("10.0.0.5", 1000) && allows("10.0.0.5", 1001));
         assert!(!allows("10.0.0.5", 1002) && !allows("::ffff:10.0.0.5", 1999));

@@ -14,7 +14,7 @@ use actix_server::Server;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::App;
 use actix_web::dev::{AppConfig, ServiceRequest};
-use actix_web::middleware::{Condition, DefaultHeaders, Next, from_fn};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
 use innkeeper_core::Invalid;
@@ -121,29 +121,21 @@ impl HttpService {
                 let (gate, told) = (gate.clone(), Arc::clone(&told));
                 let pacing = gate.clone();
                 App::new()
-                    .wrap(Condition::new(
-                        gate.has_pace(),
-                        from_fn(move |request: ServiceRequest, next: Next<_>| {
-                            let kept = pacing.keep_pace(request.request());
-                            async move {
-                                kept?;
-                                next.call(request).await
-                            }
-                        }),
-                    ))
-                    .wrap(
-                        DefaultHeaders::new()
-                            .add(("X-Content-Type-Options", "nosniff"))
-                            .add(("Cache-Control", "no-store")),
-                    )
-                    .wrap(from_fn(|request: ServiceRequest, next: Next<_>| {
+                    .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                         let used = request.conn_data::<Arc<Usage>>().map(InUse::of);
+                        let kept = pacing.keep_pace(request.request());
                         async move {
+                            kept?;
                             let answer = next.call(request).await;
                             drop(used);
                             answer
                         }
                     }))
+                    .wrap(
+                        DefaultHeaders::new()
+                            .add(("X-Content-Type-Options", "nosniff"))
+                            .add(("Cache-Control", "no-store")),
+                    )
                     .app_data(PayloadConfig::new(LARGEST_BODY))
                     .app_data(QueryConfig::default().error_handler(|error, _| {
                         ApiError::from(Invalid::new("query", error.to_string())).into()

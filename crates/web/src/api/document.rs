@@ -142,7 +142,7 @@ impl ReservationDocument {
             grace: span("grace", self.grace)?,
             alert_after: self.alert_after,
             remind_every: span("remind_every", self.remind_every)?,
-            remind_every_if_new: desk.remind_every,
+            remind_every_if_new: desk.remind_every(),
             notify_recovery: self.notify_recovery,
             max_run: span("max_run", self.max_run)?,
             min_run: span("min_run", self.min_run)?,

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
+use innkeeper_node::curl::{ASK, CHECK_IN};
 use innkeeper_node::http::{ApiError, Caller};
 use serde_json::{Map, Value};
 
@@ -166,7 +167,9 @@ fn scope(operation: &Value) -> String {
 
 /// A command that calls it, without the address in its middle.
 fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
-    let mut before = "curl -s".to_owned();
+    let checks_in = ["/checkin", "/ping/", "/{first}"].iter().any(|door| path.starts_with(door))
+        || (path, method) == ("/", "post");
+    let mut before = if checks_in { CHECK_IN } else { ASK }.to_owned();
     let content =
         entries(&operation["requestBody"]["content"]).find(|(_, content)| !content["example"].is_null());
     let sends = content.is_some();

@@ -127,7 +127,7 @@ pub struct NewQuery {
 /// The empty form, or a copy.
 pub async fn new(desk: Data<Desk>, caller: Caller, query: Query<NewQuery>) -> Result<HttpResponse, ApiError> {
     let draft = match query.copy {
-        None => Draft::fresh(desk.remind_every),
+        None => Draft::fresh(desk.remind_every()),
         Some(id) => {
             let terms = terms_of(&desk, id).await?;
             let draft = Draft::of(&terms);

@@ -6,7 +6,7 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
-use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER};
+use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER, Strength, strengths};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Check, KnownNode};
 
@@ -21,6 +21,7 @@ struct NodesPage<'a> {
     frame: Frame<'a>,
     nodes: Vec<NodeRow>,
     missing: Vec<String>,
+    fewer: Vec<Strength>,
     checks: Vec<CheckRow>,
     windows: Vec<WindowRow>,
 }
@@ -36,10 +37,12 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
     let node = |known| NodeRow::of(known, holder.as_deref(), GONE_AFTER, now);
     let missing =
         duties.iter().filter(|duty| now - duty.beat_at > MISSING_AFTER).map(|duty| duty.name.clone());
+    let fewer = strengths(&desk.live.get().expect, &nodes, now).into_iter().filter(|it| !it.is_enough());
     page(&NodesPage {
         frame: Frame::of(&desk, &caller, "/nodes"),
         nodes: nodes.iter().map(node).collect(),
         missing: missing.collect(),
+        fewer: fewer.collect(),
         checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),
         windows: windows.iter().rev().map(|window| WindowRow::of(window, now)).collect(),
     })

@@ -1,6 +1,7 @@
 //! What to paste into a job so that it checks in.
 
 use innkeeper_core::schedule::Schedule;
+use innkeeper_node::curl::CHECK_IN;
 use innkeeper_store::Listed;
 
 /// Names and texts.
@@ -9,7 +10,7 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
     let schedule = &listed.reservation.terms.schedule;
     let cron = crontab_time(schedule);
     let zone = schedule.zone();
-    let curl = "curl -fsS -m 15 --retry 3 -o /dev/null";
+    let curl = CHECK_IN;
     vec![
         (
             "Crontab",
@@ -36,9 +37,10 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
         (
             "Python",
             format!(
-                "import urllib.request\n\ndef ping(end=\"\"):\n    try:\n        \
-                 urllib.request.urlopen(\"{ping}\" + end, timeout=15)\n    \
-                 except OSError as error:\n        print(\"check-in:\", error)\n\n\
+                "import time, urllib.request\n\ndef ping(end=\"\"):\n    for pause in (1, 2, 4, 8, 16, 0):\n        \
+                 try:\n            return urllib.request.urlopen(\"{ping}\" + end, timeout=15).close()\n        \
+                 except OSError as error:\n            problem = error\n            time.sleep(pause)\n    \
+                 print(\"check-in:\", problem)\n\n\
                  ping(\"/start\")\ntry:\n    work()\nexcept BaseException:\n    ping(\"/fail\")\n    raise\nping()"
             ),
         ),
@@ -50,7 +52,9 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
                  template:\n        spec:\n          restartPolicy: Never\n          containers:\n            \
                  - name: job\n              image: registry.example.org/job\n              \
                  command: [\"/bin/sh\", \"-c\"]\n              args:\n                - |\n                  \
-                 ping() {{ wget -q -T 15 -O /dev/null {ping}/$1 || true; }}\n                  \
+                 ping() {{\n                    for pause in 1 2 4 8 16 0; do\n                      \
+                 wget -q -T 15 -O /dev/null {ping}/$1 && return\n                      sleep $pause\n                    \
+                 done\n                  }}\n                  \
                  ping start\n                  /usr/local/bin/job\n                  code=$?\n                  \
                  ping $code\n                  exit $code"
             ),
@@ -58,9 +62,11 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
         (
             "PowerShell",
             format!(
-                "$ping = \"{ping}\"\nInvoke-RestMethod -Uri \"$ping/start\" -TimeoutSec 15\n& C:\\jobs\\job.exe\n\
-                 $end = if ($LASTEXITCODE -eq 0) {{ \"0\" }} else {{ \"fail\" }}\n\
-                 Invoke-RestMethod -Uri \"$ping/$end\" -TimeoutSec 15"
+                "function Ping($end) {{\n  foreach ($pause in 1, 2, 4, 8, 16, 0) {{\n    \
+                 try {{ $null = Invoke-RestMethod -Uri \"{ping}/$end\" -TimeoutSec 15; return }}\n    \
+                 catch {{ $problem = $_; Start-Sleep -Seconds $pause }}\n  }}\n  \
+                 Write-Warning \"check-in: $problem\"\n}}\nPing start\n& C:\\jobs\\job.exe\n\
+                 Ping $(if ($LASTEXITCODE -eq 0) {{ \"0\" }} else {{ \"fail\" }})"
             ),
         ),
     ]

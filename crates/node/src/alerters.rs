@@ -1,0 +1,65 @@
+//! The alerters of the configuration that is in force.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use innkeeper_alerter::{Alerters, ConfigError as AlerterError};
+use innkeeper_core::{Clock, SystemClock};
+
+use crate::config::{Config, ConfigError, Live, Origin, Problem};
+
+/// Reads the files that alerters name, and checks what only they can check. Connects nowhere.
+///
+/// # Errors
+/// Everything that is wrong.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    let problems: Vec<Problem> = config
+        .alerters
+        .iter()
+        .filter_map(|(name, alerter)| alerter.build(name, Arc::new(SystemClock)).err())
+        .map(|error| Problem { origin: Origin::Default, key: String::new(), what: error.to_string() })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+}
+
+/// All alerters, built anew after each reload; clones share them.
+#[derive(Clone)]
+pub struct Ways(Arc<Inner>);
+
+struct Inner {
+    live: Live,
+    clock: Arc<dyn Clock>,
+    built: Mutex<Built>,
+}
+
+struct Built {
+    of: Arc<Config>,
+    alerters: Arc<Alerters>,
+}
+
+impl Ways {
+    /// Builds them as `config` has them, and as it will have them.
+    ///
+    /// # Errors
+    /// An alerter that cannot be built.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AlerterError> {
+        let live = config.live();
+        let of = live.get();
+        let alerters = Arc::new(Alerters::build(&of.alerters, Arc::clone(&clock))?);
+        Ok(Self(Arc::new(Inner { live, clock, built: Mutex::new(Built { of, alerters }) })))
+    }
+
+    /// The alerters as they are now.
+    pub fn now(&self) -> Arc<Alerters> {
+        let config = self.0.live.get();
+        let mut built = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&built.of, &config) {
+            match Alerters::build(&config.alerters, Arc::clone(&self.0.clock)) {
+                Ok(alerters) => built.alerters = Arc::new(alerters),
+                // They were built once before the reload was accepted; a file of theirs has gone since.
+                Err(error) => log::error!("the alerters stay as they were: {error}"),
+            }
+            built.of = config;
+        }
+        Arc::clone(&built.alerters)
+    }
+}

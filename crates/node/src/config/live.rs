@@ -1,0 +1,257 @@
+//! The configuration that is in force: a process that goes on through a reload asks for it each time.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::{fmt, fs};
+
+use super::problem::ConfigError;
+use super::setting::{Setting, Table, Value};
+use super::{Config, Overrides};
+use crate::{Role, alerters};
+
+/// The keys that take effect while the process runs, and the sections of such keys, which end in a dot. Every other key needs a
+/// restart: [`adopt`] takes over these alone.
+const LIVE: [&str; 11] = [
+    "alerter.",
+    "expect.",
+    "history.",
+    "ingest.rate_per_source",
+    "ingest.trusted_proxies",
+    "log",
+    "operator",
+    "sweeper.batch",
+    "sweeper.remind_every",
+    "sweeper.retry_for",
+    "web.session",
+];
+
+/// `old` with what can change while the process runs taken from `new`.
+fn adopt(old: &Config, new: Config) -> Config {
+    let mut next = old.clone();
+    next.alerters = new.alerters;
+    next.expect = new.expect;
+    next.history = new.history;
+    next.ingest.rate_per_source = new.ingest.rate_per_source;
+    next.ingest.trusted_proxies = new.ingest.trusted_proxies;
+    next.log = new.log;
+    next.operator = new.operator;
+    next.sweeper.batch = new.sweeper.batch;
+    next.sweeper.remind_every = new.sweeper.remind_every;
+    next.sweeper.retry_for = new.sweeper.retry_for;
+    next.web.session = new.web.session;
+    next.marks = new.marks;
+    next
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The keys whose new values are in force.
+    pub changed: Vec<String>,
+    /// The keys whose new values wait for a restart.
+    pub waiting: Vec<String>,
+}
+
+/// A handle on the configuration that is in force; clones share it.
+#[derive(Clone)]
+pub struct Live(Arc<Inner>);
+
+struct Inner {
+    current: RwLock<Arc<Config>>,
+    /// As it was when the process started.
+    started: Marks,
+    followers: Mutex<Vec<Follower>>,
+}
+
+/// Told how a reload ended, after it.
+type Follower = Box<dyn Fn(&Result<Reloaded, ConfigError>) + Send>;
+
+impl Live {
+    /// Begins with this configuration.
+    pub(super) fn new(config: Config) -> Self {
+        let started = config.marks.clone();
+        let current = RwLock::new(Arc::new(config));
+        Self(Arc::new(Inner { current, started, followers: Mutex::default() }))
+    }
+
+    /// The configuration that is in force now.
+    pub fn get(&self) -> Arc<Config> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Calls `follower` after each reload, on the thread that reloads.
+    pub fn on_reload(&self, follower: impl Fn(&Result<Reloaded, ConfigError>) + Send + 'static) {
+        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(follower));
+    }
+
+    /// Reads the configuration anew, with every file that it names. What cannot be used changes nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the new one; the old one stays in force.
+    pub fn reload(&self, role: Role, overrides: &Overrides) -> Result<Reloaded, ConfigError> {
+        let done = Config::load(role, overrides).and_then(|new| self.replace(new));
+        for follower in self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            follower(&done);
+        }
+        done
+    }
+
+    fn replace(&self, new: Config) -> Result<Reloaded, ConfigError> {
+        alerters::check(&new)?;
+        let old = self.get();
+        let changed = old.marks.differences(&new.marks).into_iter().filter(|key| is_live(key)).collect();
+        let waiting =
+            self.0.started.differences(&new.marks).into_iter().filter(|key| !is_live(key)).collect();
+        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(adopt(&old, new));
+        Ok(Reloaded { changed, waiting })
+    }
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live")
+    }
+}
+
+fn is_live(key: &str) -> bool {
+    LIVE.iter().any(|live| key == *live || live.ends_with('.') && key.starts_with(live))
+}
+
+/// What tells two values of a key apart without keeping either: keys with their sections, and a hash of each value. Of a key that names a
+/// file, what is in the file counts too.
+#[derive(Clone, Default)]
+pub(super) struct Marks(BTreeMap<String, u64>);
+
+impl Marks {
+    /// Of a whole configuration, all layers laid over one another.
+    pub(super) fn of(root: &Table) -> Self {
+        let mut marks = BTreeMap::new();
+        mark(root, "", &mut marks);
+        Self(marks)
+    }
+
+    /// The keys that differ, in order.
+    fn differences(&self, other: &Self) -> Vec<String> {
+        let mut keys: Vec<&String> = self.0.keys().chain(other.0.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
+    }
+}
+
+/// The hashes of secrets are nobody's business.
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Marks")
+    }
+}
+
+fn mark(table: &Table, section: &str, marks: &mut BTreeMap<String, u64>) {
+    for (key, Setting { value, .. }) in table {
+        let path = format!("{section}{key}");
+        if let Value::Table(inner) = value {
+            mark(inner, &format!("{path}."), marks);
+            continue;
+        }
+        let mut hasher = DefaultHasher::new();
+        hash(value, &mut hasher);
+        if let (true, Value::Text(file)) = (key.ends_with("_file"), value) {
+            // One that cannot be read is refused by whoever wants to use it.
+            fs::read(file).unwrap_or_default().hash(&mut hasher);
+        }
+        marks.insert(path, hasher.finish());
+    }
+}
+
+fn hash(value: &Value, hasher: &mut DefaultHasher) {
+    match value {
+        Value::Text(text) => text.hash(hasher),
+        Value::Integer(number) => number.hash(hasher),
+        Value::Float(number) => number.to_bits().hash(hasher),
+        Value::Bool(flag) => flag.hash(hasher),
+        Value::Date => {}
+        Value::List(entries) => entries.iter().for_each(|entry| hash(&entry.value, hasher)),
+        Value::Table(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Config {
+        Config::from_toml(Role::Standalone, text).unwrap()
+    }
+
+    fn strings(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_can_change_does_and_what_cannot_is_named_until_it_is_taken_back() {
+        let live = Live::new(load("operator = ['log']\n[ingest]\nqueue = 100"));
+        let done = live.replace(load("operator = []\nlog = 'debug'\n[ingest]\nqueue = 200")).unwrap();
+        assert_eq!(done.changed, strings(&["log", "operator"]));
+        assert_eq!(done.waiting, strings(&["ingest.queue"]));
+        let now = live.get();
+        assert_eq!((now.log.as_str(), now.operator.len(), now.ingest.queue), ("debug", 0, 100));
+        let done = live.replace(load("operator = []\nlog = 'debug'\n[ingest]\nqueue = 200")).unwrap();
+        assert_eq!((done.changed, done.waiting), (Vec::new(), strings(&["ingest.queue"])), "it still waits");
+        let done = live.replace(load("operator = []\nlog = 'debug'\n[ingest]\nqueue = 100")).unwrap();
+        assert_eq!(done, Reloaded::default());
+    }
+
+    #[test]
+    fn a_secret_that_changed_in_its_file_is_named_and_not_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        let text = format!(
+            "[alerter.ops]\nkind = 'webhook'\nurl = 'https://example.org'\nsecret_file = '{}'",
+            secret.display()
+        );
+        fs::write(&secret, "hunter2").unwrap();
+        let live = Live::new(load(&text));
+        fs::write(&secret, "hunter3").unwrap();
+        let done = live.replace(load(&text)).unwrap();
+        assert_eq!(done.changed, strings(&["alerter.ops.secret_file"]));
+        assert!(!format!("{:?} {done:?}", live.get()).contains("hunter"));
+        fs::remove_file(&secret).unwrap();
+        live.replace(load(&text)).unwrap_err();
+        assert!(live.get().knows_alerter("ops"), "the old one stays");
+    }
+
+    #[test]
+    fn every_live_key_exists_and_takes_effect() {
+        let changed = "
+            log = 'debug'
+            operator = ['log']
+            expect = { ingest = 2, web = 1 }
+            [alerter.new]
+            kind = 'log'
+            [history]
+            keep_days = 7
+            [ingest]
+            rate_per_source = 7
+            trusted_proxies = ['10.0.0.7']
+            [sweeper]
+            batch = 7
+            remind_every = '7h'
+            retry_for = '7h'
+            [web]
+            session = '7h'";
+        let live = Live::new(load(""));
+        let done = live.replace(load(changed)).unwrap();
+        assert_eq!(done.waiting, Vec::<String>::new());
+        for key in LIVE {
+            let is_it = |changed: &String| changed == key || key.ends_with('.') && changed.starts_with(key);
+            assert!(done.changed.iter().any(is_it), "{key}");
+        }
+        let shown = |config: &Config| {
+            let mut config = config.clone();
+            (config.file, config.marks) = (None, Marks::default());
+            format!("{config:?}")
+        };
+        assert_eq!(shown(&live.get()), shown(&load(changed)));
+    }
+}

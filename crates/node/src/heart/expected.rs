@@ -1,0 +1,158 @@
+//! As many nodes as there should be: who stopped in order is missed by nobody else, and with the second of two sweepers goes what was to
+//! take over.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_core::Time;
+use innkeeper_core::alert::stamp;
+use innkeeper_store::{Check, KnownNode, Store, StoreError};
+
+use super::{GONE_AFTER, Operator};
+use crate::config::{ExpectConfig, Live};
+use crate::health::OK;
+use crate::role::Role;
+
+/// How long there may be fewer before the operator hears of it: a restart takes less.
+pub const FEWER_FOR: TimeDelta = TimeDelta::minutes(5);
+/// How often it is looked at.
+const EVERY: Duration = Duration::from_secs(5);
+/// There are fewer than there should be, for less than [`FEWER_FOR`].
+const SHORT: &str = "short";
+/// There are fewer, and the operator was told.
+const TOO_FEW: &str = "too few";
+
+/// How many nodes live that do a duty, and how many should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Strength {
+    /// The duty: `ingest`, `sweeper` or `web`.
+    pub duty: &'static str,
+    /// How many should live.
+    pub expected: usize,
+    /// How many do.
+    pub alive: usize,
+}
+
+impl Strength {
+    /// Whether these are enough.
+    pub fn is_enough(&self) -> bool {
+        self.alive >= self.expected
+    }
+}
+
+/// How strong the duties are of which the configuration expects something.
+pub fn strengths(expect: &ExpectConfig, nodes: &[KnownNode], now: Time) -> Vec<Strength> {
+    let alive: Vec<&KnownNode> =
+        nodes.iter().filter(|known| known.state(GONE_AFTER, now) == "alive").collect();
+    let count = |duty: &str| {
+        alive
+            .iter()
+            .filter(|known| Role::named(&known.node.role).is_some_and(|role| role.duties().contains(&duty)))
+            .count()
+    };
+    [("ingest", expect.ingest), ("sweeper", expect.sweeper), ("web", expect.web)]
+        .into_iter()
+        .filter(|(_, expected)| *expected > 0)
+        .map(|(duty, expected)| Strength { duty, expected, alive: count(duty) })
+        .collect()
+}
+
+/// Looks whether there are as many as expected. What was found is kept in the database, so that one node tells it once.
+pub(super) struct Watch {
+    live: Live,
+    looked_at: Option<Instant>,
+}
+
+impl Watch {
+    pub(super) fn new(live: Live) -> Self {
+        Self { live, looked_at: None }
+    }
+
+    /// Looks, if it is time.
+    pub(super) fn look(&mut self, store: &Store, operator: &Operator, now: Time) -> Result<(), StoreError> {
+        let expect = &self.live.get().expect;
+        if expect.is_empty() || self.looked_at.is_some_and(|at| at.elapsed() < EVERY) {
+            return Ok(());
+        }
+        self.looked_at = Some(Instant::now());
+        let known = store.checks()?;
+        for strength in strengths(expect, &store.nodes()?, now) {
+            let name = format!("expected {}", strength.duty);
+            let known = known.iter().find(|check| check.name == name);
+            let Some(state) = next(&strength, known, now) else { continue };
+            let problem = match state {
+                OK => String::new(),
+                _ => words(&strength),
+            };
+            let tell = |before: Option<&str>| match (state, before) {
+                (TOO_FEW, _) => {
+                    let since = known.map_or(now, |known| known.since_at);
+                    operator.deliveries(
+                        &format!("There are too few nodes of {}", strength.duty),
+                        &format!("{} Since {}.", words(&strength), stamp(since, chrono_tz::UTC)),
+                        now,
+                    )
+                }
+                (OK, Some(TOO_FEW)) => operator.deliveries(
+                    &format!("There are enough nodes of {} again", strength.duty),
+                    &words(&strength),
+                    now,
+                ),
+                _ => Vec::new(),
+            };
+            if store.note_check(&name, state, &problem, now, &tell)? && state == TOO_FEW {
+                log::warn!("{problem}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The state that follows from `known`; none where nothing changes.
+fn next(strength: &Strength, known: Option<&Check>, now: Time) -> Option<&'static str> {
+    match (strength.is_enough(), known.map(|known| (known.state.as_str(), known.since_at))) {
+        (true, None | Some((OK, _))) => None,
+        (true, Some(_)) => Some(OK),
+        (false, None | Some((OK, _))) => Some(SHORT),
+        (false, Some((SHORT, since))) if now - since >= FEWER_FOR => Some(TOO_FEW),
+        (false, Some(_)) => None,
+    }
+}
+
+fn words(strength: &Strength) -> String {
+    let Strength { duty, expected, alive } = strength;
+    format!(
+        "Of {expected} nodes that should do the work of {duty}, {alive} {}.",
+        if *alive == 1 { "lives" } else { "live" }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strength(alive: usize) -> Strength {
+        Strength { duty: "sweeper", expected: 2, alive }
+    }
+
+    #[test]
+    fn fewer_is_told_after_five_minutes_and_once() {
+        let at = |seconds: i64| Time::from_timestamp(1_000_000 + seconds, 0).unwrap();
+        let check = |state: &str| Check {
+            name: "expected sweeper".to_owned(),
+            state: state.to_owned(),
+            problem: String::new(),
+            since_at: at(0),
+            checked_at: at(0),
+        };
+        assert_eq!(next(&strength(2), None, at(0)), None);
+        assert_eq!(next(&strength(1), None, at(0)), Some(SHORT));
+        assert_eq!(next(&strength(1), Some(&check(OK)), at(0)), Some(SHORT));
+        assert_eq!(next(&strength(1), Some(&check(SHORT)), at(299)), None);
+        assert_eq!(next(&strength(2), Some(&check(SHORT)), at(299)), Some(OK), "a restart");
+        assert_eq!(next(&strength(1), Some(&check(SHORT)), at(300)), Some(TOO_FEW));
+        assert_eq!(next(&strength(0), Some(&check(TOO_FEW)), at(900)), None);
+        assert_eq!(next(&strength(3), Some(&check(TOO_FEW)), at(900)), Some(OK));
+        assert_eq!(next(&strength(2), Some(&check(OK)), at(900)), None);
+    }
+}

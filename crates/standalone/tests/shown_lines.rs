@@ -1,0 +1,119 @@
+//! Every command line with curl that Innkeeper shows gets through a restart, says nothing on success, and ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::eventually;
+use innkeeper_testing::client::Client;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::process::{PATIENCE, Server};
+use serde_json::json;
+
+/// The lines of `text` that call curl.
+fn calls(text: &str) -> Vec<String> {
+    text.lines().filter(|line| line.contains("curl -")).map(str::to_owned).collect()
+}
+
+/// Each call of curl in these lines has what it needs; returns how many there are.
+fn check(place: &str, lines: &[String]) -> usize {
+    let mut count = 0;
+    for line in lines {
+        for call in line.split("curl -").skip(1) {
+            count += 1;
+            for option in [" -m ", " --retry ", " --retry-connrefused"] {
+                assert!(format!(" -{call}").contains(option), "{place}: no{option} in {line}");
+            }
+            let checks_in = ["/checkin", "/ping/", "$PING"].iter().any(|address| call.contains(address));
+            for option in ["fs ", " -o /dev/null", " --retry-max-time "] {
+                assert!(!checks_in || call.contains(option), "{place}: no {option} in {line}");
+            }
+        }
+    }
+    count
+}
+
+fn files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+#[test]
+fn every_line_in_documents_and_on_pages_gets_through_a_restart() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = vec![root.join("README.md")];
+    for directory in ["docs", "docker", "deploy", "crates/web/templates"] {
+        files(&root.join(directory), &mut found);
+    }
+    let mut count = 0;
+    for path in found {
+        // Pictures are no text.
+        let text = fs::read(&path).unwrap();
+        count += check(&path.display().to_string(), &calls(&String::from_utf8_lossy(&text)));
+    }
+    assert!(count >= 6, "{count} lines: the README alone has more");
+
+    let database = TestDatabase::sqlite();
+    let server =
+        Server::start("innkeeper", "", &["--listen", "127.0.0.1:0", "--database-url", database.url()]);
+    server.address();
+    server.wait_for_log("/checkin -d");
+    assert_eq!(check("the greeting", &calls(&server.log())), 3);
+    let client = Client::default();
+    let page = |path: &str| {
+        let answer = client.send("GET", &server.url(path), &[("accept", "text/html")], b"").unwrap();
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        calls(&answer.body)
+    };
+    assert_eq!(check("the empty list", &page("/status")), 2);
+    assert!(check("the page of the API", &page("/api")) > 20);
+    let terms = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(client.post(&server.url("/reservation"), &terms).status, 200);
+    let id = database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap();
+    assert!(check("the page of a reservation", &page(&format!("/status/{id}"))) >= 5);
+}
+
+#[test]
+fn the_line_for_a_crontab_gets_through_a_restart() {
+    let database = TestDatabase::sqlite();
+    let over = ["--database-url", database.url()];
+    let mut server = Server::start("innkeeper", "", &[&over[..], &["--listen", "127.0.0.1:0"]].concat());
+    let (address, url) = (server.address().to_string(), server.url(""));
+    let client = Client::default();
+    let terms = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(client.post(&server.url("/reservation"), &terms).status, 200);
+    let key = database.text("SELECT key FROM reservations WHERE app = 'shop'").unwrap();
+    let id = database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap();
+    let page =
+        client.send("GET", &server.url(&format!("/status/{id}")), &[("accept", "text/html")], b"").unwrap();
+    let line = page.body.lines().find(|line| line.contains("/usr/local/bin/job") && line.contains("curl -"));
+    let (_, options) = line.unwrap().split_once("curl -").unwrap();
+    // The public address has the port that was configured.
+    let (options, _) = options.rsplit_once(' ').unwrap();
+    let line = format!("curl -{options} {url}/ping/{key}");
+
+    assert!(server.terminate(PATIENCE).success());
+    let job = Command::new("sh")
+        .args(["-c", &line])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It is refused at least once before the door opens again.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let _again = Server::start("innkeeper", "", &[&over[..], &["--listen", &address]].concat());
+    let output = job.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{line}: {} {said:?}", output.status);
+    let counted = || {
+        database.text("SELECT CAST(checkins AS TEXT) FROM states s JOIN reservations r ON r.id = s.reservation_id WHERE r.app = 'shop'")
+    };
+    eventually("the check-in is there", || (counted()? == "1").then_some(()));
+}
