@@ -51,6 +51,18 @@ impl Network {
         ip(&["link", "set", &self.link(name), "nomaster"]);
     }
 
+    /// Cuts the links between these namespaces and all others; they still reach one another.
+    pub fn part(&self, names: &[&str]) {
+        let other = format!("{}b", self.name);
+        if !std::path::Path::new("/sys/class/net").join(&other).exists() {
+            ip(&["link", "add", &other, "type", "bridge"]);
+            ip(&["link", "set", &other, "up"]);
+        }
+        for name in names {
+            ip(&["link", "set", &self.link(name), "master", &other]);
+        }
+    }
+
     /// Mends it.
     pub fn mend(&self, name: &str) {
         ip(&["link", "set", &self.link(name), "master", &self.name]);
@@ -81,6 +93,7 @@ impl Drop for Network {
             let _ = Command::new("ip").args(["link", "delete", &self.link(name)]).output();
         }
         let _ = Command::new("ip").args(["link", "delete", &self.name]).status();
+        let _ = Command::new("ip").args(["link", "delete", &format!("{}b", self.name)]).output();
     }
 }
 
