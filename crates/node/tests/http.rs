@@ -333,6 +333,26 @@ fn bytes_that_lead_nowhere_do_not_keep_a_connection() {
 }
 
 #[test]
+fn bodies_that_never_come_do_not_keep_the_door() {
+    let server = Server::taking(8, two_roles);
+    let mut crowd: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = server.connect();
+            write!(stream, "POST /checkin HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{").unwrap();
+            stream
+        })
+        .collect();
+    let asked = Instant::now();
+    assert_eq!(server.ask("GET /reservation").0, 200);
+    println!("answered in {:?}", asked.elapsed());
+    let until = Instant::now() + Duration::from_secs(60);
+    while !crowd.iter_mut().all(is_closed) {
+        assert!(Instant::now() < until, "they are closed");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let server = Server::start(two_roles);
     let second = HttpService::new("second", server.address, open_gate(), two_roles);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -12,6 +13,7 @@ use futures_core::Stream as _;
 use innkeeper_core::Invalid;
 
 use super::ApiError;
+use super::connection::Usage;
 
 /// The largest body that is read, bytes.
 pub const LARGEST_BODY: usize = 64 * 1024;
@@ -32,7 +34,9 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let reading = Bytes::from_request(request, payload);
+        let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
         Box::pin(async move {
+            let _mark = mark;
             match actix_web::rt::time::timeout(PATIENCE, reading).await {
                 Err(_) => Err(ApiError::TooSlow),
                 Ok(Ok(bytes)) => Ok(Self(bytes)),
@@ -54,9 +58,11 @@ impl<const KEEP: usize> FromRequest for Beginning<KEEP> {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = payload.take();
+        let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
         Box::pin(async move {
+            let _mark = mark;
             let reading = actix_web::rt::time::timeout(LOG_PATIENCE, beginning(payload, KEEP));
             reading.await.unwrap_or(Err(ApiError::TooSlow)).map(Self)
         })

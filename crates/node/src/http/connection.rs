@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 const IDLE: Duration = Duration::from_secs(5);
 /// The same while more than three quarters of all that may be are open.
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
-/// How long a connection may go on sending without a whole request coming of it.
+/// How long a connection may go on sending without a whole request coming of it, and in a crowd. Outside of one, bodies have bounds of their own.
 const FRUITLESS: Duration = Duration::from_secs(15);
+const FRUITLESS_IN_A_CROWD: Duration = Duration::from_secs(5);
 /// How long a client may leave an answer unread, and in a crowd.
 const UNREAD: Duration = Duration::from_secs(300);
 const UNREAD_IN_A_CROWD: Duration = Duration::from_secs(30);
@@ -49,21 +50,35 @@ impl Census {
 pub(super) struct Usage {
     /// Requests that a handler is working on.
     busy: AtomicUsize,
+    /// Those of them whose body is still awaited.
+    reading: AtomicUsize,
 }
 
-/// Marks the connection as used while it exists.
-pub(super) struct InUse(Arc<Usage>);
+impl Usage {
+    /// A handler works while the mark exists.
+    pub(super) fn busy(self: &Arc<Self>) -> Mark {
+        Mark::on(self, |usage| &usage.busy)
+    }
 
-impl InUse {
-    pub(super) fn of(usage: &Arc<Usage>) -> Self {
-        usage.busy.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(usage))
+    /// A handler waits for the client while the mark exists.
+    pub(super) fn reading(self: &Arc<Self>) -> Mark {
+        Mark::on(self, |usage| &usage.reading)
     }
 }
 
-impl Drop for InUse {
+/// Counts while it exists.
+pub(super) struct Mark(Arc<Usage>, fn(&Usage) -> &AtomicUsize);
+
+impl Mark {
+    fn on(usage: &Arc<Usage>, count: fn(&Usage) -> &AtomicUsize) -> Self {
+        count(usage).fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(usage), count)
+    }
+}
+
+impl Drop for Mark {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.1(&self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -95,13 +110,23 @@ impl Connection {
     fn is_over(&mut self, context: &mut Context<'_>, going: bool) -> bool {
         while self.look.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            if self.usage.busy.load(Ordering::Relaxed) > 0 {
+            let reading = self.usage.reading.load(Ordering::Relaxed) > 0;
+            if self.usage.busy.load(Ordering::Relaxed) > 0 && !reading {
                 (self.moved_at, self.used_at) = (now, now);
             }
-            let (patience, crowded) =
-                if going { (UNREAD, UNREAD_IN_A_CROWD) } else { (IDLE, IDLE_IN_A_CROWD) };
-            let patience = if self.census.is_crowded() { crowded } else { patience };
-            if now - self.moved_at >= patience || (!going && now - self.used_at >= FRUITLESS) {
+            let crowded = self.census.is_crowded();
+            let still = match (going, crowded) {
+                (true, false) => UNREAD,
+                (true, true) => UNREAD_IN_A_CROWD,
+                (false, false) if reading => FRUITLESS,
+                (false, false) => IDLE,
+                (false, true) => IDLE_IN_A_CROWD,
+            };
+            let fruitless = match crowded {
+                true => now - self.used_at >= FRUITLESS_IN_A_CROWD,
+                false => now - self.used_at >= FRUITLESS && !reading,
+            };
+            if now - self.moved_at >= still || (!going && fruitless) {
                 return true;
             }
             self.look.as_mut().reset(now + LOOK_EVERY);

@@ -19,7 +19,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
 use innkeeper_core::Invalid;
 
-use super::connection::{Census, Connection, InUse, Usage};
+use super::connection::{Census, Connection, Usage};
 use super::{ApiError, Gate, LARGEST_BODY, Routes};
 use crate::shutdown::Shutdown;
 
@@ -122,7 +122,7 @@ impl HttpService {
                 let pacing = gate.clone();
                 App::new()
                     .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
-                        let used = request.conn_data::<Arc<Usage>>().map(InUse::of);
+                        let used = request.conn_data::<Arc<Usage>>().map(Usage::busy);
                         let kept = pacing.keep_pace(request.request());
                         async move {
                             kept?;

@@ -4,6 +4,7 @@
 
 mod queue;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -58,7 +59,11 @@ pub fn init() {
         log::set_max_level(max);
         // The hook that there is writes to standard error itself, and waits for its reader.
         std::panic::set_hook(Box::new(|panic| {
-            log::error!("{panic}");
+            let trace = Backtrace::capture();
+            match trace.status() {
+                BacktraceStatus::Captured => log::error!("{panic}\n{trace}"),
+                _ => log::error!("{panic}"),
+            }
             flush(PANIC_PATIENCE);
         }));
     }
