@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::reservation::Window;
 use crate::{Time, duration};
 
 /// The kind of trouble.
@@ -41,8 +42,8 @@ pub enum Reason {
         deadline: Time,
         /// How many expected check-ins in a row have not come, failures before them included.
         in_a_row: i64,
-        /// A span in which a check-in may have been lost on the way, from and until.
-        unobserved: Option<(Time, Time)>,
+        /// When a check-in may have been lost on the way.
+        unobserved: Option<Unobserved>,
     },
     /// A run did not end in time.
     Overran {
@@ -50,6 +51,9 @@ pub enum Reason {
         started_at: Time,
         /// The longest it may take, in milliseconds.
         max_run_ms: i64,
+        /// When its end may have been lost on the way.
+        #[serde(default)]
+        unobserved: Option<Unobserved>,
     },
     /// The job said that it failed.
     Failed {
@@ -85,7 +89,7 @@ impl Reason {
     pub fn since(&self) -> Time {
         match self {
             Self::Missed { deadline, .. } => *deadline,
-            Self::Overran { started_at, max_run_ms } => {
+            Self::Overran { started_at, max_run_ms, .. } => {
                 started_at.checked_add_signed(span(*max_run_ms)).unwrap_or(*started_at)
             }
             Self::Failed { at, .. } | Self::TooShort { at, .. } => *at,
@@ -110,20 +114,22 @@ impl Reason {
                     text.push_str(&format!(", {in_a_row} in a row"));
                 }
                 text.push('.');
-                if let Some((from, until)) = unobserved {
-                    text.push_str(&format!(
-                        " A check-in may have been lost from {} to {}, when none could be recorded.",
-                        stamp(*from, zone),
-                        stamp(*until, zone)
-                    ));
+                if let Some(unobserved) = unobserved {
+                    text.push_str(&format!(" A check-in may have been lost {}.", unobserved.words(zone)));
                 }
                 text
             }
-            Self::Overran { started_at, max_run_ms } => format!(
-                "Still running: started at {}, allowed {}.",
-                stamp(*started_at, zone),
-                duration::words(span(*max_run_ms))
-            ),
+            Self::Overran { started_at, max_run_ms, unobserved } => {
+                let mut text = format!(
+                    "Still running: started at {}, allowed {}.",
+                    stamp(*started_at, zone),
+                    duration::words(span(*max_run_ms))
+                );
+                if let Some(unobserved) = unobserved {
+                    text.push_str(&format!(" Its end may have been lost {}.", unobserved.words(zone)));
+                }
+                text
+            }
             Self::Failed { at, exit_code, in_a_row } => {
                 let mut text = format!("Failed at {}", stamp(*at, zone));
                 if let Some(code) = exit_code {
@@ -141,6 +147,73 @@ impl Reason {
                 duration::words(span(*took_ms)),
                 duration::words(span(*min_run_ms))
             ),
+        }
+    }
+}
+
+/// Spans in which a job could not have been heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredUnobserved")]
+pub struct Unobserved {
+    /// When the first began.
+    pub from: Time,
+    /// When the last ended.
+    pub until: Time,
+    /// How many there were.
+    pub times: i64,
+    /// How long they were together, in milliseconds.
+    pub total_ms: i64,
+}
+
+/// As rows have it: until 2026 one span, by its ends alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredUnobserved {
+    Ends(Time, Time),
+    Spans { from: Time, until: Time, times: i64, total_ms: i64 },
+}
+
+impl From<StoredUnobserved> for Unobserved {
+    fn from(stored: StoredUnobserved) -> Self {
+        match stored {
+            StoredUnobserved::Ends(from, until) => Self::from(Window { from, until }),
+            StoredUnobserved::Spans { from, until, times, total_ms } => Self { from, until, times, total_ms },
+        }
+    }
+}
+
+impl From<Window> for Unobserved {
+    fn from(Window { from, until }: Window) -> Self {
+        Self { from, until, times: 1, total_ms: (until - from).num_milliseconds() }
+    }
+}
+
+impl Unobserved {
+    /// These spans and one more.
+    #[must_use]
+    pub fn and(self, window: Window) -> Self {
+        Self {
+            from: self.from.min(window.from),
+            until: self.until.max(window.until),
+            times: self.times.saturating_add(1),
+            total_ms: self.total_ms.saturating_add((window.until - window.from).num_milliseconds()),
+        }
+    }
+
+    /// When nothing could be heard, on the clock of `zone`: "from 02:00:05 UTC to 02:01:00 UTC, when none could be heard".
+    pub fn words(&self, zone: Tz) -> String {
+        let (from, until) = (precise(self.from, zone), precise(self.until, zone));
+        let total = duration::words(span(self.total_ms / 1000 * 1000));
+        let total = if self.total_ms < 1000 { "less than a second".to_owned() } else { total };
+        match self.times {
+            ..=1 if from == until => format!("at {from}, when for {total} none could be heard"),
+            ..=1 => format!("from {from} to {until}, when none could be heard"),
+            times if from == until => format!("at {from}, when {times} times none could be heard"),
+            times => {
+                format!(
+                    "between {from} and {until}, when {times} times none could be heard, for {total} in all"
+                )
+            }
         }
     }
 }
@@ -163,6 +236,11 @@ pub struct OpenAlert {
     pub told_at: Time,
     /// The latest success known when it opened; a later one is recovery.
     pub success_before: Option<Time>,
+}
+
+/// An instant for people to the second: "2026-11-20 02:05:00 CET".
+fn precise(at: Time, zone: Tz) -> String {
+    at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// An instant for people: "2026-11-20 02:05:00 CET", seconds left out when they are zero.

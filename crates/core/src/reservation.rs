@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use uuid::Uuid;
 
+use crate::checkin::CheckInKind;
 use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
 use crate::recipient::Recipients;
@@ -60,6 +61,11 @@ impl Terms {
             (Some(min), Some(max)) if min > max => Err(Invalid::new("min_run", "is longer than max_run")),
             _ => Ok(()),
         }
+    }
+
+    /// Whether runs are judged by their length, so that any check-in may change a conclusion.
+    pub fn has_run_limits(&self) -> bool {
+        self.max_run.is_some() || self.min_run.is_some()
     }
 
     /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
@@ -385,6 +391,8 @@ pub struct Conclusions {
     pub fail_streak: i64,
     /// The latest success that came sooner than `min_run` allows.
     pub short_at: Option<Time>,
+    /// Whether any check-in has the sweeper look at once: see [`Conclusions::wakes`].
+    pub eager: bool,
 }
 
 impl Conclusions {
@@ -398,7 +406,16 @@ impl Conclusions {
             checkins_seen: 0,
             fail_streak: 0,
             short_at: None,
+            eager: false,
         }
+    }
+
+    /// Whether a check-in of this kind may bring the next conclusion nearer than `wake_at`. Then its recording pulls `wake_at`
+    /// forward to the time of the check-in. The store says the same in SQL, and a test of its contract compares the two.
+    ///
+    /// A success of a reservation that is up must not, for it would cost an index entry each: it only moves the deadline away.
+    pub fn wakes(&self, kind: CheckInKind) -> bool {
+        self.eager || self.status == Status::Down || kind == CheckInKind::Fail
     }
 }
 

@@ -8,13 +8,18 @@
 //! | heard | the later of: last success, last failure, end of the last snooze, creation |
 //! | expected at | the first scheduled instant after it was last heard of |
 //! | overdue | `now ≥ expected_at + grace` |
+//! | respite | a blind window that touches a deadline moves it to its end + min(period, 1 h) + grace; all windows together by their own lengths and three such respites at most |
 //! | threshold | the alert opens at the `alert_after`-th miss or failure in a row |
-//! | run limit | a start, and `max_run` later no end of that run |
+//! | run limit | a start, and `max_run` later no end of that run; the respite holds here, too |
 //! | too short | a success sooner than `min_run` after its start is a failure |
 //! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
 //! | recovery | a success later than the trouble, and no other trouble |
 //!
 //! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
+//!
+//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them.
+
+mod due;
 
 use chrono::TimeDelta;
 
@@ -22,15 +27,13 @@ use crate::alert::{OpenAlert, Reason};
 use crate::checkin::CheckInKind;
 use crate::facts::{Event, Run};
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
-use crate::schedule::EARLY;
-use crate::{Invalid, Time, duration};
+use crate::{Invalid, Time};
+use due::{Due, Heard, alert_due, deadlines, heard, later, run_limits};
 
 /// How soon a held reservation is looked at again, in case its site was removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
 /// How soon a reservation is looked at again when nothing is due on it.
 const SOME_TIME: TimeDelta = TimeDelta::days(1);
-/// The most that a blind window gives to a job to be heard again, before its grace.
-const MOST_RESPITE: TimeDelta = TimeDelta::hours(1);
 
 /// Everything that a conclusion is drawn from.
 #[derive(Debug, Clone, Copy)]
@@ -174,11 +177,12 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         expected_at: alert_due.expected_at,
         deadline: alert_due.deadline,
         in_a_row: terms.alert_after,
-        unobserved: alert_due.unobserved.map(|window| (window.from, window.until)),
+        unobserved: alert_due.unobserved,
     });
     let overran = stuck.map(|limit| Reason::Overran {
         started_at: limit.started_at,
         max_run_ms: limit.max_run.num_milliseconds(),
+        unobserved: limit.unobserved,
     });
     // A failure was reported over the network that the site provides, so a silent site does not hold it.
     let silence = overran.or(missed);
@@ -224,6 +228,9 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     .min()
     .unwrap_or(later(now, SOME_TIME));
 
+    // The deadline of a job that is given a respite is not the nearest: any check-in may bring it nearer than `wake_at`.
+    let has_respite = alert_due.unobserved.is_some() || first.unobserved.is_some();
+
     let running = view.runs.iter().any(|run| run.going_since(facts).is_some());
     let state = match () {
         () if snoozed => State::Snoozed,
@@ -257,6 +264,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             checkins_seen: facts.checkins,
             fail_streak: ends.streak,
             short_at: ends.short_at,
+            eager: terms.has_run_limits() || has_respite,
         },
     }
 }
@@ -339,143 +347,4 @@ fn lost_failures(view: &View<'_>) -> Vec<Event> {
     let exit_code = facts.last_exit_code.filter(|_| kept == 0);
     let event = |at| Event { at, kind: CheckInKind::Fail, exit_code, duration: None };
     at.into_iter().flat_map(|at| (0..lost).map(move |_| event(at))).collect()
-}
-
-/// What the schedule counts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Creation,
-    CheckIn,
-    SnoozeEnd,
-}
-
-/// When the job was last heard of, or excused from being heard.
-fn heard(reservation: &Reservation) -> (Time, Heard) {
-    let snooze = reservation.conclusions.snoozed_until.map(|at| (at, Heard::SnoozeEnd));
-    let checkin = reservation.facts.last_end_at().map(|at| (at, Heard::CheckIn));
-    [snooze, checkin].into_iter().flatten().fold((reservation.created_at, Heard::Creation), |latest, next| {
-        if next.0 >= latest.0 { next } else { latest }
-    })
-}
-
-/// The blind windows that matter, the earliest first: not those before the job was heard or made, since nothing of what was to come
-/// after that can have been lost in them.
-fn blind(view: &View<'_>) -> Vec<Window> {
-    let (heard_at, by) = heard(view.reservation);
-    let over = |window: &Window| by != Heard::SnoozeEnd && window.until <= heard_at;
-    let mut windows: Vec<Window> = view.blind.iter().filter(|window| !over(window)).copied().collect();
-    windows.sort_by_key(|window| window.from);
-    windows
-}
-
-/// One expected instant and its deadline.
-#[derive(Debug, Clone, Copy)]
-struct Due {
-    expected_at: Time,
-    deadline: Time,
-    unobserved: Option<Window>,
-}
-
-impl Due {
-    /// Beyond the end of the calendar.
-    fn never(now: Time) -> Self {
-        let far = later(now, duration::LONGEST);
-        Self { expected_at: far, deadline: far, unobserved: None }
-    }
-}
-
-/// The expected instants since the job was last heard of, with their deadlines, first first. No deadline is
-/// earlier than the one before it.
-fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
-    deadlines_from(view, first_expected(view.reservation))
-}
-
-/// The deadline at which the job has missed `missing` instants in a row.
-///
-/// Where several are asked for, the row begins anew after a blind window that touches it: the window moves all that lie in it
-/// to its end, and one miss after it must not count as many.
-fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
-    let terms = &view.reservation.terms;
-    let due = deadlines(view).nth(missing - 1)?;
-    let first = first_expected(view.reservation)?;
-    let blind_until = blind(view)
-        .iter()
-        .filter(|window| {
-            terms.alert_after > 1 && window.from <= due.deadline && later(window.until, EARLY) >= first
-        })
-        .map(|window| window.until)
-        .max();
-    match blind_until {
-        Some(until) => deadlines_from(view, terms.schedule.expected_after(until, false)).nth(missing - 1),
-        None => Some(due),
-    }
-}
-
-/// The expected instants from `first` on, with their deadlines.
-fn deadlines_from<'a>(view: &View<'a>, first: Option<Time>) -> impl Iterator<Item = Due> + use<'a> {
-    let schedule = &view.reservation.terms.schedule;
-    let grace = view.reservation.terms.grace;
-    let blind = blind(view);
-    std::iter::successors(first, |expected_at| schedule.following(*expected_at)).scan(
-        None,
-        move |before: &mut Option<Due>, expected_at| {
-            let mut due = Due { expected_at, deadline: later(expected_at, grace), unobserved: None };
-            for window in &blind {
-                if window.from <= due.deadline && later(window.until, EARLY) >= expected_at {
-                    let respite = schedule.period_at(expected_at).min(MOST_RESPITE);
-                    due.deadline = due.deadline.max(later(later(window.until, respite), grace));
-                    due.unobserved = Some(*window);
-                }
-            }
-            if let Some(before) = before.filter(|before| before.deadline > due.deadline) {
-                due.deadline = before.deadline;
-                due.unobserved = due.unobserved.or(before.unobserved);
-            }
-            *before = Some(due);
-            Some(due)
-        },
-    )
-}
-
-/// The first expected instant since the job was last heard of, or excused.
-fn first_expected(reservation: &Reservation) -> Option<Time> {
-    let schedule = &reservation.terms.schedule;
-    let (heard_at, by) = heard(reservation);
-    let expected_at = schedule.expected_after(heard_at, by == Heard::CheckIn)?;
-    match reservation.facts.last_end_at().filter(|_| by != Heard::CheckIn) {
-        // A check-in shortly before the snooze's end may count for the instant shortly after it.
-        Some(checkin) => Some(expected_at.max(schedule.expected_after(checkin, true)?)),
-        None => Some(expected_at),
-    }
-}
-
-/// Until when a run that is going must have ended.
-#[derive(Debug, Clone, Copy)]
-struct RunLimit {
-    started_at: Time,
-    max_run: TimeDelta,
-    at: Time,
-}
-
-/// The limits of the runs that are going. A snooze excuses a run until its end; a run whose end may have been lost in a
-/// blind window is not judged, because the schedule still is.
-fn run_limits(view: &View<'_>) -> Vec<RunLimit> {
-    let Reservation { terms, facts, conclusions, .. } = view.reservation;
-    let Some(max_run) = terms.max_run else { return Vec::new() };
-    view.runs
-        .iter()
-        .filter_map(|run| run.going_since(facts))
-        .map(|started_at| {
-            let counted_from = conclusions.snoozed_until.map_or(started_at, |until| until.max(started_at));
-            RunLimit { started_at, max_run, at: later(counted_from, max_run) }
-        })
-        .filter(|limit| {
-            !view.blind.iter().any(|blind| blind.from <= limit.at && blind.until >= limit.started_at)
-        })
-        .collect()
-}
-
-/// `at` and `by` later, or the end of the calendar.
-fn later(at: Time, by: TimeDelta) -> Time {
-    at.checked_add_signed(by).unwrap_or(Time::MAX_UTC)
 }

@@ -151,7 +151,7 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
             job.alert = alert.map(|(told_at, success_before)| OpenAlert {
                 id: 1,
                 opened_at: told_at,
-                reason: Reason::Overran { started_at: told_at, max_run_ms: i64::MIN },
+                reason: Reason::Overran { started_at: told_at, max_run_ms: i64::MIN, unobserved: None },
                 told_at,
                 success_before,
             });

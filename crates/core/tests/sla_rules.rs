@@ -5,10 +5,10 @@
 mod common;
 
 use chrono_tz::Tz;
-use common::{Job, at, reason, run, utc};
-use innkeeper_core::alert::{Cause, Reason};
+use common::{Job, at, reason, run, span, utc};
+use innkeeper_core::alert::{Cause, Reason, Unobserved};
 use innkeeper_core::facts::Event;
-use innkeeper_core::reservation::Status;
+use innkeeper_core::reservation::{Status, Window};
 use innkeeper_core::sla::{Change, State};
 
 /// Why the change opened an alert.
@@ -398,7 +398,7 @@ mod run_limit {
         assert_eq!(job.openings(), [at("02:30:05")]);
         assert_eq!(
             reason(&job.told[0].1),
-            &Reason::Overran { started_at: at("02:00:05"), max_run_ms: 30 * 60 * 1000 }
+            &Reason::Overran { started_at: at("02:00:05"), max_run_ms: 30 * 60 * 1000, unobserved: None }
         );
         job.success_at(at("07:00"));
         assert_eq!(job.look_at(at("07:00")), Change::Recover);
@@ -680,7 +680,12 @@ mod blind_window {
                 expected_at: at("00:10"),
                 deadline: at("00:21:30"),
                 in_a_row: 1,
-                unobserved: Some((at("00:09:30"), at("00:10:30"))),
+                unobserved: Some(Unobserved {
+                    from: at("00:09:30"),
+                    until: at("00:10:30"),
+                    times: 1,
+                    total_ms: 60_000
+                }),
             }
         );
         let sentence = reason(change).sentence(Tz::UTC);
@@ -772,15 +777,201 @@ mod blind_window {
     }
 
     #[test]
-    fn a_run_whose_end_may_be_lost_in_it_is_not_judged() {
-        let mut job = Job::every("12h").max_run("30m");
+    fn a_run_whose_end_may_be_lost_in_it_is_given_the_same_respite() {
+        let mut job = Job::every("12h").grace("5m").max_run("30m");
         job.start_at(at("01:00"));
         job.blind(at("01:20"), at("01:35"));
-        job.sleep_until(at("03:00"));
-        assert_eq!(job.told, []);
-        job.start_at(at("04:00"));
-        job.sleep_until(at("05:00"));
-        assert_eq!(cause(&job.told[0].1), Cause::Overran, "the next run is");
+        let mut heard_again = job.clone();
+        job.sleep_until(at("02:39:59"));
+        assert_eq!(job.told, [], "its limit was 01:30");
+        job.sleep_until(at("02:40"));
+        let (_, change) = &job.told[0];
+        assert_eq!(cause(change), Cause::Overran);
+        let sentence = reason(change).sentence(Tz::UTC);
+        assert!(
+            sentence.contains("Its end may have been lost from 2026-01-05 01:20:00 UTC to"),
+            "{sentence}"
+        );
+
+        heard_again.start_of(run(2), at("02:00"));
+        heard_again.success_of(run(2), at("02:10"));
+        heard_again.sleep_until(at("11:00"));
+        assert_eq!(heard_again.told, [], "nobody can say whether the first one still goes");
+    }
+}
+
+mod many_blind_windows {
+    use super::*;
+
+    /// A restart of two seconds at each `every`, for two days.
+    fn restarts(job: &mut Job, first: &str, every: &str) {
+        let mut from = at(first);
+        while from < utc("2026-01-07 00:00") {
+            job.blind(from, from + span("2s"));
+            from += span(every);
+        }
+    }
+
+    /// When a job that was never heard is told of, in minutes after midnight, and what is said.
+    fn told(mut job: Job) -> (i64, String) {
+        job.sleep_until(utc("2026-01-06 23:00"));
+        let (at_once, change) = &job.told[0];
+        ((*at_once - at("00:00")).num_minutes(), reason(change).sentence(Tz::UTC))
+    }
+
+    #[test]
+    fn a_silent_job_is_told_of_however_often_innkeeper_restarts() {
+        for (period, first, every, bound) in [
+            ("5m", "00:01", "1m", 6 + 3 * 6),
+            ("5m", "00:04:30", "5m", 6 + 3 * 6),
+            ("1h", "00:00:10", "1h", 61 + 3 * 61),
+            ("1h", "00:00:59", "10m", 61 + 3 * 61),
+            ("10h", "00:00:30", "1h", 601 + 3 * 61),
+        ] {
+            let mut job = Job::every(period).grace("1m");
+            restarts(&mut job, first, every);
+            let (minutes, sentence) = told(job);
+            // And what the restarts took: two seconds each.
+            assert!(minutes <= bound + 2, "{period} and {every}: {minutes}, {sentence}");
+            assert!(sentence.contains(" times none could be heard, for "), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn after_three_respites_windows_add_their_own_length() {
+        let mut job = Job::every("10m").grace("1m");
+        restarts(&mut job, "00:10:30", "30s");
+        let windows = job.blind.clone();
+        job.blind.clear();
+        let mut before = job.seen_at(at("00:00")).deadline;
+        let first = before;
+        let mut full = 0;
+        for window in windows.into_iter().take(200) {
+            job.blind(window.from, window.until);
+            let deadline = job.seen_at(at("00:00")).deadline;
+            assert!(deadline >= before, "none comes nearer by one more");
+            full = job.blind.len() as i64;
+            assert!(deadline <= first + span("33m") + span("2s") * i32::try_from(full).unwrap());
+            before = deadline;
+        }
+        assert_eq!(full, 200);
+        assert!(before >= first + span("33m"), "{before}");
+    }
+
+    #[test]
+    fn a_row_of_misses_begins_anew_but_not_for_ever() {
+        for (schedule, bound) in [
+            (Job::every("1h"), 3 * 60 + 5 + 3 * 65),
+            (Job::cron("0 * * * *", "UTC"), 3 * 60 + 5 + 3 * 65),
+            (Job::every("10h"), 30 * 60 + 5 + 3 * 65),
+        ] {
+            let mut job = schedule.grace("5m").alert_after(3);
+            restarts(&mut job, "00:50", "1h");
+            let (minutes, sentence) = told(job);
+            assert!(minutes <= bound + 2, "{minutes} of {bound}: {sentence}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_told_of_too() {
+        let mut job = Job::every("24h").grace("5m").max_run("2h");
+        job.start_at(at("01:00"));
+        restarts(&mut job, "00:30", "1h");
+        let (minutes, sentence) = told(job);
+        assert!(minutes <= 3 * 60 + 3 * 65 + 2, "{minutes}: {sentence}");
+        assert!(
+            sentence.starts_with("Still running") && sentence.contains("Its end may have been lost"),
+            "{sentence}"
+        );
+    }
+
+    #[test]
+    fn a_healthy_job_that_two_windows_running_kept_from_being_heard_is_not_accused() {
+        for quick_restarts in [1, 4] {
+            for mut job in [Job::every("1h").grace("1m"), Job::cron("0 * * * *", "UTC").grace("1m")] {
+                job.success_at(at("01:00"));
+                for clock in ["02:00", "03:00"] {
+                    // Some at once: whoever restarts it may do so again.
+                    for n in 0..quick_restarts {
+                        let from = at(clock) - span("10s") + span("8s") * n;
+                        job.blind(from, from + span("7s"));
+                    }
+                }
+                job.sleep_until(at("04:00"));
+                job.success_at(at("04:00"));
+                job.sleep_until(at("04:59"));
+                assert_eq!(job.told, [], "{quick_restarts} restarts each");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_that_overlap_or_follow_at_once_are_one() {
+        let mut job = Job::every("10m").grace("1m");
+        job.blind(at("00:10:30"), at("00:11:30"));
+        job.blind(at("00:10"), at("00:11"));
+        job.blind(at("00:11:30"), at("00:12"));
+        job.sleep_until(at("00:23"));
+        let Reason::Missed { unobserved: Some(unobserved), .. } = reason(&job.told[0].1) else { panic!() };
+        assert_eq!(
+            *unobserved,
+            Unobserved { from: at("00:10"), until: at("00:12"), times: 1, total_ms: 120_000 }
+        );
+    }
+}
+
+mod words {
+    use super::*;
+
+    fn words(spans: &[(&str, &str)]) -> String {
+        let mut spans = spans.iter().map(|(from, until)| Window { from: at(from), until: at(until) });
+        let first = Unobserved::from(spans.next().unwrap());
+        spans.fold(first, Unobserved::and).words(Tz::UTC)
+    }
+
+    #[test]
+    fn a_loss_is_never_from_an_instant_to_the_same() {
+        assert_eq!(
+            words(&[("16:12:00", "16:13:00")]),
+            "from 2026-01-05 16:12:00 UTC to 2026-01-05 16:13:00 UTC, when none could be heard"
+        );
+        assert_eq!(
+            words(&[("16:12:17.1", "16:12:17.9")]),
+            "at 2026-01-05 16:12:17 UTC, when for less than a second none could be heard"
+        );
+        assert_eq!(
+            words(&[("16:12:17", "16:12:19"), ("17:00:00", "17:00:03.5")]),
+            "between 2026-01-05 16:12:17 UTC and 2026-01-05 17:00:03 UTC, when 2 times none could be heard, for 5 seconds in all"
+        );
+        assert_eq!(
+            words(&[("16:12:17.1", "16:12:17.2"), ("16:12:17.4", "16:12:17.5")]),
+            "at 2026-01-05 16:12:17 UTC, when 2 times none could be heard"
+        );
+    }
+
+    #[test]
+    fn rows_of_older_versions_are_read() {
+        let old = r#"{"reason":"missed","expected_at":"2026-01-05T00:10:00Z","deadline":"2026-01-05T00:21:30Z","in_a_row":1,
+            "unobserved":["2026-01-05T00:09:30Z","2026-01-05T00:10:30Z"]}"#;
+        let Reason::Missed { unobserved: Some(unobserved), .. } = serde_json::from_str(old).unwrap() else {
+            panic!()
+        };
+        assert_eq!((unobserved.times, unobserved.total_ms), (1, 60_000));
+        let old = r#"{"reason":"overran","started_at":"2026-01-05T00:10:00Z","max_run_ms":1}"#;
+        let overran: Reason = serde_json::from_str(old).unwrap();
+        assert!(matches!(overran, Reason::Overran { unobserved: None, .. }));
+        for reason in [
+            overran,
+            Reason::Missed {
+                expected_at: at("00:10"),
+                deadline: at("00:20"),
+                in_a_row: 1,
+                unobserved: Some(unobserved),
+            },
+        ] {
+            let row = serde_json::to_string(&reason).unwrap();
+            assert_eq!(serde_json::from_str::<Reason>(&row).unwrap(), reason, "{row}");
+        }
     }
 }
 

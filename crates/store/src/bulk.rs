@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Conclusions;
 
@@ -25,9 +25,9 @@ pub(crate) fn write_conclusions(
                 "UPDATE states s
                  SET status = new.status, wake_at = new.wake_at, snoozed_until = new.snoozed_until,
                      fails_seen = new.fails_seen, checkins_seen = new.checkins_seen,
-                     fail_streak = new.fail_streak, short_at = new.short_at
-                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-                      AS new (id, status, wake_at, snoozed_until, fails_seen, checkins_seen, fail_streak, short_at)
+                     fail_streak = new.fail_streak, short_at = new.short_at, eager = new.eager
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                      AS new (id, status, wake_at, snoozed_until, fails_seen, checkins_seen, fail_streak, short_at, eager)
                  WHERE s.reservation_id = new.id",
             )
             .bind::<Array<BigInt>, _>(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -38,6 +38,7 @@ pub(crate) fn write_conclusions(
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| row.checkins_seen).collect::<Vec<_>>())
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| row.fail_streak).collect::<Vec<_>>())
             .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.short_at.map(ms)).collect::<Vec<_>>())
+            .bind::<Array<Bool>, _>(rows.iter().map(|(_, row)| row.eager).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -51,6 +52,7 @@ pub(crate) fn write_conclusions(
                         states::checkins_seen.eq(row.checkins_seen),
                         states::fail_streak.eq(row.fail_streak),
                         states::short_at.eq(row.short_at.map(ms)),
+                        states::eager.eq(row.eager),
                     ))
                     .execute(connection)?;
             }

@@ -13,7 +13,7 @@ use innkeeper_core::notice::Notice;
 use serde::{Deserialize, Serialize};
 
 use crate::connection::AnyConnection;
-use crate::reservations::{find, find_by_id, insert, is_eager, lock_states};
+use crate::reservations::{find, find_by_id, insert, lock_states};
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, time};
 use crate::schema::{alerts, checkouts, deliveries, reservations, states};
 use crate::{Store, StoreError, doors, outbox};
@@ -193,7 +193,7 @@ impl Store {
                 return Err(StoreError::Taken(name));
             }
             let doors = doors::of(&terms.app, &terms.component, key);
-            doors::open(connection, id, doors, ms(now), is_eager(&terms))?;
+            doors::open(connection, id, doors, ms(now), terms.has_run_limits())?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
             if state.status == "down" {
                 "up".clone_into(&mut state.status);

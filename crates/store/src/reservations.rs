@@ -269,7 +269,7 @@ pub(crate) fn create(
     };
     let first_look = evaluate(&View::of(&reservation, None), now).conclusions.wake_at;
     let doors = doors::of(&reservation.terms.app, &reservation.terms.component, key);
-    doors::open(connection, id, doors, ms(first_look), is_eager(&reservation.terms))?;
+    doors::open(connection, id, doors, ms(first_look), reservation.terms.has_run_limits())?;
     Ok(Some(id))
 }
 
@@ -330,11 +330,6 @@ pub(crate) fn insert(
     Ok(inserted.map(|row| row.id))
 }
 
-/// Whether any check-in of such a reservation may change a conclusion.
-pub(crate) fn is_eager(terms: &Terms) -> bool {
-    terms.max_run.is_some() || terms.min_run.is_some()
-}
-
 /// Writes what the wish changes, and has the sweeper look at it anew. None when the reservation is gone.
 fn change(
     connection: &mut AnyConnection,
@@ -372,7 +367,7 @@ pub(crate) fn write_terms(
         .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))
         .execute(connection)?;
     diesel::update(states::table.filter(states::reservation_id.eq(id)))
-        .set((states::wake_at.eq(ms(now)), states::eager.eq(is_eager(after))))
+        .set((states::wake_at.eq(ms(now)), states::eager.eq(after.has_run_limits())))
         .execute(connection)?;
     if after.min_run != before.min_run {
         // Runs that ended under the old rule are not judged by the new one.

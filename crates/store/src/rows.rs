@@ -207,6 +207,9 @@ pub(crate) struct StateRow {
     pub checkins_seen: i64,
     pub fail_streak: i64,
     pub short_at: Option<i64>,
+    /// Missing in what older versions kept of a checkout; the sweeper looks at what comes back, and says anew.
+    #[serde(default)]
+    pub eager: bool,
 }
 
 impl StateRow {
@@ -242,6 +245,7 @@ impl StateRow {
             checkins_seen: self.checkins_seen,
             fail_streak: self.fail_streak,
             short_at: self.short_at.map(time),
+            eager: self.eager,
         })
     }
 }

@@ -23,8 +23,9 @@ use crate::{Store, StoreError, bulk, outbox};
 /// How long a row that cannot be read is left alone.
 const CORRUPT_AGAIN_MS: i64 = 300_000;
 
-/// How soon a reservation is looked at again while it is in doubt whether a check-in could have been recorded.
-const DOUBTFUL_AGAIN: TimeDelta = TimeDelta::seconds(1);
+/// How soon a reservation is looked at again while it is in doubt whether a check-in could have been recorded; at the soonest, while
+/// none could.
+const AGAIN_WHILE_BLIND: TimeDelta = TimeDelta::seconds(1);
 
 /// What one pass did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,6 +127,7 @@ impl Store {
                 return Ok(Swept::default());
             }
             let blind = Blind::at(connection, now)?;
+            let goes_on = blind.windows.last().is_some_and(|window| window.until >= now);
             let (due, corrupt) = load_due(connection, &ids, &blind, now)?;
             let mut swept = Swept { looked: ids.len(), ..Swept::default() };
             put_off(connection, &corrupt, now)?;
@@ -133,9 +135,13 @@ impl Store {
                 .iter()
                 .map(|due| {
                     let Evaluation { change, mut conclusions, .. } = evaluate(&due.view(), now);
+                    if goes_on {
+                        // A deadline whose respites are used up moves on with the window, as little before it as it was at its beginning.
+                        conclusions.wake_at = conclusions.wake_at.max(now + AGAIN_WHILE_BLIND);
+                    }
                     if blind.doubtful {
                         // Where the span turns out to be none, it excuses nothing.
-                        conclusions.wake_at = conclusions.wake_at.min(now + DOUBTFUL_AGAIN);
+                        conclusions.wake_at = conclusions.wake_at.min(now + AGAIN_WHILE_BLIND);
                     }
                     (due, change, conclusions)
                 })

@@ -12,7 +12,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::duration;
 use innkeeper_core::facts::{Event, Facts, Run};
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::{Conclusions, Reservation, Status, Terms, Window, Wishes};
+use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Window, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{Change, Evaluation, View, evaluate};
 use uuid::Uuid;
@@ -97,6 +97,7 @@ impl Job {
     /// The same job on other terms.
     pub fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
         change(&mut self.reservation.terms);
+        self.reservation.conclusions.eager = self.reservation.terms.has_run_limits();
         self
     }
 
@@ -164,11 +165,8 @@ impl Job {
                 run.started_at = run.started_at.max(Some(checkin.at));
             }
         }
-        let Reservation { terms, conclusions, .. } = &mut self.reservation;
-        let may_change = matches!(checkin.kind, CheckInKind::Start | CheckInKind::Fail)
-            || conclusions.status == Status::Down
-            || terms.min_run.is_some();
-        if may_change {
+        let conclusions = &mut self.reservation.conclusions;
+        if conclusions.wakes(checkin.kind) {
             conclusions.wake_at = conclusions.wake_at.min(checkin.at);
         }
         self.unseen.push(Event {

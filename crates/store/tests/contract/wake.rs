@@ -1,7 +1,8 @@
 //! When a check-in wakes the sweeper, and when it leaves `wake_at`, an indexed column, alone.
 
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::{Conclusions, Status, Wishes};
+use innkeeper_core::schedule::Schedule;
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -15,6 +16,9 @@ on_both!(
     waking_never_puts_a_look_off,
     a_quiet_hour_costs_one_look,
     a_look_from_a_time_on_leaves_out_what_was_due_before,
+    a_check_in_wakes_where_the_rules_say_so,
+    a_success_under_a_respite_wakes_at_once,
+    an_open_window_is_not_looked_at_in_ever_smaller_steps,
 );
 
 /// Checks in; returns whether that woke the sweeper, and by how many seconds `wake_at` was moved.
@@ -103,4 +107,80 @@ fn a_look_from_a_time_on_leaves_out_what_was_due_before(database: &TestDatabase)
     assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &tell_log).unwrap().looked, 0);
     assert_eq!(store.sweep_from(Some(at(60)), at(100), 10, &tell_log).unwrap().opened, 1);
     assert_eq!(store.pass(at(100)).looked, 0);
+}
+
+fn a_check_in_wakes_where_the_rules_say_so(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    let mut second = 0;
+    for eager in [false, true] {
+        for status in [Status::New, Status::Up, Status::Down] {
+            for checkin in [success, start, log, |at| fail(at, 1)] {
+                for short_way in [true, false] {
+                    second += 1;
+                    let (checkin, wake_at) = (checkin(at(second)), at(second + 60));
+                    database.execute(&format!(
+                        "UPDATE states SET eager = {eager}, status = '{}', wake_at = {} WHERE reservation_id = {id}",
+                        status.as_str(),
+                        wake_at.timestamp_millis()
+                    ));
+                    let before = Conclusions { eager, status, ..Conclusions::fresh(wake_at) };
+                    let expected = if before.wakes(checkin.kind) { checkin.at } else { wake_at };
+                    let batch = [arrival("backup", checkin)];
+                    let written = match short_way {
+                        true => store.record(&batch),
+                        false => store.writer().record(&batch).unwrap(),
+                    };
+                    let after = store.look("backup").conclusions;
+                    assert_eq!(after.wake_at, expected, "{before:?} {batch:?}");
+                    assert_eq!(written.wake, expected == batch[0].checkin.at, "{before:?} {batch:?}");
+                }
+            }
+        }
+    }
+}
+
+/// Nothing could be recorded between these seconds.
+fn blind(database: &TestDatabase, from: i64, until: i64) {
+    let (from, until) = (at(from).timestamp_millis(), at(until).timestamp_millis());
+    database.execute(&format!("INSERT INTO blind_windows (from_at, until_at) VALUES ({from}, {until})"));
+}
+
+fn a_success_under_a_respite_wakes_at_once(database: &TestDatabase) {
+    let store = database.store();
+    let schedule = Schedule::cron("*/5 * * * *", "UTC").unwrap();
+    store.book(
+        "backup",
+        &Wishes { schedule: Some((schedule, None)), grace: Some(seconds(30)), ..Wishes::default() },
+    );
+    store.check_in("backup", &[success(at(120))]);
+    blind(database, 290, 420);
+    store.pass(at(420));
+    // The end of the window, a period and the grace.
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(750)));
+    assert_eq!(check_in(database, success(at(480))), (true, -270), "the next is due at 600, which is sooner");
+    store.pass(at(480));
+    assert_eq!(store.next_wake_at().unwrap(), Some(at(630)));
+    assert_eq!(check_in(database, success(at(490))), (false, 0), "the respite is over");
+    assert_eq!(store.pass(at(629)).looked, 0);
+    assert_eq!(store.pass(at(630)).opened, 1);
+}
+
+fn an_open_window_is_not_looked_at_in_ever_smaller_steps(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &every(60));
+    store.pass(at(0));
+    // Three respites are used up: the deadline was 60.
+    for from in [60, 121, 182] {
+        blind(database, from, from + 1);
+    }
+    let last_beat = at(243).timestamp_millis() - 1;
+    database.execute(&format!("INSERT INTO duties (name, beat_at) VALUES ('ingest', {last_beat})"));
+    store.pass(at(200));
+    let mut looks = 0;
+    for second in 244..304 {
+        looks += store.pass(at(second)).looked;
+    }
+    assert_eq!((store.alert("backup"), looks <= 60), (None, true), "{looks} looks");
+    assert!(store.next_wake_at().unwrap().unwrap() >= at(304));
 }
