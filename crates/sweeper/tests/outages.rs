@@ -3,6 +3,8 @@
 //!
 //! In each story two jobs check in each period, on the second. The outage begins half a minute before a check-in. The one job goes on
 //! through it (what it sends meanwhile is lost); the other falls silent with it. Both have half a minute of grace.
+//!
+//! Then the same with restarts of two seconds, again and again.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -140,6 +142,10 @@ fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
         };
         clock.advance(next.min(end) - now);
     }
+    what_was_told(database, house.begin)
+}
+
+fn what_was_told(database: &TestDatabase, begin: Time) -> Vec<Told> {
     let rows = database.texts(
         "SELECT a.component || '|' || d.event || '|' || d.created_at || '|' || a.sentence
          FROM deliveries d JOIN alerts a ON a.id = d.alert_id ORDER BY d.id",
@@ -148,7 +154,7 @@ fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
         .map(|row| {
             let words: Vec<&str> = row.splitn(4, '|').collect();
             let at = Time::from_timestamp_millis(words[2].parse().unwrap()).unwrap();
-            (words[0].to_owned(), words[1].to_owned(), at - house.begin, words[3].to_owned())
+            (words[0].to_owned(), words[1].to_owned(), at - begin, words[3].to_owned())
         })
         .collect()
 }
@@ -230,4 +236,93 @@ fn only_those_of_one_day_whose_one_check_in_was_lost_are_told_of() {
             assert_eq!(healthy(period, outage), period == TimeDelta::days(1), "{period} {outage}");
         }
     }
+}
+
+/// Lives until `end` with a clean restart of two seconds at each of `restarts`; returns what was told. The healthy job checks in each
+/// period, unless it is refused; the silent one did so once.
+fn live_through_restarts(
+    database: &TestDatabase,
+    story: &Story,
+    restarts: &[TimeDelta],
+    end: TimeDelta,
+) -> Vec<Told> {
+    let house = House::open(database);
+    house.alive(database);
+    house.reserve("healthy", story);
+    house.reserve("silent", story);
+    house.parts.check_in("silent");
+    let (length, second) = (TimeDelta::seconds(2), TimeDelta::seconds(1));
+    let mut next_checkin = house.begin;
+    let mut restarts = restarts.iter().map(|after| house.begin + *after).peekable();
+    loop {
+        let now = house.now();
+        let begins = restarts.next_if(|at| *at <= now);
+        if now == next_checkin {
+            if begins.is_none() {
+                house.parts.check_in("healthy");
+            }
+            next_checkin += story.period;
+        }
+        if begins.is_some() {
+            house.alive(database);
+            house.parts.store.say_goodbye(&house.node.id, now).unwrap();
+            house.parts.clock.advance(length);
+            while next_checkin <= house.now() {
+                next_checkin += story.period;
+            }
+            house.parts.store.beat(&house.node, &["ingest"], true, house.now(), &|_| Vec::new()).unwrap();
+        }
+        house.alive(database);
+        house.sweep();
+        let now = house.now();
+        if now >= house.begin + end {
+            return what_was_told(database, house.begin);
+        }
+        let wake = house.parts.store.next_wake_at().unwrap().unwrap().max(now + second);
+        let next = wake.min(next_checkin).min(restarts.peek().copied().unwrap_or(wake)).max(now + second);
+        house.parts.clock.advance(next - now);
+    }
+}
+
+fn restarts_neither_accuse_nor_silence(database: fn() -> TestDatabase) {
+    let (minute, hour, day) = (TimeDelta::minutes(1), TimeDelta::hours(1), TimeDelta::days(1));
+    let lead = TimeDelta::seconds(1);
+    let each = |every: TimeDelta, first: TimeDelta, count: i32| {
+        (0..count).map(|n| first + every * n).collect::<Vec<_>>()
+    };
+    // Two check-ins running are refused, each in the second of three restarts; then restarts beside them go on.
+    let twice: Vec<TimeDelta> = [1, 2]
+        .iter()
+        .flat_map(|n| each(lead * 3, hour * *n - lead * 4, 3))
+        .chain(each(hour, hour * 3 - minute / 2, 5))
+        .collect();
+    for (period, cron, restarts) in [
+        // More often than its period, eleven times.
+        (minute * 5, "*/5 * * * *", each(minute * 4, minute * 4 + minute / 2, 11)),
+        (minute, "* * * * *", each(minute / 2, minute + lead * 10, 11)),
+        (hour, "0 * * * *", twice),
+        // Hourly, about when it is due.
+        (day, "0 0 * * *", each(hour, hour - minute / 2, 40)),
+    ] {
+        for cron in [None, Some(cron)] {
+            let story = Story { period, cron, outage: TimeDelta::zero(), away: Away::Everything };
+            let respites = (period.min(hour) + GRACE) * 3;
+            let latest = period + GRACE + respites + lead * 2 * i32::try_from(restarts.len()).unwrap();
+            let told = live_through_restarts(&database(), &story, &restarts, latest + minute * 2);
+            let [(component, event, at, reason)] = &told[..] else { panic!("{story:?}: {told:?}") };
+            assert_eq!((component.as_str(), event.as_str()), ("silent", "opened"), "{story:?}: {told:?}");
+            assert!(*at > period + GRACE && *at <= latest, "{story:?}: {at} and {latest}");
+            assert!(reason.contains("times none could be heard"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn restarts_neither_accuse_a_healthy_job_nor_silence_a_dead_one_over_sqlite() {
+    restarts_neither_accuse_nor_silence(TestDatabase::sqlite);
+}
+
+#[test]
+fn restarts_neither_accuse_a_healthy_job_nor_silence_a_dead_one_over_postgres() {
+    restarts_neither_accuse_nor_silence(TestDatabase::postgres);
 }
