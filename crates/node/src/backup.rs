@@ -51,7 +51,9 @@ pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::R
 /// Postgres, a process that uses the database, a backup that is none. Then the database is as it was.
 pub fn restore(config: &Config, from: &Path) -> anyhow::Result<String> {
     let database = sqlite_file(config, "restore", "pg_restore")?;
-    config.create_data_dir()?;
+    if database.starts_with(&config.data_dir) {
+        config.create_data_dir()?;
+    }
     let restored = store::restore(&database, from).context("nothing was restored")?;
     let mut text = format!(
         "{} holds {} again, as {} had it",

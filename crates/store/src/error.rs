@@ -2,6 +2,8 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use crate::database_file::met_damage;
+
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -17,6 +19,9 @@ pub enum StoreError {
     /// A backup or a restore cannot be done as it was asked for.
     #[error("{0}")]
     Copy(String),
+    /// A page of the SQLite file does not say what it should. Other pages may.
+    #[error("the database file is damaged: {0}")]
+    Damaged(#[source] DieselError),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(#[source] DieselError),
@@ -68,6 +73,10 @@ impl From<DieselError> for StoreError {
         match trouble(&error) {
             Some(Trouble::Passing) => Self::Unavailable(error.to_string()),
             Some(Trouble::Lock) => Self::Locked(error.to_string()),
+            Some(Trouble::Damage) => {
+                met_damage();
+                Self::Damaged(error)
+            }
             None => Self::Refused(error),
         }
     }
@@ -90,6 +99,7 @@ impl From<diesel::ConnectionError> for StoreError {
 enum Trouble {
     Passing,
     Lock,
+    Damage,
 }
 
 fn trouble(error: &DieselError) -> Option<Trouble> {
@@ -171,6 +181,13 @@ fn trouble_in(message: &str) -> Option<Trouble> {
         "locking protocol",                     // SQLITE_PROTOCOL
         "interrupted",                          // SQLITE_INTERRUPT
     ];
+    const DAMAGE: [&str; 2] = [
+        "database disk image is malformed", // SQLITE_CORRUPT
+        "file is not a database",           // SQLITE_NOTADB
+    ];
+    if DAMAGE.iter().any(|words| message.starts_with(words)) {
+        return Some(Trouble::Damage);
+    }
     if LOCKS.iter().any(|words| message.starts_with(words)) {
         return Some(Trouble::Lock);
     }
@@ -192,6 +209,7 @@ mod tests {
             ("could not write block 3: Read-only file system", Some(Trouble::Passing)),
             ("attempt to write a readonly database", Some(Trouble::Passing)),
             ("database or disk is full", Some(Trouble::Passing)),
+            ("database disk image is malformed", Some(Trouble::Damage)),
             ("terminating connection due to administrator command", Some(Trouble::Passing)),
             ("column \"database is locked\" does not exist", None),
             ("invalid byte sequence for encoding \"UTF8\"", None),

@@ -1,6 +1,8 @@
 //! Looks after the SQLite file: is it still the one that was opened, and does it hold what was written? On a thread of its own, which
 //! asks nothing of the database but that, and tells the operator straight: the outbox goes with the file.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use innkeeper_store::{DatabaseKind, FileLook, Store};
@@ -12,6 +14,12 @@ use crate::{Part, Shutdown};
 const LOOK: Duration = Duration::from_secs(1);
 /// How often what the log holds is brought into the file.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+/// How long after the start it reads through the whole file for the first time: whoever starts again and again has no disk to spare.
+const FIRST_READING: Duration = Duration::from_secs(600);
+/// How often it does so.
+const READING: Duration = Duration::from_secs(24 * 3600);
+/// Between two readings because a statement met damage.
+const READING_PAUSE: Duration = Duration::from_secs(60);
 /// How many looks a lost file is given to be saved, and to be back, before the operator is told.
 const LOOKS: u32 = 5;
 
@@ -30,6 +38,14 @@ pub(super) fn start(
         lost: 0,
         told: false,
         checkpoint: Instant::now(),
+        reader: Reader {
+            store: store.clone(),
+            operator: operator.clone(),
+            reading: Arc::default(),
+            next: Instant::now() + FIRST_READING,
+            latest: None,
+            stop: shutdown.clone(),
+        },
     };
     let stop = shutdown.clone();
     Part::spawn("database file", shutdown, move || {
@@ -50,6 +66,7 @@ struct Caretaker {
     told: bool,
     /// When the latest checkpoint was.
     checkpoint: Instant,
+    reader: Reader,
 }
 
 impl Caretaker {
@@ -57,6 +74,7 @@ impl Caretaker {
         match self.store.look_at_file() {
             FileLook::Fine => {
                 self.lost = 0;
+                self.reader.read_if_it_is_time();
                 if self.checkpoint.elapsed() >= CHECKPOINT {
                     self.checkpoint = Instant::now();
                     if let Err(error) = self.store.checkpoint() {
@@ -82,3 +100,47 @@ impl Caretaker {
         }
     }
 }
+
+/// Reads through the whole file now and then, and when a statement has met damage, beside everything else.
+struct Reader {
+    store: Store,
+    operator: Operator,
+    /// Whether it reads just now.
+    reading: Arc<AtomicBool>,
+    next: Instant,
+    /// When it began last.
+    latest: Option<Instant>,
+    stop: Shutdown,
+}
+
+impl Reader {
+    fn read_if_it_is_time(&mut self) {
+        let is_fresh = self.latest.is_some_and(|latest| latest.elapsed() < READING_PAUSE);
+        let due = Instant::now() >= self.next || (!is_fresh && self.store.has_met_damage());
+        if !due || self.reading.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.latest = Some(Instant::now());
+        self.next = Instant::now() + READING;
+        let (store, operator) = (self.store.clone(), self.operator.clone());
+        let (reading, stop) = (Arc::clone(&self.reading), self.stop.clone());
+        let read = std::thread::Builder::new().name("damage".to_owned()).spawn(move || {
+            let known = store.damage();
+            match store.look_for_damage(&|| !stop.is_requested()) {
+                Ok(Some(words)) if known.as_ref() != Some(&words) => {
+                    operator.tell("The database file is damaged", &format!("{words}.\n{ADVICE}"));
+                }
+                Ok(_) => {}
+                Err(error) => log::warn!("whether the database file is damaged: {error}"),
+            }
+            reading.store(false, Ordering::SeqCst);
+        });
+        if let Err(error) = read {
+            log::warn!("whether the database file is damaged: {error}");
+            self.reading.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+const ADVICE: &str = "What can be read is worked with; check-ins and pages that need the rest fail. Copy the file and those beside it \
+    (-wal, -shm), stop Innkeeper, and put a backup there: innkeeper restore FILE. Look after the disk.";

@@ -88,11 +88,17 @@ async fn alive() -> HttpResponse {
 }
 
 async fn ready(observed: Data<Observed>) -> HttpResponse {
-    let answered = web::block(move || observed.store.ping()).await;
-    match answered {
-        Ok(Ok(())) => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"),
-        Ok(Err(_)) | Err(_) => HttpResponse::ServiceUnavailable()
-            .content_type("text/plain; charset=utf-8")
-            .body("the database does not answer\n"),
-    }
+    let answered = web::block(move || observed.store.ping().map(|()| observed.store.damage())).await;
+    let why_not = match answered {
+        Ok(Ok(None)) => {
+            return HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n");
+        }
+        // Without the file's path: anybody may ask.
+        Ok(Ok(Some(_))) => "the database file is damaged\n",
+        Ok(Err(error)) if error.is_file_lost() => {
+            "the database file was deleted, moved, replaced or overwritten\n"
+        }
+        Ok(Err(_)) | Err(_) => "the database does not answer\n",
+    };
+    HttpResponse::ServiceUnavailable().content_type("text/plain; charset=utf-8").body(why_not)
 }

@@ -9,6 +9,7 @@
 //! Everything here counts on one connection, the anchor, that stays open as long as the process works with the file: the log is
 //! removed by the last connection that closes, so while there is an anchor a log that is gone was removed by somebody else.
 
+mod damage;
 mod header;
 mod loss;
 mod open;
@@ -24,6 +25,7 @@ use diesel::connection::SimpleConnection as _;
 
 use crate::StoreError;
 
+pub(crate) use damage::met as met_damage;
 pub(crate) use header::APPLICATION;
 pub use loss::FileLook;
 use loss::{Lost, Way};
@@ -43,6 +45,8 @@ pub(crate) struct DatabaseFile {
     connections: AtomicUsize,
     /// Who keeps connections for later.
     keepers: Mutex<Vec<Weak<dyn Keeper>>>,
+    /// What the latest look through it has found damaged.
+    damage: Mutex<Option<String>>,
 }
 
 enum State {
@@ -72,6 +76,7 @@ impl DatabaseFile {
             state: Mutex::new(State::New),
             connections: AtomicUsize::new(0),
             keepers: Mutex::default(),
+            damage: Mutex::default(),
         });
         files.insert(path, Arc::downgrade(&file));
         file
@@ -120,6 +125,16 @@ impl DatabaseFile {
             }
             other => other,
         }
+    }
+
+    /// Remembers what is damaged in it.
+    pub fn note_damage(&self, words: Option<String>) {
+        *lock(&self.damage) = words;
+    }
+
+    /// What is damaged in it, as far as somebody looked.
+    pub fn damage(&self) -> Option<String> {
+        lock(&self.damage).clone()
     }
 
     fn check_by(&self, way: impl FnOnce(&mut Open) -> Option<Way>) -> Result<(), StoreError> {
