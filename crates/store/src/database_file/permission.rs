@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
 use rustix::io::Errno;
 
 use super::beside;
@@ -23,9 +23,27 @@ pub(crate) fn obstacle(path: &Path) -> Option<String> {
     .into_iter()
     .find_map(|(path, access)| match accessat(CWD, &path, access, AtFlags::EACCESS) {
         Err(Errno::ACCESS | Errno::PERM) => Some(may_not(&path)),
-        Err(Errno::ROFS) => Some(format!("{} lies on a file system that is read-only", path.display())),
+        Err(Errno::ROFS) => Some(read_only(&path)),
         _ => None,
     })
+    .or_else(|| refuses_files(directory))
+}
+
+/// Why no file can be made in the directory, where its permissions do not tell: a disk that failed, or is full. The file that is tried
+/// has no name. A file system that has no such files tells nothing.
+fn refuses_files(directory: &Path) -> Option<String> {
+    let tried = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR | Mode::WUSR);
+    match tried {
+        Err(Errno::ROFS) => Some(read_only(directory)),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::MFILE | Errno::NFILE)) => {
+            Some(format!("{}: {error}", directory.display()))
+        }
+        _ => None,
+    }
+}
+
+fn read_only(path: &Path) -> String {
+    format!("{} lies on a file system that is read-only", path.display())
 }
 
 fn may_not(path: &Path) -> String {
