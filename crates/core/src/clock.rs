@@ -11,6 +11,12 @@ pub type Time = DateTime<Utc>;
 pub trait Clock: Send + Sync {
     /// The present instant, in whole milliseconds.
     fn now(&self) -> Time;
+
+    /// Whether it can be relied upon. While it cannot, because it has just jumped or stands before what was recorded, nothing is concluded
+    /// from the time, and nothing is removed or given up.
+    fn is_steady(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's clock.

@@ -10,7 +10,8 @@
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
-//! - [`access`]: who may do what.
+//! - [`access`]: who may do what;
+//! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
 //!
 //! ```
 //! use innkeeper_core::schedule::Schedule;
@@ -22,14 +23,17 @@ pub mod access;
 pub mod alert;
 pub mod checkin;
 pub mod clock;
+pub mod discipline;
 pub mod duration;
 pub mod facts;
 pub mod invalid;
+pub mod lived;
 pub mod names;
 pub mod notice;
 pub mod peer;
 pub mod recipient;
 pub mod reservation;
+pub mod rewind;
 pub mod schedule;
 pub mod secret;
 pub mod sla;

@@ -35,7 +35,7 @@ pub(crate) struct Blind {
 impl Blind {
     /// What is known at `now`.
     pub fn at(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
-        let mut windows = load(connection)?;
+        let mut windows = load(connection, now)?;
         let beat_at: Option<i64> = duties::table
             .filter(duties::name.eq(DUTY))
             .select(duties::beat_at)
@@ -81,12 +81,17 @@ pub(crate) fn end(
     Ok(Some(window))
 }
 
-fn load(connection: &mut AnyConnection) -> Result<Vec<Window>, StoreError> {
+/// The windows as far as they have been: one from beyond `now` was recorded by a clock that was ahead.
+fn load(connection: &mut AnyConnection, now: Time) -> Result<Vec<Window>, StoreError> {
     let rows: Vec<(i64, i64)> = blind_windows::table
+        .filter(blind_windows::from_at.le(ms(now)))
         .order(blind_windows::from_at)
         .select((blind_windows::from_at, blind_windows::until_at))
         .load(connection)?;
-    Ok(rows.into_iter().map(|(from, until)| Window { from: time(from), until: time(until) }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(from, until)| Window { from: time(from), until: time(until).min(now) })
+        .collect())
 }
 
 impl Store {

@@ -10,6 +10,7 @@
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
+//! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
@@ -23,6 +24,7 @@ mod bulk;
 mod checkins;
 mod checkouts;
 mod checks;
+mod clock_steps;
 mod connection;
 mod database_file;
 mod doors;
@@ -38,6 +40,7 @@ mod outbox;
 mod pages;
 mod reads;
 mod reservations;
+mod rewind;
 mod rows;
 mod runs;
 mod schema;
@@ -55,6 +58,7 @@ pub use backup::{Backup, Restored, abandon_backup, back_up, restore};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
+pub use clock_steps::{ClockStep, Ticker};
 pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
 pub use database_file::FileLook;
 pub use error::StoreError;
@@ -65,6 +69,7 @@ pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCo
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
+pub use rewind::Rewinding;
 pub use sessions::Session;
 pub use shares::Share;
 pub use sweep::{NewDelivery, Swept, Told};

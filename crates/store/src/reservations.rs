@@ -156,7 +156,7 @@ impl Store {
         .bind::<BigInt, _>(row.id)
         .execute(connection)?;
         let (action, detail) = match until > now {
-            true => ("snooze", format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))),
+            true => ("snooze", format!("until {}", snooze_end(until))),
             false => ("resume", String::new()),
         };
         self.note(connection, action, &format!("{}/{}", row.app, row.component), &detail, now)?;
@@ -412,4 +412,9 @@ pub(crate) fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<Stri
 struct Id {
     #[diesel(sql_type = BigInt)]
     id: i64,
+}
+
+/// The end of a snooze, as the audit log says it.
+pub(crate) fn snooze_end(until: Time) -> String {
+    until.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -169,6 +169,18 @@ table! {
 }
 
 table! {
+    clock_steps (id) {
+        id -> BigInt,
+        at -> BigInt,
+        clock -> Text,
+        host -> Text,
+        by_ms -> BigInt,
+        outcome -> Text,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
     checks (name) {
         name -> Text,
         state -> Text,

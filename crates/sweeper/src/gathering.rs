@@ -37,7 +37,8 @@ impl Gathering {
     ) -> Result<Option<Sending>, E> {
         let mut all = self.told();
         let backlog = self.backlog.load(Ordering::SeqCst);
-        all.retain(|_, told| now - told.at < LONGEST && (told.under_way || backlog));
+        // By its size, so that nobody waits for a clock that has returned from the future.
+        all.retain(|_, told| (now - told.at).abs() < LONGEST && (told.under_way || backlog));
         let gathering: Vec<&str> = all.keys().map(String::as_str).collect();
         let claimed = claim(&gathering)?;
         if let Some(sending) = &claimed {

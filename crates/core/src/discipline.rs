@@ -1,0 +1,300 @@
+//! The clock discipline: how a process's time follows a reference clock that may jump, decided from samples alone.
+//!
+//! The process's time is its boot clock (which never jumps, and goes on while the machine sleeps) plus an anchor. A small difference from
+//! the reference is followed at once. A larger one is a *step*: it is followed when it has lasted for [`STEPOUT`], and one that returned
+//! before that has moved nothing. A process whose reference stands before what was already recorded *holds*: its time goes on from there,
+//! until the reference has passed it, or for [`LONGEST_HOLD`].
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use crate::Time;
+
+/// A difference that is greater than this is a step.
+pub const STEP: TimeDelta = TimeDelta::seconds(5);
+/// How long a step must have lasted before it is followed.
+pub const STEPOUT: Duration = Duration::from_secs(10);
+/// A reference that keeps stepping is followed after this.
+pub const RESTLESS: Duration = Duration::from_secs(60);
+/// How long a hold lasts at most.
+pub const LONGEST_HOLD: Duration = Duration::from_secs(3600);
+/// What a sample may be off by, however it was taken: below it a difference is not worth following.
+const NOISE: TimeDelta = TimeDelta::milliseconds(20);
+
+/// What a sample of the reference means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing that anybody needs to know. A small difference was followed.
+    Agrees,
+    /// The reference has stepped by so much. The process's time does not follow yet.
+    Stepped(TimeDelta),
+    /// A step, or a hold, goes on.
+    Waits,
+    /// The reference came back, after a step of so much that was not followed.
+    Returned(TimeDelta),
+    /// The process's time must move by so much now: call [`Discipline::step`] when everything is ready for it.
+    Follow(TimeDelta),
+    /// The reference has reached the time of a hold, which is over.
+    Released,
+}
+
+/// The state of a process's time. All boot times are from the same clock.
+#[derive(Debug, Clone)]
+pub struct Discipline {
+    /// What is added to the boot clock, in milliseconds.
+    anchor_ms: i64,
+    pending: Option<Pending>,
+    hold: Option<Hold>,
+}
+
+/// A step that is not followed yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    by: TimeDelta,
+    /// Since when the reference has differed.
+    since: Duration,
+    /// Since when it has differed by just this.
+    steady_since: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    newest: Time,
+    begun: Duration,
+    /// Whether the reference is believed before that.
+    released: bool,
+}
+
+impl Discipline {
+    /// A process whose boot clock shows `boot` when the reference shows `reference`, where the newest time that was ever recorded is
+    /// `newest`. It holds where that is too far ahead.
+    pub fn start(boot: Duration, reference: Time, newest: Option<Time>) -> Self {
+        let hold = newest.filter(|newest| *newest - reference > STEP).map(|newest| Hold {
+            newest,
+            begun: boot,
+            released: false,
+        });
+        let from = hold.map_or(reference, |hold| hold.newest);
+        Self { anchor_ms: from.timestamp_millis() - millis(boot), pending: None, hold }
+    }
+
+    /// The process's time.
+    pub fn now(&self, boot: Duration) -> Time {
+        Time::from_timestamp_millis(millis(boot).saturating_add(self.anchor_ms)).unwrap_or(Time::MAX_UTC)
+    }
+
+    /// What is added to the boot clock, in milliseconds.
+    pub fn anchor_ms(&self) -> i64 {
+        self.anchor_ms
+    }
+
+    /// The newest recorded time, while the process holds there.
+    pub fn held_at(&self) -> Option<Time> {
+        self.hold.map(|hold| hold.newest)
+    }
+
+    /// Whether the time can be relied upon: no step waits to be followed, and nothing is held.
+    pub fn is_steady(&self) -> bool {
+        self.pending.is_none() && self.hold.is_none()
+    }
+
+    /// Whether the process's time is known to be ahead of the reference.
+    pub fn is_ahead(&self) -> bool {
+        self.hold.is_some() || self.pending.is_some_and(|pending| pending.by < TimeDelta::zero())
+    }
+
+    /// Ends a hold at the next sample, because the others who share the reference believe it.
+    pub fn release(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.released = true;
+        }
+    }
+
+    /// The reference showed `reference` when the boot clock showed `boot`, give or take `doubt`.
+    pub fn sample(&mut self, boot: Duration, reference: Time, doubt: TimeDelta) -> Verdict {
+        let by = reference - self.now(boot);
+        if by.abs() <= STEP + doubt {
+            return self.agree(by, doubt);
+        }
+        if let Some(hold) = self.hold {
+            if hold.released || boot.saturating_sub(hold.begun) >= LONGEST_HOLD {
+                return Verdict::Follow(by);
+            }
+            if reference < hold.newest {
+                self.pending = None;
+                return Verdict::Waits;
+            }
+        }
+        let Some(pending) = &mut self.pending else {
+            self.pending = Some(Pending { by, since: boot, steady_since: boot });
+            // Of a hold people know already.
+            return if self.hold.is_some() { Verdict::Waits } else { Verdict::Stepped(by) };
+        };
+        if (by - pending.by).abs() > STEP + doubt {
+            pending.steady_since = boot;
+            pending.by = by;
+            let restless = boot.saturating_sub(pending.since) >= RESTLESS;
+            return if restless { Verdict::Follow(by) } else { Verdict::Stepped(by) };
+        }
+        match boot.saturating_sub(pending.steady_since) >= STEPOUT {
+            true => Verdict::Follow(by),
+            false => Verdict::Waits,
+        }
+    }
+
+    fn agree(&mut self, by: TimeDelta, doubt: TimeDelta) -> Verdict {
+        if by.abs() > NOISE + doubt {
+            self.anchor_ms += by.num_milliseconds();
+        }
+        let held = self.hold.take().is_some();
+        match self.pending.take() {
+            _ if held => Verdict::Released,
+            Some(pending) => Verdict::Returned(pending.by),
+            None => Verdict::Agrees,
+        }
+    }
+
+    /// Moves the time by `by`, and forgets why it waited.
+    pub fn step(&mut self, by: TimeDelta) {
+        self.anchor_ms += by.num_milliseconds();
+        (self.pending, self.hold) = (None, None);
+    }
+}
+
+fn millis(boot: Duration) -> i64 {
+    i64::try_from(boot.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: TimeDelta = TimeDelta::days(1);
+
+    fn boot(seconds: u64) -> Duration {
+        Duration::from_secs(1000 + seconds)
+    }
+
+    /// The true time.
+    fn at(seconds: i64) -> Time {
+        Time::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn started() -> Discipline {
+        Discipline::start(boot(0), at(0), Some(at(-3)))
+    }
+
+    /// Samples each second from `from` to `to`, `by` off the truth; the last verdict.
+    fn pass(clock: &mut Discipline, from: u64, to: u64, by: TimeDelta) -> Verdict {
+        (from..=to).fold(Verdict::Agrees, |_, second| {
+            clock.sample(boot(second), at(second as i64) + by, TimeDelta::zero())
+        })
+    }
+
+    #[test]
+    fn small_differences_are_followed_at_once_and_noise_is_not() {
+        let mut clock = started();
+        for (by, offset) in [(15, 0), (3000, 3000), (3010, 3000), (-1500, -1500), (3400, 3400)] {
+            assert_eq!(pass(&mut clock, 5, 5, TimeDelta::milliseconds(by)), Verdict::Agrees);
+            assert_eq!(clock.now(boot(5)) - at(5), TimeDelta::milliseconds(offset), "{by}");
+        }
+        assert_eq!(clock.sample(boot(6), at(6), TimeDelta::seconds(4)), Verdict::Agrees);
+        assert_eq!(clock.now(boot(6)) - at(6), TimeDelta::milliseconds(3400), "who knows when it was read");
+    }
+
+    #[test]
+    fn a_jump_that_returns_has_moved_nothing() {
+        for by in [DAY, -DAY, TimeDelta::seconds(6), TimeDelta::seconds(-6), TimeDelta::days(-20_000)] {
+            let mut clock = started();
+            assert_eq!(pass(&mut clock, 1, 1, by), Verdict::Stepped(by));
+            assert_eq!(clock.is_ahead(), by < TimeDelta::zero());
+            assert_eq!(pass(&mut clock, 2, 9, by), Verdict::Waits);
+            assert!(!clock.is_steady());
+            assert_eq!(clock.now(boot(9)), at(9));
+            assert_eq!(pass(&mut clock, 10, 10, TimeDelta::zero()), Verdict::Returned(by));
+            assert!(clock.is_steady() && !clock.is_ahead());
+            assert_eq!(clock.now(boot(10)), at(10));
+        }
+    }
+
+    #[test]
+    fn a_step_that_lasts_is_followed_and_so_is_the_way_back() {
+        let mut clock = started();
+        pass(&mut clock, 1, 10, DAY);
+        assert_eq!(pass(&mut clock, 11, 11, DAY), Verdict::Follow(DAY));
+        assert!(!clock.is_steady(), "not before it was done");
+        clock.step(DAY);
+        assert!(clock.is_steady());
+        assert_eq!(clock.now(boot(12)), at(12) + DAY);
+        assert_eq!(pass(&mut clock, 12, 12, TimeDelta::zero()), Verdict::Stepped(-DAY));
+        assert_eq!(pass(&mut clock, 13, 21, TimeDelta::zero()), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 22, 22, TimeDelta::zero()), Verdict::Follow(-DAY));
+        clock.step(-DAY);
+        assert_eq!(clock.now(boot(22)), at(22));
+    }
+
+    #[test]
+    fn a_reference_that_goes_from_one_step_to_another_waits_anew_but_not_for_ever() {
+        let mut clock = started();
+        pass(&mut clock, 1, 8, DAY);
+        assert_eq!(pass(&mut clock, 9, 9, -DAY), Verdict::Stepped(-DAY));
+        assert_eq!(pass(&mut clock, 10, 18, -DAY), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 19, 19, -DAY), Verdict::Follow(-DAY));
+        let mut clock = started();
+        let restless = (1..=70).find(|second: &u64| {
+            let by = TimeDelta::hours(*second as i64);
+            matches!(pass(&mut clock, *second, *second, by), Verdict::Follow(_))
+        });
+        assert_eq!(restless, Some(61));
+    }
+
+    #[test]
+    fn a_start_before_what_was_recorded_holds_until_the_clock_has_passed_it() {
+        let newest = at(0) + DAY;
+        let mut clock = Discipline::start(boot(0), at(0), Some(newest));
+        assert_eq!(clock.held_at(), Some(newest));
+        assert!(!clock.is_steady() && clock.is_ahead());
+        assert_eq!(pass(&mut clock, 1, 60, TimeDelta::zero()), Verdict::Waits);
+        assert_eq!(clock.now(boot(60)), newest + TimeDelta::seconds(60));
+        // Somebody sets the clock: to just this time, further, or not quite as far.
+        let mut right = clock.clone();
+        assert_eq!(pass(&mut right, 61, 61, DAY), Verdict::Released);
+        assert!(right.is_steady());
+        let mut further = clock.clone();
+        assert_eq!(pass(&mut further, 61, 70, DAY * 2), Verdict::Waits);
+        assert_eq!(pass(&mut further, 71, 71, DAY * 2), Verdict::Follow(DAY));
+        let back = DAY - TimeDelta::seconds(30);
+        assert_eq!(pass(&mut clock, 61, 70, back), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 71, 71, back), Verdict::Follow(TimeDelta::seconds(-30)));
+    }
+
+    #[test]
+    fn a_jump_in_a_hold_that_returns_before_the_newest_time_is_not_followed() {
+        let mut clock = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
+        assert_eq!(pass(&mut clock, 1, 8, DAY * 2), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 9, 60, TimeDelta::zero()), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 61, 65, DAY * 2), Verdict::Waits);
+    }
+
+    #[test]
+    fn after_an_hour_of_holding_the_clock_is_believed() {
+        let mut clock = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
+        assert_eq!(pass(&mut clock, 1, 3599, TimeDelta::zero()), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 3600, 3600, TimeDelta::zero()), Verdict::Follow(-DAY));
+        clock.step(-DAY);
+        assert!(clock.is_steady());
+        assert_eq!(clock.now(boot(3600)), at(3600));
+        let mut released = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
+        released.release();
+        assert_eq!(pass(&mut released, 5, 5, TimeDelta::zero()), Verdict::Follow(-DAY));
+    }
+
+    #[test]
+    fn what_was_recorded_a_moment_ago_holds_nothing() {
+        assert!(Discipline::start(boot(0), at(0), None).is_steady());
+        assert!(Discipline::start(boot(0), at(0), Some(at(5))).is_steady());
+        assert!(!Discipline::start(boot(0), at(0), Some(at(6))).is_steady());
+    }
+}

@@ -1,0 +1,174 @@
+//! Clocks that jumped, for people to see: what was seen, and what came of it.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use innkeeper_core::Time;
+use innkeeper_core::discipline::STEP;
+
+use crate::connection::AnyConnection;
+use crate::rows::{ms, time};
+use crate::schema::clock_steps;
+use crate::{Store, StoreError};
+
+/// Two nodes that see the same step do so within this.
+const SAME: TimeDelta = TimeDelta::seconds(60);
+/// The advisory lock under which steps are noted: any number that no other program uses here.
+const LOCK: i64 = 0x1221_6b65_636c_6f63;
+
+/// Whose clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticker {
+    /// The database's, which all nodes follow.
+    Database,
+    /// That of a node's own machine; over SQLite it is what the nodes follow.
+    Machine,
+}
+
+impl Ticker {
+    /// The word for it: `database` or `machine`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+/// A step of a clock, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockStep {
+    /// Its number.
+    pub id: i64,
+    /// When it was seen, by the time before the step.
+    pub at: Time,
+    /// Whose clock: `database` or `machine`.
+    pub clock: String,
+    /// The machine whose node saw it.
+    pub host: String,
+    /// By how much: ahead, or back where it is negative.
+    pub by: TimeDelta,
+    /// What came of it: `waiting` to see whether it lasts; `following`, `followed`; `returned` before it was followed; `held`: a start
+    /// before what was recorded, `released` when the clock had passed that; `ignored`: the nodes do not follow this clock.
+    pub outcome: String,
+    /// When that came about.
+    pub ended_at: Option<Time>,
+}
+
+impl Store {
+    /// Keeps a step that a node on `host` has seen at `now`. Returns whether it is the first to say so, and has to tell people.
+    pub fn note_clock_step(
+        &self,
+        clock: Ticker,
+        host: &str,
+        by: TimeDelta,
+        outcome: &str,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            if let AnyConnection::Postgres(connection) = connection {
+                sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(connection)?;
+            }
+            let mut same = clock_steps::table
+                .filter(clock_steps::clock.eq(clock.as_str()))
+                .filter(clock_steps::at.between(ms(now - SAME), ms(now + SAME)))
+                .filter(
+                    clock_steps::by_ms
+                        .between((by - STEP).num_milliseconds(), (by + STEP).num_milliseconds()),
+                )
+                .select(clock_steps::id)
+                .into_boxed();
+            if clock == Ticker::Machine {
+                same = same.filter(clock_steps::host.eq(host));
+            }
+            // One that came back and goes again is another one.
+            let same: Option<i64> = same
+                .filter(
+                    clock_steps::ended_at.is_null().or(clock_steps::outcome.eq_any(["followed", "ignored"])),
+                )
+                .first(connection)
+                .optional()?;
+            if same.is_some() {
+                return Ok(false);
+            }
+            let ended_at = (outcome == "ignored").then(|| ms(now));
+            diesel::insert_into(clock_steps::table)
+                .values((
+                    clock_steps::at.eq(ms(now)),
+                    clock_steps::clock.eq(clock.as_str()),
+                    clock_steps::host.eq(host),
+                    clock_steps::by_ms.eq(by.num_milliseconds()),
+                    clock_steps::outcome.eq(outcome),
+                    clock_steps::ended_at.eq(ended_at),
+                ))
+                .execute(connection)?;
+            Ok(true)
+        })
+    }
+
+    /// Says what came of the steps of this clock that are not over yet; `ended`: they are now. Returns whether there was one.
+    pub fn turn_clock_steps(
+        &self,
+        clock: Ticker,
+        host: &str,
+        outcome: &str,
+        ended: bool,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let going = clock_steps::table
+                .filter(clock_steps::clock.eq(clock.as_str()))
+                .filter(clock_steps::ended_at.is_null());
+            let set = (clock_steps::outcome.eq(outcome), clock_steps::ended_at.eq(ended.then(|| ms(now))));
+            let changed = match clock {
+                Ticker::Database => diesel::update(going).set(set).execute(connection)?,
+                Ticker::Machine => {
+                    diesel::update(going.filter(clock_steps::host.eq(host))).set(set).execute(connection)?
+                }
+            };
+            Ok(changed > 0)
+        })
+    }
+
+    /// The latest steps, latest first.
+    pub fn clock_steps(&self, limit: i64) -> Result<Vec<ClockStep>, StoreError> {
+        let rows: Vec<Row> = clock_steps::table
+            .order(clock_steps::id.desc())
+            .limit(limit)
+            .select(Row::as_select())
+            .load(&mut *self.get()?)?;
+        Ok(rows.into_iter().map(Row::step).collect())
+    }
+
+    /// Forgets steps that were seen before `before`.
+    pub fn forget_clock_steps(&self, before: Time) -> Result<usize, StoreError> {
+        let old = clock_steps::table.filter(clock_steps::at.lt(ms(before)));
+        Ok(diesel::delete(old).execute(&mut *self.get()?)?)
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = clock_steps)]
+struct Row {
+    id: i64,
+    at: i64,
+    clock: String,
+    host: String,
+    by_ms: i64,
+    outcome: String,
+    ended_at: Option<i64>,
+}
+
+impl Row {
+    fn step(self) -> ClockStep {
+        ClockStep {
+            id: self.id,
+            at: time(self.at),
+            clock: self.clock,
+            host: self.host,
+            by: TimeDelta::milliseconds(self.by_ms),
+            outcome: self.outcome,
+            ended_at: self.ended_at.map(time),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! A batch of reservations: their facts, runs, open alerts and history move together; every one is looked at again.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use innkeeper_core::rewind::{Course, Rewind};
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::reservations::{lock_states, snooze_end};
+use crate::rows::{AlertRow, RunRow, StateRow, ms, time};
+use crate::schema::{alerts, audit, checkins, reservations, runs, states};
+
+/// Reservations of one transaction.
+const BATCH: i64 = 500;
+/// Check-ins are recorded this nearly in the order of their times.
+const DISORDER_MS: i64 = 60_000;
+
+/// Rewinds the next reservations after `after`; returns the last of them, or none when there are none left.
+pub(super) fn rewind(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+    after: i64,
+) -> Result<Option<i64>, StoreError> {
+    let now = ms(rewind.now);
+    let mut rows = lock(connection, after)?;
+    let Some(last) = rows.last().map(|row| row.reservation_id) else { return Ok(None) };
+    let ids: Vec<i64> = rows.iter().map(|row| row.reservation_id).collect();
+    let created: HashMap<i64, i64> = reservations::table
+        .filter(reservations::id.eq_any(&ids))
+        .select((reservations::id, reservations::created_at))
+        .load::<(i64, i64)>(connection)?
+        .into_iter()
+        .collect();
+    let mut open: HashMap<i64, AlertRow> = alerts::table
+        .filter(alerts::reservation_id.eq_any(&ids))
+        .filter(alerts::closed_at.is_null())
+        .select(AlertRow::as_select())
+        .load(connection)?
+        .into_iter()
+        .map(|row| (row.reservation_id, row))
+        .collect();
+    let late_runs: HashSet<i64> = runs::table
+        .filter(runs::reservation_id.eq_any(&ids))
+        .filter(runs::started_at.gt(now).or(runs::ended_at.gt(now)))
+        .select(runs::reservation_id)
+        .load(connection)?
+        .into_iter()
+        .collect();
+    let mut runs_of = runs_of(connection, &late_runs)?;
+    let naps = naps(connection, &rows, now)?;
+
+    let (mut courses, mut changed) = (HashMap::new(), Vec::new());
+    for row in &mut rows {
+        let id = row.reservation_id;
+        let runs = runs_of.remove(&id).unwrap_or_default();
+        let alert = open.remove(&id);
+        let times = facts(row)
+            .into_iter()
+            .chain(created.get(&id).copied())
+            .chain(runs.iter().flat_map(|run| run.started_at.into_iter().chain(run.ended_at)))
+            .chain(alert.iter().flat_map(|alert| [alert.opened_at, alert.told_at]));
+        let course = rewind.together(times);
+        if course.is_none() && row.wake_at <= now {
+            continue;
+        }
+        changed.push(id);
+        if naps.contains(&id) {
+            row.snoozed_until =
+                row.snoozed_until.map(|until| until.saturating_sub(rewind.by.num_milliseconds()).max(now));
+        }
+        row.wake_at = row.wake_at.min(now);
+        let Some(course) = course else { continue };
+        for fact in [
+            &mut row.last_checkin_at,
+            &mut row.last_start_at,
+            &mut row.last_fail_at,
+            &mut row.last_seen_at,
+            &mut row.runs_over_at,
+            &mut row.short_at,
+        ] {
+            *fact = fact.map(|at| course.of(at));
+        }
+        if let Some(created_at) = created.get(&id).filter(|at| **at > now) {
+            diesel::update(reservations::table.filter(reservations::id.eq(id)))
+                .set(reservations::created_at.eq(course.of(*created_at)))
+                .execute(connection)?;
+        }
+        for run in runs {
+            diesel::update(
+                runs::table.filter(runs::reservation_id.eq(id)).filter(runs::run_id.eq(&run.run_id)),
+            )
+            .set((
+                runs::started_at.eq(run.started_at.map(|at| course.of(at))),
+                runs::ended_at.eq(run.ended_at.map(|at| course.of(at))),
+            ))
+            .execute(connection)?;
+        }
+        if let Some(alert) = alert {
+            diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
+                .set((
+                    alerts::opened_at.eq(course.of(alert.opened_at)),
+                    alerts::told_at.eq(course.of(alert.told_at)),
+                    alerts::success_before.eq(alert.success_before.map(|at| course.of(at))),
+                ))
+                .execute(connection)?;
+        }
+        courses.insert(id, course);
+    }
+    rows.retain(|row| changed.binary_search(&row.reservation_id).is_ok());
+    write(connection, &rows)?;
+    rewind_history(connection, &courses, now)?;
+    Ok(Some(last))
+}
+
+/// Locks the next states, in the order of their ids, as everybody does.
+fn lock(connection: &mut AnyConnection, after: i64) -> Result<Vec<StateRow>, StoreError> {
+    let ids: Vec<i64> = states::table
+        .filter(states::reservation_id.gt(after))
+        .order(states::reservation_id)
+        .limit(BATCH)
+        .select(states::reservation_id)
+        .load(connection)?;
+    lock_states(connection, &ids)?;
+    Ok(states::table
+        .filter(states::reservation_id.eq_any(&ids))
+        .order(states::reservation_id)
+        .select(StateRow::as_select())
+        .load(connection)?)
+}
+
+fn facts(row: &StateRow) -> Vec<i64> {
+    let facts = [
+        row.last_checkin_at,
+        row.last_start_at,
+        row.last_fail_at,
+        row.last_seen_at,
+        row.runs_over_at,
+        row.short_at,
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+fn runs_of(
+    connection: &mut AnyConnection,
+    reservations: &HashSet<i64>,
+) -> Result<HashMap<i64, Vec<RunRow>>, StoreError> {
+    let mut by_reservation: HashMap<i64, Vec<RunRow>> = HashMap::new();
+    if !reservations.is_empty() {
+        let rows: Vec<RunRow> = runs::table
+            .filter(runs::reservation_id.eq_any(reservations))
+            .select(RunRow::as_select())
+            .load(connection)?;
+        for row in rows {
+            by_reservation.entry(row.reservation_id).or_default().push(row);
+        }
+    }
+    Ok(by_reservation)
+}
+
+/// Which of these were snoozed by the clock that was ahead, as the audit log says: their end was counted from a time that has not come. One
+/// that was snoozed before that ends when it should.
+fn naps(connection: &mut AnyConnection, rows: &[StateRow], now: i64) -> Result<HashSet<i64>, StoreError> {
+    let asleep: HashMap<i64, i64> = rows
+        .iter()
+        .filter_map(|row| Some((row.reservation_id, row.snoozed_until.filter(|until| *until > now)?)))
+        .collect();
+    if asleep.is_empty() {
+        return Ok(HashSet::new());
+    }
+    // By its end, too: one that was moved already stays where it is.
+    let mut put_to_sleep: HashMap<String, Vec<String>> = HashMap::new();
+    for (subject, detail) in audit::table
+        .filter(audit::action.eq("snooze"))
+        .filter(audit::at.gt(now))
+        .select((audit::subject, audit::detail))
+        .load::<(String, String)>(connection)?
+    {
+        put_to_sleep.entry(subject).or_default().push(detail);
+    }
+    let named: Vec<(i64, String, String)> = reservations::table
+        .filter(reservations::id.eq_any(asleep.keys()))
+        .select((reservations::id, reservations::app, reservations::component))
+        .load(connection)?;
+    let napping = named.into_iter().filter_map(|(id, app, component)| {
+        let end = snooze_end(time(*asleep.get(&id)?));
+        let naps = put_to_sleep.get(&format!("{app}/{component}"))?;
+        naps.iter().any(|detail| detail.contains(&end)).then_some(id)
+    });
+    Ok(napping.collect())
+}
+
+fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreError> {
+    let column = |of: fn(&StateRow) -> Option<i64>| rows.iter().map(of).collect::<Vec<_>>();
+    match connection {
+        AnyConnection::Postgres(connection) => {
+            sql_query(
+                "UPDATE states s
+                 SET last_checkin_at = new.checkin, last_start_at = new.start, last_fail_at = new.fail, last_seen_at = new.seen,
+                     runs_over_at = new.runs_over, short_at = new.short, snoozed_until = new.snoozed, wake_at = new.wake
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                      AS new (id, checkin, start, fail, seen, runs_over, short, snoozed, wake)
+                 WHERE s.reservation_id = new.id",
+            )
+            .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.last_checkin_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.last_start_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.last_fail_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.last_seen_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.runs_over_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.short_at))
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.snoozed_until))
+            .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.wake_at).collect::<Vec<_>>())
+            .execute(connection)?;
+        }
+        AnyConnection::Sqlite(connection) => {
+            for row in rows {
+                diesel::update(states::table.filter(states::reservation_id.eq(row.reservation_id)))
+                    .set((
+                        states::last_checkin_at.eq(row.last_checkin_at),
+                        states::last_start_at.eq(row.last_start_at),
+                        states::last_fail_at.eq(row.last_fail_at),
+                        states::last_seen_at.eq(row.last_seen_at),
+                        states::runs_over_at.eq(row.runs_over_at),
+                        states::short_at.eq(row.short_at),
+                        states::snoozed_until.eq(row.snoozed_until),
+                        states::wake_at.eq(row.wake_at),
+                    ))
+                    .execute(connection)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Late {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+    #[diesel(sql_type = BigInt)]
+    at: i64,
+}
+
+/// Moves the check-ins of these reservations, found from the latest backwards.
+fn rewind_history(
+    connection: &mut AnyConnection,
+    courses: &HashMap<i64, Course>,
+    now: i64,
+) -> Result<(), StoreError> {
+    if courses.is_empty() {
+        return Ok(());
+    }
+    let listed = match connection {
+        AnyConnection::Postgres(_) => "CAST(json_array_elements_text($1::json) AS BIGINT)",
+        AnyConnection::Sqlite(_) => "value FROM json_each($1)",
+    };
+    let ids: Vec<i64> = courses.keys().copied().collect();
+    let late: Vec<Late> = sql_query(format!(
+        "WITH RECURSIVE back AS (
+             SELECT c.id, c.reservation_id, c.at, c.number, c.previous_id
+             FROM states s
+             JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id
+             WHERE s.reservation_id IN (SELECT {listed})
+             UNION ALL
+             SELECT c.id, c.reservation_id, c.at, c.number, c.previous_id
+             FROM back
+             JOIN checkins c
+                 ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
+             WHERE back.at > $2
+         )
+         SELECT id, reservation_id, at FROM back WHERE at > $3"
+    ))
+    .bind::<Text, _>(serde_json::json!(ids).to_string())
+    .bind::<BigInt, _>(now - DISORDER_MS)
+    .bind::<BigInt, _>(now)
+    .load(connection)?;
+    let moved: Vec<(i64, i64)> =
+        late.iter().filter_map(|row| Some((row.id, courses.get(&row.reservation_id)?.of(row.at)))).collect();
+    match connection {
+        AnyConnection::Postgres(connection) => {
+            sql_query(
+                "UPDATE checkins c SET at = new.at FROM unnest($1, $2) AS new (id, at) WHERE c.id = new.id",
+            )
+            .bind::<Array<BigInt>, _>(moved.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(moved.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+            .execute(connection)?;
+        }
+        AnyConnection::Sqlite(connection) => {
+            for (id, at) in moved {
+                diesel::update(checkins::table.filter(checkins::id.eq(id)))
+                    .set(checkins::at.eq(at))
+                    .execute(connection)?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What does not belong to one reservation's facts: messages, closed alerts, heartbeats, windows, visits, the log.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+use innkeeper_core::rewind::Rewind;
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::rows::ms;
+use crate::schema::deliveries;
+
+/// Messages of one transaction.
+const BATCH: i64 = 5000;
+/// No lease lasts longer: one that ends later was taken by the clock that was ahead.
+const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
+/// No link for a password lasts longer.
+const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
+
+/// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
+const PAST: [(&str, &[&str]); 13] = [
+    ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
+    ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at"]),
+    ("duties", &["beat_at", "told_at"]),
+    ("blind_windows", &["from_at", "until_at"]),
+    ("checks", &["since_at", "checked_at"]),
+    ("users", &["created_at"]),
+    ("sessions", &["created_at", "seen_at"]),
+    ("login_failures", &["last_at"]),
+    ("tokens", &["created_at", "used_at"]),
+    ("checkouts", &["checked_out_at"]),
+    ("shares", &["created_at"]),
+    ("audit", &["at"]),
+    ("clock_steps", &["at", "ended_at"]),
+];
+
+/// Rewinds the next messages after `after`; returns the last of them, or none when there are none left.
+pub(super) fn rewind_deliveries(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+    after: i64,
+) -> Result<Option<i64>, StoreError> {
+    let last: Option<i64> = deliveries::table
+        .filter(deliveries::id.gt(after))
+        .order(deliveries::id)
+        .limit(BATCH)
+        .select(deliveries::id)
+        .load::<i64>(connection)?
+        .last()
+        .copied();
+    let Some(last) = last else { return Ok(None) };
+    let now = ms(rewind.now);
+    let longest = ms(rewind.now + LONGEST_LEASE);
+    let (created, finished) = (back("created_at", rewind), back("finished_at", rewind));
+    // What is to be tried later is tried as much later, or now.
+    let next = ahead("next_at", rewind);
+    sql_query(format!(
+        "UPDATE deliveries
+         SET created_at = {created}, finished_at = {finished}, next_at = {next},
+             lease_until = CASE WHEN lease_until > {longest} THEN {now} ELSE lease_until END
+         WHERE id > $1 AND id <= $2
+           AND (created_at > {now} OR finished_at > {now} OR next_at > {now} OR lease_until > {longest})"
+    ))
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(last)
+    .execute(connection)?;
+    Ok(Some(last))
+}
+
+/// Rewinds everything else.
+pub(super) fn rewind_rest(connection: &mut AnyConnection, rewind: &Rewind) -> Result<(), StoreError> {
+    let now = ms(rewind.now);
+    for (table, columns) in PAST {
+        let set: Vec<String> =
+            columns.iter().map(|column| format!("{column} = {}", back(column, rewind))).collect();
+        let late: Vec<String> = columns.iter().map(|column| format!("{column} > {now}")).collect();
+        sql_query(format!("UPDATE {table} SET {} WHERE {}", set.join(", "), late.join(" OR ")))
+            .execute(connection)?;
+    }
+    // Whoever holds it prolongs it within a second.
+    sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
+        .bind::<BigInt, _>(now)
+        .bind::<BigInt, _>(ms(rewind.now + LONGEST_LEASE))
+        .execute(connection)?;
+    let longest = ms(rewind.now + LONGEST_INVITATION);
+    sql_query("UPDATE invitations SET expires_at = $1 WHERE expires_at > $1")
+        .bind::<BigInt, _>(longest)
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Where a time goes that has been.
+fn back(column: &str, rewind: &Rewind) -> String {
+    let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
+    // What is NULL stays so.
+    format!(
+        "CASE WHEN {column} > {now} AND {column} - {by} >= {now} THEN {now} WHEN {column} > {now} THEN {column} - {by} ELSE {column} END"
+    )
+}
+
+/// Where a time goes that is to come.
+fn ahead(column: &str, rewind: &Rewind) -> String {
+    let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
+    format!(
+        "CASE WHEN {column} > {now} AND {column} - {by} >= {now} THEN {column} - {by} WHEN {column} > {now} THEN {now} ELSE {column} END"
+    )
+}
