@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::AnyConnection;
 use crate::reservations::{find, find_by_id, insert, lock_states};
+use crate::rewind::bring_back;
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, time};
 use crate::schema::{alerts, checkouts, deliveries, reservations, states};
 use crate::{Store, StoreError, doors, outbox};
@@ -186,8 +187,14 @@ impl Store {
             let terms = reservation.terms()?;
             let name = format!("{}/{}", terms.app, terms.component);
             let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;
-            if insert(connection, Some(id), key, &TermsRow::from(&terms), time(reservation.created_at))?
-                .is_none()
+            if insert(
+                connection,
+                Some(id),
+                key,
+                &TermsRow::from(&terms),
+                time(reservation.created_at).min(now),
+            )?
+            .is_none()
             {
                 // Its place in `checkouts` comes back with the rollback.
                 return Err(StoreError::Taken(name));
@@ -198,6 +205,8 @@ impl Store {
             if state.status == "down" {
                 "up".clone_into(&mut state.status);
             }
+            // The clock may have returned from the future since.
+            bring_back(&mut state, ms(now));
             state.wake_at = ms(now);
             diesel::update(states::table.filter(states::reservation_id.eq(id)))
                 .set((

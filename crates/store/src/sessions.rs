@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
-use innkeeper_core::Time;
+use innkeeper_core::{Time, lived};
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
@@ -16,6 +16,9 @@ const LONGEST_SESSION: TimeDelta = TimeDelta::days(30);
 const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// Wrong passwords are forgotten after this long without another.
 const FAILURES_HOLD: TimeDelta = TimeDelta::hours(1);
+
+/// A link for a password is removed this long after its end.
+const LINKS_KEPT: TimeDelta = TimeDelta::days(1);
 
 /// A session, as a request finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,17 +119,18 @@ impl Store {
 
     /// Removes what has ended: sessions, links that nobody used, wrong passwords, and entries of the audit log from before `log_begins`.
     pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
+        // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
+        let windows = self.blind_windows(now)?;
+        let ago = |age| ms(lived::ago(&windows, age, now));
         let connection = &mut *self.get()?;
+        let longest = ago(LONGEST_SESSION);
         diesel::delete(
-            sessions::table.filter(
-                sessions::seen_at
-                    .lt(ms(now - LONGEST_SESSION))
-                    .or(sessions::created_at.lt(ms(now - LONGEST_SESSION))),
-            ),
+            sessions::table.filter(sessions::seen_at.lt(longest).or(sessions::created_at.lt(longest))),
         )
         .execute(connection)?;
-        diesel::delete(invitations::table.filter(invitations::expires_at.lt(ms(now)))).execute(connection)?;
-        diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ms(now - FAILURES_HOLD))))
+        diesel::delete(invitations::table.filter(invitations::expires_at.lt(ago(LINKS_KEPT))))
+            .execute(connection)?;
+        diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ago(FAILURES_HOLD))))
             .execute(connection)?;
         diesel::delete(audit::table.filter(audit::at.lt(ms(log_begins)))).execute(connection)?;
         Ok(())

@@ -11,7 +11,7 @@ use innkeeper_alerter::{Alerter, Alerters, Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_core::{Clock, Time};
+use innkeeper_core::{Clock, Time, lived};
 use innkeeper_node::{Metrics, Shutdown, Wake};
 use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
@@ -261,6 +261,20 @@ impl Sender {
         self.judge(sent, sending, self.clock.now())
     }
 
+    /// Whether a message that was put in at `oldest` was tried for long enough. Only time counts in which Innkeeper lived.
+    fn is_given_up(&self, oldest: Time, now: Time) -> bool {
+        if now - oldest < self.retry_for || !self.clock.is_steady() {
+            return false;
+        }
+        match self.store.blind_windows(now) {
+            Ok(windows) => oldest <= lived::ago(&windows, self.retry_for, now),
+            Err(error) => {
+                log::debug!("{}: how old a message is: {error}", self.name);
+                false
+            }
+        }
+    }
+
     /// What becomes of the deliveries of a sending that ended so.
     fn judge(&self, sent: Sent, sending: &Sending, now: Time) -> Outcome {
         let whom = if sending.recipient.is_empty() { "" } else { " to " };
@@ -274,7 +288,7 @@ impl Sender {
             Sent::Retryable { after, maybe_sent, problem } => {
                 let oldest =
                     sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
-                if now - oldest >= self.retry_for {
+                if self.is_given_up(oldest, now) {
                     log::error!("a message through {way} is given up: {problem}");
                     return Outcome::Dead { problem };
                 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use innkeeper_core::Clock;
 use innkeeper_core::names::AlerterName;
+use innkeeper_core::{Clock, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::Singleton;
@@ -18,6 +18,9 @@ const FIRST: Duration = Duration::from_secs(30);
 
 /// How long a blind window is remembered: a job that was last heard of before it has long been told about.
 const BLIND_WINDOWS_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// How long a step of a clock is remembered.
+const STEPS_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// How long the audit log goes back.
 const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
@@ -33,20 +36,24 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Does it once, if this node is the one to do it, and stops when it is not any more.
     pub fn keep_once(&self, walk: &mut Walk, shutdown: &Shutdown) -> Result<(), StoreError> {
-        if !self.singleton.is_held() {
+        if !self.singleton.is_held() || !self.clock.is_steady() {
             return Ok(());
         }
         let now = self.clock.now();
         let config = self.live.get();
-        self.store.forget_blind_windows(now - BLIND_WINDOWS_KEPT)?;
-        self.store.forget_visits(now - AUDIT_KEPT, now)?;
-        self.store.forget_checkouts(now - UNDO_WITHIN)?;
-        let older_than = now - TimeDelta::days(config.history.keep_days.into());
-        let go_on = || self.singleton.is_held() && !shutdown.is_requested();
+        // Neither an outage nor a clock that jumped makes anything old.
+        let windows = self.store.blind_windows(now)?;
+        let ago = |age| lived::ago(&windows, age, now);
+        self.store.forget_blind_windows(ago(BLIND_WINDOWS_KEPT))?;
+        self.store.forget_clock_steps(ago(STEPS_KEPT))?;
+        self.store.forget_visits(ago(AUDIT_KEPT), now)?;
+        self.store.forget_checkouts(ago(UNDO_WITHIN))?;
+        let older_than = ago(TimeDelta::days(config.history.keep_days.into()));
+        let go_on = || self.singleton.is_held() && self.clock.is_steady() && !shutdown.is_requested();
         let pruned = self.store.prune(config.history.keep_checkins.into(), older_than, walk, &go_on)?;
         log::debug!("pruned {pruned:?}");
         let configured: Vec<&str> = config.alerters.keys().map(AlerterName::as_str).collect();
-        let buried = self.store.bury_orphans(&configured, now - config.sweeper.retry_for, now)?;
+        let buried = self.store.bury_orphans(&configured, ago(config.sweeper.retry_for), now)?;
         if buried > 0 {
             log::error!("{buried} messages are given up: no alerter of their name is configured");
         }

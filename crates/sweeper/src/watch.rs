@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::{Metrics, Wake};
 use innkeeper_store::{Store, StoreError, Swept};
@@ -60,9 +61,19 @@ impl Watch {
         }
     }
 
+    /// Whether conclusions may be drawn at `now`. Not while the clock is in doubt; nor when the database's is elsewhere: then other nodes
+    /// may already have moved the facts to where that one is.
+    fn may_judge(&self, now: Time) -> Result<bool, StoreError> {
+        Ok(self.clock.is_steady()
+            && self.store.database_time()?.is_none_or(|there| (there - now).abs() <= STEP))
+    }
+
     /// One pass over one batch; returns how long to sleep before the next.
     fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Duration, StoreError> {
         let now = self.clock.now();
+        if !self.may_judge(now)? {
+            return Ok(LONGEST_SLEEP);
+        }
         let from = begin.of_look(now);
         let begun = Instant::now();
         let swept = self.store.sweep_from(from, now, self.batch, &|told| self.speaker.tell(told))?;

@@ -10,13 +10,19 @@ use tempfile::TempDir;
 pub struct Cluster {
     directory: TempDir,
     programs: PathBuf,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
     /// Makes a cluster and starts it.
     pub fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    /// The same with these variables in the server's environment.
+    pub fn start_with(variables: Vec<(&'static str, String)>) -> Self {
         let directory = TempDir::with_prefix("ik").expect("a temporary directory");
-        let cluster = Self { directory, programs: programs() };
+        let cluster = Self { directory, programs: programs(), variables };
         if is_root() {
             run(&["chown", "nobody", &display(&cluster.directory)]);
         }
@@ -89,11 +95,16 @@ impl Cluster {
 
     /// Runs a command as a user that Postgres agrees to run as.
     fn run<'a>(&self, command: impl Iterator<Item = &'a str>) {
+        let variables: Vec<String> =
+            self.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut words: Vec<&str> = Vec::new();
         if is_root() {
             words.extend(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
         }
-        words.extend(command);
+        // After that, so that what the variables bring along is that user's, too.
+        words.push("env");
+        words.extend(variables.iter().map(String::as_str));
+        command.for_each(|word| words.push(word));
         run(&words);
     }
 }

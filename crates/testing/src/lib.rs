@@ -8,6 +8,7 @@
 //! - [`smtp_sink`]: a mail server over real TLS;
 //! - [`cluster`]: a Postgres server that a test may stop and start;
 //! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
+//! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
 //! - [`certificates`]: an authority and its certificates, made for the test.
 
@@ -15,6 +16,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod database;
+pub mod faketime;
 pub mod http_sink;
 pub mod process;
 pub mod proxy;

@@ -1,10 +1,10 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock.rs` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
 //! nodes themselves check in to, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one node may do,
 //! `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of the others.
 
-mod clock;
+pub mod clock;
 pub mod duties;
 mod expected;
 mod file;
@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
-use innkeeper_core::{Clock, SystemClock, Time, duration};
+use innkeeper_core::{Clock, Time, duration};
 use innkeeper_store::{Beaten, KnownNode, Node as NodeRow, Store, StoreError, Watched};
 use uuid::Uuid;
 
+use clock::Follower;
 pub use clock::NodeClock;
 pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::Operator;
@@ -66,6 +67,7 @@ impl Heart {
     pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let clock = Arc::new(NodeClock::default());
         let (operator, sender) = Operator::start(config, clock.clone(), shutdown)?;
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
         let refused = operator.clone();
         config.live().on_reload(move |done| {
             if let Err(error) = done {
@@ -79,16 +81,17 @@ impl Heart {
             // Of its own: a heartbeat must not wait while others use all connections.
             store: store.apart_with_short_waits(),
             clock: clock.clone(),
+            follower: Follower::new(Arc::clone(&clock), &host, store.backend()),
             operator: operator.clone(),
             address: Arc::clone(&address),
             duties: role.duties(),
             node: NodeRow {
                 id: Uuid::new_v4().to_string(),
                 role: role.to_string(),
-                host: gethostname::gethostname().to_string_lossy().into_owned(),
+                host,
                 address: String::new(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                started_at: SystemClock.now(),
+                started_at: clock.now(),
                 offset: TimeDelta::zero(),
             },
             history: History::default(),
@@ -98,7 +101,7 @@ impl Heart {
         };
         let id = pulse.node.id.clone();
         let words = pulse.words();
-        pulse.correct();
+        pulse.follower.follow(&pulse.store, &pulse.operator);
         pulse.node.started_at = clock.now();
         pulse.tick();
         let stop = shutdown.clone();
@@ -160,6 +163,7 @@ impl Heart {
 struct Pulse {
     store: Store,
     clock: Arc<NodeClock>,
+    follower: Follower,
     operator: Operator,
     address: Arc<Mutex<String>>,
     duties: &'static [&'static str],
@@ -207,7 +211,7 @@ impl Pulse {
     }
 
     fn correct_and_beat(&mut self) -> Result<Beaten, StoreError> {
-        self.correct();
+        self.follower.follow(&self.store, &self.operator);
         self.node.offset = self.clock.offset();
         self.node.address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = self.clock.now();
@@ -224,26 +228,9 @@ impl Pulse {
         Ok(beaten)
     }
 
-    /// Measures how far the machine's clock is from the database's.
-    fn correct(&self) {
-        let (asked, begun) = (SystemClock.now(), Instant::now());
-        match self.store.database_time() {
-            Ok(None) => {}
-            Ok(Some(there)) => {
-                if let Some(offset) = self.clock.measure(asked, begun.elapsed(), there) {
-                    log::warn!(
-                        "this machine's clock is {} ms off the database's, which is used instead; is its time synchronised?",
-                        offset.num_milliseconds()
-                    );
-                }
-            }
-            Err(error) => log::debug!("the database's clock: {error}"),
-        }
-    }
-
     fn watch(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
-        if !self.history.is_settled(now) {
+        if !self.history.is_settled(now) || !self.clock.is_steady() {
             return Ok(());
         }
         let Watched { gone, missing } = self.store.watch(GONE_AFTER, MISSING_AFTER, now)?;

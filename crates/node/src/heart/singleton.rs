@@ -1,19 +1,20 @@
 //! Work that only one node does: it holds a lease, and stops before anybody else can take it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_store::{Store, StoreError};
 
+use super::clock::boot;
 use crate::Shutdown;
 
 /// The lease of all singleton work.
 pub const LEASE: &str = "coordinator";
 /// How long the lease lasts without being prolonged.
 pub const SPAN: Duration = Duration::from_secs(6);
-/// How long before that its holder stops: by its own monotonic clock, which may run a little differently.
+/// How long before that its holder stops: by its own boot clock, which may run a little differently.
 pub const MARGIN: Duration = Duration::from_secs(1);
 /// How often it is prolonged, or tried for.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,7 +25,8 @@ pub struct Singleton {
     store: Store,
     holder: String,
     clock: Arc<dyn Clock>,
-    until: Arc<Mutex<Option<Instant>>>,
+    /// By the boot clock: one that slept through its lease holds it no more.
+    until: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Singleton {
@@ -35,7 +37,7 @@ impl Singleton {
 
     /// Whether it holds the lease, and may go on.
     pub fn is_held(&self) -> bool {
-        self.until().is_some_and(|until| Instant::now() < until)
+        self.until().is_some_and(|until| boot::now() < until)
     }
 
     /// Tries to take the lease or to prolong it. Returns whether it is held now.
@@ -44,7 +46,7 @@ impl Singleton {
     /// The database's; the lease that was held lasts as long as it would have.
     pub fn claim(&self) -> Result<bool, StoreError> {
         // Counted from before the asking: the database counts from later.
-        let asked = Instant::now();
+        let asked = boot::now();
         let span = TimeDelta::from_std(SPAN).unwrap_or_default();
         let taken = self.store.take_lease(LEASE, &self.holder, span, self.clock.now())?;
         let mut until = self.until();
@@ -79,7 +81,7 @@ impl Singleton {
         }
     }
 
-    fn until(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn until(&self) -> MutexGuard<'_, Option<Duration>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

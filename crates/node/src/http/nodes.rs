@@ -6,12 +6,15 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use innkeeper_core::access::Need;
 use innkeeper_core::{Clock, Time};
-use innkeeper_store::{Duty, KnownNode, Store, StoreError};
+use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError};
 use serde::Serialize;
 
 use super::{ApiError, Routes};
 use crate::config::Live;
 use crate::heart::{GONE_AFTER, Heart, LEASE, MISSING_AFTER, Singleton, strengths};
+
+/// The most steps of clocks that are shown.
+pub const STEPS_SHOWN: i64 = 20;
 
 /// What the two pages share.
 #[derive(Clone)]
@@ -47,6 +50,7 @@ struct Shown {
     duties: Vec<ShownDuty>,
     expected: Vec<ShownStrength>,
     blind_windows: Vec<ShownWindow>,
+    clock_steps: Vec<ShownStep>,
 }
 
 /// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
@@ -86,6 +90,25 @@ struct ShownStrength {
 struct ShownWindow {
     from: Time,
     until: Time,
+}
+
+/// A clock that jumped, the latest first: `database` (which all nodes follow) or `machine`; `by_ms` is negative where it went back. See
+/// [`innkeeper_store::ClockStep`] for the outcomes.
+#[derive(Serialize)]
+struct ShownStep {
+    at: Time,
+    clock: String,
+    host: String,
+    by_ms: i64,
+    outcome: String,
+    ended_at: Option<Time>,
+}
+
+impl From<ClockStep> for ShownStep {
+    fn from(step: ClockStep) -> Self {
+        let ClockStep { at, clock, host, by, outcome, ended_at, .. } = step;
+        Self { at, clock, host, by_ms: by.num_milliseconds(), outcome, ended_at }
+    }
 }
 
 impl ShownNode {
@@ -134,11 +157,12 @@ impl Nodes {
                 .into_iter()
                 .map(|window| ShownWindow { from: window.from, until: window.until })
                 .collect(),
+            clock_steps: self.store.clock_steps(STEPS_SHOWN)?.into_iter().map(ShownStep::from).collect(),
         })
     }
 }
 
-/// Answers with the nodes, their duties and the blind windows as JSON.
+/// Answers with the nodes, their duties, the blind windows and the latest steps of clocks as JSON.
 ///
 /// # Errors
 /// The database's.

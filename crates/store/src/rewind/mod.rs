@@ -12,6 +12,8 @@ use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::rewind::Rewind;
 
+pub(crate) use reservations::bring_back;
+
 use crate::rows::time;
 use crate::schema::{checkins, duties, nodes};
 use crate::{Store, StoreError};

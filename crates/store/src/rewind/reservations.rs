@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
@@ -73,16 +74,7 @@ pub(super) fn rewind(
         }
         row.wake_at = row.wake_at.min(now);
         let Some(course) = course else { continue };
-        for fact in [
-            &mut row.last_checkin_at,
-            &mut row.last_start_at,
-            &mut row.last_fail_at,
-            &mut row.last_seen_at,
-            &mut row.runs_over_at,
-            &mut row.short_at,
-        ] {
-            *fact = fact.map(|at| course.of(at));
-        }
+        move_facts(row, &course);
         if let Some(created_at) = created.get(&id).filter(|at| **at > now) {
             diesel::update(reservations::table.filter(reservations::id.eq(id)))
                 .set(reservations::created_at.eq(course.of(*created_at)))
@@ -141,6 +133,29 @@ fn facts(row: &StateRow) -> Vec<i64> {
         row.short_at,
     ];
     facts.into_iter().flatten().collect()
+}
+
+fn move_facts(row: &mut StateRow, course: &Course) {
+    for fact in [
+        &mut row.last_checkin_at,
+        &mut row.last_start_at,
+        &mut row.last_fail_at,
+        &mut row.last_seen_at,
+        &mut row.runs_over_at,
+        &mut row.short_at,
+    ] {
+        *fact = fact.map(|at| course.of(at));
+    }
+}
+
+/// Moves the facts of one state back so far that none is later than `now`: they were put aside while the clock was ahead.
+pub(crate) fn bring_back(row: &mut StateRow, now: i64) {
+    let times = facts(row);
+    let Some(latest) = times.iter().max().filter(|latest| **latest > now) else { return };
+    let by = TimeDelta::milliseconds(latest.saturating_sub(now));
+    if let Some(course) = (Rewind { now: time(now), by }).together(times) {
+        move_facts(row, &course);
+    }
 }
 
 fn runs_of(

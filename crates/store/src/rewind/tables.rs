@@ -78,6 +78,8 @@ pub(super) fn rewind_rest(connection: &mut AnyConnection, rewind: &Rewind) -> Re
         sql_query(format!("UPDATE {table} SET {} WHERE {}", set.join(", "), late.join(" OR ")))
             .execute(connection)?;
     }
+    // A window that was nothing but the step.
+    sql_query("DELETE FROM blind_windows WHERE until_at <= from_at").execute(connection)?;
     // Whoever holds it prolongs it within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
         .bind::<BigInt, _>(now)

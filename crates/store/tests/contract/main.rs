@@ -21,6 +21,7 @@ mod apply;
 mod checkins;
 mod checkins_together;
 mod checkout;
+mod clock;
 mod database_file;
 mod facts;
 mod history;

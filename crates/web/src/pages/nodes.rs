@@ -6,9 +6,10 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
-use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER, Strength, strengths};
+use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER, Strength, clock, strengths};
+use innkeeper_node::http::nodes::STEPS_SHOWN;
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Check, KnownNode};
+use innkeeper_store::{Check, ClockStep, KnownNode};
 
 use super::frame::Frame;
 use super::view::When;
@@ -24,13 +25,14 @@ struct NodesPage<'a> {
     fewer: Vec<Strength>,
     checks: Vec<CheckRow>,
     windows: Vec<WindowRow>,
+    steps: Vec<StepRow>,
 }
 
 /// The page.
 pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (nodes, duties, checks, windows, holder, now) = ask(&desk, |desk, now| {
+    let (nodes, duties, checks, (windows, steps), holder, now) = ask(&desk, |desk, now| {
         let store = &desk.store;
-        let windows = store.blind_windows(now)?;
+        let windows = (store.blind_windows(now)?, store.clock_steps(STEPS_SHOWN)?);
         Ok((store.nodes()?, store.duties()?, store.checks()?, windows, store.lease_holder(LEASE)?, now))
     })
     .await?;
@@ -45,6 +47,7 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
         fewer: fewer.collect(),
         checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),
         windows: windows.iter().rev().map(|window| WindowRow::of(window, now)).collect(),
+        steps: steps.iter().map(|step| StepRow::of(step, now)).collect(),
     })
 }
 
@@ -111,6 +114,33 @@ impl WindowRow {
             from: When::new(window.from, chrono_tz::UTC, now),
             until: When::new(window.until, chrono_tz::UTC, now),
             long: duration::words(window.until - window.from),
+        }
+    }
+}
+
+/// A clock that jumped.
+pub struct StepRow {
+    pub at: When,
+    pub whose: String,
+    pub by: String,
+    pub outcome: &'static str,
+}
+
+impl StepRow {
+    pub fn of(step: &ClockStep, now: Time) -> Self {
+        Self {
+            at: When::new(step.at, chrono_tz::UTC, now),
+            whose: if step.clock == "database" { "the database".to_owned() } else { step.host.clone() },
+            by: clock::size(step.by),
+            outcome: match step.outcome.as_str() {
+                "waiting" => "It is waited for whether it lasts",
+                "following" => "It is being followed",
+                "followed" => "Followed",
+                "returned" => "Returned; nothing was changed by it",
+                "held" => "Nothing is judged until it has passed what was recorded",
+                "released" => "It has passed what was recorded",
+                _ => "Nothing was changed by it",
+            },
         }
     }
 }

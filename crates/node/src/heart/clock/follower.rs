@@ -1,0 +1,290 @@
+//! Samples the reference at each heartbeat, moves the node's clock, and tells of steps.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use innkeeper_core::discipline::{Discipline, STEP, Verdict};
+use innkeeper_core::rewind::Rewind;
+use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_store::{DatabaseKind, Rewinding, Store, StoreError, Ticker};
+
+use super::words::{self, Letter};
+use super::{NodeClock, boot};
+use crate::heart::Operator;
+
+/// An answer that took longer says nothing about the time.
+const SLOW: Duration = Duration::from_secs(3);
+/// How long one heartbeat may spend on moving back what was stamped ahead.
+const REWIND_FOR: Duration = Duration::from_millis(400);
+/// When that is looked for again: what was under way is written a little later.
+const STRAGGLERS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
+/// Steps that could not be kept yet, at most.
+const MOST_UNKEPT: usize = 16;
+
+/// See the module.
+pub(in crate::heart) struct Follower {
+    clock: Arc<NodeClock>,
+    host: String,
+    /// Whose clock the nodes follow.
+    reference: Ticker,
+    /// None until the reference was first sampled.
+    discipline: Option<Discipline>,
+    /// What the machine's clock was ahead of the boot clock, in milliseconds.
+    machine: Option<i64>,
+    /// The latest step that was followed when this node started.
+    followed: Option<i64>,
+    rewinding: Option<Pass>,
+    /// When to look for stragglers, by the boot clock, and the size of the step.
+    stragglers: VecDeque<(Duration, TimeDelta)>,
+    unkept: VecDeque<Unkept>,
+}
+
+/// A pass through what was stamped ahead, over as many heartbeats as it takes.
+struct Pass {
+    by: TimeDelta,
+    progress: Rewinding,
+    /// Whether the node's time moves when it is through.
+    leads: bool,
+}
+
+/// A step that is not in the database yet.
+struct Unkept {
+    clock: Ticker,
+    by: TimeDelta,
+    outcome: &'static str,
+    letter: Letter,
+    told: bool,
+}
+
+/// What one look at the clocks has shown.
+struct Sample {
+    boot: Duration,
+    doubt: TimeDelta,
+    machine: Time,
+    reference: Time,
+}
+
+impl Follower {
+    pub fn new(clock: Arc<NodeClock>, host: &str, database: DatabaseKind) -> Self {
+        let reference = match database {
+            DatabaseKind::Postgres => Ticker::Database,
+            DatabaseKind::Sqlite => Ticker::Machine,
+        };
+        Self {
+            clock,
+            host: host.to_owned(),
+            reference,
+            discipline: None,
+            machine: None,
+            followed: None,
+            rewinding: None,
+            stragglers: VecDeque::new(),
+            unkept: VecDeque::new(),
+        }
+    }
+
+    /// One look at the clocks, and what follows from it. What cannot be done while the database is away is done at the next.
+    pub fn follow(&mut self, store: &Store, operator: &Operator) {
+        if let Err(error) = self.try_follow(store, operator) {
+            log::debug!("the clock: {error}");
+        }
+        self.keep(store, operator);
+        let behind =
+            self.rewinding.is_some() || self.stragglers.front().is_some_and(|(at, _)| *at <= boot::now());
+        if let Some(discipline) = &self.discipline {
+            self.clock.set(discipline.anchor_ms(), discipline.is_steady() && !behind);
+        }
+    }
+
+    fn try_follow(&mut self, store: &Store, operator: &Operator) -> Result<(), StoreError> {
+        if self.rewinding.is_some() {
+            // It is through first, whatever the clock does meanwhile.
+            return self.rewind(store, operator);
+        }
+        let Some(sample) = look(store)? else { return Ok(()) };
+        self.look_at_machine(&sample);
+        let Some(discipline) = &mut self.discipline else { return self.begin(store, &sample) };
+        if discipline.held_at().is_some() && followed(store)? > self.followed {
+            // The others have found that it stays so.
+            discipline.release();
+        }
+        match discipline.sample(sample.boot, sample.reference, sample.doubt) {
+            Verdict::Agrees | Verdict::Waits => {}
+            Verdict::Stepped(by) => {
+                let letter = words::stepped(self.reference, &self.host, by);
+                self.note(self.reference, by, "waiting", letter);
+            }
+            Verdict::Returned(by) => {
+                self.end(store, operator, "returned", words::returned(self.reference, &self.host, by))?;
+            }
+            Verdict::Released => {
+                self.end(store, operator, "released", words::released(self.reference, &self.host))?;
+            }
+            Verdict::Follow(by) if by > TimeDelta::zero() => self.step(store, operator, by)?,
+            Verdict::Follow(by) => {
+                self.rewinding = Some(Pass { by: -by, progress: Rewinding::default(), leads: true });
+                store.turn_clock_steps(self.reference, &self.host, "following", false, self.clock.now())?;
+                return self.rewind(store, operator);
+            }
+        }
+        if let Some((_, by)) = self.stragglers.front().copied().filter(|(at, _)| *at <= sample.boot) {
+            self.stragglers.pop_front();
+            self.rewinding = Some(Pass { by, progress: Rewinding::default(), leads: false });
+            return self.rewind(store, operator);
+        }
+        Ok(())
+    }
+
+    /// The first sample: the node's time begins here, or where something was recorded last.
+    fn begin(&mut self, store: &Store, sample: &Sample) -> Result<(), StoreError> {
+        let newest = store.newest_time()?;
+        self.followed = followed(store)?;
+        let mut discipline = Discipline::start(sample.boot, sample.reference, newest);
+        match discipline.held_at() {
+            Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == "following") => {
+                // The way back was cut off. That the clock stays so was found before.
+                log::warn!(
+                    "the clock was being followed back when the last process ended; that is gone on with"
+                );
+                discipline.release();
+            }
+            Some(newest) => {
+                let letter = words::held(self.reference, &self.host, newest, sample.reference);
+                self.note(self.reference, sample.reference - newest, "held", letter);
+            }
+            None => {
+                let off = sample.reference - sample.machine;
+                if off.abs() > STEP {
+                    log::warn!(
+                        "this machine's clock is {} ms off the database's, which is used instead; is its time synchronised?",
+                        off.num_milliseconds()
+                    );
+                }
+            }
+        }
+        self.discipline = Some(discipline);
+        Ok(())
+    }
+
+    /// Where the nodes follow the database's clock, a jump of the machine's is told all the same.
+    fn look_at_machine(&mut self, sample: &Sample) {
+        let ahead =
+            sample.machine.timestamp_millis() - i64::try_from(sample.boot.as_millis()).unwrap_or(i64::MAX);
+        let before = self.machine.replace(ahead);
+        let by = TimeDelta::milliseconds(ahead.saturating_sub(before.unwrap_or(ahead)));
+        if self.reference == Ticker::Database && by.abs() > STEP {
+            let letter = words::ignored(&self.host, by);
+            self.note(Ticker::Machine, by, "ignored", letter);
+        }
+    }
+
+    /// Goes on with a pass, for a while.
+    fn rewind(&mut self, store: &Store, operator: &Operator) -> Result<(), StoreError> {
+        let Some(pass) = &mut self.rewinding else { return Ok(()) };
+        let begun = boot::now();
+        if pass.leads && followed(store)? > self.followed {
+            // Another node is through, and uses the new time: so does this one, and looks for what it stamped meanwhile.
+            let by = pass.by;
+            self.rewinding = None;
+            return self.step(store, operator, -by);
+        }
+        loop {
+            let ahead = if pass.leads { pass.by } else { TimeDelta::zero() };
+            let rewind = Rewind { now: self.clock.now() - ahead, by: pass.by };
+            if store.rewind_some(&rewind, &mut pass.progress)? {
+                break;
+            }
+            if boot::now().saturating_sub(begun) >= REWIND_FOR {
+                return Ok(());
+            }
+        }
+        let (by, leads) = (pass.by, pass.leads);
+        if leads {
+            self.step(store, operator, -by)?;
+        }
+        self.rewinding = None;
+        Ok(())
+    }
+
+    /// Moves the node's time.
+    fn step(&mut self, store: &Store, operator: &Operator, by: TimeDelta) -> Result<(), StoreError> {
+        let Some(discipline) = &mut self.discipline else { return Ok(()) };
+        let held = discipline.held_at().is_some();
+        log::warn!("the time moves {}, as the clock has", words::size(by));
+        store.turn_clock_steps(self.reference, &self.host, "followed", true, self.clock.now() + by)?;
+        discipline.step(by);
+        if by < TimeDelta::zero() {
+            let now = boot::now();
+            self.stragglers.extend(STRAGGLERS.map(|after| (now + after, -by)));
+        }
+        self.clock.set(discipline.anchor_ms(), false);
+        self.followed = followed(store)?;
+        if held {
+            let (subject, text) = words::released(self.reference, &self.host);
+            operator.tell(&subject, &text);
+        }
+        Ok(())
+    }
+
+    /// What was noted is over; whoever says so first tells it.
+    fn end(
+        &mut self,
+        store: &Store,
+        operator: &Operator,
+        outcome: &str,
+        (subject, text): Letter,
+    ) -> Result<(), StoreError> {
+        self.keep(store, operator);
+        if store.turn_clock_steps(self.reference, &self.host, outcome, true, self.clock.now())? {
+            operator.tell(&subject, &text);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, clock: Ticker, by: TimeDelta, outcome: &'static str, letter: Letter) {
+        if self.unkept.len() < MOST_UNKEPT {
+            self.unkept.push_back(Unkept { clock, by, outcome, letter, told: false });
+        }
+    }
+
+    /// Keeps what was noted, and tells it, unless another node has; while the database is away it is told at once.
+    fn keep(&mut self, store: &Store, operator: &Operator) {
+        let now = self.clock.now();
+        while let Some(step) = self.unkept.front_mut() {
+            let kept = store.note_clock_step(step.clock, &self.host, step.by, step.outcome, now);
+            if !step.told && !matches!(kept, Ok(false)) {
+                operator.tell(&step.letter.0, &step.letter.1);
+                step.told = true;
+            }
+            if kept.is_err() {
+                return;
+            }
+            self.unkept.pop_front();
+        }
+    }
+}
+
+/// The number of the latest step that was followed.
+fn followed(store: &Store) -> Result<Option<i64>, StoreError> {
+    Ok(store.clock_steps(20)?.into_iter().find(|step| step.outcome == "followed").map(|step| step.id))
+}
+
+/// Reads all clocks. None when that took so long that it says nothing.
+fn look(store: &Store) -> Result<Option<Sample>, StoreError> {
+    let asked = boot::now();
+    let database = store.database_time()?;
+    let answered = boot::now();
+    let machine = SystemClock.now();
+    let read = boot::now();
+    // The database's clock was read between asking and its answer; the machine's between that and now.
+    let (from, until) = if database.is_some() { (asked, answered) } else { (answered, read) };
+    let took = until.saturating_sub(from);
+    if took > SLOW || read.saturating_sub(answered) > SLOW {
+        return Ok(None);
+    }
+    let doubt = TimeDelta::from_std(took / 2).unwrap_or_default();
+    Ok(Some(Sample { boot: from + took / 2, doubt, machine, reference: database.unwrap_or(machine) }))
+}

@@ -1,0 +1,235 @@
+//! A clock that was ahead and has returned: what it stamped comes back, and nothing is muted, blocked or lost by it.
+
+use innkeeper_core::access::UserRole;
+use innkeeper_core::rewind::Rewind;
+use innkeeper_store::{Actor, Rewinding, Store, Ticker};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing,
+    after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not,
+    a_failure_stays_after_the_success_that_it_followed,
+    a_pass_that_was_cut_off_is_made_again,
+    what_waits_is_not_blocked,
+    a_snooze_ends_when_it_was_meant_to,
+    a_checkout_of_the_future_can_be_undone,
+    a_window_that_ends_tomorrow_mutes_nobody,
+    one_node_tells_of_a_step_that_all_see,
+);
+
+const DAY: i64 = 86_400;
+
+/// The clock, a day ahead, returns to `now`.
+fn back(now: i64) -> Rewind {
+    Rewind { now: at(now), by: seconds(DAY) }
+}
+
+fn actor(store: &Store) -> Store {
+    store.on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() })
+}
+
+fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database: &TestDatabase) {
+    let store = actor(&database.store());
+    let id = store.book("a", &every(60));
+    store.book("old", &every(3 * DAY));
+    store.check_in("old", &[success(at(30))]);
+    store.check_in("a", &[success(at(40))]);
+    let (start, end) = (of_run(1, start(at(DAY + 50))), of_run(1, fail(at(DAY + 60), 3)));
+    store.check_in("a", &[start, end, success(at(DAY + 70)), log(at(DAY + 80))]);
+    store.reserve(&app(SHOP), &component("new"), &every(60), at(DAY + 85)).unwrap();
+    store.check_in("new", &[fail(at(DAY + 90), 1)]);
+    assert_eq!(store.pass(at(DAY + 90)).opened, 2, "one of them recovered");
+    let ada = store.add_user("ada", UserRole::Admin, "link", at(DAY * 2), at(DAY)).unwrap().unwrap();
+    store.begin_session(&ada, "hash", "csrf", at(DAY + 60)).unwrap();
+    store.count_login_failure(&["account ada".to_owned()], at(DAY + 60)).unwrap();
+    store.note_clock_step(Ticker::Database, "here", seconds(DAY), "followed", at(DAY)).unwrap();
+    for sql in [
+        "INSERT INTO duties (name, beat_at) VALUES ('ingest', ",
+        "INSERT INTO leases (name, holder, until_at) VALUES ('coordinator', 'dead', ",
+        "INSERT INTO blind_windows (from_at, until_at) VALUES (1767571210000, ",
+    ] {
+        database.execute(&format!("{sql} {})", at(DAY + 95).timestamp_millis()));
+    }
+    assert_eq!(store.newest_time().unwrap(), Some(at(DAY + 95)));
+
+    store.rewind(&back(100)).unwrap();
+    let facts = store.look("a").facts;
+    assert_eq!(facts.last_start_at, Some(at(50)));
+    assert_eq!(facts.last_fail_at, Some(at(60)));
+    assert_eq!(facts.last_checkin_at, Some(at(70)));
+    assert_eq!(facts.last_seen_at, Some(at(80)));
+    let times = |id| store.checkins_of(id, 10).unwrap().iter().map(|one| one.at).collect::<Vec<_>>();
+    assert_eq!(times(id), [at(80), at(70), at(60), at(50), at(40)]);
+    assert_eq!(store.look("old").facts.last_checkin_at, Some(at(30)));
+    assert_eq!(store.look("new").created_at, at(85));
+    assert_eq!(store.alert("new").unwrap().opened_at, at(90));
+    assert_eq!(store.newest_time().unwrap(), Some(at(95)));
+    let windows = store.blind_windows(at(100)).unwrap();
+    assert_eq!(windows[0].until, at(95), "{windows:?}");
+    assert!(
+        store.take_lease("coordinator", "alive", seconds(6), at(101)).unwrap()
+            || database.kind().as_str() == "postgres"
+    );
+    let now = at(100).timestamp_millis();
+    let late = |database: &TestDatabase| -> Vec<(&str, &str)> {
+        [
+            ("states", "wake_at"),
+            ("runs", "started_at"),
+            ("runs", "ended_at"),
+            ("alerts", "opened_at"),
+            ("alerts", "told_at"),
+            ("alerts", "closed_at"),
+            ("alerts", "success_before"),
+            ("deliveries", "created_at"),
+            ("deliveries", "next_at"),
+            ("sessions", "seen_at"),
+            ("login_failures", "last_at"),
+            ("users", "created_at"),
+            ("audit", "at"),
+            ("clock_steps", "at"),
+        ]
+        .into_iter()
+        .filter(|(table, column)| database.count(&format!("{table} WHERE {column} > {now}")) > 0)
+        .collect()
+    };
+    assert_eq!(late(database), []);
+    assert_eq!(database.count("alerts WHERE closed_at IS NULL"), 1, "what is not there does not come about");
+
+    let before = (store.look("a"), store.alert("new"), times(id));
+    store.rewind(&back(101)).unwrap();
+    assert_eq!((store.look("a"), store.alert("new"), times(id)), before);
+}
+
+fn after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not(database: &TestDatabase) {
+    let store = database.store();
+    for name in ["healthy", "silent"] {
+        store.book(name, &every(60));
+        store.check_in(name, &[success(at(50)), success(at(DAY + 100))]);
+    }
+    store.pass(at(DAY + 101));
+    store.rewind(&back(110)).unwrap();
+    store.pass(at(110));
+    store.check_in("healthy", &[success(at(150))]);
+    assert_eq!(store.pass(at(159)).opened, 0);
+    assert_eq!(store.pass(at(160)).opened, 1, "a minute after it was last heard of");
+    assert!(store.alert("silent").is_some() && store.alert("healthy").is_none());
+}
+
+fn a_failure_stays_after_the_success_that_it_followed(database: &TestDatabase) {
+    let store = database.store();
+    store.book("a", &every(DAY));
+    // An hour and a half ago, and fifty minutes ago; then the clock goes back by an hour.
+    store.check_in("a", &[success(at(5400))]);
+    store.check_in("a", &[fail(at(7800), 1)]);
+    store.pass(at(10_000));
+    store.rewind(&Rewind { now: at(7200), by: seconds(3600) }).unwrap();
+    let facts = store.look("a").facts;
+    assert!(facts.last_fail_at > facts.last_checkin_at && facts.last_fail_at <= Some(at(7200)), "{facts:?}");
+    assert_eq!(store.pass(at(7200)).closed, 0, "nobody has recovered");
+}
+
+fn a_pass_that_was_cut_off_is_made_again(database: &TestDatabase) {
+    let store = database.store();
+    for n in 0..700 {
+        store.book(&format!("job-{n}"), &every(60));
+    }
+    let batch: Vec<_> = (0..700).map(|n| arrival(&format!("job-{n}"), success(at(DAY + 3)))).collect();
+    store.record(&batch);
+    let mut progress = Rewinding::default();
+    assert!(!store.rewind_some(&back(5), &mut progress).unwrap());
+    let left = || database.count(&format!("states WHERE last_checkin_at > {}", at(5).timestamp_millis()));
+    assert_eq!(left(), 200);
+    store.rewind(&back(6)).unwrap();
+    assert_eq!(left(), 0);
+    assert_eq!(store.look("job-0").facts.last_checkin_at, Some(at(3)));
+    assert_eq!(store.look("job-699").facts.last_checkin_at, Some(at(3)));
+}
+
+fn what_waits_is_not_blocked(database: &TestDatabase) {
+    let store = database.store();
+    store
+        .put_notices(&[delivery("log", "", remark("one")), delivery("log", "", remark("two"))], at(0))
+        .unwrap();
+    let claimed = store.claim_singles("log", at(DAY), seconds(30), "dead", 1).unwrap();
+    assert_eq!(claimed.len(), 1);
+    database.execute(&format!(
+        "UPDATE deliveries SET next_at = {} WHERE lease_until IS NULL",
+        at(DAY + 3600).timestamp_millis()
+    ));
+    store.rewind(&back(10)).unwrap();
+    let ready = |now| store.claim_singles("log", at(now), seconds(30), "alive", 9).unwrap().len();
+    assert_eq!(ready(10), 1, "what the dead had claimed");
+    database.execute("UPDATE deliveries SET state = 'delivered' WHERE lease_until IS NOT NULL");
+    assert_eq!(ready(3599), 0);
+    assert_eq!(ready(3600), 1, "what was to be tried an hour later");
+}
+
+fn a_snooze_ends_when_it_was_meant_to(database: &TestDatabase) {
+    let store = actor(&database.store());
+    for name in ["before", "ahead"] {
+        store.book(name, &every(60));
+    }
+    store.snooze(&app(SHOP), &component("before"), at(3 * DAY), at(10)).unwrap();
+    store.snooze(&app(SHOP), &component("ahead"), at(DAY + 7200), at(DAY)).unwrap();
+    store.rewind(&back(20)).unwrap();
+    store.rewind(&back(21)).unwrap();
+    assert_eq!(store.look("before").conclusions.snoozed_until, Some(at(3 * DAY)));
+    assert_eq!(store.look("ahead").conclusions.snoozed_until, Some(at(7200)));
+}
+
+fn a_checkout_of_the_future_can_be_undone(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("a", &every(60));
+    store.check_in("a", &[fail(at(DAY), 1), success(at(DAY + 5))]);
+    assert!(store.check_out(&app(SHOP), &component("a"), at(DAY + 6)).unwrap());
+    store.rewind(&back(10)).unwrap();
+    store.undo_checkout(id, at(10)).unwrap();
+    let facts = store.look("a").facts;
+    assert_eq!((facts.last_fail_at, facts.last_checkin_at), (Some(at(5)), Some(at(10))));
+}
+
+fn a_window_that_ends_tomorrow_mutes_nobody(database: &TestDatabase) {
+    let store = database.store();
+    store.book("a", &every(60));
+    let day = at(DAY).timestamp_millis();
+    database.execute(&format!(
+        "INSERT INTO blind_windows (from_at, until_at) VALUES ({}, {day})",
+        at(10).timestamp_millis()
+    ));
+    database.execute(&format!("INSERT INTO blind_windows (from_at, until_at) VALUES ({day}, {day} + 9)"));
+    assert_eq!(
+        store.blind_windows(at(20)).unwrap().iter().map(|window| window.until).collect::<Vec<_>>(),
+        [at(20)]
+    );
+}
+
+fn one_node_tells_of_a_step_that_all_see(database: &TestDatabase) {
+    let store = database.store();
+    let note =
+        |clock, host, by, now| store.note_clock_step(clock, host, seconds(by), "waiting", at(now)).unwrap();
+    let (shared, own) = (Ticker::Database, Ticker::Machine);
+    assert!(note(shared, "one", DAY, 0));
+    assert!(!note(shared, "two", DAY + 1, 1), "the same");
+    assert!(note(shared, "two", -DAY, 1));
+    assert!(note(own, "one", DAY, 1) && note(own, "two", DAY, 1) && !note(own, "two", DAY, 1));
+    assert!(store.turn_clock_steps(shared, "two", "returned", true, at(5)).unwrap());
+    assert!(!store.turn_clock_steps(shared, "one", "returned", true, at(5)).unwrap(), "somebody has told it");
+    assert!(note(shared, "one", DAY, 8), "it goes again");
+    assert!(store.turn_clock_steps(own, "two", "followed", true, at(9)).unwrap());
+    let steps = store.clock_steps(9).unwrap();
+    let outcomes: Vec<_> = steps.iter().map(|step| (step.host.as_str(), step.outcome.as_str())).collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("one", "waiting"),
+            ("two", "followed"),
+            ("one", "waiting"),
+            ("two", "returned"),
+            ("one", "returned")
+        ]
+    );
+    assert_eq!(steps[4].by, seconds(DAY));
+    assert_eq!(store.forget_clock_steps(at(8)).unwrap(), 4);
+}

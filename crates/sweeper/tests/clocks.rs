@@ -1,0 +1,310 @@
+//! Clocks that jump under real processes: nobody is accused, nobody is forgotten, nothing is lost, and the operator hears of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+#![allow(dead_code, reason = "it uses a part of what the tests share")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use common::{config, wait_until, webhook};
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::recipient::Recipients;
+use innkeeper_core::reservation::Wishes;
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::{Clock as _, SystemClock};
+use innkeeper_testing::client::Client;
+use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::faketime::FakeClock;
+use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::process::{PATIENCE, Server};
+use serde_json::Value;
+
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// An installation whose processes live by a clock that the test sets.
+struct House {
+    database: TestDatabase,
+    sink: HttpSink,
+    servers: Vec<Server>,
+    client: Client,
+    clock: FakeClock,
+}
+
+impl House {
+    /// Two jobs expected every three seconds, with as much grace; then the processes.
+    fn open(database: TestDatabase, programs: &[&str], clock: FakeClock, under_it: bool) -> Self {
+        let mut house =
+            Self { database, sink: HttpSink::start(), clock, servers: Vec::new(), client: Client::default() };
+        house.start(programs, under_it);
+        for job in ["healthy", "silent"] {
+            house.reserve(job);
+        }
+        house
+    }
+
+    fn reserve(&self, job: &str) {
+        let wishes = Wishes {
+            notify: Some(Recipients::parse("notify", "hook").unwrap()),
+            schedule: Some((Schedule::every(TimeDelta::seconds(3)).unwrap(), None)),
+            grace: Some(TimeDelta::seconds(3)),
+            ..Wishes::default()
+        };
+        let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(job).unwrap());
+        self.database.store().reserve(&app, &component, &wishes, SystemClock.now()).unwrap();
+    }
+
+    fn start(&mut self, programs: &[&str], under_it: bool) {
+        let hook = webhook("hook", &self.sink, "");
+        let config = config(&self.database, &hook).replace("operator = [\"log\"]", "operator = [\"hook\"]");
+        let variables = if under_it { self.clock.variables() } else { Vec::new() };
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        for program in programs {
+            self.servers.push(Server::start_with(&variables, program, &config, &[]));
+            if *program == "sweeper" {
+                self.servers.last().unwrap().wait_for_log("watching over");
+            }
+        }
+        self.servers[0].address();
+    }
+
+    /// A check-in, which must be taken.
+    fn ping(&self, job: &str) {
+        let key =
+            self.database.text(&format!("SELECT key FROM reservations WHERE component = '{job}'")).unwrap();
+        let answer = self.client.get(&self.servers[0].url(&format!("/ping/{key}")));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Goes on for so many seconds; these jobs check in.
+    fn live(&self, seconds: u64, jobs: &[&str]) {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < end {
+            jobs.iter().for_each(|job| self.ping(job));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// The same until `done`.
+    fn live_until(&self, what: &str, jobs: &[&str], done: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !done() {
+            assert!(Instant::now() < end, "this does not come: {what}; told: {:?}", self.subjects());
+            self.live(0, jobs);
+            jobs.iter().for_each(|job| self.ping(job));
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// What was told so far.
+    fn subjects(&self) -> Vec<String> {
+        self.sink.requests().iter().map(|one| one.json()["subject"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn told(&self, what: &str) -> usize {
+        self.subjects().iter().filter(|subject| subject.contains(what)).count()
+    }
+
+    /// How many alerts this job has had.
+    fn alerts(&self, job: &str) -> i64 {
+        self.database.count(&format!("alerts WHERE component = '{job}'"))
+    }
+
+    fn nodes(&self) -> Value {
+        let answer = self.client.get(&self.servers[0].url("/nodes"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    }
+
+    /// The steps that are kept, latest first: the clock, by how many seconds, and what came of it.
+    fn steps(&self) -> Vec<(String, i64, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let steps = self.nodes()["clock_steps"].as_array().unwrap().clone();
+        steps
+            .iter()
+            .map(|step| {
+                let seconds = (step["by_ms"].as_f64().unwrap() / 1000.0).round() as i64;
+                (text(&step["clock"]), seconds, text(&step["outcome"]))
+            })
+            .collect()
+    }
+
+    fn last_step(&self, by: i64, outcome: &str) -> bool {
+        self.steps().first().is_some_and(|(_, seconds, what)| (seconds - by).abs() <= 30 && what == outcome)
+    }
+
+    /// Seconds by which the newest recorded time is ahead of the true time.
+    fn ahead(&self) -> i64 {
+        (self.database.store().newest_time().unwrap().unwrap() - SystemClock.now()).num_seconds()
+    }
+
+    /// The job that falls silent now is told about within its period and grace, and a doubt's time; the other is not.
+    fn the_silent_is_told_about_and_the_healthy_is_not(&self) {
+        let before = self.alerts("silent");
+        self.live_until("the silent job's alert", &["healthy"], || self.alerts("silent") > before);
+        assert_eq!(self.alerts("healthy"), 0, "{:?}", self.subjects());
+        wait_until("it is sent", || self.told("silent") > 0);
+    }
+}
+
+fn sqlite(offset: i64) -> House {
+    House::open(TestDatabase::sqlite(), &["innkeeper"], FakeClock::ahead(offset), true)
+}
+
+#[test]
+fn a_day_ahead_for_four_seconds_changes_nothing_and_is_told() {
+    let house = sqlite(0);
+    house.live(3, &["healthy", "silent"]);
+    house.clock.set(DAY);
+    house.live(4, &["healthy"]);
+    house.clock.set(0);
+    house.live_until("both are told", &["healthy"], || {
+        house.told("jumped 1 day ahead") == 1 && house.told("is back") == 1
+    });
+    assert!(house.last_step(DAY, "returned"), "{:?}", house.steps());
+    house.reserve("new");
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    wait_until("a new job is watched, too", || house.alerts("new") == 1);
+    assert!(house.ahead() < 30, "nothing was stamped by it");
+}
+
+#[test]
+fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() {
+    let house = sqlite(0);
+    // Housekeeping comes half a minute after the start: while the clock is ahead.
+    let begun = Instant::now();
+    let store = house.database.store();
+    house.live(2, &["healthy", "silent"]);
+    let kept = house.database.count("checkins");
+    let month = 29 * DAY * 1000;
+    house.database.execute(&format!("UPDATE checkins SET at = at - {month}"));
+    house.sink.otherwise(Answer::status(503));
+    let waiting = innkeeper_core::notice::Notice {
+        event: innkeeper_core::notice::EventKind::Operator,
+        instance: "inn".to_owned(),
+        subject: "it waits".to_owned(),
+        text: String::new(),
+        at: SystemClock.now(),
+        url: None,
+        alert: None,
+    };
+    let delivery = innkeeper_store::NewDelivery {
+        alerter: "hook".to_owned(),
+        recipient: String::new(),
+        notice: waiting,
+    };
+    store.put_notices(&[delivery], SystemClock.now()).unwrap();
+    house.clock.set(60 * DAY);
+    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(60 * DAY, "followed"));
+    wait_until("its stamps are ahead", || house.ahead() > DAY);
+    house.live(36_u64.saturating_sub(begun.elapsed().as_secs()), &["healthy", "silent"]);
+    assert_eq!(house.database.count("deliveries WHERE state = 'dead'"), 0);
+    house.clock.set(0);
+    house
+        .live_until("it is followed back", &["healthy", "silent"], || house.last_step(-60 * DAY, "followed"));
+    house.sink.otherwise(Answer::status(200));
+    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(house.database.count("checkins") >= kept);
+    let month_ago = (SystemClock.now() - TimeDelta::days(20)).timestamp_millis();
+    assert_eq!(
+        house.database.count(&format!("checkins WHERE at < {month_ago}")),
+        kept,
+        "no history was pruned"
+    );
+    wait_until("what waited is sent", || {
+        house.database.count("deliveries WHERE alert_id IS NULL AND state = 'delivered' AND attempts > 1") > 0
+    });
+    let now = (SystemClock.now() + TimeDelta::seconds(30)).timestamp_millis();
+    assert_eq!(house.database.count(&format!("blind_windows WHERE until_at > {now}")), 0);
+}
+
+#[test]
+fn an_hour_back_leaves_nobody_unwatched() {
+    let house = sqlite(0);
+    house.live(3, &["healthy", "silent"]);
+    house.clock.set(-HOUR);
+    house.live_until("it is told", &["healthy", "silent"], || house.told("jumped 1 hour back") == 1);
+    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(-HOUR, "followed"));
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(house.ahead() < -HOUR + 30, "its time is the clock's");
+}
+
+#[test]
+fn a_start_in_1970_judges_nothing_until_the_clock_is_set() {
+    let mut house = sqlite(0);
+    house.live(3, &["healthy", "silent"]);
+    let directory = house.servers.remove(0).into_directory();
+    drop(directory);
+    let to_1970 = 100 - SystemClock.now().timestamp();
+    house.clock.set(to_1970);
+    house.start(&["innkeeper"], true);
+    wait_until("it is told", || house.told("is behind what was recorded") == 1);
+    house.live(12, &["healthy"]);
+    assert_eq!(house.alerts("silent"), 0, "nothing is judged");
+    assert_eq!(house.nodes()["clock_steps"][0]["outcome"], "held");
+    assert!(house.ahead().abs() < 60, "check-ins are counted from where the last one was");
+    house.clock.set(0);
+    house.live_until("it is believed", &["healthy"], || {
+        house.last_step(to_1970, "released") || house.last_step(to_1970, "followed")
+    });
+    wait_until("that is told", || house.told("is believed again") == 1);
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+}
+
+#[test]
+fn a_start_weeks_ahead_heals_when_the_clock_is_set() {
+    let mut house = sqlite(0);
+    house.live(2, &["healthy", "silent"]);
+    drop(house.servers.remove(0).into_directory());
+    house.clock.set(21 * DAY);
+    house.start(&["innkeeper"], true);
+    house.live(5, &["healthy", "silent"]);
+    assert!(house.ahead() > DAY);
+    house.clock.set(0);
+    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(-21 * DAY, "followed"));
+    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+}
+
+#[test]
+fn a_node_whose_own_clock_jumps_follows_the_database_and_says_so() {
+    let house = House::open(TestDatabase::postgres(), &["ingest", "sweeper"], FakeClock::ahead(0), true);
+    house.live(3, &["healthy", "silent"]);
+    house.clock.set(DAY);
+    house.live_until("it is told, once for the machine", &["healthy"], || {
+        house.told("jumped 1 day ahead") == 1
+    });
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(house.last_step(DAY, "ignored"), "{:?}", house.steps());
+    assert!(house.ahead() < 30);
+    assert_eq!(house.told("jumped"), 1);
+}
+
+#[test]
+fn the_databases_clock_a_day_ahead_and_back_moves_all_nodes_and_accuses_nobody() {
+    let clock = FakeClock::ahead(0);
+    let cluster = Cluster::start_with(clock.variables());
+    let house = House::open(TestDatabase::postgres_in(&cluster.url()), &["ingest", "sweeper"], clock, false);
+    let both = ["healthy", "silent"];
+    house.live(3, &both);
+    house.clock.set(DAY);
+    house.live(4, &both);
+    house.clock.set(0);
+    house.live_until("nothing was moved", &both, || house.last_step(DAY, "returned"));
+    assert!(house.ahead() < 30);
+    house.clock.set(DAY);
+    house.live_until("it is followed", &both, || house.last_step(DAY, "followed"));
+    house.live(4, &both);
+    assert!(house.ahead() > DAY / 2);
+    house.clock.set(0);
+    house.live_until("it is followed back", &both, || house.last_step(-DAY, "followed"));
+    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
+    assert_eq!(house.alerts("silent"), 0, "{:?}", house.subjects());
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    assert_eq!(house.told("The database's clock jumped"), 3, "once for both nodes: {:?}", house.subjects());
+}
