@@ -11,7 +11,7 @@ pub const SPAN: TimeDelta = TimeDelta::days(7);
 /// The width that reads well in a terminal and in a mail, in characters.
 const WIDTH: u16 = 100;
 /// The most rows of one table in the text.
-const MOST_ROWS: usize = 200;
+pub const MOST_ROWS: usize = 200;
 /// A table with a line below its header and no others (the places of a comfy-table preset).
 const LINES: &str = "     ──            ";
 
@@ -68,6 +68,20 @@ pub struct Summary {
     pub open: Vec<Incident>,
     /// What went wrong and recovered in the span, latest first.
     pub recovered: Vec<Incident>,
+    /// How much is left out.
+    #[serde(skip)]
+    pub cut: Cut,
+}
+
+/// How many entries stand in none of the lists of a summary: they would come at their ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Of what is missed.
+    pub missed: usize,
+    /// Of what is open.
+    pub open: usize,
+    /// Of what recovered.
+    pub recovered: usize,
 }
 
 impl Summary {
@@ -75,9 +89,9 @@ impl Summary {
     pub fn headline(&self) -> String {
         format!(
             "{} missed now; {} open, {} recovered in the last {}",
-            duration::counted(self.missed.len() as i64, "job"),
-            duration::counted(self.open.len() as i64, "alert"),
-            self.recovered.len(),
+            duration::counted((self.missed.len() + self.cut.missed) as i64, "job"),
+            duration::counted((self.open.len() + self.cut.open) as i64, "alert"),
+            self.recovered.len() + self.cut.recovered,
             duration::words(SPAN),
         )
     }
@@ -102,7 +116,7 @@ impl Summary {
             ]
         });
         let header = ["job", "state", "last check-in", "deadline", "for", "owner"];
-        section(&mut text, "Missed now", "Nothing is missed.", header, missed);
+        section(&mut text, "Missed now", "Nothing is missed.", header, missed, self.cut.missed);
         let open = self.open.iter().map(|incident| {
             [
                 format!("{}/{}", incident.app, incident.component),
@@ -118,6 +132,7 @@ impl Summary {
             "No alert is open.",
             ["job", "cause", "since", "for", "owner"],
             open,
+            self.cut.open,
         );
         let recovered = self.recovered.iter().map(|incident| {
             let closed_at = incident.closed_at.unwrap_or(self.at);
@@ -131,7 +146,8 @@ impl Summary {
             ]
         });
         let header = ["job", "cause", "from", "to", "for", "owner"];
-        section(&mut text, "Went wrong and recovered", "Nothing else went wrong.", header, recovered);
+        let title = "Went wrong and recovered";
+        section(&mut text, title, "Nothing else went wrong.", header, recovered, self.cut.recovered);
         text
     }
 }
@@ -146,15 +162,16 @@ fn minute(at: Time) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-/// Adds a titled table, or what to say when it is empty. Text from outside is put on one line without control characters.
+/// Adds a titled table, or what to say when it is empty; `cut` rows more would follow. Text from outside is put on one line without control characters.
 fn section<const N: usize>(
     text: &mut String,
     title: &str,
     empty: &str,
     header: [&str; N],
     rows: impl ExactSizeIterator<Item = [String; N]>,
+    cut: usize,
 ) {
-    let count = rows.len();
+    let count = rows.len() + cut;
     text.push_str(&format!("\n{title}\n"));
     if count == 0 {
         text.push_str(&format!("  {empty}\n"));

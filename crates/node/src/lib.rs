@@ -20,6 +20,7 @@ pub mod keys;
 pub mod logging;
 pub mod metrics;
 mod part;
+mod records;
 mod role;
 pub mod seldom;
 pub mod shutdown;

@@ -91,19 +91,6 @@ impl Store {
         })
     }
 
-    /// The terms of every reservation, or of those of one app, by app and component. A row that cannot be read is an error: a set that lacks
-    /// something must not be taken for the whole.
-    pub fn all_terms(&self, app: Option<&AppName>) -> Result<Vec<Terms>, StoreError> {
-        let mut query = reservations::table.select(ReservationRow::as_select()).into_boxed();
-        if let Some(app) = app {
-            query = query.filter(reservations::app.eq(app.as_str()));
-        }
-        let rows: Vec<ReservationRow> = query.load(&mut *self.get()?)?;
-        let mut terms = rows.iter().map(ReservationRow::terms).collect::<Result<Vec<_>, _>>()?;
-        terms.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
-        Ok(terms)
-    }
-
     fn carry_out(
         &self,
         connection: &mut AnyConnection,

@@ -8,7 +8,7 @@
 //! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
-//! - `reads.rs`, `listing.rs`, `pages.rs`, `history.rs`: what is shown, and pruning;
+//! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
 //! - `nodes.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
@@ -47,7 +47,7 @@ mod schema;
 mod sessions;
 mod shares;
 mod sites;
-mod summary;
+mod snapshot;
 mod sweep;
 mod tokens;
 mod users;
@@ -72,6 +72,7 @@ pub use reservations::{Change, Reserved};
 pub use rewind::Rewinding;
 pub use sessions::Session;
 pub use shares::Share;
+pub use snapshot::Snapshot;
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
 pub use users::User;

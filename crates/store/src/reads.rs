@@ -12,7 +12,7 @@ use innkeeper_core::sla::View;
 use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
-use crate::schema::{alerts, ping_keys, reservations, runs, states};
+use crate::schema::{alerts, ping_keys, reservations, runs};
 use crate::sites::Sites;
 use crate::{Store, StoreError};
 
@@ -46,22 +46,6 @@ impl Listed {
 }
 
 impl Store {
-    /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows that cannot be read are logged
-    /// and left out.
-    pub fn list(&self, app: Option<&str>, now: Time) -> Result<Vec<Listed>, StoreError> {
-        let connection = &mut *self.get()?;
-        let mut query = reservations::table
-            .inner_join(states::table)
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .into_boxed();
-        if let Some(app) = app {
-            query = query.filter(reservations::app.eq(app.to_owned()));
-        }
-        let mut rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
-        rows.sort_by_key(|(row, state)| (std::cmp::Reverse(state.last_checkin_at), row.id));
-        listed(connection, rows, None, now)
-    }
-
     /// How many alerts are open because nothing came by the deadline.
     pub fn overdue_alerts(&self) -> Result<i64, StoreError> {
         let open = alerts::table.filter(alerts::closed_at.is_null());

@@ -1,5 +1,6 @@
 //! The weekly summary: printing and sending what [`draw_up`] finds.
 
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
 use innkeeper_core::{Clock, SystemClock};
-use innkeeper_node::summary::draw_up;
+use innkeeper_node::summary::{Drawn, draw_up};
 use innkeeper_node::{Config, Shutdown, reach_database};
 use uuid::Uuid;
 
@@ -36,11 +37,10 @@ pub struct Wanted {
 pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = reach_database(config, shutdown, PATIENCE)?;
-    let summary = draw_up(&store, &config.instance, clock.now())?;
+    let drawn = draw_up(&store, &config.instance, clock.now())?;
+    let summary = drawn.summary()?;
     let text = summary.text();
-    let shown = if wanted.json { serde_json::to_string_pretty(&summary)? + "\n" } else { text.clone() };
-    std::io::Write::write_all(&mut std::io::stdout().lock(), shown.as_bytes())
-        .context("printing the summary")?;
+    print(&drawn, &text, wanted.json).context("printing the summary")?;
     if !wanted.send {
         return Ok(());
     }
@@ -49,6 +49,18 @@ pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Resu
     let subject = format!("Summary: {}", summary.headline());
     let notice = plain(EventKind::Summary, &speaker, subject, text, summary.at);
     send(&alerters, &config.operator, &notice)
+}
+
+/// The whole of it as JSON, or the text.
+fn print(drawn: &Drawn, text: &str, json: bool) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if json {
+        serde_json::to_writer_pretty(&mut out, drawn)?;
+        out.write_all(b"\n")?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
+    out.flush()
 }
 
 /// Where summaries go: each alerter that is configured for them; mail goes to the operator's addresses.

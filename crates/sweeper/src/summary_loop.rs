@@ -51,7 +51,7 @@ impl Summaries {
         if self.schedule.expected_after(last.since_at, false).is_none_or(|at| now < at) {
             return Ok(false);
         }
-        let summary = draw_up(&self.store, &self.speaker.instance, now)?;
+        let summary = draw_up(&self.store, &self.speaker.instance, now)?.summary()?;
         let subject = format!("Summary: {}", summary.headline());
         let notice = plain(EventKind::Summary, &self.speaker, subject, summary.text(), now);
         // Drawing it up may have taken longer than the lease: who finds that another has sent it meanwhile sends nothing.

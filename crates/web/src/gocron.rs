@@ -7,8 +7,10 @@ use innkeeper_core::names::AppName;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_node::http::{ApiError, Caller, Routes};
 use serde::Serialize;
+use serde_json::json;
 
-use crate::{Desk, Shown, reservations};
+use crate::Desk;
+use crate::lists::{JSON, Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get("/cron", Need::Read, all).get("/cron/missed", Need::Read, missed).get(
@@ -33,10 +35,9 @@ struct Cron {
     alerted: bool,
 }
 
-impl From<&Shown> for Cron {
-    fn from(shown: &Shown) -> Self {
-        let reservation = &shown.listed.reservation;
-        let (terms, facts) = (&reservation.terms, &reservation.facts);
+impl From<Shown> for Cron {
+    fn from(Shown { listed, .. }: Shown) -> Self {
+        let (terms, facts) = (&listed.reservation.terms, &listed.reservation.facts);
         Self {
             cronname: terms.component.to_string(),
             account: terms.app.to_string(),
@@ -48,35 +49,31 @@ impl From<&Shown> for Cron {
             site: terms.is_site,
             ipaddress: facts.last_source.clone(),
             lastruntime: facts.last_checkin_at.map_or(0, |at| at.timestamp()),
-            alerted: shown.listed.open_alert.is_some(),
+            alerted: listed.open_alert.is_some(),
         }
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Crons {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    account: Option<String>,
-    count: usize,
-    crons: Vec<Cron>,
-}
-
-impl Crons {
-    fn of<'a>(account: Option<String>, shown: impl Iterator<Item = &'a Shown>) -> HttpResponse {
-        let crons: Vec<Cron> = shown.map(Cron::from).collect();
-        HttpResponse::Ok().json(Self { account, count: crons.len(), crons })
-    }
+/// Those of which `shape` makes something: an object, with its account where one was named, and their number before them.
+async fn crons(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    account: Option<AppName>,
+    shape: impl Fn(Shown) -> Option<Cron> + Send + 'static,
+) -> Result<(HttpResponse, usize), ApiError> {
+    let named = account.as_ref().map(|account| json!(account.to_string()));
+    let (list, count) = reservations(desk, caller, account, move |shown, _| shape(shown), "]}").await?;
+    let account = named.map(|name| format!(r#""Account":{name},"#)).unwrap_or_default();
+    Ok((list.answer(JSON, format!(r#"{{{account}"Count":{count},"Crons":["#)), count))
 }
 
 async fn all(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (shown, _) = reservations(&desk, &caller, None).await?;
-    Ok(Crons::of(None, shown.iter()))
+    Ok(crons(&desk, &caller, None, |shown| Some(shown.into())).await?.0)
 }
 
 async fn missed(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (shown, _) = reservations(&desk, &caller, None).await?;
-    Ok(Crons::of(None, shown.iter().filter(|shown| shown.evaluation.overdue)))
+    let overdue = |shown: Shown| shown.evaluation.overdue.then(|| shown.into());
+    Ok(crons(&desk, &caller, None, overdue).await?.0)
 }
 
 async fn of_account(
@@ -85,13 +82,12 @@ async fn of_account(
     account: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let account = account.into_inner();
+    let nothing = || ApiError::NotFound(format!("the account {account} has no reservations"));
     // What can be no name is not asked of the database: Postgres takes no NUL.
-    let shown = match AppName::parse(account.as_str()) {
-        Ok(_) => reservations(&desk, &caller, Some(account.clone())).await?.0,
-        Err(_) => Vec::new(),
-    };
-    if shown.is_empty() {
-        return Err(ApiError::NotFound(format!("the account {account} has no reservations")));
+    let name = AppName::parse(account.as_str()).ok().filter(|name| name.as_str() == account);
+    let name = name.ok_or_else(nothing)?;
+    match crons(&desk, &caller, Some(name), |shown| Some(shown.into())).await? {
+        (_, 0) => Err(nothing()),
+        (answer, _) => Ok(answer),
     }
-    Ok(Crons::of(Some(account), shown.iter()))
 }

@@ -10,7 +10,8 @@ use innkeeper_node::http::{ApiError, Caller, Routes};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{Desk, Shown, reservations};
+use crate::Desk;
+use crate::lists::{JSON, Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get("/", Need::Nothing, alive).get("/reservation", Need::Read, list);
@@ -20,52 +21,52 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))
 }
 
-/// A reservation as GoTel shows it, and below the line what Innkeeper adds. Instants are Unix seconds.
+/// A reservation as GoTel shows it, and what Innkeeper adds. Instants are Unix seconds. Fields stand by their names, as they do in the answer.
 #[derive(Serialize)]
 struct Job {
-    job_id: i64,
-    owner: String,
-    notify: String,
+    alert_after: i64,
     alert_msg: String,
+    alerters: Vec<String>,
     app: String,
     component: String,
+    deadline: i64,
+    description: String,
+    expected_at: i64,
+    failing_sla: bool,
     /// 0 for a cron schedule.
     frequency: i64,
-    time_units: String,
+    /// Durations as `POST /reservation` takes them.
+    grace: String,
+    job_id: i64,
     /// 0 before the first check-in.
     last_checkin: i64,
     last_checkin_str: String,
-    time_since_last_checkin: String,
-    failing_sla: bool,
-    number_of_checkins: i64,
-
-    state: &'static str,
-    schedule: String,
-    expected_at: i64,
-    deadline: i64,
-    /// Why it is down, as a sentence.
-    reason: Option<String>,
-    ping_url: String,
-    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`.
-    ping_key: Option<String>,
-    description: String,
-    tags: Vec<String>,
-    alerters: Vec<String>,
-    /// Durations as `POST /reservation` takes them.
-    grace: String,
-    alert_after: i64,
-    remind_every: Option<String>,
-    notify_recovery: bool,
     max_run: Option<String>,
     min_run: Option<String>,
+    notify: String,
+    notify_recovery: bool,
+    number_of_checkins: i64,
+    owner: String,
+    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`.
+    ping_key: Option<String>,
+    ping_url: String,
+    /// Why it is down, as a sentence.
+    reason: Option<String>,
+    remind_every: Option<String>,
+    schedule: String,
     /// The end of the snooze, where there is one.
     snoozed_until: Option<i64>,
+    state: &'static str,
+    tags: Vec<String>,
+    time_since_last_checkin: String,
+    time_units: String,
 }
 
 async fn list(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (shown, now) = reservations(&desk, &caller, None).await?;
-    let jobs: Vec<Job> = shown.into_iter().map(|shown| job(shown, now, &desk.public_url)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "success": true, "result": jobs })))
+    let public_url = desk.public_url.clone();
+    let shape = move |shown, now| Some(job(shown, now, &public_url));
+    let (list, _) = reservations(&desk, &caller, None, shape, r#"],"success":true}"#).await?;
+    Ok(list.answer(JSON, r#"{"result":["#.to_owned()))
 }
 
 fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {

@@ -2,24 +2,24 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
 
 mod api;
 mod gocron;
 mod gotel;
+mod lists;
 mod pages;
 mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use chrono::TimeDelta;
 use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::config::{Auth, Live};
 use innkeeper_node::heart::Operator;
@@ -27,10 +27,10 @@ use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes};
+use innkeeper_node::http::{Gate, HttpService, Routes, Spools};
 use innkeeper_node::invitation::first_admin;
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, Ways, descriptors, wait_for_database};
-use innkeeper_store::{Counts, Listed, Store, StoreError};
+use innkeeper_store::{Counts, Store, StoreError};
 use uuid::Uuid;
 
 use tally::{Counted, Tally};
@@ -66,6 +66,8 @@ pub(crate) struct Desk {
     /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
     tally: Tally,
+    /// Where whole lists are written before they are sent.
+    pub spools: Spools,
 }
 
 impl Desk {
@@ -166,6 +168,7 @@ impl Web {
                 operator: heart.operator().clone(),
                 counted: Mutex::default(),
                 tally: Tally::new(),
+                spools: Spools::default(),
             }),
         })
     }
@@ -183,29 +186,6 @@ impl Web {
         gocron::mount(routes);
         api::mount(routes);
     }
-}
-
-/// A reservation and what is to be shown of it.
-pub(crate) struct Shown {
-    pub listed: Listed,
-    pub evaluation: Evaluation,
-}
-
-/// All reservations that the caller may see, or those of one app, as they stand now; latest check-in first.
-pub(crate) async fn reservations(
-    desk: &Data<Desk>,
-    caller: &Caller,
-    app: Option<String>,
-) -> Result<(Vec<Shown>, Time), ApiError> {
-    let now = desk.clock.now();
-    let store = desk.store.clone();
-    let listed = web::block(move || store.list(app.as_deref(), now)).await.map_err(ApiError::internal)??;
-    let visible = |listed: &Listed| caller.covers(&listed.reservation.terms.app).is_ok();
-    let shown = listed.into_iter().filter(visible).map(|listed| {
-        let evaluation = evaluate(&listed.view(), now);
-        Shown { listed, evaluation }
-    });
-    Ok((shown.collect(), now))
 }
 
 /// The whole process: waits for the database, then answers until it is asked to stop.

@@ -4,6 +4,7 @@
 //! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
 //! - [`Gate`]: who calls, and whether they may; [`Caller`]: what handlers know of them;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
+//! - [`Spools`]: answers of any length, kept on disk while they are sent;
 //! - [`Body`]: a request's body within its bounds; [`decoded`]: a part of its query; [`client_address`]: who really calls;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
 //!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`.
@@ -22,6 +23,7 @@ pub mod peer;
 mod query;
 mod routes;
 mod service;
+mod spool;
 
 pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG, LargeBody};
 pub use caller::{Caller, Who};
@@ -31,3 +33,4 @@ pub use gate::Gate;
 pub use query::decoded;
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};
+pub use spool::{Spool, Spooled, Spools};

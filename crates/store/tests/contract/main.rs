@@ -35,6 +35,7 @@ mod pages;
 mod reserve;
 mod runs;
 mod sites;
+mod snapshot;
 mod sweep;
 mod sweep_together;
 mod unavailable;

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::Terms;
-use innkeeper_node::http::{ApiError, Caller, LargeBody};
+use innkeeper_node::http::{ApiError, Caller, LargeBody, Spool};
 use innkeeper_store::{Applied, Changed, Named};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +17,7 @@ use super::document::ReservationDocument;
 use super::reading::{self, Asked};
 use super::{ask, named_app};
 use crate::Desk;
+use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -183,21 +184,73 @@ pub(crate) fn apply_by_post() {}
 pub(crate) async fn export(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["app"])?;
     let app = named_app(&caller, asked.text("app"))?;
-    let asker = caller.clone();
-    let document = ask(&desk, &caller, move |store, _| {
-        let mut terms = store.all_terms(app.as_ref())?;
-        terms.retain(|terms| asker.covers(&terms.app).is_ok());
-        Ok(DeclaredDocument { reservations: terms.iter().map(ReservationDocument::of).collect() })
+    let is_toml = names_toml(&request, header::ACCEPT);
+    let (store, asker, now) = (desk.store.clone(), caller.clone(), desk.clock.now());
+    let apps = app.map(|app| vec![app.to_string()]).or_else(|| caller.apps());
+    let write = move |spool: &mut Spool| {
+        let mut count = 0;
+        store.snapshot(now, |snapshot| {
+            snapshot.by_name(apps.as_deref(), |terms| {
+                if asker.covers(&terms.app).is_err() {
+                    return Ok(());
+                }
+                spool.text(&entry(ReservationDocument::of(&terms), is_toml, count)?)?;
+                count += 1;
+                Ok::<_, ApiError>(())
+            })
+        })?;
+        spool.text(if is_toml { "" } else { "]}" })?;
+        Ok(count)
+    };
+    let (list, count) = desk.spools.make(write).await?;
+    Ok(match (is_toml, count) {
+        (true, 0) => list.answer(TOML, "reservations = []\n".to_owned()),
+        (true, _) => list.answer(TOML, String::new()),
+        (false, _) => list.answer(JSON, r#"{"reservations":["#.to_owned()),
     })
-    .await?;
-    if names_toml(&request, header::ACCEPT) {
-        let text = toml::to_string(&document).map_err(ApiError::internal)?;
-        return Ok(HttpResponse::Ok().content_type("application/toml; charset=utf-8").body(text));
-    }
-    Ok(HttpResponse::Ok().json(document))
+}
+
+/// The content type of a set in TOML.
+const TOML: &str = "application/toml; charset=utf-8";
+
+/// One more of a set that has so many.
+fn entry(document: ReservationDocument, is_toml: bool, before: usize) -> Result<String, ApiError> {
+    let between = match (before, is_toml) {
+        (0, _) => "",
+        (_, true) => "\n",
+        (_, false) => ",",
+    };
+    let text = if is_toml {
+        toml::to_string(&DeclaredDocument { reservations: vec![document] }).map_err(ApiError::internal)?
+    } else {
+        serde_json::to_string(&document).map_err(ApiError::internal)?
+    };
+    Ok(format!("{between}{text}"))
 }
 
 fn names_toml(request: &HttpRequest, header: header::HeaderName) -> bool {
     let value = request.headers().get(header).and_then(|value| value.to_str().ok());
     value.is_some_and(|value| value.to_ascii_lowercase().contains("application/toml"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_is_written_entry_by_entry_is_the_same_to_the_byte() {
+        let set = r#"{"reservations":[
+            {"app":"a","component":"b","owner":"o \"\n","tags":["x"],"cron":"* * * * *","time_zone":"UTC","grace":"1m"},
+            {"app":"é","component":"c","frequency":1,"time_units":"hours","notify":["log"],"is_site":true},
+            {"app":"z","component":"[d]"}]}"#;
+        let read = || serde_json::from_str::<DeclaredDocument>(set).unwrap();
+        let written = |is_toml| {
+            let entries = read().reservations.into_iter().enumerate();
+            entries.map(|(place, one)| entry(one, is_toml, place).unwrap()).collect::<String>()
+        };
+        assert_eq!(written(true), toml::to_string(&read()).unwrap());
+        let json = format!("{{\"reservations\":[{}]}}", written(false));
+        assert_eq!(json, serde_json::to_string(&read()).unwrap());
+    }
 }

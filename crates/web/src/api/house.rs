@@ -13,6 +13,7 @@ use super::ask;
 use super::reading::Asked;
 use super::shown::next;
 use crate::Desk;
+use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -56,14 +57,15 @@ pub(crate) async fn me(caller: Caller) -> HttpResponse {
 /// What is missed now, and what went wrong and recovered in the last seven days.
 #[utoipa::path(get, path = "/api/v1/summary", tag = "House", security(("bearer" = ["read"])),
     responses((status = 200, description = "the summary, as the `--json` of the sweeper's `--summary`", body = Summary)))]
-pub(crate) async fn summary(desk: Data<Desk>, caller: Caller) -> Answer {
-    let instance = desk.instance.clone();
-    let drawn = ask(&desk, &caller, move |store, now| Ok(draw_up(store, &instance, now)?)).await?;
-    Ok(HttpResponse::Ok().json(Summary::from(drawn)))
+pub(crate) async fn summary(desk: Data<Desk>) -> Answer {
+    let (store, instance, now) = (desk.store.clone(), desk.instance.clone(), desk.clock.now());
+    let (list, ()) = desk.spools.make(move |spool| spool.json(&draw_up(&store, &instance, now)?)).await?;
+    Ok(list.answer(JSON, String::new()))
 }
 
 /// The summary.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Summary {
     /// The installation that speaks.
     instance: String,
@@ -82,7 +84,8 @@ pub(crate) struct Summary {
 }
 
 /// A reservation that is missed now.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Missed {
     app: String,
     component: String,
@@ -96,7 +99,8 @@ pub(crate) struct Missed {
 }
 
 /// One incident.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Incident {
     app: String,
     component: String,
@@ -109,40 +113,6 @@ pub(crate) struct Incident {
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
-}
-
-impl From<innkeeper_core::summary::Summary> for Summary {
-    fn from(drawn: innkeeper_core::summary::Summary) -> Self {
-        let incidents = |incidents: Vec<innkeeper_core::summary::Incident>| {
-            let incident = |one: innkeeper_core::summary::Incident| Incident {
-                app: one.app,
-                component: one.component,
-                owner: one.owner,
-                cause: one.cause,
-                reason: one.reason,
-                opened_at: one.opened_at,
-                closed_at: one.closed_at,
-            };
-            incidents.into_iter().map(incident).collect()
-        };
-        let missed = |one: innkeeper_core::summary::Missed| Missed {
-            app: one.app,
-            component: one.component,
-            owner: one.owner,
-            state: one.state,
-            last_checkin_at: one.last_checkin_at,
-            deadline: one.deadline,
-        };
-        Self {
-            instance: drawn.instance,
-            at: drawn.at,
-            since: drawn.since,
-            reservations: drawn.reservations,
-            missed: drawn.missed.into_iter().map(missed).collect(),
-            open: incidents(drawn.open),
-            recovered: incidents(drawn.recovered),
-        }
-    }
 }
 
 /// One entry of the audit log.
