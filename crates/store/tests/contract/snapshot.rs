@@ -54,7 +54,9 @@ fn more_than_a_piece_comes_in_one_order(database: &TestDatabase) {
         .map(|n| every(60).into_terms(app(["zoo", "Bank"][n % 2]), component(&format!("job {n}"))).unwrap())
         .collect();
     store.apply(&declared, None, false, at(0)).unwrap();
-    database.execute("UPDATE states SET last_checkin_at = reservation_id * 7919 % 50 * 1000 WHERE reservation_id % 5 > 0");
+    database.execute(
+        "UPDATE states SET last_checkin_at = reservation_id * 7919 % 50 * 1000 WHERE reservation_id % 5 > 0",
+    );
     let listed = store.list(None, at(60)).unwrap();
     let order: Vec<_> = listed
         .iter()
