@@ -25,11 +25,11 @@ fn what_changes_meanwhile_is_not_seen(database: &TestDatabase) {
                 other.pass(at(66));
             }
             seen.push((one.reservation.terms.component.to_string(), one.open_alert.is_some()));
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         snapshot.by_name(None, |one| {
             terms.push(one.component.to_string());
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
         snapshot.incidents(at(0), |one| {
             incidents.push((one.component, one.closed_at.is_some()));
