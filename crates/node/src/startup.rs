@@ -82,7 +82,8 @@ pub(crate) fn open(
     let failed = |source| StartupError::Database { url: config.database.masked_url(), source };
     let settings =
         StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
-    let store = Store::connect(&settings).map_err(failed)?;
+    let connect = if config.database.behind_pooler { Store::connect_through_pooler } else { Store::connect };
+    let store = connect(&settings).map_err(failed)?;
     let begun = Instant::now();
     let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None };
     let contact = alarm.watchman.contact();

@@ -11,6 +11,7 @@ use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 use crate::checkins::KnownDoors;
 use crate::database_file::{DatabaseFile, FileLook, Keeper, Lease, PRAGMAS, address};
 use crate::guard::{self, Bounds};
+use crate::pooler::{self, Session};
 use crate::{Actor, StoreError};
 
 /// A connection to either database.
@@ -141,6 +142,12 @@ impl Store {
         Ok(Self::over(Manager::for_url(&config.url)?, config.pool_size))
     }
 
+    /// The same by way of a pooler in transaction mode, as PgBouncer's: nothing is relied on that lasts longer than a transaction.
+    pub fn connect_through_pooler(config: &StoreConfig) -> Result<Self, StoreError> {
+        let manager = Manager { session: Session::OfOneTransaction, ..Manager::for_url(&config.url)? };
+        Ok(Self::over(manager, config.pool_size))
+    }
+
     /// The same store over a pool of its own: for a part that must not wait while others use all connections.
     #[must_use]
     pub fn apart(&self) -> Self {
@@ -172,6 +179,15 @@ impl Store {
     /// How long a statement on a connection of the pool may take.
     pub(crate) fn bound(&self) -> Duration {
         self.manager.bounds.here
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.manager.session
+    }
+
+    /// The address, for a connection that is not of the pool.
+    pub(crate) fn url(&self) -> &str {
+        &self.manager.url
     }
 
     /// Which database this is.
@@ -247,10 +263,19 @@ impl Store {
             other => StoreError::Unavailable(other.to_string()),
         })?;
         match &mut connected.connection {
-            AnyConnection::Postgres(connection) => connection.batch_execute(
-                "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off;
-                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan; SET jit = off",
-            )?,
+            AnyConnection::Postgres(connection) => {
+                let set = match self.session() {
+                    Session::Lasting => "SET",
+                    Session::OfOneTransaction => "SET LOCAL",
+                };
+                let names = ["hashjoin", "mergejoin", "seqscan", "bitmapscan"];
+                let mut settings = names.map(|name| format!("{set} enable_{name} = off; ")).concat();
+                settings.push_str(&format!("{set} plan_cache_mode = force_generic_plan; {set} jit = off"));
+                match guard::begins_with(connection) {
+                    Some(known) => guard::begin_with(connection, format!("{known}; {settings}")),
+                    None => connection.batch_execute(&settings)?,
+                }
+            }
             // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
             AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
         }
@@ -274,7 +299,18 @@ pub(crate) fn write_on<T>(
     connection: &mut AnyConnection,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let Some(file) = file else { return connection.transaction(work) };
+    let Some(file) = file else {
+        let begin = match connection {
+            AnyConnection::Postgres(connection) => guard::begins_with(connection),
+            AnyConnection::Sqlite(_) => None,
+        };
+        return connection.transaction(|connection| {
+            if let Some(begin) = begin {
+                connection.batch_execute(&begin)?;
+            }
+            work(connection)
+        });
+    };
     let done = commit_into(file, connection, work).map_err(|error| file.explain(error));
     if done.is_err() {
         // An error may have ended the transaction already; what matters is that none stays open.
@@ -311,6 +347,7 @@ pub(crate) struct Manager {
     backend: DatabaseKind,
     url: String,
     bounds: Bounds,
+    session: Session,
     file: Option<Arc<DatabaseFile>>,
 }
 
@@ -319,7 +356,13 @@ impl Manager {
         // Checked here because SQLite would take any text for the name of a file.
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let url = with_time_limits(url)?;
-            return Ok(Self { backend: DatabaseKind::Postgres, url, bounds: Bounds::WORK, file: None });
+            return Ok(Self {
+                backend: DatabaseKind::Postgres,
+                url,
+                bounds: Bounds::WORK,
+                session: Session::Lasting,
+                file: None,
+            });
         }
         match url.strip_prefix("sqlite://") {
             Some("") => {
@@ -329,6 +372,7 @@ impl Manager {
                 backend: DatabaseKind::Sqlite,
                 url: path.to_owned(),
                 bounds: Bounds::WORK,
+                session: Session::Lasting,
                 file: Some(DatabaseFile::at(path)),
             }),
             None => {
@@ -369,8 +413,14 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Connected, NoConnection> {
         let Some(file) = &self.file else {
-            let mut connection = guard::connect(&self.url, self.bounds.here)?;
-            self.bounds.tell(&mut connection)?;
+            let connection = match self.session {
+                Session::Lasting => {
+                    let mut connection = guard::connect(&self.url, self.bounds.here)?;
+                    self.bounds.tell(&mut connection)?;
+                    connection
+                }
+                Session::OfOneTransaction => pooler::connect(&self.url, self.bounds)?,
+            };
             return Ok(Connected { connection: AnyConnection::Postgres(connection), lease: None });
         };
         let lease = file.lease().map_err(NoConnection::File)?;

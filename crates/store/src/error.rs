@@ -46,6 +46,11 @@ pub enum StoreError {
         "the database was made by a newer version of Innkeeper (its migration {0} is unknown here); install that version, or restore a backup from before the upgrade"
     )]
     Newer(String),
+    /// A pooler that the store was not told of stands before the database.
+    #[error(
+        "a connection pooler in transaction mode stands between Innkeeper and Postgres; set database.pooler = \"transaction\""
+    )]
+    Pooler,
     /// The database's address cannot be used.
     #[error("database.url: {0}")]
     Url(String),

@@ -27,28 +27,39 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, ConnectionError> {
     start_watchdog()?;
     let (mut connection, socket) = connecting::connect(url)?;
-    match socket {
-        Some(socket) => {
-            let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None }) });
-            lines().push(Arc::downgrade(&line));
-            connection.set_instrumentation(Guard(line));
-        }
-        None => log::warn!(
+    if socket.is_none() {
+        log::warn!(
             "a database connection's socket was not found, so that only the server bounds its statements; does database.url switch keepalives off?"
-        ),
+        );
     }
+    let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None }) });
+    lines().push(Arc::downgrade(&line));
+    connection.set_instrumentation(Guard { line, begin: None });
     Ok(connection)
 }
 
 /// Changes the bound of the statements that follow; returns the one before, where there was one.
 pub(crate) fn set_bound(connection: &mut PgConnection, bound: Duration) -> Option<Duration> {
-    let Guard(line) = connection.instrumentation().downcast_ref::<Guard>()?;
+    let Guard { line, .. } = connection.instrumentation().downcast_ref::<Guard>()?;
     Some(std::mem::replace(&mut line.state().bound, bound))
+}
+
+/// Has each transaction begin with these statements (see [`begins_with`]).
+pub(crate) fn begin_with(connection: &mut PgConnection, statements: String) {
+    if let Some(guard) = connection.instrumentation().downcast_mut::<Guard>() {
+        guard.begin = Some(statements.into());
+    }
+}
+
+/// The statements that each transaction of the connection has to begin with, where there are any.
+pub(crate) fn begins_with(connection: &mut PgConnection) -> Option<Arc<str>> {
+    connection.instrumentation().downcast_ref::<Guard>()?.begin.clone()
 }
 
 /// The second handle of a connection's socket. It goes with the connection, whose instrumentation holds it.
 struct Line {
-    socket: OwnedFd,
+    /// None where it was not found.
+    socket: Option<OwnedFd>,
     state: Mutex<State>,
 }
 
@@ -67,7 +78,10 @@ impl Line {
     fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
         let state = self.state();
         let cut = ripe(&state);
-        if cut && let Err(error) = shutdown(&self.socket, Shutdown::Both) {
+        if cut
+            && let Some(socket) = &self.socket
+            && let Err(error) = shutdown(socket, Shutdown::Both)
+        {
             log::debug!("a database connection was closed before it was cut: {error}");
         }
         cut
@@ -75,13 +89,17 @@ impl Line {
 }
 
 /// What tells a line when statements begin and end.
-struct Guard(Arc<Line>);
+struct Guard {
+    line: Arc<Line>,
+    /// What each transaction begins with.
+    begin: Option<Arc<str>>,
+}
 
 impl Instrumentation for Guard {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
-            InstrumentationEvent::StartQuery { .. } => self.0.state().since = Some(Instant::now()),
-            InstrumentationEvent::FinishQuery { .. } => self.0.state().since = None,
+            InstrumentationEvent::StartQuery { .. } => self.line.state().since = Some(Instant::now()),
+            InstrumentationEvent::FinishQuery { .. } => self.line.state().since = None,
             _ => {}
         }
     }

@@ -38,6 +38,7 @@ mod migrate;
 mod nodes;
 mod outbox;
 mod pages;
+mod pooler;
 mod reads;
 mod reservations;
 mod rewind;

@@ -36,6 +36,7 @@ impl Store {
     /// # Errors
     /// As [`Store::migrate`].
     pub fn migrate_telling(&self, begins: &dyn Fn()) -> Result<Vec<String>, StoreError> {
+        self.refuse_unknown_pooler()?;
         match &mut *self.get()? {
             AnyConnection::Postgres(connection) => {
                 let applied = connection.transaction(|connection| migrate_postgres(connection, begins));

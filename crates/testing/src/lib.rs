@@ -7,6 +7,7 @@
 //! - [`http_sink`]: an HTTP server for what webhooks, Slack and PagerDuty are sent;
 //! - [`smtp_sink`]: a mail server over real TLS;
 //! - [`cluster`]: a Postgres server that a test may stop and start;
+//! - [`pgbouncer`]: a connection pooler before a Postgres server;
 //! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
 //! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
@@ -18,6 +19,7 @@ pub mod cluster;
 pub mod database;
 pub mod faketime;
 pub mod http_sink;
+pub mod pgbouncer;
 pub mod process;
 pub mod proxy;
 pub mod smtp_sink;

@@ -32,10 +32,17 @@ pub struct DatabaseConfig {
     pub kind: DatabaseKind,
     /// The most connections of this process.
     pub pool_size: u32,
+    /// Whether a pooler in transaction mode stands before it.
+    pub behind_pooler: bool,
 }
 
 impl DatabaseConfig {
     pub(crate) fn read(section: &mut Section<'_>, data_dir: &Path, role: Role) -> Self {
+        let behind_pooler = section.parsed("pooler", false, |text| match text {
+            "none" => Ok(false),
+            "transaction" => Ok(true),
+            other => Err(format!("{other:?} is not known; write \"none\" or \"transaction\"")),
+        });
         let pool_size = section.number("pool_size", 8, 1..=1000);
         let (written, origin) =
             section.secret("url", "url_file").unwrap_or((Secret::new(DEFAULT_URL), Origin::Default));
@@ -47,7 +54,7 @@ impl DatabaseConfig {
                 (written, DatabaseKind::Postgres)
             }
         };
-        Self { url, kind, pool_size, missing_for }
+        Self { url, kind, pool_size, behind_pooler, missing_for }
     }
 
     /// Fails when nobody said where the database is and this is one of several services that share it: it would make a file

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Arrival, Definition, Recorded, Shortcut, Target};
 use crate::connection::{AnyConnection, write_on};
 use crate::database_file::DatabaseFile;
-use crate::{StoreError, doors};
+use crate::{StoreError, doors, guard};
 
 pub(crate) use known::KnownDoors;
 
@@ -82,8 +82,11 @@ pub(super) fn record(
         return Ok(shortcut);
     }
     let written = match connection {
-        AnyConnection::Postgres(connection) => postgres::write(connection, &plain)?,
-        AnyConnection::Sqlite(_) => write_on(file, connection, |connection| match connection {
+        // The statement is a transaction of its own, unless one has to begin with more.
+        AnyConnection::Postgres(connection) if guard::begins_with(connection).is_none() => {
+            postgres::write(connection, &plain)?
+        }
+        _ => write_on(file, connection, |connection| match connection {
             AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
             AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
         })?,

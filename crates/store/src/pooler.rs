@@ -1,0 +1,74 @@
+//! Connection poolers in transaction mode (PgBouncer's `pool_mode = transaction`).
+//!
+//! Behind one, each transaction may run on another connection of the server, so that nothing of a session lasts: no settings, no
+//! prepared statements, no session locks. A store that knows of it does without; one that does not would work by chance, so
+//! the start looks whether there is one.
+
+use diesel::connection::{CacheSize, Connection as _, SimpleConnection as _};
+use diesel::{PgConnection, RunQueryDsl, sql_query, sql_types};
+
+use crate::guard::{self, Bounds};
+use crate::{DatabaseKind, Store, StoreError};
+
+/// How often it is looked: beside other clients of the pooler it may take several looks to be given the same connection twice.
+const LOOKS: usize = 6;
+
+/// What a connection's session may be relied on for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Session {
+    /// It lasts as long as the connection.
+    #[default]
+    Lasting,
+    /// It lasts for one transaction.
+    OfOneTransaction,
+}
+
+/// Connects behind a pooler: settings are made at the beginning of each transaction, and no statement gets a name.
+pub(crate) fn connect(url: &str, bounds: Bounds) -> Result<PgConnection, diesel::ConnectionError> {
+    let mut connection = guard::connect(url, bounds.here)?;
+    connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+    guard::begin_with(&mut connection, settings(bounds));
+    Ok(connection)
+}
+
+fn settings(bounds: Bounds) -> String {
+    format!(
+        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+        bounds.statement.as_millis(),
+        bounds.lock.as_millis()
+    )
+}
+
+impl Store {
+    /// Refuses a pooler in transaction mode that the store was not told of. It leaves nothing behind on the server.
+    pub(crate) fn refuse_unknown_pooler(&self) -> Result<(), StoreError> {
+        if self.backend() != DatabaseKind::Postgres || self.session() != Session::Lasting {
+            return Ok(());
+        }
+        let connect = || guard::connect(self.url(), self.bound());
+        let (mut one, mut other) = (connect()?, connect()?);
+        let (first, mut seen) = (process(&mut one)?, Vec::new());
+        for _ in 0..LOOKS {
+            seen.push(process(&mut other)?);
+            // Its own session lasts, and nobody else is in it.
+            if process(&mut one)? != first
+                || seen.iter().any(|of_other| *of_other == first || *of_other != seen[0])
+            {
+                return Err(StoreError::Pooler);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Process {
+    #[diesel(sql_type = sql_types::Integer)]
+    pid: i32,
+}
+
+/// The server's process behind the connection just now.
+fn process(connection: &mut PgConnection) -> Result<i32, StoreError> {
+    let found: Process = sql_query("SELECT pg_backend_pid() AS pid").get_result(connection)?;
+    Ok(found.pid)
+}
