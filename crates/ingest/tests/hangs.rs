@@ -34,7 +34,7 @@ fn a_proxy_that_swallows_bytes_for_four_seconds_is_got_over_and_a_stop_meanwhile
         assert!(back.elapsed() < Duration::from_secs(30), "it does not recover");
     }
     println!("a check-in was taken {:?} after the proxy worked again", back.elapsed());
-    assert_eq!(fresh.get(&server.url("/reservation")).status, 200);
+    assert_eq!(fresh.get(&server.url("/healthcheck")).status, 200);
     load.wait_for(50);
     let sent = load.finish();
     let others: Vec<&Sent> = sent

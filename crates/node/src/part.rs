@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::Shutdown;
 
@@ -36,6 +37,22 @@ impl Part {
         Ok(Self { name, thread })
     }
 
+    /// Waits for its end at most `bound`: one that hangs by then is left behind, and goes with the process.
+    ///
+    /// # Errors
+    /// Why it died, if it did.
+    pub fn join_within(self, bound: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + bound;
+        while !self.thread.is_finished() {
+            if Instant::now() >= end {
+                log::warn!("{} has not ended within {} s and is left behind", self.name, bound.as_secs());
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.join()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -67,6 +84,16 @@ mod tests {
             assert!(shutdown.is_requested());
             assert!(format!("{error:#}").contains("no more"), "{error:#}");
         }
+    }
+
+    #[test]
+    fn a_part_that_hangs_is_left_behind() {
+        let (open, hangs) = std::sync::mpsc::channel::<()>();
+        let part = Part::spawn("test", &Shutdown::new(), move || Ok(drop(hangs.recv()))).unwrap();
+        part.join_within(Duration::from_millis(30)).unwrap();
+        drop(open);
+        let part = Part::spawn("test", &Shutdown::new(), || anyhow::bail!("no more")).unwrap();
+        assert!(part.join_within(Duration::from_secs(60)).is_err(), "it died, and that is told");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 use crate::checkins::KnownDoors;
 use crate::database_file::{DatabaseFile, FileLook, Keeper, Lease, PRAGMAS, address};
 use crate::guard::{self, Bounds};
-use crate::pooler::{self, Session};
+use crate::pooler::{self, Pooling};
 use crate::{Actor, StoreError};
 
 /// A connection to either database.
@@ -144,7 +144,7 @@ impl Store {
 
     /// The same by way of a pooler in transaction mode, as PgBouncer's: nothing is relied on that lasts longer than a transaction.
     pub fn connect_through_pooler(config: &StoreConfig) -> Result<Self, StoreError> {
-        let manager = Manager { session: Session::OfOneTransaction, ..Manager::for_url(&config.url)? };
+        let manager = Manager { pooling: Pooling::Transaction, ..Manager::for_url(&config.url)? };
         Ok(Self::over(manager, config.pool_size))
     }
 
@@ -181,8 +181,8 @@ impl Store {
         self.manager.bounds.here
     }
 
-    pub(crate) fn session(&self) -> Session {
-        self.manager.session
+    pub(crate) fn pooling(&self) -> Pooling {
+        self.manager.pooling
     }
 
     /// The address, for a connection that is not of the pool.
@@ -264,9 +264,9 @@ impl Store {
         })?;
         match &mut connected.connection {
             AnyConnection::Postgres(connection) => {
-                let set = match self.session() {
-                    Session::Lasting => "SET",
-                    Session::OfOneTransaction => "SET LOCAL",
+                let set = match self.pooling() {
+                    Pooling::None => "SET",
+                    Pooling::Transaction => "SET LOCAL",
                 };
                 let names = ["hashjoin", "mergejoin", "seqscan", "bitmapscan"];
                 let mut settings = names.map(|name| format!("{set} enable_{name} = off; ")).concat();
@@ -347,7 +347,7 @@ pub(crate) struct Manager {
     backend: DatabaseKind,
     url: String,
     bounds: Bounds,
-    session: Session,
+    pooling: Pooling,
     file: Option<Arc<DatabaseFile>>,
 }
 
@@ -360,7 +360,7 @@ impl Manager {
                 backend: DatabaseKind::Postgres,
                 url,
                 bounds: Bounds::WORK,
-                session: Session::Lasting,
+                pooling: Pooling::None,
                 file: None,
             });
         }
@@ -372,7 +372,7 @@ impl Manager {
                 backend: DatabaseKind::Sqlite,
                 url: path.to_owned(),
                 bounds: Bounds::WORK,
-                session: Session::Lasting,
+                pooling: Pooling::None,
                 file: Some(DatabaseFile::at(path)),
             }),
             None => {
@@ -413,13 +413,13 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Connected, NoConnection> {
         let Some(file) = &self.file else {
-            let connection = match self.session {
-                Session::Lasting => {
+            let connection = match self.pooling {
+                Pooling::None => {
                     let mut connection = guard::connect(&self.url, self.bounds.here)?;
                     self.bounds.tell(&mut connection)?;
                     connection
                 }
-                Session::OfOneTransaction => pooler::connect(&self.url, self.bounds)?,
+                Pooling::Transaction => pooler::connect(&self.url, self.bounds)?,
             };
             return Ok(Connected { connection: AnyConnection::Postgres(connection), lease: None });
         };

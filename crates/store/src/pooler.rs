@@ -4,7 +4,7 @@
 //! prepared statements, no session locks. A store that knows of it does without; one that does not would work by chance, so
 //! the start looks whether there is one.
 
-use diesel::connection::{CacheSize, Connection as _, SimpleConnection as _};
+use diesel::connection::{CacheSize, Connection as _};
 use diesel::{PgConnection, RunQueryDsl, sql_query, sql_types};
 
 use crate::guard::{self, Bounds};
@@ -13,14 +13,14 @@ use crate::{DatabaseKind, Store, StoreError};
 /// How often it is looked: beside other clients of the pooler it may take several looks to be given the same connection twice.
 const LOOKS: usize = 6;
 
-/// What a connection's session may be relied on for.
+/// Whether a pooler stands before the server, so that a connection's session cannot be relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Session {
-    /// It lasts as long as the connection.
+pub(crate) enum Pooling {
+    /// There is none: a session lasts as long as its connection.
     #[default]
-    Lasting,
-    /// It lasts for one transaction.
-    OfOneTransaction,
+    None,
+    /// A session lasts for one transaction.
+    Transaction,
 }
 
 /// Connects behind a pooler: settings are made at the beginning of each transaction, and no statement gets a name.
@@ -42,7 +42,7 @@ fn settings(bounds: Bounds) -> String {
 impl Store {
     /// Refuses a pooler in transaction mode that the store was not told of. It leaves nothing behind on the server.
     pub(crate) fn refuse_unknown_pooler(&self) -> Result<(), StoreError> {
-        if self.backend() != DatabaseKind::Postgres || self.session() != Session::Lasting {
+        if self.backend() != DatabaseKind::Postgres || self.pooling() != Pooling::None {
             return Ok(());
         }
         let connect = || guard::connect(self.url(), self.bound());

@@ -12,7 +12,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time, lived};
-use innkeeper_node::{Metrics, Shutdown, Wake};
+use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
 use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
 
@@ -404,7 +404,9 @@ fn complain(sender: &Sender, error: &StoreError) -> Duration {
     if error.is_unavailable() {
         log::debug!("{}: {error}", sender.name);
     } else {
-        log::error!("{}: {error}", sender.name);
+        // By all senders together, each of which comes here several times a second.
+        static COMPLAINTS: Seldom = Seldom::new();
+        COMPLAINTS.error(format_args!("sending through {}: {error}", sender.name));
     }
     LEAD_SLEEP
 }

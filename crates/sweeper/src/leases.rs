@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::Shutdown;
+use innkeeper_node::{Seldom, Shutdown};
 use innkeeper_store::{Sending, Store, StoreError};
 
 /// The claims under way, by token. Clones share them.
@@ -52,9 +52,10 @@ impl Drop for Held<'_> {
 /// The loop: three times in the span of a lease, until the process stops.
 pub(crate) fn run(leases: &Leases, store: &Store, clock: &dyn Clock, lease: TimeDelta, shutdown: &Shutdown) {
     let pause = (lease / 3).to_std().unwrap_or(Duration::from_secs(1));
+    let complaints = Seldom::new();
     while !shutdown.wait_timeout(pause) {
         if let Err(error) = leases.renew(store, clock.now() + lease) {
-            log::warn!("leases: {error}");
+            complaints.warn(format_args!("leases: {error}"));
         }
     }
 }

@@ -74,7 +74,7 @@ impl Cluster {
         for _ in 0..2 {
             let mut pids = vec![first.clone()];
             pids.extend(children_of(&first));
-            let _ = Command::new("kill").args(["-s", name]).args(&pids).status();
+            let _ = Command::new("kill").args(["-s", name]).args(&pids).stderr(Stdio::null()).status();
         }
     }
 

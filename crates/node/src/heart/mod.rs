@@ -44,6 +44,8 @@ pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
 const ASLEEP: TimeDelta = TimeDelta::seconds(5);
 /// How long the database may be away before the operator hears of it.
 pub const AWAY: Duration = Duration::from_secs(20);
+/// How long a stop waits for the goodbye, and for a message to the operator that is being sent.
+const FAREWELL: Duration = Duration::from_secs(8);
 /// A blind window that is shorter is not worth a message: a restart.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 
@@ -100,7 +102,8 @@ impl Heart {
             checked_in: Instant::now(),
         };
         let id = pulse.node.id.clone();
-        let words = pulse.words();
+        // First, since what follows asks the database.
+        let looking = watch_contact(contact, operator.clone(), pulse.words(), shutdown)?;
         pulse.follower.follow(&pulse.store, &pulse.operator);
         pulse.node.started_at = clock.now();
         pulse.tick();
@@ -112,7 +115,6 @@ impl Heart {
             pulse.goodbye();
             Ok(())
         })?;
-        let looking = watch_contact(contact, operator.clone(), words, shutdown)?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
         Ok(Self { clock, operator, live: config.live(), id, address, metrics: Metrics::new()?, parts })
@@ -149,13 +151,13 @@ impl Heart {
         move |listening| *address.lock().unwrap_or_else(PoisonError::into_inner) = listening.to_string()
     }
 
-    /// Waits for its end, after a stop was asked for: the goodbye is said then.
+    /// Waits for its end, after a stop was asked for, a while at most: the goodbye is said then.
     ///
     /// # Errors
     /// Why a part died, if one did.
     pub fn finish(self) -> anyhow::Result<()> {
         drop(self.operator);
-        self.parts.into_iter().try_for_each(Part::join)
+        self.parts.into_iter().try_for_each(|part| part.join_within(FAREWELL))
     }
 }
 

@@ -81,16 +81,16 @@ pub(super) fn record(
     if plain.is_empty() {
         return Ok(shortcut);
     }
-    let written = match connection {
-        // The statement is a transaction of its own, unless one has to begin with more.
-        AnyConnection::Postgres(connection) if guard::begins_with(connection).is_none() => {
-            postgres::write(connection, &plain)?
-        }
-        _ => write_on(file, connection, |connection| match connection {
-            AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
-            AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
-        })?,
+    let alone = match connection {
+        AnyConnection::Postgres(connection) => guard::begins_with(connection).is_none(),
+        AnyConnection::Sqlite(_) => false,
     };
+    let write = |connection: &mut AnyConnection| match connection {
+        AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
+        AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
+    };
+    // On Postgres the statement is a transaction of its own, unless one has to begin with more.
+    let written = if alone { write(connection)? } else { write_on(file, connection, write)? };
     for Update { id, wake } in written {
         if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
             shortcut.recorded[plain[found].place] =
