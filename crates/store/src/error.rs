@@ -16,9 +16,9 @@ pub enum StoreError {
     /// The SQLite file is not there any more, or is not the one that was opened. What was written last may be lost.
     #[error("{0} while Innkeeper worked with it")]
     FileLost(String),
-    /// A backup or a restore cannot be done as it was asked for.
+    /// An SQLite file, or a backup of one, cannot be used as it is. It will not come right by itself.
     #[error("{0}")]
-    Copy(String),
+    File(String),
     /// A page of the SQLite file does not say what it should. Other pages may.
     #[error("the database file is damaged: {0}")]
     Damaged(#[source] DieselError),

@@ -132,7 +132,7 @@ impl Drop for Partial {
 fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
     let failed = |error: String| {
         let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
-        StoreError::Copy(format!("{}: {error}{why}", path.display()))
+        StoreError::File(format!("{}: {error}{why}", path.display()))
     };
     let mut connection =
         SqliteConnection::establish(&address(path, mode)).map_err(|error| failed(error.to_string()))?;
@@ -178,15 +178,15 @@ fn sync_directory_of(path: &Path) -> Result<(), StoreError> {
 }
 
 fn refused(text: String) -> StoreError {
-    StoreError::Copy(text)
+    StoreError::File(text)
 }
 
 fn about(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Copy(format!("{}: {error}", path.display()))
+    StoreError::File(format!("{}: {error}", path.display()))
 }
 
 fn named(path: &Path, error: &diesel::result::Error) -> StoreError {
-    StoreError::Copy(format!("{}: {error}", path.display()))
+    StoreError::File(format!("{}: {error}", path.display()))
 }
 
 #[derive(diesel::QueryableByName)]

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::open::{Anchor, Open};
+use super::rescue::{Progress, Settled};
 use crate::StoreError;
 
 /// What a look at the SQLite file has found.
@@ -31,8 +33,17 @@ pub(super) enum Way {
     Replaced,
     /// Its log, or the log's index, is not there or is another.
     LogGone,
+    /// Its log was overwritten or cut off.
+    LogCut,
     /// Its content is another.
     Overwritten,
+}
+
+impl Way {
+    /// Whether only a restart helps: what is open does not belong together any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::LogCut | Self::Overwritten)
+    }
 }
 
 /// What is still open of a file that was lost.
@@ -49,25 +60,53 @@ pub(super) struct Remains {
 pub(super) struct Lost {
     pub way: Way,
     pub id: i32,
-    pub remains: Option<Remains>,
+    remains: Option<Remains>,
     path: PathBuf,
-    /// What was done with the remains; none before.
-    saved: Option<String>,
+    settled: Option<Settled>,
+    /// Why the remains cannot be saved yet, and when that is tried again.
+    problem: Option<(String, Instant)>,
 }
+
+/// How soon it is tried again to save what could not be saved.
+const PAUSE: Duration = Duration::from_secs(15);
 
 impl Lost {
     pub fn new(path: &Path, way: Way, open: Open) -> Self {
         let id = open.id();
-        Self { way, id, remains: Some(open.into_remains()), path: path.to_owned(), saved: None }
+        Self {
+            way,
+            id,
+            remains: Some(open.into_remains()),
+            path: path.to_owned(),
+            settled: None,
+            problem: None,
+        }
+    }
+
+    /// What is to be saved and closed, when it is time for it.
+    pub fn take_remains(&mut self) -> Option<Remains> {
+        let is_time = self.problem.as_ref().is_none_or(|(_, again)| Instant::now() >= *again);
+        if is_time { self.remains.take() } else { None }
     }
 
     /// Notes what was done with the remains.
-    pub fn settled(&mut self, saved: String) {
-        self.saved = Some(saved);
+    pub fn settle(&mut self, done: Result<Settled, (Remains, String)>) {
+        match done {
+            Ok(settled) => (self.settled, self.problem) = (Some(settled), None),
+            Err((remains, problem)) => {
+                self.remains = Some(remains);
+                self.problem = Some((problem, Instant::now() + PAUSE));
+            }
+        }
     }
 
     pub fn is_settled(&self) -> bool {
-        self.saved.is_some()
+        self.settled.is_some()
+    }
+
+    /// How far the database had come.
+    pub fn progress(&self) -> Option<Progress> {
+        self.settled.as_ref().and_then(|settled| settled.progress)
     }
 
     pub fn look(&self) -> FileLook {
@@ -81,9 +120,10 @@ impl Lost {
     fn happened(&self) -> String {
         let path = self.path.display();
         match self.way {
-            Way::Gone => format!("{path} was deleted or moved away"),
+            Way::Gone => format!("{path} is not there any more (deleted or moved away)"),
             Way::Replaced => format!("{path} was replaced by another file"),
             Way::LogGone => format!("a file that belongs to {path} (-wal or -shm) was deleted or replaced"),
+            Way::LogCut => format!("the log of {path} (-wal) was overwritten or cut off"),
             Way::Overwritten => format!("{path} was overwritten or cut off"),
         }
     }
@@ -92,15 +132,20 @@ impl Lost {
     pub fn words(&self) -> String {
         let advice = match self.way {
             Way::Gone | Way::Replaced => {
-                "Put the same database back under this name, with its -wal beside it if there is one, and Innkeeper goes on. \
+                "Put the same database back under this name, as it was last, and Innkeeper goes on. \
                  To begin with another one (a backup: innkeeper restore FILE), stop Innkeeper first."
             }
             Way::LogGone => "Innkeeper opens its database anew.",
+            Way::LogCut => "What was recorded in the last minute may be gone. Restart Innkeeper.",
             Way::Overwritten => {
                 "Stop Innkeeper, put a good database there (innkeeper restore FILE), and start it again."
             }
         };
-        let saved = self.saved.as_deref().unwrap_or_default();
+        let saved = match (&self.settled, &self.problem) {
+            (Some(settled), _) => settled.saved.as_str(),
+            (None, Some((problem, _))) => problem,
+            (None, None) => "",
+        };
         [self.happened().as_str(), "while Innkeeper worked with it. No check-in is taken.", saved, advice]
             .into_iter()
             .filter(|part| !part.is_empty())

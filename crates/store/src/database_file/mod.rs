@@ -173,20 +173,20 @@ impl DatabaseFile {
         if !closed {
             return lost.look();
         }
-        if let Some(remains) = lost.remains.take() {
+        if let Some(remains) = lost.take_remains() {
             let way = lost.way;
             // Nobody waits for this to be told that the file is lost.
             drop(state);
-            let saved = rescue::settle(&self.path, way, remains);
+            let settled = rescue::settle(&self.path, way, remains);
             state = lock(&self.state);
             let State::Lost(lost) = &mut *state else { return FileLook::Fine };
-            lost.settled(saved);
+            lost.settle(settled);
         }
         let State::Lost(lost) = &mut *state else { return FileLook::Fine };
-        if !lost.is_settled() || lost.way == Way::Overwritten {
+        if !lost.is_settled() || lost.way.is_final() {
             return lost.look();
         }
-        match Open::again(&self.path, lost.id) {
+        match Open::again(&self.path, lost.id, lost.progress()) {
             Ok(open) => {
                 let words = lost.words();
                 log::warn!("{} is back", self.path.display());

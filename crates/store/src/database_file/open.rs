@@ -1,7 +1,7 @@
 //! An SQLite file that is open: its anchor, and by what it is known again.
 
 use std::fs::{self, File, Metadata};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,7 @@ use super::beside;
 use super::header::{APPLICATION, Header};
 use super::loss::{Remains, Way};
 use super::permission::obstacle;
+use super::rescue::Progress;
 use crate::StoreError;
 
 /// Device and inode: what a file is, whatever it is called.
@@ -59,6 +60,8 @@ pub(super) struct Open {
     /// The same file, to read its first page. To close it would drop the locks that this process has on the file (POSIX), so it
     /// stays open as long as any connection.
     reader: File,
+    /// The log, to read its beginning.
+    log: Option<File>,
     main: Identity,
     wal: Option<Identity>,
     shm: Option<Identity>,
@@ -69,16 +72,27 @@ pub(super) struct Open {
     header: Option<Header>,
 }
 
+/// The first bytes of a log, but for the last bit, which says in which order its checksums are.
+const LOG_MAGIC: u32 = 0x377f_0682;
+
 impl Open {
     /// Opens the file for the first time in this process; makes it where there is none.
     pub fn first(path: &Path) -> Result<Self, StoreError> {
+        refuse_to_begin_anew(path)?;
         make_private(path);
         Self::over(path, None)
     }
 
-    /// Opens the file anew, if it is the database of this id.
-    pub fn again(path: &Path, id: i32) -> Result<Self, StoreError> {
-        Self::over(path, Some(id))
+    /// Opens the file anew, if it is the database of this id, and has all that was known of it.
+    pub fn again(path: &Path, id: i32, progress: Option<Progress>) -> Result<Self, StoreError> {
+        let open = Self::over(path, Some(id))?;
+        let there = Progress::of(&mut super::lock(&open.anchor));
+        match (progress, there) {
+            (Some(known), Some(there)) if there.is_behind(known) => {
+                Err(StoreError::Unavailable(format!("{}: is an older copy", path.display())))
+            }
+            _ => Ok(open),
+        }
     }
 
     fn over(path: &Path, known: Option<i32>) -> Result<Self, StoreError> {
@@ -112,8 +126,10 @@ impl Open {
             .map_err(|error| failed(error.to_string()))?
             .filter(|header| header.application == APPLICATION && header.id == id);
         let (wal, shm) = (named(&wal_path), named(&shm_path));
+        // Nobody locks it, so that it may be closed at any time.
+        let log = File::open(&wal_path).ok();
         let anchor = Arc::new(Mutex::new(anchor));
-        Ok(Self { anchor, reader, main, wal, shm, wal_path, shm_path, id, header })
+        Ok(Self { anchor, reader, log, main, wal, shm, wal_path, shm_path, id, header })
     }
 
     /// How the names lead elsewhere than to what is open, if they do.
@@ -124,7 +140,14 @@ impl Open {
             Some(_) => {}
         }
         let beside = named(&self.wal_path) == self.wal && named(&self.shm_path) == self.shm;
-        (!beside).then_some(Way::LogGone)
+        if beside { self.log_is_cut().then_some(Way::LogCut) } else { Some(Way::LogGone) }
+    }
+
+    /// Whether there is something in the log, and it does not begin as a log does: then nothing of it would be read after a crash.
+    fn log_is_cut(&self) -> bool {
+        let mut begin = [0; 4];
+        let has_begun = self.log.as_ref().is_some_and(|log| log.read_exact_at(&mut begin, 0).is_ok());
+        has_begun && u32::from_be_bytes(begin) & !1 != LOG_MAGIC
     }
 
     /// Whether somebody wrote another database over this one, or cut it off.
@@ -200,6 +223,36 @@ struct Marks {
     application: i32,
     #[diesel(sql_type = sql_types::Integer)]
     id: i32,
+}
+
+/// Refuses where there is no database but what one has left: to begin with an empty one would forget all jobs without a word.
+fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
+        return Ok(());
+    }
+    let missing = |left: &Path, how: &str| {
+        Err(StoreError::File(format!(
+            "{} is missing or empty, and {} {how}. To begin with an empty database, move that away",
+            path.display(),
+            left.display()
+        )))
+    };
+    let wal = beside(path, "-wal");
+    if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
+        return missing(&wal, "is its log: put the database back under its name");
+    }
+    let prefix = beside(path, ".rescued-");
+    let siblings = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
+    let rescued = siblings
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|sibling| {
+            sibling.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())
+        })
+        .max();
+    match rescued {
+        None => Ok(()),
+        Some(rescued) => missing(&rescued, "has what it held: give that its name"),
+    }
 }
 
 /// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot

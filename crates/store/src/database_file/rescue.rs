@@ -10,10 +10,47 @@ use diesel::{QueryResult, RunQueryDsl as _, SqliteConnection, sql_query, sql_typ
 
 use super::loss::{Remains, Way};
 
-/// Saves what it can and closes the rest. Returns in a sentence what was saved, if anything was.
-pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> String {
-    let Remains { anchor, reader, is_deleted, beside } = remains;
-    if way == Way::Overwritten {
+/// What was done with the remains.
+pub(super) struct Settled {
+    /// In a sentence what was saved, if anything was.
+    pub saved: String,
+    /// How far the database had come.
+    pub progress: Option<Progress>,
+}
+
+/// How far a database has come: an older copy of the same one is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
+pub(super) struct Progress {
+    #[diesel(sql_type = sql_types::BigInt)]
+    checkin: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    beat_at: i64,
+}
+
+impl Progress {
+    /// None where it cannot be read.
+    pub fn of(connection: &mut SqliteConnection) -> Option<Self> {
+        let sql = "SELECT COALESCE((SELECT MAX(id) FROM checkins), 0) AS checkin,
+                       COALESCE((SELECT MAX(beat_at) FROM duties), 0) AS beat_at";
+        match sql_query(sql).get_result(connection) {
+            Ok(progress) => Some(progress),
+            Err(error) => {
+                log::debug!("how far the database has come: {error}");
+                None
+            }
+        }
+    }
+
+    pub fn is_behind(self, other: Self) -> bool {
+        self.checkin < other.checkin || self.beat_at < other.beat_at
+    }
+}
+
+/// Saves what it can and closes the rest. What cannot be saved yet is given back, with the reason in a sentence: to close it would be
+/// its end.
+pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled, (Remains, String)> {
+    if way.is_final() {
+        let Remains { anchor, reader, beside, .. } = remains;
         for own in beside {
             if let Err(error) = fs::rename(&own, aside(&own, "stale")) {
                 log::warn!("{}: {error}", own.display());
@@ -22,10 +59,20 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> String {
         // Closing them would bring the log into a database that it does not belong to. They go with the process.
         std::mem::forget(anchor);
         std::mem::forget(reader);
-        return "Its log was set aside, so that it cannot be put into what is there now.".to_owned();
+        let saved = "Its log was set aside, so that it cannot be put into what is there now.".to_owned();
+        return Ok(Settled { saved, progress: None });
     }
+    let saved = match remains.is_deleted {
+        true => rescue(&mut super::lock(&remains.anchor), path),
+        false => Ok(String::new()),
+    };
+    let saved = match saved {
+        Ok(saved) => saved,
+        Err(problem) => return Err((remains, problem)),
+    };
+    let Remains { anchor, reader, .. } = remains;
     let mut connection = super::lock(&anchor);
-    let saved = if is_deleted { rescue(&mut connection, path) } else { String::new() };
+    let progress = Progress::of(&mut connection);
     if way != Way::LogGone {
         // So that the file is whole wherever it is, and so that the log, whose name has stayed, is empty: SQLite would put it
         // into whatever database lies beside it.
@@ -37,19 +84,22 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> String {
     drop(connection);
     drop(anchor);
     drop(reader);
-    saved
+    Ok(Settled { saved, progress })
 }
 
 /// Copies a deleted file's content, which goes with its last connection, to a name beside where it was.
-fn rescue(anchor: &mut SqliteConnection, path: &Path) -> String {
+fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<String, String> {
     let copy = aside(path, "rescued");
     match copy_to(anchor, &copy) {
-        Ok(()) => format!("All that it held is saved in {}.", copy.display()),
+        Ok(()) => Ok(format!("All that it held is saved in {}.", copy.display())),
         Err(error) => {
             if let Err(error) = fs::remove_file(&copy) {
                 log::debug!("{}: {error}", copy.display());
             }
-            format!("What it held could not be saved in {}: {error}.", copy.display())
+            Err(format!(
+                "What it held cannot be saved in {} yet ({error}). It is tried again until this process ends, and its content with it.",
+                copy.display()
+            ))
         }
     }
 }

@@ -145,6 +145,74 @@ fn what_was_put_in_its_place_is_not_touched() {
 }
 
 #[test]
+fn an_older_copy_of_itself_does_not_go_on() {
+    let mut works = Works::new();
+    works.store.checkpoint().unwrap();
+    let older = works.beside(".older");
+    fs::copy(&works.path, &older).unwrap();
+    works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+    fs::rename(&older, &works.path).unwrap();
+    works.refuses_everything("an older copy");
+    works.lost();
+    works.lost();
+    let rescued = files(works.path.parent().unwrap(), "rescued").remove(0);
+    fs::rename(rescued, &works.path).unwrap();
+    assert!(matches!(works.store.look_at_file(), FileLook::Back(_)));
+    assert_eq!(works.store.look("backup").facts.checkins, 3);
+}
+
+#[test]
+fn what_cannot_be_saved_yet_is_held() {
+    let mut works = Works::new();
+    let directory = works.path.parent().unwrap().to_owned();
+    fs::remove_dir_all(&directory).unwrap();
+    works.refuses_everything("its directory is gone");
+    match works.store.look_at_file() {
+        FileLook::Lost { words, settled: false } => assert!(words.contains("cannot be saved"), "{words}"),
+        other => panic!("{other:?}"),
+    }
+    fs::create_dir(&directory).unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    while matches!(works.store.look_at_file(), FileLook::Lost { settled: false, .. })
+        && Instant::now() < until
+    {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    fs::rename(files(&directory, "rescued").remove(0), &works.path).unwrap();
+    works.is_back();
+}
+
+#[test]
+fn a_log_that_was_cut_off_is_not_brought_into_the_file() {
+    let mut works = Works::new();
+    works.store.checkpoint().unwrap();
+    works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+    fs::OpenOptions::new().write(true).open(works.beside("-wal")).unwrap().set_len(0).unwrap();
+    // The first commit after it is not acknowledged.
+    let error = works.writer.record(&[arrival("backup", success(at(4)))]).unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    let words = works.lost();
+    assert!(words.contains("cut off") && words.contains("Restart"), "{words}");
+    assert_eq!(files(works.path.parent().unwrap(), "-wal.stale").len(), 1);
+    // As a start finds it: the log that is still open is this process's own affair.
+    let alone = alone(&works);
+    assert_eq!(alone.look_for_damage(&|| true).unwrap(), None);
+    assert_eq!(alone.look("backup").facts.checkins, 2);
+}
+
+#[test]
+fn a_start_does_not_begin_anew_beside_what_is_left() {
+    for (left, words) in [("-wal", "is its log"), (".rescued-1764000000", "has what it held")] {
+        let database = TestDatabase::sqlite();
+        let path = PathBuf::from(database.url().strip_prefix("sqlite://").unwrap());
+        fs::write(beside(&path, left), "what is left").unwrap();
+        let error = database.connect().migrate().unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("missing"), "{error}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
 fn a_log_that_is_deleted_loses_nothing() {
     for suffix in ["-wal", "-shm"] {
         let mut works = Works::new();
@@ -175,15 +243,16 @@ fn a_file_that_is_overwritten_in_place_is_found_and_left() {
 #[test]
 fn what_was_written_comes_into_the_file() {
     let works = Works::new();
-    let alone = works.beside(".alone");
     works.store.checkpoint().unwrap();
+    assert_eq!(alone(&works).look("backup").facts.checkins, 2);
+}
+
+/// A store over a copy of the file without its log.
+fn alone(works: &Works) -> Store {
+    let alone = works.beside(".alone");
     fs::copy(&works.path, &alone).unwrap();
-    let copy = Store::connect(&innkeeper_store::StoreConfig {
-        url: format!("sqlite://{}", alone.display()),
-        pool_size: 2,
-    })
-    .unwrap();
-    assert_eq!(copy.look("backup").facts.checkins, 2);
+    let url = format!("sqlite://{}", alone.display());
+    Store::connect(&innkeeper_store::StoreConfig { url, pool_size: 2 }).unwrap()
 }
 
 #[test]
