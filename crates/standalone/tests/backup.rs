@@ -1,5 +1,7 @@
 //! `innkeeper backup` while the program runs, and `innkeeper restore` when it does not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use std::fs;

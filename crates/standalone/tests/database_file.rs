@@ -1,5 +1,7 @@
 //! The SQLite file is deleted, loses its log, is overwritten or damaged under the running program, while jobs check in.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 mod common;
 
 use std::fs;
