@@ -32,10 +32,13 @@ fn every_figure_measures_something() {
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
     let rows = json["rows"].as_array().unwrap();
     let figures = said.lines().filter(|line| line.starts_with("== ")).count();
-    assert!(figures >= 17 && rows.len() >= figures, "{said}");
+    assert!(figures >= 19 && rows.len() >= figures, "{said}");
     for row in rows {
         let value = &row["numbers"]["value"];
         assert!(row["target"] == "" || value.is_f64(), "a target, and nothing measured: {row}");
+        // Unlike how fast something is, how much it takes does not hang on the machine or the kind of build.
+        let is_of_lists = row["figure"].as_str().is_some_and(|figure| figure.starts_with("lists of "));
+        assert!(!is_of_lists || row["verdict"] == "ok", "{row}");
     }
     let table = std::fs::read_to_string(table).unwrap();
     assert_eq!(table.lines().filter(|line| line.starts_with("| ")).count(), rows.len() + 1, "{table}");

@@ -5,6 +5,7 @@ mod checkins;
 mod cold_start;
 mod deadlines;
 mod growth;
+mod lists;
 mod mails;
 mod pages;
 mod pgbench;
@@ -56,5 +57,7 @@ pub const FIGURES: &[Figure] = &[
     figure("spike", "the top of the hour", spike::the_top_of_the_hour),
     figure("pages", "pages of many reservations over Postgres", pages::over_postgres),
     figure("pages-sqlite", "pages of many reservations over SQLite", pages::over_sqlite),
+    figure("lists", "lists of many reservations over Postgres", lists::over_postgres),
+    figure("lists-sqlite", "lists of many reservations over SQLite", lists::over_sqlite),
     figure("cold-start", "from start to first check-in", cold_start::from_start_to_first_checkin),
 ];

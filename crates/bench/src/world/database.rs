@@ -79,6 +79,11 @@ impl Database {
         Self { url: cluster.url("postgres"), ..self }.execute(&sql)
     }
 
+    /// The same database, for another thread.
+    pub fn again(&self) -> Self {
+        Self { name: self.name.clone(), url: self.url.clone(), psql: self.psql.clone(), ..*self }
+    }
+
     /// Its address, as `database.url` takes it.
     pub fn url(&self) -> &str {
         &self.url
