@@ -76,7 +76,7 @@ impl Summaries {
             log::error!("the summary has nowhere to go: no alerter has `summary = true`");
         }
         while !shutdown.wait_timeout(EVERY) {
-            if !self.singleton.is_held() {
+            if !self.singleton.is_held() || !self.clock.is_steady() {
                 continue;
             }
             let (config, alerters) = (live.get(), alerters.now());

@@ -272,6 +272,22 @@ fn a_start_weeks_ahead_heals_when_the_clock_is_set() {
 }
 
 #[test]
+fn a_way_back_that_was_cut_off_is_gone_on_with_at_the_next_start() {
+    let mut house = sqlite(DAY);
+    // As if it had always been ahead.
+    house.live(3, &["healthy", "silent"]);
+    drop(house.servers.remove(0).into_directory());
+    house.database.execute(
+        "INSERT INTO clock_steps (at, clock, host, by_ms, outcome) VALUES (1, 'machine', 'here', -86400000, 'following')",
+    );
+    house.clock.set(0);
+    house.start(&["innkeeper"], true);
+    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
+    assert_eq!(house.told("is behind what was recorded"), 0, "it need not be waited for");
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+}
+
+#[test]
 fn a_node_whose_own_clock_jumps_follows_the_database_and_says_so() {
     let house = House::open(TestDatabase::postgres(), &["ingest", "sweeper"], FakeClock::ahead(0), true);
     house.live(3, &["healthy", "silent"]);

@@ -108,3 +108,67 @@ fn ahead(column: &str, rewind: &Rewind) -> String {
         "CASE WHEN {column} > {now} AND {column} - {by} >= {now} THEN {column} - {by} WHEN {column} > {now} THEN {now} ELSE {column} END"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use diesel::sql_types::Text;
+
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    /// Moved elsewhere: by `reservations.rs`, or above in a way of its own.
+    const OTHERWISE: [&str; 17] = [
+        "checkins.at",
+        "clock_steps.at",
+        "audit.at",
+        "deliveries.created_at",
+        "deliveries.finished_at",
+        "deliveries.next_at",
+        "invitations.expires_at",
+        "leases.until_at",
+        "reservations.created_at",
+        "runs.ended_at",
+        "runs.started_at",
+        "states.last_checkin_at",
+        "states.last_fail_at",
+        "states.last_seen_at",
+        "states.last_start_at",
+        "states.runs_over_at",
+        "states.short_at",
+    ];
+    /// Stay as they are, or are moved with `reservations.rs`: when somebody wished for it, or it is only shown.
+    const STAY: [&str; 3] = ["reservations.updated_at", "states.wake_at", "tokens.expires_at"];
+
+    #[derive(QueryableByName)]
+    struct Column {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+
+    #[test]
+    fn every_time_that_is_stored_has_a_way_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("innkeeper.db").display());
+        let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
+        store.migrate().unwrap();
+        let columns: Vec<Column> = sql_query(
+            "SELECT tables.name || '.' || columns.name AS name
+             FROM sqlite_master tables, pragma_table_info(tables.name) columns
+             WHERE tables.type = 'table' AND (columns.name LIKE '%\\_at' ESCAPE '\\' OR columns.name = 'at')",
+        )
+        .load(&mut *store.get().unwrap())
+        .unwrap();
+        let stored: BTreeSet<String> = columns.into_iter().map(|column| column.name).collect();
+        let moved = PAST
+            .iter()
+            .flat_map(|(table, columns)| columns.iter().map(move |column| format!("{table}.{column}")));
+        let known: BTreeSet<String> =
+            moved.chain(OTHERWISE.iter().chain(&STAY).map(|name| (*name).to_owned())).collect();
+        assert_eq!(
+            stored, known,
+            "a new time: say in PAST, or here, what becomes of it when the clock returns from ahead"
+        );
+    }
+}
