@@ -66,7 +66,7 @@ pub use error::StoreError;
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
-pub use outbox::{Delivery, Finished, Outcome, Place, Retried, Sending, WaitingCounts};
+pub use outbox::{Delivery, Finished, Outcome, Place, Reached, Retried, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::due::{Due, load_due};
+use crate::outbox::Reached;
 use crate::rows::ms;
 use crate::schema::{alerts, checkins, reservations, states};
 use crate::{Store, StoreError, bulk, outbox};
@@ -61,6 +62,8 @@ pub struct Told<'a> {
     pub notes: &'a str,
     /// For a site: how many reservations stand behind it.
     pub behind: i64,
+    /// Of a recovery: who was told of the trouble, and so hears of its end.
+    pub reached: &'a [Reached],
     /// The time of the pass.
     pub now: Time,
 }
@@ -230,6 +233,9 @@ fn write_changes(
         })
         .collect();
     let notes = latest_notes(connection, changes)?;
+    let over = changes.iter().filter(|(_, change)| **change == Change::Recover);
+    let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
+    let reached = outbox::reached(connection, &over)?;
     let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
     for (due, change) in changes {
         let reservation = &due.reservation;
@@ -264,7 +270,9 @@ fn write_changes(
         }
         let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
         let notes = notes.get(&reservation.id).map_or("", String::as_str);
-        let told = Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, now };
+        let reached = reached.get(&alert_id).map_or(&[][..], Vec::as_slice);
+        let told =
+            Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, reached, now };
         messages.extend(tell(&told).into_iter().map(|delivery| (alert_id, delivery)));
     }
     for (_, message) in &messages {

@@ -9,7 +9,7 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::{duration, template};
 use innkeeper_node::Config;
 use innkeeper_node::config::LOG_ALERTER;
-use innkeeper_store::{NewDelivery, Told};
+use innkeeper_store::{NewDelivery, Reached, Told};
 
 /// The alerter that mail waits for while none is configured: an `[alerter.mail]` that is added later sends it.
 const FUTURE_MAIL: &str = "mail";
@@ -27,6 +27,8 @@ pub struct Speaker {
     pub server: String,
     /// The alerter that mail addresses go through.
     pub mail: Option<String>,
+    /// The alerters that are configured, the log among them.
+    pub configured: Vec<String>,
     /// Alerters that keep an incident open until it is resolved: they hear of a recovery that people are spared.
     pub keep_incidents: Vec<String>,
 }
@@ -39,6 +41,12 @@ impl Speaker {
             public_url: config.public_url.clone(),
             server: gethostname::gethostname().to_string_lossy().into_owned(),
             mail: mail.map(ToString::to_string),
+            configured: config
+                .alerters
+                .keys()
+                .map(ToString::to_string)
+                .chain([LOG_ALERTER.to_owned()])
+                .collect(),
             keep_incidents: config
                 .alerters
                 .iter()
@@ -53,8 +61,11 @@ impl Speaker {
         let notice = self.notice(told);
         let terms = &told.reservation.terms;
         let spared = told.event == EventKind::Recovered && !terms.notify_recovery;
-        self.ways_out(terms)
-            .into_iter()
+        let ways = match told.event {
+            EventKind::Recovered => self.ways_back(told),
+            _ => self.ways_out(terms),
+        };
+        ways.into_iter()
             .filter(|(alerter, _)| !spared || alerter == LOG_ALERTER || self.keep_incidents.contains(alerter))
             .map(|(alerter, recipient)| NewDelivery { alerter, recipient, notice: notice.clone() })
             .collect()
@@ -80,6 +91,32 @@ impl Speaker {
             let wanted =
                 terms.alerters.is_empty() || terms.alerters.iter().any(|name| name.as_str() == way.0);
             if wanted && !ways.contains(&way) {
+                ways.push(way);
+            }
+        }
+        ways
+    }
+
+    /// Alerter and mail address of each who was told of the trouble, whoever would be told of it now; and the log.
+    fn ways_back(&self, told: &Told<'_>) -> Vec<(String, String)> {
+        let mut ways = vec![(LOG_ALERTER.to_owned(), String::new())];
+        for reached in told.reached {
+            // Where the bad news still waits for an alerter, the good news waits behind it.
+            let is_there = reached.waits || self.configured.contains(&reached.alerter);
+            let way = match &self.mail {
+                _ if is_there => (reached.alerter.clone(), reached.recipient.clone()),
+                Some(mail) if !reached.recipient.is_empty() => (mail.clone(), reached.recipient.clone()),
+                _ => {
+                    let name = format!("{}/{}", told.reservation.terms.app, told.reservation.terms.component);
+                    let Reached { alerter, recipient, .. } = reached;
+                    log::warn!(
+                        "{name} is back, and {} does not hear of it: {alerter} told of the trouble, and is configured no more",
+                        if recipient.is_empty() { alerter } else { recipient }
+                    );
+                    continue;
+                }
+            };
+            if !ways.contains(&way) {
                 ways.push(way);
             }
         }

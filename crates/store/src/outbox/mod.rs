@@ -3,10 +3,11 @@
 //! A sender claims by a lease, commits, sends, and records. A crash between any two of these loses nothing: the lease runs
 //! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
 //!
-//! `claim.rs` is the claiming, `record.rs` what became of the sends, `again.rs` what somebody wants tried again; here is what is put in and what waits.
+//! `claim.rs` is the claiming, `record.rs` what became of the sends, `again.rs` what somebody wants tried again, `reached.rs` who has been told; here is what is put in and what waits.
 
 mod again;
 mod claim;
+mod reached;
 mod record;
 
 use diesel::prelude::*;
@@ -22,6 +23,8 @@ use crate::schema::deliveries;
 use crate::{NewDelivery, Store, StoreError};
 
 pub use again::Retried;
+pub use reached::Reached;
+pub(crate) use reached::reached;
 
 /// One message of a sending.
 #[derive(Debug, Clone, PartialEq)]
