@@ -109,6 +109,8 @@ const MANAGE_BY_NUMBER: &[&str] = &[
 ];
 const MANAGE_ALL: &[&str] = &[
     "POST /api/v1/deliveries/{id}/retry",
+    "POST /api/v1/duties/{name}/resume",
+    "POST /api/v1/duties/{name}/snooze",
     "GET /api/v1/tokens",
     "POST /api/v1/tokens",
     "DELETE /api/v1/tokens/{id}",
@@ -116,6 +118,8 @@ const MANAGE_ALL: &[&str] = &[
     "POST /explain as Page",
     "GET /new as Page",
     "POST /new as Page",
+    "POST /nodes/{duty}/resume as Page",
+    "POST /nodes/{duty}/snooze as Page",
     "POST /settings/alerters/{name}/test as Page",
     "POST /settings/shares as Page",
     "POST /settings/shares/{key}/remove as Page",
@@ -378,7 +382,7 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
         .replace("{first:[0-9a-fA-F-]{36}}", "00000000-0000-4000-8000-000000000000")
         .replace("{id}", id)
         .replace("{account}", "shop");
-    for placeholder in ["{key}", "{secret}", "{name}", "{first}", "{second}", "{third}"] {
+    for placeholder in ["{key}", "{secret}", "{name}", "{duty}", "{first}", "{second}", "{third}"] {
         path = path.replace(placeholder, "nothing");
     }
     if with_query {

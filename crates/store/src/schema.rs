@@ -149,6 +149,7 @@ table! {
         name -> Text,
         beat_at -> BigInt,
         told_at -> Nullable<BigInt>,
+        snoozed_until -> Nullable<BigInt>,
     }
 }
 

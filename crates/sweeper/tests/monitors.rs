@@ -9,10 +9,9 @@ use std::time::Duration;
 use common::parts::{Parts, done};
 use common::*;
 use innkeeper_alerter::Alerters;
-use innkeeper_core::Clock as _;
-use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::heart::{Singleton, duties};
+use innkeeper_core::{Clock as _, SystemClock};
+use innkeeper_node::heart::Singleton;
 use innkeeper_node::{Config, Role};
 use innkeeper_sweeper::messages::Speaker;
 use innkeeper_sweeper::summary;
@@ -227,27 +226,22 @@ fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
 }
 
 #[test]
-fn each_duty_is_a_reservation_that_nodes_check_in_to_and_that_can_be_snoozed() {
+fn innkeepers_own_duties_are_no_reservations_and_can_be_snoozed() {
     for database in TestDatabase::both() {
-        let parts = Parts::new(&database, "log", "");
-        let names = |duty: &str| (AppName::parse("innkeeper").unwrap(), ComponentName::parse(duty).unwrap());
-        let snoozed = || duties::snoozed(&parts.store, "sweeper", parts.clock.now()).unwrap();
-        assert!(!snoozed(), "there is none yet");
-        for _ in 0..2 {
-            duties::check_in(&parts.store, &["ingest", "sweeper"], "here", parts.clock.now()).unwrap();
-            parts.advance(60);
-        }
-        let (app, component) = names("sweeper");
-        let (known, alert) = parts.store.reservation(&app, &component).unwrap().unwrap();
-        assert_eq!((known.facts.checkins, alert), (2, None));
-        let now = parts.clock.now();
-        assert!(parts.store.snooze(&app, &component, now + chrono::TimeDelta::hours(1), now).unwrap());
-        assert!(snoozed());
-        parts.advance(29);
-        assert_eq!(parts.sweep().opened, 0);
-        parts.advance(1);
-        assert_eq!(parts.sweep().opened, 1, "ingest, which is not snoozed");
-        parts.advance(3600);
-        assert!(!snoozed());
+        database.store();
+        // As if the last web node had stopped an hour ago, and the last sweeper, of which nobody wants to hear.
+        let now = SystemClock.now().timestamp_millis();
+        database.execute(&format!(
+            "INSERT INTO duties (name, beat_at, snoozed_until)
+             VALUES ('web', {0}, NULL), ('sweeper', {0}, {1})",
+            now - 3_600_000,
+            now + 3_600_000
+        ));
+        let sink = HttpSink::start();
+        let ingest = Server::start("ingest", &operated(&database, &sink), &[]);
+        ingest.wait_for_log("there is no sweeper, and nobody is told: that is snoozed until");
+        sink.wait_for(1, PATIENCE);
+        assert_eq!((told(&sink, "There is no web"), told(&sink, "There is no sweeper")), (1, 0));
+        assert_eq!(database.count("reservations"), 0, "they stand among those of nobody");
     }
 }

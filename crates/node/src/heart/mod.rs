@@ -1,11 +1,10 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `duties.rs` the reservations that
-//! nodes themselves check in to, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one node may do,
-//! `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of the others.
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `file.rs` what is done for an
+//! SQLite file, `singleton.rs` the lease of what only one node may do, `watchman.rs` who notices that the database is out of reach.
+//! Here is the heartbeat, and what follows from those of the others.
 
 pub mod clock;
-pub mod duties;
 mod expected;
 mod file;
 mod operator;
@@ -99,7 +98,6 @@ impl Heart {
             history: History::default(),
             contact: contact.clone(),
             expected: expected::Watch::new(config.live()),
-            checked_in: Instant::now(),
         };
         let id = pulse.node.id.clone();
         // First, since what follows asks the database.
@@ -173,8 +171,6 @@ struct Pulse {
     history: History,
     contact: Contact,
     expected: expected::Watch,
-    /// When it last checked in to the reservations of its duties; at first, when it started.
-    checked_in: Instant,
 }
 
 impl Pulse {
@@ -190,11 +186,7 @@ impl Pulse {
                         &format!("{} has taken up its work.", self.words()),
                     );
                 }
-                for (what, done) in [
-                    ("watch", self.watch()),
-                    ("expected nodes", self.look_for_expected()),
-                    ("check-in", self.check_in()),
-                ] {
+                for (what, done) in [("watch", self.watch()), ("expected nodes", self.look_for_expected())] {
                     if let Err(error) = done {
                         log::debug!("{what}: {error}");
                     }
@@ -244,12 +236,13 @@ impl Pulse {
         }
         for duty in missing {
             // This node alone has taken it on to tell of it, so that not knowing must not keep it from that.
-            let snoozed = duties::snoozed(&self.store, &duty.name, now).unwrap_or_else(|error| {
+            let snoozed = self.store.snoozed_duties(now).unwrap_or_else(|error| {
                 log::debug!("whether {} is snoozed: {error}", duty.name);
-                false
+                Default::default()
             });
-            if snoozed {
-                log::info!("there is no {}, and nobody is told: its reservation is snoozed", duty.name);
+            if let Some(until) = snoozed.get(&duty.name) {
+                let until = stamp(*until, chrono_tz::UTC);
+                log::info!("there is no {}, and nobody is told: that is snoozed until {until}", duty.name);
                 continue;
             }
             self.operator.tell(
@@ -271,15 +264,6 @@ impl Pulse {
             return Ok(());
         }
         self.expected.look(&self.store, &self.operator, now)
-    }
-
-    /// Checks in to the reservations of its duties, once a minute.
-    fn check_in(&mut self) -> Result<(), StoreError> {
-        if self.checked_in.elapsed() < duties::EVERY {
-            return Ok(());
-        }
-        self.checked_in = Instant::now();
-        duties::check_in(&self.store, self.duties, &self.node.host, self.clock.now())
     }
 
     fn goodbye(&self) {
@@ -349,11 +333,14 @@ fn watch_contact(
 }
 
 fn blind_words(window: &Window) -> String {
+    let [from, until] = [window.from, window.until].map(|at| stamp(at, chrono_tz::UTC));
+    let length = TimeDelta::seconds((window.until - window.from).num_seconds());
+    let span = match length > TimeDelta::zero() {
+        true => format!("from {from} to {until} ({})", duration::words(length)),
+        false => format!("for less than a second at {from}"),
+    };
     format!(
-        "No check-in could be recorded from {} to {} ({}). Jobs that were due in that time are given another period, an hour at most, to be heard again.",
-        stamp(window.from, chrono_tz::UTC),
-        stamp(window.until, chrono_tz::UTC),
-        duration::words(TimeDelta::seconds((window.until - window.from).num_seconds()))
+        "No check-in could be recorded {span}. Jobs that were due in that time are given another period, an hour at most, to be heard again."
     )
 }
 

@@ -75,6 +75,8 @@ struct ShownDuty {
     name: String,
     beat_at: Time,
     done: bool,
+    /// Nobody is told until then that it is missing.
+    snoozed_until: Option<Time>,
 }
 
 /// How many nodes do a duty, where the configuration (`expect`) says how many should.
@@ -145,7 +147,13 @@ impl Nodes {
                 enough: it.is_enough(),
             })
             .collect();
-        let duty = |Duty { name, beat_at }| ShownDuty { name, beat_at, done: now - beat_at <= MISSING_AFTER };
+        let mut snoozed = self.store.snoozed_duties(now)?;
+        let duty = |Duty { name, beat_at }| ShownDuty {
+            snoozed_until: snoozed.remove(&name),
+            done: now - beat_at <= MISSING_AFTER,
+            name,
+            beat_at,
+        };
         let windows = self.store.blind_windows(now)?;
         Ok(Shown {
             success: true,

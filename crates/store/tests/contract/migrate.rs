@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use innkeeper_core::reservation::Wishes;
 use innkeeper_store::{DatabaseKind, StoreError};
 use innkeeper_testing::database::TestDatabase;
 
@@ -15,6 +16,7 @@ on_both!(
     down_takes_everything_away_and_up_brings_it_back,
     the_tables_are_those_of_the_schema,
     what_was_there_before_the_chain_is_carried_over,
+    reservations_of_innkeepers_own_go_and_those_of_users_stay,
     a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
 
@@ -106,6 +108,35 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
     store.record(&[arrival("b", success(at(9))), arrival("silent", success(at(9)))]);
     assert_eq!(ids.iter().map(|id| history(*id).len()).collect::<Vec<_>>(), [8, 3, 1]);
     assert_eq!(store.look("b").facts.checkins, 4);
+}
+
+fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestDatabase) {
+    let store = database.store();
+    let own = |duty: &str| Wishes {
+        owner: Some("Innkeeper".to_owned()),
+        description: Some(format!("Whether a node does the work of {duty}")),
+        ..every(60)
+    };
+    let inn = app("innkeeper");
+    for (duty, wishes) in
+        [("ingest", own("ingest")), ("sweeper", own("sweeper")), ("web", every(60)), ("backup", every(60))]
+    {
+        store.reserve(&inn, &component(duty), &wishes, at(0)).unwrap();
+    }
+    store.book("ingest", &own("ingest"));
+    assert_eq!(store.pass(at(60)).opened, 5);
+    store.snooze(&inn, &component("sweeper"), at(9000), at(60)).unwrap();
+    database.execute("INSERT INTO duties (name, beat_at) VALUES ('ingest', 1), ('sweeper', 1), ('web', 1)");
+    let ours = migrations(database.kind()).into_iter().find(|(up, _)| up.contains("own_reservations"));
+    let (up, down) = ours.unwrap();
+    database.execute(&down);
+    database.execute(&up);
+    let left = database.texts("SELECT app || '/' || component FROM reservations ORDER BY 1");
+    assert_eq!(left, ["innkeeper/backup", "innkeeper/web", "shop/ingest"]);
+    let counts = ["alerts", "deliveries", "states"].map(|table| database.count(table));
+    assert_eq!((counts, database.count("doors")), ([3; 3], 6));
+    let snoozed = store.snoozed_duties(at(100)).unwrap();
+    assert_eq!(snoozed.into_iter().collect::<Vec<_>>(), [("sweeper".to_owned(), at(9000))]);
 }
 
 #[test]

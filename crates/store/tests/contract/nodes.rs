@@ -13,6 +13,7 @@ on_both!(
     a_node_that_falls_silent_is_noticed_once_until_it_beats_again,
     a_node_that_said_goodbye_is_not_missed,
     a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return,
+    a_duty_is_snoozed_until_a_time_or_until_somebody_ends_it,
     the_long_dead_are_forgotten,
     a_span_without_heartbeats_is_a_blind_window_and_told_in_the_same_transaction,
     while_another_node_beats_nothing_is_blind,
@@ -99,6 +100,19 @@ fn the_long_dead_are_forgotten(database: &TestDatabase) {
     beat(&store, "b", "ingest", at(86_401));
     watch(&store, at(86_401));
     assert_eq!(store.nodes().unwrap().len(), 1);
+}
+
+fn a_duty_is_snoozed_until_a_time_or_until_somebody_ends_it(database: &TestDatabase) {
+    let store = database.store();
+    beat(&store, "a", "ingest", at(0));
+    let snoozed = |now| store.snoozed_duties(at(now)).unwrap().into_iter().collect::<Vec<_>>();
+    assert!(!store.snooze_duty("sweeper", at(60), at(0)).unwrap(), "nobody has had it");
+    assert!(store.snooze_duty("ingest", at(60), at(0)).unwrap());
+    beat(&store, "a", "ingest", at(1));
+    assert_eq!(snoozed(59), [("ingest".to_owned(), at(60))]);
+    assert_eq!(snoozed(60), []);
+    assert!(store.snooze_duty("ingest", at(10), at(10)).unwrap());
+    assert_eq!(snoozed(11), []);
 }
 
 fn a_span_without_heartbeats_is_a_blind_window_and_told_in_the_same_transaction(database: &TestDatabase) {

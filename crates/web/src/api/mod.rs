@@ -1,13 +1,14 @@
 //! The management API under `/api/v1`: for programs that make, change and look at what people see on the pages.
 //!
 //! Each subject is a file: `reservations.rs` (one by one), `declared.rs` (a whole set), `rest.rs` (snoozes, undone check-outs), `history.rs`
-//! (check-ins, alerts, messages), `tokens.rs`, `house.rs` (nodes, summary, audit log). `document.rs` is a reservation as a person writes it; `reading.rs`
+//! (check-ins, alerts, messages), `tokens.rs`, `house.rs` (summary, audit log), `duties.rs` (snoozes of Innkeeper's own). `document.rs` is a reservation as a person writes it; `reading.rs`
 //! reads bodies and queries. `openapi.rs` and `protocols.rs` describe all routes, `page.rs` shows that description.
 //!
 //! Errors are `application/problem+json` (RFC 9457); the routes see to that.
 
 mod declared;
 mod document;
+mod duties;
 mod history;
 mod house;
 mod openapi;
@@ -58,6 +59,8 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .api(Method::POST, "/api/v1/tokens", Need::ManageAll, tokens::create)
         .api(Method::DELETE, "/api/v1/tokens/{id}", Need::ManageAll, tokens::remove)
         .api(Method::GET, "/api/v1/nodes", Need::ReadAll, nodes::nodes)
+        .api(Method::POST, "/api/v1/duties/{name}/snooze", Need::ManageAll, duties::snooze)
+        .api(Method::POST, "/api/v1/duties/{name}/resume", Need::ManageAll, duties::resume)
         .api(Method::GET, "/api/v1/summary", Need::ReadAll, house::summary)
         .api(Method::GET, "/api/v1/audit", Need::Administer, house::audit)
         .page("/api", Need::Nothing, page::page);

@@ -10,7 +10,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use super::{declared, document, history, house, protocols, reservations, rest, tokens};
+use super::{declared, document, duties, history, house, protocols, reservations, rest, tokens};
 
 /// The description as JSON.
 pub(crate) static TEXT: LazyLock<String> =
@@ -46,6 +46,8 @@ pub(crate) static TEXT: LazyLock<String> =
         tokens::list,
         tokens::create,
         tokens::remove,
+        duties::snooze,
+        duties::resume,
         house::summary,
         house::audit,
         openapi,

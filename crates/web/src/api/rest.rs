@@ -27,7 +27,7 @@ pub(crate) struct Snooze {
 }
 
 impl Snooze {
-    fn end(&self, now: Time) -> Result<Time, Invalid> {
+    pub(super) fn end(&self, now: Time) -> Result<Time, Invalid> {
         match (&self.duration, &self.until) {
             (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
             (None, None) => {

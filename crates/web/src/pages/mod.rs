@@ -69,6 +69,8 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .page("/settings/audit", Need::Administer, audit::audit)
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
+        .form("/nodes/{duty}/snooze", Need::ManageAll, nodes::snooze)
+        .form("/nodes/{duty}/resume", Need::ManageAll, nodes::resume)
         .page("/status", Need::ReadAll, status::status)
         .page("/new", Need::ManageAll, editor::new)
         .form("/new", Need::ManageAll, editor::make)

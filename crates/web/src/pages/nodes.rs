@@ -1,7 +1,7 @@
 //! The processes of this installation and what Innkeeper checks about itself.
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
+use actix_web::web::{Data, Path};
 use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::reservation::Window;
@@ -9,11 +9,12 @@ use innkeeper_core::{Time, duration};
 use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER, Strength, clock, strengths};
 use innkeeper_node::http::nodes::STEPS_SHOWN;
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Check, ClockStep, KnownNode};
+use innkeeper_store::{Check, ClockStep, Duty, KnownNode};
 
+use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
-use super::{ask, page};
+use super::{ask, page, see_other};
 use crate::Desk;
 
 #[derive(Template)]
@@ -21,7 +22,7 @@ use crate::Desk;
 struct NodesPage<'a> {
     frame: Frame<'a>,
     nodes: Vec<NodeRow>,
-    missing: Vec<String>,
+    duties: Vec<DutyRow>,
     fewer: Vec<Strength>,
     checks: Vec<CheckRow>,
     windows: Vec<WindowRow>,
@@ -30,25 +31,94 @@ struct NodesPage<'a> {
 
 /// The page.
 pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (nodes, duties, checks, (windows, steps), holder, now) = ask(&desk, |desk, now| {
+    let (nodes, (duties, snoozed), checks, (windows, steps), holder, now) = ask(&desk, |desk, now| {
         let store = &desk.store;
         let windows = (store.blind_windows(now)?, store.clock_steps(STEPS_SHOWN)?);
-        Ok((store.nodes()?, store.duties()?, store.checks()?, windows, store.lease_holder(LEASE)?, now))
+        let duties = (store.duties()?, store.snoozed_duties(now)?);
+        Ok((store.nodes()?, duties, store.checks()?, windows, store.lease_holder(LEASE)?, now))
     })
     .await?;
     let node = |known| NodeRow::of(known, holder.as_deref(), GONE_AFTER, now);
-    let missing =
-        duties.iter().filter(|duty| now - duty.beat_at > MISSING_AFTER).map(|duty| duty.name.clone());
+    let duty = |duty: &Duty| DutyRow::of(duty, snoozed.get(&duty.name).copied(), now);
     let fewer = strengths(&desk.live.get().expect, &nodes, now).into_iter().filter(|it| !it.is_enough());
     page(&NodesPage {
         frame: Frame::of(&desk, &caller, "/nodes"),
         nodes: nodes.iter().map(node).collect(),
-        missing: missing.collect(),
+        duties: duties.iter().map(duty).collect(),
         fewer: fewer.collect(),
         checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),
         windows: windows.iter().rev().map(|window| WindowRow::of(window, now)).collect(),
         steps: steps.iter().map(|step| StepRow::of(step, now)).collect(),
     })
+}
+
+/// How long the page's button lets nobody be told of a duty.
+const SNOOZE: TimeDelta = TimeDelta::days(1);
+
+/// Lets nobody be told for a day that no node has the duty.
+pub async fn snooze(
+    desk: Data<Desk>,
+    caller: Caller,
+    duty: Path<String>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    sleep(&desk, &caller, duty.into_inner(), SNOOZE).await
+}
+
+/// Ends that.
+pub async fn resume(
+    desk: Data<Desk>,
+    caller: Caller,
+    duty: Path<String>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    sleep(&desk, &caller, duty.into_inner(), TimeDelta::zero()).await
+}
+
+async fn sleep(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    duty: String,
+    span: TimeDelta,
+) -> Result<HttpResponse, ApiError> {
+    let actor = caller.actor();
+    let known =
+        ask(desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_duty(&duty, now + span, now))
+            .await?;
+    match known {
+        true => Ok(see_other("/nodes")),
+        false => Err(ApiError::NotFound("there is no such duty".to_owned())),
+    }
+}
+
+/// What some node has to do at any time.
+pub struct DutyRow {
+    pub name: String,
+    /// `alive`, `down` where nobody does it, `snoozed` where nobody is told of that.
+    pub state: &'static str,
+    pub done: When,
+    pub snoozed_until: Option<When>,
+}
+
+impl DutyRow {
+    pub fn of(duty: &Duty, snoozed_until: Option<Time>, now: Time) -> Self {
+        let is_missing = now - duty.beat_at > MISSING_AFTER;
+        Self {
+            name: duty.name.clone(),
+            state: match (is_missing, snoozed_until) {
+                (_, Some(_)) => "snoozed",
+                (true, None) => "down",
+                (false, None) => "alive",
+            },
+            done: When::new(duty.beat_at, chrono_tz::UTC, now),
+            snoozed_until: snoozed_until.map(|until| When::new(until, chrono_tz::UTC, now)),
+        }
+    }
+
+    /// Whether nobody does it, and that is worth a line at the top.
+    pub fn is_missing(&self) -> bool {
+        self.state == "down"
+    }
 }
 
 /// A process.

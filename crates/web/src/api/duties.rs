@@ -1,0 +1,63 @@
+//! Snoozes of Innkeeper's own duties: while one lasts, the operator is not told that no node does that work.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use chrono::{DateTime, Utc};
+use innkeeper_core::{Invalid, Time};
+use innkeeper_node::http::{ApiError, Body, Caller};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::rest::Snooze;
+use super::{ask, reading};
+use crate::Desk;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// A duty that some node has at any time.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Duty {
+    /// `ingest`, `sweeper` or `web`.
+    name: String,
+    /// Until when nobody is told that it is missing; null where it is not snoozed.
+    snoozed_until: Option<DateTime<Utc>>,
+}
+
+/// Snooze a duty
+///
+/// Until then the operator is not told that no node does this work.
+#[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "House", security(("bearer" = ["manage"])),
+    params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
+    request_body(content = Snooze, example = json!({"duration": "2h"})),
+    responses((status = 200, description = "it sleeps", body = Duty)))]
+pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, name: Path<String>, Body(body): Body) -> Answer {
+    let snooze: Snooze = reading::json(&body)?;
+    sleep(&desk, &caller, name.into_inner(), move |now| snooze.end(now)).await
+}
+
+/// End the snooze of a duty
+///
+/// The operator is told again.
+#[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "House", security(("bearer" = ["manage"])),
+    params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
+    responses((status = 200, description = "it is watched again", body = Duty)))]
+pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, name: Path<String>) -> Answer {
+    sleep(&desk, &caller, name.into_inner(), Ok).await
+}
+
+async fn sleep(
+    desk: &Data<Desk>,
+    caller: &Caller,
+    name: String,
+    end: impl FnOnce(Time) -> Result<Time, Invalid> + Send + 'static,
+) -> Answer {
+    let duty = ask(desk, caller, move |store, now| {
+        let until = end(now)?;
+        if !store.snooze_duty(&name, until, now)? {
+            return Err(ApiError::NotFound(format!("there is no duty {name:?}")));
+        }
+        Ok(Duty { name, snoozed_until: (until > now).then_some(until) })
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(duty))
+}
