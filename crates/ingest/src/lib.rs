@@ -79,7 +79,7 @@ impl Ingest {
             commit_timeout: config.ingest.commit_timeout,
             wake: wake.clone(),
         };
-        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, &metrics, shutdown)?;
+        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, heart, shutdown)?;
         Ok(Self { desk: Data::new(desk), writers })
     }
 

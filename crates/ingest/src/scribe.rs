@@ -7,7 +7,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use innkeeper_node::{Metrics, Part, Seldom, Shutdown, Wake};
+use innkeeper_core::Clock;
+use innkeeper_node::heart::progress::{PROBE, Progress};
+use innkeeper_node::{Heart, Metrics, Part, Seldom, Shutdown, Wake};
 use innkeeper_store::{Arrival, DatabaseKind, Recorded, Shortcut, Store, StoreError, Writer};
 use tokio::sync::mpsc;
 
@@ -16,6 +18,8 @@ use crate::queue::{Batch, Entry, Unwritable};
 /// How soon a batch is tried again while the database is away: the first time, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often it is asked whether a probe is needed.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long the first waits for a row.
 const LOCK_PATIENCE: Duration = Duration::from_millis(5);
 
@@ -25,34 +29,43 @@ pub(crate) fn start(
     store: &Store,
     most: usize,
     wake: Option<Wake>,
-    metrics: &Metrics,
+    heart: &Heart,
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<Part>> {
+    let progress = heart.progresses().ingest.clone();
     let (outage, refusals) = (Arc::new(Outage::default()), Arc::new(Seldom::new()));
-    let scribe = |writer, general| Scribe {
+    let scribe = |name, writer, general| Scribe {
+        name,
+        progress: progress.clone(),
         writer,
         general,
         wake: wake.clone(),
         outage: Arc::clone(&outage),
         refusals: Arc::clone(&refusals),
-        metrics: metrics.clone(),
+        metrics: heart.metrics().clone(),
         shutdown: shutdown.clone(),
     };
     let mut parts = Vec::new();
     let mut first = match store.backend() {
-        DatabaseKind::Sqlite => scribe(store.writer(), None),
+        DatabaseKind::Sqlite => scribe("writer", store.writer(), None),
         DatabaseKind::Postgres => {
             let (general, mut rest) = mpsc::channel(most);
-            let mut second = scribe(store.writer(), None);
+            let mut second = scribe("general writer", store.writer(), None);
             parts.push(Part::spawn("general check-in writer", shutdown, move || {
                 while let Some(batch) = Batch::next(&mut rest, most) {
                     second.write_generally(batch);
                 }
                 Ok(())
             })?);
-            scribe(store.writer().that_waits_for_locks_at_most(LOCK_PATIENCE), Some(general))
+            scribe("writer", store.writer().that_waits_for_locks_at_most(LOCK_PATIENCE), Some(general))
         }
     };
+    let (probing, stop) = (store.writer(), shutdown.clone());
+    let clock = heart.clock();
+    parts.push(Part::spawn("check-in probe", shutdown, move || {
+        probe(probing, &progress, clock.as_ref(), &stop);
+        Ok(())
+    })?);
     parts.push(Part::spawn("check-in writer", shutdown, move || {
         while let Some(batch) = Batch::next(&mut waiting, most) {
             first.write(batch);
@@ -62,8 +75,31 @@ pub(crate) fn start(
     Ok(parts)
 }
 
+/// Tries whether a check-in could be written, when none has come for a while or it is not known whether one could, until the process
+/// stops.
+fn probe(mut writer: Writer, progress: &Progress, clock: &dyn Clock, shutdown: &Shutdown) {
+    loop {
+        if progress.needs_probe() {
+            let attempt = progress.begin(PROBE);
+            match writer.probe(clock.now()) {
+                Ok(()) => attempt.succeeded(),
+                Err(error) => {
+                    log::debug!("a check-in could not be written: {error}");
+                    attempt.failed(&error);
+                }
+            }
+        }
+        if shutdown.wait_timeout(LOOK) {
+            return;
+        }
+    }
+}
+
 /// Who writes batches.
 struct Scribe {
+    /// Its name among the workers of its duty.
+    name: &'static str,
+    progress: Progress,
     writer: Writer,
     /// Who writes what cannot go the short way; none for this one.
     general: Option<mpsc::Sender<Entry>>,
@@ -200,8 +236,10 @@ impl Scribe {
                 return Attempt::GivenUp;
             }
             let begun = Instant::now();
+            let attempt = self.progress.begin(self.name);
             match record(&mut self.writer, &batch.arrivals) {
                 Ok(written) => {
+                    attempt.succeeded();
                     self.outage.is_over();
                     self.count(&written, begun);
                     return Attempt::Written(written);
@@ -209,9 +247,16 @@ impl Scribe {
                 // Who has somebody to pass it on to does not wait for a lock.
                 Err(error) if error.is_locked() && self.general.is_some() => return Attempt::Refused(error),
                 Err(error) if error.is_unavailable() => {
+                    attempt.failed(&error);
                     self.outage.goes_on(&error);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) if batch.arrivals.len() == 1 && self.general.is_none() => {
+                    // Of this check-in alone, or of all: a probe tells.
+                    attempt.failed(&error);
+                    self.progress.want_probe();
+                    return Attempt::Refused(error);
                 }
                 Err(error) => return Attempt::Refused(error),
             }

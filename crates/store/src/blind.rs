@@ -1,8 +1,10 @@
-//! Blind windows: spans in which no ingest node could commit a check-in, read from heartbeats.
+//! Blind windows: spans in which check-ins could not be written, read from what nodes say with their heartbeats.
 //!
-//! A heartbeat is a commit, so between two heartbeats of all ingest nodes together nobody knows that one could have committed. The
-//! heartbeat that ends such a span records it, in its own transaction. One that goes on is seen by whoever draws conclusions, so
-//! that a job is not blamed for a door that was shut.
+//! An ingest node says up to when every check-in that came to it has been written, and whether it can write at all
+//! ([`crate::Work`]). What all of them together have written is the time of the duty `ingest`; a span between two such times that is
+//! too long is a blind window, which the heartbeat that ends it records, in its own transaction. One that goes on is seen by whoever
+//! draws conclusions, so that a job is not blamed for a door that was shut. Nor is silence judged beyond that time while the nodes
+//! are well: a check-in may be under way.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -11,74 +13,169 @@ use innkeeper_core::reservation::Window;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{blind_windows, duties, nodes};
-use crate::{Store, StoreError};
+use crate::schema::{blind_windows, checkins, duties, nodes};
+use crate::{DatabaseKind, Store, StoreError};
 
 /// The duty of those who take check-ins.
 pub(crate) const DUTY: &str = "ingest";
 /// The roles that have it.
 const ROLES: [&str; 2] = ["ingest", "standalone"];
-/// A span without heartbeats that is longer than this is a blind window.
+/// A span that is longer than this is a blind window.
 const BLIND: TimeDelta = TimeDelta::seconds(5);
-/// A node that has not beaten for this long may be gone: it beats each second.
+/// A node that has not beaten for this long may be gone, where each heartbeat is stored.
 const SILENT: TimeDelta = TimeDelta::seconds(3);
 
 /// What is known of blindness at a time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Blind {
-    /// The windows, the one that goes on included.
+    /// The windows; among them the one that goes on, where no node can take check-ins.
     pub windows: Vec<Window>,
     /// Whether the one that goes on may yet turn out to be none: then what it excuses has to be looked at again soon.
     pub doubtful: bool,
+    /// The span of which it is not known yet whether all that came in it has been written, where nodes are well.
+    pub unknown: Option<Window>,
 }
 
 impl Blind {
     /// What is known at `now`.
     pub fn at(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
         let mut windows = load(connection, now)?;
-        let beat_at: Option<i64> = duties::table
-            .filter(duties::name.eq(DUTY))
-            .select(duties::beat_at)
-            .first(connection)
-            .optional()?;
-        let Some(beat_at) = beat_at.map(time) else { return Ok(Self { windows, doubtful: false }) };
-        if is_open(connection, now)? {
-            return Ok(Self { windows, doubtful: false });
+        let Some(until) = written_until(connection, now)? else {
+            return Ok(Self { windows, ..Self::default() });
+        };
+        let rest = Window { from: until, until: now.max(until) };
+        let takers = takers(connection, now)?;
+        if takers.iter().any(|taker| taker.able) {
+            let unknown = (rest.until > rest.from).then_some(rest);
+            return Ok(Self { windows, doubtful: false, unknown });
         }
-        windows.push(Window { from: beat_at, until: now.max(beat_at) });
-        Ok(Self { windows, doubtful: now - beat_at <= BLIND })
+        windows.push(rest);
+        Ok(Self { windows, doubtful: now - until <= BLIND + unstored(connection), unknown: None })
     }
 }
 
-/// Whether a node that takes check-ins is there.
-fn is_open(connection: &mut AnyConnection, now: Time) -> Result<bool, StoreError> {
-    let alive: Option<String> = nodes::table
-        .filter(nodes::role.eq_any(ROLES))
-        .filter(nodes::goodbye_at.is_null())
-        .filter(nodes::beat_at.gt(ms(now - SILENT)))
-        .select(nodes::id)
-        .first(connection)
-        .optional()?;
-    Ok(alive.is_some())
+/// A node that takes check-ins, and has beaten lately.
+#[derive(Debug, Clone)]
+pub(crate) struct Taker {
+    pub id: String,
+    /// Up to when it has written every check-in that came to it.
+    pub written_until: Time,
+    /// When it last began a write that succeeded.
+    pub proved_at: Option<Time>,
+    /// Whether it can write.
+    pub able: bool,
 }
 
-/// A heartbeat at `now`, the first since `beat_at`: records the window that it ends, if it ends one. A node's `first` heartbeat also
-/// ends a shorter one, where no other node was there: while a process starts anew, what calls it is refused.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = nodes)]
+struct TakerRow {
+    id: String,
+    beat_at: i64,
+    written_until_at: Option<i64>,
+    proved_at: Option<i64>,
+    unable: String,
+}
+
+/// The nodes that take check-ins, and have beaten lately.
+pub(crate) fn takers(connection: &mut AnyConnection, now: Time) -> Result<Vec<Taker>, StoreError> {
+    takers_since(connection, now - SILENT - unstored(connection))
+}
+
+fn takers_since(connection: &mut AnyConnection, since: Time) -> Result<Vec<Taker>, StoreError> {
+    let rows: Vec<TakerRow> = nodes::table
+        .filter(nodes::role.eq_any(ROLES))
+        .filter(nodes::goodbye_at.is_null())
+        .filter(nodes::beat_at.gt(ms(since)))
+        .select(TakerRow::as_select())
+        .load(connection)?;
+    let taker = |row: TakerRow| Taker {
+        written_until: time(row.written_until_at.unwrap_or(row.beat_at)),
+        proved_at: row.proved_at.map(time),
+        able: !row.unable.split(',').any(|duty| duty == DUTY),
+        id: row.id,
+    };
+    Ok(rows.into_iter().map(taker).collect())
+}
+
+/// Up to when all that came to any of them has been written. Where one cannot write, the others count only as far as they have proved
+/// that they can: who has nothing to write has not noticed yet what keeps it from writing.
+pub(crate) fn joint(takers: &[Taker]) -> Option<Time> {
+    match takers.iter().all(|taker| taker.able) {
+        true => takers.iter().map(|taker| taker.written_until).min(),
+        false => takers.iter().filter(|taker| taker.able).filter_map(|taker| taker.proved_at).max(),
+    }
+}
+
+/// Up to when all that came is known to have been written; none where no node has ever taken check-ins.
+pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
+    let stored: Option<i64> =
+        duties::table.filter(duties::name.eq(DUTY)).select(duties::beat_at).first(connection).optional()?;
+    let Some(stored) = stored.map(time) else { return Ok(None) };
+    if let AnyConnection::Postgres(_) = connection {
+        return Ok(Some(stored));
+    }
+    // Over SQLite the duty is stored seldom.
+    let of_nodes: Option<i64> = nodes::table
+        .filter(nodes::role.eq_any(ROLES))
+        .select(diesel::dsl::max(nodes::written_until_at))
+        .first(connection)?;
+    let joint = joint(&takers(connection, now)?);
+    let of_nodes = of_nodes.map(time).filter(|at| *at <= now);
+    Ok(of_nodes.into_iter().chain(joint).chain([stored]).max())
+}
+
+/// When the check-in came that was written last: as good as a heartbeat of a process that is gone, where those are stored seldom. One
+/// that lives may write check-ins that have waited, so that it tells nothing of what came before them.
+pub(crate) fn last_written(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
+    let AnyConnection::Sqlite(_) = connection else { return Ok(None) };
+    let at: Option<i64> =
+        checkins::table.order(checkins::id.desc()).select(checkins::at).first(connection).optional()?;
+    Ok(at.map(time).filter(|at| *at <= now))
+}
+
+/// How much older than a second a stored heartbeat may be.
+pub(crate) fn unstored(connection: &AnyConnection) -> TimeDelta {
+    let kind = match connection {
+        AnyConnection::Postgres(_) => DatabaseKind::Postgres,
+        AnyConnection::Sqlite(_) => DatabaseKind::Sqlite,
+    };
+    kind.unstored_heartbeats()
+}
+
+/// All that came is known to be written up to `until`, and was up to `before` until now: records the blind window between the two, if
+/// it is one. A node's `first` heartbeat also ends a shorter one, where no other node was there: while a process starts anew, what
+/// calls it is refused.
 pub(crate) fn end(
     connection: &mut AnyConnection,
-    beat_at: Time,
+    before: Time,
+    until: Time,
     first: bool,
+    node: &str,
     now: Time,
 ) -> Result<Option<Window>, StoreError> {
-    let window = Window { from: beat_at, until: now };
-    let is_blind = now - beat_at > BLIND || (first && now > beat_at && !is_open(connection, now)?);
+    let window = Window { from: before, until };
+    let alone = |connection: &mut AnyConnection| -> Result<bool, StoreError> {
+        let others = takers_since(connection, now - SILENT)?;
+        Ok(!others.iter().any(|taker| taker.able && taker.id != node))
+    };
+    let is_blind = until - before > BLIND || (first && until > before && alone(connection)?);
     if !is_blind {
         return Ok(None);
     }
     diesel::insert_into(blind_windows::table)
-        .values((blind_windows::from_at.eq(ms(beat_at)), blind_windows::until_at.eq(ms(now))))
+        .values((blind_windows::from_at.eq(ms(before)), blind_windows::until_at.eq(ms(until))))
         .execute(connection)?;
     Ok(Some(window))
+}
+
+/// Asks the nodes for a heartbeat, so that what is unknown is known soon. Where each is stored there is no need.
+pub(crate) fn want_heartbeat(connection: &mut AnyConnection, now: Time) -> Result<(), StoreError> {
+    if let AnyConnection::Sqlite(_) = connection {
+        diesel::update(duties::table.filter(duties::name.eq(DUTY)).filter(duties::wanted_at.is_null()))
+            .set(duties::wanted_at.eq(Some(ms(now))))
+            .execute(connection)?;
+    }
+    Ok(())
 }
 
 /// The windows as far as they have been: one from beyond `now` was recorded by a clock that was ahead.

@@ -13,8 +13,9 @@ use crate::StoreError;
 use crate::blind::Blind;
 use crate::connection::AnyConnection;
 use crate::history::{self, Checkin};
-use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
-use crate::schema::{alerts, reservations, runs, states};
+use crate::readable::{Read, read};
+use crate::rows::{AlertRow, RunRow};
+use crate::schema::{alerts, runs};
 use crate::sites::Sites;
 
 /// The most check-ins since the last look that are read for one conclusion.
@@ -51,26 +52,27 @@ impl Due {
     }
 }
 
-/// Loads the reservations `ids`, whose states are locked. Returns also the ids of rows that cannot be read.
+/// Loads the reservations `ids`, whose states are locked. Returns also the ids of rows that cannot be read, with what is wrong.
 pub(crate) fn load_due(
     connection: &mut AnyConnection,
     ids: &[i64],
     blind: &Blind,
     now: Time,
-) -> Result<(Vec<Due>, Vec<i64>), StoreError> {
-    let mut corrupt = Vec::new();
-    let rows: Vec<(ReservationRow, StateRow)> = reservations::table
-        .inner_join(states::table)
-        .filter(reservations::id.eq_any(ids))
-        .select((ReservationRow::as_select(), StateRow::as_select()))
-        .load(connection)?;
+) -> Result<(Vec<Due>, Vec<(i64, String)>), StoreError> {
+    let Read { rows, unreadable: mut corrupt } = read(connection, ids)?;
+    for id in ids {
+        let is_known =
+            rows.iter().any(|(row, _)| row.id == *id) || corrupt.iter().any(|(known, _)| known == id);
+        if !is_known {
+            corrupt.push((*id, "its reservation is missing".to_owned()));
+        }
+    }
     let mut found = Vec::with_capacity(rows.len());
     for (row, state) in &rows {
         match row.with(state) {
             Ok(reservation) => found.push(reservation),
             Err(error) => {
-                log::error!("{}/{} is not watched: {error}", row.app, row.component);
-                corrupt.push(row.id);
+                corrupt.push((row.id, error.to_string()));
             }
         }
     }
@@ -79,7 +81,7 @@ pub(crate) fn load_due(
     let sites = Sites::of(connection, &found, now)?;
     let mut due = Vec::with_capacity(found.len());
     for reservation in found {
-        if corrupt.contains(&reservation.id) {
+        if corrupt.iter().any(|(id, _)| *id == reservation.id) {
             continue;
         }
         due.push(Due {
@@ -97,7 +99,7 @@ pub(crate) fn load_due(
 fn open_alerts(
     connection: &mut AnyConnection,
     found: &[Reservation],
-    corrupt: &mut Vec<i64>,
+    corrupt: &mut Vec<(i64, String)>,
 ) -> Result<HashMap<i64, KnownAlert>, StoreError> {
     let down: Vec<i64> =
         found.iter().filter(|found| found.conclusions.status == Status::Down).map(|found| found.id).collect();
@@ -116,8 +118,7 @@ fn open_alerts(
                 alerts.insert(row.reservation_id, KnownAlert { open, dedup_key: row.dedup_key });
             }
             Err(error) => {
-                log::error!("{}/{} is not watched: {error}", row.app, row.component);
-                corrupt.push(row.reservation_id);
+                corrupt.push((row.reservation_id, error.to_string()));
             }
         }
     }

@@ -35,6 +35,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A pass of the sweep ended by something else than the database.
+    #[error("the sweep: {0}")]
+    Sweep(String),
     /// The names that a reservation should come back under belong to another by now.
     #[error("{0} is taken")]
     Taken(String),

@@ -8,12 +8,18 @@ use innkeeper_core::Time;
 
 use crate::connection::AnyConnection;
 use crate::rows::ms;
-use crate::schema::leases;
+use crate::schema::{leases, nodes};
 use crate::{Store, StoreError};
+
+/// Over SQLite a holder relies on its heartbeats for so long after the latest that was stored; they are stored every fifteen seconds.
+const HELD: TimeDelta = TimeDelta::seconds(20);
+/// And nobody else takes its lease for so long: it has stopped by then, or written the lease itself.
+const BEATS: TimeDelta = TimeDelta::seconds(28);
 
 impl Store {
     /// Takes the lease `name` for `span`, or prolongs it; false while another node holds it. On Postgres the database's clock alone
-    /// counts, so that no node's clock can take a lease early; on SQLite `now` does.
+    /// counts, so that no node's clock can take a lease early; on SQLite `now` does, and there the lease of a node lasts as long as its
+    /// heartbeats do, so that it need not be written each second.
     pub fn take_lease(
         &self,
         name: &str,
@@ -22,6 +28,16 @@ impl Store {
         now: Time,
     ) -> Result<bool, StoreError> {
         let connection = &mut *self.get()?;
+        if let AnyConnection::Sqlite(_) = connection
+            && let Some((known, beat_at)) = holder_that_beats(connection, name, now)?
+        {
+            if known != holder {
+                return Ok(false);
+            }
+            if beat_at > ms(now - HELD) {
+                return Ok(true);
+            }
+        }
         let clock = match connection {
             AnyConnection::Postgres(_) => "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT + 0 * $3",
             AnyConnection::Sqlite(_) => "$3",
@@ -52,4 +68,21 @@ impl Store {
         let connection = &mut *self.get()?;
         Ok(leases::table.filter(leases::name.eq(name)).select(leases::holder).first(connection).optional()?)
     }
+}
+
+/// The holder of the lease, if it is a node whose heartbeats go on.
+fn holder_that_beats(
+    connection: &mut AnyConnection,
+    name: &str,
+    now: Time,
+) -> Result<Option<(String, i64)>, StoreError> {
+    Ok(leases::table
+        .inner_join(nodes::table.on(nodes::id.eq(leases::holder)))
+        .filter(leases::name.eq(name))
+        .filter(nodes::goodbye_at.is_null())
+        .filter(nodes::beat_at.gt(ms(now - BEATS)))
+        .filter(nodes::beat_at.le(ms(now)))
+        .select((leases::holder, nodes::beat_at))
+        .first(connection)
+        .optional()?)
 }

@@ -7,9 +7,9 @@
 //! - [`Store`] (`connection.rs`), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
 //! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
-//! - `sweep.rs`: claiming what is due and writing conclusions; `outbox/`: claiming and recording deliveries;
+//! - `sweep.rs`: claiming what is due and writing conclusions; `unjudged.rs`, `readable.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
-//! - `nodes.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
+//! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
@@ -32,6 +32,7 @@ mod due;
 mod duties;
 mod error;
 mod guard;
+mod heartbeat;
 mod history;
 mod leases;
 mod listing;
@@ -40,6 +41,7 @@ mod nodes;
 mod outbox;
 mod pages;
 mod pooler;
+mod readable;
 mod reads;
 mod reservations;
 mod rewind;
@@ -52,6 +54,7 @@ mod sites;
 mod snapshot;
 mod sweep;
 mod tokens;
+mod unjudged;
 mod users;
 
 pub use apply::{Applied, Changed, Named};
@@ -64,9 +67,10 @@ pub use clock_steps::{ClockStep, Ticker};
 pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
 pub use database_file::FileLook;
 pub use error::StoreError;
+pub use heartbeat::{Beaten, Heartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
-pub use nodes::{Beaten, Duty, KnownNode, Node, Watched};
+pub use nodes::{Duty, KnownNode, Node, Watched};
 pub use outbox::{Delivery, Finished, Outcome, Place, Reached, Retried, Sending, WaitingCounts};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use reads::Listed;
@@ -77,4 +81,5 @@ pub use shares::Share;
 pub use snapshot::Snapshot;
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
+pub use unjudged::Unjudged;
 pub use users::User;

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Text};
 use innkeeper_core::Time;
 use innkeeper_core::sla::{State, evaluate};
 use serde::{Deserialize, Serialize};
 
 use crate::connection::AnyConnection;
+use crate::readable::{Read, read};
 use crate::rows::{ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, reservations, states};
 use crate::{Listed, Store, StoreError, reads};
@@ -180,7 +182,13 @@ impl Store {
                 None => wanted - found.len() as i64,
                 Some(_) => from.chunk().min(MOST_LOOKED_AT - looked_at),
             };
-            let keys = keys(connection, filter, &from, chunk, now)?;
+            let keys = match keys(connection, filter, &from, chunk, now) {
+                Err(error) if !error.is_unavailable() => {
+                    log::debug!("a page is made without what cannot be read: {error}");
+                    readable_keys(connection, filter, &from, chunk)?
+                }
+                keys => keys?,
+            };
             looked_at += keys.len() as i64;
             cursor = match keys.last() {
                 Some(last) if keys.len() as i64 == chunk => Some(from.behind(last)),
@@ -204,14 +212,28 @@ impl Store {
     /// Up to `limit` reservations with numbers behind `after`, by number: for a walk through all of them.
     pub fn walk(&self, after: i64, limit: i64, now: Time) -> Result<Walked, StoreError> {
         let connection = &mut *self.get()?;
-        let rows: Vec<(ReservationRow, StateRow)> = reservations::table
+        let together: QueryResult<Vec<(ReservationRow, StateRow)>> = reservations::table
             .inner_join(states::table)
             .filter(reservations::id.gt(after))
             .order(reservations::id)
             .limit(limit)
             .select((ReservationRow::as_select(), StateRow::as_select()))
-            .load(connection)?;
-        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
+            .load(connection);
+        let (ids, rows) = match together.map_err(StoreError::from) {
+            Ok(rows) => (rows.iter().map(|(row, _)| row.id).collect::<Vec<i64>>(), rows),
+            Err(error) if error.is_unavailable() => return Err(error),
+            // One of them cannot be read: the others are.
+            Err(_) => {
+                let ids: Vec<i64> = states::table
+                    .filter(states::reservation_id.gt(after))
+                    .order(states::reservation_id)
+                    .limit(limit)
+                    .select(states::reservation_id)
+                    .load(connection)?;
+                let rows = read_in_order(connection, &ids)?;
+                (ids, rows)
+            }
+        };
         let next = ids.last().copied().filter(|_| ids.len() as i64 == limit);
         Ok(Walked { listed: reads::listed(connection, rows, Some(&ids), now)?, next })
     }
@@ -219,13 +241,7 @@ impl Store {
     /// The reservation of this number.
     pub fn listed(&self, id: i64, now: Time) -> Result<Option<Listed>, StoreError> {
         let connection = &mut *self.get()?;
-        let row: Option<(ReservationRow, StateRow)> = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::id.eq(id))
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .first(connection)
-            .optional()?;
-        let rows = row.into_iter().collect();
+        let rows = read_in_order(connection, &[id])?;
         Ok(reads::listed(connection, rows, Some(&[id]), now)?.into_iter().next())
     }
 }
@@ -349,6 +365,53 @@ fn keys(
     Ok(query.load(connection)?)
 }
 
+/// The keys by name, read from the index of names alone: for a table of which not all can be read. What the filter means is left to the
+/// rows, as far as they tell.
+fn readable_keys(
+    connection: &mut AnyConnection,
+    filter: &Filter,
+    cursor: &Cursor,
+    limit: i64,
+) -> Result<Vec<Key>, StoreError> {
+    let (app, component) = match cursor {
+        Cursor::Worst { down: true, .. } => return Ok(Vec::new()),
+        Cursor::Worst { app, component, .. } | Cursor::Name { app, component } => {
+            (app.as_str(), component.as_str())
+        }
+        // Without their rows the others have no order.
+        Cursor::Newest { .. } | Cursor::Silent { .. } => ("", ""),
+    };
+    let index = match connection {
+        AnyConnection::Postgres(_) => "",
+        AnyConnection::Sqlite(_) => "INDEXED BY sqlite_autoindex_reservations_1",
+    };
+    let rows: Vec<NamedRow> = sql_query(format!(
+        "SELECT id, app, component FROM reservations {index}
+         WHERE (app, component) > ($1, $2)
+         ORDER BY app, component LIMIT $3"
+    ))
+    .bind::<Text, _>(app)
+    .bind::<Text, _>(component)
+    .bind::<BigInt, _>(limit)
+    .load(connection)?;
+    let fits = |row: &NamedRow| {
+        filter.app.as_ref().is_none_or(|app| *app == row.app)
+            && filter.apps.as_ref().is_none_or(|apps| apps.contains(&row.app))
+    };
+    let key = |row: NamedRow| Key { id: row.id, app: row.app, component: row.component, last: None };
+    Ok(rows.into_iter().filter(fits).map(key).collect())
+}
+
+#[derive(QueryableByName)]
+struct NamedRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    app: String,
+    #[diesel(sql_type = Text)]
+    component: String,
+}
+
 /// The reservations of these keys that fit, in their order, each with the place behind it.
 fn rows_of(
     connection: &mut AnyConnection,
@@ -377,7 +440,12 @@ fn rows_of(
                 .sql("))"),
         );
     }
-    let rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
+    let together: QueryResult<Vec<(ReservationRow, StateRow)>> = query.load(connection);
+    let rows = match together.map_err(StoreError::from) {
+        Ok(rows) => rows,
+        Err(error) if error.is_unavailable() => return Err(error),
+        Err(_) => read_in_order(connection, &keys.iter().map(|key| key.id).collect::<Vec<_>>())?,
+    };
     let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
     let listed = reads::listed(connection, rows, Some(&ids), now)?;
     let mut by_id: HashMap<i64, Listed> =
@@ -388,6 +456,19 @@ fn rows_of(
         .iter()
         .filter_map(|key| Some((by_id.remove(&key.id).filter(fits)?, cursor.behind(key))))
         .collect())
+}
+
+/// The rows of these reservations that can be read, by number.
+fn read_in_order(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+) -> Result<Vec<(ReservationRow, StateRow)>, StoreError> {
+    let Read { mut rows, unreadable } = read(connection, ids)?;
+    for (id, problem) in unreadable {
+        log::debug!("reservation {id} is not shown: {problem}");
+    }
+    rows.sort_by_key(|(row, _)| row.id);
+    Ok(rows)
 }
 
 /// The pattern of texts that contain `text`, with `\` before what LIKE would take for more than itself.

@@ -5,12 +5,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
-use innkeeper_core::reservation::Window;
 
-use crate::connection::AnyConnection;
+use crate::connection::{AnyConnection, write_on};
+use crate::heartbeat::duty_beat;
 use crate::rows::{ms, time};
 use crate::schema::{duties, nodes};
-use crate::{NewDelivery, Store, StoreError, blind, outbox};
+use crate::{DatabaseKind, Store, StoreError};
 
 /// How long the rows of the dead are kept.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
@@ -43,6 +43,10 @@ pub struct KnownNode {
     pub beat_at: Time,
     /// When it said that it stops.
     pub goodbye_at: Option<Time>,
+    /// The duties that it cannot do now.
+    pub unable: Vec<String>,
+    /// Why it cannot; empty where it can.
+    pub problem: String,
 }
 
 impl KnownNode {
@@ -65,15 +69,6 @@ pub struct Duty {
     pub beat_at: Time,
 }
 
-/// What a heartbeat has found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beaten {
-    /// The blind window that this heartbeat has ended.
-    pub blind: Option<Window>,
-    /// Duties that somebody does again, of which the operator was told that nobody did.
-    pub taken_up: Vec<String>,
-}
-
 /// What a look at the others has found, which nobody has told yet; it is the caller's to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
@@ -84,62 +79,6 @@ pub struct Watched {
 }
 
 impl Store {
-    /// Records a heartbeat of `node`, which has these duties. One that ends a blind window records that too, and puts what `tell`
-    /// makes of it into the outbox; `first`: it is the node's first.
-    pub fn beat(
-        &self,
-        node: &Node,
-        duties: &[&str],
-        first: bool,
-        now: Time,
-        tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
-    ) -> Result<Beaten, StoreError> {
-        self.write(|connection| {
-            let mut beaten = Beaten::default();
-            for duty in duties {
-                let known = lock_duty(connection, duty)?;
-                if *duty == blind::DUTY
-                    && let Some(known) = &known
-                {
-                    beaten.blind = blind::end(connection, time(known.beat_at), first, now)?;
-                }
-                if known.is_some_and(|known| known.told_at.is_some()) {
-                    beaten.taken_up.push((*duty).to_owned());
-                }
-                sql_query(
-                    "INSERT INTO duties (name, beat_at) VALUES ($1, $2)
-                     ON CONFLICT (name) DO UPDATE
-                     SET told_at = NULL,
-                         beat_at = CASE WHEN duties.beat_at > excluded.beat_at THEN duties.beat_at ELSE excluded.beat_at END",
-                )
-                .bind::<Text, _>(*duty)
-                .bind::<BigInt, _>(ms(now))
-                .execute(connection)?;
-            }
-            sql_query(
-                "INSERT INTO nodes (id, role, host, address, version, started_at, beat_at, offset_ms)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                 ON CONFLICT (id) DO UPDATE
-                 SET address = excluded.address, beat_at = excluded.beat_at, offset_ms = excluded.offset_ms,
-                     goodbye_at = NULL, told_at = NULL",
-            )
-            .bind::<Text, _>(&node.id)
-            .bind::<Text, _>(&node.role)
-            .bind::<Text, _>(&node.host)
-            .bind::<Text, _>(&node.address)
-            .bind::<Text, _>(&node.version)
-            .bind::<BigInt, _>(ms(node.started_at))
-            .bind::<BigInt, _>(ms(now))
-            .bind::<BigInt, _>(node.offset.num_milliseconds())
-            .execute(connection)?;
-            for delivery in beaten.blind.iter().flat_map(tell) {
-                let NewDelivery { alerter, recipient, notice } = &delivery;
-                outbox::put(connection, None, alerter, recipient, notice, now)?;
-            }
-            Ok(beaten)
-        })
-    }
-
     /// Records that the node stops as it was asked to.
     pub fn say_goodbye(&self, id: &str, now: Time) -> Result<(), StoreError> {
         diesel::update(nodes::table.filter(nodes::id.eq(id)))
@@ -156,30 +95,56 @@ impl Store {
         missing_after: TimeDelta,
         now: Time,
     ) -> Result<Watched, StoreError> {
-        self.write(|connection| {
+        let (duties, nodes) = (self.duties()?, self.nodes()?);
+        let lives = |known: &KnownNode| known.goodbye_at.is_none() && now - known.beat_at <= gone_after;
+        // Who lives and cannot do its work says so itself.
+        let is_missing = |duty: &&Duty| {
+            let has_it =
+                |known: &KnownNode| [duty.name.as_str(), "standalone"].contains(&known.node.role.as_str());
+            duty.beat_at < now - missing_after && !nodes.iter().any(|known| lives(known) && has_it(known))
+        };
+        let connection = &mut *self.get()?;
+        let untold: Vec<String> =
+            duties::table.filter(duties::told_at.is_null()).select(duties::name).load(connection)?;
+        let silent: Vec<String> = nodes::table
+            .filter(nodes::told_at.is_null())
+            .filter(nodes::goodbye_at.is_null())
+            .filter(nodes::beat_at.lt(ms(now - gone_after)))
+            .select(nodes::id)
+            .load(connection)?;
+        let missing: Vec<&Duty> =
+            duties.iter().filter(is_missing).filter(|duty| untold.contains(&duty.name)).collect();
+        let has_old = nodes.iter().any(|known| known.beat_at < now - REMEMBERED);
+        if missing.is_empty() && silent.is_empty() && !has_old {
+            return Ok(Watched::default());
+        }
+        write_on(self.file(), connection, |connection| {
+            let mut watched = Watched::default();
             // Duties first, as in a heartbeat: two who lock rows of both must not wait for each other.
-            let missing: Vec<DutyRow> = sql_query(
-                "UPDATE duties SET told_at = $1 WHERE told_at IS NULL AND beat_at < $2 RETURNING name, beat_at, told_at",
-            )
-            .bind::<BigInt, _>(ms(now))
-            .bind::<BigInt, _>(ms(now - missing_after))
-            .load(connection)?;
-            let gone: Vec<NodeRow> = sql_query(
-                "UPDATE nodes SET told_at = $1 WHERE told_at IS NULL AND goodbye_at IS NULL AND beat_at < $2
-                 RETURNING id, role, host, address, version, started_at, beat_at, offset_ms, goodbye_at",
-            )
-            .bind::<BigInt, _>(ms(now))
-            .bind::<BigInt, _>(ms(now - gone_after))
-            .load(connection)?;
+            for duty in missing {
+                let claimed = sql_query(
+                    "UPDATE duties SET told_at = $1 WHERE name = $2 AND told_at IS NULL AND beat_at < $3",
+                )
+                .bind::<BigInt, _>(ms(now))
+                .bind::<Text, _>(&duty.name)
+                .bind::<BigInt, _>(ms(now - missing_after))
+                .execute(connection)?;
+                watched.missing.extend((claimed > 0).then(|| duty.clone()));
+            }
+            for known in nodes.iter().filter(|known| silent.contains(&known.node.id)) {
+                let claimed = sql_query(
+                    "UPDATE nodes SET told_at = $1
+                     WHERE id = $2 AND told_at IS NULL AND goodbye_at IS NULL AND beat_at < $3",
+                )
+                .bind::<BigInt, _>(ms(now))
+                .bind::<Text, _>(&known.node.id)
+                .bind::<BigInt, _>(ms(now - gone_after))
+                .execute(connection)?;
+                watched.gone.extend((claimed > 0).then(|| known.clone()));
+            }
             diesel::delete(nodes::table.filter(nodes::beat_at.lt(ms(now - REMEMBERED))))
                 .execute(connection)?;
-            Ok(Watched {
-                gone: gone.into_iter().map(NodeRow::known).collect(),
-                missing: missing
-                    .into_iter()
-                    .map(|row| Duty { name: row.name, beat_at: time(row.beat_at) })
-                    .collect(),
-            })
+            Ok(watched)
         })
     }
 
@@ -196,7 +161,12 @@ impl Store {
     pub fn duties(&self) -> Result<Vec<Duty>, StoreError> {
         let rows: Vec<DutyRow> =
             duties::table.order(duties::name).select(DutyRow::as_select()).load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(|row| Duty { name: row.name, beat_at: time(row.beat_at) }).collect())
+        let nodes = match self.backend() {
+            DatabaseKind::Postgres => Vec::new(),
+            DatabaseKind::Sqlite => self.nodes()?,
+        };
+        let duty = |row: DutyRow| Duty { beat_at: duty_beat(&row, &nodes), name: row.name };
+        Ok(rows.into_iter().map(duty).collect())
     }
 
     /// What the database's clock shows; none for SQLite, whose clock is the machine's.
@@ -213,18 +183,6 @@ impl Store {
     }
 }
 
-/// The row of a duty, locked; none when nobody has had it yet.
-fn lock_duty(connection: &mut AnyConnection, name: &str) -> Result<Option<DutyRow>, StoreError> {
-    let lock = match connection {
-        AnyConnection::Postgres(_) => "FOR UPDATE",
-        AnyConnection::Sqlite(_) => "",
-    };
-    Ok(sql_query(format!("SELECT name, beat_at, told_at FROM duties WHERE name = $1 {lock}"))
-        .bind::<Text, _>(name)
-        .get_result(connection)
-        .optional()?)
-}
-
 #[derive(QueryableByName)]
 struct OneTime {
     #[diesel(sql_type = BigInt)]
@@ -233,16 +191,18 @@ struct OneTime {
 
 #[derive(QueryableByName, Queryable, Selectable)]
 #[diesel(table_name = duties)]
-struct DutyRow {
+pub(crate) struct DutyRow {
     #[diesel(sql_type = Text)]
-    name: String,
+    pub name: String,
     #[diesel(sql_type = BigInt)]
-    beat_at: i64,
+    pub beat_at: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
-    told_at: Option<i64>,
+    pub told_at: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub wanted_at: Option<i64>,
 }
 
-#[derive(QueryableByName, Queryable, Selectable)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = nodes)]
 struct NodeRow {
     id: String,
@@ -254,6 +214,8 @@ struct NodeRow {
     beat_at: i64,
     offset_ms: i64,
     goodbye_at: Option<i64>,
+    unable: String,
+    problem: String,
 }
 
 impl NodeRow {
@@ -270,6 +232,8 @@ impl NodeRow {
             },
             beat_at: time(self.beat_at),
             goodbye_at: self.goodbye_at.map(time),
+            unable: self.unable.split(',').filter(|duty| !duty.is_empty()).map(str::to_owned).collect(),
+            problem: self.problem,
         }
     }
 }

@@ -141,6 +141,10 @@ table! {
         offset_ms -> BigInt,
         goodbye_at -> Nullable<BigInt>,
         told_at -> Nullable<BigInt>,
+        written_until_at -> Nullable<BigInt>,
+        proved_at -> Nullable<BigInt>,
+        unable -> Text,
+        problem -> Text,
     }
 }
 
@@ -150,6 +154,18 @@ table! {
         beat_at -> BigInt,
         told_at -> Nullable<BigInt>,
         snoozed_until -> Nullable<BigInt>,
+        wanted_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    unjudged (reservation_id) {
+        reservation_id -> BigInt,
+        app -> Text,
+        component -> Text,
+        problem -> Text,
+        since_at -> BigInt,
+        again_at -> BigInt,
     }
 }
 
@@ -279,4 +295,5 @@ joinable!(states -> reservations (reservation_id));
 joinable!(sessions -> users (user_id));
 joinable!(deliveries -> alerts (alert_id));
 allow_tables_to_appear_in_same_query!(sessions, users);
+allow_tables_to_appear_in_same_query!(leases, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

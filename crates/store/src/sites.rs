@@ -8,8 +8,9 @@ use innkeeper_core::sla::{View, evaluate};
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
-use crate::schema::{alerts, reservations, states};
+use crate::readable::{Read, read};
+use crate::rows::{AlertRow, ms, time};
+use crate::schema::{alerts, reservations};
 
 /// How long a silence that is over is remembered for the jobs behind the site.
 const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
@@ -40,19 +41,19 @@ impl Sites {
         apps: Option<Vec<&str>>,
         now: Time,
     ) -> Result<Self, StoreError> {
-        let mut query = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::is_site)
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .into_boxed();
+        let mut query =
+            reservations::table.filter(reservations::is_site).select(reservations::id).into_boxed();
         if let Some(apps) = apps {
             query = query.filter(reservations::app.eq_any(apps));
         }
-        let rows: Vec<(ReservationRow, StateRow)> = query.load(connection)?;
-        if rows.is_empty() {
+        let ids: Vec<i64> = query.load(connection)?;
+        if ids.is_empty() {
             return Ok(Self(Vec::new()));
         }
-        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
+        let Read { rows, unreadable } = read(connection, &ids)?;
+        for (id, problem) in unreadable {
+            log::error!("the site of number {id} holds nothing: {problem}");
+        }
         let incidents: Vec<AlertRow> = alerts::table
             .filter(alerts::reservation_id.eq_any(ids))
             .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))

@@ -10,19 +10,18 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::Reason;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::reservation::{Conclusions, Reservation};
-use innkeeper_core::sla::{Change, Evaluation, evaluate};
+use innkeeper_core::sla::{Change, Evaluation, View, evaluate};
 use uuid::Uuid;
 
-use crate::blind::Blind;
+use crate::blind::{Blind, want_heartbeat};
 use crate::connection::AnyConnection;
 use crate::due::{Due, load_due};
 use crate::outbox::Reached;
+use crate::readable::list;
 use crate::rows::ms;
 use crate::schema::{alerts, checkins, reservations, states};
+use crate::unjudged::{AGAIN, aside, judged};
 use crate::{Store, StoreError, bulk, outbox};
-
-/// How long a row that cannot be read is left alone.
-const CORRUPT_AGAIN_MS: i64 = 300_000;
 
 /// How soon a reservation is looked at again while it is in doubt whether a check-in could have been recorded; at the soonest, while
 /// none could.
@@ -41,6 +40,36 @@ pub struct Swept {
     pub reminded: usize,
     /// Messages put into the outbox, by alerter.
     pub deliveries: BTreeMap<String, usize>,
+    /// Reservations that could not be judged, and why. They are the caller's to [put aside](Store::put_aside).
+    pub unjudged: Vec<(i64, String)>,
+    /// The names of those that could be judged again.
+    pub judged_again: Vec<String>,
+}
+
+impl Swept {
+    /// Adds what another part of the same pass did.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.looked += other.looked;
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.reminded += other.reminded;
+        for (alerter, count) in other.deliveries {
+            *self.deliveries.entry(alerter).or_default() += count;
+        }
+        self.unjudged.extend(other.unjudged);
+        self.judged_again.extend(other.judged_again);
+    }
+}
+
+/// What turns what happened into messages.
+pub(crate) type Tell<'a> = &'a dyn Fn(&Told<'_>) -> Vec<NewDelivery>;
+
+/// What a sweep looks at.
+pub(crate) enum Claim<'a> {
+    /// What is due, from a time on, so many at most.
+    Due(Option<Time>, i64),
+    /// Those of these that are due.
+    These(&'a [i64]),
 }
 
 /// What there is to tell about one reservation.
@@ -95,12 +124,14 @@ impl Store {
 
     /// The same, of those that are due at `from` or later.
     pub fn next_wake_from(&self, from: Option<Time>) -> Result<Option<Time>, StoreError> {
-        let next: Option<i64> = states::table
-            .filter(states::wake_at.ge(begin(from)))
-            .order(states::wake_at)
-            .select(states::wake_at)
-            .first(&mut *self.get()?)
-            .optional()?;
+        let connection = &mut *self.get()?;
+        let aside: Vec<i64> = aside(connection)?.into_iter().map(|(id, _)| id).collect();
+        let mut query =
+            states::table.filter(states::wake_at.ge(begin(from))).order(states::wake_at).into_boxed();
+        if !aside.is_empty() {
+            query = query.filter(states::reservation_id.ne_all(aside));
+        }
+        let next: Option<i64> = query.select(states::wake_at).first(connection).optional()?;
         Ok(next.map(crate::rows::time))
     }
 
@@ -124,8 +155,19 @@ impl Store {
         limit: i64,
         tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
     ) -> Result<Swept, StoreError> {
+        self.sweep_claimed(&Claim::Due(from, limit), now, tell)
+    }
+
+    /// Looks at what is claimed, in one transaction.
+    pub(crate) fn sweep_claimed(
+        &self,
+        claim: &Claim<'_>,
+        now: Time,
+        tell: Tell<'_>,
+    ) -> Result<Swept, StoreError> {
         self.write(|connection| {
-            let ids = claim_due(connection, from, now, limit)?;
+            let aside = aside(connection)?;
+            let ids = claim_due(connection, claim, &aside, now, true)?;
             if ids.is_empty() {
                 return Ok(Swept::default());
             }
@@ -133,22 +175,28 @@ impl Store {
             let goes_on = blind.windows.last().is_some_and(|window| window.until >= now);
             let (due, corrupt) = load_due(connection, &ids, &blind, now)?;
             let mut swept = Swept { looked: ids.len(), ..Swept::default() };
+            let mut wants_heartbeat = false;
             put_off(connection, &corrupt, now)?;
+            let is_aside = |id: &&i64| aside.iter().any(|(known, _)| known == *id);
+            let was_aside: Vec<i64> = ids
+                .iter()
+                .filter(is_aside)
+                .filter(|id| !corrupt.iter().any(|(known, _)| known == *id))
+                .copied()
+                .collect();
+            swept.judged_again = judged(connection, &was_aside)?;
+            swept.unjudged = corrupt;
             let concluded: Vec<(&Due, Change, Conclusions)> = due
                 .iter()
                 .map(|due| {
-                    let Evaluation { change, mut conclusions, .. } = evaluate(&due.view(), now);
-                    if goes_on {
-                        // A deadline whose respites are used up moves on with the window, as little before it as it was at its beginning.
-                        conclusions.wake_at = conclusions.wake_at.max(now + AGAIN_WHILE_BLIND);
-                    }
-                    if blind.doubtful {
-                        // Where the span turns out to be none, it excuses nothing.
-                        conclusions.wake_at = conclusions.wake_at.min(now + AGAIN_WHILE_BLIND);
-                    }
+                    let (change, conclusions, unknown) = conclude(due, &blind, goes_on, now);
+                    wants_heartbeat |= unknown;
                     (due, change, conclusions)
                 })
                 .collect();
+            if wants_heartbeat {
+                want_heartbeat(connection, now)?;
+            }
             let conclusions: Vec<(i64, &Conclusions)> =
                 concluded.iter().map(|(due, _, conclusions)| (due.reservation.id, conclusions)).collect();
             bulk::write_conclusions(connection, &conclusions)?;
@@ -163,6 +211,35 @@ impl Store {
     }
 }
 
+/// The conclusion about one reservation. Nobody is blamed for silence before it is known that no check-in is under way that came in
+/// time: whoever would be is looked at again soon. The last value tells that this has happened.
+fn conclude(due: &Due, blind: &Blind, goes_on: bool, now: Time) -> (Change, Conclusions, bool) {
+    let mut evaluation = evaluate(&due.view(), now);
+    let blamed = match &evaluation.change {
+        Change::Open(Reason::Missed { .. } | Reason::Overran { .. }) => true,
+        Change::OpenAndRecover(_) | Change::Open(_) | Change::Remind | Change::Recover | Change::None => {
+            false
+        }
+    };
+    let mut is_unknown = false;
+    if let Some(unknown) = blind.unknown.filter(|_| blamed) {
+        let windows = [&due.blind[..], &[unknown]].concat();
+        let with_it = evaluate(&View { blind: &windows, ..due.view() }, now);
+        is_unknown = with_it.change != evaluation.change;
+        evaluation = with_it;
+    }
+    let Evaluation { change, mut conclusions, .. } = evaluation;
+    if goes_on {
+        // A deadline whose respites are used up moves on with the window, as little before it as it was at its beginning.
+        conclusions.wake_at = conclusions.wake_at.max(now + AGAIN_WHILE_BLIND);
+    }
+    if blind.doubtful || is_unknown {
+        // Where the span turns out to be none, it excuses nothing.
+        conclusions.wake_at = conclusions.wake_at.min(now + AGAIN_WHILE_BLIND);
+    }
+    (change, conclusions, is_unknown)
+}
+
 /// Where the index is entered; at its beginning without `from`.
 fn begin(from: Option<Time>) -> i64 {
     from.map_or(i64::MIN, ms)
@@ -174,19 +251,41 @@ struct Claimed {
     reservation_id: i64,
 }
 
-/// Locks what is due, leaving out what another sweeper holds. SQLite has one writer, and this is it.
-fn claim_due(
+/// The ids of what is due, without the locks.
+pub(crate) fn due_ids(
     connection: &mut AnyConnection,
     from: Option<Time>,
     now: Time,
     limit: i64,
 ) -> Result<Vec<i64>, StoreError> {
+    let aside = aside(connection)?;
+    claim_due(connection, &Claim::Due(from, limit), &aside, now, false)
+}
+
+/// Locks what is due, leaving out what another sweeper holds and what is put aside. SQLite has one writer, and this is it.
+fn claim_due(
+    connection: &mut AnyConnection,
+    claim: &Claim<'_>,
+    aside: &[(i64, i64)],
+    now: Time,
+    locked: bool,
+) -> Result<Vec<i64>, StoreError> {
     let lock = match connection {
-        AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
-        AnyConnection::Sqlite(_) => "",
+        AnyConnection::Postgres(_) if locked => "FOR UPDATE SKIP LOCKED",
+        AnyConnection::Postgres(_) | AnyConnection::Sqlite(_) => "",
+    };
+    let (from, limit, these) = match claim {
+        Claim::Due(from, limit) => (*from, *limit, String::new()),
+        Claim::These(ids) => (None, ids.len() as i64, format!("AND reservation_id IN ({})", list(ids))),
+    };
+    let later: Vec<i64> = aside.iter().filter(|(_, until)| *until > ms(now)).map(|(id, _)| *id).collect();
+    let others = match later.is_empty() {
+        true => String::new(),
+        false => format!("AND reservation_id NOT IN ({})", list(&later)),
     };
     let rows: Vec<Claimed> = sql_query(format!(
-        "SELECT reservation_id FROM states WHERE wake_at >= $1 AND wake_at <= $2 ORDER BY wake_at LIMIT $3 {lock}"
+        "SELECT reservation_id FROM states WHERE wake_at >= $1 AND wake_at <= $2 {these} {others}
+         ORDER BY wake_at LIMIT $3 {lock}"
     ))
     .bind::<BigInt, _>(begin(from))
     .bind::<BigInt, _>(ms(now))
@@ -196,11 +295,18 @@ fn claim_due(
 }
 
 /// Leaves rows that cannot be read alone for a while, so that they do not keep the others waiting.
-fn put_off(connection: &mut AnyConnection, corrupt: &[i64], now: Time) -> Result<(), StoreError> {
-    for id in corrupt {
-        diesel::update(states::table.filter(states::reservation_id.eq(*id)))
-            .set(states::wake_at.eq(ms(now) + CORRUPT_AGAIN_MS))
-            .execute(connection)?;
+fn put_off(connection: &mut AnyConnection, corrupt: &[(i64, String)], now: Time) -> Result<(), StoreError> {
+    for (id, _) in corrupt {
+        let put_off = diesel::update(states::table.filter(states::reservation_id.eq(*id)))
+            .set(states::wake_at.eq(ms(now + AGAIN)))
+            .execute(connection);
+        match (put_off.map_err(StoreError::from), &connection) {
+            // Nor can it be written, perhaps; it is put aside all the same.
+            (Err(error), AnyConnection::Sqlite(_)) if !error.is_unavailable() => {
+                log::debug!("reservation {id} is not put off: {error}");
+            }
+            (done, _) => drop(done?),
+        }
     }
     Ok(())
 }

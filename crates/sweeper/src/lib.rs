@@ -112,8 +112,10 @@ impl Sweeper {
             speaker: Speaker::new(config, ways.now().smtp()),
             batch: i64::from(config.sweeper.batch),
             metrics: heart.metrics().clone(),
+            operator: Some(heart.operator().clone()),
         };
-        start("sweep", Box::new(move || watch::run(&mut watch, &wake, &mut crews)))?;
+        let progress = heart.progresses().sweeper.clone();
+        start("sweep", Box::new(move || watch::run(&mut watch, &progress, &wake, &mut crews)))?;
         let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
         start("singleton", Box::new(move || claim.run(&stop)))?;

@@ -1,13 +1,16 @@
 //! The sweep: one step, and the loop around it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
+use innkeeper_node::heart::Operator;
+use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::{Metrics, Wake};
-use innkeeper_store::{Store, StoreError, Swept};
+use innkeeper_store::{Store, StoreError, Swept, Told, Unjudged};
 
 use crate::begin::Begin;
 use crate::crews::Crews;
@@ -37,6 +40,8 @@ pub struct Watch {
     pub batch: i64,
     /// What it counts.
     pub metrics: Metrics,
+    /// Who hears of what cannot be judged.
+    pub operator: Option<Operator>,
 }
 
 impl Watch {
@@ -45,7 +50,45 @@ impl Watch {
     /// # Errors
     /// The database's.
     pub fn sweep_once(&self, now: Time) -> Result<Swept, StoreError> {
-        self.store.sweep(now, self.batch, &|told| self.speaker.tell(told))
+        let mut swept = self.sweep(None, now)?;
+        self.put_aside(&mut swept, now)?;
+        Ok(swept)
+    }
+
+    /// Looks at one batch, and where that fails at the parts of it that can be looked at.
+    fn sweep(&self, from: Option<Time>, now: Time) -> Result<Swept, StoreError> {
+        let tell = |told: &Told<'_>| self.speaker.tell(told);
+        let sweep = || self.store.sweep_from(from, now, self.batch, &tell);
+        let error = match catch_unwind(AssertUnwindSafe(sweep)) {
+            Ok(Err(error)) if !error.is_unavailable() => error,
+            Ok(done) => return done,
+            // Its connection is thrown away with its transaction.
+            Err(_) => StoreError::Sweep("it panicked".to_owned()),
+        };
+        self.store.sweep_halves(from, now, self.batch, &tell, error)
+    }
+
+    /// Names to the operator what cannot be judged, and what can be again.
+    fn put_aside(&self, swept: &mut Swept, now: Time) -> Result<(), StoreError> {
+        let tell = |unjudged: &Unjudged| {
+            let Some(operator) = &self.operator else { return Vec::new() };
+            let text = format!(
+                "{}\nNobody hears when it falls silent. It is tried again each minute; all other jobs are watched.",
+                unjudged.problem
+            );
+            operator.deliveries(&format!("{} cannot be judged", unjudged.name()), &text, now)
+        };
+        let problems = std::mem::take(&mut swept.unjudged);
+        self.store.put_aside(&problems, now, &tell)?;
+        for name in &swept.judged_again {
+            match &self.operator {
+                Some(operator) => {
+                    operator.tell(&format!("{name} is judged again"), "It is watched as before.")
+                }
+                None => log::info!("{name} is judged again"),
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, swept: &Swept, begun: Instant) {
@@ -76,7 +119,11 @@ impl Watch {
         }
         let from = begin.of_look(now);
         let begun = Instant::now();
-        let swept = self.store.sweep_from(from, now, self.batch, &|told| self.speaker.tell(told))?;
+        let mut swept = self.sweep(from, now)?;
+        self.put_aside(&mut swept, now)?;
+        if from.is_none() && begin_of_minute(now) {
+            self.store.mend_wakes(now)?;
+        }
         self.count(&swept, begun);
         let backlog = swept.looked >= self.batch as usize;
         for crew in crews {
@@ -95,8 +142,13 @@ impl Watch {
     }
 }
 
+/// Whether a look at `now` is one of those that happen once a minute or so.
+fn begin_of_minute(now: Time) -> bool {
+    now.timestamp() % 60 < 2
+}
+
 /// The loop, until the process stops.
-pub(crate) fn run(watch: &mut Watch, wake: &Wake, crews: &mut Crews) {
+pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &mut Crews) {
     let mut away = false;
     let mut begin = Begin::default();
     loop {
@@ -108,8 +160,10 @@ pub(crate) fn run(watch: &mut Watch, wake: &Wake, crews: &mut Crews) {
             Ok(None) => {}
             Err(error) => log::error!("not every alerter has its senders: {error:#}"),
         }
+        let attempt = progress.begin("sweep");
         let pause = match watch.pass(&mut begin, &crews.working) {
             Ok(pause) => {
+                attempt.succeeded();
                 if away {
                     log::info!("the database answers again; sweeping goes on");
                     away = false;
@@ -117,6 +171,7 @@ pub(crate) fn run(watch: &mut Watch, wake: &Wake, crews: &mut Crews) {
                 pause
             }
             Err(error) => {
+                attempt.failed(&error);
                 if !error.is_unavailable() {
                     log::error!("sweep: {error}");
                 } else if !away {

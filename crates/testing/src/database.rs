@@ -19,7 +19,7 @@ pub use held::Held;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 13] = [
+const AGEING: [&str; 14] = [
     "reservations",
     "states",
     "runs",
@@ -33,6 +33,7 @@ const AGEING: [&str; 13] = [
     "tokens",
     "audit",
     "checkouts",
+    "unjudged",
 ];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];

@@ -8,7 +8,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::stamp;
 use innkeeper_store::{Check, KnownNode, Store, StoreError};
 
-use super::{GONE_AFTER, Operator};
+use super::{Operator, gone_after};
 use crate::config::{ExpectConfig, Live};
 use crate::health::OK;
 use crate::role::Role;
@@ -40,10 +40,15 @@ impl Strength {
     }
 }
 
-/// How strong the duties are of which the configuration expects something.
-pub fn strengths(expect: &ExpectConfig, nodes: &[KnownNode], now: Time) -> Vec<Strength> {
+/// How strong the duties are of which the configuration expects something. A node lives that has beaten within `gone_after`.
+pub fn strengths(
+    expect: &ExpectConfig,
+    nodes: &[KnownNode],
+    gone_after: TimeDelta,
+    now: Time,
+) -> Vec<Strength> {
     let alive: Vec<&KnownNode> =
-        nodes.iter().filter(|known| known.state(GONE_AFTER, now) == "alive").collect();
+        nodes.iter().filter(|known| known.state(gone_after, now) == "alive").collect();
     let count = |duty: &str| {
         alive
             .iter()
@@ -76,7 +81,7 @@ impl Watch {
         }
         self.looked_at = Some(Instant::now());
         let known = store.checks()?;
-        for strength in strengths(expect, &store.nodes()?, now) {
+        for strength in strengths(expect, &store.nodes()?, gone_after(store), now) {
             let name = format!("expected {}", strength.duty);
             let known = known.iter().find(|check| check.name == name);
             let Some(state) = next(&strength, known, now) else { continue };

@@ -1,14 +1,19 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `file.rs` what is done for an
-//! SQLite file, `singleton.rs` the lease of what only one node may do, `watchman.rs` who notices that the database is out of reach.
-//! Here is the heartbeat, and what follows from those of the others.
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles,
+//! `progress.rs` whether the work of a duty gets done, `condition.rs` what a heartbeat says of that,
+//! `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one
+//! node may do, `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of the
+//! others.
 
 pub mod clock;
+mod condition;
 mod expected;
 mod file;
 mod operator;
+pub mod progress;
 mod singleton;
+mod troubles;
 pub(crate) mod watchman;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +23,14 @@ use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Clock, Time, duration};
-use innkeeper_store::{Beaten, KnownNode, Node as NodeRow, Store, StoreError, Watched};
+use innkeeper_store::{
+    Beaten, DatabaseKind, Heartbeat, KnownNode, Node as NodeRow, Store, StoreError, Watched, Work,
+};
 use uuid::Uuid;
 
 use clock::Follower;
 pub use clock::NodeClock;
+pub use condition::Progresses;
 pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
@@ -30,6 +38,8 @@ use watchman::{Contact, Finding, Watchman};
 
 use crate::config::Live;
 use crate::{Config, Metrics, Part, Role, Shutdown};
+use condition::Condition;
+use progress::HEARTBEAT;
 
 /// How often a node beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -48,6 +58,16 @@ const FAREWELL: Duration = Duration::from_secs(8);
 /// A blind window that is shorter is not worth a message: a restart.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 
+/// After how long without a stored heartbeat a node of this store is gone.
+pub fn gone_after(store: &Store) -> TimeDelta {
+    GONE_AFTER + store.backend().unstored_heartbeats()
+}
+
+/// After how long without a stored heartbeat a duty of this store is missing.
+pub fn missing_after(store: &Store) -> TimeDelta {
+    MISSING_AFTER + store.backend().unstored_heartbeats()
+}
+
 /// The heart of a process: the heartbeat's thread, and what it shares.
 pub struct Heart {
     clock: Arc<NodeClock>,
@@ -56,6 +76,7 @@ pub struct Heart {
     id: String,
     address: Arc<Mutex<String>>,
     metrics: Metrics,
+    progresses: Progresses,
     parts: Vec<Part>,
 }
 
@@ -78,6 +99,7 @@ impl Heart {
         });
         let address = Arc::<Mutex<String>>::default();
         let contact = Contact::default();
+        let progresses = Progresses::new(role.duties());
         let mut pulse = Pulse {
             // Of its own: a heartbeat must not wait while others use all connections.
             store: store.apart_with_short_waits(),
@@ -98,6 +120,8 @@ impl Heart {
             history: History::default(),
             contact: contact.clone(),
             expected: expected::Watch::new(config.live()),
+            condition: Condition::new(Arc::clone(&clock), progresses.clone()),
+            progresses: progresses.clone(),
         };
         let id = pulse.node.id.clone();
         // First, since what follows asks the database.
@@ -115,7 +139,7 @@ impl Heart {
         })?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
-        Ok(Self { clock, operator, live: config.live(), id, address, metrics: Metrics::new()?, parts })
+        Ok(Self { clock, operator, live: config.live(), id, address, metrics: Metrics::new()?, progresses, parts })
     }
 
     /// The time that all nodes share.
@@ -136,6 +160,11 @@ impl Heart {
     /// The configuration in force.
     pub fn live(&self) -> &Live {
         &self.live
+    }
+
+    /// How the work of this process gets on.
+    pub fn progresses(&self) -> &Progresses {
+        &self.progresses
     }
 
     /// How the operator is told.
@@ -171,12 +200,15 @@ struct Pulse {
     history: History,
     contact: Contact,
     expected: expected::Watch,
+    condition: Condition,
+    progresses: Progresses,
 }
 
 impl Pulse {
     /// One heartbeat, and a look at the others.
     fn tick(&mut self) {
         let beaten = self.correct_and_beat();
+        self.condition.look(beaten.is_ok(), &self.node, &self.operator);
         match beaten {
             Ok(beaten) => {
                 self.contact.made();
@@ -209,16 +241,56 @@ impl Pulse {
         self.node.offset = self.clock.offset();
         self.node.address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = self.clock.now();
+        let work = self.condition.work(now);
+        if self.condition.is_due(&self.store, &self.node, &work)? {
+            let beaten = self.beat(&work, now)?;
+            self.history.beat_at(now);
+            return Ok(beaten);
+        }
+        self.condition.beaten(&work);
+        self.history.beat_at(now);
+        Ok(Beaten::default())
+    }
+
+    /// Stores a heartbeat.
+    fn beat(&mut self, work: &[Work<'static>], now: Time) -> Result<Beaten, StoreError> {
         let operator = &self.operator;
         let tell = |window: &Window| match window.until - window.from > WORTH_TELLING {
             true => operator.deliveries("Innkeeper was blind", &blind_words(window), now),
             false => Vec::new(),
         };
-        let beaten = self.store.beat(&self.node, self.duties, self.history.is_empty(), now, &tell)?;
+        let heartbeat = Heartbeat {
+            node: &self.node,
+            work,
+            first: self.condition.is_first(),
+            written_until: self.condition.written_until(),
+            now,
+        };
+        // SQLite has one file, to which a heartbeat commits as a check-in does. That it cannot be written is told as such: it is in reach.
+        let of_one_file = self.store.backend() == DatabaseKind::Sqlite && self.duties.contains(&"ingest");
+        let attempt = of_one_file.then(|| self.progresses.ingest.begin(HEARTBEAT));
+        let beaten = match (self.store.record_heartbeat(&heartbeat, &tell), attempt) {
+            (Ok(beaten), attempt) => {
+                if let Some(attempt) = attempt {
+                    attempt.succeeded();
+                }
+                beaten
+            }
+            (Err(error), Some(attempt)) if !heartbeat.first => {
+                log::debug!("heartbeat: {error}");
+                attempt.failed(&error);
+                return Ok(Beaten::default());
+            }
+            (Err(error), _) => return Err(error),
+        };
         if let Some(window) = &beaten.blind {
             log::warn!("{}", blind_words(window));
         }
-        self.history.beat_at(now);
+        if beaten.probe {
+            self.progresses.ingest.want_probe();
+        }
+        self.condition.stored(&self.node, work);
+        self.condition.beaten(work);
         Ok(beaten)
     }
 
@@ -227,7 +299,8 @@ impl Pulse {
         if !self.history.is_settled(now) || !self.clock.is_steady() {
             return Ok(());
         }
-        let Watched { gone, missing } = self.store.watch(GONE_AFTER, MISSING_AFTER, now)?;
+        let Watched { gone, missing } =
+            self.store.watch(gone_after(&self.store), missing_after(&self.store), now)?;
         for node in &gone {
             self.operator.tell(
                 &format!("A node is gone: {} on {}", node.node.role, node.node.host),
@@ -266,7 +339,15 @@ impl Pulse {
         self.expected.look(&self.store, &self.operator, now)
     }
 
-    fn goodbye(&self) {
+    fn goodbye(&mut self) {
+        // The next start counts from here, also where the latest heartbeat was not stored.
+        let now = self.clock.now();
+        let work = self.condition.work(now);
+        if !self.condition.is_first()
+            && let Err(error) = self.beat(&work, now)
+        {
+            log::debug!("the last heartbeat: {error}");
+        }
         if let Err(error) = self.store.say_goodbye(&self.node.id, self.clock.now()) {
             log::warn!("the others were not told of this stop: {error}");
         }
@@ -286,10 +367,6 @@ struct History {
 }
 
 impl History {
-    fn is_empty(&self) -> bool {
-        self.last.is_none()
-    }
-
     fn beat_at(&mut self, now: Time) {
         let gap = self.last.is_none_or(|last| now - last > ASLEEP || now < last);
         if gap {
@@ -377,9 +454,9 @@ mod tests {
     fn who_has_slept_does_not_judge_others_at_once() {
         let at = |seconds: i64| Time::from_timestamp(1_000_000 + seconds, 0).unwrap();
         let mut history = History::default();
-        assert!(history.is_empty() && !history.is_settled(at(0)));
+        assert!(!history.is_settled(at(0)));
         (0..=12).for_each(|second| history.beat_at(at(second)));
-        assert!(history.is_settled(at(12)) && !history.is_empty());
+        assert!(history.is_settled(at(12)));
         history.beat_at(at(600));
         assert!(!history.is_settled(at(600)), "it was asleep for ten minutes");
         (601..=612).for_each(|second| history.beat_at(at(second)));

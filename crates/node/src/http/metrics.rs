@@ -10,7 +10,7 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::{KnownNode, Store, StoreError};
 
 use super::{ApiError, Routes};
-use crate::heart::{GONE_AFTER, Heart};
+use crate::heart::{Heart, Progresses, gone_after};
 use crate::metrics::Metrics;
 
 /// What the three share.
@@ -19,12 +19,14 @@ pub struct Observed {
     store: Store,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    progresses: Progresses,
 }
 
 impl Observed {
     /// The process whose node `heart` is.
     pub fn new(store: Store, heart: &Heart) -> Self {
-        Self { store, clock: heart.clock(), metrics: heart.metrics().clone() }
+        let progresses = heart.progresses().clone();
+        Self { store, clock: heart.clock(), metrics: heart.metrics().clone(), progresses }
     }
 
     /// Registers the three.
@@ -56,7 +58,7 @@ impl Observed {
         let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
         let mut beats: BTreeMap<&str, Time> = BTreeMap::new();
         for known in nodes {
-            *counts.entry((&known.node.role, known.state(GONE_AFTER, now))).or_default() += 1;
+            *counts.entry((&known.node.role, known.state(gone_after(&self.store), now))).or_default() += 1;
             let latest = beats.entry(&known.node.role).or_insert(known.beat_at);
             *latest = known.beat_at.max(*latest);
         }
@@ -87,18 +89,23 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("alive\n")
 }
 
+/// Says whether a check-in or a sweep would succeed now, and why not.
 async fn ready(observed: Data<Observed>) -> HttpResponse {
+    let problem = observed.progresses.problem();
     let answered = web::block(move || observed.store.ping().map(|()| observed.store.damage())).await;
-    let why_not = match answered {
-        Ok(Ok(None)) => {
-            return HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n");
-        }
+    let problem = match answered {
         // Without the file's path: anybody may ask.
-        Ok(Ok(Some(_))) => "the database file is damaged\n",
+        Ok(Ok(Some(_))) => Some("the database file is damaged".to_owned()),
+        Ok(Ok(None)) => problem,
         Ok(Err(error)) if error.is_file_lost() => {
-            "the database file was deleted, moved, replaced or overwritten\n"
+            Some("the database file was deleted, moved, replaced or overwritten".to_owned())
         }
-        Ok(Err(_)) | Err(_) => "the database does not answer\n",
+        Ok(Err(_)) | Err(_) => Some("the database does not answer".to_owned()),
     };
-    HttpResponse::ServiceUnavailable().content_type("text/plain; charset=utf-8").body(why_not)
+    match problem {
+        None => HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"),
+        Some(problem) => HttpResponse::ServiceUnavailable()
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("{problem}\n")),
+    }
 }

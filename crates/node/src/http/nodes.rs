@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
+use chrono::TimeDelta;
 use innkeeper_core::access::Need;
 use innkeeper_core::{Clock, Time};
-use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError};
+use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError, Unjudged};
 use serde::Serialize;
 
 use super::{ApiError, Routes};
 use crate::config::Live;
-use crate::heart::{GONE_AFTER, Heart, LEASE, MISSING_AFTER, Singleton, strengths};
+use crate::heart::{Heart, LEASE, Singleton, gone_after, missing_after, strengths};
 
 /// The most steps of clocks that are shown.
 pub const STEPS_SHOWN: i64 = 20;
@@ -51,10 +52,12 @@ struct Shown {
     expected: Vec<ShownStrength>,
     blind_windows: Vec<ShownWindow>,
     clock_steps: Vec<ShownStep>,
+    /// Reservations that the sweeper cannot judge.
+    unjudged: Vec<ShownUnjudged>,
 }
 
 /// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
-/// its machine's clock.
+/// its machine's clock; `unable` are the duties that it cannot do now, and `problem` says why.
 #[derive(Serialize)]
 struct ShownNode {
     id: String,
@@ -68,6 +71,8 @@ struct ShownNode {
     goodbye_at: Option<Time>,
     offset_ms: i64,
     coordinator: bool,
+    unable: Vec<String>,
+    problem: String,
 }
 
 #[derive(Serialize)]
@@ -86,6 +91,15 @@ struct ShownStrength {
     expected: usize,
     alive: usize,
     enough: bool,
+}
+
+#[derive(Serialize)]
+struct ShownUnjudged {
+    reservation_id: i64,
+    app: String,
+    component: String,
+    problem: String,
+    since_at: Time,
 }
 
 #[derive(Serialize)]
@@ -113,10 +127,17 @@ impl From<ClockStep> for ShownStep {
     }
 }
 
+impl From<Unjudged> for ShownUnjudged {
+    fn from(unjudged: Unjudged) -> Self {
+        let Unjudged { reservation_id, app, component, problem, since_at } = unjudged;
+        Self { reservation_id, app, component, problem, since_at }
+    }
+}
+
 impl ShownNode {
-    fn of(known: KnownNode, coordinator: Option<&str>, now: Time) -> Self {
-        let state = known.state(GONE_AFTER, now);
-        let KnownNode { node, beat_at, goodbye_at } = known;
+    fn of(known: KnownNode, coordinator: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
+        let state = known.state(gone_after, now);
+        let KnownNode { node, beat_at, goodbye_at, unable, problem } = known;
         Self {
             coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
             id: node.id,
@@ -129,6 +150,8 @@ impl ShownNode {
             beat_at,
             goodbye_at,
             offset_ms: node.offset.num_milliseconds(),
+            unable,
+            problem,
         }
     }
 }
@@ -137,8 +160,9 @@ impl Nodes {
     fn shown(&self) -> Result<Shown, StoreError> {
         let now = self.clock.now();
         let coordinator = self.store.lease_holder(LEASE)?;
+        let (gone_after, missing_after) = (gone_after(&self.store), missing_after(&self.store));
         let nodes = self.store.nodes()?;
-        let expected = strengths(&self.live.get().expect, &nodes, now)
+        let expected = strengths(&self.live.get().expect, &nodes, gone_after, now)
             .into_iter()
             .map(|it| ShownStrength {
                 name: it.duty,
@@ -150,7 +174,7 @@ impl Nodes {
         let mut snoozed = self.store.snoozed_duties(now)?;
         let duty = |Duty { name, beat_at }| ShownDuty {
             snoozed_until: snoozed.remove(&name),
-            done: now - beat_at <= MISSING_AFTER,
+            done: now - beat_at <= missing_after,
             name,
             beat_at,
         };
@@ -158,7 +182,7 @@ impl Nodes {
         Ok(Shown {
             success: true,
             at: now,
-            nodes: nodes.into_iter().map(|known| ShownNode::of(known, coordinator.as_deref(), now)).collect(),
+            nodes: nodes.into_iter().map(|known| ShownNode::of(known, coordinator.as_deref(), gone_after, now)).collect(),
             duties: self.store.duties()?.into_iter().map(duty).collect(),
             expected,
             blind_windows: windows
@@ -166,6 +190,7 @@ impl Nodes {
                 .map(|window| ShownWindow { from: window.from, until: window.until })
                 .collect(),
             clock_steps: self.store.clock_steps(STEPS_SHOWN)?.into_iter().map(ShownStep::from).collect(),
+            unjudged: self.store.unjudged()?.into_iter().map(ShownUnjudged::from).collect(),
         })
     }
 }

@@ -7,6 +7,7 @@
 mod merge;
 mod plain;
 mod postgres;
+mod probe;
 mod resolve;
 mod sqlite;
 

@@ -37,8 +37,14 @@ impl Parts {
         let store = database.store();
         let speaker = Speaker::new(&config, alerters.smtp());
         let metrics = Metrics::new().expect("it works");
-        let watch =
-            Watch { store: store.clone(), clock: clock.clone(), speaker, batch: 4, metrics: metrics.clone() };
+        let watch = Watch {
+            store: store.clone(),
+            clock: clock.clone(),
+            speaker,
+            batch: 4,
+            metrics: metrics.clone(),
+            operator: None,
+        };
         let sender = Sender {
             store: store.clone(),
             alerters: Arc::new(alerters),

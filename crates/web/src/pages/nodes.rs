@@ -6,7 +6,7 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
-use innkeeper_node::heart::{GONE_AFTER, LEASE, MISSING_AFTER, Strength, clock, strengths};
+use innkeeper_node::heart::{LEASE, Strength, clock, gone_after, missing_after, strengths};
 use innkeeper_node::http::nodes::STEPS_SHOWN;
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Check, ClockStep, Duty, KnownNode};
@@ -38,9 +38,13 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
         Ok((store.nodes()?, duties, store.checks()?, windows, store.lease_holder(LEASE)?, now))
     })
     .await?;
-    let node = |known| NodeRow::of(known, holder.as_deref(), GONE_AFTER, now);
-    let duty = |duty: &Duty| DutyRow::of(duty, snoozed.get(&duty.name).copied(), now);
-    let fewer = strengths(&desk.live.get().expect, &nodes, now).into_iter().filter(|it| !it.is_enough());
+    let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&desk.store), now);
+    let duty = |duty: &Duty| {
+        DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), now)
+    };
+    let fewer = strengths(&desk.live.get().expect, &nodes, gone_after(&desk.store), now)
+        .into_iter()
+        .filter(|it| !it.is_enough());
     page(&NodesPage {
         frame: Frame::of(&desk, &caller, "/nodes"),
         nodes: nodes.iter().map(node).collect(),
@@ -101,8 +105,8 @@ pub struct DutyRow {
 }
 
 impl DutyRow {
-    pub fn of(duty: &Duty, snoozed_until: Option<Time>, now: Time) -> Self {
-        let is_missing = now - duty.beat_at > MISSING_AFTER;
+    pub fn of(duty: &Duty, snoozed_until: Option<Time>, missing_after: TimeDelta, now: Time) -> Self {
+        let is_missing = now - duty.beat_at > missing_after;
         Self {
             name: duty.name.clone(),
             state: match (is_missing, snoozed_until) {
@@ -132,6 +136,7 @@ pub struct NodeRow {
     pub started: When,
     pub offset_ms: i64,
     pub coordinator: bool,
+    pub problem: String,
 }
 
 impl NodeRow {
@@ -147,6 +152,7 @@ impl NodeRow {
             beat: When::new(known.beat_at, chrono_tz::UTC, now),
             started: When::new(node.started_at, chrono_tz::UTC, now),
             offset_ms: node.offset.num_milliseconds(),
+            problem: if state == "alive" { known.problem.clone() } else { String::new() },
             coordinator: state == "alive" && holder == Some(node.id.as_str()),
         }
     }

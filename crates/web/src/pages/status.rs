@@ -9,7 +9,7 @@ use askama::Template;
 use innkeeper_core::duration;
 use innkeeper_core::sla::{Evaluation, State, evaluate};
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Checkout, Counts, Listed};
+use innkeeper_store::{Checkout, Counts, Listed, Unjudged};
 
 use super::frame::Frame;
 use super::status_query::{SORTS, StatusQuery};
@@ -36,6 +36,8 @@ struct StatusPage<'a> {
     looked_at: Option<i64>,
     /// What was just checked out.
     checked_out: Option<Checkout>,
+    /// What the sweeper cannot judge.
+    unjudged: Vec<Unjudged>,
 }
 
 /// The counts on top.
@@ -94,7 +96,7 @@ pub async fn status(
     let (filter, cursor) = (query.filter()?, query.cursor());
     let gone = query.checked_out;
     let worst_first = query.is_sorted("worst");
-    let (rows, next, looked_at, checked_out, counts, tally) = ask(&desk, move |desk, now| {
+    let (rows, next, looked_at, checked_out, counts, tally, unjudged) = ask(&desk, move |desk, now| {
         let found = desk.store.page(&filter, &cursor, ROWS, now)?;
         let mut shown: Vec<(Listed, Evaluation)> = found
             .listed
@@ -123,7 +125,15 @@ pub async fn status(
             Some(id) => desk.store.checkout(id)?,
             None => None,
         };
-        Ok((rows, found.next, found.looked_at, checked_out, desk.counts()?, desk.tally()))
+        Ok((
+            rows,
+            found.next,
+            found.looked_at,
+            checked_out,
+            desk.counts()?,
+            desk.tally(),
+            desk.store.unjudged()?,
+        ))
     })
     .await?;
     let next = next.map(|cursor| query.address(Some(&cursor)));
@@ -137,5 +147,6 @@ pub async fn status(
         next,
         looked_at,
         checked_out,
+        unjudged: unjudged.into_iter().filter(|one| caller.covers_named(&one.app).is_ok()).collect(),
     })
 }

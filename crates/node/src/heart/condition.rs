@@ -1,0 +1,202 @@
+//! How this node does its duties, as its heartbeats say it, and which of them are stored.
+//!
+//! The heart beats each second. Over Postgres each heartbeat is stored; over SQLite one in fifteen seconds is, and what is news: a duty
+//! that fails or is done again, an address, a span in which nothing was written, a question of the sweeper's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_core::alert::stamp;
+use innkeeper_core::{Clock, Time};
+use innkeeper_store::{DatabaseKind, Node, Store, StoreError, Work};
+
+use super::progress::Progress;
+use super::troubles::{Tell, Trouble};
+use super::{NodeClock, Operator};
+
+/// A check-in that takes longer to write is held up by something.
+const SLOW_WRITE: Duration = Duration::from_secs(3);
+/// A pass of the sweep that takes longer is.
+const SLOW_SWEEP: Duration = Duration::from_secs(15);
+/// Over SQLite a heartbeat is stored after this at the latest.
+const STORED_EVERY: Duration = Duration::from_millis(14_500);
+/// A longer span without anything written may be a blind window, and is stored.
+const GAP: TimeDelta = TimeDelta::seconds(5);
+
+/// The work of a process's duties, as those who do it tell how it gets on. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Progresses {
+    /// The writing of check-ins.
+    pub ingest: Progress,
+    /// The passes of the sweep.
+    pub sweeper: Progress,
+    duties: &'static [&'static str],
+}
+
+impl Progresses {
+    pub(crate) fn new(duties: &'static [&'static str]) -> Self {
+        Self { ingest: Progress::new(SLOW_WRITE), sweeper: Progress::new(SLOW_SWEEP), duties }
+    }
+
+    fn of(&self, duty: &str) -> Option<&Progress> {
+        match duty {
+            "ingest" => Some(&self.ingest),
+            "sweeper" => Some(&self.sweeper),
+            _ => None,
+        }
+    }
+
+    /// Those of this process's duties that can fail while it lives.
+    fn known(&self) -> impl Iterator<Item = (&'static str, &Progress)> {
+        self.duties.iter().filter_map(|duty| Some((*duty, self.of(duty)?)))
+    }
+
+    /// What this process cannot do now, and why, in a line; none where it can do all.
+    pub fn problem(&self) -> Option<String> {
+        let mut failing = self.known().filter_map(|(duty, progress)| {
+            let failing = progress.standing().failing?;
+            let words = Trouble::new(duty, progress.clone()).words();
+            Some(format!("{words}, for {} s: {}", failing.since.elapsed().as_secs(), failing.problem))
+        });
+        failing.next()
+    }
+}
+
+/// See the module.
+pub(crate) struct Condition {
+    clock: Arc<NodeClock>,
+    progresses: Progresses,
+    troubles: Vec<Trouble>,
+    stored: Option<Stored>,
+    /// Up to when check-ins had been written at the last heartbeat.
+    written_until: Option<Time>,
+    /// Since when the database has been reached.
+    reached: Option<Instant>,
+    /// When check-ins could not be written last.
+    deaf_at: Option<Instant>,
+}
+
+/// What was stored last.
+struct Stored {
+    at: Instant,
+    address: String,
+    unable: Vec<&'static str>,
+}
+
+impl Condition {
+    pub fn new(clock: Arc<NodeClock>, progresses: Progresses) -> Self {
+        let troubles =
+            progresses.known().map(|(duty, progress)| Trouble::new(duty, progress.clone())).collect();
+        Self { clock, progresses, troubles, stored: None, written_until: None, reached: None, deaf_at: None }
+    }
+
+    /// Whether nothing has been stored yet.
+    pub fn is_first(&self) -> bool {
+        self.stored.is_none()
+    }
+
+    /// Up to when check-ins had been written at the last heartbeat.
+    pub fn written_until(&self) -> Option<Time> {
+        self.written_until
+    }
+
+    /// How each duty is done at `now`.
+    pub fn work(&self, now: Time) -> Vec<Work<'static>> {
+        let at = |instant: Instant| now - TimeDelta::from_std(instant.elapsed()).unwrap_or_default();
+        let work = |duty: &&'static str| match self.progresses.of(duty) {
+            None => Work::done(duty, now),
+            Some(progress) => {
+                let standing = progress.standing();
+                let problem = standing.failing.map(|failing| {
+                    let words = Trouble::new(duty, progress.clone()).words();
+                    format!("{words} since {}: {}", stamp(at(failing.since), chrono_tz::UTC), failing.problem)
+                });
+                let done_until = match *duty {
+                    "ingest" => standing.until,
+                    _ => progress.proved_or_started(),
+                };
+                Work { duty, done_until: at(done_until), proved_at: standing.proved.map(at), problem }
+            }
+        };
+        self.progresses.duties.iter().map(work).collect()
+    }
+
+    /// Whether this heartbeat is to be stored. Over SQLite it asks the database, which it thereby reaches.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_due(&self, store: &Store, node: &Node, work: &[Work<'static>]) -> Result<bool, StoreError> {
+        if store.backend() == DatabaseKind::Postgres {
+            return Ok(true);
+        }
+        let able: Vec<&str> =
+            work.iter().filter(|work| work.problem.is_none()).map(|work| work.duty).collect();
+        let wanted = store.wants_heartbeat(&node.id, &able)?;
+        let Some(stored) = &self.stored else { return Ok(true) };
+        let leapt =
+            written_until(work).zip(self.written_until).is_some_and(|(until, before)| until - before > GAP);
+        Ok(wanted
+            || leapt
+            || stored.at.elapsed() >= STORED_EVERY
+            || stored.address != node.address
+            || stored.unable != unable(work))
+    }
+
+    /// The heartbeat was stored.
+    pub fn stored(&mut self, node: &Node, work: &[Work<'static>]) {
+        let address = node.address.clone();
+        self.stored = Some(Stored { at: Instant::now(), address, unable: unable(work) });
+    }
+
+    /// The heartbeat is over, stored or not.
+    pub fn beaten(&mut self, work: &[Work<'_>]) {
+        self.written_until = written_until(work).max(self.written_until);
+    }
+
+    /// The database was reached, or was not: tells of the duties that cannot be done although it is.
+    pub fn look(&mut self, is_reached: bool, node: &Node, operator: &Operator) {
+        if !is_reached {
+            self.reached = None;
+            return;
+        }
+        let reached = *self.reached.get_or_insert_with(Instant::now);
+        let place = format!("the {} on {}", node.role, node.host);
+        for trouble in &mut self.troubles {
+            let mut since = reached;
+            match trouble.duty {
+                "ingest" if trouble.progress.standing().failing.is_some() => {
+                    self.deaf_at = Some(Instant::now())
+                }
+                "ingest" => {}
+                // While check-ins cannot be written nobody is judged, and it is told already.
+                _ => since = self.deaf_at.map_or(reached, |deaf_at| reached.max(deaf_at)),
+            }
+            let (fails, done) = trouble.subjects();
+            match trouble.look(since) {
+                None => {}
+                Some(Tell::Done) => operator.tell(done, &format!("So says {place}.")),
+                Some(Tell::Fails(failing)) => {
+                    let since =
+                        self.clock.now() - TimeDelta::from_std(failing.since.elapsed()).unwrap_or_default();
+                    let text = format!(
+                        "So says {place}: {} since {}: {}\n{}",
+                        trouble.words(),
+                        stamp(since, chrono_tz::UTC),
+                        failing.problem,
+                        trouble.consequence()
+                    );
+                    operator.tell(fails, &text);
+                }
+            }
+        }
+    }
+}
+
+fn written_until(work: &[Work<'_>]) -> Option<Time> {
+    work.iter().find(|work| work.duty == "ingest").map(|work| work.done_until)
+}
+
+fn unable(work: &[Work<'static>]) -> Vec<&'static str> {
+    work.iter().filter(|work| work.problem.is_some()).map(|work| work.duty).collect()
+}

@@ -1,0 +1,280 @@
+//! Whether the work of a duty gets done, as those who do it tell: each says when an attempt begins and how it ends, and whoever asks
+//! learns up to when all is done. An attempt that takes too long counts as failing while it hangs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use innkeeper_store::StoreError;
+
+/// Attempts with less than this between them are one after the other: what the later one does waited for the earlier one.
+const NEXT: Duration = Duration::from_millis(100);
+/// How long work may rest before it is tried whether it could be done.
+const RESTS: Duration = Duration::from_secs(15);
+/// How soon what failed is tried again, where nobody else tries.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The worker who only tries.
+pub const PROBE: &str = "probe";
+/// The heartbeat of a node whose commits tell whether others can be made. It is no work of the duty.
+pub const HEARTBEAT: &str = "heartbeat";
+
+/// How the work of a duty gets on. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Progress(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    slow: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    started: Instant,
+    workers: BTreeMap<&'static str, Worker>,
+    /// When the latest attempt that succeeded began.
+    proved: Option<Instant>,
+    /// When an attempt last began or ended.
+    touched: Option<Instant>,
+    probe_wanted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Worker {
+    /// What is done since then is under way.
+    under_way: Option<UnderWay>,
+    /// Begin and end of the attempt before.
+    before: Option<(Instant, Instant)>,
+    failing: Option<Failing>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    begun: Instant,
+    /// The work of this attempt has come since then.
+    from: Instant,
+}
+
+/// Work that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Since when.
+    pub since: Instant,
+    /// Why.
+    pub problem: String,
+    /// Whether the operator hears of the cause by itself.
+    pub is_told: bool,
+}
+
+/// How the work stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// All that had come by then is done.
+    pub until: Instant,
+    /// When the latest attempt that succeeded began.
+    pub proved: Option<Instant>,
+    /// Since when it fails, and why.
+    pub failing: Option<Failing>,
+}
+
+/// An attempt that is under way. One that is dropped tells nothing.
+#[derive(Debug)]
+#[must_use = "an attempt ends well or badly"]
+pub struct Attempt {
+    progress: Progress,
+    worker: &'static str,
+    begun: Instant,
+}
+
+impl Progress {
+    /// Of work whose attempts take less than `slow`.
+    pub fn new(slow: Duration) -> Self {
+        let state = State {
+            started: Instant::now(),
+            workers: BTreeMap::new(),
+            proved: None,
+            touched: None,
+            probe_wanted: false,
+        };
+        Self(Arc::new(Shared { slow, state: Mutex::new(state) }))
+    }
+
+    /// An attempt of this worker begins.
+    pub fn begin(&self, worker: &'static str) -> Attempt {
+        let begun = Instant::now();
+        let mut state = self.state();
+        if worker != HEARTBEAT {
+            state.touched = Some(begun);
+        }
+        let known = state.workers.entry(worker).or_default();
+        let from = match known.before {
+            Some((from, ended)) if begun - ended < NEXT => from,
+            _ => begun,
+        };
+        known.under_way = Some(UnderWay { begun, from });
+        Attempt { progress: self.clone(), worker, begun }
+    }
+
+    /// How it stands now.
+    pub fn standing(&self) -> Standing {
+        let now = Instant::now();
+        let state = self.state();
+        let hangs = state.workers.values().filter_map(|worker| {
+            let UnderWay { begun, from } = worker.under_way?;
+            let long = now - begun;
+            (long >= self.0.slow).then(|| Failing {
+                since: from,
+                problem: format!("an attempt has been under way for {} s", long.as_secs()),
+                is_told: false,
+            })
+        });
+        let failing = state
+            .workers
+            .values()
+            .filter_map(|worker| worker.failing.clone())
+            .chain(hangs)
+            .min_by_key(|failing| failing.since);
+        let under_way = state.workers.values().filter_map(|worker| Some(worker.under_way?.from));
+        let until = under_way.chain(failing.as_ref().map(|failing| failing.since)).min().unwrap_or(now);
+        Standing { until, proved: state.proved, failing }
+    }
+
+    /// When the latest attempt that succeeded began; when this was made, before the first.
+    pub fn proved_or_started(&self) -> Instant {
+        let state = self.state();
+        state.proved.unwrap_or(state.started)
+    }
+
+    /// Has somebody try soon whether the work can be done.
+    pub fn want_probe(&self) {
+        self.state().probe_wanted = true;
+    }
+
+    /// Whether it should be tried now whether the work can be done: because nobody has worked for a while, what failed is not tried
+    /// by anybody, or somebody wants to know.
+    pub fn needs_probe(&self) -> bool {
+        let now = Instant::now();
+        let state = self.state();
+        let rested = |at: Instant, long: Duration| now - at >= long;
+        if state.workers.values().any(|worker| worker.failing.is_some()) {
+            let tries = |worker: &Worker| {
+                worker.under_way.is_some() || worker.before.is_some_and(|(_, ended)| !rested(ended, AGAIN))
+            };
+            let probed = state.workers.get(PROBE).is_some_and(tries);
+            let tried = state.workers.values().any(|worker| worker.failing.is_some() && tries(worker));
+            return !probed && (!tried || state.probe_wanted);
+        }
+        state.probe_wanted || state.touched.is_none_or(|at| rested(at, RESTS))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// It has done what it should.
+    pub fn succeeded(self) {
+        let mut state = self.progress.state();
+        if self.worker != HEARTBEAT {
+            state.proved = state.proved.max(Some(self.begun));
+        }
+        for (name, worker) in &mut state.workers {
+            let is_shown = match self.worker {
+                // What it writes it does not commit.
+                PROBE => *name != HEARTBEAT && worker.under_way.is_none(),
+                HEARTBEAT => false,
+                _ => *name == HEARTBEAT,
+            };
+            if is_shown || *name == self.worker {
+                worker.failing = None;
+            }
+        }
+    }
+
+    /// It has failed.
+    pub fn failed(self, error: &StoreError) {
+        let mut state = self.progress.state();
+        let Some(worker) = state.workers.get_mut(self.worker) else { return };
+        let since = worker.under_way.map_or(self.begun, |under_way| under_way.from);
+        let since = worker.failing.as_ref().map_or(since, |failing| failing.since);
+        worker.failing = Some(Failing { since, problem: error.to_string(), is_told: error.is_file_lost() });
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let ended = Instant::now();
+        let mut state = self.progress.state();
+        if self.worker != HEARTBEAT {
+            state.touched = Some(ended);
+        }
+        if self.worker == PROBE {
+            state.probe_wanted = false;
+        }
+        if let Some(worker) = state.workers.get_mut(self.worker) {
+            worker.under_way = None;
+            worker.before = Some((self.begun, ended));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no() -> StoreError {
+        StoreError::Unavailable("no".to_owned())
+    }
+
+    const SLOW: Duration = Duration::from_millis(30);
+
+    #[test]
+    fn what_is_under_way_is_not_done_and_what_takes_long_fails() {
+        let progress = Progress::new(SLOW);
+        assert_eq!(progress.standing().failing, None);
+        let before = Instant::now();
+        let attempt = progress.begin("first");
+        std::thread::sleep(SLOW * 2);
+        let standing = progress.standing();
+        assert!(standing.until >= before && standing.until < before + SLOW, "as of its begin");
+        assert!(standing.failing.is_some_and(|failing| failing.problem.contains("under way")));
+        attempt.succeeded();
+        let standing = progress.standing();
+        assert_eq!(standing.failing, None);
+        assert!(standing.until >= before + SLOW && standing.proved >= Some(before));
+    }
+
+    #[test]
+    fn it_fails_since_the_first_attempt_that_failed_until_one_of_the_same_worker_succeeds() {
+        let progress = Progress::new(Duration::from_secs(60));
+        progress.begin("second").failed(&no());
+        let since = progress.standing().failing.unwrap().since;
+        progress.begin("second").failed(&StoreError::Unavailable("still no".to_owned()));
+        progress.begin("first").succeeded();
+        let failing = progress.standing().failing.unwrap();
+        assert_eq!(
+            (failing.since, failing.problem.as_str()),
+            (since, "the database is not available: still no")
+        );
+        assert_eq!(progress.standing().until, since);
+        progress.begin("second").succeeded();
+        assert_eq!(progress.standing().failing, None);
+    }
+
+    #[test]
+    fn a_probe_is_needed_at_first_when_wanted_and_when_nobody_tries_what_failed() {
+        let progress = Progress::new(Duration::from_secs(60));
+        assert!(progress.needs_probe(), "nothing is known");
+        progress.begin(PROBE).succeeded();
+        assert!(!progress.needs_probe());
+        progress.begin("first").failed(&no());
+        assert!(!progress.needs_probe(), "it has just been tried");
+        std::thread::sleep(AGAIN + Duration::from_millis(10));
+        assert!(progress.needs_probe());
+        progress.begin(PROBE).succeeded();
+        assert_eq!(progress.standing().failing, None);
+        progress.want_probe();
+        assert!(progress.needs_probe());
+    }
+}

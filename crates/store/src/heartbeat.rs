@@ -1,0 +1,242 @@
+//! Heartbeats: what a node says of itself and of its duties.
+//!
+//! Over Postgres each is stored. Over SQLite one in fifteen seconds is, or none while nobody needs to know: a write a second would
+//! wear out the card of a small machine. Whoever reads them allows for that (`DatabaseKind::unstored_heartbeats`).
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::Time;
+use innkeeper_core::reservation::Window;
+
+use crate::blind::{self, Taker};
+use crate::connection::AnyConnection;
+use crate::nodes::{DutyRow, Node};
+use crate::rows::{ms, time};
+use crate::schema::{duties, nodes};
+use crate::{DatabaseKind, NewDelivery, Store, StoreError, outbox};
+
+/// Over SQLite a heartbeat is stored after this at the latest.
+const STORED_EVERY: TimeDelta = TimeDelta::seconds(15);
+/// Who is this much behind with its check-ins may be held up by what holds up the others too.
+const BEHIND: TimeDelta = TimeDelta::milliseconds(1500);
+
+impl DatabaseKind {
+    /// How long a node that lives may go without storing a heartbeat, beyond the second between two of them.
+    pub fn unstored_heartbeats(self) -> TimeDelta {
+        match self {
+            Self::Postgres => TimeDelta::zero(),
+            Self::Sqlite => STORED_EVERY - TimeDelta::seconds(1),
+        }
+    }
+}
+
+/// How a node does one of its duties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work<'a> {
+    /// `ingest`, `sweeper` or `web`.
+    pub duty: &'a str,
+    /// Up to when it has been done. For `ingest`: every check-in that came before has been written.
+    pub done_until: Time,
+    /// When the latest piece of work that succeeded began.
+    pub proved_at: Option<Time>,
+    /// Why it cannot be done now.
+    pub problem: Option<String>,
+}
+
+impl<'a> Work<'a> {
+    /// Work that is done at `now`.
+    pub fn done(duty: &'a str, now: Time) -> Self {
+        Self { duty, done_until: now, proved_at: Some(now), problem: None }
+    }
+}
+
+/// A heartbeat.
+#[derive(Debug, Clone)]
+pub struct Heartbeat<'a> {
+    /// Whose.
+    pub node: &'a Node,
+    /// How it does its duties.
+    pub work: &'a [Work<'a>],
+    /// It is the node's first.
+    pub first: bool,
+    /// Up to when check-ins had been written at the node's heartbeat before this one, whether that was stored or not.
+    pub written_until: Option<Time>,
+    /// When.
+    pub now: Time,
+}
+
+/// What a heartbeat has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beaten {
+    /// The blind window that this heartbeat has ended.
+    pub blind: Option<Window>,
+    /// Duties that somebody does again, of which the operator was told that nobody did.
+    pub taken_up: Vec<String>,
+    /// Another node is behind with its check-ins: this one should try whether it can write them.
+    pub probe: bool,
+}
+
+impl Store {
+    /// Records a heartbeat of `node`, which does these duties. See [`Store::record_heartbeat`].
+    pub fn beat(
+        &self,
+        node: &Node,
+        duties: &[&str],
+        first: bool,
+        now: Time,
+        tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
+    ) -> Result<Beaten, StoreError> {
+        let work: Vec<Work<'_>> = duties.iter().map(|duty| Work::done(duty, now)).collect();
+        self.record_heartbeat(&Heartbeat { node, work: &work, first, written_until: None, now }, tell)
+    }
+
+    /// Records a heartbeat. One that ends a blind window records that too, and puts what `tell` makes of it into the outbox.
+    pub fn record_heartbeat(
+        &self,
+        heartbeat: &Heartbeat<'_>,
+        tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
+    ) -> Result<Beaten, StoreError> {
+        let Heartbeat { node, work, now, .. } = *heartbeat;
+        self.write(|connection| {
+            let mut beaten = Beaten::default();
+            for work in work {
+                let known = lock_duty(connection, work.duty)?;
+                let is_able = work.problem.is_none();
+                let is_told = known.as_ref().is_some_and(|known| known.told_at.is_some());
+                if is_told && is_able {
+                    beaten.taken_up.push(work.duty.to_owned());
+                }
+                let mut done_until = work.done_until;
+                if work.duty == blind::DUTY {
+                    done_until = end_blindness(connection, heartbeat, work, known.is_some(), &mut beaten)?;
+                }
+                let is_news = heartbeat.first
+                    || !is_able
+                    || beaten.blind.is_some()
+                    || known.as_ref().is_none_or(|known| known.told_at.is_some() || known.wanted_at.is_some());
+                if is_news || matches!(connection, AnyConnection::Postgres(_)) {
+                    let told_at = if is_able { "NULL" } else { "duties.told_at" };
+                    sql_query(format!(
+                        "INSERT INTO duties (name, beat_at) VALUES ($1, $2)
+                         ON CONFLICT (name) DO UPDATE
+                         SET told_at = {told_at}, wanted_at = NULL,
+                             beat_at = CASE WHEN duties.beat_at > excluded.beat_at THEN duties.beat_at ELSE excluded.beat_at END",
+                    ))
+                    .bind::<Text, _>(work.duty)
+                    .bind::<BigInt, _>(ms(done_until))
+                    .execute(connection)?;
+                }
+            }
+            record_node(connection, node, work, now)?;
+            for delivery in beaten.blind.iter().flat_map(tell) {
+                let NewDelivery { alerter, recipient, notice } = &delivery;
+                outbox::put(connection, None, alerter, recipient, notice, now)?;
+            }
+            Ok(beaten)
+        })
+    }
+
+    /// Whether somebody waits for a heartbeat of the node `id`, so that it should be stored now: where each is stored, always. `able`
+    /// are the duties that it can do.
+    pub fn wants_heartbeat(&self, id: &str, able: &[&str]) -> Result<bool, StoreError> {
+        if self.backend() == DatabaseKind::Postgres {
+            return Ok(true);
+        }
+        let connection = &mut *self.get()?;
+        let rows: Vec<DutyRow> = duties::table.select(DutyRow::as_select()).load(connection)?;
+        let waits = |row: &DutyRow| {
+            row.wanted_at.is_some() && row.name == blind::DUTY
+                || row.told_at.is_some() && able.contains(&row.name.as_str())
+        };
+        let told_at: Option<Option<i64>> =
+            nodes::table.filter(nodes::id.eq(id)).select(nodes::told_at).first(connection).optional()?;
+        Ok(told_at != Some(None) || rows.iter().any(waits))
+    }
+}
+
+/// Ends a blind window, if there was one. Returns up to when all check-ins have been written.
+fn end_blindness(
+    connection: &mut AnyConnection,
+    heartbeat: &Heartbeat<'_>,
+    work: &Work<'_>,
+    known: bool,
+    beaten: &mut Beaten,
+) -> Result<Time, StoreError> {
+    let Heartbeat { node, first, now, .. } = *heartbeat;
+    let mut takers = blind::takers(connection, now)?;
+    takers.retain(|taker| taker.id != node.id);
+    beaten.probe = takers.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
+    takers.push(Taker {
+        id: node.id.clone(),
+        written_until: work.done_until,
+        proved_at: work.proved_at,
+        able: work.problem.is_none(),
+    });
+    let until = blind::joint(&takers);
+    let before = if known { blind::written_until(connection, now)? } else { None };
+    let known = if first { blind::last_written(connection, now)? } else { heartbeat.written_until };
+    let before = before.map(|before| before.max(known.unwrap_or(before)));
+    if let (Some(before), Some(until)) = (before, until) {
+        beaten.blind = blind::end(connection, before, until, first, &node.id, now)?;
+    }
+    Ok(until.max(before).unwrap_or(work.done_until))
+}
+
+fn record_node(
+    connection: &mut AnyConnection,
+    node: &Node,
+    work: &[Work<'_>],
+    now: Time,
+) -> Result<(), StoreError> {
+    let takes = work.iter().find(|work| work.duty == blind::DUTY);
+    let failing = || work.iter().filter_map(|work| Some((work.duty, work.problem.as_deref()?)));
+    let unable: Vec<&str> = failing().map(|(duty, _)| duty).collect();
+    let problems: Vec<&str> = failing().map(|(_, problem)| problem).collect();
+    sql_query(
+        "INSERT INTO nodes (id, role, host, address, version, started_at, beat_at, offset_ms, written_until_at, proved_at,
+             unable, problem)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (id) DO UPDATE
+         SET address = excluded.address, beat_at = excluded.beat_at, offset_ms = excluded.offset_ms,
+             written_until_at = excluded.written_until_at, proved_at = excluded.proved_at,
+             unable = excluded.unable, problem = excluded.problem,
+             goodbye_at = NULL, told_at = NULL",
+    )
+    .bind::<Text, _>(&node.id)
+    .bind::<Text, _>(&node.role)
+    .bind::<Text, _>(&node.host)
+    .bind::<Text, _>(&node.address)
+    .bind::<Text, _>(&node.version)
+    .bind::<BigInt, _>(ms(node.started_at))
+    .bind::<BigInt, _>(ms(now))
+    .bind::<BigInt, _>(node.offset.num_milliseconds())
+    .bind::<Nullable<BigInt>, _>(takes.map(|work| ms(work.done_until)))
+    .bind::<Nullable<BigInt>, _>(takes.and_then(|work| work.proved_at).map(ms))
+    .bind::<Text, _>(unable.join(","))
+    .bind::<Text, _>(problems.join("; "))
+    .execute(connection)?;
+    Ok(())
+}
+
+/// The row of a duty, locked; none when nobody has had it yet.
+fn lock_duty(connection: &mut AnyConnection, name: &str) -> Result<Option<DutyRow>, StoreError> {
+    let lock = match connection {
+        AnyConnection::Postgres(_) => "FOR UPDATE",
+        AnyConnection::Sqlite(_) => "",
+    };
+    Ok(sql_query(format!("SELECT name, beat_at, told_at, wanted_at FROM duties WHERE name = $1 {lock}"))
+        .bind::<Text, _>(name)
+        .get_result(connection)
+        .optional()?)
+}
+
+/// A duty as somebody reads it at `now`: where heartbeats are stored seldom, those of its nodes tell more.
+pub(crate) fn duty_beat(row: &DutyRow, nodes: &[crate::KnownNode]) -> Time {
+    let doers = nodes.iter().filter(|known| {
+        [row.name.as_str(), "standalone"].contains(&known.node.role.as_str())
+            && !known.unable.contains(&row.name)
+    });
+    doers.map(|known| known.beat_at).chain([time(row.beat_at)]).max().unwrap_or(time(row.beat_at))
+}

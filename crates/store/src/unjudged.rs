@@ -1,0 +1,296 @@
+//! Reservations that cannot be judged: a row that cannot be read or written, or terms that nothing can be concluded from.
+//!
+//! One of them must not silence the others. A batch that fails is halved until what breaks it stands alone; that is put aside for a
+//! minute and then tried again, named on the pages, and told to the operator. It is remembered in a table of its own: the row itself may
+//! not take a change.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+
+use crate::connection::{AnyConnection, write_on};
+use crate::readable::list;
+use crate::rows::{ms, time};
+use crate::schema::{reservations, states, unjudged};
+use crate::sweep::{Claim, Tell, due_ids};
+use crate::{NewDelivery, Store, StoreError, Swept, outbox};
+
+/// How soon one of them is tried again.
+pub(crate) const AGAIN: TimeDelta = TimeDelta::seconds(60);
+/// So many failures without a single success are no fault of rows.
+const NO_ROWS_FAULT: usize = 64;
+/// No reservation is looked at later than this, year 9999.
+const LATEST_MS: i64 = 253_402_300_799_999;
+
+/// A reservation that cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unjudged {
+    /// Its number.
+    pub reservation_id: i64,
+    /// Its app; empty where not even that can be read.
+    pub app: String,
+    /// Its component.
+    pub component: String,
+    /// Why.
+    pub problem: String,
+    /// Since when.
+    pub since_at: Time,
+}
+
+impl Unjudged {
+    /// Its names, or its number.
+    pub fn name(&self) -> String {
+        match self.app.as_str() {
+            "" => format!("reservation {}", self.reservation_id),
+            app => format!("{app}/{}", self.component),
+        }
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = unjudged)]
+struct UnjudgedRow {
+    reservation_id: i64,
+    app: String,
+    component: String,
+    problem: String,
+    since_at: i64,
+}
+
+impl From<UnjudgedRow> for Unjudged {
+    fn from(row: UnjudgedRow) -> Self {
+        let UnjudgedRow { reservation_id, app, component, problem, since_at } = row;
+        Self { reservation_id, app, component, problem, since_at: time(since_at) }
+    }
+}
+
+/// The ids that are put aside, and until when.
+pub(crate) fn aside(connection: &mut AnyConnection) -> Result<Vec<(i64, i64)>, StoreError> {
+    Ok(unjudged::table.select((unjudged::reservation_id, unjudged::again_at)).load(connection)?)
+}
+
+/// These could be judged. Returns the names of those that could not before.
+pub(crate) fn judged(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<String>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known = unjudged::table.filter(unjudged::reservation_id.eq_any(ids));
+    let rows: Vec<UnjudgedRow> = known.select(UnjudgedRow::as_select()).load(connection)?;
+    diesel::delete(unjudged::table.filter(unjudged::reservation_id.eq_any(ids))).execute(connection)?;
+    Ok(rows.into_iter().map(|row| Unjudged::from(row).name()).collect())
+}
+
+impl Store {
+    /// As [`Store::sweep_from`] of what has just failed with `error`, or by a panic: what can be judged is, and the rest is returned with
+    /// what is wrong with it.
+    ///
+    /// # Errors
+    /// The database's, and `error` where it is no fault of single rows.
+    pub fn sweep_halves(
+        &self,
+        from: Option<Time>,
+        now: Time,
+        limit: i64,
+        tell: Tell<'_>,
+        error: StoreError,
+    ) -> Result<Swept, StoreError> {
+        let ids = due_ids(&mut *self.get()?, from, now, limit)?;
+        let mut halves = Halves { store: self, now, tell, swept: Swept::default(), succeeded: false };
+        if ids.is_empty() || !halves.sweep(&ids)? {
+            return Err(error);
+        }
+        Ok(halves.swept)
+    }
+
+    /// Puts these aside for a minute. What `tell` makes of those that are new goes into the outbox in the same transaction.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn put_aside(
+        &self,
+        problems: &[(i64, String)],
+        now: Time,
+        tell: &dyn Fn(&Unjudged) -> Vec<NewDelivery>,
+    ) -> Result<(), StoreError> {
+        for (id, problem) in problems {
+            let (app, component) = self.names_of(*id)?;
+            let unjudged =
+                Unjudged { reservation_id: *id, app, component, problem: problem.clone(), since_at: now };
+            self.write(|connection| {
+                let added = sql_query(
+                    "INSERT INTO unjudged (reservation_id, app, component, problem, since_at, again_at)
+                     VALUES ($1, $2, $3, $4, $5, $6)
+                     ON CONFLICT (reservation_id) DO NOTHING",
+                )
+                .bind::<BigInt, _>(unjudged.reservation_id)
+                .bind::<Text, _>(&unjudged.app)
+                .bind::<Text, _>(&unjudged.component)
+                .bind::<Text, _>(&unjudged.problem)
+                .bind::<BigInt, _>(ms(now))
+                .bind::<BigInt, _>(ms(now + AGAIN))
+                .execute(connection)?;
+                if added == 0 {
+                    diesel::update(unjudged::table.filter(unjudged::reservation_id.eq(*id)))
+                        .set((unjudged::problem.eq(problem), unjudged::again_at.eq(ms(now + AGAIN))))
+                        .execute(connection)?;
+                    return Ok(());
+                }
+                log::error!("{} cannot be judged: {problem}", unjudged.name());
+                for NewDelivery { alerter, recipient, notice } in &tell(&unjudged) {
+                    outbox::put(connection, None, alerter, recipient, notice, now)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Those that cannot be judged.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn unjudged(&self) -> Result<Vec<Unjudged>, StoreError> {
+        let rows: Vec<UnjudgedRow> = unjudged::table
+            .order((unjudged::app, unjudged::component, unjudged::reservation_id))
+            .select(UnjudgedRow::as_select())
+            .load(&mut *self.get()?)?;
+        Ok(rows.into_iter().map(Unjudged::from).collect())
+    }
+
+    /// Looks for times at which nobody would ever look at a reservation again (the sweeper finds what is due by them) and has it
+    /// looked at now; forgets those put aside that are gone. Returns how many times it has mended.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn mend_wakes(&self, now: Time) -> Result<usize, StoreError> {
+        let connection = &mut *self.get()?;
+        // Both find them at the ends of the index. SQLite sorts texts behind all numbers.
+        let lost: Vec<OneId> = sql_query(
+            "SELECT reservation_id AS id FROM states WHERE wake_at IS NULL
+             UNION ALL
+             SELECT reservation_id AS id FROM states WHERE wake_at > $1",
+        )
+        .bind::<BigInt, _>(LATEST_MS)
+        .load(connection)?;
+        let aside: Vec<i64> = aside(connection)?.into_iter().map(|(id, _)| id).collect();
+        let mut gone = Vec::new();
+        for id in aside {
+            // One that cannot be read is not gone.
+            let found = states::table
+                .filter(states::reservation_id.eq(id))
+                .select(states::reservation_id)
+                .first::<i64>(connection)
+                .optional();
+            gone.extend(matches!(found, Ok(None)).then_some(id));
+        }
+        if lost.is_empty() && gone.is_empty() {
+            return Ok(0);
+        }
+        write_on(self.file(), connection, |connection| {
+            judged(connection, &gone)?;
+            let mut mended = 0;
+            for OneId { id } in &lost {
+                log::error!("reservation {id} would never have been looked at again: its wake_at is no time");
+                mended += diesel::update(states::table.filter(states::reservation_id.eq(*id)))
+                    .set(states::wake_at.eq(ms(now)))
+                    .execute(connection)?;
+            }
+            Ok(mended)
+        })
+    }
+
+    /// App and component, from the table or, where that cannot be read, from the index of names; empty where neither can.
+    fn names_of(&self, id: i64) -> Result<(String, String), StoreError> {
+        let connection = &mut *self.get()?;
+        let of_table: Result<Option<(String, String)>, StoreError> = reservations::table
+            .filter(reservations::id.eq(id))
+            .select((reservations::app, reservations::component))
+            .first(connection)
+            .optional()
+            .map_err(StoreError::from);
+        match (of_table, connection) {
+            (Ok(names), _) => Ok(names.unwrap_or_default()),
+            (Err(error), _) if error.is_unavailable() => Err(error),
+            (Err(error), AnyConnection::Postgres(_)) => {
+                log::debug!("the names of reservation {id}: {error}");
+                Ok(Default::default())
+            }
+            (Err(_), AnyConnection::Sqlite(connection)) => {
+                // All columns of the index, and no look at the table.
+                let of_index: QueryResult<Vec<Names>> = sql_query(format!(
+                    "SELECT app, component FROM reservations INDEXED BY sqlite_autoindex_reservations_1
+                     WHERE app >= '' AND id IN ({})",
+                    list(&[id])
+                ))
+                .load(connection);
+                let names = of_index.map_err(StoreError::from).inspect_err(|error| {
+                    log::debug!("the names of reservation {id}: {error}");
+                });
+                Ok(names
+                    .unwrap_or_default()
+                    .into_iter()
+                    .next()
+                    .map(|names| (names.app, names.component))
+                    .unwrap_or_default())
+            }
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct OneId {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+#[derive(QueryableByName)]
+struct Names {
+    #[diesel(sql_type = Text)]
+    app: String,
+    #[diesel(sql_type = Text)]
+    component: String,
+}
+
+/// A sweep of what fails together, part by part.
+struct Halves<'a> {
+    store: &'a Store,
+    now: Time,
+    tell: Tell<'a>,
+    swept: Swept,
+    succeeded: bool,
+}
+
+impl Halves<'_> {
+    /// Whether it went on to the end, because it is the fault of single rows.
+    fn sweep(&mut self, ids: &[i64]) -> Result<bool, StoreError> {
+        let sweep = || self.store.sweep_claimed(&Claim::These(ids), self.now, self.tell);
+        let problem = match catch_unwind(AssertUnwindSafe(sweep)) {
+            Ok(Ok(swept)) => {
+                self.succeeded = true;
+                self.swept.add(swept);
+                return Ok(true);
+            }
+            Ok(Err(error)) if error.is_unavailable() => return Err(error),
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_words(panic.as_ref()),
+        };
+        if let [id] = ids {
+            self.swept.looked += 1;
+            self.swept.unjudged.push((*id, problem));
+            return Ok(self.succeeded || self.swept.unjudged.len() < NO_ROWS_FAULT);
+        }
+        let (first, second) = ids.split_at(ids.len() / 2);
+        Ok(self.sweep(first)? && self.sweep(second)?)
+    }
+}
+
+/// What a panic said.
+fn panic_words(panic: &(dyn std::any::Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied();
+    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it breaks the sweep: {}", words.unwrap_or("no message"))
+}

@@ -1,0 +1,162 @@
+//! One row that cannot be read or judged: it is named, the operator hears of it, and all other jobs are watched.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use common::*;
+use innkeeper_store::DatabaseKind;
+use innkeeper_testing::client::Client;
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::HttpSink;
+use innkeeper_testing::process::{PATIENCE, Server};
+
+/// What breaks a row, with the table and what is set in it.
+fn broken(kind: DatabaseKind) -> Vec<(&'static str, &'static str)> {
+    let both = vec![
+        ("reservations", "tags = '{'"),
+        ("reservations", "period_ms = NULL, schedule = 'cron', cron = 'at noon', time_zone = 'UTC'"),
+        ("reservations", "notify = 'nobody@nowhere@'"),
+        ("reservations", "key = 'not a key'"),
+        ("reservations", "grace_ms = -9223372036854775808, created_at = -9223372036854775808"),
+    ];
+    match kind {
+        DatabaseKind::Postgres => both,
+        DatabaseKind::Sqlite => [
+            both,
+            vec![
+                ("states", "checkins = NULL"),
+                ("states", "last_checkin_at = 'yesterday'"),
+                ("states", "status = 'odd'"),
+                ("reservations", "owner = NULL"),
+                ("reservations", "tags = CAST(X'5BFF5D' AS TEXT)"),
+            ],
+        ]
+        .concat(),
+    }
+}
+
+/// The number of the n-th job.
+fn id(database: &TestDatabase, n: usize) -> i64 {
+    database.number(&format!("SELECT id FROM reservations WHERE component = '{}'", job(n))).unwrap()
+}
+
+fn set(database: &TestDatabase, table: &str, id: i64, what: &str) {
+    let key = if table == "states" { "reservation_id" } else { "id" };
+    let statement = format!("UPDATE {table} SET {what} WHERE {key} = {id};");
+    match database.kind() {
+        DatabaseKind::Postgres => database.execute(&statement),
+        // As an editor's mistake would.
+        DatabaseKind::Sqlite => {
+            database.execute(&format!("PRAGMA ignore_check_constraints = ON; {statement}"))
+        }
+    }
+}
+
+/// Constraints no longer keep mistakes out.
+fn allow_nulls(database: &TestDatabase) {
+    match database.kind() {
+        DatabaseKind::Postgres => {}
+        DatabaseKind::Sqlite => database.execute(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_master SET sql = REPLACE(sql, 'NOT NULL', '') WHERE name IN ('states', 'reservations')",
+        ),
+    }
+}
+
+fn subjects(sink: &HttpSink) -> Vec<String> {
+    sink.requests().iter().map(|request| request.json()["subject"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_row_that_cannot_be_judged_is_named_and_silences_no_other() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let broken = broken(database.kind());
+        let healthy = 6;
+        overdue(&database, "shop", broken.len() + healthy, "log");
+        allow_nulls(&database);
+        for (n, (table, what)) in broken.iter().enumerate() {
+            set(&database, table, id(&database, n), what);
+        }
+        let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
+        let inn = Server::start("innkeeper", &config, &[]);
+        wait_until("all others are told", || database.count("alerts") == healthy as i64);
+        let named = |n: usize| format!("shop/{} cannot be judged", job(n));
+        wait_until("each that is broken is named to the operator", || {
+            let subjects = subjects(&sink);
+            (0..broken.len()).all(|n| subjects.iter().filter(|subject| **subject == named(n)).count() == 1)
+        });
+        assert_eq!(database.count("unjudged"), broken.len() as i64, "{:?}", broken);
+
+        // What was judged before is judged on, and who is mended is watched again.
+        let problems = database.texts("SELECT problem FROM unjudged ORDER BY reservation_id");
+        println!("{problems:#?}");
+        let client = Client::default();
+        for path in ["/api/v1/reservations", "/metrics", "/"] {
+            assert_eq!(client.get(&inn.url(path)).status, 200, "{path}");
+        }
+        let page = client.send("GET", &inn.url("/"), &[("accept", "text/html")], b"").unwrap();
+        assert_eq!(page.status, 200);
+        let nodes = client.get(&inn.url("/nodes")).json();
+        assert_eq!(nodes["unjudged"].as_array().unwrap().len(), broken.len(), "{nodes}");
+        for n in 0..broken.len() {
+            assert!(page.body.contains(&format!("shop/{}", job(n))), "{n} is named: {}", page.body);
+        }
+        set(&database, "reservations", id(&database, 0), "tags = '[]'");
+        set(&database, "states", id(&database, 0), "wake_at = 1");
+        database.execute("UPDATE unjudged SET again_at = 1");
+        wait_until("who is mended is watched again", || {
+            subjects(&sink).contains(&format!("shop/{} is judged again", job(0)))
+        });
+        wait_until("and told", || database.count("alerts") == healthy as i64 + 1);
+        let again = subjects(&sink).iter().filter(|subject| subject.ends_with("cannot be judged")).count();
+        assert_eq!(again, broken.len(), "each is told once");
+    }
+}
+
+#[test]
+fn a_job_that_nobody_would_look_at_again_is_looked_at() {
+    for database in TestDatabase::both() {
+        overdue(&database, "shop", 2, "log");
+        let never = match database.kind() {
+            DatabaseKind::Postgres => "wake_at = 9223372036854775807",
+            DatabaseKind::Sqlite => "wake_at = 'never'",
+        };
+        set(&database, "states", id(&database, 0), never);
+        let mended = database.store().mend_wakes(innkeeper_core::Clock::now(&innkeeper_core::SystemClock));
+        assert_eq!(mended.unwrap(), 1);
+        let _sweeper = Server::start("sweeper", &config(&database, ""), &[]);
+        wait_until("both are told", || database.count("alerts") == 2);
+    }
+}
+
+#[test]
+fn a_damaged_page_silences_only_whose_rows_lie_on_it() {
+    let database = TestDatabase::sqlite();
+    let sink = HttpSink::start();
+    overdue(&database, "shop", 8, "log");
+    // So long that each row has a page of its own.
+    database.execute(
+        "UPDATE reservations SET description = 'Page of ' || component || ' ' || hex(zeroblob(1500))",
+    );
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
+    let path = database.url().strip_prefix("sqlite://").unwrap().to_owned();
+    let mut file = std::fs::read(&path).unwrap();
+    let marker = format!("Page of {}", job(3));
+    let place = file.windows(marker.len()).position(|bytes| bytes == marker.as_bytes()).unwrap();
+    let page = place / 4096 * 4096;
+    file[page..page + 8].fill(0xff);
+    std::fs::write(&path, file).unwrap();
+
+    let mut inn = Server::start("innkeeper", &config, &[]);
+    wait_until("all others are told", || database.count("alerts") == 7);
+    let named = format!("shop/{} cannot be judged", job(3));
+    wait_until("the one is named to the operator", || subjects(&sink).contains(&named));
+    let page = Client::default().send("GET", &inn.url("/"), &[("accept", "text/html")], b"").unwrap();
+    assert!(page.status == 200 && page.body.contains(&format!("shop/{}", job(3))), "{page:?}");
+    let ready = Client::default().get(&inn.url("/readyz"));
+    assert_eq!(ready.status, 200, "check-ins and sweeps succeed: {ready:?}");
+    assert!(inn.terminate(PATIENCE).success());
+}
