@@ -383,7 +383,7 @@ fn readable_keys(
     };
     let index = match connection {
         AnyConnection::Postgres(_) => "",
-        AnyConnection::Sqlite(_) => "INDEXED BY sqlite_autoindex_reservations_1",
+        AnyConnection::Sqlite(_) => "INDEXED BY sqlite_autoindex_reservations_2",
     };
     let rows: Vec<NamedRow> = sql_query(format!(
         "SELECT id, app, component FROM reservations {index}

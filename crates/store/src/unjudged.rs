@@ -222,7 +222,7 @@ impl Store {
             (Err(_), AnyConnection::Sqlite(connection)) => {
                 // All columns of the index, and no look at the table.
                 let of_index: QueryResult<Vec<Names>> = sql_query(format!(
-                    "SELECT app, component FROM reservations INDEXED BY sqlite_autoindex_reservations_1
+                    "SELECT app, component FROM reservations INDEXED BY sqlite_autoindex_reservations_2
                      WHERE app >= '' AND id IN ({})",
                     list(&[id])
                 ))

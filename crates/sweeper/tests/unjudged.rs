@@ -59,7 +59,7 @@ fn allow_nulls(database: &TestDatabase) {
         DatabaseKind::Postgres => {}
         DatabaseKind::Sqlite => database.execute(
             "PRAGMA writable_schema = ON;
-             UPDATE sqlite_master SET sql = REPLACE(sql, 'NOT NULL', '') WHERE name IN ('states', 'reservations')",
+             UPDATE sqlite_master SET sql = REPLACE(REPLACE(REPLACE(sql, 'IS NOT NULL', 'IS_ONE'), 'NOT NULL', ''), 'IS_ONE', 'IS NOT NULL') WHERE name IN ('states', 'reservations')",
         ),
     }
 }

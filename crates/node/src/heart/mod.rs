@@ -139,7 +139,16 @@ impl Heart {
         })?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
-        Ok(Self { clock, operator, live: config.live(), id, address, metrics: Metrics::new()?, progresses, parts })
+        Ok(Self {
+            clock,
+            operator,
+            live: config.live(),
+            id,
+            address,
+            metrics: Metrics::new()?,
+            progresses,
+            parts,
+        })
     }
 
     /// The time that all nodes share.

@@ -182,7 +182,10 @@ impl Nodes {
         Ok(Shown {
             success: true,
             at: now,
-            nodes: nodes.into_iter().map(|known| ShownNode::of(known, coordinator.as_deref(), gone_after, now)).collect(),
+            nodes: nodes
+                .into_iter()
+                .map(|known| ShownNode::of(known, coordinator.as_deref(), gone_after, now))
+                .collect(),
             duties: self.store.duties()?.into_iter().map(duty).collect(),
             expected,
             blind_windows: windows
