@@ -176,7 +176,11 @@ fn end_blindness(
     });
     let until = blind::joint(&takers);
     let before = if known { blind::written_until(connection, now)? } else { None };
-    let known = if first { blind::last_written(connection, now)? } else { heartbeat.written_until };
+    let known = if first {
+        blind::last_written(connection, now)?
+    } else {
+        heartbeat.written_until.filter(|at| *at <= now)
+    };
     let before = before.map(|before| before.max(known.unwrap_or(before)));
     if let (Some(before), Some(until)) = (before, until) {
         beaten.blind = blind::end(connection, before, until, first, &node.id, now)?;

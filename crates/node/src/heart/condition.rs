@@ -151,7 +151,7 @@ impl Condition {
 
     /// The heartbeat is over, stored or not.
     pub fn beaten(&mut self, work: &[Work<'_>]) {
-        self.written_until = written_until(work).max(self.written_until);
+        self.written_until = written_until(work);
     }
 
     /// The database was reached, or was not: tells of the duties that cannot be done although it is.

@@ -19,10 +19,11 @@ const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 13] = [
+const PAST: [(&str, &[&str]); 14] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
-    ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at"]),
-    ("duties", &["beat_at", "told_at"]),
+    ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
+    ("duties", &["beat_at", "told_at", "wanted_at"]),
+    ("unjudged", &["since_at", "again_at"]),
     ("blind_windows", &["from_at", "until_at"]),
     ("checks", &["since_at", "checked_at"]),
     ("users", &["created_at"]),
