@@ -39,9 +39,8 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
     })
     .await?;
     let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&desk.store), now);
-    let duty = |duty: &Duty| {
-        DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), now)
-    };
+    let duty =
+        |duty: &Duty| DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), now);
     let fewer = strengths(&desk.live.get().expect, &nodes, gone_after(&desk.store), now)
         .into_iter()
         .filter(|it| !it.is_enough());
