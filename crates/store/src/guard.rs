@@ -23,6 +23,10 @@ pub(crate) use bounds::Bounds;
 
 /// How often the lines are looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// A look that comes so late comes after the whole process was stopped: answers may be there that nobody could read.
+const STOPPED: Duration = Duration::from_secs(2);
+/// How often the log says that connections were cut.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 /// Connects to Postgres. A statement on the connection that takes longer than `bound` fails.
 pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, ConnectionError> {
     start_watchdog()?;
@@ -117,9 +121,11 @@ fn start_watchdog() -> Result<(), ConnectionError> {
     let started = STARTED.get_or_init(|| {
         let watchdog = std::thread::Builder::new().name("database waits".to_owned());
         let running = watchdog.spawn(|| {
+            let mut said = None;
             loop {
+                let slept = Instant::now();
                 std::thread::sleep(TICK);
-                look();
+                if slept.elapsed() > STOPPED { begin_anew() } else { look(&mut said) }
             }
         });
         running.map(drop).map_err(|error| error.to_string())
@@ -127,19 +133,39 @@ fn start_watchdog() -> Result<(), ConnectionError> {
     started.clone().map_err(|error| ConnectionError::BadConnection(format!("no thread to be had: {error}")))
 }
 
-/// Cuts what has waited too long, and then what is at rest.
-fn look() {
+fn known() -> Vec<Arc<Line>> {
+    let mut lines = lines();
+    lines.retain(|line| line.strong_count() > 0);
+    lines.iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Gives each statement under way its whole bound again.
+fn begin_anew() {
+    for line in known() {
+        let mut state = line.state();
+        state.since = state.since.map(|_| Instant::now());
+    }
+}
+
+/// Cuts what has waited too long, and then what is at rest; `said` is when the log last said so.
+fn look(said: &mut Option<Instant>) {
     connecting::look();
-    let known: Vec<Arc<Line>> = {
-        let mut lines = lines();
-        lines.retain(|line| line.strong_count() > 0);
-        lines.iter().filter_map(Weak::upgrade).collect()
-    };
+    let known = known();
     let overdue = |state: &State| state.since.is_some_and(|since| since.elapsed() > state.bound);
     let cut = known.iter().filter(|line| line.cut_if(overdue)).count();
     if cut > 0 {
         let at_rest = known.iter().filter(|line| line.cut_if(|state| state.since.is_none())).count();
-        log::debug!("the database does not answer: cut {cut} connections that waited and {at_rest} at rest");
+        let level = match said {
+            Some(at) if at.elapsed() < SAY_EVERY => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        if level == log::Level::Warn {
+            *said = Some(Instant::now());
+        }
+        log::log!(
+            level,
+            "the database does not answer: gave up {cut} connections that waited too long, and {at_rest} idle ones"
+        );
     }
 }
 
