@@ -89,7 +89,11 @@ mod tests {
     #[test]
     fn a_part_that_hangs_is_left_behind() {
         let (open, hangs) = std::sync::mpsc::channel::<()>();
-        let part = Part::spawn("test", &Shutdown::new(), move || Ok(drop(hangs.recv()))).unwrap();
+        let hang = move || {
+            let _ = hangs.recv();
+            Ok(())
+        };
+        let part = Part::spawn("test", &Shutdown::new(), hang).unwrap();
         part.join_within(Duration::from_millis(30)).unwrap();
         drop(open);
         let part = Part::spawn("test", &Shutdown::new(), || anyhow::bail!("no more")).unwrap();

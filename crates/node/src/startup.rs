@@ -74,7 +74,11 @@ pub(crate) fn open(
     shutdown: &Shutdown,
     patience: Option<Duration>,
 ) -> Result<(Store, Vec<String>), StartupError> {
-    config.database.require()?;
+    // A command that reads what is there may read the file that the standalone program keeps by itself.
+    let is_there = matches!(&config.database.kind, DatabaseKind::Sqlite { path } if path.exists());
+    if patience.is_none() || !is_there {
+        config.database.require()?;
+    }
     let is_file = matches!(config.database.kind, DatabaseKind::Sqlite { .. });
     if is_file {
         config.create_data_dir()?;

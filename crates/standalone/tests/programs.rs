@@ -177,13 +177,16 @@ fn what_cannot_be_had_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     let directory = configured("");
+    let url = "sqlite://innkeeper.db";
     for program in ["innkeeper", "ingest", "web"] {
-        let (code, _, err) = run(program, directory.path(), &["--listen", &address], &[]);
+        let arguments = ["--listen", &address, "--database-url", url];
+        let (code, _, err) = run(program, directory.path(), &arguments, &[]);
         assert_eq!(code, Some(1), "{program}: {err}");
         assert!(err.contains(&address) && err.contains("cannot listen"), "{program}: {err}");
     }
     for program in PROGRAMS {
-        let (code, _, err) = run(program, directory.path(), &["--data-dir", "/dev/null/data"], &[]);
+        let arguments = ["--data-dir", "/dev/null/data", "--database-url", url];
+        let (code, _, err) = run(program, directory.path(), &arguments, &[]);
         assert_eq!(code, Some(1), "{program}: {err}");
         assert!(err.contains("/dev/null/data"), "{program}: {err}");
     }
