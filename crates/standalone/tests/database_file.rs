@@ -125,6 +125,28 @@ fn a_deleted_file_takes_no_check_in_with_it() {
 }
 
 #[test]
+fn the_file_holds_what_was_written_soon_after() {
+    let house = House::open();
+    for job in 0..3 {
+        assert_eq!(house.reserve(&format!("job-{job}")).status, 200);
+    }
+    let place = tempfile::TempDir::new().unwrap();
+    let mut copies = 0;
+    eventually("the file alone has them", || {
+        // A copy without the log; some hundred pages, so that a minute is enough by far.
+        copies += 1;
+        let copy = place.path().join(format!("{copies}.db"));
+        fs::copy(&house.path, &copy).unwrap();
+        let store = innkeeper_store::Store::connect(&innkeeper_store::StoreConfig {
+            url: format!("sqlite://{}", copy.display()),
+            pool_size: 2,
+        });
+        std::thread::sleep(Duration::from_millis(500));
+        store.unwrap().count().is_ok_and(|count| count == 3).then_some(())
+    });
+}
+
+#[test]
 fn a_deleted_log_takes_no_check_in_with_it() {
     for suffix in ["-wal", "-shm"] {
         let house = House::open();

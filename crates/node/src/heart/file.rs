@@ -12,8 +12,9 @@ use crate::{Part, Shutdown};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often what the log holds is brought into the file.
+/// How often what the log holds is brought into the file, and when for the first time.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
 /// How long after the start it reads through the whole file for the first time: whoever starts again and again has no disk to spare.
 const FIRST_READING: Duration = Duration::from_secs(600);
 /// How often it does so.
@@ -37,7 +38,7 @@ pub(super) fn start(
         operator: operator.clone(),
         lost: 0,
         told: false,
-        checkpoint: Instant::now(),
+        next_checkpoint: Instant::now() + FIRST_CHECKPOINT,
         reader: Reader {
             store: store.clone(),
             operator: operator.clone(),
@@ -64,8 +65,7 @@ struct Caretaker {
     lost: u32,
     /// Whether the operator knows that it is.
     told: bool,
-    /// When the latest checkpoint was.
-    checkpoint: Instant,
+    next_checkpoint: Instant,
     reader: Reader,
 }
 
@@ -75,8 +75,8 @@ impl Caretaker {
             FileLook::Fine => {
                 self.lost = 0;
                 self.reader.read_if_it_is_time();
-                if self.checkpoint.elapsed() >= CHECKPOINT {
-                    self.checkpoint = Instant::now();
+                if Instant::now() >= self.next_checkpoint {
+                    self.next_checkpoint = Instant::now() + CHECKPOINT;
                     if let Err(error) = self.store.checkpoint() {
                         log::warn!("the database's log stays as it is: {error}");
                     }

@@ -64,9 +64,7 @@ pub fn back_up(database: &Path, target: &Path) -> Result<Backup, StoreError> {
 
 /// Removes what a backup to `target` has written so far, where this process is stopped in its middle.
 pub fn abandon_backup(target: &Path) {
-    if let Err(error) = fs::remove_file(partial_of(target)) {
-        log::debug!("{}: {error}", target.display());
-    }
+    remove_written(&partial_of(target));
 }
 
 fn partial_of(target: &Path) -> PathBuf {
@@ -117,13 +115,17 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // It is not there under this name any more when it has become what it should be.
-        for path in [self.path.clone(), beside(&self.path, "-journal")] {
-            if let Err(error) = fs::remove_file(&path)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                log::warn!("{}: {error}", path.display());
-            }
+        remove_written(&self.path);
+    }
+}
+
+/// Removes a partial copy and what SQLite writes beside it. It is not there under this name any more when it has become what it should be.
+fn remove_written(partial: &Path) {
+    for path in [partial.to_owned(), beside(partial, "-journal")] {
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            log::warn!("{}: {error}", path.display());
         }
     }
 }
