@@ -141,6 +141,8 @@ fn a_full_disk_is_told_and_is_over_when_there_is_room_again() {
     let left: Vec<_> =
         fs::read_dir(mount.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("backup")), "{left:?}");
+    // What is open keeps its room.
+    drop(filled);
     fs::remove_file(mount.path("filler")).unwrap();
     eventually("it takes check-ins again", || check_in(&server).status == 200);
     eventually("it is ready again", || Client::new(PATIENCE).get(&server.url("/readyz")).status == 200);
