@@ -244,6 +244,11 @@ impl Store {
         self.file().map_or(FileLook::Fine, |file| file.look())
     }
 
+    /// Whether something was committed to the SQLite file since this was asked last, heartbeats and leases apart.
+    pub fn has_written(&self) -> bool {
+        self.file().is_some_and(|file| file.was_written())
+    }
+
     /// Brings SQLite's log into its file, as far as nobody reads what was before. Costs nothing when nothing was written.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.file().map_or(Ok(()), |file| file.checkpoint())
@@ -288,7 +293,14 @@ impl Store {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        write_on(self.file(), &mut *self.get()?, work)
+        let done = write_on(self.file(), &mut *self.get()?, work)?;
+        // That a process is alive need not be in the file soon: on a small machine's card each page counts.
+        if let Some(file) = self.file()
+            && self.manager.bounds.here != Bounds::HEARTBEAT.here
+        {
+            file.note_written();
+        }
+        Ok(done)
     }
 }
 

@@ -15,6 +15,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How often what the log holds is brought into the file, and when for the first time.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
+/// The same while only heartbeats are written.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(900);
 /// How long after the start it reads through the whole file for the first time: whoever starts again and again has no disk to spare.
 const FIRST_READING: Duration = Duration::from_secs(600);
 /// How often it does so.
@@ -75,8 +77,11 @@ impl Caretaker {
             FileLook::Fine => {
                 self.lost = 0;
                 self.reader.read_if_it_is_time();
-                if Instant::now() >= self.next_checkpoint {
-                    self.next_checkpoint = Instant::now() + CHECKPOINT;
+                let now = Instant::now();
+                if now >= self.next_checkpoint + IDLE_CHECKPOINT
+                    || (now >= self.next_checkpoint && self.store.has_written())
+                {
+                    self.next_checkpoint = now + CHECKPOINT;
                     if let Err(error) = self.store.checkpoint() {
                         log::warn!("the database's log stays as it is: {error}");
                     }

@@ -183,6 +183,9 @@ impl Writer {
             AnyConnection::Postgres(connection) => refused && !R2D2Connection::is_broken(connection),
             AnyConnection::Sqlite(_) => false,
         };
+        if let Some(file) = self.store.file().filter(|_| done.is_ok()) {
+            file.note_written();
+        }
         if done.is_ok() || usable {
             *self.slot.connection() = Some(connected);
         }

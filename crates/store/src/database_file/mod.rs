@@ -18,7 +18,7 @@ mod rescue;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use diesel::connection::SimpleConnection as _;
@@ -45,6 +45,8 @@ pub(crate) struct DatabaseFile {
     connections: AtomicUsize,
     /// Who keeps connections for later.
     keepers: Mutex<Vec<Weak<dyn Keeper>>>,
+    /// Whether something was committed that is worth a checkpoint.
+    written: AtomicBool,
     /// What the latest look through it has found damaged.
     damage: Mutex<Option<String>>,
 }
@@ -76,6 +78,7 @@ impl DatabaseFile {
             state: Mutex::new(State::New),
             connections: AtomicUsize::new(0),
             keepers: Mutex::default(),
+            written: AtomicBool::new(false),
             damage: Mutex::default(),
         });
         files.insert(path, Arc::downgrade(&file));
@@ -125,6 +128,16 @@ impl DatabaseFile {
             }
             other => other,
         }
+    }
+
+    /// Notes that something was committed that is worth a checkpoint.
+    pub fn note_written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted since this was asked last.
+    pub fn was_written(&self) -> bool {
+        self.written.swap(false, Ordering::Relaxed)
     }
 
     /// Remembers what is damaged in it.
