@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use innkeeper_core::{Clock as _, SystemClock};
 use structopt::StructOpt;
 use structopt::clap;
 
 use crate::config::{Config, ConfigError, Live, Overrides};
+use crate::heart::clock;
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
 use crate::{Role, alerters, backup, descriptors, invitation, logging};
@@ -204,7 +204,8 @@ fn dispatch<O: RoleOptions>(
         }
         Some(Command::Invite { name, role }) => {
             let (store, _) = startup::open(&config, &service, None)?;
-            let link = invitation::invite(&store, &config, name, role.as_deref(), SystemClock.now())?;
+            let now = clock::reference(&store)?;
+            let link = invitation::invite(&store, &config, name, role.as_deref(), now)?;
             print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())
         }

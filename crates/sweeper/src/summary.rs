@@ -9,6 +9,7 @@ use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
 use innkeeper_core::{Clock, SystemClock};
+use innkeeper_node::heart::clock;
 use innkeeper_node::summary::{Drawn, draw_up};
 use innkeeper_node::{Config, Shutdown, reach_database};
 use uuid::Uuid;
@@ -35,16 +36,16 @@ pub struct Wanted {
 /// # Errors
 /// When it could not be drawn up, or not be sent to everyone; each failure is named.
 pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = reach_database(config, shutdown, PATIENCE)?;
-    let drawn = draw_up(&store, &config.instance, clock.now())?;
+    let drawn = draw_up(&store, &config.instance, clock::reference(&store)?)?;
     let summary = drawn.summary()?;
     let text = summary.text();
     print(&drawn, &text, wanted.json).context("printing the summary")?;
     if !wanted.send {
         return Ok(());
     }
-    let alerters = Alerters::build(&config.alerters, clock)?;
+    let alerters = Alerters::build(&config.alerters, machine)?;
     let speaker = Speaker::new(config, alerters.smtp());
     let subject = format!("Summary: {}", summary.headline());
     let notice = plain(EventKind::Summary, &speaker, subject, text, summary.at);

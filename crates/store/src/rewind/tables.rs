@@ -15,6 +15,8 @@ use crate::schema::deliveries;
 const BATCH: i64 = 5000;
 /// No lease lasts longer: one that ends later was taken by the clock that was ahead.
 const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
+/// Nor does one of what only one node may do.
+const LONGEST_TURN: TimeDelta = TimeDelta::minutes(1);
 /// No link for a password lasts longer.
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 
@@ -84,7 +86,7 @@ pub(super) fn rewind_rest(connection: &mut AnyConnection, rewind: &Rewind) -> Re
     // Whoever holds it prolongs it within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
         .bind::<BigInt, _>(now)
-        .bind::<BigInt, _>(ms(rewind.now + LONGEST_LEASE))
+        .bind::<BigInt, _>(ms(rewind.now + LONGEST_TURN))
         .execute(connection)?;
     let longest = ms(rewind.now + LONGEST_INVITATION);
     sql_query("UPDATE invitations SET expires_at = $1 WHERE expires_at > $1")

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use chrono::TimeDelta;
 use innkeeper_core::{Clock, SystemClock, Time};
+use innkeeper_store::{Store, StoreError};
 
 pub(super) use follower::Follower;
 pub use words::size;
@@ -55,6 +56,14 @@ impl Clock for NodeClock {
     fn is_steady(&self) -> bool {
         self.steady.load(Ordering::SeqCst)
     }
+}
+
+/// The time that the nodes go by, for a command that is over at once.
+///
+/// # Errors
+/// The database's.
+pub fn reference(store: &Store) -> Result<Time, StoreError> {
+    Ok(store.database_time()?.unwrap_or_else(|| SystemClock.now()))
 }
 
 fn boot_ms() -> i64 {
