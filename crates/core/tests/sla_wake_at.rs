@@ -3,7 +3,8 @@
 //!
 //! A random history is lived through second by second, as the store records it: check-ins (in time and recorded late), runs that
 //! overlap, failures, snoozes, changes of the terms, and spans in which nothing could be recorded, which are seen while they go
-//! on and are remembered when they end. Each seed plays some of them; `INNKEEPER_TEST_SEED` plays another.
+//! on and are remembered when they end. Each seed plays some of them; `INNKEEPER_TEST_SEED` plays another. Without the eagerness of
+//! reservations under a respite (`Conclusions::eager`) seed 11 fails.
 
 // Clippy knows tests by their attribute, and the strategies have none.
 #![allow(clippy::unwrap_used)]
@@ -270,7 +271,7 @@ fn play(seed: u64, cases: u32) {
 fn who_looks_only_when_woken_tells_what_who_looks_each_second_tells() {
     match std::env::var("INNKEEPER_TEST_SEED") {
         Ok(seed) => play(seed.parse().unwrap(), 200),
-        Err(_) => (0..8).for_each(|seed| play(seed, 24)),
+        Err(_) => (8..16).for_each(|seed| play(seed, 12)),
     }
 }
 
