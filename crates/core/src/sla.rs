@@ -173,7 +173,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let stuck = limits.iter().filter(|limit| limit.at <= now).min_by_key(|limit| limit.at);
     let run_limit = limits.iter().map(|limit| limit.at).filter(|at| *at > now).min();
 
-    let missed = (alert_due.deadline <= now).then(|| Reason::Missed {
+    let missed = (alert_due.deadline <= now).then_some(Reason::Missed {
         expected_at: alert_due.expected_at,
         deadline: alert_due.deadline,
         in_a_row: terms.alert_after,

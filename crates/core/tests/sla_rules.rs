@@ -923,28 +923,28 @@ mod many_blind_windows {
 mod words {
     use super::*;
 
-    fn words(spans: &[(&str, &str)]) -> String {
-        let mut spans = spans.iter().map(|(from, until)| Window { from: at(from), until: at(until) });
-        let first = Unobserved::from(spans.next().unwrap());
-        spans.fold(first, Unobserved::and).words(Tz::UTC)
+    /// In words, when nothing could be heard in the first span, nor in the others.
+    fn words(first: (&str, &str), others: &[(&str, &str)]) -> String {
+        let span = |(from, until): &(&str, &str)| Window { from: at(from), until: at(until) };
+        others.iter().map(span).fold(Unobserved::from(span(&first)), Unobserved::and).words(Tz::UTC)
     }
 
     #[test]
     fn a_loss_is_never_from_an_instant_to_the_same() {
         assert_eq!(
-            words(&[("16:12:00", "16:13:00")]),
+            words(("16:12:00", "16:13:00"), &[]),
             "from 2026-01-05 16:12:00 UTC to 2026-01-05 16:13:00 UTC, when none could be heard"
         );
         assert_eq!(
-            words(&[("16:12:17.1", "16:12:17.9")]),
+            words(("16:12:17.1", "16:12:17.9"), &[]),
             "at 2026-01-05 16:12:17 UTC, when for less than a second none could be heard"
         );
         assert_eq!(
-            words(&[("16:12:17", "16:12:19"), ("17:00:00", "17:00:03.5")]),
+            words(("16:12:17", "16:12:19"), &[("17:00:00", "17:00:03.5")]),
             "between 2026-01-05 16:12:17 UTC and 2026-01-05 17:00:03 UTC, when 2 times none could be heard, for 5 seconds in all"
         );
         assert_eq!(
-            words(&[("16:12:17.1", "16:12:17.2"), ("16:12:17.4", "16:12:17.5")]),
+            words(("16:12:17.1", "16:12:17.2"), &[("16:12:17.4", "16:12:17.5")]),
             "at 2026-01-05 16:12:17 UTC, when 2 times none could be heard"
         );
     }
