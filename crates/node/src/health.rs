@@ -9,18 +9,22 @@ use innkeeper_store::{Store, StoreError};
 pub const MAIL: &str = "mail";
 /// The state of a check that is well.
 pub const OK: &str = "ok";
-/// A sweeper that has beaten within this is running its jobs.
-const RUNNING: TimeDelta = TimeDelta::seconds(120);
+/// Jobs are watched whose duties have been done within this: a restart takes less.
+const DONE: TimeDelta = TimeDelta::seconds(60);
 
-/// How the installation is at `now`.
+/// How the installation is at `now`: whether sweeps succeed, check-ins are written (where any node takes some), and mail goes out.
 ///
 /// # Errors
 /// The database's: then nobody watches its jobs.
 pub fn health(store: &Store, now: Time) -> Result<Health, StoreError> {
-    let watched = store.duties()?.iter().any(|duty| duty.name == "sweeper" && now - duty.beat_at <= RUNNING);
-    if !watched {
+    let duties = store.duties()?;
+    let lately = now - DONE - store.backend().unstored_heartbeats();
+    let is_done =
+        |name: &str| duties.iter().find(|duty| duty.name == name).map(|duty| duty.beat_at >= lately);
+    if is_done("sweeper") != Some(true) || is_done("ingest") == Some(false) {
         return Ok(Health::JobsProblem);
     }
     let mail_is_broken = store.checks()?.iter().any(|check| check.name == MAIL && check.state != OK);
-    Ok(if mail_is_broken { Health::MailProblem } else { Health::Ok })
+    let fails = mail_is_broken || store.mail_fails_since(now)?.is_some();
+    Ok(if fails { Health::MailProblem } else { Health::Ok })
 }

@@ -7,6 +7,7 @@
 
 mod again;
 mod claim;
+mod mail;
 mod reached;
 mod record;
 

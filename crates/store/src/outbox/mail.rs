@@ -1,0 +1,59 @@
+//! Whether mail goes out, as the deliveries tell it. Those with a recipient are mail; other ways out have but one.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use diesel::dsl::{max, min};
+use diesel::prelude::*;
+use innkeeper_core::Time;
+
+use crate::rows::{ms, time};
+use crate::schema::deliveries;
+use crate::{Store, StoreError};
+
+/// A mail that has been tried in vain for so long, while no other went out, waits for more than a moment.
+const LONG: TimeDelta = TimeDelta::minutes(10);
+/// How far back those that were given up count.
+const LATELY: TimeDelta = TimeDelta::hours(1);
+/// So many people whom mail was refused for, and nobody whom it reached, are no wrong addresses.
+const MANY: usize = 3;
+/// So many of those that were given up are read.
+const READ: i64 = 100;
+
+impl Store {
+    /// Since when no mail has gone out, though some should have; none where mail goes out or nobody has any.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn mail_fails_since(&self, now: Time) -> Result<Option<Time>, StoreError> {
+        let connection = &mut *self.get()?;
+        let waiting: Option<i64> = deliveries::table
+            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::recipient.ne(""))
+            .filter(deliveries::attempts.gt(0))
+            .select(min(deliveries::created_at))
+            .first(connection)?;
+        let delivered: Option<i64> = deliveries::table
+            .filter(deliveries::finished_at.gt(ms(now - LATELY)))
+            .filter(deliveries::state.eq("delivered"))
+            .filter(deliveries::recipient.ne(""))
+            .select(max(deliveries::finished_at))
+            .first(connection)?;
+        let since = waiting.map(time).filter(|since| *since <= now - LONG);
+        if let Some(since) = since.filter(|_| delivered.is_none_or(|at| time(at) <= now - LONG)) {
+            return Ok(Some(since));
+        }
+        let dead = deliveries::table
+            .filter(deliveries::finished_at.gt(ms(now - LATELY)))
+            .filter(deliveries::state.eq("dead"))
+            .filter(deliveries::recipient.ne(""));
+        let dead: Vec<(String, Option<i64>)> = dead
+            .order(deliveries::finished_at.desc())
+            .limit(READ)
+            .select((deliveries::recipient, deliveries::finished_at))
+            .load(connection)?;
+        let people: BTreeSet<&str> = dead.iter().map(|(recipient, _)| recipient.as_str()).collect();
+        let first = dead.iter().filter_map(|(_, at)| *at).min();
+        Ok(first.map(time).filter(|_| people.len() >= MANY && delivered.is_none()))
+    }
+}
