@@ -52,13 +52,16 @@ impl Due {
     }
 }
 
+/// Ids of rows that cannot be read, with what is wrong with each.
+pub(crate) type Problems = Vec<(i64, String)>;
+
 /// Loads the reservations `ids`, whose states are locked. Returns also the ids of rows that cannot be read, with what is wrong.
 pub(crate) fn load_due(
     connection: &mut AnyConnection,
     ids: &[i64],
     blind: &Blind,
     now: Time,
-) -> Result<(Vec<Due>, Vec<(i64, String)>), StoreError> {
+) -> Result<(Vec<Due>, Problems), StoreError> {
     let Read { rows, unreadable: mut corrupt } = read(connection, ids)?;
     for id in ids {
         let is_known =
