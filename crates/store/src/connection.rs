@@ -293,15 +293,30 @@ impl Store {
         &self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let done = write_on(self.file(), &mut *self.get()?, work)?;
+        let connection = &mut *self.get()?;
         // That a process is alive need not be in the file soon: on a small machine's card each page counts.
-        if let Some(file) = self.file()
-            && self.manager.bounds.here != Bounds::HEARTBEAT.here
-        {
-            file.note_written();
+        let Some(file) = self.file().filter(|_| self.manager.bounds.here != Bounds::HEARTBEAT.here) else {
+            return write_on(self.file(), connection, work);
+        };
+        let before = changes(connection)?;
+        let done = write_on(Some(file), connection, work)?;
+        match changes(connection) {
+            Ok(after) if after == before => {}
+            _ => file.note_written(),
         }
         Ok(done)
     }
+}
+
+/// How many rows this connection to SQLite has changed.
+fn changes(connection: &mut AnyConnection) -> Result<i64, StoreError> {
+    Ok(sql_query("SELECT total_changes() AS number").get_result::<OneNumber>(connection)?.number)
+}
+
+#[derive(diesel::QueryableByName)]
+struct OneNumber {
+    #[diesel(sql_type = sql_types::BigInt)]
+    number: i64,
 }
 
 /// See [`Store::write`]. `file` is what `connection` leads to, where that is a file: what was committed into one that has been
