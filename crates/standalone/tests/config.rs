@@ -81,7 +81,8 @@ fn an_open_listener_stays_on_this_machine_unless_that_is_wanted() {
         }
         let other = if section == "web" { "ingest" } else { "web" };
         let text = format!(
-            "allow_open = true\n[{section}]\nlisten = \"0.0.0.0:0\"\n[{other}]\nlisten = \"127.0.0.1:0\"\n"
+            "allow_open = true\n[{section}]\nlisten = \"0.0.0.0:0\"\n[{other}]\nlisten = \"127.0.0.1:0\"\n\
+             [database]\nurl = \"sqlite://innkeeper.db\"\n"
         );
         let mut server = Server::start(program, &text, &[]);
         let port = server.address().port();
