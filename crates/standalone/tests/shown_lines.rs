@@ -63,7 +63,7 @@ fn every_line_in_documents_and_on_pages_gets_through_a_restart() {
     let server =
         Server::start("innkeeper", "", &["--listen", "127.0.0.1:0", "--database-url", database.url()]);
     server.address();
-    server.wait_for_log("/checkin -d");
+    eventually("the whole greeting", || (calls(&server.log()).len() == 3).then_some(()));
     assert_eq!(check("the greeting", &calls(&server.log())), 3);
     let client = Client::default();
     let page = |path: &str| {
