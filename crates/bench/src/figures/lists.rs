@@ -87,7 +87,7 @@ fn of_database(database: &mut Database, lists: &[&str]) -> Result<Vec<Row>> {
 fn measure(program: &Program, jobs: u64, lists: &[&str], of: &str, how: &str) -> Result<(Row, Duration)> {
     let address = program.address()?;
     let before = program.usage()?;
-    let slow = Slow::start(address);
+    let slow = Slow::start(address)?;
     let (mut words, mut longest) = (Vec::new(), Duration::ZERO);
     for path in lists {
         let List { first, whole, bytes } = List::of(address, path)?;
@@ -187,10 +187,11 @@ impl<T: Send + 'static> Beside<T> {
 struct Slow;
 
 impl Slow {
-    fn start(address: SocketAddr) -> Beside<usize> {
-        Beside::start(move |stop| {
-            let mut stream = ask(address, LISTS[0])?;
-            let (mut buffer, mut read) = ([0; 1024], 0);
+    fn start(address: SocketAddr) -> Result<Beside<usize>> {
+        let mut stream = ask(address, LISTS[0])?;
+        let mut buffer = [0; 1024];
+        let mut read = stream.read(&mut buffer)?;
+        Ok(Beside::start(move |stop| {
             loop {
                 read += stream.read(&mut buffer)?;
                 if stop.load(Ordering::Relaxed) {
@@ -198,7 +199,7 @@ impl Slow {
                 }
                 std::thread::sleep(Duration::from_secs(1));
             }
-        })
+        }))
     }
 }
 
