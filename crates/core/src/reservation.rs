@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::checkin::CheckInKind;
 use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
-use crate::recipient::Recipients;
+use crate::recipient::{Recipient, Recipients};
 use crate::schedule::Schedule;
 use crate::{Invalid, Time, duration};
 
@@ -66,6 +66,15 @@ impl Terms {
     /// Whether runs are judged by their length, so that any check-in may change a conclusion.
     pub fn has_run_limits(&self) -> bool {
         self.max_run.is_some() || self.min_run.is_some()
+    }
+
+    /// Every alerter that it names, in `notify` or `alerters`.
+    pub fn alerters_named(&self) -> Vec<AlerterName> {
+        let notified = self.notify.iter().filter_map(|recipient| match recipient {
+            Recipient::Alerter(name) => Some(name),
+            Recipient::Mail(_) => None,
+        });
+        notified.chain(&self.alerters).cloned().collect()
     }
 
     /// What is other in `after`, one line for each: `grace: 1m -> 5m`.

@@ -1,6 +1,6 @@
 //! From `notify` and `alerters` to the ways out, and to what leads nowhere.
 //!
-//! [`Ways`] are the alerters that are configured. [`Ways::route`] is the one place where a list of recipients becomes messages' ways: the
+//! [`WaysOut`] are the alerters that are configured. [`WaysOut::route`] is the one place where a list of recipients becomes messages' ways: the
 //! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ const ALIKE: f64 = 0.75;
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ways {
+pub struct WaysOut {
     kinds: BTreeMap<String, String>,
     /// The alerter that mail addresses go through.
     mail: Option<String>,
@@ -94,7 +94,7 @@ impl Way {
     }
 }
 
-impl Ways {
+impl WaysOut {
     /// Those of these alerters, each with its kind.
     pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, &'a str)>) -> Self {
         let mut kinds: BTreeMap<String, String> =
@@ -112,6 +112,15 @@ impl Ways {
         }
         self.mail = self.mail.or_else(|| mail_among(&self.kinds));
         self
+    }
+
+    /// Those of these whose names `works` takes.
+    #[must_use]
+    pub fn only(&self, works: &dyn Fn(&str) -> bool) -> Self {
+        let taken = self.kinds.iter().filter(|(name, _)| works(name));
+        let kinds: BTreeMap<_, _> = taken.map(|(name, kind)| (name.clone(), kind.clone())).collect();
+        let mail = self.mail.clone().filter(|mail| works(mail)).or_else(|| mail_among(&kinds));
+        Self { kinds, mail }
     }
 
     /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name.
@@ -241,13 +250,13 @@ mod tests {
         AlerterName::parse("alerter", text).unwrap()
     }
 
-    fn ways(alerters: &[(&str, &str)]) -> Ways {
+    fn ways(alerters: &[(&str, &str)]) -> WaysOut {
         let names: Vec<AlerterName> = alerters.iter().map(|(text, _)| name(text)).collect();
-        Ways::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, *kind)))
+        WaysOut::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, *kind)))
     }
 
     /// The ways, and the problems, as texts.
-    fn route(ways: &Ways, notify: &str, only: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn route(ways: &WaysOut, notify: &str, only: &[&str]) -> (Vec<String>, Vec<String>) {
         let notify = Recipients::parse("notify", notify).unwrap();
         let only: Vec<AlerterName> = only.iter().map(|text| name(text)).collect();
         let route = ways.route("notify", notify.iter(), &only);
@@ -276,7 +285,7 @@ mod tests {
     #[test]
     fn what_leads_nowhere_is_named_with_its_field() {
         let all = ways(&[("mail", "smtp"), ("mail2", "smtp"), ("on-call", "pagerduty"), ("chat", "slack")]);
-        let bad = |ways: &Ways, notify, only: &[&str], expected: &[&str]| {
+        let bad = |ways: &WaysOut, notify, only: &[&str], expected: &[&str]| {
             assert_eq!(route(ways, notify, only).1, expected, "{notify} {only:?}");
         };
         let nothing = ways(&[]);

@@ -1,13 +1,15 @@
 //! gocron's protocol: a check-in that brings its reservation along, in a query or as JSON.
 
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::TimeDelta;
 use innkeeper_core::Invalid;
 use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Body, Caller, Routes};
+use innkeeper_core::ways::DeadEnd;
+use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use serde_json::json;
 
@@ -15,6 +17,9 @@ use crate::Desk;
 use crate::fields::Fields;
 
 const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
+
+/// A reservation that was changed no longer ago may have been changed by the check-in that is answered.
+const JUST_NOW: TimeDelta = TimeDelta::seconds(30);
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get_with_query("/", Need::Manage, by_query).get("/", Need::Nothing, alive).post(
@@ -42,13 +47,22 @@ async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
 async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {
     let (app, component) = (fields.app("account")?, fields.component("cronname")?);
     caller.covers(&app)?;
+    let name = format!("{app}/{component}");
     let target = Target::Names(app, component);
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
-    let definition = Definition::Always(Box::new(wishes(fields, desk)?));
+    let wishes = wishes(fields, desk)?;
+    // By what the check-in brings along; nothing is asked of the database for it.
+    let dead_ends = match &wishes.notify {
+        Some(notify) => desk.latest_ways().route("email", notify.iter(), &[]).dead_ends,
+        None => Vec::new(),
+    };
+    let definition = Definition::Always(Box::new(wishes));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
-        Recorded::Done { created, .. } => {
+        Recorded::Done { created, reservation_id } => {
+            tell(desk, reservation_id, &name, &dead_ends).await;
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
-            Ok(HttpResponse::Created().json(json!({ "success": true, "message": message })))
+            let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));
+            Ok(with_warning(answer, &dead_ends))
         }
         Recorded::Refused(problem) => Err(problem.into()),
         Recorded::Unknown | Recorded::Ambiguous => {
@@ -57,10 +71,27 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     }
 }
 
+/// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. Whatever comes of it, the
+/// check-in is recorded.
+async fn tell(desk: &Data<Desk>, id: i64, name: &str, dead_ends: &[DeadEnd]) {
+    if desk.astray.knows(name, dead_ends) {
+        return;
+    }
+    let asking = desk.clone();
+    match web::block(move || asking.store.terms_of(id)).await {
+        Ok(Ok(Some((_, changed_at)))) if desk.now() - changed_at < JUST_NOW => {
+            desk.astray.report(name, dead_ends)
+        }
+        Ok(Ok(_)) => desk.astray.remember(name, dead_ends),
+        Ok(Err(error)) => log::debug!("when {name} was changed: {error}"),
+        Err(error) => log::debug!("when {name} was changed: {error}"),
+    }
+}
+
 /// The reservation that every check-in of gocron brings along.
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
-    let notify = fields.recipients("email", &desk.alerters())?.filter(|notify| !notify.is_empty());
+    let notify = fields.recipients("email", &desk.alerter_names())?.filter(|notify| !notify.is_empty());
     let seconds = fields.integer("frequency")?.ok_or_else(|| missing("frequency"))?;
     let frequency = Frequency::parse("frequency", seconds, TimeUnit::Seconds)?;
     Ok(Wishes {

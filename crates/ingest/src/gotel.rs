@@ -10,7 +10,8 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::{Parts, Schedule};
-use innkeeper_node::http::{ApiError, Body, Caller, Routes};
+use innkeeper_core::ways::Route;
+use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
 
@@ -35,20 +36,40 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
     caller.covers(&app)?;
     let wishes = wishes(&fields, &desk)?;
     let now = desk.now();
-    let reserved =
-        patiently(&desk, &caller, move |store| store.reserve(&app, &component, &wishes, now)).await?;
+    let name = format!("{app}/{component}");
+    let ways = desk.ways.clone();
+    let (reserved, route) = patiently(&desk, &caller, move |store| {
+        let reserved = store.reserve(&app, &component, &wishes, now)?;
+        // Of the whole of it: what was not named now may have led nowhere before.
+        let terms = reserved.id().map_or(Ok(None), |id| store.terms_of(id));
+        let route = match terms {
+            Ok(Some((terms, _))) => ways.look(store).of_terms(&terms),
+            Ok(None) => Route::default(),
+            Err(error) => {
+                // It is made all the same, and that is what was asked for.
+                log::warn!("where its messages lead is not known: {error}");
+                Route::default()
+            }
+        };
+        Ok((reserved, route))
+    })
+    .await?;
     if let Reserved::Incomplete(problem) = reserved {
         return Err(problem.into());
     }
     if let Some(wake) = &desk.wake {
         wake.wake();
     }
-    Ok(HttpResponse::Ok().json("OK"))
+    if let Reserved::Created(_) | Reserved::Changed(_) = reserved {
+        desk.astray.report(&name, &route.dead_ends);
+    }
+    Ok(with_warning(HttpResponse::Ok().json("OK"), &route.dead_ends))
 }
 
 /// What `POST /reservation` may say beyond the two names.
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
+    let known = desk.alerter_names();
     let schedule = Schedule::of_parts(Parts {
         frequency: fields.integer("frequency")?,
         time_units: fields.text("time_units")?,
@@ -59,8 +80,8 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         owner: text("owner")?,
         description: text("description")?,
         tags: fields.list("tags")?,
-        notify: fields.recipients("notify", &desk.alerters())?,
-        alerters: fields.alerters("alerters", &desk.alerters())?,
+        notify: fields.recipients("notify", &known)?,
+        alerters: fields.alerters("alerters", &known)?,
         alert_msg: text("alert_msg")?,
         schedule,
         grace: fields.duration("grace")?,

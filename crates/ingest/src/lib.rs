@@ -21,14 +21,16 @@ use actix_web::web::{self, Data};
 use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
+use innkeeper_core::ways::WaysOut;
 use innkeeper_core::{Clock, Invalid, Time};
 use innkeeper_node::config::Live;
+use innkeeper_node::heart::Astray;
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, client_address};
-use innkeeper_node::{Config, Heart, Part, Role, Shutdown, Wake, descriptors, wait_for_database};
+use innkeeper_node::{Config, Heart, KnownWays, Part, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_store::{Store, StoreError};
 
 pub use queue::Queue;
@@ -52,6 +54,10 @@ pub(crate) struct Desk {
     /// The configuration in force.
     pub live: Live,
     pub commit_timeout: Duration,
+    /// The ways out as the sweepers have them.
+    pub ways: KnownWays,
+    /// How the operator hears of reservations whose messages lead nowhere.
+    pub astray: Astray,
     /// Woken when a conclusion may have changed.
     pub wake: Option<Wake>,
 }
@@ -77,6 +83,8 @@ impl Ingest {
             clock: heart.clock(),
             live: config.live(),
             commit_timeout: config.ingest.commit_timeout,
+            ways: heart.ways().clone(),
+            astray: heart.astray().clone(),
             wake: wake.clone(),
         };
         let writers = scribe::start(waiting, &store, config.ingest.batch, wake, heart, shutdown)?;
@@ -105,6 +113,20 @@ impl Ingest {
 }
 
 impl Desk {
+    /// The names that `notify` and `alerters` may use: those of this process's configuration, and those that a sweeper has.
+    pub fn alerter_names(&self) -> Vec<AlerterName> {
+        self.ways.names(&self.live.get())
+    }
+
+    /// The ways out, for who must not wait: what is known, which another thread looks up again when it is old.
+    pub fn latest_ways(&self) -> Arc<WaysOut> {
+        if self.ways.is_old() {
+            let (ways, store) = (self.ways.clone(), self.store.clone());
+            drop(web::block(move || ways.look(&store)));
+        }
+        self.ways.get()
+    }
+
     /// The time of this request.
     pub fn now(&self) -> Time {
         self.clock.now()
@@ -113,11 +135,6 @@ impl Desk {
     /// The client's address as text.
     pub fn source(&self, request: &HttpRequest) -> String {
         client_address(request, &self.live.get().ingest.trusted_proxies).to_string()
-    }
-
-    /// Names that `notify` and `alerters` may use.
-    pub fn alerters(&self) -> Vec<AlerterName> {
-        self.live.get().alerters.keys().cloned().collect()
     }
 
     /// `remind_every` of a reservation made by GoTel's call.

@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::heart::clock;
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, alerters, backup, descriptors, invitation, logging};
+use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -190,7 +190,9 @@ fn dispatch<O: RoleOptions>(
             if let Err(missing) = config.database.require() {
                 print(&format!("A start would be refused: {missing}\n"));
             }
-            print(&format!("{}The configuration is good.\n", config.summary()));
+            print(&config.summary().to_string());
+            doubts::print_all(&config);
+            print("The configuration is good.\n");
             Ok(())
         }
         Some(Command::Migrate) => {

@@ -50,6 +50,9 @@ pub struct Metrics {
     pub(crate) open_alerts: IntGauge,
     /// Messages that wait, as of this look.
     pub(crate) waiting: IntGauge,
+    /// Messages that do not get through by `alerter` and `state`: `waiting` for longer than ten minutes, `given_up` in the outage that
+    /// goes on. As of this look.
+    pub(crate) undelivered: IntGaugeVec,
 }
 
 impl Metrics {
@@ -136,6 +139,11 @@ impl Metrics {
                 "Alerts that are open because nothing came by the deadline",
             )?,
             open_alerts: gauge("innkeeper_open_alerts", "Alerts that are open")?,
+            undelivered: gauges(
+                "innkeeper_undelivered",
+                "Messages that do not get through, by alerter and state: waiting for longer than ten minutes, given_up in the outage that goes on",
+                &["alerter", "state"],
+            )?,
             waiting: gauge("innkeeper_waiting_deliveries", "Messages that wait to be sent, or sent again")?,
             registry: Arc::new(registry),
         })

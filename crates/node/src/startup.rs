@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use innkeeper_core::SystemClock;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
-use crate::Part;
 use crate::config::{Config, DatabaseKind};
 use crate::heart::watchman::{Contact, Finding, LOOK, Watchman};
 use crate::heart::{AWAY, Operator};
 use crate::shutdown::Shutdown;
+use crate::{Part, Role};
 
 /// How often the log says that the database is still away.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -170,7 +170,8 @@ impl Alarm<'_> {
         match self.watchman.look(Instant::now()) {
             Some(Finding::OutOfReach(waited, problem)) => {
                 // Not the process's own: it goes on sending when the process is asked to stop.
-                let started = Operator::start(self.config, Arc::new(SystemClock), &Shutdown::new());
+                let started =
+                    Operator::start(self.config, Role::Standalone, Arc::new(SystemClock), &Shutdown::new());
                 let way = self.raised.get_or_insert_with(|| {
                     started
                         .inspect_err(|error| {

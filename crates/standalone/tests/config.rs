@@ -60,6 +60,8 @@ fn an_alerter_that_does_not_exist_is_named() {
         refused(program, nobody, &[], &[], &["innkeeper.toml:2", "operator", "oncall", "[alerter.oncall]"]);
         let unreachable = "operator = [\"ops@example.org\"]\n";
         refused(program, unreachable, &[], &[], &["innkeeper.toml:1", "ops@example.org", "smtp"]);
+        let by_name = "operator = [\"mail\"]\n[alerter.mail]\nkind = \"smtp\"\nhost = \"mx.example.org\"\nfrom = \"inn@example.org\"\n";
+        refused(program, by_name, &[], &[], &["innkeeper.toml:1", "operator", "write the mail address"]);
         let environment = [("INNKEEPER_ALERTER_OPS_URL", "https://example.org/hunter2")];
         refused(program, "", &environment, &[], &["INNKEEPER_ALERTER_OPS_URL"]);
     }

@@ -11,6 +11,7 @@
 //! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
 //! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
+//! - `ways.rs`: which alerters there are, and where everybody's messages would go;
 //! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
@@ -56,6 +57,7 @@ mod sweep;
 mod tokens;
 mod unjudged;
 mod users;
+mod ways;
 
 pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
@@ -71,7 +73,10 @@ pub use heartbeat::{Beaten, Heartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Duty, KnownNode, Node, Watched};
-pub use outbox::{Delivery, Finished, Outcome, Place, Reached, Retried, Sending, WaitingCounts};
+pub use outbox::{
+    Delivery, Finished, Outage, OutageNews, Outcome, Place, Reached, Retried, Sending, TOO_LONG, Undelivered,
+    WaitingCounts,
+};
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
@@ -83,3 +88,4 @@ pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
 pub use unjudged::Unjudged;
 pub use users::User;
+pub use ways::{Routes, SameRoute};

@@ -41,6 +41,16 @@ pub enum Change {
     Outdated,
 }
 
+impl Reserved {
+    /// The number of the reservation; none where there is none.
+    pub fn id(&self) -> Option<i64> {
+        match self {
+            Self::Created(id) | Self::Changed(id) | Self::Unchanged(id) => Some(*id),
+            Self::Incomplete(_) => None,
+        }
+    }
+}
+
 impl Store {
     /// Makes the reservation, or changes the existing one as wished.
     pub fn reserve(

@@ -291,9 +291,30 @@ table! {
     }
 }
 
+table! {
+    ways (node_id) {
+        node_id -> Text,
+        alerters -> Text,
+    }
+}
+
+table! {
+    outages (alerter, recipient) {
+        alerter -> Text,
+        recipient -> Text,
+        since_at -> BigInt,
+        given_up -> BigInt,
+        waiting -> BigInt,
+        problem -> Text,
+        told_at -> Nullable<BigInt>,
+    }
+}
+
+joinable!(ways -> nodes (node_id));
 joinable!(states -> reservations (reservation_id));
 joinable!(sessions -> users (user_id));
 joinable!(deliveries -> alerts (alert_id));
 allow_tables_to_appear_in_same_query!(sessions, users);
 allow_tables_to_appear_in_same_query!(leases, nodes);
+allow_tables_to_appear_in_same_query!(ways, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

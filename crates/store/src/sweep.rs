@@ -11,6 +11,7 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::reservation::{Conclusions, Reservation};
 use innkeeper_core::sla::{Change, Evaluation, View, evaluate};
+use innkeeper_core::ways::Way;
 use uuid::Uuid;
 
 use crate::blind::{Blind, want_heartbeat};
@@ -106,6 +107,13 @@ pub struct NewDelivery {
     pub recipient: String,
     /// The message.
     pub notice: Notice,
+}
+
+impl NewDelivery {
+    /// A message on this way.
+    pub fn through(way: &Way, notice: Notice) -> Self {
+        Self { alerter: way.alerter.clone(), recipient: way.recipient().to_owned(), notice }
+    }
 }
 
 /// An alert to insert.

@@ -227,7 +227,7 @@ impl Sender {
         let result = match outcome {
             Outcome::Delivered => "delivered",
             Outcome::Retry { .. } => "retry",
-            Outcome::Dead { .. } => "dead",
+            Outcome::Dead { .. } | Outcome::Exhausted { .. } => "dead",
             Outcome::Untried => return,
         };
         let count = sending.deliveries.len() as u64;
@@ -290,7 +290,7 @@ impl Sender {
                     sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
                 if self.is_given_up(oldest, now) {
                     log::error!("a message through {way} is given up: {problem}");
-                    return Outcome::Dead { problem };
+                    return Outcome::Exhausted { problem };
                 }
                 let attempts = sending.deliveries.iter().map(|delivery| delivery.attempts).min().unwrap_or(0);
                 let asked =

@@ -5,6 +5,7 @@
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
 //! `dispatch.rs` sends it, `crews.rs` has senders for each alerter, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
+//! `outages.rs` tells of messages that do not get through; `routing.rs` looks for reservations whose messages lead nowhere;
 //! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
 
 mod backoff;
@@ -17,7 +18,9 @@ mod housekeeping;
 pub mod leases;
 pub mod mail_loop;
 pub mod messages;
+pub mod outages;
 pub mod peers;
+pub mod routing;
 pub mod summary;
 pub mod summary_loop;
 pub mod watch;
@@ -109,14 +112,16 @@ impl Sweeper {
         let mut watch = watch::Watch {
             store: store.apart(),
             clock: Arc::clone(&clock),
-            speaker: Speaker::new(config, ways.now().smtp()),
+            speaker: Speaker::new(config, heart.ways()),
             batch: i64::from(config.sweeper.batch),
             metrics: heart.metrics().clone(),
             operator: Some(heart.operator().clone()),
         };
         let progress = heart.progresses().sweeper.clone();
         start("sweep", Box::new(move || watch::run(&mut watch, &progress, &wake, &mut crews)))?;
-        let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
+        let (known, singleton_too) = (heart.ways().clone(), singleton.clone());
+        let keeper =
+            housekeeping::Keeper { store: store.clone(), clock, live, ways: known, singleton: singleton_too };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
         start("singleton", Box::new(move || claim.run(&stop)))?;
         let outside = Outside { store, heart, singleton: &singleton, ways: &ways };
@@ -125,6 +130,18 @@ impl Sweeper {
             start(name, Box::new(move || work(&stop)))?;
         }
         let stop = shutdown.clone();
+        let operator = heart.operator().clone();
+        let routing = routing::Routing::new(store.clone(), heart.id(), operator, singleton.clone());
+        let looking = shutdown.clone();
+        start("routing", Box::new(move || routing.run(&looking)))?;
+        let outages = outages::Outages {
+            store: store.clone(),
+            clock: heart.clock(),
+            operator: heart.operator().clone(),
+            singleton: singleton.clone(),
+        };
+        let stopping = shutdown.clone();
+        start("outages", Box::new(move || outages.run(&stopping)))?;
         start("housekeeping", Box::new(move || housekeeping::run(&keeper, &stop)))?;
         Ok(Self { parts, ended, singleton })
     }
@@ -191,7 +208,7 @@ impl Outside<'_> {
                 store: store.clone(),
                 clock: clock.clone(),
                 singleton: singleton.clone(),
-                speaker: Speaker::new(config, alerters.smtp()),
+                speaker: Speaker::new(config, self.heart.ways()),
                 ways: summary::ways(&alerters, &config.operator),
                 schedule: schedule.clone(),
             };

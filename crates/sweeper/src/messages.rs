@@ -2,17 +2,15 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::alert::{Cause, stamp};
-use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
 use innkeeper_core::recipient::Recipient;
 use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{duration, template};
-use innkeeper_node::Config;
 use innkeeper_node::config::LOG_ALERTER;
+use innkeeper_node::{Config, KnownWays};
 use innkeeper_store::{NewDelivery, Reached, Told};
 
-/// The alerter that mail waits for while none is configured: an `[alerter.mail]` that is added later sends it.
-const FUTURE_MAIL: &str = "mail";
 /// Characters of notes in a message.
 const NOTES_SHOWN: usize = 1000;
 
@@ -25,28 +23,23 @@ pub struct Speaker {
     pub public_url: String,
     /// The machine that sends: `{srv}` of GoTel's messages.
     pub server: String,
-    /// The alerter that mail addresses go through.
-    pub mail: Option<String>,
-    /// The alerters that are configured, the log among them.
-    pub configured: Vec<String>,
+    /// The ways out that there are.
+    pub ways: KnownWays,
+    /// Who hears of what reaches nobody else.
+    pub operator: Vec<Recipient>,
     /// Alerters that keep an incident open until it is resolved: they hear of a recovery that people are spared.
     pub keep_incidents: Vec<String>,
 }
 
 impl Speaker {
     /// The speaker of this configuration.
-    pub fn new(config: &Config, mail: Option<&AlerterName>) -> Self {
+    pub fn new(config: &Config, ways: &KnownWays) -> Self {
         Self {
             instance: config.instance.clone(),
             public_url: config.public_url.clone(),
             server: gethostname::gethostname().to_string_lossy().into_owned(),
-            mail: mail.map(ToString::to_string),
-            configured: config
-                .alerters
-                .keys()
-                .map(ToString::to_string)
-                .chain([LOG_ALERTER.to_owned()])
-                .collect(),
+            ways: ways.clone(),
+            operator: config.operator.clone(),
             keep_incidents: config
                 .alerters
                 .iter()
@@ -56,59 +49,60 @@ impl Speaker {
         }
     }
 
-    /// The messages about what happened: one to each recipient, and one to the log.
+    /// The messages about what happened: one to each recipient, and one to the log. Where a recipient leads nowhere, the operator gets
+    /// the message, too, and reads why.
     pub fn tell(&self, told: &Told<'_>) -> Vec<NewDelivery> {
         let notice = self.notice(told);
         let terms = &told.reservation.terms;
         let spared = told.event == EventKind::Recovered && !terms.notify_recovery;
-        let ways = match told.event {
-            EventKind::Recovered => self.ways_back(told),
-            _ => self.ways_out(terms),
+        let mut deliveries = match told.event {
+            EventKind::Recovered => self.back(told, &notice),
+            _ => self.out(terms, notice),
         };
-        ways.into_iter()
-            .filter(|(alerter, _)| !spared || alerter == LOG_ALERTER || self.keep_incidents.contains(alerter))
-            .map(|(alerter, recipient)| NewDelivery { alerter, recipient, notice: notice.clone() })
-            .collect()
+        deliveries.retain(|one| {
+            !spared || one.alerter == LOG_ALERTER || self.keep_incidents.contains(&one.alerter)
+        });
+        deliveries
     }
 
-    /// Alerter and mail address of each recipient; the log is always among them.
-    fn ways_out(&self, terms: &Terms) -> Vec<(String, String)> {
-        let mut ways = vec![(LOG_ALERTER.to_owned(), String::new())];
-        for recipient in terms.notify.iter() {
-            let way = match recipient {
-                Recipient::Alerter(name) => (name.to_string(), String::new()),
-                Recipient::Mail(address) => match &self.mail {
-                    Some(mail) => (mail.clone(), address.as_str().to_owned()),
-                    None => {
-                        log::warn!(
-                            "mail to {} waits: no alerter of kind smtp is configured",
-                            address.as_str()
-                        );
-                        (FUTURE_MAIL.to_owned(), address.as_str().to_owned())
-                    }
-                },
+    /// To each whom the terms name, and the log. Where that leads nowhere, to the operator with the reason.
+    fn out(&self, terms: &Terms, notice: Notice) -> Vec<NewDelivery> {
+        let ways = self.ways.get();
+        let route = ways.of_terms(terms);
+        let mut deliveries: Vec<NewDelivery> =
+            route.ways.iter().map(|way| NewDelivery::through(way, notice.clone())).collect();
+        if route.dead_ends.is_empty() {
+            return deliveries;
+        }
+        for dead_end in &route.dead_ends {
+            log::error!("{}/{}: a message does not go out: {dead_end}", terms.app, terms.component);
+        }
+        let notice = for_operator(notice, &route.dead_ends);
+        for way in ways.route("operator", &self.operator, &[]).ways {
+            let delivery = NewDelivery::through(&way, notice.clone());
+            let same = |known: &&mut NewDelivery| {
+                (&known.alerter, &known.recipient) == (&delivery.alerter, &delivery.recipient)
             };
-            let wanted =
-                terms.alerters.is_empty() || terms.alerters.iter().any(|name| name.as_str() == way.0);
-            if wanted && !ways.contains(&way) {
-                ways.push(way);
+            match deliveries.iter_mut().find(same) {
+                Some(known) => *known = delivery,
+                None => deliveries.push(delivery),
             }
         }
-        ways
+        deliveries
     }
 
-    /// Alerter and mail address of each who was told of the trouble, whoever would be told of it now; and the log.
-    fn ways_back(&self, told: &Told<'_>) -> Vec<(String, String)> {
-        let mut ways = vec![(LOG_ALERTER.to_owned(), String::new())];
-        for reached in told.reached {
+    /// To each who was told of the trouble, whoever would be told of it now; and the log.
+    fn back(&self, told: &Told<'_>, notice: &Notice) -> Vec<NewDelivery> {
+        let known = self.ways.get();
+        let mut ways = vec![(LOG_ALERTER, "")];
+        for Reached { alerter, recipient, waits } in told.reached {
             // Where the bad news still waits for an alerter, the good news waits behind it.
-            let is_there = reached.waits || self.configured.contains(&reached.alerter);
-            let way = match &self.mail {
-                _ if is_there => (reached.alerter.clone(), reached.recipient.clone()),
-                Some(mail) if !reached.recipient.is_empty() => (mail.clone(), reached.recipient.clone()),
+            let is_there = *waits || known.has(alerter);
+            let way = match known.mail() {
+                _ if is_there => (alerter.as_str(), recipient.as_str()),
+                Some(mail) if !recipient.is_empty() => (mail, recipient.as_str()),
                 _ => {
                     let name = format!("{}/{}", told.reservation.terms.app, told.reservation.terms.component);
-                    let Reached { alerter, recipient, .. } = reached;
                     log::warn!(
                         "{name} is back, and {} does not hear of it: {alerter} told of the trouble, and is configured no more",
                         if recipient.is_empty() { alerter } else { recipient }
@@ -120,7 +114,12 @@ impl Speaker {
                 ways.push(way);
             }
         }
-        ways
+        let delivery = |(alerter, recipient): &(&str, &str)| NewDelivery {
+            alerter: (*alerter).to_owned(),
+            recipient: (*recipient).to_owned(),
+            notice: notice.clone(),
+        };
+        ways.iter().map(delivery).collect()
     }
 
     fn notice(&self, told: &Told<'_>) -> Notice {
@@ -242,6 +241,17 @@ impl Speaker {
             })
         })
     }
+}
+
+/// The notice for the operator, who hears of it since somebody else does not.
+fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
+    notice
+        .text
+        .push_str("\nThis comes to Innkeeper's operator, since it does not reach everyone it is for:\n");
+    for dead_end in dead_ends {
+        notice.text.push_str(&format!("- {dead_end}\n"));
+    }
+    notice
 }
 
 /// How long the incident has lasted, in words.

@@ -11,7 +11,7 @@ use innkeeper_core::recipient::{MailAddress, Recipient};
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heart::clock;
 use innkeeper_node::summary::{Drawn, draw_up};
-use innkeeper_node::{Config, Shutdown, reach_database};
+use innkeeper_node::{Config, KnownWays, Shutdown, reach_database};
 use uuid::Uuid;
 
 use crate::messages::{Speaker, plain};
@@ -46,7 +46,7 @@ pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Resu
         return Ok(());
     }
     let alerters = Alerters::build(&config.alerters, machine)?;
-    let speaker = Speaker::new(config, alerters.smtp());
+    let speaker = Speaker::new(config, &KnownWays::of(config));
     let subject = format!("Summary: {}", summary.headline());
     let notice = plain(EventKind::Summary, &speaker, subject, text, summary.at);
     send(&alerters, &config.operator, &notice)

@@ -80,7 +80,7 @@ impl Summaries {
                 continue;
             }
             let (config, alerters) = (live.get(), alerters.now());
-            self.speaker = Speaker::new(&config, alerters.smtp());
+            self.speaker = Speaker::new(&config, &self.speaker.ways);
             self.ways = ways(&alerters, &config.operator);
             match self.send_if_due() {
                 Ok(true) => log::info!("the summary goes out"),

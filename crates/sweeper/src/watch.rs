@@ -155,7 +155,7 @@ pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &m
         match crews.follow() {
             Ok(Some(config)) => {
                 watch.batch = i64::from(config.sweeper.batch);
-                watch.speaker = Speaker::new(&config, crews.ways.now().smtp());
+                watch.speaker = Speaker::new(&config, &watch.speaker.ways);
             }
             Ok(None) => {}
             Err(error) => log::error!("not every alerter has its senders: {error:#}"),

@@ -208,7 +208,7 @@ fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
             store: parts.store.clone(),
             clock: parts.clock.clone(),
             singleton: Singleton::new(parts.store.clone(), "me", parts.clock.clone()),
-            speaker: Speaker::new(&config, alerters.smtp()),
+            speaker: Speaker::new(&config, &innkeeper_node::KnownWays::of(&config)),
             ways: summary::ways(&alerters, &config.operator),
             schedule: Schedule::cron("0 * * * *", "UTC").unwrap(),
         };

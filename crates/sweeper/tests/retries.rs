@@ -12,7 +12,6 @@ use innkeeper_core::{Clock, SystemClock};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::PATIENCE;
-use innkeeper_testing::smtp_sink::SmtpSink;
 use serde_json::json;
 
 /// When the webhook's message is tried next, from now; none when none waits for that.
@@ -118,31 +117,6 @@ fn one_message_that_hangs_slows_no_other_of_its_alerter() {
             sink.wait_for(n + 1, PATIENCE);
             println!("{component} came within {:?}", asked.elapsed());
             assert!(asked.elapsed() < Duration::from_secs(5), "{component}: {:?}", asked.elapsed());
-        }
-    }
-}
-
-#[test]
-fn mail_waits_for_an_alerter_and_then_goes_out_once() {
-    for database in TestDatabase::both() {
-        let mut house = House::open(database, "");
-        house.reserve("backup", "ops@example.com", json!({}));
-        house.database.age(2 * HOUR);
-        house.sweeper.wait_for_log("mail to ops@example.com waits");
-        wait_until("the log is told", || house.told("log", "backup").len() == 1);
-        assert_eq!(house.database.count("deliveries WHERE alerter = 'mail' AND state = 'waiting'"), 1);
-
-        let sink = SmtpSink::plain();
-        let mail = format!(
-            "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"inn@example.org\"",
-            sink.port()
-        );
-        for _ in 0..2 {
-            house.restart_sweeper(&mail);
-            house.sweeper.wait_for_log("watching over");
-            let mails = sink.wait_for(1, PATIENCE);
-            house.settle();
-            assert_eq!((mails.len(), &mails[0].to[0]), (1, &"ops@example.com".to_owned()));
         }
     }
 }

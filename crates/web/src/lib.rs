@@ -20,16 +20,18 @@ use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::config::{Auth, Live};
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heart::{Astray, Operator};
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{Gate, HttpService, Routes, Spools};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, Ways, descriptors, wait_for_database};
+use innkeeper_node::{Config, Heart, KnownWays, Role, Shutdown, Wake, Ways, descriptors, wait_for_database};
 use innkeeper_store::{Counts, Store, StoreError};
 use uuid::Uuid;
 
@@ -63,6 +65,10 @@ pub(crate) struct Desk {
     wake: Option<Wake>,
     /// What writes to people outside of any alert.
     pub operator: Operator,
+    /// The ways out as the sweepers have them.
+    known_ways: KnownWays,
+    /// How the operator hears of reservations whose messages lead nowhere.
+    pub astray: Astray,
     /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
     tally: Tally,
@@ -85,9 +91,19 @@ impl Desk {
         alerters.names().map(|name| (name.to_string(), kind(name))).collect()
     }
 
-    /// Every name that `notify` and `alerters` may use.
+    /// Every name that `notify` and `alerters` may use: those of this process's configuration, and those that a sweeper has.
     pub fn alerter_names(&self) -> Vec<AlerterName> {
-        self.ways.now().names().cloned().collect()
+        self.known_ways.names(&self.live.get())
+    }
+
+    /// What in the terms of a reservation leads nowhere.
+    pub fn dead_ends(&self, terms: &Terms) -> Vec<DeadEnd> {
+        self.known_ways.get().of_terms(terms).dead_ends
+    }
+
+    /// Tells the operator what leads nowhere of a reservation that was made or changed.
+    pub fn report(&self, terms: &Terms) {
+        self.astray.report(&format!("{}/{}", terms.app, terms.component), &self.dead_ends(terms));
     }
 
     /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
@@ -166,6 +182,8 @@ impl Web {
                 ways,
                 wake,
                 operator: heart.operator().clone(),
+                known_ways: heart.ways().clone(),
+                astray: heart.astray().clone(),
                 counted: Mutex::default(),
                 tally: Tally::new(),
                 spools: Spools::default(),

@@ -33,6 +33,11 @@ pub(crate) fn recipients(
                 );
                 findings.problem(origin.clone(), key, what);
             }
+            Recipient::Alerter(name) if config.sends_mail(name) => {
+                let what =
+                    format!("{name} is an alerter of kind smtp; write the mail address, not the alerter");
+                findings.problem(origin.clone(), key, what);
+            }
             Recipient::Mail(_) | Recipient::Alerter(_) => {}
         }
     }

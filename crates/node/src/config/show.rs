@@ -3,6 +3,7 @@
 use std::fmt;
 
 use innkeeper_core::duration;
+use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipient;
 
 use super::{Auth, Config};
@@ -11,6 +12,11 @@ impl Config {
     /// Whether mail addresses lead anywhere.
     pub fn can_mail(&self) -> bool {
         self.alerters.values().any(|alerter| alerter.kind() == "smtp")
+    }
+
+    /// Whether the alerter `name` sends to mail addresses, so that its name alone leads nowhere.
+    pub(crate) fn sends_mail(&self, name: &AlerterName) -> bool {
+        self.alerters.get(name).is_some_and(|alerter| alerter.kind() == "smtp")
     }
 
     /// A display of what is in force, one `key: value` a line, without secrets.

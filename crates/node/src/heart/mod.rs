@@ -1,11 +1,12 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles,
-//! `progress.rs` whether the work of a duty gets done, `condition.rs` what a heartbeat says of that,
-//! `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only one
-//! node may do, `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of the
-//! others.
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `astray.rs` how they hear of
+//! reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done, `condition.rs` what a heartbeat says of
+//! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
+//! one node may do, `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of
+//! the others.
 
+pub mod astray;
 pub mod clock;
 mod condition;
 mod expected;
@@ -28,6 +29,7 @@ use innkeeper_store::{
 };
 use uuid::Uuid;
 
+pub use astray::Astray;
 use clock::Follower;
 pub use clock::NodeClock;
 pub use condition::Progresses;
@@ -37,7 +39,7 @@ pub use singleton::{LEASE, Singleton};
 use watchman::{Contact, Finding, Watchman};
 
 use crate::config::Live;
-use crate::{Config, Metrics, Part, Role, Shutdown};
+use crate::{Config, KnownWays, Metrics, Part, Role, Shutdown};
 use condition::Condition;
 use progress::HEARTBEAT;
 
@@ -73,6 +75,7 @@ pub struct Heart {
     clock: Arc<NodeClock>,
     operator: Operator,
     live: Live,
+    astray: Astray,
     id: String,
     address: Arc<Mutex<String>>,
     metrics: Metrics,
@@ -88,7 +91,11 @@ impl Heart {
     /// An alerter that cannot be built, or no thread to be had.
     pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let clock = Arc::new(NodeClock::default());
-        let (operator, sender) = Operator::start(config, clock.clone(), shutdown)?;
+        let (operator, sender) = Operator::start(config, role, clock.clone(), shutdown)?;
+        for problem in Operator::unreached(config) {
+            log::warn!("{problem}");
+        }
+        let astray = Astray::new(operator.clone());
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let refused = operator.clone();
         config.live().on_reload(move |done| {
@@ -106,6 +113,7 @@ impl Heart {
             clock: clock.clone(),
             follower: Follower::new(Arc::clone(&clock), &host, store.backend()),
             operator: operator.clone(),
+            astray: astray.clone(),
             address: Arc::clone(&address),
             duties: role.duties(),
             node: NodeRow {
@@ -139,16 +147,8 @@ impl Heart {
         })?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
-        Ok(Self {
-            clock,
-            operator,
-            live: config.live(),
-            id,
-            address,
-            metrics: Metrics::new()?,
-            progresses,
-            parts,
-        })
+        let (live, metrics) = (config.live(), Metrics::new()?);
+        Ok(Self { clock, operator, live, astray, id, address, metrics, progresses, parts })
     }
 
     /// The time that all nodes share.
@@ -181,6 +181,16 @@ impl Heart {
         &self.operator
     }
 
+    /// How the operator is told of reservations whose messages lead nowhere.
+    pub fn astray(&self) -> &Astray {
+        &self.astray
+    }
+
+    /// The ways out that there are.
+    pub fn ways(&self) -> &KnownWays {
+        self.operator.ways()
+    }
+
     /// What says where this node listens, once it does.
     pub fn listening(&self) -> impl FnOnce(std::net::SocketAddr) + Send + 'static {
         let address = Arc::clone(&self.address);
@@ -192,7 +202,7 @@ impl Heart {
     /// # Errors
     /// Why a part died, if one did.
     pub fn finish(self) -> anyhow::Result<()> {
-        drop(self.operator);
+        drop((self.operator, self.astray));
         self.parts.into_iter().try_for_each(|part| part.join_within(FAREWELL))
     }
 }
@@ -203,6 +213,7 @@ struct Pulse {
     clock: Arc<NodeClock>,
     follower: Follower,
     operator: Operator,
+    astray: Astray,
     address: Arc<Mutex<String>>,
     duties: &'static [&'static str],
     node: NodeRow,
@@ -216,6 +227,7 @@ struct Pulse {
 impl Pulse {
     /// One heartbeat, and a look at the others.
     fn tick(&mut self) {
+        self.astray.flush(false);
         let beaten = self.correct_and_beat();
         self.condition.look(beaten.is_ok(), &self.node, &self.operator);
         match beaten {
@@ -349,6 +361,7 @@ impl Pulse {
     }
 
     fn goodbye(&mut self) {
+        self.astray.flush(true);
         // The next start counts from here, also where the latest heartbeat was not stored.
         let now = self.clock.now();
         let work = self.condition.work(now);

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_core::recipient::{MailAddress, Recipient};
+use innkeeper_core::recipient::Recipient;
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::{SMTP, Way, WaysOut};
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::NewDelivery;
 use uuid::Uuid;
 
 use crate::config::Live;
-use crate::{Config, Part, Shutdown, Ways};
+use crate::{Config, KnownWays, Part, Role, Shutdown, Ways};
 
 /// The first pause before a message is tried again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -27,47 +29,52 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct Operator {
     live: Live,
-    ways: Ways,
+    /// Those that there are.
+    ways: KnownWays,
     clock: Arc<dyn Clock>,
     queue: Sender<Letter>,
 }
 
 /// One message to one recipient.
 struct Letter {
-    alerter: String,
-    recipient: Option<MailAddress>,
+    way: Way,
     notice: Notice,
     key: String,
 }
 
 impl Operator {
-    /// Starts the thread that sends.
+    /// Starts the thread that sends, in a process of this role.
     ///
     /// # Errors
     /// An alerter that cannot be built, or no thread to be had.
     pub fn start(
         config: &Config,
+        role: Role,
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<(Self, Part)> {
-        let ways = Ways::new(config, Arc::clone(&clock))?;
+        let alerters = Ways::new(config, Arc::clone(&clock))?;
         let (queue, letters) = channel();
         let stop = shutdown.clone();
-        let sending = ways.clone();
         let part = Part::spawn("operator", shutdown, move || {
-            send_all(&sending, &letters, &stop);
+            send_all(&alerters, &letters, &stop);
             Ok(())
         })?;
-        Ok((Self { live: config.live(), ways, clock, queue }, part))
+        Ok((Self { live: config.live(), ways: KnownWays::new(config, role), clock, queue }, part))
+    }
+
+    /// The ways out that there are.
+    pub fn ways(&self) -> &KnownWays {
+        &self.ways
     }
 
     /// Tells every operator, and the log. Does not wait for it; what cannot be sent is tried again for a day.
     pub fn tell(&self, subject: &str, text: &str) {
         log::warn!("{subject}: {}", text.trim_end().replace('\n', " "));
         let notice = self.notice(subject, text, self.clock.now());
-        for (alerter, recipient) in self.ways_out(&self.live.get().operator) {
-            let key = Uuid::new_v4().to_string();
-            let letter = Letter { alerter, recipient, notice: notice.clone(), key };
+        // Through this process's own alerters: no other may be there to send it.
+        for way in self.reached(&self.ways.own(), &self.live.get().operator) {
+            let letter = Letter { way, notice: notice.clone(), key: Uuid::new_v4().to_string() };
             if self.queue.send(letter).is_err() {
                 log::error!("{subject}: nobody sends it any more");
             }
@@ -87,15 +94,58 @@ impl Operator {
         text: &str,
         now: Time,
     ) -> Vec<NewDelivery> {
-        let notice = self.notice(subject, text, now);
-        self.ways_out(recipients)
-            .into_iter()
-            .map(|(alerter, recipient)| NewDelivery {
-                alerter,
-                recipient: recipient.map(|address| address.as_str().to_owned()).unwrap_or_default(),
-                notice: notice.clone(),
-            })
-            .collect()
+        let ways = self.reached(&self.ways.get(), recipients);
+        self.through(&ways, self.notice(subject, text, now))
+    }
+
+    /// The same to where the alerts of a reservation go.
+    pub fn deliveries_as_of(&self, terms: &Terms, subject: &str, text: &str, now: Time) -> Vec<NewDelivery> {
+        self.through(&self.ways.get().of_terms(terms).ways, self.notice(subject, text, now))
+    }
+
+    /// The same to the operator on other ways than through the alerters `failing`, and not to the recipients `refused`, each behind its
+    /// alerter: mail goes through another server, where there is one. Where no way is left, to whoever another alerter reaches.
+    pub fn deliveries_around(
+        &self,
+        failing: &[&str],
+        refused: &[(&str, &str)],
+        subject: &str,
+        text: &str,
+        now: Time,
+    ) -> Vec<NewDelivery> {
+        let works = |name: &str| !failing.contains(&name);
+        let ways = self.ways.get();
+        let working = ways.only(&works);
+        let mut around = working.route("operator", &self.live.get().operator, &[]).ways;
+        around.retain(|way| !refused.contains(&(&way.alerter, way.recipient())));
+        if around.iter().all(|way| way.alerter == innkeeper_core::ways::LOG) {
+            let others = working.kinds().filter(|(_, kind)| *kind != SMTP);
+            around = others.map(|(name, _)| Way { alerter: name.to_owned(), address: None }).collect();
+        }
+        self.through(&around, self.notice(subject, text, now))
+    }
+
+    /// Whom of the operator no way leads to, as sentences; one for all where nobody is named.
+    pub fn unreached(config: &Config) -> Vec<String> {
+        if config.operator.is_empty() {
+            return vec![
+                "operator: is empty, so that nobody hears of Innkeeper's own troubles but the log".to_owned(),
+            ];
+        }
+        let route = config.ways_out().route("operator", &config.operator, &[]);
+        route.dead_ends.iter().map(ToString::to_string).collect()
+    }
+
+    fn reached(&self, ways: &WaysOut, recipients: &[Recipient]) -> Vec<Way> {
+        let route = ways.route("operator", recipients, &[]);
+        for dead_end in &route.dead_ends {
+            log::error!("the operator is not told: {dead_end}");
+        }
+        route.ways
+    }
+
+    fn through(&self, ways: &[Way], notice: Notice) -> Vec<NewDelivery> {
+        ways.iter().map(|way| NewDelivery::through(way, notice.clone())).collect()
     }
 
     fn notice(&self, subject: &str, text: &str, at: Time) -> Notice {
@@ -109,17 +159,6 @@ impl Operator {
             url: Some(format!("{}/nodes", config.public_url)),
             alert: None,
         }
-    }
-
-    fn ways_out(&self, recipients: &[Recipient]) -> Vec<(String, Option<MailAddress>)> {
-        let mail = self.ways.now().smtp().map(ToString::to_string);
-        recipients
-            .iter()
-            .filter_map(|recipient| match recipient {
-                Recipient::Alerter(name) => Some((name.to_string(), None)),
-                Recipient::Mail(address) => Some((mail.clone()?, Some(address.clone()))),
-            })
-            .collect()
     }
 }
 
@@ -147,10 +186,9 @@ fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
             if !stopping && Instant::now() < one.next {
                 return true;
             }
-            let Letter { alerter, recipient, notice, key } = &one.letter;
+            let Letter { way: Way { alerter, address }, notice, key } = &one.letter;
             let Some(way) = alerters.get(alerter) else { return false };
-            let message =
-                Message { notices: std::slice::from_ref(notice), recipient: recipient.as_ref(), key };
+            let message = Message { notices: std::slice::from_ref(notice), recipient: address.as_ref(), key };
             let problem = match way.send(&message) {
                 Sent::Delivered => return false,
                 Sent::Permanent { problem } => {

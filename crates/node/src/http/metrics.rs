@@ -50,6 +50,12 @@ impl Observed {
         let open = self.store.open_counts()?;
         self.metrics.open_alerts.set(open.down);
         self.metrics.waiting.set(open.waiting);
+        self.metrics.undelivered.reset();
+        for outage in self.store.outages()? {
+            for (state, count) in [("waiting", outage.waiting), ("given_up", outage.given_up)] {
+                self.metrics.undelivered.with_label_values(&[outage.alerter.as_str(), state]).add(count);
+            }
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
 //! - [`Spools`]: answers of any length, kept on disk while they are sent;
 //! - [`Body`]: a request's body within its bounds; [`decoded`]: a part of its query; [`client_address`]: who really calls;
+//! - [`with_warning`]: says in a header that what was asked for leads nowhere;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
 //!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`.
 
@@ -24,6 +25,7 @@ mod query;
 mod routes;
 mod service;
 mod spool;
+mod warning;
 
 pub use body::{Beginning, Body, LARGEST_BODY, LARGEST_LOG, LargeBody};
 pub use caller::{Caller, Who};
@@ -34,3 +36,4 @@ pub use query::decoded;
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};
 pub use spool::{Spool, Spooled, Spools};
+pub use warning::with_warning;

@@ -6,6 +6,7 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
 
+use super::outages::{AllGivenUp, add_given_up, note_given_up};
 use super::{Delivery, Place, Sending, notice_of};
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
@@ -241,6 +242,9 @@ fn readable<T>(
             }
             Err(error) => {
                 log::error!("a message is given up: {error}");
+                let mut given_up = AllGivenUp::new();
+                add_given_up(connection, &[id], &error.to_string(), false, &mut given_up)?;
+                note_given_up(connection, &given_up)?;
                 diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
                     .set((
                         deliveries::state.eq("dead"),

@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use innkeeper_core::Time;
 
+use super::outages::{AllGivenUp, add_given_up, note_given_up};
 use super::{Finished, Outcome};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
@@ -16,12 +17,13 @@ impl Store {
     /// Records what became of claimed deliveries. Those whose lease another sender has taken over meanwhile are left alone.
     pub fn finish(&self, token: &str, finished: &[Finished], now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
+            let mut given_up = AllGivenUp::new();
             for (outcome, ids) in by_outcome(finished) {
                 for ids in ids.chunks(CHUNK) {
-                    finish(connection, token, ids, outcome, now)?;
+                    finish(connection, token, ids, outcome, now, &mut given_up)?;
                 }
             }
-            Ok(())
+            note_given_up(connection, &given_up)
         })
     }
 
@@ -69,6 +71,7 @@ fn finish(
     ids: &[i64],
     outcome: &Outcome,
     now: Time,
+    given_up: &mut AllGivenUp,
 ) -> Result<(), StoreError> {
     let mine = deliveries::table
         .filter(deliveries::id.eq_any(ids))
@@ -85,15 +88,20 @@ fn finish(
                 unleased,
             ))
             .execute(connection)?,
-        Outcome::Dead { problem } => diesel::update(mine)
-            .set((
-                deliveries::state.eq("dead"),
-                deliveries::attempts.eq(deliveries::attempts + 1),
-                deliveries::finished_at.eq(Some(ms(now))),
-                deliveries::problem.eq(Some(problem)),
-                unleased,
-            ))
-            .execute(connection)?,
+        Outcome::Dead { problem } | Outcome::Exhausted { problem } => {
+            let ids: Vec<i64> = mine.clone().select(deliveries::id).load(connection)?;
+            let is_refusal = matches!(outcome, Outcome::Dead { .. });
+            add_given_up(connection, &ids, problem, is_refusal, given_up)?;
+            diesel::update(mine)
+                .set((
+                    deliveries::state.eq("dead"),
+                    deliveries::attempts.eq(deliveries::attempts + 1),
+                    deliveries::finished_at.eq(Some(ms(now))),
+                    deliveries::problem.eq(Some(problem)),
+                    unleased,
+                ))
+                .execute(connection)?
+        }
         Outcome::Retry { at, maybe_sent, problem } => {
             let tried = (
                 deliveries::attempts.eq(deliveries::attempts + 1),

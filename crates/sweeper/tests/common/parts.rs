@@ -7,7 +7,7 @@ use innkeeper_alerter::Alerters;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
-use innkeeper_node::{Config, Metrics, Role, Shutdown};
+use innkeeper_node::{Config, KnownWays, Metrics, Role, Shutdown};
 use innkeeper_store::{Arrival, Definition, Store, Swept, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
 use innkeeper_sweeper::gathering::Gathering;
@@ -31,11 +31,18 @@ pub struct Parts {
 impl Parts {
     /// Over this database, with the sender of the alerter `name`.
     pub fn new(database: &TestDatabase, name: &str, alerters: &str) -> Self {
-        let config = Config::from_toml(Role::Sweeper, &config(database, alerters)).expect("it works");
+        Self::operated_by(database, name, alerters, "log")
+    }
+
+    /// The same with this operator.
+    pub fn operated_by(database: &TestDatabase, name: &str, alerters: &str, operator: &str) -> Self {
+        let text = config(database, alerters)
+            .replace("operator = [\"log\"]", &format!("operator = [\"{operator}\"]"));
+        let config = Config::from_toml(Role::Sweeper, &text).expect("it works");
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let alerters = Alerters::build(&config.alerters, clock.clone()).expect("it works");
         let store = database.store();
-        let speaker = Speaker::new(&config, alerters.smtp());
+        let speaker = Speaker::new(&config, &KnownWays::of(&config));
         let metrics = Metrics::new().expect("it works");
         let watch = Watch {
             store: store.clone(),

@@ -1,6 +1,6 @@
 //! A declared set of reservations, as it lies in a repository: applied as a whole, exported as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actix_web::http::header;
 use actix_web::web::Data;
@@ -8,6 +8,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::DeadEnd;
+use innkeeper_node::heart::astray::line;
 use innkeeper_node::http::{ApiError, Caller, LargeBody, Spool};
 use innkeeper_store::{Applied, Changed, Named};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,9 @@ use crate::Desk;
 use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
+
+/// The most reservations whose messages lead nowhere that an answer names.
+const MOST_WARNINGS: usize = 100;
 
 /// A set of reservations; in TOML each begins with `[[reservations]]`.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -60,6 +65,8 @@ pub(crate) struct AppliedSet {
     removed: Vec<NamedReservation>,
     /// How many were just so.
     unchanged: usize,
+    /// What of the declared `notify` and `alerters` leads nowhere, as sentences that begin with app and component; the first hundred.
+    warnings: Vec<String>,
 }
 
 impl From<Named> for NamedReservation {
@@ -69,7 +76,7 @@ impl From<Named> for NamedReservation {
 }
 
 impl AppliedSet {
-    fn of(applied: Applied, dry_run: bool) -> Self {
+    fn of(applied: Applied, dry_run: bool, warnings: Vec<String>) -> Self {
         let changed = |Changed { reservation, difference }: Changed| ChangedReservation {
             reservation: reservation.into(),
             difference,
@@ -80,8 +87,16 @@ impl AppliedSet {
             changed: applied.changed.into_iter().map(changed).collect(),
             removed: applied.removed.into_iter().map(Into::into).collect(),
             unchanged: applied.unchanged,
+            warnings,
         }
     }
+}
+
+/// What of these terms leads nowhere, by app and component.
+fn astray(desk: &Desk, terms: &[Terms]) -> Vec<(String, Vec<DeadEnd>)> {
+    let named =
+        terms.iter().map(|terms| (format!("{}/{}", terms.app, terms.component), desk.dead_ends(terms)));
+    named.filter(|(_, dead_ends)| !dead_ends.is_empty()).collect()
 }
 
 /// Apply a declared set
@@ -105,7 +120,7 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
     let app = named_app(&caller, asked.text("app"))?;
     let is_toml = names_toml(&request, header::CONTENT_TYPE);
     let (asker, shared) = (caller.clone(), desk.clone());
-    let applied = ask(&desk, &caller, move |store, now| {
+    let (applied, warnings) = ask(&desk, &caller, move |store, now| {
         // Here, where nobody else waits for the thread: it may be 16 MiB.
         let document: DeclaredDocument =
             if is_toml { reading::toml(&body.0) } else { reading::json(&body.0) }?;
@@ -119,11 +134,25 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
             Some(app) => app == of,
             None => asker.covers(of).is_ok(),
         };
-        Ok(store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?)
+        let applied = store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?;
+        let astray = astray(&shared, &terms);
+        let warnings =
+            astray.iter().take(MOST_WARNINGS).map(|(name, dead_ends)| line(name, dead_ends)).collect();
+        if !dry_run {
+            let changed = applied.changed.iter().map(|changed| &changed.reservation);
+            let touched: HashSet<String> = applied
+                .created
+                .iter()
+                .chain(changed)
+                .map(|named| format!("{}/{}", named.app, named.component))
+                .collect();
+            shared.astray.report_all(astray.into_iter().filter(|(name, _)| touched.contains(name)));
+        }
+        Ok((applied, warnings))
     })
     .await?;
     desk.look_again();
-    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run)))
+    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings)))
 }
 
 /// The terms of each entry. The first that cannot be taken is named.

@@ -111,26 +111,31 @@ impl ReservationDocument {
 
     /// The terms that it asks for.
     pub fn terms(self, desk: &Desk) -> Result<Terms, Invalid> {
+        self.terms_knowing(desk, &desk.alerter_names())
+    }
+
+    /// The terms that it asks for, of a reservation whose terms were `before`: it may name what it named then, also an alerter that is gone.
+    pub fn changed_terms(self, desk: &Desk, before: &Terms) -> Result<Terms, Invalid> {
+        self.terms_knowing(desk, &[desk.alerter_names(), before.alerters_named()].concat())
+    }
+
+    fn terms_knowing(self, desk: &Desk, known: &[AlerterName]) -> Result<Terms, Invalid> {
         let app = AppName::parse(self.app.as_str())?;
         let component = ComponentName::parse(self.component.as_str())?;
-        self.wishes(desk)?.into_terms(app, component)
+        self.wishes(desk, known)?.into_terms(app, component)
     }
 
     /// The same as a wish, which wishes for each field of the terms.
-    fn wishes(self, desk: &Desk) -> Result<Wishes, Invalid> {
+    fn wishes(self, desk: &Desk, known: &[AlerterName]) -> Result<Wishes, Invalid> {
         let span = |field, text: Option<String>| text.map(|text| duration::parse(field, &text)).transpose();
-        let known = desk.alerter_names();
         Wishes {
             owner: self.owner,
             description: self.description,
             tags: self.tags,
-            notify: self
-                .notify
-                .map(|notify| Recipients::of_entries("notify", &notify, &known))
-                .transpose()?,
+            notify: self.notify.map(|notify| Recipients::of_entries("notify", &notify, known)).transpose()?,
             alerters: self
                 .alerters
-                .map(|alerters| AlerterName::list("alerters", &alerters, &known))
+                .map(|alerters| AlerterName::list("alerters", &alerters, known))
                 .transpose()?,
             alert_msg: self.alert_msg,
             schedule: Schedule::of_parts(Parts {

@@ -72,8 +72,14 @@ pub(crate) async fn ask<T: Send + 'static>(
     caller: &Caller,
     question: impl FnOnce(&Store, Time) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, now) = (desk.store.on_behalf_of(caller.actor()), desk.clock.now());
-    web::block(move || question(&store, now)).await.map_err(ApiError::internal)?
+    let (store, now, shared) = (desk.store.on_behalf_of(caller.actor()), desk.clock.now(), desk.clone());
+    web::block(move || {
+        // Answers warn by them.
+        shared.known_ways.look(&shared.store);
+        question(&store, now)
+    })
+    .await
+    .map_err(ApiError::internal)?
 }
 
 /// The reservation of this number. One of an app that the caller does not have is answered as one that is not there: its name is none of theirs.

@@ -62,7 +62,7 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
         ask(&desk, &caller, move |store, now| Ok((store.page(&filter, &cursor, limit, now)?, now))).await?;
     let next = page.next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
     Ok(HttpResponse::Ok().json(Reservations {
-        reservations: page.listed.iter().map(|one| Reservation::of(one, &desk.public_url, now)).collect(),
+        reservations: page.listed.iter().map(|one| Reservation::of(one, &desk, now)).collect(),
         next: next.map(|next| URL_SAFE_NO_PAD.encode(next)),
     }))
 }
@@ -101,6 +101,7 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
     })
     .await?;
     desk.look_again();
+    desk.report(&listed.reservation.terms);
     let location = format!("/api/v1/reservations/{}", listed.reservation.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
@@ -163,6 +164,7 @@ pub(crate) async fn change(
     })
     .await?;
     desk.look_again();
+    desk.report(&listed.reservation.terms);
     Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
 }
 
@@ -188,7 +190,8 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
         }
     }
     let document: ReservationDocument = reading::value(Value::Object(fields))?;
-    Ok(document.terms(desk)?.in_words_of(before))
+    // A recipient that has come to lead nowhere is no reason to refuse another change; the answer warns of it.
+    Ok(document.changed_terms(desk, before)?.in_words_of(before))
 }
 
 /// Check a reservation out
@@ -250,6 +253,6 @@ pub(crate) fn answer(
     listed: &Listed,
     now: Time,
 ) -> HttpResponse {
-    let reservation = Reservation::of(listed, &desk.public_url, now);
+    let reservation = Reservation::of(listed, desk, now);
     response.insert_header((header::ETAG, reservation.etag())).json(&reservation)
 }

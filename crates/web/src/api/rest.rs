@@ -131,5 +131,6 @@ pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64
     })
     .await?;
     desk.look_again();
+    desk.report(&listed.reservation.terms);
     Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
 }

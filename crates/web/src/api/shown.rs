@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::document::{ReservationDocument, etag};
+use crate::Desk;
 
 /// A reservation and how it stands.
 #[derive(Serialize, ToSchema)]
@@ -40,10 +41,13 @@ pub(crate) struct Reservation {
     ping_key: Option<String>,
     /// What `If-Match` takes.
     etag: String,
+    /// What of its `notify` and `alerters` leads nowhere, as sentences: who stands there gets no message.
+    warnings: Vec<String>,
 }
 
 impl Reservation {
-    pub fn of(listed: &Listed, public_url: &str, now: Time) -> Self {
+    pub fn of(listed: &Listed, desk: &Desk, now: Time) -> Self {
+        let public_url = &desk.public_url;
         let evaluation = evaluate(&listed.view(), now);
         let reservation = &listed.reservation;
         let terms = &reservation.terms;
@@ -62,6 +66,7 @@ impl Reservation {
             ping_url: format!("{public_url}/ping/{}", reservation.key),
             ping_key: listed.ping_key.clone(),
             etag: etag(terms),
+            warnings: desk.dead_ends(terms).iter().map(ToString::to_string).collect(),
         }
     }
 

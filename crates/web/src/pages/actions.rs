@@ -120,12 +120,14 @@ pub async fn test_alert(
         let Some(listed) = desk.store.listed(id, now)? else { return Ok(false) };
         let terms = &listed.reservation.terms;
         let name = format!("{}/{}", terms.app, terms.component);
-        let recipients: Vec<_> = terms.notify.iter().cloned().collect();
-        let text = format!(
+        let mut text = format!(
             "This is what an alert of {name} would reach. It was asked for by {}; nothing is wrong.\nSchedule: {}",
             actor.who, terms.schedule
         );
-        let messages = desk.operator.deliveries_to(&recipients, &format!("Test alert: {name}"), &text, now);
+        for dead_end in desk.dead_ends(terms) {
+            text.push_str(&format!("\nIt does not reach everyone: {dead_end}"));
+        }
+        let messages = desk.operator.deliveries_as_of(terms, &format!("Test alert: {name}"), &text, now);
         desk.store.on_behalf_of(actor).put_notices(&messages, now)?;
         Ok(true)
     })

@@ -155,7 +155,14 @@ pub async fn make(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpRe
     };
     caller.covers(&terms.app)?;
     let (actor, name) = (caller.actor(), format!("{}/{}", terms.app, terms.component));
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).create(terms, now)).await? {
+    let made = move |desk: &Desk, now| {
+        let made = desk.store.on_behalf_of(actor).create(terms.clone(), now)?;
+        if made.is_some() {
+            desk.report(&terms);
+        }
+        Ok(made)
+    };
+    match ask(&desk, made).await? {
         Some(id) => {
             desk.look_again();
             Ok(see_other(&format!("/status/{id}?said=made")))
@@ -200,14 +207,20 @@ pub async fn change(
     if form.is_ticked("check") {
         return show(&desk, &caller, place, draft, Problems::new());
     }
-    let wishes = match draft.parse(&desk.alerter_names()) {
+    // It may go on naming what it named, also an alerter that is gone: its page warns of that.
+    let wishes = match draft.parse(&[desk.alerter_names(), known.alerters_named()].concat()) {
         Ok((_, _, wishes)) => wishes,
         Err(problems) => return show(&desk, &caller, place, draft, problems),
     };
     let actor = caller.actor();
+    let after = wishes.clone().applied_to(known.clone());
     let changed = ask(&desk, move |desk, now| {
         let store = desk.store.on_behalf_of(actor);
-        store.change(id, &wishes, &|terms| etag(terms) == seen, now)
+        let changed = store.change(id, &wishes, &|terms| etag(terms) == seen, now)?;
+        if changed == Change::Done {
+            desk.report(&after);
+        }
+        Ok(changed)
     })
     .await?;
     match changed {

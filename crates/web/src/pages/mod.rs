@@ -117,7 +117,12 @@ async fn ask<T: Send + 'static>(
     question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let desk = desk.clone();
-    let answer = web::block(move || question(&desk, desk.clock.now())).await.map_err(ApiError::internal)?;
+    let asked = move || {
+        // Pages warn by them.
+        desk.known_ways.look(&desk.store);
+        question(&desk, desk.clock.now())
+    };
+    let answer = web::block(asked).await.map_err(ApiError::internal)?;
     Ok(answer?)
 }
 

@@ -9,7 +9,7 @@ use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::uptime::{Trouble, uptime};
 use innkeeper_core::{Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Checkin, Listed, Share};
+use innkeeper_store::{Checkin, Listed, Share, Undelivered};
 
 use super::actions;
 use super::frame::Frame;
@@ -98,6 +98,7 @@ struct Known {
     timeline: Timeline,
     history_begins: Time,
     badge: Option<Share>,
+    undelivered: Option<Undelivered>,
     now: Time,
 }
 
@@ -112,6 +113,7 @@ fn know(desk: &Desk, id: i64, place: Place, now: Time) -> Result<Option<Known>, 
         timeline: Timeline::load(&desk.store, id, place)?,
         history_begins: desk.history_begins(now),
         badge: desk.store.share_of("badge", "reservation", &id.to_string())?,
+        undelivered: desk.store.undelivered(&[id], now)?.remove(&id),
         listed,
         evaluation,
         troubles,
@@ -146,7 +148,8 @@ pub async fn reservation(
     let (id, place) = (id.into_inner(), place.into_inner());
     let known = ask(&desk, move |desk, now| know(desk, id, place, now)).await?;
     let known = known.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
-    let Known { listed, evaluation, troubles, recent, timeline, history_begins, badge, now } = &known;
+    let Known { undelivered, listed, evaluation, troubles, recent, timeline, history_begins, badge, now } =
+        &known;
     let (now, history_begins) = (*now, *history_begins);
     let reservation = &listed.reservation;
     let terms = &reservation.terms;
@@ -161,12 +164,13 @@ pub async fn reservation(
     });
     let uptimes =
         SPANS.iter().map(|span| UptimeRow::of(*span, reservation.created_at, history_begins, troubles, now));
+    let warnings = view::warnings(&desk.dead_ends(terms), undelivered.as_ref());
     let snoozed_until = reservation.conclusions.snoozed_until.filter(|until| *until > now);
     page(&ReservationPage {
         frame: Frame::of(&desk, &caller, ""),
         said: actions::said(&query.said),
         badge: badge.as_ref().map(|share| format!("/badge/{}.svg", share.key)),
-        row: Row::of(listed, evaluation, now),
+        row: Row::of(listed, evaluation, warnings, now),
         strip: Strip::of(listed, evaluation, troubles, history_begins, now),
         sentence: view::sentence(listed, evaluation, now),
         description: terms.description.clone(),

@@ -14,7 +14,7 @@ use innkeeper_store::{Checkout, Counts, Listed, Unjudged};
 use super::frame::Frame;
 use super::status_query::{SORTS, StatusQuery};
 use super::strip::{self, Strip};
-use super::view::Row;
+use super::view::{self, Row};
 use super::{ask, page};
 use crate::Desk;
 use crate::tally::Counted;
@@ -116,9 +116,16 @@ pub async fn status(
             .collect();
         let troubles = desk.store.troubles(&needed)?;
         let history_begins = desk.history_begins(now);
+        let ids: Vec<i64> = shown.iter().map(|(listed, _)| listed.reservation.id).collect();
+        let undelivered = desk.store.undelivered(&ids, now)?;
         let row = |(listed, evaluation): &(Listed, Evaluation)| {
             let troubles = troubles.get(&listed.reservation.id).map(Vec::as_slice).unwrap_or_default();
-            (Row::of(listed, evaluation, now), Strip::of(listed, evaluation, troubles, history_begins, now))
+            let lost = undelivered.get(&listed.reservation.id);
+            let warnings = view::warnings(&desk.dead_ends(&listed.reservation.terms), lost);
+            (
+                Row::of(listed, evaluation, warnings, now),
+                Strip::of(listed, evaluation, troubles, history_begins, now),
+            )
         };
         let rows: Vec<(Row, Strip)> = shown.iter().map(row).collect();
         let checked_out = match gone {

@@ -3,8 +3,9 @@
 use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::sla::{Evaluation, State};
+use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Time, duration};
-use innkeeper_store::{Listed, PastAlert, SentDelivery, Topic};
+use innkeeper_store::{Listed, PastAlert, SentDelivery, Topic, Undelivered};
 
 /// An instant: exact, and how far away it is.
 pub struct When {
@@ -40,10 +41,12 @@ pub struct Row {
     pub tags: Vec<String>,
     /// Why it is down; empty where it is not.
     pub reason: String,
+    /// What about its messages is not as it should be, as sentences.
+    pub warnings: Vec<String>,
 }
 
 impl Row {
-    pub fn of(listed: &Listed, evaluation: &Evaluation, now: Time) -> Self {
+    pub fn of(listed: &Listed, evaluation: &Evaluation, warnings: Vec<String>, now: Time) -> Self {
         let reservation = &listed.reservation;
         let (terms, facts) = (&reservation.terms, &reservation.facts);
         let zone = terms.schedule.zone();
@@ -61,8 +64,29 @@ impl Row {
             owner: terms.owner.clone(),
             tags: terms.tags.clone(),
             reason: listed.open_alert.as_ref().map(|alert| alert.reason.sentence(zone)).unwrap_or_default(),
+            warnings,
         }
     }
+}
+
+/// What about its messages is not as it should be: whom no way leads to, and what of its latest alert did not get through.
+pub fn warnings(dead_ends: &[DeadEnd], undelivered: Option<&Undelivered>) -> Vec<String> {
+    let mut warnings: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
+    if let Some(Undelivered { given_up, waiting, problem }) = undelivered {
+        let because = if problem.is_empty() { String::new() } else { format!(": {problem}") };
+        let counted = |count: i64, one: &str, several: &str| match count {
+            1 => format!("1 message about its latest alert {one}{because}"),
+            _ => format!("{count} messages about its latest alert {several}{because}"),
+        };
+        if *given_up > 0 {
+            warnings.push(counted(*given_up, "was given up", "were given up"));
+        }
+        if *waiting > 0 {
+            let (one, several) = ("has waited for over ten minutes", "have waited for over ten minutes");
+            warnings.push(counted(*waiting, one, several));
+        }
+    }
+    warnings
 }
 
 /// The state of a reservation with its reason.

@@ -1,0 +1,137 @@
+//! Telling the operator of reservations that were made or changed so that their messages lead nowhere: the first at once, and what
+//! follows within a minute together.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use innkeeper_core::ways::DeadEnd;
+
+use super::Operator;
+
+/// How long what follows is gathered.
+const EVERY: Duration = Duration::from_secs(60);
+/// Reservations that a message names.
+pub const NAMED: usize = 10;
+/// Reservations that are remembered, so that each is told once as long as it stays as it is.
+const REMEMBERED: usize = 10_000;
+
+/// Gathers them. Clones share what they have gathered.
+#[derive(Clone)]
+pub struct Astray {
+    operator: Operator,
+    gathered: Arc<Mutex<Gathered>>,
+}
+
+#[derive(Default)]
+struct Gathered {
+    /// What was told, or will be, of each reservation.
+    known: HashMap<String, Vec<DeadEnd>>,
+    /// The first of those that are not told yet, in words.
+    lines: Vec<String>,
+    /// How many are not told yet.
+    count: usize,
+    told_at: Option<Instant>,
+}
+
+impl Astray {
+    /// Tells through `operator`.
+    pub fn new(operator: Operator) -> Self {
+        Self { operator, gathered: Arc::default() }
+    }
+
+    /// What of `name` leads nowhere now, after it was made or changed; nothing where all is well again.
+    pub fn report(&self, name: &str, dead_ends: &[DeadEnd]) {
+        self.report_all([(name.to_owned(), dead_ends.to_vec())]);
+    }
+
+    /// The same of several that were made or changed together.
+    pub fn report_all(&self, all: impl IntoIterator<Item = (String, Vec<DeadEnd>)>) {
+        let mut gathered = self.gathered();
+        for (name, dead_ends) in all {
+            gathered.add(name, dead_ends);
+        }
+        drop(gathered);
+        self.flush(false);
+    }
+
+    /// Whether this was reported of `name` before, or nothing is where nothing was.
+    pub fn knows(&self, name: &str, dead_ends: &[DeadEnd]) -> bool {
+        self.gathered().known.get(name).map(Vec::as_slice).unwrap_or_default() == dead_ends
+    }
+
+    /// Takes this for reported: it has been so for a while, and the operator heard of it then.
+    pub fn remember(&self, name: &str, dead_ends: &[DeadEnd]) {
+        self.gathered().remember(name.to_owned(), dead_ends.to_vec());
+    }
+
+    /// Tells what has been gathered, if a minute has passed since the last time, or at once before a stop.
+    pub fn flush(&self, at_once: bool) {
+        let mut gathered = self.gathered();
+        let is_due = at_once || gathered.told_at.is_none_or(|at| at.elapsed() >= EVERY);
+        if gathered.count == 0 || !is_due {
+            return;
+        }
+        gathered.told_at = Some(Instant::now());
+        let (count, lines) = (std::mem::take(&mut gathered.count), std::mem::take(&mut gathered.lines));
+        drop(gathered);
+        let (subject, text) = words(count as i64, &lines, "came or changed");
+        self.operator.tell(&subject, &text);
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gathered {
+    fn add(&mut self, name: String, dead_ends: Vec<DeadEnd>) {
+        if !dead_ends.is_empty() && self.known.get(&name) != Some(&dead_ends) {
+            self.count += 1;
+            if self.lines.len() < NAMED {
+                self.lines.push(line(&name, &dead_ends));
+            }
+        }
+        self.remember(name, dead_ends);
+    }
+
+    fn remember(&mut self, name: String, dead_ends: Vec<DeadEnd>) {
+        if dead_ends.is_empty() {
+            self.known.remove(&name);
+            return;
+        }
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        self.known.insert(name, dead_ends);
+    }
+}
+
+/// A reservation and what of it leads nowhere, in a line.
+pub fn line(name: &str, dead_ends: &[DeadEnd]) -> String {
+    let dead_ends: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
+    format!("{name}: {}", dead_ends.join("; "))
+}
+
+/// Subject and text of a message about `count` reservations, of which `lines` are the first.
+pub fn words(count: i64, lines: &[String], verb: &str) -> (String, String) {
+    let (subject, sentence) = match count {
+        1 => (
+            "Alerts of a reservation lead nowhere".to_owned(),
+            format!("A reservation {verb}: its alerts do not reach everyone it names."),
+        ),
+        _ => (
+            format!("Alerts of {count} reservations lead nowhere"),
+            format!("{count} reservations {verb}: their alerts do not reach everyone they name."),
+        ),
+    };
+    let mut text = format!("{sentence}\n");
+    for line in lines {
+        text.push_str(&format!("- {line}\n"));
+    }
+    let more = count - lines.len() as i64;
+    if more > 0 {
+        text.push_str(&format!("and {more} more; `check-config` lists them all.\n"));
+    }
+    (subject, text)
+}

@@ -1,0 +1,136 @@
+//! The ways out as the sweepers have them, which every role warns by.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::ways::WaysOut;
+use innkeeper_store::{Store, StoreError};
+
+use crate::config::Live;
+use crate::{Config, Role};
+
+/// How long what is known holds.
+const HOLDS: Duration = Duration::from_secs(5);
+
+/// The alerters of this process, and of all sweepers. Clones share them.
+///
+/// Messages are sent by sweepers, so theirs count: a process that sweeps adds those of the others to its own, and any other process
+/// goes by the sweepers' word alone. While no sweeper has ever said anything, its own configuration is what it has.
+#[derive(Debug, Clone)]
+pub struct KnownWays(Arc<Known>);
+
+#[derive(Debug)]
+struct Known {
+    live: Live,
+    sweeps: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The configuration that `own` is of.
+    of: Arc<Config>,
+    own: Arc<WaysOut>,
+    /// What the sweepers have said.
+    published: Vec<WaysOut>,
+    all: Arc<WaysOut>,
+    looked_at: Option<Instant>,
+}
+
+impl Config {
+    /// The ways out that are configured.
+    pub fn ways_out(&self) -> WaysOut {
+        WaysOut::new(self.alerters.iter().map(|(name, alerter)| (name, alerter.kind())))
+    }
+}
+
+impl KnownWays {
+    /// What a process of this role knows at its start: its own.
+    pub fn new(config: &Config, role: Role) -> Self {
+        let live = config.live();
+        let of = live.get();
+        let own = Arc::new(of.ways_out());
+        let state = State { of, all: Arc::clone(&own), own, published: Vec::new(), looked_at: None };
+        let sweeps = matches!(role, Role::Sweeper | Role::Standalone);
+        Self(Arc::new(Known { live, sweeps, state: Mutex::new(state) }))
+    }
+
+    /// Those of the configuration `config`, in a process that sweeps by itself.
+    pub fn of(config: &Config) -> Self {
+        Self::new(config, Role::Standalone)
+    }
+
+    /// All ways out, as of the last look.
+    pub fn get(&self) -> Arc<WaysOut> {
+        Arc::clone(&self.state().all)
+    }
+
+    /// Those of this process's own configuration.
+    pub fn own(&self) -> Arc<WaysOut> {
+        Arc::clone(&self.state().own)
+    }
+
+    /// The names that `notify` and `alerters` may use: those of `config`, and those that a sweeper has.
+    pub fn names(&self, config: &Config) -> Vec<AlerterName> {
+        let ways = self.get();
+        let others = ways.kinds().filter(|(name, _)| !config.knows_alerter(name));
+        let others = others.filter_map(|(name, _)| AlerterName::parse("alerters", name).ok());
+        config.alerters.keys().cloned().chain(others).collect()
+    }
+
+    /// All ways out, looked up again if that was some seconds ago. Asks the database; where that does not answer, what was known holds.
+    pub fn look(&self, store: &Store) -> Arc<WaysOut> {
+        if self.is_old()
+            && let Err(error) = self.refresh(store)
+        {
+            log::debug!("the sweepers' alerters: {error}");
+        }
+        self.get()
+    }
+
+    /// Whether [`look`](Self::look) would ask the database.
+    pub fn is_old(&self) -> bool {
+        self.state().looked_at.is_none_or(|at| at.elapsed() >= HOLDS)
+    }
+
+    /// Looks up what the sweepers have said.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn refresh(&self, store: &Store) -> Result<(), StoreError> {
+        // Noted first, so that one caller asks and the others go on with what is known.
+        self.state().looked_at = Some(Instant::now());
+        let published = store.published_ways()?.into_iter().map(|(_, ways)| ways).collect();
+        let mut state = self.state();
+        state.published = published;
+        state.put_together(self.0.sweeps);
+        Ok(())
+    }
+
+    /// The state, by the configuration that is in force now.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.0.live.get();
+        if !Arc::ptr_eq(&state.of, &config) {
+            state.own = Arc::new(config.ways_out());
+            state.of = config;
+            if self.0.sweeps {
+                // What this process has said itself stands among it, as it was before the reload.
+                state.published.clear();
+                state.looked_at = None;
+            }
+            state.put_together(self.0.sweeps);
+        }
+        state
+    }
+}
+
+impl State {
+    fn put_together(&mut self, sweeps: bool) {
+        let mut others = self.published.iter();
+        let first = if sweeps { Some(&*self.own) } else { others.next() };
+        let all = first.map(|first| others.fold(first.clone(), |all, other| all.and(other)));
+        self.all = all.map_or_else(|| Arc::clone(&self.own), Arc::new);
+    }
+}

@@ -1,0 +1,146 @@
+//! Reservations whose messages lead nowhere: the answer says so, the pages and `check-config` show it, and the operator hears of it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::programs::{configured, run};
+use common::{Inn, Shape, eventually, webhook};
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::HttpSink;
+use serde_json::{Value, json};
+
+in_both_shapes!(the_answer_names_it_in_every_protocol, the_pages_show_it_and_the_operator_hears_of_it);
+
+const NO_MAIL: &str = "notify: ops@example.org is a mail address and no alerter of kind smtp is configured";
+
+fn api(inn: &Inn, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
+    let url = inn.at_desk(&format!("/api/v1{path}"));
+    let answer = inn.client.send(method, &url, headers, body.to_string().as_bytes()).unwrap();
+    (answer.status, answer.json())
+}
+
+fn hourly(component: &str, notify: &Value) -> Value {
+    json!({ "app": "shop", "component": component, "notify": notify, "frequency": 1, "time_units": "hours" })
+}
+
+fn the_answer_names_it_in_every_protocol(shape: Shape) {
+    let inn = Inn::with(shape, &webhook("chat", &HttpSink::start()));
+    // GoTel's answer stays as it is.
+    let answer = inn.post("/reservation", &hourly("mailed", &json!("ops@example.org")));
+    assert_eq!((answer.status, answer.body.as_str()), (200, "\"OK\""));
+    assert_eq!(answer.header("warning"), Some(format!("299 innkeeper \"{NO_MAIL}\"").as_str()));
+    let answer = inn.post("/reservation", &hourly("well", &json!("chat, log")));
+    assert_eq!((answer.status, answer.header("warning")), (200, None));
+    // What is changed may be something else.
+    let answer = inn.post("/reservation", &json!({ "app": "shop", "component": "mailed", "grace": "5m" }));
+    assert!(answer.header("warning").unwrap().contains("ops@example.org"), "{answer:?}");
+    let mut filtered = hourly("filtered", &json!("chat"));
+    filtered["alerters"] = json!("log");
+    let answer = inn.post("/reservation", &filtered);
+    assert_eq!(answer.header("warning"), Some("299 innkeeper \"alerters: leaves none of chat\""));
+    // gocron's.
+    let query = |email: &str| format!("/?account=shop&cronname=cron&frequency=60&email={email}");
+    let answer = inn.call(&query("ops@example.org"));
+    assert_eq!((answer.status, answer.json()["success"].as_bool()), (201, Some(true)));
+    assert!(answer.header("warning").unwrap().contains("email: ops@example.org is a mail"), "{answer:?}");
+    assert_eq!(inn.call(&query("chat")).header("warning"), None);
+
+    // The API's.
+    let (status, made) =
+        api(&inn, "POST", "/reservations", &[], &hourly("api", &json!(["ops@example.org", "chat"])));
+    assert_eq!((status, &made["warnings"]), (201, &json!([NO_MAIL])));
+    let path = format!("/reservations/{}", made["id"]);
+    assert_eq!(api(&inn, "GET", &path, &[], &Value::Null).1["warnings"], json!([NO_MAIL]));
+    let (_, listed) = api(&inn, "GET", "/reservations?q=well", &[], &Value::Null);
+    assert_eq!(listed["reservations"][0]["warnings"], json!([]));
+    let any = [("if-match", "*")];
+    assert_eq!(api(&inn, "PATCH", &path, &any, &json!({ "notify": ["chat"] })).1["warnings"], json!([]));
+    let set = json!({ "reservations": [hourly("api", &json!(["ops@example.org"])), hourly("new", &json!(["log"]))] });
+    for dry_run in [true, false] {
+        let (status, applied) = api(&inn, "PUT", &format!("/apply?dry_run={dry_run}"), &[], &set);
+        assert_eq!(
+            (status, &applied["warnings"]),
+            (200, &json!([format!("shop/api: {NO_MAIL}")])),
+            "{applied}"
+        );
+    }
+}
+
+fn the_pages_show_it_and_the_operator_hears_of_it(shape: Shape) {
+    let sink = HttpSink::start();
+    let inn = Inn::with(shape, &format!("operator = [\"hook\"]\n{}", webhook("hook", &sink)));
+    inn.reserve("shop", "mailed", json!({ "notify": "ops@example.org" }));
+    let told = eventually("the operator hears of it", || sink.requests().first().map(|told| told.json()));
+    assert_eq!(
+        (&told["event"], &told["subject"]),
+        (&json!("operator"), &json!("Alerts of a reservation lead nowhere"))
+    );
+    assert!(told["text"].as_str().unwrap().contains(&format!("- shop/mailed: {NO_MAIL}")), "{told}");
+    // What follows is gathered: one message a minute at most.
+    for n in 0..5 {
+        inn.reserve("shop", &format!("more-{n}"), json!({ "notify": "ops@example.org" }));
+    }
+    let page = |path: &str| {
+        let headers = [("accept", "text/html,*/*;q=0.8")];
+        inn.client.send("GET", &inn.at_desk(path), &headers, b"").unwrap().body
+    };
+    let list = page("/status");
+    assert_eq!(list.matches(NO_MAIL).count(), 6, "{list}");
+    let id = inn.database.number("SELECT id FROM reservations WHERE component = 'mailed'").unwrap();
+    assert!(page(&format!("/status/{id}")).contains(NO_MAIL));
+    // The sweeper's look at the start may have found them, too.
+    let texts = sink.requests().iter().map(|told| told.json()["text"].to_string()).collect::<Vec<_>>();
+    assert_eq!(texts.iter().filter(|text| text.contains("came or changed")).count(), 1, "{texts:?}");
+}
+
+#[test]
+fn check_config_lists_every_job_and_asks_a_database_that_does_not_answer_only_so_long() {
+    for database in TestDatabase::both() {
+        let inn = Inn::over(database, Shape::Standalone, &webhook("chat", &HttpSink::start()));
+        for n in 0..12 {
+            inn.reserve("shop", &format!("job-{n}"), json!({ "notify": "chat" }));
+        }
+        inn.reserve("shop", "logged", json!({ "notify": "" }));
+        let url = inn.database.url();
+        let directory =
+            configured(&format!("[database]\nurl = \"{url}\"\n[alerter.chatt]\nkind = \"log\"\n"));
+        let (code, out, err) = run("innkeeper", directory.path(), &["check-config"], &[]);
+        assert_eq!(code, Some(0), "{err}");
+        for n in 0..12 {
+            let line = format!(
+                "Warning: shop/job-{n}: notify: chat is no configured alerter; did you mean chatt?\n"
+            );
+            assert!(out.contains(&line), "{line}: {out}");
+        }
+        assert!(out.contains("Messages about 12 reservations would not reach everyone they name."), "{out}");
+        assert!(out.contains("Warning: operator: is empty") && !out.contains("shop/logged"), "{out}");
+    }
+    let away = configured("[database]\nurl = \"postgres://inn@127.0.0.1:1/inn\"\n");
+    let (code, out, err) = run("innkeeper", away.path(), &["check-config"], &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains("Note: the database was not asked for reservations: "), "{out}");
+}
+
+#[test]
+fn a_list_of_any_length_is_refused_at_once() {
+    let inn = Inn::open(Shape::Standalone);
+    let long: Vec<String> = (0..100_000).map(|n| format!("tag-{n}")).collect();
+    let mails: Vec<String> = (0..100_000).map(|n| format!("a{n}@example.org")).collect();
+    for (field, list) in [("tags", &long), ("notify", &mails), ("alerters", &long)] {
+        let mut entry = hourly("long", &json!([]));
+        entry[field] = json!(list);
+        let begun = Instant::now();
+        let (status, problem) = api(&inn, "PUT", "/apply", &[], &json!({ "reservations": [entry] }));
+        assert_eq!(
+            (status, &problem["field"]),
+            (400, &json!(format!("reservations[0].{field}"))),
+            "{problem}"
+        );
+        assert!(problem["detail"].as_str().unwrap().contains("has 100000 "), "{problem}");
+        // Each with each took half a minute and more.
+        assert!(begun.elapsed() < Duration::from_secs(10), "{field}: {:?}", begun.elapsed());
+    }
+}

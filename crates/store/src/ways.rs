@@ -1,0 +1,165 @@
+//! Which alerters there are, by the sweepers' word, and where the messages of all reservations would go.
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::recipient::Recipients;
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::WaysOut;
+
+use crate::rows::{ReservationRow, time};
+use crate::schema::{nodes, reservations, ways};
+use crate::{Store, StoreError};
+
+/// Reservations with the same `notify` and `alerters`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SameRoute {
+    /// Their `notify`.
+    pub notify: Recipients,
+    /// Their `alerters`.
+    pub alerters: Vec<AlerterName>,
+    /// How many there are among those that were looked at.
+    pub count: i64,
+    /// The lowest number of theirs.
+    pub first_id: i64,
+}
+
+/// The routes of some reservations in the order of their numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Routes {
+    /// Each route once.
+    pub routes: Vec<SameRoute>,
+    /// The number of the last reservation that was looked at; none when there was none.
+    pub last_id: Option<i64>,
+}
+
+impl Store {
+    /// Records which alerters the sweeper `node` has. Those of sweepers that are gone are removed.
+    pub fn publish_ways(&self, node: &str, alerters: &WaysOut) -> Result<(), StoreError> {
+        let text = serde_json::to_string(alerters).map_err(|error| corrupt(error.to_string()))?;
+        self.write(|connection| {
+            let here = nodes::table
+                .filter(nodes::goodbye_at.is_null())
+                .filter(nodes::told_at.is_null())
+                .select(nodes::id);
+            diesel::delete(ways::table.filter(ways::node_id.ne_all(here))).execute(connection)?;
+            sql_query(
+                "INSERT INTO ways (node_id, alerters) VALUES ($1, $2)
+                 ON CONFLICT (node_id) DO UPDATE SET alerters = excluded.alerters",
+            )
+            .bind::<Text, _>(node)
+            .bind::<Text, _>(&text)
+            .execute(connection)?;
+            Ok(())
+        })
+    }
+
+    /// The alerters of the sweepers that are there, the latest started first; where none is, of those that were there last.
+    pub fn published_ways(&self) -> Result<Vec<(String, WaysOut)>, StoreError> {
+        let rows: Vec<(String, String, Option<i64>, Option<i64>, Option<i64>)> = ways::table
+            .left_join(nodes::table)
+            .order((nodes::started_at.desc(), ways::node_id))
+            .select((
+                ways::node_id,
+                ways::alerters,
+                nodes::started_at.nullable(),
+                nodes::goodbye_at.nullable(),
+                nodes::told_at.nullable(),
+            ))
+            .load(&mut *self.get()?)?;
+        let mut here = Vec::new();
+        let mut gone = Vec::new();
+        for (node, text, started_at, goodbye_at, told_at) in rows {
+            let ways = serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
+            let is_here = started_at.is_some() && goodbye_at.is_none() && told_at.is_none();
+            if is_here { &mut here } else { &mut gone }.push((node, ways));
+        }
+        Ok(if here.is_empty() { gone } else { here })
+    }
+
+    /// The routes of up to `limit` reservations whose numbers are higher than `after`. What cannot be read is left out.
+    pub fn routes_after(&self, after: i64, limit: i64) -> Result<Routes, StoreError> {
+        let connection = &mut *self.get()?;
+        let last_id: Option<i64> = reservations::table
+            .filter(reservations::id.gt(after))
+            .order(reservations::id)
+            .limit(limit)
+            .select(reservations::id)
+            .load::<i64>(connection)?
+            .last()
+            .copied();
+        let Some(last_id) = last_id else { return Ok(Routes::default()) };
+        let rows: Vec<RouteRow> = sql_query(
+            "SELECT notify, alerters, COUNT(*) AS count, MIN(id) AS first_id
+             FROM reservations
+             WHERE id > $1 AND id <= $2
+             GROUP BY notify, alerters
+             ORDER BY MIN(id)",
+        )
+        .bind::<BigInt, _>(after)
+        .bind::<BigInt, _>(last_id)
+        .load(connection)?;
+        let mut routes = Vec::with_capacity(rows.len());
+        for RouteRow { notify, alerters, count, first_id } in rows {
+            let names: Vec<AlerterName> = match serde_json::from_str(&alerters) {
+                Ok(names) => names,
+                Err(error) => {
+                    log::error!("reservation {first_id}: alerters: {error}");
+                    continue;
+                }
+            };
+            match Recipients::parse("notify", &notify) {
+                Ok(notify) => routes.push(SameRoute { notify, alerters: names, count, first_id }),
+                Err(error) => log::error!("reservation {first_id}: {error}"),
+            }
+        }
+        Ok(Routes { routes, last_id: Some(last_id) })
+    }
+
+    /// App and component of up to `limit` reservations on this route with numbers from `from` to `to`, in the order of their numbers.
+    pub fn names_on_route(
+        &self,
+        route: &SameRoute,
+        from: i64,
+        to: i64,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let alerters = serde_json::to_string(&route.alerters).map_err(|error| corrupt(error.to_string()))?;
+        Ok(reservations::table
+            .filter(reservations::id.between(from, to))
+            .filter(reservations::notify.eq(route.notify.to_string()))
+            .filter(reservations::alerters.eq(alerters))
+            .order(reservations::id)
+            .limit(limit)
+            .select((reservations::app, reservations::component))
+            .load(&mut *self.get()?)?)
+    }
+
+    /// The terms of the reservation `id`, and when they were changed last; none when there is none.
+    pub fn terms_of(&self, id: i64) -> Result<Option<(Terms, Time)>, StoreError> {
+        let row: Option<(ReservationRow, i64)> = reservations::table
+            .filter(reservations::id.eq(id))
+            .select((ReservationRow::as_select(), reservations::updated_at))
+            .first(&mut *self.get()?)
+            .optional()?;
+        row.map(|(row, updated_at)| Ok((row.terms()?, time(updated_at)))).transpose()
+    }
+}
+
+fn corrupt(problem: String) -> StoreError {
+    StoreError::Corrupt { table: "ways", id: 0, problem }
+}
+
+#[derive(QueryableByName)]
+struct RouteRow {
+    #[diesel(sql_type = Text)]
+    notify: String,
+    #[diesel(sql_type = Text)]
+    alerters: String,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = BigInt)]
+    first_id: i64,
+}

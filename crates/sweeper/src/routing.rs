@@ -1,0 +1,87 @@
+//! Says which alerters this sweeper has, learns those of the others, and looks for reservations whose messages lead nowhere: at the
+//! start, and whenever the alerters change.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use innkeeper_core::ways::WaysOut;
+use innkeeper_node::dead_ends::{self, Found};
+use innkeeper_node::heart::astray::{NAMED, words};
+use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::{KnownWays, Shutdown};
+use innkeeper_store::{Store, StoreError};
+
+/// How often it looks whether the alerters have changed.
+const EVERY: Duration = Duration::from_secs(3);
+/// How often at the start, before the first look at all reservations, and for how long.
+const SOON: Duration = Duration::from_millis(500);
+const EARLY: Duration = Duration::from_secs(10);
+/// How often all reservations are looked at though the alerters have not changed.
+const ANEW: Duration = Duration::from_secs(24 * 3600);
+
+/// What looks.
+pub struct Routing {
+    store: Store,
+    node: String,
+    ways: KnownWays,
+    operator: Operator,
+    singleton: Singleton,
+    /// What was found last, when, and with which alerters.
+    last: Option<(Found, Instant, Arc<WaysOut>)>,
+}
+
+impl Routing {
+    /// That of the sweeper `node`.
+    pub fn new(store: Store, node: &str, operator: Operator, singleton: Singleton) -> Self {
+        let ways = operator.ways().clone();
+        Self { store, node: node.to_owned(), ways, operator, singleton, last: None }
+    }
+
+    /// Publishes this sweeper's alerters where that is not done, and learns the others'. Looks at all reservations if this node is the one
+    /// to do it and has not yet, or with other alerters. Returns how many lead nowhere, where it looked.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn look_once(&mut self) -> Result<Option<i64>, StoreError> {
+        let own = self.ways.own();
+        let published = self.store.published_ways()?;
+        if !published.iter().any(|(node, ways)| *node == self.node && *ways == *own) {
+            self.store.publish_ways(&self.node, &own)?;
+        }
+        self.ways.refresh(&self.store)?;
+        if !self.singleton.is_held() {
+            return Ok(None);
+        }
+        let ways = self.ways.get();
+        if self.last.as_ref().is_some_and(|(_, at, with)| at.elapsed() < ANEW && *with == ways) {
+            return Ok(None);
+        }
+        let mut lines = Vec::new();
+        let found = dead_ends::find(&self.store, &ways, NAMED, &mut |line| lines.push(line))?;
+        let is_news = self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
+        if found.count > 0 && is_news {
+            let (subject, text) = words(found.count, &lines, "stand so");
+            self.operator.tell(&subject, &text);
+        }
+        let count = found.count;
+        self.last = Some((found, Instant::now(), ways));
+        Ok(Some(count))
+    }
+
+    /// The loop, until the process stops.
+    pub(crate) fn run(mut self, shutdown: &Shutdown) {
+        let begun = Instant::now();
+        loop {
+            match self.look_once() {
+                Ok(Some(0)) => log::debug!("every reservation's messages lead somewhere"),
+                Ok(_) => {}
+                Err(error) => log::debug!("the alerters of all sweepers: {error}"),
+            }
+            // Soon, until it should be known whether this node is the one to look.
+            let is_early = self.last.is_none() && begun.elapsed() < EARLY;
+            if shutdown.wait_timeout(if is_early { SOON } else { EVERY }) {
+                return;
+            }
+        }
+    }
+}
