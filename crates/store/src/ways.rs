@@ -58,7 +58,9 @@ impl Store {
 
     /// The alerters of the sweepers that are there, the latest started first; where none is, of those that were there last.
     pub fn published_ways(&self) -> Result<Vec<(String, WaysOut)>, StoreError> {
-        let rows: Vec<(String, String, Option<i64>, Option<i64>, Option<i64>)> = ways::table
+        /// Its id, its alerters, and when it started, said goodbye, and was told to be gone.
+        type Row = (String, String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = ways::table
             .left_join(nodes::table)
             .order((nodes::started_at.desc(), ways::node_id))
             .select((
