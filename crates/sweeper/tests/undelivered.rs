@@ -99,7 +99,12 @@ fn what_waits_too_long_is_told_once_by_another_way_and_again_when_it_is_over() {
         assert_eq!(ended.len(), 1, "{ended:?}");
         assert_eq!(
             operated(&database),
-            [told, "chat: Messages through hook get through again"].map(str::to_owned),
+            [
+                told,
+                "hook: Messages through hook get through again",
+                "chat: Messages through hook get through again",
+            ]
+            .map(str::to_owned),
             "and, as it works, by the way that had failed"
         );
         assert_eq!(watched.look(), OutageNews::default());
