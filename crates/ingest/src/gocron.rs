@@ -10,7 +10,7 @@ use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
-use innkeeper_store::{Arrival, Definition, Recorded, Target};
+use innkeeper_store::{Arrival, Definition, Recorded, StoreError, Target};
 use serde_json::json;
 
 use crate::Desk;
@@ -77,11 +77,15 @@ async fn tell(desk: &Data<Desk>, id: i64, name: &str, dead_ends: &[DeadEnd]) {
     if desk.astray.knows(name, dead_ends) {
         return;
     }
-    let asking = desk.clone();
-    match web::block(move || asking.store.terms_of(id)).await {
-        Ok(Ok(Some((_, changed_at)))) if desk.now() - changed_at < JUST_NOW => {
-            desk.astray.report(name, dead_ends)
-        }
+    let (asking, found) = (desk.clone(), !dead_ends.is_empty());
+    let asked = web::block(move || {
+        let Some((terms, changed_at)) = asking.store.terms_of(id)? else { return Ok(false) };
+        // By what the sweepers say now: what the answer went by may be some seconds old.
+        let still = asking.ways.dead_ends(&asking.store, &terms);
+        Ok::<_, StoreError>(asking.now() - changed_at < JUST_NOW && still.is_empty() != found)
+    });
+    match asked.await {
+        Ok(Ok(true)) => desk.astray.report(name, dead_ends),
         Ok(Ok(_)) => desk.astray.remember(name, dead_ends),
         Ok(Err(error)) => log::debug!("when {name} was changed: {error}"),
         Err(error) => log::debug!("when {name} was changed: {error}"),

@@ -10,7 +10,6 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::{Parts, Schedule};
-use innkeeper_core::ways::Route;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
@@ -38,20 +37,20 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
     let now = desk.now();
     let name = format!("{app}/{component}");
     let ways = desk.ways.clone();
-    let (reserved, route) = patiently(&desk, &caller, move |store| {
+    let (reserved, dead_ends) = patiently(&desk, &caller, move |store| {
         let reserved = store.reserve(&app, &component, &wishes, now)?;
         // Of the whole of it: what was not named now may have led nowhere before.
         let terms = reserved.id().map_or(Ok(None), |id| store.terms_of(id));
-        let route = match terms {
-            Ok(Some((terms, _))) => ways.look(store).of_terms(&terms),
-            Ok(None) => Route::default(),
+        let dead_ends = match terms {
+            Ok(Some((terms, _))) => ways.dead_ends(store, &terms),
+            Ok(None) => Vec::new(),
             Err(error) => {
                 // It is made all the same, and that is what was asked for.
                 log::warn!("where its messages lead is not known: {error}");
-                Route::default()
+                Vec::new()
             }
         };
-        Ok((reserved, route))
+        Ok((reserved, dead_ends))
     })
     .await?;
     if let Reserved::Incomplete(problem) = reserved {
@@ -61,9 +60,9 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
         wake.wake();
     }
     if let Reserved::Created(_) | Reserved::Changed(_) = reserved {
-        desk.astray.report(&name, &route.dead_ends);
+        desk.astray.report(&name, &dead_ends);
     }
-    Ok(with_warning(HttpResponse::Ok().json("OK"), &route.dead_ends))
+    Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }
 
 /// What `POST /reservation` may say beyond the two names.

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::ways::WaysOut;
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::ways::{DeadEnd, WaysOut};
 use innkeeper_store::{Store, StoreError};
 
 use crate::config::Live;
@@ -87,6 +88,19 @@ impl KnownWays {
             log::debug!("the sweepers' alerters: {error}");
         }
         self.get()
+    }
+
+    /// What in these terms leads nowhere, also by what the sweepers have said a moment ago: what is known may be some seconds old, and
+    /// nobody is to be told wrongly. Asks the database where it finds something.
+    pub fn dead_ends(&self, store: &Store, terms: &Terms) -> Vec<DeadEnd> {
+        let found = self.look(store).of_terms(terms).dead_ends;
+        if found.is_empty() {
+            return found;
+        }
+        if let Err(error) = self.refresh(store) {
+            log::debug!("the sweepers' alerters: {error}");
+        }
+        self.get().of_terms(terms).dead_ends
     }
 
     /// Whether [`look`](Self::look) would ask the database.

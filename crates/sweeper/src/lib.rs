@@ -132,6 +132,7 @@ impl Sweeper {
         let stop = shutdown.clone();
         let operator = heart.operator().clone();
         let routing = routing::Routing::new(store.clone(), heart.id(), operator, singleton.clone());
+        routing.publish_at_reloads(&config.live());
         let looking = shutdown.clone();
         start("routing", Box::new(move || routing.run(&looking)))?;
         let outages = outages::Outages {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::ways::WaysOut;
+use innkeeper_node::config::Live;
 use innkeeper_node::dead_ends::{self, Found};
 use innkeeper_node::heart::astray::{NAMED, words};
 use innkeeper_node::heart::{Operator, Singleton};
@@ -66,6 +67,18 @@ impl Routing {
         let count = found.count;
         self.last = Some((found, Instant::now(), ways));
         Ok(Some(count))
+    }
+
+    /// Publishes this sweeper's alerters at each reload, before the reload is said to be done: nobody is to be warned of what is there.
+    pub fn publish_at_reloads(&self, live: &Live) {
+        let (store, node, ways) = (self.store.clone(), self.node.clone(), self.ways.clone());
+        live.on_reload(move |done| {
+            if done.is_ok()
+                && let Err(error) = store.publish_ways(&node, &ways.own())
+            {
+                log::debug!("the alerters are published later: {error}");
+            }
+        });
     }
 
     /// The loop, until the process stops.

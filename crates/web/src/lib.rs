@@ -101,9 +101,14 @@ impl Desk {
         self.known_ways.get().of_terms(terms).dead_ends
     }
 
-    /// Tells the operator what leads nowhere of a reservation that was made or changed.
+    /// Tells the operator what leads nowhere of a reservation that was made or changed. Does not wait for that.
     pub fn report(&self, terms: &Terms) {
-        self.astray.report(&format!("{}/{}", terms.app, terms.component), &self.dead_ends(terms));
+        let (ways, store, astray) = (self.known_ways.clone(), self.store.clone(), self.astray.clone());
+        let terms = terms.clone();
+        drop(actix_web::web::block(move || {
+            let name = format!("{}/{}", terms.app, terms.component);
+            astray.report(&name, &ways.dead_ends(&store, &terms));
+        }));
     }
 
     /// `remind_every` of a reservation that is made by the form, unless it says otherwise.

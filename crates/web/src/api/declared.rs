@@ -135,7 +135,14 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
             None => asker.covers(of).is_ok(),
         };
         let applied = store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?;
-        let astray = astray(&shared, &terms);
+        let mut astray = astray(&shared, &terms);
+        if !astray.is_empty() {
+            // By what the sweepers say now; where they cannot be asked, by what is known.
+            if let Err(error) = shared.known_ways.refresh(&shared.store) {
+                log::debug!("the sweepers' alerters: {error}");
+            }
+            astray = self::astray(&shared, &terms);
+        }
         let warnings =
             astray.iter().take(MOST_WARNINGS).map(|(name, dead_ends)| line(name, dead_ends)).collect();
         if !dry_run {
