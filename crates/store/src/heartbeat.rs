@@ -61,7 +61,7 @@ pub struct Heartbeat<'a> {
     pub work: &'a [Work<'a>],
     /// It is the node's first.
     pub first: bool,
-    /// Up to when check-ins had been written at the node's heartbeat before this one, whether that was stored or not.
+    /// Up to when check-ins had been written at the node's heartbeat before this one, which over SQLite may not be stored.
     pub written_until: Option<Time>,
     /// When.
     pub now: Time,
@@ -176,10 +176,11 @@ fn end_blindness(
     });
     let until = blind::joint(&takers);
     let before = if known { blind::written_until(connection, now)? } else { None };
-    let known = if first {
-        blind::last_written(connection, now)?
-    } else {
-        heartbeat.written_until.filter(|at| *at <= now)
+    let known = match connection {
+        // Each heartbeat is stored, and what this node alone has written says nothing of the others.
+        AnyConnection::Postgres(_) => None,
+        AnyConnection::Sqlite(_) if first => blind::last_written(connection, now)?,
+        AnyConnection::Sqlite(_) => heartbeat.written_until.filter(|at| *at <= now),
     };
     let before = before.map(|before| before.max(known.unwrap_or(before)));
     if let (Some(before), Some(until)) = (before, until) {

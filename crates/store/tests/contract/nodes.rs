@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::sla::{State, evaluate};
-use innkeeper_store::{Beaten, Node, Store, Watched};
+use innkeeper_store::{Beaten, DatabaseKind, Heartbeat, Node, Store, Watched, Work};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -17,6 +17,7 @@ on_both!(
     the_long_dead_are_forgotten,
     a_span_without_heartbeats_is_a_blind_window_and_told_in_the_same_transaction,
     while_another_node_beats_nothing_is_blind,
+    what_one_node_has_written_does_not_speak_for_one_that_is_behind,
     a_new_process_ends_a_short_one_too,
     nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again,
     a_doubt_that_turns_out_to_be_none_costs_a_second,
@@ -137,6 +138,29 @@ fn while_another_node_beats_nothing_is_blind(database: &TestDatabase) {
     assert_eq!(beat(&store, "a", "ingest", at(20)).blind, None);
     assert_eq!(beat_first(&store, "c", "ingest", at(21), true).blind, None);
     assert_eq!(store.blind_windows(at(21)).unwrap(), []);
+}
+
+fn what_one_node_has_written_does_not_speak_for_one_that_is_behind(database: &TestDatabase) {
+    let store = database.store();
+    let beat = |id: &str, done_until, written_until, now| {
+        let work = [Work { done_until, ..Work::done("ingest", now) }];
+        let node = node(id, "ingest");
+        let heartbeat = Heartbeat { node: &node, work: &work, first: false, written_until, now };
+        store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
+    };
+    beat("a", at(0), None, at(0));
+    for second in 1..4 {
+        assert_eq!(beat("b", at(second), Some(at(second - 1)), at(second)), None);
+        assert_eq!(beat("a", at(0), Some(at(0)), at(second)), None);
+    }
+    // Over SQLite few heartbeats are stored, and all nodes write to the one file: what one has written counts.
+    if let DatabaseKind::Postgres = store.backend() {
+        assert_eq!(store.duties().unwrap()[0].beat_at, at(0), "a holds check-ins from then on");
+    }
+    beat("a", at(4), Some(at(0)), at(4));
+    beat("b", at(5), Some(at(3)), at(5));
+    assert!(store.duties().unwrap()[0].beat_at >= at(4));
+    assert_eq!(store.blind_windows(at(5)).unwrap(), []);
 }
 
 fn a_new_process_ends_a_short_one_too(database: &TestDatabase) {
