@@ -36,7 +36,7 @@ pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, Connec
             "a database connection's socket was not found, so that only the server bounds its statements; does database.url switch keepalives off?"
         );
     }
-    let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None }) });
+    let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None, cut: false }) });
     lines().push(Arc::downgrade(&line));
     connection.set_instrumentation(Guard { line, begin: None });
     Ok(connection)
@@ -71,6 +71,8 @@ struct State {
     bound: Duration,
     /// Since when a statement has been under way.
     since: Option<Instant>,
+    /// Its socket was shut down.
+    cut: bool,
 }
 
 impl Line {
@@ -78,17 +80,19 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Cuts it when `ripe` says so of its state. The state stays locked meanwhile, so that no statement ends or begins in between.
+    /// Cuts it when `ripe` says so of its state, once; one whose socket was not found cannot be cut. The state stays locked
+    /// meanwhile, so that no statement ends or begins in between.
     fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
-        let state = self.state();
-        let cut = ripe(&state);
-        if cut
-            && let Some(socket) = &self.socket
-            && let Err(error) = shutdown(socket, Shutdown::Both)
-        {
+        let Some(socket) = &self.socket else { return false };
+        let mut state = self.state();
+        if state.cut || !ripe(&state) {
+            return false;
+        }
+        state.cut = true;
+        if let Err(error) = shutdown(socket, Shutdown::Both) {
             log::debug!("a database connection was closed before it was cut: {error}");
         }
-        cut
+        true
     }
 }
 

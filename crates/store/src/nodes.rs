@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Looks for nodes and duties whose last heartbeat is longer ago than these spans. Each is found once, by one caller alone,
-    /// until it beats again. Rows of nodes that are long dead are removed.
+    /// until it beats again; a duty that is snoozed is found when the snooze has ended. Rows of nodes that are long dead are removed.
     pub fn watch(
         &self,
         gone_after: TimeDelta,
@@ -104,8 +104,12 @@ impl Store {
             duty.beat_at < now - missing_after && !nodes.iter().any(|known| lives(known) && has_it(known))
         };
         let connection = &mut *self.get()?;
-        let untold: Vec<String> =
-            duties::table.filter(duties::told_at.is_null()).select(duties::name).load(connection)?;
+        // What is snoozed is told when that ends, so nobody takes it on before.
+        let untold: Vec<String> = duties::table
+            .filter(duties::told_at.is_null())
+            .filter(duties::snoozed_until.is_null().or(duties::snoozed_until.le(ms(now))))
+            .select(duties::name)
+            .load(connection)?;
         let silent: Vec<String> = nodes::table
             .filter(nodes::told_at.is_null())
             .filter(nodes::goodbye_at.is_null())
@@ -123,7 +127,9 @@ impl Store {
             // Duties first, as in a heartbeat: two who lock rows of both must not wait for each other.
             for duty in missing {
                 let claimed = sql_query(
-                    "UPDATE duties SET told_at = $1 WHERE name = $2 AND told_at IS NULL AND beat_at < $3",
+                    "UPDATE duties SET told_at = $1
+                     WHERE name = $2 AND told_at IS NULL AND beat_at < $3
+                       AND (snoozed_until IS NULL OR snoozed_until <= $1)",
                 )
                 .bind::<BigInt, _>(ms(now))
                 .bind::<Text, _>(&duty.name)

@@ -238,10 +238,12 @@ fn innkeepers_own_duties_are_no_reservations_and_can_be_snoozed() {
             now + 3_600_000
         ));
         let sink = HttpSink::start();
-        let ingest = Server::start("ingest", &operated(&database, &sink), &[]);
-        ingest.wait_for_log("there is no sweeper, and nobody is told: that is snoozed until");
+        let _ingest = Server::start("ingest", &operated(&database, &sink), &[]);
         sink.wait_for(1, PATIENCE);
         assert_eq!((told(&sink, "There is no web"), told(&sink, "There is no sweeper")), (1, 0));
         assert_eq!(database.count("reservations"), 0, "they stand among those of nobody");
+        database.execute(&format!("UPDATE duties SET snoozed_until = {now} WHERE name = 'sweeper'"));
+        sink.wait_for(2, PATIENCE);
+        assert_eq!(told(&sink, "There is no sweeper"), 1, "the snooze is over, and there still is none");
     }
 }

@@ -329,16 +329,6 @@ impl Pulse {
             );
         }
         for duty in missing {
-            // This node alone has taken it on to tell of it, so that not knowing must not keep it from that.
-            let snoozed = self.store.snoozed_duties(now).unwrap_or_else(|error| {
-                log::debug!("whether {} is snoozed: {error}", duty.name);
-                Default::default()
-            });
-            if let Some(until) = snoozed.get(&duty.name) {
-                let until = stamp(*until, chrono_tz::UTC);
-                log::info!("there is no {}, and nobody is told: that is snoozed until {until}", duty.name);
-                continue;
-            }
             self.operator.tell(
                 &format!("There is no {}", duty.name),
                 &format!(

@@ -61,6 +61,12 @@ pub fn restore(database: &Path, from: &Path) -> Result<Restored, StoreError> {
 
     let mut copy = open_copy(partial.path())?;
     give_new_id(&mut copy)?;
+    // A duty's own heartbeat is stored seldom; that of its nodes, which go now, is the latest.
+    if has_table(&mut copy, "duties")? && has_table(&mut copy, "nodes")? {
+        copy.batch_execute(
+            "UPDATE duties SET beat_at = MAX(beat_at, COALESCE((SELECT MAX(beat_at) FROM nodes), 0))",
+        )?;
+    }
     for table in OF_ITS_TIME {
         if has_table(&mut copy, table)? {
             copy.batch_execute(&format!("DELETE FROM {table}"))?;

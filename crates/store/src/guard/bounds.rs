@@ -31,15 +31,25 @@ impl Bounds {
     }
 
     /// Sets the session's settings, where the server's own are not stricter, and has the server look each two seconds whether anybody
-    /// still waits for a statement (Postgres 14 and later).
+    /// still waits for a statement, where it can (Postgres 14 and later, by the system that it runs on).
     pub fn tell(self, connection: &mut PgConnection) -> QueryResult<()> {
-        connection.batch_execute(&format!(
-            "SELECT set_config(s.name, CASE WHEN s.setting = '0' OR s.setting::BIGINT > b.ms THEN b.ms::TEXT ELSE s.setting END, false)
-             FROM pg_settings s
-             JOIN (VALUES ('statement_timeout', {}), ('lock_timeout', {}), ('client_connection_check_interval', 2000)) AS b (name, ms)
-                 ON b.name = s.name",
-            self.statement.as_millis(),
-            self.lock.as_millis()
-        ))
+        let (statement, lock) = (self.statement.as_millis(), self.lock.as_millis());
+        connection.batch_execute(&settings(&format!(
+            "('statement_timeout', {statement}), ('lock_timeout', {lock})"
+        )))?;
+        if let Err(error) = connection.batch_execute(&settings("('client_connection_check_interval', 2000)"))
+        {
+            log::debug!("the server does not look whether anybody still waits for it: {error}");
+        }
+        Ok(())
     }
+}
+
+/// Sets those of the `wanted` pairs of name and milliseconds that the server knows and has not set lower itself.
+fn settings(wanted: &str) -> String {
+    format!(
+        "SELECT set_config(s.name, CASE WHEN s.setting = '0' OR s.setting::BIGINT > b.ms THEN b.ms::TEXT ELSE s.setting END, false)
+         FROM pg_settings s
+         JOIN (VALUES {wanted}) AS b (name, ms) ON b.name = s.name"
+    )
 }

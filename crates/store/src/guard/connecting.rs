@@ -69,6 +69,8 @@ impl Address {
     fn of(url: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
+        // libpq reads a plus sign as itself.
+        let query = query.replace('+', "%2B");
         let parameters: Vec<(String, String)> =
             url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let get = |name: &str| parameters.iter().rfind(|(known, _)| known == name).map(|(_, value)| value);
@@ -90,7 +92,7 @@ impl Address {
         let kept = parameters.iter().filter(|(name, _)| name != "tcp_user_timeout");
         let mut marked = url::form_urlencoded::Serializer::new(String::new());
         marked.extend_pairs(kept.map(|(name, value)| (name, value)));
-        // libpq reads a plus sign as itself.
+        // Here a plus sign stands for a blank.
         let marked = marked.append_pair("tcp_user_timeout", &mark.to_string()).finish().replace('+', "%20");
         let each = Duration::from_secs(number("connect_timeout").unwrap_or(3).clamp(2, 60).into());
         Self {
@@ -204,12 +206,17 @@ mod tests {
     #[test]
     fn what_an_address_says_about_connecting() {
         let address = Address::of(
-            "postgres://me:x@a:1,b/x?connect_timeout=9&options=-c%20a%3Db&tcp_user_timeout=10000",
+            "postgres://me:x@a:1,b/x?connect_timeout=9&options=-c%20a%3Db&password=x+%2B&tcp_user_timeout=10000",
         );
         assert!(!address.is_file && address.user_timeout == 10_000);
         assert_eq!(address.patience, Duration::from_secs(21));
         assert!((10_001..=15_000).contains(&address.mark));
         assert!(address.marked_url.contains("options=-c%20a%3Db"), "{}", address.marked_url);
+        assert!(
+            address.marked_url.contains("password=x%2B%2B"),
+            "a plus sign is itself: {}",
+            address.marked_url
+        );
         assert!(address.marked_url.ends_with(&format!("tcp_user_timeout={}", address.mark)));
         for file in ["postgres://%2Ftmp/x", "postgres:///x", "postgres://me@/x", "postgres://h/x?host=/tmp"] {
             assert!(Address::of(file).is_file, "{file}");

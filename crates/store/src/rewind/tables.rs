@@ -21,11 +21,12 @@ const LONGEST_TURN: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 14] = [
+const PAST: [(&str, &[&str]); 15] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
     ("duties", &["beat_at", "told_at", "wanted_at"]),
     ("unjudged", &["since_at", "again_at"]),
+    ("outages", &["since_at", "told_at"]),
     ("blind_windows", &["from_at", "until_at"]),
     ("checks", &["since_at", "checked_at"]),
     ("users", &["created_at"]),
@@ -74,6 +75,14 @@ pub(super) fn rewind_deliveries(
 /// Rewinds everything else.
 pub(super) fn rewind_rest(connection: &mut AnyConnection, rewind: &Rewind) -> Result<(), StoreError> {
     let now = ms(rewind.now);
+    // Only what was snoozed while the clock was ahead, which the log still says: it moves below.
+    let snoozed_until = ahead("snoozed_until", rewind);
+    sql_query(format!(
+        "UPDATE duties SET snoozed_until = {snoozed_until}
+         WHERE snoozed_until > {now}
+           AND EXISTS (SELECT 1 FROM audit WHERE action = 'snooze duty' AND subject = duties.name AND at > {now})"
+    ))
+    .execute(connection)?;
     for (table, columns) in PAST {
         let set: Vec<String> =
             columns.iter().map(|column| format!("{column} = {}", back(column, rewind))).collect();
@@ -122,12 +131,13 @@ mod tests {
     use crate::{Store, StoreConfig};
 
     /// Moved elsewhere: by `reservations.rs`, or above in a way of its own.
-    const OTHERWISE: [&str; 17] = [
+    const OTHERWISE: [&str; 18] = [
         "checkins.at",
         "deliveries.created_at",
         "deliveries.finished_at",
         "deliveries.lease_until",
         "deliveries.next_at",
+        "duties.snoozed_until",
         "invitations.expires_at",
         "leases.until_at",
         "reservations.created_at",
