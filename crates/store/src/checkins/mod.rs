@@ -156,6 +156,7 @@ impl Writer {
         self.on_connection(|connection| {
             write_on(file.as_ref(), connection, |connection| record(connection, batch))
         })
+        .inspect(|_| self.note_written())
     }
 
     /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
@@ -164,6 +165,14 @@ impl Writer {
         let known = Arc::clone(&self.store.known_doors);
         let file = self.store.file().cloned();
         self.on_connection(|connection| plain::record(file.as_ref(), connection, &known, batch))
+            .inspect(|_| self.note_written())
+    }
+
+    /// Check-ins are worth a checkpoint; a probe, which is rolled back, is not.
+    fn note_written(&self) {
+        if let Some(file) = self.store.file() {
+            file.note_written();
+        }
     }
 
     /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
@@ -183,9 +192,6 @@ impl Writer {
             AnyConnection::Postgres(connection) => refused && !R2D2Connection::is_broken(connection),
             AnyConnection::Sqlite(_) => false,
         };
-        if let Some(file) = self.store.file().filter(|_| done.is_ok()) {
-            file.note_written();
-        }
         if done.is_ok() || usable {
             *self.slot.connection() = Some(connected);
         }
