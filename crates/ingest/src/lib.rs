@@ -75,7 +75,9 @@ impl Ingest {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
         let metrics = heart.metrics().clone();
-        let (queue, waiting) = Queue::new(config.ingest.queue, config.ingest.commit_timeout, metrics.clone());
+        let (length, patience) = (config.ingest.queue, config.ingest.commit_timeout);
+        let (queue, waiting) =
+            Queue::new(length, patience, metrics.clone(), heart.progresses().ingest.clone());
         metrics.watch_queue(queue.depth())?;
         let desk = Desk {
             store: store.clone(),

@@ -3,9 +3,11 @@
 //! Requests put check-ins into a bounded queue; a writer (`scribe.rs`) takes whatever waits, writes it in one transaction, and
 //! only then answers. While one batch commits the next gathers: no timers, no added delay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use innkeeper_node::Metrics;
+use innkeeper_node::heart::pending::Pending;
+use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::http::ApiError;
 use innkeeper_store::{Arrival, Recorded};
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 /// What a client is told to wait before it tries again, seconds.
 const RETRY_AFTER_S: u32 = 5;
 
-type Answer = Result<Recorded, Unwritable>;
+pub(crate) type Answer = Result<Recorded, Unwritable>;
 
 /// A check-in that the database refuses for good. The cause is in the log.
 #[derive(Debug)]
@@ -25,12 +27,20 @@ pub struct Queue {
     sender: mpsc::Sender<Entry>,
     commit_timeout: Duration,
     metrics: Metrics,
+    progress: Progress,
 }
 
 /// A check-in that waits to be written, and who waits for its answer.
 pub(crate) struct Entry {
     arrival: Arrival,
+    asker: Asker,
+}
+
+/// Who waits for an answer.
+pub(crate) struct Asker {
     answer: oneshot::Sender<Answer>,
+    /// As long as it is here, nobody takes the check-in for written.
+    pending: Pending,
 }
 
 impl Queue {
@@ -38,9 +48,10 @@ impl Queue {
         length: usize,
         commit_timeout: Duration,
         metrics: Metrics,
+        progress: Progress,
     ) -> (Self, mpsc::Receiver<Entry>) {
         let (sender, receiver) = mpsc::channel(length);
-        (Self { sender, commit_timeout, metrics }, receiver)
+        (Self { sender, commit_timeout, metrics, progress }, receiver)
     }
 
     /// What tells how many check-ins wait; it does not keep the queue open.
@@ -56,8 +67,9 @@ impl Queue {
     /// and harmless: it did arrive.
     pub async fn submit(&self, arrival: Arrival) -> Result<Recorded, ApiError> {
         let (answer, answered) = oneshot::channel();
+        let asker = Asker { answer, pending: self.progress.come() };
         let written = async {
-            self.sender.send(Entry { arrival, answer }).await.ok()?;
+            self.sender.send(Entry { arrival, asker }).await.ok()?;
             answered.await.ok()
         };
         match tokio::time::timeout(self.commit_timeout, written).await {
@@ -75,7 +87,7 @@ impl Queue {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub arrivals: Vec<Arrival>,
-    pub answers: Vec<oneshot::Sender<Answer>>,
+    pub askers: Vec<Asker>,
 }
 
 impl Batch {
@@ -93,37 +105,48 @@ impl Batch {
 
     /// Passes its check-ins on. Those that wait for an answer are told 503 when nobody takes them.
     pub fn pass_on(self, to: &mpsc::Sender<Entry>) {
-        for (arrival, answer) in self.arrivals.into_iter().zip(self.answers) {
-            drop(to.blocking_send(Entry { arrival, answer }));
+        for (arrival, asker) in self.arrivals.into_iter().zip(self.askers) {
+            drop(to.blocking_send(Entry { arrival, asker }));
         }
     }
 
     fn push(&mut self, entry: Entry) {
         self.arrivals.push(entry.arrival);
-        self.answers.push(entry.answer);
+        self.askers.push(entry.asker);
     }
 
     pub fn split(mut self) -> (Self, Self) {
         let middle = self.arrivals.len() / 2;
         let second =
-            Self { arrivals: self.arrivals.split_off(middle), answers: self.answers.split_off(middle) };
+            Self { arrivals: self.arrivals.split_off(middle), askers: self.askers.split_off(middle) };
         (self, second)
     }
 
     /// Answers each check-in that was recorded; returns the others.
     pub fn answer(self, recorded: Vec<Option<Recorded>>) -> Self {
         let mut rest = Self::default();
-        for ((arrival, answer), recorded) in self.arrivals.into_iter().zip(self.answers).zip(recorded) {
+        for ((arrival, asker), recorded) in self.arrivals.into_iter().zip(self.askers).zip(recorded) {
             match recorded {
-                // A requester that gave up meanwhile has been told 503.
-                Some(recorded) => drop(answer.send(Ok(recorded))),
-                None => rest.push(Entry { arrival, answer }),
+                Some(recorded) => asker.tell(Ok(recorded)),
+                None => rest.push(Entry { arrival, asker }),
             }
         }
         rest
     }
 
     pub fn nobody_waits(&self) -> bool {
-        self.answers.iter().all(oneshot::Sender::is_closed)
+        self.askers.iter().all(|asker| asker.answer.is_closed())
+    }
+
+    /// When the oldest of them came.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.askers.iter().map(|asker| asker.pending.since()).min()
+    }
+}
+
+impl Asker {
+    /// Answers. One who gave up meanwhile has been told 503.
+    pub fn tell(self, answer: Answer) {
+        drop(self.answer.send(answer));
     }
 }

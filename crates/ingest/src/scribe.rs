@@ -210,13 +210,13 @@ impl Scribe {
                 self.write_generally(second);
             }
             Attempt::Refused(error) => {
-                for (arrival, answer) in batch.arrivals.iter().zip(batch.answers) {
+                for (arrival, asker) in batch.arrivals.iter().zip(batch.askers) {
                     self.refusals.error(format_args!(
                         "a check-in for {:?} cannot be written: {error}",
                         arrival.target
                     ));
                     self.metrics.checkins.with_label_values(&["refused"]).inc();
-                    let _ = answer.send(Err(Unwritable));
+                    asker.tell(Err(Unwritable));
                 }
             }
             Attempt::GivenUp => {}
@@ -236,7 +236,7 @@ impl Scribe {
                 return Attempt::GivenUp;
             }
             let begun = Instant::now();
-            let attempt = self.progress.begin(self.name);
+            let attempt = self.progress.begin_with(self.name, batch.oldest());
             match record(&mut self.writer, &batch.arrivals) {
                 Ok(written) => {
                     attempt.succeeded();

@@ -61,3 +61,47 @@ fn a_locked_row_holds_up_its_own_check_ins_alone() {
     );
     assert_eq!(database.count("checkins"), (JOBS + 1 + 20 * (JOBS - 1)) as i64);
 }
+
+#[test]
+fn a_node_never_says_that_all_is_written_while_check_ins_wait_in_its_queue() {
+    const COUNT: usize = 20;
+    let database = TestDatabase::postgres();
+    let server = ingest(database.url(), "batch = 1\ncommit_timeout = \"1m\"");
+    reserve(&server);
+    database.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.25); RETURN NULL; END';
+         CREATE TRIGGER slow AFTER INSERT ON checkins FOR EACH STATEMENT EXECUTE FUNCTION slow()",
+    );
+    let url = server.url("");
+    // How many were written, and up to when the node said just before that all were.
+    let mut said = Vec::new();
+    std::thread::scope(|scope| {
+        for n in 0..COUNT {
+            let url = &url;
+            scope.spawn(move || {
+                let answer = check_in(&Client::new(PATIENCE), url, n, &n.to_string()).unwrap();
+                assert_eq!(answer.status, 200, "{answer:?}");
+            });
+        }
+        let patience = Instant::now() + PATIENCE;
+        while database.count("checkins") < COUNT as i64 {
+            assert!(Instant::now() < patience, "they are not written");
+            let seen = database
+                .texts("SELECT written_until_at || ' ' || (SELECT COUNT(*) FROM checkins) FROM nodes");
+            let (until, written) = seen[0].split_once(' ').unwrap();
+            said.push((written.parse::<usize>().unwrap(), until.parse::<i64>().unwrap()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let came: Vec<i64> = database
+        .texts("SELECT at::TEXT FROM checkins ORDER BY at")
+        .iter()
+        .map(|at| at.parse().unwrap())
+        .collect();
+    assert!(said.iter().any(|(written, _)| (2..COUNT - 2).contains(written)), "{said:?}");
+    for (written, until) in said {
+        let Some(oldest) = came.get(written) else { continue };
+        // Milliseconds are rounded, and the stamp is a moment older than the queue's.
+        assert!(until <= oldest + 100, "with {written} written it said {} ms too much", until - oldest);
+    }
+}

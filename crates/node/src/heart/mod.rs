@@ -1,7 +1,8 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
 //! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `astray.rs` how they hear of
-//! reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done, `condition.rs` what a heartbeat says of
+//! reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done, `pending.rs` what of it has come and
+//! waits, `condition.rs` what a heartbeat says of
 //! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
 //! one node may do, `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of
 //! the others.
@@ -12,6 +13,7 @@ mod condition;
 mod expected;
 mod file;
 mod operator;
+pub mod pending;
 pub mod progress;
 mod singleton;
 mod troubles;

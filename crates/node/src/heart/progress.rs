@@ -1,5 +1,6 @@
 //! Whether the work of a duty gets done, as those who do it tell: each says when an attempt begins and how it ends, and whoever asks
-//! learns up to when all is done. An attempt that takes too long counts as failing while it hangs.
+//! learns up to when all is done: no further than what has come and waits (`pending.rs`). An attempt that takes too long counts as failing
+//! while it hangs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use innkeeper_store::StoreError;
 
-/// Attempts with less than this between them are one after the other: what the later one does waited for the earlier one.
-const NEXT: Duration = Duration::from_millis(100);
+use super::pending::{Pending, Slices};
+
 /// How long work may rest before it is tried whether it could be done.
 const RESTS: Duration = Duration::from_secs(15);
 /// How soon what failed is tried again, where nobody else tries.
@@ -25,6 +26,8 @@ pub struct Progress(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     slow: Duration,
+    /// What is to be done, where those who bring it say so.
+    pending: Arc<Slices>,
     state: Mutex<State>,
 }
 
@@ -43,8 +46,8 @@ struct State {
 struct Worker {
     /// What is done since then is under way.
     under_way: Option<UnderWay>,
-    /// Begin and end of the attempt before.
-    before: Option<(Instant, Instant)>,
+    /// When the attempt before ended.
+    ended: Option<Instant>,
     failing: Option<Failing>,
 }
 
@@ -89,29 +92,32 @@ pub struct Attempt {
 impl Progress {
     /// Of work whose attempts take less than `slow`.
     pub fn new(slow: Duration) -> Self {
-        let state = State {
-            started: Instant::now(),
-            workers: BTreeMap::new(),
-            proved: None,
-            touched: None,
-            probe_wanted: false,
-        };
-        Self(Arc::new(Shared { slow, state: Mutex::new(state) }))
+        let started = Instant::now();
+        let state =
+            State { started, workers: BTreeMap::new(), proved: None, touched: None, probe_wanted: false };
+        let pending = Arc::new(Slices::new(started));
+        Self(Arc::new(Shared { slow, pending, state: Mutex::new(state) }))
+    }
+
+    /// Something has come that is to be done; until what this returns is dropped, it is not.
+    pub fn come(&self) -> Pending {
+        self.0.pending.come(Instant::now())
     }
 
     /// An attempt of this worker begins.
     pub fn begin(&self, worker: &'static str) -> Attempt {
+        self.begin_with(worker, None)
+    }
+
+    /// An attempt of this worker begins, at work of which the oldest has come at `oldest`; none where it comes only now.
+    pub fn begin_with(&self, worker: &'static str, oldest: Option<Instant>) -> Attempt {
         let begun = Instant::now();
         let mut state = self.state();
         if worker != HEARTBEAT {
             state.touched = Some(begun);
         }
         let known = state.workers.entry(worker).or_default();
-        let from = match known.before {
-            Some((from, ended)) if begun - ended < NEXT => from,
-            _ => begun,
-        };
-        known.under_way = Some(UnderWay { begun, from });
+        known.under_way = Some(UnderWay { begun, from: oldest.map_or(begun, |oldest| oldest.min(begun)) });
         Attempt { progress: self.clone(), worker, begun }
     }
 
@@ -135,7 +141,9 @@ impl Progress {
             .chain(hangs)
             .min_by_key(|failing| failing.since);
         let under_way = state.workers.values().filter_map(|worker| Some(worker.under_way?.from));
-        let until = under_way.chain(failing.as_ref().map(|failing| failing.since)).min().unwrap_or(now);
+        let until = under_way
+            .chain(failing.as_ref().map(|failing| failing.since))
+            .fold(self.0.pending.done_until(now), Instant::min);
         Standing { until, proved: state.proved, failing }
     }
 
@@ -158,7 +166,7 @@ impl Progress {
         let rested = |at: Instant, long: Duration| now - at >= long;
         if state.workers.values().any(|worker| worker.failing.is_some()) {
             let tries = |worker: &Worker| {
-                worker.under_way.is_some() || worker.before.is_some_and(|(_, ended)| !rested(ended, AGAIN))
+                worker.under_way.is_some() || worker.ended.is_some_and(|ended| !rested(ended, AGAIN))
             };
             let probed = state.workers.get(PROBE).is_some_and(tries);
             let tried = state.workers.values().any(|worker| worker.failing.is_some() && tries(worker));
@@ -214,7 +222,7 @@ impl Drop for Attempt {
         }
         if let Some(worker) = state.workers.get_mut(self.worker) {
             worker.under_way = None;
-            worker.before = Some((self.begun, ended));
+            worker.ended = Some(ended);
         }
     }
 }
@@ -260,6 +268,23 @@ mod tests {
         assert_eq!(progress.standing().until, since);
         progress.begin("second").succeeded();
         assert_eq!(progress.standing().failing, None);
+    }
+
+    #[test]
+    fn what_waits_is_not_done_whoever_works_and_whatever_succeeds() {
+        let progress = Progress::new(Duration::from_secs(60));
+        let before = Instant::now();
+        let waits = progress.come();
+        std::thread::sleep(SLOW * 4);
+        progress.begin("first").succeeded();
+        progress.begin(PROBE).succeeded();
+        let attempt = progress.begin_with("second", None);
+        assert!(progress.standing().until < before + SLOW, "as of its coming");
+        attempt.succeeded();
+        drop(waits);
+        assert!(progress.standing().until >= before + SLOW * 4);
+        progress.begin_with("second", Some(before)).failed(&no());
+        assert_eq!(progress.standing().until, before, "what failed is as old as the work");
     }
 
     #[test]
