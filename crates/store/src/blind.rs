@@ -58,6 +58,8 @@ impl Blind {
 #[derive(Debug, Clone)]
 pub(crate) struct Taker {
     pub id: String,
+    pub started_at: Time,
+    pub beat_at: Time,
     /// Up to when it has written every check-in that came to it.
     pub written_until: Time,
     /// When it last began a write that succeeded.
@@ -70,6 +72,7 @@ pub(crate) struct Taker {
 #[diesel(table_name = nodes)]
 struct TakerRow {
     id: String,
+    started_at: i64,
     beat_at: i64,
     written_until_at: Option<i64>,
     proved_at: Option<i64>,
@@ -78,10 +81,7 @@ struct TakerRow {
 
 /// The nodes that take check-ins, and have beaten lately.
 pub(crate) fn takers(connection: &mut AnyConnection, now: Time) -> Result<Vec<Taker>, StoreError> {
-    takers_since(connection, now - SILENT - unstored(connection))
-}
-
-fn takers_since(connection: &mut AnyConnection, since: Time) -> Result<Vec<Taker>, StoreError> {
+    let since = now - SILENT - unstored(connection);
     let rows: Vec<TakerRow> = nodes::table
         .filter(nodes::role.eq_any(ROLES))
         .filter(nodes::goodbye_at.is_null())
@@ -89,6 +89,8 @@ fn takers_since(connection: &mut AnyConnection, since: Time) -> Result<Vec<Taker
         .select(TakerRow::as_select())
         .load(connection)?;
     let taker = |row: TakerRow| Taker {
+        started_at: time(row.started_at),
+        beat_at: time(row.beat_at),
         written_until: time(row.written_until_at.unwrap_or(row.beat_at)),
         proved_at: row.proved_at.map(time),
         able: !row.unable.split(',').any(|duty| duty == DUTY),
@@ -99,10 +101,10 @@ fn takers_since(connection: &mut AnyConnection, since: Time) -> Result<Vec<Taker
 
 /// Up to when all that came to any of them has been written. Where one cannot write, the others count only as far as they have proved
 /// that they can: who has nothing to write has not noticed yet what keeps it from writing.
-pub(crate) fn joint(takers: &[Taker]) -> Option<Time> {
-    match takers.iter().all(|taker| taker.able) {
-        true => takers.iter().map(|taker| taker.written_until).min(),
-        false => takers.iter().filter(|taker| taker.able).filter_map(|taker| taker.proved_at).max(),
+pub(crate) fn joint<'a>(takers: impl Iterator<Item = &'a Taker> + Clone) -> Option<Time> {
+    match takers.clone().all(|taker| taker.able) {
+        true => takers.map(|taker| taker.written_until).min(),
+        false => takers.filter(|taker| taker.able).filter_map(|taker| taker.proved_at).max(),
     }
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result
         .filter(nodes::role.eq_any(ROLES))
         .select(diesel::dsl::max(nodes::written_until_at))
         .first(connection)?;
-    let joint = joint(&takers(connection, now)?);
+    let joint = joint(takers(connection, now)?.iter());
     let of_nodes = of_nodes.map(time).filter(|at| *at <= now);
     Ok(of_nodes.into_iter().chain(joint).chain([stored]).max())
 }
@@ -143,22 +145,19 @@ pub(crate) fn unstored(connection: &AnyConnection) -> TimeDelta {
 }
 
 /// All that came is known to be written up to `until`, and was up to `before` until now: records the blind window between the two, if
-/// it is one. A node's `first` heartbeat also ends a shorter one, where no other node was there: while a process starts anew, what
-/// calls it is refused.
+/// it is one. A node that `starts` also ends a shorter one, where none of the `others` was there all the time: while a process starts anew,
+/// what calls it is refused.
 pub(crate) fn end(
     connection: &mut AnyConnection,
     before: Time,
     until: Time,
-    first: bool,
-    node: &str,
+    starts: bool,
+    others: &[Taker],
     now: Time,
 ) -> Result<Option<Window>, StoreError> {
     let window = Window { from: before, until };
-    let alone = |connection: &mut AnyConnection| -> Result<bool, StoreError> {
-        let others = takers_since(connection, now - SILENT)?;
-        Ok(!others.iter().any(|taker| taker.able && taker.id != node))
-    };
-    let is_blind = until - before > BLIND || (first && until > before && alone(connection)?);
+    let was_there = |taker: &Taker| taker.able && taker.beat_at > now - SILENT && taker.started_at <= before;
+    let is_blind = until - before > BLIND || (starts && until > before && !others.iter().any(was_there));
     if !is_blind {
         return Ok(None);
     }

@@ -19,6 +19,9 @@ use crate::{DatabaseKind, NewDelivery, Store, StoreError, outbox};
 
 /// Over SQLite a heartbeat is stored after this at the latest.
 const STORED_EVERY: TimeDelta = TimeDelta::seconds(15);
+/// A node is new for as long as those who stopped before its start may seem to live, and over SQLite until it has stored a heartbeat after
+/// that.
+const NEW: TimeDelta = TimeDelta::seconds(8);
 /// Who is this much behind with its check-ins may be held up by what holds up the others too.
 const BEHIND: TimeDelta = TimeDelta::milliseconds(1500);
 
@@ -67,6 +70,16 @@ pub struct Heartbeat<'a> {
     pub now: Time,
 }
 
+impl Heartbeat<'_> {
+    /// Whether the node has started lately, and what is known to be written does not reach up to its start: it takes over from others, of
+    /// whom it is not known yet whether they still live. A clock that jumps makes no node new.
+    fn continues(&self, written_until: Time, connection: &AnyConnection) -> bool {
+        let age = self.now - self.node.started_at;
+        let is_new = age >= TimeDelta::zero() && age <= NEW + blind::unstored(connection) * 2;
+        is_new && written_until < self.node.started_at
+    }
+}
+
 /// What a heartbeat has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beaten {
@@ -101,6 +114,7 @@ impl Store {
         let Heartbeat { node, work, now, .. } = *heartbeat;
         self.write(|connection| {
             let mut beaten = Beaten::default();
+            let mut written_until = None;
             for work in work {
                 let known = lock_duty(connection, work.duty)?;
                 let is_able = work.problem.is_none();
@@ -111,6 +125,11 @@ impl Store {
                 let mut done_until = work.done_until;
                 if work.duty == blind::DUTY {
                     done_until = end_blindness(connection, heartbeat, work, known.is_some(), &mut beaten)?;
+                    written_until = Some(match connection {
+                        // Over SQLite the latest time of a node is the joint one: this node's is none yet.
+                        AnyConnection::Sqlite(_) if heartbeat.continues(done_until, connection) => done_until,
+                        _ => work.done_until,
+                    });
                 }
                 let is_news = heartbeat.first
                     || !is_able
@@ -129,7 +148,7 @@ impl Store {
                     .execute(connection)?;
                 }
             }
-            record_node(connection, node, work, now)?;
+            record_node(connection, node, work, written_until, now)?;
             for delivery in beaten.blind.iter().flat_map(tell) {
                 let NewDelivery { alerter, recipient, notice } = &delivery;
                 outbox::put(connection, None, alerter, recipient, notice, now)?;
@@ -165,34 +184,46 @@ fn end_blindness(
     beaten: &mut Beaten,
 ) -> Result<Time, StoreError> {
     let Heartbeat { node, first, now, .. } = *heartbeat;
-    let mut takers = blind::takers(connection, now)?;
-    takers.retain(|taker| taker.id != node.id);
-    beaten.probe = takers.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
-    takers.push(Taker {
+    let mut others = blind::takers(connection, now)?;
+    others.retain(|taker| taker.id != node.id);
+    if let AnyConnection::Sqlite(_) = connection
+        && node.role == "standalone"
+    {
+        // It has its file to itself: who was there before is gone.
+        others.retain(|taker| taker.beat_at >= node.started_at);
+    }
+    beaten.probe = others.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
+    let own = Taker {
         id: node.id.clone(),
+        started_at: node.started_at,
+        beat_at: now,
         written_until: work.done_until,
         proved_at: work.proved_at,
         able: work.problem.is_none(),
-    });
-    let until = blind::joint(&takers);
+    };
+    let until = blind::joint(others.iter().chain([&own]));
     let before = if known { blind::written_until(connection, now)? } else { None };
+    let Some(before) = before else { return Ok(until.unwrap_or(work.done_until)) };
+    let starts = first || heartbeat.continues(before, connection);
     let known = match connection {
         // Each heartbeat is stored, and what this node alone has written says nothing of the others.
         AnyConnection::Postgres(_) => None,
         AnyConnection::Sqlite(_) if first => blind::last_written(connection, now)?,
+        AnyConnection::Sqlite(_) if starts => None,
         AnyConnection::Sqlite(_) => heartbeat.written_until.filter(|at| *at <= now),
     };
-    let before = before.map(|before| before.max(known.unwrap_or(before)));
-    if let (Some(before), Some(until)) = (before, until) {
-        beaten.blind = blind::end(connection, before, until, first, &node.id, now)?;
+    let before = before.max(known.unwrap_or(before));
+    if let Some(until) = until {
+        beaten.blind = blind::end(connection, before, until, starts, &others, now)?;
     }
-    Ok(until.max(before).unwrap_or(work.done_until))
+    Ok(until.unwrap_or(before).max(before))
 }
 
 fn record_node(
     connection: &mut AnyConnection,
     node: &Node,
     work: &[Work<'_>],
+    written_until: Option<Time>,
     now: Time,
 ) -> Result<(), StoreError> {
     let takes = work.iter().find(|work| work.duty == blind::DUTY);
@@ -217,7 +248,7 @@ fn record_node(
     .bind::<BigInt, _>(ms(node.started_at))
     .bind::<BigInt, _>(ms(now))
     .bind::<BigInt, _>(node.offset.num_milliseconds())
-    .bind::<Nullable<BigInt>, _>(takes.map(|work| ms(work.done_until)))
+    .bind::<Nullable<BigInt>, _>(written_until.map(ms))
     .bind::<Nullable<BigInt>, _>(takes.and_then(|work| work.proved_at).map(ms))
     .bind::<Text, _>(unable.join(","))
     .bind::<Text, _>(problems.join("; "))

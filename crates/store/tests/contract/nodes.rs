@@ -19,6 +19,8 @@ on_both!(
     while_another_node_beats_nothing_is_blind,
     what_one_node_has_written_does_not_speak_for_one_that_is_behind,
     a_new_process_ends_a_short_one_too,
+    a_crash_and_a_quick_restart_leave_a_blind_window,
+    who_starts_beside_another_ends_no_window,
     nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again,
     a_doubt_that_turns_out_to_be_none_costs_a_second,
     one_holds_the_lease_until_its_end,
@@ -170,6 +172,56 @@ fn a_new_process_ends_a_short_one_too(database: &TestDatabase) {
     assert_eq!(store.blind_windows(at(2)).unwrap(), [Window { from: at(0), until: at(2) }], "it goes on");
     let blind = beat_first(&store, "b", "ingest", at(3), true).blind;
     assert_eq!(blind, Some(Window { from: at(0), until: at(3) }));
+}
+
+/// The heartbeats of a node that started at the first of these seconds, as its process makes them: over SQLite only those of the seconds
+/// `stored` are.
+fn live(store: &Store, id: &str, role: &str, span: std::ops::Range<i64>, stored: &[i64]) -> Vec<Window> {
+    let node = Node { started_at: at(span.start), ..node(id, role) };
+    let mut before = None;
+    let mut blind = Vec::new();
+    for second in span.clone() {
+        let (now, first) = (at(second), second == span.start);
+        if first || stored.contains(&second) || store.backend() == DatabaseKind::Postgres {
+            let work = [Work::done("ingest", now)];
+            let heartbeat = Heartbeat { node: &node, work: &work, first, written_until: before, now };
+            blind.extend(store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind);
+        }
+        before = Some(now);
+    }
+    blind
+}
+
+fn a_crash_and_a_quick_restart_leave_a_blind_window(database: &TestDatabase) {
+    let store = database.store();
+    // Killed within a second of a stored heartbeat; whose silence is soon, and after how long the next process starts.
+    let mut from = 0;
+    for role in ["standalone", "ingest"] {
+        for pause in [1, 2, 4, 10, 16] {
+            let id = format!("{role} {pause}");
+            live(&store, &format!("{id} before"), role, from..from + 100, &[from + 98, from + 99]);
+            let killed = from + 99;
+            let start = killed + pause;
+            let blind = live(&store, &id, role, start..start + 60, &[start + 1, start + 15, start + 30]);
+            let [window] = blind[..] else { panic!("{id}: {blind:?}") };
+            assert_eq!(window.from, at(killed), "{id}");
+            assert!(window.until >= at(start) && window.until <= at(start + 30), "{id}: {window:?}");
+            store.say_goodbye(&id, at(start + 60)).unwrap();
+            from += 1000;
+        }
+    }
+}
+
+fn who_starts_beside_another_ends_no_window(database: &TestDatabase) {
+    let store = database.store();
+    live(&store, "a", "ingest", 0..30, &[14, 29]);
+    let new = Node { started_at: at(30), ..node("b", "ingest") };
+    for second in 30..40 {
+        let blind = store.beat(&new, &["ingest"], second == 30, at(second), &|_| Vec::new()).unwrap().blind;
+        assert_eq!(blind, None, "at {second}");
+        assert_eq!(beat(&store, "a", "ingest", at(second)).blind, None, "at {second}");
+    }
+    assert_eq!(store.blind_windows(at(39)).unwrap(), []);
 }
 
 fn nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again(database: &TestDatabase) {
