@@ -12,7 +12,7 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::{DatabaseKind, Node, Store, StoreError, Work};
 
 use super::progress::Progress;
-use super::troubles::{Tell, Trouble};
+use super::troubles::{Reach, Tell, Trouble};
 use super::{NodeClock, Operator};
 
 /// A check-in that takes longer to write is held up by something.
@@ -72,7 +72,7 @@ pub(crate) struct Condition {
     /// Up to when check-ins had been written at the last heartbeat.
     written_until: Option<Time>,
     /// Since when the database has been reached.
-    reached: Option<Instant>,
+    reach: Reach,
     /// When check-ins could not be written last.
     deaf_at: Option<Instant>,
 }
@@ -88,7 +88,15 @@ impl Condition {
     pub fn new(clock: Arc<NodeClock>, progresses: Progresses) -> Self {
         let troubles =
             progresses.known().map(|(duty, progress)| Trouble::new(duty, progress.clone())).collect();
-        Self { clock, progresses, troubles, stored: None, written_until: None, reached: None, deaf_at: None }
+        Self {
+            clock,
+            progresses,
+            troubles,
+            stored: None,
+            written_until: None,
+            reach: Reach::default(),
+            deaf_at: None,
+        }
     }
 
     /// Whether nothing has been stored yet.
@@ -156,24 +164,19 @@ impl Condition {
 
     /// The database was reached, or was not: tells of the duties that cannot be done although it is.
     pub fn look(&mut self, is_reached: bool, node: &Node, operator: &Operator) {
-        if !is_reached {
-            self.reached = None;
-            return;
-        }
-        let reached = *self.reached.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        let Some(reached) = self.reach.beat(is_reached, now) else { return };
         let place = format!("the {} on {}", node.role, node.host);
         for trouble in &mut self.troubles {
             let mut since = reached;
             match trouble.duty {
-                "ingest" if trouble.progress.standing().failing.is_some() => {
-                    self.deaf_at = Some(Instant::now())
-                }
+                "ingest" if trouble.progress.standing().failing.is_some() => self.deaf_at = Some(now),
                 "ingest" => {}
                 // While check-ins cannot be written nobody is judged, and it is told already.
                 _ => since = self.deaf_at.map_or(reached, |deaf_at| reached.max(deaf_at)),
             }
             let (fails, done) = trouble.subjects();
-            match trouble.look(since) {
+            match trouble.look(is_reached, since, now) {
                 None => {}
                 Some(Tell::Done) => operator.tell(done, &format!("So says {place}.")),
                 Some(Tell::Fails(failing)) => {

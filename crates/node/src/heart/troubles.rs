@@ -6,12 +6,40 @@ use super::progress::{Failing, Progress};
 
 /// How long a duty must fail before it is told. Long enough for a failover.
 const TOLD_AFTER: Duration = Duration::from_secs(12);
+/// A database that was reached when a duty had failed for this long is not away.
+const FAILS: Duration = Duration::from_secs(3);
+
+/// Since when the database has been reached, so that what fails does not follow from its absence. Single heartbeats that fail do not end
+/// that: it is away when none has succeeded for so long that it is told as such.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    since: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Reach {
+    /// A heartbeat has succeeded, or has not. Returns since when the database has been in reach; none while it is away.
+    pub fn beat(&mut self, is_reached: bool, now: Instant) -> Option<Instant> {
+        let is_away = self.last.is_none_or(|last| now.saturating_duration_since(last) >= super::AWAY);
+        if is_reached {
+            self.last = Some(now);
+            if is_away {
+                self.since = Some(now);
+            }
+        } else if is_away {
+            self.since = None;
+        }
+        self.since
+    }
+}
 
 /// One duty of this process, and what the operator was told of it.
 pub(crate) struct Trouble {
     pub duty: &'static str,
     pub progress: Progress,
     told: bool,
+    /// When the database was reached although this had failed for a while.
+    met: Option<Instant>,
 }
 
 /// What there is to tell.
@@ -25,20 +53,26 @@ pub(crate) enum Tell {
 
 impl Trouble {
     pub fn new(duty: &'static str, progress: Progress) -> Self {
-        Self { duty, progress, told: false }
+        Self { duty, progress, told: false, met: None }
     }
 
-    /// What there is to tell, where nothing that explains it has been the case since `well`: as long as the database is away, that is
-    /// told, and nothing that follows from it.
-    pub fn look(&mut self, well: Instant) -> Option<Tell> {
-        match self.progress.standing().failing {
-            Some(failing) if failing.is_told => None,
-            Some(failing) => {
-                let lasts = failing.since.max(well).elapsed() >= TOLD_AFTER;
-                (lasts && !std::mem::replace(&mut self.told, true)).then_some(Tell::Fails(failing))
-            }
-            None => std::mem::take(&mut self.told).then_some(Tell::Done),
+    /// What there is to tell at a heartbeat that has reached the database, or has not, where nothing that explains it has been the case
+    /// since `well`: as long as the database is away, that is told, and nothing that follows from it.
+    pub fn look(&mut self, is_reached: bool, well: Instant, now: Instant) -> Option<Tell> {
+        let Some(failing) = self.progress.standing().failing else {
+            self.met = None;
+            return std::mem::take(&mut self.told).then_some(Tell::Done);
+        };
+        let lasts = |since: Instant, long: Duration| now.saturating_duration_since(since) >= long;
+        if self.met.is_some_and(|met| met < well) {
+            self.met = None;
         }
+        if self.met.is_none() && is_reached && lasts(failing.since.max(well), FAILS) {
+            self.met = Some(now);
+        }
+        let stays = self.met.is_some_and(|met| lasts(met, TOLD_AFTER - FAILS));
+        let is_due = !failing.is_told && stays && lasts(failing.since.max(well), TOLD_AFTER);
+        (is_due && !std::mem::replace(&mut self.told, true)).then_some(Tell::Fails(failing))
     }
 
     /// The subjects of the two messages.
@@ -66,5 +100,44 @@ impl Trouble {
             "sweeper" => "sweeps fail",
             _ => "a duty is not done",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use innkeeper_store::StoreError;
+
+    use super::*;
+
+    /// The second at which it is told that check-ins fail, where a heartbeat of each second of `reached` gets through.
+    fn told_at(reached: impl Fn(u64) -> bool) -> Option<u64> {
+        let progress = Progress::new(Duration::from_secs(60));
+        progress.begin("writer").failed(&StoreError::Unavailable("no".to_owned()));
+        let begun = progress.standing().failing?.since;
+        let (mut reach, mut trouble) = (Reach::default(), Trouble::new("ingest", progress));
+        // It was well for a minute before.
+        (0..60).for_each(|second| {
+            reach.beat(true, begun - Duration::from_secs(60 - second));
+        });
+        (1..120).find(|second| {
+            let now = begun + Duration::from_secs(*second);
+            let since = reach.beat(reached(*second), now);
+            since.is_some_and(|since| trouble.look(reached(*second), since, now).is_some())
+        })
+    }
+
+    #[test]
+    fn check_ins_that_fail_are_told_whether_heartbeats_flap_or_not() {
+        assert_eq!(told_at(|_| true), Some(12));
+        assert_eq!(told_at(|second| second % 10 != 0), Some(12), "one in ten fails");
+        assert_eq!(told_at(|second| second % 2 == 0), Some(13), "each other fails");
+        assert_eq!(told_at(|second| second % 15 == 0), Some(24), "one in fifteen gets through");
+    }
+
+    #[test]
+    fn what_follows_from_a_database_that_is_away_is_not_told() {
+        assert_eq!(told_at(|_| false), None);
+        assert_eq!(told_at(|second| second > 15), Some(25), "a failover, after which they go on to fail");
+        assert_eq!(told_at(|second| second > 60), Some(73), "an outage, after which they go on to fail");
     }
 }
