@@ -3,13 +3,14 @@
 //! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
 //! Where to start: [`Ingest`] puts it together; `queue.rs` and `scribe.rs` are the life of a check-in between
-//! request and commit;
+//! request and commit, `locked.rs` what becomes of those whose reservation somebody else has locked;
 //! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
 
 mod fields;
 mod gocron;
 mod gotel;
 mod healthchecks;
+mod locked;
 mod queue;
 mod scribe;
 

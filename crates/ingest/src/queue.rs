@@ -9,7 +9,7 @@ use innkeeper_node::Metrics;
 use innkeeper_node::heart::pending::Pending;
 use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::http::ApiError;
-use innkeeper_store::{Arrival, Recorded};
+use innkeeper_store::{Arrival, Recorded, Target};
 use tokio::sync::{mpsc, oneshot};
 
 /// What a client is told to wait before it tries again, seconds.
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 pub(crate) struct Asker {
     answer: oneshot::Sender<Answer>,
     /// As long as it is here, nobody takes the check-in for written.
-    pending: Pending,
+    pending: Option<Pending>,
 }
 
 impl Queue {
@@ -67,7 +67,7 @@ impl Queue {
     /// and harmless: it did arrive.
     pub async fn submit(&self, arrival: Arrival) -> Result<Recorded, ApiError> {
         let (answer, answered) = oneshot::channel();
-        let asker = Asker { answer, pending: self.progress.come() };
+        let asker = Asker { answer, pending: Some(self.progress.come()) };
         let written = async {
             self.sender.send(Entry { arrival, asker }).await.ok()?;
             answered.await.ok()
@@ -95,22 +95,57 @@ impl Batch {
     pub fn next(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Option<Self> {
         let mut batch = Self::default();
         batch.push(waiting.blocking_recv()?);
-        while batch.arrivals.len() < most
+        batch.fill(waiting, most);
+        Some(batch)
+    }
+
+    /// The same without waiting: empty where nothing waits.
+    pub fn at_hand(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Self {
+        let mut batch = Self::default();
+        batch.fill(waiting, most);
+        batch
+    }
+
+    fn fill(&mut self, waiting: &mut mpsc::Receiver<Entry>, most: usize) {
+        while self.arrivals.len() < most
             && let Ok(entry) = waiting.try_recv()
         {
-            batch.push(entry);
+            self.push(entry);
         }
-        Some(batch)
     }
 
     /// Passes its check-ins on. Those that wait for an answer are told 503 when nobody takes them.
     pub fn pass_on(self, to: &mpsc::Sender<Entry>) {
-        for (arrival, asker) in self.arrivals.into_iter().zip(self.askers) {
-            drop(to.blocking_send(Entry { arrival, asker }));
+        for entry in self.into_entries() {
+            drop(to.blocking_send(entry));
         }
     }
 
-    fn push(&mut self, entry: Entry) {
+    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+        self.arrivals.into_iter().zip(self.askers).map(|(arrival, asker)| Entry { arrival, asker })
+    }
+
+    /// Whom all of them are for, where that is one.
+    pub fn target(&self) -> Option<&Target> {
+        let first = &self.arrivals.first()?.target;
+        self.arrivals.iter().all(|arrival| arrival.target == *first).then_some(first)
+    }
+
+    /// Nobody has to wait until these are written.
+    pub fn count_no_more(&mut self) {
+        self.askers.iter_mut().for_each(|asker| asker.pending = None);
+    }
+
+    /// Drops those for which nobody waits.
+    pub fn forget_unasked(&mut self) {
+        for entry in std::mem::take(self).into_entries() {
+            if !entry.asker.answer.is_closed() {
+                self.push(entry);
+            }
+        }
+    }
+
+    pub fn push(&mut self, entry: Entry) {
         self.arrivals.push(entry.arrival);
         self.askers.push(entry.asker);
     }
@@ -140,7 +175,20 @@ impl Batch {
 
     /// When the oldest of them came.
     pub fn oldest(&self) -> Option<Instant> {
-        self.askers.iter().map(|asker| asker.pending.since()).min()
+        self.askers.iter().filter_map(|asker| asker.pending.as_ref()).map(Pending::since).min()
+    }
+}
+
+impl Entry {
+    /// Whom it is for.
+    pub fn target(&self) -> &Target {
+        &self.arrival.target
+    }
+}
+
+impl From<Entry> for Batch {
+    fn from(entry: Entry) -> Self {
+        Self { arrivals: vec![entry.arrival], askers: vec![entry.asker] }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! On Postgres there are two. The first writes what can go the short way, and never waits long for a row that somebody else
 //! has locked (a sweep does, for as long as it takes to write its conclusions and messages): such check-ins, and what cannot
-//! go the short way, are the second's, so that they hold up nobody but themselves. SQLite has room for one writer, who does both.
+//! go the short way, are the second's. It does not wait long either: what it finds locked it halves until the check-ins of one reservation
+//! stand alone, and those it tries again between the others. SQLite has room for one writer, who does both.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use innkeeper_node::{Heart, Metrics, Part, Seldom, Shutdown, Wake};
 use innkeeper_store::{Arrival, DatabaseKind, Recorded, Shortcut, Store, StoreError, Writer};
 use tokio::sync::mpsc;
 
+use crate::locked::Locked;
 use crate::queue::{Batch, Entry, Unwritable};
 
 /// How soon a batch is tried again while the database is away: the first time, and at most.
@@ -22,6 +24,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the first waits for a row.
 const LOCK_PATIENCE: Duration = Duration::from_millis(5);
+/// How long the second waits for one. Of a thousand check-ins it finds the one that is locked in ten steps, for which the others wait.
+const GENERAL_LOCK_PATIENCE: Duration = Duration::from_millis(250);
+/// The worker that tries again what is locked.
+const LOCKED: &str = "writer of what is locked";
 
 /// Starts the writers, who write `most` check-ins at once. They work until nobody can send any more and all is written.
 pub(crate) fn start(
@@ -39,9 +45,12 @@ pub(crate) fn start(
         progress: progress.clone(),
         writer,
         general,
+        locked: Locked::new(most),
+        is_lock_failure: false,
         wake: wake.clone(),
         outage: Arc::clone(&outage),
         refusals: Arc::clone(&refusals),
+        delays: Seldom::new(),
         metrics: heart.metrics().clone(),
         shutdown: shutdown.clone(),
     };
@@ -50,11 +59,10 @@ pub(crate) fn start(
         DatabaseKind::Sqlite => scribe("writer", store.writer(), None),
         DatabaseKind::Postgres => {
             let (general, mut rest) = mpsc::channel(most);
-            let mut second = scribe("general writer", store.writer(), None);
+            let writer = store.writer().that_waits_for_locks_at_most(GENERAL_LOCK_PATIENCE);
+            let mut second = scribe("general writer", writer, None);
             parts.push(Part::spawn("general check-in writer", shutdown, move || {
-                while let Some(batch) = Batch::next(&mut rest, most) {
-                    second.write_generally(batch);
-                }
+                second.write_all_generally(&mut rest, most);
                 Ok(())
             })?);
             scribe("writer", store.writer().that_waits_for_locks_at_most(LOCK_PATIENCE), Some(general))
@@ -103,10 +111,16 @@ struct Scribe {
     writer: Writer,
     /// Who writes what cannot go the short way; none for this one.
     general: Option<mpsc::Sender<Entry>>,
+    /// What waits for a row that somebody else has locked.
+    locked: Locked,
+    /// Whether it fails when what is tried again is locked still.
+    is_lock_failure: bool,
     wake: Option<Wake>,
     outage: Arc<Outage>,
     /// Of the database, one by one.
     refusals: Arc<Seldom>,
+    /// What is locked.
+    delays: Seldom,
     metrics: Metrics,
     shutdown: Shutdown,
 }
@@ -142,21 +156,30 @@ impl Outage {
 enum Attempt {
     /// What is in it was written.
     Written(Shortcut),
+    /// Somebody else has locked something of it.
+    Locked(StoreError),
     /// The database refused it for good.
     Refused(StoreError),
     /// The process stops, the database is away, and nobody waits any more.
     GivenUp,
 }
 
+fn record(writer: &mut Writer, arrivals: &[Arrival]) -> Result<Shortcut, StoreError> {
+    let written = writer.record(arrivals)?;
+    Ok(Shortcut { recorded: written.recorded.into_iter().map(Some).collect(), wake: written.wake })
+}
+
 impl Scribe {
     /// Writes what can go the short way, answers, and passes the rest on, or writes it itself; however long the database is away.
     fn write(&mut self, mut batch: Batch) {
-        match self.attempt(&batch, |writer, arrivals| writer.record_plain(arrivals)) {
+        match self.attempt(self.name, &batch, |writer, arrivals| writer.record_plain(arrivals)) {
             Attempt::Written(shortcut) => {
                 self.wake_if(shortcut.wake);
                 batch = batch.answer(shortcut.recorded);
             }
-            Attempt::Refused(error) => log::debug!("a batch goes the general way: {error}"),
+            Attempt::Locked(error) | Attempt::Refused(error) => {
+                log::debug!("a batch goes the general way: {error}")
+            }
             Attempt::GivenUp => return,
         }
         match &self.general {
@@ -189,27 +212,69 @@ impl Scribe {
         }
     }
 
+    /// Writes what comes the general way until nobody can send any more and all is written.
+    fn write_all_generally(&mut self, waiting: &mut mpsc::Receiver<Entry>, most: usize) {
+        loop {
+            let batch = if self.locked.is_empty() {
+                match Batch::next(waiting, most) {
+                    Some(batch) => batch,
+                    None => return,
+                }
+            } else if self.locked.is_full() {
+                Batch::default()
+            } else {
+                Batch::at_hand(waiting, most)
+            };
+            let batch = self.locked.take_from(batch);
+            self.write_generally(batch);
+            self.write_locked();
+        }
+    }
+
+    /// Tries again what was locked: check-ins of one reservation, so that the others wait as short as possible.
+    fn write_locked(&mut self) {
+        self.is_lock_failure = self.locked.is_failure();
+        let Some(mut group) = self.locked.next() else { return };
+        if self.shutdown.is_requested() && group.batch.nobody_waits() {
+            return;
+        }
+        match self.attempt(LOCKED, &group.batch, record) {
+            Attempt::Written(shortcut) => {
+                group.batch.answer(shortcut.recorded);
+                self.wake_if(shortcut.wake);
+            }
+            Attempt::Locked(error) => {
+                self.delays.warn(format_args!("check-ins for {:?} wait: {error}", group.batch.target()));
+                if self.locked.is_empty() {
+                    self.progress.want_probe();
+                    group.hold_up_nobody_if(self.progress.standing().proved);
+                }
+                self.locked.again(group);
+                std::thread::sleep(FIRST_PAUSE);
+            }
+            Attempt::Refused(_) => self.write_generally(group.batch),
+            Attempt::GivenUp => {}
+        }
+    }
+
     /// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot
-    /// keep the others from being written.
+    /// keep the others from being written; one of which something is locked, until the check-ins of what is locked do.
     fn write_generally(&mut self, batch: Batch) {
         if batch.arrivals.is_empty() {
             return;
         }
-        let record = |writer: &mut Writer, arrivals: &[Arrival]| {
-            let written = writer.record(arrivals)?;
-            Ok(Shortcut { recorded: written.recorded.into_iter().map(Some).collect(), wake: written.wake })
-        };
-        match self.attempt(&batch, record) {
+        match self.attempt(self.name, &batch, record) {
             Attempt::Written(shortcut) => {
                 batch.answer(shortcut.recorded);
                 self.wake_if(shortcut.wake);
             }
-            Attempt::Refused(_) if batch.arrivals.len() > 1 => {
+            Attempt::Locked(_) if batch.target().is_some() => self.locked.push(batch),
+            Attempt::Locked(_) | Attempt::Refused(_) if batch.arrivals.len() > 1 => {
                 let (first, second) = batch.split();
                 self.write_generally(first);
                 self.write_generally(second);
             }
-            Attempt::Refused(error) => {
+            Attempt::Locked(error) | Attempt::Refused(error) => {
                 for (arrival, asker) in batch.arrivals.iter().zip(batch.askers) {
                     self.refusals.error(format_args!(
                         "a check-in for {:?} cannot be written: {error}",
@@ -226,6 +291,7 @@ impl Scribe {
     /// Tries `record` on the batch until the database answers.
     fn attempt(
         &mut self,
+        name: &'static str,
         batch: &Batch,
         record: impl Fn(&mut Writer, &[Arrival]) -> Result<Shortcut, StoreError>,
     ) -> Attempt {
@@ -236,7 +302,7 @@ impl Scribe {
                 return Attempt::GivenUp;
             }
             let begun = Instant::now();
-            let attempt = self.progress.begin_with(self.name, batch.oldest());
+            let attempt = self.progress.begin_with(name, batch.oldest());
             match record(&mut self.writer, &batch.arrivals) {
                 Ok(written) => {
                     attempt.succeeded();
@@ -244,10 +310,17 @@ impl Scribe {
                     self.count(&written, begun);
                     return Attempt::Written(written);
                 }
-                // Who has somebody to pass it on to does not wait for a lock.
-                Err(error) if error.is_locked() && self.general.is_some() => return Attempt::Refused(error),
+                Err(error) if error.is_locked() => {
+                    // One reservation may well be locked, and a probe tells whether that is all; several are a failure.
+                    match name == LOCKED && self.is_lock_failure {
+                        true => attempt.failed_for_now(&error),
+                        false => attempt.says_nothing(),
+                    }
+                    self.outage.is_over();
+                    return Attempt::Locked(error);
+                }
                 Err(error) if error.is_unavailable() => {
-                    attempt.failed(&error);
+                    attempt.failed_for_now(&error);
                     self.outage.goes_on(&error);
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -258,7 +331,10 @@ impl Scribe {
                     self.progress.want_probe();
                     return Attempt::Refused(error);
                 }
-                Err(error) => return Attempt::Refused(error),
+                Err(error) => {
+                    attempt.says_nothing();
+                    return Attempt::Refused(error);
+                }
             }
         }
     }

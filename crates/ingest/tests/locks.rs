@@ -105,3 +105,66 @@ fn a_node_never_says_that_all_is_written_while_check_ins_wait_in_its_queue() {
         assert!(until <= oldest + 100, "with {written} written it said {} ms too much", until - oldest);
     }
 }
+
+/// Waits until `what` holds.
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let patience = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < patience, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A check-in that goes the general way, since it brings its reservation along.
+fn define(url: &str, name: &str) -> u16 {
+    let query = format!("{url}/?account=load&cronname={name}&frequency=60&email=log");
+    Client::new(PATIENCE).get(&query).status
+}
+
+#[test]
+fn one_locked_row_holds_up_neither_what_goes_the_general_way_nor_anybodys_silence() {
+    let database = TestDatabase::postgres();
+    let server = ingest(database.url(), "commit_timeout = \"1m\"");
+    reserve(&server);
+    let (url, ready) = (server.url(""), || Client::default().get(&server.url("/readyz")));
+    let row = |job: &str| {
+        format!("states WHERE reservation_id = (SELECT id FROM reservations WHERE component = '{job}')")
+    };
+    std::thread::scope(|scope| {
+        let held = database.hold_rows(&row("job-0"));
+        let its_own = scope.spawn(|| define(&url, "job-0"));
+        let others: Vec<_> = (0..20)
+            .map(|n| {
+                scope.spawn({
+                    let url = &url;
+                    move || define(url, &format!("new-{n}"))
+                })
+            })
+            .collect();
+        for other in others {
+            assert_eq!(other.join().unwrap(), 201);
+        }
+        let now = "(SELECT MAX(at) FROM checkins)";
+        until("silence is judged past the one that waits", || {
+            database.count(&format!("nodes WHERE unable = '' AND written_until_at > {now} + 5000")) == 1
+        });
+        assert!(!its_own.is_finished(), "a check-in of a locked row was acknowledged");
+        assert_eq!(ready().status, 200);
+        assert_eq!(database.count("blind_windows"), 0);
+
+        // With another one locked it is a failure, which lasts, whatever a probe can do.
+        let other_held = database.hold_rows(&row("job-1"));
+        let second = scope.spawn(|| define(&url, "job-1"));
+        until("it fails for long enough to be told", || {
+            let seconds =
+                ready().body.split_once(", for ").and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+            seconds.is_some_and(|seconds: u64| seconds >= 8)
+        });
+        assert_eq!(define(&url, "late"), 201, "others are written all the same");
+        assert_eq!(database.count("nodes WHERE unable = 'ingest'"), 1);
+        drop((held, other_held));
+        assert_eq!((its_own.join().unwrap(), second.join().unwrap()), (201, 201));
+        until("it is ready again", || ready().status == 200);
+    });
+    assert_eq!(database.number("SELECT SUM(checkins) FROM states"), Some(23));
+}

@@ -19,7 +19,7 @@ use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown, sockopt};
 mod bounds;
 mod connecting;
 
-pub(crate) use bounds::Bounds;
+pub(crate) use bounds::{Bounds, IDLE_IN_TRANSACTION};
 
 /// How often the lines are looked at.
 const TICK: Duration = Duration::from_millis(200);

@@ -7,7 +7,7 @@
 use diesel::connection::{CacheSize, Connection as _};
 use diesel::{PgConnection, RunQueryDsl, sql_query, sql_types};
 
-use crate::guard::{self, Bounds};
+use crate::guard::{self, Bounds, IDLE_IN_TRANSACTION};
 use crate::{DatabaseKind, Store, StoreError};
 
 /// How often it is looked: beside other clients of the pooler it may take several looks to be given the same connection twice.
@@ -33,9 +33,10 @@ pub(crate) fn connect(url: &str, bounds: Bounds) -> Result<PgConnection, diesel:
 
 fn settings(bounds: Bounds) -> String {
     format!(
-        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}",
+        "SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}",
         bounds.statement.as_millis(),
-        bounds.lock.as_millis()
+        bounds.lock.as_millis(),
+        IDLE_IN_TRANSACTION.as_millis()
     )
 }
 

@@ -49,6 +49,8 @@ struct Worker {
     /// When the attempt before ended.
     ended: Option<Instant>,
     failing: Option<Failing>,
+    /// Whether what failed is tried again by this worker, so that nobody else's success ends it.
+    goes_on: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -190,7 +192,7 @@ impl Attempt {
         for (name, worker) in &mut state.workers {
             let is_shown = match self.worker {
                 // What it writes it does not commit.
-                PROBE => *name != HEARTBEAT && worker.under_way.is_none(),
+                PROBE => *name != HEARTBEAT && worker.under_way.is_none() && !worker.goes_on,
                 HEARTBEAT => false,
                 _ => *name == HEARTBEAT,
             };
@@ -200,12 +202,29 @@ impl Attempt {
         }
     }
 
-    /// It has failed.
+    /// It has failed, and its work is done for.
     pub fn failed(self, error: &StoreError) {
+        self.fails(error, false);
+    }
+
+    /// It has failed, and is tried again with the same work: until that succeeds, whatever others can do.
+    pub fn failed_for_now(self, error: &StoreError) {
+        self.fails(error, true);
+    }
+
+    /// It did not do its work, and that says nothing of whether the work of the duty can be done.
+    pub fn says_nothing(self) {
+        if let Some(worker) = self.progress.state().workers.get_mut(self.worker) {
+            worker.failing = None;
+        }
+    }
+
+    fn fails(self, error: &StoreError, goes_on: bool) {
         let mut state = self.progress.state();
         let Some(worker) = state.workers.get_mut(self.worker) else { return };
         let since = worker.under_way.map_or(self.begun, |under_way| under_way.from);
         let since = worker.failing.as_ref().map_or(since, |failing| failing.since);
+        worker.goes_on = goes_on;
         worker.failing = Some(Failing { since, problem: error.to_string(), is_told: error.is_file_lost() });
     }
 }
@@ -285,6 +304,22 @@ mod tests {
         assert!(progress.standing().until >= before + SLOW * 4);
         progress.begin_with("second", Some(before)).failed(&no());
         assert_eq!(progress.standing().until, before, "what failed is as old as the work");
+    }
+
+    #[test]
+    fn a_probe_does_not_end_the_failure_of_work_that_is_tried_again() {
+        let progress = Progress::new(Duration::from_secs(60));
+        progress.begin("first").failed_for_now(&no());
+        let since = progress.standing().failing.unwrap().since;
+        progress.begin(PROBE).succeeded();
+        assert_eq!(progress.standing().until, since);
+        progress.begin("first").failed_for_now(&no());
+        assert_eq!(progress.standing().failing.unwrap().since, since);
+        progress.begin("first").says_nothing();
+        assert_eq!(progress.standing().failing, None);
+        progress.begin("first").failed(&no());
+        progress.begin(PROBE).succeeded();
+        assert_eq!(progress.standing().failing, None);
     }
 
     #[test]

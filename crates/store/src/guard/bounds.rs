@@ -17,6 +17,10 @@ pub(crate) struct Bounds {
     pub lock: Duration,
 }
 
+/// A transaction in which nothing happens for so long holds its locks for a process that was stopped, or whose end did not reach the
+/// server.
+pub(crate) const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
+
 impl Bounds {
     /// For what others judge a node by.
     pub const HEARTBEAT: Self = Self::new(4000, 3500, 3000);
@@ -30,12 +34,13 @@ impl Bounds {
         Self { here: ms(here_ms), statement: ms(statement_ms), lock: ms(lock_ms) }
     }
 
-    /// Sets the session's settings, where the server's own are not stricter, and has the server look each two seconds whether anybody
+    /// Sets the session's settings, where the server's own are not stricter; has the session end when a transaction is left open; and has the server look each two seconds whether anybody
     /// still waits for a statement, where it can (Postgres 14 and later, by the system that it runs on).
     pub fn tell(self, connection: &mut PgConnection) -> QueryResult<()> {
         let (statement, lock) = (self.statement.as_millis(), self.lock.as_millis());
+        let idle = IDLE_IN_TRANSACTION.as_millis();
         connection.batch_execute(&settings(&format!(
-            "('statement_timeout', {statement}), ('lock_timeout', {lock})"
+            "('statement_timeout', {statement}), ('lock_timeout', {lock}), ('idle_in_transaction_session_timeout', {idle})"
         )))?;
         if let Err(error) = connection.batch_execute(&settings("('client_connection_check_interval', 2000)"))
         {
