@@ -22,6 +22,8 @@ const STORED_EVERY: TimeDelta = TimeDelta::seconds(15);
 /// A node is new for as long as those who stopped before its start may seem to live, and over SQLite until it has stored a heartbeat after
 /// that.
 const NEW: TimeDelta = TimeDelta::seconds(8);
+/// A node's own first time may lie this much before its start: they are taken from two clocks, and rounded.
+const ROUNDING: TimeDelta = TimeDelta::milliseconds(100);
 /// Who is this much behind with its check-ins may be held up by what holds up the others too.
 const BEHIND: TimeDelta = TimeDelta::milliseconds(1500);
 
@@ -76,7 +78,7 @@ impl Heartbeat<'_> {
     fn continues(&self, written_until: Time, connection: &AnyConnection) -> bool {
         let age = self.now - self.node.started_at;
         let is_new = age >= TimeDelta::zero() && age <= NEW + blind::unstored(connection) * 2;
-        is_new && written_until < self.node.started_at
+        is_new && written_until < self.node.started_at - ROUNDING
     }
 }
 
