@@ -241,7 +241,8 @@ fn a_snooze_is_confirmed(shape: Shape) {
             assert_eq!((answer.status, answer.json()), (200, said.clone()), "{path} {field}");
             let left = inn.database.number("SELECT snoozed_until FROM states").expect("a time")
                 - chrono::Utc::now().timestamp_millis();
-            assert!((35_900_000..=36_000_000).contains(&left), "{left} ms of ten hours");
+            // A node goes by its own clock, or the database's, which may be a little ahead of this one.
+            assert!((35_900_000..=36_001_000).contains(&left), "{left} ms of ten hours");
         }
     }
     inn.age(Duration::from_secs(120));
