@@ -155,7 +155,7 @@ fn the_environment_sets_every_type_over_the_file() {
         ("INNKEEPER_INSTANCE", "inn 2"),
         ("INNKEEPER_PUBLIC_URL", "https://inn.example.org/monitor/"),
         ("INNKEEPER_ALLOW_OPEN", "yes"),
-        ("INNKEEPER_OPERATOR", "a@example.org, mail,log"),
+        ("INNKEEPER_OPERATOR", "a@example.org, b@example.org,log"),
         ("INNKEEPER_DATABASE_URL", "postgres://db/inn"),
         ("INNKEEPER_DATABASE_POOL_SIZE", "3"),
         ("INNKEEPER_INGEST_LISTEN", "0.0.0.0:80"),
@@ -173,7 +173,7 @@ fn the_environment_sets_every_type_over_the_file() {
     assert!(config.allow_open);
     assert_eq!(
         config.operator.iter().map(Recipient::as_str).collect::<Vec<_>>(),
-        ["a@example.org", "mail", "log"]
+        ["a@example.org", "b@example.org", "log"]
     );
     assert_eq!((config.database.url(), config.database.pool_size), ("postgres://db/inn", 3));
     assert_eq!(config.database.kind, DatabaseKind::Postgres);
