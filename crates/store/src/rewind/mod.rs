@@ -2,7 +2,8 @@
 //!
 //! Everything later than the new now moves: facts and history of the reservations (`reservations.rs`, whose order is kept), then the rest
 //! (`tables.rs`). It goes in batches, each a transaction of its own, and a second pass over what was moved changes nothing: so one that was
-//! cut off is made again, and several nodes may do it at once.
+//! cut off is made again, and several nodes may do it at once. What cannot be read is left out: its reservation cannot be judged either, and
+//! is named for that.
 
 mod reservations;
 mod tables;
@@ -14,6 +15,7 @@ use innkeeper_core::rewind::Rewind;
 
 pub(crate) use reservations::bring_back;
 
+use crate::connection::AnyConnection;
 use crate::rows::time;
 use crate::schema::{checkins, duties, nodes};
 use crate::{Store, StoreError};
@@ -22,50 +24,122 @@ use crate::{Store, StoreError};
 const LATEST: i64 = 100;
 
 /// How far a pass has come.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Rewinding(Stage);
+#[derive(Debug, Clone, Copy)]
+pub struct Rewinding {
+    stage: Stage,
+    /// So many rows of a batch at most: fewer after one that failed.
+    most: i64,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     /// Those after this id.
     Reservations(i64),
-    /// Those after this id.
-    Deliveries(i64),
-    /// What is small, heartbeats among it: last, because the nodes beat on by the old time until the pass is through.
-    Rest,
+    /// By the log, so before it.
+    SnoozedDuties,
+    /// Those of the so manieth large table after this id.
+    Rows(usize, i64),
+    /// The so manieth small table.
+    Table(usize),
+    /// Heartbeats and leases: last, because the nodes beat on by the old time until the pass is through, and the next start sees by them
+    /// that one was cut off.
+    Heartbeats,
 }
 
-impl Default for Stage {
+/// Rows of one transaction at most, of which each stands for itself.
+const MOST: i64 = 5000;
+
+impl Default for Rewinding {
     fn default() -> Self {
-        Self::Reservations(0)
+        Self { stage: Stage::Reservations(0), most: MOST }
+    }
+}
+
+impl Stage {
+    fn rewind(
+        self,
+        connection: &mut AnyConnection,
+        rewind: &Rewind,
+        most: i64,
+    ) -> Result<Option<Self>, StoreError> {
+        Ok(Some(match self {
+            Self::Reservations(after) => match reservations::rewind(connection, rewind, after, most)? {
+                Some(last) => Self::Reservations(last),
+                None => Self::SnoozedDuties,
+            },
+            Self::SnoozedDuties => {
+                tables::rewind_snoozed_duties(connection, rewind)?;
+                Self::Rows(0, 0)
+            }
+            Self::Rows(table, after) => match tables::rewind_rows(connection, rewind, table, after, most)? {
+                Some(last) => Self::Rows(table, last),
+                None if table + 1 < tables::LARGE.len() => Self::Rows(table + 1, 0),
+                None => Self::Table(0),
+            },
+            Self::Table(table) => {
+                tables::rewind_table(connection, rewind, table)?;
+                if table + 1 < tables::SMALL.len() { Self::Table(table + 1) } else { Self::Heartbeats }
+            }
+            Self::Heartbeats => {
+                tables::rewind_heartbeats(connection, rewind)?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// Rows of one batch at most.
+    fn most(self) -> i64 {
+        match self {
+            Self::Reservations(_) => reservations::MOST,
+            _ => MOST,
+        }
+    }
+
+    /// The table of this batch, its key, and after which of it the batch begins.
+    fn rows(self) -> Option<(&'static str, &'static str, i64)> {
+        match self {
+            Self::Reservations(after) => Some(("states", "reservation_id", after)),
+            Self::Rows(table, after) => Some((tables::LARGE.get(table)?, "id", after)),
+            _ => None,
+        }
+    }
+
+    /// The same after the row `id`.
+    fn after(self, id: i64) -> Self {
+        match self {
+            Self::Reservations(_) => Self::Reservations(id),
+            Self::Rows(table, _) => Self::Rows(table, id),
+            other => other,
+        }
     }
 }
 
 impl Store {
-    /// Does the next batch of a pass. Returns whether the pass is through.
+    /// Does the next batch of a pass. Returns whether the pass is through. A batch that fails is smaller the next time; a row that cannot
+    /// be moved alone is left out, since all others would wait for it.
     pub fn rewind_some(&self, rewind: &Rewind, progress: &mut Rewinding) -> Result<bool, StoreError> {
-        let stage = self.write(|connection| {
-            Ok(match progress.0 {
-                Stage::Reservations(after) => match reservations::rewind(connection, rewind, after)? {
-                    Some(last) => Some(Stage::Reservations(last)),
-                    None => Some(Stage::Deliveries(0)),
-                },
-                Stage::Deliveries(after) => match tables::rewind_deliveries(connection, rewind, after)? {
-                    Some(last) => Some(Stage::Deliveries(last)),
-                    None => Some(Stage::Rest),
-                },
-                Stage::Rest => {
-                    tables::rewind_rest(connection, rewind)?;
-                    None
-                }
-            })
-        })?;
-        match stage {
-            Some(stage) => {
-                progress.0 = stage;
+        let Rewinding { stage, most } = *progress;
+        let most = most.min(stage.most());
+        match self.write(|connection| stage.rewind(connection, rewind, most)) {
+            Ok(Some(next)) => {
+                *progress = Rewinding { stage: next, most: (most * 2).min(MOST) };
                 Ok(false)
             }
-            None => Ok(true),
+            Ok(None) => Ok(true),
+            Err(error) => {
+                let Some((table, key, after)) = stage.rows() else { return Err(error) };
+                progress.most = (most / 2).max(1);
+                if error.is_unavailable() {
+                    return Err(error);
+                }
+                if most == 1 {
+                    let next = tables::last_of(&mut *self.get()?, table, key, after, 1)?;
+                    let Some(id) = next else { return Err(error) };
+                    log::error!("the times of {table} {id} stay ahead of the clock: {error}");
+                    progress.stage = stage.after(id);
+                }
+                Ok(false)
+            }
         }
     }
 

@@ -10,12 +10,13 @@ use innkeeper_core::rewind::{Course, Rewind};
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
+use crate::readable::{Read, read};
 use crate::reservations::{lock_states, snooze_end};
 use crate::rows::{AlertRow, RunRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkins, reservations, runs, states};
 
-/// Reservations of one transaction.
-const BATCH: i64 = 500;
+/// Reservations of one transaction at most.
+pub(super) const MOST: i64 = 500;
 /// Check-ins are recorded this nearly in the order of their times.
 const DISORDER_MS: i64 = 60_000;
 
@@ -24,17 +25,19 @@ pub(super) fn rewind(
     connection: &mut AnyConnection,
     rewind: &Rewind,
     after: i64,
+    most: i64,
 ) -> Result<Option<i64>, StoreError> {
     let now = ms(rewind.now);
-    let mut rows = lock(connection, after)?;
-    let Some(last) = rows.last().map(|row| row.reservation_id) else { return Ok(None) };
+    let ids = lock(connection, after, most)?;
+    let Some(last) = ids.last().copied() else { return Ok(None) };
+    let Read { rows, unreadable } = read(connection, &ids)?;
+    for (id, problem) in unreadable {
+        log::warn!("the reservation {id} stays as it is, since it cannot be read: {problem}");
+    }
+    let created: HashMap<i64, i64> = rows.iter().map(|(row, _)| (row.id, row.created_at)).collect();
+    let mut rows: Vec<StateRow> = rows.into_iter().map(|(_, state)| state).collect();
+    rows.sort_by_key(|row| row.reservation_id);
     let ids: Vec<i64> = rows.iter().map(|row| row.reservation_id).collect();
-    let created: HashMap<i64, i64> = reservations::table
-        .filter(reservations::id.eq_any(&ids))
-        .select((reservations::id, reservations::created_at))
-        .load::<(i64, i64)>(connection)?
-        .into_iter()
-        .collect();
     let mut open: HashMap<i64, AlertRow> = alerts::table
         .filter(alerts::reservation_id.eq_any(&ids))
         .filter(alerts::closed_at.is_null())
@@ -108,19 +111,15 @@ pub(super) fn rewind(
 }
 
 /// Locks the next states, in the order of their ids, as everybody does.
-fn lock(connection: &mut AnyConnection, after: i64) -> Result<Vec<StateRow>, StoreError> {
+fn lock(connection: &mut AnyConnection, after: i64, most: i64) -> Result<Vec<i64>, StoreError> {
     let ids: Vec<i64> = states::table
         .filter(states::reservation_id.gt(after))
         .order(states::reservation_id)
-        .limit(BATCH)
+        .limit(most)
         .select(states::reservation_id)
         .load(connection)?;
     lock_states(connection, &ids)?;
-    Ok(states::table
-        .filter(states::reservation_id.eq_any(&ids))
-        .order(states::reservation_id)
-        .select(StateRow::as_select())
-        .load(connection)?)
+    Ok(ids)
 }
 
 fn facts(row: &StateRow) -> Vec<i64> {

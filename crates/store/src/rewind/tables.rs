@@ -3,22 +3,39 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable};
 use innkeeper_core::rewind::Rewind;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::rows::ms;
-use crate::schema::deliveries;
 
-/// Messages of one transaction.
-const BATCH: i64 = 5000;
 /// No lease lasts longer: one that ends later was taken by the clock that was ahead.
 const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
 /// Nor does one of what only one node may do.
 const LONGEST_TURN: TimeDelta = TimeDelta::minutes(1);
 /// No link for a password lasts longer.
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
+
+/// The tables that may be large, moved by their ids.
+pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
+/// The others, each moved at once.
+pub(super) const SMALL: [&str; 12] = [
+    "unjudged",
+    "outages",
+    "blind_windows",
+    "checks",
+    "users",
+    "sessions",
+    "login_failures",
+    "tokens",
+    "checkouts",
+    "shares",
+    "clock_steps",
+    "invitations",
+];
+/// Those that say how far the nodes are.
+const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
 const PAST: [(&str, &[&str]); 15] = [
@@ -39,85 +56,166 @@ const PAST: [(&str, &[&str]); 15] = [
     ("clock_steps", &["at", "ended_at"]),
 ];
 
-/// Rewinds the next messages after `after`; returns the last of them, or none when there are none left.
-pub(super) fn rewind_deliveries(
+/// The last of the next `most` rows of a table after `after`, by their key.
+pub(super) fn last_of(
+    connection: &mut AnyConnection,
+    table: &str,
+    key: &str,
+    after: i64,
+    most: i64,
+) -> Result<Option<i64>, StoreError> {
+    let row: LastId = sql_query(format!(
+        "SELECT max(key) AS last FROM (SELECT {key} AS key FROM {table} WHERE {key} > $1 ORDER BY {key} LIMIT $2) AS next"
+    ))
+    .bind::<BigInt, _>(after)
+    .bind::<BigInt, _>(most)
+    .get_result(connection)?;
+    Ok(row.last)
+}
+
+#[derive(QueryableByName)]
+struct LastId {
+    #[diesel(sql_type = Nullable<BigInt>)]
+    last: Option<i64>,
+}
+
+/// Rewinds the next rows after `after` of a large table; returns the last of them, or none when there are none left.
+pub(super) fn rewind_rows(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+    table: usize,
+    after: i64,
+    most: i64,
+) -> Result<Option<i64>, StoreError> {
+    let Some(table) = LARGE.get(table) else { return Ok(None) };
+    let Some(last) = last_of(connection, table, "id", after, most)? else { return Ok(None) };
+    if *table == "deliveries" {
+        rewind_deliveries(connection, rewind, after, last)?;
+    } else {
+        rewind_past(connection, rewind, table, &format!("id > {after} AND id <= {last}"))?;
+    }
+    Ok(Some(last))
+}
+
+fn rewind_deliveries(
     connection: &mut AnyConnection,
     rewind: &Rewind,
     after: i64,
-) -> Result<Option<i64>, StoreError> {
-    let last: Option<i64> = deliveries::table
-        .filter(deliveries::id.gt(after))
-        .order(deliveries::id)
-        .limit(BATCH)
-        .select(deliveries::id)
-        .load::<i64>(connection)?
-        .last()
-        .copied();
-    let Some(last) = last else { return Ok(None) };
+    last: i64,
+) -> Result<(), StoreError> {
     let now = ms(rewind.now);
     let longest = ms(rewind.now + LONGEST_LEASE);
     let (created, finished) = (back("created_at", rewind), back("finished_at", rewind));
     // What is to be tried later is tried as much later, or now.
     let next = ahead("next_at", rewind);
+    let is_late = ["created_at", "finished_at", "next_at"].map(|column| later(column, now)).join(" OR ");
+    let is_taken = later("lease_until", longest);
     sql_query(format!(
         "UPDATE deliveries
          SET created_at = {created}, finished_at = {finished}, next_at = {next},
-             lease_until = CASE WHEN lease_until > {longest} THEN {now} ELSE lease_until END
-         WHERE id > $1 AND id <= $2
-           AND (created_at > {now} OR finished_at > {now} OR next_at > {now} OR lease_until > {longest})"
+             lease_until = CASE WHEN {is_taken} THEN {now} ELSE lease_until END
+         WHERE id > $1 AND id <= $2 AND ({is_late} OR {is_taken})"
     ))
     .bind::<BigInt, _>(after)
     .bind::<BigInt, _>(last)
     .execute(connection)?;
-    Ok(Some(last))
+    Ok(())
 }
 
-/// Rewinds everything else.
-pub(super) fn rewind_rest(connection: &mut AnyConnection, rewind: &Rewind) -> Result<(), StoreError> {
+/// Rewinds a small table.
+pub(super) fn rewind_table(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+    table: usize,
+) -> Result<(), StoreError> {
+    match SMALL.get(table).copied() {
+        Some("invitations") => {
+            let longest = ms(rewind.now + LONGEST_INVITATION);
+            sql_query("UPDATE invitations SET expires_at = $1 WHERE expires_at > $1")
+                .bind::<BigInt, _>(longest)
+                .execute(connection)?;
+        }
+        Some(table) => {
+            rewind_past(connection, rewind, table, "TRUE")?;
+            if table == "blind_windows" {
+                // A window that was nothing but the step.
+                sql_query("DELETE FROM blind_windows WHERE until_at <= from_at").execute(connection)?;
+            }
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+/// Rewinds the ends of what was snoozed while the clock was ahead, as the log says, which moves with it: a second pass finds none.
+pub(super) fn rewind_snoozed_duties(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+) -> Result<(), StoreError> {
     let now = ms(rewind.now);
-    // Only what was snoozed while the clock was ahead, which the log still says: it moves below.
     let snoozed_until = ahead("snoozed_until", rewind);
-    sql_query(format!(
+    let moved = sql_query(format!(
         "UPDATE duties SET snoozed_until = {snoozed_until}
          WHERE snoozed_until > {now}
            AND EXISTS (SELECT 1 FROM audit WHERE action = 'snooze duty' AND subject = duties.name AND at > {now})"
     ))
     .execute(connection)?;
-    for (table, columns) in PAST {
-        let set: Vec<String> =
-            columns.iter().map(|column| format!("{column} = {}", back(column, rewind))).collect();
-        let late: Vec<String> = columns.iter().map(|column| format!("{column} > {now}")).collect();
-        sql_query(format!("UPDATE {table} SET {} WHERE {}", set.join(", "), late.join(" OR ")))
-            .execute(connection)?;
+    if moved > 0 {
+        rewind_past(connection, rewind, "audit", "action = 'snooze duty'")?;
     }
-    // A window that was nothing but the step.
-    sql_query("DELETE FROM blind_windows WHERE until_at <= from_at").execute(connection)?;
+    Ok(())
+}
+
+/// Rewinds what says how far the nodes are.
+pub(super) fn rewind_heartbeats(connection: &mut AnyConnection, rewind: &Rewind) -> Result<(), StoreError> {
+    for table in HEARTBEATS {
+        rewind_past(connection, rewind, table, "TRUE")?;
+    }
     // Whoever holds it prolongs it within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
-        .bind::<BigInt, _>(now)
+        .bind::<BigInt, _>(ms(rewind.now))
         .bind::<BigInt, _>(ms(rewind.now + LONGEST_TURN))
         .execute(connection)?;
-    let longest = ms(rewind.now + LONGEST_INVITATION);
-    sql_query("UPDATE invitations SET expires_at = $1 WHERE expires_at > $1")
-        .bind::<BigInt, _>(longest)
+    Ok(())
+}
+
+/// Rewinds those rows of a table.
+fn rewind_past(
+    connection: &mut AnyConnection,
+    rewind: &Rewind,
+    table: &str,
+    which: &str,
+) -> Result<(), StoreError> {
+    let Some((_, columns)) = PAST.iter().find(|(name, _)| *name == table) else { return Ok(()) };
+    let set: Vec<String> =
+        columns.iter().map(|column| format!("{column} = {}", back(column, rewind))).collect();
+    let late: Vec<String> = columns.iter().map(|column| later(column, ms(rewind.now))).collect();
+    sql_query(format!("UPDATE {table} SET {} WHERE {which} AND ({})", set.join(", "), late.join(" OR ")))
         .execute(connection)?;
     Ok(())
+}
+
+/// Whether a column holds a later time. For SQLite any text is greater than every number; it is no time, and stays.
+fn later(column: &str, than: i64) -> String {
+    format!("({column} > {than} AND {column} <= {})", i64::MAX)
 }
 
 /// Where a time goes that has been.
 fn back(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
+    let late = later(column, now);
     // What is NULL stays so.
     format!(
-        "CASE WHEN {column} > {now} AND {column} - {by} >= {now} THEN {now} WHEN {column} > {now} THEN {column} - {by} ELSE {column} END"
+        "CASE WHEN {late} AND {column} - {by} >= {now} THEN {now} WHEN {late} THEN {column} - {by} ELSE {column} END"
     )
 }
 
 /// Where a time goes that is to come.
 fn ahead(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
+    let late = later(column, now);
     format!(
-        "CASE WHEN {column} > {now} AND {column} - {by} >= {now} THEN {column} - {by} WHEN {column} > {now} THEN {now} ELSE {column} END"
+        "CASE WHEN {late} AND {column} - {by} >= {now} THEN {column} - {by} WHEN {late} THEN {now} ELSE {column} END"
     )
 }
 
@@ -158,6 +256,13 @@ mod tests {
     struct Column {
         #[diesel(sql_type = Text)]
         name: String,
+    }
+
+    #[test]
+    fn every_table_of_times_has_its_turn() {
+        let turns: BTreeSet<&str> = LARGE.into_iter().chain(SMALL).chain(HEARTBEATS).collect();
+        let past = PAST.iter().map(|(table, _)| *table);
+        assert_eq!(turns, past.chain(["deliveries", "invitations"]).collect());
     }
 
     #[test]

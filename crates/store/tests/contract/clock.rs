@@ -2,7 +2,7 @@
 
 use innkeeper_core::access::UserRole;
 use innkeeper_core::rewind::Rewind;
-use innkeeper_store::{Actor, Rewinding, Store, Ticker};
+use innkeeper_store::{Actor, DatabaseKind, Rewinding, Store, Ticker};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -12,6 +12,7 @@ on_both!(
     after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not,
     a_failure_stays_after_the_success_that_it_followed,
     a_pass_that_was_cut_off_is_made_again,
+    a_row_that_cannot_be_moved_keeps_no_other_from_it,
     what_waits_is_not_blocked,
     a_snooze_ends_when_it_was_meant_to,
     a_checkout_of_the_future_can_be_undone,
@@ -145,6 +146,53 @@ fn a_pass_that_was_cut_off_is_made_again(database: &TestDatabase) {
     assert_eq!(left(), 0);
     assert_eq!(store.look("job-0").facts.last_checkin_at, Some(at(3)));
     assert_eq!(store.look("job-699").facts.last_checkin_at, Some(at(3)));
+}
+
+fn a_row_that_cannot_be_moved_keeps_no_other_from_it(database: &TestDatabase) {
+    let store = database.store();
+    let ids: Vec<i64> = (0..30).map(|n| store.book(&format!("job-{n}"), &every(60))).collect();
+    store.record(&(0..30).map(|n| arrival(&format!("job-{n}"), success(at(DAY + 3)))).collect::<Vec<_>>());
+    let late = at(DAY + 3).timestamp_millis();
+    for n in 0..5 {
+        database.execute(&format!(
+            "INSERT INTO audit (at, who, source, action, subject, detail) VALUES ({late}, 'ada', '', 'note', '{n}', '')"
+        ));
+    }
+    let refuse = |table: &str, which: &str| {
+        match database.kind() {
+        DatabaseKind::Postgres => database.execute(&format!(
+            "CREATE FUNCTION refuse_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+             CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({which}) EXECUTE FUNCTION refuse_{table}()"
+        )),
+        DatabaseKind::Sqlite => database.execute(&format!(
+            "CREATE TRIGGER refuse_{table} BEFORE UPDATE ON {table} WHEN {which} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )),
+    }
+    };
+    refuse("states", &format!("old.reservation_id = {}", ids[7]));
+    refuse("audit", "old.subject = '2'");
+    let mut left = vec![ids[7]];
+    if database.kind() == DatabaseKind::Sqlite {
+        // Text is read as 0, which must not be written over it.
+        database.execute(&format!(
+            "PRAGMA ignore_check_constraints = ON;
+             UPDATE states SET last_seen_at = 'yesterday' WHERE reservation_id = {};",
+            ids[20]
+        ));
+        left.push(ids[20]);
+    }
+
+    store.rewind(&back(5)).unwrap();
+    let now = at(5).timestamp_millis();
+    let behind = database.numbers(&format!(
+        "SELECT reservation_id FROM states WHERE last_checkin_at > {now} ORDER BY reservation_id"
+    ));
+    assert_eq!(behind, left);
+    assert_eq!(database.texts(&format!("SELECT subject FROM audit WHERE at > {now}")), ["2"]);
+    if database.kind() == DatabaseKind::Sqlite {
+        let seen = "SELECT last_seen_at FROM states WHERE typeof(last_seen_at) = 'text'";
+        assert_eq!(database.texts(seen), ["yesterday"]);
+    }
 }
 
 fn what_waits_is_not_blocked(database: &TestDatabase) {
