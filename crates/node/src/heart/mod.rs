@@ -1,8 +1,8 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `astray.rs` how they hear of
-//! reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done, `pending.rs` what of it has come and
-//! waits, `condition.rs` what a heartbeat says of
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `letters.rs` how that is sent,
+//! `astray.rs` how they hear of reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done,
+//! `pending.rs` what of it has come and waits, `condition.rs` what a heartbeat says of
 //! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
 //! one node may do, `watchman.rs` who notices that the database is out of reach. Here is the heartbeat, and what follows from those of
 //! the others.
@@ -12,6 +12,7 @@ pub mod clock;
 mod condition;
 mod expected;
 mod file;
+mod letters;
 mod operator;
 pub mod pending;
 pub mod progress;
@@ -113,7 +114,7 @@ impl Heart {
             // Of its own: a heartbeat must not wait while others use all connections.
             store: store.apart_with_short_waits(),
             clock: clock.clone(),
-            follower: Follower::new(Arc::clone(&clock), &host, store.backend()),
+            follower: Follower::new(Arc::clone(&clock), &host, store),
             operator: operator.clone(),
             astray: astray.clone(),
             address: Arc::clone(&address),
@@ -264,6 +265,10 @@ impl Pulse {
         self.node.offset = self.clock.offset();
         self.node.address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = self.clock.now();
+        if !self.clock.is_steady() {
+            // No sweep is made meanwhile, which afterwards looks as if nobody swept.
+            self.history = History::default();
+        }
         let work = self.condition.work(now);
         if self.condition.is_due(&self.store, &self.node, &work)? {
             let beaten = self.beat(&work, now)?;

@@ -2,10 +2,8 @@
 //! may be what is missing.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Sender, channel};
 
-use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::Recipient;
 use innkeeper_core::reservation::Terms;
@@ -14,16 +12,9 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::NewDelivery;
 use uuid::Uuid;
 
+use super::letters::{self, Letter};
 use crate::config::Live;
 use crate::{Config, KnownWays, Part, Role, Shutdown, Ways};
-
-/// The first pause before a message is tried again; each next one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long a message is tried.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// How often the sender looks whether it should stop.
-const TICK: Duration = Duration::from_millis(500);
 
 /// Who the operator is, and how to write to them.
 #[derive(Clone)]
@@ -35,15 +26,8 @@ pub struct Operator {
     queue: Sender<Letter>,
 }
 
-/// One message to one recipient.
-struct Letter {
-    way: Way,
-    notice: Notice,
-    key: String,
-}
-
 impl Operator {
-    /// Starts the thread that sends, in a process of this role.
+    /// Starts what sends, in a process of this role.
     ///
     /// # Errors
     /// An alerter that cannot be built, or no thread to be had.
@@ -56,10 +40,7 @@ impl Operator {
         let alerters = Ways::new(config, Arc::clone(&clock))?;
         let (queue, letters) = channel();
         let stop = shutdown.clone();
-        let part = Part::spawn("operator", shutdown, move || {
-            send_all(&alerters, &letters, &stop);
-            Ok(())
-        })?;
+        let part = Part::spawn("operator", shutdown, move || letters::hand_out(&alerters, &letters, &stop))?;
         Ok((Self { live: config.live(), ways: KnownWays::new(config, role), clock, queue }, part))
     }
 
@@ -158,59 +139,6 @@ impl Operator {
             at,
             url: Some(format!("{}/nodes", config.public_url)),
             alert: None,
-        }
-    }
-}
-
-/// Sends what comes, and again what could not be sent, until the process stops; then each once more.
-fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
-    struct Waiting {
-        letter: Letter,
-        begun: Instant,
-        pause: Duration,
-        next: Instant,
-    }
-    let mut waiting: Vec<Waiting> = Vec::new();
-    loop {
-        let stopping = shutdown.is_requested();
-        match letters.recv_timeout(if stopping { Duration::ZERO } else { TICK }) {
-            Ok(letter) => {
-                let now = Instant::now();
-                waiting.push(Waiting { letter, begun: now, pause: FIRST_PAUSE, next: now });
-            }
-            Err(RecvTimeoutError::Disconnected) if waiting.is_empty() => return,
-            Err(_) => {}
-        }
-        let alerters = ways.now();
-        waiting.retain_mut(|one| {
-            if !stopping && Instant::now() < one.next {
-                return true;
-            }
-            let Letter { way: Way { alerter, address }, notice, key } = &one.letter;
-            let Some(way) = alerters.get(alerter) else { return false };
-            let message = Message { notices: std::slice::from_ref(notice), recipient: address.as_ref(), key };
-            let problem = match way.send(&message) {
-                Sent::Delivered => return false,
-                Sent::Permanent { problem } => {
-                    log::error!("the operator cannot be told through {alerter}: {problem}");
-                    return false;
-                }
-                Sent::Retryable { problem, .. } => problem,
-            };
-            if one.begun.elapsed() > PATIENCE {
-                log::error!("the operator could not be told through {alerter}: {problem}");
-                return false;
-            }
-            log::warn!(
-                "the operator is told through {alerter} again in {} s: {problem}",
-                one.pause.as_secs()
-            );
-            one.next = Instant::now() + one.pause;
-            one.pause = (one.pause * 2).min(LONGEST_PAUSE);
-            true
-        });
-        if stopping {
-            return;
         }
     }
 }

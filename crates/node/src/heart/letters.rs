@@ -1,0 +1,157 @@
+//! Sending what the operator is told: each alerter has a thread and a queue of its own, so that one that hangs holds up no other.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use innkeeper_alerter::{Message, Sent};
+use innkeeper_core::notice::Notice;
+use innkeeper_core::ways::Way;
+
+use crate::{Part, Shutdown, Ways};
+
+/// The first pause before a message is tried again; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// How long a message is tried.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How often a sender looks whether it should stop.
+const TICK: Duration = Duration::from_millis(500);
+/// Messages that wait for one alerter to be tried again, and as many that it has not looked at.
+const MOST: usize = 100;
+
+/// One message to one recipient.
+pub(super) struct Letter {
+    pub way: Way,
+    pub notice: Notice,
+    pub key: String,
+}
+
+/// The sender of one alerter.
+struct Sender {
+    queue: SyncSender<Letter>,
+    part: Part,
+}
+
+/// Gives each letter to the sender of its alerter, until the process stops or nobody writes any more; then waits for the senders.
+pub(super) fn hand_out(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let mut senders: HashMap<String, Sender> = HashMap::new();
+    loop {
+        let stopping = shutdown.is_requested();
+        match letters.recv_timeout(if stopping { Duration::ZERO } else { TICK }) {
+            Ok(letter) => hand_to(&mut senders, letter, ways, shutdown),
+            Err(RecvTimeoutError::Timeout) if !stopping => {}
+            Err(_) => break,
+        }
+    }
+    let parts: Vec<Part> = senders.into_values().map(|sender| sender.part).collect();
+    // Their queues are closed now: each sends what waits once more, and ends.
+    parts.into_iter().try_for_each(Part::join)
+}
+
+fn hand_to(senders: &mut HashMap<String, Sender>, letter: Letter, ways: &Ways, shutdown: &Shutdown) {
+    let name = letter.way.alerter.clone();
+    let sender = match senders.get(&name) {
+        Some(sender) => sender,
+        None => match start(ways.clone(), shutdown) {
+            Ok(sender) => senders.entry(name.clone()).or_insert(sender),
+            Err(error) => {
+                log::error!("the operator is not told through {name}: {error}");
+                return;
+            }
+        },
+    };
+    match sender.queue.try_send(letter) {
+        Ok(()) => {}
+        Err(TrySendError::Full(letter)) => {
+            log::error!(
+                "the operator is not told through {name}, for which too many messages wait: {}",
+                letter.notice.subject
+            );
+        }
+        Err(TrySendError::Disconnected(letter)) => {
+            log::error!(
+                "the operator is not told through {name}, whose sender is gone: {}",
+                letter.notice.subject
+            );
+        }
+    }
+}
+
+fn start(ways: Ways, shutdown: &Shutdown) -> std::io::Result<Sender> {
+    let (queue, letters) = sync_channel(MOST);
+    let stop = shutdown.clone();
+    let part = Part::spawn("operator's sender", shutdown, move || {
+        send_all(&ways, &letters, &stop);
+        Ok(())
+    })?;
+    Ok(Sender { queue, part })
+}
+
+/// A letter that has come to its sender.
+struct Waiting {
+    letter: Letter,
+    begun: Instant,
+    pause: Duration,
+    next: Instant,
+}
+
+/// Sends what comes, and again what could not be sent, until the process stops; then each once more.
+fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
+    let mut waiting: Vec<Waiting> = Vec::new();
+    let mut closed = false;
+    loop {
+        let stopping = shutdown.is_requested();
+        let is_due = |waiting: &[Waiting]| waiting.iter().any(|one| one.next <= Instant::now());
+        while !closed && (stopping || waiting.len() < MOST) {
+            // What is due is sent before more is waited for; at a stop all comes first, until nobody writes any more.
+            let wait = if is_due(&waiting) && !stopping { Duration::ZERO } else { TICK };
+            match letters.recv_timeout(wait) {
+                Ok(letter) => waiting.push(Waiting::new(letter)),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => closed = true,
+            }
+        }
+        if stopping && !closed {
+            continue;
+        }
+        waiting.retain_mut(|one| (!stopping && one.next > Instant::now()) || one.try_again(ways));
+        if closed && (stopping || waiting.is_empty()) {
+            return;
+        }
+        if (closed || waiting.len() >= MOST) && !is_due(&waiting) {
+            shutdown.wait_timeout(TICK);
+        }
+    }
+}
+
+impl Waiting {
+    fn new(letter: Letter) -> Self {
+        let now = Instant::now();
+        Self { letter, begun: now, pause: FIRST_PAUSE, next: now }
+    }
+
+    /// Sends it. Returns whether it waits on.
+    fn try_again(&mut self, ways: &Ways) -> bool {
+        let Letter { way: Way { alerter, address }, notice, key } = &self.letter;
+        let alerters = ways.now();
+        let Some(way) = alerters.get(alerter) else { return false };
+        let message = Message { notices: std::slice::from_ref(notice), recipient: address.as_ref(), key };
+        let problem = match way.send(&message) {
+            Sent::Delivered => return false,
+            Sent::Permanent { problem } => {
+                log::error!("the operator cannot be told through {alerter}: {problem}");
+                return false;
+            }
+            Sent::Retryable { problem, .. } => problem,
+        };
+        if self.begun.elapsed() > PATIENCE {
+            log::error!("the operator could not be told through {alerter}: {problem}");
+            return false;
+        }
+        log::warn!("the operator is told through {alerter} again in {} s: {problem}", self.pause.as_secs());
+        self.next = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
