@@ -3,16 +3,18 @@
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use innkeeper_store::{Store, StoreConfig};
-
 use crate::Config;
 use crate::cli::print;
 use crate::config::DatabaseKind;
 use crate::dead_ends;
 use crate::heart::Operator;
+use crate::startup;
 
 /// How long the database may take for its next answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So many reservations are named: each reload of the service runs this, and its journal must not drown in them.
+const NAMED: usize = 50;
 
 /// What a look into the database brings.
 enum Seen {
@@ -24,7 +26,8 @@ enum Seen {
     Failed(String),
 }
 
-/// Prints whom of the operator no way leads to, and every reservation in the database whose messages would lead nowhere.
+/// Prints whom of the operator no way leads to, and the first reservations in the database whose messages would lead
+/// nowhere, with the number of all.
 pub(crate) fn print_all(config: &Config) {
     for problem in Operator::unreached(config) {
         print(&format!("Warning: {problem}\n"));
@@ -71,9 +74,8 @@ pub(crate) fn print_all(config: &Config) {
 }
 
 fn look(config: &Config, name: &mut dyn FnMut(String)) -> Seen {
-    let settings = StoreConfig { url: config.database.url().to_owned(), pool_size: 2 };
-    let found = Store::connect(&settings)
-        .and_then(|store| dead_ends::find(&store, &config.ways_out(), usize::MAX, name));
+    let found = startup::connect(config, 2)
+        .and_then(|store| dead_ends::find(&store, &config.ways_out(), NAMED, name));
     match found {
         Ok(found) => Seen::Done(found.count),
         Err(error) => Seen::Failed(error.to_string().lines().next().unwrap_or_default().to_owned()),

@@ -84,10 +84,7 @@ pub(crate) fn open(
         config.create_data_dir()?;
     }
     let failed = |source| StartupError::Database { url: config.database.masked_url(), source };
-    let settings =
-        StoreConfig { url: config.database.url().to_owned(), pool_size: config.database.pool_size };
-    let connect = if config.database.behind_pooler { Store::connect_through_pooler } else { Store::connect };
-    let store = connect(&settings).map_err(failed)?;
+    let store = connect(config, config.database.pool_size).map_err(failed)?;
     let begun = Instant::now();
     let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None };
     let contact = alarm.watchman.contact();
@@ -115,6 +112,13 @@ pub(crate) fn open(
         log::info!("applied the migration {name}");
     }
     Ok((store, applied))
+}
+
+/// A store over the database of this configuration, through a pooler where it names one.
+pub(crate) fn connect(config: &Config, pool_size: u32) -> Result<Store, StoreError> {
+    let settings = StoreConfig { url: config.database.url().to_owned(), pool_size };
+    let connect = if config.database.behind_pooler { Store::connect_through_pooler } else { Store::connect };
+    connect(&settings)
 }
 
 /// Applies the migrations on a thread of its own, so that a database that hangs keeps neither the alarm nor a stop waiting: after a stop

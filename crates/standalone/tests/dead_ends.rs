@@ -97,10 +97,10 @@ fn the_pages_show_it_and_the_operator_hears_of_it(shape: Shape) {
 }
 
 #[test]
-fn check_config_lists_every_job_and_asks_a_database_that_does_not_answer_only_so_long() {
+fn check_config_names_fifty_jobs_counts_all_and_asks_a_database_that_does_not_answer_only_so_long() {
     for database in TestDatabase::both() {
         let inn = Inn::over(database, Shape::Standalone, &webhook("chat", &HttpSink::start()));
-        for n in 0..12 {
+        for n in 0..52 {
             inn.reserve("shop", &format!("job-{n}"), json!({ "notify": "chat" }));
         }
         inn.reserve("shop", "logged", json!({ "notify": "" }));
@@ -109,13 +109,14 @@ fn check_config_lists_every_job_and_asks_a_database_that_does_not_answer_only_so
             configured(&format!("[database]\nurl = \"{url}\"\n[alerter.chatt]\nkind = \"log\"\n"));
         let (code, out, err) = run("innkeeper", directory.path(), &["check-config"], &[]);
         assert_eq!(code, Some(0), "{err}");
-        for n in 0..12 {
+        for n in 0..50 {
             let line = format!(
                 "Warning: shop/job-{n}: notify: chat is no configured alerter; did you mean chatt?\n"
             );
             assert!(out.contains(&line), "{line}: {out}");
         }
-        assert!(out.contains("Messages about 12 reservations would not reach everyone they name."), "{out}");
+        assert_eq!(out.matches("Warning: shop/").count(), 50, "{out}");
+        assert!(out.contains("Messages about 52 reservations would not reach everyone they name."), "{out}");
         assert!(out.contains("Warning: operator: is empty") && !out.contains("shop/logged"), "{out}");
     }
     let away = configured("[database]\nurl = \"postgres://inn@127.0.0.1:1/inn\"\n");

@@ -12,7 +12,7 @@ use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::pgbouncer::PgBouncer;
-use innkeeper_testing::process::{PATIENCE, Server};
+use innkeeper_testing::process::{PATIENCE, Server, command};
 use serde_json::json;
 
 /// Clients at once, and the check-ins of each.
@@ -70,6 +70,17 @@ fn works_behind_a_pool_of(size: u32) {
     assert_eq!(database.number("SELECT SUM(checkins) FROM states"), Some((CLIENTS * EACH) as i64));
     assert_eq!(database.count("checkins"), (CLIENTS * EACH) as i64);
     wait_until("a beat of each", || database.count("nodes") == 2);
+
+    // What a reload of the service runs first looks through it, too.
+    let file = tempfile::tempdir().unwrap();
+    std::fs::write(file.path().join("innkeeper.toml"), told.replace("[alerter.hook]", "[alerter.hooks]"))
+        .unwrap();
+    let checked = command("sweeper", file.path())
+        .args(["check-config", "--config", "innkeeper.toml"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains("Messages about 8 reservations") && !said.contains("Note: "), "{said}");
 
     // One falls silent, and somebody hears of it.
     let silent = "WHERE reservation_id = (SELECT id FROM reservations WHERE component = 'job-0')";
