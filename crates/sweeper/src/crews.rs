@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender as End;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
@@ -12,6 +13,9 @@ use innkeeper_store::Store;
 
 use crate::dispatch::{self, Crew, Sender};
 use crate::leases::Leases;
+
+/// How soon a crew that could not be started is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What crews are made with, and those that work.
 pub(crate) struct Crews {
@@ -33,6 +37,8 @@ pub(crate) struct Crews {
     pub working: Vec<Crew>,
     /// The configuration that those are of.
     pub of: Option<Arc<Config>>,
+    /// When one could not be started.
+    pub failed_at: Option<Instant>,
 }
 
 impl Crews {
@@ -40,13 +46,15 @@ impl Crews {
     /// the one of the last call.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread: it is tried again at a call some seconds later.
     pub(crate) fn follow(&mut self) -> anyhow::Result<Option<Arc<Config>>> {
         let config = self.live.get();
         if self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &config)) {
             return Ok(None);
         }
-        self.of = Some(Arc::clone(&config));
+        if self.failed_at.is_some_and(|at| at.elapsed() < AGAIN) {
+            return Ok(None);
+        }
         let alerters = self.ways.now();
         let kind = |crew: &Crew| alerters.get(crew.name.as_str()).map(|alerter| alerter.kind());
         self.working.retain(|crew| {
@@ -56,15 +64,27 @@ impl Crews {
             }
             stays
         });
+        let mut failed = None;
         for name in alerters.names() {
             if self.working.iter().any(|crew| crew.name == *name) {
                 continue;
             }
             let Some(alerter) = alerters.get(name.as_str()) else { continue };
             let crew = Crew::new(name, alerter, self.senders, &self.shutdown);
-            self.start(&crew)?;
-            self.working.push(crew);
+            match self.start(&crew) {
+                Ok(()) => self.working.push(crew),
+                Err(error) => {
+                    // Those that did start.
+                    crew.retire();
+                    failed = Some(error.context(format!("alerter.{name}")));
+                }
+            }
         }
+        self.failed_at = failed.is_some().then(Instant::now);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        self.of = Some(Arc::clone(&config));
         Ok(Some(config))
     }
 

@@ -103,6 +103,7 @@ impl Sweeper {
             end: end.clone(),
             working: Vec::new(),
             of: None,
+            failed_at: None,
         };
         crews.follow()?;
         let (renewed, lease, stop) = (store.clone(), config.sweeper.lease, shutdown.clone());
