@@ -9,7 +9,7 @@ use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::heart::Operator;
 use innkeeper_node::heart::progress::Progress;
-use innkeeper_node::{Metrics, Wake};
+use innkeeper_node::{Metrics, Seldom, Wake};
 use innkeeper_store::{Store, StoreError, Swept, Told, Unjudged};
 
 use crate::begin::Begin;
@@ -111,11 +111,11 @@ impl Watch {
             && self.store.database_time()?.is_none_or(|there| (there - now).abs() <= STEP))
     }
 
-    /// One pass over one batch; returns how long to sleep before the next.
-    fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Duration, StoreError> {
+    /// One pass over one batch; returns how long to sleep before the next, and nothing where nothing may be judged.
+    fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Option<Duration>, StoreError> {
         let now = self.clock.now();
         if !self.may_judge(now)? {
-            return Ok(LONGEST_SLEEP);
+            return Ok(None);
         }
         let from = begin.of_look(now);
         let begun = Instant::now();
@@ -130,7 +130,7 @@ impl Watch {
             crew.call(swept.deliveries.contains_key(crew.name.as_str()), backlog);
         }
         if backlog {
-            return Ok(Duration::ZERO);
+            return Ok(Some(Duration::ZERO));
         }
         let next = self.store.next_wake_from(from)?;
         if from.is_none() {
@@ -138,7 +138,8 @@ impl Watch {
         }
         let until_next = |next: Time| (next - self.clock.now()).to_std().unwrap_or_default();
         let pause = next.map_or(LONGEST_SLEEP, until_next).min(LONGEST_SLEEP);
-        Ok(if swept.looked == 0 && pause.is_zero() { LOCKED_SLEEP } else { pause.max(SHORTEST_SLEEP) })
+        let is_locked = swept.looked == 0 && pause.is_zero();
+        Ok(Some(if is_locked { LOCKED_SLEEP } else { pause.max(SHORTEST_SLEEP) }))
     }
 }
 
@@ -149,7 +150,7 @@ fn begin_of_minute(now: Time) -> bool {
 
 /// The loop, until the process stops.
 pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &mut Crews) {
-    let mut away = false;
+    let (mut away, crewless) = (false, Seldom::new());
     let mut begin = Begin::default();
     loop {
         match crews.follow() {
@@ -158,17 +159,21 @@ pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &m
                 watch.speaker = Speaker::new(&config, &watch.speaker.ways);
             }
             Ok(None) => {}
-            Err(error) => log::error!("not every alerter has its senders: {error:#}"),
+            Err(error) => crewless.error(format_args!("not every alerter has its senders: {error:#}")),
         }
         let attempt = progress.begin("sweep");
         let pause = match watch.pass(&mut begin, &crews.working) {
             Ok(pause) => {
-                attempt.succeeded();
+                match pause {
+                    Some(_) => attempt.succeeded(),
+                    // Neither done nor failing: peers hear that jobs are not watched, the operator has heard of the clock.
+                    None => drop(attempt),
+                }
                 if away {
                     log::info!("the database answers again; sweeping goes on");
                     away = false;
                 }
-                pause
+                pause.unwrap_or(LONGEST_SLEEP)
             }
             Err(error) => {
                 attempt.failed(&error);

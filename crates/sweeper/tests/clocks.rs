@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use common::{config, wait_until, webhook};
+use innkeeper_core::access::UserRole;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Wishes;
@@ -285,6 +286,37 @@ fn a_way_back_that_was_cut_off_is_gone_on_with_at_the_next_start() {
     wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
     assert_eq!(house.told("is behind what was recorded"), 0, "it need not be waited for");
     house.the_silent_is_told_about_and_the_healthy_is_not();
+}
+
+#[test]
+fn a_way_back_that_does_not_get_on_is_told_and_no_sweep_counts_as_made_meanwhile() {
+    let mut house = sqlite(DAY);
+    house.live(3, &["healthy", "silent"]);
+    drop(house.servers.remove(0).into_directory());
+    let ahead = SystemClock.now() + TimeDelta::days(1);
+    house.database.store().add_user("ada", UserRole::Admin, "link", ahead, ahead).unwrap().unwrap();
+    house.database.execute(
+        "INSERT INTO clock_steps (at, clock, host, by_ms, outcome) VALUES (1, 'machine', 'here', -86400000, 'following');
+         CREATE TRIGGER refuse BEFORE UPDATE OF created_at ON users BEGIN SELECT RAISE(ABORT, 'nobody may'); END;",
+    );
+    house.clock.set(0);
+    house.start(&["innkeeper"], true);
+    house.live_until("it is told", &["healthy"], || house.told("cannot be moved back") == 1);
+    let text = house.sink.requests().last().unwrap().json()["text"].to_string();
+    assert!(text.contains("nobody may"), "{text}");
+    house.live_until("the sweeper's work counts as not done", &["healthy"], || {
+        house
+            .database
+            .count("nodes WHERE unable = 'sweeper' AND problem LIKE 'nothing has been judged since %'")
+            == 1
+    });
+    assert_eq!(house.alerts("silent"), 0, "nothing is judged");
+    house.database.execute("DROP TRIGGER refuse");
+    house.live_until("that is told", &["healthy"], || house.told("is moved back again") == 1);
+    house.the_silent_is_told_about_and_the_healthy_is_not();
+    house.live(14, &["healthy"]);
+    assert_eq!(house.told("There is no"), 0, "{:?}", house.subjects());
+    assert_eq!(house.told("cannot be moved back"), 1, "{:?}", house.subjects());
 }
 
 #[test]

@@ -19,6 +19,8 @@ use super::{NodeClock, Operator};
 const SLOW_WRITE: Duration = Duration::from_secs(3);
 /// A pass of the sweep that takes longer is.
 const SLOW_SWEEP: Duration = Duration::from_secs(15);
+/// Where no pass was made for longer, and none fails, the clock is in doubt: the operator has heard of that, and peers hear of this.
+const RESTS: Duration = Duration::from_secs(30);
 /// Over SQLite a heartbeat is stored after this at the latest.
 const STORED_EVERY: Duration = Duration::from_millis(14_500);
 /// A longer span without anything written may be a blind window, and is stored.
@@ -124,6 +126,12 @@ impl Condition {
                     "ingest" => standing.until,
                     _ => progress.proved_or_started(),
                 };
+                let rests = *duty == "sweeper" && done_until.elapsed() >= RESTS;
+                let problem = problem.or_else(|| {
+                    rests.then(|| {
+                        format!("nothing has been judged since {}", stamp(at(done_until), chrono_tz::UTC))
+                    })
+                });
                 Work { duty, done_until: at(done_until), proved_at: standing.proved.map(at), problem }
             }
         };

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -12,12 +13,15 @@ use innkeeper_store::{DatabaseKind, Rewinding, Store, StoreError, Ticker};
 
 use super::words::{self, Letter};
 use super::{NodeClock, boot};
+use crate::Seldom;
 use crate::heart::Operator;
 
 /// An answer that took longer says nothing about the time.
 const SLOW: Duration = Duration::from_secs(3);
-/// How long one heartbeat may spend on moving back what was stamped ahead.
+/// How long one heartbeat waits for what is moved back meanwhile.
 const REWIND_FOR: Duration = Duration::from_millis(400);
+/// How long nothing may be moved back before the operator hears of it: a lock that somebody keeps, a row that cannot be written.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// When that is looked for again: what was under way is written a little later.
 const STRAGGLERS: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
@@ -40,7 +44,22 @@ pub(in crate::heart) struct Follower {
     /// When to look for stragglers, by the boot clock, and the size of the step.
     stragglers: VecDeque<(Duration, TimeDelta)>,
     unkept: VecDeque<Unkept>,
+    /// For passes, which may take longer than a heartbeat waits.
+    patient: Store,
+    stuck: Stuck,
 }
+
+/// Whether passes get on.
+#[derive(Default)]
+struct Stuck {
+    /// Since when each attempt has failed, by the boot clock.
+    since: Option<Duration>,
+    told: bool,
+    said: Seldom,
+}
+
+/// What an attempt at a pass has come to: how far, and whether it is through.
+type Attempted = (Rewinding, Result<bool, StoreError>);
 
 /// A pass through what was stamped ahead, over as many heartbeats as it takes.
 struct Pass {
@@ -48,6 +67,35 @@ struct Pass {
     progress: Rewinding,
     /// Whether the node's time moves when it is through.
     leads: bool,
+    /// What works at it, on a thread of its own: heartbeats do not wait for it.
+    under_way: Option<Receiver<Attempted>>,
+}
+
+impl Pass {
+    fn new(by: TimeDelta, leads: bool) -> Self {
+        Self { by, progress: Rewinding::default(), leads, under_way: None }
+    }
+
+    /// Goes on with it for a while, on a thread.
+    fn begin(&self, store: Store, clock: Arc<NodeClock>) -> Result<Receiver<Attempted>, StoreError> {
+        let (done, attempted) = channel();
+        let (by, mut progress) = (self.by, self.progress);
+        let ahead = if self.leads { by } else { TimeDelta::zero() };
+        let thread = std::thread::Builder::new().name("rewind".to_owned()).spawn(move || {
+            let begun = boot::now();
+            let through = loop {
+                let rewind = Rewind { now: clock.now() - ahead, by };
+                match store.rewind_some(&rewind, &mut progress) {
+                    Ok(false) if boot::now().saturating_sub(begun) < REWIND_FOR => {}
+                    through => break through,
+                }
+            };
+            // Nobody waits for it after a stop.
+            drop(done.send((progress, through)));
+        });
+        thread.map_err(|error| StoreError::Unavailable(format!("no thread to be had: {error}")))?;
+        Ok(attempted)
+    }
 }
 
 /// A step that is not in the database yet.
@@ -68,8 +116,8 @@ struct Sample {
 }
 
 impl Follower {
-    pub fn new(clock: Arc<NodeClock>, host: &str, database: DatabaseKind) -> Self {
-        let reference = match database {
+    pub fn new(clock: Arc<NodeClock>, host: &str, store: &Store) -> Self {
+        let reference = match store.backend() {
             DatabaseKind::Postgres => Ticker::Database,
             DatabaseKind::Sqlite => Ticker::Machine,
         };
@@ -83,6 +131,8 @@ impl Follower {
             rewinding: None,
             stragglers: VecDeque::new(),
             unkept: VecDeque::new(),
+            patient: store.clone(),
+            stuck: Stuck::default(),
         }
     }
 
@@ -125,14 +175,14 @@ impl Follower {
             }
             Verdict::Follow(by) if by > TimeDelta::zero() => self.step(store, operator, by)?,
             Verdict::Follow(by) => {
-                self.rewinding = Some(Pass { by: -by, progress: Rewinding::default(), leads: true });
+                self.rewinding = Some(Pass::new(-by, true));
                 store.turn_clock_steps(self.reference, &self.host, "following", false, self.clock.now())?;
                 return self.rewind(store, operator);
             }
         }
         if let Some((_, by)) = self.stragglers.front().copied().filter(|(at, _)| *at <= sample.boot) {
             self.stragglers.pop_front();
-            self.rewinding = Some(Pass { by, progress: Rewinding::default(), leads: false });
+            self.rewinding = Some(Pass::new(by, false));
             return self.rewind(store, operator);
         }
         Ok(())
@@ -181,24 +231,44 @@ impl Follower {
         }
     }
 
-    /// Goes on with a pass, for a while.
+    /// Sees how a pass gets on.
     fn rewind(&mut self, store: &Store, operator: &Operator) -> Result<(), StoreError> {
         let Some(pass) = &mut self.rewinding else { return Ok(()) };
-        let begun = boot::now();
-        if pass.leads && followed(store)? > self.followed {
-            // Another node is through, and uses the new time: so does this one, and looks for what it stamped meanwhile.
-            let by = pass.by;
-            self.rewinding = None;
-            return self.step(store, operator, -by);
-        }
-        loop {
-            let ahead = if pass.leads { pass.by } else { TimeDelta::zero() };
-            let rewind = Rewind { now: self.clock.now() - ahead, by: pass.by };
-            if store.rewind_some(&rewind, &mut pass.progress)? {
-                break;
+        let attempted = match pass.under_way.take() {
+            Some(attempted) => attempted,
+            None => {
+                // Asked for each pass: a database that is away is told as such.
+                let latest = followed(store).inspect_err(|_| self.stuck.since = None)?;
+                if pass.leads && latest > self.followed {
+                    // Another node is through, and uses the new time: so does this one, and looks for what it stamped meanwhile.
+                    let by = pass.by;
+                    self.rewinding = None;
+                    return self.step(store, operator, -by);
+                }
+                pass.begin(self.patient.apart(), Arc::clone(&self.clock))?
             }
-            if boot::now().saturating_sub(begun) >= REWIND_FOR {
+        };
+        let through = match attempted.recv_timeout(REWIND_FOR) {
+            Err(RecvTimeoutError::Timeout) => {
+                pass.under_way = Some(attempted);
                 return Ok(());
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(StoreError::Sweep("it panicked".to_owned())),
+            Ok((progress, through)) => {
+                pass.progress = progress;
+                through
+            }
+        };
+        match through {
+            Err(error) => {
+                self.stuck.fails(&self.host, &error, operator);
+                return Ok(());
+            }
+            Ok(through) => {
+                self.stuck.goes_on(&self.host, operator);
+                if !through {
+                    return Ok(());
+                }
             }
         }
         let (by, leads) = (pass.by, pass.leads);
@@ -263,6 +333,26 @@ impl Follower {
                 return;
             }
             self.unkept.pop_front();
+        }
+    }
+}
+
+impl Stuck {
+    fn fails(&mut self, host: &str, error: &StoreError, operator: &Operator) {
+        self.said.warn(format_args!("what is ahead of the clock cannot be moved back: {error}"));
+        let now = boot::now();
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_sub(since) >= STUCK_AFTER && !std::mem::replace(&mut self.told, true) {
+            let (subject, text) = words::stuck(host, error);
+            operator.tell(&subject, &text);
+        }
+    }
+
+    fn goes_on(&mut self, host: &str, operator: &Operator) {
+        self.since = None;
+        if std::mem::take(&mut self.told) {
+            let (subject, text) = words::unstuck(host);
+            operator.tell(&subject, &text);
         }
     }
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::discipline::{LONGEST_HOLD, STEPOUT};
 use innkeeper_core::{Time, duration};
-use innkeeper_store::Ticker;
+use innkeeper_store::{StoreError, Ticker};
 
 /// A subject and a text.
 pub(super) type Letter = (String, String);
@@ -72,6 +72,25 @@ pub(super) fn held(clock: Ticker, host: &str, newest: Time, reference: Time) -> 
 /// The end of that.
 pub(super) fn released(clock: Ticker, host: &str) -> Letter {
     (format!("{} is believed again", whose(clock, host)), "Jobs are watched again by their times.".to_owned())
+}
+
+/// What is ahead of the clock cannot be moved back.
+pub(super) fn stuck(host: &str, error: &StoreError) -> Letter {
+    (
+        "What is ahead of the clock cannot be moved back".to_owned(),
+        format!(
+            "So says {host}, which has tried for half a minute and goes on trying: {error}\nUntil it is done, no silence is noticed, and \
+             nothing is removed or given up."
+        ),
+    )
+}
+
+/// The end of that.
+pub(super) fn unstuck(host: &str) -> Letter {
+    (
+        "What is ahead of the clock is moved back again".to_owned(),
+        format!("So says {host}. When that is done, jobs are watched by their times."),
+    )
 }
 
 #[cfg(test)]
