@@ -1,5 +1,8 @@
 //! gocron's protocol: a check-in that brings its reservation along, in a query or as JSON.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::TimeDelta;
@@ -20,6 +23,8 @@ const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
 
 /// A reservation that was changed no longer ago may have been changed by the check-in that is answered.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(30);
+/// Of so many reservations at a time it is asked when they were changed.
+const ASKED_AT_ONCE: usize = 64;
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get_with_query("/", Need::Manage, by_query).get("/", Need::Nothing, alive).post(
@@ -59,7 +64,7 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     let definition = Definition::Always(Box::new(wishes));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, reservation_id } => {
-            tell(desk, reservation_id, &name, &dead_ends).await;
+            tell(desk, reservation_id, created, name, &dead_ends);
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
             let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));
             Ok(with_warning(answer, &dead_ends))
@@ -71,24 +76,64 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     }
 }
 
-/// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. Whatever comes of it, the
-/// check-in is recorded.
-async fn tell(desk: &Data<Desk>, id: i64, name: &str, dead_ends: &[DeadEnd]) {
-    if desk.astray.knows(name, dead_ends) {
+/// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. The check-in is recorded,
+/// so its answer does not wait for that. Where the database does not say, a reservation that was there before is taken for unchanged: the
+/// operator hears of it with the next start of a sweeper, or when an alert opens.
+fn tell(desk: &Data<Desk>, id: i64, created: bool, name: String, dead_ends: &[DeadEnd]) {
+    if desk.astray.knows(&name, dead_ends) {
         return;
     }
-    let (asking, found) = (desk.clone(), !dead_ends.is_empty());
-    let asked = web::block(move || {
-        let Some((terms, changed_at)) = asking.store.terms_of(id)? else { return Ok(false) };
+    let Some(asking) = Asking::begin(&desk.asking, &name) else {
+        if created {
+            desk.astray.report(&name, dead_ends);
+        }
+        return;
+    };
+    let (astray, store, ways) = (desk.astray.clone(), desk.store.clone(), desk.ways.clone());
+    let (clock, dead_ends) = (Arc::clone(&desk.clock), dead_ends.to_vec());
+    let is_news = move |dead_ends: &[DeadEnd]| {
+        let Some((terms, changed_at)) = store.terms_of(id)? else { return Ok(false) };
         // By what the sweepers say now: what the answer went by may be some seconds old.
-        let still = asking.ways.dead_ends(&asking.store, &terms);
-        Ok::<_, StoreError>(asking.now() - changed_at < JUST_NOW && still.is_empty() != found)
-    });
-    match asked.await {
-        Ok(Ok(true)) => desk.astray.report(name, dead_ends),
-        Ok(Ok(_)) => desk.astray.remember(name, dead_ends),
-        Ok(Err(error)) => log::debug!("when {name} was changed: {error}"),
-        Err(error) => log::debug!("when {name} was changed: {error}"),
+        let still = ways.dead_ends(&store, &terms);
+        Ok::<_, StoreError>(clock.now() - changed_at < JUST_NOW && still.is_empty() == dead_ends.is_empty())
+    };
+    drop(web::block(move || {
+        let _asking = asking;
+        match is_news(&dead_ends) {
+            Ok(true) => astray.report(&name, &dead_ends),
+            Ok(false) => astray.remember(&name, &dead_ends),
+            Err(error) => {
+                log::debug!("when {name} was changed: {error}");
+                match created {
+                    true => astray.report(&name, &dead_ends),
+                    false => astray.remember(&name, &dead_ends),
+                }
+            }
+        }
+    }));
+}
+
+/// The reservations of which it is asked just now when they were changed.
+pub(crate) type Asked = Arc<Mutex<HashSet<String>>>;
+
+/// One of them, as long as this lives.
+struct Asking {
+    all: Asked,
+    name: String,
+}
+
+impl Asking {
+    /// None where it is asked already, or enough others are: a later check-in asks.
+    fn begin(all: &Asked, name: &str) -> Option<Self> {
+        let mut names = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = names.len() < ASKED_AT_ONCE && names.insert(name.to_owned());
+        begins.then(|| Self { all: Arc::clone(all), name: name.to_owned() })
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
     }
 }
 
@@ -104,4 +149,21 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         is_site: Some(fields.flag("site")?.unwrap_or(false)),
         ..Wishes::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_reservation_it_is_asked_once_at_a_time_and_of_few_together() {
+        let asked = Asked::default();
+        let first = Asking::begin(&asked, "shop/backup");
+        assert!(first.is_some() && Asking::begin(&asked, "shop/backup").is_none());
+        let others: Vec<_> =
+            (0..2 * ASKED_AT_ONCE).map(|n| Asking::begin(&asked, &format!("shop/{n}"))).collect();
+        assert_eq!(others.iter().flatten().count(), ASKED_AT_ONCE - 1);
+        drop(first);
+        assert!(Asking::begin(&asked, "shop/backup").is_some());
+    }
 }

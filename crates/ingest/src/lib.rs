@@ -59,6 +59,8 @@ pub(crate) struct Desk {
     pub ways: KnownWays,
     /// How the operator hears of reservations whose messages lead nowhere.
     pub astray: Astray,
+    /// What is asked for it.
+    pub asking: gocron::Asked,
     /// Woken when a conclusion may have changed.
     pub wake: Option<Wake>,
 }
@@ -88,6 +90,7 @@ impl Ingest {
             commit_timeout: config.ingest.commit_timeout,
             ways: heart.ways().clone(),
             astray: heart.astray().clone(),
+            asking: gocron::Asked::default(),
             wake: wake.clone(),
         };
         let writers = scribe::start(waiting, &store, config.ingest.batch, wake, heart, shutdown)?;
