@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use common::*;
+use innkeeper_store::DatabaseKind;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::PATIENCE;
@@ -44,6 +45,16 @@ fn what_waits_to_be_written_is_answered_before_the_stop() {
         wait_until_read(&server, &waiting);
         server.signal("TERM");
         server.wait_for_log("SIGTERM: stopping");
+        if let DatabaseKind::Postgres = database.kind() {
+            // Until they are written it lives for the others, who would judge these jobs' silence otherwise.
+            let beat_at = || database.number("SELECT beat_at FROM nodes").unwrap();
+            let (stopping, end) = (beat_at(), Instant::now() + PATIENCE);
+            while beat_at() < stopping + 1500 {
+                assert!(Instant::now() < end, "it beats no more");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert_eq!(database.count("nodes WHERE goodbye_at IS NOT NULL"), 0, "not yet");
+        }
         drop(held);
         for stream in &mut waiting {
             let answer = answer(stream);
@@ -51,6 +62,7 @@ fn what_waits_to_be_written_is_answered_before_the_stop() {
         }
         assert!(server.wait_for_end(PROMPT).success());
         assert_eq!(database.count("checkins"), 20, "{:?}", database.kind());
+        assert_eq!(database.count("nodes WHERE goodbye_at IS NOT NULL"), 1, "{:?}", database.kind());
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Heartbeat<'a> {
     pub first: bool,
     /// Up to when check-ins had been written at the node's heartbeat before this one, which over SQLite may not be stored.
     pub written_until: Option<Time>,
+    /// Since when the node has been stopping: it writes what has come, and new check-ins have to go to others.
+    pub stopping_since: Option<Time>,
     /// When.
     pub now: Time,
 }
@@ -104,7 +106,10 @@ impl Store {
         tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
     ) -> Result<Beaten, StoreError> {
         let work: Vec<Work<'_>> = duties.iter().map(|duty| Work::done(duty, now)).collect();
-        self.record_heartbeat(&Heartbeat { node, work: &work, first, written_until: None, now }, tell)
+        self.record_heartbeat(
+            &Heartbeat { node, work: &work, first, written_until: None, stopping_since: None, now },
+            tell,
+        )
     }
 
     /// Records a heartbeat. One that ends a blind window records that too, and puts what `tell` makes of it into the outbox.
@@ -126,11 +131,13 @@ impl Store {
                 }
                 let mut done_until = work.done_until;
                 if work.duty == blind::DUTY {
-                    done_until = end_blindness(connection, heartbeat, work, known.is_some(), &mut beaten)?;
+                    let own;
+                    (done_until, own) =
+                        end_blindness(connection, heartbeat, work, known.is_some(), &mut beaten)?;
                     written_until = Some(match connection {
                         // Over SQLite the latest time of a node is the joint one: this node's is none yet.
                         AnyConnection::Sqlite(_) if heartbeat.continues(done_until, connection) => done_until,
-                        _ => work.done_until,
+                        _ => own,
                     });
                 }
                 let is_news = heartbeat.first
@@ -177,14 +184,14 @@ impl Store {
     }
 }
 
-/// Ends a blind window, if there was one. Returns up to when all check-ins have been written.
+/// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and up to when this node has written its own.
 fn end_blindness(
     connection: &mut AnyConnection,
     heartbeat: &Heartbeat<'_>,
     work: &Work<'_>,
     known: bool,
     beaten: &mut Beaten,
-) -> Result<Time, StoreError> {
+) -> Result<(Time, Time), StoreError> {
     let Heartbeat { node, first, now, .. } = *heartbeat;
     let mut others = blind::takers(connection, now)?;
     others.retain(|taker| taker.id != node.id);
@@ -194,31 +201,36 @@ fn end_blindness(
         // It has its file to itself: who was there before is gone.
         others.retain(|taker| taker.beat_at >= node.started_at);
     }
+    // Where there are no others, what comes is refused.
+    let refuses = heartbeat.stopping_since.filter(|_| !others.iter().any(|other| other.able));
+    let taken = |until: Time| refuses.map_or(until, |since| until.min(since));
     beaten.probe = others.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
     let own = Taker {
         id: node.id.clone(),
         started_at: node.started_at,
         beat_at: now,
-        written_until: work.done_until,
-        proved_at: work.proved_at,
+        written_until: taken(work.done_until),
+        proved_at: work.proved_at.map(taken),
         able: work.problem.is_none(),
     };
     let until = blind::joint(others.iter().chain([&own]));
     let before = if known { blind::written_until(connection, now)? } else { None };
-    let Some(before) = before else { return Ok(until.unwrap_or(work.done_until)) };
+    let Some(before) = before else {
+        return Ok((until.unwrap_or(work.done_until), own.written_until));
+    };
     let starts = first || heartbeat.continues(before, connection);
     let known = match connection {
         // Each heartbeat is stored, and what this node alone has written says nothing of the others.
         AnyConnection::Postgres(_) => None,
         AnyConnection::Sqlite(_) if first => blind::last_written(connection, now)?,
         AnyConnection::Sqlite(_) if starts => None,
-        AnyConnection::Sqlite(_) => heartbeat.written_until.filter(|at| *at <= now),
+        AnyConnection::Sqlite(_) => heartbeat.written_until.map(taken).filter(|at| *at <= now),
     };
     let before = before.max(known.unwrap_or(before));
     if let Some(until) = until {
         beaten.blind = blind::end(connection, before, until, starts, &others, now)?;
     }
-    Ok(until.unwrap_or(before).max(before))
+    Ok((until.unwrap_or(before).max(before), own.written_until))
 }
 
 fn record_node(

@@ -40,7 +40,14 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
                 },
             });
             let first = at == now;
-            let heartbeat = Heartbeat { node: &node, work: &work, first, written_until: None, now: at };
+            let heartbeat = Heartbeat {
+                node: &node,
+                work: &work,
+                first,
+                written_until: None,
+                stopping_since: None,
+                now: at,
+            };
             store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap();
         };
         let later = |seconds| now + TimeDelta::seconds(seconds);

@@ -58,6 +58,8 @@ pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
 const ASLEEP: TimeDelta = TimeDelta::seconds(5);
 /// How long the database may be away before the operator hears of it.
 pub const AWAY: Duration = Duration::from_secs(20);
+/// How long a node that stops goes on beating at most, while what it has taken in is written.
+const LAST_WRITES: Duration = Duration::from_secs(20);
 /// How long a stop waits for the goodbye, and for a message to the operator that is being sent.
 const FAREWELL: Duration = Duration::from_secs(8);
 /// A blind window that is shorter is not worth a message: a restart.
@@ -84,6 +86,8 @@ pub struct Heart {
     metrics: Metrics,
     progresses: Progresses,
     parts: Vec<Part>,
+    /// Asked for when all work is done, after the stop.
+    finished: Shutdown,
 }
 
 impl Heart {
@@ -133,6 +137,7 @@ impl Heart {
             expected: expected::Watch::new(config.live()),
             condition: Condition::new(Arc::clone(&clock), progresses.clone()),
             progresses: progresses.clone(),
+            stopping_since: None,
         };
         let id = pulse.node.id.clone();
         // First, since what follows asks the database.
@@ -140,18 +145,20 @@ impl Heart {
         pulse.follower.follow(&pulse.store, &pulse.operator);
         pulse.node.started_at = clock.now();
         pulse.tick();
-        let stop = shutdown.clone();
+        let (stop, finished) = (shutdown.clone(), Shutdown::new());
+        let done = finished.clone();
         let heart = Part::spawn("heart", shutdown, move || {
             while !stop.wait_timeout(BEAT) {
                 pulse.tick();
             }
+            pulse.beat_on(&done);
             pulse.goodbye();
             Ok(())
         })?;
         let mut parts = vec![looking, heart, sender];
         parts.extend(file::start(store, &operator, shutdown)?);
         let (live, metrics) = (config.live(), Metrics::new()?);
-        Ok(Self { clock, operator, live, astray, id, address, metrics, progresses, parts })
+        Ok(Self { clock, operator, live, astray, id, address, metrics, progresses, parts, finished })
     }
 
     /// The time that all nodes share.
@@ -200,11 +207,12 @@ impl Heart {
         move |listening| *address.lock().unwrap_or_else(PoisonError::into_inner) = listening.to_string()
     }
 
-    /// Waits for its end, after a stop was asked for, a while at most: the goodbye is said then.
+    /// Waits for its end, a while at most: the goodbye is said now. Call it after the stop, when what was taken in has been written.
     ///
     /// # Errors
     /// Why a part died, if one did.
     pub fn finish(self) -> anyhow::Result<()> {
+        self.finished.request();
         drop((self.operator, self.astray));
         self.parts.into_iter().try_for_each(|part| part.join_within(FAREWELL))
     }
@@ -225,6 +233,7 @@ struct Pulse {
     expected: expected::Watch,
     condition: Condition,
     progresses: Progresses,
+    stopping_since: Option<Time>,
 }
 
 impl Pulse {
@@ -292,6 +301,7 @@ impl Pulse {
             work,
             first: self.condition.is_first(),
             written_until: self.condition.written_until(),
+            stopping_since: self.stopping_since,
             now,
         };
         // SQLite has one file, to which a heartbeat commits as a check-in does. That it cannot be written is told as such: it is in reach.
@@ -355,6 +365,19 @@ impl Pulse {
             return Ok(());
         }
         self.expected.look(&self.store, &self.operator, now)
+    }
+
+    /// Goes on beating after the stop, until the work is done: as long as check-ins are still written and answered, nobody may take this
+    /// node for gone and judge the silence of those who sent them. It judges nobody itself.
+    fn beat_on(&mut self, finished: &Shutdown) {
+        self.astray.flush(true);
+        self.stopping_since = Some(self.clock.now());
+        let begun = Instant::now();
+        while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
+            if let Err(error) = self.correct_and_beat() {
+                log::debug!("heartbeat: {error}");
+            }
+        }
     }
 
     fn goodbye(&mut self) {

@@ -21,6 +21,7 @@ on_both!(
     a_new_process_ends_a_short_one_too,
     a_crash_and_a_quick_restart_leave_a_blind_window,
     who_starts_beside_another_ends_no_window,
+    a_stop_ends_when_the_last_check_ins_are_written_and_refuses_new_ones_from_its_begin,
     nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again,
     a_doubt_that_turns_out_to_be_none_costs_a_second,
     one_holds_the_lease_until_its_end,
@@ -147,7 +148,8 @@ fn what_one_node_has_written_does_not_speak_for_one_that_is_behind(database: &Te
     let beat = |id: &str, done_until, written_until, now| {
         let work = [Work { done_until, ..Work::done("ingest", now) }];
         let node = node(id, "ingest");
-        let heartbeat = Heartbeat { node: &node, work: &work, first: false, written_until, now };
+        let heartbeat =
+            Heartbeat { node: &node, work: &work, first: false, written_until, stopping_since: None, now };
         store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
     };
     beat("a", at(0), None, at(0));
@@ -186,7 +188,14 @@ fn live(store: &Store, id: &str, role: &str, span: std::ops::Range<i64>, stored:
             // As two clocks are rounded.
             let done_until = if first { now - TimeDelta::milliseconds(1) } else { now };
             let work = [Work { done_until, ..Work::done("ingest", now) }];
-            let heartbeat = Heartbeat { node: &node, work: &work, first, written_until: before, now };
+            let heartbeat = Heartbeat {
+                node: &node,
+                work: &work,
+                first,
+                written_until: before,
+                stopping_since: None,
+                now,
+            };
             blind.extend(store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind);
         }
         before = Some(now);
@@ -226,6 +235,31 @@ fn who_starts_beside_another_ends_no_window(database: &TestDatabase) {
         assert_eq!(beat(&store, "a", "ingest", at(second)).blind, None, "at {second}");
     }
     assert_eq!(store.blind_windows(at(39)).unwrap(), []);
+}
+
+fn a_stop_ends_when_the_last_check_ins_are_written_and_refuses_new_ones_from_its_begin(
+    database: &TestDatabase,
+) {
+    let store = database.store();
+    let beat = |id: &str, now, stopping_since, done_until| {
+        let node = node(id, "ingest");
+        let work = [Work { done_until, ..Work::done("ingest", now) }];
+        let (first, written_until) = (now == at(0), None);
+        let heartbeat = Heartbeat { node: &node, work: &work, first, written_until, stopping_since, now };
+        store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
+    };
+    // Beside another, who takes what comes meanwhile: no window, however long it takes.
+    for second in 0..20 {
+        assert_eq!(beat("a", at(second), None, at(second)), None);
+        assert_eq!(beat("b", at(second), (second > 9).then(|| at(9)), at(second)), None);
+    }
+    store.say_goodbye("b", at(20)).unwrap();
+    assert_eq!(beat("a", at(20), None, at(20)), None);
+    // Alone it writes until 24 what had come by 21, and refuses what comes.
+    (21..25).for_each(|second| assert_eq!(beat("a", at(second), Some(at(21)), at(second)), None));
+    store.say_goodbye("a", at(25)).unwrap();
+    let blind = beat_first(&store, "c", "ingest", at(26), true).blind;
+    assert_eq!(blind, Some(Window { from: at(21), until: at(26) }));
 }
 
 fn nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_again(database: &TestDatabase) {
