@@ -376,6 +376,10 @@ impl Pulse {
         while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
             if let Err(error) = self.correct_and_beat() {
                 log::debug!("heartbeat: {error}");
+                // Nobody can judge without the database either, and the stop must not wait for another try to end.
+                let left = LAST_WRITES.saturating_sub(begun.elapsed());
+                finished.wait_timeout(left);
+                return;
             }
         }
     }
@@ -388,6 +392,10 @@ impl Pulse {
         if !self.condition.is_first()
             && let Err(error) = self.beat(&work, now)
         {
+            if error.is_unavailable() {
+                log::warn!("the others were not told of this stop: {error}");
+                return;
+            }
             log::debug!("the last heartbeat: {error}");
         }
         if let Err(error) = self.store.say_goodbye(&self.node.id, self.clock.now()) {
