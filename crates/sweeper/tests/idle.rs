@@ -35,7 +35,8 @@ fn an_idle_installation_writes_little_and_restarts_from_its_last_heartbeat_or_ch
         json!({ "app": "shop", "component": "nightly", "owner": "me", "notify": "log", "cron": "0 3 * * *" });
     let client = Client::default();
     assert_eq!(client.post(&inn.url("/reservation"), &body).status, 200);
-    std::thread::sleep(Duration::from_secs(5));
+    // What the start has written comes into the file after ten seconds.
+    std::thread::sleep(Duration::from_secs(12));
     let before = written(&inn);
     std::thread::sleep(MEASURED);
     let written = written(&inn) - before;
