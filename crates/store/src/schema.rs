@@ -153,8 +153,8 @@ table! {
         name -> Text,
         beat_at -> BigInt,
         told_at -> Nullable<BigInt>,
-        snoozed_until -> Nullable<BigInt>,
         wanted_at -> Nullable<BigInt>,
+        snoozed_until -> Nullable<BigInt>,
     }
 }
 
