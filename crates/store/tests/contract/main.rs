@@ -39,6 +39,5 @@ mod snapshot;
 mod sweep;
 mod sweep_together;
 mod unavailable;
-mod waits;
 mod wake;
 mod world;

@@ -1,4 +1,11 @@
-//! Every wait for Postgres has a bound, whatever lies between.
+//! Every wait for Postgres has a bound, whatever lies between. A program of its own: where one connection hangs, the others of the
+//! process at rest are cut with it, and attempts to connect over a socket file take turns.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+#[allow(dead_code, reason = "these tests use a part of it")]
+#[path = "contract/world.rs"]
+mod world;
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +14,7 @@ use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::proxy::SwallowingProxy;
 
-use crate::world::*;
+use world::*;
 
 /// On a busy machine; each bound is far below it.
 const GENEROUS: Duration = Duration::from_secs(40);
