@@ -20,7 +20,7 @@ use crate::messages::Speaker;
 /// The longest sleep: what another process wrote is seen after that at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The sleep while all that is due is locked by someone else: an ingest that writes, another sweeper.
-const LOCKED_SLEEP: Duration = Duration::from_millis(50);
+const LOCKED_SLEEP: Duration = Duration::from_millis(100);
 
 /// The sleep between two passes at least: what falls due meanwhile goes together, which costs far less than one by one.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(20);

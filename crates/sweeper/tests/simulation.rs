@@ -60,6 +60,8 @@ struct World {
     sweepers: [TimeDelta; 2],
     outages: Vec<Outage>,
     shut_until: Option<Time>,
+    /// When the process started that takes check-ins now.
+    opened_at: Time,
     /// What the receiver got: by key, so that a repeat counts once.
     received: BTreeMap<String, (usize, EventKind, Time)>,
     crashes: usize,
@@ -83,6 +85,7 @@ impl World {
             sweepers,
             outages: Vec::new(),
             shut_until: None,
+            opened_at: DateTime::UNIX_EPOCH,
             received: BTreeMap::new(),
             crashes: 0,
             watched_until: DateTime::UNIX_EPOCH,
@@ -121,26 +124,29 @@ impl World {
 
     /// Ingest beats, having done so each second since the last step.
     fn beat(&mut self, first: bool) {
+        if first {
+            self.opened_at = self.now;
+        }
         let duties = self.store.duties().unwrap();
         if let Some(duty) = duties.first()
             && !first
             && self.now - duty.beat_at > TimeDelta::seconds(2)
         {
-            let node = node(self.now - TimeDelta::seconds(1));
+            let node = node(self.opened_at);
             // As the heartbeats in between have done: they are too many to be simulated each.
             self.heartbeats_since(duty.beat_at);
             self.store
                 .beat(&node, &["ingest"], false, self.now - TimeDelta::seconds(1), &|_| Vec::new())
                 .unwrap();
         }
-        self.store.beat(&node(self.now), &["ingest"], first, self.now, &|_| Vec::new()).unwrap();
+        self.store.beat(&node(self.opened_at), &["ingest"], first, self.now, &|_| Vec::new()).unwrap();
     }
 
     fn heartbeats_since(&self, since: Time) {
         let mut at = since;
         while self.now - at > TimeDelta::seconds(6) {
             at += TimeDelta::seconds(5);
-            self.store.beat(&node(at), &["ingest"], false, at, &|_| Vec::new()).unwrap();
+            self.store.beat(&node(self.opened_at), &["ingest"], false, at, &|_| Vec::new()).unwrap();
         }
     }
 
