@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::heart::clock;
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging};
+use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging, memory};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -221,6 +221,7 @@ fn dispatch<O: RoleOptions>(
         }
         None => {
             descriptors::raise_limit();
+            memory::give_back();
             let config = config.reloadable();
             let live = config.live();
             service.on_reload(move || reload(&live, role, &overrides))?;

@@ -20,6 +20,7 @@ pub mod http;
 pub mod invitation;
 pub mod keys;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 mod part;
 mod records;

@@ -118,5 +118,7 @@ fn path_of(name: &str) -> Result<PathBuf> {
 
 /// The configuration of a program over this database, listening on any free port of this machine. `more` is TOML at its end.
 pub fn config(database_url: &str, more: &str) -> String {
-    format!("[database]\nurl = \"{database_url}\"\n\n[ingest]\nlisten = \"127.0.0.1:0\"\n\n{more}")
+    format!(
+        "operator = [\"log\"]\n\n[database]\nurl = \"{database_url}\"\n\n[ingest]\nlisten = \"127.0.0.1:0\"\n\n{more}"
+    )
 }
