@@ -235,15 +235,17 @@ fn an_hour_back_leaves_nobody_unwatched() {
     assert!(house.ahead() < -HOUR + 30, "its time is the clock's");
 }
 
-#[test]
-fn a_start_in_1970_judges_nothing_until_the_clock_is_set() {
-    let mut house = sqlite(0);
+/// Kills the processes and starts them with the clock `by` seconds off: behind what was recorded.
+fn a_start_behind_judges_nothing_until_the_clock_is_set(
+    mut house: House,
+    programs: &[&str],
+    under_it: bool,
+    by: i64,
+) {
     house.live(3, &["healthy", "silent"]);
-    let directory = house.servers.remove(0).into_directory();
-    drop(directory);
-    let to_1970 = 100 - SystemClock.now().timestamp();
-    house.clock.set(to_1970);
-    house.start(&["innkeeper"], true);
+    house.servers.clear();
+    house.clock.set(by);
+    house.start(programs, under_it);
     wait_until("it is told", || house.told("is behind what was recorded") == 1);
     house.live(12, &["healthy"]);
     assert_eq!(house.alerts("silent"), 0, "nothing is judged");
@@ -251,10 +253,26 @@ fn a_start_in_1970_judges_nothing_until_the_clock_is_set() {
     assert!(house.ahead().abs() < 60, "check-ins are counted from where the last one was");
     house.clock.set(0);
     house.live_until("it is believed", &["healthy"], || {
-        house.last_step(to_1970, "released") || house.last_step(to_1970, "followed")
+        house.last_step(by, "released") || house.last_step(by, "followed")
     });
     wait_until("that is told", || house.told("is believed again") == 1);
     house.the_silent_is_told_about_and_the_healthy_is_not();
+    assert_eq!(house.told("is behind what was recorded"), 1, "once, however many nodes there are");
+}
+
+#[test]
+fn a_start_in_1970_judges_nothing_until_the_clock_is_set() {
+    let to_1970 = 100 - SystemClock.now().timestamp();
+    a_start_behind_judges_nothing_until_the_clock_is_set(sqlite(0), &["innkeeper"], true, to_1970);
+}
+
+#[test]
+fn a_start_with_the_databases_clock_an_hour_behind_judges_nothing_until_it_is_set() {
+    let clock = FakeClock::ahead(0);
+    let cluster = Cluster::start_with(clock.variables());
+    let programs = ["ingest", "sweeper"];
+    let house = House::open(TestDatabase::postgres_in(&cluster.url()), &programs, clock, false);
+    a_start_behind_judges_nothing_until_the_clock_is_set(house, &programs, false, -HOUR);
 }
 
 #[test]

@@ -10,7 +10,9 @@ use common::*;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
+use innkeeper_testing::jobs::Jobs;
 use innkeeper_testing::process::Server;
+use innkeeper_testing::proxy::SwallowingProxy;
 use serde_json::{Value, json};
 
 /// How long the lock is held. Jobs of every two seconds fall due many times in it.
@@ -35,43 +37,6 @@ fn ready(server: &Server) -> (u16, String) {
     (answer.status, answer.body)
 }
 
-/// Jobs that check in every second, until they are dropped.
-struct Jobs {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Jobs {
-    fn start(server: &Server, names: &[String]) -> Self {
-        for name in names {
-            let body = json!({
-                "app": "shop", "component": name, "owner": "me", "notify": "hook", "frequency": 2,
-                "time_units": "seconds", "grace": "1s",
-            });
-            assert_eq!(post(&server.url("/reservation"), &body).status, 200);
-        }
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let job = |name: &String| {
-            let (url, name, stop) = (server.url("/checkin"), name.clone(), stop.clone());
-            std::thread::spawn(move || {
-                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                    let body = json!({ "app": "shop", "component": name });
-                    // A test that has failed ends the server under it.
-                    drop(std::panic::catch_unwind(|| post(&url, &body)));
-                    std::thread::sleep(Duration::from_millis(700));
-                }
-            })
-        };
-        let threads = names.iter().map(job).collect();
-        Self { stop, threads }
-    }
-
-    fn stop(self) {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
-    }
-}
-
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("job{n}")).collect()
 }
@@ -81,7 +46,7 @@ fn nobody_is_blamed_while_check_ins_cannot_be_written_and_the_operator_hears_of_
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
         let inn = Server::start("innkeeper", &operated(&database, &sink), &[]);
-        let jobs = Jobs::start(&inn, &names(12));
+        let jobs = Jobs::start(&[&inn], &names(12));
         wait_until("all have checked in", || database.count("states WHERE checkins > 1") == 12);
         assert_eq!(ready(&inn), (200, "ready\n".to_owned()));
 
@@ -145,4 +110,100 @@ fn where_no_check_in_comes_a_probe_finds_that_none_could_be_written() {
     assert_eq!(database.count("alerts"), 0);
     assert_eq!(database.count("checkins") + database.count("runs"), 0, "a probe leaves nothing");
     assert_eq!(database.number("SELECT last_value FROM checkins_id_seq"), ids);
+}
+
+/// A job that checks in at none of them falls silent after its period and grace (3 s); the rest is for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(12);
+
+/// Two ingests, the second over the database's address `second`, and a sweeper.
+fn two(database: &TestDatabase, sink: &HttpSink, second: &str) -> [Server; 3] {
+    let config = operated(database, sink);
+    let other = config.replace(database.url(), second);
+    let [able, unable] = [&config, &other].map(|config| Server::start("ingest", config, &[]));
+    let sweeper = Server::start("sweeper", &config, &[]);
+    for server in [&able, &unable] {
+        wait_until("it is ready", || ready(server).0 == 200);
+    }
+    [able, unable, sweeper]
+}
+
+/// Who has been told about.
+fn accused(database: &TestDatabase) -> Vec<String> {
+    database.texts("SELECT component FROM alerts ORDER BY component")
+}
+
+#[test]
+fn one_of_several_that_may_not_write_says_so_and_the_others_jobs_are_judged_as_ever() {
+    let database = TestDatabase::postgres();
+    database.store();
+    let (sink, role) = (HttpSink::start(), database.role());
+    let [able, unable, _sweeper] = two(&database, &sink, &role.url());
+    // Some know one door, some both, and try the one that fails first.
+    let (here, there) =
+        (Jobs::start(&[&able], &names(3)), Jobs::start(&[&unable, &able], &["both".to_owned()]));
+    let silent = Jobs::start(&[&unable], &["silent".to_owned()]);
+    wait_until("all have checked in", || database.count("states WHERE checkins > 1") == 5);
+
+    role.revoke("INSERT ON checkins");
+    let (broken, text) = (Instant::now(), json!({ "app": "shop", "component": "both" }));
+    silent.stop();
+    wait_until("the silent job is told about", || told(&sink, "silent") == 1);
+    assert!(broken.elapsed() < IN_TIME, "{:?}", broken.elapsed());
+    wait_until("it is not ready", || ready(&unable).0 == 503);
+    let why = ready(&unable).1;
+    assert!(why.starts_with("check-ins cannot be written") && why.contains("permission denied"), "{why}");
+    assert_ne!(post(&unable.url("/checkin"), &text).status, 200);
+    wait_until("the operator hears of it", || told(&sink, "Check-ins cannot be written") == 1);
+    assert!(broken.elapsed() < Duration::from_secs(30), "{:?}", broken.elapsed());
+    assert_eq!(ready(&able), (200, "ready\n".to_owned()));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(accused(&database), ["silent"]);
+
+    // Where nobody checks in at the other, a probe proves that one could.
+    let quiet = Instant::now();
+    for jobs in [here, there] {
+        jobs.stop();
+    }
+    wait_until("those that fall silent now are told about, too", || database.count("alerts") == 5);
+    assert!(quiet.elapsed() < IN_TIME, "{:?}", quiet.elapsed());
+    assert_eq!(database.count("blind_windows"), 0);
+
+    role.grant("INSERT ON checkins");
+    wait_until("it is ready again", || ready(&unable).0 == 200);
+    wait_until("the operator hears of the end", || told(&sink, "Check-ins can be written again") == 1);
+    assert_eq!(post(&unable.url("/checkin"), &text).status, 200);
+    assert_eq!(database.count("blind_windows") + told(&sink, "Innkeeper was blind") as i64, 0);
+    assert_eq!(told(&sink, "Check-ins cannot be written"), 1);
+}
+
+#[test]
+fn one_of_several_that_has_lost_the_database_blinds_nobody() {
+    let database = TestDatabase::postgres();
+    database.store();
+    let (sink, proxy) = (HttpSink::start(), SwallowingProxy::before(database.url()));
+    let [able, unable, _sweeper] = two(&database, &sink, &proxy.url(database.url()));
+    let (here, there) =
+        (Jobs::start(&[&able], &names(3)), Jobs::start(&[&unable, &able], &["both".to_owned()]));
+    let silent = Jobs::start(&[&able], &["silent".to_owned()]);
+    wait_until("all have checked in", || database.count("states WHERE checkins > 1") == 5);
+    there.stop();
+    database.execute("DELETE FROM reservations WHERE component = 'both'");
+
+    proxy.swallow(true);
+    let broken = Instant::now();
+    silent.stop();
+    wait_until("the silent job is told about", || told(&sink, "silent") == 1);
+    assert!(broken.elapsed() < IN_TIME, "{:?}", broken.elapsed());
+    wait_until("it is not ready", || ready(&unable).0 == 503);
+    wait_until("it tells the operator", || told(&sink, "The database is out of reach") == 1);
+    assert!(broken.elapsed() < Duration::from_secs(40), "{:?}", broken.elapsed());
+    assert_eq!(told(&sink, "A node is gone"), 1, "so do the others");
+    assert_eq!(ready(&able), (200, "ready\n".to_owned()));
+
+    proxy.swallow(false);
+    wait_until("it is ready again", || ready(&unable).0 == 200);
+    wait_until("the operator hears of the end", || told(&sink, "The database answers again") == 1);
+    assert_eq!(accused(&database), ["silent"]);
+    assert_eq!(database.count("blind_windows"), 0);
+    here.stop();
 }

@@ -1,5 +1,5 @@
 //! A database server that stands still: it keeps its connections, and answers nothing. It is told while that lasts, by nodes that ran
-//! and by one that starts, and a stop ends all the same.
+//! and by one that starts, and a stop ends all the same. And a process that stands still: what it has locked is free after a while.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -52,4 +52,40 @@ fn a_server_that_stands_still_is_told_while_it_does_and_holds_up_no_stop() {
     wait_until("the one that stayed tells again", || told("The database answers again") == 1);
     assert!(sweeper.terminate(STOP).success());
     assert_eq!(told("The database is out of reach"), 3, "each once");
+}
+
+#[test]
+fn a_sweeper_that_stands_still_in_a_transaction_holds_up_no_other_and_goes_on() {
+    let (sink, database) = (HttpSink::start(), TestDatabase::postgres());
+    database.store();
+    // Innkeeper asks for 30 s, and leaves what is stricter: for that nobody needs to wait here.
+    let name = database.url().rsplit('/').next().unwrap();
+    database.execute(&format!("ALTER DATABASE {name} SET idle_in_transaction_session_timeout = '3s'"));
+    let config = config(&database, &webhook("hook", &sink, ""));
+    let mut first = Server::start("sweeper", &config, &[]);
+    first.wait_for_log("watching over");
+    let told =
+        |name: String| sink.requests().iter().filter(|one| one.json().to_string().contains(&name)).count();
+
+    let held = database.hold("alerts");
+    overdue(&database, "shop", 1, "hook");
+    let sessions = |state: &str| {
+        database.count(&format!("pg_stat_activity WHERE datname = current_database() AND {state}"))
+    };
+    wait_until("it waits within its transaction", || sessions("wait_event_type = 'Lock'") == 1);
+    first.signal("STOP");
+    drop(held);
+    let still = Instant::now();
+    wait_until("its transaction rests", || sessions("state = 'idle in transaction'") == 1);
+    let mut second = Server::start("sweeper", &config, &[]);
+    wait_until("another tells", || told(job(0)) == 1);
+    assert!(still.elapsed() > Duration::from_secs(2), "the job was locked: {:?}", still.elapsed());
+    assert_eq!(sessions("state = 'idle in transaction'"), 0);
+
+    first.signal("CONT");
+    assert!(second.terminate(STOP).success());
+    overdue(&database, "store", 2, "hook");
+    wait_until("the first goes on", || told(job(1)) == 1);
+    assert!(first.terminate(STOP).success());
+    assert_eq!(database.count("alerts WHERE app = 'shop'"), 1);
 }

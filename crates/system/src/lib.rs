@@ -1,9 +1,11 @@
 //! Tests that need a system: root, a mail server, network namespaces. `scripts/test-system` installs what they need and runs them.
 //!
 //! - [`mail`]: Postfix and Dovecot on loopback ports, from configuration that the test writes;
+//! - [`mount`]: file systems that run full or hang;
 //! - [`network`]: network namespaces with links between them that can be cut;
 //! - [`postgres`]: Postgres servers in them, a primary and its standby.
 
 pub mod mail;
+pub mod mount;
 pub mod network;
 pub mod postgres;

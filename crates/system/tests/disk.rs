@@ -1,69 +1,24 @@
-//! The disk under an SQLite database: full, read-only, and a file that the service may not open.
+//! The disk under an SQLite database: full, read-only, hanging, and a file that the service may not open.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use innkeeper_system::mount::{Mount, run};
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::http_sink::HttpSink;
+use innkeeper_testing::jobs::Jobs;
 use innkeeper_testing::process::{PATIENCE, Server, program};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A file system of the test's own; unmounted when dropped.
-struct Mount {
-    directory: TempDir,
-    _image: TempDir,
-}
-
-impl Mount {
-    /// A small one in memory.
-    fn memory(size: &str) -> Self {
-        let mount = Self { directory: TempDir::new().unwrap(), _image: TempDir::new().unwrap() };
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &mount.place()]);
-        mount
-    }
-
-    /// One of a disk's kind, in a file.
-    fn disk() -> Self {
-        let mount = Self { directory: TempDir::new().unwrap(), _image: TempDir::new().unwrap() };
-        fs::File::create(mount.image()).unwrap().set_len(32 << 20).unwrap();
-        run("mkfs.ext4", &["-q", &mount.image()]);
-        mount.mount();
-        mount
-    }
-
-    fn mount(&self) {
-        run("mount", &["-o", "loop", &self.image(), &self.place()]);
-    }
-
-    fn image(&self) -> String {
-        self._image.path().join("image").display().to_string()
-    }
-
-    fn place(&self) -> String {
-        self.directory.path().display().to_string()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy", &self.place()]).status();
-    }
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let done =
-        Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
-    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-}
+/// Promised are 20 s; the rest is for a busy machine.
+const TOLD_WITHIN: Duration = Duration::from_secs(40);
+/// 25 s, and what a busy machine adds.
+const STOP: Duration = Duration::from_secs(35);
 
 fn eventually(what: &str, mut there: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -93,6 +48,16 @@ fn check_in(server: &Server) -> Answer {
     Client::new(PATIENCE).post(&server.url("/checkin"), &json!({ "app": "shop", "component": "backup" }))
 }
 
+fn ready(server: &Server) -> Answer {
+    Client::new(PATIENCE).get(&server.url("/readyz"))
+}
+
+/// How many check-ins the database has of the first job.
+fn check_ins(server: &Server) -> u64 {
+    let list = Client::new(PATIENCE).get(&server.url("/api/v1/reservations/1")).json();
+    list["checkins"].as_u64().unwrap_or_else(|| panic!("{list}"))
+}
+
 fn is_told(operator: &HttpSink, words: &str) -> bool {
     operator.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(words))
 }
@@ -107,29 +72,22 @@ fn refuses_and_tells(server: &Server, operator: &HttpSink, why: &str) {
         assert_eq!(check_in(server).status, 503);
         is_told(operator, why)
     });
-    let mut ready = Client::new(PATIENCE).get(&server.url("/readyz"));
+    let mut answer = ready(server);
     eventually("it is not ready", || {
-        ready = Client::new(PATIENCE).get(&server.url("/readyz"));
-        ready.status == 503
+        answer = ready(server);
+        answer.status == 503
     });
-    assert!(ready.body.contains("check-ins cannot be written"), "{ready:?}");
+    assert!(answer.body.contains("check-ins cannot be written"), "{answer:?}");
 }
 
 #[test]
 fn a_full_disk_is_told_and_is_over_when_there_is_room_again() {
     let mount = Mount::memory("4m");
     let operator = HttpSink::start();
-    let server = start(&mount, &operator);
+    let mut server = start(&mount, &operator);
     assert_eq!(reserve(&server, "backup").status, 200);
     assert_eq!(check_in(&server).status, 200);
-    // Whatever is free.
-    let filled = fs::File::create(mount.path("filler")).unwrap();
-    let mut size = 0;
-    for step in [1 << 20, 1 << 12] {
-        while std::os::unix::fs::FileExt::write_all_at(&filled, &vec![1; step], size).is_ok() {
-            size += step as u64;
-        }
-    }
+    mount.fill();
     // The log may have some room left within its last page.
     eventually("it is full", || check_in(&server).status == 503);
     refuses_and_tells(&server, &operator, "full");
@@ -141,11 +99,15 @@ fn a_full_disk_is_told_and_is_over_when_there_is_room_again() {
     let left: Vec<_> =
         fs::read_dir(mount.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("backup")), "{left:?}");
-    // What is open keeps its room.
-    drop(filled);
-    fs::remove_file(mount.path("filler")).unwrap();
+    mount.make_room();
     eventually("it takes check-ins again", || check_in(&server).status == 200);
-    eventually("it is ready again", || Client::new(PATIENCE).get(&server.url("/readyz")).status == 200);
+    eventually("it is ready again", || ready(&server).status == 200);
+    let complaints =
+        server.log().lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).count();
+    assert!(complaints < 16, "{complaints} lines:\n{}", server.log());
+    let kept = check_ins(&server);
+    assert!(server.terminate(PATIENCE).success());
+    assert!(check_ins(&start(&mount, &operator)) >= kept);
 }
 
 #[test]
@@ -168,6 +130,61 @@ fn a_disk_that_has_become_read_only_is_told() {
     run("umount", &[&mount.place()]);
     mount.mount();
     let server = start(&mount, &operator);
+    assert_eq!(check_in(&server).status, 200);
+}
+
+#[test]
+fn a_disk_that_hangs_is_told_and_blames_nobody_and_is_over_when_it_answers() {
+    let mount = Mount::disk();
+    let operator = HttpSink::start();
+    let server = start(&mount, &operator);
+    assert_eq!(reserve(&server, "backup").status, 200);
+    let jobs = Jobs::start(&[&server], &["busy".to_owned()]);
+    assert_eq!(check_in(&server).status, 200);
+    let (frozen, since) = (mount.freeze(), Instant::now());
+    let answer = check_in(&server);
+    assert!(answer.status == 503 && answer.header("retry-after").is_some(), "{answer:?}");
+    eventually("it is not ready", || ready(&server).status == 503);
+    eventually("the operator is told", || {
+        is_told(&operator, "out of reach") || is_told(&operator, "Check-ins cannot be written")
+    });
+    println!("told after {:?}", since.elapsed());
+    assert!(since.elapsed() < TOLD_WITHIN, "{:?}", since.elapsed());
+    drop(frozen);
+    eventually("it takes check-ins again", || check_in(&server).status == 200);
+    eventually("it is ready again", || ready(&server).status == 200);
+    eventually("the operator hears of the end", || {
+        is_told(&operator, "answers again") || is_told(&operator, "can be written again")
+    });
+    eventually("and of the blind window", || is_told(&operator, "Innkeeper was blind"));
+    std::thread::sleep(Duration::from_secs(4));
+    jobs.stop();
+    assert!(!is_told(&operator, "shop/busy"), "a healthy job is not told about");
+}
+
+#[test]
+fn a_stop_on_a_disk_that_hangs_ends_all_but_what_the_kernel_holds() {
+    let mount = Mount::disk();
+    let operator = HttpSink::start();
+    let mut server = start(&mount, &operator);
+    assert_eq!(reserve(&server, "backup").status, 200);
+    assert_eq!(check_in(&server).status, 200);
+    let kept = check_ins(&server);
+    let (frozen, since) = (mount.freeze(), Instant::now());
+    assert_eq!(check_in(&server).status, 503);
+    server.signal("TERM");
+    // A thread within a call to the disk ends when that does, whoever kills it; the process has ended all the same.
+    eventually("it ends", || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap_or_default();
+        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
+    });
+    println!("it has ended after {:?}", since.elapsed());
+    assert!(since.elapsed() < STOP, "{:?}", since.elapsed());
+    drop(frozen);
+    assert_eq!(server.wait_for_end(PATIENCE).code(), Some(1));
+    assert!(server.log().contains("something hangs"), "{}", server.log());
+    let server = start(&mount, &operator);
+    assert!(check_ins(&server) >= kept);
     assert_eq!(check_in(&server).status, 200);
 }
 

@@ -2,6 +2,7 @@
 //! file. It is made by the test and goes with it.
 
 mod held;
+mod role;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 pub use held::Held;
+pub use role::Role;
 
 /// The variable that holds the address of a Postgres server in which tests may create databases.
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";

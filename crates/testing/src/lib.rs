@@ -11,6 +11,7 @@
 //! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
 //! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
+//! - [`jobs`]: jobs that check in again and again;
 //! - [`certificates`]: an authority and its certificates, made for the test.
 
 pub mod certificates;
@@ -19,6 +20,7 @@ pub mod cluster;
 pub mod database;
 pub mod faketime;
 pub mod http_sink;
+pub mod jobs;
 pub mod pgbouncer;
 pub mod process;
 pub mod proxy;

@@ -81,6 +81,20 @@ impl Server {
         Self::spawn(directory, command, config, arguments)
     }
 
+    /// The same as a user of its own, `user`, who may have so many threads at once; takes root.
+    pub fn start_with_threads(user: u32, most: usize, name: &str, config: &str, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        std::os::unix::fs::chown(directory.path(), Some(user), None).expect("it takes root");
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={user}"))
+            .args(["--regid=nogroup", "--clear-groups", "prlimit", &format!("--nproc={most}")])
+            .arg(program(name))
+            .current_dir(directory.path())
+            .stdin(Stdio::null());
+        Self::spawn(directory, command, config, arguments)
+    }
+
     /// The same in a directory that exists, as after a restart (see [`Server::into_directory`]).
     pub fn start_in(directory: TempDir, name: &str, config: &str, arguments: &[&str]) -> Self {
         let command = command(name, directory.path());

@@ -58,3 +58,40 @@ fn settings(wanted: &str) -> String {
          JOIN (VALUES {wanted}) AS b (name, ms) ON b.name = s.name"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::Connection as _;
+    use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types};
+    use innkeeper_testing::database::TestDatabase;
+
+    use super::*;
+
+    #[derive(QueryableByName)]
+    struct Shown {
+        #[diesel(sql_type = sql_types::Text)]
+        value: String,
+    }
+
+    /// What the session of a new connection ends statements and transactions by.
+    fn told(database: &TestDatabase) -> [String; 3] {
+        let mut connection = PgConnection::establish(database.url()).unwrap();
+        Bounds::WORK.tell(&mut connection).unwrap();
+        ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"].map(|name| {
+            let shown = sql_query(format!("SELECT current_setting('{name}') AS value"));
+            shown.get_result::<Shown>(&mut connection).unwrap().value
+        })
+    }
+
+    #[test]
+    fn a_session_has_the_bounds_and_keeps_an_operators_own_where_they_are_stricter() {
+        let database = TestDatabase::postgres();
+        assert_eq!(told(&database), ["9s", "4s", "30s"]);
+        let name = database.url().rsplit('/').next().unwrap();
+        for setting in ["lock_timeout = '1s'", "idle_in_transaction_session_timeout = '10s'"] {
+            database.execute(&format!("ALTER DATABASE {name} SET {setting}"));
+        }
+        database.execute(&format!("ALTER DATABASE {name} SET statement_timeout = '1min'"));
+        assert_eq!(told(&database), ["9s", "1s", "10s"]);
+    }
+}

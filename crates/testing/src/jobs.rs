@@ -1,0 +1,70 @@
+//! Jobs that check in again and again, each on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::Client;
+use crate::process::Server;
+
+/// How often a job checks in.
+const EVERY: Duration = Duration::from_millis(700);
+
+/// Jobs that go on until they are stopped or dropped.
+pub struct Jobs {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Jobs {
+    /// Makes a reservation `shop/NAME` for each of `names` at the first door (every two seconds, a second of grace, told to `hook`), and
+    /// starts them. Each check-in goes to the first of `doors` that takes it.
+    pub fn start(doors: &[&Server], names: &[String]) -> Self {
+        let client = Client::default();
+        for name in names {
+            let body = json!({
+                "app": "shop", "component": name, "owner": "me", "notify": "hook", "frequency": 2,
+                "time_units": "seconds", "grace": "1s",
+            });
+            let answer = client.post(&doors[0].url("/reservation"), &body);
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+        let stop = Arc::<AtomicBool>::default();
+        let doors: Arc<Vec<String>> = Arc::new(doors.iter().map(|door| door.url("/checkin")).collect());
+        let job = |name: &String| {
+            let (doors, name, stop) = (Arc::clone(&doors), name.clone(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let (client, headers) = (Client::default(), [("content-type", "application/json")]);
+                let body = json!({ "app": "shop", "component": name }).to_string();
+                while !stop.load(Ordering::SeqCst) {
+                    // An error is the end of a server, by which a test may mean something.
+                    let takes = |door: &String| {
+                        let answer = client.send("POST", door, &headers, body.as_bytes());
+                        answer.is_ok_and(|answer| answer.status == 200)
+                    };
+                    let _ = doors.iter().any(takes);
+                    std::thread::sleep(EVERY);
+                }
+            })
+        };
+        let threads = names.iter().map(job).collect();
+        Self { stop, threads }
+    }
+
+    /// Has them end, and waits for it.
+    pub fn stop(mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a job");
+        }
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
