@@ -1,13 +1,22 @@
-//! Snoozes of duties: until when nobody is told that no node does the work of one.
+//! Snoozes of duties: until when nobody is told that no node does the work of one. And the reservations that older versions made of them.
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
+use innkeeper_core::names::{AppName, ComponentName};
 
-use crate::rows::{ms, time};
-use crate::schema::duties;
-use crate::{Store, StoreError};
+use crate::readable::list;
+use crate::reservations::{find_by_id, lock_states};
+use crate::rows::{NamedRow, ms, time};
+use crate::schema::{alerts, deliveries, duties, reservations, runs, states};
+use crate::{Store, StoreError, doors};
+
+/// The audit log goes back further than this: it says of each younger reservation whether somebody made it.
+const SURELY_LOGGED: TimeDelta = TimeDelta::days(300);
 
 impl Store {
     /// Lets nobody be told until `until` that the duty is missing; `now` ends a snooze. False when there is no such duty.
@@ -35,5 +44,67 @@ impl Store {
             .select((duties::name, duties::snoozed_until))
             .load(&mut *self.get()?)?;
         Ok(rows.into_iter().filter_map(|(name, until)| Some((name, time(until?)))).collect())
+    }
+
+    /// Removes the reservations `innkeeper/ingest` and so on that nodes of an older version make of their duties, and make anew each minute as
+    /// long as they run: nobody checks in to them after an upgrade. What somebody made under these names stays. A snooze of one becomes one of
+    /// the duty. Returns their names. The history goes with the next pruning.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn remove_own_reservations(&self, now: Time) -> Result<Vec<String>, StoreError> {
+        let own: Vec<NamedRow> = sql_query(
+            "SELECT r.id, r.app, r.component
+             FROM reservations r
+             WHERE r.app = 'innkeeper' AND r.component IN ('ingest', 'sweeper', 'web')
+                 AND r.owner = 'Innkeeper' AND r.description = 'Whether a node does the work of ' || r.component
+                 AND r.created_at > $1
+                 AND NOT EXISTS (
+                     SELECT 1 FROM audit a
+                     WHERE a.action IN ('make reservation', 'undo check-out') AND a.subject = r.app || '/' || r.component
+                 )
+             ORDER BY r.id",
+        )
+        .bind::<BigInt, _>(ms(now - SURELY_LOGGED))
+        .load(&mut *self.get()?)?;
+        if own.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<i64> = own.iter().map(|row| row.id).collect();
+        self.write(|connection| {
+            lock_states(connection, &ids)?;
+            sql_query(format!(
+                "UPDATE duties
+                 SET snoozed_until = (
+                     SELECT s.snoozed_until
+                     FROM reservations r JOIN states s ON s.reservation_id = r.id
+                     WHERE r.id IN ({0}) AND r.component = duties.name
+                 )
+                 WHERE name IN (
+                     SELECT r.component
+                     FROM reservations r JOIN states s ON s.reservation_id = r.id
+                     WHERE r.id IN ({0}) AND s.snoozed_until > COALESCE(duties.snoozed_until, 0)
+                 )",
+                list(&ids)
+            ))
+            .execute(connection)?;
+            let told: Vec<i64> = alerts::table
+                .filter(alerts::reservation_id.eq_any(&ids))
+                .select(alerts::id)
+                .load(connection)?;
+            diesel::delete(deliveries::table.filter(deliveries::alert_id.eq_any(&told)))
+                .execute(connection)?;
+            diesel::delete(alerts::table.filter(alerts::id.eq_any(&told))).execute(connection)?;
+            for NamedRow { id, app, component } in &own {
+                let Some(row) = find_by_id(connection, *id)? else { continue };
+                let names = (AppName::trusted(app.clone()), ComponentName::trusted(component.clone()));
+                let key = row.key.parse().unwrap_or_default();
+                doors::close(connection, &doors::of(&names.0, &names.1, key))?;
+            }
+            diesel::delete(runs::table.filter(runs::reservation_id.eq_any(&ids))).execute(connection)?;
+            diesel::delete(states::table.filter(states::reservation_id.eq_any(&ids))).execute(connection)?;
+            diesel::delete(reservations::table.filter(reservations::id.eq_any(&ids))).execute(connection)?;
+            Ok(own.iter().map(|row| format!("{}/{}", row.app, row.component)).collect())
+        })
     }
 }

@@ -3,6 +3,7 @@
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
 use crate::database_file::met_damage;
+use crate::mend::met as met_unreadable;
 
 /// An error of the store.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +86,12 @@ impl From<DieselError> for StoreError {
                 met_damage();
                 Self::Damaged(error)
             }
-            None => Self::Refused(error),
+            None => {
+                if let DieselError::DeserializationError(_) = &error {
+                    met_unreadable();
+                }
+                Self::Refused(error)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`Store`] (`connection.rs`), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
 //! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
-//! - `sweep.rs`: claiming what is due and writing conclusions; `unjudged.rs`, `readable.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
+//! - `sweep.rs`: claiming what is due and writing conclusions; `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
 //! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
@@ -37,6 +37,7 @@ mod heartbeat;
 mod history;
 mod leases;
 mod listing;
+mod mend;
 mod migrate;
 mod nodes;
 mod outbox;
@@ -57,6 +58,7 @@ mod sweep;
 mod tokens;
 mod unjudged;
 mod users;
+mod walk;
 mod ways;
 
 pub use apply::{Applied, Changed, Named};

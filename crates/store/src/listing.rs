@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
-use crate::rows::{ReservationRow, StateRow, ms, time};
+use crate::rows::{NamedRow, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, reservations, states};
 use crate::{Listed, Store, StoreError, reads};
 
@@ -400,16 +400,6 @@ fn readable_keys(
     };
     let key = |row: NamedRow| Key { id: row.id, app: row.app, component: row.component, last: None };
     Ok(rows.into_iter().filter(fits).map(key).collect())
-}
-
-#[derive(QueryableByName)]
-struct NamedRow {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    app: String,
-    #[diesel(sql_type = Text)]
-    component: String,
 }
 
 /// The reservations of these keys that fit, in their order, each with the place behind it.

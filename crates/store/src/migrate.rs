@@ -115,6 +115,11 @@ fn missing<DB: Backend>(
     Ok(all)
 }
 
+/// Makes all tables in an empty SQLite database.
+pub(crate) fn make_tables(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    connection.run_pending_migrations(SQLITE).map(drop).map_err(failed)
+}
+
 /// Whether there is a migration of this version for SQLite.
 pub(crate) fn is_known_to_sqlite(version: &str) -> bool {
     let all: Result<Vec<Box<dyn Migration<Sqlite>>>, _> = SQLITE.migrations();

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::facts::{Facts, Run};
@@ -27,6 +28,17 @@ pub(crate) fn time(ms: i64) -> Time {
 
 fn span(ms: i64) -> TimeDelta {
     TimeDelta::try_milliseconds(ms).unwrap_or(TimeDelta::MAX)
+}
+
+/// The names of a reservation, with its id.
+#[derive(Debug, Clone, QueryableByName)]
+pub(crate) struct NamedRow {
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    #[diesel(sql_type = Text)]
+    pub app: String,
+    #[diesel(sql_type = Text)]
+    pub component: String,
 }
 
 /// One row of `reservations`, without its id.

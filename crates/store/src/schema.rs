@@ -318,3 +318,4 @@ allow_tables_to_appear_in_same_query!(sessions, users);
 allow_tables_to_appear_in_same_query!(leases, nodes);
 allow_tables_to_appear_in_same_query!(ways, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);
+allow_tables_to_appear_in_same_query!(states, unjudged);

@@ -98,21 +98,15 @@ impl Snapshot<'_> {
         mut visit: impl FnMut(Listed) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut keys: Vec<(Reverse<i64>, i64)> = Vec::new();
-        let mut after = i64::MIN;
-        loop {
-            let read = self.check_in_times(apps, after)?;
-            keys.extend(read.iter().map(|(id, last)| (Reverse(last.unwrap_or(i64::MIN)), *id)));
-            match read.last() {
-                Some((id, _)) if read.len() as i64 == KEYS => after = *id,
-                _ => break,
-            }
-        }
+        self.all_keys(
+            |snapshot, after| snapshot.check_in_times(apps, after),
+            |(id, last)| {
+                keys.push((Reverse(last.unwrap_or(i64::MIN)), id));
+                id
+            },
+        )?;
         keys.sort_unstable();
-        for keys in keys.chunks(ROWS) {
-            let ids: Vec<i64> = keys.iter().map(|(_, id)| *id).collect();
-            self.listed(&ids)?.into_iter().try_for_each(&mut visit)?;
-        }
-        Ok(())
+        self.rows_in_order(&keys, Self::listed, &mut visit)
     }
 
     /// The terms of every reservation, or of those of these apps, by app and component.
@@ -126,34 +120,24 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         // Sorted here, because a database sorts by its own locale. All names stand in one text, each key has its place in it.
         let (mut names, mut keys) = (String::new(), Vec::new());
-        let mut after = i64::MIN;
-        loop {
-            let read = self.names(apps, after)?;
-            for (id, app, component) in &read {
-                let from = names.len();
-                names.push_str(app);
-                names.push('\0');
-                names.push_str(component);
-                names.push('\0');
-                keys.push((from, *id));
-            }
-            match read.last() {
-                Some((id, ..)) if read.len() as i64 == KEYS => after = *id,
-                _ => break,
-            }
-            self.check_time()?;
-        }
+        self.all_keys(
+            |snapshot, after| snapshot.names(apps, after),
+            |(id, app, component)| {
+                keys.push((names.len(), id));
+                for name in [app, component] {
+                    names.push_str(&name);
+                    names.push('\0');
+                }
+                id
+            },
+        )?;
         // No name has a zero byte.
         let name = |from: usize| {
             let mut parts = names[from..].split('\0');
             (parts.next(), parts.next())
         };
         keys.sort_unstable_by(|(one, _), (other, _)| name(*one).cmp(&name(*other)));
-        for keys in keys.chunks(ROWS) {
-            let ids: Vec<i64> = keys.iter().map(|(_, id)| *id).collect();
-            self.terms(&ids)?.into_iter().try_for_each(&mut visit)?;
-        }
-        Ok(())
+        self.rows_in_order(&keys, Self::terms, &mut visit)
     }
 
     /// The incidents that were open at some time since `since`: those still open first, then latest first.
@@ -167,20 +151,50 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         for open in [true, false] {
             let mut keys: Vec<(Reverse<i64>, i64)> = Vec::new();
-            let mut after = i64::MIN;
-            loop {
-                let read = self.opening_times(open, since, after)?;
-                keys.extend(read.iter().map(|(id, opened)| (Reverse(*opened), *id)));
-                match read.last() {
-                    Some((id, _)) if read.len() as i64 == KEYS => after = *id,
-                    _ => break,
-                }
-            }
+            self.all_keys(
+                |snapshot, after| snapshot.opening_times(open, since, after),
+                |(id, opened)| {
+                    keys.push((Reverse(opened), id));
+                    id
+                },
+            )?;
             keys.sort_unstable();
-            for keys in keys.chunks(ROWS) {
-                let ids: Vec<i64> = keys.iter().map(|(_, id)| *id).collect();
-                self.incidents_of(&ids)?.into_iter().try_for_each(&mut visit)?;
+            self.rows_in_order(&keys, Self::incidents_of, &mut visit)?;
+        }
+        Ok(())
+    }
+
+    /// Hands every key to `keep`, which returns its number. `read` has those after a number, in their order, [`KEYS`] at most.
+    fn all_keys<K>(
+        &mut self,
+        mut read: impl FnMut(&mut Self, i64) -> Result<Vec<K>, StoreError>,
+        mut keep: impl FnMut(K) -> i64,
+    ) -> Result<(), StoreError> {
+        let mut after = i64::MIN;
+        loop {
+            self.check_time()?;
+            let keys = read(self, after)?;
+            let is_last = (keys.len() as i64) < KEYS;
+            for key in keys {
+                after = keep(key);
             }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has `visit` see the rows of these keys, in their order; `read` has those of some numbers.
+    fn rows_in_order<K, R, E: From<StoreError>>(
+        &mut self,
+        keys: &[(K, i64)],
+        read: impl Fn(&mut Self, &[i64]) -> Result<Vec<R>, StoreError>,
+        visit: &mut impl FnMut(R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for keys in keys.chunks(ROWS) {
+            self.check_time()?;
+            let ids: Vec<i64> = keys.iter().map(|(_, id)| *id).collect();
+            read(self, &ids)?.into_iter().try_for_each(&mut *visit)?;
         }
         Ok(())
     }
@@ -197,7 +211,6 @@ impl Snapshot<'_> {
         apps: Option<&[String]>,
         after: i64,
     ) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
-        self.check_time()?;
         let states = states::table
             .filter(states::reservation_id.gt(after))
             .order(states::reservation_id)
@@ -230,7 +243,6 @@ impl Snapshot<'_> {
     }
 
     fn opening_times(&mut self, open: bool, since: Time, after: i64) -> Result<Vec<(i64, i64)>, StoreError> {
-        self.check_time()?;
         let query = alerts::table
             .filter(alerts::id.gt(after))
             .order(alerts::id)
@@ -244,7 +256,6 @@ impl Snapshot<'_> {
 
     /// The reservations of these numbers, in their order.
     fn listed(&mut self, ids: &[i64]) -> Result<Vec<Listed>, StoreError> {
-        self.check_time()?;
         let rows: Vec<(ReservationRow, StateRow)> = reservations::table
             .inner_join(states::table)
             .filter(reservations::id.eq_any(ids))
@@ -255,7 +266,6 @@ impl Snapshot<'_> {
     }
 
     fn terms(&mut self, ids: &[i64]) -> Result<Vec<Terms>, StoreError> {
-        self.check_time()?;
         let rows: Vec<ReservationRow> = reservations::table
             .filter(reservations::id.eq_any(ids))
             .select(ReservationRow::as_select())
@@ -264,7 +274,6 @@ impl Snapshot<'_> {
     }
 
     fn incidents_of(&mut self, ids: &[i64]) -> Result<Vec<Incident>, StoreError> {
-        self.check_time()?;
         let rows: Vec<AlertRow> = alerts::table
             .filter(alerts::id.eq_any(ids))
             .select(AlertRow::as_select())

@@ -12,11 +12,13 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 
+use crate::blind::Blind;
 use crate::connection::{AnyConnection, write_on};
 use crate::readable::list;
 use crate::rows::{ms, time};
 use crate::schema::{reservations, states, unjudged};
-use crate::sweep::{Claim, Tell, due_ids};
+use crate::sweep::{Claim, Tell, begin, due_ids};
+use crate::walk::{self, Found};
 use crate::{NewDelivery, Store, StoreError, Swept, outbox};
 
 /// How soon one of them is tried again.
@@ -98,12 +100,38 @@ impl Store {
         tell: Tell<'_>,
         error: StoreError,
     ) -> Result<Swept, StoreError> {
-        let ids = due_ids(&mut *self.get()?, from, now, limit)?;
-        let mut halves = Halves { store: self, now, tell, swept: Swept::default(), succeeded: false };
-        if ids.is_empty() || !halves.sweep(&ids)? {
+        let Some(Found { due, unreadable }) = self.due_around_damage(from, now, limit)? else {
+            return Err(error);
+        };
+        let mut halves =
+            Halves { store: self, now, tell, swept: Swept::default(), succeeded: !unreadable.is_empty() };
+        if !due.is_empty() && !halves.sweep(&due)? {
             return Err(error);
         }
+        halves.swept.unjudged.extend(unreadable);
         Ok(halves.swept)
+    }
+
+    /// What is due, also where the look at all of it fails; none where that is not for single rows.
+    fn due_around_damage(
+        &self,
+        from: Option<Time>,
+        now: Time,
+        limit: i64,
+    ) -> Result<Option<Found>, StoreError> {
+        let connection = &mut *self.get()?;
+        // What all have in common: where that cannot be read, none of them is at fault.
+        Blind::at(connection, now)?;
+        match due_ids(connection, from, now, limit) {
+            Ok(due) => Ok((!due.is_empty()).then_some(Found { due, unreadable: Vec::new() })),
+            Err(error) if error.is_unavailable() => Err(error),
+            Err(error) => {
+                log::debug!("what is due is looked for row by row: {error}");
+                let aside = aside(connection)?.into_iter().filter(|(_, until)| *until > ms(now));
+                let aside: Vec<i64> = aside.map(|(id, _)| id).collect();
+                walk::due(connection, begin(from), now, limit, &aside)
+            }
+        }
     }
 
     /// Puts these aside for a minute. What `tell` makes of those that are new goes into the outbox in the same transaction.
@@ -147,6 +175,20 @@ impl Store {
             })?;
         }
         Ok(())
+    }
+
+    /// Has those that were put aside tried again now: what kept them from being judged may be gone.
+    pub(crate) fn try_unjudged_again(&self, now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            let put_off = states::reservation_id.eq_any(unjudged::table.select(unjudged::reservation_id));
+            diesel::update(states::table.filter(put_off).filter(states::wake_at.gt(ms(now))))
+                .set(states::wake_at.eq(ms(now)))
+                .execute(connection)?;
+            diesel::update(unjudged::table.filter(unjudged::again_at.gt(ms(now))))
+                .set(unjudged::again_at.eq(ms(now)))
+                .execute(connection)?;
+            Ok(())
+        })
     }
 
     /// Those that cannot be judged.

@@ -74,7 +74,14 @@ impl Store {
         let mut here = Vec::new();
         let mut gone = Vec::new();
         for (node, text, started_at, goodbye_at, told_at) in rows {
-            let ways = serde_json::from_str(&text).map_err(|error| corrupt(error.to_string()))?;
+            let ways = match serde_json::from_str(&text) {
+                Ok(ways) => ways,
+                Err(error) => {
+                    // Its node finds that, and publishes them anew.
+                    log::warn!("the alerters of the node {node} cannot be read: {error}");
+                    continue;
+                }
+            };
             let is_here = started_at.is_some() && goodbye_at.is_none() && told_at.is_none();
             if is_here { &mut here } else { &mut gone }.push((node, ways));
         }

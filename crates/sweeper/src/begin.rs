@@ -26,6 +26,11 @@ impl<P: Copy> Begin<P> {
         (whole_at <= now && now < whole_at + WHOLE_EVERY).then_some(place)
     }
 
+    /// Whether no look has gone through everything yet.
+    pub fn is_new(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// A look at `now` went through everything: nothing that matters is before `place`.
     pub fn whole(&mut self, now: Time, place: Option<P>) {
         self.0 = place.map(|place| (now, place));

@@ -121,8 +121,19 @@ impl Watch {
         let begun = Instant::now();
         let mut swept = self.sweep(from, now)?;
         self.put_aside(&mut swept, now)?;
-        if from.is_none() && begin_of_minute(now) {
-            self.store.mend_wakes(now)?;
+        if from.is_none() && (begin.is_new() || begin_of_minute(now)) {
+            match self.store.mend_wakes(now) {
+                // Where a row cannot be read, the sweep names it.
+                Err(error) if !error.is_unavailable() => {
+                    log::warn!("jobs that nobody would look at again are not looked for: {error}");
+                }
+                done => drop(done?),
+            }
+            for name in self.store.remove_own_reservations(now)? {
+                log::info!(
+                    "{name} is removed: a node of an older version made it, and its duty is known without it"
+                );
+            }
         }
         self.count(&swept, begun);
         let backlog = swept.looked >= self.batch as usize;
@@ -132,7 +143,14 @@ impl Watch {
         if backlog {
             return Ok(Some(Duration::ZERO));
         }
-        let next = self.store.next_wake_from(from)?;
+        let next = match self.store.next_wake_from(from) {
+            // The next is one that cannot be read. Who comes after it is found by the next look, in a second.
+            Err(error) if !error.is_unavailable() => {
+                log::debug!("what is due next: {error}");
+                None
+            }
+            next => next?,
+        };
         if from.is_none() {
             begin.whole(now, Some(next.map_or(now, |next| next.min(now)) - OVERLAP));
         }

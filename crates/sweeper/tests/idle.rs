@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::*;
@@ -14,13 +15,23 @@ use serde_json::json;
 
 /// How long it is measured: three heartbeats that are stored.
 const MEASURED: Duration = Duration::from_secs(40);
-/// What may be written in that time: under 1 KB/s, and once what a checkpoint brings into the file.
-const MOST: u64 = 60_000;
+/// What may be written in that time: of the log two pages of the file system for each of them, and now and then two of its index.
+const MOST: u64 = 48_000;
+/// Pages of the database that may be written to the log: one for each.
+const MOST_PAGES: usize = 3;
 
 fn written(server: &Server) -> u64 {
     let io = std::fs::read_to_string(format!("/proc/{}/io", server.pid())).unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap();
     line.parse().unwrap()
+}
+
+/// By what the log (`-wal`) of now is known, which begins anew after a checkpoint, and how many pages it has.
+fn log_of(database: &Path) -> (Vec<u8>, usize) {
+    let log = std::fs::read(format!("{}-wal", database.display())).unwrap();
+    let salt = log[16..24].to_vec();
+    let pages = log[32..].chunks_exact(24 + 4096).take_while(|page| page[8..16] == salt).count();
+    (salt, pages)
 }
 
 #[test]
@@ -37,10 +48,15 @@ fn an_idle_installation_writes_little_and_restarts_from_its_last_heartbeat_or_ch
     assert_eq!(client.post(&inn.url("/reservation"), &body).status, 200);
     // What the start has written comes into the file after ten seconds.
     std::thread::sleep(Duration::from_secs(12));
-    let before = written(&inn);
+    let (before, (log, pages)) = (written(&inn), log_of(&place));
     std::thread::sleep(MEASURED);
     let written = written(&inn) - before;
-    println!("{written} bytes in {MEASURED:?}");
+    let pages = match log_of(&place) {
+        (same, now) if same == log => now - pages,
+        (_, now) => now,
+    };
+    println!("{written} bytes, {pages} pages in {MEASURED:?}");
+    assert!((1..=MOST_PAGES).contains(&pages), "{pages} pages in {MEASURED:?}");
     assert!(written < MOST, "{written} bytes in {MEASURED:?}");
     let nodes = client.get(&inn.url("/nodes")).json();
     assert_eq!(nodes["nodes"][0]["state"], "alive", "{nodes}");

@@ -9,6 +9,8 @@ use std::time::Duration;
 use common::parts::{Parts, done};
 use common::*;
 use innkeeper_alerter::Alerters;
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_node::heart::Singleton;
@@ -245,5 +247,29 @@ fn innkeepers_own_duties_are_no_reservations_and_can_be_snoozed() {
         database.execute(&format!("UPDATE duties SET snoozed_until = {now} WHERE name = 'sweeper'"));
         sink.wait_for(2, PATIENCE);
         assert_eq!(told(&sink, "There is no sweeper"), 1, "the snooze is over, and there still is none");
+    }
+}
+
+#[test]
+fn reservations_that_a_node_of_an_older_version_has_made_go_before_they_alert() {
+    for database in TestDatabase::both() {
+        let store = database.store();
+        let names =
+            |component| (AppName::parse("innkeeper").unwrap(), ComponentName::parse(component).unwrap());
+        let wishes = |about: &str| Wishes {
+            schedule: Some((Schedule::every(chrono::TimeDelta::seconds(60)).unwrap(), None)),
+            owner: Some("Innkeeper".to_owned()),
+            description: Some(about.to_owned()),
+            ..Wishes::default()
+        };
+        let now = SystemClock.now();
+        for (component, about) in [("ingest", "Whether a node does the work of ingest"), ("web", "Ours")] {
+            let (app, component) = names(component);
+            store.reserve(&app, &component, &wishes(about), now).unwrap();
+        }
+        let sweeper = Server::start("sweeper", &config(&database, ""), &[]);
+        sweeper.wait_for_log("innkeeper/ingest is removed");
+        assert_eq!(database.texts("SELECT component FROM reservations"), ["web"], "what somebody made stays");
+        assert_eq!(database.count("alerts"), 0);
     }
 }

@@ -7,6 +7,7 @@ mod common;
 use common::*;
 use innkeeper_store::DatabaseKind;
 use innkeeper_testing::client::Client;
+use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -156,4 +157,42 @@ fn a_damaged_page_silences_only_whose_rows_lie_on_it() {
     let page = Client::default().send("GET", &inn.url("/"), &[("accept", "text/html")], b"").unwrap();
     assert!(page.status == 200 && page.body.contains(&format!("shop/{}", job(3))), "{page:?}");
     assert!(inn.terminate(PATIENCE).success());
+}
+
+#[test]
+fn a_damaged_page_of_postgres_silences_only_whose_rows_lie_on_it() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let sink = HttpSink::start();
+    let all = 300;
+    overdue(&database, "shop", all, "log");
+    let damaged = database.numbers("SELECT reservation_id FROM states WHERE (ctid::text::point)[0] = 1");
+    assert!((20..200).contains(&damaged.len()), "{}", damaged.len());
+    let place = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('states')";
+    let place = database.text(place).unwrap();
+    database.execute("CHECKPOINT");
+    cluster.stop();
+    let mut file = std::fs::read(&place).unwrap();
+    file[8192..8192 + 64].fill(0xff);
+    std::fs::write(&place, file).unwrap();
+    cluster.resume();
+
+    let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
+    let mut sweeper = Server::start("sweeper", &config, &[]);
+    let healthy = (all - damaged.len()) as i64;
+    wait_until("all others are told", || database.count("alerts") == healthy);
+    wait_until("each of the others is named", || database.count("unjudged") == damaged.len() as i64);
+    let name = database.text("SELECT MIN(app || '/' || component) FROM unjudged").unwrap();
+    wait_until("the operator hears of it", || subjects(&sink).contains(&format!("{name} cannot be judged")));
+    overdue(&database, "later", 1, "log");
+    wait_until("who falls silent later is told", || database.count("alerts") == healthy + 1);
+    // Also when those that cannot be read are tried again.
+    database.execute("UPDATE unjudged SET again_at = 1");
+    wait_until("they are put aside again", || database.count("unjudged WHERE again_at = 1") == 0);
+    overdue(&database, "later still", 1, "log");
+    wait_until("who falls silent later still is told", || database.count("alerts") == healthy + 2);
+    assert_eq!(database.text("SELECT unable FROM nodes WHERE role = 'sweeper'").as_deref(), Some(""));
+    assert_eq!(database.count("unjudged"), damaged.len() as i64);
+    assert!(!subjects(&sink).iter().any(|subject| subject.contains("Sweeps fail")), "{:?}", subjects(&sink));
+    assert!(sweeper.terminate(PATIENCE).success());
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use innkeeper_core::Clock as _;
 use innkeeper_store::{DatabaseKind, FileLook, Store};
 
-use super::Operator;
+use super::{NodeClock, Operator};
 use crate::{Part, Shutdown};
 
 /// How often it looks.
@@ -21,6 +22,12 @@ const IDLE_CHECKPOINT: Duration = Duration::from_secs(900);
 const FIRST_READING: Duration = Duration::from_secs(600);
 /// How often it does so.
 const READING: Duration = Duration::from_secs(24 * 3600);
+/// How often rows are looked for that hold what they cannot.
+const MENDING: Duration = Duration::from_secs(60);
+/// After a look at all tables it pauses so many times as long as that took.
+const PAUSES: u32 = 50;
+/// So many of them are told one by one.
+const MOST_TOLD: usize = 10;
 /// Between two readings because a statement met damage.
 const READING_PAUSE: Duration = Duration::from_secs(60);
 /// How many looks a lost file is given to be saved, and to be back, before the operator is told.
@@ -30,6 +37,7 @@ const LOOKS: u32 = 5;
 pub(super) fn start(
     store: &Store,
     operator: &Operator,
+    clock: &Arc<NodeClock>,
     shutdown: &Shutdown,
 ) -> std::io::Result<Option<Part>> {
     if store.backend() == DatabaseKind::Postgres {
@@ -41,6 +49,14 @@ pub(super) fn start(
         lost: 0,
         told: false,
         next_checkpoint: Instant::now() + FIRST_CHECKPOINT,
+        mender: Mender {
+            store: store.clone(),
+            operator: operator.clone(),
+            clock: Arc::clone(clock),
+            is_unreadable: false,
+            next: Instant::now(),
+            next_whole: Instant::now(),
+        },
         reader: Reader {
             store: store.clone(),
             operator: operator.clone(),
@@ -68,6 +84,7 @@ struct Caretaker {
     /// Whether the operator knows that it is.
     told: bool,
     next_checkpoint: Instant,
+    mender: Mender,
     reader: Reader,
 }
 
@@ -77,6 +94,7 @@ impl Caretaker {
             FileLook::Fine => {
                 self.lost = 0;
                 self.reader.read_if_it_is_time();
+                self.mender.look();
                 let now = Instant::now();
                 if now >= self.next_checkpoint + IDLE_CHECKPOINT
                     || (now >= self.next_checkpoint && self.store.has_written())
@@ -102,6 +120,48 @@ impl Caretaker {
                         .tell("The database file was lost and is back", &format!("{words} It works again."));
                 }
             }
+        }
+    }
+}
+
+/// Looks for rows that hold what they cannot, now and then, and when somebody could not read one.
+struct Mender {
+    store: Store,
+    operator: Operator,
+    clock: Arc<NodeClock>,
+    /// Whether a row could not be read since all tables were looked at.
+    is_unreadable: bool,
+    next: Instant,
+    next_whole: Instant,
+}
+
+impl Mender {
+    fn look(&mut self) {
+        let (met, now) = (self.store.has_met_unreadable_rows(), Instant::now());
+        self.is_unreadable |= met;
+        let all = self.is_unreadable && now >= self.next_whole;
+        if !met && !all && now < self.next {
+            return;
+        }
+        self.next = now + MENDING;
+        let mended = self.store.mend_rows(all, self.clock.now());
+        if all {
+            // It reads large tables: where a reservation cannot be read, that is met again and again.
+            self.next_whole = now + now.elapsed() * PAUSES;
+            self.is_unreadable = false;
+        }
+        match mended {
+            Ok(mended) if mended.is_empty() => {}
+            Ok(mended) => {
+                let mut lines: Vec<String> = mended.iter().take(MOST_TOLD).cloned().collect();
+                if mended.len() > MOST_TOLD {
+                    lines.push(format!("and {} more, which the log names", mended.len() - MOST_TOLD));
+                }
+                let text =
+                    format!("{}\nEverything else goes on. Who has written to the file?", lines.join("\n"));
+                self.operator.tell("Rows of the database could not be read", &text);
+            }
+            Err(error) => log::debug!("rows that cannot be read: {error}"),
         }
     }
 }

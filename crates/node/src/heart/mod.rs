@@ -156,7 +156,7 @@ impl Heart {
             Ok(())
         })?;
         let mut parts = vec![looking, heart, sender];
-        parts.extend(file::start(store, &operator, shutdown)?);
+        parts.extend(file::start(store, &operator, &clock, shutdown)?);
         let (live, metrics) = (config.live(), Metrics::new()?);
         Ok(Self { clock, operator, live, astray, id, address, metrics, progresses, parts, finished })
     }

@@ -9,23 +9,13 @@ use innkeeper_core::names::{AppName, ComponentName};
 use super::merge::Merged;
 use super::{HistoryRow, Updated};
 use crate::StoreError;
-use crate::rows::ms;
-
-#[derive(QueryableByName)]
-struct Named {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-    #[diesel(sql_type = Text)]
-    app: String,
-    #[diesel(sql_type = Text)]
-    component: String,
-}
+use crate::rows::{NamedRow, ms};
 
 pub(crate) fn find_names(
     connection: &mut PgConnection,
     names: &[(&AppName, &ComponentName)],
 ) -> Result<Vec<(i64, String, String)>, StoreError> {
-    let rows: Vec<Named> = sql_query(
+    let rows: Vec<NamedRow> = sql_query(
         "SELECT r.id, r.app, r.component
          FROM unnest($1, $2) AS wanted (app, component)
          JOIN reservations r ON r.app = wanted.app AND r.component = wanted.component",

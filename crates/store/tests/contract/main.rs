@@ -26,6 +26,7 @@ mod database_file;
 mod facts;
 mod history;
 mod listing;
+mod mend;
 mod migrate;
 mod nodes;
 mod outbox;

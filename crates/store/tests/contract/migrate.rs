@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{DatabaseKind, StoreError};
+use innkeeper_store::{Actor, Arrival, DatabaseKind, Definition, StoreError, Target};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -17,6 +17,7 @@ on_both!(
     the_tables_are_those_of_the_schema,
     what_was_there_before_the_chain_is_carried_over,
     reservations_of_innkeepers_own_go_and_those_of_users_stay,
+    what_a_node_of_an_older_version_makes_again_goes_again,
     a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
 
@@ -137,6 +138,59 @@ fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestData
     assert_eq!((counts, database.count("doors")), ([3; 3], 6));
     let snoozed = store.snoozed_duties(at(100)).unwrap();
     assert_eq!(snoozed.into_iter().collect::<Vec<_>>(), [("sweeper".to_owned(), at(9000))]);
+}
+
+fn what_a_node_of_an_older_version_makes_again_goes_again(database: &TestDatabase) {
+    let store = database.store();
+    let inn = app("innkeeper");
+    let own = |duty: &str| Wishes {
+        owner: Some("Innkeeper".to_owned()),
+        description: Some(format!("Whether a node does the work of {duty}")),
+        ..every(60)
+    };
+    // As such a node does it, each minute, for each of its duties.
+    let older = |duties: &[&str], second| {
+        let batch: Vec<Arrival> = duties
+            .iter()
+            .map(|duty| Arrival {
+                target: Target::Names(inn.clone(), component(duty)),
+                checkin: success(at(second)),
+                definition: Definition::IfMissing(Box::new(own(duty))),
+            })
+            .collect();
+        store.record(&batch);
+    };
+    store.book("ingest", &own("ingest"));
+    store.reserve(&inn, &component("backup"), &own("backup"), at(0)).unwrap();
+    let ada = Actor { who: "user ada".to_owned(), source: "here".to_owned() };
+    store.on_behalf_of(ada).reserve(&inn, &component("web"), &own("web"), at(0)).unwrap();
+    older(&["ingest", "sweeper", "web"], 0);
+    assert_eq!(store.pass(at(120)).opened, 5);
+    database.execute("INSERT INTO duties (name, beat_at) VALUES ('ingest', 1), ('sweeper', 1), ('web', 1)");
+    store.snooze(&inn, &component("sweeper"), at(9000), at(120)).unwrap();
+
+    let removed = store.remove_own_reservations(at(121)).unwrap();
+    assert_eq!(removed, ["innkeeper/ingest", "innkeeper/sweeper"]);
+    let names = "SELECT app || '/' || component FROM reservations ORDER BY 1";
+    assert_eq!(
+        database.texts(names),
+        ["innkeeper/backup", "innkeeper/web", "shop/ingest"],
+        "users' own stay"
+    );
+    let counts = ["alerts", "deliveries", "states"].map(|table| database.count(table));
+    assert_eq!((counts, database.count("doors")), ([3; 3], 6));
+    let snoozed = store.snoozed_duties(at(121)).unwrap();
+    assert_eq!(snoozed.into_iter().collect::<Vec<_>>(), [("sweeper".to_owned(), at(9000))]);
+
+    older(&["sweeper"], 180);
+    assert_eq!(
+        store.remove_own_reservations(at(181)).unwrap(),
+        ["innkeeper/sweeper"],
+        "as often as it comes"
+    );
+    assert_eq!(store.snoozed_duties(at(181)).unwrap().len(), 1, "the snooze stays");
+    assert_eq!(store.remove_own_reservations(at(182)).unwrap(), Vec::<String>::new());
+    assert_eq!(store.pass(at(400)).opened, 0);
 }
 
 #[test]
