@@ -29,6 +29,8 @@ pub struct Rewinding {
     stage: Stage,
     /// So many rows of a batch at most: fewer after one that failed.
     most: i64,
+    /// Whether it looks for what was written while an earlier one was under way.
+    is_for_stragglers: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +53,15 @@ const MOST: i64 = 5000;
 
 impl Default for Rewinding {
     fn default() -> Self {
-        Self { stage: Stage::Reservations(0), most: MOST }
+        Self { stage: Stage::Reservations(0), most: MOST, is_for_stragglers: false }
+    }
+}
+
+impl Rewinding {
+    /// A pass that looks for what nodes wrote by the old time after an earlier pass had come by. It has those reservations alone looked at
+    /// again of which that may be so.
+    pub fn for_stragglers() -> Self {
+        Self { is_for_stragglers: true, ..Self::default() }
     }
 }
 
@@ -60,13 +70,16 @@ impl Stage {
         self,
         connection: &mut AnyConnection,
         rewind: &Rewind,
+        is_for_stragglers: bool,
         most: i64,
     ) -> Result<Option<Self>, StoreError> {
         Ok(Some(match self {
-            Self::Reservations(after) => match reservations::rewind(connection, rewind, after, most)? {
-                Some(last) => Self::Reservations(last),
-                None => Self::SnoozedDuties,
-            },
+            Self::Reservations(after) => {
+                match reservations::rewind(connection, rewind, is_for_stragglers, after, most)? {
+                    Some(last) => Self::Reservations(last),
+                    None => Self::SnoozedDuties,
+                }
+            }
             Self::SnoozedDuties => {
                 tables::rewind_snoozed_duties(connection, rewind)?;
                 Self::Rows(0, 0)
@@ -118,11 +131,11 @@ impl Store {
     /// Does the next batch of a pass. Returns whether the pass is through. A batch that fails is smaller the next time; a row that cannot
     /// be moved alone is left out, since all others would wait for it.
     pub fn rewind_some(&self, rewind: &Rewind, progress: &mut Rewinding) -> Result<bool, StoreError> {
-        let Rewinding { stage, most } = *progress;
+        let Rewinding { stage, most, is_for_stragglers } = *progress;
         let most = most.min(stage.most());
-        match self.write(|connection| stage.rewind(connection, rewind, most)) {
+        match self.write(|connection| stage.rewind(connection, rewind, is_for_stragglers, most)) {
             Ok(Some(next)) => {
-                *progress = Rewinding { stage: next, most: (most * 2).min(MOST) };
+                *progress = Rewinding { stage: next, most: (most * 2).min(MOST), is_for_stragglers };
                 Ok(false)
             }
             Ok(None) => Ok(true),

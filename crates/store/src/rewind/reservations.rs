@@ -1,4 +1,4 @@
-//! A batch of reservations: their facts, runs, open alerts and history move together; every one is looked at again.
+//! A batch of reservations: their facts, runs, open alerts and history move together, and are looked at again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,14 +20,29 @@ pub(super) const MOST: i64 = 500;
 /// Check-ins are recorded this nearly in the order of their times.
 const DISORDER_MS: i64 = 60_000;
 
+/// How long ago a node may have concluded something by the old time, when a pass looks for stragglers.
+const LATELY_MS: i64 = 300_000;
+/// Where a conclusion names a time that follows from its own, it is this much later at most.
+const SOON_MS: i64 = 600_000;
+
+/// Whether a reservation of which nothing has moved is looked at again. At first every one is. Afterwards only what a node concluded by the
+/// old time, after the first pass had come by: all times that follow from facts are right then, and those that follow from the time itself
+/// lie about the step ahead. To look at all others would cost a sweep of everything, for each pass of each node.
+fn is_woken(wake_at: i64, now: i64, by: i64, is_for_stragglers: bool) -> bool {
+    let ahead = now.saturating_add(by);
+    let is_straggler = wake_at >= ahead - LATELY_MS && wake_at <= ahead.saturating_add(SOON_MS);
+    wake_at > now && (!is_for_stragglers || is_straggler)
+}
+
 /// Rewinds the next reservations after `after`; returns the last of them, or none when there are none left.
 pub(super) fn rewind(
     connection: &mut AnyConnection,
     rewind: &Rewind,
+    is_for_stragglers: bool,
     after: i64,
     most: i64,
 ) -> Result<Option<i64>, StoreError> {
-    let now = ms(rewind.now);
+    let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
     let ids = lock(connection, after, most)?;
     let Some(last) = ids.last().copied() else { return Ok(None) };
     let Read { rows, unreadable } = read(connection, &ids)?;
@@ -67,13 +82,12 @@ pub(super) fn rewind(
             .chain(runs.iter().flat_map(|run| run.started_at.into_iter().chain(run.ended_at)))
             .chain(alert.iter().flat_map(|alert| [alert.opened_at, alert.told_at]));
         let course = rewind.together(times);
-        if course.is_none() && row.wake_at <= now {
+        if course.is_none() && !naps.contains(&id) && !is_woken(row.wake_at, now, by, is_for_stragglers) {
             continue;
         }
         changed.push(id);
         if naps.contains(&id) {
-            row.snoozed_until =
-                row.snoozed_until.map(|until| until.saturating_sub(rewind.by.num_milliseconds()).max(now));
+            row.snoozed_until = row.snoozed_until.map(|until| until.saturating_sub(by).max(now));
         }
         row.wake_at = row.wake_at.min(now);
         let Some(course) = course else { continue };
@@ -312,4 +326,21 @@ fn rewind_history(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_looked_at_again() {
+        let (now, day) = (1_000_000_000, 86_400_000);
+        let first = |wake_at| is_woken(wake_at, now, day, false);
+        assert!(!first(now) && first(now + 1) && first(now + 9 * day));
+        let later = |wake_at| is_woken(wake_at, now, day, true);
+        assert!(!later(now + 1) && !later(now + day / 2) && !later(now + 9 * day));
+        assert!(later(now + day - 60_000) && later(now + day + 1000));
+        let short = |wake_at| is_woken(wake_at, now, 10_000, true);
+        assert!(!short(now) && short(now + 1) && short(now + 11_000) && !short(now + 3_600_000));
+    }
 }

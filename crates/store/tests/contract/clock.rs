@@ -12,6 +12,7 @@ on_both!(
     after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not,
     a_failure_stays_after_the_success_that_it_followed,
     a_pass_that_was_cut_off_is_made_again,
+    a_pass_for_stragglers_has_only_those_looked_at_again,
     a_row_that_cannot_be_moved_keeps_no_other_from_it,
     what_waits_is_not_blocked,
     a_snooze_ends_when_it_was_meant_to,
@@ -129,6 +130,31 @@ fn a_failure_stays_after_the_success_that_it_followed(database: &TestDatabase) {
     let facts = store.look("a").facts;
     assert!(facts.last_fail_at > facts.last_checkin_at && facts.last_fail_at <= Some(at(7200)), "{facts:?}");
     assert_eq!(store.pass(at(7200)).closed, 0, "nobody has recovered");
+}
+
+fn a_pass_for_stragglers_has_only_those_looked_at_again(database: &TestDatabase) {
+    let store = database.store();
+    let names: Vec<String> = (0..600).map(|n| format!("job-{n}")).collect();
+    for name in &names {
+        store.book(name, &every(7200));
+    }
+    let due = || database.count(&format!("states WHERE wake_at <= {}", at(20).timestamp_millis()));
+    store.pass(at(5));
+    store.rewind(&back(10)).unwrap();
+    assert_eq!(due(), 600, "at first everybody");
+    store.pass(at(10));
+    assert_eq!(due(), 0);
+
+    // A check-in that another node stamped by the old time, and a conclusion that one drew.
+    store.check_in("job-7", &[success(at(DAY + 12))]);
+    let id = store.look("job-8").id;
+    let soon = at(DAY + 13).timestamp_millis();
+    database.execute(&format!("UPDATE states SET wake_at = {soon} WHERE reservation_id = {id}"));
+    let mut progress = Rewinding::for_stragglers();
+    while !store.rewind_some(&back(20), &mut progress).unwrap() {}
+    assert_eq!(store.look("job-7").facts.last_checkin_at, Some(at(12)));
+    assert_eq!(due(), 2, "and then those two");
+    assert_eq!(store.pass(at(7205)).opened, 599, "nobody is forgotten");
 }
 
 fn a_pass_that_was_cut_off_is_made_again(database: &TestDatabase) {

@@ -73,7 +73,8 @@ struct Pass {
 
 impl Pass {
     fn new(by: TimeDelta, leads: bool) -> Self {
-        Self { by, progress: Rewinding::default(), leads, under_way: None }
+        let progress = if leads { Rewinding::default() } else { Rewinding::for_stragglers() };
+        Self { by, progress, leads, under_way: None }
     }
 
     /// Goes on with it for a while, on a thread.
