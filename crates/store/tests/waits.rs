@@ -7,6 +7,9 @@
 #[path = "contract/world.rs"]
 mod world;
 
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use innkeeper_store::{Store, StoreConfig};
@@ -107,4 +110,95 @@ fn an_operators_stricter_bound_stays_and_its_end_is_passing() {
     drop(held);
     assert!(error.is_unavailable() && took < Duration::from_secs(4), "{error:?} after {took:?}");
     assert_eq!(store.pass(at(60)).opened, 1);
+}
+
+#[test]
+fn thirty_connections_made_at_once_over_a_socket_file_are_all_bounded() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let store = database.connect();
+    let own: Vec<Store> = (0..30).map(|_| store.apart_with_short_waits()).collect();
+    let (pinged, took) = timed(|| together(own.len(), |n| own[n].ping()));
+    assert!(pinged.iter().all(Result::is_ok) && took < Duration::from_secs(10), "{pinged:?} after {took:?}");
+    println!("made in {took:?}");
+    cluster.stand_still();
+    // One that nobody bounds would wait until then.
+    let bounded = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !bounded.load(Ordering::SeqCst) && begun.elapsed() < GENEROUS {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            cluster.go_on();
+        });
+        let (pinged, took) = timed(|| together(own.len(), |n| own[n].ping()));
+        bounded.store(true, Ordering::SeqCst);
+        assert!(pinged.iter().all(Result::is_err) && took < GENEROUS, "{pinged:?} after {took:?}");
+    });
+}
+
+/// Stands before the socket file of a server, and says nothing to the next connection once it is told to.
+struct Doorkeeper {
+    directory: tempfile::TempDir,
+    ignores: Arc<AtomicBool>,
+}
+
+impl Doorkeeper {
+    fn before(server: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).unwrap();
+        let ignores = Arc::<AtomicBool>::default();
+        let (server, ignored) = (format!("{server}/.s.PGSQL.5432"), Arc::clone(&ignores));
+        std::thread::spawn(move || {
+            let mut kept = Vec::new();
+            for inward in listener.incoming().map_while(Result::ok) {
+                if ignored.swap(false, Ordering::SeqCst) {
+                    kept.push(inward);
+                    continue;
+                }
+                let Ok(outward) = UnixStream::connect(&server) else { return };
+                let there = (inward.try_clone().unwrap(), outward.try_clone().unwrap());
+                for (mut from, mut to) in [there, (outward, inward)] {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(std::net::Shutdown::Both);
+                    });
+                }
+            }
+        });
+        Self { directory, ignores }
+    }
+}
+
+#[test]
+fn a_connection_over_a_socket_file_that_hangs_while_it_is_made_holds_up_no_other() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let host = database.url().split(['@', '/']).nth(3).unwrap();
+    let door = Doorkeeper::before(&host.replace("%2F", "/"));
+    let store = connect(
+        database.url().replace(host, &door.directory.path().display().to_string().replace('/', "%2F")),
+    );
+    store.ping().unwrap();
+    door.ignores.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let (hung, took_part) = (store.apart(), Instant::now());
+        let hanging = scope.spawn(move || hung.ping());
+        while door.ignores.load(Ordering::SeqCst) {
+            assert!(took_part.elapsed() < GENEROUS, "it never came");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let own: Vec<Store> = (0..12).map(|_| store.apart()).collect();
+        let (pinged, took) = timed(|| together(own.len(), |n| own[n].ping()));
+        assert!(
+            pinged.iter().all(Result::is_ok) && took < Duration::from_secs(1),
+            "{pinged:?} after {took:?}"
+        );
+        // What hangs has its bound, and those that were made meanwhile are left alone by it.
+        let (hanging, took) = timed(|| hanging.join().unwrap());
+        println!("{hanging:?} after {took:?}");
+        assert!(took < GENEROUS);
+        assert!(own.iter().all(|store| store.ping().is_ok()));
+    });
 }

@@ -1,12 +1,15 @@
 //! Finding the socket of a new connection, and a bound on the connecting itself.
 //!
 //! Over TCP each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds from all others, and is found by
-//! it. A socket file has no such mark: only one such attempt is made at a time, and its socket is the one that is new.
+//! it. A socket file has no such mark: such attempts begin one after the other, and the socket of each is the one that is new. It is
+//! looked for while libpq connects, which may take long, and as soon as it is found the next attempt may begin.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel::connection::Connection as _;
@@ -15,35 +18,31 @@ use rustix::net::{Shutdown, shutdown, sockopt};
 
 use super::{copy_if, has_mark, leads_to_postgres, open_files, with_file};
 
-/// How long an attempt over a socket file waits until nobody else makes one.
+/// How long an attempt over a socket file waits until nobody else begins one.
 const TURN_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an attempt may take beyond what libpq waits for each host: it sets the session up, and libpq bounds only what comes before.
 const SETTING_UP: Duration = Duration::from_secs(3);
+/// How often the socket of an attempt over a file is looked for: at first, and after [`SOON`].
+const LOOK_SOON: Duration = Duration::from_millis(1);
+const LOOK_LATER: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_millis(100);
 /// Marks are drawn from so many.
 const MARKS: u32 = 5000;
 
 /// Connects; returns a second handle of the connection's socket, where it was found.
 pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), ConnectionError> {
     let address = Address::of(url);
-    let turn = if address.is_file { Some(Turn::take()?) } else { None };
-    let before = address.is_file.then(files_to_postgres);
-    let attempt = Attempt::begin(&address, before.clone());
+    let attempt = Attempt::begin(&address);
+    let finder = if address.is_file { Some(Finder::start(address.mark)?) } else { None };
     let connection = PgConnection::establish(&address.marked_url);
+    let found = finder.and_then(Finder::finish);
     drop(attempt);
     let connection = connection?;
-    let is_it = |socket: BorrowedFd<'_>| is_new(socket, address.mark, before.as_ref());
-    // By its identity: a copy made a moment ago may be met under a number that was free.
-    let mut found: HashMap<u64, OwnedFd> = HashMap::new();
-    for file in open_files() {
-        if let Some(copy) = copy_if(file, is_it)
-            && let Some(identity) = identity(copy.as_fd())
-        {
-            found.insert(identity, copy);
-        }
-    }
-    drop(turn);
-    // Several: somebody connects to Postgres past this. Better none than another's.
-    let socket = if found.len() == 1 { found.into_values().next() } else { None };
+    // Libpq may have gone on to another host; then what was found is open nowhere but here.
+    let socket = match found.filter(|found| places(found.as_fd()) > 1) {
+        Some(found) => Some(found),
+        None => only(|socket| has_mark(socket, address.mark)),
+    };
     if let Some(socket) = &socket
         && has_mark(socket.as_fd(), address.mark)
         && let Err(error) = sockopt::set_tcp_user_timeout(socket, address.user_timeout)
@@ -105,12 +104,25 @@ impl Address {
     }
 }
 
-/// Whether the socket belongs to an attempt: it has its mark, or, where it may, leads to Postgres by a file and was not there before.
-fn is_new(socket: BorrowedFd<'_>, mark: u32, before: Option<&HashSet<u64>>) -> bool {
-    has_mark(socket, mark)
-        || before.is_some_and(|before| {
-            leads_to_postgres(socket) && identity(socket).is_some_and(|identity| !before.contains(&identity))
-        })
+/// The one open socket that `is_it` takes. None where there are several: somebody connects to Postgres past this, and better none than
+/// another's.
+fn only(is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
+    // By its identity: a copy made a moment ago may be met under a number that was free.
+    let mut found: HashMap<u64, OwnedFd> = HashMap::new();
+    for file in open_files() {
+        if let Some(copy) = copy_if(file, &is_it)
+            && let Some(identity) = identity(copy.as_fd())
+        {
+            found.insert(identity, copy);
+        }
+    }
+    if found.len() == 1 { found.into_values().next() } else { None }
+}
+
+/// Under how many numbers this process has the socket open.
+fn places(socket: BorrowedFd<'_>) -> usize {
+    let wanted = identity(socket);
+    open_files().into_iter().filter(|file| with_file(*file, identity) == wanted).count()
 }
 
 /// What distinguishes a socket from all others, whatever its number.
@@ -123,7 +135,52 @@ fn files_to_postgres() -> HashSet<u64> {
     open_files().into_iter().filter_map(|file| with_file(file, known)).collect()
 }
 
-/// The right to connect over a socket file; given back when dropped.
+/// What looks for the socket of an attempt over a file while libpq connects, on a thread.
+struct Finder {
+    stop: Sender<()>,
+    thread: JoinHandle<Option<OwnedFd>>,
+}
+
+impl Finder {
+    /// Waits for its turn, and begins.
+    fn start(mark: u32) -> Result<Self, ConnectionError> {
+        let turn = Turn::take()?;
+        let before = files_to_postgres();
+        let (stop, stopped) = channel();
+        let find = move || {
+            let _turn = turn;
+            let begun = Instant::now();
+            let is_new = |socket: BorrowedFd<'_>| {
+                leads_to_postgres(socket)
+                    && identity(socket).is_some_and(|identity| !before.contains(&identity))
+            };
+            loop {
+                let pause = if begun.elapsed() < SOON { LOOK_SOON } else { LOOK_LATER };
+                let is_over = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+                let found = only(is_new);
+                if let Some(identity) = found.as_ref().and_then(|found| identity(found.as_fd())) {
+                    claim(mark, identity);
+                }
+                if is_over || found.is_some() {
+                    return found;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("new connection".to_owned()).spawn(find);
+        let thread = thread
+            .map_err(|error| ConnectionError::BadConnection(format!("no thread to be had: {error}")))?;
+        Ok(Self { stop, thread })
+    }
+
+    /// What it has found, now that libpq is done.
+    fn finish(self) -> Option<OwnedFd> {
+        // An error says that it has ended already.
+        let _ = self.stop.send(());
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+/// The right to begin to connect over a socket file; given back when dropped.
 struct Turn;
 
 static TAKEN: Mutex<bool> = Mutex::new(false);
@@ -135,7 +192,7 @@ impl Turn {
         let waited = GIVEN_BACK.wait_timeout_while(taken, TURN_PATIENCE, |taken| *taken);
         let mut taken = waited.unwrap_or_else(PoisonError::into_inner).0;
         if *taken {
-            let hung = "another connection to the server is being made, and takes long";
+            let hung = "another connection to the server is being begun, and takes long";
             return Err(ConnectionError::BadConnection(hung.to_owned()));
         }
         *taken = true;
@@ -157,8 +214,8 @@ struct Attempt {
 
 struct UnderWay {
     mark: u32,
-    /// None where only the mark counts.
-    before: Option<HashSet<u64>>,
+    /// Its socket, where it was found otherwise than by the mark.
+    socket: Option<u64>,
     until: Instant,
 }
 
@@ -168,9 +225,9 @@ fn under_way() -> MutexGuard<'static, Vec<UnderWay>> {
 }
 
 impl Attempt {
-    fn begin(address: &Address, before: Option<HashSet<u64>>) -> Self {
+    fn begin(address: &Address) -> Self {
         let until = Instant::now() + address.patience;
-        under_way().push(UnderWay { mark: address.mark, before, until });
+        under_way().push(UnderWay { mark: address.mark, socket: None, until });
         Self { mark: address.mark }
     }
 }
@@ -178,6 +235,13 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         under_way().retain(|one| one.mark != self.mark);
+    }
+}
+
+/// Says which socket is that of an attempt.
+fn claim(mark: u32, socket: u64) {
+    for one in under_way().iter_mut().filter(|one| one.mark == mark) {
+        one.socket = Some(socket);
     }
 }
 
@@ -189,7 +253,9 @@ pub(super) fn look() {
         // libpq goes on to its next host.
         one.until = now + SETTING_UP;
         for file in open_files() {
-            let is_it = |socket: BorrowedFd<'_>| is_new(socket, one.mark, one.before.as_ref());
+            let is_it = |socket: BorrowedFd<'_>| {
+                has_mark(socket, one.mark) || (one.socket.is_some() && identity(socket) == one.socket)
+            };
             if let Some(socket) = copy_if(file, is_it)
                 && let Err(error) = shutdown(&socket, Shutdown::Both)
             {
