@@ -10,6 +10,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::{Parts, Schedule};
+use innkeeper_node::Seldom;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
@@ -46,7 +47,9 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
             Ok(None) => Vec::new(),
             Err(error) => {
                 // It is made all the same, and that is what was asked for.
-                log::warn!("where its messages lead is not known: {error}");
+                static UNKNOWN: Seldom = Seldom::new();
+                UNKNOWN
+                    .warn(format_args!("where the messages of a new reservation lead is not known: {error}"));
                 Vec::new()
             }
         };

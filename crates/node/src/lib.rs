@@ -25,7 +25,6 @@ pub mod metrics;
 mod part;
 mod records;
 mod role;
-pub mod seldom;
 pub mod shutdown;
 pub mod startup;
 pub mod summary;
@@ -37,7 +36,8 @@ pub use heart::Heart;
 pub use metrics::Metrics;
 pub use part::Part;
 pub use role::Role;
-pub use seldom::Seldom;
 pub use shutdown::{Shutdown, Wake};
 pub use startup::{reach_database, wait_for_database};
 pub use ways::KnownWays;
+
+pub use innkeeper_store::Seldom;

@@ -12,6 +12,7 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::Seldom;
 use diesel::connection::{Connection as _, Instrumentation, InstrumentationEvent};
 use diesel::{ConnectionError, PgConnection};
 use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown, sockopt};
@@ -32,8 +33,9 @@ pub(crate) fn connect(url: &str, bound: Duration) -> Result<PgConnection, Connec
     start_watchdog()?;
     let (mut connection, socket) = connecting::connect(url)?;
     if socket.is_none() {
-        log::warn!(
-            "a database connection's socket was not found, so that only the server bounds its statements; does database.url switch keepalives off?"
+        static UNBOUND: Seldom = Seldom::new();
+        UNBOUND.warn(
+            "a database connection's socket was not found, so that only the server bounds its statements; does database.url switch keepalives off?",
         );
     }
     let line = Arc::new(Line { socket, state: Mutex::new(State { bound, since: None, cut: false }) });

@@ -12,7 +12,8 @@
 //! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `ways.rs`: which alerters there are, and where everybody's messages would go;
-//! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed.
+//! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed;
+//! - `seldom.rs`: one line of the log for what happens thousands of times. It knows no database, and lies here because this is the lowest crate that logs.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
@@ -50,6 +51,7 @@ mod rewind;
 mod rows;
 mod runs;
 mod schema;
+mod seldom;
 mod sessions;
 mod shares;
 mod sites;
@@ -83,6 +85,7 @@ pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
 pub use rewind::Rewinding;
+pub use seldom::Seldom;
 pub use sessions::Session;
 pub use shares::Share;
 pub use snapshot::Snapshot;

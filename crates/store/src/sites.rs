@@ -6,14 +6,17 @@ use innkeeper_core::Time;
 use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::{View, evaluate};
 
-use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
 use crate::rows::{AlertRow, ms, time};
 use crate::schema::{alerts, reservations};
+use crate::{Seldom, StoreError};
 
 /// How long a silence that is over is remembered for the jobs behind the site.
 const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
+
+/// Each pass of the sweep that looks at a job of its app comes by such a site.
+static UNREADABLE: Seldom = Seldom::new();
 
 /// The sites of the apps at hand: Internet gateways whose silence holds the alerts behind them.
 pub(crate) struct Sites(Vec<Site>);
@@ -52,7 +55,7 @@ impl Sites {
         }
         let Read { rows, unreadable } = read(connection, &ids)?;
         for (id, problem) in unreadable {
-            log::error!("the site of number {id} holds nothing: {problem}");
+            UNREADABLE.error(format_args!("the site of number {id} holds nothing: {problem}"));
         }
         let incidents: Vec<AlertRow> = alerts::table
             .filter(alerts::reservation_id.eq_any(ids))
@@ -64,7 +67,8 @@ impl Sites {
             let site = match row.with(state) {
                 Ok(site) => site,
                 Err(error) => {
-                    log::error!("the site {}/{} holds nothing: {error}", row.app, row.component);
+                    UNREADABLE
+                        .error(format_args!("the site {}/{} holds nothing: {error}", row.app, row.component));
                     continue;
                 }
             };

@@ -11,7 +11,10 @@ use innkeeper_core::ways::WaysOut;
 
 use crate::rows::{ReservationRow, time};
 use crate::schema::{nodes, reservations, ways};
-use crate::{Store, StoreError};
+use crate::{Seldom, Store, StoreError};
+
+/// Of many thousand routes each may be unreadable.
+static UNREADABLE: Seldom = Seldom::new();
 
 /// Reservations with the same `notify` and `alerters`.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,13 +118,13 @@ impl Store {
             let names: Vec<AlerterName> = match serde_json::from_str(&alerters) {
                 Ok(names) => names,
                 Err(error) => {
-                    log::error!("reservation {first_id}: alerters: {error}");
+                    UNREADABLE.error(format_args!("reservation {first_id}: alerters: {error}"));
                     continue;
                 }
             };
             match Recipients::parse("notify", &notify) {
                 Ok(notify) => routes.push(SameRoute { notify, alerters: names, count, first_id }),
-                Err(error) => log::error!("reservation {first_id}: {error}"),
+                Err(error) => UNREADABLE.error(format_args!("reservation {first_id}: {error}")),
             }
         }
         Ok(Routes { routes, last_id: Some(last_id) })

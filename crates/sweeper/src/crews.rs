@@ -101,6 +101,7 @@ impl Crews {
                 begin: Arc::clone(&crew.begin),
                 retry_for: self.live.get().sweeper.retry_for,
                 metrics: self.metrics.clone(),
+                complaints: Arc::clone(&crew.complaints),
             };
             let (bell, stop) = (bell.clone(), self.shutdown.clone());
             let helpers = if place == 0 { crew.bells[1..].to_vec() } else { Vec::new() };

@@ -56,6 +56,7 @@ pub struct Crew {
     /// The alerter's kind.
     pub(crate) kind: &'static str,
     pub(crate) retired: Retired,
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 impl Crew {
@@ -73,6 +74,7 @@ impl Crew {
             sums_up: alerter.sums_up(),
             kind: alerter.kind(),
             retired: Retired::default(),
+            complaints: Arc::default(),
         }
     }
 
@@ -91,6 +93,16 @@ impl Crew {
             self.bells.iter().for_each(Wake::wake);
         }
     }
+}
+
+/// What the senders of one alerter say in the log when messages do not get through, all of them together: a provider that is away in a storm
+/// is one line a minute. What became of each message stands in the outbox, and on its page.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    refused: Seldom,
+    given_up: Seldom,
+    tried_again: Seldom,
+    database: Seldom,
 }
 
 /// One sender of one alerter.
@@ -115,6 +127,8 @@ pub struct Sender {
     pub retry_for: TimeDelta,
     /// What it counts.
     pub metrics: Metrics,
+    /// What its crew says in the log.
+    pub complaints: Arc<Complaints>,
 }
 
 /// What one step did.
@@ -282,21 +296,26 @@ impl Sender {
         match sent {
             Sent::Delivered => Outcome::Delivered,
             Sent::Permanent { problem } => {
-                log::error!("a message through {way} cannot be delivered: {problem}");
+                let refused = format_args!("a message through {way} cannot be delivered: {problem}");
+                self.complaints.refused.error(refused);
                 Outcome::Dead { problem }
             }
             Sent::Retryable { after, maybe_sent, problem } => {
                 let oldest =
                     sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
                 if self.is_given_up(oldest, now) {
-                    log::error!("a message through {way} is given up: {problem}");
+                    let given_up = format_args!("a message through {way} is given up: {problem}");
+                    self.complaints.given_up.error(given_up);
                     return Outcome::Exhausted { problem };
                 }
                 let attempts = sending.deliveries.iter().map(|delivery| delivery.attempts).min().unwrap_or(0);
                 let asked =
                     after.and_then(|after| TimeDelta::from_std(after).ok()).unwrap_or(TimeDelta::zero());
                 let at = now + backoff::pause(attempts, &sending.key).max(asked);
-                log::warn!("a message through {way} is tried again at {}: {problem}", at.format("%H:%M:%S"));
+                self.complaints.tried_again.warn(format_args!(
+                    "a message through {way} is tried again at {}: {problem}",
+                    at.format("%H:%M:%S")
+                ));
                 Outcome::Retry { at, maybe_sent, problem }
             }
         }
@@ -404,9 +423,7 @@ fn complain(sender: &Sender, error: &StoreError) -> Duration {
     if error.is_unavailable() {
         log::debug!("{}: {error}", sender.name);
     } else {
-        // By all senders together, each of which comes here several times a second.
-        static COMPLAINTS: Seldom = Seldom::new();
-        COMPLAINTS.error(format_args!("sending through {}: {error}", sender.name));
+        sender.complaints.database.error(format_args!("sending through {}: {error}", sender.name));
     }
     LEAD_SLEEP
 }

@@ -8,7 +8,7 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{duration, template};
 use innkeeper_node::config::LOG_ALERTER;
-use innkeeper_node::{Config, KnownWays};
+use innkeeper_node::{Config, KnownWays, Seldom};
 use innkeeper_store::{NewDelivery, Reached, Told};
 
 /// Characters of notes in a message.
@@ -74,8 +74,13 @@ impl Speaker {
         if route.dead_ends.is_empty() {
             return deliveries;
         }
+        // The operator gets each message with its reason; the log need not have it thousands of times.
+        static DEAD_ENDS: Seldom = Seldom::new();
         for dead_end in &route.dead_ends {
-            log::error!("{}/{}: a message does not go out: {dead_end}", terms.app, terms.component);
+            DEAD_ENDS.error(format_args!(
+                "{}/{}: a message does not go out: {dead_end}",
+                terms.app, terms.component
+            ));
         }
         let notice = for_operator(notice, &route.dead_ends);
         for way in ways.route("operator", &self.operator, &[]).ways {
@@ -103,10 +108,11 @@ impl Speaker {
                 Some(mail) if !recipient.is_empty() => (mail, recipient.as_str()),
                 _ => {
                     let name = format!("{}/{}", told.reservation.terms.app, told.reservation.terms.component);
-                    log::warn!(
+                    static UNHEARD: Seldom = Seldom::new();
+                    UNHEARD.warn(format_args!(
                         "{name} is back, and {} does not hear of it: {alerter} told of the trouble, and is configured no more",
                         if recipient.is_empty() { alerter } else { recipient }
-                    );
+                    ));
                     continue;
                 }
             };

@@ -168,7 +168,7 @@ fn begin_of_minute(now: Time) -> bool {
 
 /// The loop, until the process stops.
 pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &mut Crews) {
-    let (mut away, crewless) = (false, Seldom::new());
+    let (mut away, crewless, failures) = (false, Seldom::new(), Seldom::new());
     let mut begin = Begin::default();
     loop {
         match crews.follow() {
@@ -196,7 +196,7 @@ pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &m
             Err(error) => {
                 attempt.failed(&error);
                 if !error.is_unavailable() {
-                    log::error!("sweep: {error}");
+                    failures.error(format_args!("sweep: {error}"));
                 } else if !away {
                     log::warn!("sweep: {error}; trying again each second");
                     away = true;

@@ -11,6 +11,7 @@ use innkeeper_store::Store;
 use serde_json::json;
 
 use super::Routes;
+use crate::Seldom;
 use crate::health::health;
 
 /// What answers peers.
@@ -43,7 +44,9 @@ impl Peer {
         match asked {
             Ok(Ok(health)) => health,
             Ok(Err(error)) => {
-                log::warn!("asked by a peer how it is: {error}");
+                // Anybody may ask, as often as they like.
+                static FAILURES: Seldom = Seldom::new();
+                FAILURES.warn(format_args!("asked by a peer how it is: {error}"));
                 Health::JobsProblem
             }
             Err(_) => Health::JobsProblem,

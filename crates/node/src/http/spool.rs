@@ -23,6 +23,7 @@ use tempfile::SpooledTempFile;
 use tokio::sync::Semaphore;
 
 use super::ApiError;
+use crate::Seldom;
 
 /// Bytes of a block: what one answer holds in memory besides [`IN_MEMORY`].
 const BLOCK: usize = 128 * 1024;
@@ -103,7 +104,8 @@ fn failed(error: io::Error) -> ApiError {
 }
 
 fn unavailable(why: &str) -> ApiError {
-    log::warn!("answering 503: {why}");
+    static REFUSALS: Seldom = Seldom::new();
+    REFUSALS.warn(format_args!("answering 503: {why}"));
     ApiError::Unavailable { retry_after_s: RETRY_AFTER_S }
 }
 
@@ -266,7 +268,8 @@ impl MessageBody for Body {
             match read {
                 Ok((source, bytes)) => (body.source, next) = (Some(source), bytes),
                 Err(error) => {
-                    log::warn!("a list was cut off while it was sent: {error}");
+                    static CUT: Seldom = Seldom::new();
+                    CUT.warn(format_args!("a list was cut off while it was sent: {error}"));
                     return Poll::Ready(Some(Err(error)));
                 }
             }

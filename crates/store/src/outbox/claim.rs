@@ -11,7 +11,7 @@ use super::{Delivery, Place, Sending, notice_of};
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
-use crate::{Store, StoreError};
+use crate::{Seldom, Store, StoreError};
 
 /// Groups that a claim looks at before it gives up: others may hold the first ones, or they cannot be read.
 const GROUPS: usize = 16;
@@ -241,7 +241,8 @@ fn readable<T>(
                 all.push(made(sending, recipient, delivery));
             }
             Err(error) => {
-                log::error!("a message is given up: {error}");
+                static UNREADABLE: Seldom = Seldom::new();
+                UNREADABLE.error(format_args!("a message is given up: {error}"));
                 let mut given_up = AllGivenUp::new();
                 add_given_up(connection, &[id], &error.to_string(), false, &mut given_up)?;
                 note_given_up(connection, &given_up)?;

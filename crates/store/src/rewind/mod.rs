@@ -18,7 +18,7 @@ pub(crate) use reservations::bring_back;
 use crate::connection::AnyConnection;
 use crate::rows::time;
 use crate::schema::{checkins, duties, nodes};
-use crate::{Store, StoreError};
+use crate::{Seldom, Store, StoreError};
 
 /// Among so many of the latest check-ins is the newest: they are recorded nearly in the order of their times.
 const LATEST: i64 = 100;
@@ -148,7 +148,8 @@ impl Store {
                 if most == 1 {
                     let next = tables::last_of(&mut *self.get()?, table, key, after, 1)?;
                     let Some(id) = next else { return Err(error) };
-                    log::error!("the times of {table} {id} stay ahead of the clock: {error}");
+                    static REFUSED: Seldom = Seldom::new();
+                    REFUSED.error(format_args!("the times of {table} {id} stay ahead of the clock: {error}"));
                     progress.stage = stage.after(id);
                 }
                 Ok(false)

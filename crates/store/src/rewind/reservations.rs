@@ -8,15 +8,18 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 use innkeeper_core::rewind::{Course, Rewind};
 
-use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
 use crate::reservations::{lock_states, snooze_end};
 use crate::rows::{AlertRow, RunRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkins, reservations, runs, states};
+use crate::{Seldom, StoreError};
 
 /// Reservations of one transaction at most.
 pub(super) const MOST: i64 = 500;
+/// A pass that is cut off begins again, and comes by the same rows.
+static UNREADABLE: Seldom = Seldom::new();
+
 /// Check-ins are recorded this nearly in the order of their times.
 const DISORDER_MS: i64 = 60_000;
 
@@ -47,7 +50,8 @@ pub(super) fn rewind(
     let Some(last) = ids.last().copied() else { return Ok(None) };
     let Read { rows, unreadable } = read(connection, &ids)?;
     for (id, problem) in unreadable {
-        log::warn!("the reservation {id} stays as it is, since it cannot be read: {problem}");
+        UNREADABLE
+            .warn(format_args!("the reservation {id} stays as it is, since it cannot be read: {problem}"));
     }
     let created: HashMap<i64, i64> = rows.iter().map(|(row, _)| (row.id, row.created_at)).collect();
     let mut rows: Vec<StateRow> = rows.into_iter().map(|(_, state)| state).collect();

@@ -63,6 +63,7 @@ impl Parts {
             begin: Arc::default(),
             retry_for: TimeDelta::days(1),
             metrics,
+            complaints: Arc::default(),
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }
     }
