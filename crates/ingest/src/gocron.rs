@@ -56,14 +56,12 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     let target = Target::Names(app, component);
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let wishes = wishes(fields, desk)?;
-    // By what the check-in brings along; nothing is asked of the database for it.
-    let dead_ends = match &wishes.notify {
-        Some(notify) => desk.latest_ways().route("email", notify.iter(), &[]).dead_ends,
-        None => Vec::new(),
-    };
+    let notify = wishes.notify.clone().unwrap_or_default();
     let definition = Definition::Always(Box::new(wishes));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
-        Recorded::Done { created, reservation_id } => {
+        Recorded::Done { created, reservation_id, alerters } => {
+            // By what is known of the reservation from writing the check-in; nothing more is asked of the database for it.
+            let dead_ends = desk.latest_ways().route("email", notify.iter(), &alerters).dead_ends;
             tell(desk, reservation_id, created, name, &dead_ends);
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
             let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));

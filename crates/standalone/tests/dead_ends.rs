@@ -47,6 +47,16 @@ fn the_answer_names_it_in_every_protocol(shape: Shape) {
     assert_eq!((answer.status, answer.json()["success"].as_bool()), (201, Some(true)));
     assert!(answer.header("warning").unwrap().contains("email: ops@example.org is a mail"), "{answer:?}");
     assert_eq!(inn.call(&query("chat")).header("warning"), None);
+    // Its `alerters`, which gocron does not know of, count as well.
+    let alerters = json!({ "app": "shop", "component": "cron", "alerters": "log" });
+    assert!(inn.post("/reservation", &alerters).header("warning").is_some());
+    let answer = inn.call(&query("chat"));
+    assert_eq!(
+        (answer.status, answer.header("warning")),
+        (201, Some("299 innkeeper \"alerters: leaves none of chat\""))
+    );
+    inn.post("/reservation", &json!({ "app": "shop", "component": "cron", "alerters": "chat" }));
+    assert_eq!(inn.call(&query("chat")).header("warning"), None);
 
     // The API's.
     let (status, made) =

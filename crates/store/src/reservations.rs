@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 use innkeeper_core::alert::OpenAlert;
-use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Wishes};
 use innkeeper_core::sla::{View, evaluate};
 use innkeeper_core::{Invalid, Time};
@@ -211,23 +211,36 @@ pub(crate) fn reserve(
     wishes: &Wishes,
     now: Time,
 ) -> Result<Reserved, StoreError> {
+    Ok(reserve_with_alerters(connection, app, component, wishes, now)?.0)
+}
+
+/// The same; returns also the `alerters` that it has then.
+pub(crate) fn reserve_with_alerters(
+    connection: &mut AnyConnection,
+    app: &AppName,
+    component: &ComponentName,
+    wishes: &Wishes,
+    now: Time,
+) -> Result<(Reserved, Vec<AlerterName>), StoreError> {
     // Again only when another process makes or removes it between the look and the deed.
     for _ in 0..3 {
         if let Some(row) = find(connection, app, component)? {
-            if let Err(problem) = wishes.clone().applied_to(row.terms()?).check() {
-                return Ok(Reserved::Incomplete(problem));
+            let terms = wishes.clone().applied_to(row.terms()?);
+            if let Err(problem) = terms.check() {
+                return Ok((Reserved::Incomplete(problem), Vec::new()));
             }
             match change(connection, row, wishes, now)? {
-                Some(reserved) => return Ok(reserved),
+                Some(reserved) => return Ok((reserved, terms.alerters)),
                 None => continue,
             }
         }
         let terms = match wishes.clone().into_terms(app.clone(), component.clone()) {
             Ok(terms) => terms,
-            Err(problem) => return Ok(Reserved::Incomplete(problem)),
+            Err(problem) => return Ok((Reserved::Incomplete(problem), Vec::new())),
         };
+        let alerters = terms.alerters.clone();
         if let Some(id) = create(connection, terms, now)? {
-            return Ok(Reserved::Created(id));
+            return Ok((Reserved::Created(id), alerters));
         }
     }
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))

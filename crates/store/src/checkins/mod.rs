@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use diesel::r2d2::R2D2Connection;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
-use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::{Invalid, Time};
 use uuid::Uuid;
@@ -78,6 +78,8 @@ pub enum Recorded {
         reservation_id: i64,
         /// Whether this check-in made the reservation.
         created: bool,
+        /// The reservation's `alerters`, where the check-in brought it along.
+        alerters: Vec<AlerterName>,
     },
     /// There is no such reservation; nothing was written.
     Unknown,
@@ -296,7 +298,7 @@ fn new_ids(connection: &mut AnyConnection, count: usize) -> Result<Vec<i64>, Sto
 impl From<Resolved> for Recorded {
     fn from(resolved: Resolved) -> Self {
         match resolved {
-            Resolved::Known { id, created } => Self::Done { reservation_id: id, created },
+            Resolved::Known { id, created, alerters } => Self::Done { reservation_id: id, created, alerters },
             Resolved::Unknown => Self::Unknown,
             Resolved::Ambiguous => Self::Ambiguous,
             Resolved::Refused(problem) => Self::Refused(problem),

@@ -6,12 +6,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Invalid;
-use innkeeper_core::names::{AppName, ComponentName, slug};
+use innkeeper_core::names::{AlerterName, AppName, ComponentName, slug};
 use innkeeper_core::reservation::Wishes;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
-use crate::reservations::{lock_states, reserve};
+use crate::reservations::{lock_states, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Reserved, StoreError};
 
@@ -21,7 +21,12 @@ const LOCK: i64 = 0x1221_6b65_6570_6573;
 /// What a target turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Resolved {
-    Known { id: i64, created: bool },
+    Known {
+        id: i64,
+        created: bool,
+        /// Its `alerters`, where the arrival brought its reservation along.
+        alerters: Vec<AlerterName>,
+    },
     Unknown,
     Ambiguous,
     Refused(Invalid),
@@ -50,21 +55,26 @@ pub(crate) fn resolve(
     let mut defined: HashMap<&Target, Resolved> = HashMap::new();
     let mut resolved = Vec::with_capacity(batch.len());
     for arrival in batch {
-        let known = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
+        let found = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
         let answer = match &arrival.definition {
-            Definition::None => known().unwrap_or(Resolved::Unknown),
-            Definition::IfMissing(wishes) => match known() {
+            Definition::None => found().unwrap_or(Resolved::Unknown),
+            Definition::IfMissing(wishes) => match found() {
                 Some(answer) => answer,
                 None => define(connection, &arrival.target, wishes, now)?,
             },
             Definition::Always(wishes) => define(connection, &arrival.target, wishes, now)?,
         };
-        if let Resolved::Known { id, .. } = answer {
-            defined.insert(&arrival.target, Resolved::Known { id, created: false });
+        if let Resolved::Known { id, .. } = &answer {
+            defined.insert(&arrival.target, known(*id));
         }
         resolved.push(answer);
     }
     Ok(resolved)
+}
+
+/// One that was there before.
+fn known(id: i64) -> Resolved {
+    Resolved::Known { id, created: false, alerters: Vec::new() }
 }
 
 /// Has batches that make reservations take turns until they commit. SQLite has one writer, and this is it.
@@ -102,9 +112,10 @@ fn define(
         Target::Slug { .. } | Target::Key(_) => None,
     };
     let Some((app, component)) = names else { return Ok(Resolved::Unknown) };
-    Ok(match reserve(connection, &app, &component, wishes, now)? {
-        Reserved::Created(id) => Resolved::Known { id, created: true },
-        Reserved::Changed(id) | Reserved::Unchanged(id) => Resolved::Known { id, created: false },
+    let (reserved, alerters) = reserve_with_alerters(connection, &app, &component, wishes, now)?;
+    Ok(match reserved {
+        Reserved::Created(id) => Resolved::Known { id, created: true, alerters },
+        Reserved::Changed(id) | Reserved::Unchanged(id) => Resolved::Known { id, created: false, alerters },
         Reserved::Incomplete(problem) => Resolved::Refused(problem),
     })
 }
@@ -134,7 +145,7 @@ fn find_all(
         };
         for (id, app, component) in rows {
             let target = Target::Names(AppName::trusted(app), ComponentName::trusted(component));
-            found.insert(target, Resolved::Known { id, created: false });
+            found.insert(target, known(id));
         }
     }
     if !keys.is_empty() {
@@ -145,7 +156,7 @@ fn find_all(
             .load(connection)?;
         for (id, key) in rows {
             if let Ok(key) = key.parse() {
-                found.insert(Target::Key(key), Resolved::Known { id, created: false });
+                found.insert(Target::Key(key), known(id));
             }
         }
     }
@@ -178,7 +189,7 @@ fn find_slugs(
         let target = Target::Slug { ping_key, slug: slug(&component) };
         let answer = match found.contains_key(&target) {
             true => Resolved::Ambiguous,
-            false => Resolved::Known { id, created: false },
+            false => known(id),
         };
         found.insert(target, answer);
     }

@@ -26,7 +26,7 @@ on_both!(
 );
 
 fn done(id: i64, created: bool) -> Recorded {
-    Recorded::Done { reservation_id: id, created }
+    Recorded::Done { reservation_id: id, created, alerters: Vec::new() }
 }
 
 fn by(target: Target, definition: Definition) -> Arrival {

@@ -94,7 +94,7 @@ pub(super) fn record(
     for Update { id, wake } in written {
         if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
             shortcut.recorded[plain[found].place] =
-                Some(Recorded::Done { reservation_id: id, created: false });
+                Some(Recorded::Done { reservation_id: id, created: false, alerters: Vec::new() });
         }
         shortcut.wake |= wake;
     }
