@@ -68,6 +68,9 @@ pub struct Summary {
     pub open: Vec<Incident>,
     /// What went wrong and recovered in the span, latest first.
     pub recovered: Vec<Incident>,
+    /// Reservations that cannot be read, so that nothing is known of them; a sentence each, and how many more there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<String>,
     /// How much is left out.
     #[serde(skip)]
     pub cut: Cut,
@@ -105,6 +108,12 @@ impl Summary {
             self.headline(),
             duration::counted(self.reservations, "reservation")
         );
+        if !self.unreadable.is_empty() {
+            text.push_str("\nNot in this summary\n");
+            for line in &self.unreadable {
+                text.push_str(&format!("  {}\n", line.replace(char::is_control, " ")));
+            }
+        }
         let missed = self.missed.iter().map(|missed| {
             [
                 format!("{}/{}", missed.app, missed.component),

@@ -21,6 +21,9 @@ pub struct Drawn {
     missed: Records<Missed>,
     open: Records<Incident>,
     recovered: Records<Incident>,
+    /// As in [`Summary`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 /// Draws up the summary of `instance` at `now`, from one snapshot of the database.
@@ -31,8 +34,8 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
     let since = now - SPAN;
     let (mut missed, mut open, mut recovered) = (Writing::new(), Writing::new(), Writing::new());
     let mut reservations = 0;
-    store.snapshot(now, |snapshot| {
-        snapshot.latest_first(None, |listed| {
+    let left_out = store.snapshot(now, |snapshot| {
+        let left_out = snapshot.latest_first(None, |listed| {
             reservations += 1;
             let evaluation = evaluate(&listed.view(), now);
             if !evaluation.overdue {
@@ -52,8 +55,13 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
         snapshot.incidents(since, |incident| {
             let list = if incident.closed_at.is_none() { &mut open } else { &mut recovered };
             list.push(0, &incident).map_err(no_room)
-        })
+        })?;
+        Ok::<_, StoreError>(left_out)
     })?;
+    let mut unreadable: Vec<String> = left_out.named.iter().map(ToString::to_string).collect();
+    if left_out.count > unreadable.len() {
+        unreadable.push(format!("and {} more", left_out.count - unreadable.len()));
+    }
     Ok(Drawn {
         instance: instance.to_owned(),
         at: now,
@@ -62,6 +70,7 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
         missed: missed.finish().map_err(no_room)?,
         open: open.finish().map_err(no_room)?,
         recovered: recovered.finish().map_err(no_room)?,
+        unreadable,
     })
 }
 
@@ -80,6 +89,7 @@ impl Drawn {
             missed: first(&self.missed)?,
             open: first(&self.open)?,
             recovered: first(&self.recovered)?,
+            unreadable: self.unreadable.clone(),
             cut: Cut {
                 missed: left(self.missed.len()),
                 open: left(self.open.len()),

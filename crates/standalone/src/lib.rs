@@ -16,7 +16,7 @@ use innkeeper_node::http::{Gate, HttpService};
 use innkeeper_node::invitation::first_admin;
 use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, wait_for_database};
 use innkeeper_sweeper::Sweeper;
-use innkeeper_web::Web;
+use innkeeper_web::{LOOKS_END, Web};
 
 /// The whole process: waits for the database, then does everything until it is asked to stop.
 ///
@@ -36,6 +36,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let gate = Gate::new(&store, config, heart.clock());
     let setup = first_admin(&store, config, heart.clock().now());
     let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
+    let looking = web.start_looking(shutdown)?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
     let (place, public_url) = (place(config), config.public_url.clone());
@@ -58,10 +59,12 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     shutdown.request();
     let written = ingest.finish();
     let watched = sweeper.finish();
+    let looked = looking.join_within(LOOKS_END);
     let said_goodbye = heart.finish();
     served?;
     written?;
     watched?;
+    looked?;
     said_goodbye
 }
 

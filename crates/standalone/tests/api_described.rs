@@ -122,3 +122,32 @@ fn the_description_holds_together_and_is_a_page() {
         assert!(page.body.contains(&format!("id=\"shape-{id}\"")), "{id}");
     }
 }
+
+/// Whether the text of `docs/API.md` has a path like this, whatever stands for its parameters.
+fn is_told_of(guide: &str, path: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || "?`\")".contains(c);
+    guide.match_indices("/api/v1/").any(|(place, _)| {
+        let told = guide[place..].split(ends).next().unwrap_or_default();
+        let (mut told, mut parts) = (told.split('/'), path.split('/'));
+        let agrees = |told: &str, part: &str| part.starts_with('{') && !told.is_empty() || told == part;
+        loop {
+            match (told.next(), parts.next()) {
+                (None, None) => return true,
+                (Some(told), Some(part)) if agrees(told, part) => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
+#[test]
+fn the_guide_has_every_path_of_the_api() {
+    let guide = include_str!("../../../docs/API.md");
+    assert!(is_told_of(guide, "/api/v1/reservations/{id}/snooze"));
+    assert!(!is_told_of(guide, "/api/v1/reservations/{id}/dance"));
+    let document = Client::default().get(&server().url("/api/v1/openapi.json")).json();
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let of_api = paths.iter().filter(|path| path.starts_with("/api/v1/"));
+    let untold: Vec<_> = of_api.filter(|path| !is_told_of(guide, path)).collect();
+    assert!(untold.is_empty(), "docs/API.md says nothing of {untold:?}");
+}

@@ -40,4 +40,11 @@ fn a_message_given_up_is_told_counted_and_shown(shape: Shape) {
     assert_eq!(page("/status").matches(mark).count(), 1);
     let id = inn.database.number("SELECT id FROM reservations WHERE component = 'backup'").unwrap();
     assert!(page(&format!("/status/{id}")).contains(mark));
+    let shown = |path: &str| inn.client.get(&inn.at_desk(path)).json();
+    let warned = |reservation: &serde_json::Value| reservation["warnings"].to_string();
+    assert!(warned(&shown(&format!("/api/v1/reservations/{id}"))).contains(mark));
+    let listed = shown("/api/v1/reservations?app=shop");
+    let [backup, quiet] = [0, 1].map(|place| &listed["reservations"][place]);
+    assert!(warned(backup).contains(mark) && warned(backup).contains("no such channel"), "{backup}");
+    assert_eq!((quiet["component"].as_str(), warned(quiet).as_str()), (Some("quiet"), "[]"));
 }

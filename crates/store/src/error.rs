@@ -2,6 +2,7 @@
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 
+use crate::Unreadable;
 use crate::database_file::met_damage;
 use crate::mend::met as met_unreadable;
 
@@ -36,6 +37,9 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A reservation that is asked for is there and cannot be read.
+    #[error("{0}")]
+    Unreadable(Unreadable),
     /// A pass of the sweep ended by something else than the database.
     #[error("the sweep: {0}")]
     Sweep(String),

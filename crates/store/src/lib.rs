@@ -82,6 +82,7 @@ pub use outbox::{
     WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
+pub use readable::{LeftOut, Unreadable};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
 pub use rewind::Rewinding;

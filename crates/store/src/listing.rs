@@ -18,7 +18,7 @@ use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
 use crate::rows::{NamedRow, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, reservations, states};
-use crate::{Listed, Store, StoreError, reads};
+use crate::{LeftOut, Listed, Store, StoreError, reads};
 
 /// The most reservations that are looked at for one page of those in a state.
 pub const MOST_LOOKED_AT: i64 = 10_000;
@@ -176,7 +176,7 @@ impl Store {
         let wanted = limit + 1;
         let mut cursor = Some(cursor.clone());
         let mut found: Vec<(Listed, Cursor)> = Vec::new();
-        let mut looked_at = 0;
+        let (mut looked_at, mut left_out) = (0, LeftOut::default());
         while let Some(from) = cursor.take() {
             let chunk = match filter.state {
                 None => wanted - found.len() as i64,
@@ -194,8 +194,9 @@ impl Store {
                 Some(last) if keys.len() as i64 == chunk => Some(from.behind(last)),
                 _ => from.then(),
             };
-            found.extend(rows_of(connection, filter, &from, &keys, now)?);
+            found.extend(rows_of(connection, filter, &from, &keys, now, &mut left_out)?);
             if found.len() as i64 >= wanted {
+                left_out.say();
                 found.truncate(limit as usize);
                 let next = found.last().map(|(_, behind)| behind.clone());
                 let listed = found.into_iter().map(|(listed, _)| listed).collect();
@@ -205,13 +206,14 @@ impl Store {
                 break;
             }
         }
+        left_out.say();
         let listed = found.into_iter().map(|(listed, _)| listed).collect();
         Ok(Page { listed, looked_at: cursor.is_some().then_some(looked_at), next: cursor })
     }
 
     /// Up to `limit` reservations with numbers behind `after`, by number: for a walk through all of them.
     pub fn walk(&self, after: i64, limit: i64, now: Time) -> Result<Walked, StoreError> {
-        let connection = &mut *self.get()?;
+        let (connection, mut left_out) = (&mut *self.get()?, LeftOut::default());
         let together: QueryResult<Vec<(ReservationRow, StateRow)>> = reservations::table
             .inner_join(states::table)
             .filter(reservations::id.gt(after))
@@ -230,19 +232,28 @@ impl Store {
                     .limit(limit)
                     .select(states::reservation_id)
                     .load(connection)?;
-                let rows = read_in_order(connection, &ids)?;
+                let rows = read_in_order(connection, &ids, &mut left_out)?;
                 (ids, rows)
             }
         };
         let next = ids.last().copied().filter(|_| ids.len() as i64 == limit);
-        Ok(Walked { listed: reads::listed(connection, rows, Some(&ids), now)?, next })
+        let listed = reads::listed(connection, rows, Some(&ids), now, &mut left_out)?;
+        left_out.say();
+        Ok(Walked { listed, next })
     }
 
-    /// The reservation of this number.
+    /// The reservation of this number; none where there is none.
+    ///
+    /// # Errors
+    /// The database's, and [`StoreError::Unreadable`] where it is there and cannot be read.
     pub fn listed(&self, id: i64, now: Time) -> Result<Option<Listed>, StoreError> {
-        let connection = &mut *self.get()?;
-        let rows = read_in_order(connection, &[id])?;
-        Ok(reads::listed(connection, rows, Some(&[id]), now)?.into_iter().next())
+        let (connection, mut left_out) = (&mut *self.get()?, LeftOut::default());
+        let rows = read_in_order(connection, &[id], &mut left_out)?;
+        let listed = reads::listed(connection, rows, Some(&[id]), now, &mut left_out)?;
+        match left_out.named.pop() {
+            Some(unreadable) => Err(StoreError::Unreadable(unreadable)),
+            None => Ok(listed.into_iter().next()),
+        }
     }
 }
 
@@ -409,6 +420,7 @@ fn rows_of(
     cursor: &Cursor,
     keys: &[Key],
     now: Time,
+    left_out: &mut LeftOut,
 ) -> Result<Vec<(Listed, Cursor)>, StoreError> {
     let ids: Vec<i64> = keys.iter().map(|key| key.id).collect();
     let mut query = reservations::table
@@ -434,10 +446,13 @@ fn rows_of(
     let rows = match together.map_err(StoreError::from) {
         Ok(rows) => rows,
         Err(error) if error.is_unavailable() => return Err(error),
-        Err(_) => read_in_order(connection, &keys.iter().map(|key| key.id).collect::<Vec<_>>())?,
+        Err(_) => {
+            let ids: Vec<i64> = keys.iter().map(|key| key.id).collect();
+            read_in_order(connection, &ids, left_out)?
+        }
     };
     let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
-    let listed = reads::listed(connection, rows, Some(&ids), now)?;
+    let listed = reads::listed(connection, rows, Some(&ids), now, left_out)?;
     let mut by_id: HashMap<i64, Listed> =
         listed.into_iter().map(|listed| (listed.reservation.id, listed)).collect();
     let fits =
@@ -452,11 +467,10 @@ fn rows_of(
 fn read_in_order(
     connection: &mut AnyConnection,
     ids: &[i64],
+    left_out: &mut LeftOut,
 ) -> Result<Vec<(ReservationRow, StateRow)>, StoreError> {
     let Read { mut rows, unreadable } = read(connection, ids)?;
-    for (id, problem) in unreadable {
-        log::debug!("reservation {id} is not shown: {problem}");
-    }
+    left_out.add_all(connection, unreadable)?;
     rows.sort_by_key(|(row, _)| row.id);
     Ok(rows)
 }

@@ -3,22 +3,33 @@
 //! A row may hold NULL or text where a number belongs (an SQLite file that was edited by hand), or lie on a damaged page. SQLite reads
 //! text as the number 0, which would accuse a healthy job, so that types are asked for.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_query;
 
-use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::rows::{ReservationRow, StateRow};
+use crate::rows::{NamedRow, ReservationRow, StateRow};
 use crate::schema::{reservations, states};
 use crate::sweep::IdAndText;
+use crate::{Seldom, StoreError};
 
 /// So many ids in one statement.
 const CHUNK: usize = 500;
 
-/// The columns of numbers.
+/// The columns of numbers: of the terms, then of how it stands.
 const NUMBERS: [&str; 24] = [
+    "r.period_ms",
+    "r.frequency",
+    "r.grace_ms",
+    "r.alert_after",
+    "r.remind_every_ms",
+    "r.notify_recovery",
+    "r.max_run_ms",
+    "r.min_run_ms",
+    "r.is_site",
+    "r.created_at",
     "s.last_checkin_at",
     "s.last_start_at",
     "s.last_fail_at",
@@ -33,17 +44,143 @@ const NUMBERS: [&str; 24] = [
     "s.checkins_seen",
     "s.fail_streak",
     "s.short_at",
-    "r.period_ms",
-    "r.frequency",
-    "r.grace_ms",
-    "r.alert_after",
-    "r.remind_every_ms",
-    "r.notify_recovery",
-    "r.max_run_ms",
-    "r.min_run_ms",
-    "r.is_site",
-    "r.created_at",
 ];
+
+/// Reservations that one line of the log, or one answer, names.
+const NAMED: usize = 10;
+
+/// A reservation that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its number.
+    pub reservation_id: i64,
+    /// Its app; empty where not even that can be read.
+    pub app: String,
+    /// Its component.
+    pub component: String,
+    /// Why.
+    pub problem: String,
+}
+
+impl Unreadable {
+    /// Its names, or its number.
+    pub fn name(&self) -> String {
+        match self.app.as_str() {
+            "" => format!("reservation {}", self.reservation_id),
+            app => format!("{app}/{}", self.component),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be read: {}", self.name(), self.problem)
+    }
+}
+
+/// What is missing from a list because it cannot be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The first of them.
+    pub named: Vec<Unreadable>,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl LeftOut {
+    /// A line that names the first of them; none where nothing is left out.
+    pub fn line(&self) -> Option<String> {
+        if self.count == 0 {
+            return None;
+        }
+        let named: Vec<String> = self.named.iter().map(ToString::to_string).collect();
+        let more = match self.count - self.named.len() {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        Some(format!("{}{more}", named.join("; ")))
+    }
+
+    /// Adds a row of these names.
+    pub(crate) fn add(&mut self, row: &ReservationRow, problem: &impl fmt::Display) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(Unreadable {
+                reservation_id: row.id,
+                app: row.app.clone(),
+                component: row.component.clone(),
+                problem: problem.to_string(),
+            });
+        }
+    }
+
+    /// Adds rows of which only the numbers are known.
+    pub(crate) fn add_all(
+        &mut self,
+        connection: &mut AnyConnection,
+        unreadable: Vec<(i64, String)>,
+    ) -> Result<(), StoreError> {
+        self.count += unreadable.len();
+        for (id, problem) in unreadable.into_iter().take(NAMED - self.named.len()) {
+            self.named.push(named(connection, id, problem)?);
+        }
+        Ok(())
+    }
+
+    /// Says it in the log, whatever the list: pages are fetched every few seconds.
+    pub(crate) fn say(&self) {
+        static LEFT_OUT: Seldom = Seldom::new();
+        if let Some(line) = self.line() {
+            LEFT_OUT.error(format_args!("left out of a list: {line}"));
+        }
+    }
+}
+
+/// A reservation that cannot be read for this reason.
+pub(crate) fn named(
+    connection: &mut AnyConnection,
+    id: i64,
+    problem: String,
+) -> Result<Unreadable, StoreError> {
+    let (app, component) = names_of(connection, id)?;
+    Ok(Unreadable { reservation_id: id, app, component, problem })
+}
+
+/// App and component, from the table or, where that cannot be read, from the index of names; empty where neither can.
+pub(crate) fn names_of(connection: &mut AnyConnection, id: i64) -> Result<(String, String), StoreError> {
+    let of_table = apart(connection, |connection| {
+        let names = reservations::table
+            .filter(reservations::id.eq(id))
+            .select((reservations::app, reservations::component));
+        Ok::<Option<(String, String)>, StoreError>(names.first(connection).optional()?)
+    });
+    match of_table {
+        Ok(names) => Ok(names.unwrap_or_default()),
+        Err(error) if error.is_unavailable() => Err(error),
+        Err(error) => {
+            log::debug!("the names of reservation {id}: {error}");
+            let indexed = indexed_names(connection, &format!("id IN ({})", list(&[id])));
+            let indexed = indexed.inspect_err(|error| log::debug!("the names of reservation {id}: {error}"));
+            let first = indexed.unwrap_or_default().into_iter().next();
+            Ok(first.map(|(_, app, component)| (app, component)).unwrap_or_default())
+        }
+    }
+}
+
+/// Numbers and names from the index of names, and no look at the table: for an SQLite table of which not all can be read. Of Postgres
+/// nothing, since there an index alone says nothing for sure.
+pub(crate) fn indexed_names(
+    connection: &mut AnyConnection,
+    which: &str,
+) -> Result<Vec<(i64, String, String)>, StoreError> {
+    let AnyConnection::Sqlite(connection) = connection else { return Ok(Vec::new()) };
+    let names: Vec<NamedRow> = sql_query(format!(
+        "SELECT id, app, component FROM reservations INDEXED BY sqlite_autoindex_reservations_2
+         WHERE app >= '' AND {which}"
+    ))
+    .load(connection)?;
+    Ok(names.into_iter().map(|row| (row.id, row.app, row.component)).collect())
+}
 
 /// Rows that could be read, and those that could not, with what is wrong with them.
 #[derive(Debug, Default)]
@@ -52,34 +189,68 @@ pub(crate) struct Read {
     pub unreadable: Vec<(i64, String)>,
 }
 
-/// The reservations `ids` with their states, in no order. Those that are not there are left out.
+/// The reservations `ids` with their states, in no order. Those that are not there are left out. Within a transaction over Postgres, which
+/// a statement that fails ends, it fails where any of them cannot be read.
 pub(crate) fn read(connection: &mut AnyConnection, ids: &[i64]) -> Result<Read, StoreError> {
+    read_by(connection, ids, read_together)
+}
+
+/// The same within a transaction, whatever the database. Over Postgres each attempt costs a savepoint.
+pub(crate) fn read_within(connection: &mut AnyConnection, ids: &[i64]) -> Result<Read, StoreError> {
+    read_by(connection, ids, |connection, ids| apart(connection, |connection| read_together(connection, ids)))
+}
+
+/// Reads something so that the transaction outlives its failure: SQLite's does by itself, Postgres's needs a savepoint.
+pub(crate) fn apart<T>(
+    connection: &mut AnyConnection,
+    read: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match connection {
+        AnyConnection::Postgres(_) => connection.transaction(read),
+        AnyConnection::Sqlite(_) => read(connection),
+    }
+}
+
+type Attempt = fn(&mut AnyConnection, &[i64]) -> Result<(Rows, Vec<(i64, String)>), StoreError>;
+
+fn read_by(connection: &mut AnyConnection, ids: &[i64], attempt: Attempt) -> Result<Read, StoreError> {
     let mut read = Read::default();
     for ids in ids.chunks(CHUNK) {
-        read_apart(connection, ids, &mut read)?;
+        read_apart(connection, ids, attempt, &mut read)?;
     }
     Ok(read)
 }
 
 /// Halves what cannot be read until the row at fault stands alone.
-fn read_apart(connection: &mut AnyConnection, ids: &[i64], into: &mut Read) -> Result<(), StoreError> {
-    match read_together(connection, ids) {
+fn read_apart(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+    attempt: Attempt,
+    into: &mut Read,
+) -> Result<(), StoreError> {
+    match attempt(connection, ids) {
         Ok((rows, malformed)) => {
             into.rows.extend(rows);
             into.unreadable.extend(malformed);
             Ok(())
         }
-        Err(error) if error.is_unavailable() => Err(error),
+        Err(error) if error.is_unavailable() || is_over(connection) => Err(error),
         Err(error) if ids.len() == 1 => {
             into.unreadable.extend(ids.iter().map(|id| (*id, error.to_string())));
             Ok(())
         }
         Err(_) => {
             let (first, second) = ids.split_at(ids.len() / 2);
-            read_apart(connection, first, into)?;
-            read_apart(connection, second, into)
+            read_apart(connection, first, attempt, into)?;
+            read_apart(connection, second, attempt, into)
         }
     }
+}
+
+/// Whether nothing more can be read in the transaction that is open: whatever is asked next, Postgres refuses it.
+fn is_over(connection: &mut AnyConnection) -> bool {
+    let AnyConnection::Postgres(connection) = connection else { return false };
+    connection.batch_execute("SELECT").is_err()
 }
 
 type Rows = Vec<(ReservationRow, StateRow)>;
@@ -101,7 +272,10 @@ fn read_together(
 }
 
 /// Rows with something else where a number belongs. Postgres does not let that happen.
-fn malformed(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<(i64, String)>, StoreError> {
+pub(crate) fn malformed(
+    connection: &mut AnyConnection,
+    ids: &[i64],
+) -> Result<Vec<(i64, String)>, StoreError> {
     let AnyConnection::Sqlite(connection) = connection else { return Ok(Vec::new()) };
     if ids.is_empty() {
         return Ok(Vec::new());

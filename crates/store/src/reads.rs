@@ -14,7 +14,7 @@ use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
 use crate::schema::{alerts, ping_keys, reservations, runs};
 use crate::sites::Sites;
-use crate::{Store, StoreError};
+use crate::{LeftOut, Seldom, Store, StoreError};
 
 /// A reservation as a list shows it.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,12 +59,13 @@ impl Store {
 }
 
 /// These rows with all that a conclusion about them takes, in their order; with `ids`, the rows are few, and these are theirs: then
-/// only what belongs to them is read.
+/// only what belongs to them is read. What cannot be read is added to `left_out`.
 pub(crate) fn listed(
     connection: &mut AnyConnection,
     rows: Vec<(ReservationRow, StateRow)>,
     ids: Option<&[i64]>,
     now: Time,
+    left_out: &mut LeftOut,
 ) -> Result<Vec<Listed>, StoreError> {
     let mut open = open_alerts(connection, ids)?;
     let apps = ids.map(|_| {
@@ -88,7 +89,7 @@ pub(crate) fn listed(
                 ping_key: ping_keys.get(&row.app).cloned(),
                 reservation,
             }),
-            Err(error) => log::error!("{}/{} is not shown: {error}", row.app, row.component),
+            Err(error) => left_out.add(&row, &error),
         }
     }
     Ok(listed)
@@ -141,7 +142,11 @@ fn open_alerts(
     for row in rows {
         match row.open_alert() {
             Ok(alert) => drop(open.insert(row.reservation_id, alert)),
-            Err(error) => log::error!("the alert of {}/{} is not shown: {error}", row.app, row.component),
+            Err(error) => {
+                static UNREADABLE: Seldom = Seldom::new();
+                let what = format_args!("the alert of {}/{} is not shown: {error}", row.app, row.component);
+                UNREADABLE.error(what);
+            }
         }
     }
     Ok(open)

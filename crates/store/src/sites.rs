@@ -7,7 +7,7 @@ use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::{View, evaluate};
 
 use crate::connection::AnyConnection;
-use crate::readable::{Read, read};
+use crate::readable::{Read, read_within};
 use crate::rows::{AlertRow, ms, time};
 use crate::schema::{alerts, reservations};
 use crate::{Seldom, StoreError};
@@ -53,7 +53,7 @@ impl Sites {
         if ids.is_empty() {
             return Ok(Self(Vec::new()));
         }
-        let Read { rows, unreadable } = read(connection, &ids)?;
+        let Read { rows, unreadable } = read_within(connection, &ids)?;
         for (id, problem) in unreadable {
             UNREADABLE.error(format_args!("the site of number {id} holds nothing: {problem}"));
         }

@@ -18,9 +18,10 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::summary::Incident;
 
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
+use crate::readable::{self, Read, apart, malformed, named, read_within};
+use crate::rows::{AlertRow, ReservationRow, ms, time};
 use crate::schema::{alerts, reservations, states};
-use crate::{Listed, Store, StoreError, reads};
+use crate::{LeftOut, Listed, Store, StoreError, Unreadable, reads};
 
 /// The longest that a snapshot is open. A million reservations are to take less than half a minute; a slow machine needs longer for
 /// as many, and is better served late than never.
@@ -49,14 +50,20 @@ impl Store {
     ) -> Result<T, E> {
         let mut pooled = self.get()?;
         let connection: &mut AnyConnection = &mut pooled;
-        let done = connection.transaction(|connection| {
-            if let AnyConnection::Postgres(connection) = connection {
-                // In SQLite each transaction that reads is a snapshot.
+        let begun = Instant::now();
+        match connection {
+            AnyConnection::Postgres(_) => connection.transaction(|connection| {
                 connection.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+                Ok::<_, StoreError>(read(&mut Snapshot { connection, now, begun }))
+            })?,
+            // Each transaction that reads is a snapshot. One that has met a damaged page cannot be committed, though all else was read.
+            AnyConnection::Sqlite(_) => {
+                connection.batch_execute("BEGIN").map_err(StoreError::from)?;
+                let done = read(&mut Snapshot { connection, now, begun });
+                connection.batch_execute("ROLLBACK").map_err(StoreError::from)?;
+                done
             }
-            Ok::<_, StoreError>(read(&mut Snapshot { connection, now, begun: Instant::now() }))
-        });
-        done?
+        }
     }
 
     /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows that cannot be read are logged
@@ -87,8 +94,8 @@ impl Store {
 }
 
 impl Snapshot<'_> {
-    /// Every reservation, or those of these apps; latest check-in first, then by number. Rows that cannot be read are logged and left
-    /// out.
+    /// Every reservation, or those of these apps; latest check-in first, then by number. Rows that cannot be read are logged, left
+    /// out and returned.
     ///
     /// # Errors
     /// The database's, and those of `visit`, which end it.
@@ -96,23 +103,31 @@ impl Snapshot<'_> {
         &mut self,
         apps: Option<&[String]>,
         mut visit: impl FnMut(Listed) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<LeftOut, E> {
         let mut keys: Vec<(Reverse<i64>, i64)> = Vec::new();
-        self.all_keys(
+        let together = self.all_keys(
             |snapshot, after| snapshot.check_in_times(apps, after),
             |(id, last)| {
                 keys.push((Reverse(last.unwrap_or(i64::MIN)), id));
                 id
             },
-        )?;
+        );
+        match together {
+            Err(StoreError::Damaged(_)) => keys = self.keys_one_by_one(apps)?,
+            done => done?,
+        }
         keys.sort_unstable();
-        self.rows_in_order(&keys, Self::listed, &mut visit)
+        let mut left_out = LeftOut::default();
+        let read = |snapshot: &mut Self, ids: &[i64]| snapshot.listed(ids, &mut left_out);
+        self.rows_in_order(&keys, read, &mut visit)?;
+        left_out.say();
+        Ok(left_out)
     }
 
     /// The terms of every reservation, or of those of these apps, by app and component.
     ///
     /// # Errors
-    /// As above, and a row that cannot be read: a set that lacks something must not be taken for the whole.
+    /// As above, and [`StoreError::Unreadable`] where any of them is: a set that lacks something must not be taken for the whole.
     pub fn by_name<E: From<StoreError>>(
         &mut self,
         apps: Option<&[String]>,
@@ -120,17 +135,25 @@ impl Snapshot<'_> {
     ) -> Result<(), E> {
         // Sorted here, because a database sorts by its own locale. All names stand in one text, each key has its place in it.
         let (mut names, mut keys) = (String::new(), Vec::new());
-        self.all_keys(
-            |snapshot, after| snapshot.names(apps, after),
-            |(id, app, component)| {
-                keys.push((names.len(), id));
-                for name in [app, component] {
-                    names.push_str(&name);
-                    names.push('\0');
+        let mut keep = |(id, app, component): (i64, String, String)| {
+            keys.push((names.len(), id));
+            for name in [app, component] {
+                names.push_str(&name);
+                names.push('\0');
+            }
+            id
+        };
+        match self.all_keys(|snapshot, after| snapshot.names(apps, after), &mut keep) {
+            Err(StoreError::Damaged(_)) => {
+                // The row at fault is found, and named, where the terms are read.
+                (names, keys) = (String::new(), Vec::new());
+                for (id, app, component) in self.indexed_names(apps)? {
+                    keys.push((names.len(), id));
+                    names.extend([&app, "\0", &component, "\0"]);
                 }
-                id
-            },
-        )?;
+            }
+            done => done?,
+        }
         // No name has a zero byte.
         let name = |from: usize| {
             let mut parts = names[from..].split('\0');
@@ -188,7 +211,7 @@ impl Snapshot<'_> {
     fn rows_in_order<K, R, E: From<StoreError>>(
         &mut self,
         keys: &[(K, i64)],
-        read: impl Fn(&mut Self, &[i64]) -> Result<Vec<R>, StoreError>,
+        mut read: impl FnMut(&mut Self, &[i64]) -> Result<Vec<R>, StoreError>,
         visit: &mut impl FnMut(R) -> Result<(), E>,
     ) -> Result<(), E> {
         for keys in keys.chunks(ROWS) {
@@ -254,23 +277,80 @@ impl Snapshot<'_> {
         })
     }
 
-    /// The reservations of these numbers, in their order.
-    fn listed(&mut self, ids: &[i64]) -> Result<Vec<Listed>, StoreError> {
-        let rows: Vec<(ReservationRow, StateRow)> = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::id.eq_any(ids))
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .load(self.connection)?;
-        let rows = in_order(ids, rows, |(row, _)| row.id);
-        reads::listed(self.connection, rows, Some(ids), self.now)
+    /// The numbers and names of an SQLite table of which not all can be read.
+    fn indexed_names(&mut self, apps: Option<&[String]>) -> Result<Vec<(i64, String, String)>, StoreError> {
+        let mut names = readable::indexed_names(self.connection, "TRUE")?;
+        names.retain(|(_, app, _)| apps.is_none_or(|apps| apps.contains(app)));
+        Ok(names)
     }
 
+    /// The keys of [`Snapshot::latest_first`] where not all can be read together. A row without one comes last, and is named there.
+    fn keys_one_by_one(&mut self, apps: Option<&[String]>) -> Result<Vec<(Reverse<i64>, i64)>, StoreError> {
+        let mut keys = Vec::new();
+        for (id, ..) in self.indexed_names(apps)? {
+            let last: Result<Option<Option<i64>>, StoreError> = states::table
+                .filter(states::reservation_id.eq(id))
+                .select(states::last_checkin_at)
+                .first(self.connection)
+                .optional()
+                .map_err(StoreError::from);
+            let last = match last {
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => {
+                    log::debug!("when number {id} checked in last: {error}");
+                    None
+                }
+                Ok(last) => last.flatten(),
+            };
+            keys.push((Reverse(last.unwrap_or(i64::MIN)), id));
+            self.check_time()?;
+        }
+        Ok(keys)
+    }
+
+    /// The reservations of these numbers that can be read, in their order.
+    fn listed(&mut self, ids: &[i64], left_out: &mut LeftOut) -> Result<Vec<Listed>, StoreError> {
+        let Read { rows, unreadable } = read_within(self.connection, ids)?;
+        left_out.add_all(self.connection, unreadable)?;
+        let rows = in_order(ids, rows, |(row, _)| row.id);
+        let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
+        reads::listed(self.connection, rows, Some(&ids), self.now, left_out)
+    }
+
+    /// The terms of these reservations, in their order.
     fn terms(&mut self, ids: &[i64]) -> Result<Vec<Terms>, StoreError> {
-        let rows: Vec<ReservationRow> = reservations::table
-            .filter(reservations::id.eq_any(ids))
-            .select(ReservationRow::as_select())
-            .load(self.connection)?;
-        in_order(ids, rows, |row| row.id).iter().map(ReservationRow::terms).collect()
+        let malformed = match malformed(self.connection, ids) {
+            // The row at fault is found below.
+            Err(error) if !error.is_unavailable() => Vec::new(),
+            malformed => malformed?,
+        };
+        let of_terms = |(_, problem): &(i64, String)| problem.starts_with("reservations.");
+        if let Some((id, problem)) = malformed.into_iter().find(of_terms) {
+            return Err(StoreError::Unreadable(named(self.connection, id, problem)?));
+        }
+        let together = apart(self.connection, |connection| {
+            let rows = reservations::table.filter(reservations::id.eq_any(ids));
+            Ok::<Vec<ReservationRow>, StoreError>(rows.select(ReservationRow::as_select()).load(connection)?)
+        });
+        let rows = match together {
+            Err(error) if !error.is_unavailable() => {
+                let first = read_within(self.connection, ids)?.unreadable.into_iter().next();
+                let Some((id, problem)) = first else { return Err(error) };
+                return Err(StoreError::Unreadable(named(self.connection, id, problem)?));
+            }
+            rows => rows?,
+        };
+        let terms = |row: ReservationRow| {
+            row.terms().map_err(|error| {
+                StoreError::Unreadable(Unreadable {
+                    reservation_id: row.id,
+                    app: row.app.clone(),
+                    component: row.component.clone(),
+                    problem: error.to_string(),
+                })
+            })
+        };
+        in_order(ids, rows, |row| row.id).into_iter().map(terms).collect()
     }
 
     fn incidents_of(&mut self, ids: &[i64]) -> Result<Vec<Incident>, StoreError> {

@@ -14,9 +14,9 @@ use innkeeper_core::Time;
 
 use crate::blind::Blind;
 use crate::connection::{AnyConnection, write_on};
-use crate::readable::list;
+use crate::readable::names_of;
 use crate::rows::{ms, time};
-use crate::schema::{reservations, states, unjudged};
+use crate::schema::{states, unjudged};
 use crate::sweep::{Claim, Tell, begin, due_ids};
 use crate::walk::{self, Found};
 use crate::{NewDelivery, Store, StoreError, Swept, outbox};
@@ -145,7 +145,7 @@ impl Store {
         tell: &dyn Fn(&Unjudged) -> Vec<NewDelivery>,
     ) -> Result<(), StoreError> {
         for (id, problem) in problems {
-            let (app, component) = self.names_of(*id)?;
+            let (app, component) = names_of(&mut *self.get()?, *id)?;
             let unjudged =
                 Unjudged { reservation_id: *id, app, component, problem: problem.clone(), since_at: now };
             self.write(|connection| {
@@ -244,57 +244,12 @@ impl Store {
             Ok(mended)
         })
     }
-
-    /// App and component, from the table or, where that cannot be read, from the index of names; empty where neither can.
-    fn names_of(&self, id: i64) -> Result<(String, String), StoreError> {
-        let connection = &mut *self.get()?;
-        let of_table: Result<Option<(String, String)>, StoreError> = reservations::table
-            .filter(reservations::id.eq(id))
-            .select((reservations::app, reservations::component))
-            .first(connection)
-            .optional()
-            .map_err(StoreError::from);
-        match (of_table, connection) {
-            (Ok(names), _) => Ok(names.unwrap_or_default()),
-            (Err(error), _) if error.is_unavailable() => Err(error),
-            (Err(error), AnyConnection::Postgres(_)) => {
-                log::debug!("the names of reservation {id}: {error}");
-                Ok(Default::default())
-            }
-            (Err(_), AnyConnection::Sqlite(connection)) => {
-                // All columns of the index, and no look at the table.
-                let of_index: QueryResult<Vec<Names>> = sql_query(format!(
-                    "SELECT app, component FROM reservations INDEXED BY sqlite_autoindex_reservations_2
-                     WHERE app >= '' AND id IN ({})",
-                    list(&[id])
-                ))
-                .load(connection);
-                let names = of_index.map_err(StoreError::from).inspect_err(|error| {
-                    log::debug!("the names of reservation {id}: {error}");
-                });
-                Ok(names
-                    .unwrap_or_default()
-                    .into_iter()
-                    .next()
-                    .map(|names| (names.app, names.component))
-                    .unwrap_or_default())
-            }
-        }
-    }
 }
 
 #[derive(QueryableByName)]
 struct OneId {
     #[diesel(sql_type = BigInt)]
     id: i64,
-}
-
-#[derive(QueryableByName)]
-struct Names {
-    #[diesel(sql_type = Text)]
-    app: String,
-    #[diesel(sql_type = Text)]
-    component: String,
 }
 
 /// A sweep of what fails together, part by part.

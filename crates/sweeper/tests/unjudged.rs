@@ -196,3 +196,47 @@ fn a_damaged_page_of_postgres_silences_only_whose_rows_lie_on_it() {
     assert!(!subjects(&sink).iter().any(|subject| subject.contains("Sweeps fail")), "{:?}", subjects(&sink));
     assert!(sweeper.terminate(PATIENCE).success());
 }
+
+#[test]
+fn a_damaged_block_of_postgres_silences_only_whose_rows_lie_on_it() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    // Each of an app of its own: who wants to know the sites of an app reads all of it.
+    (0..24).for_each(|n| overdue(&database, &format!("app-{n}"), 1, "log"));
+    // So long that a block holds four or five rows, and found one by one, as in a table that is so large that nobody reads all of it.
+    database.execute(
+        "UPDATE reservations SET description =
+             (SELECT string_agg(md5(id::text || n::text), '') FROM generate_series(1, 50) n)",
+    );
+    let name = database.text("SELECT current_database()::text").unwrap();
+    database.execute(&format!("ALTER DATABASE {name} SET enable_seqscan = off"));
+    let block = "(ctid::text::point)[0]";
+    let id = database.number("SELECT id FROM reservations WHERE app = 'app-12'").unwrap();
+    let of_block = format!(
+        "SELECT id FROM reservations WHERE {block} = (SELECT {block} FROM reservations WHERE id = {id}) ORDER BY id"
+    );
+    let lost = database.numbers(&of_block);
+    assert!((1..=8).contains(&lost.len()) && lost.contains(&id), "{lost:?}");
+    let number = database.number(&format!("SELECT ({block})::bigint FROM reservations WHERE id = {id}"));
+    let file = database.text("SELECT pg_relation_filepath('reservations')").unwrap();
+    database.execute("CHECKPOINT");
+    cluster.stop();
+    cluster.overwrite(&file, number.unwrap() as u64 * 8192, &[0xff; 24]);
+    cluster.resume();
+
+    let mut inn = Server::start("innkeeper", &config(&database, ""), &[]);
+    let others = 24 - lost.len() as i64;
+    wait_until("all others are told", || database.count("alerts") == others);
+    wait_until("each that is lost is named", || database.count("unjudged") == lost.len() as i64);
+    assert_eq!(database.numbers("SELECT reservation_id FROM unjudged ORDER BY reservation_id"), lost);
+    let problems = database.texts("SELECT DISTINCT problem FROM unjudged");
+    assert!(problems.iter().all(|problem| problem.contains("invalid page")), "{problems:?}");
+    // Lists have all others as well, and say what they lack.
+    let list = Client::default().get(&inn.url("/reservation"));
+    assert_eq!(list.status, 200, "{list:?}");
+    assert_eq!(list.json()["result"].as_array().unwrap().len() as i64, others);
+    assert!(list.header("warning").is_some_and(|warning| warning.contains("cannot be read")), "{list:?}");
+    // What must be whole is not sent at all.
+    assert_eq!(Client::default().get(&inn.url("/api/v1/export")).status, 500);
+    assert!(inn.terminate(PATIENCE).success());
+}

@@ -1,5 +1,6 @@
 //! A Postgres server of the test's own, for tests that stop it, kill it, or start again.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,6 +57,14 @@ impl Cluster {
     /// Stops it as a crash would.
     pub fn stop(&self) {
         self.postgres("pg_ctl", &["stop", "-m", "immediate", "-w", "-s"]);
+    }
+
+    /// Overwrites a part of one of its files, `file` being a path within its directory of data, as a disk does that fails. Stop it before.
+    pub fn overwrite(&self, file: &str, at: u64, bytes: &[u8]) {
+        let path = self.data().join(file);
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).expect("it is there");
+        file.seek(SeekFrom::Start(at)).expect("so long a file");
+        file.write_all(bytes).expect("it can be written");
     }
 
     /// Has all of its processes stand still (SIGSTOP): it keeps its connections, and answers nothing.

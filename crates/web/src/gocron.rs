@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Desk;
-use crate::lists::{JSON, Shown, reservations};
+use crate::lists::{Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get("/cron", Need::Read, all).get("/cron/missed", Need::Read, missed).get(
@@ -62,9 +62,10 @@ async fn crons(
     shape: impl Fn(Shown) -> Option<Cron> + Send + 'static,
 ) -> Result<(HttpResponse, usize), ApiError> {
     let named = account.as_ref().map(|account| json!(account.to_string()));
-    let (list, count) = reservations(desk, caller, account, move |shown, _| shape(shown), "]}").await?;
-    let account = named.map(|name| format!(r#""Account":{name},"#)).unwrap_or_default();
-    Ok((list.answer(JSON, format!(r#"{{{account}"Count":{count},"Crons":["#)), count))
+    let list = reservations(desk, caller, account, move |shown, _| shape(shown), "]}").await?;
+    let (account, count) =
+        (named.map(|name| format!(r#""Account":{name},"#)).unwrap_or_default(), list.count);
+    Ok((list.answer(format!(r#"{{{account}"Count":{count},"Crons":["#)), count))
 }
 
 async fn all(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {

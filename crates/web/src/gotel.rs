@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Desk;
-use crate::lists::{JSON, Shown, reservations};
+use crate::lists::{Shown, reservations};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes.get("/", Need::Nothing, alive).get("/reservation", Need::Read, list);
@@ -65,8 +65,8 @@ struct Job {
 async fn list(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let public_url = desk.public_url.clone();
     let shape = move |shown, now| Some(job(shown, now, &public_url));
-    let (list, _) = reservations(&desk, &caller, None, shape, r#"],"success":true}"#).await?;
-    Ok(list.answer(JSON, r#"{"result":["#.to_owned()))
+    let list = reservations(&desk, &caller, None, shape, r#"],"success":true}"#).await?;
+    Ok(list.answer(r#"{"result":["#.to_owned()))
 }
 
 fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {

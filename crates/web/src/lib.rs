@@ -2,12 +2,13 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `looks.rs` says whether they could be made, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
 
 mod api;
 mod gocron;
 mod gotel;
 mod lists;
+mod looks;
 mod pages;
 mod tally;
 
@@ -24,19 +25,24 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::config::{Auth, Live};
+use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::heart::{Astray, Operator};
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{Gate, HttpService, Routes, Spools};
+use innkeeper_node::http::{ApiError, Gate, HttpService, Routes, Spools};
 use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, KnownWays, Role, Shutdown, Wake, Ways, descriptors, wait_for_database};
+use innkeeper_node::{
+    Config, Heart, KnownWays, Part, Role, Shutdown, Wake, Ways, descriptors, wait_for_database,
+};
 use innkeeper_store::{Counts, Store, StoreError};
 use uuid::Uuid;
 
 use tally::{Counted, Tally};
 
+/// How long a stop waits for a look that is under way.
+pub const LOOKS_END: Duration = Duration::from_secs(1);
 /// How long counts hold.
 const COUNTS_HOLD: Duration = Duration::from_secs(5);
 
@@ -74,9 +80,18 @@ pub(crate) struct Desk {
     tally: Tally,
     /// Where whole lists are written before they are sent.
     pub spools: Spools,
+    /// Whether what answers show can be read.
+    progress: Progress,
 }
 
 impl Desk {
+    /// An answer has failed: whether others would is looked at soon.
+    pub fn failed(&self, error: &ApiError) {
+        if matches!(error, ApiError::Unavailable { .. } | ApiError::Internal(_)) {
+            self.progress.want_probe();
+        }
+    }
+
     /// Has the sweeper look at once, where it runs in this process.
     pub fn look_again(&self) {
         if let Some(wake) = &self.wake {
@@ -192,8 +207,18 @@ impl Web {
                 counted: Mutex::default(),
                 tally: Tally::new(),
                 spools: Spools::default(),
+                progress: heart.progresses().web.clone(),
             }),
         })
+    }
+
+    /// Starts what looks whether pages could be made, until the process stops. Do not wait for its end longer than [`LOOKS_END`].
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_looking(&self, shutdown: &Shutdown) -> std::io::Result<Part> {
+        let Desk { store, clock, progress, .. } = &**self.desk;
+        looks::start(store.clone(), Arc::clone(clock), progress.clone(), shutdown)
     }
 
     /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
@@ -227,6 +252,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         innkeeper_node::cli::announce(format!("Make the first admin, within a day: {link}\n"));
     }
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
+    let looking = web.start_looking(shutdown)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
         web.mount_pages(routes);
         web.mount(routes);
@@ -240,7 +266,9 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         .on_listening(heart.listening())
         .run(shutdown);
     shutdown.request();
+    let looked = looking.join_within(LOOKS_END);
     let said_goodbye = heart.finish();
     served?;
+    looked?;
     said_goodbye
 }

@@ -3,12 +3,13 @@
 //! A list is written in one go from one snapshot of the database, then sent from where it was written ([`Spool`]): however long it is and however slowly
 //! it is read, it takes little memory and holds up nobody.
 
+use actix_web::HttpResponse;
 use actix_web::web::Data;
 use innkeeper_core::Time;
 use innkeeper_core::names::AppName;
 use innkeeper_core::sla::{Evaluation, evaluate};
-use innkeeper_node::http::{ApiError, Caller, Spool, Spooled};
-use innkeeper_store::Listed;
+use innkeeper_node::http::{ApiError, Caller, Spool, Spooled, with_warning_of};
+use innkeeper_store::{LeftOut, Listed};
 use serde::Serialize;
 
 use crate::Desk;
@@ -23,24 +24,24 @@ pub(crate) struct Shown {
 }
 
 /// Writes the reservations that the caller may see, or those of one app, as they stand now, latest check-in first: those of which `shape` makes something,
-/// with commas between, and `end` behind them. Returns how many there are.
+/// with commas between, and `end` behind them.
 pub(crate) async fn reservations<T: Serialize>(
     desk: &Data<Desk>,
     caller: &Caller,
     app: Option<AppName>,
     shape: impl Fn(Shown, Time) -> Option<T> + Send + 'static,
     end: &'static str,
-) -> Result<(Spooled, usize), ApiError> {
-    let (store, now, caller) = (desk.store.clone(), desk.clock.now(), caller.clone());
+) -> Result<List, ApiError> {
+    let (store, now, asker) = (desk.store.clone(), desk.clock.now(), caller.clone());
     let apps = match &app {
         Some(app) => Some(vec![app.to_string()]),
         None => caller.apps(),
     };
     let write = move |spool: &mut Spool| {
         let mut count = 0;
-        store.snapshot(now, |snapshot| {
+        let left_out = store.snapshot(now, |snapshot| {
             snapshot.latest_first(apps.as_deref(), |listed| {
-                if caller.covers(&listed.reservation.terms.app).is_err() {
+                if asker.covers(&listed.reservation.terms.app).is_err() {
                     return Ok(());
                 }
                 let evaluation = evaluate(&listed.view(), now);
@@ -51,7 +52,34 @@ pub(crate) async fn reservations<T: Serialize>(
             })
         })?;
         spool.text(end)?;
-        Ok(count)
+        Ok((count, left_out))
     };
-    desk.spools.make(write).await
+    let (spooled, (count, mut left_out)) =
+        desk.spools.make(write).await.inspect_err(|error| desk.failed(error))?;
+    if caller.apps().is_some() {
+        // A row of which not even the app can be read may be another's.
+        left_out.named.retain(|one| caller.covers_named(&one.app).is_ok());
+        left_out.count = left_out.named.len();
+    }
+    Ok(List { spooled, count, left_out })
+}
+
+/// A list that is written.
+pub(crate) struct List {
+    spooled: Spooled,
+    /// How many reservations stand in it.
+    pub count: usize,
+    /// What could not be read.
+    left_out: LeftOut,
+}
+
+impl List {
+    /// The answer: `head` and the list behind it. A header warns of what is not in it: the shapes of these protocols have no place for that.
+    pub fn answer(self, head: String) -> HttpResponse {
+        let answer = self.spooled.answer(JSON, head);
+        match self.left_out.line() {
+            Some(line) => with_warning_of(answer, &line),
+            None => answer,
+        }
+    }
 }

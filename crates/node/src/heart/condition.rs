@@ -17,6 +17,8 @@ use super::{NodeClock, Operator};
 
 /// A check-in that takes longer to write is held up by something.
 const SLOW_WRITE: Duration = Duration::from_secs(3);
+/// What pages show takes longer to read only where something holds it up.
+const SLOW_READ: Duration = Duration::from_secs(5);
 /// A pass of the sweep that takes longer is.
 const SLOW_SWEEP: Duration = Duration::from_secs(15);
 /// Where no pass was made for longer, and none fails, the clock is in doubt: the operator has heard of that, and peers hear of this.
@@ -33,18 +35,26 @@ pub struct Progresses {
     pub ingest: Progress,
     /// The passes of the sweep.
     pub sweeper: Progress,
+    /// The reading of what pages and answers show.
+    pub web: Progress,
     duties: &'static [&'static str],
 }
 
 impl Progresses {
     pub(crate) fn new(duties: &'static [&'static str]) -> Self {
-        Self { ingest: Progress::new(SLOW_WRITE), sweeper: Progress::new(SLOW_SWEEP), duties }
+        Self {
+            ingest: Progress::new(SLOW_WRITE),
+            sweeper: Progress::new(SLOW_SWEEP),
+            web: Progress::new(SLOW_READ),
+            duties,
+        }
     }
 
     fn of(&self, duty: &str) -> Option<&Progress> {
         match duty {
             "ingest" => Some(&self.ingest),
             "sweeper" => Some(&self.sweeper),
+            "web" => Some(&self.web),
             _ => None,
         }
     }
@@ -56,12 +66,13 @@ impl Progresses {
 
     /// What this process cannot do now, and why, in a line; none where it can do all.
     pub fn problem(&self) -> Option<String> {
-        let mut failing = self.known().filter_map(|(duty, progress)| {
+        let failing = self.known().filter_map(|(duty, progress)| {
             let failing = progress.standing().failing?;
             let words = Trouble::new(duty, progress.clone()).words();
             Some(format!("{words}, for {} s: {}", failing.since.elapsed().as_secs(), failing.problem))
         });
-        failing.next()
+        let failing: Vec<String> = failing.collect();
+        (!failing.is_empty()).then(|| failing.join("; "))
     }
 }
 
@@ -123,7 +134,8 @@ impl Condition {
                     format!("{words} since {}: {}", stamp(at(failing.since), chrono_tz::UTC), failing.problem)
                 });
                 let done_until = match *duty {
-                    "ingest" => standing.until,
+                    // Proved by those who ask, and else every quarter of a minute.
+                    "ingest" | "web" => standing.until,
                     _ => progress.proved_or_started(),
                 };
                 let rests = *duty == "sweeper" && done_until.elapsed() >= RESTS;

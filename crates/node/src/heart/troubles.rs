@@ -80,6 +80,7 @@ impl Trouble {
         match self.duty {
             "ingest" => ("Check-ins cannot be written", "Check-ins can be written again"),
             "sweeper" => ("Sweeps fail", "Sweeps succeed again"),
+            "web" => ("Pages cannot be shown", "Pages can be shown again"),
             _ => ("A duty is not done", "A duty is done again"),
         }
     }
@@ -89,6 +90,7 @@ impl Trouble {
         match self.duty {
             "ingest" => "Jobs that check in are told to come again later (503); none is blamed for that.",
             "sweeper" => "Jobs that fall silent are not noticed until this is mended.",
+            "web" => "Whoever opens a page or asks the API gets an error. Jobs are watched all the same.",
             _ => "",
         }
     }
@@ -98,6 +100,7 @@ impl Trouble {
         match self.duty {
             "ingest" => "check-ins cannot be written",
             "sweeper" => "sweeps fail",
+            "web" => "what pages show cannot be read",
             _ => "a duty is not done",
         }
     }

@@ -65,6 +65,9 @@ pub enum ApiError {
         /// Seconds until a repeat is worth it.
         retry_after_s: u32,
     },
+    /// 500: what is asked for is there and cannot be read. It is named, and will not come right by itself.
+    #[error("{0}")]
+    Unreadable(String),
     /// 500: the cause is logged and not shown.
     #[error("something went wrong inside Innkeeper; its log says what")]
     Internal(Box<dyn std::error::Error + Send + Sync>),
@@ -79,11 +82,13 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() {
-            log::debug!("answering 503: {error}");
-            Self::Unavailable { retry_after_s: 1 }
-        } else {
-            Self::Internal(Box::new(error))
+        match error {
+            error if error.is_unavailable() => {
+                log::debug!("answering 503: {error}");
+                Self::Unavailable { retry_after_s: 1 }
+            }
+            StoreError::Unreadable(unreadable) => Self::Unreadable(unreadable.to_string()),
+            error => Self::Internal(Box::new(error)),
         }
     }
 }
@@ -103,7 +108,7 @@ impl ResponseError for ApiError {
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unreadable(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -155,6 +160,10 @@ impl ApiError {
             Self::Internal(cause) => {
                 static ANSWERS: Seldom = Seldom::new();
                 ANSWERS.error(format_args!("answering 500: {}", with_causes(cause.as_ref())));
+            }
+            Self::Unreadable(what) => {
+                static UNREADABLE: Seldom = Seldom::new();
+                UNREADABLE.error(format_args!("answering 500: {what}"));
             }
             Self::BadRequest(_)
             | Self::Forbidden(_)

@@ -9,18 +9,23 @@ const LONGEST: usize = 500;
 
 /// Adds `Warning: 299 innkeeper "…"` that says what leads nowhere; nothing where all leads somewhere.
 #[must_use]
-pub fn with_warning(mut response: HttpResponse, dead_ends: &[DeadEnd]) -> HttpResponse {
-    if let Some(value) = warning(dead_ends) {
+pub fn with_warning(response: HttpResponse, dead_ends: &[DeadEnd]) -> HttpResponse {
+    if dead_ends.is_empty() {
+        return response;
+    }
+    with_warning_of(response, &dead_ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+/// Adds `Warning: 299 innkeeper "…"` with this text.
+#[must_use]
+pub fn with_warning_of(mut response: HttpResponse, text: &str) -> HttpResponse {
+    if let Some(value) = warning(text) {
         response.headers_mut().insert(WARNING, value);
     }
     response
 }
 
-fn warning(dead_ends: &[DeadEnd]) -> Option<HeaderValue> {
-    if dead_ends.is_empty() {
-        return None;
-    }
-    let text = dead_ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+fn warning(text: &str) -> Option<HeaderValue> {
     let mut quoted = String::with_capacity(LONGEST + 8);
     for c in text.chars() {
         if quoted.len() >= LONGEST {
@@ -43,13 +48,15 @@ mod tests {
 
     #[test]
     fn a_header_is_ascii_quoted_and_bounded() {
-        assert_eq!(warning(&[]), None);
+        let warned = |dead_ends: &[DeadEnd]| {
+            let response = with_warning(HttpResponse::Ok().finish(), dead_ends);
+            response.headers().get(WARNING).map(|value| value.to_str().unwrap().to_owned())
+        };
+        assert_eq!(warned(&[]), None);
         let address = |address: &str| DeadEnd::NoMail { field: "notify", address: address.to_owned() };
-        let one = warning(&[address("jürgen\"\\\r\n@example.org")]).unwrap();
-        assert!(
-            one.to_str().unwrap().starts_with("299 innkeeper \"notify: j?rgen\\\"\\\\??@example.org is a")
-        );
-        let many = warning(&vec![address("a@example.org"); 50]).unwrap();
-        assert!(many.len() < 600 && many.to_str().unwrap().ends_with("...\""), "{many:?}");
+        let one = warned(&[address("jürgen\"\\\r\n@example.org")]).unwrap();
+        assert!(one.starts_with("299 innkeeper \"notify: j?rgen\\\"\\\\??@example.org is a"));
+        let many = warned(&vec![address("a@example.org"); 50]).unwrap();
+        assert!(many.len() < 600 && many.ends_with("...\""), "{many:?}");
     }
 }

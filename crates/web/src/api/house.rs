@@ -81,6 +81,8 @@ pub(crate) struct Summary {
     open: Vec<Incident>,
     /// What went wrong and recovered in the span, latest first.
     recovered: Vec<Incident>,
+    /// Reservations that cannot be read, so that nothing is known of them, a sentence each; absent where there are none.
+    unreadable: Option<Vec<String>>,
 }
 
 /// A reservation that is missed now.

@@ -26,7 +26,7 @@ use innkeeper_core::Time;
 use innkeeper_core::access::Need;
 use innkeeper_core::names::AppName;
 use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
-use innkeeper_store::{Listed, Store};
+use innkeeper_store::{Listed, Store, StoreError};
 
 pub(crate) use document::etag;
 pub(crate) use tokens::{remove_within, within};
@@ -80,14 +80,17 @@ pub(crate) async fn ask<T: Send + 'static>(
     })
     .await
     .map_err(ApiError::internal)?
+    .inspect_err(|error| desk.failed(error))
 }
 
 /// The reservation of this number. One of an app that the caller does not have is answered as one that is not there: its name is none of theirs.
 fn visible(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<Listed, ApiError> {
-    store
-        .listed(id, now)?
-        .filter(|listed| caller.covers(&listed.reservation.terms.app).is_ok())
-        .ok_or_else(|| no_reservation(id))
+    match store.listed(id, now) {
+        Err(StoreError::Unreadable(one)) if caller.covers_named(&one.app).is_err() => Err(no_reservation(id)),
+        listed => listed?
+            .filter(|listed| caller.covers(&listed.reservation.terms.app).is_ok())
+            .ok_or_else(|| no_reservation(id)),
+    }
 }
 
 fn no_reservation(id: i64) -> ApiError {

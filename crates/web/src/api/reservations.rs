@@ -10,7 +10,7 @@ use innkeeper_core::reservation::{Terms, Wishes};
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
-use innkeeper_store::{Change, Cursor, Filter, Listed};
+use innkeeper_store::{Change, Cursor, Filter, Listed, Store, Undelivered};
 use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, etag};
@@ -58,11 +58,17 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
         state,
         apps: caller.apps(),
     };
-    let (page, now) =
-        ask(&desk, &caller, move |store, now| Ok((store.page(&filter, &cursor, limit, now)?, now))).await?;
+    let (page, undelivered, now) = ask(&desk, &caller, move |store, now| {
+        let page = store.page(&filter, &cursor, limit, now)?;
+        let ids: Vec<i64> = page.listed.iter().map(|one| one.reservation.id).collect();
+        let undelivered = store.undelivered(&ids, now)?;
+        Ok((page, undelivered, now))
+    })
+    .await?;
+    let shown = |one: &Listed| Reservation::of(one, undelivered.get(&one.reservation.id), &desk, now);
     let next = page.next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
     Ok(HttpResponse::Ok().json(Reservations {
-        reservations: page.listed.iter().map(|one| Reservation::of(one, &desk, now)).collect(),
+        reservations: page.listed.iter().map(shown).collect(),
         next: next.map(|next| URL_SAFE_NO_PAD.encode(next)),
     }))
 }
@@ -93,19 +99,19 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
     let terms = reading::json::<ReservationDocument>(&body)?.terms(&desk)?;
     caller.covers(&terms.app)?;
     let name = format!("{}/{}", terms.app, terms.component);
-    let (listed, now) = ask(&desk, &caller, move |store, now| {
+    let standing = ask(&desk, &caller, move |store, now| {
         let id = store.create(terms, now)?.ok_or_else(|| {
             ApiError::Conflict(format!("there is a reservation {name} already; change it with PATCH"))
         })?;
-        Ok((store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now))
+        Standing::of(store, store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now)
     })
     .await?;
     desk.look_again();
-    desk.report(&listed.reservation.terms);
-    let location = format!("/api/v1/reservations/{}", listed.reservation.id);
+    desk.report(&standing.listed.reservation.terms);
+    let location = format!("/api/v1/reservations/{}", standing.listed.reservation.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
-    Ok(answer(&mut response, &desk, &listed, now))
+    Ok(answer(&mut response, &desk, &standing))
 }
 
 /// Look at a reservation
@@ -114,9 +120,8 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
     responses((status = 200, description = "the reservation, with its `ETag`", body = Reservation)))]
 pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     let asker = caller.clone();
-    let (listed, now) =
-        ask(&desk, &caller, move |store, now| Ok((visible(store, &asker, *id, now)?, now))).await?;
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+    let look = move |store: &Store, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &ask(&desk, &caller, look).await?))
 }
 
 /// Change a reservation
@@ -145,7 +150,7 @@ pub(crate) async fn change(
     let matching = Matching::of(request.headers())?;
     let patch: Map<String, Value> = reading::json(&body)?;
     let (asker, shared, id) = (caller.clone(), desk.clone(), id.into_inner());
-    let (listed, now) = ask(&desk, &caller, move |store, now| {
+    let standing = ask(&desk, &caller, move |store, now| {
         for _ in 0..TRIES {
             let listed = visible(store, &asker, id, now)?;
             let before = listed.reservation.terms;
@@ -155,7 +160,7 @@ pub(crate) async fn change(
             let after = patched(&before, patch.clone(), &shared)?;
             // What was read is what is changed, whatever `If-Match` takes.
             match store.change(id, &Wishes::for_all_of(after), &|terms| *terms == before, now)? {
-                Change::Done => return Ok((visible(store, &asker, id, now)?, now)),
+                Change::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
                 Change::Unknown => return Err(no_reservation(id)),
                 Change::Outdated => {}
             }
@@ -164,8 +169,8 @@ pub(crate) async fn change(
     })
     .await?;
     desk.look_again();
-    desk.report(&listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+    desk.report(&standing.listed.reservation.terms);
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &standing))
 }
 
 /// The terms with a merge patch of their document applied.
@@ -246,13 +251,24 @@ fn outdated() -> ApiError {
     ApiError::Outdated("it was changed since; look at it again, and then change it".to_owned())
 }
 
-/// The reservation as it stands, with its `ETag`.
-pub(crate) fn answer(
-    response: &mut HttpResponseBuilder,
-    desk: &Desk,
-    listed: &Listed,
+/// A reservation as an answer shows it.
+pub(crate) struct Standing {
+    pub listed: Listed,
+    undelivered: Option<Undelivered>,
     now: Time,
-) -> HttpResponse {
-    let reservation = Reservation::of(listed, desk, now);
+}
+
+impl Standing {
+    /// With what of its messages does not get through.
+    pub fn of(store: &Store, listed: Listed, now: Time) -> Result<Self, ApiError> {
+        let id = listed.reservation.id;
+        Ok(Self { undelivered: store.undelivered(&[id], now)?.remove(&id), listed, now })
+    }
+}
+
+/// The reservation as it stands, with its `ETag`.
+pub(crate) fn answer(response: &mut HttpResponseBuilder, desk: &Desk, standing: &Standing) -> HttpResponse {
+    let Standing { listed, undelivered, now } = standing;
+    let reservation = Reservation::of(listed, undelivered.as_ref(), desk, *now);
     response.insert_header((header::ETAG, reservation.etag())).json(&reservation)
 }

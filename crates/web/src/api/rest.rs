@@ -9,7 +9,7 @@ use innkeeper_store::Undone;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::reservations::answer;
+use super::reservations::{Standing, answer};
 use super::shown::Reservation;
 use super::{ask, no_reservation, reading, visible};
 use crate::Desk;
@@ -87,7 +87,7 @@ async fn sleep(
     awaken: bool,
 ) -> Answer {
     let asker = caller.clone();
-    let (listed, now) = ask(desk, caller, move |store, now| {
+    let standing = ask(desk, caller, move |store, now| {
         let until = end(now)?;
         let listed = visible(store, &asker, id, now)?;
         if awaken && listed.reservation.conclusions.snoozed_until.is_none_or(|until| until <= now) {
@@ -96,11 +96,11 @@ async fn sleep(
         if !store.snooze_by_id(id, until, now)? {
             return Err(no_reservation(id));
         }
-        Ok((visible(store, &asker, id, now)?, now))
+        Standing::of(store, visible(store, &asker, id, now)?, now)
     })
     .await?;
     desk.look_again();
-    Ok(answer(&mut HttpResponse::Ok(), desk, &listed, now))
+    Ok(answer(&mut HttpResponse::Ok(), desk, &standing))
 }
 
 /// Undo a check-out
@@ -115,14 +115,14 @@ async fn sleep(
     ))]
 pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
-    let (listed, now) = ask(&desk, &caller, move |store, now| {
+    let standing = ask(&desk, &caller, move |store, now| {
         let unknown = || ApiError::NotFound(format!("there is no check-out of {id} that can be undone"));
         let checkout = store.checkout(id)?.ok_or_else(unknown)?;
         if asker.covers_named(&checkout.app).is_err() {
             return Err(unknown());
         }
         match store.undo_checkout(id, now)? {
-            Undone::Done => Ok((visible(store, &asker, id, now)?, now)),
+            Undone::Done => Standing::of(store, visible(store, &asker, id, now)?, now),
             Undone::Unknown => Err(unknown()),
             Undone::Taken { name } => {
                 Err(ApiError::Conflict(format!("{name} is another reservation by now; check that out first")))
@@ -131,6 +131,6 @@ pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64
     })
     .await?;
     desk.look_again();
-    desk.report(&listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &listed, now))
+    desk.report(&standing.listed.reservation.terms);
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &standing))
 }

@@ -3,12 +3,13 @@
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
 use innkeeper_core::sla::evaluate;
-use innkeeper_store::{Checkin, Listed, PastAlert, SentDelivery};
+use innkeeper_store::{Checkin, Listed, PastAlert, SentDelivery, Undelivered};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::document::{ReservationDocument, etag};
 use crate::Desk;
+use crate::pages::view::warnings;
 
 /// A reservation and how it stands.
 #[derive(Serialize, ToSchema)]
@@ -41,12 +42,13 @@ pub(crate) struct Reservation {
     ping_key: Option<String>,
     /// What `If-Match` takes.
     etag: String,
-    /// What of its `notify` and `alerters` leads nowhere, as sentences: who stands there gets no message.
+    /// What about its messages is not as it should be, as sentences: who of `notify` and `alerters` gets none because it leads nowhere, and
+    /// what of its latest alert was given up or has waited for over ten minutes.
     warnings: Vec<String>,
 }
 
 impl Reservation {
-    pub fn of(listed: &Listed, desk: &Desk, now: Time) -> Self {
+    pub fn of(listed: &Listed, undelivered: Option<&Undelivered>, desk: &Desk, now: Time) -> Self {
         let public_url = &desk.public_url;
         let evaluation = evaluate(&listed.view(), now);
         let reservation = &listed.reservation;
@@ -66,7 +68,7 @@ impl Reservation {
             ping_url: format!("{public_url}/ping/{}", reservation.key),
             ping_key: listed.ping_key.clone(),
             etag: etag(terms),
-            warnings: desk.dead_ends(terms).iter().map(ToString::to_string).collect(),
+            warnings: warnings(&desk.dead_ends(terms), undelivered),
         }
     }
 

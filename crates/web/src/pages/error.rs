@@ -35,6 +35,7 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
     let known = request.extensions().get::<Caller>().cloned();
     let caller = known.unwrap_or_else(Caller::nobody);
     let title = match error.status_code() {
+        _ if matches!(error, ApiError::Unreadable(_)) => "This cannot be read",
         StatusCode::NOT_FOUND => "Nothing here",
         StatusCode::FORBIDDEN => "Not for you",
         StatusCode::BAD_REQUEST => "That does not fit",

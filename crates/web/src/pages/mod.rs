@@ -26,7 +26,7 @@ mod status;
 mod status_query;
 mod strip;
 mod timeline;
-mod view;
+pub(crate) mod view;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -116,14 +116,14 @@ async fn ask<T: Send + 'static>(
     desk: &Data<Desk>,
     question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let desk = desk.clone();
+    let shared = desk.clone();
     let asked = move || {
         // Pages warn by them.
-        desk.known_ways.look(&desk.store);
-        question(&desk, desk.clock.now())
+        shared.known_ways.look(&shared.store);
+        question(&shared, shared.clock.now())
     };
     let answer = web::block(asked).await.map_err(ApiError::internal)?;
-    Ok(answer?)
+    answer.map_err(ApiError::from).inspect_err(|error| desk.failed(error))
 }
 
 /// Goes on to another page, as after a form.

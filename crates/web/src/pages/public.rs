@@ -63,7 +63,11 @@ fn look(desk: &Desk, key: &str, shape: &str, now: Time) -> Result<Option<Shown>,
         "tag" => Filter { tag: Some(share.subject.clone()), ..Filter::default() },
         _ => {
             let listed = match share.subject.parse() {
-                Ok(id) => desk.store.listed(id, now)?,
+                // What is wrong with a row is nothing for strangers: nothing is known of it.
+                Ok(id) => match desk.store.listed(id, now) {
+                    Err(StoreError::Unreadable(_)) => None,
+                    listed => listed?,
+                },
                 Err(_) => None,
             };
             return Ok(Some(Shown { share, listed: listed.into_iter().collect(), more: false, now }));
