@@ -142,13 +142,7 @@ fn a_damaged_page_silences_only_whose_rows_lie_on_it() {
     );
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
-    let path = database.url().strip_prefix("sqlite://").unwrap().to_owned();
-    let mut file = std::fs::read(&path).unwrap();
-    let marker = format!("Page of {}", job(3));
-    let place = file.windows(marker.len()).position(|bytes| bytes == marker.as_bytes()).unwrap();
-    let page = place / 4096 * 4096;
-    file[page..page + 8].fill(0xff);
-    std::fs::write(&path, file).unwrap();
+    damage(&database, &format!("Page of {}", job(3)));
 
     let mut inn = Server::start("innkeeper", &config, &[]);
     wait_until("all others are told", || database.count("alerts") == 7);
@@ -156,6 +150,40 @@ fn a_damaged_page_silences_only_whose_rows_lie_on_it() {
     wait_until("the one is named to the operator", || subjects(&sink).contains(&named));
     let page = Client::default().send("GET", &inn.url("/"), &[("accept", "text/html")], b"").unwrap();
     assert!(page.status == 200 && page.body.contains(&format!("shop/{}", job(3))), "{page:?}");
+    assert!(inn.terminate(PATIENCE).success());
+}
+
+/// Damages the page of the file on which this text stands.
+fn damage(database: &TestDatabase, marker: &str) {
+    let path = database.url().strip_prefix("sqlite://").unwrap().to_owned();
+    let mut file = std::fs::read(&path).unwrap();
+    let place = file.windows(marker.len()).position(|bytes| bytes == marker.as_bytes()).unwrap();
+    let page = place / 4096 * 4096;
+    file[page..page + 8].fill(0xff);
+    std::fs::write(&path, file).unwrap();
+}
+
+#[test]
+fn a_damaged_page_of_facts_silences_only_whose_rows_lie_on_it() {
+    let database = TestDatabase::sqlite();
+    let sink = HttpSink::start();
+    let all = 200;
+    overdue(&database, "shop", all, "log");
+    let marked = id(&database, 100);
+    database.execute(&format!("UPDATE states SET last_source = 'this page' WHERE reservation_id = {marked}"));
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    damage(&database, "this page");
+    let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
+    let mut inn = Server::start("innkeeper", &config, &[]);
+    wait_until("all are told of or named", || {
+        database.count("alerts") + database.count("unjudged") == all as i64
+    });
+    let named = database.count("unjudged");
+    assert!((1..100).contains(&named), "{named}");
+    assert_eq!(database.count(&format!("unjudged WHERE reservation_id = {marked}")), 1);
+    overdue(&database, "later", 1, "log");
+    wait_until("who falls silent later is told", || database.count("alerts WHERE app = 'later'") == 1);
+    assert!(!subjects(&sink).iter().any(|subject| subject.contains("Sweeps fail")), "{:?}", subjects(&sink));
     assert!(inn.terminate(PATIENCE).success());
 }
 
