@@ -137,3 +137,39 @@ fn roles_apart_follow_their_configuration_too() {
     assert_eq!(told[0].json()["alert"]["component"], "backup", "{told:?}");
     assert!(first.requests().is_empty());
 }
+
+#[test]
+fn what_needs_a_restart_is_named_at_each_reload_until_it_is_taken_back() {
+    const WAITING: [&str; 8] = [
+        "instance",
+        "public_url",
+        "database.pool_size",
+        "ingest.commit_timeout",
+        "sweeper.lease",
+        "sweeper.senders",
+        "sweeper.summary",
+        "heartbeat.url",
+    ];
+    let database = TestDatabase::sqlite();
+    let place = format!(
+        "operator = [\"log\"]\n[database]\nurl = \"{}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\n",
+        database.url()
+    );
+    let server = Server::start("innkeeper", &place, &[]);
+    server.address();
+    let new = format!(
+        "instance = \"other\"\npublic_url = \"https://other.example.org\"\n{}commit_timeout = \"7s\"\n\
+         [sweeper]\nlease = \"61s\"\nsenders = 3\nsummary = \"0 9 * * 1\"\n[heartbeat]\nurl = \"https://example.org/beat\"\n",
+        place.replace("[ingest]", "pool_size = 7\n[ingest]")
+    );
+    let named = |key: &str| server.log().matches(&format!("{key} needs a restart")).count();
+    for reload in 1..=2 {
+        rewrite(&server, &new);
+        eventually("all of them are named", || WAITING.iter().all(|key| named(key) == reload).then_some(()));
+    }
+    rewrite(&server, &place);
+    eventually("it is as it was at the start", || {
+        (server.log().matches("the configuration is read").count() == 3).then_some(())
+    });
+    assert!(WAITING.iter().all(|key| named(key) == 2), "{}", server.log());
+}
