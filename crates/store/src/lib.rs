@@ -4,7 +4,7 @@
 //! [`innkeeper_core::sla`]'s, how a message is sent is the alerters'.
 //!
 //! Where to start:
-//! - [`Store`] (`connection.rs`), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
+//! - [`Store`] (`store.rs`; `connection.rs`: connections and transactions, `manager.rs`: how one is opened), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
 //! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
 //! - `sweep.rs`: claiming what is due and writing conclusions; `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
@@ -38,6 +38,7 @@ mod heartbeat;
 mod history;
 mod leases;
 mod listing;
+mod manager;
 mod mend;
 mod migrate;
 mod nodes;
@@ -56,6 +57,7 @@ mod sessions;
 mod shares;
 mod sites;
 mod snapshot;
+mod store;
 mod sweep;
 mod tokens;
 mod unjudged;
@@ -70,7 +72,7 @@ pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Writ
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
 pub use clock_steps::{ClockStep, Ticker};
-pub use connection::{DatabaseKind, PoolUse, Store, StoreConfig};
+pub use connection::DatabaseKind;
 pub use database_file::FileLook;
 pub use error::StoreError;
 pub use heartbeat::{Beaten, Heartbeat, Work};
@@ -90,6 +92,7 @@ pub use seldom::Seldom;
 pub use sessions::Session;
 pub use shares::Share;
 pub use snapshot::Snapshot;
+pub use store::{PoolUse, Store, StoreConfig};
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
 pub use unjudged::Unjudged;

@@ -3,6 +3,7 @@
 //! while it hangs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,8 +24,12 @@ pub const HEARTBEAT: &str = "heartbeat";
 #[derive(Debug, Clone)]
 pub struct Progress(Arc<Shared>);
 
+/// What tells the time.
+struct Watch(Box<dyn Fn() -> Instant + Send + Sync>);
+
 #[derive(Debug)]
 struct Shared {
+    watch: Watch,
     slow: Duration,
     /// What is to be done, where those who bring it say so.
     pending: Arc<Slices>,
@@ -94,16 +99,21 @@ pub struct Attempt {
 impl Progress {
     /// Of work whose attempts take less than `slow`.
     pub fn new(slow: Duration) -> Self {
-        let started = Instant::now();
+        Self::by(slow, Instant::now)
+    }
+
+    /// The same, by a time of its own.
+    fn by(slow: Duration, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        let started = now();
         let state =
             State { started, workers: BTreeMap::new(), proved: None, touched: None, probe_wanted: false };
         let pending = Arc::new(Slices::new(started));
-        Self(Arc::new(Shared { slow, pending, state: Mutex::new(state) }))
+        Self(Arc::new(Shared { watch: Watch(Box::new(now)), slow, pending, state: Mutex::new(state) }))
     }
 
     /// Something has come that is to be done; until what this returns is dropped, it is not.
     pub fn come(&self) -> Pending {
-        self.0.pending.come(Instant::now())
+        self.0.pending.come(self.now())
     }
 
     /// An attempt of this worker begins.
@@ -113,7 +123,7 @@ impl Progress {
 
     /// An attempt of this worker begins, at work of which the oldest has come at `oldest`; none where it comes only now.
     pub fn begin_with(&self, worker: &'static str, oldest: Option<Instant>) -> Attempt {
-        let begun = Instant::now();
+        let begun = self.now();
         let mut state = self.state();
         if worker != HEARTBEAT {
             state.touched = Some(begun);
@@ -125,7 +135,7 @@ impl Progress {
 
     /// How it stands now.
     pub fn standing(&self) -> Standing {
-        let now = Instant::now();
+        let now = self.now();
         let state = self.state();
         let hangs = state.workers.values().filter_map(|worker| {
             let UnderWay { begun, from } = worker.under_way?;
@@ -163,7 +173,7 @@ impl Progress {
     /// Whether it should be tried now whether the work can be done: because nobody has worked for a while, what failed is not tried
     /// by anybody, or somebody wants to know.
     pub fn needs_probe(&self) -> bool {
-        let now = Instant::now();
+        let now = self.now();
         let state = self.state();
         let rested = |at: Instant, long: Duration| now - at >= long;
         if state.workers.values().any(|worker| worker.failing.is_some()) {
@@ -177,8 +187,18 @@ impl Progress {
         state.probe_wanted || state.touched.is_none_or(|at| rested(at, RESTS))
     }
 
+    fn now(&self) -> Instant {
+        (self.0.watch.0)()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
     }
 }
 
@@ -231,7 +251,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let ended = Instant::now();
+        let ended = self.progress.now();
         let mut state = self.progress.state();
         if self.worker != HEARTBEAT {
             state.touched = Some(ended);
@@ -254,29 +274,56 @@ mod tests {
         StoreError::Unavailable("no".to_owned())
     }
 
-    const SLOW: Duration = Duration::from_millis(30);
+    const SLOW: Duration = Duration::from_secs(3);
+
+    /// Time that goes on when it is told to.
+    #[derive(Clone)]
+    struct Moved(Arc<Mutex<Instant>>);
+
+    impl Moved {
+        fn new() -> Self {
+            Self(Arc::new(Mutex::new(Instant::now())))
+        }
+
+        fn now(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+
+        fn pass(&self, by: Duration) {
+            *self.0.lock().unwrap() += by;
+        }
+
+        fn progress(&self) -> Progress {
+            let time = self.clone();
+            Progress::by(SLOW, move || time.now())
+        }
+    }
 
     #[test]
     fn what_is_under_way_is_not_done_and_what_takes_long_fails() {
-        let progress = Progress::new(SLOW);
+        let time = Moved::new();
+        let progress = time.progress();
         assert_eq!(progress.standing().failing, None);
-        let before = Instant::now();
+        let begun = time.now();
         let attempt = progress.begin("first");
-        std::thread::sleep(SLOW * 2);
+        time.pass(SLOW - Duration::from_millis(1));
+        assert_eq!(progress.standing(), Standing { until: begun, proved: None, failing: None });
+        time.pass(Duration::from_millis(1));
         let standing = progress.standing();
-        assert!(standing.until >= before && standing.until < before + SLOW, "as of its begin");
-        assert!(standing.failing.is_some_and(|failing| failing.problem.contains("under way")));
+        assert_eq!(standing.until, begun, "as of its begin");
+        assert!(standing.failing.is_some_and(|failing| failing.problem.contains("under way for 3 s")));
         attempt.succeeded();
-        let standing = progress.standing();
-        assert_eq!(standing.failing, None);
-        assert!(standing.until >= before + SLOW && standing.proved >= Some(before));
+        let done = Standing { until: time.now(), proved: Some(begun), failing: None };
+        assert_eq!(progress.standing(), done);
     }
 
     #[test]
     fn it_fails_since_the_first_attempt_that_failed_until_one_of_the_same_worker_succeeds() {
-        let progress = Progress::new(Duration::from_secs(60));
+        let time = Moved::new();
+        let progress = time.progress();
+        let since = time.now();
         progress.begin("second").failed(&no());
-        let since = progress.standing().failing.unwrap().since;
+        time.pass(SLOW);
         progress.begin("second").failed(&StoreError::Unavailable("still no".to_owned()));
         progress.begin("first").succeeded();
         let failing = progress.standing().failing.unwrap();
@@ -291,26 +338,29 @@ mod tests {
 
     #[test]
     fn what_waits_is_not_done_whoever_works_and_whatever_succeeds() {
-        let progress = Progress::new(Duration::from_secs(60));
-        let before = Instant::now();
+        let time = Moved::new();
+        let progress = time.progress();
+        let before = time.now();
         let waits = progress.come();
-        std::thread::sleep(SLOW * 4);
+        time.pass(SLOW * 4);
         progress.begin("first").succeeded();
         progress.begin(PROBE).succeeded();
         let attempt = progress.begin_with("second", None);
-        assert!(progress.standing().until < before + SLOW, "as of its coming");
+        assert_eq!(progress.standing().until, before, "as of its coming");
         attempt.succeeded();
         drop(waits);
-        assert!(progress.standing().until >= before + SLOW * 4);
+        assert_eq!(progress.standing().until, time.now());
         progress.begin_with("second", Some(before)).failed(&no());
         assert_eq!(progress.standing().until, before, "what failed is as old as the work");
     }
 
     #[test]
     fn a_probe_does_not_end_the_failure_of_work_that_is_tried_again() {
-        let progress = Progress::new(Duration::from_secs(60));
+        let time = Moved::new();
+        let progress = time.progress();
+        let since = time.now();
         progress.begin("first").failed_for_now(&no());
-        let since = progress.standing().failing.unwrap().since;
+        time.pass(SLOW);
         progress.begin(PROBE).succeeded();
         assert_eq!(progress.standing().until, since);
         progress.begin("first").failed_for_now(&no());
@@ -323,14 +373,18 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_is_needed_at_first_when_wanted_and_when_nobody_tries_what_failed() {
-        let progress = Progress::new(Duration::from_secs(60));
+    fn a_probe_is_needed_at_first_when_wanted_when_all_rests_and_when_nobody_tries_what_failed() {
+        let time = Moved::new();
+        let progress = time.progress();
         assert!(progress.needs_probe(), "nothing is known");
         progress.begin(PROBE).succeeded();
+        time.pass(RESTS - Duration::from_millis(1));
         assert!(!progress.needs_probe());
+        time.pass(Duration::from_millis(1));
+        assert!(progress.needs_probe(), "nobody has worked for a while");
         progress.begin("first").failed(&no());
         assert!(!progress.needs_probe(), "it has just been tried");
-        std::thread::sleep(AGAIN + Duration::from_millis(10));
+        time.pass(AGAIN);
         assert!(progress.needs_probe());
         progress.begin(PROBE).succeeded();
         assert_eq!(progress.standing().failing, None);

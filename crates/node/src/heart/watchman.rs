@@ -4,6 +4,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::{AWAY, Operator};
+use crate::{Part, Shutdown};
+
 /// How often it looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// What one look may count for: a process that was stopped meanwhile has not looked, and nobody was out of reach.
@@ -84,6 +87,35 @@ impl Watchman {
         let problem = problem.unwrap_or_else(|| "It does not answer.".to_owned());
         Some(Finding::OutOfReach(self.waited, problem))
     }
+}
+
+/// Tells the operator when the database is out of reach, and when it is back, on a thread that does not ask it.
+pub(super) fn start(
+    contact: Contact,
+    operator: Operator,
+    words: String,
+    shutdown: &Shutdown,
+) -> std::io::Result<Part> {
+    let mut watchman = Watchman::new(contact, AWAY);
+    let stop = shutdown.clone();
+    Part::spawn("watchman", shutdown, move || {
+        while !stop.wait_timeout(LOOK) {
+            match watchman.look(Instant::now()) {
+                Some(Finding::OutOfReach(waited, problem)) => operator.tell(
+                    "The database is out of reach",
+                    &format!(
+                        "{words} has not reached it for {} s, so check-ins are refused and nothing is watched.\n{problem}",
+                        waited.as_secs()
+                    ),
+                ),
+                Some(Finding::BackAgain) => {
+                    operator.tell("The database answers again", &format!("{words} can reach it."));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

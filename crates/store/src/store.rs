@@ -1,0 +1,269 @@
+//! The store: a pool of connections, and how it is used.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{RunQueryDsl, sql_query, sql_types};
+
+use crate::checkins::KnownDoors;
+use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
+use crate::database_file::{DatabaseFile, FileLook, Keeper};
+use crate::guard::{self, Bounds};
+use crate::manager::{Manager, NoConnection};
+use crate::pooler::Pooling;
+use crate::{Actor, StoreError};
+
+/// Where the database is, and how many connections may be open to it.
+#[derive(Clone)]
+pub struct StoreConfig {
+    /// `postgres://…`, `postgresql://…` or `sqlite://PATH`.
+    pub url: String,
+    /// The most connections open at once.
+    pub pool_size: u32,
+}
+
+/// How the connections of a pool are used at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUse {
+    /// Somebody works with them.
+    pub used: u32,
+    /// Open, and free.
+    pub idle: u32,
+    /// The most that may be open.
+    pub size: u32,
+}
+
+/// The store: a pool of connections. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    pool: Arc<Pool>,
+    manager: Manager,
+    backend: DatabaseKind,
+    /// For all writers of check-ins.
+    pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
+    /// On whose behalf it changes something.
+    pub(crate) actor: Option<Arc<Actor>>,
+}
+
+/// How long a caller waits for a connection before the database counts as away.
+const POOL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The pool itself, as the file of an SQLite database knows it.
+struct Pool(r2d2::Pool<Manager>);
+
+impl Keeper for Pool {
+    fn close_idle(&self) {
+        // Looking for a connection that is still good closes those that are not.
+        drop(self.0.try_get());
+    }
+}
+
+impl Store {
+    /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
+    /// fail when the database is away; a wrong address fails.
+    pub fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        Ok(Self::over(Manager::for_url(&config.url)?, config.pool_size))
+    }
+
+    /// The same by way of a pooler in transaction mode, as PgBouncer's: nothing is relied on that lasts longer than a transaction.
+    pub fn connect_through_pooler(config: &StoreConfig) -> Result<Self, StoreError> {
+        let manager = Manager { pooling: Pooling::Transaction, ..Manager::for_url(&config.url)? };
+        Ok(Self::over(manager, config.pool_size))
+    }
+
+    /// The same store over a pool of its own: for a part that must not wait while others use all connections.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::over(self.manager.clone(), 2)
+    }
+
+    /// The same for a part that others judge by how regularly it works (heartbeats, leases): it waits for the database only briefly.
+    #[must_use]
+    pub fn apart_with_short_waits(&self) -> Self {
+        Self::over(Manager { bounds: Bounds::HEARTBEAT, ..self.manager.clone() }, 2)
+    }
+
+    fn over(manager: Manager, pool_size: u32) -> Self {
+        let backend = manager.backend;
+        let pool = r2d2::Pool::builder()
+            .max_size(pool_size.max(2))
+            .min_idle(Some(0))
+            .connection_timeout(POOL_PATIENCE)
+            .error_handler(Box::new(QuietErrors))
+            .build_unchecked(manager.clone());
+        let pool = Arc::new(Pool(pool));
+        if let Some(file) = &manager.file {
+            let keeper: Weak<Pool> = Arc::downgrade(&pool);
+            file.register(keeper);
+        }
+        Self { pool, manager, backend, known_doors: Arc::default(), actor: None }
+    }
+
+    /// How long a statement on a connection of the pool may take.
+    pub(crate) fn bound(&self) -> Duration {
+        self.manager.bounds.here
+    }
+
+    pub(crate) fn pooling(&self) -> Pooling {
+        self.manager.pooling
+    }
+
+    /// The address, for a connection that is not of the pool.
+    pub(crate) fn url(&self) -> &str {
+        &self.manager.url
+    }
+
+    /// Which database this is.
+    pub fn backend(&self) -> DatabaseKind {
+        self.backend
+    }
+
+    /// How the connections of this store's pool are used now; those of stores [apart](Self::apart) and of writers are not among them.
+    pub fn pool_use(&self) -> PoolUse {
+        let state = self.pool.0.state();
+        PoolUse {
+            used: state.connections.saturating_sub(state.idle_connections),
+            idle: state.idle_connections,
+            size: self.pool.0.max_size(),
+        }
+    }
+
+    /// Asks the database for one row.
+    pub fn ping(&self) -> Result<(), StoreError> {
+        if let Some(file) = self.file() {
+            file.check()?;
+        }
+        self.get()?.batch_execute("SELECT 1").map_err(StoreError::from)
+    }
+
+    /// The database's kind and version: `("postgres", "15.8")`.
+    pub fn database_version(&self) -> Result<(String, String), StoreError> {
+        let sql = match self.backend {
+            DatabaseKind::Postgres => "SELECT current_setting('server_version') AS text",
+            DatabaseKind::Sqlite => "SELECT sqlite_version() AS text",
+        };
+        let row: OneText = sql_query(sql).get_result(&mut *self.get()?)?;
+        Ok((self.backend.as_str().to_owned(), row.text))
+    }
+
+    /// A connection of the pool.
+    pub(crate) fn get(&self) -> Result<Pooled, StoreError> {
+        if let Some(file) = self.file()
+            && file.is_lost()
+        {
+            file.check()?;
+        }
+        Ok(Pooled(self.pool.0.get()?))
+    }
+
+    /// The file, where the database is one.
+    pub(crate) fn file(&self) -> Option<&Arc<DatabaseFile>> {
+        self.manager.file.as_ref()
+    }
+
+    /// Looks whether the SQLite file is still the one that was opened, and tries to have it back where it is not. Over Postgres there is
+    /// nothing to look at. For a thread of its own, each second.
+    pub fn look_at_file(&self) -> FileLook {
+        self.file().map_or(FileLook::Fine, |file| file.look())
+    }
+
+    /// Whether something was committed to the SQLite file since this was asked last, heartbeats and leases apart.
+    pub fn has_written(&self) -> bool {
+        self.file().is_some_and(|file| file.was_written())
+    }
+
+    /// Brings SQLite's log into its file, as far as nobody reads what was before. Costs nothing when nothing was written.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        self.file().map_or(Ok(()), |file| file.checkpoint())
+    }
+
+    /// A connection outside of the pool for a writer of batches. Its planner is told that batches are small and tables are not:
+    /// rows are to be found one by one through an index, which also keeps them in the order of the batch.
+    pub(crate) fn connect_for_batches(
+        &self,
+        lock_patience: Option<Duration>,
+    ) -> Result<Connected, StoreError> {
+        let mut bounds = Bounds::CHECK_INS;
+        bounds.lock = lock_patience.unwrap_or(bounds.lock);
+        let manager = Manager { bounds, ..self.manager.clone() };
+        let mut connected = r2d2::ManageConnection::connect(&manager).map_err(|error| match error {
+            NoConnection::File(error) => error,
+            other => StoreError::Unavailable(other.to_string()),
+        })?;
+        match &mut connected.connection {
+            AnyConnection::Postgres(connection) => {
+                let set = match self.pooling() {
+                    Pooling::None => "SET",
+                    Pooling::Transaction => "SET LOCAL",
+                };
+                let names = ["hashjoin", "mergejoin", "seqscan", "bitmapscan"];
+                let mut settings = names.map(|name| format!("{set} enable_{name} = off; ")).concat();
+                settings.push_str(&format!("{set} plan_cache_mode = force_generic_plan; {set} jit = off"));
+                match guard::begins_with(connection) {
+                    Some(known) => guard::begin_with(connection, format!("{known}; {settings}")),
+                    None => connection.batch_execute(&settings)?,
+                }
+            }
+            // 64 MiB at most; by itself it keeps 2 MB, and reads most pages from the file again.
+            AnyConnection::Sqlite(connection) => connection.batch_execute("PRAGMA cache_size = -65536")?,
+        }
+        Ok(connected)
+    }
+
+    /// Runs `work` in one transaction that may write. On SQLite it takes the write lock at once, so that it
+    /// never has to give up half-way because another writer came first.
+    pub(crate) fn write<T>(
+        &self,
+        work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = &mut *self.get()?;
+        // That a process is alive need not be in the file soon: on a small machine's card each page counts.
+        let Some(file) = self.file().filter(|_| self.manager.bounds.here != Bounds::HEARTBEAT.here) else {
+            return write_on(self.file(), connection, work);
+        };
+        let before = changes(connection)?;
+        let done = write_on(Some(file), connection, work)?;
+        match changes(connection) {
+            Ok(after) if after == before => {}
+            _ => file.note_written(),
+        }
+        Ok(done)
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct OneText {
+    #[diesel(sql_type = sql_types::Text)]
+    text: String,
+}
+
+/// Callers get the error themselves; the pool's own retries are not worth a line each.
+#[derive(Debug)]
+struct QuietErrors;
+
+impl r2d2::HandleError<NoConnection> for QuietErrors {
+    fn handle_error(&self, error: NoConnection) {
+        log::debug!("connecting: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_in_use_until_it_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("innkeeper.db").display());
+        let store = Store::connect(&StoreConfig { url, pool_size: 3 }).unwrap();
+        assert_eq!(store.pool_use(), PoolUse { used: 0, idle: 0, size: 3 });
+        let (first, second) = (store.get().unwrap(), store.get().unwrap());
+        assert_eq!(store.pool_use().used, 2);
+        drop(first);
+        assert_eq!(store.pool_use().used, 1);
+        drop(second);
+        assert_eq!(store.pool_use().used, 0);
+        assert!(store.pool_use().idle >= 2, "{:?}", store.pool_use());
+    }
+}
