@@ -122,7 +122,15 @@ impl Runner {
         if let Some(mut stdin) = child.stdin.take() {
             // In a thread, because the program may never read. It ends with the program, or with its last child
             // that holds the pipe; a program that does not read what it was given may still succeed.
-            thread::spawn(move || stdin.write_all(&json));
+            let giving = thread::Builder::new().spawn(move || stdin.write_all(&json));
+            if let Err(error) = giving {
+                // The end of its time has come at once.
+                drop(wait(&mut child, Duration::ZERO));
+                return Sent::not_yet(format!(
+                    "{} is given nothing, no thread to be had: {error}",
+                    self.program
+                ));
+            }
         }
         let last_words = LastWords::listen(&mut child);
         match wait(&mut child, self.timeout) {
@@ -213,7 +221,7 @@ impl LastWords {
         let (end, ended) = mpsc::channel();
         if let Some(mut stderr) = child.stderr.take() {
             let tail = Arc::clone(&tail);
-            thread::spawn(move || {
+            let listening = thread::Builder::new().spawn(move || {
                 let mut buffer = [0; 4096];
                 while let Ok(n @ 1..) = stderr.read(&mut buffer) {
                     let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,6 +231,9 @@ impl LastWords {
                 }
                 let _ = end.send(());
             });
+            if let Err(error) = listening {
+                log::debug!("nobody hears what the command says: {error}");
+            }
         }
         Self { tail, ended }
     }

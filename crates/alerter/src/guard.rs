@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -92,7 +94,12 @@ impl Resolver for GuardedResolver {
         {
             return Ok(addresses.clone());
         }
-        let addresses = self.inner.resolve(uri, config, timeout)?;
+        // It asks on a thread of its own, and panics where there is none: that is no reason to end with the whole process.
+        let asked = catch_unwind(AssertUnwindSafe(|| self.inner.resolve(uri, config, timeout)));
+        let addresses = asked.unwrap_or_else(|_| {
+            let why = "no thread to be had in which to look up the address";
+            Err(ureq::Error::Io(io::Error::new(io::ErrorKind::WouldBlock, why)))
+        })?;
         if !self.allow_link_local && addresses.iter().any(|address| forbids(address.ip())) {
             return Err(ureq::Error::Other(Box::new(Forbidden)));
         }

@@ -41,6 +41,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// How long one attempt may take while the database is away.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
+/// How long each writer may write on when the listeners could not go on.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
 /// The running door: its routes share the queue, its writers empty it.
 pub struct Ingest {
     desk: Data<Desk>,
@@ -108,13 +111,15 @@ impl Ingest {
         }
     }
 
-    /// Waits until what is queued has been written. Call it when the listeners have ended.
+    /// Waits until what is queued has been written. Call it when the listeners have ended: as they were asked to, or (not `in_order`) because
+    /// they could not go on. Then what is left of them may keep the queue open, and the writers never learn that nothing more comes.
     ///
     /// # Errors
     /// Why a writer died, if it did.
-    pub fn finish(self) -> anyhow::Result<()> {
+    pub fn finish(self, in_order: bool) -> anyhow::Result<()> {
         drop(self.desk);
-        self.writers.into_iter().try_for_each(Part::join)
+        let join = |part: Part| if in_order { part.join() } else { part.join_within(LAST_WRITES) };
+        self.writers.into_iter().try_for_each(join)
     }
 }
 
@@ -210,7 +215,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         .on_listening(heart.listening())
         .run(shutdown);
     shutdown.request();
-    let written = ingest.finish();
+    let written = ingest.finish(served.is_ok());
     let said_goodbye = heart.finish();
     served?;
     written?;

@@ -33,6 +33,10 @@ impl Part {
                 shutdown.request();
             }
             done
+        });
+        // Otherwise it names a resource, and nobody knows whose.
+        let thread = thread.map_err(|error| {
+            std::io::Error::new(error.kind(), format!("no thread to be had for {name}: {error}"))
         })?;
         Ok(Self { name, thread })
     }

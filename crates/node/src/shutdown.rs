@@ -63,11 +63,12 @@ impl Shutdown {
         let shutdown = Self::new();
         let mut signals = Signals::new(wanted)?;
         let requested = shutdown.clone();
-        shutdown.on_request(|| {
-            if let Err(error) = thread::Builder::new().name("stop".to_owned()).spawn(end_at_the_bound) {
-                log::error!("no thread to be had, so that the stop has no bound: {error}");
-            }
-        });
+        let stopping = shutdown.clone();
+        // Now: at the stop there may be no thread to be had.
+        thread::Builder::new().name("stop".to_owned()).spawn(move || {
+            stopping.wait();
+            end_at_the_bound();
+        })?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {

@@ -57,7 +57,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     })
     .run(shutdown);
     shutdown.request();
-    let written = ingest.finish();
+    let written = ingest.finish(served.is_ok());
     let watched = sweeper.finish();
     let looked = looking.join_within(LOOKS_END);
     let said_goodbye = heart.finish();

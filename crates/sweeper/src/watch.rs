@@ -91,6 +91,12 @@ impl Watch {
         Ok(())
     }
 
+    fn tell(&self, subject: &str, text: &str) {
+        if let Some(operator) = &self.operator {
+            operator.tell(subject, text);
+        }
+    }
+
     fn count(&self, swept: &Swept, begun: Instant) {
         if swept.looked == 0 {
             return;
@@ -168,16 +174,28 @@ fn begin_of_minute(now: Time) -> bool {
 
 /// The loop, until the process stops.
 pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &mut Crews) {
-    let (mut away, crewless, failures) = (false, Seldom::new(), Seldom::new());
+    let (mut away, mut short) = (false, false);
+    let (crewless, failures) = (Seldom::new(), Seldom::new());
     let mut begin = Begin::default();
     loop {
         match crews.follow() {
             Ok(Some(config)) => {
                 watch.batch = i64::from(config.sweeper.batch);
                 watch.speaker = Speaker::new(&config, &watch.speaker.ways);
+                if std::mem::take(&mut short) {
+                    watch.tell("Every alerter has its senders again", "What waited is being sent.");
+                }
             }
             Ok(None) => {}
-            Err(error) => crewless.error(format_args!("not every alerter has its senders: {error:#}")),
+            Err(error) => {
+                crewless.error(format_args!("not every alerter has its senders: {error:#}"));
+                if !std::mem::replace(&mut short, true) {
+                    let text = format!(
+                        "{error:#}\nWhat goes out through it waits. It is tried again every few seconds."
+                    );
+                    watch.tell("Not every alerter has its senders", &text);
+                }
+            }
         }
         let attempt = progress.begin("sweep");
         let pause = match watch.pass(&mut begin, &crews.working) {

@@ -36,28 +36,41 @@ struct Sender {
 /// Gives each letter to the sender of its alerter, until the process stops or nobody writes any more; then waits for the senders.
 pub(super) fn hand_out(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) -> anyhow::Result<()> {
     let mut senders: HashMap<String, Sender> = HashMap::new();
+    // What is for senders for whom there was no thread. It is sent from here, where one that hangs holds up the others.
+    let mut unsent: Vec<Waiting> = Vec::new();
     loop {
         let stopping = shutdown.is_requested();
         match letters.recv_timeout(if stopping { Duration::ZERO } else { TICK }) {
-            Ok(letter) => hand_to(&mut senders, letter, ways, shutdown),
+            Ok(letter) => {
+                let without_sender = hand_to(&mut senders, letter, ways, shutdown);
+                unsent.extend(without_sender.filter(|_| unsent.len() < MOST).map(Waiting::new));
+            }
             Err(RecvTimeoutError::Timeout) if !stopping => {}
             Err(_) => break,
         }
+        unsent.retain_mut(|one| one.next > Instant::now() || one.try_again(ways));
     }
+    unsent.retain_mut(|one| one.try_again(ways));
     let parts: Vec<Part> = senders.into_values().map(|sender| sender.part).collect();
     // Their queues are closed now: each sends what waits once more, and ends.
     parts.into_iter().try_for_each(Part::join)
 }
 
-fn hand_to(senders: &mut HashMap<String, Sender>, letter: Letter, ways: &Ways, shutdown: &Shutdown) {
+/// Returns the letter where the system gives no thread for its sender.
+fn hand_to(
+    senders: &mut HashMap<String, Sender>,
+    letter: Letter,
+    ways: &Ways,
+    shutdown: &Shutdown,
+) -> Option<Letter> {
     let name = letter.way.alerter.clone();
     let sender = match senders.get(&name) {
         Some(sender) => sender,
         None => match start(ways.clone(), shutdown) {
             Ok(sender) => senders.entry(name.clone()).or_insert(sender),
             Err(error) => {
-                log::error!("the operator is not told through {name}: {error}");
-                return;
+                log::error!("{error}, through {name}");
+                return Some(letter);
             }
         },
     };
@@ -76,6 +89,7 @@ fn hand_to(senders: &mut HashMap<String, Sender>, letter: Letter, ways: &Ways, s
             );
         }
     }
+    None
 }
 
 fn start(ways: Ways, shutdown: &Shutdown) -> std::io::Result<Sender> {

@@ -4,6 +4,7 @@ use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZero;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
@@ -11,12 +12,12 @@ use std::time::Duration;
 
 use actix_http::{HttpService as Protocol, KeepAlive};
 use actix_server::Server;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
 use actix_web::App;
 use actix_web::dev::{AppConfig, ServiceRequest};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::rt::net::TcpStream;
-use actix_web::web::{PathConfig, PayloadConfig, QueryConfig};
+use actix_web::web::{self, PathConfig, PayloadConfig, QueryConfig};
 use innkeeper_core::Invalid;
 
 use super::connection::{Census, Connection, Usage};
@@ -29,6 +30,8 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// Connections at once, unless somebody has counted.
 const CONNECTIONS: usize = 512;
+/// How often the thread of [`keep_a_thread`] is used: one that has nothing to do for ten seconds ends.
+const THREAD_USED_EVERY: Duration = Duration::from_secs(4);
 /// How long requests may go on after a stop was asked for, seconds. Longer than a check-in waits to be committed.
 const STOP_WITHIN: u64 = 10;
 
@@ -178,9 +181,14 @@ impl HttpService {
                     data.insert(connection.usage());
                 })
                 .h1(map_config(app, |()| AppConfig::default()));
-            fn_service(move |stream: TcpStream| {
-                let client = stream.peer_addr().ok();
-                ready(Ok((Connection::new(stream, Arc::clone(&census)), client)))
+            fn_factory(move || {
+                let census = Arc::clone(&census);
+                ready(keep_a_thread().map(|()| {
+                    fn_service(move |stream: TcpStream| {
+                        let client = stream.peer_addr().ok();
+                        ready(Ok((Connection::new(stream, Arc::clone(&census)), client)))
+                    })
+                }))
             })
             .and_then(protocol)
         });
@@ -203,7 +211,30 @@ impl HttpService {
                 Ok(())
             }
             Ok(()) => Err(HttpError::Ended { name, source: io::Error::other("it was not asked to") }),
-            Err(source) => Err(HttpError::Ended { name, source }),
+            Err(source) => {
+                // At once: the process may still take a while to end.
+                log::error!("{name}: the HTTP server ended: {source}");
+                Err(HttpError::Ended { name, source })
+            }
         }
     }
+}
+
+/// Has this worker keep a thread for what may block (`web::block`): where the system gives no more of them later, requests take turns on
+/// that one, and none is dropped. Fails where there is none, and with it the start.
+fn keep_a_thread() -> Result<(), ()> {
+    // It panics where there is none.
+    let use_one = || catch_unwind(|| web::block(|| ())).map(drop);
+    if use_one().is_err() {
+        log::error!("no thread to be had for what requests ask of the database");
+        return Err(());
+    }
+    actix_web::rt::spawn(async move {
+        loop {
+            actix_web::rt::time::sleep(THREAD_USED_EVERY).await;
+            // The log has it; the next time there may be one.
+            drop(use_one());
+        }
+    });
+    Ok(())
 }
