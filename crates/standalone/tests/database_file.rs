@@ -165,6 +165,29 @@ fn a_deleted_log_takes_no_check_in_with_it() {
 }
 
 #[test]
+fn a_file_that_was_cut_off_takes_no_check_in() {
+    let house = House::open();
+    for job in 0..50 {
+        assert_eq!(house.reserve(&format!("job-{job}")).status, 200);
+    }
+    eventually("the file has them", || (fs::metadata(&house.path).unwrap().len() > 100_000).then_some(()));
+    house.under_load(
+        || fs::OpenOptions::new().write(true).open(&house.path).unwrap().set_len(4096).unwrap(),
+        || {
+            let cut = Instant::now();
+            eventually("it is not ready", || (house.ready().status == 503).then_some(()));
+            assert_eq!((house.check_in("a").status, house.reserve("c").status), (503, 503));
+            let text = house.told("The database file was lost");
+            assert!(text.contains("was cut off") && text.contains("innkeeper restore"), "{text}");
+            assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
+        },
+    );
+    let names = fs::read_dir(house.path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let stale = names.filter(|name| name.to_string_lossy().contains("-wal.stale-")).count();
+    assert_eq!((stale, house.beside("-wal").exists()), (1, false));
+}
+
+#[test]
 fn a_file_that_was_overwritten_is_left_until_a_restart() {
     let other = TestDatabase::sqlite();
     other.store().checkpoint().unwrap();

@@ -128,8 +128,12 @@ fn commit_into<T>(
     connection: &mut AnyConnection,
     work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    connection.batch_execute("BEGIN IMMEDIATE")?;
-    let value = work(connection)?;
+    let begun = connection.batch_execute("BEGIN IMMEDIATE").map_err(StoreError::from);
+    let value = begun.and_then(|()| work(connection)).or_else(|error| match error {
+        // A file that was cut off cannot be read either.
+        StoreError::Damaged(_) => file.check().and(Err(error)),
+        error => Err(error),
+    })?;
     // Before, so that as little as possible is written twice when the file comes back; after, because only that is certain.
     file.check()?;
     connection.batch_execute("COMMIT")?;

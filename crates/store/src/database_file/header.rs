@@ -14,8 +14,8 @@ pub(crate) const APPLICATION: i32 = 0x494e_4e4b;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LENGTH: usize = 100;
 /// A page that is being written just now may be read half: it is read again.
-const PAUSE: Duration = Duration::from_millis(20);
-const TRIES: usize = 3;
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const TRIES: usize = 3;
 
 /// The fields of the first page that tell one database from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub(crate) struct Header {
     pub id: i32,
     /// The file change counter. It only grows, and a copy from before has a smaller one.
     pub changes: u32,
+    /// How many pages the file has once all of it is there; 0 where that is not said.
+    pub pages: u32,
+    /// The same in bytes.
+    pub length: u64,
 }
 
 impl Header {
@@ -54,10 +58,18 @@ impl Header {
 
     fn parse(bytes: &[u8; LENGTH]) -> Option<Self> {
         let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        // 1 is for what has no room in two bytes.
+        let page = match u64::from(u16::from_be_bytes([bytes[16], bytes[17]])) {
+            1 => 65_536,
+            page => page,
+        };
+        let pages = if four(24) == four(92) { u32::from_be_bytes(four(28)) } else { 0 };
         bytes.starts_with(MAGIC).then(|| Self {
             application: i32::from_be_bytes(four(68)),
             id: i32::from_be_bytes(four(60)),
             changes: u32::from_be_bytes(four(24)),
+            pages,
+            length: u64::from(pages) * page,
         })
     }
 
@@ -75,7 +87,7 @@ mod tests {
 
     #[test]
     fn an_older_copy_and_another_database_do_not_follow() {
-        let header = |id, changes| Header { application: APPLICATION, id, changes };
+        let header = |id, changes| Header { application: APPLICATION, id, changes, pages: 1, length: 4096 };
         assert!(header(7, 4).follows(&header(7, 4)) && header(7, 5).follows(&header(7, 4)));
         assert!(header(7, 1).follows(&header(7, u32::MAX)), "the counter begins anew");
         assert!(!header(7, 3).follows(&header(7, 4)), "an older copy");

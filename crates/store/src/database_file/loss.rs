@@ -33,16 +33,20 @@ pub(super) enum Way {
     Replaced,
     /// Its log, or the log's index, is not there or is another.
     LogGone,
+    /// Its name leads elsewhere than before, where its log is not.
+    Apart,
     /// Its log was overwritten or cut off.
     LogCut,
     /// Its content is another.
     Overwritten,
+    /// Its end is gone.
+    Cut,
 }
 
 impl Way {
     /// Whether only a restart helps: what is open does not belong together any more.
     pub fn is_final(self) -> bool {
-        matches!(self, Self::LogCut | Self::Overwritten)
+        matches!(self, Self::LogCut | Self::Overwritten | Self::Cut)
     }
 }
 
@@ -123,8 +127,14 @@ impl Lost {
             Way::Gone => format!("{path} is not there any more (deleted or moved away)"),
             Way::Replaced => format!("{path} was replaced by another file"),
             Way::LogGone => format!("a file that belongs to {path} (-wal or -shm) was deleted or replaced"),
+            Way::Apart => {
+                format!(
+                    "{path} leads to another place than before (a link was replaced), without the file's log"
+                )
+            }
             Way::LogCut => format!("the log of {path} (-wal) was overwritten or cut off"),
             Way::Overwritten => format!("{path} was overwritten or cut off"),
+            Way::Cut => format!("{path} was cut off"),
         }
     }
 
@@ -135,10 +145,14 @@ impl Lost {
                 "Put the same database back under this name, as it was last, and Innkeeper goes on. \
                  To begin with another one (a backup: innkeeper restore FILE), stop Innkeeper first."
             }
-            Way::LogGone => "Innkeeper opens its database anew.",
+            Way::LogGone | Way::Apart => "Innkeeper opens its database anew.",
             Way::LogCut => "What was recorded in the last minute may be gone. Restart Innkeeper.",
             Way::Overwritten => {
                 "Stop Innkeeper, put a good database there (innkeeper restore FILE), and start it again."
+            }
+            Way::Cut => {
+                "Stop Innkeeper, put a good database there (what was saved, or a backup: innkeeper restore FILE), \
+                 and start it again."
             }
         };
         let saved = match (&self.settled, &self.problem) {

@@ -10,7 +10,7 @@ use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 use uuid::Uuid;
 
 use super::beside;
-use super::header::{APPLICATION, Header};
+use super::header::{APPLICATION, Header, PAUSE, TRIES};
 use super::loss::{Remains, Way};
 use super::permission::obstacle;
 use super::rescue::Progress;
@@ -63,8 +63,12 @@ pub(super) struct Open {
     /// The log, to read its beginning.
     log: Option<File>,
     main: Identity,
+    /// How long it was when it was last looked at.
+    length: u64,
     wal: Option<Identity>,
     shm: Option<Identity>,
+    /// Where its name leads to, past all links: there SQLite looks for its log.
+    real: PathBuf,
     wal_path: PathBuf,
     shm_path: PathBuf,
     id: i32,
@@ -101,7 +105,8 @@ impl Open {
             StoreError::Unavailable(format!("{}: {what}{why}", path.display()))
         };
         let reader = File::open(path).map_err(|error| failed(error.to_string()))?;
-        let main = identity(&reader.metadata().map_err(|error| failed(error.to_string()))?);
+        let metadata = reader.metadata().map_err(|error| failed(error.to_string()))?;
+        let (main, length) = (identity(&metadata), metadata.len());
         if let Some(known) = known {
             // Before SQLite opens it: a log beside it may not be its own.
             let header = Header::read(&reader).map_err(|error| failed(error.to_string()))?;
@@ -129,18 +134,68 @@ impl Open {
         // Nobody locks it, so that it may be closed at any time.
         let log = File::open(&wal_path).ok();
         let anchor = Arc::new(Mutex::new(anchor));
-        Ok(Self { anchor, reader, log, main, wal, shm, wal_path, shm_path, id, header })
+        Ok(Self { anchor, reader, log, main, length, wal, shm, real, wal_path, shm_path, id, header })
     }
 
     /// How the names lead elsewhere than to what is open, if they do.
-    pub fn names_have_changed(&self, path: &Path) -> Option<Way> {
-        match named(path) {
-            None => return Some(Way::Gone),
-            Some(main) if main != self.main => return Some(Way::Replaced),
-            Some(_) => {}
+    pub fn names_have_changed(&mut self, path: &Path) -> Option<Way> {
+        let Ok(metadata) = fs::metadata(path) else { return Some(Way::Gone) };
+        if identity(&metadata) != self.main {
+            return Some(Way::Replaced);
         }
-        let beside = named(&self.wal_path) == self.wal && named(&self.shm_path) == self.shm;
-        if beside { self.log_is_cut().then_some(Way::LogCut) } else { Some(Way::LogGone) }
+        let Ok(real) = fs::canonicalize(path) else { return Some(Way::Gone) };
+        let is_elsewhere = real != self.real;
+        if is_elsewhere {
+            (self.wal_path, self.shm_path) = (beside(&real, "-wal"), beside(&real, "-shm"));
+            self.real = real;
+        }
+        if named(&self.wal_path) != self.wal || named(&self.shm_path) != self.shm {
+            return Some(if is_elsewhere { Way::Apart } else { Way::LogGone });
+        }
+        self.has_shrunk(metadata.len()).or_else(|| self.log_is_cut().then_some(Way::LogCut))
+    }
+
+    /// Whether the file is shorter than when it was last looked at, and than its first page says. It shrinks by right when another
+    /// program compacts it (`VACUUM`), and its first page says so before it does. Only a file that has shrunk is compared with its
+    /// first page: one that grows may be shorter than that for as long as the rest is in the log.
+    fn has_shrunk(&mut self, length: u64) -> Option<Way> {
+        if length >= self.length {
+            self.length = length;
+            return None;
+        }
+        let mut way = None;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                std::thread::sleep(PAUSE);
+            }
+            let (header, length) = match (Header::read(&self.reader), self.reader.metadata()) {
+                (Ok(header), Ok(metadata)) => (header, metadata.len()),
+                (Err(error), _) | (_, Err(error)) => {
+                    log::debug!("the first page: {error}");
+                    return None;
+                }
+            };
+            way = match header {
+                _ if length == 0 => Some(Way::Cut),
+                header if !self.is_expected(header) => Some(Way::Overwritten),
+                Some(header) if header.length > length => Some(Way::Cut),
+                _ => {
+                    self.length = length;
+                    return None;
+                }
+            };
+        }
+        way
+    }
+
+    /// Whether this may be the first page of the database that was opened.
+    fn is_expected(&self, header: Option<Header>) -> bool {
+        match (header, &self.header) {
+            (Some(header), Some(before)) => header.follows(before),
+            // A checkpoint that readers hold up has not brought the id yet.
+            (Some(header), None) => header.application == 0 || header.id == self.id,
+            (None, _) => false,
+        }
     }
 
     /// Whether there is something in the log, and it does not begin as a log does: then nothing of it would be read after a crash.
@@ -152,16 +207,9 @@ impl Open {
 
     /// Whether somebody wrote another database over this one, or cut it off.
     pub fn is_overwritten(&mut self) -> Option<Way> {
-        let (before, id) = (self.header, self.id);
-        let as_expected = |header: Option<Header>| match (header, before) {
-            (Some(header), Some(before)) => header.follows(&before),
-            // A checkpoint that readers hold up has not brought the id yet.
-            (Some(header), None) => header.application == 0 || header.id == id,
-            (None, _) => false,
-        };
-        match Header::read_until(&self.reader, as_expected) {
-            Ok(header) if as_expected(header) => {
-                self.header = header.filter(|header| header.id == id).or(before);
+        match Header::read_until(&self.reader, |header| self.is_expected(header)) {
+            Ok(header) if self.is_expected(header) => {
+                self.header = header.filter(|header| header.id == self.id).or(self.header);
                 None
             }
             Ok(_) => Some(Way::Overwritten),
@@ -227,32 +275,53 @@ struct Marks {
 
 /// Refuses where there is no database but what one has left: to begin with an empty one would forget all jobs without a word.
 fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
-    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0) {
-        return Ok(());
-    }
-    let missing = |left: &Path, how: &str| {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let has_content = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
+    let wal = beside(&real, "-wal");
+    let state = match (has_content(path), has_content(&wal)) {
+        (true, false) if has_no_tables(path) => "has no tables",
+        (true, _) => return Ok(()),
+        (false, _) => "is missing or empty",
+    };
+    let refuse = |left: &Path, how: &str| {
         Err(StoreError::File(format!(
-            "{} is missing or empty, and {} {how}. To begin with an empty database, move that away",
+            "{} {state}, and {} {how}. To begin with an empty database, move that away",
             path.display(),
             left.display()
         )))
     };
-    let wal = beside(path, "-wal");
-    if fs::metadata(&wal).is_ok_and(|metadata| metadata.len() > 0) {
-        return missing(&wal, "is its log: put the database back under its name");
+    if has_content(&wal) {
+        return refuse(&wal, "is its log: put the database back under its name");
     }
-    let prefix = beside(path, ".rescued-");
+    let left = |suffix| latest(path, suffix).or_else(|| latest(&real, suffix));
+    if let Some(rescued) = left(".rescued-") {
+        return refuse(&rescued, "has what it held: give that its name");
+    }
+    match left("-wal.stale-") {
+        None => Ok(()),
+        Some(stale) => refuse(
+            &stale,
+            "is the log of a database that was overwritten or cut off here: put a backup there (innkeeper restore FILE)",
+        ),
+    }
+}
+
+/// Whether it is a database of one page, on which no table has room.
+fn has_no_tables(path: &Path) -> bool {
+    let one_page = |file: File| Header::read(&file).ok().flatten().map(|header| header.pages == 1);
+    File::open(path).ok().and_then(one_page).unwrap_or(false)
+}
+
+/// The latest of the files beside `path` whose names go on like this.
+fn latest(path: &Path, suffix: &str) -> Option<PathBuf> {
+    let prefix = beside(path, suffix);
     let siblings = path.parent().and_then(|directory| fs::read_dir(directory).ok()).into_iter().flatten();
-    let rescued = siblings
+    siblings
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|sibling| {
             sibling.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes())
         })
-        .max();
-    match rescued {
-        None => Ok(()),
-        Some(rescued) => missing(&rescued, "has what it held: give that its name"),
-    }
+        .max()
 }
 
 /// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot

@@ -1,6 +1,6 @@
 //! What is done with the last connection to a file that was lost.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,6 +50,14 @@ impl Progress {
 /// its end.
 pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled, (Remains, String)> {
     if way.is_final() {
+        let saved = match way {
+            Way::Cut => rescue_cut(&mut super::lock(&remains.anchor), &remains.reader, path),
+            _ => Ok(String::new()),
+        };
+        let saved = match saved {
+            Ok(saved) => saved,
+            Err(problem) => return Err((remains, problem)),
+        };
         let Remains { anchor, reader, beside, .. } = remains;
         for own in beside {
             if let Err(error) = fs::rename(&own, aside(&own, "stale")) {
@@ -59,7 +67,8 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
         // Closing them would bring the log into a database that it does not belong to. They go with the process.
         std::mem::forget(anchor);
         std::mem::forget(reader);
-        let saved = "Its log was set aside, so that it cannot be put into what is there now.".to_owned();
+        let log = "Its log was set aside, so that it cannot be put into what is there now.";
+        let saved = format!("{saved} {log}").trim().to_owned();
         return Ok(Settled { saved, progress: None });
     }
     let saved = match remains.is_deleted {
@@ -102,6 +111,35 @@ fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<String, String> 
             ))
         }
     }
+}
+
+/// Copies what a file held whose end is gone, if all of it can still be read: what was written last is in the log.
+fn rescue_cut(anchor: &mut SqliteConnection, reader: &File, path: &Path) -> Result<String, String> {
+    // Somebody who copies another database over it begins by cutting it off: what follows is not its own.
+    let state = || reader.metadata().and_then(|now| Ok((now.len(), now.modified()?)));
+    let before = state();
+    let copy = aside(path, "rescued");
+    let copied = copy_to(anchor, &copy);
+    let is_same = matches!((&before, state()), (Ok(before), Ok(after)) if *before == after);
+    if copied.is_ok() && is_same {
+        return Ok(format!("All that it held is saved in {}.", copy.display()));
+    }
+    if let Err(error) = fs::remove_file(&copy) {
+        log::debug!("{}: {error}", copy.display());
+    }
+    match copied {
+        Err(error) if is_same && !is_damage(&*error) => Err(format!(
+            "What it held cannot be saved in {} yet ({error}). It is tried again until this process ends.",
+            copy.display()
+        )),
+        _ => Ok("What it held cannot be read any more, and is not saved.".to_owned()),
+    }
+}
+
+/// Whether something could not be read, whenever it is tried again.
+fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let text = error.to_string();
+    ["malformed", "not a database"].iter().any(|damage| text.contains(damage))
 }
 
 fn copy_to(anchor: &mut SqliteConnection, copy: &Path) -> Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,7 @@
 //! An SQLite file that is deleted, moved, replaced or overwritten under a store that works with it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,17 @@ struct Works {
 
 impl Works {
     fn new() -> Self {
+        Self::over(TestDatabase::sqlite())
+    }
+
+    /// A file elsewhere, to which its name is a link.
+    fn linked() -> Self {
         let database = TestDatabase::sqlite();
+        link(Path::new(database.url().strip_prefix("sqlite://").unwrap()));
+        Self::over(database)
+    }
+
+    fn over(database: TestDatabase) -> Self {
         let store = database.connect();
         store.migrate().unwrap();
         store.book("backup", &every(60));
@@ -70,6 +81,19 @@ impl Works {
         assert_eq!(self.store.look("backup").facts.checkins, 3);
         assert_eq!(self.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(), Some("ok"));
     }
+}
+
+/// The same name in another directory.
+fn elsewhere(path: &Path) -> PathBuf {
+    path.parent().unwrap().join("elsewhere").join(path.file_name().unwrap())
+}
+
+/// Makes `path` a link to an empty file elsewhere.
+fn link(path: &Path) {
+    let elsewhere = elsewhere(path);
+    fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    fs::write(&elsewhere, []).unwrap();
+    symlink(&elsewhere, path).unwrap();
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -202,14 +226,140 @@ fn a_log_that_was_cut_off_is_not_brought_into_the_file() {
 
 #[test]
 fn a_start_does_not_begin_anew_beside_what_is_left() {
-    for (left, words) in [("-wal", "is its log"), (".rescued-1764000000", "has what it held")] {
+    for (left, words, linked) in [
+        ("-wal", "is its log", false),
+        ("-wal", "is its log", true),
+        (".rescued-1764000000", "has what it held", false),
+        ("-wal.stale-1764000000", "innkeeper restore FILE", true),
+    ] {
         let database = TestDatabase::sqlite();
         let path = PathBuf::from(database.url().strip_prefix("sqlite://").unwrap());
-        fs::write(beside(&path, left), "what is left").unwrap();
+        let real = if linked { elsewhere(&path) } else { path.clone() };
+        if linked {
+            link(&path);
+        }
+        fs::write(beside(&real, left), "what is left").unwrap();
         let error = database.connect().migrate().unwrap_err().to_string();
-        assert!(error.contains(words) && error.contains("missing"), "{error}");
-        assert!(!path.exists());
+        assert!(error.contains(words) && error.contains("missing") && error.contains(left), "{error}");
+        assert_eq!(fs::read(&real).unwrap_or_default(), b"");
+        assert_eq!(path.exists(), linked);
     }
+}
+
+#[test]
+fn a_start_does_not_make_tables_beside_a_log_that_was_set_aside() {
+    let database = TestDatabase::sqlite();
+    let path = PathBuf::from(database.url().strip_prefix("sqlite://").unwrap());
+    // As a start leaves it that ended before it made tables.
+    database.execute("PRAGMA application_id = 1229868619; PRAGMA user_version = 7");
+    let before = fs::read(&path).unwrap();
+    assert_eq!(before.len(), 4096);
+    let stale = beside(&path, "-wal.stale-1764000000");
+    fs::write(&stale, "what is left").unwrap();
+    let error = database.connect().migrate().unwrap_err().to_string();
+    assert!(error.contains("has no tables") && error.contains("move that away"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+    fs::remove_file(&stale).unwrap();
+    database.connect().migrate().unwrap();
+}
+
+fn cut(path: &Path, length: u64) {
+    fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
+}
+
+#[test]
+fn a_file_that_was_cut_off_takes_no_check_in() {
+    for length in [|_| 4096, |whole| whole / 8192 * 4096, |whole| whole - 4096, |_| 0] {
+        let mut works = Works::new();
+        works.store.checkpoint().unwrap();
+        works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+        let length = length(fs::metadata(&works.path).unwrap().len());
+        cut(&works.path, length);
+        works.refuses_everything("cut off");
+        let words = works.lost();
+        assert!(words.contains("was cut off") && words.contains("innkeeper restore"), "{words}");
+        works.refuses_everything("cut off");
+        works.lost();
+        assert_eq!(fs::metadata(&works.path).unwrap().len(), length, "nothing is written into it");
+        assert_eq!(files(works.path.parent().unwrap(), "-wal.stale").len(), 1);
+        assert!(!works.beside("-wal").exists());
+        let saved = files(works.path.parent().unwrap(), "rescued");
+        assert_eq!(!saved.is_empty(), words.contains("saved in"), "{words}");
+    }
+}
+
+#[test]
+fn what_the_log_holds_of_a_file_that_was_cut_off_is_saved() {
+    let mut works = Works::new();
+    works.store.checkpoint().unwrap();
+    // It writes all pages into the log.
+    works.database.execute("VACUUM");
+    works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+    cut(&works.path, 4096);
+    works.refuses_everything("cut off");
+    let words = works.lost();
+    let saved = files(works.path.parent().unwrap(), "rescued").remove(0);
+    assert!(words.contains(&*saved.to_string_lossy()), "{words}");
+    let url = format!("sqlite://{}", saved.display());
+    let store = Store::connect(&innkeeper_store::StoreConfig { url, pool_size: 2 }).unwrap();
+    assert_eq!(store.look("backup").facts.checkins, 3);
+}
+
+#[test]
+fn a_file_that_is_compacted_is_not_taken_for_one_that_was_cut_off() {
+    let mut works = Works::new();
+    works.database.execute(
+        "CREATE TABLE more AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 50)
+        SELECT randomblob(4000) AS more FROM n; PRAGMA wal_checkpoint(TRUNCATE)",
+    );
+    assert_eq!(works.store.look_at_file(), FileLook::Fine);
+    let before = fs::metadata(&works.path).unwrap().len();
+    works.database.execute("DROP TABLE more; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    assert!(fs::metadata(&works.path).unwrap().len() < before);
+    works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+    assert_eq!(works.store.look_at_file(), FileLook::Fine);
+}
+
+#[test]
+fn a_link_that_gives_way_to_its_file_loses_nothing() {
+    let mut works = Works::linked();
+    works.store.checkpoint().unwrap();
+    fs::rename(elsewhere(&works.path), &works.path).unwrap();
+    works.refuses_everything("the link gave way");
+    works.is_back();
+    assert_eq!(alone_with_its_log(&works), 3);
+}
+
+#[test]
+fn a_file_that_gives_way_to_a_link_loses_nothing() {
+    let mut works = Works::new();
+    works.store.checkpoint().unwrap();
+    let (elsewhere, link) = (elsewhere(&works.path), works.beside(".link"));
+    fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+    fs::hard_link(&works.path, &elsewhere).unwrap();
+    symlink(&elsewhere, &link).unwrap();
+    fs::rename(&link, &works.path).unwrap();
+    works.refuses_everything("the file gave way");
+    works.is_back();
+    assert_eq!(alone_with_its_log(&works), 3);
+}
+
+/// Check-ins that a new process finds under the file's name.
+fn alone_with_its_log(works: &Works) -> i64 {
+    works.database.number("SELECT checkins FROM states").unwrap()
+}
+
+#[test]
+fn a_directory_that_moves_behind_a_link_is_the_same() {
+    let mut works = Works::new();
+    let directory = works.path.parent().unwrap().to_owned();
+    let moved = beside(&directory, "-moved");
+    fs::rename(&directory, &moved).unwrap();
+    symlink(&moved, &directory).unwrap();
+    works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+    assert_eq!(works.store.look_at_file(), FileLook::Fine);
+    fs::remove_file(&directory).unwrap();
+    fs::rename(&moved, &directory).unwrap();
 }
 
 #[test]
@@ -231,7 +381,8 @@ fn a_file_that_is_overwritten_in_place_is_found_and_left() {
         let mut works = Works::new();
         fs::write(&works.path, content).unwrap();
         let words = works.lost();
-        assert!(words.contains("overwritten") && words.contains("innkeeper restore"), "{words}");
+        assert!(words.contains(if content.is_empty() { "cut off" } else { "overwritten" }), "{words}");
+        assert!(words.contains("innkeeper restore"), "{words}");
         works.refuses_everything("overwritten");
         works.lost();
         assert_eq!(fs::read(&works.path).unwrap(), content, "nothing is written into it");
