@@ -2,15 +2,19 @@
 //!
 //! What is later than the new now was recorded by the clock that was ahead, and moves back by the size of the step. The order of the
 //! times of one reservation is kept, because it carries meaning: a failure after a success is not one before it.
+//!
+//! What is later by no more than [`STEP`] stays: nodes that have followed already stamp by the new time, and the time of one is a little
+//! ahead of another's.
 
 use chrono::TimeDelta;
 
 use crate::Time;
+use crate::discipline::STEP;
 
 /// A way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rewind {
-    /// The new now: nothing is left beyond it.
+    /// The new now: nothing that moves is left beyond it.
     pub now: Time,
     /// By how much the clock has returned; more than nothing.
     pub by: TimeDelta,
@@ -19,7 +23,10 @@ pub struct Rewind {
 /// How the times of one reservation move.
 #[derive(Debug, Clone, Copy)]
 pub struct Course {
-    now_ms: i64,
+    /// Up to here times stay.
+    stays_ms: i64,
+    /// No time goes beyond this.
+    limit_ms: i64,
     by_ms: i64,
     /// Where the earliest and the latest of the times that move come from and go to, when moving all alike would change their order.
     squeezed: Option<Squeezed>,
@@ -32,18 +39,22 @@ struct Squeezed {
 }
 
 impl Rewind {
+    /// Up to here times stay as they are, ms since 1970.
+    pub fn stays_ms(&self) -> i64 {
+        self.now.timestamp_millis().saturating_add(STEP.num_milliseconds())
+    }
+
     /// Where a time goes that has no company whose order matters.
     pub fn alone(&self, at_ms: i64) -> i64 {
-        Course { now_ms: self.now.timestamp_millis(), by_ms: self.by.num_milliseconds(), squeezed: None }
-            .of(at_ms)
+        self.course(self.now.timestamp_millis(), None).of(at_ms)
     }
 
     /// How these times, all of one reservation, move together; none when none of them moves.
     pub fn together(&self, times_ms: impl IntoIterator<Item = i64>) -> Option<Course> {
-        let (now_ms, by_ms) = (self.now.timestamp_millis(), self.by.num_milliseconds());
+        let by_ms = self.by.num_milliseconds();
         let (mut stays, mut first, mut last) = (i64::MIN, i64::MAX, i64::MIN);
         for at in times_ms {
-            if at <= now_ms {
+            if at <= self.stays_ms() {
                 stays = stays.max(at);
             } else {
                 (first, last) = (first.min(at), last.max(at));
@@ -52,24 +63,30 @@ impl Rewind {
         if last == i64::MIN {
             return None;
         }
+        // Something that stays may be a little beyond now.
+        let limit = self.now.timestamp_millis().max(stays);
         let moved = (first.saturating_sub(by_ms), last.saturating_sub(by_ms));
-        let ordered = moved.0 > stays && moved.1 <= now_ms;
+        let ordered = moved.0 > stays && moved.1 <= limit;
         let squeezed = (!ordered).then(|| {
-            let to = (moved.0.max(stays.saturating_add(1)).min(now_ms), moved.1.clamp(stays, now_ms));
+            let to = (moved.0.max(stays.saturating_add(1)).min(limit), moved.1.clamp(stays, limit));
             Squeezed { from: (first, last), to: (to.0, to.1.max(to.0)) }
         });
-        Some(Course { now_ms, by_ms, squeezed })
+        Some(self.course(limit, squeezed))
+    }
+
+    fn course(&self, limit_ms: i64, squeezed: Option<Squeezed>) -> Course {
+        Course { stays_ms: self.stays_ms(), limit_ms, by_ms: self.by.num_milliseconds(), squeezed }
     }
 }
 
 impl Course {
     /// Where a time goes.
     pub fn of(&self, at_ms: i64) -> i64 {
-        if at_ms <= self.now_ms {
+        if at_ms <= self.stays_ms {
             return at_ms;
         }
         let Some(Squeezed { from, to }) = self.squeezed else {
-            return at_ms.saturating_sub(self.by_ms).min(self.now_ms);
+            return at_ms.saturating_sub(self.by_ms).min(self.limit_ms);
         };
         let (long, room) = (i128::from(from.1 - from.0).max(1), i128::from(to.1 - to.0));
         let along = (i128::from(at_ms) - i128::from(from.0)).clamp(0, long);
@@ -95,6 +112,19 @@ mod tests {
         assert_eq!(rewind.alone(NOW + 25 * HOUR), NOW);
         assert_eq!(rewind.alone(NOW), NOW);
         assert_eq!(rewind.alone(NOW - HOUR), NOW - HOUR);
+    }
+
+    #[test]
+    fn what_another_node_has_just_stamped_by_the_new_time_stays() {
+        let rewind = rewind(HOUR);
+        assert_eq!(rewind.alone(NOW + 3), NOW + 3);
+        assert!(rewind.together([NOW - HOUR, NOW + 3, NOW + 5000]).is_none());
+        let course = rewind.together([NOW + 3, NOW + HOUR]).unwrap();
+        assert_eq!(course.of(NOW + 3), NOW + 3);
+        assert!(
+            (NOW + 3..NOW + 5).contains(&course.of(NOW + HOUR)),
+            "it was stamped after a time that stays"
+        );
     }
 
     #[test]
@@ -129,7 +159,7 @@ mod tests {
             let times: Vec<i64> = (0..count).map(|_| NOW - 50 * HOUR + next(100 * HOUR) / 7 * 7).collect();
             let Some(course) = rewind(by).together(times.iter().copied()) else { continue };
             for a in &times {
-                assert!(course.of(*a) <= (*a).min(NOW), "{times:?}");
+                assert!(course.of(*a) <= (*a).min(NOW + 5000), "{times:?}");
                 assert_eq!(course.of(course.of(*a)), course.of(*a));
                 for b in times.iter().filter(|b| *b > a) {
                     assert!(course.of(*b) >= course.of(*a), "{times:?} by {by}");

@@ -73,7 +73,7 @@ pub(super) fn rewind(
         .into_iter()
         .collect();
     let mut runs_of = runs_of(connection, &late_runs)?;
-    let naps = naps(connection, &rows, now)?;
+    let naps = naps(connection, &rows, rewind)?;
 
     let (mut courses, mut changed) = (HashMap::new(), Vec::new());
     for row in &mut rows {
@@ -194,7 +194,12 @@ fn runs_of(
 
 /// Which of these were snoozed by the clock that was ahead, as the audit log says: their end was counted from a time that has not come. One
 /// that was snoozed before that ends when it should.
-fn naps(connection: &mut AnyConnection, rows: &[StateRow], now: i64) -> Result<HashSet<i64>, StoreError> {
+fn naps(
+    connection: &mut AnyConnection,
+    rows: &[StateRow],
+    rewind: &Rewind,
+) -> Result<HashSet<i64>, StoreError> {
+    let now = ms(rewind.now);
     let asleep: HashMap<i64, i64> = rows
         .iter()
         .filter_map(|row| Some((row.reservation_id, row.snoozed_until.filter(|until| *until > now)?)))
@@ -206,7 +211,7 @@ fn naps(connection: &mut AnyConnection, rows: &[StateRow], now: i64) -> Result<H
     let mut put_to_sleep: HashMap<String, Vec<String>> = HashMap::new();
     for (subject, detail) in audit::table
         .filter(audit::action.eq("snooze"))
-        .filter(audit::at.gt(now))
+        .filter(audit::at.gt(rewind.stays_ms()))
         .select((audit::subject, audit::detail))
         .load::<(String, String)>(connection)?
     {

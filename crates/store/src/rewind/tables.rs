@@ -108,7 +108,8 @@ fn rewind_deliveries(
     let (created, finished) = (back("created_at", rewind), back("finished_at", rewind));
     // What is to be tried later is tried as much later, or now.
     let next = ahead("next_at", rewind);
-    let is_late = ["created_at", "finished_at", "next_at"].map(|column| later(column, now)).join(" OR ");
+    let is_late =
+        ["created_at", "finished_at", "next_at"].map(|column| later(column, rewind.stays_ms())).join(" OR ");
     let is_taken = later("lease_until", longest);
     sql_query(format!(
         "UPDATE deliveries
@@ -152,12 +153,12 @@ pub(super) fn rewind_snoozed_duties(
     connection: &mut AnyConnection,
     rewind: &Rewind,
 ) -> Result<(), StoreError> {
-    let now = ms(rewind.now);
+    let (now, stays) = (ms(rewind.now), rewind.stays_ms());
     let snoozed_until = ahead("snoozed_until", rewind);
     let moved = sql_query(format!(
         "UPDATE duties SET snoozed_until = {snoozed_until}
          WHERE snoozed_until > {now}
-           AND EXISTS (SELECT 1 FROM audit WHERE action = 'snooze duty' AND subject = duties.name AND at > {now})"
+           AND EXISTS (SELECT 1 FROM audit WHERE action = 'snooze duty' AND subject = duties.name AND at > {stays})"
     ))
     .execute(connection)?;
     if moved > 0 {
@@ -189,7 +190,7 @@ fn rewind_past(
     let Some((_, columns)) = PAST.iter().find(|(name, _)| *name == table) else { return Ok(()) };
     let set: Vec<String> =
         columns.iter().map(|column| format!("{column} = {}", back(column, rewind))).collect();
-    let late: Vec<String> = columns.iter().map(|column| later(column, ms(rewind.now))).collect();
+    let late: Vec<String> = columns.iter().map(|column| later(column, rewind.stays_ms())).collect();
     sql_query(format!("UPDATE {table} SET {} WHERE {which} AND ({})", set.join(", "), late.join(" OR ")))
         .execute(connection)?;
     Ok(())
@@ -203,7 +204,7 @@ fn later(column: &str, than: i64) -> String {
 /// Where a time goes that has been.
 fn back(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
-    let late = later(column, now);
+    let late = later(column, rewind.stays_ms());
     // What is NULL stays so.
     format!(
         "CASE WHEN {late} AND {column} - {by} >= {now} THEN {now} WHEN {late} THEN {column} - {by} ELSE {column} END"
@@ -213,7 +214,7 @@ fn back(column: &str, rewind: &Rewind) -> String {
 /// Where a time goes that is to come.
 fn ahead(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
-    let late = later(column, now);
+    let late = later(column, rewind.stays_ms());
     format!(
         "CASE WHEN {late} AND {column} - {by} >= {now} THEN {column} - {by} WHEN {late} THEN {now} ELSE {column} END"
     )

@@ -10,6 +10,7 @@ use crate::world::*;
 on_both!(
     what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing,
     after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not,
+    what_others_stamp_by_the_new_time_stays,
     a_failure_stays_after_the_success_that_it_followed,
     a_pass_that_was_cut_off_is_made_again,
     a_pass_for_stragglers_has_only_those_looked_at_again,
@@ -117,6 +118,25 @@ fn after_the_return_the_silent_are_told_about_in_time_and_the_healthy_are_not(da
     assert_eq!(store.pass(at(159)).opened, 0);
     assert_eq!(store.pass(at(160)).opened, 1, "a minute after it was last heard of");
     assert!(store.alert("silent").is_some() && store.alert("healthy").is_none());
+}
+
+/// A node that has followed, whose time is some milliseconds ahead of that of the node which looks.
+fn what_others_stamp_by_the_new_time_stays(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("a", &every(60));
+    let fresh = at(100) + chrono::TimeDelta::milliseconds(300);
+    store.check_in("a", &[success(at(40)), success(fresh)]);
+    let (from, until) = (at(95).timestamp_millis(), fresh.timestamp_millis());
+    database.execute(&format!("INSERT INTO blind_windows (from_at, until_at) VALUES ({from}, {until})"));
+    database.execute(&format!("INSERT INTO duties (name, beat_at) VALUES ('ingest', {until})"));
+    for progress in [Rewinding::default(), Rewinding::for_stragglers()] {
+        let mut progress = progress;
+        while !store.rewind_some(&back(100), &mut progress).unwrap() {}
+        assert_eq!(store.look("a").facts.last_checkin_at, Some(fresh));
+        assert_eq!(store.checkins_of(id, 10).unwrap()[0].at, fresh);
+        assert_eq!(database.number("SELECT until_at FROM blind_windows"), Some(until));
+        assert_eq!(database.number("SELECT beat_at FROM duties"), Some(until));
+    }
 }
 
 fn a_failure_stays_after_the_success_that_it_followed(database: &TestDatabase) {
