@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_node::config::Live;
+use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::{Config, Metrics, Part, Shutdown, Ways};
 use innkeeper_store::Store;
 
@@ -29,6 +30,8 @@ pub(crate) struct Crews {
     /// How many send, per alerter.
     pub senders: usize,
     pub metrics: Metrics,
+    /// How the senders get on with what they write of messages.
+    pub progress: Progress,
     pub shutdown: Shutdown,
     /// Where their threads are joined.
     pub parts: Arc<Mutex<Vec<Part>>>,
@@ -102,6 +105,7 @@ impl Crews {
                 retry_for: self.live.get().sweeper.retry_for,
                 metrics: self.metrics.clone(),
                 complaints: Arc::clone(&crew.complaints),
+                progress: self.progress.clone(),
             };
             let (bell, stop) = (bell.clone(), self.shutdown.clone());
             let helpers = if place == 0 { crew.bells[1..].to_vec() } else { Vec::new() };

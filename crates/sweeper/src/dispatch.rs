@@ -12,6 +12,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time, lived};
+use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
 use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
 use uuid::Uuid;
@@ -41,6 +42,9 @@ const RECORD_EVERY: Duration = Duration::from_millis(100);
 /// soon enough when the first is held up by a provider that hangs.
 const LEAD_SLEEP: Duration = Duration::from_secs(1);
 const HELPER_SLEEP: Duration = Duration::from_secs(5);
+/// What senders do with the database.
+const CLAIM: &str = "claim";
+const RECORD: &str = "record";
 /// How soon a result is recorded again while the database is away.
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
@@ -129,6 +133,8 @@ pub struct Sender {
     pub metrics: Metrics,
     /// What its crew says in the log.
     pub complaints: Arc<Complaints>,
+    /// How it gets on with what it writes of messages.
+    pub progress: Progress,
 }
 
 /// What one step did.
@@ -157,14 +163,39 @@ impl Sender {
         let Some(alerter) = self.alerters.get(self.name.as_str()) else { return Ok(Dispatched::default()) };
         let token = Uuid::new_v4().to_string();
         if !alerter.takes_digests() {
-            let sendings = self.claim_singles(&token, most)?;
+            let sendings = self.try_to(CLAIM, || self.claim_singles(&token, most))?;
             return self.work_off(alerter, &token, sendings, shutdown);
         }
-        let Some(sending) = self.claim_digest(alerter, &token)? else { return Ok(Dispatched::default()) };
+        let Some(sending) = self.try_to(CLAIM, || self.claim_digest(alerter, &token))? else {
+            return Ok(Dispatched::default());
+        };
         let recipient = sending.recipient.clone();
         let done = self.work_off(alerter, &token, vec![sending], shutdown);
         self.gathering.done(&recipient, self.clock.now());
         done
+    }
+
+    /// Does one of the things that it does with the database, which shows whether they can be done.
+    fn try_to<T>(&self, what: &str, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let attempt = self.progress.begin(self.worker(what));
+        let done = work();
+        match &done {
+            Ok(_) => attempt.succeeded(),
+            Err(error) => attempt.failed_for_now(error),
+        }
+        done
+    }
+
+    /// Its crew at one of the two.
+    fn worker(&self, what: &str) -> String {
+        format!("{what} {}", self.name)
+    }
+
+    /// Nothing waits to be sent through its alerter.
+    fn has_nothing_to_do(&self) {
+        for what in [CLAIM, RECORD] {
+            self.progress.has_nothing_to_do(&self.worker(what));
+        }
     }
 
     fn claim_singles(&self, token: &str, most: usize) -> Result<Vec<Sending>, StoreError> {
@@ -333,7 +364,7 @@ impl Sender {
             return Ok(());
         }
         loop {
-            match self.store.finish(token, results, self.clock.now()) {
+            match self.try_to(RECORD, || self.store.finish(token, results, self.clock.now())) {
                 Err(error) if error.is_unavailable() && !shutdown.wait_timeout(RECORD_AGAIN) => {}
                 done => {
                     results.clear();
@@ -346,6 +377,9 @@ impl Sender {
     /// How long to sleep: until the next message is ready, at most `longest`.
     fn until_next(&self, longest: Duration) -> Result<Duration, StoreError> {
         let next = self.store.next_delivery_at(self.name.as_str())?;
+        if next.is_none() {
+            self.has_nothing_to_do();
+        }
         let span = next.map_or(longest, |next| (next - self.clock.now()).to_std().unwrap_or_default());
         Ok(span.min(longest))
     }
@@ -378,6 +412,7 @@ pub(crate) fn run(
         }
         called = since.elapsed() < pause || pause.is_zero();
     }
+    sender.has_nothing_to_do();
 }
 
 /// How a sender goes about it.

@@ -98,6 +98,7 @@ impl Sweeper {
             lease: config.sweeper.lease,
             senders: config.sweeper.senders,
             metrics: heart.metrics().clone(),
+            progress: heart.progresses().sending.clone(),
             shutdown: shutdown.clone(),
             parts: Arc::clone(&parts),
             end: end.clone(),

@@ -11,7 +11,7 @@ use common::*;
 use innkeeper_core::peer::Health;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::health::health;
-use innkeeper_store::{Heartbeat, Node, Work};
+use innkeeper_store::{DatabaseKind, Heartbeat, Node, Work};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
@@ -106,4 +106,47 @@ fn sweeps_that_fail_are_told_and_make_a_sweeper_not_ready() {
     wait_until("the operator hears of that, too", || told("Sweeps succeed again") == 1);
     wait_until("the job is told", || database.count("alerts") == 1);
     assert_eq!(told("There is no sweeper"), 0, "there is one");
+}
+
+#[test]
+fn messages_that_cannot_be_claimed_are_told_and_make_a_sweeper_not_ready() {
+    for database in TestDatabase::both() {
+        database.store();
+        let sink = innkeeper_testing::http_sink::HttpSink::start();
+        let more = webhook("hook", &sink, "");
+        let config = config(&database, &more).replace("operator = [\"log\"]", "operator = [\"hook\"]");
+        let innkeeper = Server::start("innkeeper", &config, &[]);
+        let ready = || Client::new(Duration::from_secs(30)).get(&innkeeper.url("/readyz"));
+        wait_until("it is ready", || ready().status == 200);
+        let told = |what: &str| {
+            let subject = |body: serde_json::Value| body["subject"].as_str().unwrap_or_default().to_owned();
+            sink.requests().iter().filter(|request| subject(request.json()).contains(what)).count()
+        };
+
+        database.execute(match database.kind() {
+            DatabaseKind::Postgres => {
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+                 CREATE TRIGGER refuse BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION refuse()"
+            }
+            DatabaseKind::Sqlite => {
+                "CREATE TRIGGER refuse BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'not today'); END"
+            }
+        });
+        overdue(&database, "shop", 1, "hook");
+        wait_until("the alert is there", || database.count("alerts") == 1);
+        wait_until("it is not ready", || ready().status == 503);
+        let why = ready().body;
+        assert!(why.starts_with("messages cannot be sent") && why.contains("not today"), "{why}");
+        wait_until("the operator hears of it", || told("Messages cannot be sent") == 1);
+        assert_eq!(told(job(0).as_str()), 0);
+
+        database.execute(match database.kind() {
+            DatabaseKind::Postgres => "DROP FUNCTION refuse CASCADE",
+            DatabaseKind::Sqlite => "DROP TRIGGER refuse",
+        });
+        wait_until("the alert goes out", || told(job(0).as_str()) == 1);
+        wait_until("it is ready again", || ready().status == 200);
+        wait_until("the operator hears of that, too", || told("Messages can be sent again") == 1);
+        assert_eq!((told("Messages cannot be sent"), told("There is no sweeper")), (1, 0));
+    }
 }

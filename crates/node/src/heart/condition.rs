@@ -12,7 +12,7 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::{DatabaseKind, Node, Store, StoreError, Work};
 
 use super::progress::Progress;
-use super::troubles::{Reach, Tell, Trouble};
+use super::troubles::{Reach, SENDING, Tell, Trouble};
 use super::{NodeClock, Operator};
 
 /// A check-in that takes longer to write is held up by something.
@@ -35,6 +35,8 @@ pub struct Progresses {
     pub ingest: Progress,
     /// The passes of the sweep.
     pub sweeper: Progress,
+    /// What senders write of messages: that they have taken them, and what became of them.
+    pub sending: Progress,
     /// The reading of what pages and answers show.
     pub web: Progress,
     duties: &'static [&'static str],
@@ -46,6 +48,7 @@ impl Progresses {
             ingest: Progress::new(SLOW_WRITE),
             sweeper: Progress::new(SLOW_SWEEP),
             web: Progress::new(SLOW_READ),
+            sending: Progress::new(SLOW_SWEEP),
             duties,
         }
     }
@@ -59,9 +62,15 @@ impl Progresses {
         }
     }
 
-    /// Those of this process's duties that can fail while it lives.
+    /// What of this process's duties can fail while it lives.
     fn known(&self) -> impl Iterator<Item = (&'static str, &Progress)> {
-        self.duties.iter().filter_map(|duty| Some((*duty, self.of(duty)?)))
+        self.duties.iter().flat_map(|duty| self.parts_of(duty))
+    }
+
+    /// The parts of a duty.
+    fn parts_of(&self, duty: &'static str) -> impl Iterator<Item = (&'static str, &Progress)> {
+        let sending = (duty == "sweeper").then_some((SENDING, &self.sending));
+        self.of(duty).map(|progress| (duty, progress)).into_iter().chain(sending)
     }
 
     /// What this process cannot do now, and why, in a line; none where it can do all.
@@ -129,9 +138,14 @@ impl Condition {
             None => Work::done(duty, now),
             Some(progress) => {
                 let standing = progress.standing();
-                let problem = standing.failing.map(|failing| {
-                    let words = Trouble::new(duty, progress.clone()).words();
-                    format!("{words} since {}: {}", stamp(at(failing.since), chrono_tz::UTC), failing.problem)
+                let problem = self.progresses.parts_of(duty).find_map(|(part, progress)| {
+                    let failing = progress.standing().failing?;
+                    let words = Trouble::new(part, progress.clone()).words();
+                    Some(format!(
+                        "{words} since {}: {}",
+                        stamp(at(failing.since), chrono_tz::UTC),
+                        failing.problem
+                    ))
                 });
                 let done_until = match *duty {
                     // Proved by those who ask, and else every quarter of a minute.

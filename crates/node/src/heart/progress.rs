@@ -2,6 +2,7 @@
 //! learns up to when all is done: no further than what has come and waits (`pending.rs`). An attempt that takes too long counts as failing
 //! while it hangs.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +40,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     started: Instant,
-    workers: BTreeMap<&'static str, Worker>,
+    workers: BTreeMap<Cow<'static, str>, Worker>,
     /// When the latest attempt that succeeded began.
     proved: Option<Instant>,
     /// When an attempt last began or ended.
@@ -92,7 +93,7 @@ pub struct Standing {
 #[must_use = "an attempt ends well or badly"]
 pub struct Attempt {
     progress: Progress,
-    worker: &'static str,
+    worker: Cow<'static, str>,
     begun: Instant,
 }
 
@@ -117,20 +118,26 @@ impl Progress {
     }
 
     /// An attempt of this worker begins.
-    pub fn begin(&self, worker: &'static str) -> Attempt {
+    pub fn begin(&self, worker: impl Into<Cow<'static, str>>) -> Attempt {
         self.begin_with(worker, None)
     }
 
     /// An attempt of this worker begins, at work of which the oldest has come at `oldest`; none where it comes only now.
-    pub fn begin_with(&self, worker: &'static str, oldest: Option<Instant>) -> Attempt {
+    pub fn begin_with(&self, worker: impl Into<Cow<'static, str>>, oldest: Option<Instant>) -> Attempt {
+        let worker = worker.into();
         let begun = self.now();
         let mut state = self.state();
         if worker != HEARTBEAT {
             state.touched = Some(begun);
         }
-        let known = state.workers.entry(worker).or_default();
+        let known = state.workers.entry(worker.clone()).or_default();
         known.under_way = Some(UnderWay { begun, from: oldest.map_or(begun, |oldest| oldest.min(begun)) });
         Attempt { progress: self.clone(), worker, begun }
+    }
+
+    /// This worker has nothing to do: what failed of it is not to be done any more.
+    pub fn has_nothing_to_do(&self, worker: &str) {
+        self.state().workers.remove(worker);
     }
 
     /// How it stands now.
@@ -210,7 +217,7 @@ impl Attempt {
             state.proved = state.proved.max(Some(self.begun));
         }
         for (name, worker) in &mut state.workers {
-            let is_shown = match self.worker {
+            let is_shown = match self.worker.as_ref() {
                 // What it writes it does not commit.
                 PROBE => *name != HEARTBEAT && worker.under_way.is_none() && !worker.goes_on,
                 HEARTBEAT => false,
@@ -234,14 +241,14 @@ impl Attempt {
 
     /// It did not do its work, and that says nothing of whether the work of the duty can be done.
     pub fn says_nothing(self) {
-        if let Some(worker) = self.progress.state().workers.get_mut(self.worker) {
+        if let Some(worker) = self.progress.state().workers.get_mut(&self.worker) {
             worker.failing = None;
         }
     }
 
     fn fails(self, error: &StoreError, goes_on: bool) {
         let mut state = self.progress.state();
-        let Some(worker) = state.workers.get_mut(self.worker) else { return };
+        let Some(worker) = state.workers.get_mut(&self.worker) else { return };
         let since = worker.under_way.map_or(self.begun, |under_way| under_way.from);
         let since = worker.failing.as_ref().map_or(since, |failing| failing.since);
         worker.goes_on = goes_on;
@@ -259,7 +266,7 @@ impl Drop for Attempt {
         if self.worker == PROBE {
             state.probe_wanted = false;
         }
-        if let Some(worker) = state.workers.get_mut(self.worker) {
+        if let Some(worker) = state.workers.get_mut(&self.worker) {
             worker.under_way = None;
             worker.ended = Some(ended);
         }

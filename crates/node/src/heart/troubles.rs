@@ -9,6 +9,9 @@ const TOLD_AFTER: Duration = Duration::from_secs(12);
 /// A database that was reached when a duty had failed for this long is not away.
 const FAILS: Duration = Duration::from_secs(3);
 
+/// The part of the sweeper's duty that its senders do.
+pub(crate) const SENDING: &str = "sending";
+
 /// Since when the database has been reached, so that what fails does not follow from its absence. Single heartbeats that fail do not end
 /// that: it is away when none has succeeded for so long that it is told as such.
 #[derive(Debug, Default)]
@@ -80,6 +83,7 @@ impl Trouble {
         match self.duty {
             "ingest" => ("Check-ins cannot be written", "Check-ins can be written again"),
             "sweeper" => ("Sweeps fail", "Sweeps succeed again"),
+            SENDING => ("Messages cannot be sent", "Messages can be sent again"),
             "web" => ("Pages cannot be shown", "Pages can be shown again"),
             _ => ("A duty is not done", "A duty is done again"),
         }
@@ -88,8 +92,13 @@ impl Trouble {
     /// What follows for the jobs.
     pub fn consequence(&self) -> &'static str {
         match self.duty {
-            "ingest" => "Jobs that check in are told to come again later (503); none is blamed for that.",
+            "ingest" => {
+                "Jobs that check in are not told that they were heard (they get 500 or 503); none is blamed for that."
+            }
             "sweeper" => "Jobs that fall silent are not noticed until this is mended.",
+            SENDING => {
+                "Who should hear of an alert does not until this is mended, or hears it more than once. What waits goes out then."
+            }
             "web" => "Whoever opens a page or asks the API gets an error. Jobs are watched all the same.",
             _ => "",
         }
@@ -100,6 +109,7 @@ impl Trouble {
         match self.duty {
             "ingest" => "check-ins cannot be written",
             "sweeper" => "sweeps fail",
+            SENDING => "messages cannot be sent",
             "web" => "what pages show cannot be read",
             _ => "a duty is not done",
         }

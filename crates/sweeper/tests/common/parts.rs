@@ -64,6 +64,7 @@ impl Parts {
             retry_for: TimeDelta::days(1),
             metrics,
             complaints: Arc::default(),
+            progress: innkeeper_node::heart::progress::Progress::new(std::time::Duration::from_secs(15)),
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }
     }
