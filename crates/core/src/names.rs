@@ -151,11 +151,17 @@ impl AlerterName {
         texts: &[S],
         known: &[Self],
     ) -> Result<Vec<Self>, Invalid> {
+        let names = Self::any_list(field, texts)?;
+        names.iter().try_for_each(|name| name.check_known(field, known))?;
+        Ok(names)
+    }
+
+    /// The same, whatever they are called.
+    pub fn any_list<S: AsRef<str>>(field: &'static str, texts: &[S]) -> Result<Vec<Self>, Invalid> {
         at_most(field, "alerters", texts.len(), MOST_ENTRIES)?;
         let mut names = Vec::new();
         for text in texts {
             let name = Self::parse(field, text.as_ref())?;
-            name.check_known(field, known)?;
             if !names.contains(&name) {
                 names.push(name);
             }

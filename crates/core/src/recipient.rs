@@ -95,6 +95,13 @@ impl Recipients {
         entries: &[S],
         known: &[AlerterName],
     ) -> Result<Self, Invalid> {
+        let recipients = Self::of_any_entries(field, entries)?;
+        recipients.check_known(field, known)?;
+        Ok(recipients)
+    }
+
+    /// The same, whatever the alerters are called.
+    pub fn of_any_entries<S: AsRef<str>>(field: &'static str, entries: &[S]) -> Result<Self, Invalid> {
         at_most(field, "recipients", entries.len(), MOST_ENTRIES)?;
         let entries: Vec<&str> = entries.iter().map(AsRef::as_ref).collect();
         if let Some(comma) = entries.iter().find(|entry| entry.contains(',')) {
@@ -103,16 +110,19 @@ impl Recipients {
                 format!("{comma:?} has a comma; give each recipient its own entry"),
             ));
         }
-        let recipients = Self::parse(field, &entries.join(","))?;
-        recipients.check_known(field, known)?;
-        Ok(recipients)
+        Self::parse(field, &entries.join(","))
     }
 
     /// Checks that each alerter among them is one of `known`; `field` is where they stood.
     pub fn check_known(&self, field: &'static str, known: &[AlerterName]) -> Result<(), Invalid> {
-        self.iter().try_for_each(|recipient| match recipient {
-            Recipient::Alerter(name) => name.check_known(field, known),
-            Recipient::Mail(_) => Ok(()),
+        self.alerters().try_for_each(|name| name.check_known(field, known))
+    }
+
+    /// The alerters among them.
+    pub fn alerters(&self) -> impl Iterator<Item = &AlerterName> {
+        self.iter().filter_map(|recipient| match recipient {
+            Recipient::Alerter(name) => Some(name),
+            Recipient::Mail(_) => None,
         })
     }
 

@@ -1,12 +1,14 @@
 //! The promise: who checks in, how often, and who hears when it does not.
 
+use std::borrow::Cow;
+
 use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::checkin::CheckInKind;
 use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
-use crate::recipient::{Recipient, Recipients};
+use crate::recipient::Recipients;
 use crate::schedule::Schedule;
 use crate::{Invalid, Time, duration};
 
@@ -70,11 +72,7 @@ impl Terms {
 
     /// Every alerter that it names, in `notify` or `alerters`.
     pub fn alerters_named(&self) -> Vec<AlerterName> {
-        let notified = self.notify.iter().filter_map(|recipient| match recipient {
-            Recipient::Alerter(name) => Some(name),
-            Recipient::Mail(_) => None,
-        });
-        notified.chain(&self.alerters).cloned().collect()
+        self.notify.alerters().chain(&self.alerters).cloned().collect()
     }
 
     /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
@@ -233,9 +231,40 @@ pub struct Wishes {
     pub min_run: Option<TimeDelta>,
     /// See [`Terms::is_site`].
     pub is_site: Option<bool>,
+    /// The alerters that it names and nobody has, each with why it is refused. A reservation that names them already may go on to.
+    pub unknown: Vec<(AlerterName, Invalid)>,
+    /// Where it names unknown ones to a reservation that is there: they are no reason to refuse it, and `notify` and `alerters` stay as they are.
+    pub keeps_recipients: bool,
 }
 
 impl Wishes {
+    /// Notes which alerters it names that are none of `known`. `notify` is what the request calls that field.
+    #[must_use]
+    pub fn knowing(mut self, notify: &'static str, known: &[AlerterName]) -> Self {
+        let notified = self.notify.iter().flat_map(Recipients::alerters).map(|name| (notify, name));
+        let used = self.alerters.iter().flatten().map(|name| ("alerters", name));
+        let unknown = notified.chain(used).filter_map(|(field, name)| {
+            name.check_known(field, known).err().map(|problem| (name.clone(), problem))
+        });
+        self.unknown = unknown.collect();
+        self
+    }
+
+    /// What of it can be granted to a reservation whose terms are `before`; none for one that is new.
+    pub fn granted(&self, before: Option<&Terms>) -> Result<Cow<'_, Self>, Invalid> {
+        if self.unknown.is_empty() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let named = before.map(Terms::alerters_named).unwrap_or_default();
+        match self.unknown.iter().find(|(name, _)| !named.contains(name)) {
+            None => Ok(Cow::Borrowed(self)),
+            Some(_) if before.is_some() && self.keeps_recipients => {
+                Ok(Cow::Owned(Self { notify: None, alerters: None, ..self.clone() }))
+            }
+            Some((_, problem)) => Err(problem.clone()),
+        }
+    }
+
     /// The wish that everything be as in `terms`.
     pub fn for_all_of(terms: Terms) -> Self {
         let limit = |span: Option<TimeDelta>| Some(span.unwrap_or_default());
@@ -255,6 +284,7 @@ impl Wishes {
             max_run: limit(terms.max_run),
             min_run: limit(terms.min_run),
             is_site: Some(terms.is_site),
+            ..Self::default()
         }
     }
 

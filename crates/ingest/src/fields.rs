@@ -147,24 +147,14 @@ impl Fields {
         }
     }
 
-    /// Recipients, each of them a mail address or one of `known`.
-    pub fn recipients(
-        &self,
-        field: &'static str,
-        known: &[AlerterName],
-    ) -> Result<Option<Recipients>, Invalid> {
-        let Some(list) = self.list(field)? else { return Ok(None) };
-        Recipients::of_entries(field, &list, known).map(Some)
+    /// Recipients: mail addresses and names of alerters, known or not.
+    pub fn recipients(&self, field: &'static str) -> Result<Option<Recipients>, Invalid> {
+        self.list(field)?.map(|list| Recipients::of_any_entries(field, &list)).transpose()
     }
 
-    /// Names of configured alerters.
-    pub fn alerters(
-        &self,
-        field: &'static str,
-        known: &[AlerterName],
-    ) -> Result<Option<Vec<AlerterName>>, Invalid> {
-        let Some(list) = self.list(field)? else { return Ok(None) };
-        AlerterName::list(field, &list, known).map(Some)
+    /// Names of alerters, known or not.
+    pub fn alerters(&self, field: &'static str) -> Result<Option<Vec<AlerterName>>, Invalid> {
+        self.list(field)?.map(|list| AlerterName::any_list(field, &list)).transpose()
     }
 }
 

@@ -71,7 +71,6 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
 /// What `POST /reservation` may say beyond the two names.
 fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
-    let known = desk.alerter_names();
     let schedule = Schedule::of_parts(Parts {
         frequency: fields.integer("frequency")?,
         time_units: fields.text("time_units")?,
@@ -82,8 +81,8 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         owner: text("owner")?,
         description: text("description")?,
         tags: fields.list("tags")?,
-        notify: fields.recipients("notify", &known)?,
-        alerters: fields.alerters("alerters", &known)?,
+        notify: fields.recipients("notify")?,
+        alerters: fields.alerters("alerters")?,
         alert_msg: text("alert_msg")?,
         schedule,
         grace: fields.duration("grace")?,
@@ -93,8 +92,9 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         notify_recovery: fields.flag("notify_recovery")?,
         max_run: fields.duration("max_run")?,
         min_run: fields.duration("min_run")?,
-        is_site: None,
+        ..Wishes::default()
     }
+    .knowing("notify", &desk.alerter_names())
     .checked()
 }
 

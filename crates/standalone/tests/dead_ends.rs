@@ -12,7 +12,11 @@ use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use serde_json::{Value, json};
 
-in_both_shapes!(the_answer_names_it_in_every_protocol, the_pages_show_it_and_the_operator_hears_of_it);
+in_both_shapes!(
+    the_answer_names_it_in_every_protocol,
+    the_pages_show_it_and_the_operator_hears_of_it,
+    what_named_an_alerter_before_it_was_renamed_goes_on,
+);
 
 const NO_MAIL: &str = "notify: ops@example.org is a mail address and no alerter of kind smtp is configured";
 
@@ -104,6 +108,83 @@ fn the_pages_show_it_and_the_operator_hears_of_it(shape: Shape) {
     // The sweeper's look at the start may have found them, too.
     let texts = sink.requests().iter().map(|told| told.json()["text"].to_string()).collect::<Vec<_>>();
     assert_eq!(texts.iter().filter(|text| text.contains("came or changed")).count(), 1, "{texts:?}");
+}
+
+fn what_named_an_alerter_before_it_was_renamed_goes_on(shape: Shape) {
+    let [ops, chat] = [(); 2].map(|()| HttpSink::start());
+    let config =
+        |name: &str| format!("operator = [\"ops\"]\n{}{}", webhook("ops", &ops), webhook(name, &chat));
+    let inn = Inn::with(shape, &config("new"));
+    let beat = |component: &str, email: &str| {
+        inn.call(&format!("/?account=gx&cronname={component}&frequency=4000&email={email}"))
+    };
+    let checkins = || {
+        inn.database.number("SELECT checkins FROM states s JOIN reservations r ON r.id = s.reservation_id WHERE component = 'beat'")
+    };
+    assert_eq!(beat("beat", "new").status, 201);
+    let gotel = |more: Value| {
+        let mut body = hourly("gotel", &json!("new, log"));
+        body["alerters"] = json!("new");
+        for (field, value) in more.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        inn.post("/reservation", &body)
+    };
+    assert_eq!(gotel(json!({})).header("warning"), None);
+    // What has just been made would be told, and what follows within a minute waits for it.
+    inn.database.execute("UPDATE reservations SET updated_at = updated_at - 60000");
+    inn.reload(&config("newer"));
+    let gone = "new is no configured alerter";
+    let warns = |answer: &innkeeper_testing::client::Answer, of: &str| {
+        answer.header("warning").is_some_and(|warning| warning.contains(of))
+    };
+    eventually("the door knows that it is gone", || {
+        let answer = beat("beat", "new");
+        assert_eq!(answer.status, 201, "{answer:?}");
+        warns(&answer, gone).then_some(())
+    });
+    // A check-in that names another unknown one counts, whom it named before is told as before, and the operator hears of it.
+    let before = checkins();
+    let answer = beat("beat", "ghost");
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert!(warns(&answer, "email: ghost is no configured alerter"), "{answer:?}");
+    assert_eq!(checkins(), before.map(|before| before + 1));
+    let notify = "SELECT notify FROM reservations WHERE component = 'beat'";
+    assert_eq!(inn.database.text(notify).unwrap(), "new");
+    eventually("the operator hears of it", || {
+        let told = |told: &str| told.contains("- gx/beat: email: ghost is no configured alerter");
+        ops.requests().iter().any(|request| told(request.json()["text"].as_str().unwrap())).then_some(())
+    });
+    assert_eq!(beat("beat", "newer").status, 201);
+    assert_eq!(inn.database.text(notify).unwrap(), "newer");
+    assert_eq!(beat("beat", "ghost").status, 201);
+    assert_eq!(inn.database.text(notify).unwrap(), "newer");
+
+    // The same reservation, and another field of it.
+    for answer in [gotel(json!({})), gotel(json!({ "grace": "5m" }))] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(warns(&answer, gone), "{answer:?}");
+    }
+    // What is exported can be applied.
+    let set = inn.read("/api/v1/export").json();
+    let (status, applied) = api(&inn, "PUT", "/apply", &[], &set);
+    assert_eq!(
+        (status, &applied["unchanged"], &applied["changed"]),
+        (200, &json!(2), &json!([])),
+        "{applied}"
+    );
+    assert!(applied["warnings"][0].as_str().unwrap().contains(gone), "{applied}");
+
+    // What names it for the first time is refused, and an entry of a set so that nothing of the set happens.
+    let other =
+        json!({ "reservations": [hourly("gotel", &json!(["new"])), hourly("other", &json!(["new"]))] });
+    let (status, problem) = api(&inn, "PUT", "/apply", &[], &other);
+    assert_eq!((status, &problem["field"]), (400, &json!("reservations[1].notify")), "{problem}");
+    assert_eq!(inn.post("/reservation", &hourly("other", &json!("new"))).status, 400);
+    let answer = beat("other", "new");
+    assert_eq!((answer.status, answer.json()["field"].as_str()), (400, Some("email")), "{answer:?}");
+    let answer = gotel(json!({ "notify": "new, ghost" }));
+    assert_eq!((answer.status, answer.json()["field"].as_str()), (400, Some("notify")), "{answer:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::names::AppName;
+use innkeeper_core::names::{AlerterName, AppName};
 use innkeeper_core::reservation::Terms;
 
 use crate::connection::AnyConnection;
@@ -89,6 +89,21 @@ impl Store {
             }
             self.carry_out(connection, plan, now)
         })
+    }
+
+    /// Which alerters each reservation of these apps names, by app and component; those that name none are left out.
+    pub fn alerters_named(
+        &self,
+        apps: &BTreeSet<&str>,
+    ) -> Result<HashMap<(String, String), Vec<AlerterName>>, StoreError> {
+        let mut named = HashMap::new();
+        for row in rows_of(&mut *self.get()?, apps)? {
+            let alerters = row.terms()?.alerters_named();
+            if !alerters.is_empty() {
+                named.insert((row.app, row.component), alerters);
+            }
+        }
+        Ok(named)
     }
 
     fn carry_out(
@@ -187,8 +202,11 @@ fn rows(
     if all {
         return Ok(reservations::table.select(ReservationRow::as_select()).load(connection)?);
     }
-    let apps: BTreeSet<&str> = declared.iter().map(|terms| terms.app.as_str()).collect();
-    let apps: Vec<&str> = apps.into_iter().collect();
+    rows_of(connection, &declared.iter().map(|terms| terms.app.as_str()).collect())
+}
+
+fn rows_of(connection: &mut AnyConnection, apps: &BTreeSet<&str>) -> Result<Vec<ReservationRow>, StoreError> {
+    let apps: Vec<&str> = apps.iter().copied().collect();
     let mut rows = Vec::new();
     for apps in apps.chunks(CHUNK) {
         let query = reservations::table.filter(reservations::app.eq_any(apps));

@@ -83,6 +83,17 @@ impl Inn {
         Self { servers, door, desk, client: Client::default(), database }
     }
 
+    /// Has every process read `config` in place of what it has.
+    pub fn reload(&self, config: &str) {
+        let count = |server: &Server| server.log().matches("the configuration is read").count();
+        for server in &self.servers {
+            let before = count(server);
+            std::fs::write(server.directory().join("innkeeper.toml"), config).expect("it works");
+            server.signal("HUP");
+            eventually("the configuration is read", || (count(server) > before).then_some(()));
+        }
+    }
+
     /// The URL of `path` where jobs call.
     pub fn at_door(&self, path: &str) -> String {
         format!("http://{}{path}", self.door)

@@ -11,7 +11,7 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_node::heart::astray::line;
 use innkeeper_node::http::{ApiError, Caller, LargeBody, Spool};
-use innkeeper_store::{Applied, Changed, Named};
+use innkeeper_store::{Applied, Changed, Named, Store};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -129,7 +129,7 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
                 "is empty, and prune would check everything out; name the app to be emptied with app=";
             return Err(Invalid::new("reservations", problem).into());
         }
-        let terms = declared(document, &shared, &asker, app.as_ref())?;
+        let terms = declared(document, store, &shared, &asker, app.as_ref())?;
         let is_meant = |of: &AppName| match &app {
             Some(app) => app == of,
             None => asker.covers(of).is_ok(),
@@ -162,21 +162,30 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
     Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings)))
 }
 
-/// The terms of each entry. The first that cannot be taken is named.
+/// The terms of each entry. The first that cannot be taken is named. An entry may name an alerter that is gone if its reservation does already.
 fn declared(
     document: DeclaredDocument,
+    store: &Store,
     desk: &Desk,
     caller: &Caller,
     app: Option<&AppName>,
 ) -> Result<Vec<Terms>, ApiError> {
     let mut all = Vec::with_capacity(document.reservations.len());
     let mut places: HashMap<(String, String), usize> = HashMap::new();
+    let known = desk.alerter_names();
+    let gone = document.reservations.iter().filter(|entry| entry.names_other_than(&known));
+    let mut named_before = store.alerters_named(&gone.map(|entry| entry.app.as_str()).collect())?;
     for (place, entry) in document.reservations.into_iter().enumerate() {
         let at = |invalid: Invalid| {
             let field = format!("reservations[{place}].{}", invalid.field);
             invalid.called(field)
         };
-        let terms = entry.terms(desk).map_err(at)?;
+        let before = named_before.remove(&(entry.app.clone(), entry.component.clone()));
+        let terms = match before {
+            Some(before) => entry.terms_knowing(desk, &[&known[..], &before].concat()),
+            None => entry.terms_knowing(desk, &known),
+        };
+        let terms = terms.map_err(at)?;
         if let Some(app) = app.filter(|app| **app != terms.app) {
             return Err(
                 at(Invalid::new("app", format!("is {}, and this is the set of {app}", terms.app))).into()

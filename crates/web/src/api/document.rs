@@ -119,7 +119,15 @@ impl ReservationDocument {
         self.terms_knowing(desk, &[desk.alerter_names(), before.alerters_named()].concat())
     }
 
-    fn terms_knowing(self, desk: &Desk, known: &[AlerterName]) -> Result<Terms, Invalid> {
+    /// Whether it names an alerter that is none of `known`.
+    pub fn names_other_than(&self, known: &[AlerterName]) -> bool {
+        let notified = self.notify.iter().flatten().filter(|entry| !entry.contains('@'));
+        let mut named = notified.chain(self.alerters.iter().flatten());
+        named.any(|name| known.iter().all(|known| known.as_str() != name))
+    }
+
+    /// The terms that it asks for; the alerters that it may name are `known`.
+    pub fn terms_knowing(self, desk: &Desk, known: &[AlerterName]) -> Result<Terms, Invalid> {
         let app = AppName::parse(self.app.as_str())?;
         let component = ComponentName::parse(self.component.as_str())?;
         self.wishes(desk, known)?.into_terms(app, component)
@@ -152,6 +160,7 @@ impl ReservationDocument {
             max_run: span("max_run", self.max_run)?,
             min_run: span("min_run", self.min_run)?,
             is_site: self.is_site,
+            ..Wishes::default()
         }
         .checked()
     }

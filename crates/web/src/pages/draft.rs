@@ -205,6 +205,7 @@ impl Draft {
             max_run,
             min_run,
             is_site: Some(self.is_site),
+            ..Wishes::default()
         };
         let wishes = noted(&mut problems, wishes.checked());
         match (app, component, wishes) {
