@@ -175,6 +175,31 @@ fn what_is_no_good_backup_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn restores_in_the_same_second_keep_all_that_was_there() {
+    let database = TestDatabase::sqlite();
+    database.store();
+    let place = TempDir::new().unwrap();
+    let good = place.path().join("good.db");
+    assert_eq!(on(&database, "backup", &good).0, Some(0));
+    let copy = place.path().join("innkeeper.db");
+    fs::copy(&good, &copy).unwrap();
+    let url = format!("sqlite://{}", copy.display());
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    let mut kept = Vec::new();
+    for _ in 0..6 {
+        let was = inode(&copy);
+        let arguments = ["--database-url", &url, "restore", &good.to_string_lossy()];
+        let (code, out, err) = run("innkeeper", place.path(), &arguments, &[]);
+        assert_eq!(code, Some(0), "{err}");
+        let name = out.split("is kept in ").nth(1).unwrap().split(".\n").next().unwrap();
+        kept.push((PathBuf::from(name), was));
+    }
+    for (name, was) in &kept {
+        assert_eq!(inode(name), *was, "{kept:?}");
+    }
+}
+
+#[test]
 fn postgres_is_backed_up_by_its_own_means() {
     let [database, other] = [(); 2].map(|()| TestDatabase::postgres());
     database.store();

@@ -4,9 +4,11 @@
 
 mod common;
 
-use std::io::{Write as _, pipe};
+use std::io::{Read as _, Write as _, pipe};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{eventually, webhook};
@@ -16,6 +18,8 @@ use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, command};
 use serde_json::json;
 use tempfile::TempDir;
+
+const ASK: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: innkeeper\r\n\r\n";
 
 /// A process whose output nobody follows; killed when dropped.
 struct Process(Child);
@@ -84,13 +88,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     assert_eq!(database.count("nodes WHERE goodbye_at IS NOT NULL"), 1, "it ended in order");
 }
 
-#[test]
-fn connections_that_say_nothing_keep_out_neither_check_ins_nor_alerts() {
-    let sink = HttpSink::start();
-    let database = TestDatabase::sqlite();
-    database.store();
-    let directory = TempDir::new().unwrap();
-    std::fs::write(directory.path().join("innkeeper.toml"), webhook("hook", &sink)).unwrap();
+/// A process that may have 300 files open.
+fn with_few_descriptors(directory: &TempDir, database: &TestDatabase, log: Stdio) -> Process {
     let bare = command("innkeeper", directory.path());
     let mut limited = Command::new("sh");
     limited
@@ -99,12 +98,64 @@ fn connections_that_say_nothing_keep_out_neither_check_ins_nor_alerts() {
         .args(["--listen", "127.0.0.1:0", "--database-url", database.url()])
         .current_dir(directory.path())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(log);
     for (name, value) in bare.get_envs().filter(|(_, value)| value.is_none()) {
         assert_eq!(value, None);
         limited.env_remove(name);
     }
-    let _process = Process(limited.spawn().unwrap());
+    Process(limited.spawn().unwrap())
+}
+
+#[test]
+fn connections_that_never_rest_leave_everybody_a_turn() {
+    let database = TestDatabase::sqlite();
+    database.store();
+    let directory = TempDir::new().unwrap();
+    let log = directory.path().join("log");
+    let _process = with_few_descriptors(&directory, &database, std::fs::File::create(&log).unwrap().into());
+    let address = listening(&database);
+    let over = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..300)
+        .map(|_| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(address) else { continue };
+                    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+                    let mut answer = [0; 4096];
+                    while !over.load(Ordering::Relaxed) && stream.write_all(ASK).is_ok() {
+                        match stream.read(&mut answer) {
+                            Ok(0) => break,
+                            _ => std::thread::sleep(Duration::from_millis(700)),
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    eventually("the log says that there are too many", || {
+        said().contains("connections are taken").then_some(())
+    });
+    for turn in 0..5 {
+        let asked = Instant::now();
+        let answer = Client::new(Duration::from_secs(10)).get(&format!("http://{address}/healthz"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        println!("turn {turn}: {:?}", asked.elapsed());
+    }
+    over.store(true, Ordering::Relaxed);
+    busy.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(said().matches("connections are taken").count(), 1, "{}", said());
+}
+
+#[test]
+fn connections_that_say_nothing_keep_out_neither_check_ins_nor_alerts() {
+    let sink = HttpSink::start();
+    let database = TestDatabase::sqlite();
+    database.store();
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("innkeeper.toml"), webhook("hook", &sink)).unwrap();
+    let _process = with_few_descriptors(&directory, &database, Stdio::null());
     let address = listening(&database);
     // A connection of its own for each request, as curl has.
     let post = |path: &str, body: serde_json::Value| {

@@ -39,6 +39,33 @@ fn start(mount: &Mount, operator: &HttpSink) -> Server {
     server
 }
 
+/// SQLite would sort long lists in files there.
+#[test]
+fn a_full_tmpdir_is_none_of_the_databases_business() {
+    let (temporary, directory) = (Mount::memory("64k"), TempDir::new().unwrap());
+    temporary.fill();
+    let data = directory.path().join("data");
+    let server = Server::start_with(
+        &[("TMPDIR", &temporary.place())],
+        "innkeeper",
+        "operator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\n",
+        &["--data-dir", &data.to_string_lossy()],
+    );
+    server.address();
+    let client = Client::new(PATIENCE);
+    let job = |n: u32| json!({ "app": "shop", "component": format!("job-{n}"), "frequency": 5, "time_units": "minutes" });
+    let all: Vec<_> = (0..300).map(job).collect();
+    for reservation in &all {
+        let answer = client.post(&server.url("/reservation"), reservation);
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    for list in ["/api/v1/summary", "/api/v1/export"] {
+        let answer = client.get(&server.url(list));
+        assert_eq!(answer.status, 200, "{list}: {answer:?}\n{}", server.log());
+    }
+    assert!(!server.log().contains("disk is full"), "{}", server.log());
+}
+
 fn reserve(server: &Server, component: &str) -> Answer {
     let body = json!({ "app": "shop", "component": component, "notify": "hook", "frequency": 5, "time_units": "minutes" });
     Client::new(PATIENCE).post(&server.url("/reservation"), &body)

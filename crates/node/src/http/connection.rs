@@ -15,6 +15,8 @@ use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::{Instant, Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::Seldom;
+
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(5);
 /// The same while more than three quarters of all that may be are open.
@@ -32,15 +34,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Census {
     open: AtomicUsize,
     most: usize,
+    full: Seldom,
 }
 
 impl Census {
     /// Of a listener that takes `most` at once.
     pub(super) fn new(most: usize) -> Self {
-        Self { open: AtomicUsize::new(0), most }
+        Self { open: AtomicUsize::new(0), most, full: Seldom::new() }
     }
 
-    fn is_crowded(&self) -> bool {
+    /// Whether so many are open that each is to end with its answer, so that all who wait outside have their turn.
+    pub(super) fn is_crowded(&self) -> bool {
         self.open.load(Ordering::Relaxed) > self.most - self.most / 4
     }
 }
@@ -95,8 +99,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, census: Arc<Census>) -> Self {
-        census.open.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(stream: TcpStream, census: Arc<Census>, name: &'static str) -> Self {
+        if census.open.fetch_add(1, Ordering::Relaxed) + 1 >= census.most {
+            census.full.warn(format_args!(
+                "{name}: all {} connections are taken, and more wait outside: each now ends with its answer. A higher limit of open \
+                 files (`ulimit -Hn`, LimitNOFILE in the unit) allows more, up to 20,000",
+                census.most
+            ));
+        }
         let now = Instant::now();
         let look = Box::pin(sleep(LOOK_EVERY));
         Self { stream, census, usage: Arc::default(), moved_at: now, used_at: now, look }

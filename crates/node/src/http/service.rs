@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_http::{HttpService as Protocol, KeepAlive};
+use actix_http::{ConnectionType, HttpService as Protocol, KeepAlive};
 use actix_server::Server;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, fn_factory, fn_service, map_config,
+};
 use actix_web::App;
 use actix_web::dev::{AppConfig, ServiceRequest};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
@@ -118,8 +120,13 @@ impl HttpService {
     pub fn run(self, shutdown: &Shutdown) -> Result<(), HttpError> {
         let Self { name, listen, gate, workers, connections, configure, on_listening } = self;
         let told = Arc::new(AtomicBool::new(false));
+        let workers = workers.unwrap_or_else(|| available_parallelism().map_or(2, NonZero::get));
+        let per_worker = (connections / workers).max(1);
+        let census = Arc::new(Census::new(per_worker * workers));
+        let counted = Arc::clone(&census);
         let app =
             move || {
+                let counted = Arc::clone(&counted);
                 let configure = Arc::clone(&configure);
                 let (gate, told) = (gate.clone(), Arc::clone(&told));
                 let pacing = gate.clone();
@@ -139,6 +146,18 @@ impl HttpService {
                             .add(("X-Content-Type-Options", "nosniff"))
                             .add(("Cache-Control", "no-store")),
                     )
+                    // Outermost, so that refusals end their connections too.
+                    .wrap_fn(move |request, service| {
+                        let counted = Arc::clone(&counted);
+                        let answer = service.call(request);
+                        async move {
+                            let mut answer = answer.await?;
+                            if counted.is_crowded() {
+                                answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                            }
+                            Ok(answer)
+                        }
+                    })
                     .app_data(PayloadConfig::new(LARGEST_BODY))
                     .app_data(QueryConfig::default().error_handler(|error, _| {
                         ApiError::from(Invalid::new("query", error.to_string())).into()
@@ -155,9 +174,6 @@ impl HttpService {
         let failed = |source| HttpError::Bind { name, listen, source };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let workers = workers.unwrap_or_else(|| available_parallelism().map_or(2, NonZero::get));
-        let per_worker = (connections / workers).max(1);
-        let census = Arc::new(Census::new(per_worker * workers));
         let server = Server::build()
             .workers(workers)
             .max_concurrent_connections(per_worker)
@@ -186,7 +202,7 @@ impl HttpService {
                 ready(keep_a_thread().map(|()| {
                     fn_service(move |stream: TcpStream| {
                         let client = stream.peer_addr().ok();
-                        ready(Ok((Connection::new(stream, Arc::clone(&census)), client)))
+                        ready(Ok((Connection::new(stream, Arc::clone(&census), name), client)))
                     })
                 }))
             })

@@ -95,13 +95,7 @@ impl Partial {
     /// Gives it its name, which nobody has, once it is on the disk.
     fn become_new(self, target: &Path) -> Result<(), StoreError> {
         self.file.sync_all().map_err(|error| about(&self.path, &error))?;
-        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
-            // A file system that cannot promise it.
-            Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(target).is_err() => {
-                fs::rename(&self.path, target).map_err(|error| about(target, &error))?;
-            }
-            done => done.map_err(|error| about(target, &error.into()))?,
-        }
+        rename_to_new(&self.path, target)?;
         sync_directory_of(target)
     }
 
@@ -139,7 +133,9 @@ fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
     let mut connection =
         SqliteConnection::establish(&address(path, mode)).map_err(|error| failed(error.to_string()))?;
     connection
-        .batch_execute("PRAGMA busy_timeout = 5000; SELECT COUNT(*) FROM sqlite_schema")
+        .batch_execute(
+            "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; SELECT COUNT(*) FROM sqlite_schema",
+        )
         .map_err(|error| failed(error.to_string()))?;
     Ok(connection)
 }
@@ -172,6 +168,17 @@ fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreErro
 
 fn number(connection: &mut SqliteConnection, sql: &str) -> Result<i64, StoreError> {
     Ok(sql_query(sql).get_result::<Number>(connection)?.number)
+}
+
+/// Gives a file a name that nobody has.
+fn rename_to_new(from: &Path, to: &Path) -> Result<(), StoreError> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // A file system that cannot promise it.
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(to).is_err() => {
+            fs::rename(from, to).map_err(|error| about(to, &error))
+        }
+        done => done.map_err(|error| about(to, &error.into())),
+    }
 }
 
 fn sync_directory_of(path: &Path) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::{
     Number, Partial, Words, about, check, give_new_id, named, number, open, open_copy, refused,
-    sync_directory_of,
+    rename_to_new, sync_directory_of,
 };
 use crate::StoreError;
 use crate::database_file::{APPLICATION, aside, beside, vacuum_into};
@@ -202,9 +202,13 @@ fn keep(database: &Path) -> Result<PathBuf, StoreError> {
         }
     }
     // A second name rather than another, so that there is a database under the first at every moment.
-    fs::hard_link(database, &kept)
-        .or_else(|_| fs::rename(database, &kept))
-        .map_err(|error| about(&kept, &error))?;
+    match fs::hard_link(database, &kept) {
+        // Another restore was as quick: what it kept stays.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(about(&kept, &error)),
+        // A file system without second names.
+        Err(_) => rename_to_new(database, &kept)?,
+        Ok(()) => {}
+    }
     sync_directory_of(database)?;
     Ok(kept)
 }

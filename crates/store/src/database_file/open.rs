@@ -35,7 +35,9 @@ pub(crate) const PRAGMAS: &str = "
     PRAGMA synchronous = FULL;
     -- Pages, 32 MB: a page that many commits change is written back once for all of them.
     PRAGMA wal_autocheckpoint = 8000;
-    PRAGMA foreign_keys = ON;";
+    PRAGMA foreign_keys = ON;
+    -- What is sorted stays in memory: TMPDIR may be full, and is no part of the database.
+    PRAGMA temp_store = MEMORY;";
 
 /// The name by which SQLite opens the file at `path` where there is one, and makes none; `mode` is `rw` or `ro`.
 pub(crate) fn address(path: &Path, mode: &str) -> String {

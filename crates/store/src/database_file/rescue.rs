@@ -157,8 +157,18 @@ pub(crate) fn vacuum_into(connection: &mut SqliteConnection, copy: &Path) -> Que
         .map(drop)
 }
 
-/// A name of its own beside `path`: `innkeeper.db.rescued-1764093600`.
+/// A name of its own beside `path`, which nothing has yet, nor with a suffix of SQLite's: `innkeeper.db.rescued-1764093600`, and
+/// `innkeeper.db.rescued-1764093600-2` for the second in the same second.
 pub(crate) fn aside(path: &Path, why: &str) -> PathBuf {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    super::beside(path, &format!(".{why}-{now}"))
+    let mut name = super::beside(path, &format!(".{why}-{now}"));
+    let mut nth = 1;
+    while ["", "-wal", "-shm", "-journal"]
+        .iter()
+        .any(|suffix| super::beside(&name, suffix).symlink_metadata().is_ok())
+    {
+        nth += 1;
+        name = super::beside(path, &format!(".{why}-{now}-{nth}"));
+    }
+    name
 }
