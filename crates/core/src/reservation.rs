@@ -1,7 +1,5 @@
 //! The promise: who checks in, how often, and who hears when it does not.
 
-use std::borrow::Cow;
-
 use chrono::TimeDelta;
 use uuid::Uuid;
 
@@ -233,8 +231,6 @@ pub struct Wishes {
     pub is_site: Option<bool>,
     /// The alerters that it names and nobody has, each with why it is refused. A reservation that names them already may go on to.
     pub unknown: Vec<(AlerterName, Invalid)>,
-    /// Where it names unknown ones to a reservation that is there: they are no reason to refuse it, and `notify` and `alerters` stay as they are.
-    pub keeps_recipients: bool,
 }
 
 impl Wishes {
@@ -250,17 +246,15 @@ impl Wishes {
         self
     }
 
-    /// What of it can be granted to a reservation whose terms are `before`; none for one that is new.
-    pub fn granted(&self, before: Option<&Terms>) -> Result<Cow<'_, Self>, Invalid> {
+    /// Whether it can be granted to a reservation whose terms are `before` (none for one that is new): what that names already it may go on
+    /// to name.
+    pub fn check_for(&self, before: Option<&Terms>) -> Result<(), Invalid> {
         if self.unknown.is_empty() {
-            return Ok(Cow::Borrowed(self));
+            return Ok(());
         }
         let named = before.map(Terms::alerters_named).unwrap_or_default();
         match self.unknown.iter().find(|(name, _)| !named.contains(name)) {
-            None => Ok(Cow::Borrowed(self)),
-            Some(_) if before.is_some() && self.keeps_recipients => {
-                Ok(Cow::Owned(Self { notify: None, alerters: None, ..self.clone() }))
-            }
+            None => Ok(()),
             Some((_, problem)) => Err(problem.clone()),
         }
     }

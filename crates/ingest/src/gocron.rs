@@ -9,7 +9,6 @@ use chrono::TimeDelta;
 use innkeeper_core::Invalid;
 use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
-use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::ways::DeadEnd;
@@ -58,14 +57,12 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let wishes = wishes(fields, desk)?;
     let notify = wishes.notify.clone().unwrap_or_default();
-    // Who is to be told by it; where nobody knows some of them, those from before may be kept.
-    let asked = wishes.notify.clone().filter(|_| !wishes.unknown.is_empty());
     let definition = Definition::Always(Box::new(wishes));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, reservation_id, alerters } => {
             // By what is known of the reservation from writing the check-in; nothing more is asked of the database for it.
             let dead_ends = desk.latest_ways().route("email", notify.iter(), &alerters).dead_ends;
-            tell(desk, reservation_id, created, name, asked, &dead_ends);
+            tell(desk, reservation_id, created, name, &dead_ends);
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
             let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));
             Ok(with_warning(answer, &dead_ends))
@@ -79,16 +76,8 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
 
 /// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. The check-in is recorded,
 /// so its answer does not wait for that. Where the database does not say, a reservation that was there before is taken for unchanged: the
-/// operator hears of it with the next start of a sweeper, or when an alert opens. What was `asked` for and not taken is told, too: a job reads
-/// no header.
-fn tell(
-    desk: &Data<Desk>,
-    id: i64,
-    created: bool,
-    name: String,
-    asked: Option<Recipients>,
-    dead_ends: &[DeadEnd],
-) {
+/// operator hears of it with the next start of a sweeper, or when an alert opens.
+fn tell(desk: &Data<Desk>, id: i64, created: bool, name: String, dead_ends: &[DeadEnd]) {
     if desk.astray.knows(&name, dead_ends) {
         return;
     }
@@ -102,9 +91,6 @@ fn tell(
     let (clock, dead_ends) = (Arc::clone(&desk.clock), dead_ends.to_vec());
     let is_news = move |dead_ends: &[DeadEnd]| {
         let Some((terms, changed_at)) = store.terms_of(id)? else { return Ok(false) };
-        if asked.is_some_and(|asked| asked != terms.notify) {
-            return Ok(true);
-        }
         // By what the sweepers say now: what the answer went by may be some seconds old.
         let still = ways.dead_ends(&store, &terms);
         Ok::<_, StoreError>(clock.now() - changed_at < JUST_NOW && still.is_empty() == dead_ends.is_empty())
@@ -159,8 +145,6 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         notify: Some(notify.ok_or_else(|| missing("email"))?),
         schedule: Some((Schedule::every(frequency.span())?, Some(frequency))),
         is_site: Some(fields.flag("site")?.unwrap_or(false)),
-        // A check-in is not lost because of who is to be told.
-        keeps_recipients: true,
         ..Wishes::default()
     }
     .knowing("email", &desk.alerter_names()))

@@ -12,6 +12,7 @@ mod gotel;
 mod healthchecks;
 mod locked;
 mod queue;
+mod refused;
 mod scribe;
 
 use std::sync::Arc;

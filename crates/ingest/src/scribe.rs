@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::locked::Locked;
 use crate::queue::{Batch, Entry, Unwritable};
+use crate::refused::Refused;
 
 /// How soon a batch is tried again while the database is away: the first time, and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -39,6 +40,7 @@ pub(crate) fn start(
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<Part>> {
     let progress = heart.progresses().ingest.clone();
+    let operator = heart.operator();
     let (outage, refusals) = (Arc::new(Outage::default()), Arc::new(Seldom::new()));
     let scribe = |name, writer, general| Scribe {
         name,
@@ -50,6 +52,7 @@ pub(crate) fn start(
         wake: wake.clone(),
         outage: Arc::clone(&outage),
         refusals: Arc::clone(&refusals),
+        refused: Refused::new(operator),
         delays: Seldom::new(),
         metrics: heart.metrics().clone(),
         shutdown: shutdown.clone(),
@@ -119,6 +122,8 @@ struct Scribe {
     outage: Arc<Outage>,
     /// Of the database, one by one.
     refusals: Arc<Seldom>,
+    /// Of these reservations alone.
+    refused: Refused,
     /// What is locked.
     delays: Seldom,
     metrics: Metrics,
@@ -280,6 +285,7 @@ impl Scribe {
                         "a check-in for {:?} cannot be written: {error}",
                         arrival.target
                     ));
+                    self.refused.note(&arrival.target, &error, self.progress.standing().proved);
                     self.metrics.checkins.with_label_values(&["refused"]).inc();
                     asker.tell(Err(Unwritable));
                 }
@@ -327,7 +333,10 @@ impl Scribe {
                 }
                 Err(error) if batch.arrivals.len() == 1 && self.general.is_none() => {
                     // Of this check-in alone, or of all: a probe tells.
-                    attempt.failed(&error);
+                    match batch.target().is_some_and(|target| self.refused.is_known(target)) {
+                        true => attempt.says_nothing(),
+                        false => attempt.failed(&error),
+                    }
                     self.progress.want_probe();
                     return Attempt::Refused(error);
                 }

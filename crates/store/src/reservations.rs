@@ -226,21 +226,20 @@ pub(crate) fn reserve_with_alerters(
     for _ in 0..3 {
         let found = find(connection, app, component)?;
         let before = found.as_ref().map(ReservationRow::terms).transpose()?;
-        let wishes = match wishes.granted(before.as_ref()) {
-            Ok(wishes) => wishes,
-            Err(problem) => return Ok((Reserved::Incomplete(problem), Vec::new())),
-        };
+        if let Err(problem) = wishes.check_for(before.as_ref()) {
+            return Ok((Reserved::Incomplete(problem), Vec::new()));
+        }
         if let Some((row, before)) = found.zip(before) {
-            let terms = wishes.clone().into_owned().applied_to(before);
+            let terms = wishes.clone().applied_to(before);
             if let Err(problem) = terms.check() {
                 return Ok((Reserved::Incomplete(problem), Vec::new()));
             }
-            match change(connection, row, &wishes, now)? {
+            match change(connection, row, wishes, now)? {
                 Some(reserved) => return Ok((reserved, terms.alerters)),
                 None => continue,
             }
         }
-        let terms = match wishes.into_owned().into_terms(app.clone(), component.clone()) {
+        let terms = match wishes.clone().into_terms(app.clone(), component.clone()) {
             Ok(terms) => terms,
             Err(problem) => return Ok((Reserved::Incomplete(problem), Vec::new())),
         };

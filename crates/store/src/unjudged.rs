@@ -25,6 +25,8 @@ use crate::{NewDelivery, Store, StoreError, Swept, outbox};
 pub(crate) const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// So many failures without a single success are no fault of rows.
 const NO_ROWS_FAULT: usize = 64;
+/// So many others are tried, to see whether it is a fault of rows.
+const OTHERS: i64 = 5;
 /// No reservation is looked at later than this, year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
 
@@ -108,8 +110,37 @@ impl Store {
         if !due.is_empty() && !halves.sweep(&due)? {
             return Err(error);
         }
+        let failed = halves.swept.unjudged.len();
+        if !halves.succeeded && failed > 0 && !self.can_write_others(&due, failed)? {
+            return Err(error);
+        }
         halves.swept.unjudged.extend(unreadable);
         Ok(halves.swept)
+    }
+
+    /// Whether the state of another reservation than these, of which `failed` could not be judged, can be written. Where there is no other,
+    /// one that fails may be at fault itself, and several that all fail are not.
+    fn can_write_others(&self, these: &[i64], failed: usize) -> Result<bool, StoreError> {
+        let others: Vec<i64> = states::table
+            .filter(states::reservation_id.ne_all(these))
+            .order(states::reservation_id)
+            .limit(OTHERS)
+            .select(states::reservation_id)
+            .load(&mut *self.get()?)?;
+        for id in &others {
+            let written = self.write(|connection| {
+                let other = states::table.filter(states::reservation_id.eq(*id));
+                // What a conclusion writes.
+                let same = (states::status.eq(states::status), states::wake_at.eq(states::wake_at));
+                Ok(diesel::update(other).set(same).execute(connection)?)
+            });
+            match written {
+                Ok(_) => return Ok(true),
+                Err(error) if error.is_unavailable() => return Err(error),
+                Err(error) => log::debug!("nor can the state of reservation {id} be written: {error}"),
+            }
+        }
+        Ok(others.is_empty() && failed == 1)
     }
 
     /// What is due, also where the look at all of it fails; none where that is not for single rows.

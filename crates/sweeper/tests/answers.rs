@@ -11,7 +11,7 @@ use common::*;
 use innkeeper_core::peer::Health;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::health::health;
-use innkeeper_store::{DatabaseKind, Heartbeat, Node, Work};
+use innkeeper_store::{Heartbeat, Node, Work};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
@@ -123,15 +123,7 @@ fn messages_that_cannot_be_claimed_are_told_and_make_a_sweeper_not_ready() {
             sink.requests().iter().filter(|request| subject(request.json()).contains(what)).count()
         };
 
-        database.execute(match database.kind() {
-            DatabaseKind::Postgres => {
-                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
-                 CREATE TRIGGER refuse BEFORE UPDATE ON deliveries FOR EACH ROW EXECUTE FUNCTION refuse()"
-            }
-            DatabaseKind::Sqlite => {
-                "CREATE TRIGGER refuse BEFORE UPDATE ON deliveries BEGIN SELECT RAISE(ABORT, 'not today'); END"
-            }
-        });
+        refuse(&database, "UPDATE", "deliveries");
         overdue(&database, "shop", 1, "hook");
         wait_until("the alert is there", || database.count("alerts") == 1);
         wait_until("it is not ready", || ready().status == 503);
@@ -140,10 +132,7 @@ fn messages_that_cannot_be_claimed_are_told_and_make_a_sweeper_not_ready() {
         wait_until("the operator hears of it", || told("Messages cannot be sent") == 1);
         assert_eq!(told(job(0).as_str()), 0);
 
-        database.execute(match database.kind() {
-            DatabaseKind::Postgres => "DROP FUNCTION refuse CASCADE",
-            DatabaseKind::Sqlite => "DROP TRIGGER refuse",
-        });
+        allow(&database, "deliveries");
         wait_until("the alert goes out", || told(job(0).as_str()) == 1);
         wait_until("it is ready again", || ready().status == 200);
         wait_until("the operator hears of that, too", || told("Messages can be sent again") == 1);

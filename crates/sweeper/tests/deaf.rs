@@ -7,6 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::*;
+use innkeeper_store::DatabaseKind;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
@@ -206,4 +207,47 @@ fn one_of_several_that_has_lost_the_database_blinds_nobody() {
     assert_eq!(accused(&database), ["silent"]);
     assert_eq!(database.count("blind_windows"), 0);
     here.stop();
+}
+
+#[test]
+fn check_ins_of_one_job_that_are_refused_are_told_and_make_nobody_deaf() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let inn = Server::start("innkeeper", &operated(&database, &sink), &[]);
+        let jobs = Jobs::start(&[&inn], &["healthy".to_owned()]);
+        let refused = json!({ "app": "shop", "component": "refused", "notify": "hook", "frequency": 1, "time_units": "hours" });
+        assert_eq!(post(&inn.url("/reservation"), &refused).status, 200);
+        let id =
+            database.number("SELECT id FROM reservations WHERE component = 'refused'").unwrap_or_default();
+        database.execute(&match database.kind() {
+            DatabaseKind::Postgres => format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+                 CREATE TRIGGER refuse BEFORE INSERT ON checkins FOR EACH ROW WHEN (NEW.reservation_id = {id}) EXECUTE FUNCTION refuse()"
+            ),
+            DatabaseKind::Sqlite => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON checkins WHEN NEW.reservation_id = {id}
+                 BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+            ),
+        });
+        let check_in = || {
+            std::thread::sleep(Duration::from_millis(300));
+            post(&inn.url("/checkin"), &json!({ "app": "shop", "component": "refused" })).status
+        };
+        wait_until("the operator hears of it", || {
+            assert_eq!(check_in(), 500);
+            told(&sink, "Check-ins of shop/refused cannot be written") == 1
+        });
+        for _ in 0..10 {
+            assert_eq!(check_in(), 500);
+            assert_eq!(ready(&inn), (200, "ready\n".to_owned()), "others are written");
+        }
+        database.execute(match database.kind() {
+            DatabaseKind::Postgres => "DROP FUNCTION refuse CASCADE",
+            DatabaseKind::Sqlite => "DROP TRIGGER refuse",
+        });
+        assert_eq!(check_in(), 200);
+        jobs.stop();
+        assert_eq!(told(&sink, "Check-ins of shop/refused cannot be written"), 1, "once");
+        assert_eq!(database.count("blind_windows") + told(&sink, "Check-ins cannot be written") as i64, 0);
+    }
 }

@@ -69,6 +69,30 @@ fn subjects(sink: &HttpSink) -> Vec<String> {
 }
 
 #[test]
+fn where_no_job_can_be_judged_the_sweep_fails_and_none_is_named() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        overdue(&database, "shop", 3, "log");
+        // Conclusions, not facts: check-ins are written.
+        refuse(&database, "UPDATE OF status", "states");
+        let config = config(&database, &webhook("hook", &sink, "")).replace("[\"log\"]", "[\"hook\"]");
+        let inn = Server::start("innkeeper", &config, &[]);
+        let ready = || Client::default().get(&inn.url("/readyz"));
+        wait_until("the operator hears of it", || subjects(&sink).contains(&"Sweeps fail".to_owned()));
+        let answer = ready();
+        assert!(answer.status == 503 && answer.body.contains("sweeps fail"), "{answer:?}");
+        assert_eq!(database.count("unjudged"), 0);
+
+        allow(&database, "states");
+        wait_until("all are told", || database.count("alerts") == 3);
+        wait_until("it is ready again", || ready().status == 200);
+        wait_until("so hears the operator", || subjects(&sink).contains(&"Sweeps succeed again".to_owned()));
+        let subjects = subjects(&sink);
+        assert!(!subjects.iter().any(|subject| subject.contains("cannot be judged")), "{subjects:?}");
+    }
+}
+
+#[test]
 fn a_row_that_cannot_be_judged_is_named_and_silences_no_other() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();

@@ -11,6 +11,7 @@ use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
+use innkeeper_store::DatabaseKind;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{HttpSink, Received};
@@ -160,6 +161,27 @@ pub fn overdue(database: &TestDatabase, app: &str, count: usize, notify: &str) {
 /// The name of the n-th job.
 pub fn job(n: usize) -> String {
     format!("job-{n:03}")
+}
+
+/// Has the database refuse to change any row of the table; `what` is `UPDATE`, or `UPDATE OF` a column.
+pub fn refuse(database: &TestDatabase, what: &str, table: &str) {
+    database.execute(&match database.kind() {
+        DatabaseKind::Postgres => format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not today'; END $$;
+             CREATE TRIGGER refuse BEFORE {what} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
+        ),
+        DatabaseKind::Sqlite => format!(
+            "CREATE TRIGGER refuse BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, 'not today'); END"
+        ),
+    });
+}
+
+/// And no longer.
+pub fn allow(database: &TestDatabase, table: &str) {
+    database.execute(&match database.kind() {
+        DatabaseKind::Postgres => format!("DROP TRIGGER refuse ON {table}; DROP FUNCTION refuse()"),
+        DatabaseKind::Sqlite => "DROP TRIGGER refuse".to_owned(),
+    });
 }
 
 /// Messages that were claimed by one who died can be claimed again, as if their lease had run out.
