@@ -131,6 +131,10 @@ fn roles_apart_follow_their_configuration_too() {
     }
     let settings = Client::default().get(&servers[2].url("/settings"));
     assert!(settings.body.contains("more"), "the pages know the new alerter");
+    // Before that, a job that names it leads nowhere.
+    eventually("the sweeper says that it has it", || {
+        (database.count("ways WHERE alerters LIKE '%more%'") == 1).then_some(())
+    });
     assert_eq!(post(&servers[0], "/reservation", &reservation("backup", "more")), 200);
     database.age(Duration::from_secs(3700));
     let told = second.wait_for(1, PATIENCE);
