@@ -10,6 +10,8 @@ use innkeeper_store::{StoreError, Target};
 const MOST: usize = 100;
 /// When one of which that is so still is told again.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// Refusals further apart have nothing to do with each other: each may have been one of all.
+const TOGETHER: Duration = Duration::from_secs(600);
 
 /// Whose check-ins were refused lately.
 pub(crate) struct Refused {
@@ -42,6 +44,9 @@ impl Refused {
         }
         let refusals =
             self.by_name.entry(name.clone()).or_insert(Refusals { first: Instant::now(), told: false });
+        if !refusals.told && refusals.first.elapsed() > TOGETHER {
+            refusals.first = Instant::now();
+        }
         if refusals.told || proved.is_none_or(|proved| proved <= refusals.first) {
             return;
         }
