@@ -38,6 +38,9 @@ const TAIL: usize = 500;
 /// How long a program that has ended may keep its standard error open through its children.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// The most words of a command: the program and its arguments.
+const MOST_WORDS: usize = 1000;
+
 /// `kind = "command"`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,6 +65,9 @@ impl CommandConfig {
         else {
             return Err(wrong("is empty; give a program and its arguments: [\"/path/prog\", \"arg\"]"));
         };
+        if self.command.len() > MOST_WORDS {
+            return Err(wrong(&format!("has {} words; at most {MOST_WORDS}", self.command.len())));
+        }
         if self.command.iter().any(|word| word.contains('\0')) {
             return Err(wrong("has a NUL character; use printable text"));
         }

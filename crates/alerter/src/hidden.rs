@@ -1,6 +1,5 @@
 //! Secrets: had from a key or a file, kept out of everything that people read.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,10 +9,12 @@ use innkeeper_core::secret::Secret;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::words;
+use crate::{read_file, words};
 
-/// No secret is longer; a larger file is the wrong file.
-const LARGEST_FILE: u64 = 64 * 1024;
+/// No secret is longer, bytes; a larger file is the wrong file.
+pub const LARGEST_SECRET: u64 = 64 * 1024;
+/// The most that a file with certificates of authorities may have, bytes: many times what a system trusts.
+pub const LARGEST_CERTIFICATES: u64 = 4 * 1024 * 1024;
 /// The longest `problem`, in characters.
 const LONGEST_PROBLEM: usize = 700;
 /// The shortest part of an address that is kept hidden on its own.
@@ -57,18 +58,15 @@ pub(crate) fn required(
 /// The text of a file that `key` names.
 pub(crate) fn read(key: &str, path: &Path) -> Result<String, Invalid> {
     let wrong = |problem: String| Invalid::new(key.to_owned(), format!("{}: {problem}", path.display()));
-    let size = fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > LARGEST_FILE {
-        return Err(wrong(format!("has {size} bytes; at most {LARGEST_FILE}")));
-    }
-    fs::read_to_string(path).map_err(|error| wrong(error.to_string()))
+    let content = read_file(path, LARGEST_SECRET).map_err(wrong)?;
+    String::from_utf8(content).map_err(|_| wrong("it is no text in UTF-8".to_owned()))
 }
 
 /// The certificates of a `ca_file`, in PEM; several may stand in it.
 pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Option<Vec<u8>>, Invalid> {
     let Some(path) = path else { return Ok(None) };
     let wrong = |problem: String| Invalid::new("ca_file", format!("{}: {problem}", path.display()));
-    let pem = fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let pem = read_file(path, LARGEST_CERTIFICATES).map_err(wrong)?;
     let certificates = ureq::tls::parse_pem(&pem)
         .filter(|item| matches!(item, Ok(ureq::tls::PemItem::Certificate(_))))
         .count();

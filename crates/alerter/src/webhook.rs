@@ -51,6 +51,9 @@ const TAKEN: &[&str] = &[
     "upgrade",
 ];
 
+/// The most headers of one webhook.
+const MOST_HEADERS: usize = 100;
+
 /// `kind = "webhook"`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -118,6 +121,12 @@ impl WebhookConfig {
             let more =
                 flexible::header_lines(&text).map_err(|problem| Invalid::new("headers_file", problem))?;
             headers.extend(more);
+        }
+        if headers.len() > MOST_HEADERS {
+            return Err(Invalid::new(
+                "headers",
+                format!("has {} headers; at most {MOST_HEADERS}", headers.len()),
+            ));
         }
         for (name, value) in &headers {
             let wrong = |problem: &str| Err(Invalid::new("headers", format!("{name:?} {problem}")));

@@ -2,21 +2,31 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use innkeeper_alerter::{Alerters, ConfigError as AlerterError};
-use innkeeper_core::{Clock, SystemClock};
+use innkeeper_alerter::{Alerters, Asker, ConfigError as AlerterError};
+use innkeeper_core::{Clock, Invalid, SystemClock};
 
-use crate::config::{Config, ConfigError, Live, Origin, Problem};
+use crate::config::{Config, ConfigError, Live, Problem};
 
-/// Reads the files that alerters name, and checks what only they can check. Connects nowhere.
+/// Reads the files that alerters, peers, heartbeat and mail loop name, and checks what only they can check. Connects nowhere.
 ///
 /// # Errors
-/// Everything that is wrong.
+/// Everything that is wrong, each with its line.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
-    let problems: Vec<Problem> = config
-        .alerters
-        .iter()
-        .filter_map(|(name, alerter)| alerter.build(name, Arc::new(SystemClock)).err())
-        .map(|error| Problem { origin: Origin::Default, key: String::new(), what: error.to_string() })
+    let mut wrong: Vec<(String, Invalid)> = Vec::new();
+    for (name, alerter) in &config.alerters {
+        if let Err(error) = alerter.build(name, Arc::new(SystemClock)) {
+            wrong.push((format!("alerter.{name}"), error.invalid));
+        }
+    }
+    for (name, peer) in &config.peers {
+        wrong.extend(Asker::new(&peer.url).err().map(|invalid| (format!("peer.{name}"), invalid)));
+    }
+    let heartbeat = config.heartbeat.url.as_ref().and_then(|url| Asker::new(url).err());
+    wrong.extend(heartbeat.map(|invalid| ("heartbeat".to_owned(), invalid)));
+    wrong.extend(config.mail_loop.mailbox().err().map(|invalid| ("mail_loop".to_owned(), invalid)));
+    let problems: Vec<Problem> = wrong
+        .into_iter()
+        .map(|(section, invalid)| config.problem(format!("{section}.{}", invalid.field), invalid.problem))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
 }

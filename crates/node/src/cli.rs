@@ -61,7 +61,11 @@ pub enum Command {
     /// Bring the database up to date, and end (every start does it too)
     Migrate,
     /// Check the configuration and every file it names, print it without secrets, and end
-    CheckConfig,
+    CheckConfig {
+        /// Name every reservation whose messages would not reach everyone, not the first fifty
+        #[structopt(long)]
+        all: bool,
+    },
     /// Copy the SQLite database into a new file while Innkeeper runs, and end
     Backup {
         /// The file to make
@@ -185,14 +189,18 @@ fn dispatch<O: RoleOptions>(
     // Checked when it was read.
     logging::set_levels(&config.log).map_err(anyhow::Error::msg)?;
     match &common.command {
-        Some(Command::CheckConfig) => {
+        Some(Command::CheckConfig { all }) => {
             alerters::check(&config)?;
-            if let Err(missing) = config.database.require() {
+            let missing = config.database.require();
+            if let Err(missing) = &missing {
                 print(&format!("A start would be refused: {missing}\n"));
             }
             print(&config.summary().to_string());
-            doubts::print_all(&config);
-            print("The configuration is good.\n");
+            let is_taken = doubts::print_all(&config, *all) && missing.is_ok();
+            print(match is_taken {
+                true => "The configuration is good.\n",
+                false => "The configuration can be read, but a start would be refused: see above.\n",
+            });
             Ok(())
         }
         Some(Command::Migrate) => {
@@ -220,6 +228,7 @@ fn dispatch<O: RoleOptions>(
             Ok(())
         }
         None => {
+            alerters::check(&config)?;
             descriptors::raise_limit();
             memory::give_back();
             let config = config.reloadable();

@@ -3,6 +3,8 @@
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
+use innkeeper_store::StoreError;
+
 use crate::Config;
 use crate::cli::print;
 use crate::config::DatabaseKind;
@@ -13,7 +15,7 @@ use crate::startup;
 /// How long the database may take for its next answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many reservations are named: each reload of the service runs this, and its journal must not drown in them.
+/// So many reservations are named unless all are asked for: each reload of the service runs this, and its journal must not drown in them.
 const NAMED: usize = 50;
 
 /// What a look into the database brings.
@@ -24,11 +26,13 @@ enum Seen {
     Done(i64),
     /// It could not be asked.
     Failed(String),
+    /// A start would refuse it.
+    Refused(String),
 }
 
 /// Prints whom of the operator no way leads to, and the first reservations in the database whose messages would lead
-/// nowhere, with the number of all.
-pub(crate) fn print_all(config: &Config) {
+/// nowhere (or `all`), with their number. Whether a start would take the database, as far as that can be told.
+pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     for problem in Operator::unreached(config) {
         print(&format!("Warning: {problem}\n"));
     }
@@ -36,48 +40,65 @@ pub(crate) fn print_all(config: &Config) {
         && !path.exists()
     {
         // Looking would make it.
-        return;
+        return true;
     }
     let (seen, sight) = sync_channel(1000);
-    let config = config.clone();
+    let (config, most) = (config.clone(), if all { usize::MAX } else { NAMED });
     // On a thread that is left behind where the database does not answer: the process ends anyway.
     let looking = std::thread::Builder::new().name("check-config".to_owned()).spawn(move || {
-        let done = look(&config, &mut |line| drop(seen.send(Seen::Line(line))));
+        let done = look(&config, most, &mut |line| drop(seen.send(Seen::Line(line))));
         drop(seen.send(done));
     });
     if let Err(error) = looking {
         print(&format!("Note: the database was not asked for reservations: {error}\n"));
-        return;
+        return true;
     }
+    let mut named = 0;
     loop {
         let why = match sight.recv_timeout(PATIENCE) {
             Ok(Seen::Line(line)) => {
                 print(&format!("Warning: {line}\n"));
+                named += 1;
                 continue;
             }
-            Ok(Seen::Done(0)) => return,
+            Ok(Seen::Done(0)) => return true,
             Ok(Seen::Done(1)) => {
                 print("Messages about 1 reservation would not reach everyone it names.\n");
-                return;
+                return true;
             }
             Ok(Seen::Done(count)) => {
-                print(&format!("Messages about {count} reservations would not reach everyone they name.\n"));
-                return;
+                let rest = match count > named {
+                    true => format!(" The first {named} are named; `check-config --all` names each."),
+                    false => String::new(),
+                };
+                print(&format!(
+                    "Messages about {count} reservations would not reach everyone they name.{rest}\n"
+                ));
+                return true;
+            }
+            Ok(Seen::Refused(why)) => {
+                print(&format!("A start would be refused: {why}\n"));
+                return false;
             }
             Ok(Seen::Failed(why)) => why,
             Err(RecvTimeoutError::Timeout) => "it does not answer".to_owned(),
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => return true,
         };
         print(&format!("Note: the database was not asked for reservations: {why}\n"));
-        return;
+        return true;
     }
 }
 
-fn look(config: &Config, name: &mut dyn FnMut(String)) -> Seen {
-    let found = startup::connect(config, 2)
-        .and_then(|store| dead_ends::find(&store, &config.ways_out(), NAMED, name));
-    match found {
+fn look(config: &Config, most: usize, name: &mut dyn FnMut(String)) -> Seen {
+    let first_line = |error: StoreError| error.to_string().lines().next().unwrap_or_default().to_owned();
+    let store = startup::connect(config, 2).and_then(|store| store.check_version().map(|()| store));
+    let store = match store {
+        Ok(store) => store,
+        Err(error) if startup::is_waited_for(config, &error) => return Seen::Failed(first_line(error)),
+        Err(error) => return Seen::Refused(first_line(error)),
+    };
+    match dead_ends::find(&store, &config.ways_out(), most, name) {
         Ok(found) => Seen::Done(found.count),
-        Err(error) => Seen::Failed(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        Err(error) => Seen::Failed(first_line(error)),
     }
 }

@@ -214,7 +214,7 @@ fn until_available<T>(
         }
         match attempt() {
             Err(_) if shutdown.is_requested() => return Err(StartupError::Stopped),
-            Err(error) if error.is_unavailable() && (!is_file || is_passing(&error)) => {
+            Err(error) if is_worth_waiting(is_file, &error) => {
                 if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
                     log::warn!("the database does not answer ({}); waiting", in_short(&error));
                     said = Some(Instant::now());
@@ -232,6 +232,15 @@ fn until_available<T>(
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Whether a start waits after this error, and is not refused.
+pub(crate) fn is_waited_for(config: &Config, error: &StoreError) -> bool {
+    is_worth_waiting(matches!(config.database.kind, DatabaseKind::Sqlite { .. }), error)
+}
+
+fn is_worth_waiting(is_file: bool, error: &StoreError) -> bool {
+    error.is_unavailable() && (!is_file || is_passing(error))
 }
 
 /// Whether a file may do later: another process has locked it, or the disk is slow and nothing is known to be wrong.

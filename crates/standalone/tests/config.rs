@@ -3,10 +3,12 @@
 mod common;
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use common::programs::{PROGRAMS, SECRET, configured, refused, run};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::process::{PATIENCE, Server};
+use tempfile::TempDir;
 
 #[test]
 fn an_unknown_scheme_is_refused_wherever_it_stands() {
@@ -51,6 +53,134 @@ fn a_file_that_cannot_be_read_is_named() {
     let (code, _, err) = run("innkeeper", directory.path(), &["check-config"], &[]);
     assert_eq!(code, Some(1));
     assert!(err.contains("innkeeper.toml") && err.contains("UTF-8"), "{err}");
+}
+
+#[test]
+fn a_long_list_is_refused_at_once_with_its_count() {
+    let list = |count: usize, entry: &dyn Fn(usize) -> String| {
+        (0..count).map(|n| format!("  {:?},\n", entry(n))).collect::<String>()
+    };
+    let mails = list(100_000, &|n| format!("a{n}@example.org"));
+    let networks = list(60_000, &|n| format!("10.{}.{}.0/24", n / 256, n % 256));
+    let sections: String = (0..5000).map(|n| format!("[alerter.a{n}]\nkind = \"log\"\n")).collect();
+    let unknown: String = (0..20_000).map(|n| format!("k{n} = 1\n")).collect();
+    let cases = [
+        (format!("operator = [\n{mails}]\n"), "innkeeper.toml:1: operator: has 100000 entries; at most 50"),
+        (
+            format!("\n[ingest]\ntrusted_proxies = [\n{networks}]\n"),
+            "innkeeper.toml:3: ingest.trusted_proxies: has 60000 entries; at most 1000",
+        ),
+        (
+            format!("[web]\nsign_on_proxies = [\n{networks}]\n"),
+            "innkeeper.toml:2: web.sign_on_proxies: has 60000 entries; at most 1000",
+        ),
+        (
+            format!("[peer.north]\nurl = \"http://127.0.0.1:1\"\nadmin = [\n{mails}]\n"),
+            "innkeeper.toml:3: peer.north.admin: has 100000 entries; at most 50",
+        ),
+        (
+            format!("[mail_loop]\nfolders = [\n{mails}]\n"),
+            "innkeeper.toml:2: mail_loop.folders: has 100000 entries; at most 50",
+        ),
+        (
+            format!("[alerter.x]\nkind = \"command\"\ncommand = [\n{mails}]\n"),
+            "innkeeper.toml:3: alerter.x.command: has 100000 words; at most 1000",
+        ),
+        (sections, "innkeeper.toml:1: alerter: has 5000 sections; at most 200"),
+        (unknown, "and 19980 more problems"),
+        ("# a comment\n".repeat(800_000), "innkeeper.toml: it is larger than 8 MiB"),
+    ];
+    for (text, said) in cases {
+        let directory = configured(&text);
+        for arguments in [&["check-config"][..], &[]] {
+            let begun = Instant::now();
+            let (code, out, err) = run("innkeeper", directory.path(), arguments, &[]);
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{said}: {err}");
+            assert!(err.contains(said), "{said}: {err}");
+            // With the place of each entry counted from the beginning it took minutes.
+            assert!(begun.elapsed() < Duration::from_secs(10), "{said}: {:?}", begun.elapsed());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_a_key_names_is_a_regular_one_and_small() {
+    let large = TempDir::new().expect("a directory");
+    let file = large.path().join("large");
+    fs::File::create(&file).and_then(|file| file.set_len(1 << 33)).expect("a file with a hole");
+    let large = file.to_str().expect("a path in UTF-8");
+    let alerter = |kind: &str, rest: &str| format!("[alerter.x]\nkind = {kind:?}\n{rest}");
+    let smtp = alerter("smtp", "host = \"mx\"\nfrom = \"inn@example.org\"\n");
+    let login = format!("{smtp}username = \"inn\"\n");
+    let hook = alerter("webhook", "url = \"https://example.org\"\n");
+    let mail = "to = \"a@example.org\"\nusername = \"a\"\npassword = \"p\"\n";
+    let cases = [
+        ("[database]\n".to_owned(), "database.url_file"),
+        ("[heartbeat]\n".to_owned(), "heartbeat.url_file"),
+        ("[peer.north]\n".to_owned(), "peer.north.url_file"),
+        ("[mail_loop]\n".to_owned(), "mail_loop.password_file"),
+        (format!("{smtp}[mail_loop]\nhost = \"mx\"\n{mail}"), "mail_loop.ca_file"),
+        (alerter("slack", ""), "alerter.x.url_file"),
+        (alerter("webhook", ""), "alerter.x.url_file"),
+        (hook.clone(), "alerter.x.secret_file"),
+        (hook.clone(), "alerter.x.headers_file"),
+        (hook, "alerter.x.ca_file"),
+        (alerter("pagerduty", ""), "alerter.x.routing_key_file"),
+        (login, "alerter.x.password_file"),
+        (smtp, "alerter.x.ca_file"),
+    ];
+    for (section, key) in cases {
+        let name = key.rsplit_once('.').expect("a key in a section").1;
+        let line = section.lines().count() + 1;
+        for (path, said) in
+            [("/dev/zero", "give a regular file"), (large, "is larger than"), ("/tmp", "is a directory")]
+        {
+            let directory = configured(&format!("{section}{name} = {path:?}\n"));
+            for arguments in [&["check-config"][..], &[]] {
+                let begun = Instant::now();
+                let (code, _, err) = run("innkeeper", directory.path(), arguments, &[]);
+                let plain = key.strip_suffix("_file").expect("it ends so");
+                let named = [key, plain].map(|key| format!("innkeeper.toml:{line}: {key}: "));
+                assert_eq!(code, Some(1), "{key} {path} {arguments:?}: {err}");
+                assert!(named.iter().any(|named| err.contains(named)), "{key} {path}: {err}");
+                assert!(err.contains(said) && err.contains(path), "{key} {path}: {err}");
+                assert!(begun.elapsed() < Duration::from_secs(10), "{key} {path}: {:?}", begun.elapsed());
+            }
+        }
+    }
+    refused("innkeeper", "", &[], &["--config", "/dev/zero"], &["/dev/zero", "larger than 8 MiB"]);
+}
+
+#[test]
+fn what_is_found_wrong_after_the_reading_has_its_line_too() {
+    let smtp = "[alerter.mail]\nkind = \"smtp\"\nhost = \"mx\"\nfrom = \"inn@example.org\"\n";
+    for (text, said) in [
+        (
+            "[alerter.x]\nkind = \"slack\"\nurl = \"nothing\"\n".to_owned(),
+            ":3: alerter.x.url: is not an address",
+        ),
+        ("\n[alerter.x]\nkind = \"slack\"\n".to_owned(), ":2: alerter.x.url: is missing"),
+        (format!("{smtp}ca_file = \"/nowhere\"\n"), ":5: alerter.mail.ca_file: /nowhere"),
+        ("[peer.a]\nurl = \"http://127.0.0.1\"\nadmin = [\"ghost\"]\n".to_owned(), ":3: peer.a.admin: ghost"),
+        ("[peer.a]\nurl = \"nothing\"\n".to_owned(), ":2: peer.a.url: is not an address"),
+        ("[heartbeat]\n\nurl = \"nothing\"\n".to_owned(), ":3: heartbeat.url: is not an address"),
+        (
+            "[mail_loop]\nusername = \"a\"\npassword = \"p\"\nto = \"a@example.org\"\nhost = \"mx\"\n"
+                .to_owned(),
+            ":5: mail_loop: needs an alerter",
+        ),
+    ] {
+        let directory = configured(&text);
+        for arguments in [&["check-config"][..], &[]] {
+            let (code, _, err) = run("innkeeper", directory.path(), arguments, &[]);
+            assert_eq!(code, Some(1), "{text}: {err}");
+            assert!(err.contains(&format!("innkeeper.toml{said}")), "{text} should say {said}: {err}");
+        }
+    }
+    let directory = configured("\ndata_dir = \"/dev/null/data\"\n");
+    let (code, _, err) = run("innkeeper", directory.path(), &[], &[]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("innkeeper.toml:2: data_dir: cannot make the directory"), "{err}");
 }
 
 #[test]

@@ -201,6 +201,10 @@ fn check_config_names_fifty_jobs_counts_all_and_asks_a_database_that_does_not_an
         }
         assert_eq!(out.matches("Warning: shop/").count(), 50, "{out}");
         assert!(out.contains("Messages about 52 reservations would not reach everyone they name."), "{out}");
+        assert!(out.contains("The first 50 are named; `check-config --all` names each."), "{out}");
+        let (_, all, _) = run("innkeeper", directory.path(), &["check-config", "--all"], &[]);
+        assert_eq!(all.matches("Warning: shop/").count(), 52, "{all}");
+        assert!(!all.contains("The first"), "{all}");
         assert!(out.contains("Warning: operator: is empty") && !out.contains("shop/logged"), "{out}");
     }
     let away = configured("[database]\nurl = \"postgres://inn@127.0.0.1:1/inn\"\n");

@@ -168,6 +168,11 @@ fn a_database_of_a_newer_version_is_refused() {
             let (code, _, err) = run(program, directory.path(), &["--database-url", database.url()], &[]);
             assert_eq!(code, Some(1), "{program}: {err}");
             assert!(err.contains("newer version of Innkeeper"), "{program}: {err}");
+            let arguments = ["--database-url", database.url(), "check-config"];
+            let (code, out, err) = run(program, directory.path(), &arguments, &[]);
+            let said = "A start would be refused: the database was made by a newer version of Innkeeper";
+            assert!(code == Some(0) && out.contains(said), "{program}: {out}{err}");
+            assert!(!out.contains("is good"), "{program}: {out}");
         }
     }
 }

@@ -7,7 +7,7 @@ use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sqlite::Sqlite;
-use diesel::{PgConnection, SqliteConnection};
+use diesel::{PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::connection::AnyConnection;
@@ -60,7 +60,51 @@ impl Store {
             }
         }
     }
+
+    /// Looks whether a start would refuse this database, and changes nothing in it.
+    ///
+    /// # Errors
+    /// Those of [`Store::migrate`].
+    pub fn check_version(&self) -> Result<(), StoreError> {
+        self.refuse_unknown_pooler()?;
+        match &mut *self.get()? {
+            AnyConnection::Postgres(connection) => {
+                let table =
+                    sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS is_there");
+                if table.get_result::<IsThere>(connection)?.is_there {
+                    missing::<Pg>(&POSTGRES, &versions(sql_query(APPLIED).load(connection)?))?;
+                }
+            }
+            AnyConnection::Sqlite(connection) => {
+                let table = sql_query(
+                    "SELECT count(*) > 0 AS is_there
+                     FROM sqlite_master
+                     WHERE name = '__diesel_schema_migrations'",
+                );
+                if table.get_result::<IsThere>(connection)?.is_there {
+                    missing::<Sqlite>(&SQLITE, &versions(sql_query(APPLIED).load(connection)?))?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
+
+/// A row of the table that names the migrations that were applied.
+#[derive(QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = sql_types::Text)]
+    version: String,
+}
+
+/// Whether that table is there.
+#[derive(QueryableByName)]
+struct IsThere {
+    #[diesel(sql_type = sql_types::Bool)]
+    is_there: bool,
+}
+
+const APPLIED: &str = "SELECT version FROM __diesel_schema_migrations";
 
 /// Applies all that are missing in the caller's transaction, which holds the lock to its end; so it needs no session of its own.
 fn migrate_postgres(connection: &mut PgConnection, begins: &dyn Fn()) -> Result<Vec<String>, StoreError> {
@@ -98,6 +142,10 @@ fn apply_next(
             Ok(true)
         }
     }
+}
+
+fn versions(applied: Vec<Applied>) -> Vec<MigrationVersion<'static>> {
+    applied.into_iter().map(|one| MigrationVersion::from(one.version)).collect()
 }
 
 /// Those of `all` that are not `known`, oldest first; an error when one is known that is not among them.

@@ -73,15 +73,8 @@ impl MailLoop {
         operator: Operator,
         alerters: Arc<Alerters>,
     ) -> anyhow::Result<Option<Self>> {
-        let (Some(host), Some(to)) = (&config.host, &config.to) else { return Ok(None) };
-        let mailbox = Mailbox::new(
-            (host, config.port),
-            config.tls,
-            config.ca_file.as_ref(),
-            &config.username,
-            &config.password,
-        )
-        .map_err(|invalid| anyhow::anyhow!("mail_loop.{invalid}"))?;
+        let mailbox = config.mailbox().map_err(|invalid| anyhow::anyhow!("mail_loop.{invalid}"))?;
+        let (Some(mailbox), Some(to)) = (mailbox, &config.to) else { return Ok(None) };
         Ok(Some(Self {
             store,
             clock,

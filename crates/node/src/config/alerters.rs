@@ -8,11 +8,17 @@ use innkeeper_core::names::AlerterName;
 use super::LOG_ALERTER;
 use super::deserialize::{self, Misfit};
 use super::problem::Origin;
-use super::section::Findings;
+use super::section::{Findings, too_many};
 use super::setting::{Setting, Table, Value};
+
+/// The most alerters: each has threads of its own.
+const MOST_ALERTERS: usize = 200;
 
 /// Reads all tables, and adds the log, which is always there.
 pub(crate) fn read(mut table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, AlerterConfig> {
+    if too_many("alerter", &table, MOST_ALERTERS, findings) {
+        table.clear();
+    }
     table
         .entry(LOG_ALERTER.to_owned())
         .or_insert_with(|| Setting { value: Value::Table(Table::new()), origin: Origin::Default });

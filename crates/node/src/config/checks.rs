@@ -47,7 +47,7 @@ pub(crate) fn recipients(
 pub(crate) fn mail_loop(config: &Config, findings: &mut Findings) {
     if config.mail_loop.host.is_some() && !config.can_mail() {
         let what = "needs an alerter of kind = \"smtp\" to send through; add one as [alerter.mail]";
-        findings.problem(Origin::Default, "mail_loop", what);
+        findings.problem(config.places.place("mail_loop.host"), "mail_loop", what);
     }
 }
 

@@ -1,9 +1,12 @@
 //! The configuration that is in force: a process that goes on through a reload asks for it each time.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::{fmt, fs};
+
+use innkeeper_alerter::{LARGEST_CERTIFICATES, read_file};
 
 use super::problem::ConfigError;
 use super::setting::{Setting, Table, Value};
@@ -40,6 +43,7 @@ fn adopt(old: &Config, new: Config) -> Config {
     next.sweeper.remind_every = new.sweeper.remind_every;
     next.sweeper.retry_for = new.sweeper.retry_for;
     next.web.session = new.web.session;
+    next.places = new.places;
     next.marks = new.marks;
     next
 }
@@ -158,7 +162,7 @@ fn mark(table: &Table, section: &str, marks: &mut BTreeMap<String, u64>) {
         hash(value, &mut hasher);
         if let (true, Value::Text(file)) = (key.ends_with("_file"), value) {
             // One that cannot be read is refused by whoever wants to use it.
-            fs::read(file).unwrap_or_default().hash(&mut hasher);
+            read_file(Path::new(file), LARGEST_CERTIFICATES).unwrap_or_default().hash(&mut hasher);
         }
         marks.insert(path, hasher.finish());
     }
@@ -178,6 +182,8 @@ fn hash(value: &Value, hasher: &mut DefaultHasher) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn load(text: &str) -> Config {

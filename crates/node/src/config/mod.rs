@@ -15,6 +15,7 @@ mod deserialize;
 mod layers;
 mod live;
 mod parts;
+mod places;
 mod problem;
 mod secret_file;
 mod section;
@@ -30,7 +31,7 @@ use std::path::PathBuf;
 
 use innkeeper_alerter::AlerterConfig;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::recipient::Recipient;
+use innkeeper_core::recipient::{MOST_RECIPIENTS, Recipient};
 
 pub use database::{DatabaseConfig, DatabaseKind};
 pub use live::{Live, Reloaded};
@@ -40,6 +41,7 @@ pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
 use crate::{Role, logging};
 use live::Marks;
+use places::Places;
 use section::{Findings, Section, take};
 use setting::Table;
 
@@ -99,6 +101,8 @@ pub struct Config {
     pub peers: BTreeMap<AlerterName, PeerConfig>,
     /// `[alerter.NAME]`, and always [`LOG_ALERTER`].
     pub alerters: BTreeMap<AlerterName, AlerterConfig>,
+    /// Where its keys stand.
+    places: Places,
     /// What tells its values from those of the next one.
     marks: Marks,
     /// What hands out the one in force, where it can change.
@@ -177,6 +181,11 @@ impl Config {
         self.live.clone().unwrap_or_else(|| Live::new(self.clone()))
     }
 
+    /// What is wrong with `key`, as found when its value was used; with the line where it stands.
+    pub(crate) fn problem(&self, key: String, what: impl Into<String>) -> Problem {
+        Problem { origin: self.places.place(&key), key, what: what.into() }
+    }
+
     /// Whether `name` may stand in a reservation's `notify`.
     pub fn knows_alerter(&self, name: &str) -> bool {
         self.alerters.keys().any(|known| known.as_str() == name)
@@ -191,7 +200,8 @@ impl Config {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
         made.map_err(|error| {
             let what = format!("cannot make the directory {}: {error}", self.data_dir.display());
-            ConfigError(vec![Problem { origin: Origin::Default, key: "data_dir".to_owned(), what }])
+            let origin = self.places.place("data_dir");
+            ConfigError(vec![Problem { origin, key: "data_dir".to_owned(), what }])
         })
     }
 }
@@ -208,7 +218,7 @@ fn read(
     layers::lay_environment(&mut root, environment, &mut findings);
     layers::lay_flags(&mut root, overrides, role.listen_section(), &mut findings);
 
-    let marks = Marks::of(&root);
+    let (places, marks) = (Places::of(&root), Marks::of(&root));
     let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
     let [alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, web] = tables;
 
@@ -221,8 +231,9 @@ fn read(
     let auth = top.parsed("auth", Auth::Open, top::auth);
     let allow_open = top.flag("allow_open", false);
     let operator_origin = top.origin("operator");
-    let operator =
-        top.list("operator", |entry| Recipient::parse("operator", entry).map_err(|invalid| invalid.problem));
+    let operator = top.list("operator", MOST_RECIPIENTS, |entry| {
+        Recipient::parse("operator", entry).map_err(|invalid| invalid.problem)
+    });
     let data_dir = top.parsed("data_dir", top::default_data_dir(), top::data_dir);
     top.finish();
 
@@ -284,18 +295,14 @@ fn read(
         mail_loop,
         peers,
         alerters,
+        places,
         marks,
         live: None,
     };
     checks::recipients(&config, &config.operator, "operator", &operator_origin, &mut findings);
     for (name, peer) in &config.peers {
-        checks::recipients(
-            &config,
-            &peer.admin,
-            &format!("peer.{name}.admin"),
-            &Origin::Default,
-            &mut findings,
-        );
+        let key = format!("peer.{name}.admin");
+        checks::recipients(&config, &peer.admin, &key, &config.places.place(&key), &mut findings);
     }
     checks::mail_loop(&config, &mut findings);
     match role.listen_section() {

@@ -12,6 +12,9 @@ use innkeeper_core::schedule::Schedule;
 use super::section::Section;
 use crate::http::TrustedProxies;
 
+/// The most entries of a list of proxies; each request is compared with them.
+const MOST_PROXIES: usize = 1000;
+
 /// `[ingest]`: the door that jobs come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IngestConfig {
@@ -42,9 +45,11 @@ impl IngestConfig {
             )),
             queue: section.number("queue", 65_536, 1..=10_000_000),
             batch: section.number("batch", 1000, 1..=10_000),
-            trusted_proxies: TrustedProxies::new(
-                section.list("trusted_proxies", TrustedProxies::parse_entry),
-            ),
+            trusted_proxies: TrustedProxies::new(section.list(
+                "trusted_proxies",
+                MOST_PROXIES,
+                TrustedProxies::parse_entry,
+            )),
             workers: match section.number("workers", 0, 0..=1024) {
                 0 => None,
                 workers => Some(workers),
@@ -82,9 +87,11 @@ impl WebConfig {
                 TimeDelta::seconds(1)..=TimeDelta::days(30),
             ),
             sign_on_header: section.parsed("sign_on_header", None, header_name),
-            sign_on_proxies: TrustedProxies::new(
-                section.list("sign_on_proxies", TrustedProxies::parse_entry),
-            ),
+            sign_on_proxies: TrustedProxies::new(section.list(
+                "sign_on_proxies",
+                MOST_PROXIES,
+                TrustedProxies::parse_entry,
+            )),
             sign_on_role: section.parsed("sign_on_role", UserRole::Viewer, |role| {
                 UserRole::parse("sign_on_role", role).map_err(|invalid| invalid.problem)
             }),

@@ -55,10 +55,21 @@ impl fmt::Display for Problem {
     }
 }
 
+/// Problems that are shown; of more, their number.
+const SHOWN: usize = 20;
+
 /// A configuration that cannot be used, with everything that is wrong with it: one line per problem.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+#[error("{}", in_lines(.0))]
 pub struct ConfigError(pub Vec<Problem>);
+
+fn in_lines(problems: &[Problem]) -> String {
+    let mut lines: Vec<String> = problems.iter().take(SHOWN).map(Problem::to_string).collect();
+    if problems.len() > SHOWN {
+        lines.push(format!("and {} more problems", problems.len() - SHOWN));
+    }
+    lines.join("\n")
+}
 
 impl ConfigError {
     /// An error about no key in particular.

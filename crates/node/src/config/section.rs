@@ -110,8 +110,13 @@ impl<'f> Section<'f> {
         })
     }
 
-    /// A list of texts, or one text with commas.
-    pub(crate) fn list<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    /// A list of texts, `most` at the most, or one text with commas.
+    pub(crate) fn list<T>(
+        &mut self,
+        key: &'static str,
+        most: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         self.read(key, Vec::new(), |value| {
             let entries: Vec<&str> = match value {
                 Value::Text(text) => {
@@ -126,6 +131,10 @@ impl<'f> Section<'f> {
                     .collect::<Result<_, String>>()?,
                 other => return Err(format!("is {}; write a list of texts", other.kind())),
             };
+            // Before any is read: what is done for each may take its time.
+            if entries.len() > most {
+                return Err(format!("has {} entries; at most {most}", entries.len()));
+            }
             entries.into_iter().map(parse).collect()
         })
     }
@@ -212,6 +221,16 @@ pub(crate) fn take(root: &mut Table, name: &'static str, findings: &mut Findings
             Table::new()
         }
     }
+}
+
+/// Whether there are too many sections `[NAME.…]`; then that is a problem, and none of them is read.
+pub(crate) fn too_many(name: &str, table: &Table, most: usize, findings: &mut Findings) -> bool {
+    if table.len() <= most {
+        return false;
+    }
+    let origin = table.values().next().map_or(Origin::Default, |first| first.origin.clone());
+    findings.problem(origin, name, format!("has {} sections; at most {most}", table.len()));
+    true
 }
 
 /// Reads a yes or no as environments have them.

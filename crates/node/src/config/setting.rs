@@ -51,7 +51,8 @@ impl Value {
 
 /// Reads the text of a configuration file called `name`.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
-    let source = Source { file: Arc::from(name), text };
+    let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let source = Source { file: Arc::from(name), breaks };
     let table = DeTable::parse(text).map_err(|error| {
         // Not the whole Display: it quotes the line, which may hold a password.
         ConfigError::about(source.at(error.span().map_or(0, |span| span.start)), error.message())
@@ -59,15 +60,16 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Table, ConfigError> {
     source.table(table.into_inner())
 }
 
-struct Source<'t> {
+struct Source {
     file: Arc<str>,
-    text: &'t str,
+    /// Where its lines end.
+    breaks: Vec<usize>,
 }
 
-impl Source<'_> {
+impl Source {
     fn at(&self, offset: usize) -> Origin {
-        let before = self.text.as_bytes().iter().take(offset);
-        Origin::File { file: self.file.clone(), line: 1 + before.filter(|byte| **byte == b'\n').count() }
+        let line = 1 + self.breaks.partition_point(|at| *at < offset);
+        Origin::File { file: self.file.clone(), line }
     }
 
     fn table(&self, table: DeTable<'_>) -> Result<Table, ConfigError> {

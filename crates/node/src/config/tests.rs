@@ -293,7 +293,5 @@ fn the_data_directory_is_its_owners_alone() {
     let config =
         with(&format!("data_dir = '{}/file/x'", directory.path().display()), &[], &Overrides::default())
             .unwrap();
-    assert!(
-        config.create_data_dir().unwrap_err().to_string().starts_with("data_dir: cannot make the directory")
-    );
+    assert!(config.create_data_dir().unwrap_err().to_string().starts_with("f.toml:1: data_dir: cannot make"));
 }

@@ -1,6 +1,7 @@
 //! The keys above the sections, and where the file is.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -12,24 +13,37 @@ use super::problem::{ConfigError, Origin};
 
 const PLACES: [&str; 2] = ["./innkeeper.toml", "/etc/innkeeper/innkeeper.toml"];
 
+/// The largest configuration file, bytes.
+const LARGEST: u64 = 8 * 1024 * 1024;
+
 /// The file to read and its text: the one that was named, else the first that exists, else none.
 pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let from_environment =
         std::env::var_os("INNKEEPER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(path) = named.map(Path::to_path_buf).or(from_environment) {
-        return match std::fs::read_to_string(&path) {
+        return match read_text(&path) {
             Ok(text) => Ok(Some((path, text))),
             Err(error) => Err(unreadable(&path, &error)),
         };
     }
     for path in PLACES.map(Path::new) {
-        match std::fs::read_to_string(path) {
+        match read_text(path) {
             Ok(text) => return Ok(Some((path.to_path_buf(), text))),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             Err(error) => return Err(unreadable(path, &error)),
         }
     }
     Ok(None)
+}
+
+/// Never more than a configuration may have, so that a device given by mistake does not keep a start.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(std::io::Error::other("it is larger than 8 MiB"));
+    }
+    Ok(text)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {

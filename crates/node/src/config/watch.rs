@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use innkeeper_alerter::Mailbox;
+use innkeeper_core::Invalid;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::recipient::{MailAddress, Recipient};
+use innkeeper_core::recipient::{MOST_RECIPIENTS, MailAddress, Recipient};
 use innkeeper_core::secret::Secret;
 
-use super::section::{Findings, Section};
+use super::section::{Findings, Section, too_many};
 use super::setting::{Setting, Table, Value};
+
+/// The most folders that the mail loop looks into.
+const MOST_FOLDERS: usize = 50;
+/// The most peers.
+const MOST_PEERS: usize = 200;
 
 /// `[heartbeat]`: an address outside that is called while all is well.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,7 +83,7 @@ impl MailLoopConfig {
                 .map_or_else(|| Secret::new(""), |(password, _)| password),
             to: section.parsed("to", None, |address| MailAddress::parse("to", address).map(Some)),
             folders: {
-                let folders = section.list("folders", |folder| Ok(folder.to_owned()));
+                let folders = section.list("folders", MOST_FOLDERS, |folder| Ok(folder.to_owned()));
                 if folders.is_empty() { vec!["INBOX".to_owned()] } else { folders }
             },
             every: section.duration("every", TimeDelta::hours(1), often()),
@@ -102,6 +109,18 @@ impl MailLoopConfig {
     }
 }
 
+impl MailLoopConfig {
+    /// The mailbox that the mail comes to; none where there is no loop.
+    ///
+    /// # Errors
+    /// Certificates that cannot be read.
+    pub fn mailbox(&self) -> Result<Option<Mailbox>, Invalid> {
+        let Some(host) = &self.host else { return Ok(None) };
+        let place = (host.as_str(), self.port);
+        Mailbox::new(place, self.tls, self.ca_file.as_ref(), &self.username, &self.password).map(Some)
+    }
+}
+
 /// `[peer.NAME]`: another installation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerConfig {
@@ -116,6 +135,9 @@ pub struct PeerConfig {
 /// Reads `[peer.NAME]` of every name.
 pub(crate) fn peers(table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, PeerConfig> {
     let mut peers = BTreeMap::new();
+    if too_many("peer", &table, MOST_PEERS, findings) {
+        return peers;
+    }
     for (name, Setting { value, origin }) in table {
         let path = format!("peer.{name}");
         let Ok(parsed) = AlerterName::parse("peer", &name) else {
@@ -135,8 +157,9 @@ pub(crate) fn peers(table: Table, findings: &mut Findings) -> BTreeMap<AlerterNa
         if url.is_none() {
             section.refuse("url", origin, "is missing; write the address of the other's /peer");
         }
-        let admin = section
-            .list("admin", |entry| Recipient::parse("admin", entry).map_err(|invalid| invalid.problem));
+        let admin = section.list("admin", MOST_RECIPIENTS, |entry| {
+            Recipient::parse("admin", entry).map_err(|invalid| invalid.problem)
+        });
         let every = section.duration("every", TimeDelta::minutes(1), often());
         section.finish();
         if let Some(url) = url {

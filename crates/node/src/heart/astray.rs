@@ -131,7 +131,7 @@ pub fn words(count: i64, lines: &[String], verb: &str) -> (String, String) {
     }
     let more = count - lines.len() as i64;
     if more > 0 {
-        text.push_str(&format!("and {more} more; `check-config` lists them all.\n"));
+        text.push_str(&format!("and {more} more; `check-config --all` names each.\n"));
     }
     (subject, text)
 }
