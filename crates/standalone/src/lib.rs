@@ -6,8 +6,8 @@
 use std::net::SocketAddr;
 
 use innkeeper_ingest::Ingest;
-use innkeeper_node::config::DatabaseKind;
-use innkeeper_node::curl::{ASK, CHECK_IN};
+use innkeeper_node::config::{Auth, DatabaseKind};
+use innkeeper_node::curl::{ASK, CHECK_IN, TOKEN};
 use innkeeper_node::http::health::Health;
 use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
@@ -39,7 +39,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let looking = web.start_looking(shutdown)?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
-    let (place, public_url) = (place(config), config.public_url.clone());
+    let (place, public_url, auth) = (place(config), config.public_url.clone(), config.auth);
     let served = HttpService::new("innkeeper", config.ingest.listen, gate, move |routes| {
         web.mount_pages(routes);
         ingest_routes(routes);
@@ -53,7 +53,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     .connections(descriptors::for_connections(config))
     .on_listening(move |address| {
         listening(address);
-        greet(address, &place, &public_url, setup.as_deref());
+        greet(address, &place, &public_url, auth, setup.as_deref());
     })
     .run(shutdown);
     shutdown.request();
@@ -77,26 +77,40 @@ fn place(config: &Config) -> String {
 }
 
 /// Says where it is and what to do first.
-fn greet(address: SocketAddr, place: &str, public_url: &str, setup: Option<&str>) {
+fn greet(address: SocketAddr, place: &str, public_url: &str, auth: Auth, setup: Option<&str>) {
     // On all addresses at once is no place to send anybody to.
     let open =
         if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
     let setup =
         setup.map_or_else(String::new, |link| format!("\nMake the first admin, within a day: {link}\n"));
+    let (token, shown) = match auth {
+        Auth::Open => (String::new(), String::new()),
+        Auth::Tokens => (
+            format!(
+                "
+Programs show a token. Make one with the scopes manage, checkin and read
+at {open}/settings#tokens, and put it here:
+
+  TOKEN=ik_…
+"
+            ),
+            format!(" {TOKEN}"),
+        ),
+    };
     let text = format!(
         "
 Innkeeper is open at {open}
 Its data is in {place}
-{setup}
+{setup}{token}
 Make a reservation: this job checks in every 5 minutes.
 
-  {ASK} {open}/reservation -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
+  {ASK} {open}/reservation{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
     \"notify\": \"\", \"frequency\": 5, \"time_units\": \"minutes\"}}'
 
 Check in when its work is done, and see how it stands.
 
-  {CHECK_IN} {open}/checkin -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
-  {ASK} {open}/reservation
+  {CHECK_IN} {open}/checkin{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
+  {ASK} {open}/reservation{shown}
 
 "
     );

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::eventually;
+use innkeeper_node::keys;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -77,6 +78,52 @@ fn every_line_in_documents_and_on_pages_gets_through_a_restart() {
     assert_eq!(client.post(&server.url("/reservation"), &terms).status, 200);
     let id = database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap();
     assert!(check("the page of a reservation", &page(&format!("/status/{id}"))) >= 5);
+}
+
+/// Runs `script`; what it prints.
+fn paste(script: &str) -> String {
+    let output = Command::new("sh").args(["-ec", script]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{script}: {said}");
+    said
+}
+
+#[test]
+fn the_greeting_can_be_pasted_also_where_a_token_is_asked_for() {
+    for auth in ["open", "tokens"] {
+        let database = TestDatabase::sqlite();
+        let server = Server::start(
+            "innkeeper",
+            &format!("auth = \"{auth}\"\n"),
+            &["--listen", "127.0.0.1:0", "--database-url", database.url()],
+        );
+        server.address();
+        eventually("the whole greeting", || (calls(&server.log()).len() == 3).then_some(()));
+        let log = server.log();
+        let (_, greeting) = log.split_once("Its data is in").unwrap();
+        let lines: Vec<&str> = greeting.lines().filter(|line| line.starts_with("  ")).collect();
+        let (mut script, token) = (lines.join("\n"), "ik_greeted");
+        assert_eq!(script.contains("TOKEN=ik_…"), auth == "tokens", "{greeting}");
+        if auth == "tokens" {
+            assert!(greeting.contains("/settings#tokens") && greeting.contains("/setup/"), "{greeting}");
+            database.execute(&format!(
+                "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
+                 VALUES ('greeted', '{}', 'checkin,read,manage', '[]', '', 0)",
+                keys::hash(token)
+            ));
+            script = script.replace("ik_…", token);
+            let headers = [("accept", "text/html"), ("authorization", &format!("Bearer {token}"))];
+            let page = Client::default().send("GET", &server.url("/status"), &headers, b"").unwrap();
+            let shown = calls(&page.body);
+            assert!(shown.len() == 2 && shown.iter().all(|line| line.contains("Bearer $TOKEN")), "{shown:?}");
+        }
+        let said = paste(&script);
+        assert!(said.starts_with("\"OK\"") && said.contains("\"component\":\"backup\""), "{auth}: {said}");
+        let counted = database.text(
+            "SELECT CAST(checkins AS TEXT) FROM states s JOIN reservations r ON r.id = s.reservation_id WHERE r.app = 'shop'",
+        );
+        assert_eq!(counted.as_deref(), Some("1"), "{auth}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::curl::{ASK, CHECK_IN};
+use innkeeper_node::curl::{ASK, CHECK_IN, TOKEN};
 use innkeeper_node::http::{ApiError, Caller};
 use serde_json::{Map, Value};
 
@@ -177,7 +177,7 @@ fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
         before += &format!(" -X {}", method.to_uppercase());
     }
     if operation["security"].is_array() {
-        before += " -H \"Authorization: Bearer $TOKEN\"";
+        before += &format!(" {TOKEN}");
     }
     let (mut place, mut query) = (path.to_owned(), Vec::new());
     for parameter in list(&operation["parameters"]).filter(|parameter| parameter["required"] == true) {

@@ -19,6 +19,8 @@ pub struct Frame<'a> {
     pub may_manage: bool,
     /// Whether users may be changed.
     pub may_administer: bool,
+    /// Whether programs need no token.
+    pub is_open: bool,
     /// Whether the pages of the house are open to the reader at all: not on the login's page.
     is_inside: bool,
     path: &'static str,
@@ -39,6 +41,7 @@ impl<'a> Frame<'a> {
             user,
             may_manage: caller.may(Need::ManageAll),
             may_administer: caller.may(Need::Administer) && (caller.is(UserRole::Admin) || desk.is_open),
+            is_open: desk.is_open,
             is_inside: caller.may(Need::ReadAll),
             path,
         }
