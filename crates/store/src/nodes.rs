@@ -43,7 +43,7 @@ pub struct KnownNode {
     pub beat_at: Time,
     /// When it said that it stops.
     pub goodbye_at: Option<Time>,
-    /// The duties that it cannot do now.
+    /// The duties that it cannot do now, and parts of them that it has not done for a while.
     pub unable: Vec<String>,
     /// Why it cannot; empty where it can.
     pub problem: String,
