@@ -1,7 +1,10 @@
 //! From `notify` and `alerters` to the ways out, and to what leads nowhere.
 //!
 //! [`WaysOut`] are the alerters that are configured. [`WaysOut::route`] is the one place where a list of recipients becomes messages' ways: the
-//! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree.
+//! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree. [`kept`] says which alerters
+//! there still are while sweepers come and go.
+
+pub mod kept;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -80,8 +80,8 @@ pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Duty, KnownNode, Node, Watched};
 pub use outbox::{
-    Delivery, Finished, Outage, OutageNews, Outcome, Place, Reached, Retried, Sending, TOO_LONG, Undelivered,
-    WaitingCounts,
+    Delivery, Finished, GivingUp, GoneAlerter, Outage, OutageNews, Outcome, Place, Reached, Retried, Sending,
+    TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use readable::{LeftOut, Unreadable};

@@ -354,7 +354,7 @@ fn write_changes(
             Some((alert.reservation.id, (*ids.get(&alert.dedup_key)?, alert.dedup_key.as_str())))
         })
         .collect();
-    let notes = latest_notes(connection, changes)?;
+    let notes = latest_notes(connection, changes.iter().map(|(due, _)| &due.reservation))?;
     let over = changes.iter().filter(|(_, change)| **change == Change::Recover);
     let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
     let reached = outbox::reached(connection, &over)?;
@@ -403,16 +403,13 @@ fn write_changes(
     outbox::put_all(connection, &messages, now)
 }
 
-/// Notes of the latest check-in of each changed reservation.
-fn latest_notes(
+/// Notes of the latest check-in of each of these reservations.
+pub(crate) fn latest_notes<'a>(
     connection: &mut AnyConnection,
-    changes: &[(&Due, &Change)],
+    of: impl Iterator<Item = &'a Reservation>,
 ) -> Result<HashMap<i64, String>, StoreError> {
-    let ids: Vec<i64> = changes
-        .iter()
-        .filter(|(due, _)| due.reservation.facts.checkins > 0)
-        .map(|(due, _)| due.reservation.id)
-        .collect();
+    let ids: Vec<i64> =
+        of.filter(|reservation| reservation.facts.checkins > 0).map(|reservation| reservation.id).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -431,7 +428,7 @@ fn latest_notes(
 }
 
 /// How many reservations were last seen from the address of this site.
-fn count_behind(connection: &mut AnyConnection, site: &Reservation) -> Result<i64, StoreError> {
+pub(crate) fn count_behind(connection: &mut AnyConnection, site: &Reservation) -> Result<i64, StoreError> {
     if site.facts.last_source.is_empty() {
         return Ok(0);
     }

@@ -1,5 +1,7 @@
 //! Which alerters there are, by the sweepers' word, and where the messages of all reservations would go.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
@@ -8,6 +10,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::WaysOut;
+use innkeeper_core::ways::kept::{Presence, SweeperWays};
 
 use crate::rows::{ReservationRow, time};
 use crate::schema::{nodes, reservations, ways};
@@ -15,6 +18,9 @@ use crate::{Seldom, Store, StoreError};
 
 /// Of many thousand routes each may be unreadable.
 static UNREADABLE: Seldom = Seldom::new();
+
+/// The roles that send.
+const SWEEPERS: [&str; 2] = ["sweeper", "standalone"];
 
 /// Reservations with the same `notify` and `alerters`.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,15 +45,10 @@ pub struct Routes {
 }
 
 impl Store {
-    /// Records which alerters the sweeper `node` has. Those of sweepers that are gone are removed.
+    /// Records which alerters the sweeper `node` has.
     pub fn publish_ways(&self, node: &str, alerters: &WaysOut) -> Result<(), StoreError> {
         let text = serde_json::to_string(alerters).map_err(|error| corrupt(error.to_string()))?;
         self.write(|connection| {
-            let here = nodes::table
-                .filter(nodes::goodbye_at.is_null())
-                .filter(nodes::told_at.is_null())
-                .select(nodes::id);
-            diesel::delete(ways::table.filter(ways::node_id.ne_all(here))).execute(connection)?;
             sql_query(
                 "INSERT INTO ways (node_id, alerters) VALUES ($1, $2)
                  ON CONFLICT (node_id) DO UPDATE SET alerters = excluded.alerters",
@@ -89,6 +90,65 @@ impl Store {
             if is_here { &mut here } else { &mut gone }.push((node, ways));
         }
         Ok(if here.is_empty() { gone } else { here })
+    }
+
+    /// The sweepers that are there, and those that are away and have said which alerters they have.
+    pub fn sweepers(&self) -> Result<Vec<SweeperWays>, StoreError> {
+        let connection = &mut *self.get()?;
+        let mut said: HashMap<String, String> =
+            ways::table.select((ways::node_id, ways::alerters)).load(connection)?.into_iter().collect();
+        /// Its id, its machine, and when it started, last beat, said goodbye, and was told to be gone.
+        type Row = (String, String, i64, i64, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = nodes::table
+            .filter(nodes::role.eq_any(SWEEPERS))
+            .order((nodes::started_at, nodes::id))
+            .select((
+                nodes::id,
+                nodes::host,
+                nodes::started_at,
+                nodes::beat_at,
+                nodes::goodbye_at,
+                nodes::told_at,
+            ))
+            .load(connection)?;
+        let mut sweepers = Vec::with_capacity(rows.len());
+        for (node, host, started_at, beat_at, goodbye_at, told_at) in rows {
+            let presence = match (goodbye_at, told_at) {
+                (Some(_), _) => Presence::Stopped,
+                (None, Some(_)) => Presence::Silent,
+                (None, None) => Presence::Here,
+            };
+            let text = said.remove(&node);
+            if text.is_none() && presence != Presence::Here {
+                continue;
+            }
+            sweepers.push(SweeperWays {
+                node,
+                host,
+                started_at: time(started_at),
+                heard_at: time(goodbye_at.unwrap_or(beat_at).max(beat_at)),
+                presence,
+                ways: text.and_then(|text| serde_json::from_str(&text).ok()),
+            });
+        }
+        // Those of which nothing else is known any more.
+        sweepers.extend(said.into_keys().map(|node| SweeperWays {
+            node,
+            host: String::new(),
+            started_at: Time::UNIX_EPOCH,
+            heard_at: Time::UNIX_EPOCH,
+            presence: Presence::Silent,
+            ways: None,
+        }));
+        Ok(sweepers)
+    }
+
+    /// Forgets which alerters these nodes had.
+    pub fn forget_ways(&self, nodes: &[String]) -> Result<(), StoreError> {
+        self.write(|connection| {
+            diesel::delete(ways::table.filter(ways::node_id.eq_any(nodes))).execute(connection)?;
+            Ok(())
+        })
     }
 
     /// The routes of up to `limit` reservations whose numbers are higher than `after`. What cannot be read is left out.

@@ -1,13 +1,13 @@
-//! What is done now and then: pruning, and giving up messages that no alerter will ever send.
+//! What is done now and then: pruning.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::{Clock, lived};
+use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::Singleton;
-use innkeeper_node::{KnownWays, Shutdown};
 use innkeeper_store::{Store, StoreError, UNDO_WITHIN, Walk};
 
 /// How often.
@@ -29,7 +29,6 @@ pub(crate) struct Keeper {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub live: Live,
-    pub ways: KnownWays,
     pub singleton: Singleton,
 }
 
@@ -52,12 +51,6 @@ impl Keeper {
         let go_on = || self.singleton.is_held() && self.clock.is_steady() && !shutdown.is_requested();
         let pruned = self.store.prune(config.history.keep_checkins.into(), older_than, walk, &go_on)?;
         log::debug!("pruned {pruned:?}");
-        let ways = self.ways.get();
-        let configured: Vec<&str> = ways.kinds().map(|(name, _)| name).collect();
-        let buried = self.store.bury_orphans(&configured, ago(config.sweeper.retry_for), now)?;
-        if buried > 0 {
-            log::error!("{buried} messages are given up: no alerter of their name is configured");
-        }
         Ok(())
     }
 }

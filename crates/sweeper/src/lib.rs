@@ -13,6 +13,7 @@ pub mod begin;
 mod crews;
 pub mod dispatch;
 pub mod gathering;
+pub mod gone;
 pub mod heartbeat;
 mod housekeeping;
 pub mod leases;
@@ -121,9 +122,7 @@ impl Sweeper {
         };
         let progress = heart.progresses().sweeper.clone();
         start("sweep", Box::new(move || watch::run(&mut watch, &progress, &wake, &mut crews)))?;
-        let (known, singleton_too) = (heart.ways().clone(), singleton.clone());
-        let keeper =
-            housekeeping::Keeper { store: store.clone(), clock, live, ways: known, singleton: singleton_too };
+        let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
         start("singleton", Box::new(move || claim.run(&stop)))?;
         let outside = Outside { store, heart, singleton: &singleton, ways: &ways };
@@ -133,7 +132,8 @@ impl Sweeper {
         }
         let stop = shutdown.clone();
         let operator = heart.operator().clone();
-        let routing = routing::Routing::new(store.clone(), heart.id(), operator, singleton.clone());
+        let gone = gone::Gone::new(store, heart.clock(), config.live(), &operator);
+        let routing = routing::Routing::new(store.clone(), heart.id(), operator, singleton.clone(), gone);
         routing.publish_at_reloads(&config.live());
         let looking = shutdown.clone();
         start("routing", Box::new(move || routing.run(&looking)))?;

@@ -65,6 +65,20 @@ impl Speaker {
         deliveries
     }
 
+    /// An alert of which nobody has heard, to each who is to be told of it now; where that is nobody, to the operator. The log has it.
+    pub fn tell_anew(&self, told: &Told<'_>) -> Vec<NewDelivery> {
+        let notice = self.notice(told);
+        let mut deliveries = self.out(&told.reservation.terms, notice.clone());
+        deliveries.retain(|one| one.alerter != LOG_ALERTER);
+        if deliveries.is_empty() {
+            let ways = self.ways.get();
+            let notice = for_operator(notice, &ways.of_terms(&told.reservation.terms).dead_ends);
+            let operator = ways.route("operator", &self.operator, &[]).ways;
+            deliveries.extend(operator.iter().map(|way| NewDelivery::through(way, notice.clone())));
+        }
+        deliveries
+    }
+
     /// To each whom the terms name, and the log. Where that leads nowhere, to the operator with the reason.
     fn out(&self, terms: &Terms, notice: Notice) -> Vec<NewDelivery> {
         let ways = self.ways.get();
@@ -256,6 +270,9 @@ fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
         .push_str("\nThis comes to Innkeeper's operator, since it does not reach everyone it is for:\n");
     for dead_end in dead_ends {
         notice.text.push_str(&format!("- {dead_end}\n"));
+    }
+    if dead_ends.is_empty() {
+        notice.text.push_str("- notify: names nobody\n");
     }
     notice
 }

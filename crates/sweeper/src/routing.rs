@@ -12,6 +12,8 @@ use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
 use innkeeper_store::{Store, StoreError};
 
+use crate::gone::Gone;
+
 /// How often it looks whether the alerters have changed.
 const EVERY: Duration = Duration::from_secs(3);
 /// How often at the start, before the first look at all reservations, and for how long.
@@ -27,19 +29,21 @@ pub struct Routing {
     ways: KnownWays,
     operator: Operator,
     singleton: Singleton,
+    gone: Gone,
     /// What was found last, when, and with which alerters.
     last: Option<(Found, Instant, Arc<WaysOut>)>,
 }
 
 impl Routing {
     /// That of the sweeper `node`.
-    pub fn new(store: Store, node: &str, operator: Operator, singleton: Singleton) -> Self {
+    pub fn new(store: Store, node: &str, operator: Operator, singleton: Singleton, gone: Gone) -> Self {
         let ways = operator.ways().clone();
-        Self { store, node: node.to_owned(), ways, operator, singleton, last: None }
+        Self { store, node: node.to_owned(), ways, operator, singleton, gone, last: None }
     }
 
     /// Publishes this sweeper's alerters where that is not done, and learns the others'. Looks at all reservations if this node is the one
-    /// to do it and has not yet, or with other alerters. Returns how many lead nowhere, where it looked.
+    /// to do it and has not yet, or with other alerters; then it also gives up what waits for alerters that are gone. Returns how many lead
+    /// nowhere, where it looked.
     ///
     /// # Errors
     /// The database's.
@@ -53,6 +57,7 @@ impl Routing {
         if !self.singleton.is_held() {
             return Ok(None);
         }
+        self.gone.look_once()?;
         let ways = self.ways.get();
         if self.last.as_ref().is_some_and(|(_, at, with)| at.elapsed() < ANEW && *with == ways) {
             return Ok(None);

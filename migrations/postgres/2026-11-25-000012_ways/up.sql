@@ -1,7 +1,7 @@
 -- Messages that nobody gets.
 
 -- The alerters of each sweeper, as it says itself: where the roles have configurations of their own, the sweepers' count. A row goes when
--- another sweeper says what it has, and the node is not there any more.
+-- its node has been away for ten minutes, or another sweeper has its place.
 CREATE TABLE ways (
     node_id         TEXT    PRIMARY KEY,
     alerters        TEXT    NOT NULL                     -- JSON: names and kinds

@@ -2,13 +2,14 @@
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
+use innkeeper_core::ways::kept::Kept;
 
 use crate::rows::ms;
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
 
 /// What became of the wish to try a message again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retried {
     /// It is tried now.
     Done,
@@ -16,14 +17,25 @@ pub enum Retried {
     Unknown,
     /// It was delivered already.
     Delivered,
+    /// There is no alerter of this name any more.
+    NoAlerter(String),
 }
 
 impl Store {
     /// Has a message that was given up wait again, as if it had not been tried; one that waits is tried now. When it was put in stays: one older
-    /// than messages are tried for gets one more try.
+    /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.
     pub fn retry_delivery(&self, id: i64, now: Time) -> Result<Retried, StoreError> {
+        let kept = Kept::of(&self.sweepers()?, now);
         self.write(|connection| {
             let this = deliveries::table.filter(deliveries::id.eq(id));
+            let about: Option<(String, String, String, String)> = this
+                .select((deliveries::event, deliveries::alerter, deliveries::recipient, deliveries::state))
+                .first(connection)
+                .optional()?;
+            let Some((event, alerter, recipient, state)) = about else { return Ok(Retried::Unknown) };
+            if state != "delivered" && kept.is_some_and(|kept| !kept.names.contains(&alerter)) {
+                return Ok(Retried::NoAlerter(alerter));
+            }
             let waiting = diesel::update(this.filter(deliveries::state.eq("waiting")))
                 .set(deliveries::next_at.eq(ms(now)))
                 .execute(connection)?;
@@ -37,11 +49,6 @@ impl Store {
                     deliveries::sending.eq(None::<String>),
                 ))
                 .execute(connection)?;
-            let about: Option<(String, String, String)> = this
-                .select((deliveries::event, deliveries::alerter, deliveries::recipient))
-                .first(connection)
-                .optional()?;
-            let Some((event, alerter, recipient)) = about else { return Ok(Retried::Unknown) };
             if waiting + dead == 0 {
                 return Ok(Retried::Delivered);
             }

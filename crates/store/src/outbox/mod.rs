@@ -4,10 +4,11 @@
 //! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
 //!
 //! `claim.rs` is the claiming, `record.rs` what became of the sends, `again.rs` what somebody wants tried again, `reached.rs` who has been told,
-//! `outages.rs` what does not get through; here is what is put in and what waits.
+//! `outages.rs` what does not get through, `gone.rs` what waits for an alerter that is gone; here is what is put in and what waits.
 
 mod again;
 mod claim;
+mod gone;
 mod mail;
 mod outages;
 mod reached;
@@ -26,14 +27,10 @@ use crate::schema::deliveries;
 use crate::{NewDelivery, Store, StoreError};
 
 pub use again::Retried;
+pub use gone::{GivingUp, GoneAlerter};
 pub use outages::{Outage, OutageNews, TOO_LONG, Undelivered};
 pub use reached::Reached;
 pub(crate) use reached::reached;
-
-/// Messages for alerters that are not configured that are given up at once.
-const MOST_BURIED: i64 = 10_000;
-/// What is wrong with them.
-const NOT_CONFIGURED: &str = "no alerter of this name is configured";
 
 /// One message of a sending.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,37 +131,6 @@ impl Store {
             .first(&mut *self.get()?)
             .optional()?;
         Ok(next.map(time))
-    }
-
-    /// Gives up messages for alerters that are not configured any more and were put in before `before`.
-    pub fn bury_orphans(&self, configured: &[&str], before: Time, now: Time) -> Result<usize, StoreError> {
-        let orphans = || {
-            deliveries::table
-                .filter(deliveries::state.eq("waiting"))
-                .filter(deliveries::alerter.ne_all(configured))
-                .filter(deliveries::created_at.lt(ms(before)))
-                .order(deliveries::id)
-                .limit(MOST_BURIED)
-                .select(deliveries::id)
-        };
-        let found: Vec<i64> = orphans().load(&mut *self.get()?)?;
-        if found.is_empty() {
-            return Ok(0);
-        }
-        self.write(|connection| {
-            let (ids, problem): (Vec<i64>, _) = (orphans().load(connection)?, NOT_CONFIGURED);
-            let mut given_up = outages::AllGivenUp::new();
-            outages::add_given_up(connection, &ids, problem, false, &mut given_up)?;
-            let buried = diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
-                .set((
-                    deliveries::state.eq("dead"),
-                    deliveries::problem.eq(Some(problem)),
-                    deliveries::finished_at.eq(Some(ms(now))),
-                ))
-                .execute(connection)?;
-            outages::note_given_up(connection, &given_up)?;
-            Ok(buried)
-        })
     }
 
     /// How many deliveries wait and how many were given up.

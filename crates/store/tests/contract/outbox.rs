@@ -1,6 +1,9 @@
 //! The outbox: messages are claimed by a lease, sent, and recorded; a crash between any two of these loses nothing.
 
-use innkeeper_store::{Finished, Outcome, Sending, Store, WaitingCounts};
+use std::cell::RefCell;
+
+use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_store::{Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, WaitingCounts};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -21,7 +24,7 @@ on_both!(
     a_repeat_has_the_same_key,
     several_claimers_share_the_work,
     several_digesters_share_the_work,
-    orphans_are_buried,
+    what_waits_for_an_alerter_that_is_gone_is_given_up,
     messages_come_back_as_they_were_put_in,
     a_message_that_cannot_be_read_is_given_up_and_hinders_nobody,
 );
@@ -340,17 +343,46 @@ fn leased(database: &TestDatabase) -> i64 {
     database.count("deliveries WHERE lease_token IS NOT NULL")
 }
 
-fn orphans_are_buried(database: &TestDatabase) {
+fn what_waits_for_an_alerter_that_is_gone_is_given_up(database: &TestDatabase) {
     let store = database.store();
     put(&store, 0, &["one"]);
-    store.put_notices(&[delivery("gone", "", remark("lost"))], at(0)).unwrap();
-    store.put_notices(&[delivery("gone", "", remark("too new"))], at(50)).unwrap();
-    assert_eq!(store.bury_orphans(&["mail", "log"], at(50), at(60)).unwrap(), 1);
-    assert_eq!(store.bury_orphans(&["mail", "log"], at(50), at(60)).unwrap(), 0);
-    assert_eq!(store.waiting_counts().unwrap(), WaitingCounts { waiting: 2, dead: 1 });
-    let problem = database.text("SELECT problem FROM deliveries WHERE state = 'dead'").unwrap();
-    assert!(problem.contains("no alerter of this name"), "{problem}");
-    assert_eq!(store.bury_orphans(&[], at(100), at(100)).unwrap(), 2, "with no alerters all are orphans");
+    let own = remark("to the operator");
+    let put = |subject: &str| {
+        let summary = Notice { event: EventKind::Summary, ..remark(subject) };
+        store.put_notices(&[delivery("gone", "", summary)], at(0)).unwrap();
+    };
+    put("sent");
+    let sent = store.claim_singles("gone", at(1), seconds(10), "t", 1).unwrap();
+    for subject in ["two", "three", "four"] {
+        put(subject);
+    }
+    store.put_notices(&[delivery("gone", "", own)], at(0)).unwrap();
+    assert_eq!(store.awaited_alerters().unwrap(), ["gone", "mail"]);
+    let told = RefCell::new(Vec::new());
+    let giving_up = GivingUp {
+        limit: 2,
+        anew: &|_| panic!("none belongs to an alert"),
+        operator: &|gone: &GoneAlerter| {
+            told.borrow_mut().push(gone.messages);
+            vec![delivery("mail", TO, remark("told"))]
+        },
+    };
+    let give_up = |first, second| store.give_up_for_gone("gone", first, at(second), &giving_up).unwrap();
+    assert_eq!([give_up(true, 2), give_up(false, 2), give_up(false, 2)], [2, 2, 0], "not what is being sent");
+    assert_eq!(*told.borrow(), [3], "of all, and not of the operator's own");
+    let counts = store.waiting_counts().unwrap();
+    assert_eq!(
+        counts,
+        WaitingCounts { waiting: 3, dead: 4 },
+        "the first, the one that is sent, and what is told"
+    );
+    let problems = database.texts("SELECT DISTINCT problem FROM deliveries WHERE state = 'dead'");
+    assert_eq!(problems, ["there is no alerter gone any more"]);
+    let news = store.watch_outages(at(-100), at(3), &|_| panic!("it is told")).unwrap();
+    assert_eq!((news.begun.len(), store.outages().unwrap()[0].given_up), (0, 3));
+    // What could not be sent is given up, too.
+    finish(&store, "t", &sent, retry(20, false), 3);
+    assert_eq!((give_up(true, 4), told.borrow().len()), (1, 2));
 }
 
 fn messages_come_back_as_they_were_put_in(database: &TestDatabase) {

@@ -1,5 +1,7 @@
 //! Messages that somebody wants tried again.
 
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::ways::WaysOut;
 use innkeeper_store::{Actor, Outcome, Retried};
 use innkeeper_testing::database::TestDatabase;
 
@@ -11,6 +13,7 @@ on_both!(
     what_waits_is_tried_now,
     what_was_delivered_stays_so,
     of_a_digest_only_what_is_asked_for_goes_out_again,
+    what_no_alerter_can_send_any_more_stays_as_it_is,
 );
 
 fn dead() -> Outcome {
@@ -64,4 +67,38 @@ fn of_a_digest_only_what_is_asked_for_goes_out_again(database: &TestDatabase) {
     let again = digest(&store, 3, "u").unwrap();
     assert_eq!(subjects([&again]), ["two"]);
     assert_ne!(again.key, first.key, "it is another message");
+}
+
+fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one", "two"]);
+    let first = singles(&store, 1, "t");
+    finish(&store, "t", [&first[0]], dead(), 2);
+    finish(&store, "t", [&first[1]], Outcome::Delivered, 2);
+    let [given_up, delivered] = [0, 1].map(|n| first[n].deliveries[0].id);
+    let node = |id: &str, goodbye: &str| {
+        database.execute(&format!(
+            "INSERT INTO nodes (id, role, host, address, version, started_at, beat_at, offset_ms, goodbye_at, unable, problem)
+             VALUES ('{id}', 'sweeper', '{id}', '', '', 0, {beat}, 0, {goodbye}, '', '')",
+            beat = at(50).timestamp_millis()
+        ));
+    };
+    let with = |names: &[&str]| {
+        let names: Vec<AlerterName> =
+            names.iter().map(|name| AlerterName::parse("alerter", name).unwrap()).collect();
+        WaysOut::new(names.iter().map(|name| (name, "smtp")))
+    };
+    node("a", &at(60).timestamp_millis().to_string());
+    node("b", "NULL");
+    store.publish_ways("a", &with(&["mail"])).unwrap();
+    assert_eq!(store.retry_delivery(given_up, at(100)).unwrap(), Retried::Done, "b has not said what it has");
+    finish(&store, "u", &singles(&store, 100, "u"), dead(), 101);
+    store.publish_ways("b", &with(&["post"])).unwrap();
+    assert_eq!(store.retry_delivery(given_up, at(110)).unwrap(), Retried::Done, "a may come back");
+    finish(&store, "v", &singles(&store, 110, "v"), dead(), 111);
+    assert_eq!(store.retry_delivery(given_up, at(660)).unwrap(), Retried::NoAlerter("mail".to_owned()));
+    assert_eq!(store.retry_delivery(delivered, at(660)).unwrap(), Retried::Delivered);
+    assert!(singles(&store, 700, "w").is_empty());
+    store.publish_ways("b", &with(&["mail"])).unwrap();
+    assert_eq!(store.retry_delivery(given_up, at(700)).unwrap(), Retried::Done);
 }

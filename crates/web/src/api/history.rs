@@ -128,7 +128,7 @@ pub(crate) async fn deliveries(desk: Data<Desk>, caller: Caller, request: HttpRe
     params(("id" = i64, Path, description = "the message's number")),
     responses(
         (status = 204, description = "it is tried now"),
-        (status = 409, description = "it was delivered"),
+        (status = 409, description = "it was delivered, or there is no alerter of its name any more"),
     ))]
 pub(crate) async fn retry(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     let id = id.into_inner();
@@ -136,5 +136,14 @@ pub(crate) async fn retry(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> An
         Retried::Done => Ok(HttpResponse::NoContent().finish()),
         Retried::Unknown => Err(ApiError::NotFound(format!("there is no message {id}"))),
         Retried::Delivered => Err(ApiError::Conflict(format!("the message {id} was delivered"))),
+        Retried::NoAlerter(alerter) => Err(no_alerter(id, &alerter)),
     }
+}
+
+/// Why a message cannot be tried again whose alerter is gone.
+pub(crate) fn no_alerter(id: i64, alerter: &str) -> ApiError {
+    ApiError::Conflict(format!(
+        "there is no alerter {alerter} any more, so that the message {id} cannot go out; once one of that name is configured again, it \
+         can be tried again. To have alerts go another way, change `notify` of the reservation"
+    ))
 }

@@ -29,6 +29,7 @@ use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
 use innkeeper_store::{Listed, Store, StoreError};
 
 pub(crate) use document::etag;
+pub(crate) use history::no_alerter;
 pub(crate) use tokens::{remove_within, within};
 
 use crate::Desk;

@@ -10,6 +10,7 @@ use innkeeper_store::{Listed, Retried, Undone};
 use super::form::Form;
 use super::{ask, see_other};
 use crate::Desk;
+use crate::api::no_alerter;
 
 /// The longest snooze.
 const LONGEST_SNOOZE: TimeDelta = TimeDelta::days(365);
@@ -154,6 +155,7 @@ pub async fn retry(
             Ok(see_other("/deliveries"))
         }
         Retried::Unknown => Err(ApiError::NotFound("there is no such message".to_owned())),
+        Retried::NoAlerter(alerter) => Err(no_alerter(id, &alerter)),
     }
 }
 

@@ -1,0 +1,136 @@
+//! Which alerters there still are while sweepers come and go.
+//!
+//! Sweepers may run with different configurations for a while, so an alerter is gone only when no sweeper has it: none that is there, and
+//! none that is away and may come back.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+
+use super::WaysOut;
+use crate::Time;
+
+/// How long the alerters of a sweeper count that is away, unless another has taken its place.
+pub const KEPT: TimeDelta = TimeDelta::minutes(10);
+
+/// A sweeper with its alerters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweeperWays {
+    /// Its node.
+    pub node: String,
+    /// The machine's name.
+    pub host: String,
+    /// When it started.
+    pub started_at: Time,
+    /// When it was last heard of.
+    pub heard_at: Time,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its alerters; none where it has not said which, or that cannot be read.
+    pub ways: Option<WaysOut>,
+}
+
+/// Whether a sweeper is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there.
+    Here,
+    /// It said goodbye.
+    Stopped,
+    /// It fell silent.
+    Silent,
+}
+
+/// The alerters that there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Their names.
+    pub names: BTreeSet<String>,
+    /// The nodes whose word counts no more.
+    pub outdated: Vec<String>,
+}
+
+impl Kept {
+    /// What counts at `now` of what these sweepers have said. None while it is not known: no sweeper is there, or one that is there has
+    /// not said which alerters it has.
+    pub fn of(sweepers: &[SweeperWays], now: Time) -> Option<Self> {
+        let here = || sweepers.iter().filter(|sweeper| sweeper.presence == Presence::Here);
+        if here().next().is_none() || here().any(|sweeper| sweeper.ways.is_none()) {
+            return None;
+        }
+        let may_return = |away: &SweeperWays| {
+            let follows = |sweeper: &SweeperWays| sweeper.started_at >= away.heard_at;
+            let is_replaced = here().any(|sweeper| sweeper.host == away.host && follows(sweeper));
+            // Where none that is there knew it, those are what was started in its place, on whatever machine.
+            let is_succeeded = away.presence == Presence::Stopped && here().all(follows);
+            !is_replaced && !is_succeeded && now - away.heard_at < KEPT
+        };
+        let mut kept = Self::default();
+        for sweeper in sweepers {
+            match &sweeper.ways {
+                Some(ways) if sweeper.presence == Presence::Here || may_return(sweeper) => {
+                    kept.names.extend(ways.kinds().map(|(name, _)| name.to_owned()));
+                }
+                _ => kept.outdated.push(sweeper.node.clone()),
+            }
+        }
+        Some(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::names::AlerterName;
+
+    fn at(seconds: i64) -> Time {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    /// A sweeper on the machine `node` from `started` to `heard`.
+    fn sweeper(node: &str, started: i64, heard: i64, presence: Presence, alerter: &str) -> SweeperWays {
+        let name = AlerterName::parse("alerter", alerter).unwrap();
+        SweeperWays {
+            node: format!("{node}{started}"),
+            host: node.to_owned(),
+            started_at: at(started),
+            heard_at: at(heard),
+            presence,
+            ways: Some(WaysOut::new([(&name, "webhook")])),
+        }
+    }
+
+    fn has_old(sweepers: &[SweeperWays], now: i64) -> bool {
+        Kept::of(sweepers, at(now)).unwrap().names.contains("old")
+    }
+
+    #[test]
+    fn an_alerter_is_gone_when_no_sweeper_has_it() {
+        use Presence::{Here, Silent, Stopped};
+        let new = |node, started| sweeper(node, started, 100, Here, "new");
+        assert!(has_old(&[sweeper("a", 0, 100, Here, "old"), new("b", 0)], 100), "one has it");
+        assert!(!has_old(&[new("a", 0), new("b", 0)], 100));
+        for presence in [Stopped, Silent] {
+            let away = sweeper("a", 0, 50, presence, "old");
+            assert!(has_old(&[away.clone(), new("b", 0)], 51), "it may come back: {presence:?}");
+            assert!(has_old(&[away.clone(), new("b", 0)], 50 + 599));
+            assert!(!has_old(&[away.clone(), new("b", 0)], 50 + 600));
+            let replaced = [away, new("b", 0), new("a", 52)];
+            assert!(!has_old(&replaced, 53), "another has its place: {presence:?}");
+            assert_eq!(Kept::of(&replaced, at(53)).unwrap().outdated, ["a0"]);
+        }
+        // In containers each start has a machine's name of its own.
+        assert!(!has_old(&[sweeper("a", 0, 50, Stopped, "old"), new("c", 52)], 53));
+        assert!(has_old(&[sweeper("a", 0, 50, Silent, "old"), new("c", 52)], 53), "it may live, cut off");
+    }
+
+    #[test]
+    fn nothing_is_gone_while_one_that_is_there_has_not_said_what_it_has() {
+        let mute = SweeperWays { ways: None, ..sweeper("b", 0, 100, Presence::Here, "old") };
+        assert_eq!(Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new"), mute], at(100)), None);
+        assert_eq!(Kept::of(&[sweeper("a", 0, 100, Presence::Stopped, "new")], at(100)), None);
+        assert_eq!(Kept::of(&[], at(100)), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! Messages whose alerter is gone: they are given up, the operator is told once, and what nobody has heard of an open alert is told anew.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::Time;
+use innkeeper_core::notice::EventKind;
+use innkeeper_core::ways::LOG;
+
+use super::outages::{AllGivenUp, add_given_up, note_given_up};
+use super::{put, put_all, reached};
+use crate::blind::Blind;
+use crate::connection::AnyConnection;
+use crate::due::{Due, load_due};
+use crate::readable::list;
+use crate::rows::ms;
+use crate::schema::{alerts, deliveries, outages, states};
+use crate::sweep::{Told, count_behind, latest_notes};
+use crate::{NewDelivery, Store, StoreError};
+
+/// What there is to tell of an alerter that is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GoneAlerter {
+    /// Its name.
+    pub alerter: String,
+    /// Messages that waited for it, those to the operator left out.
+    pub messages: i64,
+    /// Reservations with an open alert that nobody had heard of: it is told anew. Of the first batch.
+    pub told_anew: Vec<String>,
+}
+
+/// How messages for an alerter that is gone are given up.
+pub struct GivingUp<'a> {
+    /// How many messages at once.
+    pub limit: i64,
+    /// Tells an open alert that nobody has heard of.
+    pub anew: &'a dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
+    /// Tells the operator.
+    pub operator: &'a dyn Fn(&GoneAlerter) -> Vec<NewDelivery>,
+}
+
+impl Store {
+    /// The alerters for which messages wait.
+    pub fn awaited_alerters(&self) -> Result<Vec<String>, StoreError> {
+        let connection = &mut *self.get()?;
+        let mut all: Vec<String> = Vec::new();
+        loop {
+            // One look-up in the index for each: there may be many messages, and there are few alerters.
+            let next: Option<Name> = sql_query(
+                "SELECT alerter FROM deliveries
+                 WHERE state = 'waiting' AND alerter > $1
+                 ORDER BY alerter, next_at, id LIMIT 1",
+            )
+            .bind::<Text, _>(all.last().map_or("", String::as_str))
+            .get_result(connection)
+            .optional()?;
+            let Some(next) = next else { return Ok(all) };
+            all.push(next.alerter);
+        }
+    }
+
+    /// Gives up messages that wait for `alerter`, which is gone, in one transaction with what is told because of it: of an open alert to
+    /// whoever is to be told of it now, where nobody has heard of it, and with `is_first` to the operator of all that wait. Leaves out what is
+    /// being sent, or belongs to a reservation that somebody else has locked. Returns how many it gave up.
+    pub fn give_up_for_gone(
+        &self,
+        alerter: &str,
+        is_first: bool,
+        now: Time,
+        giving_up: &GivingUp<'_>,
+    ) -> Result<usize, StoreError> {
+        self.write(|connection| {
+            let waiting = waiting(connection, alerter, giving_up.limit, now)?;
+            let of_alerts: BTreeSet<i64> = waiting.iter().filter_map(|row| row.alert_id).collect();
+            let locked = lock_alerts(connection, &of_alerts)?;
+            let ids: Vec<i64> = waiting
+                .iter()
+                .filter(|row| row.alert_id.is_none_or(|id| !locked.busy.contains(&id)))
+                .map(|row| row.id)
+                .collect();
+            if ids.is_empty() {
+                return Ok(0);
+            }
+            let mut gone = GoneAlerter { alerter: alerter.to_owned(), ..GoneAlerter::default() };
+            if is_first {
+                gone.messages = count(connection, alerter, now)?;
+            }
+            let problem = format!("there is no alerter {alerter} any more");
+            let mut counted = AllGivenUp::new();
+            add_given_up(connection, &ids, &problem, false, &mut counted)?;
+            note_given_up(connection, &counted)?;
+            // Told here, and not once more as an outage.
+            diesel::update(outages::table.filter(outages::alerter.eq(alerter)))
+                .set(outages::told_at.eq(Some(ms(now))))
+                .execute(connection)?;
+            let given_up = diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
+                .set((
+                    deliveries::state.eq("dead"),
+                    deliveries::problem.eq(Some(&problem)),
+                    deliveries::finished_at.eq(Some(ms(now))),
+                    deliveries::lease_until.eq(None::<i64>),
+                    deliveries::lease_token.eq(None::<String>),
+                ))
+                .execute(connection)?;
+            let mut messages = Vec::new();
+            for (alert_id, name, new) in anew(connection, &locked.open, giving_up, now)? {
+                gone.told_anew.push(name);
+                messages.extend(new.into_iter().map(|delivery| (alert_id, delivery)));
+            }
+            put_all(connection, &messages, now)?;
+            if gone.messages > 0 {
+                for NewDelivery { alerter, recipient, notice } in (giving_up.operator)(&gone) {
+                    put(connection, None, &alerter, &recipient, &notice, now)?;
+                }
+            }
+            Ok(given_up)
+        })
+    }
+}
+
+#[derive(QueryableByName)]
+struct Name {
+    #[diesel(sql_type = Text)]
+    alerter: String,
+}
+
+#[derive(QueryableByName)]
+struct WaitingRow {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    alert_id: Option<i64>,
+}
+
+/// The first messages that wait for the alerter and are not being sent, locked against senders.
+fn waiting(
+    connection: &mut AnyConnection,
+    alerter: &str,
+    limit: i64,
+    now: Time,
+) -> Result<Vec<WaitingRow>, StoreError> {
+    let lock = match connection {
+        AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+        AnyConnection::Sqlite(_) => "",
+    };
+    Ok(sql_query(format!(
+        "SELECT id, alert_id
+         FROM deliveries
+         WHERE state = 'waiting'
+           AND alerter = $1
+           AND (lease_until IS NULL OR lease_until <= $2)
+         ORDER BY next_at, id
+         LIMIT $3 {lock}"
+    ))
+    .bind::<Text, _>(alerter)
+    .bind::<BigInt, _>(ms(now))
+    .bind::<BigInt, _>(limit)
+    .load(connection)?)
+}
+
+/// How many there are of those, messages to the operator left out.
+fn count(connection: &mut AnyConnection, alerter: &str, now: Time) -> Result<i64, StoreError> {
+    Ok(deliveries::table
+        .filter(deliveries::state.eq("waiting"))
+        .filter(deliveries::alerter.eq(alerter))
+        .filter(deliveries::lease_until.is_null().or(deliveries::lease_until.le(ms(now))))
+        .filter(deliveries::event.ne(EventKind::Operator.as_str()))
+        .count()
+        .get_result(connection)?)
+}
+
+/// Alerts that can be told of.
+#[derive(Default)]
+struct Locked {
+    /// Those that are open: their reservations, which are locked.
+    open: HashMap<i64, i64>,
+    /// Those whose reservations somebody else has locked.
+    busy: HashSet<i64>,
+}
+
+/// Locks the reservations of those of these alerts that are open: a sweep that closes one must know whom it was told.
+fn lock_alerts(connection: &mut AnyConnection, ids: &BTreeSet<i64>) -> Result<Locked, StoreError> {
+    let open = |connection: &mut AnyConnection| -> Result<Vec<(i64, i64)>, StoreError> {
+        Ok(alerts::table
+            .filter(alerts::id.eq_any(ids.iter().copied()))
+            .filter(alerts::closed_at.is_null())
+            .select((alerts::id, alerts::reservation_id))
+            .load(connection)?)
+    };
+    let mut found = open(connection)?;
+    if found.is_empty() {
+        return Ok(Locked::default());
+    }
+    let AnyConnection::Postgres(_) = connection else {
+        return Ok(Locked { open: found.into_iter().collect(), busy: HashSet::new() });
+    };
+    #[derive(QueryableByName)]
+    struct Id {
+        #[diesel(sql_type = BigInt)]
+        reservation_id: i64,
+    }
+    let wanted: Vec<i64> = found.iter().map(|(_, reservation)| *reservation).collect();
+    // Others take these locks before those of messages, so nobody is waited for.
+    let got: Vec<Id> = sql_query(format!(
+        "SELECT reservation_id FROM states WHERE reservation_id IN ({}) ORDER BY reservation_id FOR UPDATE SKIP LOCKED",
+        list(&wanted)
+    ))
+    .load(connection)?;
+    let got: HashSet<i64> = got.into_iter().map(|id| id.reservation_id).collect();
+    let there: HashSet<i64> = states::table
+        .filter(states::reservation_id.eq_any(&wanted))
+        .select(states::reservation_id)
+        .load(connection)?
+        .into_iter()
+        .collect();
+    let busy = |reservation: &i64| there.contains(reservation) && !got.contains(reservation);
+    let busy = found.iter().filter(|(_, reservation)| busy(reservation)).map(|(id, _)| *id).collect();
+    // Some may have been closed before they were locked.
+    found = open(connection)?;
+    found.retain(|(_, reservation)| got.contains(reservation));
+    Ok(Locked { open: found.into_iter().collect(), busy })
+}
+
+/// The messages about those of these alerts that nobody has heard of, each with its number and the name of its reservation.
+fn anew(
+    connection: &mut AnyConnection,
+    open: &HashMap<i64, i64>,
+    giving_up: &GivingUp<'_>,
+    now: Time,
+) -> Result<Vec<(i64, String, Vec<NewDelivery>)>, StoreError> {
+    let ids: Vec<i64> = open.keys().copied().collect();
+    let heard = reached(connection, &ids)?;
+    // Every alert stands in the log.
+    let is_heard = |id: &i64| heard.get(id).is_some_and(|all| all.iter().any(|one| one.alerter != LOG));
+    let mut reservations: Vec<i64> =
+        open.iter().filter(|(id, _)| !is_heard(id)).map(|(_, reservation)| *reservation).collect();
+    reservations.sort_unstable();
+    let (due, unreadable) = load_due(connection, &reservations, &Blind::default(), now)?;
+    for (id, problem) in unreadable {
+        log::error!("the alert of reservation {id} is not told anew: {problem}");
+    }
+    let notes = latest_notes(connection, due.iter().map(|due| &due.reservation))?;
+    let mut all = Vec::with_capacity(due.len());
+    for Due { reservation, alert, .. } in &due {
+        let Some(alert) = alert else { continue };
+        let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
+        let told = Told {
+            event: EventKind::Opened,
+            reservation,
+            reason: &alert.open.reason,
+            alert_id: alert.open.id,
+            dedup_key: &alert.dedup_key,
+            opened_at: alert.open.opened_at,
+            notes: notes.get(&reservation.id).map_or("", String::as_str),
+            behind,
+            reached: &[],
+            now,
+        };
+        let name = format!("{}/{}", reservation.terms.app, reservation.terms.component);
+        all.push((alert.open.id, name, (giving_up.anew)(&told)));
+    }
+    Ok(all)
+}

@@ -1,0 +1,164 @@
+//! Gives up messages that wait for an alerter that no sweeper has any more, and tells the operator of them: once, with a count.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use innkeeper_core::Clock;
+use innkeeper_core::ways::kept::Kept;
+use innkeeper_node::config::Live;
+use innkeeper_node::heart::Operator;
+use innkeeper_store::{GivingUp, GoneAlerter, NewDelivery, Store, StoreError, Told};
+
+use crate::messages::Speaker;
+
+/// How long the alerters must have been the same: by then every sweeper knows of it, and writes nothing more for one that is gone.
+const SETTLED: Duration = Duration::from_secs(4);
+/// How long after a start nothing is given up: sweepers that start together say one after the other what they have.
+const AFTER_START: Duration = Duration::from_secs(10);
+/// Messages that are given up in one transaction.
+const BATCH: i64 = 500;
+/// Reservations that a message names.
+const NAMED: usize = 10;
+
+/// What looks.
+pub struct Gone {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    live: Live,
+    operator: Operator,
+    begun: Instant,
+    /// The alerters as they were found last, and since when they have been so.
+    known: Option<(BTreeSet<String>, Instant)>,
+}
+
+impl Gone {
+    /// Which tells through `operator`.
+    pub fn new(store: &Store, clock: Arc<dyn Clock>, live: Live, operator: &Operator) -> Self {
+        Self {
+            store: store.clone(),
+            clock,
+            live,
+            operator: operator.clone(),
+            begun: Instant::now(),
+            known: None,
+        }
+    }
+
+    /// Looks for messages that wait for an alerter that is gone, and gives them up. Returns how many those are.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn look_once(&mut self) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        if !self.clock.is_steady() {
+            return Ok(0);
+        }
+        let Some(kept) = Kept::of(&self.store.sweepers()?, now) else {
+            self.known = None;
+            return Ok(0);
+        };
+        if !kept.outdated.is_empty() {
+            self.store.forget_ways(&kept.outdated)?;
+        }
+        let since = match &self.known {
+            Some((names, since)) if *names == kept.names => *since,
+            _ => self.known.insert((kept.names, Instant::now())).1,
+        };
+        if since.elapsed() < SETTLED || self.begun.elapsed() < AFTER_START {
+            return Ok(0);
+        }
+        let mut given_up = 0;
+        for alerter in self.store.awaited_alerters()? {
+            let is_there = |(names, _): &(BTreeSet<String>, _)| names.contains(&alerter);
+            if !self.known.as_ref().is_some_and(is_there) {
+                given_up += self.give_up(&alerter)?;
+            }
+        }
+        Ok(given_up)
+    }
+
+    fn give_up(&self, alerter: &str) -> Result<usize, StoreError> {
+        let now = self.clock.now();
+        let speaker = Speaker::new(&self.live.get(), self.operator.ways());
+        let giving_up = GivingUp {
+            limit: BATCH,
+            anew: &|told: &Told<'_>| speaker.tell_anew(told),
+            operator: &|gone: &GoneAlerter| self.tell(gone, now),
+        };
+        let mut all = 0;
+        loop {
+            let given_up = self.store.give_up_for_gone(alerter, all == 0, now, &giving_up)?;
+            all += given_up;
+            if given_up == 0 {
+                break;
+            }
+        }
+        if all > 0 {
+            log::error!(
+                "there is no alerter {alerter} any more: {all} messages that waited for it are given up"
+            );
+        }
+        Ok(all)
+    }
+
+    /// The message to the operator.
+    fn tell(&self, gone: &GoneAlerter, now: innkeeper_core::Time) -> Vec<NewDelivery> {
+        let (subject, text) = words(gone);
+        self.operator.deliveries_around(&[&gone.alerter], &[], &subject, &text, now)
+    }
+}
+
+/// Subject and text of what the operator is told.
+fn words(gone: &GoneAlerter) -> (String, String) {
+    let GoneAlerter { alerter, messages, told_anew } = gone;
+    let (waited, is) = match messages {
+        1 => ("1 message".to_owned(), "is"),
+        _ => (format!("{messages} messages"), "are"),
+    };
+    let subject = format!("{waited} {is} given up: there is no alerter {alerter} any more");
+    let mut text = format!(
+        "There is no alerter {alerter} any more: no sweeper has it. {waited} that waited for it {is} given up; the page Deliveries \
+         shows them.\n"
+    );
+    if !told_anew.is_empty() && *messages <= BATCH {
+        let named: Vec<&str> = told_anew.iter().take(NAMED).map(String::as_str).collect();
+        text.push_str(&format!(
+            "Nobody had heard of the open alerts of {}. They go to whoever is to be told of them now, or to you where that is nobody: {}",
+            innkeeper_core::duration::counted(told_anew.len() as i64, "reservation"),
+            named.join(", ")
+        ));
+        let more = told_anew.len() - named.len();
+        text.push_str(&if more > 0 { format!(" and {more} more.\n") } else { ".\n".to_owned() });
+    } else if *messages > BATCH {
+        text.push_str(
+            "Open alerts that nobody had heard of go to whoever is to be told of them now, or to you where that is nobody.\n",
+        );
+    }
+    (subject, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operator_reads_how_many_messages_there_were_and_what_is_told_anew() {
+        let gone = |messages, anew: usize| GoneAlerter {
+            alerter: "chat".to_owned(),
+            messages,
+            told_anew: (0..anew).map(|n| format!("shop/job-{n}")).collect(),
+        };
+        let (subject, text) = words(&gone(1, 0));
+        assert_eq!(subject, "1 message is given up: there is no alerter chat any more");
+        assert!(!text.contains("open alerts"), "{text}");
+        let (subject, text) = words(&gone(12, 12));
+        assert!(subject.starts_with("12 messages are given up"), "{subject}");
+        assert!(
+            text.contains("the open alerts of 12 reservations") && text.contains("shop/job-9 and 2 more."),
+            "{text}"
+        );
+        // What comes after the first batch is not known when it is told.
+        assert!(!words(&gone(2000, 500)).1.contains("shop/"));
+    }
+}
