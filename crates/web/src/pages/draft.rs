@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
-use innkeeper_core::recipient::Recipients;
+use innkeeper_core::recipient::{Recipient, Recipients};
 use innkeeper_core::reservation::{Frequency, Terms, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Invalid, duration};
@@ -145,6 +145,16 @@ impl Draft {
             min_run: text("min_run"),
             is_site: form.is_ticked("is_site"),
         }
+    }
+
+    /// The alerters that `notify` names, where it can be read.
+    pub fn alerters_notified(&self) -> Vec<String> {
+        let Ok(recipients) = Recipients::parse("notify", &self.notify) else { return Vec::new() };
+        let name = |recipient: &Recipient| match recipient {
+            Recipient::Alerter(name) => Some(name.to_string()),
+            Recipient::Mail(_) => None,
+        };
+        recipients.iter().filter_map(name).collect()
     }
 
     /// The schedule, where it can be read.

@@ -36,6 +36,10 @@ struct EditorPage<'a> {
     problems: Problems,
     explanation: Explanation,
     alerters: Vec<String>,
+    /// Names in its `notify` that no alerter has.
+    notify_gone: Vec<String>,
+    /// The same of its `alerters`.
+    alerters_gone: Vec<String>,
     zones: &'static [Tz],
 }
 
@@ -104,6 +108,10 @@ fn show(
         None => "New reservation".to_owned(),
     };
     let explanation = Explanation::of(&draft, desk.clock.now());
+    // Those that can send, whatever this process is configured with.
+    let ways = desk.known_ways.get();
+    let gone = |names: Vec<String>| names.into_iter().filter(|name| !ways.has(name)).collect();
+    let (notify_gone, alerters_gone) = (gone(draft.alerters_notified()), gone(draft.alerters.clone()));
     let mut answer = page(&EditorPage {
         frame: Frame::of(desk, caller, "/new"),
         title,
@@ -112,7 +120,9 @@ fn show(
         draft,
         problems,
         explanation,
-        alerters: desk.alerter_kinds().into_iter().map(|(name, _)| name).collect(),
+        alerters: ways.kinds().map(|(name, _)| name.to_owned()).collect(),
+        notify_gone,
+        alerters_gone,
         zones: &TZ_VARIANTS,
     })?;
     *answer.status_mut() = status;
