@@ -87,10 +87,21 @@ fn alerters_operator_and_log_change_at_once_and_a_bad_file_changes_nothing() {
     });
     fs::remove_file(&secret).unwrap();
     rewrite(&server, &new);
-    eventually("a secret that is gone is told, too", || {
-        let told = |subject: &&String| *subject == "The new configuration is refused";
-        (subjects(&second).iter().filter(told).count() == 2).then_some(())
+    server.wait_for_log("alerter.more.secret_file: ");
+    for refusal in 2..6 {
+        eventually("it is refused again", || {
+            (server.log().matches("the configuration stays as it was").count() == refusal).then_some(())
+        });
+        server.signal("HUP");
+    }
+    fs::write(&secret, "hunter2").unwrap();
+    rewrite(&server, &new);
+    eventually("the operator hears of the end, each time", || {
+        let told = |subject: &&String| *subject == "The new configuration is taken";
+        (subjects(&second).iter().filter(told).count() == 1).then_some(())
     });
+    let told = |subject: &&String| *subject == "The new configuration is refused";
+    assert_eq!(subjects(&second).iter().filter(told).count(), 1, "further ones are gathered");
     assert_eq!(post(&server, "/checkin", &json!({ "app": "shop", "component": "late" })), 200);
     assert!(!server.log().contains("hunter"));
 }

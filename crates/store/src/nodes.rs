@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
 
 use crate::connection::{AnyConnection, write_on};
+use crate::gone::{self, Gone};
 use crate::heartbeat::duty_beat;
 use crate::rows::{ms, time};
 use crate::schema::{duties, nodes};
@@ -43,7 +44,9 @@ pub struct KnownNode {
     pub beat_at: Time,
     /// When it said that it stops.
     pub goodbye_at: Option<Time>,
-    /// The duties that it cannot do now, and parts of them that it has not done for a while.
+    /// When the others found that it is gone.
+    pub found_at: Option<Time>,
+    /// The duties that it cannot do now.
     pub unable: Vec<String>,
     /// Why it cannot; empty where it can.
     pub problem: String,
@@ -72,8 +75,8 @@ pub struct Duty {
 /// What a look at the others has found, which nobody has told yet; it is the caller's to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
-    /// Nodes that stopped without saying goodbye.
-    pub gone: Vec<KnownNode>,
+    /// Nodes that stopped without saying goodbye, by where they ran.
+    pub gone: Vec<Gone>,
     /// Duties that nobody does.
     pub missing: Vec<Duty>,
 }
@@ -123,7 +126,7 @@ impl Store {
             return Ok(Watched::default());
         }
         write_on(self.file(), connection, |connection| {
-            let mut watched = Watched::default();
+            let (mut watched, mut found) = (Watched::default(), Vec::new());
             // Duties first, as in a heartbeat: two who lock rows of both must not wait for each other.
             for duty in missing {
                 let claimed = sql_query(
@@ -146,8 +149,9 @@ impl Store {
                 .bind::<Text, _>(&known.node.id)
                 .bind::<BigInt, _>(ms(now - gone_after))
                 .execute(connection)?;
-                watched.gone.extend((claimed > 0).then(|| known.clone()));
+                found.extend((claimed > 0).then(|| known.clone()));
             }
+            watched.gone = gone::group(found, &nodes, gone_after, now);
             diesel::delete(nodes::table.filter(nodes::beat_at.lt(ms(now - REMEMBERED))))
                 .execute(connection)?;
             Ok(watched)
@@ -222,6 +226,7 @@ struct NodeRow {
     goodbye_at: Option<i64>,
     unable: String,
     problem: String,
+    told_at: Option<i64>,
 }
 
 impl NodeRow {
@@ -238,6 +243,7 @@ impl NodeRow {
             },
             beat_at: time(self.beat_at),
             goodbye_at: self.goodbye_at.map(time),
+            found_at: self.told_at.map(time),
             unable: self.unable.split(',').filter(|duty| !duty.is_empty()).map(str::to_owned).collect(),
             problem: self.problem,
         }

@@ -1,7 +1,7 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
 //! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `letters.rs` how that is sent,
-//! `astray.rs` how they hear of reservations whose messages lead nowhere, `progress.rs` whether the work of a duty gets done,
+//! `astray.rs` how they hear of reservations whose messages lead nowhere, `refusals.rs` of a configuration that is refused, `progress.rs` whether the work of a duty gets done,
 //! `pending.rs` what of it has come and waits, `condition.rs` what a heartbeat says of
 //! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
 //! one node may do, `watchman.rs` who notices that the database is out of reach, `pulse.rs` the heartbeat, and what follows from those
@@ -17,12 +17,13 @@ mod operator;
 pub mod pending;
 pub mod progress;
 mod pulse;
+mod refusals;
 mod singleton;
 mod troubles;
 pub(crate) mod watchman;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
@@ -36,13 +37,13 @@ pub use condition::Progresses;
 pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
-pub(crate) use troubles::SENDING;
 use watchman::Contact;
 
 use crate::config::Live;
 use crate::{Config, KnownWays, Metrics, Part, Role, Shutdown};
 use condition::Condition;
 use pulse::{History, Pulse};
+use refusals::Refusals;
 
 /// How often a node beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -96,13 +97,9 @@ impl Heart {
         }
         let astray = Astray::new(operator.clone());
         let host = gethostname::gethostname().to_string_lossy().into_owned();
-        let refused = operator.clone();
-        config.live().on_reload(move |done| {
-            if let Err(error) = done {
-                let text = format!("The configuration stays as it was. Wrong with the new one:\n{error}");
-                refused.tell("The new configuration is refused", &text);
-            }
-        });
+        let refusals = Refusals::new(operator.clone());
+        let told = refusals.clone();
+        config.live().on_reload(move |done| told.reloaded(done.as_ref().err(), Instant::now()));
         let address = Arc::<Mutex<String>>::default();
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());
@@ -113,6 +110,7 @@ impl Heart {
             follower: Follower::new(Arc::clone(&clock), &host, store),
             operator: operator.clone(),
             astray: astray.clone(),
+            refusals,
             address: Arc::clone(&address),
             duties: role.duties(),
             node: NodeRow {

@@ -8,14 +8,14 @@ use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_store::{
-    Beaten, DatabaseKind, Heartbeat, KnownNode, Node as NodeRow, Store, StoreError, Watched, Work,
+    Beaten, DatabaseKind, Gone, Heartbeat, KnownNode, Node as NodeRow, Store, StoreError, Watched, Work,
 };
 
 use super::clock::{Follower, NodeClock};
 use super::condition::{Condition, Progresses};
 use super::progress::HEARTBEAT;
 use super::watchman::Contact;
-use super::{Astray, BEAT, Operator, SETTLED_AFTER, expected, gone_after, missing_after};
+use super::{Astray, BEAT, Operator, Refusals, SETTLED_AFTER, expected, gone_after, missing_after};
 use crate::Shutdown;
 
 /// Between two heartbeats of its own a node has not slept for longer than this.
@@ -32,6 +32,7 @@ pub(super) struct Pulse {
     pub follower: Follower,
     pub operator: Operator,
     pub astray: Astray,
+    pub refusals: Refusals,
     pub address: Arc<Mutex<String>>,
     pub duties: &'static [&'static str],
     pub node: NodeRow,
@@ -47,6 +48,7 @@ impl Pulse {
     /// One heartbeat, and a look at the others.
     pub fn tick(&mut self) {
         self.astray.flush(false);
+        self.refusals.flush(Instant::now());
         let beaten = self.correct_and_beat();
         self.condition.look(beaten.is_ok(), &self.node, &self.operator);
         match beaten {
@@ -146,11 +148,12 @@ impl Pulse {
         }
         let Watched { gone, missing } =
             self.store.watch(gone_after(&self.store), missing_after(&self.store), now)?;
-        for node in &gone {
-            self.operator.tell(
-                &format!("A node is gone: {} on {}", node.node.role, node.node.host),
-                &gone_words(node),
-            );
+        for gone in &gone {
+            let (subject, text) = gone_words(gone);
+            match gone.is_news {
+                true => self.operator.tell(&subject, &text),
+                false => log::warn!("{subject}: {text}"),
+            }
         }
         for duty in missing {
             self.operator.tell(
@@ -249,16 +252,23 @@ fn blind_words(window: &Window) -> String {
     )
 }
 
-fn gone_words(known: &KnownNode) -> String {
-    let KnownNode { node, beat_at, .. } = known;
+fn gone_words(gone: &Gone) -> (String, String) {
+    let KnownNode { node, beat_at, .. } = &gone.last;
     let place =
         if node.address.is_empty() { String::new() } else { format!(", which listened on {}", node.address) };
-    format!(
+    let mut text = format!(
         "The {} on {}{place}, stopped without saying goodbye; its last heartbeat was at {}.",
         node.role,
         node.host,
         stamp(*beat_at, chrono_tz::UTC)
-    )
+    );
+    if gone.times > 1 {
+        text.push_str(&format!(
+            " {} have stopped like that there within the last hour. As long as this goes on it is told at most once an hour; the log of the process should say why it ends.",
+            gone.times
+        ));
+    }
+    (format!("A node is gone: {} on {}", node.role, node.host), text)
 }
 
 fn some(duty: &str) -> String {

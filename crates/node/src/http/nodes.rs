@@ -57,7 +57,7 @@ struct Shown {
 }
 
 /// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
-/// its machine's clock; `unable` are the duties that it cannot do now (`sending` is a part of the sweeper's), and `problem` says why.
+/// its machine's clock; `unable` are the duties that it cannot do now, and `problem` says why.
 #[derive(Serialize)]
 struct ShownNode {
     id: String,
@@ -137,7 +137,7 @@ impl From<Unjudged> for ShownUnjudged {
 impl ShownNode {
     fn of(known: KnownNode, coordinator: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
         let state = known.state(gone_after, now);
-        let KnownNode { node, beat_at, goodbye_at, unable, problem } = known;
+        let KnownNode { node, beat_at, goodbye_at, unable, problem, .. } = known;
         Self {
             coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
             id: node.id,

@@ -11,6 +11,7 @@ use crate::world::*;
 
 on_both!(
     a_node_that_falls_silent_is_noticed_once_until_it_beats_again,
+    a_process_that_is_restarted_again_and_again_is_told_once_an_hour,
     a_node_that_said_goodbye_is_not_missed,
     a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return,
     a_duty_is_snoozed_until_a_time_or_until_somebody_ends_it,
@@ -51,7 +52,7 @@ fn beat(store: &Store, id: &str, duty: &str, now: Time) -> Beaten {
 fn watch(store: &Store, now: Time) -> (Vec<String>, Vec<String>) {
     let Watched { gone, missing } = store.watch(seconds(10), seconds(15), now).unwrap();
     (
-        gone.into_iter().map(|known| known.node.id).collect(),
+        gone.into_iter().filter(|gone| gone.is_news).map(|gone| gone.last.node.id).collect(),
         missing.into_iter().map(|duty| duty.name).collect(),
     )
 }
@@ -74,6 +75,33 @@ fn a_node_that_falls_silent_is_noticed_once_until_it_beats_again(database: &Test
     let known = store.nodes().unwrap();
     assert_eq!(known.len(), 2);
     assert_eq!((known[0].node.clone(), known[0].beat_at), (node("a", "ingest"), at(13)));
+}
+
+fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &TestDatabase) {
+    let store = database.store();
+    // It lives for five seconds, and is started again two seconds later; another looks on.
+    let (mut told, mut second) = (Vec::new(), 0);
+    let look = |now: i64, told: &mut Vec<(i64, usize)>| {
+        beat(&store, "other", "sweeper", at(now));
+        let Watched { gone, .. } = store.watch(seconds(10), seconds(15), at(now)).unwrap();
+        told.extend(gone.iter().filter(|gone| gone.is_news).map(|gone| (now, gone.times)));
+    };
+    while second < 6000 {
+        let id = format!("life {second}");
+        let node = Node { started_at: at(second), ..node(&id, "ingest") };
+        store.beat(&node, &["ingest"], true, at(second), &|_| Vec::new()).unwrap();
+        store.beat(&node, &["ingest"], false, at(second + 5), &|_| Vec::new()).unwrap();
+        look(second + 6, &mut told);
+        second += 7;
+    }
+    assert!(told.len() <= 2, "{told:?}");
+    assert_eq!((told[0].1, told[0].0 < 30), (1, true), "the first time at once: {told:?}");
+    assert!(told[1..].iter().all(|(_, times)| *times > 400), "with their number: {told:?}");
+    // Nobody starts it any more: that is news at once.
+    let before = told.len();
+    (second..second + 1200).step_by(5).for_each(|now| look(now, &mut told));
+    let last = told.get(before).unwrap_or_else(|| panic!("{told:?}"));
+    assert!(last.0 < second + 30 && told.len() == before + 1, "{told:?}");
 }
 
 fn a_node_that_said_goodbye_is_not_missed(database: &TestDatabase) {
