@@ -285,7 +285,12 @@ impl Scribe {
                         "a check-in for {:?} cannot be written: {error}",
                         arrival.target
                     ));
-                    self.refused.note(&arrival.target, &error, self.progress.standing().proved);
+                    let proved = self.progress.standing().proved;
+                    if let Some(from) = self.refused.note(arrival, &error, proved)
+                        && let Err(error) = self.writer.note_refusal(arrival, from)
+                    {
+                        self.refusals.error(format_args!("nor can it be noted that it is refused: {error}"));
+                    }
                     self.metrics.checkins.with_label_values(&["refused"]).inc();
                     asker.tell(Err(Unwritable));
                 }

@@ -13,7 +13,7 @@ use innkeeper_core::reservation::Window;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{blind_windows, checkins, duties, nodes};
+use crate::schema::{blind_windows, checkins, duties, nodes, refusals};
 use crate::{DatabaseKind, Store, StoreError};
 
 /// The duty of those who take check-ins.
@@ -196,9 +196,11 @@ impl Store {
         Ok(Blind::at(&mut *self.get()?, now)?.windows)
     }
 
-    /// Forgets windows that ended before `before`.
+    /// Forgets windows that ended before `before`, also those of single jobs.
     pub fn forget_blind_windows(&self, before: Time) -> Result<usize, StoreError> {
+        let connection = &mut *self.get()?;
+        diesel::delete(refusals::table.filter(refusals::until_at.lt(ms(before)))).execute(connection)?;
         let old = blind_windows::table.filter(blind_windows::until_at.lt(ms(before)));
-        Ok(diesel::delete(old).execute(&mut *self.get()?)?)
+        Ok(diesel::delete(old).execute(connection)?)
     }
 }

@@ -11,6 +11,7 @@ use innkeeper_core::sla::View;
 
 use crate::StoreError;
 use crate::blind::Blind;
+use crate::checkins::Refusals;
 use crate::connection::AnyConnection;
 use crate::history::{self, Checkin};
 use crate::readable::{Read, read};
@@ -82,6 +83,7 @@ pub(crate) fn load_due(
     let mut alerts = open_alerts(connection, &found, &mut corrupt)?;
     let mut runs = known_runs(connection, &found)?;
     let sites = Sites::of(connection, &found, now)?;
+    let refusals = Refusals::of(connection, Some(ids), now)?;
     let mut due = Vec::with_capacity(found.len());
     for reservation in found {
         if corrupt.iter().any(|(id, _)| *id == reservation.id) {
@@ -92,7 +94,12 @@ pub(crate) fn load_due(
             unseen: unseen(connection, &reservation)?,
             alert: alerts.remove(&reservation.id),
             behind_silent_site: sites.silent_for(&reservation),
-            blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
+            blind: [
+                &blind.windows[..],
+                &sites.silences_for(&reservation),
+                refusals.blind(&reservation, now).as_slice(),
+            ]
+            .concat(),
             reservation,
         });
     }

@@ -22,8 +22,18 @@ use crate::sweep::IdAndText;
 use crate::{Store, StoreError};
 
 /// Tables that are small, and whose rows come again where they are needed.
-const SMALL: [&str; 9] =
-    ["blind_windows", "nodes", "duties", "leases", "clock_steps", "ways", "outages", "unjudged", "checks"];
+const SMALL: [&str; 10] = [
+    "blind_windows",
+    "nodes",
+    "duties",
+    "leases",
+    "clock_steps",
+    "ways",
+    "outages",
+    "unjudged",
+    "checks",
+    "refusals",
+];
 /// Tables that may be large, and whose rows are kept.
 const LARGE: [&str; 2] = ["alerts", "deliveries"];
 /// Rows whose texts are looked at together.

@@ -10,6 +10,7 @@ use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::View;
 
 use crate::blind::Blind;
+use crate::checkins::Refusals;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
 use crate::schema::{alerts, ping_keys, reservations, runs};
@@ -77,7 +78,7 @@ pub(crate) fn listed(
     let ping_keys = ping_keys_of(connection, apps.as_deref())?;
     let mut runs = going_runs(connection, ids)?;
     let sites = Sites::of_apps(connection, apps, now)?;
-    let blind = Blind::at(connection, now)?;
+    let (blind, refusals) = (Blind::at(connection, now)?, Refusals::of(connection, ids, now)?);
     let mut listed = Vec::with_capacity(rows.len());
     for (row, state) in rows {
         match row.with(&state) {
@@ -85,7 +86,12 @@ pub(crate) fn listed(
                 open_alert: open.remove(&row.id),
                 runs: runs.remove(&row.id).unwrap_or_default(),
                 behind_silent_site: sites.silent_for(&reservation),
-                blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
+                blind: [
+                    &blind.windows[..],
+                    &sites.silences_for(&reservation),
+                    refusals.blind(&reservation, now).as_slice(),
+                ]
+                .concat(),
                 ping_key: ping_keys.get(&row.app).cloned(),
                 reservation,
             }),

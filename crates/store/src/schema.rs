@@ -186,6 +186,14 @@ table! {
 }
 
 table! {
+    refusals (reservation_id) {
+        reservation_id -> BigInt,
+        from_at -> BigInt,
+        until_at -> BigInt,
+    }
+}
+
+table! {
     clock_steps (id) {
         id -> BigInt,
         at -> BigInt,

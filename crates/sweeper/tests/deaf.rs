@@ -241,12 +241,28 @@ fn check_ins_of_one_job_that_are_refused_are_told_and_make_nobody_deaf() {
             assert_eq!(check_in(), 500);
             assert_eq!(ready(&inn), (200, "ready\n".to_owned()), "others are written");
         }
+        jobs.stop();
+        let is_told =
+            || database.count(&format!("alerts WHERE reservation_id = {id} AND closed_at IS NULL")) == 1;
+        // It is not accused as long as they come, however long.
+        for _ in 0..6 {
+            database.age(Duration::from_secs(50 * 60));
+            // At least one of them is noted.
+            (0..5).for_each(|_| assert_eq!(check_in(), 500));
+            assert!(!is_told());
+        }
+        // When they end, the next is expected, and it has as long to be heard of as after a blind window; then it is silent.
+        database.age(Duration::from_secs(100 * 60));
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(!is_told());
+        database.age(Duration::from_secs(30 * 60));
+        wait_until("it is told that it is silent", is_told);
         database.execute(match database.kind() {
             DatabaseKind::Postgres => "DROP FUNCTION refuse CASCADE",
             DatabaseKind::Sqlite => "DROP TRIGGER refuse",
         });
         assert_eq!(check_in(), 200);
-        jobs.stop();
+        wait_until("it is back", || !is_told());
         assert_eq!(told(&sink, "Check-ins of shop/refused cannot be written"), 1, "once");
         assert_eq!(database.count("blind_windows") + told(&sink, "Check-ins cannot be written") as i64, 0);
     }

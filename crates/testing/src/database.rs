@@ -21,7 +21,7 @@ pub use role::Role;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 14] = [
+const AGEING: [&str; 15] = [
     "reservations",
     "states",
     "runs",
@@ -36,6 +36,7 @@ const AGEING: [&str; 14] = [
     "audit",
     "checkouts",
     "unjudged",
+    "refusals",
 ];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];

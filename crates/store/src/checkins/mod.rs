@@ -8,6 +8,7 @@ mod merge;
 mod plain;
 mod postgres;
 mod probe;
+mod refusals;
 mod resolve;
 mod sqlite;
 
@@ -29,6 +30,7 @@ use crate::{Store, StoreError};
 
 use merge::Merged;
 pub(crate) use plain::KnownDoors;
+pub(crate) use refusals::Refusals;
 use resolve::Resolved;
 
 /// Whom a check-in is for.

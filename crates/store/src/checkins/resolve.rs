@@ -121,7 +121,7 @@ fn define(
 }
 
 /// The reservations of these targets, those that exist.
-fn find_all(
+pub(super) fn find_all(
     connection: &mut AnyConnection,
     batch: &[Arrival],
 ) -> Result<HashMap<Target, Resolved>, StoreError> {

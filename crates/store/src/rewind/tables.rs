@@ -20,7 +20,7 @@ const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 /// The tables that may be large, moved by their ids.
 pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
 /// The others, each moved at once.
-pub(super) const SMALL: [&str; 12] = [
+pub(super) const SMALL: [&str; 13] = [
     "unjudged",
     "outages",
     "blind_windows",
@@ -33,12 +33,13 @@ pub(super) const SMALL: [&str; 12] = [
     "shares",
     "clock_steps",
     "invitations",
+    "refusals",
 ];
 /// Those that say how far the nodes are.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 15] = [
+const PAST: [(&str, &[&str]); 16] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
     ("duties", &["beat_at", "told_at", "wanted_at"]),
@@ -54,6 +55,7 @@ const PAST: [(&str, &[&str]); 15] = [
     ("shares", &["created_at"]),
     ("audit", &["at"]),
     ("clock_steps", &["at", "ended_at"]),
+    ("refusals", &["from_at", "until_at"]),
 ];
 
 /// The last of the next `most` rows of a table after `after`, by their key.

@@ -33,6 +33,7 @@ mod outbox;
 mod outbox_again;
 mod outbox_order;
 mod pages;
+mod refusals;
 mod reserve;
 mod runs;
 mod sites;

@@ -6,7 +6,7 @@ use innkeeper_testing::database::TestDatabase;
 use crate::world::*;
 
 /// A table, what is done to it, and whether the row stays, made readable.
-const MISTAKES: [(&str, &str, bool); 25] = [
+const MISTAKES: [(&str, &str, bool); 26] = [
     ("blind_windows", "INSERT INTO blind_windows (from_at, until_at) VALUES (5, NULL)", false),
     ("blind_windows", "INSERT INTO blind_windows (from_at, until_at) VALUES (NULL, 5)", false),
     ("blind_windows", "INSERT INTO blind_windows (from_at, until_at) VALUES (5, 'later')", false),
@@ -29,6 +29,7 @@ const MISTAKES: [(&str, &str, bool); 25] = [
     ("outages", "INSERT INTO outages VALUES ('log', '', NULL, NULL, NULL, NULL, NULL)", false),
     ("outages", "INSERT INTO outages VALUES ('log', NULL, 1, 1, 1, '', 1)", false),
     ("unjudged", "INSERT INTO unjudged VALUES (7, 'shop', 'x', NULL, 1, 'soon')", false),
+    ("refusals", "INSERT INTO refusals VALUES (7, NULL, 'now')", false),
     ("checks", "INSERT INTO checks VALUES ('mail', 'well', NULL, 1, 1)", false),
     ("alerts", "UPDATE alerts SET opened_at = NULL", true),
     ("alerts", "UPDATE alerts SET app = NULL, success_before = 'x'", true),

@@ -1,0 +1,79 @@
+//! Jobs whose check-ins alone the database refuses, while it takes those of others. For such a job it is a blind window: from the first that
+//! was refused since it was heard of until the next would be expected if the last had been written.
+
+use std::collections::HashMap;
+use std::slice;
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
+use innkeeper_core::Time;
+use innkeeper_core::reservation::{Reservation, Window};
+
+use super::resolve::{Resolved, find_all};
+use super::{Arrival, Writer};
+use crate::StoreError;
+use crate::connection::{AnyConnection, write_on};
+use crate::rows::{ms, time};
+use crate::schema::refusals;
+
+/// The spans in which check-ins were refused, by reservation.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(HashMap<i64, Window>);
+
+impl Refusals {
+    /// Those of these reservations, or of all, as far as they have been at `now`.
+    pub fn of(connection: &mut AnyConnection, ids: Option<&[i64]>, now: Time) -> Result<Self, StoreError> {
+        let mut query = refusals::table.filter(refusals::from_at.le(ms(now))).into_boxed();
+        if let Some(ids) = ids {
+            query = query.filter(refusals::reservation_id.eq_any(ids));
+        }
+        let rows: Vec<(i64, i64, i64)> = query
+            .select((refusals::reservation_id, refusals::from_at, refusals::until_at))
+            .load(connection)?;
+        let window = |from, until| Window { from: time(from), until: time(until).min(now) };
+        Ok(Self(rows.into_iter().map(|(id, from, until)| (id, window(from, until))).collect()))
+    }
+
+    /// The blind window of the reservation at `now`, if it has one.
+    pub fn blind(&self, reservation: &Reservation, now: Time) -> Option<Window> {
+        let Window { from, until } = *self.0.get(&reservation.id)?;
+        let next = reservation.terms.schedule.expected_after(until, true);
+        Some(Window { from, until: next.map_or(until, |next| next.min(now).max(until)) })
+    }
+}
+
+impl Writer {
+    /// Notes that this check-in was refused, and that of its reservation others were since `from`. Whoever was heard of meanwhile begins anew.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn note_refusal(&mut self, arrival: &Arrival, from: Time) -> Result<(), StoreError> {
+        let file = self.store.file().cloned();
+        self.on_connection(|connection| {
+            let found = find_all(connection, slice::from_ref(arrival))?.remove(&arrival.target);
+            let Some(Resolved::Known { id, .. }) = found else { return Ok(()) };
+            write_on(file.as_ref(), connection, |connection| {
+                sql_query(
+                    "INSERT INTO refusals (reservation_id, from_at, until_at) VALUES ($1, $2, $3)
+                     ON CONFLICT (reservation_id) DO UPDATE
+                     SET from_at = CASE
+                             WHEN refusals.until_at < (
+                                 SELECT s.last_checkin_at FROM states s WHERE s.reservation_id = refusals.reservation_id
+                             ) THEN excluded.from_at
+                             ELSE refusals.from_at
+                         END,
+                         until_at = CASE
+                             WHEN refusals.until_at < excluded.until_at THEN excluded.until_at
+                             ELSE refusals.until_at
+                         END",
+                )
+                .bind::<BigInt, _>(id)
+                .bind::<BigInt, _>(ms(from))
+                .bind::<BigInt, _>(ms(arrival.checkin.at))
+                .execute(connection)?;
+                Ok(())
+            })
+        })
+    }
+}
