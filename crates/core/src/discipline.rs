@@ -31,8 +31,13 @@ pub enum Verdict {
     Stepped(TimeDelta),
     /// A step, or a hold, goes on.
     Waits,
-    /// The reference came back, after a step of so much that was not followed.
-    Returned(TimeDelta),
+    /// The reference came back, after a step that was not followed.
+    Returned {
+        /// How large the step was.
+        by: TimeDelta,
+        /// What the reference still differed by, which was followed at once.
+        left: TimeDelta,
+    },
     /// The process's time must move by so much now: call [`Discipline::step`] when everything is ready for it.
     Follow(TimeDelta),
     /// The reference has reached the time of a hold, which is over.
@@ -115,7 +120,9 @@ impl Discipline {
     /// The reference showed `reference` when the boot clock showed `boot`, give or take `doubt`.
     pub fn sample(&mut self, boot: Duration, reference: Time, doubt: TimeDelta) -> Verdict {
         let by = reference - self.now(boot);
-        if by.abs() <= STEP + doubt {
+        // One that stays just about a step away, or goes on from there, has not come back.
+        let came_back = self.pending.is_none_or(|pending| (by - pending.by).abs() > STEP / 2);
+        if by.abs() <= STEP + doubt && came_back {
             return self.agree(by, doubt);
         }
         if let Some(hold) = self.hold {
@@ -151,7 +158,7 @@ impl Discipline {
         let held = self.hold.take().is_some();
         match self.pending.take() {
             _ if held => Verdict::Released,
-            Some(pending) => Verdict::Returned(pending.by),
+            Some(pending) => Verdict::Returned { by: pending.by, left: by },
             None => Verdict::Agrees,
         }
     }
@@ -213,10 +220,51 @@ mod tests {
             assert_eq!(pass(&mut clock, 2, 9, by), Verdict::Waits);
             assert!(!clock.is_steady());
             assert_eq!(clock.now(boot(9)), at(9));
-            assert_eq!(pass(&mut clock, 10, 10, TimeDelta::zero()), Verdict::Returned(by));
+            assert_eq!(
+                pass(&mut clock, 10, 10, TimeDelta::zero()),
+                Verdict::Returned { by, left: TimeDelta::zero() }
+            );
             assert!(clock.is_steady() && !clock.is_ahead());
             assert_eq!(clock.now(boot(10)), at(10));
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_slewed_by_a_step_again_and_again_is_not_said_to_be_back() {
+        for (step, noise) in [(5000, 1), (5000, 0), (5100, 3), (-5000, 1), (6000, 2), (4000, 1)] {
+            let mut clock = started();
+            let mut verdicts = Vec::new();
+            for second in 1..=300_u64 {
+                let jumps = TimeDelta::milliseconds(step * (second as i64 / 5));
+                // It is not read just then.
+                let read = TimeDelta::milliseconds(if second % 2 == 0 { noise } else { -noise });
+                let verdict = clock.sample(boot(second), at(second as i64) + jumps + read, TimeDelta::zero());
+                if let Verdict::Follow(by) = verdict {
+                    clock.step(by);
+                }
+                verdicts.push(verdict);
+            }
+            assert!(
+                !verdicts.iter().any(|one| matches!(one, Verdict::Returned { .. })),
+                "{step}: {verdicts:?}"
+            );
+            let off = at(300) + TimeDelta::milliseconds(step * 60) - clock.now(boot(300));
+            assert!(off.abs() <= TimeDelta::seconds(70), "{step}: it is followed all the same, {off}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_comes_back_in_part_says_how_far() {
+        let (mut clock, left) = (started(), TimeDelta::seconds(4));
+        assert_eq!(pass(&mut clock, 1, 1, DAY), Verdict::Stepped(DAY));
+        assert_eq!(pass(&mut clock, 2, 2, left), Verdict::Returned { by: DAY, left });
+        assert_eq!(clock.now(boot(2)), at(2) + left);
+        // One that comes nearer and stays there is followed.
+        let (six, four) = (TimeDelta::seconds(6), TimeDelta::seconds(4));
+        let mut clock = started();
+        assert_eq!(pass(&mut clock, 1, 1, six), Verdict::Stepped(six));
+        assert_eq!(pass(&mut clock, 2, 10, four), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 11, 11, four), Verdict::Follow(four));
     }
 
     #[test]

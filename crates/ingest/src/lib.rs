@@ -194,7 +194,7 @@ pub(crate) async fn patiently<T: Send + 'static>(
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, shutdown)?;
+    let store = wait_for_database(config, Role::Ingest, shutdown)?;
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let heart = Heart::start(&store, config, Role::Ingest, shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, None);

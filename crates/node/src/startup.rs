@@ -9,6 +9,7 @@ use innkeeper_core::SystemClock;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
 use crate::config::{Config, DatabaseKind};
+use crate::heart::away::AwayMark;
 use crate::heart::watchman::{Contact, Finding, LOOK, Watchman};
 use crate::heart::{AWAY, Operator};
 use crate::shutdown::Shutdown;
@@ -52,8 +53,9 @@ pub enum StartupError {
 ///
 /// # Errors
 /// What waiting would not mend, and [`StartupError::Stopped`].
-pub fn wait_for_database(config: &Config, shutdown: &Shutdown) -> Result<Store, StartupError> {
-    open(config, shutdown, None).map(|(store, _)| store)
+pub fn wait_for_database(config: &Config, role: Role, shutdown: &Shutdown) -> Result<Store, StartupError> {
+    let mark = AwayMark::new(config, role);
+    open_marking(config, shutdown, None, Some(mark)).map(|(store, _)| store)
 }
 
 /// As [`wait_for_database`], but gives up after `patience`: for a command that somebody waits for.
@@ -74,6 +76,16 @@ pub(crate) fn open(
     shutdown: &Shutdown,
     patience: Option<Duration>,
 ) -> Result<(Store, Vec<String>), StartupError> {
+    open_marking(config, shutdown, patience, None)
+}
+
+/// The same for a process that goes on: `mark` says what the operator heard last.
+fn open_marking(
+    config: &Config,
+    shutdown: &Shutdown,
+    patience: Option<Duration>,
+    mark: Option<AwayMark>,
+) -> Result<(Store, Vec<String>), StartupError> {
     // A command that reads what is there may read the file that the standalone program keeps by itself.
     let is_there = matches!(&config.database.kind, DatabaseKind::Sqlite { path } if path.exists());
     if patience.is_none() || !is_there {
@@ -86,7 +98,7 @@ pub(crate) fn open(
     let failed = |source| StartupError::Database { url: config.database.masked_url(), source };
     let store = connect(config, config.database.pool_size).map_err(failed)?;
     let begun = Instant::now();
-    let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None };
+    let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None, mark };
     let contact = alarm.watchman.contact();
     let applied = until_available(shutdown, is_file, || {
         let migrated = migrate(&store, &contact, shutdown, &mut || {
@@ -167,6 +179,7 @@ struct Alarm<'a> {
     watchman: Watchman,
     /// The way to the operator; none inside where there is none.
     raised: Option<Option<(Operator, Part)>>,
+    mark: Option<AwayMark>,
 }
 
 impl Alarm<'_> {
@@ -184,14 +197,19 @@ impl Alarm<'_> {
                         .ok()
                 });
                 if let Some((operator, _)) = way {
-                    let text = format!("Innkeeper cannot start for {} s: {problem}", waited.as_secs());
+                    let text = format!(
+                        "A start of Innkeeper has been waiting for the database for {} s, and goes on when it answers.\nWhat went wrong last: {problem}",
+                        waited.as_secs()
+                    );
                     operator.tell("The database is out of reach", &text);
+                    self.mark.iter().for_each(AwayMark::set);
                 }
             }
             Some(Finding::BackAgain) => {
                 // Its thread sends what it was given and ends; nobody waits for that.
                 if let Some(Some((operator, _))) = &self.raised {
                     operator.tell("The database answers again", "Innkeeper starts.");
+                    self.mark.iter().for_each(AwayMark::clear);
                 }
             }
             None => {}

@@ -23,7 +23,7 @@ use innkeeper_web::{LOOKS_END, Web};
 /// # Errors
 /// What ended it before that: the death of any part ends all.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, shutdown)?;
+    let store = wait_for_database(config, Role::Standalone, shutdown)?;
     let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
     let web_wake = wake.clone();

@@ -261,7 +261,7 @@ fn serve(service: HttpService, shutdown: &Shutdown) {
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, shutdown)?;
+    let store = wait_for_database(config, Role::Sweeper, shutdown)?;
     let heart = Heart::start(&store, config, Role::Sweeper, shutdown)?;
     let sweeper = Sweeper::start(&store, config, &heart, Wake::new(shutdown), shutdown)?;
     log::info!("sweeper: watching over {}", config.database.masked_url());

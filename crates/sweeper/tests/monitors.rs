@@ -95,6 +95,29 @@ fn who_dies_is_missed_once_by_those_who_live_and_who_says_goodbye_is_not() {
 }
 
 #[test]
+fn a_process_that_was_restarted_tells_that_the_database_answers_of_which_the_last_told_that_it_does_not() {
+    let sink = HttpSink::start();
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    database.store();
+    let config = operated(&database, &sink);
+    let mut sweeper = Server::start("sweeper", &config, &[]);
+    std::fs::create_dir(sweeper.directory().join("innkeeper-data")).unwrap();
+    wait_until("it has beaten", || database.count("nodes") == 1);
+    cluster.stop();
+    wait_until("it tells", || told(&sink, "The database is out of reach") == 1);
+    sweeper.kill();
+    cluster.resume();
+    let mut again = Server::start_in(sweeper.into_directory(), "sweeper", &config, &[]);
+    wait_until("the next tells the end", || told(&sink, "The database answers again") == 1);
+    again.terminate(PATIENCE);
+    let last = Server::start_in(again.into_directory(), "sweeper", &config, &[]);
+    last.wait_for_log("watching over");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(told(&sink, "The database"), 2, "once: {:?}", subjects(&sink));
+}
+
+#[test]
 fn each_node_tells_once_that_the_database_is_out_of_reach_and_that_it_answers_again() {
     let sink = HttpSink::start();
     let cluster = Cluster::start();

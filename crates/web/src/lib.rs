@@ -241,7 +241,7 @@ impl Web {
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, shutdown)?;
+    let store = wait_for_database(config, Role::Web, shutdown)?;
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let heart = Heart::start(&store, config, Role::Web, shutdown)?;
     let nodes = Nodes::new(store.clone(), &heart, None);

@@ -4,10 +4,12 @@
 //! `astray.rs` how they hear of reservations whose messages lead nowhere, `refusals.rs` of a configuration that is refused, `progress.rs` whether the work of a duty gets done,
 //! `pending.rs` what of it has come and waits, `condition.rs` what a heartbeat says of
 //! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
-//! one node may do, `watchman.rs` who notices that the database is out of reach, `pulse.rs` the heartbeat, and what follows from those
+//! one node may do, `watchman.rs` who notices that the database is out of reach,
+//! `away.rs` what was told of that last, `pulse.rs` the heartbeat, and what follows from those
 //! of the others. Here is what starts them, and what they share.
 
 pub mod astray;
+pub(crate) mod away;
 pub mod clock;
 mod condition;
 mod expected;
@@ -31,6 +33,7 @@ use innkeeper_store::{Node as NodeRow, Store};
 use uuid::Uuid;
 
 pub use astray::Astray;
+use away::AwayMark;
 use clock::Follower;
 pub use clock::NodeClock;
 pub use condition::Progresses;
@@ -131,7 +134,14 @@ impl Heart {
         };
         let id = pulse.node.id.clone();
         // First, since what follows asks the database.
-        let looking = watchman::start(contact, operator.clone(), pulse.words(), shutdown)?;
+        let looking = watchman::start(
+            contact,
+            operator.clone(),
+            pulse.words(),
+            role.duties(),
+            AwayMark::new(config, role),
+            shutdown,
+        )?;
         pulse.follower.follow(&pulse.store, &pulse.operator);
         pulse.node.started_at = clock.now();
         pulse.tick();

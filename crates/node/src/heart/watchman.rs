@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::away::AwayMark;
 use super::{AWAY, Operator};
 use crate::{Part, Shutdown};
 
@@ -64,6 +65,12 @@ impl Watchman {
         Self { contact, patience, waited: Duration::ZERO, looked: Instant::now(), told: false }
     }
 
+    /// The same, where the last process told that the database is out of reach, if `told`: that it answers is to be told.
+    pub fn having_told(mut self, told: bool) -> Self {
+        self.told = told;
+        self
+    }
+
     /// What tells this one that the database was reached.
     pub fn contact(&self) -> Contact {
         self.contact.clone()
@@ -84,7 +91,7 @@ impl Watchman {
         if self.waited < self.patience || std::mem::replace(&mut self.told, true) {
             return None;
         }
-        let problem = problem.unwrap_or_else(|| "It does not answer.".to_owned());
+        let problem = problem.unwrap_or_else(|| "it does not answer".to_owned());
         Some(Finding::OutOfReach(self.waited, problem))
     }
 }
@@ -94,22 +101,23 @@ pub(super) fn start(
     contact: Contact,
     operator: Operator,
     words: String,
+    duties: &'static [&'static str],
+    mark: AwayMark,
     shutdown: &Shutdown,
 ) -> std::io::Result<Part> {
-    let mut watchman = Watchman::new(contact, AWAY);
+    let mut watchman = Watchman::new(contact, AWAY).having_told(mark.is_set());
     let stop = shutdown.clone();
     Part::spawn("watchman", shutdown, move || {
         while !stop.wait_timeout(LOOK) {
             match watchman.look(Instant::now()) {
-                Some(Finding::OutOfReach(waited, problem)) => operator.tell(
-                    "The database is out of reach",
-                    &format!(
-                        "{words} has not reached it for {} s, so check-ins are refused and nothing is watched.\n{problem}",
-                        waited.as_secs()
-                    ),
-                ),
+                Some(Finding::OutOfReach(waited, problem)) => {
+                    operator
+                        .tell("The database is out of reach", &away_words(&words, duties, waited, &problem));
+                    mark.set();
+                }
                 Some(Finding::BackAgain) => {
                     operator.tell("The database answers again", &format!("{words} can reach it."));
+                    mark.clear();
                 }
                 None => {}
             }
@@ -118,9 +126,47 @@ pub(super) fn start(
     })
 }
 
+fn away_words(whose: &str, duties: &[&str], waited: Duration, problem: &str) -> String {
+    let consequences = duties.iter().map(|duty| match *duty {
+        "ingest" => "check-ins that come to it are answered 503",
+        "sweeper" => "it notices no job that falls silent and sends no alert",
+        _ => "its pages show an error",
+    });
+    let consequences: Vec<&str> = consequences.collect();
+    format!(
+        "{whose} has had no answer from the database for {} s. Until it has one, {}.\nWhat went wrong last: {problem}",
+        waited.as_secs(),
+        consequences.join(", and ")
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_follows_is_said_of_what_the_process_does() {
+        let said =
+            |duties: &[&str]| away_words("The ingest on inn", duties, Duration::from_secs(20), "refused");
+        assert_eq!(
+            said(&["ingest"]),
+            "The ingest on inn has had no answer from the database for 20 s. Until it has one, check-ins that come to it are answered \
+             503.\nWhat went wrong last: refused"
+        );
+        assert!(
+            !said(&["web"]).contains("check-ins")
+                && said(&["ingest", "sweeper", "web"]).contains(", and it notices")
+        );
+    }
+
+    #[test]
+    fn one_that_was_restarted_tells_that_it_answers() {
+        let contact = Contact::default();
+        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20)).having_told(true);
+        contact.made();
+        assert_eq!(watchman.look(Instant::now()), Some(Finding::BackAgain));
+        assert_eq!(watchman.look(Instant::now()), None);
+    }
 
     #[test]
     fn it_is_told_once_that_nothing_came_and_once_that_it_does_again() {

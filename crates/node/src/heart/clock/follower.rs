@@ -168,8 +168,9 @@ impl Follower {
                 let letter = words::stepped(self.reference, &self.host, by);
                 self.note(self.reference, by, "waiting", letter);
             }
-            Verdict::Returned(by) => {
-                self.end(store, operator, "returned", words::returned(self.reference, &self.host, by))?;
+            Verdict::Returned { by, left } => {
+                let letter = words::returned(self.reference, &self.host, by, left);
+                self.end(store, operator, "returned", letter)?;
             }
             Verdict::Released => {
                 self.end(store, operator, "released", words::released(self.reference, &self.host))?;

@@ -6,6 +6,9 @@ use innkeeper_core::discipline::{LONGEST_HOLD, STEPOUT};
 use innkeeper_core::{Time, duration};
 use innkeeper_store::{StoreError, Ticker};
 
+/// A smaller difference needs no word.
+const WORTH_SAYING: TimeDelta = TimeDelta::seconds(1);
+
 /// A subject and a text.
 pub(super) type Letter = (String, String);
 
@@ -37,14 +40,20 @@ pub(super) fn stepped(clock: Ticker, host: &str, by: TimeDelta) -> Letter {
 }
 
 /// It came back before it was followed.
-pub(super) fn returned(clock: Ticker, host: &str, by: TimeDelta) -> Letter {
-    (
-        format!("{} is back", whose(clock, host)),
-        format!(
-            "It had jumped {}, and returned before it was followed. Nothing was changed by it.",
-            size(by)
-        ),
-    )
+pub(super) fn returned(clock: Ticker, host: &str, by: TimeDelta, left: TimeDelta) -> Letter {
+    let whose = whose(clock, host);
+    let by = size(by);
+    if left.abs() < WORTH_SAYING {
+        let text =
+            format!("It had jumped {by}, and returned before it was followed. Nothing was changed by it.");
+        return (format!("{whose} is back"), text);
+    }
+    let text = format!(
+        "It had jumped {by}, and returned before that was followed, but not to where it was: it stands {} of that now. Innkeeper's time \
+         has gone with it, as with every small correction, and jobs are judged again. Is the time of that machine synchronised?",
+        size(left)
+    );
+    (format!("{whose} is nearly back"), text)
 }
 
 /// The clock of a node's machine has jumped, and the nodes follow another.
@@ -96,6 +105,20 @@ pub(super) fn unstuck(host: &str) -> Letter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_is_back_only_where_it_is() {
+        let said = |left: i64| {
+            returned(Ticker::Machine, "inn", TimeDelta::seconds(6), TimeDelta::milliseconds(left))
+        };
+        assert_eq!(said(300).0, "The clock of inn is back");
+        let (subject, text) = said(4000);
+        assert_eq!(subject, "The clock of inn is nearly back");
+        assert!(
+            text.contains("jumped 6 seconds ahead") && text.contains("it stands 4 seconds ahead of that"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn a_step_is_said_as_people_would() {
