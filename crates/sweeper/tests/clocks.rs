@@ -47,6 +47,7 @@ impl House {
         house
     }
 
+    /// As of the clock that the processes live by: to one that is a day ahead, what was made by the true time is long overdue.
     fn reserve(&self, job: &str) {
         let wishes = Wishes {
             notify: Some(Recipients::parse("notify", "hook").unwrap()),
@@ -55,7 +56,7 @@ impl House {
             ..Wishes::default()
         };
         let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(job).unwrap());
-        self.database.store().reserve(&app, &component, &wishes, SystemClock.now()).unwrap();
+        self.database.store().reserve(&app, &component, &wishes, self.clock.now()).unwrap();
     }
 
     fn start(&mut self, programs: &[&str], under_it: bool) {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, TimeDelta, Utc};
+use innkeeper_core::{Clock as _, SystemClock};
 use tempfile::TempDir;
 
 /// See the module.
@@ -30,6 +32,12 @@ impl FakeClock {
         std::fs::set_permissions(&new, everybody).expect("it can be opened");
         // At once, so that nobody reads half of it.
         std::fs::rename(&new, self.file()).expect("it can be renamed");
+    }
+
+    /// What it shows now to who lives by it.
+    pub fn now(&self) -> DateTime<Utc> {
+        let offset = std::fs::read_to_string(self.file()).expect("it can be read");
+        SystemClock.now() + TimeDelta::seconds(offset.trim().parse().expect("seconds"))
     }
 
     /// What has a process live by this clock: variables of its environment.
