@@ -111,13 +111,15 @@ impl Caretaker {
                     self.operator.tell("The database file was lost", &words);
                 }
             }
-            FileLook::Back(words) => {
+            FileLook::Back { words, set_aside } => {
                 self.lost = 0;
+                let set_aside = set_aside.map(|words| format!(" {words}")).unwrap_or_default();
                 if std::mem::take(&mut self.told) {
-                    self.operator.tell("The database file is back", "Innkeeper works with it again.");
+                    let words = format!("Innkeeper works with it again.{set_aside}");
+                    self.operator.tell("The database file is back", &words);
                 } else {
-                    self.operator
-                        .tell("The database file was lost and is back", &format!("{words} It works again."));
+                    let words = format!("{words} It works again.{set_aside}");
+                    self.operator.tell("The database file was lost and is back", &words);
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::open::{Anchor, Open};
-use super::rescue::{Progress, Settled};
+use super::open::{Anchor, Identity, Known, Open};
+use super::rescue::Settled;
 use crate::StoreError;
 
 /// What a look at the SQLite file has found.
@@ -20,8 +20,13 @@ pub enum FileLook {
         /// Whether all is done that this process can do; until then the words may change.
         settled: bool,
     },
-    /// It was lost, in these words, and the same database is open again.
-    Back(String),
+    /// It was lost, and the same database is open again.
+    Back {
+        /// What had happened, in sentences.
+        words: String,
+        /// In a sentence, which files of another database's lay beside it and were set aside, if any.
+        set_aside: Option<String>,
+    },
 }
 
 /// How a file was lost.
@@ -54,6 +59,8 @@ impl Way {
 pub(super) struct Remains {
     pub anchor: Anchor,
     pub reader: File,
+    /// Which file it is.
+    pub main: Identity,
     /// Whether it has no name any more: with the last connection its content goes.
     pub is_deleted: bool,
     /// SQLite's files beside it, as far as they are its own.
@@ -63,12 +70,15 @@ pub(super) struct Remains {
 /// A file that was lost.
 pub(super) struct Lost {
     pub way: Way,
-    pub id: i32,
+    id: i32,
+    main: Identity,
     remains: Option<Remains>,
     path: PathBuf,
     settled: Option<Settled>,
     /// Why the remains cannot be saved yet, and when that is tried again.
     problem: Option<(String, Instant)>,
+    /// What keeps the same database from being opened, where somebody has to do something about it.
+    obstacle: Option<String>,
 }
 
 /// How soon it is tried again to save what could not be saved.
@@ -76,14 +86,16 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 impl Lost {
     pub fn new(path: &Path, way: Way, open: Open) -> Self {
-        let id = open.id();
+        let (id, remains) = (open.id(), open.into_remains());
         Self {
             way,
             id,
-            remains: Some(open.into_remains()),
+            main: remains.main,
+            remains: Some(remains),
             path: path.to_owned(),
             settled: None,
             problem: None,
+            obstacle: None,
         }
     }
 
@@ -108,9 +120,18 @@ impl Lost {
         self.settled.is_some()
     }
 
-    /// How far the database had come.
-    pub fn progress(&self) -> Option<Progress> {
-        self.settled.as_ref().and_then(|settled| settled.progress)
+    /// By what the database is known again once all is settled, where it may go on without a restart.
+    pub fn known(&self) -> Option<Known> {
+        let settled = self.settled.as_ref().filter(|_| !self.way.is_final())?;
+        Some(Known { id: self.id, main: self.main, progress: settled.progress, whole: settled.whole.clone() })
+    }
+
+    /// Notes why it cannot be opened again.
+    pub fn note_obstacle(&mut self, error: &StoreError) {
+        self.obstacle = match error {
+            StoreError::File(text) => Some(format!("{text}.")),
+            _ => None,
+        };
     }
 
     pub fn look(&self) -> FileLook {
@@ -160,7 +181,9 @@ impl Lost {
             (None, Some((problem, _))) => problem,
             (None, None) => "",
         };
-        [self.happened().as_str(), "while Innkeeper worked with it. No check-in is taken.", saved, advice]
+        let obstacle = self.obstacle.as_deref().unwrap_or_default();
+        let happened = self.happened();
+        [&happened, "while Innkeeper worked with it. No check-in is taken.", saved, obstacle, advice]
             .into_iter()
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()

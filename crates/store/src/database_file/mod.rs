@@ -15,6 +15,7 @@ mod loss;
 mod open;
 mod permission;
 mod rescue;
+mod strange;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -99,6 +100,8 @@ impl DatabaseFile {
 
     /// The right to open a connection. The first of the process finds out what the file is, and makes it where there is none.
     pub fn lease(self: &Arc<Self>) -> Result<Lease, StoreError> {
+        // Where the name leads elsewhere now, SQLite would take what lies there for the file's log.
+        self.check()?;
         let mut state = lock(&self.state);
         match &*state {
             State::New => *state = State::Open(Open::first(&self.path)?),
@@ -196,18 +199,18 @@ impl DatabaseFile {
             lost.settle(settled);
         }
         let State::Lost(lost) = &mut *state else { return FileLook::Fine };
-        if !lost.is_settled() || lost.way.is_final() {
-            return lost.look();
-        }
-        match Open::again(&self.path, lost.id, lost.progress()) {
-            Ok(open) => {
+        let Some(known) = lost.known() else { return lost.look() };
+        match Open::again(&self.path, &known) {
+            Ok((open, strange)) => {
                 let words = lost.words();
-                log::warn!("{} is back", self.path.display());
+                let set_aside = (!strange.is_empty()).then(|| strange::words(&strange));
+                log::warn!("{} is back. {}", self.path.display(), set_aside.as_deref().unwrap_or_default());
                 *state = State::Open(open);
-                FileLook::Back(words)
+                FileLook::Back { words, set_aside }
             }
             Err(error) => {
                 log::debug!("{error}");
+                lost.note_obstacle(&error);
                 lost.look()
             }
         }

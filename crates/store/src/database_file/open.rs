@@ -14,17 +14,18 @@ use super::header::{APPLICATION, Header, PAUSE, TRIES};
 use super::loss::{Remains, Way};
 use super::permission::obstacle;
 use super::rescue::Progress;
+use super::strange::{self, Turn};
 use crate::StoreError;
 
 /// Device and inode: what a file is, whatever it is called.
-type Identity = (u64, u64);
+pub(super) type Identity = (u64, u64);
 
-fn identity(metadata: &Metadata) -> Identity {
+pub(super) fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
 /// What is there under this name, if anything.
-fn named(path: &Path) -> Option<Identity> {
+pub(super) fn named(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().as_ref().map(identity)
 }
 
@@ -78,6 +79,17 @@ pub(super) struct Open {
     header: Option<Header>,
 }
 
+/// By what a database that was lost is known again.
+pub(super) struct Known {
+    pub id: i32,
+    /// The file that was open.
+    pub main: Identity,
+    /// How far it had come.
+    pub progress: Option<Progress>,
+    /// The files that have all of it without a log.
+    pub whole: Vec<Identity>,
+}
+
 /// The first bytes of a log, but for the last bit, which says in which order its checksums are.
 const LOG_MAGIC: u32 = 0x377f_0682;
 
@@ -86,22 +98,23 @@ impl Open {
     pub fn first(path: &Path) -> Result<Self, StoreError> {
         refuse_to_begin_anew(path)?;
         make_private(path);
-        Self::over(path, None)
+        Ok(Self::over(path, None)?.0)
     }
 
-    /// Opens the file anew, if it is the database of this id, and has all that was known of it.
-    pub fn again(path: &Path, id: i32, progress: Option<Progress>) -> Result<Self, StoreError> {
-        let open = Self::over(path, Some(id))?;
+    /// Opens the file anew, if it is the database that is known, and has all that was known of it. Returns also the files beside it
+    /// that were set aside, under their new names, because they are another's.
+    pub fn again(path: &Path, known: &Known) -> Result<(Self, Vec<PathBuf>), StoreError> {
+        let (open, strange) = Self::over(path, Some(known))?;
         let there = Progress::of(&mut super::lock(&open.anchor));
-        match (progress, there) {
+        match (known.progress, there) {
             (Some(known), Some(there)) if there.is_behind(known) => {
                 Err(StoreError::Unavailable(format!("{}: is an older copy", path.display())))
             }
-            _ => Ok(open),
+            _ => Ok((open, strange)),
         }
     }
 
-    fn over(path: &Path, known: Option<i32>) -> Result<Self, StoreError> {
+    fn over(path: &Path, known: Option<&Known>) -> Result<(Self, Vec<PathBuf>), StoreError> {
         let failed = |what: String| {
             let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
             StoreError::Unavailable(format!("{}: {what}{why}", path.display()))
@@ -109,11 +122,20 @@ impl Open {
         let reader = File::open(path).map_err(|error| failed(error.to_string()))?;
         let metadata = reader.metadata().map_err(|error| failed(error.to_string()))?;
         let (main, length) = (identity(&metadata), metadata.len());
+        let mut strange = Vec::new();
+        // One process after the other, so that none takes a log that another has just begun for an old one.
+        let mut _turn = None;
         if let Some(known) = known {
             // Before SQLite opens it: a log beside it may not be its own.
             let header = Header::read(&reader).map_err(|error| failed(error.to_string()))?;
-            if !header.is_some_and(|header| header.application == APPLICATION && header.id == known) {
+            if !header.is_some_and(|header| header.application == APPLICATION && header.id == known.id) {
                 return Err(failed("is another database".to_owned()));
+            }
+            if known.whole.contains(&main) {
+                _turn = Some(Turn::take(&reader).map_err(failed)?);
+                strange = strange::set_aside(path)?;
+            } else if main != known.main {
+                strange::refuse(path)?;
             }
         }
         let mut anchor =
@@ -136,7 +158,9 @@ impl Open {
         // Nobody locks it, so that it may be closed at any time.
         let log = File::open(&wal_path).ok();
         let anchor = Arc::new(Mutex::new(anchor));
-        Ok(Self { anchor, reader, log, main, length, wal, shm, real, wal_path, shm_path, id, header })
+        drop(_turn);
+        let open = Self { anchor, reader, log, main, length, wal, shm, real, wal_path, shm_path, id, header };
+        Ok((open, strange))
     }
 
     /// How the names lead elsewhere than to what is open, if they do.
@@ -236,6 +260,7 @@ impl Open {
         Remains {
             anchor: self.anchor,
             reader: self.reader,
+            main: self.main,
             is_deleted,
             beside: [(self.wal_path, self.wal), (self.shm_path, self.shm)]
                 .into_iter()

@@ -5,10 +5,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use diesel::connection::SimpleConnection as _;
 use diesel::{QueryResult, RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 
 use super::loss::{Remains, Way};
+use super::open::{Identity, named};
 
 /// What was done with the remains.
 pub(super) struct Settled {
@@ -16,6 +16,8 @@ pub(super) struct Settled {
     pub saved: String,
     /// How far the database had come.
     pub progress: Option<Progress>,
+    /// The files that have all of it without any log: what lies beside one of them as its log is another's.
+    pub whole: Vec<Identity>,
 }
 
 /// How far a database has come: an older copy of the same one is behind.
@@ -59,48 +61,81 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
             Err(problem) => return Err((remains, problem)),
         };
         let Remains { anchor, reader, beside, .. } = remains;
-        for own in beside {
-            if let Err(error) = fs::rename(&own, aside(&own, "stale")) {
-                log::warn!("{}: {error}", own.display());
-            }
-        }
+        set_aside(&beside);
         // Closing them would bring the log into a database that it does not belong to. They go with the process.
         std::mem::forget(anchor);
         std::mem::forget(reader);
         let log = "Its log was set aside, so that it cannot be put into what is there now.";
         let saved = format!("{saved} {log}").trim().to_owned();
-        return Ok(Settled { saved, progress: None });
+        return Ok(Settled { saved, progress: None, whole: Vec::new() });
     }
-    let saved = match remains.is_deleted {
-        true => rescue(&mut super::lock(&remains.anchor), path),
-        false => Ok(String::new()),
+    let rescued = remains.is_deleted.then(|| rescue(&mut super::lock(&remains.anchor), path));
+    let (saved, copy) = match rescued {
+        Some(Ok((saved, copy))) => (saved, Some(copy)),
+        Some(Err(problem)) => return Err((remains, problem)),
+        None => (String::new(), None),
     };
-    let saved = match saved {
-        Ok(saved) => saved,
-        Err(problem) => return Err((remains, problem)),
-    };
-    let Remains { anchor, reader, .. } = remains;
-    let mut connection = super::lock(&anchor);
-    let progress = Progress::of(&mut connection);
+    let mut whole: Vec<Identity> = copy.iter().filter_map(|copy| named(copy)).collect();
+    let progress = Progress::of(&mut super::lock(&remains.anchor));
     if way != Way::LogGone {
         // So that the file is whole wherever it is, and so that the log, whose name has stayed, is empty: SQLite would put it
         // into whatever database lies beside it.
-        if let Err(error) = connection.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)") {
-            log::debug!("the last checkpoint: {error}");
+        let emptied = empty_log(&mut super::lock(&remains.anchor));
+        match emptied {
+            Ok(()) => whole.push(remains.main),
+            // All that it held is in the copy.
+            Err(error) if remains.is_deleted => {
+                log::warn!("the log of {}: {error}", path.display());
+                set_aside(&remains.beside);
+            }
+            Err(error) => {
+                return Err((
+                    remains,
+                    format!(
+                        "What its log holds cannot be brought into it yet ({error}). It is tried again until this process ends; \
+                         leave the file and its log (-wal) where they are."
+                    ),
+                ));
+            }
         }
     }
     // Where the file has kept its name, closing the last connection brings the log, which is still open, into it.
-    drop(connection);
+    let Remains { anchor, reader, .. } = remains;
     drop(anchor);
     drop(reader);
-    Ok(Settled { saved, progress })
+    Ok(Settled { saved, progress, whole })
 }
 
-/// Copies a deleted file's content, which goes with its last connection, to a name beside where it was.
-fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<String, String> {
+/// Brings all that the log holds into the file, and cuts the log off.
+fn empty_log(connection: &mut SqliteConnection) -> Result<(), String> {
+    let done: QueryResult<Checkpoint> = sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(connection);
+    match done {
+        Ok(Checkpoint { busy: 0 }) => Ok(()),
+        Ok(_) => Err("another process reads it or writes to it".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Checkpoint {
+    #[diesel(sql_type = sql_types::Integer)]
+    busy: i32,
+}
+
+/// Gives logs of this process's own other names.
+fn set_aside(logs: &[PathBuf]) {
+    for own in logs {
+        if let Err(error) = fs::rename(own, aside(own, "stale")) {
+            log::warn!("{}: {error}", own.display());
+        }
+    }
+}
+
+/// Copies a deleted file's content, which goes with its last connection, to a name beside where it was, and returns that.
+fn rescue(anchor: &mut SqliteConnection, path: &Path) -> Result<(String, PathBuf), String> {
     let copy = aside(path, "rescued");
     match copy_to(anchor, &copy) {
-        Ok(()) => Ok(format!("All that it held is saved in {}.", copy.display())),
+        Ok(()) => Ok((format!("All that it held is saved in {}.", copy.display()), copy)),
         Err(error) => {
             if let Err(error) = fs::remove_file(&copy) {
                 log::debug!("{}: {error}", copy.display());

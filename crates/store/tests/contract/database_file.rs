@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use diesel::SqliteConnection;
+use diesel::connection::{Connection as _, SimpleConnection as _};
 use innkeeper_store::{FileLook, Store, StoreError, Writer};
 use innkeeper_testing::database::TestDatabase;
 
@@ -75,11 +77,20 @@ impl Works {
     }
 
     fn is_back(&mut self) {
-        assert!(matches!(self.store.look_at_file(), FileLook::Back(_)), "{:?}", self.store.look_at_file());
+        assert_eq!(self.is_back_with(2), None);
+    }
+
+    /// It is, with these check-ins; what lay beside it.
+    fn is_back_with(&mut self, checkins: i64) -> Option<String> {
+        let set_aside = match self.store.look_at_file() {
+            FileLook::Back { set_aside, .. } => set_aside,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(self.store.look_at_file(), FileLook::Fine);
         self.writer.record(&[arrival("backup", success(at(9)))]).unwrap();
-        assert_eq!(self.store.look("backup").facts.checkins, 3);
+        assert_eq!(self.store.look("backup").facts.checkins, checkins + 1);
         assert_eq!(self.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(), Some("ok"));
+        set_aside
     }
 }
 
@@ -140,7 +151,7 @@ fn a_file_that_was_moved_away_goes_on_when_it_is_back() {
     assert!(works.store.ping().unwrap_err().is_file_lost());
     works.lost();
     fs::rename(&renamed, &directory).unwrap();
-    assert!(matches!(works.store.look_at_file(), FileLook::Back(_)));
+    assert!(matches!(works.store.look_at_file(), FileLook::Back { .. }));
 }
 
 #[test]
@@ -181,7 +192,7 @@ fn an_older_copy_of_itself_does_not_go_on() {
     works.lost();
     let rescued = files(works.path.parent().unwrap(), "rescued").remove(0);
     fs::rename(rescued, &works.path).unwrap();
-    assert!(matches!(works.store.look_at_file(), FileLook::Back(_)));
+    assert!(matches!(works.store.look_at_file(), FileLook::Back { .. }));
     assert_eq!(works.store.look("backup").facts.checkins, 3);
 }
 
@@ -328,6 +339,180 @@ fn a_link_that_gives_way_to_its_file_loses_nothing() {
     works.refuses_everything("the link gave way");
     works.is_back();
     assert_eq!(alone_with_its_log(&works), 3);
+}
+
+/// An older state of the database as its log or its journal, which SQLite would put into whatever lies beside.
+struct Older {
+    directory: tempfile::TempDir,
+    suffixes: &'static [&'static str],
+}
+
+impl Older {
+    /// The state that `works` has now; `works` goes on.
+    fn of(works: &mut Works, suffixes: &'static [&'static str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(&works.path).unwrap();
+        let older = Self { directory, suffixes };
+        for suffix in suffixes {
+            if *suffix == "-journal" {
+                works.store.checkpoint().unwrap();
+                older.make_journal(&real);
+            } else {
+                fs::copy(beside(&real, suffix), older.path(suffix)).unwrap();
+            }
+        }
+        // In the file, and only there.
+        works.writer.record(&[arrival("backup", success(at(3)))]).unwrap();
+        works.database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+        works.writer.record(&[arrival("backup", success(at(4)))]).unwrap();
+        older
+    }
+
+    fn path(&self, suffix: &str) -> PathBuf {
+        beside(&self.directory.path().join("older"), suffix)
+    }
+
+    /// As a crash in the middle of a transaction leaves it.
+    fn make_journal(&self, real: &Path) {
+        let copy = self.directory.path().join("copy");
+        fs::copy(real, &copy).unwrap();
+        let mut connection = SqliteConnection::establish(copy.to_str().unwrap()).unwrap();
+        connection
+            .batch_execute(
+                "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 5; BEGIN IMMEDIATE;
+                 UPDATE states SET checkins = checkins + 1;
+                 CREATE TABLE more AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 50)
+                 SELECT randomblob(4000) AS more FROM n",
+            )
+            .unwrap();
+        fs::copy(beside(&copy, "-journal"), self.path("-journal")).unwrap();
+        assert!(fs::metadata(self.path("-journal")).unwrap().len() > 512);
+    }
+
+    fn lay_beside(&self, path: &Path) {
+        for suffix in self.suffixes {
+            fs::copy(self.path(suffix), beside(path, suffix)).unwrap();
+        }
+    }
+
+    /// It was set aside, and said so.
+    fn was_told(&self, said: Option<String>, path: &Path) {
+        let said = said.expect("an older log was set aside");
+        for suffix in self.suffixes {
+            let name = beside(path, &format!("{suffix}.stale")).to_string_lossy().into_owned();
+            let found = files(path.parent().unwrap(), &name).remove(0);
+            assert!(said.contains(&*found.to_string_lossy()), "{said}");
+            assert_eq!(fs::read(found).unwrap(), fs::read(self.path(suffix)).unwrap(), "{suffix}");
+        }
+    }
+}
+
+const OLDER: [&[&str]; 3] = [&["-wal"], &["-wal", "-shm"], &["-journal"]];
+
+#[test]
+fn an_older_log_where_a_link_gives_way_to_its_file_is_set_aside() {
+    for suffixes in OLDER {
+        let mut works = Works::linked();
+        let older = Older::of(&mut works, suffixes);
+        older.lay_beside(&works.path);
+        fs::rename(elsewhere(&works.path), &works.path).unwrap();
+        works.refuses_everything("the link gave way");
+        older.was_told(works.is_back_with(4), &works.path);
+        assert_eq!(alone_with_its_log(&works), 5);
+    }
+}
+
+#[test]
+fn an_older_log_where_a_file_gives_way_to_a_link_is_set_aside() {
+    for suffixes in OLDER {
+        let mut works = Works::new();
+        let (elsewhere, link) = (elsewhere(&works.path), works.beside(".link"));
+        fs::create_dir(elsewhere.parent().unwrap()).unwrap();
+        let older = Older::of(&mut works, suffixes);
+        older.lay_beside(&elsewhere);
+        fs::hard_link(&works.path, &elsewhere).unwrap();
+        symlink(Path::new("elsewhere").join(works.path.file_name().unwrap()), &link).unwrap();
+        fs::rename(&link, &works.path).unwrap();
+        works.refuses_everything("the file gave way");
+        older.was_told(works.is_back_with(4), &elsewhere);
+        assert_eq!(alone_with_its_log(&works), 5);
+    }
+}
+
+#[test]
+fn an_older_log_that_lies_where_a_file_comes_back_is_set_aside() {
+    for suffixes in OLDER {
+        for is_deleted in [false, true] {
+            let mut works = Works::new();
+            let older = Older::of(&mut works, suffixes);
+            let away = works.beside(".away");
+            if is_deleted {
+                fs::remove_file(&works.path).unwrap();
+            } else {
+                fs::rename(&works.path, &away).unwrap();
+            }
+            works.refuses_everything("gone");
+            works.lost();
+            older.lay_beside(&works.path);
+            let back =
+                if is_deleted { files(works.path.parent().unwrap(), "rescued").remove(0) } else { away };
+            fs::rename(back, &works.path).unwrap();
+            older.was_told(works.is_back_with(4), &works.path);
+            assert_eq!(alone_with_its_log(&works), 5);
+        }
+    }
+}
+
+#[test]
+fn an_older_log_in_the_place_of_its_own_does_not_come_into_the_file() {
+    let mut works = Works::new();
+    let older = Older::of(&mut works, &["-wal"]);
+    let link = works.beside(".other");
+    fs::copy(older.path("-wal"), &link).unwrap();
+    fs::rename(&link, works.beside("-wal")).unwrap();
+    works.refuses_everything("another log");
+    works.is_back_with(4);
+    assert_eq!(alone_with_its_log(&works), 5);
+}
+
+#[test]
+fn a_copy_with_a_log_beside_it_is_left_to_a_restart() {
+    let mut works = Works::linked();
+    let older = Older::of(&mut works, &["-wal"]);
+    works.database.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    let (copy, link) = (works.beside(".copy"), works.beside(".link"));
+    fs::copy(&works.path, &copy).unwrap();
+    older.lay_beside(&copy);
+    let before = fs::read(&copy).unwrap();
+    symlink(copy.file_name().unwrap(), &link).unwrap();
+    fs::rename(&link, &works.path).unwrap();
+    works.refuses_everything("the link leads to a copy");
+    let words = works.lost();
+    let log = beside(&copy, "-wal");
+    assert!(words.contains("replaced") && words.contains(&*log.to_string_lossy()), "{words}");
+    assert_eq!(fs::read(&copy).unwrap(), before, "not touched");
+    assert_eq!(fs::read(&log).unwrap(), fs::read(older.path("-wal")).unwrap(), "not touched");
+    // Where somebody says that it is not the copy's, the copy is as good as the file.
+    fs::remove_file(&log).unwrap();
+    assert_eq!(works.is_back_with(4), None);
+}
+
+#[test]
+fn an_older_log_that_cannot_be_set_aside_is_not_brought_into_the_file() {
+    let mut works = Works::linked();
+    let older = Older::of(&mut works, &["-wal"]);
+    // Nothing can be renamed to a name of this length.
+    let long = works.path.with_file_name("n".repeat(245));
+    symlink(&long, works.beside(".link")).unwrap();
+    older.lay_beside(&long);
+    fs::rename(elsewhere(&works.path), &long).unwrap();
+    fs::rename(works.beside(".link"), &works.path).unwrap();
+    works.refuses_everything("the link leads elsewhere");
+    let words = works.lost();
+    let log = beside(&long, "-wal");
+    assert!(words.contains(&*log.to_string_lossy()) && words.contains("move it away"), "{words}");
+    fs::remove_file(&log).unwrap();
+    assert_eq!(works.is_back_with(4), None);
 }
 
 #[test]
