@@ -31,7 +31,7 @@ fn a_server_that_stands_still_is_told_while_it_does_and_holds_up_no_stop() {
     wait_until("both have beaten", || database.count("nodes") == 2);
     ingest.address();
 
-    cluster.stand_still();
+    let stands_still = cluster.stand_still();
     let still = Instant::now();
     let mut late = Server::start("web", &format!("{config}\n[web]\nlisten = \"127.0.0.1:0\""), &[]);
     let told = |what: &str| {
@@ -48,7 +48,7 @@ fn a_server_that_stands_still_is_told_while_it_does_and_holds_up_no_stop() {
     assert!(late.wait_for_end(STOP).success(), "a stop while waiting at the start is no error");
     println!("both stopped within {:?}", asked.elapsed());
 
-    cluster.go_on();
+    drop(stands_still);
     wait_until("the one that stayed tells again", || told("The database answers again") == 1);
     assert!(sweeper.terminate(STOP).success());
     assert_eq!(told("The database is out of reach"), 3, "each once");

@@ -67,14 +67,10 @@ impl Cluster {
         file.write_all(bytes).expect("it can be written");
     }
 
-    /// Has all of its processes stand still (SIGSTOP): it keeps its connections, and answers nothing.
-    pub fn stand_still(&self) {
+    /// Has all of its processes stand still (SIGSTOP) until the answer is dropped: it keeps its connections, and answers nothing.
+    pub fn stand_still(&self) -> StandsStill<'_> {
         self.signal("STOP");
-    }
-
-    /// Has them go on.
-    pub fn go_on(&self) {
-        self.signal("CONT");
+        StandsStill(self)
     }
 
     fn signal(&self, name: &str) {
@@ -136,7 +132,6 @@ fn run(words: &[&str]) {
 impl Drop for Cluster {
     fn drop(&mut self) {
         let Some(pid) = self.pid() else { return };
-        self.go_on();
         let _ = Command::new("kill").args(["-s", "QUIT", &pid]).status();
         let end = Instant::now() + Duration::from_secs(10);
         while self.data().join("postmaster.pid").exists() && Instant::now() < end {
@@ -174,4 +169,13 @@ pub fn programs() -> PathBuf {
         .collect();
     found.sort();
     found.pop().expect("Postgres's programs; set INNKEEPER_TEST_POSTGRES_BIN, or run scripts/test")
+}
+
+/// A cluster that stands still; it goes on when this is dropped, so that a test that fails can clear up.
+pub struct StandsStill<'a>(&'a Cluster);
+
+impl Drop for StandsStill<'_> {
+    fn drop(&mut self) {
+        self.0.signal("CONT");
+    }
 }
