@@ -1,13 +1,15 @@
 //! `backup` and `restore`: what the command line says of copies of an SQLite database.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use chrono_tz::UTC;
 use innkeeper_core::alert::stamp;
-use innkeeper_store as store;
+use innkeeper_store::{self as store, Copying, StoreError};
 
 use crate::config::{Config, DatabaseKind};
 use crate::shutdown::Shutdown;
@@ -21,21 +23,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Postgres, which has its own means, and whatever keeps the copy from being made: then nothing is left of it.
 pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::Result<String> {
     let database = sqlite_file(config, "backup", "pg_dump")?;
-    let (done, made) = channel();
     let to = target.to_owned();
-    // SQLite copies in one call, and a stop does not wait for it.
-    std::thread::spawn(move || done.send(store::back_up(&database, &to)));
-    let backup = loop {
-        match made.recv_timeout(TICK) {
-            Ok(made) => break made.context("no backup was made")?,
-            Err(RecvTimeoutError::Timeout) if shutdown.is_requested() => {
-                store::abandon_backup(target);
-                bail!("stopped before the backup was whole; nothing is left of it");
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => bail!("the backup ended without a word"),
-        }
-    };
+    let backup = unless_stopped(shutdown, move |copying| store::back_up(&database, &to, copying))
+        .context("no backup was made")?;
     Ok(format!(
         "{} holds {} and {}, {} bytes, as of now.\n",
         target.display(),
@@ -45,16 +35,50 @@ pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::R
     ))
 }
 
+/// Makes a copy on a thread of its own: SQLite copies in one call, and a stop does not wait for it.
+fn unless_stopped<T: Send + 'static>(
+    shutdown: &Shutdown,
+    copy: impl FnOnce(&Copying) -> Result<T, StoreError> + Send + 'static,
+) -> anyhow::Result<T> {
+    let copying = Arc::new(Copying::default());
+    // By who hears the signal: a second one ends the process at once.
+    let at_stop = Arc::clone(&copying);
+    shutdown.on_request(move || {
+        at_stop.abandon();
+    });
+    let (done, made) = channel();
+    let shared = Arc::clone(&copying);
+    thread::Builder::new()
+        .name("copy".to_owned())
+        .spawn(move || done.send(copy(&shared)))
+        .context("the system gives no thread")?;
+    loop {
+        match made.recv_timeout(TICK) {
+            Ok(Ok(made)) => return Ok(made),
+            Ok(Err(error)) if !shutdown.is_requested() => return Err(error.into()),
+            // One that is whole gets its name first.
+            Ok(Err(_)) | Err(RecvTimeoutError::Timeout) if shutdown.is_requested() && copying.abandon() => {
+                bail!("stopped before the copy was whole; nothing is left of it");
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => bail!("it ended without a word"),
+        }
+    }
+}
+
 /// Puts the backup `from` in the place of the database; returns what to say of it.
 ///
 /// # Errors
-/// Postgres, a process that uses the database, a backup that is none. Then the database is as it was.
-pub fn restore(config: &Config, from: &Path) -> anyhow::Result<String> {
+/// Postgres, a process that uses the database, a backup that is none, a stop. Then the database is as it was.
+pub fn restore(config: &Config, from: &Path, shutdown: &Shutdown) -> anyhow::Result<String> {
     let database = sqlite_file(config, "restore", "pg_restore")?;
     if database.starts_with(&config.data_dir) {
         config.create_data_dir()?;
     }
-    let restored = store::restore(&database, from).context("nothing was restored")?;
+    let (to, source) = (database.clone(), from.to_owned());
+    let restored = unless_stopped(shutdown, move |copying| store::restore(&to, &source, copying))
+        .context("nothing was restored")?;
     let mut text = format!(
         "{} holds {} again, as {} had it",
         database.display(),

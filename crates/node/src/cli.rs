@@ -224,7 +224,7 @@ fn dispatch<O: RoleOptions>(
             Ok(())
         }
         Some(Command::Restore { file }) => {
-            print(&backup::restore(&config, file)?);
+            print(&backup::restore(&config, file, &service)?);
             Ok(())
         }
         None => {

@@ -42,13 +42,14 @@ impl Shutdown {
         Self::default()
     }
 
-    /// A request that SIGTERM and SIGINT make. Whatever hangs then (a disk, a database, a provider), the process ends within
+    /// A request that SIGTERM and SIGINT make, and SIGHUP, as when a terminal is closed, unless it is ignored (`nohup`). Whatever hangs then (a disk, a database, a provider), the process ends within
     /// [`STOP_WITHIN`]. A second signal ends the process at once, with 128 + its number.
     ///
     /// # Errors
     /// When the signals cannot be caught.
     pub fn on_signals() -> io::Result<Self> {
-        Self::catching(&[SIGTERM, SIGINT])
+        let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+        Self::catching(&[SIGTERM, SIGINT].into_iter().chain(hangup).collect::<Vec<_>>(), None)
     }
 
     /// The same for a process that SIGHUP does not end: see [`Shutdown::on_reload`].
@@ -56,10 +57,10 @@ impl Shutdown {
     /// # Errors
     /// When the signals cannot be caught.
     pub fn on_signals_of_a_service() -> io::Result<Self> {
-        Self::catching(&[SIGTERM, SIGINT, SIGHUP])
+        Self::catching(&[SIGTERM, SIGINT, SIGHUP], Some(SIGHUP))
     }
 
-    fn catching(wanted: &[i32]) -> io::Result<Self> {
+    fn catching(wanted: &[i32], reload: Option<i32>) -> io::Result<Self> {
         let shutdown = Self::new();
         let mut signals = Signals::new(wanted)?;
         let requested = shutdown.clone();
@@ -71,12 +72,12 @@ impl Shutdown {
         })?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
-                if signal == SIGHUP {
+                if Some(signal) == reload {
                     requested.state().reload = true;
                     requested.0.changed.notify_all();
                     continue;
                 }
-                let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+                let name = low_level::signal_name(signal).unwrap_or("a signal");
                 if requested.is_requested() {
                     log::warn!("{name} again: ending at once");
                     logging::flush(LAST_WORDS);
@@ -164,6 +165,14 @@ impl std::fmt::Debug for Shutdown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shutdown").field("requested", &self.is_requested()).finish()
     }
+}
+
+/// Whether whoever started this process wants it to ignore the signal. Where the system does not tell, it is not so.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored >> (signal - 1) & 1 == 1
 }
 
 /// Waits for the bound of the stop, and ends the process: who has not come to an end by then never will. No thread is joined, and

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::eventually;
@@ -15,7 +16,7 @@ use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::programs;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
-use innkeeper_testing::process::{PATIENCE, Server};
+use innkeeper_testing::process::{PATIENCE, Server, program};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -78,12 +79,13 @@ fn a_backup_is_made_while_it_runs_and_restored_when_it_does_not() {
 
     for (command, file, expected) in [
         ("backup", &backup, "is there already"),
-        ("backup", &place.path().join("no/such/directory/b.db"), "No such file or directory"),
+        ("backup", &place.path().join("no/such/directory/b.db"), "there is no directory"),
         ("restore", &backup, &*format!("process {}", server.pid())),
     ] {
         let (code, out, err) = on(&database, command, file);
         assert_eq!((code, out.as_str()), (Some(1), ""), "{command} {file:?}: {err}");
         assert!(err.contains(expected), "{command} {file:?}: {err}");
+        assert!(!err.contains("partial"), "a name that nobody gave: {err}");
     }
     assert_eq!(fs::read(&backup).unwrap(), whole);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left");
@@ -141,6 +143,7 @@ fn what_is_no_good_backup_is_refused_and_changes_nothing() {
     let middle = bytes.len() / 2;
     bytes[middle..].fill(0xaa);
     fs::write(file("damaged"), bytes).unwrap();
+    damage_a_page_of(&file("page"));
     // Nobody has this one open.
     let closed = TempDir::new().unwrap();
     let copy = closed.path().join("innkeeper.db");
@@ -151,13 +154,16 @@ fn what_is_no_good_backup_is_refused_and_changes_nothing() {
         (file("text"), "not a database"),
         (file("newer"), "newer Innkeeper"),
         (file("damaged"), "damaged"),
+        (file("page"), "damaged (Tree "),
         (file("missing"), "No such file"),
+        (place.path().to_owned(), "is no file"),
         (copy.clone(), "is the database itself"),
     ] {
         let arguments = ["--database-url", &url, "restore", &name.to_string_lossy()];
         let (code, out, err) = run("innkeeper", closed.path(), &arguments, &[]);
         assert_eq!((code, out.as_str()), (Some(1), ""), "{name:?}: {err}");
-        assert!(err.contains(expected) || err.contains("malformed"), "{name:?}: {err}");
+        assert!(err.contains(expected) && err.contains(&*name.to_string_lossy()), "{name:?}: {err}");
+        assert!(!err.contains("\\n") && !err.contains("***"), "{err}");
         assert_eq!(fs::read(&copy).unwrap(), before, "{name:?}");
     }
     assert_eq!(fs::read_dir(closed.path()).unwrap().count(), 1, "nothing else is left");
@@ -172,6 +178,77 @@ fn what_is_no_good_backup_is_refused_and_changes_nothing() {
     );
     let (code, _, err) = run("innkeeper", fresh.path(), &["--data-dir", "none", "backup", "b.db"], &[]);
     assert!(code == Some(1) && err.contains("there is no database at"), "{err}");
+}
+
+/// Writes a backup with a page in its middle that only reading it from end to end finds.
+fn damage_a_page_of(file: &Path) {
+    let source = TestDatabase::sqlite();
+    source.store();
+    source.execute(&many_pages(200));
+    assert_eq!(on(&source, "backup", file).0, Some(0));
+    let mut bytes = fs::read(file).unwrap();
+    let end = bytes.len() - 20 * 4096;
+    bytes[end..end + 4 * 4096].fill(0xaa);
+    fs::write(file, bytes).unwrap();
+}
+
+/// A table that takes some pages for each row.
+fn many_pages(rows: u32) -> String {
+    format!(
+        "CREATE TABLE more AS WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT {rows})
+        SELECT randomblob(1000) AS more FROM n"
+    )
+}
+
+#[test]
+fn nothing_is_left_of_a_copy_that_is_stopped() {
+    let database = TestDatabase::sqlite();
+    database.store();
+    database.execute(&many_pages(150_000));
+    let place = TempDir::new().unwrap();
+    let backup = place.path().join("backup.db");
+    assert_eq!(on(&database, "backup", &backup).0, Some(0));
+    let target = TempDir::new().unwrap();
+    let copy = target.path().join("innkeeper.db");
+    let url = format!("sqlite://{}", copy.display());
+    let files = || fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().path());
+    for (command, url, file) in [("backup", database.url(), &copy), ("restore", &url, &backup)] {
+        for signals in [&["HUP"][..], &["TERM"], &["INT"], &["TERM", "HUP"]] {
+            let child = Command::new(program("innkeeper"))
+                .args(["--database-url", url, command, &file.to_string_lossy()])
+                .stderr(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            eventually("it writes", || {
+                files().any(|path| fs::metadata(path).is_ok_and(|file| file.len() > 1 << 20)).then_some(())
+            });
+            for signal in signals {
+                let pid = child.id().to_string();
+                assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+            }
+            let done = child.wait_with_output().unwrap();
+            let said = String::from_utf8_lossy(&done.stderr);
+            assert!(done.status.code().is_some_and(|code| code > 0), "{command} {signals:?}: {said}");
+            if signals.len() == 1 {
+                assert!(said.contains("stopped before the copy was whole"), "{command} {signals:?}: {said}");
+            }
+            assert_eq!(files().collect::<Vec<_>>(), Vec::<PathBuf>::new(), "{command} {signals:?}: {said}");
+        }
+    }
+    // A terminal that closes does not end what was started so that it should not.
+    let nohup = "trap '' HUP; exec \"$0\" \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", nohup])
+        .arg(program("innkeeper"))
+        .args(["--database-url", database.url(), "backup", &copy.to_string_lossy()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it writes", || files().next());
+    assert!(Command::new("kill").args(["-s", "HUP", &child.id().to_string()]).status().unwrap().success());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(files().collect::<Vec<_>>(), std::slice::from_ref(&copy));
 }
 
 #[test]
@@ -213,7 +290,7 @@ fn postgres_is_backed_up_by_its_own_means() {
     let file = place.path().join("innkeeper.dump");
     let file = file.to_string_lossy();
     let program = |name: &str, arguments: &[&str]| {
-        let done = std::process::Command::new(programs().join(name)).args(arguments).output().unwrap();
+        let done = Command::new(programs().join(name)).args(arguments).output().unwrap();
         assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
     };
     program("pg_dump", &["--format=custom", "--file", &file, database.url()]);

@@ -68,7 +68,7 @@ mod ways;
 
 pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
-pub use backup::{Backup, Restored, abandon_backup, back_up, restore};
+pub use backup::{Backup, Copying, Restored, back_up, restore};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;

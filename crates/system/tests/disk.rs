@@ -123,6 +123,9 @@ fn a_full_disk_is_told_and_is_over_when_there_is_room_again() {
         .output()
         .unwrap();
     assert_eq!(backup.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&backup.stderr);
+    let target = mount.path("backup.db");
+    assert!(said.contains(&format!("{} cannot be written", target.display())), "{said}");
     let left: Vec<_> =
         fs::read_dir(mount.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("backup")), "{left:?}");
@@ -135,6 +138,42 @@ fn a_full_disk_is_told_and_is_over_when_there_is_room_again() {
     let kept = check_ins(&server);
     assert!(server.terminate(PATIENCE).success());
     assert!(check_ins(&start(&mount, &operator)) >= kept);
+}
+
+#[test]
+fn a_copy_that_has_no_room_names_what_it_was_to_be() {
+    let (mount, place) = (Mount::memory("1m"), TempDir::new().unwrap());
+    let data = place.path().display().to_string();
+    let innkeeper = |data: &str, command: &str, file: &Path| {
+        let mut command = Command::new(program("innkeeper"))
+            .args(["--data-dir", data, command, &file.to_string_lossy()])
+            .output()
+            .unwrap();
+        command.stderr.extend(command.stdout);
+        (command.status.code(), String::from_utf8_lossy(&command.stderr).into_owned())
+    };
+    let backup = place.path().join("backup.db");
+    // It makes the database.
+    let migrated =
+        Command::new(program("innkeeper")).args(["--data-dir", &data, "migrate"]).status().unwrap();
+    assert!(migrated.success());
+    assert_eq!(innkeeper(&data, "backup", &backup).0, Some(0));
+    mount.fill();
+    fs::File::options().write(true).open(mount.path("filler")).unwrap().set_len(900 << 10).unwrap();
+    let database = place.path().join("innkeeper.db");
+    for (data, command, file, source, target) in [
+        (&*data, "backup", mount.path("new.db"), &database, mount.path("new.db")),
+        (&*mount.place(), "restore", backup.clone(), &backup, mount.path("innkeeper.db")),
+    ] {
+        let (code, said) = innkeeper(data, command, &file);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains(&format!("{} cannot be written", target.display())), "{said}");
+        assert!(said.contains("full") && said.contains("bytes were free there"), "{said}");
+        assert!(said.contains(&format!("{} has", source.display())) && said.contains("make room"), "{said}");
+        let left: Vec<_> =
+            fs::read_dir(mount.place()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["filler"]);
+    }
 }
 
 #[test]

@@ -4,20 +4,26 @@
 //! nor a full disk leaves something that looks like a database and is none. A copy gets an id of its own: a process that works with
 //! the one is not to take the other for it.
 
+mod copying;
 mod restore;
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use diesel::connection::{Connection as _, SimpleConnection as _};
-use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
+use diesel::{
+    ConnectionError, ConnectionResult, QueryResult, RunQueryDsl as _, SqliteConnection, sql_query, sql_types,
+};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::StoreError;
 use crate::database_file::{APPLICATION, address, beside, new_id, obstacle, vacuum_into};
 
+pub use copying::Copying;
 pub use restore::{Restored, restore};
 
 /// A backup that was made.
@@ -34,81 +40,128 @@ pub struct Backup {
 /// Writes a copy of the database, as of one moment, into the new file `target`. Those who work with the database go on meanwhile.
 ///
 /// # Errors
-/// No database, a target that is there already, what keeps the one from being read or the other from being written.
-pub fn back_up(database: &Path, target: &Path) -> Result<Backup, StoreError> {
+/// No database, a target that is there already, what keeps the one from being read or the other from being written, and that
+/// `copying` was abandoned.
+pub fn back_up(database: &Path, target: &Path, copying: &Copying) -> Result<Backup, StoreError> {
     if let Err(error) = fs::metadata(database) {
         return Err(refused(format!("there is no database at {}: {error}", database.display())));
     }
     if fs::symlink_metadata(target).is_ok() {
         return Err(refused(format!(
-            "{} is there already, and a backup overwrites nothing",
+            "{} is there already, and a backup overwrites nothing: give another name",
             target.display()
         )));
     }
-    let partial = Partial::new(partial_of(target))?;
+    let path = beside(target, &format!(".partial-{}", std::process::id()));
+    let partial = Partial::new(path, target, copying)?;
     let mut source = open(database, "rw")?;
-    vacuum_into(&mut source, partial.path()).map_err(|error| named(database, &error))?;
+    copy_into(&mut source, database, &partial)?;
     drop(source);
-    let mut copy = open_copy(partial.path())?;
-    give_new_id(&mut copy)?;
-    check(&mut copy, partial.path())?;
+    let mut copy = open_copy(partial.path()).map_err(|error| partial.cannot(&error))?;
+    give_new_id(&mut copy).map_err(|error| partial.cannot(&error))?;
+    check(&mut copy, database)?;
     let made = Backup {
         reservations: number(&mut copy, "SELECT COUNT(*) AS number FROM reservations")?,
         checkins: number(&mut copy, "SELECT COUNT(*) AS number FROM checkins")?,
-        bytes: fs::metadata(partial.path()).map_err(|error| about(partial.path(), &error))?.len(),
+        bytes: fs::metadata(partial.path()).map_err(|error| partial.cannot(&error))?.len(),
     };
     drop(copy);
-    partial.become_new(target)?;
+    copying.finish()?;
+    partial.become_new()?;
     Ok(made)
 }
 
-/// Removes what a backup to `target` has written so far, where this process is stopped in its middle.
-pub fn abandon_backup(target: &Path) {
-    remove_written(&partial_of(target));
+/// Copies all of `source`, which is the file `from`, into `partial`. An error names the one of both that it is about.
+fn copy_into(source: &mut SqliteConnection, from: &Path, partial: &Partial) -> Result<(), StoreError> {
+    let Err(error) = vacuum_into(source, partial.path()) else { return Ok(()) };
+    match StoreError::from(error) {
+        StoreError::Unavailable(error) => {
+            let room = room_for(partial);
+            let size = fs::metadata(from).map(|metadata| metadata.len());
+            Err(match (room, size) {
+                (Some(room), Ok(size)) if room < size => partial.cannot(&format!(
+                    "{error}. {room} bytes were free there, and {} has {size}: make room, or choose another place",
+                    from.display(),
+                )),
+                _ => partial.cannot(&error),
+            })
+        }
+        StoreError::Damaged(error) => Err(damaged(from, &error.to_string())),
+        // A lock, too, is on what is read: nobody knows of the copy.
+        error => Err(refused(format!("{}: {error}", from.display()))),
+    }
 }
 
-fn partial_of(target: &Path) -> PathBuf {
-    beside(target, &format!(".partial-{}", std::process::id()))
+/// How many bytes there is room for, those included that it has by now. None where the file system does not tell.
+fn room_for(partial: &Partial) -> Option<u64> {
+    let room = rustix::fs::fstatvfs(&partial.file).ok()?;
+    let written = partial.file.metadata().ok()?.blocks() * 512;
+    Some(room.f_bavail.saturating_mul(room.f_frsize) + written)
 }
 
 /// A file that is being written; removed when dropped, unless it has become what it should be.
-struct Partial {
+struct Partial<'a> {
     path: PathBuf,
+    target: PathBuf,
     file: File,
+    copying: &'a Copying,
 }
 
-impl Partial {
-    /// An empty file, for its owner alone.
-    fn new(path: PathBuf) -> Result<Self, StoreError> {
+impl<'a> Partial<'a> {
+    /// An empty file, for its owner alone, that is to become `target`.
+    fn new(path: PathBuf, target: &Path, copying: &'a Copying) -> Result<Self, StoreError> {
         if path.to_str().is_none() {
-            return Err(refused(format!("{} is no name in UTF-8", path.display())));
+            return Err(refused(format!("{} is no name in UTF-8", target.display())));
         }
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let file = made.map_err(|error| about(&path, &error))?;
-        Ok(Self { path, file })
+        let file = copying.begin(&path, || {
+            let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            made.map_err(|error| {
+                let directory = directory_of(target);
+                match error.kind() {
+                    ErrorKind::NotFound | ErrorKind::NotADirectory if !directory.is_dir() => {
+                        refused(format!(
+                            "there is no directory {} for {} ({error}): make it, or choose another place",
+                            directory.display(),
+                            target.display()
+                        ))
+                    }
+                    _ => {
+                        let why = obstacle(target).map(|why| format!(": {why}")).unwrap_or_default();
+                        refused(format!("{} cannot be written: {error}{why}", target.display()))
+                    }
+                }
+            })
+        })?;
+        Ok(Self { path, target: target.to_owned(), file, copying })
     }
 
     fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives it its name, which nobody has, once it is on the disk.
-    fn become_new(self, target: &Path) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(|error| about(&self.path, &error))?;
-        rename_to_new(&self.path, target)?;
-        sync_directory_of(target)
+    /// That it cannot be written, under the name that it is to have.
+    fn cannot(&self, error: &dyn Display) -> StoreError {
+        refused(format!("{} cannot be written: {error}", self.target.display()))
     }
 
-    /// Puts it in the place of `target` in one step.
-    fn replace(self, target: &Path) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(|error| about(&self.path, &error))?;
-        fs::rename(&self.path, target).map_err(|error| about(target, &error))?;
-        sync_directory_of(target)
+    /// Gives it its name, which nobody has, once it is on the disk.
+    fn become_new(self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(|error| self.cannot(&error))?;
+        rename_to_new(&self.path, &self.target)?;
+        sync_directory_of(&self.target)
+    }
+
+    /// Puts it in the place of its target in one step.
+    fn replace(self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(|error| self.cannot(&error))?;
+        fs::rename(&self.path, &self.target).map_err(|error| self.cannot(&error))?;
+        sync_directory_of(&self.target)
     }
 }
 
-impl Drop for Partial {
+impl Drop for Partial<'_> {
     fn drop(&mut self) {
+        self.copying.end();
         remove_written(&self.path);
     }
 }
@@ -126,42 +179,39 @@ fn remove_written(partial: &Path) {
 
 /// Opens the database at `path` as it is; `mode` is SQLite's: `ro` or `rw`.
 fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
-    let failed = |error: String| {
+    let mut connection = SqliteConnection::establish(&address(path, mode)).map_err(|error| {
         let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
-        StoreError::File(format!("{}: {error}{why}", path.display()))
-    };
-    let mut connection =
-        SqliteConnection::establish(&address(path, mode)).map_err(|error| failed(error.to_string()))?;
+        refused(format!("{}: {error}{why}", path.display()))
+    })?;
     connection
         .batch_execute(
             "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; SELECT COUNT(*) FROM sqlite_schema",
         )
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| named(path, error))?;
     Ok(connection)
 }
 
 /// Opens a copy that nobody else knows of.
-fn open_copy(path: &Path) -> Result<SqliteConnection, StoreError> {
-    let mut copy = open(path, "rw")?;
+fn open_copy(path: &Path) -> ConnectionResult<SqliteConnection> {
+    let mut copy = SqliteConnection::establish(&address(path, "rw"))?;
     // No files beside it: what goes wrong with it is thrown away as a whole.
-    copy.batch_execute("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL")
-        .map_err(|error| named(path, &error))?;
+    copy.batch_execute(
+        "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL",
+    )
+    .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(copy)
 }
 
-fn give_new_id(copy: &mut SqliteConnection) -> Result<(), StoreError> {
-    let sql = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", new_id());
-    Ok(copy.batch_execute(&sql)?)
+fn give_new_id(copy: &mut SqliteConnection) -> QueryResult<()> {
+    copy.batch_execute(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {}", new_id()))
 }
 
 /// Reads all of it, and says what is damaged.
 fn check(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
     let found: Vec<Found> =
-        sql_query("PRAGMA quick_check(1)").load(connection).map_err(|error| named(path, &error))?;
+        sql_query("PRAGMA quick_check(1)").load(connection).map_err(|error| named(path, error))?;
     match found.first() {
-        Some(Found { quick_check }) if quick_check != "ok" => {
-            Err(refused(format!("{} is damaged: {quick_check}", path.display())))
-        }
+        Some(Found { quick_check }) if quick_check != "ok" => Err(damaged(path, quick_check)),
         _ => Ok(()),
     }
 }
@@ -182,8 +232,22 @@ fn rename_to_new(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn sync_directory_of(path: &Path) -> Result<(), StoreError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| about(directory, &error))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// That a file is damaged, as SQLite says it: a heading, and a line for each finding.
+fn damaged(path: &Path, findings: &str) -> StoreError {
+    let findings: Vec<&str> = findings.lines().filter(|line| !line.starts_with("***")).collect();
+    refused(format!(
+        "{} is damaged ({}): only a database that can be read from end to end is copied",
+        path.display(),
+        findings.join("; ")
+    ))
 }
 
 fn refused(text: String) -> StoreError {
@@ -194,8 +258,15 @@ fn about(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::File(format!("{}: {error}", path.display()))
 }
 
-fn named(path: &Path, error: &diesel::result::Error) -> StoreError {
-    StoreError::File(format!("{}: {error}", path.display()))
+fn named(path: &Path, error: diesel::result::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Damaged(error) => damaged(path, &error.to_string()),
+        StoreError::Unavailable(error) | StoreError::Locked(error) => {
+            let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
+            refused(format!("{}: {error}{why}", path.display()))
+        }
+        error => refused(format!("{}: {error}", path.display())),
+    }
 }
 
 #[derive(diesel::QueryableByName)]

@@ -10,11 +10,11 @@ use innkeeper_core::Time;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::{
-    Number, Partial, Words, about, check, give_new_id, named, number, open, open_copy, refused,
-    rename_to_new, sync_directory_of,
+    Copying, Number, Partial, Words, about, check, copy_into, directory_of, give_new_id, named, number, open,
+    open_copy, refused, rename_to_new, sync_directory_of,
 };
 use crate::StoreError;
-use crate::database_file::{APPLICATION, aside, beside, vacuum_into};
+use crate::database_file::{APPLICATION, aside, beside};
 use crate::migrate::is_known_to_sqlite;
 use crate::rows::time;
 
@@ -41,9 +41,13 @@ const LOCKS: u64 = 512;
 /// Puts a copy of the backup `from` in the place of the database, and keeps what was there. `from` stays as it is.
 ///
 /// # Errors
-/// A backup that is damaged, is none, or was made by a newer Innkeeper; a process that uses the database.
-pub fn restore(database: &Path, from: &Path) -> Result<Restored, StoreError> {
+/// A backup that is damaged, is none, or was made by a newer Innkeeper; a process that uses the database; that `copying` was
+/// abandoned.
+pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restored, StoreError> {
     let backup = fs::metadata(from).map_err(|error| about(from, &error))?;
+    if !backup.is_file() {
+        return Err(refused(format!("{} is no file, and no backup", from.display())));
+    }
     let replaced = fs::metadata(database).ok();
     if replaced
         .as_ref()
@@ -52,15 +56,16 @@ pub fn restore(database: &Path, from: &Path) -> Result<Restored, StoreError> {
         return Err(refused(format!("{} is the database itself", from.display())));
     }
     nobody_uses(database)?;
-    let partial = Partial::new(beside(database, &format!(".restoring-{}", std::process::id())))?;
+    let path = beside(database, &format!(".restoring-{}", std::process::id()));
+    let partial = Partial::new(path, database, copying)?;
     let mut source = open(from, "ro")?;
     check_that_it_is_ours(&mut source, from)?;
     check(&mut source, from)?;
-    vacuum_into(&mut source, partial.path()).map_err(|error| named(from, &error))?;
+    copy_into(&mut source, from, &partial)?;
     drop(source);
 
-    let mut copy = open_copy(partial.path())?;
-    give_new_id(&mut copy)?;
+    let mut copy = open_copy(partial.path()).map_err(|error| partial.cannot(&error))?;
+    give_new_id(&mut copy).map_err(|error| partial.cannot(&error))?;
     // A duty's own heartbeat is stored seldom; that of its nodes, which go now, is the latest.
     if has_table(&mut copy, "duties")? && has_table(&mut copy, "nodes")? {
         copy.batch_execute(
@@ -87,10 +92,11 @@ pub fn restore(database: &Path, from: &Path) -> Result<Restored, StoreError> {
     belong_to_whom_it_should(partial.path(), database, replaced.as_ref())?;
     // Again, because the copy may have taken long.
     nobody_uses(database)?;
+    copying.finish()?;
     if replaced.is_some() {
         restored.kept = Some(keep(database)?);
     }
-    partial.replace(database)?;
+    partial.replace()?;
     Ok(restored)
 }
 
@@ -122,7 +128,7 @@ fn nobody_uses(database: &Path) -> Result<(), StoreError> {
 fn check_that_it_is_ours(source: &mut SqliteConnection, from: &Path) -> Result<(), StoreError> {
     let marks = "SELECT application_id AS number FROM pragma_application_id";
     let application =
-        sql_query(marks).get_result::<Number>(source).map_err(|error| named(from, &error))?.number;
+        sql_query(marks).get_result::<Number>(source).map_err(|error| named(from, error))?.number;
     let ours = [0, i64::from(APPLICATION)].contains(&application);
     for table in ["reservations", "states", "checkins", "deliveries", MIGRATIONS] {
         if !ours || !has_table(source, table)? {
@@ -132,7 +138,7 @@ fn check_that_it_is_ours(source: &mut SqliteConnection, from: &Path) -> Result<(
     let applied: Vec<Words> =
         sql_query(format!("SELECT version AS words FROM {MIGRATIONS} ORDER BY version"))
             .load(source)
-            .map_err(|error| named(from, &error))?;
+            .map_err(|error| named(from, error))?;
     match applied.iter().find(|version| !is_known_to_sqlite(&version.words)) {
         None => Ok(()),
         Some(Words { words }) => Err(refused(format!(
@@ -158,8 +164,7 @@ fn belong_to_whom_it_should(
     database: &Path,
     replaced: Option<&fs::Metadata>,
 ) -> Result<(), StoreError> {
-    let directory =
-        database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(database);
     let owner = match replaced {
         Some(replaced) => replaced.clone(),
         None => fs::metadata(directory).map_err(|error| about(directory, &error))?,
