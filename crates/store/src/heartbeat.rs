@@ -48,12 +48,14 @@ pub struct Work<'a> {
     pub proved_at: Option<Time>,
     /// Why it cannot be done now.
     pub problem: Option<String>,
+    /// The part of it that has not been done for a while: `sending` of `sweeper`.
+    pub part: Option<&'a str>,
 }
 
 impl<'a> Work<'a> {
     /// Work that is done at `now`.
     pub fn done(duty: &'a str, now: Time) -> Self {
-        Self { duty, done_until: now, proved_at: Some(now), problem: None }
+        Self { duty, done_until: now, proved_at: Some(now), problem: None, part: None }
     }
 }
 
@@ -242,7 +244,8 @@ fn record_node(
 ) -> Result<(), StoreError> {
     let takes = work.iter().find(|work| work.duty == blind::DUTY);
     let failing = || work.iter().filter_map(|work| Some((work.duty, work.problem.as_deref()?)));
-    let unable: Vec<&str> = failing().map(|(duty, _)| duty).collect();
+    let parts = work.iter().filter_map(|work| work.part);
+    let unable: Vec<&str> = failing().map(|(duty, _)| duty).chain(parts).collect();
     let problems: Vec<&str> = failing().map(|(_, problem)| problem).collect();
     sql_query(
         "INSERT INTO nodes (id, role, host, address, version, started_at, beat_at, offset_ms, written_until_at, proved_at,

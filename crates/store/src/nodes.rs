@@ -46,7 +46,7 @@ pub struct KnownNode {
     pub goodbye_at: Option<Time>,
     /// When the others found that it is gone.
     pub found_at: Option<Time>,
-    /// The duties that it cannot do now.
+    /// The duties that it cannot do now, and parts of them that it has not done for a while.
     pub unable: Vec<String>,
     /// Why it cannot; empty where it can.
     pub problem: String,

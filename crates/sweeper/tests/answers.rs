@@ -85,6 +85,49 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
 }
 
 #[test]
+fn peers_hear_that_no_sender_can_write_what_becomes_of_messages() {
+    for database in TestDatabase::both() {
+        let store = database.store();
+        let now = SystemClock.now();
+        let later = |seconds| now + TimeDelta::seconds(seconds);
+        let beat = |id: &str, sends: bool, seconds| {
+            let node = Node {
+                id: id.to_owned(),
+                role: "sweeper".to_owned(),
+                host: "here".to_owned(),
+                address: String::new(),
+                version: String::new(),
+                started_at: now,
+                offset: TimeDelta::zero(),
+            };
+            let mut work = Work::done("sweeper", later(seconds));
+            if !sends {
+                (work.problem, work.part) = (Some("it fails".to_owned()), Some("sending"));
+            }
+            let heartbeat = Heartbeat {
+                node: &node,
+                work: &[work],
+                first: seconds == 0,
+                written_until: None,
+                stopping_since: None,
+                now: later(seconds),
+            };
+            store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap();
+        };
+        beat("a", true, 0);
+        assert_eq!(health(&store, later(1)).unwrap(), Health::Ok);
+        beat("a", false, 15);
+        assert_eq!(health(&store, later(16)).unwrap(), Health::MailProblem, "nothing was tried in vain");
+        beat("b", true, 17);
+        assert_eq!(health(&store, later(18)).unwrap(), Health::Ok, "another sends");
+        store.say_goodbye("b", later(19)).unwrap();
+        assert_eq!(health(&store, later(20)).unwrap(), Health::MailProblem);
+        beat("a", true, 21);
+        assert_eq!(health(&store, later(22)).unwrap(), Health::Ok);
+    }
+}
+
+#[test]
 fn sweeps_that_fail_are_told_and_make_a_sweeper_not_ready() {
     let database = TestDatabase::postgres();
     let sink = innkeeper_testing::http_sink::HttpSink::start();

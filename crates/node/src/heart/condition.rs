@@ -23,6 +23,8 @@ const SLOW_READ: Duration = Duration::from_secs(5);
 const SLOW_SWEEP: Duration = Duration::from_secs(15);
 /// Where no pass was made for longer, and none fails, the clock is in doubt: the operator has heard of that, and peers hear of this.
 const RESTS: Duration = Duration::from_secs(30);
+/// A part of a duty that cannot be done for so long is told to peers: as long as they wait for a duty.
+const PART: Duration = Duration::from_secs(60);
 /// Over SQLite a heartbeat is stored after this at the latest.
 const STORED_EVERY: Duration = Duration::from_millis(14_500);
 /// A longer span without anything written may be a blind window, and is stored.
@@ -71,6 +73,16 @@ impl Progresses {
     fn parts_of(&self, duty: &'static str) -> impl Iterator<Item = (&'static str, &Progress)> {
         let sending = (duty == "sweeper").then_some((SENDING, &self.sending));
         self.of(duty).map(|progress| (duty, progress)).into_iter().chain(sending)
+    }
+
+    /// The part of a duty that has not been done for so long that others hear of it, where its rest may be.
+    fn part_undone(&self, duty: &'static str) -> Option<&'static str> {
+        let fails_for_long = |progress: &Progress| {
+            progress.standing().failing.is_some_and(|failing| failing.since.elapsed() >= PART)
+        };
+        self.parts_of(duty)
+            .find(|(part, progress)| *part != duty && fails_for_long(progress))
+            .map(|(part, _)| part)
     }
 
     /// What this process cannot do now, and why, in a line; none where it can do all.
@@ -158,7 +170,13 @@ impl Condition {
                         format!("nothing has been judged since {}", stamp(at(done_until), chrono_tz::UTC))
                     })
                 });
-                Work { duty, done_until: at(done_until), proved_at: standing.proved.map(at), problem }
+                Work {
+                    duty,
+                    done_until: at(done_until),
+                    proved_at: standing.proved.map(at),
+                    problem,
+                    part: self.progresses.part_undone(duty),
+                }
             }
         };
         self.progresses.duties.iter().map(work).collect()
@@ -235,5 +253,29 @@ fn written_until(work: &[Work<'_>]) -> Option<Time> {
 }
 
 fn unable(work: &[Work<'static>]) -> Vec<&'static str> {
-    work.iter().filter(|work| work.problem.is_some()).map(|work| work.duty).collect()
+    let undone = |work: &Work<'static>| [work.problem.is_some().then_some(work.duty), work.part];
+    work.iter().flat_map(undone).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senders_that_cannot_write_for_a_minute_are_told_to_others() {
+        let progresses = Progresses::new(&["ingest", "sweeper"]);
+        let fails_for = |long: Duration| {
+            let since = Instant::now().checked_sub(long);
+            progresses.sending.begin_with("hook", since).failed(&StoreError::Unavailable("no".to_owned()));
+        };
+        assert_eq!(progresses.part_undone("sweeper"), None);
+        fails_for(PART.saturating_sub(Duration::from_secs(30)));
+        assert_eq!(progresses.part_undone("sweeper"), None, "not for long yet");
+        progresses.sending.begin("hook").succeeded();
+        fails_for(PART);
+        assert_eq!(progresses.part_undone("sweeper"), Some(SENDING));
+        assert_eq!(progresses.part_undone("ingest"), None);
+        progresses.sending.begin("hook").succeeded();
+        assert_eq!(progresses.part_undone("sweeper"), None);
+    }
 }

@@ -40,6 +40,7 @@ pub use condition::Progresses;
 pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::Operator;
 pub use singleton::{LEASE, Singleton};
+pub(crate) use troubles::SENDING;
 use watchman::Contact;
 
 use crate::config::Live;

@@ -57,7 +57,7 @@ struct Shown {
 }
 
 /// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
-/// its machine's clock; `unable` are the duties that it cannot do now, and `problem` says why.
+/// its machine's clock; `unable` are the duties that it cannot do now (`sending` is a part of the sweeper's), and `problem` says why.
 #[derive(Serialize)]
 struct ShownNode {
     id: String,
