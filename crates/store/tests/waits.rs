@@ -68,13 +68,13 @@ fn a_server_that_stands_still_is_given_up_and_found_again() {
     store.book("backup", &every(60));
     let heart = store.apart_with_short_waits();
     heart.ping().unwrap();
-    cluster.stand_still();
+    let still = cluster.stand_still();
     // The first loses its connection, the second finds none.
     for _ in 0..2 {
         let (error, took) = timed(|| heart.ping().unwrap_err());
         assert!(error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
     }
-    cluster.go_on();
+    drop(still);
     let begun = Instant::now();
     while let Err(error) = heart.ping() {
         assert!(begun.elapsed() < GENEROUS, "{error:?}");
@@ -121,7 +121,7 @@ fn thirty_connections_made_at_once_over_a_socket_file_are_all_bounded() {
     let (pinged, took) = timed(|| together(own.len(), |n| own[n].ping()));
     assert!(pinged.iter().all(Result::is_ok) && took < Duration::from_secs(10), "{pinged:?} after {took:?}");
     println!("made in {took:?}");
-    cluster.stand_still();
+    let still = cluster.stand_still();
     // One that nobody bounds would wait until then.
     let bounded = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -130,7 +130,7 @@ fn thirty_connections_made_at_once_over_a_socket_file_are_all_bounded() {
             while !bounded.load(Ordering::SeqCst) && begun.elapsed() < GENEROUS {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            cluster.go_on();
+            drop(still);
         });
         let (pinged, took) = timed(|| together(own.len(), |n| own[n].ping()));
         bounded.store(true, Ordering::SeqCst);
