@@ -212,6 +212,18 @@ impl WaysOut {
     }
 }
 
+impl DeadEnd {
+    /// Whether the other says the same, whatever else it takes to be meant.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unknown { field, name, .. }, Self::Unknown { field: of, name: other, .. }) => {
+                (field, name) == (of, other)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for DeadEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

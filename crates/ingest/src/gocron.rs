@@ -93,7 +93,11 @@ fn tell(desk: &Data<Desk>, id: i64, created: bool, name: String, dead_ends: &[De
         let Some((terms, changed_at)) = store.terms_of(id)? else { return Ok(false) };
         // By what the sweepers say now: what the answer went by may be some seconds old.
         let still = ways.dead_ends(&store, &terms);
-        Ok::<_, StoreError>(clock.now() - changed_at < JUST_NOW && still.is_empty() == dead_ends.is_empty())
+        let age = clock.now() - changed_at;
+        // What leads nowhere since the alerters changed is told by the sweeper.
+        let unchanged_for = TimeDelta::from_std(ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
+        let is_by_change = created || age <= unchanged_for;
+        Ok::<_, StoreError>(age < JUST_NOW && is_by_change && still.is_empty() == dead_ends.is_empty())
     };
     drop(web::block(move || {
         let _asking = asking;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use innkeeper_core::ways::WaysOut;
+use innkeeper_core::Time;
+use innkeeper_core::ways::{DeadEnd, WaysOut};
 use innkeeper_store::{SameRoute, Store, StoreError};
 
 use crate::heart::astray::line;
@@ -18,6 +19,8 @@ const REMEMBERED: usize = 10_000;
 pub struct Found {
     /// Reservations of whose messages some lead nowhere.
     pub count: i64,
+    /// Those among them that are told.
+    pub told: i64,
     /// How many there are of each route, by its hash.
     routes: HashMap<u64, i64>,
 }
@@ -29,22 +32,33 @@ impl Found {
     }
 }
 
-/// Looks at all reservations. The first `most` that are found are given to `name`, each in a line.
+/// What of it was told in another way; nothing by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// What led nowhere by these alerters already.
+    pub by: Option<&'a WaysOut>,
+    /// What was made or changed after this.
+    pub after: Option<Time>,
+}
+
+/// Looks at all reservations. The first `most` that are found, and not told in another way, are given to `name`, each in a line.
 ///
 /// # Errors
 /// The database's.
 pub fn find(
     store: &Store,
     ways: &WaysOut,
+    told: Told<'_>,
     most: usize,
     name: &mut dyn FnMut(String),
 ) -> Result<Found, StoreError> {
     let (mut found, mut after, mut named) = (Found::default(), i64::MIN, 0);
     loop {
-        let chunk = store.routes_after(after, CHUNK)?;
+        let chunk = store.routes_after(after, told.after, CHUNK)?;
         let Some(last) = chunk.last_id else { return Ok(found) };
         for route in &chunk.routes {
-            let dead_ends = ways.route("notify", route.notify.iter(), &route.alerters).dead_ends;
+            let of = |ways: &WaysOut| ways.route("notify", route.notify.iter(), &route.alerters).dead_ends;
+            let dead_ends = of(ways);
             if dead_ends.is_empty() {
                 continue;
             }
@@ -52,9 +66,13 @@ pub fn find(
             if found.routes.len() < REMEMBERED {
                 *found.routes.entry(hash(route)).or_default() += route.count;
             }
+            if told.by.is_some_and(|by| are_same(&of(by), &dead_ends)) {
+                continue;
+            }
+            found.told += route.count;
             let left = most.saturating_sub(named).min(CHUNK as usize);
             if left > 0 {
-                for (app, component) in store.names_on_route(route, route.first_id, last, left as i64)? {
+                for (app, component) in store.names_on_route(route, last, told.after, left as i64)? {
                     named += 1;
                     name(line(&format!("{app}/{component}"), &dead_ends));
                 }
@@ -62,6 +80,10 @@ pub fn find(
         }
         after = last;
     }
+}
+
+fn are_same(some: &[DeadEnd], others: &[DeadEnd]) -> bool {
+    some.len() == others.len() && some.iter().zip(others).all(|(one, other)| one.is_same(other))
 }
 
 fn hash(route: &SameRoute) -> u64 {

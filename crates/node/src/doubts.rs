@@ -8,7 +8,7 @@ use innkeeper_store::StoreError;
 use crate::Config;
 use crate::cli::print;
 use crate::config::DatabaseKind;
-use crate::dead_ends;
+use crate::dead_ends::{self, Told};
 use crate::heart::Operator;
 use crate::startup;
 
@@ -97,7 +97,7 @@ fn look(config: &Config, most: usize, name: &mut dyn FnMut(String)) -> Seen {
         Err(error) if startup::is_waited_for(config, &error) => return Seen::Failed(first_line(error)),
         Err(error) => return Seen::Refused(first_line(error)),
     };
-    match dead_ends::find(&store, &config.ways_out(), most, name) {
+    match dead_ends::find(&store, &config.ways_out(), Told::default(), most, name) {
         Ok(found) => Seen::Done(found.count),
         Err(error) => Seen::Failed(first_line(error)),
     }

@@ -24,7 +24,7 @@ pub struct KnownWays(Arc<Known>);
 #[derive(Debug)]
 struct Known {
     live: Live,
-    sweeps: bool,
+    role: Role,
     state: Mutex<State>,
 }
 
@@ -37,6 +37,9 @@ struct State {
     published: Vec<WaysOut>,
     all: Arc<WaysOut>,
     looked_at: Option<Instant>,
+    /// Since when `all` is as it is; what the first look at the others finds is no change.
+    since: Instant,
+    has_looked: bool,
 }
 
 impl Config {
@@ -52,9 +55,16 @@ impl KnownWays {
         let live = config.live();
         let of = live.get();
         let own = Arc::new(of.ways_out());
-        let state = State { of, all: Arc::clone(&own), own, published: Vec::new(), looked_at: None };
-        let sweeps = matches!(role, Role::Sweeper | Role::Standalone);
-        Self(Arc::new(Known { live, sweeps, state: Mutex::new(state) }))
+        let state = State {
+            of,
+            all: Arc::clone(&own),
+            own,
+            published: Vec::new(),
+            looked_at: None,
+            since: Instant::now(),
+            has_looked: false,
+        };
+        Self(Arc::new(Known { live, role, state: Mutex::new(state) }))
     }
 
     /// Those of the configuration `config`, in a process that sweeps by itself.
@@ -65,6 +75,17 @@ impl KnownWays {
     /// All ways out, as of the last look.
     pub fn get(&self) -> Arc<WaysOut> {
         Arc::clone(&self.state().all)
+    }
+
+    /// How long they have been the same, as far as this process knows. What leads nowhere since they changed is the sweeper's to tell, what
+    /// leads nowhere by a later change of a reservation is told by who takes that.
+    pub fn unchanged_for(&self) -> Duration {
+        self.state().since.elapsed()
+    }
+
+    /// Whether this process sweeps and takes changes, too.
+    pub fn are_of_all_roles(&self) -> bool {
+        self.0.role == Role::Standalone
     }
 
     /// Those of this process's own configuration.
@@ -118,7 +139,11 @@ impl KnownWays {
         let published = store.published_ways()?.into_iter().map(|(_, ways)| ways).collect();
         let mut state = self.state();
         state.published = published;
-        state.put_together(self.0.sweeps);
+        let since = state.since;
+        state.put_together(self.sweeps());
+        if !std::mem::replace(&mut state.has_looked, true) {
+            state.since = since;
+        }
         Ok(())
     }
 
@@ -129,14 +154,18 @@ impl KnownWays {
         if !Arc::ptr_eq(&state.of, &config) {
             state.own = Arc::new(config.ways_out());
             state.of = config;
-            if self.0.sweeps {
+            if self.sweeps() {
                 // What this process has said itself stands among it, as it was before the reload.
                 state.published.clear();
                 state.looked_at = None;
             }
-            state.put_together(self.0.sweeps);
+            state.put_together(self.sweeps());
         }
         state
+    }
+
+    fn sweeps(&self) -> bool {
+        matches!(self.0.role, Role::Sweeper | Role::Standalone)
     }
 }
 
@@ -145,6 +174,10 @@ impl State {
         let mut others = self.published.iter();
         let first = if sweeps { Some(&*self.own) } else { others.next() };
         let all = first.map(|first| others.fold(first.clone(), |all, other| all.and(other)));
-        self.all = all.map_or_else(|| Arc::clone(&self.own), Arc::new);
+        let all = all.map_or_else(|| Arc::clone(&self.own), Arc::new);
+        if all != self.all {
+            self.since = Instant::now();
+        }
+        self.all = all;
     }
 }

@@ -16,6 +16,7 @@ in_both_shapes!(
     the_answer_names_it_in_every_protocol,
     the_pages_show_it_and_the_operator_hears_of_it,
     what_named_an_alerter_before_it_was_renamed_goes_on,
+    a_change_and_a_reload_soon_after_it_are_told_once,
 );
 
 const NO_MAIL: &str = "notify: ops@example.org is a mail address and no alerter of kind smtp is configured";
@@ -178,6 +179,42 @@ fn what_named_an_alerter_before_it_was_renamed_goes_on(shape: Shape) {
     assert_eq!((answer.status, answer.json()["field"].as_str()), (400, Some("email")), "{answer:?}");
     let answer = gotel(json!({ "notify": "new, ghost" }));
     assert_eq!((answer.status, answer.json()["field"].as_str()), (400, Some("notify")), "{answer:?}");
+}
+
+fn a_change_and_a_reload_soon_after_it_are_told_once(shape: Shape) {
+    let [ops, chat] = [(); 2].map(|()| HttpSink::start());
+    let config = |more: &str| format!("operator = [\"ops\"]\n{}{more}", webhook("ops", &ops));
+    let mut inn = Inn::with(shape, &config(&webhook("chat", &chat)));
+    let told = |name: &str| {
+        let texts = ops.requests().iter().map(|told| told.json()["text"].to_string()).collect::<Vec<_>>();
+        texts.iter().filter(|text| text.contains(name)).count()
+    };
+    let beat = |inn: &Inn| inn.call("/?account=shop&cronname=beaten&frequency=4000&email=chat");
+    let start = Duration::from_secs(8);
+    if let Shape::Split = shape {
+        // What is made at a door before a sweeper of its own has looked for the first time may be told by both.
+        std::thread::sleep(start);
+    }
+    inn.reserve("shop", "mailed", json!({ "notify": "ops@example.org" }));
+    eventually("the operator hears of what was made", || (told("shop/mailed") == 1).then_some(()));
+    std::thread::sleep(start);
+    assert_eq!(told("shop/mailed"), 1);
+    assert_eq!(beat(&inn).header("warning"), None);
+    inn.reload(&config(""));
+    if let Shape::Standalone = shape {
+        // What follows within a minute of the first waits; this is looked for below.
+        inn.reserve("shop", "late", json!({ "notify": "late@example.org" }));
+    }
+    eventually("the operator hears of the alerter that is gone", || (told("shop/beaten") == 1).then_some(()));
+    for _ in 0..8 {
+        assert_eq!(beat(&inn).status, 201);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert!(beat(&inn).header("warning").is_some());
+    assert_eq!(told("shop/late"), 0, "it is told with what else is gathered");
+    inn.terminate();
+    assert_eq!((told("shop/mailed"), told("shop/beaten")), (1, 1));
+    assert_eq!(told("shop/late"), usize::from(matches!(shape, Shape::Standalone)), "at the stop");
 }
 
 #[test]

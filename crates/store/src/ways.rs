@@ -12,7 +12,7 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_core::ways::kept::{Presence, SweeperWays};
 
-use crate::rows::{ReservationRow, time};
+use crate::rows::{ReservationRow, ms, time};
 use crate::schema::{nodes, reservations, ways};
 use crate::{Seldom, Store, StoreError};
 
@@ -151,8 +151,9 @@ impl Store {
         })
     }
 
-    /// The routes of up to `limit` reservations whose numbers are higher than `after`. What cannot be read is left out.
-    pub fn routes_after(&self, after: i64, limit: i64) -> Result<Routes, StoreError> {
+    /// The routes of up to `limit` reservations whose numbers are higher than `after`; of those that were last changed at `until` at the
+    /// latest. What cannot be read is left out.
+    pub fn routes_after(&self, after: i64, until: Option<Time>, limit: i64) -> Result<Routes, StoreError> {
         let connection = &mut *self.get()?;
         let last_id: Option<i64> = reservations::table
             .filter(reservations::id.gt(after))
@@ -166,12 +167,13 @@ impl Store {
         let rows: Vec<RouteRow> = sql_query(
             "SELECT notify, alerters, COUNT(*) AS count, MIN(id) AS first_id
              FROM reservations
-             WHERE id > $1 AND id <= $2
+             WHERE id > $1 AND id <= $2 AND updated_at <= $3
              GROUP BY notify, alerters
              ORDER BY MIN(id)",
         )
         .bind::<BigInt, _>(after)
         .bind::<BigInt, _>(last_id)
+        .bind::<BigInt, _>(until.map_or(i64::MAX, ms))
         .load(connection)?;
         let mut routes = Vec::with_capacity(rows.len());
         for RouteRow { notify, alerters, count, first_id } in rows {
@@ -190,17 +192,19 @@ impl Store {
         Ok(Routes { routes, last_id: Some(last_id) })
     }
 
-    /// App and component of up to `limit` reservations on this route with numbers from `from` to `to`, in the order of their numbers.
+    /// App and component of up to `limit` reservations on this route with numbers up to `to`, in the order of their numbers; of those that
+    /// were last changed at `until` at the latest.
     pub fn names_on_route(
         &self,
         route: &SameRoute,
-        from: i64,
         to: i64,
+        until: Option<Time>,
         limit: i64,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let alerters = serde_json::to_string(&route.alerters).map_err(|error| corrupt(error.to_string()))?;
         Ok(reservations::table
-            .filter(reservations::id.between(from, to))
+            .filter(reservations::id.between(route.first_id, to))
+            .filter(reservations::updated_at.le(until.map_or(i64::MAX, ms)))
             .filter(reservations::notify.eq(route.notify.to_string()))
             .filter(reservations::alerters.eq(alerters))
             .order(reservations::id)

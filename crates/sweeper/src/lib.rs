@@ -133,7 +133,8 @@ impl Sweeper {
         let stop = shutdown.clone();
         let operator = heart.operator().clone();
         let gone = gone::Gone::new(store, heart.clock(), config.live(), &operator);
-        let routing = routing::Routing::new(store.clone(), heart.id(), operator, singleton.clone(), gone);
+        let (own, claim) = (store.clone(), singleton.clone());
+        let routing = routing::Routing::new(own, heart.id(), heart.clock(), operator, claim, gone);
         routing.publish_at_reloads(&config.live());
         let looking = shutdown.clone();
         start("routing", Box::new(move || routing.run(&looking)))?;

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
+use innkeeper_core::Clock;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_node::config::Live;
-use innkeeper_node::dead_ends::{self, Found};
+use innkeeper_node::dead_ends::{self, Found, Told};
 use innkeeper_node::heart::astray::{NAMED, words};
 use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
@@ -26,6 +28,7 @@ const ANEW: Duration = Duration::from_secs(24 * 3600);
 pub struct Routing {
     store: Store,
     node: String,
+    clock: Arc<dyn Clock>,
     ways: KnownWays,
     operator: Operator,
     singleton: Singleton,
@@ -36,9 +39,16 @@ pub struct Routing {
 
 impl Routing {
     /// That of the sweeper `node`.
-    pub fn new(store: Store, node: &str, operator: Operator, singleton: Singleton, gone: Gone) -> Self {
+    pub fn new(
+        store: Store,
+        node: &str,
+        clock: Arc<dyn Clock>,
+        operator: Operator,
+        singleton: Singleton,
+        gone: Gone,
+    ) -> Self {
         let ways = operator.ways().clone();
-        Self { store, node: node.to_owned(), ways, operator, singleton, gone, last: None }
+        Self { store, node: node.to_owned(), clock, ways, operator, singleton, gone, last: None }
     }
 
     /// Publishes this sweeper's alerters where that is not done, and learns the others'. Looks at all reservations if this node is the one
@@ -59,14 +69,22 @@ impl Routing {
         }
         self.gone.look_once()?;
         let ways = self.ways.get();
-        if self.last.as_ref().is_some_and(|(_, at, with)| at.elapsed() < ANEW && *with == ways) {
-            return Ok(None);
-        }
+        // What is changed later in this process is told there, by the same alerters. Of other doors it is not known by which.
+        let age = TimeDelta::from_std(self.ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
+        let changed_at =
+            self.ways.are_of_all_roles().then(|| self.clock.now().checked_sub_signed(age)).flatten();
+        let told = match &self.last {
+            Some((_, at, with)) if *with == ways && at.elapsed() < ANEW => return Ok(None),
+            Some((.., with)) if *with == ways => Told::default(),
+            last => Told { by: last.as_ref().map(|(.., with)| &**with), after: changed_at },
+        };
         let mut lines = Vec::new();
-        let found = dead_ends::find(&self.store, &ways, NAMED, &mut |line| lines.push(line))?;
-        let is_news = self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
-        if found.count > 0 && is_news {
-            let (subject, text) = words(found.count, &lines, "stand so");
+        let found = dead_ends::find(&self.store, &ways, told, NAMED, &mut |line| lines.push(line))?;
+        // What came meanwhile was told when it came.
+        let is_news =
+            told.by.is_some() || self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
+        if found.told > 0 && is_news {
+            let (subject, text) = words(found.told, &lines, "stand so");
             self.operator.tell(&subject, &text);
         }
         let count = found.count;

@@ -94,6 +94,13 @@ impl Inn {
         }
     }
 
+    /// Has every process stop.
+    pub fn terminate(&mut self) {
+        for server in &mut self.servers {
+            assert!(server.terminate(PATIENCE).success());
+        }
+    }
+
     /// The URL of `path` where jobs call.
     pub fn at_door(&self, path: &str) -> String {
         format!("http://{}{path}", self.door)
