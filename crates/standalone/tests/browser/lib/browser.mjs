@@ -17,7 +17,7 @@ import { createRequire } from "node:module";
 import { basename, join } from "node:path";
 import { chromium } from "playwright-core";
 import { Inn } from "./inn.mjs";
-import { look } from "./look.mjs";
+import { look, lookAtTables } from "./look.mjs";
 
 export { assert };
 export { eventually } from "./inn.mjs";
@@ -32,6 +32,9 @@ const patience = 30_000;
 const views = [1440, 390].flatMap((width) =>
   ["light", "dark"].map((scheme) => ({ width, height: width === 390 ? 844 : 900, scheme })),
 );
+
+// Where tables have the least room for their columns: beside those of `views`, what lies between.
+const between = [721, 900, 1024, 1200];
 
 // Runs one script. `test` gets `inn` (see inn.mjs), the `browser`, and `open`, `check` and
 // `expect` as they are described below; `given` is what the test gave it beside the URL.
@@ -113,8 +116,8 @@ class House {
   };
 
   // check(page, name) looks at the page as it stands, on a wide and on a narrow screen, light and dark: what axe finds serious, text
-  // that is cut, covered or pushed out; takes its picture. The page is put back afterwards, and the script goes on: what was
-  // found fails it at its end, so that one run shows everything.
+  // that is cut, covered or pushed out; takes its picture; and on screens between them at its tables. The page is put back
+  // afterwards, and the script goes on: what was found fails it at its end, so that one run shows everything.
   check = async (page, name) => {
     const before = page.viewportSize();
     const { javascript } = this.#watched.get(page);
@@ -128,6 +131,13 @@ class House {
       if (scheme === "light") found.push(...(await page.evaluate(look)).map((finding) => `${view}: ${finding}`));
       if (javascript) found.push(...(await accessibility(page, scheme)).map((finding) => `${view}: ${finding}`));
       await page.screenshot({ path: join(screenshots, `${script}-${view}.png`), fullPage: true, animations: "disabled" });
+    }
+    await page.emulateMedia({ colorScheme: "light" });
+    for (const width of [...between, 1440, 390]) {
+      await page.setViewportSize({ width, height: 900 });
+      const view = `${name}-${width}`;
+      found.push(...(await page.evaluate(lookAtTables)).map((finding) => `${view}: ${finding}`));
+      if (between.includes(width)) found.push(...(await page.evaluate(look)).map((finding) => `${view}: ${finding}`));
     }
     if (javascript) await release(page);
     await page.setViewportSize(before);

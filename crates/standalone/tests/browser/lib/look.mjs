@@ -92,3 +92,27 @@ export function look() {
   }
   return found;
 }
+
+// Returns which tables are wider than what holds them, so that columns are lost at its edge, and which cells are so narrow that their
+// text stands in a column of single words.
+export function lookAtTables() {
+  const found = [];
+  const short = (text) => JSON.stringify(text.trim().slice(0, 60));
+  for (const table of document.querySelectorAll("table")) {
+    const [own, room] = [table.getBoundingClientRect().width, table.parentElement.clientWidth];
+    const heading = table.querySelector("thead")?.textContent ?? table.textContent;
+    if (own > room + 1) found.push(`a table is ${Math.round(own)} px wide where there are ${room}: ${short(heading)}`);
+    for (const cell of table.querySelectorAll("td")) {
+      const style = getComputedStyle(cell);
+      const inside = cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+      const range = document.createRange();
+      range.selectNodeContents(cell);
+      const text = range.getBoundingClientRect();
+      const lines = Math.round(text.height / parseFloat(style.lineHeight));
+      // A name as long as a name may be fills any column.
+      if (cell.textContent.split(/\s+/).some((word) => word.length > 60)) continue;
+      if (inside < 150 && lines > 6) found.push(`a cell is squeezed to ${Math.round(inside)} px and ${lines} lines: ${short(cell.textContent)}`);
+    }
+  }
+  return found;
+}
