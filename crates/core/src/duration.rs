@@ -7,39 +7,82 @@ use crate::Invalid;
 /// The longest duration that any field takes: ten years of 365 days.
 pub const LONGEST: TimeDelta = TimeDelta::days(3650);
 
-/// Reads `90s`, `5m`, `6h`, `1d`, `250ms`, or several in a row (`1h30m`). `field` names the value in an error.
+/// Milliseconds of each unit, and how people call it.
+const UNITS: [(i64, &[&str]); 6] = [
+    (1, &["ms", "millisecond", "milliseconds"]),
+    (1000, &["s", "sec", "secs", "second", "seconds"]),
+    (60_000, &["m", "min", "mins", "minute", "minutes"]),
+    (3_600_000, &["h", "hr", "hrs", "hour", "hours"]),
+    (86_400_000, &["d", "day", "days"]),
+    (7 * 86_400_000, &["w", "week", "weeks"]),
+];
+
+/// Reads `90s`, `5m`, `6h`, `1d`, `250ms`, `1.5h`, several in a row (`1h30m`, `1h 30m`), words (`5 minutes`), and ISO 8601's `P1DT12H`.
+/// `field` names the value in an error.
 pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
-    let wrong = || {
-        Invalid::new(field, format!("{text:?} is not a duration; write a number and a unit: 90s, 5m, 6h, 1d"))
+    const WRITE: &str = "write a number and a unit: 90s, 5m, 6h, 1d, 1h30m";
+    let wrong = |problem: &str| Invalid::new(field, format!("{text:?} {problem}"));
+    let lower = text.trim().to_ascii_lowercase();
+    if lower.len() > 100 {
+        return Err(Invalid::new(field, format!("is too long for a duration; {WRITE}")));
+    }
+    let (mut rest, iso) = match lower.strip_prefix('p') {
+        Some(rest) => (rest.to_owned(), true),
+        None => (lower, false),
     };
-    let mut rest = text.trim();
+    if iso {
+        let (date, time) = rest.split_once('t').unwrap_or((&rest, ""));
+        if date.contains(['y', 'm']) {
+            return Err(wrong("counts months or years, whose length differs; write days: 30d, 365d"));
+        }
+        if date.contains(['h', 's']) {
+            return Err(wrong(
+                "is not a duration: in ISO 8601 hours, minutes and seconds follow a T, as in PT1H30M",
+            ));
+        }
+        rest = format!("{date}{time}");
+    }
     if rest.is_empty() {
-        return Err(wrong());
+        return Err(wrong(&format!("is not a duration; {WRITE}")));
     }
     let mut total = TimeDelta::zero();
+    let mut rest = rest.as_str();
     while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let amount: i64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
-        let unit_ms: i64 = match &rest[..letters] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" | "min" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 7 * 86_400_000,
-            _ => return Err(wrong()),
+        let after = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        let (amount, after) = (&rest[..rest.len() - after.len()], after.trim_start());
+        let behind = after.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = &after[..after.len() - behind.len()];
+        rest = behind.trim_start();
+        if !amount.is_empty() && unit.is_empty() && rest.is_empty() {
+            return Err(wrong(&format!("has no unit; {WRITE}")));
+        }
+        let unit_ms = UNITS.iter().find(|(_, names)| names.contains(&unit)).map(|(unit_ms, _)| *unit_ms);
+        let Some((unit_ms, thousandths)) = unit_ms.zip(thousandths(amount)) else {
+            return Err(wrong(&format!("is not a duration; {WRITE}")));
         };
-        rest = &rest[letters..];
-        total = amount
-            .checked_mul(unit_ms)
-            .and_then(TimeDelta::try_milliseconds)
+        // Thousandths of a millisecond.
+        let part = thousandths.saturating_mul(unit_ms);
+        total = TimeDelta::try_milliseconds(part / 1000)
             .and_then(|part| total.checked_add(&part))
             .filter(|sum| *sum <= LONGEST)
-            .ok_or_else(|| Invalid::new(field, format!("{text:?} is too long; at most 3650d")))?;
+            .ok_or_else(|| wrong("is too long; at most 3650d"))?;
+        if part % 1000 != 0 {
+            return Err(wrong("is finer than a millisecond"));
+        }
     }
     Ok(total)
+}
+
+/// `1.5` as 1500: with at most three digits behind the point.
+fn thousandths(amount: &str) -> Option<i64> {
+    let (whole, part) = amount.split_once('.').unwrap_or((amount, "0"));
+    if whole.is_empty() || part.is_empty() || part.len() > 3 || part.contains('.') {
+        return None;
+    }
+    // Too many digits are too long, not wrong.
+    let whole: i64 = whole.parse().unwrap_or(i64::MAX);
+    let part: i64 = format!("{part:0<3}").parse().ok()?;
+    Some(whole.saturating_mul(1000).saturating_add(part))
 }
 
 /// The duration in words, to at most two units: "5 minutes", "1 day 2 hours", "0 seconds", "850 milliseconds".
@@ -94,18 +137,59 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("6h", 21_600), ("1d", 86_400), ("1h30m", 5400)] {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("5m", 300),
+            ("6h", 21_600),
+            ("1d", 86_400),
+            ("1h30m", 5400),
+            ("5 m", 300),
+            ("1h 30m", 5400),
+            (" 1 h 30 min ", 5400),
+            ("5 minutes", 300),
+            ("1 Hour 30 Minutes", 5400),
+            ("2 weeks", 14 * 86_400),
+            ("1.5h", 5400),
+            ("0.25 d", 21_600),
+            ("P1D", 86_400),
+            ("PT1H30M", 5400),
+            ("P1DT12H", 129_600),
+            ("P2W", 14 * 86_400),
+            ("pt5m", 300),
+        ] {
             assert_eq!(parse("grace", text).unwrap(), TimeDelta::seconds(seconds), "{text}");
         }
         assert_eq!(parse("grace", "250ms").unwrap(), TimeDelta::milliseconds(250));
+        assert_eq!(parse("grace", "0.25s").unwrap(), TimeDelta::milliseconds(250));
     }
 
     #[test]
-    fn refuses_the_rest_and_names_the_field() {
-        for text in ["", "5", "m", "-5m", "5 parsecs", "1.5h", "9999999999999999999d", "4000d", "５m"] {
-            let error = parse("grace", text).unwrap_err();
+    fn refuses_the_rest_and_names_the_field_and_the_way_to_write_it() {
+        for (text, says) in [
+            ("", "is not a duration; write a number and a unit: 90s, 5m, 6h, 1d, 1h30m"),
+            ("5", "has no unit; write a number and a unit"),
+            ("1h 30", "has no unit"),
+            ("m", "is not a duration"),
+            ("-5m", "is not a duration"),
+            ("5 parsecs", "is not a duration"),
+            ("1,5h", "is not a duration"),
+            ("1.2.3h", "is not a duration"),
+            (".5h", "is not a duration"),
+            ("５m", "is not a duration"),
+            ("0.5ms", "is finer than a millisecond"),
+            ("9999999999999999999d", "is too long; at most 3650d"),
+            ("4000d", "is too long; at most 3650d"),
+            ("P1M", "counts months or years, whose length differs; write days: 30d, 365d"),
+            ("P1Y", "counts months or years"),
+            ("P1H", "hours, minutes and seconds follow a T, as in PT1H30M"),
+            ("P", "is not a duration"),
+            ("PT", "is not a duration"),
+        ] {
+            let error = parse("grace", text).expect_err(text);
             assert_eq!(error.field, "grace", "{text}");
+            assert!(error.problem.contains(says), "{text}: {error}");
         }
+        assert!(parse("grace", &"1h".repeat(1000)).is_err());
     }
 
     #[test]

@@ -234,6 +234,11 @@ pub struct Wishes {
 }
 
 impl Wishes {
+    /// The schedule that is wished for.
+    pub fn other_schedule(&self) -> Option<&Schedule> {
+        self.schedule.as_ref().map(|(schedule, _)| schedule)
+    }
+
     /// Notes which alerters it names that are none of `known`. `notify` is what the request calls that field.
     #[must_use]
     pub fn knowing(mut self, notify: &'static str, known: &[AlerterName]) -> Self {

@@ -1,22 +1,19 @@
 //! When a job is expected.
 
+mod cron;
 mod words;
+mod zone;
 
-use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, TimeDelta, TimeZone};
+use chrono::TimeDelta;
 use chrono_tz::Tz;
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
+
+pub use self::cron::CronSchedule;
 
 use crate::reservation::{Frequency, TimeUnit};
 use crate::{Invalid, Time, duration};
 
 /// A check-in this long before a scheduled instant, or less, counts for that instant.
 pub const EARLY: TimeDelta = TimeDelta::seconds(60);
-
-/// No clock was ever put forward by more than a day (Samoa left out 30 December 2011).
-const LONGEST_GAP: TimeDelta = TimeDelta::hours(26);
-/// Cron is not asked beyond this year.
-const LAST_YEAR: i32 = 4999;
 
 /// The promise's rhythm.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,16 +35,6 @@ pub struct Parts<'a> {
     pub cron: Option<&'a str>,
     /// The zone whose clock it speaks of; UTC where it is absent.
     pub time_zone: Option<&'a str>,
-}
-
-/// A cron expression and its time zone, both checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CronSchedule {
-    expression: String,
-    zone: Tz,
-    cron: Box<Cron>,
-    /// Whether it follows the clock (`*` in its second, minute or hour) rather than naming times of day.
-    follows_clock: bool,
 }
 
 impl Schedule {
@@ -81,44 +68,7 @@ impl Schedule {
     /// A cron expression of five fields (minute, hour, day of month, month, day of week), or six with
     /// seconds first, in the zone `time_zone` (`Europe/Berlin`). It must come about at some time.
     pub fn cron(expression: &str, time_zone: &str) -> Result<Self, Invalid> {
-        let expression = expression.trim();
-        crate::names::one_line("cron", expression, 200)?;
-        crate::names::one_line("time_zone", time_zone, 100)?;
-        let zone: Tz = time_zone.parse().map_err(|_| {
-            Invalid::new(
-                "time_zone",
-                format!("{time_zone:?} is not a time zone; write one like UTC or Europe/Berlin"),
-            )
-        })?;
-        let wrong = |problem: &dyn std::fmt::Display| {
-            Invalid::new("cron", format!("{expression:?} is not a cron expression: {problem}"))
-        };
-        let fields: Vec<&str> = expression.split_whitespace().collect();
-        if fields.iter().any(|field| field.split(',').any(str::is_empty)) {
-            // croner takes it for an empty set, and looks for it until the year 5000.
-            return Err(wrong(&"a list has an empty place"));
-        }
-        let starred = |from_end: usize| {
-            fields.iter().rev().nth(from_end).is_some_and(|field| field.starts_with(['*', '?']))
-        };
-        let cron = CronParser::builder()
-            .seconds(Seconds::Optional)
-            .year(Year::Disallowed)
-            // As in Vixie cron: where day of month or day of week begins with `*`, also as `*/2`, both must fit.
-            .dom_and_dow(starred(0) || starred(2))
-            .build()
-            .parse(expression)
-            .map_err(|error| wrong(&error))?;
-        // Of the text in which names like `@hourly` are written out.
-        let written: Vec<&str> = cron.as_str().split_whitespace().collect();
-        let times = written.get(..written.len().saturating_sub(3)).unwrap_or_default();
-        let follows_clock = times.iter().any(|field| field.contains('*'));
-        let schedule =
-            CronSchedule { expression: expression.to_owned(), zone, cron: Box::new(cron), follows_clock };
-        if schedule.next_after(DateTime::UNIX_EPOCH).is_none() {
-            return Err(Invalid::new("cron", format!("{expression:?} never comes about")));
-        }
-        Ok(Self::Cron(schedule))
+        CronSchedule::new(expression, time_zone).map(Self::Cron)
     }
 
     /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
@@ -167,70 +117,8 @@ impl Schedule {
     pub fn zone(&self) -> Tz {
         match self {
             Self::Every(_) => Tz::UTC,
-            Self::Cron(cron) => cron.zone,
+            Self::Cron(cron) => cron.zone(),
         }
-    }
-}
-
-impl CronSchedule {
-    /// The expression as it was written.
-    pub fn expression(&self) -> &str {
-        &self.expression
-    }
-
-    /// The zone whose clock the expression speaks of.
-    pub fn zone(&self) -> Tz {
-        self.zone
-    }
-
-    /// The first scheduled instant after `after`. None only beyond the end of the calendar.
-    ///
-    /// croner walks the wall clock; what a clock leaves out or shows twice is decided here. Clock changes
-    /// follow Vixie cron for what the clock leaves out: a fixed time in the gap moves to its end, a wildcard
-    /// one is simply not there. What comes twice is expected once, the first time: schedulers disagree about
-    /// the second, and a monitor that waits for a run that never was planned cries wolf.
-    fn next_after(&self, after: Time) -> Option<Time> {
-        let after = after.max(DateTime::UNIX_EPOCH);
-        if after.year() >= LAST_YEAR {
-            return None;
-        }
-        let mut wall = after.with_timezone(&self.zone).naive_local();
-        loop {
-            wall = self.cron.find_next_occurrence(&wall, false).ok()?;
-            let at = match self.zone.from_local_datetime(&wall) {
-                LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
-                LocalResult::None if self.follows_clock => continue,
-                LocalResult::None => self.end_of_gap(wall)?,
-            };
-            if at > after {
-                return Some(at);
-            }
-        }
-    }
-
-    /// The first instant after the gap of the wall clock in which `wall` lies.
-    fn end_of_gap(&self, wall: NaiveDateTime) -> Option<Time> {
-        let there = |seconds: i64| {
-            let wall = wall.checked_add_signed(TimeDelta::seconds(seconds))?;
-            self.zone.from_local_datetime(&wall).earliest()
-        };
-        let (mut inside, mut beyond) = (0, LONGEST_GAP.num_seconds());
-        while beyond - inside > 1 {
-            let middle = (inside + beyond) / 2;
-            if there(middle).is_some() { beyond = middle } else { inside = middle }
-        }
-        there(beyond).map(|at| at.to_utc())
-    }
-
-    fn gap_after(&self, expected_at: Time) -> Option<TimeDelta> {
-        self.next_after(expected_at).map(|next| next - expected_at)
-    }
-
-    /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by
-    /// [`EARLY`] or less, and nearer to it than to the one before.
-    fn is_early_for(&self, heard: Time, next: Time) -> bool {
-        let early = next - heard;
-        early <= EARLY && self.next_after(heard - early) == Some(next)
     }
 }
 
@@ -239,7 +127,7 @@ impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Every(period) => write!(f, "every {}", duration::words(*period)),
-            Self::Cron(cron) => write!(f, "at {}, {}", cron.expression, cron.zone),
+            Self::Cron(cron) => write!(f, "at {}, {}", cron.expression(), cron.zone()),
         }
     }
 }
@@ -247,6 +135,7 @@ impl std::fmt::Display for Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chrono::DateTime;
 
     #[test]
     fn what_is_coming_begins_after_now() {

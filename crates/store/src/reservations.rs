@@ -98,7 +98,7 @@ impl Store {
         self.write(|connection| {
             lock_states(connection, &[id])?;
             let Some(row) = find_by_id(connection, id)? else { return Ok(Change::Unknown) };
-            let before = row.terms()?;
+            let before = row.terms_with(wishes.other_schedule())?;
             if !expected(&before) {
                 return Ok(Change::Outdated);
             }
@@ -225,7 +225,7 @@ pub(crate) fn reserve_with_alerters(
     // Again only when another process makes or removes it between the look and the deed.
     for _ in 0..3 {
         let found = find(connection, app, component)?;
-        let before = found.as_ref().map(ReservationRow::terms).transpose()?;
+        let before = found.as_ref().map(|row| row.terms_with(wishes.other_schedule())).transpose()?;
         if let Err(problem) = wishes.check_for(before.as_ref()) {
             return Ok((Reserved::Incomplete(problem), Vec::new()));
         }
@@ -365,8 +365,7 @@ fn change(
     wishes: &Wishes,
     now: Time,
 ) -> Result<Option<Reserved>, StoreError> {
-    let known = row.terms()?;
-    if wishes.clone().applied_to(known.clone()) == known {
+    if row.terms().is_ok_and(|known| wishes.clone().applied_to(known.clone()) == known) {
         return Ok(Some(Reserved::Unchanged(row.id)));
     }
     lock_states(connection, &[row.id])?;
@@ -377,7 +376,7 @@ fn change(
         .first(connection)
         .optional()?;
     let Some(row) = row else { return Ok(None) };
-    let before = row.terms()?;
+    let before = row.terms_with(wishes.other_schedule())?;
     let after = wishes.clone().applied_to(before.clone());
     write_terms(connection, row.id, &before, &after, now)?;
     Ok(Some(Reserved::Changed(row.id)))

@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::facts::{Facts, Run};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Conclusions, Frequency, Reservation, Status, Terms, TimeUnit};
 use innkeeper_core::schedule::Schedule;
+use innkeeper_core::{Invalid, Time};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -138,6 +138,11 @@ pub(crate) struct ReservationRow {
 impl ReservationRow {
     /// The terms; an error when a column does not hold what it was given.
     pub fn terms(&self) -> Result<Terms, StoreError> {
+        self.terms_with(None)
+    }
+
+    /// The same; a schedule that cannot be read is no error where somebody gives another.
+    pub fn terms_with(&self, other: Option<&Schedule>) -> Result<Terms, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt { table: "reservations", id: self.id, problem };
         let list = |column: &str, text: &str| {
             serde_json::from_str::<Vec<String>>(text).map_err(|error| corrupt(format!("{column}: {error}")))
@@ -145,8 +150,9 @@ impl ReservationRow {
         let schedule = match (self.period_ms, &self.cron, &self.time_zone) {
             (Some(period), None, _) => Schedule::every(span(period)),
             (None, Some(cron), Some(zone)) => Schedule::cron(cron, zone),
-            _ => return Err(corrupt("has neither a period nor a cron expression".to_owned())),
+            _ => Err(Invalid::new("schedule", "has neither a period nor a cron expression")),
         };
+        let schedule = schedule.or_else(|error| other.cloned().ok_or(error));
         let frequency = match (self.frequency, &self.time_units) {
             (Some(count), Some(unit)) => {
                 let unit = TimeUnit::parse(unit).map_err(|error| corrupt(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! A schedule as people say it.
 
-use super::{CronSchedule, Schedule};
+use super::Schedule;
+use super::cron::CronSchedule;
 use crate::duration;
 
 /// The most times of a day that are told one by one.
@@ -39,9 +40,7 @@ impl Schedule {
 
 impl CronSchedule {
     fn in_words(&self) -> String {
-        // Names like `@hourly` are written out in this one.
-        let written = self.cron.as_str();
-        self.simple(written).unwrap_or_else(|| format!("cron {}, {}", self.expression, self.zone))
+        self.simple(self.written()).unwrap_or_else(|| format!("cron {}, {}", self.expression(), self.zone()))
     }
 
     fn simple(&self, written: &str) -> Option<String> {
@@ -56,13 +55,13 @@ impl CronSchedule {
         if second != "0" {
             let each = step(second, 60)?;
             let plain = minute == "*" && hour == "*" && days.is_empty();
-            return plain.then(|| format!("every {} (cron {})", each_of(each, "second"), self.expression));
+            return plain.then(|| format!("every {} (cron {})", each_of(each, "second"), self.expression()));
         }
         if hour == "*" {
             if let Some(each) = step(minute, 60) {
                 let plain = days.is_empty();
                 return plain
-                    .then(|| format!("every {} (cron {})", each_of(each, "minute"), self.expression));
+                    .then(|| format!("every {} (cron {})", each_of(each, "minute"), self.expression()));
             }
             let minute = number(minute, 0, 59)?;
             return Some(format!("hourly at minute {minute}{days}{}", self.where_it_matters()));
@@ -70,16 +69,16 @@ impl CronSchedule {
         let minute = number(minute, 0, 59)?;
         if let Some(each) = step(hour, 24) {
             let each = each_of(each, "hour");
-            return Some(format!("every {each} from 00:{minute:02}{days}, {}", self.zone));
+            return Some(format!("every {each} from 00:{minute:02}{days}, {}", self.zone()));
         }
         let hours = numbers(hour, 0, 23)?;
         let times: Vec<String> = hours.iter().map(|hour| format!("{hour:02}:{minute:02}")).collect();
-        (times.len() <= MOST_TIMES).then(|| format!("at {}{days}, {}", listed(&times), self.zone))
+        (times.len() <= MOST_TIMES).then(|| format!("at {}{days}, {}", listed(&times), self.zone()))
     }
 
     /// The minutes of an hour are the same nearly everywhere.
     fn where_it_matters(&self) -> String {
-        if self.zone == chrono_tz::UTC { String::new() } else { format!(", {}", self.zone) }
+        if self.zone() == chrono_tz::UTC { String::new() } else { format!(", {}", self.zone()) }
     }
 }
 
@@ -110,7 +109,12 @@ fn week_days(field: &str) -> Option<String> {
         named.or_else(|| number(text, 0, 7).map(|n| n as usize % 7))
     };
     if let Some((first, last)) = field.split_once('-') {
+        // All of them, though they begin and end with Sunday.
+        let whole = (first, last) == ("0", "7");
         let (first, last) = (day(first)?, day(last)?);
+        if first == last {
+            return Some(if whole { String::new() } else { format!(" on {}s", DAYS[first]) });
+        }
         return Some(format!(" from {} to {}", DAYS[first], DAYS[last]));
     }
     let days: Vec<String> =
@@ -176,6 +180,10 @@ mod tests {
             ("0 9 * * 1-5", "at 09:00 from Monday to Friday, Europe/Berlin"),
             ("0 9 * * 6,0", "at 09:00 on Saturdays and Sundays, Europe/Berlin"),
             ("0 9 * * 7", "at 09:00 on Sundays, Europe/Berlin"),
+            ("0 9 * * SUN-SUN", "at 09:00 on Sundays, Europe/Berlin"),
+            ("0 9 * * 0-7", "at 09:00, Europe/Berlin"),
+            ("0 9 * * FRI-SUN", "at 09:00 from Friday to Sunday, Europe/Berlin"),
+            ("@midnight", "at 00:00, Europe/Berlin"),
             ("5 4 1 * *", "at 04:05 on day 1 of the month, Europe/Berlin"),
             ("5 4 1,15 * *", "at 04:05 on days 1 and 15 of the month, Europe/Berlin"),
             ("0 0 24 12 *", "at 00:00 on 24 December, Europe/Berlin"),

@@ -103,7 +103,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ),
         (
             "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y'\ntimeout = '5'",
-            "f:5: alerter.mail.timeout: \"5\" is not a duration",
+            "f:5: alerter.mail.timeout: \"5\" has no unit",
         ),
         ("alerter = { ops = 1 }", "f:1: alerter.ops: is a whole number; an alerter is a section"),
     ] {

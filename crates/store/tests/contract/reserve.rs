@@ -13,6 +13,7 @@ on_both!(
     two_changes_do_not_bring_together_what_cannot_be,
     what_is_reserved_comes_back_whole,
     a_wish_changes_what_it_names_and_nothing_else,
+    another_schedule_mends_one_that_cannot_be_read,
     a_wish_without_a_schedule_makes_nothing,
     one_name_made_by_many_at_once_is_one_reservation,
     changes_of_different_things_at_once_all_stay,
@@ -83,6 +84,20 @@ fn a_wish_changes_what_it_names_and_nothing_else(database: &TestDatabase) {
     assert_eq!(store.look("backup").terms.schedule, cron);
     reserve(&every(60));
     assert_eq!(store.look("backup").terms.frequency, None);
+}
+
+fn another_schedule_mends_one_that_cannot_be_read(database: &TestDatabase) {
+    let store = database.store();
+    let cron = Schedule::cron("0 * * * *", "UTC").unwrap();
+    let id = store.book("backup", &Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() });
+    // As a version before took it.
+    database.execute("UPDATE reservations SET cron = '0 2 * MON *'");
+    let reserve = |wishes: &Wishes| store.reserve(&app(SHOP), &component("backup"), wishes, at(9));
+    let error = reserve(&Wishes { owner: Some("dev".to_owned()), ..Wishes::default() }).unwrap_err();
+    assert!(error.to_string().contains("month: MON is a day of week"), "{error}");
+    let wishes = Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() };
+    assert_eq!(reserve(&wishes).unwrap(), Reserved::Changed(id));
+    assert_eq!(store.look("backup").terms.schedule, cron);
 }
 
 fn a_wish_without_a_schedule_makes_nothing(database: &TestDatabase) {
