@@ -523,7 +523,7 @@ fn what_is_no_schedule_is_refused_by_field() {
         ("*/0 * * * *", "UTC", "cron", "not a cron expression"),
         ("every day at 2", "UTC", "cron", "not a cron expression"),
         ("@reboot", "UTC", "cron", "not a cron expression"),
-        ("* * * * *\n* * * * *", "UTC", "cron", "it has 10 fields"),
+        ("* * * * *\n* * * * *", "UTC", "cron", "control character"),
         ("0 2 * * *\0", "UTC", "cron", "control character"),
         (", * * * *", "UTC", "cron", "a list has an empty place"),
         ("0 0 * * 1,", "UTC", "cron", "a list has an empty place"),

@@ -31,8 +31,9 @@ impl CronSchedule {
     /// See [`super::Schedule::cron`].
     pub(super) fn new(expression: &str, time_zone: &str) -> Result<Self, Invalid> {
         // Tabs and runs of blanks separate fields in a crontab, too.
-        let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
+        let expression = expression.trim().replace('\t', " ");
         crate::names::one_line("cron", &expression, 200)?;
+        let expression = expression.split_whitespace().collect::<Vec<_>>().join(" ");
         let zone = zone::parse("time_zone", time_zone)?;
         let (fields, written) = parse::parse(&expression).map_err(|problem| {
             Invalid::new("cron", format!("{expression:?} is not a cron expression: {problem}"))
