@@ -22,13 +22,13 @@ const UNITS: [(i64, &[&str]); 6] = [
 pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
     const WRITE: &str = "write a number and a unit: 90s, 5m, 6h, 1d, 1h30m";
     let wrong = |problem: &str| Invalid::new(field, format!("{text:?} {problem}"));
-    let lower = text.trim().to_ascii_lowercase();
-    if lower.len() > 100 {
+    let trimmed = text.trim();
+    if trimmed.len() > 100 {
         return Err(Invalid::new(field, format!("is too long for a duration; {WRITE}")));
     }
-    let (mut rest, iso) = match lower.strip_prefix('p') {
-        Some(rest) => (rest.to_owned(), true),
-        None => (lower, false),
+    let (mut rest, iso) = match trimmed.strip_prefix(['P', 'p']) {
+        Some(rest) => (rest.to_ascii_lowercase(), true),
+        None => (trimmed.to_owned(), false),
     };
     if iso {
         let (date, time) = rest.split_once('t').unwrap_or((&rest, ""));
@@ -52,11 +52,17 @@ pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
         let (amount, after) = (&rest[..rest.len() - after.len()], after.trim_start());
         let behind = after.trim_start_matches(|c: char| c.is_ascii_alphabetic());
         let unit = &after[..after.len() - behind.len()];
+        // systemd calls a month so; whoever writes it does not mean a minute.
+        if !iso && unit == "M" {
+            return Err(wrong("counts months, whose length differs; write days: 30d"));
+        }
+        let unit = unit.to_ascii_lowercase();
         rest = behind.trim_start();
         if !amount.is_empty() && unit.is_empty() && rest.is_empty() {
             return Err(wrong(&format!("has no unit; {WRITE}")));
         }
-        let unit_ms = UNITS.iter().find(|(_, names)| names.contains(&unit)).map(|(unit_ms, _)| *unit_ms);
+        let unit_ms =
+            UNITS.iter().find(|(_, names)| names.contains(&unit.as_str())).map(|(unit_ms, _)| *unit_ms);
         let Some((unit_ms, thousandths)) = unit_ms.zip(thousandths(amount)) else {
             return Err(wrong(&format!("is not a duration; {WRITE}")));
         };
@@ -179,6 +185,7 @@ mod tests {
             ("0.5ms", "is finer than a millisecond"),
             ("9999999999999999999d", "is too long; at most 3650d"),
             ("4000d", "is too long; at most 3650d"),
+            ("1M", "counts months, whose length differs; write days: 30d"),
             ("P1M", "counts months or years, whose length differs; write days: 30d, 365d"),
             ("P1Y", "counts months or years"),
             ("P1H", "hours, minutes and seconds follow a T, as in PT1H30M"),

@@ -113,6 +113,11 @@ fn an_error_names_the_field_what_was_found_and_what_is_allowed() {
             "0 2 * * * root /usr/bin/backup --all",
             "\"root\" is no field; write the times alone: \"0 2 * * *\"",
         ),
+        // With the second first, the sixth is the day of the week.
+        ("0 0 2 * * MONDAY", "day of week: MONDAY is not 0 to 7 (or SUN to SAT); write MON"),
+        ("0 0 2 * * FRI-MON", "day of week: FRI-MON runs backwards; write 5-6,0-1"),
+        ("0 0 2 * * 1L,8L", "day of week: 8 is not 0 to 7"),
+        ("0 2 * * * monthly-report", "write the times alone: \"0 2 * * *\""),
         ("CRON_TZ=Europe/Berlin 0 2 * * *", "cron = \"0 2 * * *\", time_zone = \"Europe/Berlin\""),
         ("TZ=UTC 0 2 * * *", "cron = \"0 2 * * *\", time_zone = \"UTC\""),
         ("@reboot", "@reboot is no time at which a job is expected"),

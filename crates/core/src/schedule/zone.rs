@@ -4,6 +4,8 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 use crate::Invalid;
 
+/// No zone has a longer name.
+const LONGEST: usize = 40;
 /// How alike an unknown name and a known one must be for it to be meant, from 0 to 1.
 const ALIKE: f64 = 0.6;
 
@@ -11,10 +13,14 @@ const ALIKE: f64 = 0.6;
 pub fn parse(field: &'static str, text: &str) -> Result<Tz, Invalid> {
     let name = text.trim();
     crate::names::one_line(field, name, 100)?;
+    // As nearly everybody writes it, and as it is stored.
+    if let Ok(zone) = name.parse() {
+        return Ok(zone);
+    }
     if let Some(zone) = TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name)) {
         return Ok(*zone);
     }
-    let meant = match nearest(name) {
+    let meant = match Some(name).filter(|name| name.len() <= LONGEST).and_then(nearest) {
         Some(zone) => format!("did you mean {zone}?"),
         None => "write one like UTC or Europe/Berlin".to_owned(),
     };

@@ -21,7 +21,7 @@ struct Field {
     most: u32,
     /// The greatest that `*` and `N/step` mean: Sunday is 0 and 7, and is meant once.
     end: u32,
-    /// For the numbers from `least` on.
+    /// For the numbers from `least` on; a crontab has their first three letters.
     names: &'static [&'static str],
     /// What stands for all numbers.
     all: &'static [&'static str],
@@ -37,7 +37,20 @@ const MONTH: Field = Field {
     least: 1,
     most: 12,
     end: 12,
-    names: &["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"],
+    names: &[
+        "JANUARY",
+        "FEBRUARY",
+        "MARCH",
+        "APRIL",
+        "MAY",
+        "JUNE",
+        "JULY",
+        "AUGUST",
+        "SEPTEMBER",
+        "OCTOBER",
+        "NOVEMBER",
+        "DECEMBER",
+    ],
     all: &["*"],
 };
 const DAY_OF_WEEK: Field = Field {
@@ -45,7 +58,7 @@ const DAY_OF_WEEK: Field = Field {
     least: 0,
     most: 7,
     end: 6,
-    names: &["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"],
+    names: &["SUNDAY", "MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY"],
     all: &["*", "?"],
 };
 
@@ -130,7 +143,9 @@ fn number_of_fields(texts: &[&str]) -> String {
 fn whole_line(texts: &[&str]) -> Option<String> {
     let (five, rest) = texts.split_at_checked(5)?;
     let next = rest.first()?;
-    let command = next.bytes().any(|byte| byte.is_ascii_alphabetic()) && days_of_week(next).is_err();
+    // Six fields may as well have a sixth that is wrong: only what can be no day of the week is taken for a command.
+    let day = rest.len() == 1 && DAY_OF_WEEK.is_near(next);
+    let command = next.bytes().any(|byte| byte.is_ascii_alphabetic()) && !day;
     let five = five.join(" ");
     (command && parse(&five).is_ok())
         .then(|| format!("{next:?} is no field; write the times alone: {five:?}"))
@@ -139,7 +154,7 @@ fn whole_line(texts: &[&str]) -> Option<String> {
 fn days_of_month(text: &str) -> Result<DaysOfMonth, String> {
     const FIELD: &Field = &DAY_OF_MONTH;
     let mut days = DaysOfMonth::default();
-    for item in FIELD.items(text) {
+    for item in text.split(',') {
         let upper = item.to_ascii_uppercase();
         match upper.as_str() {
             "L" => days.last = true,
@@ -165,7 +180,7 @@ fn days_of_month(text: &str) -> Result<DaysOfMonth, String> {
 fn days_of_week(text: &str) -> Result<DaysOfWeek, String> {
     const FIELD: &Field = &DAY_OF_WEEK;
     let mut days = DaysOfWeek::default();
-    for item in FIELD.items(text) {
+    for item in text.split(',') {
         let upper = item.to_ascii_uppercase();
         if upper == "L" {
             return Err(FIELD.wrong("L: of which day? Write 5L for the last Friday of the month".to_owned()));
@@ -202,18 +217,29 @@ impl Field {
     fn allowed(&self) -> String {
         let Self { least, most, .. } = self;
         match self.names {
-            [first, .., last] => format!("{least} to {most} (or {first} to {last})"),
+            [first, .., last] => format!("{least} to {most} (or {} to {})", &first[..3], &last[..3]),
             _ => format!("{least} to {most}"),
         }
     }
 
-    fn items<'a>(&self, text: &'a str) -> std::str::Split<'a, char> {
-        text.split(',')
+    /// Whether somebody may have meant this field: it begins with a number, a sign of cron, or one of the names.
+    fn is_near(&self, text: &str) -> bool {
+        let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        word.is_empty() && !text.starts_with(['/', '.', '~', '$', '"'])
+            || self.name_that_begins(word).is_some()
+    }
+
+    /// The name of which this is at least the first three letters, with an `L` behind them or not.
+    fn name_that_begins(&self, word: &str) -> Option<&'static str> {
+        let word = word.to_ascii_uppercase();
+        let begins =
+            |word: &str| self.names.iter().find(|name| word.len() >= 3 && name.starts_with(word)).copied();
+        begins(&word).or_else(|| begins(word.strip_suffix('L')?))
     }
 
     fn numbers(&self, text: &str) -> Result<Numbers, String> {
         let mut numbers = Numbers::default();
-        for item in self.items(text) {
+        for item in text.split(',') {
             numbers.extend(self.range(item)?);
         }
         Ok(numbers)
@@ -262,7 +288,7 @@ impl Field {
     fn ends(&self, range: &str, first: &str, last: &str) -> Result<(u32, u32), String> {
         let (from, mut to) = (self.number(first)?, self.number(last)?);
         // `FRI-SUN`: by its name, Sunday ends a week as well as it begins one.
-        if to == 0 && from > 0 && self.end < self.most && last.eq_ignore_ascii_case(self.names[0]) {
+        if to == 0 && from > 0 && self.end < self.most && last.eq_ignore_ascii_case(&self.names[0][..3]) {
             to = self.most;
         }
         if from <= to {
@@ -288,21 +314,16 @@ impl Field {
             let number = text.parse().ok().filter(|number| (self.least..=self.most).contains(number));
             return number.ok_or_else(|| self.wrong(format!("{text} is not {}", self.allowed())));
         }
-        let named = |field: &Self| field.names.iter().position(|name| name.eq_ignore_ascii_case(text));
+        let named = |field: &Self| field.names.iter().position(|name| name[..3].eq_ignore_ascii_case(text));
         if let Some(position) = named(self) {
             return Ok(self.least + u32::try_from(position).unwrap_or_default());
         }
         if let Some(other) = [&MONTH, &DAY_OF_WEEK].into_iter().find(|field| named(field).is_some()) {
             return Err(self.wrong(format!("{text} is a {}; allowed is {}", other.name, self.allowed())));
         }
-        let short = text.get(..3).filter(|short| {
-            text.bytes().all(|byte| byte.is_ascii_alphabetic())
-                && self.names.iter().any(|name| name.eq_ignore_ascii_case(short))
-        });
+        let short = self.name_that_begins(text).map(|name| &name[..3]);
         Err(match short {
-            Some(short) => {
-                self.wrong(format!("{text} is not {}; write {}", self.allowed(), short.to_ascii_uppercase()))
-            }
+            Some(short) => self.wrong(format!("{text} is not {}; write {short}", self.allowed())),
             None => self.wrong(format!("{text:?} is not {}", self.allowed())),
         })
     }
