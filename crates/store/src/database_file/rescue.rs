@@ -82,6 +82,8 @@ pub(super) fn settle(path: &Path, way: Way, remains: Remains) -> Result<Settled,
         // into whatever database lies beside it.
         let emptied = empty_log(&mut super::lock(&remains.anchor));
         match emptied {
+            // The number of a file that is deleted is free for another one.
+            Ok(()) if remains.is_deleted => {}
             Ok(()) => whole.push(remains.main),
             // All that it held is in the copy.
             Err(error) if remains.is_deleted => {
