@@ -9,6 +9,8 @@ use crate::{KnownNode, Node};
 const RESTARTED: TimeDelta = TimeDelta::hours(1);
 /// The same where none did.
 const LEFT: TimeDelta = TimeDelta::minutes(10);
+/// How far the times of two processes on one machine may be apart.
+const CLOCKS: TimeDelta = TimeDelta::seconds(1);
 
 /// Nodes of one role, host and address that stopped without a goodbye.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,8 @@ fn was_restarted(known: &KnownNode, nodes: &[KnownNode], gone_after: TimeDelta) 
     nodes.iter().map(|other| &other.node).any(|other| {
         (&other.role, &other.host) == (role, host)
             && other.started_at > *started_at
+            // One that began while it still ran is a neighbour.
+            && other.started_at >= known.beat_at - CLOCKS
             && other.started_at <= known.beat_at + gone_after
             // Until it listens, it has no address.
             && (other.address.is_empty() || address.is_empty() || other.address == *address)

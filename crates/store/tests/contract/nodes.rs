@@ -1,5 +1,7 @@
 //! The processes themselves: heartbeats, what is noticed when they end, blind windows, and leases.
 
+use std::ops::RangeInclusive;
+
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
@@ -12,6 +14,7 @@ use crate::world::*;
 on_both!(
     a_node_that_falls_silent_is_noticed_once_until_it_beats_again,
     a_process_that_is_restarted_again_and_again_is_told_once_an_hour,
+    one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other,
     a_node_that_said_goodbye_is_not_missed,
     a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return,
     a_duty_is_snoozed_until_a_time_or_until_somebody_ends_it,
@@ -102,6 +105,27 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
     (second..second + 1200).step_by(5).for_each(|now| look(now, &mut told));
     let last = told.get(before).unwrap_or_else(|| panic!("{told:?}"));
     assert!(last.0 < second + 30 && told.len() == before + 1, "{told:?}");
+}
+
+fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database: &TestDatabase) {
+    let store = database.store();
+    // Sweepers need not listen, so nothing but their ids tells one on this machine from another.
+    let hour = at(0) - TimeDelta::seconds(at(0).timestamp().rem_euclid(3600)) + TimeDelta::hours(1);
+    let after = |second: i64| hour + seconds(second);
+    let live = |id: &str, started: i64, seconds: RangeInclusive<i64>| {
+        let node = Node { started_at: after(started), address: String::new(), ..node(id, "sweeper") };
+        for second in seconds.step_by(5) {
+            store.beat(&node, &["sweeper"], second == started, after(second), &|_| Vec::new()).unwrap();
+        }
+    };
+    live("old", 0, 0..=50);
+    live("first", 52, 52..=62);
+    live("second", 57, 57..=62);
+    assert_eq!(watch(&store, after(65)), (names(&["old"]), vec![]), "it was restarted");
+    live("first", 52, 67..=1497);
+    // It dies, and nobody starts it again.
+    live("second", 57, 67..=1512);
+    assert_eq!(watch(&store, after(1512)), (names(&["first"]), vec![]), "in the same hour");
 }
 
 fn a_node_that_said_goodbye_is_not_missed(database: &TestDatabase) {
