@@ -1,13 +1,15 @@
 //! Gives up messages that wait for an alerter that no sweeper has any more, and tells the operator of them: once, with a count.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::Clock;
 use innkeeper_core::ways::kept::Kept;
+use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_store::{GivingUp, GoneAlerter, NewDelivery, Store, StoreError, Told};
 
 use crate::messages::Speaker;
@@ -18,6 +20,8 @@ const SETTLED: Duration = Duration::from_secs(4);
 const AFTER_START: Duration = Duration::from_secs(10);
 /// Messages that are given up in one transaction.
 const BATCH: i64 = 500;
+/// How many such transactions a look makes at most: which alerters there are is asked again before more follow.
+const BATCHES: usize = 10;
 /// Reservations that a message names.
 const NAMED: usize = 10;
 
@@ -27,29 +31,44 @@ pub struct Gone {
     clock: Arc<dyn Clock>,
     live: Live,
     operator: Operator,
+    singleton: Singleton,
+    shutdown: Shutdown,
     begun: Instant,
     /// The alerters as they were found last, and since when they have been so.
     known: Option<(BTreeSet<String>, Instant)>,
+    /// The alerters that are gone and of which the operator has been told.
+    told: BTreeSet<String>,
 }
 
 impl Gone {
-    /// Which tells through `operator`.
-    pub fn new(store: &Store, clock: Arc<dyn Clock>, live: Live, operator: &Operator) -> Self {
+    /// Which tells through `operator`, and stops in the midst when this node is no longer the one, or is to stop.
+    pub fn new(
+        store: &Store,
+        clock: Arc<dyn Clock>,
+        live: Live,
+        operator: &Operator,
+        singleton: &Singleton,
+        shutdown: &Shutdown,
+    ) -> Self {
         Self {
             store: store.clone(),
             clock,
             live,
             operator: operator.clone(),
+            singleton: singleton.clone(),
+            shutdown: shutdown.clone(),
             begun: Instant::now(),
             known: None,
+            told: BTreeSet::new(),
         }
     }
 
-    /// Looks for messages that wait for an alerter that is gone, and gives them up. Returns how many those are.
+    /// Looks at `at` for messages that wait for an alerter that is gone, and gives up so many of them as one look may. Returns how many
+    /// those are.
     ///
     /// # Errors
     /// The database's.
-    pub fn look_once(&mut self) -> Result<usize, StoreError> {
+    pub fn look_once(&mut self, at: Instant) -> Result<usize, StoreError> {
         let now = self.clock.now();
         if !self.clock.is_steady() {
             return Ok(0);
@@ -61,38 +80,50 @@ impl Gone {
         if !kept.outdated.is_empty() {
             self.store.forget_ways(&kept.outdated)?;
         }
+        // One that is there again may be gone once more.
+        self.told.retain(|alerter| !kept.names.contains(alerter));
         let since = match &self.known {
             Some((names, since)) if *names == kept.names => *since,
-            _ => self.known.insert((kept.names, Instant::now())).1,
+            _ => self.known.insert((kept.names.clone(), at)).1,
         };
-        if since.elapsed() < SETTLED || self.begun.elapsed() < AFTER_START {
+        let elapsed = |since| at.saturating_duration_since(since);
+        if elapsed(since) < SETTLED || elapsed(self.begun) < AFTER_START {
             return Ok(0);
         }
-        let mut given_up = 0;
+        let (mut given_up, mut left) = (0, BATCHES);
         for alerter in self.store.awaited_alerters()? {
-            let is_there = |(names, _): &(BTreeSet<String>, _)| names.contains(&alerter);
-            if !self.known.as_ref().is_some_and(is_there) {
-                given_up += self.give_up(&alerter)?;
+            if !kept.names.contains(&alerter) {
+                given_up += self.give_up(&alerter, &mut left)?;
             }
         }
         Ok(given_up)
     }
 
-    fn give_up(&self, alerter: &str) -> Result<usize, StoreError> {
+    /// Gives up what waits for `alerter`, in at most `left` transactions.
+    fn give_up(&mut self, alerter: &str, left: &mut usize) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let speaker = Speaker::new(&self.live.get(), self.operator.ways());
-        let giving_up = GivingUp {
-            limit: BATCH,
-            anew: &|told: &Told<'_>| speaker.tell_anew(told),
-            operator: &|gone: &GoneAlerter| self.tell(gone, now),
-        };
         let mut all = 0;
-        loop {
-            let given_up = self.store.give_up_for_gone(alerter, all == 0, now, &giving_up)?;
-            all += given_up;
+        while *left > 0 && self.singleton.is_held() && !self.shutdown.is_requested() {
+            let is_told = Cell::new(false);
+            let giving_up = GivingUp {
+                limit: BATCH,
+                anew: &|told: &Told<'_>| speaker.tell_anew(told),
+                operator: &|gone: &GoneAlerter| {
+                    is_told.set(true);
+                    self.tell(gone, now)
+                },
+            };
+            let is_first = !self.told.contains(alerter);
+            let given_up = self.store.give_up_for_gone(alerter, is_first, now, &giving_up)?;
             if given_up == 0 {
                 break;
             }
+            if is_told.get() {
+                self.told.insert(alerter.to_owned());
+            }
+            all += given_up;
+            *left -= 1;
         }
         if all > 0 {
             log::error!(

@@ -132,7 +132,7 @@ impl Sweeper {
         }
         let stop = shutdown.clone();
         let operator = heart.operator().clone();
-        let gone = gone::Gone::new(store, heart.clock(), config.live(), &operator);
+        let gone = gone::Gone::new(store, heart.clock(), config.live(), &operator, &singleton, shutdown);
         let (own, claim) = (store.clone(), singleton.clone());
         let routing = routing::Routing::new(own, heart.id(), heart.clock(), operator, claim, gone);
         routing.publish_at_reloads(&config.live());

@@ -67,7 +67,7 @@ impl Routing {
         if !self.singleton.is_held() {
             return Ok(None);
         }
-        self.gone.look_once()?;
+        self.gone.look_once(Instant::now())?;
         let ways = self.ways.get();
         // What is changed later in this process is told there, by the same alerters. Of other doors it is not known by which.
         let age = TimeDelta::from_std(self.ways.unchanged_for()).unwrap_or(TimeDelta::MAX);

@@ -5,10 +5,19 @@
 mod common;
 
 use std::fs;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use common::*;
+use innkeeper_core::names::AlerterName;
+use innkeeper_core::ways::WaysOut;
+use innkeeper_core::{Clock, SystemClock};
+use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::{Config, Role, Shutdown};
+use innkeeper_store::{Node, Store};
+use innkeeper_sweeper::gone::Gone;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -163,5 +172,111 @@ fn as_long_as_one_sweeper_has_it_or_may_come_back_with_it_they_wait() {
         wait_until("it has been away for too long", || !given_up(&ops).is_empty());
         assert_eq!((dead(database), given_up(&ops).len()), (2, 1));
         assert_eq!(database.count("ways"), 1);
+    });
+}
+
+/// What looks, taken out of its sweeper.
+struct Looking<'d> {
+    database: &'d TestDatabase,
+    store: Store,
+    singleton: Singleton,
+    shutdown: Shutdown,
+    gone: Gone,
+    at: Instant,
+}
+
+impl<'d> Looking<'d> {
+    fn new(database: &'d TestDatabase) -> Self {
+        let (clock, store, shutdown) = (Arc::new(SystemClock), database.store(), Shutdown::new());
+        let config = Config::from_toml(Role::Sweeper, &config(database, "")).unwrap();
+        let (operator, _) = Operator::start(&config, Role::Sweeper, clock.clone(), &shutdown).unwrap();
+        let singleton = Singleton::new(store.clone(), "me", clock.clone());
+        let gone = Gone::new(&store, clock, config.live(), &operator, &singleton, &shutdown);
+        let looking = Self { database, store, singleton, shutdown, gone, at: Instant::now() };
+        looking.has("me", &[]);
+        looking
+    }
+
+    /// The sweeper `node` is there and has these alerters.
+    fn has(&self, node: &str, alerters: &[&str]) {
+        self.is_there(node);
+        let names: Vec<AlerterName> =
+            alerters.iter().map(|name| AlerterName::parse("alerter", name).unwrap()).collect();
+        let ways = WaysOut::new(names.iter().map(|name| (name, "webhook")));
+        self.store.publish_ways(node, &ways).unwrap();
+    }
+
+    fn is_there(&self, node: &str) {
+        let now = SystemClock.now();
+        let node = Node {
+            id: node.to_owned(),
+            role: "sweeper".to_owned(),
+            host: node.to_owned(),
+            address: String::new(),
+            version: String::new(),
+            started_at: now,
+            offset: TimeDelta::zero(),
+        };
+        self.store.beat(&node, &["sweeper"], true, now, &|_| Vec::new()).unwrap();
+    }
+
+    /// Puts in messages for an alerter that were made so many seconds ago.
+    fn put(&self, alerter: &str, count: usize, ago: i64) {
+        let at = SystemClock.now().timestamp_millis() - ago * 1000;
+        self.database.execute(&format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO deliveries (event, alerter, recipient, notice, key, state, next_at, created_at)
+             SELECT 'summary', '{alerter}', '', '{{}}', 'key' || ((SELECT COUNT(*) FROM deliveries) + i), 'waiting', {at}, {at}
+             FROM n"
+        ));
+    }
+
+    /// Looks once, a minute after the look before.
+    fn look(&mut self) -> usize {
+        self.at += Duration::from_secs(60);
+        self.gone.look_once(self.at).unwrap()
+    }
+
+    /// The subjects of what the operator was told.
+    fn told(&self) -> Vec<String> {
+        let notices =
+            self.database.texts("SELECT notice FROM deliveries WHERE event = 'operator' ORDER BY id");
+        let subject = |text: &String| {
+            let notice: serde_json::Value = serde_json::from_str(text).unwrap();
+            notice["subject"].as_str().unwrap().to_owned()
+        };
+        notices.iter().map(subject).collect()
+    }
+}
+
+#[test]
+fn a_look_gives_up_so_many_and_an_alerter_that_comes_back_keeps_the_others() {
+    over_both(|database| {
+        let mut looking = Looking::new(database);
+        looking.put("chat", 5200, 60);
+        looking.look();
+        assert_eq!(looking.look(), 0, "another may be the one");
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 5000);
+        assert_eq!(looking.told(), ["5200 messages are given up: there is no alerter chat any more"]);
+        looking.has("me", &["chat"]);
+        looking.look();
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 0, "it is back");
+        looking.has("me", &[]);
+        looking.look();
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 200);
+        assert_eq!(looking.told().len(), 2, "it was there in between: {:?}", looking.told());
+        looking.put("chat", 1, 60);
+        looking.singleton.claim().unwrap();
+        assert_eq!(
+            (looking.look(), looking.told().len()),
+            (1, 2),
+            "what is left over is told with the others"
+        );
+        looking.put("chat", 1, 60);
+        looking.shutdown.request();
+        assert_eq!(looking.look(), 0, "it is to stop");
     });
 }
