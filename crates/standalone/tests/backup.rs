@@ -214,7 +214,10 @@ fn nothing_is_left_of_a_copy_that_is_stopped() {
     let files = || fs::read_dir(target.path()).unwrap().map(|entry| entry.unwrap().path());
     for (command, url, file) in [("backup", database.url(), &copy), ("restore", &url, &backup)] {
         for signals in [&["HUP"][..], &["TERM"], &["INT"], &["TERM", "HUP"]] {
-            let child = Command::new(program("innkeeper"))
+            // Whoever runs this test may have it ignore SIGHUP (nohup), and children inherit that.
+            let child = Command::new("env")
+                .arg("--default-signal=HUP")
+                .arg(program("innkeeper"))
                 .args(["--database-url", url, command, &file.to_string_lossy()])
                 .stderr(Stdio::piped())
                 .stdout(Stdio::null())
