@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use innkeeper_core::Clock;
 use innkeeper_core::ways::kept::Kept;
+use innkeeper_core::{Clock, Time};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::{Operator, Singleton};
@@ -14,7 +14,8 @@ use innkeeper_store::{GivingUp, GoneAlerter, NewDelivery, Store, StoreError, Tol
 
 use crate::messages::Speaker;
 
-/// How long the alerters must have been the same: by then every sweeper knows of it, and writes nothing more for one that is gone.
+/// How long the alerters must have been the same: by then every sweeper knows of it, and writes nothing more for one that is gone. What is
+/// younger waits: a sweeper that has a new alerter may write for it before it says so.
 const SETTLED: Duration = Duration::from_secs(4);
 /// How long after a start nothing is given up: sweepers that start together say one after the other what they have.
 const AFTER_START: Duration = Duration::from_secs(10);
@@ -93,14 +94,14 @@ impl Gone {
         let (mut given_up, mut left) = (0, BATCHES);
         for alerter in self.store.awaited_alerters()? {
             if !kept.names.contains(&alerter) {
-                given_up += self.give_up(&alerter, &mut left)?;
+                given_up += self.give_up(&alerter, now - SETTLED, &mut left)?;
             }
         }
         Ok(given_up)
     }
 
-    /// Gives up what waits for `alerter`, in at most `left` transactions.
-    fn give_up(&mut self, alerter: &str, left: &mut usize) -> Result<usize, StoreError> {
+    /// Gives up what was put in for `alerter` until then, in at most `left` transactions.
+    fn give_up(&mut self, alerter: &str, until: Time, left: &mut usize) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let speaker = Speaker::new(&self.live.get(), self.operator.ways());
         let mut all = 0;
@@ -108,6 +109,7 @@ impl Gone {
             let is_told = Cell::new(false);
             let giving_up = GivingUp {
                 limit: BATCH,
+                until,
                 anew: &|told: &Told<'_>| speaker.tell_anew(told),
                 operator: &|gone: &GoneAlerter| {
                     is_told.set(true);
@@ -134,7 +136,7 @@ impl Gone {
     }
 
     /// The message to the operator.
-    fn tell(&self, gone: &GoneAlerter, now: innkeeper_core::Time) -> Vec<NewDelivery> {
+    fn tell(&self, gone: &GoneAlerter, now: Time) -> Vec<NewDelivery> {
         let (subject, text) = words(gone);
         self.operator.deliveries_around(&[&gone.alerter], &[], &subject, &text, now)
     }

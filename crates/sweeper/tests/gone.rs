@@ -280,3 +280,21 @@ fn a_look_gives_up_so_many_and_an_alerter_that_comes_back_keeps_the_others() {
         assert_eq!(looking.look(), 0, "it is to stop");
     });
 }
+
+#[test]
+fn what_is_put_in_for_a_new_alerter_before_its_sweeper_has_said_so_stays() {
+    over_both(|database| {
+        let mut looking = Looking::new(database);
+        looking.look();
+        looking.put("chat", 3, 60);
+        looking.put("new", 2, 0);
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 3);
+        looking.has("me", &["new"]);
+        looking.look();
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 0);
+        assert_eq!(database.count("deliveries WHERE alerter = 'new' AND state = 'waiting'"), 2);
+        assert_eq!(looking.told(), ["3 messages are given up: there is no alerter chat any more"]);
+    });
+}

@@ -35,6 +35,8 @@ pub struct GoneAlerter {
 pub struct GivingUp<'a> {
     /// How many messages at once.
     pub limit: i64,
+    /// Those that were put in later stay.
+    pub until: Time,
     /// Tells an open alert that nobody has heard of.
     pub anew: &'a dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
     /// Tells the operator.
@@ -72,7 +74,7 @@ impl Store {
         giving_up: &GivingUp<'_>,
     ) -> Result<usize, StoreError> {
         self.write(|connection| {
-            let waiting = waiting(connection, alerter, giving_up.limit, now)?;
+            let waiting = waiting(connection, alerter, giving_up, now)?;
             let of_alerts: BTreeSet<i64> = waiting.iter().filter_map(|row| row.alert_id).collect();
             let locked = lock_alerts(connection, &of_alerts)?;
             let ids: Vec<i64> = waiting
@@ -85,7 +87,7 @@ impl Store {
             }
             let mut gone = GoneAlerter { alerter: alerter.to_owned(), ..GoneAlerter::default() };
             if is_first {
-                gone.messages = count(connection, alerter, now)?;
+                gone.messages = count(connection, alerter, giving_up.until, now)?;
             }
             let problem = format!("there is no alerter {alerter} any more");
             let mut counted = AllGivenUp::new();
@@ -138,7 +140,7 @@ struct WaitingRow {
 fn waiting(
     connection: &mut AnyConnection,
     alerter: &str,
-    limit: i64,
+    giving_up: &GivingUp<'_>,
     now: Time,
 ) -> Result<Vec<WaitingRow>, StoreError> {
     let lock = match connection {
@@ -151,21 +153,24 @@ fn waiting(
          WHERE state = 'waiting'
            AND alerter = $1
            AND (lease_until IS NULL OR lease_until <= $2)
+           AND created_at <= $3
          ORDER BY next_at, id
-         LIMIT $3 {lock}"
+         LIMIT $4 {lock}"
     ))
     .bind::<Text, _>(alerter)
     .bind::<BigInt, _>(ms(now))
-    .bind::<BigInt, _>(limit)
+    .bind::<BigInt, _>(ms(giving_up.until))
+    .bind::<BigInt, _>(giving_up.limit)
     .load(connection)?)
 }
 
 /// How many there are of those, messages to the operator left out.
-fn count(connection: &mut AnyConnection, alerter: &str, now: Time) -> Result<i64, StoreError> {
+fn count(connection: &mut AnyConnection, alerter: &str, until: Time, now: Time) -> Result<i64, StoreError> {
     Ok(deliveries::table
         .filter(deliveries::state.eq("waiting"))
         .filter(deliveries::alerter.eq(alerter))
         .filter(deliveries::lease_until.is_null().or(deliveries::lease_until.le(ms(now))))
+        .filter(deliveries::created_at.le(ms(until)))
         .filter(deliveries::event.ne(EventKind::Operator.as_str()))
         .count()
         .get_result(connection)?)

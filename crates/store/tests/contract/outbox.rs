@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, WaitingCounts};
+use innkeeper_store::{Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, Told, WaitingCounts};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -359,15 +359,13 @@ fn what_waits_for_an_alerter_that_is_gone_is_given_up(database: &TestDatabase) {
     store.put_notices(&[delivery("gone", "", own)], at(0)).unwrap();
     assert_eq!(store.awaited_alerters().unwrap(), ["gone", "mail"]);
     let told = RefCell::new(Vec::new());
-    let giving_up = GivingUp {
-        limit: 2,
-        anew: &|_| panic!("none belongs to an alert"),
-        operator: &|gone: &GoneAlerter| {
-            told.borrow_mut().push(gone.messages);
-            vec![delivery("mail", TO, remark("told"))]
-        },
+    let operator = |gone: &GoneAlerter| {
+        told.borrow_mut().push(gone.messages);
+        vec![delivery("mail", TO, remark("told"))]
     };
-    let give_up = |first, second| store.give_up_for_gone("gone", first, at(second), &giving_up).unwrap();
+    let anew = |_: &Told<'_>| panic!("none belongs to an alert");
+    let giving_up = |until| GivingUp { limit: 2, until: at(until), anew: &anew, operator: &operator };
+    let give_up = |first, second| store.give_up_for_gone("gone", first, at(second), &giving_up(0)).unwrap();
     assert_eq!([give_up(true, 2), give_up(false, 2), give_up(false, 2)], [2, 2, 0], "not what is being sent");
     assert_eq!(*told.borrow(), [3], "of all, and not of the operator's own");
     let counts = store.waiting_counts().unwrap();
@@ -383,6 +381,12 @@ fn what_waits_for_an_alerter_that_is_gone_is_given_up(database: &TestDatabase) {
     // What could not be sent is given up, too.
     finish(&store, "t", &sent, retry(20, false), 3);
     assert_eq!((give_up(true, 4), told.borrow().len()), (1, 2));
+    // What came since may be for one that came since.
+    let summary = Notice { event: EventKind::Summary, ..remark("late") };
+    store.put_notices(&[delivery("gone", "", summary)], at(5)).unwrap();
+    let late = |until| store.give_up_for_gone("gone", true, at(9), &giving_up(until)).unwrap();
+    assert_eq!((late(4), told.borrow().len()), (0, 2));
+    assert_eq!((late(5), told.borrow().last().copied()), (1, Some(1)));
 }
 
 fn messages_come_back_as_they_were_put_in(database: &TestDatabase) {
