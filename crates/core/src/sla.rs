@@ -27,6 +27,7 @@ use crate::alert::{OpenAlert, Reason};
 use crate::checkin::CheckInKind;
 use crate::facts::{Event, Run};
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
+use crate::schedule::Schedule;
 use crate::{Invalid, Time};
 use due::{Due, Heard, alert_due, deadlines, heard, later, run_limits};
 
@@ -50,12 +51,46 @@ pub struct View<'a> {
     pub behind_silent_site: bool,
     /// Spans in which its check-ins could not be recorded, or could not arrive.
     pub blind: &'a [Window],
+    /// The span in which its successes alone were refused.
+    pub refused: Option<Refused>,
 }
 
 impl<'a> View<'a> {
     /// A view of the reservation and its open alert alone.
     pub fn of(reservation: &'a Reservation, open_alert: Option<&'a OpenAlert>) -> Self {
-        Self { reservation, runs: &[], unseen: &[], open_alert, behind_silent_site: false, blind: &[] }
+        Self {
+            reservation,
+            runs: &[],
+            unseen: &[],
+            open_alert,
+            behind_silent_site: false,
+            blind: &[],
+            refused: None,
+        }
+    }
+}
+
+/// The span in which the database refused successes of one job, and took the check-ins of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// From the first to the last of them.
+    pub window: Window,
+    /// When the next would be expected if the last had been written; now, if that is earlier.
+    pub next: Time,
+}
+
+impl Refused {
+    /// What is known at `now` of a job on this schedule.
+    pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
+        let next = schedule.expected_after(window.until, true).unwrap_or(window.until);
+        Self { window, next: next.min(now).max(window.until) }
+    }
+
+    /// The blind window that it is where something was last heard at `heard`: the last that was refused excuses what
+    /// comes after it only as long as nothing is.
+    fn blind(&self, heard: Option<Time>) -> Window {
+        let is_over = heard > Some(self.window.until);
+        Window { until: if is_over { self.window.until } else { self.next }, ..self.window }
     }
 }
 

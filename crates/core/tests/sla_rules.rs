@@ -777,6 +777,30 @@ mod blind_window {
     }
 
     #[test]
+    fn successes_of_one_job_that_are_refused_excuse_its_silence_until_the_next_is_expected() {
+        let mut job = Job::every("4h").max_run("1h");
+        job.success_at(at("00:00"));
+        job.refused = Some(Window { from: at("04:00"), until: at("04:10") });
+        // The next run begins while the last that was written is long ago.
+        job.start_at(at("06:00"));
+        let mut hangs = job.clone();
+        hangs.sleep_until(at("06:59:59"));
+        assert_eq!(hangs.told, [], "nothing but what was refused is missing");
+        hangs.sleep_until(at("07:00"));
+        assert_eq!(cause(&hangs.told[0].1), Cause::Overran, "no end of it was refused");
+
+        job.fail_at(at("06:50"));
+        job.sleep_until(at("06:51"));
+        assert_eq!(job.openings().len(), 1);
+        job.success_at(at("06:55"));
+        job.sleep_until(at("10:54:59"));
+        assert_eq!(job.openings().len(), 1);
+        job.sleep_until(at("10:55"));
+        let (_, change) = &job.told[2];
+        assert!(matches!(reason(change), Reason::Missed { unobserved: None, .. }), "{change:?}");
+    }
+
+    #[test]
     fn a_run_whose_end_may_be_lost_in_it_is_given_the_same_respite() {
         let mut job = Job::every("12h").grace("5m").max_run("30m");
         job.start_at(at("01:00"));

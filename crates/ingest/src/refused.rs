@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use innkeeper_core::Time;
+use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::reservation::Window;
 use innkeeper_node::heart::Operator;
 use innkeeper_store::{Arrival, StoreError, Target};
 
 /// So many reservations are told of; of any further ones the log alone tells.
-const MOST: usize = 100;
+const MOST_TOLD: usize = 100;
+/// So many are known, so that the memory is bounded; of any further ones nothing is noted.
+const MOST_KNOWN: usize = 10_000;
 /// When one of which that is so still is told again.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// Refusals further apart have nothing to do with each other: each may have been one of all.
@@ -17,16 +20,21 @@ const TOGETHER: Duration = Duration::from_secs(600);
 /// So often the database is told of one.
 const NOTED: Duration = Duration::from_secs(1);
 
+/// Tells the operator a subject and a text.
+type Tell = dyn Fn(&str, &str) + Send;
+
 /// Whose check-ins were refused lately.
 pub(crate) struct Refused {
-    operator: Operator,
+    tell: Box<Tell>,
     by_name: HashMap<String, Refusals>,
 }
 
 struct Refusals {
     first: Instant,
-    /// When the check-in came that was the first.
-    first_at: Time,
+    /// When the successes among them came of which the database was not told.
+    successes: Option<Window>,
+    /// Whether it is known to be no fault of all.
+    known: bool,
     told: bool,
     /// When the database was told of it last.
     noted: Option<Instant>,
@@ -34,51 +42,82 @@ struct Refusals {
 
 impl Refused {
     pub fn new(operator: &Operator) -> Self {
-        Self { operator: operator.clone(), by_name: HashMap::new() }
+        let operator = operator.clone();
+        Self::telling(move |subject, text| operator.tell(subject, text))
+    }
+
+    fn telling(tell: impl Fn(&str, &str) + Send + 'static) -> Self {
+        Self { tell: Box::new(tell), by_name: HashMap::new() }
     }
 
     /// Whether it is known that check-ins for this target alone are refused: since the first was, others could be written.
     pub fn is_known(&self, target: &Target) -> bool {
-        self.by_name.get(&name(target)).is_some_and(|refusals| refusals.told)
+        self.by_name.get(&name(target)).is_some_and(|refusals| refusals.known)
     }
 
-    /// The database refuses this check-in; others could be written at `proved`. The operator hears of it as soon as it is known to be no
-    /// fault of all: that one is told as such. Returns since when those of its reservation have been refused, where that is known and to be
-    /// noted in the database.
-    pub fn note(&mut self, arrival: &Arrival, error: &StoreError, proved: Option<Instant>) -> Option<Time> {
-        let (target, at) = (&arrival.target, arrival.checkin.at);
-        self.by_name.retain(|_, refusals| refusals.first.elapsed() < AGAIN);
-        let name = name(target);
-        if self.by_name.len() >= MOST && !self.by_name.contains_key(&name) {
+    /// The database refuses this check-in; others could be written at `proved`. The operator hears of it as soon as it
+    /// is known to be no fault of all: that one is told as such. Returns when successes of its reservation have been
+    /// refused, where that is known and to be noted in the database. Nothing else excuses a job: what was refused may
+    /// say that it failed, or has only begun.
+    pub fn note(&mut self, arrival: &Arrival, error: &StoreError, proved: Option<Instant>) -> Option<Window> {
+        let (kind, at) = (arrival.checkin.kind, arrival.checkin.at);
+        let name = name(&arrival.target);
+        if self.by_name.get(&name).is_none_or(Refusals::is_old) {
+            self.by_name.retain(|_, refusals| !refusals.is_old());
+            if self.by_name.len() >= MOST_KNOWN {
+                return None;
+            }
+        }
+        let first =
+            || Refusals { first: Instant::now(), successes: None, known: false, told: false, noted: None };
+        let refusals = self.by_name.entry(name.clone()).or_insert_with(first);
+        if !refusals.known && refusals.first.elapsed() > TOGETHER {
+            *refusals = first();
+        }
+        if kind == CheckInKind::Success {
+            let Window { from, until } = refusals.successes.unwrap_or(Window { from: at, until: at });
+            refusals.successes = Some(Window { from: from.min(at), until: until.max(at) });
+        }
+        if !refusals.known && proved.is_none_or(|proved| proved <= refusals.first) {
             return None;
         }
-        let first = Refusals { first: Instant::now(), first_at: at, told: false, noted: None };
-        let refusals = self.by_name.entry(name.clone()).or_insert(first);
-        if !refusals.told && refusals.first.elapsed() > TOGETHER {
-            (refusals.first, refusals.first_at) = (Instant::now(), at);
-        }
-        if !refusals.told && proved.is_none_or(|proved| proved <= refusals.first) {
-            return None;
-        }
-        if !std::mem::replace(&mut refusals.told, true) {
-            self.tell(&name, error);
+        if !std::mem::replace(&mut refusals.known, true) {
+            self.tell_of(&name, kind, error);
         }
         let refusals = self.by_name.get_mut(&name)?;
+        // What it was told before may be over: the database knows whether the job was heard of meanwhile.
+        let window = refusals.successes.take()?;
         if refusals.noted.is_some_and(|noted| noted.elapsed() < NOTED) {
             return None;
         }
-        // What this one was told before may be over: the database knows whether it was heard of meanwhile.
-        let from = if refusals.noted.is_none() { refusals.first_at } else { at };
         refusals.noted = Some(Instant::now());
-        Some(from)
+        Some(window)
     }
 
-    fn tell(&self, name: &str, error: &StoreError) {
+    fn tell_of(&mut self, name: &str, kind: CheckInKind, error: &StoreError) {
+        if self.by_name.values().filter(|refusals| refusals.told).count() >= MOST_TOLD {
+            return;
+        }
+        if let Some(refusals) = self.by_name.get_mut(name) {
+            refusals.told = true;
+        }
+        let failed = match kind {
+            CheckInKind::Fail => "This one said that the job failed, and nobody else hears of that.\n",
+            CheckInKind::Success | CheckInKind::Start | CheckInKind::Log => "",
+        };
         let text = format!(
-            "The database refuses them: {error}\nThey are answered with 500. Those of others are written. As long as they come, \
-             this job is not told to be overdue."
+            "The database refuses them: {error}\n{failed}They are answered with 500. Those of others are written. As \
+             long as successes are among them, this job is not told to be overdue; failures among them are told to \
+             nobody."
         );
-        self.operator.tell(&format!("Check-ins of {name} cannot be written"), &text);
+        (self.tell)(&format!("Check-ins of {name} cannot be written"), &text);
+    }
+}
+
+impl Refusals {
+    /// Whether all begins anew.
+    fn is_old(&self) -> bool {
+        self.first.elapsed() >= AGAIN
     }
 }
 
@@ -88,5 +127,80 @@ fn name(target: &Target) -> String {
         Target::Names(app, component) => format!("{app}/{component}"),
         Target::Key(key) => format!("the ping key {}…", &key.to_string()[..8]),
         Target::Slug { slug, .. } => format!("{slug} of a ping key"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use chrono::{DateTime, Utc};
+    use innkeeper_core::checkin::CheckIn;
+    use innkeeper_core::names::{AppName, ComponentName};
+    use innkeeper_store::Definition;
+
+    use super::*;
+
+    fn told() -> (Refused, Receiver<(String, String)>) {
+        let (tell, told) = channel();
+        let refused = Refused::telling(move |subject, text| {
+            tell.send((subject.to_owned(), text.to_owned())).unwrap();
+        });
+        (refused, told)
+    }
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    /// Refuses this check-in, and others are written at once.
+    fn refuse(refused: &mut Refused, name: &str, kind: CheckInKind, second: i64) -> Option<Window> {
+        let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
+        let checkin = CheckIn::new(kind, at(second));
+        let error = StoreError::File("no".to_owned());
+        let arrival = Arrival { target, checkin, definition: Definition::None };
+        refused.note(&arrival, &error, Some(Instant::now() + Duration::from_secs(1)))
+    }
+
+    #[test]
+    fn successes_alone_are_noted_and_failures_are_told() {
+        let (mut refused, told) = told();
+        let window = |from, until| Some(Window { from: at(from), until: at(until) });
+        for kind in [CheckInKind::Fail, CheckInKind::Fail, CheckInKind::Start, CheckInKind::Log] {
+            assert_eq!(refuse(&mut refused, "failing", kind, 1), None);
+        }
+        let (subject, text) = told.try_recv().unwrap();
+        assert_eq!(subject, "Check-ins of shop/failing cannot be written");
+        assert!(text.contains("said that the job failed"), "{text}");
+        assert_eq!(refuse(&mut refused, "failing", CheckInKind::Success, 2), window(2, 2));
+
+        let before = Some(Instant::now());
+        let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse("backup").unwrap());
+        let success = CheckIn::new(CheckInKind::Success, at(5));
+        let arrival = Arrival { target, checkin: success, definition: Definition::None };
+        let error = StoreError::File("no".to_owned());
+        assert_eq!(refused.note(&arrival, &error, before), None, "it may be a fault of all");
+        assert!(!refused.is_known(&arrival.target));
+        assert_eq!(
+            refuse(&mut refused, "backup", CheckInKind::Start, 9),
+            window(5, 5),
+            "what was before counts"
+        );
+        assert!(refused.is_known(&arrival.target));
+        let (_, text) = told.try_recv().unwrap();
+        assert!(!text.contains("said that the job failed"), "{text}");
+    }
+
+    #[test]
+    fn a_hundred_are_told_of_and_ten_thousand_are_noted() {
+        let (mut refused, told) = told();
+        for n in 0..MOST_KNOWN {
+            let name = format!("job{n}");
+            assert!(refuse(&mut refused, &name, CheckInKind::Success, 1).is_some(), "{name}");
+        }
+        assert_eq!(told.try_iter().count(), MOST_TOLD);
+        assert_eq!(refuse(&mut refused, "another", CheckInKind::Success, 1), None);
+        assert_eq!(refused.by_name.len(), MOST_KNOWN);
     }
 }

@@ -286,8 +286,8 @@ impl Scribe {
                         arrival.target
                     ));
                     let proved = self.progress.standing().proved;
-                    if let Some(from) = self.refused.note(arrival, &error, proved)
-                        && let Err(error) = self.writer.note_refusal(arrival, from)
+                    if let Some(window) = self.refused.note(arrival, &error, proved)
+                        && let Err(error) = self.writer.note_refusal(arrival, window)
                     {
                         self.refusals.error(format_args!("nor can it be noted that it is refused: {error}"));
                     }

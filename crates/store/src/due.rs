@@ -7,7 +7,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::facts::{Event, Run};
 use innkeeper_core::reservation::{Reservation, Status, Window};
-use innkeeper_core::sla::View;
+use innkeeper_core::sla::{Refused, View};
 
 use crate::StoreError;
 use crate::blind::Blind;
@@ -31,6 +31,7 @@ pub(crate) struct Due {
     pub alert: Option<KnownAlert>,
     pub behind_silent_site: bool,
     pub blind: Vec<Window>,
+    pub refused: Option<Refused>,
 }
 
 /// The open alert and the key of its messages.
@@ -49,6 +50,7 @@ impl Due {
             open_alert: self.alert.as_ref().map(|alert| &alert.open),
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
+            refused: self.refused,
         }
     }
 }
@@ -94,12 +96,8 @@ pub(crate) fn load_due(
             unseen: unseen(connection, &reservation)?,
             alert: alerts.remove(&reservation.id),
             behind_silent_site: sites.silent_for(&reservation),
-            blind: [
-                &blind.windows[..],
-                &sites.silences_for(&reservation),
-                refusals.blind(&reservation, now).as_slice(),
-            ]
-            .concat(),
+            blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
+            refused: refusals.of_one(&reservation, now),
             reservation,
         });
     }

@@ -7,7 +7,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, OpenAlert};
 use innkeeper_core::facts::Run;
 use innkeeper_core::reservation::{Reservation, Window};
-use innkeeper_core::sla::View;
+use innkeeper_core::sla::{Refused, View};
 
 use crate::blind::Blind;
 use crate::checkins::Refusals;
@@ -30,6 +30,8 @@ pub struct Listed {
     pub behind_silent_site: bool,
     /// Spans in which its check-ins could not arrive.
     pub blind: Vec<Window>,
+    /// The span in which its successes alone were refused.
+    pub refused: Option<Refused>,
     /// The key that stands before its slug in a ping address, where the app has one.
     pub ping_key: Option<String>,
 }
@@ -41,6 +43,7 @@ impl Listed {
             runs: &self.runs,
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
+            refused: self.refused,
             ..View::of(&self.reservation, self.open_alert.as_ref())
         }
     }
@@ -86,12 +89,8 @@ pub(crate) fn listed(
                 open_alert: open.remove(&row.id),
                 runs: runs.remove(&row.id).unwrap_or_default(),
                 behind_silent_site: sites.silent_for(&reservation),
-                blind: [
-                    &blind.windows[..],
-                    &sites.silences_for(&reservation),
-                    refusals.blind(&reservation, now).as_slice(),
-                ]
-                .concat(),
+                blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
+                refused: refusals.of_one(&reservation, now),
                 ping_key: ping_keys.get(&row.app).cloned(),
                 reservation,
             }),

@@ -215,20 +215,28 @@ fn check_ins_of_one_job_that_are_refused_are_told_and_make_nobody_deaf() {
         let sink = HttpSink::start();
         let inn = Server::start("innkeeper", &operated(&database, &sink), &[]);
         let jobs = Jobs::start(&[&inn], &["healthy".to_owned()]);
-        let refused = json!({ "app": "shop", "component": "refused", "notify": "hook", "frequency": 1, "time_units": "hours" });
-        assert_eq!(post(&inn.url("/reservation"), &refused).status, 200);
-        let id =
-            database.number("SELECT id FROM reservations WHERE component = 'refused'").unwrap_or_default();
+        let [id, failing] = ["refused", "failing"].map(|component| {
+            let mut wish = json!({ "app": "shop", "component": component, "notify": "hook" });
+            (wish["frequency"], wish["time_units"]) = (json!(1), json!("hours"));
+            assert_eq!(post(&inn.url("/reservation"), &wish).status, 200);
+            let id = format!("SELECT id FROM reservations WHERE component = '{component}'");
+            database.number(&id).unwrap_or_default()
+        });
         database.execute(&match database.kind() {
             DatabaseKind::Postgres => format!(
-                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
-                 CREATE TRIGGER refuse BEFORE INSERT ON checkins FOR EACH ROW WHEN (NEW.reservation_id = {id}) EXECUTE FUNCTION refuse()"
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+                 CREATE TRIGGER refuse BEFORE INSERT ON checkins FOR EACH ROW
+                     WHEN (NEW.reservation_id IN ({id}, {failing})) EXECUTE FUNCTION refuse()"
             ),
             DatabaseKind::Sqlite => format!(
-                "CREATE TRIGGER refuse BEFORE INSERT ON checkins WHEN NEW.reservation_id = {id}
+                "CREATE TRIGGER refuse BEFORE INSERT ON checkins WHEN NEW.reservation_id IN ({id}, {failing})
                  BEGIN SELECT RAISE(ABORT, 'not this one'); END"
             ),
         });
+        let key =
+            database.text("SELECT CAST(key AS TEXT) FROM reservations WHERE component = 'failing'").unwrap();
+        let fail = || post(&inn.url(&format!("/ping/{key}/fail")), &json!({})).status;
         let check_in = || {
             std::thread::sleep(Duration::from_millis(300));
             post(&inn.url("/checkin"), &json!({ "app": "shop", "component": "refused" })).status
@@ -241,16 +249,22 @@ fn check_ins_of_one_job_that_are_refused_are_told_and_make_nobody_deaf() {
             assert_eq!(check_in(), 500);
             assert_eq!(ready(&inn), (200, "ready\n".to_owned()), "others are written");
         }
+        wait_until("the operator hears of the one that fails", || {
+            assert_eq!(fail(), 500);
+            told(&sink, "Check-ins of the ping key") == 1
+        });
         jobs.stop();
-        let is_told =
-            || database.count(&format!("alerts WHERE reservation_id = {id} AND closed_at IS NULL")) == 1;
+        let is_open =
+            |id| database.count(&format!("alerts WHERE reservation_id = {id} AND closed_at IS NULL")) == 1;
+        let is_told = || is_open(id);
         // It is not accused as long as they come, however long.
         for _ in 0..6 {
             database.age(Duration::from_secs(50 * 60));
             // At least one of them is noted.
-            (0..5).for_each(|_| assert_eq!(check_in(), 500));
+            (0..5).for_each(|_| assert_eq!((check_in(), fail()), (500, 500)));
             assert!(!is_told());
         }
+        wait_until("whoever says that it fails is excused by nothing", || is_open(failing));
         // When they end, the next is expected, and it has as long to be heard of as after a blind window; then it is silent.
         database.age(Duration::from_secs(100 * 60));
         std::thread::sleep(Duration::from_secs(2));

@@ -101,7 +101,8 @@ fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
 fn blind(view: &View<'_>) -> Vec<Window> {
     let (heard_at, by) = heard(view.reservation);
     let over = |window: &Window| by != Heard::SnoozeEnd && window.until <= heard_at;
-    merged(view.blind.iter().filter(|window| !over(window)).copied())
+    let refused = view.refused.map(|refused| refused.blind(view.reservation.facts.last_end_at()));
+    merged(view.blind.iter().copied().chain(refused).filter(|window| !over(window)))
 }
 
 /// The expected instants since the job was last heard of, with their deadlines, first first. No deadline is earlier than the one
@@ -194,8 +195,10 @@ pub(super) struct RunLimit {
 pub(super) fn run_limits(view: &View<'_>) -> Vec<RunLimit> {
     let Reservation { terms, facts, conclusions, .. } = view.reservation;
     let Some(max_run) = terms.max_run else { return Vec::new() };
-    let blind = merged(view.blind.iter().copied());
     let heard_at = facts.last_end_at().max(facts.last_start_at);
+    // No end can have been refused of a run whose start was written after that.
+    let refused = view.refused.map(|refused| refused.blind(heard_at));
+    let blind = merged(view.blind.iter().copied().chain(refused));
     view.runs
         .iter()
         .filter_map(|run| run.going_since(facts))

@@ -14,7 +14,7 @@ use innkeeper_core::facts::{Event, Facts, Run};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Window, Wishes};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::{Change, Evaluation, View, evaluate};
+use innkeeper_core::sla::{Change, Evaluation, Refused, View, evaluate};
 use uuid::Uuid;
 
 /// An instant in UTC: `2026-03-29 01:00`, seconds if need be.
@@ -47,6 +47,8 @@ pub struct Job {
     /// The check-ins since the last look.
     pub unseen: Vec<Event>,
     pub blind: Vec<Window>,
+    /// The first and the last of its own successes that were refused.
+    pub refused: Option<Window>,
     pub behind_silent_site: bool,
     /// Every change so far, and when it was made.
     pub told: Vec<(Time, Change)>,
@@ -82,6 +84,7 @@ impl Job {
             runs: Vec::new(),
             unseen: Vec::new(),
             blind: Vec::new(),
+            refused: None,
             behind_silent_site: false,
             told: Vec::new(),
         }
@@ -194,6 +197,7 @@ impl Job {
             unseen: &self.unseen,
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
+            refused: self.refused.map(|window| Refused::new(window, &self.reservation.terms.schedule, now)),
             ..View::of(&self.reservation, self.alert.as_ref())
         };
         evaluate(&view, now)

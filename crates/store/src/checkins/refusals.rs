@@ -1,5 +1,6 @@
-//! Jobs whose check-ins alone the database refuses, while it takes those of others. For such a job it is a blind window: from the first that
-//! was refused since it was heard of until the next would be expected if the last had been written.
+//! Jobs whose successes alone the database refuses, while it takes the check-ins of others. For such a job it is a blind
+//! window: from the first that was refused since it was heard of until the next would be expected if the last had been
+//! written, or it is heard of again.
 
 use std::collections::HashMap;
 use std::slice;
@@ -9,6 +10,7 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::{Reservation, Window};
+use innkeeper_core::sla::Refused;
 
 use super::resolve::{Resolved, find_all};
 use super::{Arrival, Writer};
@@ -17,7 +19,7 @@ use crate::connection::{AnyConnection, write_on};
 use crate::rows::{ms, time};
 use crate::schema::refusals;
 
-/// The spans in which check-ins were refused, by reservation.
+/// The spans in which successes were refused, by reservation.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(HashMap<i64, Window>);
 
@@ -35,20 +37,20 @@ impl Refusals {
         Ok(Self(rows.into_iter().map(|(id, from, until)| (id, window(from, until))).collect()))
     }
 
-    /// The blind window of the reservation at `now`, if it has one.
-    pub fn blind(&self, reservation: &Reservation, now: Time) -> Option<Window> {
-        let Window { from, until } = *self.0.get(&reservation.id)?;
-        let next = reservation.terms.schedule.expected_after(until, true);
-        Some(Window { from, until: next.map_or(until, |next| next.min(now).max(until)) })
+    /// That of this reservation, if it has one.
+    pub fn of_one(&self, reservation: &Reservation, now: Time) -> Option<Refused> {
+        let window = self.0.get(&reservation.id)?;
+        Some(Refused::new(*window, &reservation.terms.schedule, now))
     }
 }
 
 impl Writer {
-    /// Notes that this check-in was refused, and that of its reservation others were since `from`. Whoever was heard of meanwhile begins anew.
+    /// Notes that successes of the reservation that this check-in is for were refused in `window`. If it was heard of
+    /// meanwhile, it begins anew.
     ///
     /// # Errors
     /// The database's.
-    pub fn note_refusal(&mut self, arrival: &Arrival, from: Time) -> Result<(), StoreError> {
+    pub fn note_refusal(&mut self, arrival: &Arrival, window: Window) -> Result<(), StoreError> {
         let file = self.store.file().cloned();
         self.on_connection(|connection| {
             let found = find_all(connection, slice::from_ref(arrival))?.remove(&arrival.target);
@@ -58,8 +60,10 @@ impl Writer {
                     "INSERT INTO refusals (reservation_id, from_at, until_at) VALUES ($1, $2, $3)
                      ON CONFLICT (reservation_id) DO UPDATE
                      SET from_at = CASE
-                             WHEN refusals.until_at < (
-                                 SELECT s.last_checkin_at FROM states s WHERE s.reservation_id = refusals.reservation_id
+                             WHEN EXISTS (
+                                 SELECT 1 FROM states s
+                                 WHERE s.reservation_id = refusals.reservation_id
+                                     AND (s.last_checkin_at > refusals.until_at OR s.last_fail_at > refusals.until_at)
                              ) THEN excluded.from_at
                              ELSE refusals.from_at
                          END,
@@ -69,8 +73,8 @@ impl Writer {
                          END",
                 )
                 .bind::<BigInt, _>(id)
-                .bind::<BigInt, _>(ms(from))
-                .bind::<BigInt, _>(ms(arrival.checkin.at))
+                .bind::<BigInt, _>(ms(window.from))
+                .bind::<BigInt, _>(ms(window.until))
                 .execute(connection)?;
                 Ok(())
             })
