@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::ways::kept::Kept;
-use innkeeper_core::{Clock, Time};
+use innkeeper_core::{Clock, Time, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::{Operator, Singleton};
@@ -36,7 +36,7 @@ pub struct Gone {
     shutdown: Shutdown,
     begun: Instant,
     /// The alerters as they were found last, and since when they have been so.
-    known: Option<(BTreeSet<String>, Instant)>,
+    known: Option<(Kept, Instant)>,
     /// The alerters that are gone and of which the operator has been told.
     told: BTreeSet<String>,
 }
@@ -74,27 +74,33 @@ impl Gone {
         if !self.clock.is_steady() {
             return Ok(0);
         }
-        let Some(kept) = Kept::of(&self.store.sweepers()?, now) else {
+        let Some(mut kept) = Kept::of(&self.store.sweepers()?, now) else {
             self.known = None;
             return Ok(0);
         };
         if !kept.outdated.is_empty() {
-            self.store.forget_ways(&kept.outdated)?;
+            self.store.forget_ways(&std::mem::take(&mut kept.outdated))?;
         }
         // One that is there again may be gone once more.
         self.told.retain(|alerter| !kept.names.contains(alerter));
         let since = match &self.known {
-            Some((names, since)) if *names == kept.names => *since,
-            _ => self.known.insert((kept.names.clone(), at)).1,
+            Some((known, since)) if *known == kept => *since,
+            _ => self.known.insert((kept.clone(), at)).1,
         };
         let elapsed = |since| at.saturating_duration_since(since);
         if elapsed(since) < SETTLED || elapsed(self.begun) < AFTER_START {
             return Ok(0);
         }
+        let mut until = now - SETTLED;
+        if !kept.is_complete {
+            // Who has not said what it has would have given these up, too.
+            let retry_for = self.live.get().sweeper.retry_for;
+            until = until.min(lived::ago(&self.store.blind_windows(now)?, retry_for, now));
+        }
         let (mut given_up, mut left) = (0, BATCHES);
         for alerter in self.store.awaited_alerters()? {
             if !kept.names.contains(&alerter) {
-                given_up += self.give_up(&alerter, now - SETTLED, &mut left)?;
+                given_up += self.give_up(&alerter, until, &mut left)?;
             }
         }
         Ok(given_up)

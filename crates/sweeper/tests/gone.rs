@@ -282,6 +282,24 @@ fn a_look_gives_up_so_many_and_an_alerter_that_comes_back_keeps_the_others() {
 }
 
 #[test]
+fn beside_a_sweeper_that_never_says_what_it_has_they_are_tried_for_a_day_and_given_up() {
+    over_both(|database| {
+        let mut looking = Looking::new(database);
+        looking.is_there("older");
+        looking.put("chat", 2, 86_300);
+        looking.put("chat", 3, 86_500);
+        looking.look();
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 3);
+        assert_eq!(looking.told(), ["3 messages are given up: there is no alerter chat any more"]);
+        looking.has("older", &[]);
+        looking.look();
+        looking.singleton.claim().unwrap();
+        assert_eq!(looking.look(), 2, "it has said so");
+    });
+}
+
+#[test]
 fn what_is_put_in_for_a_new_alerter_before_its_sweeper_has_said_so_stays() {
     over_both(|database| {
         let mut looking = Looking::new(database);

@@ -48,16 +48,15 @@ pub struct Kept {
     pub names: BTreeSet<String>,
     /// The nodes whose word counts no more.
     pub outdated: Vec<String>,
+    /// Whether each sweeper that is there has said which alerters it has.
+    pub is_complete: bool,
 }
 
 impl Kept {
-    /// What counts at `now` of what these sweepers have said. None while it is not known: no sweeper is there, or one that is there has
-    /// not said which alerters it has.
+    /// What counts at `now` of what these sweepers have said. None while no sweeper is there.
     pub fn of(sweepers: &[SweeperWays], now: Time) -> Option<Self> {
         let here = || sweepers.iter().filter(|sweeper| sweeper.presence == Presence::Here);
-        if here().next().is_none() || here().any(|sweeper| sweeper.ways.is_none()) {
-            return None;
-        }
+        here().next()?;
         let may_return = |away: &SweeperWays| {
             let follows = |sweeper: &SweeperWays| sweeper.started_at >= away.heard_at;
             let is_replaced = here().any(|sweeper| sweeper.host == away.host && follows(sweeper));
@@ -65,12 +64,14 @@ impl Kept {
             let is_succeeded = away.presence == Presence::Stopped && here().all(follows);
             !is_replaced && !is_succeeded && now - away.heard_at < KEPT
         };
-        let mut kept = Self::default();
+        let is_complete = here().all(|sweeper| sweeper.ways.is_some());
+        let mut kept = Self { is_complete, ..Self::default() };
         for sweeper in sweepers {
             match &sweeper.ways {
                 Some(ways) if sweeper.presence == Presence::Here || may_return(sweeper) => {
                     kept.names.extend(ways.kinds().map(|(name, _)| name.to_owned()));
                 }
+                None if sweeper.presence == Presence::Here => {}
                 _ => kept.outdated.push(sweeper.node.clone()),
             }
         }
@@ -127,9 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_gone_while_one_that_is_there_has_not_said_what_it_has() {
+    fn it_is_not_all_that_there_is_while_one_that_is_there_has_not_said_what_it_has() {
         let mute = SweeperWays { ways: None, ..sweeper("b", 0, 100, Presence::Here, "old") };
-        assert_eq!(Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new"), mute], at(100)), None);
+        let kept = Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new"), mute], at(100)).unwrap();
+        let names = ["log", "new"].map(str::to_owned).into();
+        assert_eq!(kept, Kept { names, outdated: Vec::new(), is_complete: false });
+        assert!(Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new")], at(100)).unwrap().is_complete);
         assert_eq!(Kept::of(&[sweeper("a", 0, 100, Presence::Stopped, "new")], at(100)), None);
         assert_eq!(Kept::of(&[], at(100)), None);
     }

@@ -25,7 +25,7 @@ impl Store {
     /// Has a message that was given up wait again, as if it had not been tried; one that waits is tried now. When it was put in stays: one older
     /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.
     pub fn retry_delivery(&self, id: i64, now: Time) -> Result<Retried, StoreError> {
-        let kept = Kept::of(&self.sweepers()?, now);
+        let kept = Kept::of(&self.sweepers()?, now).filter(|kept| kept.is_complete);
         self.write(|connection| {
             let this = deliveries::table.filter(deliveries::id.eq(id));
             let about: Option<(String, String, String, String)> = this
