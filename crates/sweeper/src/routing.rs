@@ -12,7 +12,7 @@ use innkeeper_node::dead_ends::{self, Found, Told};
 use innkeeper_node::heart::astray::{NAMED, words};
 use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
-use innkeeper_store::{Store, StoreError};
+use innkeeper_store::{Seldom, Store, StoreError};
 
 use crate::gone::Gone;
 
@@ -23,6 +23,8 @@ const SOON: Duration = Duration::from_millis(500);
 const EARLY: Duration = Duration::from_secs(10);
 /// How often all reservations are looked at though the alerters have not changed.
 const ANEW: Duration = Duration::from_secs(24 * 3600);
+
+static UNTIDY: Seldom = Seldom::new();
 
 /// What looks.
 pub struct Routing {
@@ -67,7 +69,9 @@ impl Routing {
         if !self.singleton.is_held() {
             return Ok(None);
         }
-        self.gone.look_once(Instant::now())?;
+        if let Err(error) = self.gone.look_once(Instant::now()) {
+            UNTIDY.warn(format_args!("what waits for alerters that are gone is not given up: {error}"));
+        }
         let ways = self.ways.get();
         // What is changed later in this process is told there, by the same alerters. Of other doors it is not known by which.
         let age = TimeDelta::from_std(self.ways.unchanged_for()).unwrap_or(TimeDelta::MAX);

@@ -18,6 +18,7 @@ use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_node::{Config, Role, Shutdown};
 use innkeeper_store::{Node, Store};
 use innkeeper_sweeper::gone::Gone;
+use innkeeper_sweeper::routing::Routing;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -179,6 +180,7 @@ fn as_long_as_one_sweeper_has_it_or_may_come_back_with_it_they_wait() {
 struct Looking<'d> {
     database: &'d TestDatabase,
     store: Store,
+    operator: Operator,
     singleton: Singleton,
     shutdown: Shutdown,
     gone: Gone,
@@ -192,7 +194,7 @@ impl<'d> Looking<'d> {
         let (operator, _) = Operator::start(&config, Role::Sweeper, clock.clone(), &shutdown).unwrap();
         let singleton = Singleton::new(store.clone(), "me", clock.clone());
         let gone = Gone::new(&store, clock, config.live(), &operator, &singleton, &shutdown);
-        let looking = Self { database, store, singleton, shutdown, gone, at: Instant::now() };
+        let looking = Self { database, store, operator, singleton, shutdown, gone, at: Instant::now() };
         looking.has("me", &[]);
         looking
     }
@@ -314,5 +316,19 @@ fn what_is_put_in_for_a_new_alerter_before_its_sweeper_has_said_so_stays() {
         assert_eq!(looking.look(), 0);
         assert_eq!(database.count("deliveries WHERE alerter = 'new' AND state = 'waiting'"), 2);
         assert_eq!(looking.told(), ["3 messages are given up: there is no alerter chat any more"]);
+    });
+}
+
+#[test]
+fn what_cannot_be_given_up_does_not_keep_it_from_looking_for_dead_ends() {
+    over_both(|database| {
+        let looking = Looking::new(database);
+        looking.singleton.claim().unwrap();
+        // Of a sweeper that nobody knows any more.
+        looking.store.publish_ways("nobody", &WaysOut::new([])).unwrap();
+        refuse(database, "DELETE", "ways");
+        let Looking { store, operator, singleton, gone, .. } = looking;
+        let mut routing = Routing::new(store, "me", Arc::new(SystemClock), operator, singleton, gone);
+        assert_eq!(routing.look_once().unwrap(), Some(0));
     });
 }
