@@ -48,7 +48,9 @@ pub(crate) fn group(
         let restarted = was_restarted(last, nodes, gone_after);
         let begun = begin_of(now, if restarted { RESTARTED } else { LEFT });
         let was_told = |known: &KnownNode| {
-            known.found_at.is_some_and(|at| at >= begun && at <= now)
+            // One that still ran when this one began was beside it, and no earlier turn of the same loop.
+            known.beat_at <= last.node.started_at + CLOCKS
+                && known.found_at.is_some_and(|at| at >= begun && at <= now)
                 && (restarted || !was_restarted(known, nodes, gone_after))
         };
         group.is_news = !of_group().any(was_told);
