@@ -317,13 +317,12 @@ impl Wishes {
 
     /// The terms of a new reservation. None without a schedule.
     pub fn into_terms(self, app: AppName, component: ComponentName) -> Result<Terms, Invalid> {
-        let (schedule, frequency) = self
-            .schedule
-            .clone()
-            .ok_or_else(|| Invalid::new("frequency", "is missing; give frequency and time_units, or cron"))?;
+        let (schedule, frequency) = self.schedule.clone().ok_or_else(|| {
+            Invalid::new("frequency", "is missing; give frequency and time_units, or cron, or calendar")
+        })?;
         let grace = match schedule {
             Schedule::Every(_) => TimeDelta::zero(),
-            Schedule::Cron(_) => CRON_GRACE,
+            Schedule::Cron(_) | Schedule::Calendar(_) => CRON_GRACE,
         };
         let bare = Terms {
             app,

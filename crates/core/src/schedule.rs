@@ -1,12 +1,15 @@
 //! When a job is expected.
 
+mod calendar;
 mod cron;
+mod wall;
 mod words;
 mod zone;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 
+pub use self::calendar::CalendarSchedule;
 pub use self::cron::CronSchedule;
 
 use crate::reservation::{Frequency, TimeUnit};
@@ -22,9 +25,11 @@ pub enum Schedule {
     Every(TimeDelta),
     /// At the instants of a cron expression in a time zone.
     Cron(CronSchedule),
+    /// At the instants of systemd's calendar expressions in a time zone.
+    Calendar(CalendarSchedule),
 }
 
-/// The four fields that say when a job is expected: `frequency` and `time_units`, or `cron` and `time_zone`.
+/// The fields that say when a job is expected: `frequency` and `time_units`, or `cron` or `calendar`, and `time_zone`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts<'a> {
     /// How many `time_units` lie between check-ins.
@@ -33,7 +38,9 @@ pub struct Parts<'a> {
     pub time_units: Option<&'a str>,
     /// A cron expression.
     pub cron: Option<&'a str>,
-    /// The zone whose clock it speaks of; UTC where it is absent.
+    /// Calendar expressions of systemd.
+    pub calendar: Option<&'a str>,
+    /// The zone whose clock they speak of; UTC where it is absent.
     pub time_zone: Option<&'a str>,
 }
 
@@ -48,12 +55,16 @@ impl Schedule {
             (None, Some(_)) => return Err(missing("frequency", "time_units")),
             (None, None) => None,
         };
-        match (frequency, parts.cron) {
-            (_, None) if parts.time_zone.is_some() => Err(missing("cron", "time_zone")),
-            (Some(_), Some(_)) => Err(Invalid::new("cron", "stands beside frequency; give one of them")),
-            (Some(frequency), None) => Ok(Some((Self::every(frequency.span())?, Some(frequency)))),
-            (None, Some(cron)) => Ok(Some((Self::cron(cron, parts.time_zone.unwrap_or("UTC"))?, None))),
-            (None, None) => Ok(None),
+        let beside = |field, other| Invalid::new(field, format!("stands beside {other}; give one of them"));
+        match (frequency, parts.cron, parts.calendar) {
+            (Some(_), Some(_), _) => Err(beside("cron", "frequency")),
+            (Some(_), _, Some(_)) => Err(beside("calendar", "frequency")),
+            (_, Some(_), Some(_)) => Err(beside("calendar", "cron")),
+            (_, None, None) if parts.time_zone.is_some() => Err(missing("cron", "time_zone")),
+            (Some(frequency), None, None) => Ok(Some((Self::every(frequency.span())?, Some(frequency)))),
+            (None, Some(cron), None) => Ok(Some((Self::cron(cron, parts.time_zone.unwrap_or("UTC"))?, None))),
+            (None, None, Some(calendar)) => Ok(Some((Self::calendar(calendar, parts.time_zone)?, None))),
+            (None, None, None) => Ok(None),
         }
     }
 
@@ -71,16 +82,45 @@ impl Schedule {
         CronSchedule::new(expression, time_zone).map(Self::Cron)
     }
 
-    /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
-    /// another anchor. None only beyond the end of the calendar.
-    pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
-        match self {
-            Self::Every(period) => heard.checked_add_signed(*period),
-            Self::Cron(cron) => {
-                let next = cron.next_after(heard)?;
-                if by_checkin && cron.is_early_for(heard, next) { cron.next_after(next) } else { Some(next) }
-            }
+    /// Expressions as systemd's `OnCalendar=` has them, one a line or separated by `;`, in the zone `time_zone`, or in the one that stands at
+    /// their ends. Each must come about at some time.
+    pub fn calendar(text: &str, time_zone: Option<&str>) -> Result<Self, Invalid> {
+        CalendarSchedule::new(text, time_zone).map(Self::Calendar)
+    }
+
+    /// Reads what [`Self::notation`] writes.
+    pub fn parse(notation: &str) -> Result<Self, Invalid> {
+        let wrong = || {
+            let problem = format!(
+                "{notation:?} is not a schedule; write every, cron or calendar and what belongs to it"
+            );
+            Invalid::new("schedule", problem)
+        };
+        let (kind, rest) = notation.trim().split_once(char::is_whitespace).ok_or_else(wrong)?;
+        let zoned = || rest.trim_end().rsplit_once(char::is_whitespace).ok_or_else(wrong);
+        match kind {
+            "every" => Self::every(duration::parse("frequency", rest)?),
+            "cron" => zoned().and_then(|(expression, zone)| Self::cron(expression, zone)),
+            "calendar" => zoned().and_then(|(text, zone)| Self::calendar(text, Some(zone))),
+            _ => Err(wrong()),
         }
+    }
+
+    /// The schedule in one line, its zone last: `every 5m`, `cron 0 2 * * * Europe/Berlin`, `calendar Mon..Fri 02:00; Sun 04:00 UTC`.
+    pub fn notation(&self) -> String {
+        match self {
+            Self::Every(period) => format!("every {}", duration::short(*period)),
+            Self::Cron(cron) => format!("cron {} {}", cron.expression(), cron.zone()),
+            Self::Calendar(calendar) => format!("calendar {} {}", calendar.text(), calendar.zone()),
+        }
+    }
+
+    /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
+    /// another anchor. None where there is none any more.
+    pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
+        let next = self.following(heard)?;
+        let early = by_checkin && !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
+        if early { self.following(next) } else { Some(next) }
     }
 
     /// The expected instant that follows the expected instant `expected_at`.
@@ -88,6 +128,25 @@ impl Schedule {
         match self {
             Self::Every(period) => expected_at.checked_add_signed(*period),
             Self::Cron(cron) => cron.next_after(expected_at),
+            Self::Calendar(calendar) => calendar.next_after(expected_at),
+        }
+    }
+
+    /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by
+    /// [`EARLY`] or less, and nearer to it than to the one before.
+    fn is_early_for(&self, heard: Time, next: Time) -> bool {
+        let early = next - heard;
+        early <= EARLY && self.following(heard - early) == Some(next)
+    }
+
+    /// How much later than `expected_at` the job may run and be in time, before its grace begins: systemd runs a timer in the hour that the
+    /// clock shows twice either the first time or the second.
+    pub fn leeway(&self, expected_at: Time) -> TimeDelta {
+        match self {
+            Self::Calendar(calendar) if wall::comes_again(calendar.zone(), expected_at) => {
+                TimeDelta::hours(1)
+            }
+            _ => TimeDelta::zero(),
         }
     }
 
@@ -100,7 +159,7 @@ impl Schedule {
                 let on = passed.checked_mul(period.num_milliseconds()).and_then(TimeDelta::try_milliseconds);
                 on.and_then(|on| expected_at.checked_add_signed(on))
             }
-            Self::Cron(cron) => cron.next_after(now),
+            Self::Cron(_) | Self::Calendar(_) => self.following(now),
         };
         std::iter::successors(first, |at| self.following(*at)).take(count).collect()
     }
@@ -109,7 +168,7 @@ impl Schedule {
     pub fn period_at(&self, expected_at: Time) -> TimeDelta {
         match self {
             Self::Every(period) => *period,
-            Self::Cron(cron) => cron.gap_after(expected_at).unwrap_or(duration::LONGEST),
+            _ => self.following(expected_at).map_or(duration::LONGEST, |next| next - expected_at),
         }
     }
 
@@ -118,16 +177,18 @@ impl Schedule {
         match self {
             Self::Every(_) => Tz::UTC,
             Self::Cron(cron) => cron.zone(),
+            Self::Calendar(calendar) => calendar.zone(),
         }
     }
 }
 
 impl std::fmt::Display for Schedule {
-    /// "every 5 minutes"; "at 0 2 * * *, Europe/Berlin".
+    /// "every 5 minutes"; "at 0 2 * * *, Europe/Berlin"; "at Mon..Fri 02:00, UTC".
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Every(period) => write!(f, "every {}", duration::words(*period)),
             Self::Cron(cron) => write!(f, "at {}, {}", cron.expression(), cron.zone()),
+            Self::Calendar(calendar) => write!(f, "at {}, {}", calendar.text(), calendar.zone()),
         }
     }
 }

@@ -186,7 +186,7 @@ proptest! {
             let change = job.look_at(after(look));
             let inside = latest.is_some_and(|latest| match &schedule {
                 Schedule::Every(period) => after(look) < latest + *period + grace,
-                Schedule::Cron(_) => schedule.expected_after(latest, true).is_some_and(|at| after(look) < at + grace),
+                Schedule::Cron(_) | Schedule::Calendar(_) => schedule.expected_after(latest, true).is_some_and(|at| after(look) < at + grace),
             });
             prop_assert!(!inside || !matches!(change, Change::Open(_)), "{:?} at {}", change, after(look));
             prop_assert!(!inside || job.alert.is_none(), "still open at {}", after(look));

@@ -75,6 +75,7 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         frequency: fields.integer("frequency")?,
         time_units: fields.text("time_units")?,
         cron: fields.text("cron")?,
+        calendar: fields.text("calendar")?,
         time_zone: fields.text("time_zone")?,
     })?;
     Wishes {

@@ -47,6 +47,56 @@ fn assert_problem(answer: &Answer, status: u16, field: &str) {
 }
 
 #[test]
+fn a_calendar_is_the_third_kind_of_schedule() {
+    let inn = inn();
+    let body = json!({ "app": "shop", "component": "backup", "notify": ["log"],
+        "calendar": "Mon..Fri 02:00\nSun 04:00 Europe/Berlin" });
+    let made = make(&inn, &body);
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.json()["grace"], "5m");
+    let place = format!("/reservations/{}", made.json()["id"]);
+    let schedule = |answer: &Answer| {
+        ["frequency", "time_units", "cron", "calendar", "time_zone"].map(|field| answer.json()[field].clone())
+    };
+    let (calendar, berlin) = (json!("Mon..Fri 02:00; Sun 04:00"), json!("Europe/Berlin"));
+    let none = Value::Null;
+    assert_eq!(schedule(&made), [none.clone(), none.clone(), none.clone(), calendar.clone(), berlin.clone()]);
+    // The older protocols show what they show for cron.
+    let job = inn.job("shop", "backup");
+    assert_eq!(
+        (&job["frequency"], &job["schedule"]),
+        (&json!(0), &json!("at Mon..Fri 02:00; Sun 04:00, Europe/Berlin"))
+    );
+    let cron = inn.read("/cron/shop").body;
+    assert!(cron.contains(r#""Frequency":0"#), "{cron}");
+
+    let change = |patch: Value| {
+        let now = call(&inn, "GET", &place, &[], &Value::Null);
+        call(&inn, "PATCH", &place, &[("if-match", now.header("etag").unwrap())], &patch)
+    };
+    let cron = change(json!({ "cron": "0 2 * * *" }));
+    assert_eq!(
+        schedule(&cron),
+        [none.clone(), none.clone(), json!("0 2 * * *"), none.clone(), berlin.clone()]
+    );
+    let back = change(json!({ "calendar": calendar.clone() }));
+    assert_eq!(schedule(&back), schedule(&made));
+    let often = change(json!({ "frequency": 5, "time_units": "minutes" }));
+    assert_eq!(schedule(&often), [json!(5), json!("minutes"), none.clone(), none.clone(), none.clone()]);
+    for (patch, field) in [
+        (json!({ "calendar": "24:00" }), "calendar"),
+        (json!({ "calendar": "daily", "cron": "0 2 * * *" }), "calendar"),
+        (json!({ "calendar": "daily", "frequency": 5 }), "calendar"),
+        (json!({ "calendar": "daily", "time_zone": "Mars/Base" }), "time_zone"),
+    ] {
+        assert_problem(&change(patch), 400, field);
+    }
+    // By GoTel's protocol, too.
+    inn.reserve("shop", "weekly", json!({ "calendar": "weekly" }));
+    assert_eq!(inn.job("shop", "weekly")["schedule"], "at weekly, UTC");
+}
+
+#[test]
 fn the_whole_life_of_a_reservation() {
     let inn = inn();
     let body = json!({ "app": "shop", "component": "backup", "cron": "0 2 * * *", "time_zone": "Europe/Berlin",

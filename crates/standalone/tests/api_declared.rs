@@ -100,6 +100,7 @@ fn kinds() -> Vec<Value> {
         json!({ "cron": "30 2 * * 1-5", "time_zone": "Europe/Berlin" }),
         json!({ "cron": "*/10 * * * * *" }),
         json!({ "cron": "@hourly", "time_zone": "UTC" }),
+        json!({ "calendar": "*-*~3 06:00; quarterly", "time_zone": "America/New_York" }),
     ];
     let others = [
         json!({}),
@@ -125,7 +126,7 @@ fn kinds() -> Vec<Value> {
 fn what_is_exported_changes_nothing_when_it_is_applied() {
     let inn = Inn::with(Shape::Standalone, OPS);
     let made = apply(&inn, "", &json!({ "reservations": kinds() }));
-    assert_eq!(names(&made, "created").len(), 36, "{made:?}");
+    assert_eq!(names(&made, "created").len(), 42, "{made:?}");
     // Made by the protocols, too: what a ping made has no frequency as it was written.
     inn.reserve("shop", "gotel", json!({ "notify": "ops", "remind_every": "0s", "alert_msg": "{app}" }));
     let key = inn.job("shop", "gotel")["ping_key"].as_str().unwrap().to_owned();

@@ -11,6 +11,7 @@ use innkeeper_core::Time;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::Notice;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::connection::AnyConnection;
 use crate::reservations::{find, find_by_id, insert, lock_states};
@@ -58,6 +59,21 @@ struct Kept {
     state: StateRow,
     latest_checkin_id: Option<i64>,
     previous_checkin_id: Option<i64>,
+}
+
+/// Reads what is kept. Older versions kept the parts of the schedule each by itself.
+fn read_kept(text: &str) -> serde_json::Result<Kept> {
+    let mut kept: Value = serde_json::from_str(text)?;
+    let reservation = &kept["reservation"];
+    if reservation["schedule"].is_null() {
+        let part = |name: &str| reservation[name].as_str().unwrap_or("?").to_owned();
+        let schedule = match reservation["period_ms"].as_i64() {
+            Some(period) => format!("every {}s", period / 1000),
+            None => format!("cron {} {}", part("cron"), part("time_zone")),
+        };
+        kept["reservation"]["schedule"] = schedule.into();
+    }
+    serde_json::from_value(kept)
 }
 
 impl Store {
@@ -183,7 +199,7 @@ impl Store {
             }
             let corrupt = |problem: String| StoreError::Corrupt { table: "checkouts", id, problem };
             let Kept { reservation, mut state, latest_checkin_id, previous_checkin_id } =
-                serde_json::from_str(&kept).map_err(|error| corrupt(error.to_string()))?;
+                read_kept(&kept).map_err(|error| corrupt(error.to_string()))?;
             let terms = reservation.terms()?;
             let name = format!("{}/{}", terms.app, terms.component);
             let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;

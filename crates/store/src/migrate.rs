@@ -51,12 +51,20 @@ impl Store {
                          run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
                      )",
                 )?;
+                // A table that is made anew is dropped in between; what refers to it must not go with it.
+                connection.batch_execute("PRAGMA foreign_keys = OFF")?;
                 let mut applied = Vec::new();
-                while connection
-                    .immediate_transaction(|connection| apply_next(connection, begins, &mut applied))?
-                {
-                }
-                Ok(applied)
+                let all = loop {
+                    match connection
+                        .immediate_transaction(|connection| apply_next(connection, begins, &mut applied))
+                    {
+                        Ok(true) => {}
+                        Ok(false) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+                connection.batch_execute("PRAGMA foreign_keys = ON")?;
+                all.map(|()| applied)
             }
         }
     }

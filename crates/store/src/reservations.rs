@@ -311,16 +311,16 @@ pub(crate) fn insert(
 ) -> Result<Option<i64>, StoreError> {
     let (columns, values) = match (id, &*connection) {
         (None, _) => ("", ""),
-        (Some(_), AnyConnection::Postgres(_)) => (", id) OVERRIDING SYSTEM VALUE", ", $25"),
-        (Some(_), AnyConnection::Sqlite(_)) => (", id)", ", $25"),
+        (Some(_), AnyConnection::Postgres(_)) => (", id) OVERRIDING SYSTEM VALUE", ", $23"),
+        (Some(_), AnyConnection::Sqlite(_)) => (", id)", ", $23"),
     };
     let columns = if columns.is_empty() { ")" } else { columns };
     let sql = format!(
         "INSERT INTO reservations (key, app, component, slug, owner, description, tags, notify, alerters, alert_msg,
-             schedule, period_ms, cron, time_zone, frequency, time_units, grace_ms, alert_after, remind_every_ms,
+             schedule, period_ms, frequency, time_units, grace_ms, alert_after, remind_every_ms,
              notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at{columns}
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-             $22, $23, $24, $24{values})
+             $22, $22{values})
          ON CONFLICT (app, component) DO NOTHING
          RETURNING id"
     );
@@ -338,8 +338,6 @@ pub(crate) fn insert(
         .bind::<Text, _>(row.alert_msg)
         .bind::<Text, _>(row.schedule)
         .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.period_ms)
-        .bind::<diesel::sql_types::Nullable<Text>, _>(row.cron)
-        .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_zone)
         .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.frequency)
         .bind::<diesel::sql_types::Nullable<Text>, _>(row.time_units)
         .bind::<BigInt, _>(row.grace_ms)

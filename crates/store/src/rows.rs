@@ -3,13 +3,13 @@
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::facts::{Facts, Run};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Conclusions, Frequency, Reservation, Status, Terms, TimeUnit};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::{Invalid, Time};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -56,8 +56,6 @@ pub(crate) struct TermsRow {
     pub alert_msg: String,
     pub schedule: String,
     pub period_ms: Option<i64>,
-    pub cron: Option<String>,
-    pub time_zone: Option<String>,
     pub frequency: Option<i64>,
     pub time_units: Option<String>,
     pub grace_ms: i64,
@@ -73,11 +71,9 @@ impl From<&Terms> for TermsRow {
     fn from(terms: &Terms) -> Self {
         let list = |list: &[String]| serde_json::Value::from(list).to_string();
         let alerters: Vec<String> = terms.alerters.iter().map(ToString::to_string).collect();
-        let (schedule, period_ms, cron, time_zone) = match &terms.schedule {
-            Schedule::Every(period) => ("every", Some(period.num_milliseconds()), None, None),
-            Schedule::Cron(cron) => {
-                ("cron", None, Some(cron.expression().to_owned()), Some(cron.zone().name().to_owned()))
-            }
+        let period_ms = match &terms.schedule {
+            Schedule::Every(period) => Some(period.num_milliseconds()),
+            Schedule::Cron(_) | Schedule::Calendar(_) => None,
         };
         Self {
             app: terms.app.to_string(),
@@ -89,10 +85,8 @@ impl From<&Terms> for TermsRow {
             notify: terms.notify.to_string(),
             alerters: list(&alerters),
             alert_msg: terms.alert_msg.clone(),
-            schedule: schedule.to_owned(),
+            schedule: terms.schedule.notation(),
             period_ms,
-            cron,
-            time_zone,
             frequency: terms.frequency.map(|frequency| frequency.count),
             time_units: terms.frequency.map(|frequency| frequency.unit.as_str().to_owned()),
             grace_ms: terms.grace.num_milliseconds(),
@@ -120,9 +114,7 @@ pub(crate) struct ReservationRow {
     pub notify: String,
     pub alerters: String,
     pub alert_msg: String,
-    pub period_ms: Option<i64>,
-    pub cron: Option<String>,
-    pub time_zone: Option<String>,
+    pub schedule: String,
     pub frequency: Option<i64>,
     pub time_units: Option<String>,
     pub grace_ms: i64,
@@ -147,12 +139,7 @@ impl ReservationRow {
         let list = |column: &str, text: &str| {
             serde_json::from_str::<Vec<String>>(text).map_err(|error| corrupt(format!("{column}: {error}")))
         };
-        let schedule = match (self.period_ms, &self.cron, &self.time_zone) {
-            (Some(period), None, _) => Schedule::every(span(period)),
-            (None, Some(cron), Some(zone)) => Schedule::cron(cron, zone),
-            _ => Err(Invalid::new("schedule", "has neither a period nor a cron expression")),
-        };
-        let schedule = schedule.or_else(|error| other.cloned().ok_or(error));
+        let schedule = Schedule::parse(&self.schedule).or_else(|error| other.cloned().ok_or(error));
         let frequency = match (self.frequency, &self.time_units) {
             (Some(count), Some(unit)) => {
                 let unit = TimeUnit::parse(unit).map_err(|error| corrupt(error.to_string()))?;

@@ -17,8 +17,6 @@ table! {
         alert_msg -> Text,
         schedule -> Text,
         period_ms -> Nullable<BigInt>,
-        cron -> Nullable<Text>,
-        time_zone -> Nullable<Text>,
         frequency -> Nullable<BigInt>,
         time_units -> Nullable<Text>,
         grace_ms -> BigInt,

@@ -16,7 +16,7 @@ use innkeeper_testing::process::{PATIENCE, Server};
 fn broken(kind: DatabaseKind) -> Vec<(&'static str, &'static str)> {
     let both = vec![
         ("reservations", "tags = '{'"),
-        ("reservations", "period_ms = NULL, schedule = 'cron', cron = 'at noon', time_zone = 'UTC'"),
+        ("reservations", "period_ms = NULL, schedule = 'cron at noon UTC'"),
         ("reservations", "notify = 'nobody@nowhere@'"),
         ("reservations", "key = 'not a key'"),
     ];

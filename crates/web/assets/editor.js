@@ -16,9 +16,9 @@
     }
   };
   form.addEventListener("input", (event) => {
-    if (!["kind", "frequency", "time_units", "cron", "time_zone", "grace"].includes(event.target.name)) return;
+    if (!["kind", "frequency", "time_units", "cron", "calendar", "time_zone", "grace"].includes(event.target.name)) return;
     // Whoever types a cron expression means that kind.
-    const kind = { frequency: "every", time_units: "every", cron: "cron", time_zone: "cron" }[event.target.name];
+    const kind = { frequency: "every", time_units: "every", cron: "cron", calendar: "calendar" }[event.target.name];
     if (kind) form.querySelector(`input[name=kind][value=${kind}]`).checked = true;
     clearTimeout(timer);
     timer = setTimeout(explain, 200);

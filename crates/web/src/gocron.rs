@@ -44,7 +44,7 @@ impl From<Shown> for Cron {
             email: terms.notify.to_string(),
             frequency: match &terms.schedule {
                 Schedule::Every(period) => period.num_seconds(),
-                Schedule::Cron(_) => 0,
+                Schedule::Cron(_) | Schedule::Calendar(_) => 0,
             },
             site: terms.is_site,
             ipaddress: facts.last_source.clone(),

@@ -77,7 +77,7 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
     let (frequency, time_units) = match (terms.frequency, &terms.schedule) {
         (Some(frequency), _) => (frequency.count, frequency.unit.as_str()),
         (None, Schedule::Every(period)) => (period.num_seconds(), "seconds"),
-        (None, Schedule::Cron(_)) => (0, ""),
+        (None, Schedule::Cron(_) | Schedule::Calendar(_)) => (0, ""),
     };
     Job {
         job_id: reservation.id,

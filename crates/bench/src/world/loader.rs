@@ -18,7 +18,7 @@ const COLUMNS: &str =
 fn columns(now: i64) -> String {
     format!(
         "'bench', 'job-' || n, 'job-' || n, 'ops', 'a job of the benchmark', '[]',
-         CASE WHEN n < {WITH_HOOK} THEN 'hook' ELSE '' END, '[]', '', 'every', {PERIOD_MS}, 5, 'minutes', {GRACE_MS}, 1, TRUE,
+         CASE WHEN n < {WITH_HOOK} THEN 'hook' ELSE '' END, '[]', '', 'every 5m', {PERIOD_MS}, 5, 'minutes', {GRACE_MS}, 1, TRUE,
          FALSE, {now} - 86400000, {now}"
     )
 }

@@ -3,15 +3,16 @@
 mod fields;
 mod parse;
 
-use chrono::{DateTime, Datelike, LocalResult, NaiveDateTime, TimeDelta, TimeZone};
+use chrono::{DateTime, Datelike};
 use chrono_tz::Tz;
 
 use self::fields::Fields;
-use super::{EARLY, zone};
+use super::wall::{self, Days as _};
+use super::zone;
 use crate::{Invalid, Time};
 
-/// No clock was ever put forward by more than a day (Samoa left out 30 December 2011).
-const LONGEST_GAP: TimeDelta = TimeDelta::hours(26);
+/// The Gregorian calendar begins anew after so many years.
+const CYCLE: i32 = 400;
 /// Nothing is looked for beyond this year.
 const LAST_YEAR: i32 = 4999;
 
@@ -75,42 +76,19 @@ impl CronSchedule {
         if after.year() >= LAST_YEAR {
             return None;
         }
-        let mut wall = after.with_timezone(&self.zone).naive_local();
+        // What does not come within a cycle of the calendar never comes.
+        let last = (after.year() + CYCLE).min(LAST_YEAR);
+        let mut wall = wall::shown(self.zone, after);
         loop {
-            wall = self.fields.next(wall).filter(|wall| wall.year() <= LAST_YEAR)?;
-            let at = match self.zone.from_local_datetime(&wall) {
-                LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.to_utc(),
-                LocalResult::None if self.follows_clock => continue,
-                LocalResult::None => self.end_of_gap(wall)?,
+            wall = self.fields.next(wall, last)?;
+            let at = match wall::first_shown(self.zone, wall) {
+                Some(at) => at,
+                None if self.follows_clock => continue,
+                None => wall::end_of_gap(self.zone, wall)?,
             };
             if at > after {
                 return Some(at);
             }
         }
-    }
-
-    /// The first instant after the gap of the wall clock in which `wall` lies.
-    fn end_of_gap(&self, wall: NaiveDateTime) -> Option<Time> {
-        let there = |seconds: i64| {
-            let wall = wall.checked_add_signed(TimeDelta::seconds(seconds))?;
-            self.zone.from_local_datetime(&wall).earliest()
-        };
-        let (mut inside, mut beyond) = (0, LONGEST_GAP.num_seconds());
-        while beyond - inside > 1 {
-            let middle = (inside + beyond) / 2;
-            if there(middle).is_some() { beyond = middle } else { inside = middle }
-        }
-        there(beyond).map(|at| at.to_utc())
-    }
-
-    pub(super) fn gap_after(&self, expected_at: Time) -> Option<TimeDelta> {
-        self.next_after(expected_at).map(|next| next - expected_at)
-    }
-
-    /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by
-    /// [`EARLY`] or less, and nearer to it than to the one before.
-    pub(super) fn is_early_for(&self, heard: Time, next: Time) -> bool {
-        let early = next - heard;
-        early <= EARLY && self.next_after(heard - early) == Some(next)
     }
 }

@@ -34,6 +34,7 @@ impl Schedule {
                 format!("every {}", one.unwrap_or(&words))
             }
             Self::Cron(cron) => cron.in_words(),
+            Self::Calendar(calendar) => format!("calendar {}, {}", calendar.text(), calendar.zone()),
         }
     }
 }

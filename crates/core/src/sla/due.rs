@@ -137,7 +137,8 @@ pub(super) fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<
 
 /// The deadline of this instant, before any window moves it.
 fn plain(schedule: &Schedule, expected_at: Time, grace: TimeDelta) -> Deadline {
-    Deadline::new(later(expected_at, grace), schedule.period_at(expected_at), grace)
+    let in_time = later(expected_at, schedule.leeway(expected_at));
+    Deadline::new(later(in_time, grace), schedule.period_at(expected_at), grace)
 }
 
 /// The deadline at which the job has missed `missing` instants in a row.

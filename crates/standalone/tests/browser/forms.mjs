@@ -32,6 +32,11 @@ await run(async ({ inn, open, check, expect }) => {
   await page.getByLabel("Cron expression").fill("61 * * * *");
   await explained.getByText(/^cron: .*61/).waitFor();
   assert.equal(await times.count(), 0);
+  await page.getByLabel("Calendar expressions").fill("Mon..Sun 02:30");
+  await times.first().getByText("02:30 JST").waitFor();
+  assert.ok(await page.getByRole("radio", { name: "By calendar" }).isChecked());
+  await page.getByLabel("Calendar expressions").fill("25:00");
+  await explained.getByText(/^calendar: .*hour: 25 is not 0 to 23/).waitFor();
   await page.getByLabel("Cron expression").fill("30 2 * * *");
   await page.getByLabel("Time zone").fill("Europe/Atlantis");
   await explained.getByText(/^time_zone: .*Atlantis/).waitFor();

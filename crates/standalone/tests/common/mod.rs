@@ -136,7 +136,7 @@ impl Inn {
     /// Reserves `app`/`component` every minute, with more or other fields in `more`.
     pub fn reserve(&self, app: &str, component: &str, more: Value) {
         let mut body = json!({ "app": app, "component": component });
-        if more.get("cron").is_none() {
+        if more.get("cron").or(more.get("calendar")).is_none() {
             body["frequency"] = json!(1);
             body["time_units"] = json!("minutes");
         }

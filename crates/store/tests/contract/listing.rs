@@ -191,7 +191,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
          WHERE reservation_id <> (SELECT id FROM reservations WHERE component = '{last}')"
     ));
     database.execute(&format!(
-        "UPDATE reservations SET period_ms = 500000, grace_ms = 900000 WHERE component = '{last}'"
+        "UPDATE reservations SET schedule = 'every 500s', period_ms = 500000, grace_ms = 900000 WHERE component = '{last}'"
     ));
     let late = Filter { state: Some(State::Late), ..Filter::default() };
     let page = store.page(&late, &Cursor::name(), 50, at(1000)).unwrap();

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{Actor, Arrival, DatabaseKind, Definition, StoreError, Target};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_store::{Actor, Arrival, DatabaseKind, Definition, StoreError, Target, Undone};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -18,6 +19,7 @@ on_both!(
     what_was_there_before_the_chain_is_carried_over,
     reservations_of_innkeepers_own_go_and_those_of_users_stay,
     what_a_node_of_an_older_version_makes_again_goes_again,
+    schedules_of_before_are_carried_over,
     a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
 
@@ -109,6 +111,43 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
     store.record(&[arrival("b", success(at(9))), arrival("silent", success(at(9)))]);
     assert_eq!(ids.iter().map(|id| history(*id).len()).collect::<Vec<_>>(), [8, 3, 1]);
     assert_eq!(store.look("b").facts.checkins, 4);
+}
+
+fn schedules_of_before_are_carried_over(database: &TestDatabase) {
+    let store = database.store();
+    let cron = Schedule::cron("0 2 * * *", "Europe/Berlin").unwrap();
+    let nightly = Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() };
+    let often = store.book("often", &every(300));
+    let gone = [("nightly", &nightly), ("gone", &nightly)].map(|(name, wishes)| store.book(name, wishes))[1];
+    store.check_in("often", &[fail(at(1), 1)]);
+    assert!(store.check_out(&app(SHOP), &component("gone"), at(2)).unwrap());
+    // As it was before: the tables, and what is kept of a check-out.
+    let ours = migrations(database.kind()).into_iter().find(|(up, _)| up.contains("in one notation"));
+    database.execute(&ours.unwrap().1);
+    database.execute(
+        r#"DELETE FROM __diesel_schema_migrations WHERE version = '20261129000014';
+           UPDATE checkouts SET reservation = replace(reservation, '"schedule":"cron 0 2 * * * Europe/Berlin"',
+               '"period_ms":null,"cron":"0 2 * * *","time_zone":"Europe/Berlin"')"#,
+    );
+    assert_eq!(database.count("checkouts WHERE reservation LIKE '%\"cron\":\"0 2 * * *\"%'"), 1);
+    assert_eq!(
+        database.text("SELECT cron FROM reservations WHERE component = 'nightly'"),
+        Some("0 2 * * *".to_owned())
+    );
+
+    let store = database.connect();
+    assert_eq!(store.migrate().unwrap().len(), 1);
+    assert_eq!(store.look("often").terms.schedule, every(300).schedule.unwrap().0);
+    assert_eq!(store.look("nightly").terms.schedule, cron);
+    assert_eq!(
+        (store.look("often").id, store.look("often").facts.fails),
+        (often, 1),
+        "what belongs to it is there"
+    );
+    assert_eq!(store.checkins_of(often, 10).unwrap().len(), 1);
+    assert_eq!(store.undo_checkout(gone, at(3)).unwrap(), Undone::Done);
+    assert_eq!(store.look("gone").terms.schedule, cron);
+    assert!(store.book("new", &every(60)) > gone, "no number is given twice");
 }
 
 fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestDatabase) {

@@ -91,7 +91,7 @@ fn another_schedule_mends_one_that_cannot_be_read(database: &TestDatabase) {
     let cron = Schedule::cron("0 * * * *", "UTC").unwrap();
     let id = store.book("backup", &Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() });
     // As a version before took it.
-    database.execute("UPDATE reservations SET cron = '0 2 * MON *'");
+    database.execute("UPDATE reservations SET schedule = 'cron 0 2 * MON * UTC'");
     let reserve = |wishes: &Wishes| store.reserve(&app(SHOP), &component("backup"), wishes, at(9));
     let error = reserve(&Wishes { owner: Some("dev".to_owned()), ..Wishes::default() }).unwrap_err();
     assert!(error.to_string().contains("month: MON is a day of week"), "{error}");

@@ -227,14 +227,18 @@ fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDataba
     // A site of the same app, too: every other reservation of the app asks for it.
     store.book("site", &Wishes { is_site: Some(true), ..cron });
     store.book("good", &every(60));
-    database.execute("UPDATE reservations SET cron = 'every full moon' WHERE component IN ('bad', 'site')");
-    database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE cron IS NOT NULL)");
+    database.execute(
+        "UPDATE reservations SET schedule = 'cron at full moon UTC' WHERE component IN ('bad', 'site')",
+    );
+    database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE period_ms IS NULL)");
     // Even when only one fits into a pass, the turn of the good one comes.
     let opened: usize = (0..3).map(|_| store.sweep(at(60), 1, &tell_log).unwrap().opened).sum();
     assert_eq!(opened, 1);
     assert_eq!(store.pass(at(61)).looked, 0);
     assert_eq!(store.pass(at(60 + 300)).looked, 2, "after a while they are tried again");
-    assert!(store.reservation(&app(SHOP), &component("bad")).unwrap_err().to_string().contains("full moon"));
+    assert!(
+        store.reservation(&app(SHOP), &component("bad")).unwrap_err().to_string().contains("at full moon")
+    );
     let listed: Vec<_> = store.list(None, at(0)).unwrap();
     assert_eq!(
         listed.iter().map(|one| one.reservation.terms.component.as_str()).collect::<Vec<_>>(),

@@ -39,7 +39,7 @@ pub(crate) struct ReservationDocument {
     /// The text of its alerts, with placeholders; the usual text where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_msg: Option<String>,
-    /// A check-in every so many `time_units`. This and `time_units`, or `cron`, must be given.
+    /// A check-in every so many `time_units`. This and `time_units`, or `cron`, or `calendar`, must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency: Option<i64>,
     /// `seconds`, `minutes`, `hours` or `days`.
@@ -48,10 +48,13 @@ pub(crate) struct ReservationDocument {
     /// A check-in at the instants of a cron expression: 5 fields, or 6 with seconds first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// The zone whose clock `cron` speaks of; `UTC` where it is absent.
+    /// A check-in at the instants of systemd's calendar expressions (`Mon..Fri 02:00`), one a line or separated by `;`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
+    /// The zone whose clock `cron` or `calendar` speaks of; `UTC` where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
-    /// Slack after the expected instant; `0s`, and `5m` with `cron`, where it is absent.
+    /// Slack after the expected instant; `0s`, and `5m` with `cron` or `calendar`, where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grace: Option<String>,
     /// Misses or failures in a row before an alert opens, 1 to 50; 1 where it is absent.
@@ -79,12 +82,16 @@ impl ReservationDocument {
     pub fn of(terms: &Terms) -> Self {
         let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
-        let (frequency, cron) = match (terms.frequency, &terms.schedule) {
-            (Some(frequency), _) => (Some(frequency), None),
-            (None, Schedule::Every(period)) => {
-                (Some(Frequency { count: period.num_seconds(), unit: TimeUnit::Seconds }), None)
+        let frequency = terms.frequency.or(match &terms.schedule {
+            Schedule::Every(period) => {
+                Some(Frequency { count: period.num_seconds(), unit: TimeUnit::Seconds })
             }
-            (None, Schedule::Cron(cron)) => (None, Some(cron)),
+            Schedule::Cron(_) | Schedule::Calendar(_) => None,
+        });
+        let (cron, calendar, zone) = match &terms.schedule {
+            Schedule::Every(_) => (None, None, None),
+            Schedule::Cron(cron) => (Some(cron.expression().to_owned()), None, Some(cron.zone())),
+            Schedule::Calendar(calendar) => (None, Some(calendar.text().to_owned()), Some(calendar.zone())),
         };
         Self {
             app: terms.app.to_string(),
@@ -97,8 +104,9 @@ impl ReservationDocument {
             alert_msg: text(&terms.alert_msg),
             frequency: frequency.map(|frequency| frequency.count),
             time_units: frequency.map(|frequency| frequency.unit.as_str().to_owned()),
-            cron: cron.map(|cron| cron.expression().to_owned()),
-            time_zone: cron.map(|cron| cron.zone().to_string()),
+            cron,
+            calendar,
+            time_zone: zone.map(|zone| zone.to_string()),
             grace: Some(duration::short(terms.grace)),
             alert_after: Some(terms.alert_after),
             remind_every: Some(terms.remind_every.map_or("0s".to_owned(), duration::short)),
@@ -150,6 +158,7 @@ impl ReservationDocument {
                 frequency: self.frequency,
                 time_units: self.time_units.as_deref(),
                 cron: self.cron.as_deref(),
+                calendar: self.calendar.as_deref(),
                 time_zone: self.time_zone.as_deref(),
             })?,
             grace: span("grace", self.grace)?,

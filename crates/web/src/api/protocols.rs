@@ -163,6 +163,7 @@ fn body(path: &str) -> utoipa::openapi::request_body::RequestBody {
                     ("frequency", Type::Integer, false),
                     ("time_units", Type::String, false),
                     ("cron", Type::String, false),
+                    ("calendar", Type::String, false),
                     ("time_zone", Type::String, false),
                     ("grace", Type::String, false),
                     ("notify", Type::String, false),

@@ -180,10 +180,15 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
         return Err(ApiError::internal("a document is an object"));
     };
     let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
-    for (new, other) in [("cron", ["frequency", "time_units"]), ("frequency", ["cron", "time_zone"])] {
-        if wishes_for(new) && !wishes_for(other[0]) {
-            fields.retain(|field, _| !other.contains(&field.as_str()));
-        }
+    // Another kind of schedule takes the place of the one before; two at once are refused below.
+    let kinds: [(&str, &[&str]); 3] = [
+        ("frequency", &["cron", "calendar", "time_zone"]),
+        ("cron", &["frequency", "time_units", "calendar"]),
+        ("calendar", &["frequency", "time_units", "cron"]),
+    ];
+    let wished: Vec<_> = kinds.iter().filter(|(kind, _)| wishes_for(kind)).collect();
+    if let &[(_, others)] = wished.as_slice() {
+        fields.retain(|field, _| !others.contains(&field.as_str()));
     }
     for (field, value) in patch {
         if (field == "app" || field == "component") && fields.get(&field) != Some(&value) {

@@ -22,11 +22,12 @@ pub struct Draft {
     pub notify: String,
     pub alerters: Vec<String>,
     pub alert_msg: String,
-    /// `every` or `cron`.
+    /// `every`, `cron` or `calendar`.
     pub kind: String,
     pub frequency: String,
     pub time_units: String,
     pub cron: String,
+    pub calendar: String,
     pub time_zone: String,
     pub grace: String,
     pub alert_after: String,
@@ -56,6 +57,7 @@ impl Draft {
             frequency: "5".to_owned(),
             time_units: "minutes".to_owned(),
             cron: String::new(),
+            calendar: String::new(),
             time_zone: "UTC".to_owned(),
             grace: "1m".to_owned(),
             alert_after: "1".to_owned(),
@@ -71,28 +73,21 @@ impl Draft {
     pub fn of(terms: &Terms) -> Self {
         let limit = |span: Option<TimeDelta>| span.map(duration::short).unwrap_or_default();
         let fresh = Self::fresh(None);
-        let (kind, frequency, time_units, cron, time_zone) = match (&terms.schedule, terms.frequency) {
-            (Schedule::Cron(cron), _) => (
-                "cron",
-                fresh.frequency,
-                fresh.time_units,
-                cron.expression().to_owned(),
-                cron.zone().name().to_owned(),
-            ),
-            (Schedule::Every(_), Some(frequency)) => (
-                "every",
-                frequency.count.to_string(),
-                frequency.unit.as_str().to_owned(),
-                String::new(),
-                "UTC".to_owned(),
-            ),
-            (Schedule::Every(period), None) => (
-                "every",
-                period.num_seconds().to_string(),
-                "seconds".to_owned(),
-                String::new(),
-                "UTC".to_owned(),
-            ),
+        let (kind, frequency, cron, calendar) = match (&terms.schedule, terms.frequency) {
+            (Schedule::Cron(cron), _) => ("cron", None, cron.expression().to_owned(), String::new()),
+            // One expression a line.
+            (Schedule::Calendar(calendar), _) => {
+                ("calendar", None, String::new(), calendar.text().replace("; ", "\n"))
+            }
+            (Schedule::Every(_), Some(frequency)) => ("every", Some(frequency), String::new(), String::new()),
+            (Schedule::Every(period), None) => {
+                let frequency = Frequency { count: period.num_seconds(), unit: TimeUnit::Seconds };
+                ("every", Some(frequency), String::new(), String::new())
+            }
+        };
+        let (frequency, time_units) = match frequency {
+            Some(frequency) => (frequency.count.to_string(), frequency.unit.as_str().to_owned()),
+            None => (fresh.frequency, fresh.time_units),
         };
         Self {
             app: terms.app.to_string(),
@@ -107,7 +102,8 @@ impl Draft {
             frequency,
             time_units,
             cron,
-            time_zone,
+            calendar,
+            time_zone: terms.schedule.zone().to_string(),
             grace: duration::short(terms.grace),
             alert_after: terms.alert_after.to_string(),
             remind_every: limit(terms.remind_every),
@@ -132,10 +128,15 @@ impl Draft {
             notify: text("notify"),
             alerters: form.all("alerters").filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             alert_msg: lines("alert_msg"),
-            kind: if form.text("kind") == "cron" { "cron" } else { "every" }.to_owned(),
+            kind: ["cron", "calendar"]
+                .into_iter()
+                .find(|kind| *kind == form.text("kind"))
+                .unwrap_or("every")
+                .to_owned(),
             frequency: text("frequency"),
             time_units: text("time_units"),
             cron: text("cron"),
+            calendar: lines("calendar"),
             time_zone: text("time_zone"),
             grace: text("grace"),
             alert_after: text("alert_after"),
@@ -162,9 +163,11 @@ impl Draft {
     /// # Errors
     /// The field that is wrong.
     pub fn schedule(&self) -> Result<(Schedule, Option<Frequency>), Invalid> {
-        if self.kind == "cron" {
-            let zone = if self.time_zone.is_empty() { "UTC" } else { &self.time_zone };
-            return Ok((Schedule::cron(&self.cron, zone)?, None));
+        let zone = if self.time_zone.is_empty() { "UTC" } else { &self.time_zone };
+        match self.kind.as_str() {
+            "cron" => return Ok((Schedule::cron(&self.cron, zone)?, None)),
+            "calendar" => return Ok((Schedule::calendar(&self.calendar, Some(zone))?, None)),
+            _ => {}
         }
         let count = self
             .frequency
@@ -251,9 +254,10 @@ mod tests {
     #[test]
     fn what_is_shown_is_what_was_meant() {
         let mut draft = Draft { app: "shop".into(), component: "backup".into(), ..Draft::fresh(None) };
-        for kind in ["every", "cron"] {
+        for kind in ["every", "cron", "calendar"] {
             draft.kind = kind.into();
             draft.cron = "0 2 * * *".into();
+            draft.calendar = "Mon..Fri 02:00\nSun 04:00".into();
             draft.time_zone = "Europe/Berlin".into();
             draft.tags = "nightly, eu".into();
             draft.notify = "ops@example.org, log".into();

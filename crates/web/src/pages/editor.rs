@@ -79,7 +79,7 @@ impl Explanation {
                         "Expected {} after each check-in, {grace}. If it checked in now and kept to that:",
                         duration::words(*period)
                     ),
-                    Schedule::Cron(_) => format!("Expected at these times, {grace}:"),
+                    Schedule::Cron(_) | Schedule::Calendar(_) => format!("Expected at these times, {grace}:"),
                 };
                 let next = next_times(&schedule, now, NEXT);
                 Self { words, problem: String::new(), next: next.iter().map(|at| stamp(*at, zone)).collect() }

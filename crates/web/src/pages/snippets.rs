@@ -16,7 +16,7 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
             "Crontab",
             match schedule {
                 Schedule::Every(_) => format!("{cron}  /usr/local/bin/job && {curl} {ping}"),
-                Schedule::Cron(_) => {
+                Schedule::Cron(_) | Schedule::Calendar(_) => {
                     format!("# by a clock in {zone}\n{cron}  /usr/local/bin/job && {curl} {ping}")
                 }
             },
@@ -31,7 +31,8 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
             "systemd, in the unit of the job",
             format!(
                 "[Service]\nType=oneshot\nExecStartPre=-/usr/bin/{curl} {ping}/start\nExecStart=/usr/local/bin/job\n\
-                 ExecStopPost=/bin/sh -c '[ \"$$SERVICE_RESULT\" = success ] && end=0 || end=fail; {curl} {ping}/$$end'"
+                 ExecStopPost=/bin/sh -c '[ \"$$SERVICE_RESULT\" = success ] && end=0 || end=fail; {curl} {ping}/$$end'{}",
+                timer(schedule)
             ),
         ),
         (
@@ -72,6 +73,14 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
     ]
 }
 
+/// The timer of the unit, where the schedule is one of timers.
+fn timer(schedule: &Schedule) -> String {
+    let Schedule::Calendar(calendar) = schedule else { return String::new() };
+    let line = |text: &str| format!("\nOnCalendar={text} {}", calendar.zone());
+    let lines: String = calendar.text().split("; ").map(line).collect();
+    format!("\n\n# in its timer\n[Timer]{lines}")
+}
+
 /// The schedule as a crontab has it; where no five fields say it, a time of each night.
 fn crontab_time(schedule: &Schedule) -> String {
     let nightly = || "0 2 * * *".to_owned();
@@ -80,6 +89,7 @@ fn crontab_time(schedule: &Schedule) -> String {
             let expression = cron.expression();
             if expression.split_whitespace().count() == 6 { nightly() } else { expression.to_owned() }
         }
+        Schedule::Calendar(_) => nightly(),
         Schedule::Every(period) => match (period.num_seconds() % 60, period.num_minutes()) {
             (0, 1) => "* * * * *".to_owned(),
             (0, minutes) if minutes < 60 && 60 % minutes == 0 => format!("*/{minutes} * * * *"),

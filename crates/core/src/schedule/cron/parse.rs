@@ -1,6 +1,7 @@
 //! Reads a cron expression as a crontab is read, and says what is wrong with it: which field, what was found, what is allowed.
 
-use super::fields::{DaysOfMonth, DaysOfWeek, Fields, Numbers};
+use super::fields::{DaysOfMonth, DaysOfWeek, Fields};
+use crate::schedule::wall::{Numbers, Times};
 
 /// Names for whole expressions, and what they stand for.
 const NICKNAMES: [(&str, &str); 7] = [
@@ -82,9 +83,11 @@ pub fn parse(expression: &str) -> Result<(Fields, String), String> {
             }
         };
         Ok(Fields {
-            seconds: SECOND.numbers(second)?,
-            minutes: MINUTE.numbers(minute)?,
-            hours: HOUR.numbers(hour)?,
+            times: Times {
+                seconds: SECOND.numbers(second)?,
+                minutes: MINUTE.numbers(minute)?,
+                hours: HOUR.numbers(hour)?,
+            },
             days_of_month: days_of_month(day_of_month)?,
             months: MONTH.numbers(month)?,
             days_of_week: days_of_week(day_of_week)?,
