@@ -10,6 +10,7 @@
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
+//! - [`terminal`]: output of programs as a person reads it;
 //! - [`access`]: who may do what;
 //! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
 //!
@@ -39,6 +40,7 @@ pub mod secret;
 pub mod sla;
 pub mod summary;
 pub mod template;
+pub mod terminal;
 pub mod uptime;
 pub mod ways;
 
