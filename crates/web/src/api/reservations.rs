@@ -126,8 +126,8 @@ pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Ans
 
 /// Change a reservation
 ///
-/// A JSON merge patch (RFC 7396): the fields that it has are changed, `null` gives a field its default. A `cron` replaces a `frequency`, and the other
-/// way round. `app` and `component` stay. `If-Match` must say what the change was made from: an `ETag`, or `*` for whatever it is.
+/// A JSON merge patch (RFC 7396): the fields that it has are changed, `null` gives a field its default. Another kind of
+/// schedule (`frequency`, `cron`, `calendar`) takes the place of the one before. `app` and `component` stay. `If-Match` must say what the change was made from: an `ETag`, or `*` for whatever it is.
 #[utoipa::path(patch, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
     params(
         ("id" = i64, Path, description = "its number"),
@@ -181,14 +181,13 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
     };
     let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
     // Another kind of schedule takes the place of the one before; two at once are refused below.
-    let kinds: [(&str, &[&str]); 3] = [
-        ("frequency", &["cron", "calendar", "time_zone"]),
-        ("cron", &["frequency", "time_units", "calendar"]),
-        ("calendar", &["frequency", "time_units", "cron"]),
-    ];
-    let wished: Vec<_> = kinds.iter().filter(|(kind, _)| wishes_for(kind)).collect();
-    if let &[(_, others)] = wished.as_slice() {
-        fields.retain(|field, _| !others.contains(&field.as_str()));
+    let kinds: [&[&str]; 3] = [&["frequency", "time_units"], &["cron"], &["calendar"]];
+    let (wished, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| wishes_for(kind[0]));
+    if !wished.is_empty() {
+        fields.retain(|field, _| !others.concat().contains(&field.as_str()));
+        if wished == [kinds[0]] {
+            fields.remove("time_zone");
+        }
     }
     for (field, value) in patch {
         if (field == "app" || field == "component") && fields.get(&field) != Some(&value) {
