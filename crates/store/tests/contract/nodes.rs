@@ -15,6 +15,7 @@ on_both!(
     a_node_that_falls_silent_is_noticed_once_until_it_beats_again,
     a_process_that_is_restarted_again_and_again_is_told_once_an_hour,
     one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other,
+    the_death_of_one_does_not_hide_that_of_its_neighbour,
     a_node_that_said_goodbye_is_not_missed,
     a_duty_that_nobody_does_is_noticed_once_and_so_is_its_return,
     a_duty_is_snoozed_until_a_time_or_until_somebody_ends_it,
@@ -126,6 +127,19 @@ fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database:
     // It dies, and nobody starts it again.
     live("second", 57, 67..=1512);
     assert_eq!(watch(&store, after(1512)), (names(&["first"]), vec![]), "in the same hour");
+}
+
+fn the_death_of_one_does_not_hide_that_of_its_neighbour(database: &TestDatabase) {
+    let store = database.store();
+    // By role, host and address both are at one place; yet neither takes the place of the other.
+    let live = |id: &str, seconds: RangeInclusive<i64>| {
+        seconds.step_by(5).for_each(|second| drop(beat(&store, id, "sweeper", at(second))));
+    };
+    live("first", 0..=10);
+    live("second", 0..=60);
+    assert_eq!(watch(&store, at(60)), (names(&["first"]), vec![]));
+    beat(&store, "third", "ingest", at(80));
+    assert_eq!(watch(&store, at(80)), (names(&["second"]), names(&["sweeper"])), "soon after the other");
 }
 
 fn a_node_that_said_goodbye_is_not_missed(database: &TestDatabase) {
