@@ -19,7 +19,9 @@ pub struct Gone {
     pub last: KnownNode,
     /// How many there were within the last hour; 1 where this is the first.
     pub times: usize,
-    /// Whether it was not told in this hour, or in these ten minutes where no other took over.
+    /// How often it is told at most: once an hour, or once in ten minutes where no other took over.
+    pub once_in: TimeDelta,
+    /// Whether it was not told yet in the `once_in` that this is.
     pub is_news: bool,
 }
 
@@ -35,7 +37,7 @@ pub(crate) fn group(
         match groups.iter_mut().find(|group| is_same_place(&group.last, &known)) {
             Some(group) if group.last.beat_at < known.beat_at => group.last = known,
             Some(_) => {}
-            None => groups.push(Gone { last: known, times: 1, is_news: true }),
+            None => groups.push(Gone { last: known, times: 1, once_in: LEFT, is_news: true }),
         }
     }
     for group in &mut groups {
@@ -46,7 +48,8 @@ pub(crate) fn group(
         };
         group.times = of_group().filter(is_gone).count().max(1);
         let restarted = was_restarted(last, nodes, gone_after);
-        let begun = begin_of(now, if restarted { RESTARTED } else { LEFT });
+        group.once_in = if restarted { RESTARTED } else { LEFT };
+        let begun = begin_of(now, group.once_in);
         let was_told = |known: &KnownNode| {
             // One that still ran when this one began was beside it, and no earlier turn of the same loop.
             known.beat_at <= last.node.started_at + CLOCKS

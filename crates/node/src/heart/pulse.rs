@@ -264,8 +264,9 @@ fn gone_words(gone: &Gone) -> (String, String) {
     );
     if gone.times > 1 {
         text.push_str(&format!(
-            " {} have stopped like that there within the last hour. As long as this goes on it is told at most once an hour; the log of the process should say why it ends.",
-            gone.times
+            " {} have stopped like that there within the last hour. As long as this goes on it is told at most once in {}; the log of the process should say why it ends.",
+            gone.times,
+            duration::words(gone.once_in)
         ));
     }
     (format!("A node is gone: {} on {}", node.role, node.host), text)

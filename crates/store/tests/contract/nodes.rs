@@ -85,10 +85,10 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
     let store = database.store();
     // It lives for five seconds, and is started again two seconds later; another looks on.
     let (mut told, mut second) = (Vec::new(), 0);
-    let look = |now: i64, told: &mut Vec<(i64, usize)>| {
+    let look = |now: i64, told: &mut Vec<(i64, usize, TimeDelta)>| {
         beat(&store, "other", "sweeper", at(now));
         let Watched { gone, .. } = store.watch(seconds(10), seconds(15), at(now)).unwrap();
-        told.extend(gone.iter().filter(|gone| gone.is_news).map(|gone| (now, gone.times)));
+        told.extend(gone.iter().filter(|gone| gone.is_news).map(|gone| (now, gone.times, gone.once_in)));
     };
     while second < 6000 {
         let id = format!("life {second}");
@@ -99,13 +99,18 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
         second += 7;
     }
     assert!(told.len() <= 2, "{told:?}");
-    assert_eq!((told[0].1, told[0].0 < 30), (1, true), "the first time at once: {told:?}");
-    assert!(told[1..].iter().all(|(_, times)| *times > 400), "with their number: {told:?}");
+    assert_eq!(
+        (told[0].1, told[0].0 < 30, told[0].2),
+        (1, true, TimeDelta::hours(1)),
+        "the first time at once: {told:?}"
+    );
+    assert!(told[1..].iter().all(|(_, times, _)| *times > 400), "with their number: {told:?}");
     // Nobody starts it any more: that is news at once.
     let before = told.len();
     (second..second + 1200).step_by(5).for_each(|now| look(now, &mut told));
     let last = told.get(before).unwrap_or_else(|| panic!("{told:?}"));
     assert!(last.0 < second + 30 && told.len() == before + 1, "{told:?}");
+    assert_eq!(last.2, TimeDelta::minutes(10), "as often as it would be told");
 }
 
 fn one_of_two_that_run_beside_each_other_is_not_restarted_by_the_other(database: &TestDatabase) {
