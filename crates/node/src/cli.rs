@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::heart::clock;
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging, memory};
+use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging, memory, token};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -85,6 +85,20 @@ pub enum Command {
         /// viewer, editor or admin; of a user that exists, the role changes
         #[structopt(long)]
         role: Option<String>,
+    },
+    /// Make a token, by which programs show who they are, print it, and end
+    Token {
+        /// What it is called
+        name: String,
+        /// What it may do: checkin, read, manage; may be repeated [default: all of them]
+        #[structopt(long = "scope", value_name = "SCOPE", number_of_values = 1)]
+        scopes: Vec<String>,
+        /// An app that it is for; may be repeated [default: every app]
+        #[structopt(long = "app", value_name = "APP", number_of_values = 1)]
+        apps: Vec<String>,
+        /// How long it can be used, as in 90d [default: for ever]
+        #[structopt(long, value_name = "TIME")]
+        expires_in: Option<String>,
     },
 }
 
@@ -219,6 +233,13 @@ fn dispatch<O: RoleOptions>(
             print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())
         }
+        Some(Command::Token { name, scopes, apps, expires_in }) => {
+            let (store, _) = startup::open(&config, &service, None)?;
+            let now = clock::reference(&store)?;
+            let wanted = token::Wanted { name, scopes, apps, expires_in: expires_in.as_deref() };
+            print(&format!("{}\n", token::make(&store, &wanted, now)?));
+            Ok(())
+        }
         Some(Command::Backup { file }) => {
             print(&backup::back_up(&config, file, &service)?);
             Ok(())
@@ -302,6 +323,35 @@ pub fn announce(text: String) {
     let printing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || print(&text));
     if let Err(error) = printing {
         log::warn!("nothing can be printed: {error}");
+    }
+}
+
+/// The command line that runs `command` of this program over the same database, to be pasted into a shell of this directory.
+pub fn line_of(command: &str) -> String {
+    let mut given = std::env::args();
+    let mut words = vec![given.next().unwrap_or_else(|| "innkeeper".to_owned())];
+    words.extend(command.split(' ').map(str::to_owned));
+    while let Some(argument) = given.next() {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) => (flag.to_owned(), value.to_owned()),
+            None => (argument, given.next().unwrap_or_default()),
+        };
+        // A password stands in no log.
+        let is_told = ["--config", "--data-dir"].contains(&flag.as_str())
+            || (flag == "--database-url" && !value.contains('@'));
+        if is_told {
+            words.extend([flag, value]);
+        }
+    }
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    match word.chars().all(is_plain) && !word.is_empty() {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
 }
 

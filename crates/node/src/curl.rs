@@ -8,5 +8,5 @@ pub const CHECK_IN: &str = "curl -fs -m 15 --retry 5 --retry-connrefused --retry
 /// The same for what a person wants to read the answer of, errors too.
 pub const ASK: &str = "curl -sS -m 60 --retry 5 --retry-connrefused";
 
-/// What shows the token, where one is asked for: it stands in the variable `TOKEN`.
-pub const TOKEN: &str = "-H \"Authorization: Bearer $TOKEN\"";
+/// What shows the token, where one is asked for: it stands in the variable `INNKEEPER_TOKEN`.
+pub const TOKEN: &str = "-H \"Authorization: Bearer $INNKEEPER_TOKEN\"";

@@ -1,28 +1,31 @@
 //! Links by which a person chooses a password, once.
 
+use std::net::SocketAddr;
+
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::access::{UserRole, account_name};
 use innkeeper_store::{Actor, Store};
 
-use crate::config::{Auth, Config};
-use crate::keys;
+use crate::config::{Auth, Config, url_of};
+use crate::heart::gone_after;
+use crate::{Role, keys};
 
 /// How long a link can be used.
 pub const USED_WITHIN: TimeDelta = TimeDelta::days(1);
 
-/// The address of the link with this secret.
-pub fn link(public_url: &str, secret: &str) -> String {
-    format!("{public_url}/setup/{secret}")
+/// The address of the link with this secret, on the pages at `pages_url`.
+pub fn link(pages_url: &str, secret: &str) -> String {
+    format!("{pages_url}/setup/{secret}")
 }
 
-/// A link by which the first admin is made, where nobody can decide yet who may come in. That it cannot be made is logged, and no reason not to
-/// watch over jobs.
+/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in. That it cannot be
+/// made is logged, and no reason not to watch over jobs.
 pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> {
     if config.auth == Auth::Open || config.web.sign_on_header.is_some() {
         return None;
     }
-    invite_first_admin(store, config, now).unwrap_or_else(|error| {
+    invite_first_admin(store, now).unwrap_or_else(|error| {
         log::error!(
             "no link for the first admin ({error:#}); `innkeeper invite NAME --role admin` makes one"
         );
@@ -30,10 +33,38 @@ pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> 
     })
 }
 
-fn invite_first_admin(store: &Store, config: &Config, now: Time) -> anyhow::Result<Option<String>> {
+/// What says where the first admin is made: by this secret, on the pages of this process, which listens at `listening`.
+pub fn announcement(config: &Config, listening: SocketAddr, secret: &str) -> String {
+    let (public, own) = (link(&config.pages_url, secret), link(&url_of(listening), secret));
+    match config.is_public_url_given {
+        false => format!("Make the first admin, within a day: {own}\n"),
+        // Cookies of an address with TLS go nowhere else.
+        true if config.pages_url.starts_with("https:") => {
+            format!("Make the first admin, within a day: {public}\n")
+        }
+        true => {
+            format!("Make the first admin, within a day: {public}\n(where that does not lead here: {own})\n")
+        }
+    }
+}
+
+/// Where people reach the pages: the public address, or that of the process which has them now, or has them by the configuration.
+fn pages_url(store: &Store, config: &Config, now: Time) -> anyhow::Result<String> {
+    if config.is_public_url_given {
+        return Ok(config.pages_url.clone());
+    }
+    let alive = store.nodes()?.into_iter().filter(|known| known.state(gone_after(store), now) == "alive");
+    let listening = alive
+        .filter(|known| [Role::Web, Role::Standalone].iter().any(|role| role.as_str() == known.node.role))
+        .max_by_key(|known| known.beat_at)
+        .and_then(|known| known.node.address.parse().ok());
+    Ok(listening.map_or_else(|| config.pages_url.clone(), url_of))
+}
+
+fn invite_first_admin(store: &Store, now: Time) -> anyhow::Result<Option<String>> {
     let secret = keys::draw()?;
     let invited = store.invite_first_admin(&keys::hash(secret.reveal()), now + USED_WITHIN)?;
-    Ok(invited.then(|| link(&config.public_url, secret.reveal())))
+    Ok(invited.then(|| secret.reveal().to_owned()))
 }
 
 /// A link for the user of this name, who is made where there is none; with `role`, that is theirs from now on.
@@ -64,5 +95,5 @@ pub fn invite(
             store.add_user(&name, role.unwrap_or(UserRole::Viewer), &hash, expires_at, now)?;
         }
     }
-    Ok(link(&config.public_url, secret.reveal()))
+    Ok(link(&pages_url(&store, config, now)?, secret.reveal()))
 }

@@ -28,6 +28,7 @@ mod role;
 pub mod shutdown;
 pub mod startup;
 pub mod summary;
+pub mod token;
 pub mod ways;
 
 pub use alerters::Ways;
@@ -37,7 +38,7 @@ pub use metrics::Metrics;
 pub use part::Part;
 pub use role::Role;
 pub use shutdown::{Shutdown, Wake};
-pub use startup::{reach_database, wait_for_database};
+pub use startup::{is_unused, reach_database, wait_for_database};
 pub use ways::KnownWays;
 
 pub use innkeeper_store::Seldom;

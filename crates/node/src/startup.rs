@@ -126,6 +126,15 @@ fn open_marking(
     Ok((store, applied))
 }
 
+/// Whether nobody has used this database yet: no process was seen, and nothing is reserved. A doubt is logged.
+pub fn is_unused(store: &Store) -> bool {
+    let asked = store.nodes().and_then(|nodes| Ok(nodes.is_empty() && store.apps(1)?.is_empty()));
+    asked.unwrap_or_else(|error| {
+        log::warn!("it is not known whether this is the first start: {error}");
+        false
+    })
+}
+
 /// A store over the database of this configuration, through a pooler where it names one.
 pub(crate) fn connect(config: &Config, pool_size: u32) -> Result<Store, StoreError> {
     let settings = StoreConfig { url: config.database.url().to_owned(), pool_size };

@@ -13,8 +13,8 @@ use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{Gate, HttpService};
-use innkeeper_node::invitation::first_admin;
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, wait_for_database};
+use innkeeper_node::invitation::{self, first_admin};
+use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, is_unused, wait_for_database};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::{LOOKS_END, Web};
 
@@ -24,6 +24,7 @@ use innkeeper_web::{LOOKS_END, Web};
 /// What ended it before that: the death of any part ends all.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let store = wait_for_database(config, Role::Standalone, shutdown)?;
+    let is_first = is_unused(&store);
     let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
     let wake = Wake::new(shutdown);
     let web_wake = wake.clone();
@@ -39,7 +40,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let looking = web.start_looking(shutdown)?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
-    let (place, public_url, auth) = (place(config), config.public_url.clone(), config.auth);
+    let (place, own) = (place(config), config.clone());
     let served = HttpService::new("innkeeper", config.ingest.listen, gate, move |routes| {
         web.mount_pages(routes);
         ingest_routes(routes);
@@ -53,7 +54,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     .connections(descriptors::for_connections(config))
     .on_listening(move |address| {
         listening(address);
-        greet(address, &place, &public_url, auth, setup.as_deref());
+        greet(address, &place, &own, setup.as_deref(), is_first);
     })
     .run(shutdown);
     shutdown.request();
@@ -76,43 +77,44 @@ fn place(config: &Config) -> String {
     }
 }
 
-/// Says where it is and what to do first.
-fn greet(address: SocketAddr, place: &str, public_url: &str, auth: Auth, setup: Option<&str>) {
+/// Says where it is; at the first start also what to do first.
+fn greet(address: SocketAddr, place: &str, config: &Config, setup: Option<&str>, is_first: bool) {
     // On all addresses at once is no place to send anybody to.
-    let open =
-        if address.ip().is_unspecified() { public_url.to_owned() } else { format!("http://{address}") };
-    let setup =
-        setup.map_or_else(String::new, |link| format!("\nMake the first admin, within a day: {link}\n"));
+    let here = match address.ip().is_unspecified() {
+        true => config.public_url.clone(),
+        false => format!("http://{address}"),
+    };
+    let setup = setup.map_or_else(String::new, |secret| {
+        format!("\n{}", invitation::announcement(config, address, secret))
+    });
+    let first = if is_first { first_lines(&here, config.auth) } else { String::new() };
+    innkeeper_node::cli::announce(format!(
+        "\nInnkeeper listens at {here}\nIts data is in {place}\n{setup}{first}\n"
+    ));
+}
+
+/// Lines to paste that make a reservation and check in.
+fn first_lines(here: &str, auth: Auth) -> String {
     let (token, shown) = match auth {
         Auth::Open => (String::new(), String::new()),
-        Auth::Tokens => (
-            format!(
-                "
-Programs show a token. Make one with the scopes manage, checkin and read
-at {open}/settings#tokens, and put it here:
-
-  TOKEN=ik_…
-"
-            ),
-            format!(" {TOKEN}"),
-        ),
+        Auth::Tokens => {
+            let make = innkeeper_node::cli::line_of("token first");
+            let token =
+                format!("\nPrograms show a token. This makes one:\n\n  export INNKEEPER_TOKEN=$({make})\n");
+            (token, format!(" {TOKEN}"))
+        }
     };
-    let text = format!(
-        "
-Innkeeper is open at {open}
-Its data is in {place}
-{setup}{token}
+    format!(
+        "{token}
 Make a reservation: this job checks in every 5 minutes.
 
-  {ASK} {open}/reservation{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
+  {ASK} {here}/reservation{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\", \"owner\": \"me\",
     \"notify\": \"\", \"frequency\": 5, \"time_units\": \"minutes\"}}'
 
 Check in when its work is done, and see how it stands.
 
-  {CHECK_IN} {open}/checkin{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
-  {ASK} {open}/reservation{shown}
-
+  {CHECK_IN} {here}/checkin{shown} -d '{{\"app\": \"shop\", \"component\": \"backup\"}}'
+  {ASK} {here}/reservation{shown}
 "
-    );
-    innkeeper_node::cli::announce(text);
+    )
 }

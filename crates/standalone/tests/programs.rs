@@ -208,7 +208,7 @@ fn what_cannot_be_had_is_named() {
 fn one_command_says_where_it_is_and_what_to_do() {
     let server = Server::start("innkeeper", "", &["--listen", "127.0.0.1:0"]);
     let address = server.address();
-    server.wait_for_log(&format!("Innkeeper is open at http://{address}"));
+    server.wait_for_log(&format!("Innkeeper listens at http://{address}"));
     server.wait_for_log("/checkin -d '");
     let data = server.directory().join("innkeeper-data/innkeeper.db");
     assert!(server.log().contains(&fs::canonicalize(&data).expect("it is there").display().to_string()));

@@ -102,20 +102,25 @@ fn the_greeting_can_be_pasted_also_where_a_token_is_asked_for() {
         let log = server.log();
         let (_, greeting) = log.split_once("Its data is in").unwrap();
         let lines: Vec<&str> = greeting.lines().filter(|line| line.starts_with("  ")).collect();
-        let (mut script, token) = (lines.join("\n"), "ik_greeted");
-        assert_eq!(script.contains("TOKEN=ik_…"), auth == "tokens", "{greeting}");
+        let script = lines.join("\n");
+        assert!(!log.contains("is open"), "{log}");
         if auth == "tokens" {
-            assert!(greeting.contains("/settings#tokens") && greeting.contains("/setup/"), "{greeting}");
+            assert!(
+                greeting.contains("/setup/") && script.contains("export INNKEEPER_TOKEN=$("),
+                "{greeting}"
+            );
+            let token = "ik_shown";
             database.execute(&format!(
                 "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
-                 VALUES ('greeted', '{}', 'checkin,read,manage', '[]', '', 0)",
+                 VALUES ('shown', '{}', 'checkin,read,manage', '[]', '', 0)",
                 keys::hash(token)
             ));
-            script = script.replace("ik_…", token);
             let headers = [("accept", "text/html"), ("authorization", &format!("Bearer {token}"))];
             let page = Client::default().send("GET", &server.url("/status"), &headers, b"").unwrap();
             let shown = calls(&page.body);
-            assert!(shown.len() == 2 && shown.iter().all(|line| line.contains("Bearer $TOKEN")), "{shown:?}");
+            let carries = |line: &String| line.contains("Bearer $INNKEEPER_TOKEN");
+            assert!(shown.len() == 2 && shown.iter().all(carries), "{shown:?}");
+            assert!(page.body.contains("export INNKEEPER_TOKEN=$(innkeeper token "), "{}", page.body);
         }
         let said = paste(&script);
         assert!(said.starts_with("\"OK\"") && said.contains("\"component\":\"backup\""), "{auth}: {said}");
@@ -123,6 +128,22 @@ fn the_greeting_can_be_pasted_also_where_a_token_is_asked_for() {
             "SELECT CAST(checkins AS TEXT) FROM states s JOIN reservations r ON r.id = s.reservation_id WHERE r.app = 'shop'",
         );
         assert_eq!(counted.as_deref(), Some("1"), "{auth}");
+
+        // Once is enough.
+        let mut server = server;
+        assert!(server.terminate(PATIENCE).success());
+        let again = Server::start(
+            "innkeeper",
+            &format!("auth = \"{auth}\"\n"),
+            &["--listen", "127.0.0.1:0", "--database-url", database.url()],
+        );
+        again.wait_for_log("Its data is in");
+        again.wait_for_log("this node does what only one may do");
+        assert_eq!(calls(&again.log()), Vec::<String>::new(), "{auth}");
+        // The way in is told until somebody has come by it.
+        if auth == "tokens" {
+            again.wait_for_log("/setup/");
+        }
     }
 }
 

@@ -128,6 +128,11 @@ impl Store {
         })
     }
 
+    /// Whether there is an admin who can log in.
+    pub fn has_admin(&self) -> Result<bool, StoreError> {
+        has_admin(&mut *self.get()?)
+    }
+
     /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
     pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
         self.write(|connection| {

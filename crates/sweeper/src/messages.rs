@@ -36,7 +36,7 @@ impl Speaker {
     pub fn new(config: &Config, ways: &KnownWays) -> Self {
         Self {
             instance: config.instance.clone(),
-            public_url: config.public_url.clone(),
+            public_url: config.pages_url.clone(),
             server: gethostname::gethostname().to_string_lossy().into_owned(),
             ways: ways.clone(),
             operator: config.operator.clone(),

@@ -8,6 +8,7 @@
 //! - [`smtp_sink`]: a mail server over real TLS;
 //! - [`cluster`]: a Postgres server that a test may stop and start;
 //! - [`pgbouncer`]: a connection pooler before a Postgres server;
+//! - [`haproxy`]: an HTTP proxy before Innkeeper;
 //! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
 //! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
@@ -19,6 +20,7 @@ pub mod client;
 pub mod cluster;
 pub mod database;
 pub mod faketime;
+pub mod haproxy;
 pub mod http_sink;
 pub mod jobs;
 pub mod pgbouncer;

@@ -8,7 +8,7 @@
   const explain = async () => {
     const mine = ++latest;
     try {
-      const answer = await fetch("/explain", { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const answer = await fetch(form.dataset.editor, { method: "POST", body: new URLSearchParams(new FormData(form)) });
       const text = await answer.text();
       if (answer.ok && mine === latest) place.innerHTML = text;
     } catch {

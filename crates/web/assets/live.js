@@ -60,7 +60,7 @@
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       // The session has ended.
-      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.replace(answer.url);
+      if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) return location.replace(answer.url);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
       if (fresh && !isBusy(live) && fresh.innerHTML !== live.innerHTML) replace(live, fresh);
       tick();

@@ -32,7 +32,7 @@ use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Gate, HttpService, Routes, Spools};
-use innkeeper_node::invitation::first_admin;
+use innkeeper_node::invitation::{announcement, first_admin};
 use innkeeper_node::{
     Config, Heart, KnownWays, Part, Role, Shutdown, Wake, Ways, descriptors, wait_for_database,
 };
@@ -57,6 +57,10 @@ pub(crate) struct Desk {
     store: Store,
     clock: Arc<dyn Clock>,
     pub public_url: String,
+    /// Where people reach the pages.
+    pub pages_url: String,
+    /// The public address, where somebody said it.
+    pub given_url: Option<String>,
     pub instance: String,
     /// Whether everybody may do everything.
     pub is_open: bool,
@@ -194,6 +198,8 @@ impl Web {
                 store,
                 clock,
                 public_url: config.public_url.clone(),
+                pages_url: config.pages_url.clone(),
+                given_url: config.is_public_url_given.then(|| config.public_url.clone()),
                 instance: config.instance.clone(),
                 is_open: config.auth == Auth::Open,
                 signs_on: config.web.sign_on_header.is_some(),
@@ -248,9 +254,8 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
-    if let Some(link) = first_admin(&store, config, heart.clock().now()) {
-        innkeeper_node::cli::announce(format!("Make the first admin, within a day: {link}\n"));
-    }
+    let setup = first_admin(&store, config, heart.clock().now());
+    let (listening, own) = (heart.listening(), config.clone());
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let looking = web.start_looking(shutdown)?;
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
@@ -263,7 +268,12 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     });
     let served = service
         .connections(descriptors::for_connections(config))
-        .on_listening(heart.listening())
+        .on_listening(move |address| {
+            listening(address);
+            if let Some(secret) = setup {
+                innkeeper_node::cli::announce(announcement(&own, address, &secret));
+            }
+        })
         .run(shutdown);
     shutdown.request();
     let looked = looking.join_within(LOOKS_END);

@@ -136,11 +136,11 @@ fn place_in_named(root: &Table, kind: &str, rest: &str) -> Result<Vec<String>, S
 /// Set for the programs of a `command` alerter, which may call Innkeeper in turn.
 const OF_COMMANDS: [&str; 4] = ["EVENT", "APP", "COMPONENT", "IDEMPOTENCY_KEY"];
 
-/// Whether a variable is not about the configuration: the file's own name, the tests', and
+/// Whether a variable is not about the configuration: the file's own name, the token of those who call, the tests', and
 /// what Kubernetes and Docker tell every container about a service that happens to be called innkeeper.
 fn is_for_others(name: &str, value: &str) -> bool {
     let rest = &name[PREFIX.len()..];
-    if rest == "CONFIG" || OF_COMMANDS.contains(&rest) || rest.starts_with("TEST_") {
+    if ["CONFIG", "TOKEN"].contains(&rest) || OF_COMMANDS.contains(&rest) || rest.starts_with("TEST_") {
         return true;
     }
     let number_in_port = rest.rsplit_once("PORT_").and_then(|(_, tail)| tail.split_once('_')).is_some_and(

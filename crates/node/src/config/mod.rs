@@ -37,6 +37,7 @@ pub use database::{DatabaseConfig, DatabaseKind};
 pub use live::{Live, Reloaded};
 pub use parts::{ExpectConfig, HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
 pub use problem::{ConfigError, Origin, Problem};
+pub(crate) use top::url_of;
 pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
 use crate::{Role, logging};
@@ -71,6 +72,10 @@ pub struct Config {
     pub instance: String,
     /// Where people and jobs reach it: a URL without a slash at its end.
     pub public_url: String,
+    /// Whether somebody said so; otherwise it is a guess by `ingest.listen`.
+    pub is_public_url_given: bool,
+    /// Where people reach the pages: `public_url`, or by `listen` of whoever has them.
+    pub pages_url: String,
     /// What is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
     pub log: String,
     /// Who may call.
@@ -245,12 +250,18 @@ fn read(
     let ingest_origin = section.origin("listen");
     let ingest = IngestConfig::read(&mut section);
     section.finish();
-    let public_url = public_url.unwrap_or_else(|| top::url_of(ingest.listen));
+    let given_url = public_url;
+    let public_url = given_url.clone().unwrap_or_else(|| top::url_of(ingest.listen));
 
     let mut section = Section::new("web", web, &mut findings);
     let web_origin = section.origin("listen");
     let web = WebConfig::read(&mut section);
     section.finish();
+    let is_public_url_given = given_url.is_some();
+    let pages_url = given_url.unwrap_or_else(|| match role {
+        Role::Standalone => public_url.clone(),
+        Role::Ingest | Role::Sweeper | Role::Web => top::url_of(web.listen),
+    });
 
     let mut section = Section::new("sweeper", sweeper, &mut findings);
     let sweeper_origin = section.origin("listen");
@@ -280,6 +291,8 @@ fn read(
         file,
         instance,
         public_url,
+        is_public_url_given,
+        pages_url,
         log,
         auth,
         allow_open,

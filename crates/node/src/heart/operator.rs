@@ -137,7 +137,7 @@ impl Operator {
             subject: subject.to_owned(),
             text: format!("{}\n", text.trim_end()),
             at,
-            url: Some(format!("{}/nodes", config.public_url)),
+            url: Some(format!("{}/nodes", config.pages_url)),
             alert: None,
         }
     }

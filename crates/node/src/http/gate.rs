@@ -20,7 +20,7 @@ use innkeeper_store::{Actor, Store, Token};
 
 use super::caller::{Caller, Who};
 use super::pace::Pace;
-use super::{ApiError, TrustedProxies, client_address};
+use super::{ApiError, Mount, TrustedProxies, client_address};
 use crate::config::{Auth, Config, Live};
 use crate::keys;
 
@@ -42,6 +42,7 @@ struct Inner {
     allow_open: bool,
     live: Live,
     public_url: String,
+    mount: Mount,
     sign_on: Option<SignOn>,
     tokens: Mutex<HashMap<String, (Instant, Token)>>,
     pace: Pace,
@@ -69,10 +70,16 @@ impl Gate {
             allow_open: config.allow_open,
             live: config.live(),
             public_url: config.public_url.clone(),
+            mount: Mount::at(&config.public_url),
             sign_on,
             tokens: Mutex::default(),
             pace: Pace::default(),
         }))
+    }
+
+    /// The path below which browsers reach what is behind it.
+    pub fn mount(&self) -> &Mount {
+        &self.0.mount
     }
 
     /// Whether everybody may do everything.
@@ -287,7 +294,7 @@ impl Gate {
 
     fn cookie(&self, name: &'static str, value: String, same_site: SameSite) -> Cookie<'static> {
         Cookie::build(name, value)
-            .path("/")
+            .path(self.0.mount.cookie_path().to_owned())
             .http_only(true)
             .same_site(same_site)
             .secure(self.is_secure())
@@ -298,13 +305,21 @@ impl Gate {
         self.0.public_url.starts_with("https://")
     }
 
-    /// With the prefix, browsers take it from this host alone, and over TLS alone.
+    /// With a prefix, browsers take it over TLS alone, and with `__Host-` from this host alone, which asks for the path `/`.
     fn session_cookie_name(&self) -> &'static str {
-        if self.is_secure() { "__Host-innkeeper" } else { "innkeeper" }
+        match (self.is_secure(), self.0.mount.base()) {
+            (true, "") => "__Host-innkeeper",
+            (true, _) => "__Secure-innkeeper",
+            (false, _) => "innkeeper",
+        }
     }
 
     fn csrf_cookie_name(&self) -> &'static str {
-        if self.is_secure() { "__Host-innkeeper-form" } else { "innkeeper-form" }
+        match (self.is_secure(), self.0.mount.base()) {
+            (true, "") => "__Host-innkeeper-form",
+            (true, _) => "__Secure-innkeeper-form",
+            (false, _) => "innkeeper-form",
+        }
     }
 
     /// Whether a browser reached an open house by a name that is not its own: any site can have its name lead here (DNS rebinding), and its pages

@@ -9,6 +9,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder};
 use innkeeper_core::access::Need;
 
+use super::mount::Paths;
 use super::{ApiError, Gate};
 
 /// What an error looks like on a page.
@@ -211,6 +212,8 @@ impl<'c> Routes<'c> {
             let Known { pattern, method, need, manner, .. } = route;
             log::debug!("route {method} {pattern} needs {need:?}, as {manner:?}");
         }
+        let paths = known.iter().map(|route| route.definition.clone()).collect();
+        self.actix.app_data(Paths(Arc::new(paths)));
         self.actix.default_service(web::to(move |request: HttpRequest| {
             let path = request.path();
             let manner = match path.starts_with("/api/") {

@@ -130,6 +130,7 @@ impl HttpService {
                 let configure = Arc::clone(&configure);
                 let (gate, told) = (gate.clone(), Arc::clone(&told));
                 let pacing = gate.clone();
+                let mount = gate.mount().clone();
                 App::new()
                     .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                         let used = request.conn_data::<Arc<Usage>>().map(Usage::busy);
@@ -147,11 +148,13 @@ impl HttpService {
                             .add(("Cache-Control", "no-store")),
                     )
                     // Outermost, so that refusals end their connections too.
-                    .wrap_fn(move |request, service| {
-                        let counted = Arc::clone(&counted);
+                    .wrap_fn(move |mut request, service| {
+                        let (counted, mount) = (Arc::clone(&counted), mount.clone());
+                        mount.enter(&mut request);
                         let answer = service.call(request);
                         async move {
                             let mut answer = answer.await?;
+                            mount.leave(&mut answer);
                             if counted.is_crowded() {
                                 answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                             }

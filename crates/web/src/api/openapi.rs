@@ -3,12 +3,17 @@
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
+use actix_web::web::Data;
+use innkeeper_node::http::ApiError;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
+
+use crate::Desk;
 
 use super::{declared, document, duties, history, house, protocols, reservations, rest, tokens};
 
@@ -87,8 +92,13 @@ pub(crate) struct Problem {
 /// Read this description
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "House",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub(crate) async fn openapi() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(TEXT.as_str())
+pub(crate) async fn openapi(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+    let mut document: Value = serde_json::from_str(&TEXT).map_err(ApiError::internal)?;
+    // Where nobody says where that is, it is where the document comes from.
+    if let Some(url) = &desk.given_url {
+        document["servers"] = json!([{ "url": url }]);
+    }
+    Ok(HttpResponse::Ok().json(document))
 }
 
 struct Protocols;

@@ -9,6 +9,8 @@ use crate::Desk;
 pub struct Frame<'a> {
     pub instance: &'a str,
     pub public_url: &'a str,
+    /// What stands before the path of every link: nothing, unless `public_url` has a path.
+    pub base: &'a str,
     /// What every form brings back.
     pub csrf: String,
     /// Who is logged in; empty where nobody is.
@@ -36,6 +38,7 @@ impl<'a> Frame<'a> {
         Self {
             instance: &desk.instance,
             public_url: &desk.public_url,
+            base: desk.gate.mount().base(),
             csrf: caller.csrf.clone(),
             can_log_out: caller.user().is_some() && !desk.signs_on,
             user,

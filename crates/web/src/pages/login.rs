@@ -24,6 +24,8 @@ struct LoginPage<'a> {
     name: String,
     next: String,
     problem: String,
+    /// Whether there is nobody yet who could.
+    is_first: bool,
 }
 
 #[derive(Deserialize)]
@@ -41,11 +43,11 @@ pub async fn login(
     if desk.is_open || caller.user().is_some() {
         return Ok(see_other(local(&query.next)));
     }
-    show(&desk, &caller, "", &query.next, "")
+    show(&desk, &caller, "", &query.next, "").await
 }
 
-fn show(
-    desk: &Desk,
+async fn show(
+    desk: &Data<Desk>,
     caller: &Caller,
     name: &str,
     next: &str,
@@ -56,6 +58,7 @@ fn show(
         name: name.to_owned(),
         next: local(next).to_owned(),
         problem: problem.to_owned(),
+        is_first: !desk.signs_on && !ask(desk, |desk, _| desk.store.has_admin()).await?,
     })
 }
 
@@ -74,7 +77,7 @@ pub async fn log_in(
         Checked::Right(user) => user,
         Checked::Wrong => {
             log::warn!("a wrong name or password, from {}", caller.source);
-            let mut answer = show(&desk, &caller, &name, &next, "The name or the password is wrong.")?;
+            let mut answer = show(&desk, &caller, &name, &next, "The name or the password is wrong.").await?;
             *answer.status_mut() = actix_web::http::StatusCode::UNAUTHORIZED;
             return Ok(answer);
         }

@@ -228,7 +228,7 @@ pub async fn test_alerter(
         subject: "Test message".to_owned(),
         text: format!("This is a test of the alerter {name}, sent by {}. Nothing is wrong.\n", by.who),
         at: now,
-        url: Some(format!("{}/settings", desk.public_url)),
+        url: Some(format!("{}/settings", desk.pages_url)),
         alert: None,
     };
     let wanted = name.clone();

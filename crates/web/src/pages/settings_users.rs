@@ -29,7 +29,7 @@ pub async fn add_user(desk: Data<Desk>, caller: Caller, form: Form) -> Result<Ht
     match made {
         Some(_) => {
             let text = format!("Send this link to {name}. It works once, within a day:");
-            tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
+            tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
         }
         None => refuse(&desk, &caller, format!("name: there is a user {name} already")).await,
     }
@@ -52,7 +52,7 @@ pub async fn link_user(
         return Err(no_such_user());
     }
     let text = "With this link a new password is chosen. It works once, within a day:".to_owned();
-    tell(&desk, &caller, text, invitation::link(&desk.public_url, secret.reveal())).await
+    tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
 }
 
 /// Gives a user another role.

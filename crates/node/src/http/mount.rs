@@ -1,0 +1,135 @@
+//! The path below which browsers and jobs reach this process, where `public_url` has one.
+//!
+//! Handlers know nothing of it. Requests lose it before they are routed, so a proxy may strip it or leave it; redirects
+//! get it when they leave; pages put it before their links (`Frame::base`), the gate into its cookies' path.
+
+use std::sync::Arc;
+
+use actix_web::dev::{ResourceDef, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::http::uri::{PathAndQuery, Uri};
+use percent_encoding::percent_decode_str;
+
+/// See above; clones share it.
+#[derive(Debug, Clone)]
+pub struct Mount(Arc<str>);
+
+/// The paths that a listener has.
+#[derive(Clone)]
+pub(super) struct Paths(pub Arc<Vec<ResourceDef>>);
+
+impl Mount {
+    /// The mount of an installation that is reached at `public_url`.
+    pub fn at(public_url: &str) -> Self {
+        let rest = public_url.split_once("://").map_or("", |(_, rest)| rest);
+        let path = rest.find('/').map_or("", |at| &rest[at..]);
+        Self(path.trim_end_matches('/').into())
+    }
+
+    /// What stands before each path: `/monitor`, or nothing.
+    pub fn base(&self) -> &str {
+        &self.0
+    }
+
+    /// The path of its cookies.
+    pub fn cookie_path(&self) -> &str {
+        if self.0.is_empty() { "/" } else { &self.0 }
+    }
+
+    /// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by itself
+    /// (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be left is none.
+    pub(super) fn enter(&self, request: &mut ServiceRequest) {
+        let Some(inside) = self.inside(request.path()) else { return };
+        let known = |path: &str| {
+            let paths = request.app_data::<Paths>();
+            paths.is_some_and(|paths| paths.0.iter().any(|one| begins_fixed(one) && one.is_match(path)))
+        };
+        if known(request.path()) && !known(inside) {
+            return;
+        }
+        let whole = match request.uri().query() {
+            Some(query) => format!("{inside}?{query}"),
+            None => inside.to_owned(),
+        };
+        // What was part of a URI is one.
+        let Ok(whole) = PathAndQuery::try_from(whole) else { return };
+        let uri = Uri::from(whole);
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
+
+    /// Puts the base before the path that an answer leads to.
+    pub(super) fn leave<B>(&self, answer: &mut ServiceResponse<B>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let Some(to) = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()) else { return };
+        if to.starts_with('/')
+            && !to.starts_with("//")
+            && let Ok(to) = HeaderValue::try_from(format!("{}{to}", self.0))
+        {
+            answer.headers_mut().insert(LOCATION, to);
+        }
+    }
+
+    /// What follows the base in `path`, if it begins with it. Proxies write percent-encoding in their own way.
+    fn inside<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut rest = path;
+        for segment in self.0[1..].split('/') {
+            let after = rest.strip_prefix('/')?;
+            let end = after.find('/').unwrap_or(after.len());
+            if !percent_decode_str(&after[..end]).eq(percent_decode_str(segment)) {
+                return None;
+            }
+            rest = &after[end..];
+        }
+        Some(if rest.is_empty() { "/" } else { rest })
+    }
+}
+
+/// Whether the first part of its paths is given, and not anything.
+fn begins_fixed(path: &ResourceDef) -> bool {
+    path.pattern().is_some_and(|pattern| !pattern.starts_with("/{"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mount;
+
+    #[test]
+    fn a_path_is_found_below_the_mount_whatever_its_encoding() {
+        let monitor = Mount::at("https://example.org:8443/monitor/");
+        assert_eq!((monitor.base(), monitor.cookie_path()), ("/monitor", "/monitor"));
+        for (path, inside) in [
+            ("/monitor", Some("/")),
+            ("/monitor/", Some("/")),
+            ("/monitor/status/17", Some("/status/17")),
+            ("/m%6Fnitor/status", Some("/status")),
+            ("/monitor//ping/x", Some("//ping/x")),
+            ("/monitoring", None),
+            ("/status", None),
+            ("/", None),
+            ("*", None),
+        ] {
+            assert_eq!(monitor.inside(path), inside, "{path}");
+        }
+        let deep = Mount::at("https://example.org/b%C3%BCro/monitor");
+        assert_eq!(deep.inside("/b%c3%bcro/monitor/status"), Some("/status"));
+        assert_eq!(deep.inside("/b%c3%bcro"), None);
+    }
+
+    #[test]
+    fn without_a_path_there_is_nothing_to_do() {
+        for url in ["http://127.0.0.1:8080", "https://example.org/", ""] {
+            let mount = Mount::at(url);
+            assert_eq!(
+                (mount.base(), mount.cookie_path(), mount.inside("/status")),
+                ("", "/", None),
+                "{url}"
+            );
+        }
+    }
+}

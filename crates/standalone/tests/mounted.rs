@@ -1,0 +1,222 @@
+//! Below a path of somebody else's host, behind a real proxy that strips the path and behind one that leaves it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::haproxy::{HaProxy, free_port};
+use innkeeper_testing::process::{self, Server};
+use serde_json::json;
+
+/// Innkeeper at `/monitor` of a proxy, and a browser that is logged in there.
+struct House {
+    base: String,
+    host: String,
+    server: Server,
+    _proxy: HaProxy,
+    client: Client,
+    cookies: BTreeMap<String, String>,
+}
+
+impl House {
+    fn open(strips: bool) -> Self {
+        let port = free_port();
+        let host = format!("http://127.0.0.1:{port}");
+        let base = format!("{host}/monitor");
+        let config = format!(
+            "auth = \"tokens\"\npublic_url = \"{base}/\"\noperator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n"
+        );
+        let server = Server::start("innkeeper", &config, &[]);
+        let proxy = HaProxy::start(port, server.address(), strips);
+        server.wait_for_log("Make the first admin");
+        let mut house =
+            Self { base, host, server, _proxy: proxy, client: Client::default(), cookies: BTreeMap::new() };
+        let log = house.server.log();
+        let link = log.split_once("within a day: ").unwrap().1.split_whitespace().next().unwrap().to_owned();
+        assert!(link.starts_with(&format!("{}/setup/", house.base)), "{link}");
+        let password = "password=correct+horse&again=correct+horse&name=ada";
+        let entered = house.submit(link.strip_prefix(&house.host).unwrap(), password);
+        assert_eq!((entered.status, entered.header("location")), (303, Some("/monitor/status")));
+        house
+    }
+
+    /// Asks as a browser does: a path of the host, with the cookies whose path fits.
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Answer {
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let headers = [
+            ("accept", "text/html"),
+            ("cookie", &cookies.join("; ")),
+            ("user-agent", "Mozilla/5.0"),
+            ("origin", &self.host),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let answer =
+            self.client.send(method, &format!("{}{path}", self.host), &headers, body.as_bytes()).unwrap();
+        for (_, cookie) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            assert!(format!("{cookie};").contains("; Path=/monitor;"), "{cookie}");
+            let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.insert(name.to_owned(), value.to_owned());
+        }
+        answer
+    }
+
+    fn page(&mut self, path: &str) -> String {
+        let answer = self.send("GET", path, "");
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.body
+    }
+
+    /// Sends the form of the page at `path` to `action`.
+    fn submit_to(&mut self, path: &str, action: &str, fields: &str) -> Answer {
+        let page = self.page(path);
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        self.send("POST", action, &format!("csrf={csrf}&{fields}"))
+    }
+
+    fn submit(&mut self, path: &str, fields: &str) -> Answer {
+        self.submit_to(path, path, fields)
+    }
+}
+
+/// Where a page leads to and what it loads.
+fn leads_to(page: &str) -> Vec<String> {
+    let attributes = [" href=\"", " src=\"", " action=\"", " data-editor=\""];
+    let found = attributes.into_iter().flat_map(|attribute| {
+        page.split(attribute).skip(1).map(|rest| rest.split('"').next().unwrap().replace("&#38;", "&"))
+    });
+    found.filter(|to| !to.starts_with('#') && !to.starts_with("data:")).collect()
+}
+
+#[test]
+fn behind_a_proxy_that_strips_the_path() {
+    everything_works(House::open(true));
+}
+
+#[test]
+fn behind_a_proxy_that_leaves_the_path() {
+    everything_works(House::open(false));
+}
+
+fn everything_works(mut house: House) {
+    // Who is not logged in is led to the login and from there back.
+    let cookies = std::mem::take(&mut house.cookies);
+    let sent = house.send("GET", "/monitor/status/1?x=y", "");
+    assert_eq!(sent.header("location"), Some("/monitor/login?next=%2Fstatus%2F1%3Fx%3Dy"), "{sent:?}");
+    let login = sent.header("location").unwrap().to_owned();
+    let entered =
+        house.submit_to(&login, "/monitor/login", "name=ada&password=correct+horse&next=%2Fstatus%3Fx%3Dy");
+    assert_eq!(entered.header("location"), Some("/monitor/status?x=y"), "{entered:?}");
+    house.cookies = cookies;
+
+    // Forms, with what they lead to.
+    let fields = "app=shop&component=backup&kind=every&frequency=1&time_units=hours&grace=5m&owner=ada&tags=night&alert_after=1";
+    let made = house.submit("/monitor/new", fields);
+    assert_eq!(made.header("location"), Some("/monitor/status/1?said=made"), "{}", made.body);
+    let token = house.submit_to(
+        "/monitor/settings",
+        "/monitor/settings/tokens",
+        "name=jobs&scope=checkin&scope=manage&scope=read",
+    );
+    let token = token.body.split("ik_").nth(1).unwrap().split('<').next().unwrap().trim().to_owned();
+    for share in ["shape=page&kind=app&subject=shop", "shape=badge&kind=reservation&subject=1&title=backup"] {
+        let made = house.submit_to("/monitor/settings", "/monitor/settings/shares", share);
+        assert_eq!(made.status, 303, "{made:?}");
+    }
+    let invited = house.submit_to("/monitor/settings", "/monitor/settings/users", "name=bob&role=viewer");
+    let link = format!("{}/setup/", house.base);
+    assert!(invited.body.contains(&link), "{}", invited.body);
+
+    // Jobs, by the addresses that they are shown.
+    let headers = [("authorization", format!("Bearer ik_{token}"))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let ask = |house: &House, method: &str, path: &str, body: &str| {
+        let url = format!("{}{path}", house.base);
+        house.client.send(method, &url, &headers, body.as_bytes()).unwrap()
+    };
+    let job = ask(&house, "GET", "/reservation", "").json()["result"][0].clone();
+    let ping = job["ping_url"].as_str().unwrap().to_owned();
+    assert!(ping.starts_with(&format!("{}/ping/", house.base)), "{ping}");
+    assert_eq!(house.client.get(&ping).status, 200);
+    assert_eq!(house.client.get(&format!("{ping}/3")).status, 200);
+    let body = json!({ "app": "shop", "component": "backup" }).to_string();
+    assert_eq!(ask(&house, "POST", "/checkin", &body).status, 200);
+    assert_eq!(ask(&house, "GET", "/?cronname=a&account=site&email=log&frequency=300", "").status, 201);
+    assert_eq!(ask(&house, "GET", "?cronname=a&account=site&email=log&frequency=300", "").status, 201);
+    let document =
+        json!({ "app": "shop", "component": "api", "frequency": 1, "time_units": "hours" }).to_string();
+    let made = ask(&house, "POST", "/api/v1/reservations", &document);
+    let location = made.header("location").unwrap_or_else(|| panic!("{made:?}")).to_owned();
+    assert!(location.starts_with("/monitor/api/v1/reservations/"), "{location}");
+    let known = house.client.send("GET", &format!("{}{location}", house.host), &headers, b"").unwrap();
+    assert_eq!(known.json()["component"], "api");
+    let described = ask(&house, "GET", "/api/v1/openapi.json", "").json();
+    assert_eq!(described["servers"], json!([{ "url": house.base }]));
+
+    // Every page, and everything that one leads to.
+    let begin = ["/monitor", "/monitor/", "/monitor/status/99", "/monitor/api"];
+    let mut waiting = begin.map(str::to_owned).to_vec();
+    let mut seen: BTreeSet<String> = waiting.iter().cloned().collect();
+    while let Some(path) = waiting.pop() {
+        let answer = house.send("GET", &path, "");
+        let expected = if path.ends_with("/99") { 404 } else { 200 };
+        assert_eq!(answer.status, expected, "{path}: {answer:?}");
+        if !answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+            continue;
+        }
+        for to in leads_to(&answer.body) {
+            assert!(to == "/monitor" || to.starts_with("/monitor/"), "{path} leads to {to}");
+            let posted = answer.body.contains(&format!(" action=\"{to}\" method=\"post\""))
+                || answer.body.contains(&format!(" data-editor=\"{to}\""));
+            let to = to.split('#').next().unwrap().to_owned();
+            if !posted && seen.insert(to.clone()) {
+                waiting.push(to);
+            }
+        }
+    }
+    for path in ["/monitor/settings", "/monitor/api", "/monitor/status/1/edit", "/monitor/assets/live.js"] {
+        assert!(seen.contains(path), "{path} was not come by: {seen:?}");
+    }
+    assert!(seen.iter().any(|path| path.starts_with("/monitor/public/")), "{seen:?}");
+    assert!(seen.iter().any(|path| path.starts_with("/monitor/badge/")), "{seen:?}");
+    let page = house.page("/monitor/status/1");
+    assert!(
+        page.contains(&format!("{ping}/start")) && page.contains(&format!("{}/badge/", house.base)),
+        "{page}"
+    );
+
+    // The command line's link, and the way out.
+    let said =
+        process::command("innkeeper", house.server.directory()).args(["invite", "bob"]).output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert!(said.contains(&link), "{said}");
+    let left = house.submit_to("/monitor/status", "/monitor/logout", "");
+    assert_eq!(left.header("location"), Some("/monitor/login"));
+    assert_eq!(house.send("GET", "/monitor/status", "").status, 303);
+    // Past the proxy it works as well.
+    assert_eq!(house.client.get(&house.server.url("/healthcheck")).status, 200);
+}
+
+/// A path that begins like the base where the proxy has stripped it is not stripped twice.
+#[test]
+fn a_base_with_the_name_of_a_page() {
+    let config =
+        "public_url = \"http://127.0.0.1:1/status\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
+    let server = Server::start("innkeeper", config, &[]);
+    let client = Client::default();
+    let body = json!({ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours" });
+    assert_eq!(client.post(&server.url("/reservation"), &body).status, 200);
+    for path in [
+        "/status/1",
+        "/status/1/edit",
+        "/status/status/1",
+        "/status/status/1/edit",
+        "/status/status",
+        "/status",
+    ] {
+        let answer = client.send("GET", &server.url(path), &[("accept", "text/html")], b"").unwrap();
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        assert!(answer.body.contains("shop"), "{path}");
+    }
+}
