@@ -38,6 +38,7 @@ pub mod rewind;
 pub mod schedule;
 pub mod secret;
 pub mod sla;
+pub mod slug;
 pub mod summary;
 pub mod template;
 pub mod terminal;

@@ -104,26 +104,6 @@ name!(
     "component"
 );
 
-impl ComponentName {
-    /// The name as it stands in a ping address: lower case, anything but letters, digits and `_` as one `-`.
-    pub fn slug(&self) -> String {
-        slug(&self.0)
-    }
-}
-
-/// `text` in lower case, with every run of anything but ASCII letters, digits and `_` as one `-`.
-pub fn slug(text: &str) -> String {
-    let mut slug = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            slug.push(c.to_ascii_lowercase());
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
-        }
-    }
-    slug.trim_end_matches('-').to_owned()
-}
-
 /// The name of a configured alerter: 1 to 50 of `a–z`, `0–9`, `-`, `_`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -232,15 +212,6 @@ mod tests {
             assert_eq!(ComponentName::parse(bad).unwrap_err().field, "component", "{bad:?}");
         }
         assert!(AppName::parse("é".repeat(150)).is_ok(), "characters are counted, not bytes");
-    }
-
-    #[test]
-    fn slugs_are_lower_case_and_single_dashed() {
-        for (name, expected) in
-            [("Nightly Backup", "nightly-backup"), ("a__b--C", "a__b-c"), ("日本", ""), ("-x-", "x")]
-        {
-            assert_eq!(slug(name), expected);
-        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
 use crate::recipient::Recipients;
 use crate::schedule::Schedule;
-use crate::{Invalid, Time, duration};
+use crate::{Invalid, Time, duration, slug};
 
 /// The most that `alert_after` can ask for.
 pub const MOST_ALERT_AFTER: i64 = 50;
@@ -22,6 +22,8 @@ pub struct Terms {
     pub app: AppName,
     /// With `app`, its identity.
     pub component: ComponentName,
+    /// What its ping addresses call it, unique in its app; empty where the store is to choose.
+    pub slug: String,
     /// Whose job it is; may be empty.
     pub owner: String,
     /// What the job is for; may be empty.
@@ -81,20 +83,25 @@ impl Terms {
         changed.map(|((field, before), (_, after))| format!("{field}: {before} -> {after}")).collect()
     }
 
-    /// The same; where `before` has the same schedule and no frequency as it was written, without one, too: in other words is not other.
+    /// The same; where `before` has the same schedule and no frequency as it was written, without one, too: in other words is not other. A slug that
+    /// is not named stays.
     #[must_use]
     pub fn in_words_of(mut self, before: &Self) -> Self {
         if before.frequency.is_none() && before.schedule == self.schedule {
             self.frequency = None;
         }
+        if self.slug.is_empty() {
+            self.slug.clone_from(&before.slug);
+        }
         self
     }
 
     /// Every field but the two names with its value, as a person would write it.
-    pub fn written(&self) -> [(&'static str, String); 15] {
+    pub fn written(&self) -> [(&'static str, String); 16] {
         let limit = |span: Option<TimeDelta>| span.map_or("off".to_owned(), duration::short);
         let alerters: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
         [
+            ("slug", self.slug.clone()),
             ("owner", self.owner.clone()),
             ("description", self.description.clone()),
             ("tags", self.tags.join(", ")),
@@ -199,6 +206,8 @@ impl std::fmt::Display for Frequency {
 /// What a request says about a reservation: what is absent stays as it is, or as is usual in a new one.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wishes {
+    /// See [`Terms::slug`].
+    pub slug: Option<String>,
     /// See [`Terms::owner`].
     pub owner: Option<String>,
     /// See [`Terms::description`].
@@ -268,6 +277,7 @@ impl Wishes {
     pub fn for_all_of(terms: Terms) -> Self {
         let limit = |span: Option<TimeDelta>| Some(span.unwrap_or_default());
         Self {
+            slug: Some(terms.slug).filter(|slug| !slug.is_empty()),
             owner: Some(terms.owner),
             description: Some(terms.description),
             tags: Some(terms.tags),
@@ -289,6 +299,7 @@ impl Wishes {
 
     /// Checks what its parts could not check alone.
     pub fn checked(self) -> Result<Self, Invalid> {
+        self.slug.as_deref().map_or(Ok(()), slug::check)?;
         self.owner.as_deref().map_or(Ok(()), |text| one_line("owner", text, 150))?;
         self.description.as_deref().map_or(Ok(()), |text| many_lines("description", text, LONGEST_TEXT))?;
         self.alert_msg.as_deref().map_or(Ok(()), |text| many_lines("alert_msg", text, LONGEST_TEXT))?;
@@ -327,6 +338,7 @@ impl Wishes {
         let bare = Terms {
             app,
             component,
+            slug: String::new(),
             owner: String::new(),
             description: String::new(),
             tags: Vec::new(),
@@ -360,6 +372,7 @@ impl Wishes {
                 *place = Some(span).filter(|span| *span > TimeDelta::zero());
             }
         }
+        set(&mut terms.slug, self.slug);
         set(&mut terms.owner, self.owner);
         set(&mut terms.description, self.description);
         set(&mut terms.tags, self.tags);

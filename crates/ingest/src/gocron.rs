@@ -68,9 +68,7 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
             Ok(with_warning(answer, &dead_ends))
         }
         Recorded::Refused(problem) => Err(problem.into()),
-        Recorded::Unknown | Recorded::Ambiguous => {
-            Err(ApiError::internal("a defined reservation is unknown"))
-        }
+        Recorded::Unknown => Err(ApiError::internal("a defined reservation is unknown")),
     }
 }
 

@@ -79,6 +79,7 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         time_zone: fields.text("time_zone")?,
     })?;
     Wishes {
+        slug: text("slug")?,
         owner: text("owner")?,
         description: text("description")?,
         tags: fields.list("tags")?,
@@ -129,7 +130,7 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
     let target = Target::Names(app, component);
     match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
         Recorded::Done { .. } => Ok(success(&message)),
-        Recorded::Unknown | Recorded::Ambiguous => {
+        Recorded::Unknown => {
             let (app, component) = names(&Fields::from_json(&body)?)?;
             Err(unknown(&app, &component))
         }

@@ -29,7 +29,11 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
             .route(method.clone(), "/ping/{first}/{second}/{third}", Need::Nothing, three)
             .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}", Need::Nothing, one)
             .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/", Need::Nothing, one)
-            .route(method, "/{first:[0-9a-fA-F-]{36}}/{second}", Need::Nothing, two);
+            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/{second}", Need::Nothing, two)
+            // No path of a page begins like a ping key.
+            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}", Need::Nothing, two)
+            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/", Need::Nothing, two)
+            .route(method, "/{first:[0-9a-f]{32}}/{second}/{third}", Need::Nothing, three);
     }
 }
 
@@ -73,7 +77,6 @@ enum Refusal {
     UrlFormat,
     UuidFormat,
     NotFound,
-    Ambiguous,
     Other(ApiError),
 }
 
@@ -94,7 +97,6 @@ async fn ping(
         Err(Refusal::UrlFormat) => (StatusCode::BAD_REQUEST, "invalid url format".to_owned()),
         Err(Refusal::UuidFormat) => (StatusCode::BAD_REQUEST, "invalid uuid format".to_owned()),
         Err(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not found".to_owned()),
-        Err(Refusal::Ambiguous) => (StatusCode::CONFLICT, "ambiguous slug".to_owned()),
         Err(Refusal::Other(error)) => {
             let mut response = error.error_response();
             add_headers(&mut response);
@@ -139,7 +141,6 @@ async fn record(
     match desk.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
         Recorded::Done { created, .. } => Ok(created),
         Recorded::Unknown => Err(Refusal::NotFound),
-        Recorded::Ambiguous => Err(Refusal::Ambiguous),
         Recorded::Refused(problem) => Err(Refusal::Other(problem.into())),
     }
 }

@@ -24,16 +24,18 @@ in_both_shapes![
     create_makes_the_check,
     what_cannot_be_a_ping_is_refused,
     what_is_not_there_is_not_found,
-    a_slug_of_two_is_ambiguous,
+    a_slug_is_that_of_one_check,
+    a_check_made_by_a_slug_keeps_it,
     a_check_that_is_gone_is_not_found,
 ];
 
-/// The ways to the reservation shop/nightly-backup, without their actions: by key, at the root, by slug.
+/// The ways to the reservation shop/nightly-backup, without their actions: by key and by slug, and both at the root.
 struct Ways {
     id: i64,
     key: String,
     root: String,
     slug: String,
+    root_slug: String,
 }
 
 impl Ways {
@@ -47,11 +49,12 @@ impl Ways {
             root: key.replace("/ping", ""),
             key,
             slug: format!("/ping/{ping_key}/nightly-backup"),
+            root_slug: format!("/{ping_key}/nightly-backup"),
         }
     }
 
-    fn all(&self) -> [&str; 3] {
-        [&self.key, &self.root, &self.slug]
+    fn all(&self) -> [&str; 4] {
+        [&self.key, &self.root, &self.slug, &self.root_slug]
     }
 }
 
@@ -117,7 +120,7 @@ fn a_trailing_slash_works_on_the_bare_form(shape: Shape) {
         assert_eq!(said(&inn.call(&format!("{way}/"))), (200, "OK"), "{way}");
         assert_eq!(said(&inn.send("POST", &format!("{way}/"), &[], b"x")), (200, "OK"), "{way}");
     }
-    assert_eq!(inn.job("shop", "Nightly Backup")["number_of_checkins"], 6);
+    assert_eq!(inn.job("shop", "Nightly Backup")["number_of_checkins"], 8);
 }
 
 fn answers_carry_the_protocols_headers(shape: Shape) {
@@ -323,22 +326,49 @@ fn what_is_not_there_is_not_found(shape: Shape) {
     assert!(!inn.logs().contains("ERROR"), "what a stranger asks is no error of ours: {}", inn.logs());
 }
 
-fn a_slug_of_two_is_ambiguous(shape: Shape) {
+fn a_slug_is_that_of_one_check(shape: Shape) {
     let inn = Inn::open(shape);
     let ways = Ways::to(&inn);
     inn.reserve("shop", "nightly_backup", json!({ "time_units": "days" }));
     inn.reserve("shop", "Nightly--backup!", json!({ "time_units": "days" }));
-    let before = inn.everything();
-    for end in ["", "/fail", "?create=1"] {
-        assert_eq!(said(&inn.call(&format!("{}{end}", ways.slug))), (409, "ambiguous slug"));
+    inn.reserve("shop", "Büro (v2)", json!({}));
+    inn.reserve("shop", "日本", json!({}));
+    let numbered = format!("job-{}", inn.job("shop", "日本")["job_id"]);
+    for (component, slug) in [
+        ("Nightly Backup", "nightly-backup"),
+        ("nightly_backup", "nightly_backup"),
+        ("Nightly--backup!", "nightly-backup-2"),
+        ("Büro (v2)", "buro-v2"),
+        ("日本", &numbered),
+    ] {
+        assert_eq!(inn.job("shop", component)["slug"], slug);
+        let way = ways.slug.replace("nightly-backup", slug);
+        for way in [way.clone(), way.replace("/ping", "")] {
+            assert_eq!(said(&inn.call(&way)), (200, "OK"), "{way}");
+        }
+        assert_eq!(inn.job("shop", component)["number_of_checkins"], 2, "{component}");
     }
-    assert_eq!(inn.everything(), before);
-    assert_eq!(said(&inn.call(&ways.key)), (200, "OK"));
-    assert_eq!(said(&inn.call(&ways.slug.replace("nightly-", "nightly_"))), (200, "OK"));
     // The same slug in another app is another check.
     inn.reserve("bakery", "nightly-backup", json!({}));
     let key = inn.job("bakery", "nightly-backup")["ping_key"].as_str().expect("a key").to_owned();
     assert_eq!(said(&inn.call(&format!("/ping/{key}/nightly-backup"))), (200, "OK"));
+    assert_eq!(inn.job("bakery", "nightly-backup")["number_of_checkins"], 1);
+}
+
+fn a_check_made_by_a_slug_keeps_it(shape: Shape) {
+    let inn = Inn::open(shape);
+    let ways = Ways::to(&inn);
+    for slug in ["backup--daily", "backup-daily", "_x_", "0", "start"] {
+        let way = ways.slug.replace("nightly-backup", slug);
+        assert_eq!(said(&inn.call(&format!("{way}?create=1"))), (201, "Created"), "{slug}");
+        for way in [way.clone(), way.replace("/ping", "")] {
+            for end in ["", "/", "/start", "/0", "?create=1"] {
+                assert_eq!(said(&inn.call(&format!("{way}{end}"))), (200, "OK"), "{way}{end}");
+            }
+        }
+        let job = inn.job("shop", slug);
+        assert_eq!((job["slug"].as_str(), job["number_of_checkins"].as_i64()), (Some(slug), Some(11)));
+    }
 }
 
 fn a_check_that_is_gone_is_not_found(shape: Shape) {

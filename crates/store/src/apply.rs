@@ -12,7 +12,7 @@ use crate::connection::AnyConnection;
 use crate::reservations::{create, lock_states, ping_key, write_terms};
 use crate::rows::ReservationRow;
 use crate::schema::reservations;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, slugs};
 
 /// Apps that one query asks for at most.
 const CHUNK: usize = 500;
@@ -160,7 +160,22 @@ impl Plan {
                 known.into_values().filter(|row| prune(&AppName::trusted(row.app.clone()))).collect();
             plan.remove.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
         }
+        plan.check_slugs(connection)?;
         Ok(plan)
+    }
+
+    /// Checks that each slug that is chosen anew is the address of one reservation alone, also when nothing is written.
+    fn check_slugs(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let others = self.change.iter().filter(|(_, before, after)| before.slug != after.slug);
+        let mut chosen = HashMap::new();
+        for terms in self.create.iter().chain(others.map(|(_, _, after)| after)) {
+            slugs::check_terms(connection, terms)?;
+            let taken = chosen.insert((&terms.app, &terms.slug), &terms.component);
+            if let Some(other) = taken.filter(|_| !terms.slug.is_empty()) {
+                return Err(slugs::taken(terms, other.as_str()));
+            }
+        }
+        Ok(())
     }
 
     /// The reservations whose rows it writes.

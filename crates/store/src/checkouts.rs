@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::connection::AnyConnection;
-use crate::reservations::{find, find_by_id, insert, lock_states};
+use crate::reservations::{find, find_by_id, lock_states};
 use crate::rewind::bring_back;
-use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, time};
+use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, checkouts, deliveries, reservations, states};
+use crate::slugs::{self, insert_with_slug};
 use crate::{Store, StoreError, doors, outbox};
 
 /// How long a checkout can be undone.
@@ -200,21 +201,18 @@ impl Store {
             let corrupt = |problem: String| StoreError::Corrupt { table: "checkouts", id, problem };
             let Kept { reservation, mut state, latest_checkin_id, previous_checkin_id } =
                 read_kept(&kept).map_err(|error| corrupt(error.to_string()))?;
-            let terms = reservation.terms()?;
+            let mut terms = reservation.terms()?;
+            if !slugs::is_free(connection, &reservation.app, &terms.slug)? {
+                terms.slug.clear();
+            }
             let name = format!("{}/{}", terms.app, terms.component);
             let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;
-            if insert(
-                connection,
-                Some(id),
-                key,
-                &TermsRow::from(&terms),
-                time(reservation.created_at).min(now),
-            )?
-            .is_none()
-            {
+            let created_at = time(reservation.created_at).min(now);
+            if insert_with_slug(connection, Some(id), key, &terms, created_at)?.is_none() {
                 // Its place in `checkouts` comes back with the rollback.
                 return Err(StoreError::Taken(name));
             }
+            slugs::bring_back(connection, &reservation)?;
             let doors = doors::of(&terms.app, &terms.component, key);
             doors::open(connection, id, doors, ms(now), terms.has_run_limits())?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.

@@ -1,6 +1,7 @@
 //! What can go wrong with a database.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use innkeeper_core::Invalid;
 
 use crate::Unreadable;
 use crate::database_file::met_damage;
@@ -40,6 +41,9 @@ pub enum StoreError {
     /// A reservation that is asked for is there and cannot be read.
     #[error("{0}")]
     Unreadable(Unreadable),
+    /// What somebody wishes for cannot be, as things stand in the database.
+    #[error("{0}")]
+    Invalid(Invalid),
     /// A pass of the sweep ended by something else than the database.
     #[error("the sweep: {0}")]
     Sweep(String),

@@ -57,6 +57,7 @@ mod seldom;
 mod sessions;
 mod shares;
 mod sites;
+mod slugs;
 mod snapshot;
 mod store;
 mod sweep;

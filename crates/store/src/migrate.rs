@@ -11,7 +11,7 @@ use diesel::{PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection, 
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use crate::connection::AnyConnection;
-use crate::{Store, StoreError, guard};
+use crate::{Store, StoreError, guard, slugs};
 
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 const SQLITE: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -129,6 +129,7 @@ fn migrate_postgres(connection: &mut PgConnection, begins: &dyn Fn()) -> Result<
     let mut applied = Vec::new();
     for migration in missing {
         connection.run_migration(&*migration).map_err(failed)?;
+        slugs::after_migration_of_postgres(connection, &migration.name().version().to_string())?;
         applied.push(migration.name().to_string());
     }
     Ok(applied)
@@ -146,6 +147,7 @@ fn apply_next(
         Some(migration) => {
             begins();
             connection.run_migration(&*migration).map_err(failed)?;
+            slugs::after_migration_of_sqlite(connection, &migration.name().version().to_string())?;
             applied.push(migration.name().to_string());
             Ok(true)
         }

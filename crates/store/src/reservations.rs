@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms};
 use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{Store, StoreError, doors};
+use crate::{Store, StoreError, doors, slugs};
 
 /// What became of a wish for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,9 +234,11 @@ pub(crate) fn reserve_with_alerters(
             if let Err(problem) = terms.check() {
                 return Ok((Reserved::Incomplete(problem), Vec::new()));
             }
-            match change(connection, row, wishes, now)? {
-                Some(reserved) => return Ok((reserved, terms.alerters)),
-                None => continue,
+            match change(connection, row, wishes, now) {
+                Ok(Some(reserved)) => return Ok((reserved, terms.alerters)),
+                Ok(None) => continue,
+                Err(StoreError::Invalid(problem)) => return Ok((Reserved::Incomplete(problem), Vec::new())),
+                Err(error) => return Err(error),
             }
         }
         let terms = match wishes.clone().into_terms(app.clone(), component.clone()) {
@@ -244,8 +246,11 @@ pub(crate) fn reserve_with_alerters(
             Err(problem) => return Ok((Reserved::Incomplete(problem), Vec::new())),
         };
         let alerters = terms.alerters.clone();
-        if let Some(id) = create(connection, terms, now)? {
-            return Ok((Reserved::Created(id), alerters));
+        match create(connection, terms, now) {
+            Ok(Some(id)) => return Ok((Reserved::Created(id), alerters)),
+            Ok(None) => {}
+            Err(StoreError::Invalid(problem)) => return Ok((Reserved::Incomplete(problem), Vec::new())),
+            Err(error) => return Err(error),
         }
     }
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))
@@ -286,7 +291,7 @@ pub(crate) fn create(
     // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
     ping_key(connection, terms.app.as_str())?;
     let key = Uuid::new_v4();
-    let Some(id) = insert(connection, None, key, &TermsRow::from(&terms), now)? else { return Ok(None) };
+    let Some(id) = slugs::insert_with_slug(connection, None, key, &terms, now)? else { return Ok(None) };
     let reservation = Reservation {
         id,
         key,
@@ -301,7 +306,7 @@ pub(crate) fn create(
     Ok(Some(id))
 }
 
-/// Inserts the row of a reservation; with `id`, under that number. None when its names are taken.
+/// Inserts the row of a reservation; with `id`, under that number. None when its names or its slug are taken.
 pub(crate) fn insert(
     connection: &mut AnyConnection,
     id: Option<i64>,
@@ -321,7 +326,7 @@ pub(crate) fn insert(
              notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at{columns}
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
              $22, $22{values})
-         ON CONFLICT (app, component) DO NOTHING
+         ON CONFLICT DO NOTHING
          RETURNING id"
     );
     let row = row.clone();
@@ -388,6 +393,9 @@ pub(crate) fn write_terms(
     after: &Terms,
     now: Time,
 ) -> Result<(), StoreError> {
+    if after.slug != before.slug {
+        slugs::check_terms(connection, after)?;
+    }
     diesel::update(reservations::table.filter(reservations::id.eq(id)))
         .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))
         .execute(connection)?;

@@ -78,7 +78,7 @@ impl From<&Terms> for TermsRow {
         Self {
             app: terms.app.to_string(),
             component: terms.component.to_string(),
-            slug: terms.component.slug(),
+            slug: terms.slug.clone(),
             owner: terms.owner.clone(),
             description: terms.description.clone(),
             tags: list(&terms.tags),
@@ -108,6 +108,9 @@ pub(crate) struct ReservationRow {
     pub key: String,
     pub app: String,
     pub component: String,
+    /// Empty in what older versions kept of a checkout.
+    #[serde(default)]
+    pub slug: String,
     pub owner: String,
     pub description: String,
     pub tags: String,
@@ -125,6 +128,12 @@ pub(crate) struct ReservationRow {
     pub min_run_ms: Option<i64>,
     pub is_site: bool,
     pub created_at: i64,
+    /// What ping addresses called it before slugs were stored; they still may.
+    #[serde(default)]
+    pub old_slug: Option<String>,
+    /// What its job brought along last, see [`innkeeper_core::brought`].
+    #[serde(default)]
+    pub brought: Option<String>,
 }
 
 impl ReservationRow {
@@ -155,6 +164,7 @@ impl ReservationRow {
         Ok(Terms {
             app: AppName::trusted(self.app.clone()),
             component: ComponentName::trusted(self.component.clone()),
+            slug: self.slug.clone(),
             owner: self.owner.clone(),
             description: self.description.clone(),
             tags: list("tags", &self.tags)?,

@@ -28,6 +28,8 @@ table! {
         is_site -> Bool,
         created_at -> BigInt,
         updated_at -> BigInt,
+        old_slug -> Nullable<Text>,
+        brought -> Nullable<Text>,
     }
 }
 

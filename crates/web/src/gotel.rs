@@ -54,6 +54,8 @@ struct Job {
     reason: Option<String>,
     remind_every: Option<String>,
     schedule: String,
+    /// What `/ping/<key>/<slug>` calls it.
+    slug: String,
     /// The end of the snooze, where there is one.
     snoozed_until: Option<i64>,
     state: &'static str,
@@ -81,6 +83,7 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
     };
     Job {
         job_id: reservation.id,
+        slug: terms.slug,
         owner: terms.owner,
         notify: terms.notify.to_string(),
         alert_msg: terms.alert_msg,

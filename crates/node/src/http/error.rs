@@ -87,6 +87,7 @@ impl From<StoreError> for ApiError {
                 log::debug!("answering 503: {error}");
                 Self::Unavailable { retry_after_s: 1 }
             }
+            StoreError::Invalid(invalid) => Self::BadRequest(invalid),
             StoreError::Unreadable(unreadable) => Self::Unreadable(unreadable.to_string()),
             error => Self::Internal(Box::new(error)),
         }

@@ -85,8 +85,6 @@ pub enum Recorded {
     },
     /// There is no such reservation; nothing was written.
     Unknown,
-    /// The slug fits several reservations; nothing was written.
-    Ambiguous,
     /// It brought a definition that cannot make a reservation; nothing was written.
     Refused(Invalid),
 }
@@ -302,7 +300,6 @@ impl From<Resolved> for Recorded {
         match resolved {
             Resolved::Known { id, created, alerters } => Self::Done { reservation_id: id, created, alerters },
             Resolved::Unknown => Self::Unknown,
-            Resolved::Ambiguous => Self::Ambiguous,
             Resolved::Refused(problem) => Self::Refused(problem),
         }
     }

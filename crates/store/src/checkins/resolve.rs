@@ -6,12 +6,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Invalid;
-use innkeeper_core::names::{AlerterName, AppName, ComponentName, slug};
+use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
-use crate::reservations::{lock_states, reserve_with_alerters};
+use crate::reservations::{find, lock_states, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Reserved, StoreError};
 
@@ -28,7 +28,6 @@ pub(crate) enum Resolved {
         alerters: Vec<AlerterName>,
     },
     Unknown,
-    Ambiguous,
     Refused(Invalid),
 }
 
@@ -99,20 +98,29 @@ fn define(
     wishes: &Wishes,
     now: innkeeper_core::Time,
 ) -> Result<Resolved, StoreError> {
-    let names = match target {
-        Target::Names(app, component) => Some((app.clone(), component.clone())),
+    let (reserved, alerters) = match target {
+        Target::Names(app, component) => reserve_with_alerters(connection, app, component, wishes, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
+            // Another of the batch may just have made it.
+            if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
+                return Ok(found);
+            }
             let app: Option<String> = ping_keys::table
                 .filter(ping_keys::key.eq(ping_key))
                 .select(ping_keys::app)
                 .first(connection)
                 .optional()?;
-            app.map(|app| (AppName::trusted(app), ComponentName::trusted(slug.clone())))
+            let Some(app) = app.map(AppName::trusted) else { return Ok(Resolved::Unknown) };
+            let component = ComponentName::trusted(slug.clone());
+            // Of that name to the letter, and another slug: it is what is meant.
+            if let Some(row) = find(connection, &app, &component)? {
+                return Ok(known(row.id));
+            }
+            let wishes = Wishes { slug: Some(slug.clone()), ..wishes.clone() };
+            reserve_with_alerters(connection, &app, &component, &wishes, now)?
         }
-        Target::Slug { .. } | Target::Key(_) => None,
+        Target::Slug { .. } | Target::Key(_) => return Ok(Resolved::Unknown),
     };
-    let Some((app, component)) = names else { return Ok(Resolved::Unknown) };
-    let (reserved, alerters) = reserve_with_alerters(connection, &app, &component, wishes, now)?;
     Ok(match reserved {
         Reserved::Created(id) => Resolved::Known { id, created: true, alerters },
         Reserved::Changed(id) | Reserved::Unchanged(id) => Resolved::Known { id, created: false, alerters },
@@ -161,16 +169,16 @@ pub(super) fn find_all(
         }
     }
     if !slugs.is_empty() {
-        find_slugs(connection, &slugs, &mut found)?;
+        found.extend(find_slugs(connection, &slugs)?);
     }
     Ok(found)
 }
 
+/// The reservations with these slugs, after ping keys; those that had them before slugs were stored, where nobody has them now.
 fn find_slugs(
     connection: &mut AnyConnection,
     slugs: &[(&String, &String)],
-    found: &mut HashMap<Target, Resolved>,
-) -> Result<(), StoreError> {
+) -> Result<HashMap<Target, Resolved>, StoreError> {
     let keys: Vec<&String> = slugs.iter().map(|(key, _)| *key).collect();
     let apps: HashMap<String, String> = ping_keys::table
         .filter(ping_keys::key.eq_any(keys))
@@ -178,22 +186,30 @@ fn find_slugs(
         .load::<(String, String)>(connection)?
         .into_iter()
         .collect();
-    let wanted: Vec<&String> = slugs.iter().map(|(_, slug)| *slug).collect();
-    let rows: Vec<(i64, String, String)> = reservations::table
-        .filter(reservations::app.eq_any(apps.keys()))
-        .filter(reservations::slug.eq_any(wanted))
-        .select((reservations::id, reservations::app, reservations::component))
-        .load(connection)?;
-    for (id, app, component) in rows {
-        let Some(ping_key) = apps.get(&app).cloned() else { continue };
-        let target = Target::Slug { ping_key, slug: slug(&component) };
-        let answer = match found.contains_key(&target) {
-            true => Resolved::Ambiguous,
-            false => known(id),
+    let of_apps = || reservations::table.filter(reservations::app.eq_any(apps.keys()));
+    let mut found = HashMap::new();
+    let mut add = |rows: Vec<(i64, String, String)>| {
+        for (id, app, slug) in rows {
+            let Some(ping_key) = apps.get(&app).cloned() else { continue };
+            found.insert(Target::Slug { ping_key, slug }, known(id));
+        }
+        let is_missing = |(key, slug): &&(&String, &String)| {
+            !found.contains_key(&Target::Slug { ping_key: (*key).clone(), slug: (*slug).clone() })
         };
-        found.insert(target, answer);
+        slugs.iter().filter(is_missing).map(|(_, slug)| *slug).collect::<Vec<&String>>()
+    };
+    let wanted: Vec<&String> = slugs.iter().map(|(_, slug)| *slug).collect();
+    let missing = add(of_apps()
+        .filter(reservations::slug.eq_any(wanted))
+        .select((reservations::id, reservations::app, reservations::slug))
+        .load(connection)?);
+    if !missing.is_empty() {
+        add(of_apps()
+            .filter(reservations::old_slug.eq_any(missing))
+            .select((reservations::id, reservations::app, reservations::old_slug.assume_not_null()))
+            .load(connection)?);
     }
-    Ok(())
+    Ok(found)
 }
 
 fn has_nul(text: &str) -> bool {

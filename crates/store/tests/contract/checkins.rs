@@ -11,7 +11,6 @@ use crate::world::*;
 on_both!(
     each_way_of_naming_a_reservation_finds_it,
     an_unknown_target_writes_nothing_and_spares_the_others,
-    a_slug_that_fits_two_is_ambiguous,
     text_that_no_database_takes_is_unknown_and_spares_the_others,
     the_same_twice_in_a_batch_counts_twice,
     a_missing_reservation_comes_along_once,
@@ -72,22 +71,6 @@ fn an_unknown_target_writes_nothing_and_spares_the_others(database: &TestDatabas
         assert_eq!(one, if n == 3 { done(id, false) } else { Recorded::Unknown }, "{:?}", batch[n]);
     }
     assert_eq!((database.count("checkins"), database.count("reservations")), (1, 1));
-}
-
-fn a_slug_that_fits_two_is_ambiguous(database: &TestDatabase) {
-    let store = database.store();
-    for name in ["a b", "A-B", "a.b", "c"] {
-        store.book(name, &every(60));
-    }
-    let ping_key = store.ping_key(&app(SHOP)).unwrap();
-    let batch = [
-        by(by_slug(&ping_key, "a-b"), Definition::None),
-        by(by_slug(&ping_key, "a-b"), Definition::IfMissing(Box::new(every(60)))),
-        by(by_slug(&ping_key, "c"), Definition::None),
-    ];
-    let recorded = store.record(&batch).recorded;
-    assert_eq!(recorded, [Recorded::Ambiguous, Recorded::Ambiguous, done(store.look("c").id, false)]);
-    assert_eq!(database.count("checkins"), 1);
 }
 
 fn text_that_no_database_takes_is_unknown_and_spares_the_others(database: &TestDatabase) {

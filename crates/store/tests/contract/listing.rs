@@ -206,7 +206,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
 
 /// So many copies of the reservation `job`, with their states.
 fn copies(database: &TestDatabase, count: i64) -> String {
-    let columns = "app, slug, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms, grace_ms, alert_after,
+    let columns = "app, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms, grace_ms, alert_after,
         notify_recovery, is_site, created_at, updated_at";
     let (numbers, padded) = match database.kind() {
         DatabaseKind::Postgres => {
@@ -220,8 +220,8 @@ fn copies(database: &TestDatabase, count: i64) -> String {
         ),
     };
     format!(
-        "INSERT INTO reservations (key, component, {columns})
-         SELECT '00000000-0000-4000-8000-0000000' || {padded}, 'job-' || {padded}, {columns}
+        "INSERT INTO reservations (key, component, slug, {columns})
+         SELECT '00000000-0000-4000-8000-0000000' || {padded}, 'job-' || {padded}, 'job-' || {padded}, {columns}
          FROM ({numbers}) numbers, reservations WHERE component = 'job';
          INSERT INTO states (reservation_id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door)
          SELECT id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door

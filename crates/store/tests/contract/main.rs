@@ -37,6 +37,7 @@ mod refusals;
 mod reserve;
 mod runs;
 mod sites;
+mod slugs;
 mod snapshot;
 mod sweep;
 mod sweep_together;

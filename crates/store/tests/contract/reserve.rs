@@ -53,7 +53,7 @@ fn what_is_reserved_comes_back_whole(database: &TestDatabase) {
     for (name, wishes) in [("it's \"all\" 'quoted' \\", full()), ("夜間バックアップ 🦀", cron)] {
         let id = store.book(name, &wishes);
         let reservation = store.look(name);
-        let expected = wishes.into_terms(app(SHOP), component(name)).unwrap();
+        let expected = wishes.into_terms(app(SHOP), component(name)).unwrap().in_words_of(&reservation.terms);
         assert_eq!((reservation.id, &reservation.terms), (id, &expected));
         assert_eq!(reservation.created_at, at(0));
         assert_eq!(reservation.facts, Default::default());
@@ -74,7 +74,7 @@ fn a_wish_changes_what_it_names_and_nothing_else(database: &TestDatabase) {
     assert_eq!(reserve(&wish), Reserved::Unchanged(id));
 
     let mut expected = full().into_terms(app(SHOP), component("backup")).unwrap();
-    (expected.owner, expected.max_run) = ("dev".to_owned(), None);
+    (expected.owner, expected.max_run, expected.slug) = ("dev".to_owned(), None, "backup".to_owned());
     let now = store.look("backup");
     assert_eq!((now.terms, now.key, now.created_at), (expected, key, at(0)));
 

@@ -21,6 +21,10 @@ pub(crate) struct ReservationDocument {
     pub app: String,
     /// The second of the two names that identify it: 1 to 150 characters.
     pub component: String,
+    /// What its ping address `/ping/<ping key>/<slug>` calls it: 1 to 150 of `a–z`, `0–9`, `-`, `_`, unique in its app. Where it is absent it stays as
+    /// it is, and is made of the component in a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
     /// Whose job it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -96,6 +100,7 @@ impl ReservationDocument {
         Self {
             app: terms.app.to_string(),
             component: terms.component.to_string(),
+            slug: text(&terms.slug),
             owner: text(&terms.owner),
             description: text(&terms.description),
             tags: list(terms.tags.clone()),
@@ -145,6 +150,7 @@ impl ReservationDocument {
     fn wishes(self, desk: &Desk, known: &[AlerterName]) -> Result<Wishes, Invalid> {
         let span = |field, text: Option<String>| text.map(|text| duration::parse(field, &text)).transpose();
         Wishes {
+            slug: self.slug,
             owner: self.owner,
             description: self.description,
             tags: self.tags,

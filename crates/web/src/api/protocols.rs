@@ -65,7 +65,7 @@ const ROUTES: [Route; 20] = [
 ];
 
 /// The forms of a ping address.
-const PINGS: [(&str, &str); 8] = [
+const PINGS: [(&str, &str); 10] = [
     ("/ping/{first}", "by the key of a reservation"),
     ("/ping/{first}/", "by the key of a reservation"),
     ("/ping/{first}/{second}", "by a key and what happened, or by the app's ping key and a slug"),
@@ -73,7 +73,9 @@ const PINGS: [(&str, &str); 8] = [
     ("/ping/{first}/{second}/{third}", "by the app's ping key, a slug, and what happened"),
     ("/{first}", "by the key of a reservation, without /ping"),
     ("/{first}/", "by the key of a reservation, without /ping"),
-    ("/{first}/{second}", "by a key and what happened, without /ping"),
+    ("/{first}/{second}", "by a key and what happened, or by the app's ping key and a slug, without /ping"),
+    ("/{first}/{second}/", "by the app's ping key and a slug, without /ping"),
+    ("/{first}/{second}/{third}", "by the app's ping key, a slug, and what happened, without /ping"),
 ];
 
 /// Adds all of them.
@@ -168,6 +170,7 @@ fn body(path: &str) -> utoipa::openapi::request_body::RequestBody {
                     ("grace", Type::String, false),
                     ("notify", Type::String, false),
                     ("alerters", Type::Array, false),
+                    ("slug", Type::String, false),
                     ("owner", Type::String, false),
                     ("description", Type::String, false),
                     ("tags", Type::Array, false),

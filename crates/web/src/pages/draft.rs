@@ -16,6 +16,7 @@ use super::form::Form;
 pub struct Draft {
     pub app: String,
     pub component: String,
+    pub slug: String,
     pub owner: String,
     pub description: String,
     pub tags: String,
@@ -47,6 +48,7 @@ impl Draft {
         Self {
             app: String::new(),
             component: String::new(),
+            slug: String::new(),
             owner: String::new(),
             description: String::new(),
             tags: String::new(),
@@ -92,6 +94,7 @@ impl Draft {
         Self {
             app: terms.app.to_string(),
             component: terms.component.to_string(),
+            slug: terms.slug.clone(),
             owner: terms.owner.clone(),
             description: terms.description.clone(),
             tags: terms.tags.join(", "),
@@ -122,6 +125,7 @@ impl Draft {
         Self {
             app: text("app"),
             component: text("component"),
+            slug: text("slug"),
             owner: text("owner"),
             description: lines("description"),
             tags: text("tags"),
@@ -203,6 +207,8 @@ impl Draft {
         let alert_after = noted(&mut problems, alert_after);
         let tags = self.tags.split(',').map(str::trim).filter(|tag| !tag.is_empty());
         let wishes = Wishes {
+            // An empty field leaves it as it is.
+            slug: Some(self.slug.clone()).filter(|slug| !slug.is_empty()),
             owner: Some(self.owner.clone()),
             description: Some(self.description.clone()),
             tags: Some(tags.map(str::to_owned).collect()),
@@ -256,6 +262,7 @@ mod tests {
         let mut draft = Draft { app: "shop".into(), component: "backup".into(), ..Draft::fresh(None) };
         for kind in ["every", "cron", "calendar"] {
             draft.kind = kind.into();
+            draft.slug = "db".into();
             draft.cron = "0 2 * * *".into();
             draft.calendar = "Mon..Fri 02:00\nSun 04:00".into();
             draft.time_zone = "Europe/Berlin".into();
@@ -266,6 +273,7 @@ mod tests {
             let (app, component, wishes) = draft.parse(&known()).unwrap();
             let terms = wishes.into_terms(app, component).unwrap();
             let again = Draft::of(&terms);
+            assert_eq!(again.slug, "db");
             let (app, component, wishes) = again.parse(&known()).unwrap();
             assert_eq!(wishes.into_terms(app, component).unwrap(), terms);
         }
@@ -275,6 +283,7 @@ mod tests {
     fn everything_that_is_wrong_is_said_at_its_field() {
         let draft = Draft {
             component: "a\nb".into(),
+            slug: "A".into(),
             kind: "cron".into(),
             cron: "61 * * * *".into(),
             notify: "nobody".into(),
@@ -285,6 +294,6 @@ mod tests {
         };
         let problems = draft.parse(&known()).unwrap_err();
         let fields: Vec<&str> = problems.keys().map(String::as_str).collect();
-        assert_eq!(fields, ["alert_after", "app", "component", "cron", "grace", "max_run", "notify"]);
+        assert_eq!(fields, ["alert_after", "app", "component", "cron", "grace", "max_run", "notify", "slug"]);
     }
 }

@@ -8,7 +8,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Terms;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::{Time, duration};
+use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::Change;
 use serde::Deserialize;
@@ -141,7 +141,7 @@ pub async fn new(desk: Data<Desk>, caller: Caller, query: Query<NewQuery>) -> Re
         Some(id) => {
             let terms = terms_of(&desk, id).await?;
             let draft = Draft::of(&terms);
-            Draft { component: format!("{}-copy", draft.component), ..draft }
+            Draft { component: format!("{}-copy", draft.component), slug: String::new(), ..draft }
         }
     };
     show(&desk, &caller, (None, String::new()), draft, Problems::new())
@@ -154,11 +154,9 @@ pub async fn make(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpRe
     if form.is_ticked("check") {
         return show(&desk, &caller, nothing(), draft, Problems::new());
     }
-    let parsed = draft.parse(&desk.alerter_names()).and_then(|(app, component, wishes)| {
-        wishes
-            .into_terms(app, component)
-            .map_err(|invalid| Problems::from([(invalid.field.into_owned(), invalid.problem)]))
-    });
+    let parsed = draft
+        .parse(&desk.alerter_names())
+        .and_then(|(app, component, wishes)| wishes.into_terms(app, component).map_err(at_its_field));
     let terms = match parsed {
         Ok(terms) => terms,
         Err(problems) => return show(&desk, &caller, nothing(), draft, problems),
@@ -172,7 +170,13 @@ pub async fn make(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpRe
         }
         Ok(made)
     };
-    match ask(&desk, made).await? {
+    let made = match ask(&desk, made).await {
+        Err(ApiError::BadRequest(invalid)) => {
+            return show(&desk, &caller, nothing(), draft, at_its_field(invalid));
+        }
+        made => made?,
+    };
+    match made {
         Some(id) => {
             desk.look_again();
             Ok(see_other(&format!("/status/{id}?said=made")))
@@ -183,6 +187,10 @@ pub async fn make(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpRe
             show(&desk, &caller, nothing(), draft, Problems::from([("component".to_owned(), problem)]))
         }
     }
+}
+
+fn at_its_field(invalid: Invalid) -> Problems {
+    Problems::from([(invalid.field.into_owned(), invalid.problem)])
 }
 
 async fn terms_of(desk: &Data<Desk>, id: i64) -> Result<Terms, ApiError> {
@@ -232,7 +240,13 @@ pub async fn change(
         }
         Ok(changed)
     })
-    .await?;
+    .await;
+    let changed = match changed {
+        Err(ApiError::BadRequest(invalid)) => {
+            return show(&desk, &caller, place, draft, at_its_field(invalid));
+        }
+        changed => changed?,
+    };
     match changed {
         Change::Done => {
             desk.look_again();

@@ -47,6 +47,9 @@ struct ReservationPage<'a> {
     coming: Vec<When>,
     snoozed_until: Option<When>,
     checkins_count: i64,
+    slug: String,
+    /// The ping address that has the slug.
+    slug_url: Option<String>,
     uptimes: Vec<UptimeRow>,
     plots: Vec<String>,
     plot_words: String,
@@ -181,6 +184,11 @@ pub async fn reservation(
         coming: terms.schedule.coming(evaluation.expected_at, now, COMING).into_iter().map(when).collect(),
         snoozed_until: snoozed_until.map(when),
         checkins_count: reservation.facts.checkins,
+        slug: reservation.terms.slug.clone(),
+        slug_url: listed
+            .ping_key
+            .as_ref()
+            .map(|key| format!("{}/ping/{key}/{}", desk.public_url, reservation.terms.slug)),
         uptimes: uptimes.collect(),
         plots: plots.collect(),
         plot_words: plot::words(&runs, terms.max_run),

@@ -1,0 +1,295 @@
+//! Slugs: each is the address of one reservation of its app.
+//!
+//! A reservation has a slug, and where it was made before slugs were stored, perhaps an old one too, which is still an address of it. Neither is
+//! ever given to another: a new reservation whose slug is taken gets one with a number.
+
+use std::collections::{HashMap, HashSet};
+
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::{PgConnection, SqliteConnection};
+use innkeeper_core::reservation::Terms;
+use innkeeper_core::{Invalid, Time, slug};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::reservations::insert;
+use crate::rows::{ReservationRow, TermsRow};
+use crate::schema::reservations;
+
+/// How often a slug is chosen anew when others take it in between.
+const TRIES: usize = 5;
+/// Slugs that one query asks for.
+const MOST_AT_ONCE: usize = 512;
+/// The version of the migration that brings them.
+const INTRODUCED_BY: &str = "20261130000016";
+
+/// Inserts the row of a reservation as [`insert`] does, under the slug that its terms choose, or one that is made of its component. None when its
+/// names are taken.
+pub(crate) fn insert_with_slug(
+    connection: &mut AnyConnection,
+    id: Option<i64>,
+    key: Uuid,
+    terms: &Terms,
+    created_at: Time,
+) -> Result<Option<i64>, StoreError> {
+    let mut row = TermsRow::from(terms);
+    let wanted = slug::of(&row.component);
+    let is_chosen = !row.slug.is_empty();
+    for _ in 0..TRIES {
+        if is_chosen {
+            check_terms(connection, terms)?;
+        } else {
+            // Where nothing is left of the name, its number is its slug; until that is known, its key.
+            row.slug = if wanted.is_empty() { key.to_string() } else { free(connection, &row.app, &wanted)? };
+        }
+        if let Some(id) = insert(connection, id, key, &row, created_at)? {
+            if row.slug == key.to_string() && !is_chosen {
+                let slug = free(connection, &row.app, &format!("job-{id}"))?;
+                let made = reservations::table.filter(reservations::id.eq(id));
+                diesel::update(made).set(reservations::slug.eq(slug)).execute(connection)?;
+            }
+            return Ok(Some(id));
+        }
+        if are_names_taken(connection, &row.app, &row.component)? {
+            return Ok(None);
+        }
+    }
+    Err(StoreError::Unavailable(format!("others are making reservations like {}/{}", row.app, row.component)))
+}
+
+/// Whether nobody has this address.
+pub(crate) fn is_free(connection: &mut AnyConnection, app: &str, slug: &str) -> Result<bool, StoreError> {
+    Ok(owner(connection, app, slug)?.is_none())
+}
+
+/// Gives a reservation that came back what else belongs to it: its old slug, unless that is the address of another by now, and what its job
+/// brought along.
+pub(crate) fn bring_back(connection: &mut AnyConnection, kept: &ReservationRow) -> Result<(), StoreError> {
+    // What was checked out before slugs were stored has none, and comes back by the address that it had.
+    let old_slug = match kept.slug.is_empty() {
+        true => Some(slug::of_before(&kept.component)).filter(|slug| !slug.is_empty()),
+        false => kept.old_slug.clone(),
+    };
+    let old_slug = match old_slug {
+        Some(slug) if is_free(connection, &kept.app, &slug)? => Some(slug),
+        _ => None,
+    };
+    diesel::update(reservations::table.filter(reservations::id.eq(kept.id)))
+        .set((reservations::old_slug.eq(old_slug), reservations::brought.eq(&kept.brought)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Checks that the slug which these terms choose is the address of no other reservation.
+///
+/// # Errors
+/// [`StoreError::Invalid`] where it is.
+pub(crate) fn check_terms(connection: &mut AnyConnection, terms: &Terms) -> Result<(), StoreError> {
+    if terms.slug.is_empty() {
+        return Ok(());
+    }
+    match owner(connection, terms.app.as_str(), &terms.slug)? {
+        Some(other) if other != terms.component.as_str() => Err(taken(terms, &other)),
+        _ => Ok(()),
+    }
+}
+
+/// That the slug of these terms belongs to another component of the app.
+pub(crate) fn taken(terms: &Terms, other: &str) -> StoreError {
+    let Terms { app, component, slug, .. } = terms;
+    let problem = format!("{slug:?} cannot be that of {app}/{component}: it is an address of {app}/{other}");
+    StoreError::Invalid(Invalid::new("slug", problem))
+}
+
+/// The component of the reservation whose address this is.
+fn owner(connection: &mut AnyConnection, app: &str, slug: &str) -> Result<Option<String>, StoreError> {
+    let of_app = || reservations::table.filter(reservations::app.eq(app));
+    let now = of_app().filter(reservations::slug.eq(slug)).select(reservations::component);
+    let now = now.first(connection).optional()?;
+    match now {
+        Some(owner) => Ok(Some(owner)),
+        None => {
+            let before = of_app().filter(reservations::old_slug.eq(slug));
+            Ok(before.select(reservations::component).first(connection).optional()?)
+        }
+    }
+}
+
+fn are_names_taken(connection: &mut AnyConnection, app: &str, component: &str) -> Result<bool, StoreError> {
+    let named =
+        reservations::table.filter(reservations::app.eq(app)).filter(reservations::component.eq(component));
+    Ok(named.select(reservations::id).first::<i64>(connection).optional()?.is_some())
+}
+
+/// `wanted`, or the first with a number that is nobody's address in the app.
+pub(crate) fn free(connection: &mut AnyConnection, app: &str, wanted: &str) -> Result<String, StoreError> {
+    let mut candidates = slug::candidates(wanted);
+    let mut most = 1;
+    loop {
+        let asked: Vec<String> = candidates.by_ref().take(most).collect();
+        let of_app = || reservations::table.filter(reservations::app.eq(app));
+        let now = of_app().filter(reservations::slug.eq_any(&asked)).select(reservations::slug);
+        let before = of_app()
+            .filter(reservations::old_slug.eq_any(&asked))
+            .select(reservations::old_slug.assume_not_null());
+        let mut taken: HashSet<String> = now.load(connection)?.into_iter().collect();
+        taken.extend(before.load::<String>(connection)?);
+        if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug)) {
+            return Ok(free);
+        }
+        // More at each time: where many are alike, not each is asked for by itself.
+        most = (most * 8).min(MOST_AT_ONCE);
+    }
+}
+
+/// One reservation of before.
+#[derive(QueryableByName)]
+struct Older {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Text)]
+    app: String,
+    #[diesel(sql_type = Text)]
+    component: String,
+    #[diesel(sql_type = Text)]
+    slug: String,
+}
+
+macro_rules! after_migration {
+    ($name:ident, $connection:ty) => {
+        /// Gives a slug of its own to every reservation that was there before the migration `version`, where that is the one that brings them.
+        pub(crate) fn $name(connection: &mut $connection, version: &str) -> Result<(), StoreError> {
+            if version != INTRODUCED_BY {
+                return Ok(());
+            }
+            let all: Vec<Older> =
+                sql_query("SELECT id, app, component, slug FROM reservations ORDER BY app, id")
+                    .load(connection)?;
+            for of_app in all.chunk_by(|one, other| one.app == other.app) {
+                for (older, Given { slug, old_slug }) in of_app.iter().zip(give(of_app)) {
+                    if older.slug == slug && old_slug.is_none() {
+                        continue;
+                    }
+                    sql_query("UPDATE reservations SET slug = $1, old_slug = $2 WHERE id = $3")
+                        .bind::<Text, _>(slug)
+                        .bind::<Nullable<Text>, _>(old_slug)
+                        .bind::<BigInt, _>(older.id)
+                        .execute(connection)?;
+                }
+            }
+            Ok(())
+        }
+    };
+}
+
+after_migration!(after_migration_of_postgres, PgConnection);
+after_migration!(after_migration_of_sqlite, SqliteConnection);
+
+/// What a reservation of before is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Given {
+    slug: String,
+    old_slug: Option<String>,
+}
+
+/// The slugs of the reservations of one app, in the order of their making. An address that led to one of them leads there still. Of those that
+/// had the same, which led nowhere, the oldest has it, unless it is the slug of another now.
+fn give(older: &[Older]) -> Vec<Given> {
+    let mut of_before: HashMap<&str, Vec<i64>> = HashMap::new();
+    for one in older.iter().filter(|one| !one.slug.is_empty()) {
+        of_before.entry(&one.slug).or_default().push(one.id);
+    }
+    let mut owners: HashMap<String, i64> = of_before
+        .iter()
+        .filter_map(|(slug, ids)| Some(((*slug).to_owned(), *ids.first().filter(|_| ids.len() == 1)?)))
+        .collect();
+    let mut given = Vec::with_capacity(older.len());
+    // Of many that are alike, not each begins at the first number.
+    let mut passed: HashMap<String, usize> = HashMap::new();
+    for one in older {
+        // What a ping made has the slug of that ping for its component, to the letter.
+        let mut wanted = match slug::is_slug(&one.component) {
+            true => one.component.clone(),
+            false => slug::of(&one.component),
+        };
+        if wanted.is_empty() {
+            wanted = format!("job-{}", one.id);
+        }
+        let passed = passed.entry(wanted.clone()).or_default();
+        let is_taken = |slug: &String| owners.get(slug).is_some_and(|owner| *owner != one.id);
+        let mut candidates = slug::candidates(&wanted).skip(*passed);
+        let slug = loop {
+            *passed += 1;
+            match candidates.next() {
+                Some(slug) if !is_taken(&slug) => break slug,
+                Some(_) => {}
+                // They have no end.
+                None => break format!("job-{}", one.id),
+            }
+        };
+        owners.insert(slug.clone(), one.id);
+        given.push(Given { slug, old_slug: None });
+    }
+    for (one, given) in older.iter().zip(&mut given) {
+        if !one.slug.is_empty() && given.slug != one.slug {
+            let owner = *owners.entry(one.slug.clone()).or_insert(one.id);
+            given.old_slug = Some(one.slug.clone()).filter(|_| owner == one.id);
+        }
+    }
+    given
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use super::*;
+
+    fn given(components: &[&str]) -> Vec<(String, Option<String>)> {
+        let older: Vec<Older> = components
+            .iter()
+            .zip(1..)
+            .map(|(component, id)| Older {
+                id,
+                app: "shop".to_owned(),
+                component: (*component).to_owned(),
+                slug: slug::of_before(component),
+            })
+            .collect();
+        give(&older).into_iter().map(|Given { slug, old_slug }| (slug, old_slug)).collect()
+    }
+
+    fn check(older: &[(&str, &str, Option<&str>)]) {
+        let components: Vec<&str> = older.iter().map(|(component, ..)| *component).collect();
+        let expected: Vec<(String, Option<String>)> =
+            older.iter().map(|(_, slug, old)| ((*slug).to_owned(), old.map(str::to_owned))).collect();
+        assert_eq!(given(&components), expected);
+    }
+
+    #[test]
+    fn what_was_an_address_stays_one() {
+        check(&[
+            ("Nightly Backup", "nightly-backup", None),
+            ("a.b", "ab", Some("a-b")),
+            ("Büro (v2)", "buro-v2", Some("b-ro-v2")),
+            // Its slug would be the address of another.
+            ("ä-b", "a-b-2", Some("b")),
+            ("日本", "job-5", None),
+            ("_x_", "_x_", None),
+        ]);
+    }
+
+    #[test]
+    fn of_those_that_collide_the_oldest_keeps_its_slug() {
+        check(&[
+            ("Nightly Backup", "nightly-backup", None),
+            ("nightly--backup!", "nightly-backup-2", None),
+            ("Nightly: backup", "nightly-backup-3", None),
+        ]);
+        check(&[("a/b", "ab", Some("a-b")), ("a.b", "ab-2", None)]);
+        check(&[("a.b", "ab", None), ("a-b", "a-b", None)]);
+        check(&[("backup-daily", "backup-daily", None), ("backup--daily", "backup--daily", None)]);
+    }
+}
