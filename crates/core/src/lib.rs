@@ -8,6 +8,7 @@
 //! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
 //! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
+//! - [`pacing`]: how a storm of messages becomes a few;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`terminal`]: output of programs as a person reads it;
@@ -31,6 +32,7 @@ pub mod invalid;
 pub mod lived;
 pub mod names;
 pub mod notice;
+pub mod pacing;
 pub mod peer;
 pub mod recipient;
 pub mod reservation;

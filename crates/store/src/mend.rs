@@ -22,7 +22,7 @@ use crate::sweep::IdAndText;
 use crate::{Store, StoreError};
 
 /// Tables that are small, and whose rows come again where they are needed.
-const SMALL: [&str; 10] = [
+const SMALL: [&str; 11] = [
     "blind_windows",
     "nodes",
     "duties",
@@ -33,6 +33,7 @@ const SMALL: [&str; 10] = [
     "unjudged",
     "checks",
     "refusals",
+    "pacing",
 ];
 /// Tables that may be large, and whose rows are kept.
 const LARGE: [&str; 2] = ["alerts", "deliveries"];

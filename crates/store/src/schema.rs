@@ -318,6 +318,17 @@ table! {
     }
 }
 
+table! {
+    pacing (alerter, recipient) {
+        alerter -> Text,
+        recipient -> Text,
+        next_at -> BigInt,
+        sent_at -> Nullable<BigInt>,
+        sent_before_at -> Nullable<BigInt>,
+        token -> Text,
+    }
+}
+
 joinable!(ways -> nodes (node_id));
 joinable!(states -> reservations (reservation_id));
 joinable!(sessions -> users (user_id));

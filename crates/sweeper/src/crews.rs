@@ -100,7 +100,7 @@ impl Crews {
                 clock: Arc::clone(&self.clock),
                 lease: self.lease,
                 leases: self.leases.clone(),
-                gathering: crew.gathering.clone(),
+                claiming: Arc::clone(&crew.claiming),
                 begin: Arc::clone(&crew.begin),
                 retry_for: self.live.get().sweeper.retry_for,
                 metrics: self.metrics.clone(),

@@ -20,7 +20,6 @@ use uuid::Uuid;
 use crate::backoff;
 use crate::begin::Begin;
 use crate::crews::Retired;
-use crate::gathering::Gathering;
 use crate::leases::Leases;
 
 /// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its crew get theirs
@@ -53,10 +52,9 @@ pub struct Crew {
     /// The alerter's name.
     pub name: AlerterName,
     pub(crate) bells: Vec<Wake>,
-    pub(crate) gathering: Gathering,
+    /// One of them at a time claims a digest.
+    pub(crate) claiming: Arc<Mutex<()>>,
     pub(crate) begin: Arc<Mutex<Begin<Place>>>,
-    /// Whether messages make one of many when they gather.
-    sums_up: bool,
     /// The alerter's kind.
     pub(crate) kind: &'static str,
     pub(crate) retired: Retired,
@@ -73,9 +71,8 @@ impl Crew {
         Self {
             name: name.clone(),
             bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect(),
-            gathering: Gathering::default(),
+            claiming: Arc::default(),
             begin: Arc::default(),
-            sums_up: alerter.sums_up(),
             kind: alerter.kind(),
             retired: Retired::default(),
             complaints: Arc::default(),
@@ -88,11 +85,9 @@ impl Crew {
         self.bells.iter().for_each(Wake::wake);
     }
 
-    /// Calls them to what a pass of the sweep has put into the outbox; `backlog`: whether it has more to look at. While it works
-    /// that off, those who sum up look by themselves, for people they have not told yet.
-    pub(crate) fn call(&self, put_in: bool, backlog: bool) {
-        let had_backlog = self.sums_up && self.gathering.backlog(backlog);
-        if (put_in && !had_backlog) || (had_backlog && !backlog) {
+    /// Calls them, if a pass of the sweep has put something into the outbox for them.
+    pub(crate) fn call(&self, put_in: bool) {
+        if put_in {
             // All of them: which one is free, and not waiting for a provider that hangs, nobody knows.
             self.bells.iter().for_each(Wake::wake);
         }
@@ -123,8 +118,8 @@ pub struct Sender {
     pub lease: TimeDelta,
     /// What this process has claimed.
     pub leases: Leases,
-    /// To whom its crew is writing.
-    pub gathering: Gathering,
+    /// Held by the one of its crew that claims a digest.
+    pub claiming: Arc<Mutex<()>>,
     /// Where its crew looks for what is sent alone.
     pub begin: Arc<Mutex<Begin<Place>>>,
     /// How long a message is tried again.
@@ -169,10 +164,7 @@ impl Sender {
         let Some(sending) = self.try_to(CLAIM, || self.claim_digest(alerter, &token))? else {
             return Ok(Dispatched::default());
         };
-        let recipient = sending.recipient.clone();
-        let done = self.work_off(alerter, &token, vec![sending], shutdown);
-        self.gathering.done(&recipient, self.clock.now());
-        done
+        self.work_off(alerter, &token, vec![sending], shutdown)
     }
 
     /// Does one of the things that it does with the database, which shows whether they can be done.
@@ -221,15 +213,11 @@ impl Sender {
     }
 
     fn claim_digest(&self, alerter: &dyn Alerter, token: &str) -> Result<Option<Sending>, StoreError> {
-        let now = self.clock.now();
         let limit = if alerter.sums_up() { DIGEST } else { LIST };
-        let writes_to_many = self.alerters.smtp() == Some(&self.name);
-        self.gathering.claim(now, |gathering| {
-            if !gathering.is_empty() && !writes_to_many {
-                return Ok(None);
-            }
-            self.store.claim_digest(self.name.as_str(), now, self.lease, token, limit, gathering)
-        })
+        // In the database they would take turns all the same, each with a connection of its own.
+        let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now();
+        self.store.claim_digest(self.name.as_str(), now, self.lease, token, limit, alerter.sums_up())
     }
 
     /// Sends what was claimed under `token`, and records what became of it.

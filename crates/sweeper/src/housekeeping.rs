@@ -24,6 +24,9 @@ const STEPS_KEPT: TimeDelta = TimeDelta::days(90);
 /// How long the audit log goes back.
 const AUDIT_KEPT: TimeDelta = TimeDelta::days(400);
 
+/// How long it is remembered when somebody was written to last: longer than any storm gathers.
+const PACING_KEPT: TimeDelta = TimeDelta::hours(1);
+
 /// What the housekeeping works with.
 pub(crate) struct Keeper {
     pub store: Store,
@@ -46,6 +49,7 @@ impl Keeper {
         self.store.forget_blind_windows(ago(BLIND_WINDOWS_KEPT))?;
         self.store.forget_clock_steps(ago(STEPS_KEPT))?;
         self.store.forget_visits(ago(AUDIT_KEPT), now)?;
+        self.store.forget_pacing(now - PACING_KEPT)?;
         self.store.forget_checkouts(ago(UNDO_WITHIN))?;
         let older_than = ago(TimeDelta::days(config.history.keep_days.into()));
         let go_on = || self.singleton.is_held() && self.clock.is_steady() && !shutdown.is_requested();

@@ -4,7 +4,7 @@
 //! around it.
 //!
 //! Where to start: [`Sweeper`] puts the parts together; `watch.rs` is the sweep; `messages.rs` writes what people read;
-//! `dispatch.rs` sends it, `crews.rs` has senders for each alerter, `gathering.rs` makes few of many, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
+//! `dispatch.rs` sends it, `crews.rs` has senders for each alerter, `leases.rs` keeps what is being sent, `begin.rs` where a look begins; `summary.rs` is the weekly table; `housekeeping.rs` prunes;
 //! `outages.rs` tells of messages that do not get through; `routing.rs` looks for reservations whose messages lead nowhere;
 //! `summary_loop.rs` sends the summary when it is time; `peers.rs`, `mail_loop.rs` and `heartbeat.rs` look after Innkeeper itself.
 
@@ -12,7 +12,6 @@ mod backoff;
 pub mod begin;
 mod crews;
 pub mod dispatch;
-pub mod gathering;
 pub mod gone;
 pub mod heartbeat;
 mod housekeeping;

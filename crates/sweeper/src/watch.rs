@@ -144,7 +144,7 @@ impl Watch {
         self.count(&swept, begun);
         let backlog = swept.looked >= self.batch as usize;
         for crew in crews {
-            crew.call(swept.deliveries.contains_key(crew.name.as_str()), backlog);
+            crew.call(swept.deliveries.contains_key(crew.name.as_str()));
         }
         if backlog {
             return Ok(Some(Duration::ZERO));

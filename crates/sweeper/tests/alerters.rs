@@ -101,6 +101,8 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
         house.pass(2 * HOUR);
         house.check_in("backup");
         house.settle();
+        // In a chat the end of what was told a moment ago gathers with what else happens.
+        house.pass(innkeeper_core::pacing::FIRST.to_std().unwrap());
 
         let chat: Vec<String> =
             chat.requests().iter().map(|said| said.json()["text"].as_str().unwrap().to_owned()).collect();

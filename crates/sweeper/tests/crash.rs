@@ -111,7 +111,7 @@ fn two_sweepers_at_once_send_nothing_twice() {
         overdue(&database, "shop", BURST, "hook, pager, ops@example.com");
         let alerters = webhook("hook", &hook, "") + &pager(&page) + &mail(&post) + "[sweeper]\nbatch = 20\n";
         let sweepers = [(); 2].map(|()| sweeper(&database, &alerters));
-        settle(&database);
+        settle_gathered(&database);
         for sink in [&hook, &page] {
             assert_eq!(sink.requests().len(), BURST, "{:?}", database.kind());
         }
@@ -141,7 +141,7 @@ fn a_burst_to_one_address_is_a_handful_of_mails_and_a_repeat_has_the_same_id() {
         let before = digests(&sink);
         end_leases(&database);
         let _second = sweeper(&database, &mail);
-        settle(&database);
+        settle_gathered(&database);
         let after = digests(&sink);
         println!(
             "{:?}: {} mails, {} under an id of their own",

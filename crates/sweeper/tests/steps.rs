@@ -53,7 +53,8 @@ fn the_end_never_overtakes_a_beginning_that_may_have_been_sent() {
         assert_eq!(parts.sweep().closed, 1);
         assert_eq!(parts.dispatch(), done(0, 0), "the end waits");
         parts.advance(7);
-        assert_eq!(parts.dispatch(), done(1, 1));
+        assert_eq!(parts.dispatch(), done(1, 1), "it is not held back as what follows is");
+        parts.advance(3);
         assert_eq!(parts.dispatch(), done(1, 1));
         let mails = mails(&sink);
         let subjects: Vec<&str> = mails.iter().map(|(subject, _)| subject.as_str()).collect();
@@ -139,45 +140,97 @@ fn one_address_that_fails_holds_up_no_other() {
 }
 
 #[test]
-fn a_storm_is_one_mail_at_once_and_one_for_the_rest() {
+fn a_storm_is_one_mail_at_once_then_a_digest_then_one_a_minute() {
     for database in TestDatabase::both() {
         let sink = SmtpSink::plain();
         let parts = Parts::new(&database, "mail", &mail(&sink));
         overdue(&database, "shop", 30, "ops@example.com");
-        let gathering = &parts.sender.gathering;
-        gathering.backlog(true);
         assert_eq!(parts.sweep().opened, 4);
         assert_eq!(parts.dispatch(), done(4, 4), "the first leaves at once");
-        parts.sweep();
-        parts.sweep();
+        while parts.sweep().looked > 0 {}
         assert_eq!(parts.dispatch(), done(0, 0), "the rest gathers");
         overdue(&database, "other", 1, "late@example.com");
         while parts.sweep().looked > 0 {}
         assert_eq!(parts.dispatch(), done(1, 1), "nobody else waits for that");
+        parts.advance(9);
         assert_eq!(parts.dispatch(), done(0, 0));
-        gathering.backlog(false);
+        parts.advance(1);
         assert_eq!(parts.dispatch(), done(26, 26));
-        let subjects: Vec<String> = mails(&sink).into_iter().map(|(subject, _)| subject).collect();
-        assert_eq!(subjects[0], "[innkeeper] 4 alerts: 4 overdue");
-        assert_eq!(subjects[1], "[innkeeper] Job Failed to checkin: other/job-000");
-        assert_eq!(subjects[2], "[innkeeper] 26 alerts: 26 overdue");
-        assert_eq!(database.count("deliveries WHERE alerter = 'mail' AND state = 'delivered'"), 31);
+        // Who is back is told with the others, and so is who falls silent.
+        parts.check_in("job-000");
+        parts.check_in("job-029");
+        overdue(&database, "more", 3, "ops@example.com");
+        while parts.sweep().looked > 0 {}
+        parts.advance(59);
+        assert_eq!(parts.dispatch(), done(0, 0));
+        parts.advance(1);
+        assert_eq!(parts.dispatch(), done(5, 5));
+        assert_eq!(parts.dispatch(), done(0, 0));
+        let told = sink.mails().iter().map(|mail| mail.to[0].clone()).collect::<Vec<_>>();
+        assert_eq!(told, ["ops@example.com", "late@example.com", "ops@example.com", "ops@example.com"]);
+        assert_eq!(database.count("deliveries WHERE alerter = 'mail' AND state <> 'delivered'"), 0);
+        // It is over.
+        parts.advance(71);
+        parts.check_in("job-001");
+        parts.sweep();
+        assert_eq!(parts.dispatch(), done(1, 1), "at once");
     }
 }
 
 #[test]
-fn a_backlog_that_takes_long_is_told_in_between() {
-    let database = TestDatabase::sqlite();
-    let sink = SmtpSink::plain();
-    let parts = Parts::new(&database, "mail", &mail(&sink));
-    overdue(&database, "shop", 12, "ops@example.com");
-    parts.sender.gathering.backlog(true);
-    parts.sweep();
-    assert_eq!(parts.dispatch(), done(4, 4));
-    parts.sweep();
-    parts.advance(9);
-    assert_eq!(parts.dispatch(), done(0, 0));
-    parts.sweep();
-    parts.advance(1);
-    assert_eq!(parts.dispatch(), done(8, 8));
+fn a_storm_in_a_chat_is_as_few_and_each_is_told_alone_where_incidents_are_kept() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let chat = format!("[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n", sink.url("/services/x"));
+        let mut parts = Parts::new(&database, "chat", &(chat + &webhook("hook", &sink, "")));
+        overdue(&database, "shop", 8, "chat, hook");
+        parts.sweep();
+        assert_eq!(parts.dispatch(), done(4, 4));
+        parts.sweep();
+        assert_eq!(parts.dispatch(), done(0, 0));
+        parts.advance(10);
+        assert_eq!(parts.dispatch(), done(4, 4));
+        assert_eq!(sink.requests().len(), 2);
+        for (name, requests) in [("hook", 10), ("log", 10)] {
+            parts.sender.name = innkeeper_core::names::AlerterName::parse("alerter", name).unwrap();
+            while parts.dispatch().claimed > 0 {}
+            assert_eq!(sink.requests().len(), requests, "{name}");
+            let waits = format!("deliveries WHERE alerter = '{name}' AND state = 'waiting'");
+            assert_eq!(database.count(&waits), 0);
+        }
+    }
+}
+
+#[test]
+fn a_mail_server_that_is_away_in_mid_storm_costs_no_message_and_brings_no_flood() {
+    for database in TestDatabase::both() {
+        let sink = SmtpSink::plain();
+        let parts = Parts::new(&database, "mail", &mail(&sink));
+        overdue(&database, "shop", 30, "ops@example.com");
+        parts.sweep();
+        assert_eq!(parts.dispatch(), done(4, 4));
+        while parts.sweep().looked > 0 {}
+        sink.always(Step::Sender, Some(Reply::say("451 4.3.0 not now")));
+        parts.advance(10);
+        assert_eq!(parts.dispatch(), done(26, 0));
+        let mut tries = 1;
+        for second in 0..120 {
+            if second == 3 {
+                overdue(&database, "more", 4, "ops@example.com");
+            }
+            parts.sweep();
+            let dispatched = parts.dispatch();
+            tries += usize::from(dispatched.claimed > 0);
+            assert_eq!(dispatched.delivered, 0);
+            parts.advance(1);
+        }
+        assert!((3..=8).contains(&tries), "{tries} tries in two minutes");
+        sink.always(Step::Sender, None);
+        for _ in 0..200 {
+            parts.dispatch();
+            parts.advance(1);
+        }
+        assert_eq!(database.count("deliveries WHERE alerter = 'mail' AND state <> 'delivered'"), 0);
+        assert!(sink.mails().len() <= 4, "{} mails", sink.mails().len());
+    }
 }

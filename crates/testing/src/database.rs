@@ -21,7 +21,7 @@ pub use role::Role;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 15] = [
+const AGEING: [&str; 16] = [
     "reservations",
     "states",
     "runs",
@@ -37,6 +37,7 @@ const AGEING: [&str; 15] = [
     "checkouts",
     "unjudged",
     "refusals",
+    "pacing",
 ];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];

@@ -1,4 +1,4 @@
-//! Many overdue at one instant, to one mail recipient.
+//! Many overdue at one instant or within a second, told by mail: how many messages each recipient gets.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,67 @@ use crate::world::roles::Roles;
 
 /// What is a handful.
 const HANDFUL: f64 = 10.0;
+/// What a small storm may cost a recipient: the first message and a digest.
+const TWO: f64 = 2.0;
+/// Jobs of a small storm, and who hears of it.
+const FEW: u64 = 30;
+const PEOPLE: [&str; 2] = ["ops@example.org", "dba@example.org"];
+
+/// The mails that were delivered, once nothing waits: counting takes longer than what is measured.
+const DELIVERED: &str =
+    "SELECT CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE alerter = 'mail' AND state = 'waiting') THEN 0
+    ELSE (SELECT COUNT(*) FROM deliveries WHERE alerter = 'mail' AND state = 'delivered') END";
+
+fn mail_to(mailbox: &SmtpSink) -> String {
+    format!(
+        "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"innkeeper@example.org\"\n",
+        mailbox.port()
+    )
+}
+
+/// Thirty within a second: how many mails each of two people gets, and how soon the first.
+pub fn thirty_within_a_second(world: &mut World) -> Result<Vec<Row>> {
+    let mailbox = SmtpSink::plain();
+    let lead = Duration::from_secs(5);
+    let database = world.many()?;
+    database.begin(86_400_000)?;
+    let roles = Roles::start(database, &mail_to(&mailbox))?;
+    let instant = database.silence(FEW, &PEOPLE.join(", "), lead, 1000 / FEW as i64)?;
+    sleep_until(instant)?;
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut first = None;
+    while database.number(DELIVERED)? < (FEW * PEOPLE.len() as u64) as f64 {
+        if first.is_none() && !mailbox.mails().is_empty() {
+            first = Some(now_ms() - instant);
+        }
+        if Instant::now() > end {
+            return roles.explain(Err(anyhow!("not everything was mailed within a minute")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let took = (now_ms() - instant) as f64 / 1000.0;
+    let first = first.unwrap_or_default() as f64 / 1000.0;
+    database.has_alerted(FEW)?;
+    let mails = mailbox.mails();
+    let of = |person: &str| mails.iter().filter(|mail| mail.to.iter().any(|to| to == person)).count();
+    let most = PEOPLE.iter().map(|person| of(person)).max().unwrap_or_default();
+    Ok(vec![
+        Row::new(
+            &format!("{FEW} overdue within a second to each of two mail recipients"),
+            format!("{most} mails"),
+        )
+        .at_most(most as f64, TWO, " mails")
+        .under(format!("for each of them; the first taken after {first:.1} s, the last after {took:.1} s"))
+        .with("first_s", first)
+        .with("took_s", took),
+    ])
+}
 
 /// Fifty thousand at once: how many mails, and how soon the last was taken.
 pub fn fifty_thousand_to_one_mailbox(world: &mut World) -> Result<Vec<Row>> {
     let mailbox = SmtpSink::plain();
-    let mail = format!(
-        "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"innkeeper@example.org\"\n",
-        mailbox.port()
-    );
-    let patience = Duration::from_secs(world.conditions.pick(90, 90, 30));
+    let mail = mail_to(&mailbox);
+    let patience = Duration::from_secs(world.conditions.pick(180, 180, 60));
     let lead = Duration::from_secs(world.conditions.pick(15, 15, 5));
     let database = world.many()?;
     let silent = WITH_HOOK.min(database.reservations() / 2);
@@ -29,10 +81,7 @@ pub fn fifty_thousand_to_one_mailbox(world: &mut World) -> Result<Vec<Row>> {
     let instant = database.silence(silent, "ops@example.org", lead, 0)?;
     sleep_until(instant)?;
     let end = Instant::now() + patience;
-    // Counted only when nothing waits: counting takes longer than what is measured.
-    let delivered = "SELECT CASE WHEN EXISTS (SELECT 1 FROM deliveries WHERE alerter = 'mail' AND state = 'waiting') THEN 0
-        ELSE (SELECT COUNT(*) FROM deliveries WHERE alerter = 'mail' AND state = 'delivered') END";
-    while database.number(delivered)? < silent as f64 {
+    while database.number(DELIVERED)? < silent as f64 {
         if Instant::now() > end {
             let mailed = Err(anyhow!("not everything was mailed within {patience:?}"));
             return roles.explain(mailed);

@@ -53,6 +53,7 @@ pub const FIGURES: &[Figure] = &[
     figure("deadlines", "from deadline to webhook", deadlines::from_deadline_to_webhook),
     figure("storm-1000", "1,000 overdue at one instant", storms::a_thousand_at_one_instant),
     figure("storm-50000", "50,000 overdue at one instant", storms::fifty_thousand_at_one_instant),
+    figure("mails-30", "30 overdue within a second, two mailboxes", mails::thirty_within_a_second),
     figure("mails", "50,000 overdue, one mailbox", mails::fifty_thousand_to_one_mailbox),
     figure("spike", "the top of the hour", spike::the_top_of_the_hour),
     figure("pages", "pages of many reservations over Postgres", pages::over_postgres),

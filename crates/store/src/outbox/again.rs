@@ -4,6 +4,7 @@ use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::ways::kept::Kept;
 
+use super::pacing;
 use crate::rows::ms;
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
@@ -46,7 +47,7 @@ impl Store {
                     deliveries::next_at.eq(ms(now)),
                     deliveries::finished_at.eq(None::<i64>),
                     // A digest that it was part of does not come together again.
-                    deliveries::sending.eq(None::<String>),
+                    deliveries::sending.eq(pacing::alone()),
                 ))
                 .execute(connection)?;
             if waiting + dead == 0 {

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::EventKind;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
-use super::{Delivery, Place, Sending, notice_of};
+use super::{Delivery, Place, Sending, notice_of, pacing};
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
@@ -72,7 +73,8 @@ impl Store {
         Ok(sendings)
     }
 
-    /// Claims what waits for one recipient of `alerter`, up to `limit` messages, as one sending; not for those of `except`.
+    /// Claims what waits for one recipient of `alerter`, up to `limit` messages, as one sending; where the alerter is `paced`, for
+    /// somebody who does not gather messages at the moment, and has messages gather for them.
     ///
     /// What may have been sent before goes out again as it was; everything else that is ready goes out together.
     pub fn claim_digest(
@@ -82,18 +84,22 @@ impl Store {
         lease: TimeDelta,
         token: &str,
         limit: i64,
-        except: &[&str],
+        is_paced: bool,
     ) -> Result<Option<Sending>, StoreError> {
         // A message waits while an earlier one of its incident cannot go out with it.
         let not_yet = "earlier.id < d.id
              AND (earlier.next_at > $2
                   OR earlier.lease_until > $2
                   OR earlier.sending IS DISTINCT FROM d.sending)";
-        let mut except: Vec<String> = except.iter().map(|recipient| (*recipient).to_owned()).collect();
+        let not_gathering = if is_paced { pacing::not_gathering_sql() } else { String::new() };
+        let mut except: Vec<String> = Vec::new();
         self.write(|connection| {
             one_at_a_time(connection, alerter)?;
             for _ in 0..GROUPS {
-                let Some(group) = first_group(connection, alerter, now, not_yet, &except)? else { break };
+                let Some(group) = first_group(connection, alerter, now, not_yet, &not_gathering, &except)?
+                else {
+                    break;
+                };
                 let of_group = "AND d.recipient = $3 AND COALESCE(d.sending, '') = $4";
                 let ready = ready_sql(connection, not_yet, of_group, "ORDER BY d.id LIMIT $5");
                 // The key follows from what goes out together, so that whenever just that goes out again, it has the same key: also after a
@@ -120,6 +126,11 @@ impl Store {
                 let mut deliveries = readable(connection, rows, now, |_, _, delivery| delivery)?;
                 deliveries.sort_by_key(|delivery| delivery.id);
                 if !deliveries.is_empty() {
+                    let is_summary = |one: &Delivery| one.notice.event == EventKind::Summary;
+                    if is_paced && !deliveries.iter().all(is_summary) {
+                        let is_full = deliveries.len() as i64 >= limit;
+                        pacing::gather(connection, alerter, &group.recipient, token, is_full, now)?;
+                    }
                     return Ok(Some(Sending { key, recipient: group.recipient, deliveries }));
                 }
                 except.push(group.recipient);
@@ -135,13 +146,14 @@ fn first_group(
     alerter: &str,
     now: Time,
     not_yet: &str,
+    not_gathering: &str,
     except: &[String],
 ) -> Result<Option<GroupRow>, StoreError> {
     let listed = match connection {
         AnyConnection::Postgres(_) => "json_array_elements_text($3::json)",
         AnyConnection::Sqlite(_) => "value FROM json_each($3)",
     };
-    let and = format!("AND d.recipient NOT IN (SELECT {listed})");
+    let and = format!("AND d.recipient NOT IN (SELECT {listed}) {not_gathering}");
     let first = "ORDER BY d.next_at, d.id LIMIT 1";
     Ok(sql_query(ready_columns("d.recipient, d.sending", not_yet, &and, first, ""))
         .bind::<Text, _>(alerter)
@@ -176,6 +188,7 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
            AND d.alerter = $1
            AND d.next_at <= $2
            AND (d.lease_until IS NULL OR d.lease_until <= $2)
+           {and}
            AND (
                SELECT earlier.id
                FROM deliveries earlier
@@ -185,7 +198,6 @@ fn ready_columns(columns: &str, not_yet: &str, and: &str, then: &str, lock: &str
                  AND earlier.recipient = d.recipient
                  AND {not_yet}
                LIMIT 1) IS NULL
-           {and}
          {then} {lock}"
     )
 }

@@ -3,7 +3,7 @@
 //! A sender claims by a lease, commits, sends, and records. A crash between any two of these loses nothing: the lease runs
 //! out, and the message goes out again under the same key. Messages of one incident to one recipient keep their order.
 //!
-//! `claim.rs` is the claiming, `record.rs` what became of the sends, `again.rs` what somebody wants tried again, `reached.rs` who has been told,
+//! `claim.rs` is the claiming, `pacing.rs` who gathers messages, `record.rs` what became of the sends, `again.rs` what somebody wants tried again, `reached.rs` who has been told,
 //! `outages.rs` what does not get through, `gone.rs` what waits for an alerter that is gone; here is what is put in and what waits.
 
 mod again;
@@ -11,6 +11,7 @@ mod claim;
 mod gone;
 mod mail;
 mod outages;
+mod pacing;
 mod reached;
 mod record;
 
@@ -18,7 +19,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 use innkeeper_core::Time;
-use innkeeper_core::notice::Notice;
+use innkeeper_core::notice::{EventKind, Notice};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
@@ -162,6 +163,9 @@ pub(crate) fn put(
     now: Time,
 ) -> Result<(), StoreError> {
     let text = json(notice)?;
+    let ready_at = pacing::ready_at(connection, alerter, recipient, notice.event, now)?;
+    let key = Uuid::new_v4().to_string();
+    let is_alone = notice.event == EventKind::Summary;
     diesel::insert_into(deliveries::table)
         .values((
             deliveries::alert_id.eq(alert_id),
@@ -169,9 +173,10 @@ pub(crate) fn put(
             deliveries::alerter.eq(alerter),
             deliveries::recipient.eq(recipient),
             deliveries::notice.eq(text),
-            deliveries::key.eq(Uuid::new_v4().to_string()),
+            deliveries::sending.eq(is_alone.then(|| key.clone())),
+            deliveries::key.eq(key),
             deliveries::state.eq("waiting"),
-            deliveries::next_at.eq(ms(now)),
+            deliveries::next_at.eq(ms(ready_at)),
             deliveries::created_at.eq(ms(now)),
         ))
         .execute(connection)?;
@@ -193,11 +198,12 @@ pub(crate) fn put_all(
         });
     };
     let texts = messages.iter().map(|(_, new)| json(&new.notice)).collect::<Result<Vec<_>, _>>()?;
-    sql_query(
+    sql_query(format!(
         "INSERT INTO deliveries (alert_id, event, alerter, recipient, notice, key, state, next_at, created_at)
-         SELECT alert_id, event, alerter, recipient, notice, key, 'waiting', $7, $7
+         SELECT alert_id, event, alerter, recipient, notice, key, 'waiting', {}, $7
          FROM unnest($1, $2, $3, $4, $5, $6) AS new (alert_id, event, alerter, recipient, notice, key)",
-    )
+        pacing::ready_sql("$7")
+    ))
     .bind::<Array<BigInt>, _>(messages.iter().map(|(alert_id, _)| *alert_id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(messages.iter().map(|(_, new)| new.notice.event.as_str()).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(messages.iter().map(|(_, new)| new.alerter.as_str()).collect::<Vec<_>>())

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use innkeeper_core::Time;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
-use super::{Finished, Outcome};
+use super::{Finished, Outcome, pacing};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::deliveries;
@@ -22,6 +22,7 @@ impl Store {
                 for ids in ids.chunks(CHUNK) {
                     finish(connection, token, ids, outcome, now, &mut given_up)?;
                 }
+                pacing::ended(connection, token, outcome, now)?;
             }
             note_given_up(connection, &given_up)
         })
@@ -114,7 +115,7 @@ fn finish(
             } else {
                 // Nobody has seen the key, so the messages may go out in other company.
                 diesel::update(mine)
-                    .set((tried, deliveries::sending.eq(None::<String>)))
+                    .set((tried, deliveries::sending.eq(pacing::alone())))
                     .execute(connection)?
             }
         }

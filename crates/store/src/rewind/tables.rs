@@ -20,7 +20,7 @@ const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 /// The tables that may be large, moved by their ids.
 pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
 /// The others, each moved at once.
-pub(super) const SMALL: [&str; 13] = [
+pub(super) const SMALL: [&str; 14] = [
     "unjudged",
     "outages",
     "blind_windows",
@@ -34,12 +34,13 @@ pub(super) const SMALL: [&str; 13] = [
     "clock_steps",
     "invitations",
     "refusals",
+    "pacing",
 ];
 /// Those that say how far the nodes are.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 16] = [
+const PAST: [(&str, &[&str]); 17] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
     ("duties", &["beat_at", "told_at", "wanted_at"]),
@@ -56,6 +57,8 @@ const PAST: [(&str, &[&str]); 16] = [
     ("audit", &["at"]),
     ("clock_steps", &["at", "ended_at"]),
     ("refusals", &["from_at", "until_at"]),
+    // What gathers until a time that is to come goes out now.
+    ("pacing", &["next_at", "sent_at", "sent_before_at"]),
 ];
 
 /// The last of the next `most` rows of a table after `after`, by their key.

@@ -32,6 +32,7 @@ mod nodes;
 mod outbox;
 mod outbox_again;
 mod outbox_order;
+mod pacing;
 mod pages;
 mod refusals;
 mod reserve;

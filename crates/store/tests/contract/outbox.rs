@@ -17,7 +17,6 @@ on_both!(
     each_alerter_claims_its_own_the_oldest_first,
     a_claim_may_begin_behind_what_was_claimed_before,
     a_digest_is_what_waits_for_one_recipient,
-    a_digest_is_claimed_for_nobody_who_is_left_out,
     many_outcomes_are_recorded_at_once,
     a_digest_that_may_have_been_sent_goes_out_again_just_so,
     a_digest_that_nobody_saw_finds_new_company,
@@ -44,7 +43,7 @@ pub fn singles(store: &Store, second: i64, token: &str) -> Vec<Sending> {
 
 /// Claims a digest for `mail` with a lease of ten seconds.
 pub fn digest(store: &Store, second: i64, token: &str) -> Option<Sending> {
-    store.claim_digest("mail", at(second), seconds(10), token, 100, &[]).unwrap()
+    store.claim_digest("mail", at(second), seconds(10), token, 100, false).unwrap()
 }
 
 /// Records `outcome` for everything in `sendings`.
@@ -192,22 +191,10 @@ fn a_digest_is_what_waits_for_one_recipient(database: &TestDatabase) {
     // No more than the limit, the oldest first; the rest goes next.
     let names: Vec<String> = (0..7).map(|n| n.to_string()).collect();
     put(&store, 4, &names.iter().map(String::as_str).collect::<Vec<_>>());
-    let claim = || store.claim_digest("mail", at(5), seconds(10), "t", 3, &[]).unwrap().unwrap();
+    let claim = || store.claim_digest("mail", at(5), seconds(10), "t", 3, false).unwrap().unwrap();
     let (first, second, third) = (claim(), claim(), claim());
     assert_eq!(subjects([&first, &second, &third]), ["0", "1", "2", "3", "4", "5", "6"]);
     assert_eq!((first.deliveries.len(), third.deliveries.len()), (3, 1));
-}
-
-fn a_digest_is_claimed_for_nobody_who_is_left_out(database: &TestDatabase) {
-    let store = database.store();
-    let odd = "o'h\"ara@example.org";
-    let to = |recipient: &str| delivery("mail", recipient, remark(recipient));
-    store.put_notices(&[to(TO), to(odd), to("b@example.org")], at(0)).unwrap();
-    let claim = |except: &[&str]| store.claim_digest("mail", at(1), seconds(10), "t", 100, except).unwrap();
-    assert_eq!(claim(&[TO, odd, "b@example.org", "c@example.org"]), None);
-    assert_eq!(claim(&[TO, odd]).unwrap().recipient, "b@example.org");
-    assert_eq!(claim(&[TO]).unwrap().recipient, odd);
-    assert_eq!(claim(&[odd]).unwrap().recipient, TO);
 }
 
 fn many_outcomes_are_recorded_at_once(database: &TestDatabase) {
@@ -330,7 +317,9 @@ fn several_digesters_share_the_work(database: &TestDatabase) {
         let own = database.connect();
         let mut mine = Vec::new();
         while leased(database) < 200 {
-            mine.extend(patiently(|| own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100, &[])));
+            mine.extend(patiently(|| {
+                own.claim_digest("mail", at(1), seconds(10), &n.to_string(), 100, false)
+            }));
         }
         mine
     });

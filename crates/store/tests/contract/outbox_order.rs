@@ -132,7 +132,7 @@ fn many_digesters_never_send_the_end_before_the_beginning(database: &TestDatabas
         let token = n.to_string();
         loop {
             let last = done.load(std::sync::atomic::Ordering::SeqCst);
-            let claimed = patiently(|| own.claim_digest("log", at(1000), seconds(1000), &token, 7, &[]));
+            let claimed = patiently(|| own.claim_digest("log", at(1000), seconds(1000), &token, 7, false));
             match claimed {
                 Some(sending) => {
                     let mut sent = sent.lock().unwrap();

@@ -134,6 +134,19 @@ pub fn settle(database: &TestDatabase) {
     });
 }
 
+/// The same; what gathers for people who are told in digests goes out, too.
+pub fn settle_gathered(database: &TestDatabase) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        settle(database);
+        if database.count("deliveries WHERE state = 'waiting'") == 0 {
+            return;
+        }
+        assert!(Instant::now() < end, "something gathers for ever");
+        database.age(Duration::from_secs(10));
+    }
+}
+
 pub fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !there() {

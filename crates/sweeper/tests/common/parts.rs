@@ -10,7 +10,6 @@ use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
 use innkeeper_node::{Config, KnownWays, Metrics, Role, Shutdown};
 use innkeeper_store::{Arrival, Definition, Store, Swept, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
-use innkeeper_sweeper::gathering::Gathering;
 use innkeeper_sweeper::leases::Leases;
 use innkeeper_sweeper::messages::Speaker;
 use innkeeper_sweeper::watch::Watch;
@@ -59,7 +58,7 @@ impl Parts {
             clock: clock.clone(),
             lease: TimeDelta::seconds(5),
             leases: Leases::default(),
-            gathering: Gathering::default(),
+            claiming: Arc::default(),
             begin: Arc::default(),
             retry_for: TimeDelta::days(1),
             metrics,
