@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Time;
+use crate::excerpt::{self, Excerpt};
 
 /// The most bytes of notes or body that are kept of one check-in.
-pub const NOTES_KEPT: usize = 10_000;
+pub const NOTES_KEPT: usize = excerpt::KEPT;
 
 /// What a check-in says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,43 +77,7 @@ impl CheckIn {
     }
 }
 
-/// The first [`NOTES_KEPT`] bytes of `body` as text: cut between characters, bytes that are not UTF-8 and NUL
-/// (which no text column takes) replaced.
+/// What is kept of `body` as text: at most [`NOTES_KEPT`] bytes, of its beginning and its end.
 pub fn notes_from(body: &[u8]) -> String {
-    let mut kept = &body[..body.len().min(NOTES_KEPT)];
-    if let Err(error) = std::str::from_utf8(kept)
-        && error.error_len().is_none()
-        && body.len() >= NOTES_KEPT
-    {
-        // A character that the bound cuts in two.
-        kept = &kept[..error.valid_up_to()];
-    }
-    let text = String::from_utf8_lossy(kept).replace('\0', "\u{fffd}");
-    cut(text, NOTES_KEPT)
-}
-
-/// `text`, cut between characters to at most `most` bytes.
-pub fn cut(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let mut end = most;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        text.truncate(end);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_are_bounded_and_never_an_error() {
-        assert_eq!(notes_from(b"done"), "done");
-        assert_eq!(notes_from(b"a\xffb\0c"), "a\u{fffd}b\u{fffd}c");
-        assert!(notes_from(&[0xff; 20_000]).len() <= NOTES_KEPT);
-        assert_eq!(notes_from("é".repeat(9000).as_bytes()).len(), NOTES_KEPT);
-        assert_eq!(notes_from(format!("x{}", "é".repeat(9000)).as_bytes()), format!("x{}", "é".repeat(4999)));
-    }
+    Excerpt::of(body).text()
 }

@@ -22,11 +22,13 @@
 //! ```
 
 pub mod access;
+pub mod action;
 pub mod alert;
 pub mod checkin;
 pub mod clock;
 pub mod discipline;
 pub mod duration;
+pub mod excerpt;
 pub mod facts;
 pub mod invalid;
 pub mod lived;

@@ -30,10 +30,12 @@ impl MailAddress {
         if !text.chars().all(plain) || address.display_part() != "" {
             return Err(wrong());
         }
-        Ok(Self(text.to_owned()))
+        // The case of a domain means nothing, that of a name before it may.
+        let (name, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
+        Ok(Self(format!("{name}@{}", domain.to_lowercase())))
     }
 
-    /// The address.
+    /// The address, its domain in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -58,7 +60,7 @@ impl Recipient {
         }
     }
 
-    /// The entry as it was written.
+    /// The entry as it was written; the domain of an address in lower case.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Mail(address) => address.as_str(),
@@ -153,6 +155,14 @@ mod tests {
         let list = Recipients::parse("notify", "a@example.org, ops ,a@example.org,").unwrap();
         assert_eq!(list.to_string(), "a@example.org,ops");
         assert!(Recipients::parse("notify", "").unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_address_is_the_same_whatever_the_case_of_its_domain() {
+        let list =
+            Recipients::parse("notify", "Ada@Example.ORG,Ada@example.org,ada@EXAMPLE.org,x@BÜRO.example")
+                .unwrap();
+        assert_eq!(list.to_string(), "Ada@example.org,ada@example.org,x@büro.example");
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Healthchecks' protocol: pings by key or slug, with start, fail, log, exit status, bodies and run ids.
 
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
 use innkeeper_core::access::Need;
-use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT, notes_from};
+use innkeeper_core::checkin::{CheckIn, NOTES_KEPT};
+use innkeeper_core::excerpt::Excerpt;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Beginning, Routes};
+use innkeeper_core::{action, slug};
+use innkeeper_node::http::{ApiError, Log, Routes};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use uuid::Uuid;
 
@@ -35,42 +38,66 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
             .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/", Need::Nothing, two)
             .route(method, "/{first:[0-9a-f]{32}}/{second}/{third}", Need::Nothing, three);
     }
+    for pattern in [
+        "/ping/{tail:.+}",
+        "/{first:[0-9a-fA-F-]{36}}",
+        "/{first:[0-9a-fA-F-]{36}}/{tail:.*}",
+        "/{first:[0-9a-f]{32}}/{tail:.+}",
+    ] {
+        routes.preflight(pattern, preflight);
+    }
 }
 
-async fn one(
-    desk: Data<Desk>,
-    request: HttpRequest,
-    first: Path<String>,
-    Beginning(body): Beginning<NOTES_KEPT>,
-) -> HttpResponse {
+/// What a ping brings: its body, or why that could not be read.
+type Said = Result<Log, ApiError>;
+
+async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, log: Said) -> HttpResponse {
     let said = key(&first).ok_or(Refusal::NotFound).map(|key| (Target::Key(key), "".to_owned()));
-    ping(&desk, &request, said, body).await
+    ping(&desk, &request, said, log).await
 }
 
 async fn two(
     desk: Data<Desk>,
     request: HttpRequest,
     path: Path<(String, String)>,
-    Beginning(body): Beginning<NOTES_KEPT>,
+    log: Said,
 ) -> HttpResponse {
     let (first, second) = path.into_inner();
     let said = match key(&first) {
         Some(key) => Ok((Target::Key(key), second)),
-        None => slug(first, second).map(|target| (target, "".to_owned())),
+        None => by_slug(first, second).map(|target| (target, "".to_owned())),
     };
-    ping(&desk, &request, said, body).await
+    ping(&desk, &request, said, log).await
 }
 
 async fn three(
     desk: Data<Desk>,
     request: HttpRequest,
     path: Path<(String, String, String)>,
-    Beginning(body): Beginning<NOTES_KEPT>,
+    log: Said,
 ) -> HttpResponse {
     let (first, second, third) = path.into_inner();
-    let said = slug(first, second).map(|target| (target, third));
-    ping(&desk, &request, said, body).await
+    let said = by_slug(first, second).map(|target| (target, third));
+    ping(&desk, &request, said, log).await
 }
+
+/// Lets a browser send what the page of another site has it send.
+async fn preflight(request: HttpRequest) -> HttpResponse {
+    let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
+    let mut response = HttpResponse::NoContent()
+        .insert_header((header::ALLOW, METHODS))
+        .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, METHODS))
+        .insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"))
+        .finish();
+    if let Some(asked) = asked {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+    }
+    add_headers(&mut response);
+    response
+}
+
+/// The methods of a ping address.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST";
 
 /// What a ping is answered other than OK.
 enum Refusal {
@@ -85,34 +112,37 @@ async fn ping(
     desk: &Data<Desk>,
     request: &HttpRequest,
     said: Result<(Target, String), Refusal>,
-    body: Vec<u8>,
+    log: Said,
 ) -> HttpResponse {
-    let answer = match said {
-        Ok((target, action)) => record(desk, request, target, &action, &body).await,
-        Err(refusal) => Err(refusal),
+    let is_over = log.as_ref().is_ok_and(|log| log.is_whole);
+    let answer = match (said, log) {
+        (Ok((target, action)), Ok(log)) => record(desk, request, target, &action, &log.excerpt).await,
+        (Err(refusal), Ok(_)) => Err(refusal),
+        (_, Err(error)) => Err(Refusal::Other(error)),
     };
-    let (status, text) = match answer {
-        Ok(true) => (StatusCode::CREATED, "Created".to_owned()),
-        Ok(false) => (StatusCode::OK, "OK".to_owned()),
-        Err(Refusal::UrlFormat) => (StatusCode::BAD_REQUEST, "invalid url format".to_owned()),
-        Err(Refusal::UuidFormat) => (StatusCode::BAD_REQUEST, "invalid uuid format".to_owned()),
-        Err(Refusal::NotFound) => (StatusCode::NOT_FOUND, "not found".to_owned()),
-        Err(Refusal::Other(error)) => {
-            let mut response = error.error_response();
-            add_headers(&mut response);
-            return response;
-        }
+    let mut response = match answer {
+        Ok(true) => plain(StatusCode::CREATED, "Created"),
+        Ok(false) => plain(StatusCode::OK, "OK"),
+        Err(Refusal::UrlFormat) => plain(StatusCode::BAD_REQUEST, "invalid url format"),
+        Err(Refusal::UuidFormat) => plain(StatusCode::BAD_REQUEST, "invalid uuid format"),
+        Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "not found"),
+        Err(Refusal::Other(error)) => error.error_response(),
     };
-    let mut response = HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(text);
+    if !is_over {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     add_headers(&mut response);
     response
 }
 
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
+    HttpResponse::build(status).content_type("text/plain; charset=utf-8").body(text)
+}
+
 fn add_headers(response: &mut HttpResponse) {
-    use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderName, HeaderValue};
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("ping-body-limit"), HeaderValue::from(NOTES_KEPT));
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 }
 
 /// Records the ping; true when it made its reservation.
@@ -120,19 +150,24 @@ async fn record(
     desk: &Data<Desk>,
     request: &HttpRequest,
     target: Target,
-    action: &str,
-    body: &[u8],
+    word: &str,
+    log: &Excerpt,
 ) -> Result<bool, Refusal> {
-    let (kind, exit_code) = parse_action(action).ok_or(Refusal::UrlFormat)?;
-    let query = Fields::from_query(request.query_string(), &["rid", "create"]).map_err(|error| {
+    let query = Fields::from_query(request.query_string(), &["rid", "create", "state"]).map_err(|error| {
         if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
     })?;
     let text = |field| query.text(field).map_err(|error| Refusal::Other(error.into()));
+    // What clients of other services say in the query counts before what a path happens to say.
+    let happened = match text("state")?.filter(|state| !state.is_empty()) {
+        Some(state) => action::of_state(state),
+        None => action::of_path(word),
+    };
+    let (kind, exit_code) = happened.ok_or(Refusal::UrlFormat)?;
     let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
     let create = text("create")? == Some("1") && matches!(target, Target::Slug { .. });
     let checkin = CheckIn {
         exit_code,
-        notes: notes_from(body),
+        notes: log.text(),
         source: desk.source(request),
         run_id,
         ..CheckIn::new(kind, desk.now())
@@ -156,34 +191,14 @@ fn newcomer(desk: &Desk) -> Result<Wishes, Refusal> {
     })
 }
 
-/// What the last part of the path says: nothing, `start`, `fail`, `log`, or an exit status.
-fn parse_action(action: &str) -> Option<(CheckInKind, Option<i32>)> {
-    match action {
-        "" => Some((CheckInKind::Success, None)),
-        "start" => Some((CheckInKind::Start, None)),
-        "fail" => Some((CheckInKind::Fail, None)),
-        "log" => Some((CheckInKind::Log, None)),
-        status if status.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let code = i32::from(status.parse::<u8>().ok()?);
-            let kind = if code == 0 { CheckInKind::Success } else { CheckInKind::Fail };
-            Some((kind, Some(code)))
-        }
-        _ => None,
-    }
-}
-
 /// A UUID in its usual form, with hyphens.
 fn key(text: &str) -> Option<Uuid> {
     if text.len() == 36 { Uuid::try_parse(text).ok() } else { None }
 }
 
-/// A ping key and a slug of `a–z`, `0–9`, `-`, `_`.
-fn slug(ping_key: String, slug: String) -> Result<Target, Refusal> {
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
-    if slug.is_empty()
-        || slug.chars().count() > innkeeper_core::names::LONGEST_NAME
-        || !slug.chars().all(fits)
-    {
+/// A ping key and a slug.
+fn by_slug(ping_key: String, slug: String) -> Result<Target, Refusal> {
+    if !slug::is_slug(&slug) {
         return Err(Refusal::UrlFormat);
     }
     // What can be no key is not asked of the database: Postgres takes no NUL.

@@ -131,7 +131,7 @@ pub(crate) struct ReservationRow {
     /// What ping addresses called it before slugs were stored; they still may.
     #[serde(default)]
     pub old_slug: Option<String>,
-    /// What its job brought along last, see [`innkeeper_core::brought`].
+    /// What its job brought along last.
     #[serde(default)]
     pub brought: Option<String>,
 }

@@ -11,6 +11,7 @@ use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use futures_core::Stream as _;
 use innkeeper_core::Invalid;
+use innkeeper_core::excerpt::Excerpt;
 
 use super::ApiError;
 use super::connection::Usage;
@@ -19,8 +20,7 @@ use super::connection::Usage;
 pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The largest body of which the beginning is kept, bytes, and how long it may take: a job's log may be long, and that must
-/// not cost it its check-in.
+/// The most of a job's log that is read, bytes, and how long that may take: a log may be long, and that must not cost its job the check-in.
 pub const LARGEST_LOG: usize = 16 * 1024 * 1024;
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,38 +49,70 @@ impl FromRequest for Body {
     }
 }
 
-/// The first `KEEP` bytes of a body; the rest is read and dropped. Over [`LARGEST_LOG`] is answered 413, too slow 408, cut off
-/// 400.
+/// What is kept of a job's log, however long it is; the rest is read and dropped. Too slow is answered 408, cut off 400.
 #[derive(Debug, Clone)]
-pub struct Beginning<const KEEP: usize>(pub Vec<u8>);
+pub struct Log {
+    /// Its beginning and its end.
+    pub excerpt: Excerpt,
+    /// Whether it came to its end. Of one without end [`LARGEST_LOG`] was read, and its connection cannot go on.
+    pub is_whole: bool,
+}
 
-impl<const KEEP: usize> FromRequest for Beginning<KEEP> {
+impl FromRequest for Log {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let payload = payload.take();
-        let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
-        Box::pin(async move {
-            let _mark = mark;
-            let reading = actix_web::rt::time::timeout(LOG_PATIENCE, beginning(payload, KEEP));
-            reading.await.unwrap_or(Err(ApiError::TooSlow)).map(Self)
+        let mut payload = payload.take();
+        in_time(request, async move {
+            let mut excerpt = Excerpt::default();
+            while let Some(piece) = next_piece(&mut payload).await? {
+                excerpt.push(&piece);
+                if excerpt.length() > LARGEST_LOG as u64 {
+                    return Ok(Self { excerpt, is_whole: false });
+                }
+            }
+            Ok(Self { excerpt, is_whole: true })
         })
     }
 }
 
-/// A whole body of up to [`LARGEST_LOG`], which may take a while to come.
-pub type LargeBody = Beginning<LARGEST_LOG>;
+/// A whole body of up to [`LARGEST_LOG`], which may take a while to come. Over that is answered 413, too slow 408, cut off 400.
+#[derive(Debug, Clone)]
+pub struct LargeBody(pub Vec<u8>);
 
-async fn beginning(mut payload: Payload, keep: usize) -> Result<Vec<u8>, ApiError> {
-    let (mut kept, mut length) = (Vec::new(), 0);
-    while let Some(chunk) = std::future::poll_fn(|context| Pin::new(&mut payload).poll_next(context)).await {
-        let chunk = chunk.map_err(|error| Invalid::new("body", format!("cannot be read: {error}")))?;
-        length += chunk.len();
-        if length > LARGEST_LOG {
-            return Err(ApiError::TooLarge { most: LARGEST_LOG });
-        }
-        kept.extend_from_slice(&chunk[..chunk.len().min(keep - kept.len())]);
+impl FromRequest for LargeBody {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let mut payload = payload.take();
+        in_time(request, async move {
+            let mut whole = Vec::new();
+            while let Some(piece) = next_piece(&mut payload).await? {
+                if whole.len() + piece.len() > LARGEST_LOG {
+                    return Err(ApiError::TooLarge { most: LARGEST_LOG });
+                }
+                whole.extend_from_slice(&piece);
+            }
+            Ok(Self(whole))
+        })
     }
-    Ok(kept)
+}
+
+/// What `reading` a long body of this request gives, if it is done in time.
+fn in_time<T: 'static>(
+    request: &HttpRequest,
+    reading: impl Future<Output = Result<T, ApiError>> + 'static,
+) -> Pin<Box<dyn Future<Output = Result<T, ApiError>>>> {
+    let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
+    Box::pin(async move {
+        let _mark = mark;
+        actix_web::rt::time::timeout(LOG_PATIENCE, reading).await.unwrap_or(Err(ApiError::TooSlow))
+    })
+}
+
+async fn next_piece(payload: &mut Payload) -> Result<Option<Bytes>, ApiError> {
+    let next = std::future::poll_fn(|context| Pin::new(&mut *payload).poll_next(context)).await;
+    Ok(next.transpose().map_err(|error| Invalid::new("body", format!("cannot be read: {error}")))?)
 }

@@ -113,6 +113,18 @@ impl<'c> Routes<'c> {
         self.register(method, pattern, need, Manner::Plain, Only::Always, handler)
     }
 
+    /// Answers `OPTIONS` of `pattern`, by which a browser asks whether the page of another site may send something there. Elsewhere `OPTIONS` is
+    /// answered with the methods of the path alone.
+    pub fn preflight<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.actix.route(pattern, web::route().guard(guard::Options()).to(handler));
+        self
+    }
+
     /// Answers `method` of a path of the management API.
     pub fn api<F, Args>(&mut self, method: Method, pattern: &str, need: Need, handler: F) -> &mut Self
     where

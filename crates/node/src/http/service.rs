@@ -17,6 +17,8 @@ use actix_service::{
 };
 use actix_web::App;
 use actix_web::dev::{AppConfig, ServiceRequest};
+use actix_web::http::Uri;
+use actix_web::http::uri::PathAndQuery;
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, PathConfig, PayloadConfig, QueryConfig};
@@ -132,7 +134,8 @@ impl HttpService {
                 let pacing = gate.clone();
                 let mount = gate.mount().clone();
                 App::new()
-                    .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
+                    .wrap(from_fn(move |mut request: ServiceRequest, next: Next<_>| {
+                        merge_slashes(&mut request);
                         let used = request.conn_data::<Arc<Usage>>().map(Usage::busy);
                         let kept = pacing.keep_pace(request.request());
                         async move {
@@ -237,6 +240,30 @@ impl HttpService {
             }
         }
     }
+}
+
+/// Takes several slashes in a row in the path for one: bases of addresses are written with one at their end, and without.
+fn merge_slashes(request: &mut ServiceRequest) {
+    if !request.path().contains("//") {
+        return;
+    }
+    let mut merged = String::with_capacity(request.path().len());
+    for c in request.path().chars() {
+        if c != '/' || !merged.ends_with('/') {
+            merged.push(c);
+        }
+    }
+    if let Some(query) = request.uri().query() {
+        merged.push('?');
+        merged.push_str(query);
+    }
+    let mut parts = request.uri().clone().into_parts();
+    // What was a path is one still.
+    let Ok(path) = PathAndQuery::try_from(merged) else { return };
+    parts.path_and_query = Some(path);
+    let Ok(uri) = Uri::from_parts(parts) else { return };
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
 }
 
 /// Has this worker keep a thread for what may block (`web::block`): where the system gives no more of them later, requests take turns on

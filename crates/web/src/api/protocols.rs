@@ -202,8 +202,9 @@ fn body(path: &str) -> utoipa::openapi::request_body::RequestBody {
 
 fn ping(path: &str, summary: &str) -> Operation {
     let mut operation = OperationBuilder::new().tag("Healthchecks").summary(Some(summary)).description(Some(
-        "What happened is `start`, `fail`, `log`, or an exit status from `0` to `255`; without it, a success. The first 10,000 bytes of a body of up \
-         to 16 MiB are kept.",
+        "What happened is `start`, `fail`, `log`, an exit status from `0` to `255`, or what systemd says of a unit that failed (`TERM`, `timeout`); \
+         without it, a success. `state` in the query wins over it. Of a body, however long, the beginning and the end are kept, 10,000 bytes in \
+         all.",
     ));
     for (name, description, example) in [
         (
@@ -220,6 +221,13 @@ fn ping(path: &str, summary: &str) -> Operation {
     }
     operation
         .parameter(text("rid", ParameterIn::Query, false, "a UUID that pairs a start with its end", ""))
+        .parameter(text(
+            "state",
+            ParameterIn::Query,
+            false,
+            "what happened; also `run`, `complete` and `ok`",
+            "",
+        ))
         .parameter(text("create", ParameterIn::Query, false, "1 makes the reservation of a slug", ""))
         .response("200", ResponseBuilder::new().description("`OK`; `201` when it made its reservation"))
         .response("default", ResponseBuilder::new().description("the reason in plain words"))

@@ -1,0 +1,195 @@
+//! What is kept of a body, a log or notes: all of it where it is short, else its beginning and its end, where the error stands.
+
+/// The most bytes that are kept of one check-in, its mark included.
+pub const KEPT: usize = 10_000;
+/// So many of them are from the beginning, where something is left out.
+pub const BEGINNING: usize = 3_000;
+/// The most bytes that the mark takes, with the count of what is left out.
+const MARK: usize = 60;
+/// Bytes of the end that are looked at: what is kept of it, and a character that it may cut in two.
+const END: usize = KEPT - BEGINNING + 3;
+
+/// Takes a body piece by piece, and holds no more of it than it takes to tell its beginning and its end.
+#[derive(Debug, Clone, Default)]
+pub struct Excerpt {
+    /// The first [`KEPT`] bytes.
+    start: Vec<u8>,
+    /// The last of what came after them; at least [`END`] of it, where there were so many.
+    end: Vec<u8>,
+    /// How many bytes there were in all.
+    length: u64,
+}
+
+impl Excerpt {
+    /// That of a whole body.
+    pub fn of(body: &[u8]) -> Self {
+        let mut excerpt = Self::default();
+        excerpt.push(body);
+        excerpt
+    }
+
+    /// Takes the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        let (first, rest) = bytes.split_at(bytes.len().min(KEPT - self.start.len()));
+        self.start.extend_from_slice(first);
+        let rest = &rest[rest.len().saturating_sub(END)..];
+        if self.end.len() + rest.len() > 4 * END {
+            let over = self.end.len().saturating_sub(END);
+            self.end.drain(..over);
+        }
+        self.end.extend_from_slice(rest);
+    }
+
+    /// How many bytes came.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// At most [`KEPT`] bytes of text, cut between characters. Bytes that are not UTF-8, and NUL (which no text column takes), are replaced.
+    pub fn text(&self) -> String {
+        if self.end.is_empty() {
+            let whole = replaced(&String::from_utf8_lossy(&self.start));
+            if whole.len() <= KEPT {
+                return whole;
+            }
+        }
+        let beginning = Taken::from_start(&self.start, BEGINNING);
+        // What is not held lies between the two; else they are one.
+        let is_all_held = self.length == (self.start.len() + self.end.len()) as u64;
+        let held = if is_all_held { [&self.start[..], &self.end].concat() } else { self.end.clone() };
+        let room = KEPT - beginning.text.len() - MARK;
+        let end = Taken::from_end(&held[held.len().saturating_sub(END)..], room);
+        let left_out = self.length.saturating_sub((beginning.bytes + end.bytes) as u64);
+        format!("{}\n[... {left_out} bytes left out ...]\n{}", beginning.text, end.text)
+    }
+}
+
+/// A part of a body as text, and how many of its bytes that took.
+struct Taken {
+    text: String,
+    bytes: usize,
+}
+
+impl Taken {
+    /// As much of the start of `bytes` as fits into `most` bytes of text.
+    fn from_start(bytes: &[u8], most: usize) -> Self {
+        let mut taken = Self { text: String::new(), bytes: 0 };
+        for (c, length) in characters(bytes) {
+            if taken.text.len() + c.len_utf8() > most {
+                break;
+            }
+            taken.text.push(c);
+            taken.bytes += length;
+        }
+        taken
+    }
+
+    /// As much of the end of `bytes`, whose first character may be cut.
+    fn from_end(bytes: &[u8], most: usize) -> Self {
+        let is_rest = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+        let cut = bytes.iter().take(3).take_while(is_rest).count();
+        let all: Vec<(char, usize)> = characters(&bytes[cut..]).collect();
+        let (mut length, mut from, mut taken) = (0, all.len(), 0);
+        for (c, bytes) in all.iter().rev() {
+            if length + c.len_utf8() > most {
+                break;
+            }
+            (length, from, taken) = (length + c.len_utf8(), from - 1, taken + bytes);
+        }
+        Self { text: all[from..].iter().map(|(c, _)| c).collect(), bytes: taken }
+    }
+}
+
+/// The characters of a body, each with the number of bytes that it stands for.
+fn characters(bytes: &[u8]) -> impl Iterator<Item = (char, usize)> {
+    bytes.utf8_chunks().flat_map(|chunk| {
+        let valid = chunk.valid().chars().map(|c| (if c == '\0' { '\u{fffd}' } else { c }, c.len_utf8()));
+        let invalid = Some(chunk.invalid().len()).filter(|length| *length > 0);
+        valid.chain(invalid.map(|length| ('\u{fffd}', length)))
+    })
+}
+
+fn replaced(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(body: impl AsRef<[u8]>) -> String {
+        Excerpt::of(body.as_ref()).text()
+    }
+
+    /// Beginning, count and end.
+    fn parts(text: &str) -> (&str, u64, &str) {
+        let (beginning, rest) = text.split_once("\n[... ").unwrap();
+        let (count, end) = rest.split_once(" bytes left out ...]\n").unwrap();
+        (beginning, count.parse().unwrap(), end)
+    }
+
+    #[test]
+    fn what_is_short_is_kept_whole() {
+        assert_eq!(text("done"), "done");
+        assert_eq!(text(b"a\xffb\0c"), "a\u{fffd}b\u{fffd}c");
+        let longest = "é".repeat(5000);
+        assert_eq!(text(&longest), longest);
+        assert_eq!(text(""), "");
+    }
+
+    #[test]
+    fn of_what_is_long_the_beginning_and_the_end_are_kept() {
+        for length in [10_001, 10_500, 13_000, 17_004, 20_000, 65_537, 2_000_000_usize] {
+            let body: String = (0..)
+                .flat_map(|n: usize| format!("{n} ").into_bytes())
+                .map(char::from)
+                .take(length)
+                .collect();
+            let kept = text(&body);
+            let (beginning, left_out, end) = parts(&kept);
+            assert_eq!(beginning, &body[..3000], "{length}");
+            assert!(
+                body.ends_with(end) && kept.len() <= KEPT && kept.len() > KEPT - MARK,
+                "{length}: {}",
+                kept.len()
+            );
+            assert_eq!(beginning.len() as u64 + left_out + end.len() as u64, length as u64);
+        }
+    }
+
+    #[test]
+    fn no_character_is_cut_and_every_byte_is_counted() {
+        for first in ["", "x", "xx", "xxx"] {
+            for unit in ["🐙", "é", "日"] {
+                let body = format!("{first}{}", unit.repeat(9000));
+                let kept = text(&body);
+                let (beginning, left_out, end) = parts(&kept);
+                assert!(body.starts_with(beginning) && body.ends_with(end) && kept.len() <= KEPT);
+                assert!(beginning.len() > BEGINNING - 4, "{first}{unit}");
+                assert_eq!(beginning.len() as u64 + left_out + end.len() as u64, body.len() as u64);
+            }
+        }
+        let odd = [0xff; 20_000];
+        let kept = text(odd);
+        let (beginning, left_out, end) = parts(&kept);
+        assert!(kept.len() <= KEPT && kept.chars().filter(|c| *c == '\u{fffd}').count() > 3000);
+        assert_eq!((beginning.chars().count() + end.chars().count()) as u64 + left_out, 20_000);
+        // It is short, and its text is not.
+        let kept = text([0xff; 9_000]);
+        let (beginning, left_out, end) = parts(&kept);
+        assert_eq!((beginning.chars().count() + end.chars().count()) as u64 + left_out, 9_000);
+    }
+
+    #[test]
+    fn the_pieces_in_which_it_came_do_not_matter() {
+        let body: Vec<u8> = "zeile é 🐙\n".repeat(30_000).into_bytes();
+        let whole = text(&body);
+        for piece in [1, 7, 1000, 4096, 7003, 65_536] {
+            let mut excerpt = Excerpt::default();
+            body.chunks(piece).for_each(|piece| excerpt.push(piece));
+            assert_eq!((excerpt.text(), excerpt.length()), (whole.clone(), body.len() as u64), "{piece}");
+            assert!(excerpt.end.len() <= 5 * END);
+        }
+    }
+}
