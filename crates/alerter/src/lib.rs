@@ -32,12 +32,14 @@ mod flexible;
 mod guard;
 mod hidden;
 mod http;
+mod letter;
 pub mod logbook;
 mod mailbox;
 mod message;
 pub mod pagerduty;
 pub mod slack;
 pub mod smtp;
+pub mod texts;
 pub mod webhook;
 mod words;
 

@@ -68,9 +68,13 @@ fn level(event: EventKind) -> Level {
     }
 }
 
-/// One line: what happened, and why. What a reservation's own `alert_msg` says stands in its messages, not here.
+/// One line: what happened, why, and what the reservation says of it in its own words.
 fn line(notice: &Notice, key: &str) -> String {
-    let why = notice.alert.as_ref().map_or(notice.text.trim(), |alert| alert.reason.as_str());
-    let line = format!("{}: {} | key={key} | {why}", notice.event.as_str(), notice.headline());
+    let alert = notice.alert.as_ref();
+    let why = alert.map_or(notice.text.trim(), |alert| alert.reason.as_str());
+    let mut line = format!("{}: {} | key={key} | {why}", notice.event.as_str(), notice.headline());
+    if let Some(own) = alert.map(|alert| alert.details.own_text.trim()).filter(|own| !own.is_empty()) {
+        line.push_str(&format!(" | {own}"));
+    }
     words::cut(&words::escaped(&line), LONGEST_LINE)
 }

@@ -1,10 +1,13 @@
 //! What is sent, and what became of it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
 use serde::Serialize;
+
+use crate::letter::Letter;
 
 /// One sending: one or more notices to one recipient under one idempotency key.
 #[derive(Debug, Clone, Copy)]
@@ -89,12 +92,16 @@ pub trait Alerter: Send + Sync {
 pub(crate) struct KeyedNotice<'a> {
     idempotency_key: &'a str,
     #[serde(flatten)]
-    notice: &'a Notice,
+    notice: Cow<'a, Notice>,
 }
 
 impl<'a> KeyedNotice<'a> {
     /// The JSON of `notice` under `key`.
     pub(crate) fn json(notice: &'a Notice, key: &'a str) -> Result<Vec<u8>, Sent> {
+        let mut notice = Cow::Borrowed(notice);
+        if notice.text.is_empty() {
+            notice.to_mut().text = Letter::of(&notice).text();
+        }
         serde_json::to_vec(&Self { idempotency_key: key, notice })
             .map_err(|error| Sent::never(format!("the notice cannot be written as JSON: {error}")))
     }

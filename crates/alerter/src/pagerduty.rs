@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
-use innkeeper_core::{Clock, Invalid};
+use innkeeper_core::{Clock, Invalid, wording};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
+use crate::letter::{Letter, is_web};
 use crate::message::one_by_one;
 use crate::{Alerter, Message, Sent, flexible, words};
 
@@ -22,6 +23,8 @@ const URL: &str = "https://events.pagerduty.com/v2/enqueue";
 /// PagerDuty's bounds, in characters.
 const LONGEST_SUMMARY: usize = 1024;
 const LONGEST_DEDUP_KEY: usize = 255;
+/// Links of one event, at most.
+const MOST_LINKS: usize = 20;
 
 /// PagerDuty's four severities.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
@@ -120,18 +123,20 @@ impl Alerter for PagerDuty {
 
 impl PagerDuty {
     fn enqueue(&self, action: &str, notice: &Notice, key: &str) -> Sent {
+        let letter = Letter::of(notice);
         let event = json!({
             "routing_key": self.routing_key.reveal(),
             "event_action": action,
             "dedup_key": dedup_key(notice, key),
             "client": "Innkeeper",
-            "client_url": notice.url,
-            "payload": self.payload(notice),
+            "client_url": letter.url,
+            "links": links(notice, &letter),
+            "payload": self.payload(notice, &letter),
         });
         self.poster.post(&[], event.to_string().as_bytes())
     }
 
-    fn payload(&self, notice: &Notice) -> Value {
+    fn payload(&self, notice: &Notice, letter: &Letter) -> Value {
         let severity = if notice.event == EventKind::Summary { Severity::Info } else { self.severity };
         let alert = notice.alert.as_ref();
         json!({
@@ -142,9 +147,51 @@ impl PagerDuty {
             "component": alert.map(|alert| &alert.component),
             "group": alert.map(|alert| &alert.app),
             "class": alert.map(|alert| alert.cause),
-            "custom_details": { "text": notice.text, "event": notice.event, "alert": alert },
+            "custom_details": details(notice, letter),
         })
     }
+}
+
+/// The job's page, the runbook, and what the reservation's own words and description lead to.
+fn links(notice: &Notice, letter: &Letter) -> Vec<Value> {
+    let mut links: Vec<(&str, &str)> =
+        letter.url.iter().map(|url| ("Open in Innkeeper", url.as_str())).collect();
+    if let Some(alert) = &notice.alert {
+        let runbook = Some(alert.details.runbook.as_str()).filter(|link| is_web(link));
+        links.extend(runbook.map(|link| ("Runbook", link)));
+        let texts = [&letter.own, &alert.description];
+        links.extend(texts.into_iter().flat_map(|text| wording::links(text)).map(|link| (link, link)));
+    }
+    let mut known: Vec<&str> = Vec::new();
+    links.retain(|(_, href)| {
+        !known.contains(href) && {
+            known.push(href);
+            true
+        }
+    });
+    links.into_iter().take(MOST_LINKS).map(|(text, href)| json!({ "href": href, "text": text })).collect()
+}
+
+/// What the summary and the links do not say, each part under its name.
+fn details(notice: &Notice, letter: &Letter) -> Value {
+    let mut details = Map::new();
+    let mut add = |label: &str, text: &str| {
+        if !text.is_empty() {
+            details.insert(label.to_owned(), Value::from(text));
+        }
+    };
+    add("Message", &letter.own);
+    add("What", &letter.happened);
+    add("Expected", letter.expected.trim_start_matches("Expected ").trim_end_matches('.'));
+    add("Output", &letter.output);
+    for fact in letter.facts.iter().filter(|fact| !["Open", "Runbook"].contains(&fact.label)) {
+        add(fact.label, &fact.value);
+    }
+    add("event", notice.event.as_str());
+    if let Some(alert) = &notice.alert {
+        details.insert("reservation_id".to_owned(), Value::from(alert.reservation_id));
+    }
+    Value::from(details)
 }
 
 /// The incident's key, or for a notice without an incident the sending's; hashed where PagerDuty's bound is passed.

@@ -1,12 +1,16 @@
 //! Slack's incoming webhooks, and whatever understands them (Mattermost, Rocket.Chat, Discord's `/slack`).
 //!
-//! One post for a notice or for several: the headline as the message, an attachment with a colour for the
-//! rest. Attachments rather than blocks, because the compatible services know only these.
+//! One post for a notice or for several: the headline as the message, and an attachment with a colour for each. To Slack
+//! itself an attachment is made of blocks; the compatible services get a text and fields, for they know only these.
+//!
+//! A webhook does not say under which name it posted a message, so a recovery is a message of its own, not an answer in the
+//! thread of its alert.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use askama::Template;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid};
@@ -14,14 +18,20 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
+use crate::digest::{self, Digest};
 use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
-use crate::{Alerter, Message, Sent, digest, flexible, words};
+use crate::letter::{Letter, rendered};
+use crate::{Alerter, Message, Sent, flexible, words};
 
-/// The most lines of a digest.
-const MOST_LINES: usize = 30;
-/// The longest text of one notice, in characters.
+/// The most lines of a digest that is a table.
+const MOST_LINES: usize = 50;
+/// Slack's bounds of a text and of a field, in characters, and of the fields of a section.
 const LONGEST_TEXT: usize = 3000;
+const LONGEST_FIELD: usize = 1900;
+const MOST_FIELDS: usize = 10;
+/// What is shorter than this has room for another field beside it.
+const SHORT: usize = 40;
 
 /// `kind = "slack"`.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,17 +62,19 @@ impl SlackConfig {
             ca_file: self.ca_file.as_ref(),
             allow_link_local: self.allow_link_local,
         };
-        Ok(Box::new(Slack { poster: Poster::new(&url, &options, Hidden::default(), clock)? }))
+        let shape = Shape::of(&url);
+        Ok(Box::new(Slack { poster: Poster::new(&url, &options, Hidden::default(), clock)?, shape }))
     }
 }
 
 struct Slack {
     poster: Poster,
+    shape: Shape,
 }
 
 impl Alerter for Slack {
     fn send(&self, message: &Message<'_>) -> Sent {
-        let post = post(message.notices);
+        let post = post(message.notices, self.shape);
         self.poster.post(&[], post.to_string().as_bytes())
     }
 
@@ -79,48 +91,139 @@ impl Alerter for Slack {
     }
 }
 
-fn post(notices: &[Notice]) -> Value {
-    let headline = digest::headline(notices);
-    let worst = digest::worst_first(notices);
-    let text = match notices {
-        [notice] => one(notice),
-        _ => several(&worst),
+/// How a service shows what belongs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// Slack's own: sections and fields.
+    Blocks,
+    /// What the compatible services know, too.
+    Attachments,
+}
+
+impl Shape {
+    /// Blocks where it is Slack itself that listens.
+    fn of(url: &Secret) -> Self {
+        let host = url::Url::parse(url.reveal()).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let is_slack = host.is_some_and(|host| {
+            ["slack.com", "slack-gov.com"]
+                .iter()
+                .any(|own| host == *own || host.ends_with(&format!(".{own}")))
+        });
+        if is_slack { Self::Blocks } else { Self::Attachments }
+    }
+}
+
+/// The text of one message, but for the output and what is said beside.
+#[derive(Template)]
+#[template(path = "slack.txt")]
+struct Said<'a> {
+    letter: &'a Letter,
+    is_one_of_many: bool,
+}
+
+#[derive(Template)]
+#[template(path = "slack_row.txt")]
+struct Row<'a> {
+    letter: &'a Letter,
+}
+
+fn post(notices: &[Notice], shape: Shape) -> Value {
+    let headline = escape(&digest::headline(notices));
+    let attachments = match notices {
+        [notice] => vec![whole(notice, &Letter::of(notice), false, shape)],
+        _ if notices.len() <= digest::MOST_WHOLE => digest::worst_first(notices)
+            .iter()
+            .map(|notice| whole(notice, &Letter::of(notice), true, shape))
+            .collect(),
+        _ => table(notices, shape),
     };
-    let colour = worst.first().map_or("#808080", |notice| colour(notice.event));
-    json!({
-        "text": escape(&headline),
-        "attachments": [{ "color": colour, "fallback": escape(&headline), "text": text, "mrkdwn_in": ["text"] }],
-    })
+    json!({ "text": headline, "attachments": attachments })
 }
 
-fn one(notice: &Notice) -> String {
-    let text = escape(&words::cut(&words::lines(notice.text.trim()), LONGEST_TEXT));
-    // The summary is a table: only a fixed width keeps its columns.
-    let mut text = if notice.event == EventKind::Summary { format!("```\n{text}\n```") } else { text };
-    if let Some(url) = &notice.url {
-        text.push_str(&format!("\n{}", link(url, "Open in Innkeeper")));
+/// A message with all that it says.
+fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -> Value {
+    let said = rendered(&Said { letter, is_one_of_many });
+    let said = match (notice.event, said.trim()) {
+        // The summary is a table: only a fixed width keeps its columns.
+        (EventKind::Summary, said) => fenced(said),
+        (_, said) => words::cut(said, LONGEST_TEXT),
+    };
+    let output = if letter.output.is_empty() { String::new() } else { fenced(&escape(&letter.output)) };
+    let open = letter.url.as_ref().map(|url| link(url, "Open in Innkeeper")).unwrap_or_default();
+    let facts =
+        letter.facts_beside_link().map(|fact| (fact.label, words::cut(&escape(&fact.value), LONGEST_FIELD)));
+    let colour = colour(notice.event);
+    let fallback = escape(&letter.subject);
+    match shape {
+        Shape::Blocks => {
+            let texts = [&said, &output, &open].into_iter().filter(|text| !text.is_empty());
+            let mut blocks: Vec<Value> = texts.map(|text| section(text)).collect();
+            let fields: Vec<Value> = facts
+                .take(MOST_FIELDS)
+                .map(|(label, value)| mrkdwn(&format!("*{label}*\n{value}")))
+                .collect();
+            if !fields.is_empty() {
+                let before_link = blocks.len() - usize::from(!open.is_empty());
+                blocks.insert(before_link, json!({ "type": "section", "fields": fields }));
+            }
+            json!({ "color": colour, "fallback": fallback, "blocks": blocks })
+        }
+        Shape::Attachments => {
+            let texts = [said, output, open].into_iter().filter(|text| !text.is_empty());
+            let text = texts.collect::<Vec<String>>().join("\n");
+            let fields: Vec<Value> = facts
+                .map(|(label, value)| json!({ "title": label, "value": value, "short": value.chars().count() < SHORT }))
+                .collect();
+            json!({ "color": colour, "fallback": fallback, "text": text, "fields": fields, "mrkdwn_in": ["text", "fields"] })
+        }
     }
-    text
 }
 
-fn several(notices: &[&Notice]) -> String {
-    let mut lines: Vec<String> = notices
-        .iter()
-        .take(MOST_LINES)
-        .map(|notice| {
-            let (subject, reason) = digest::line(notice);
-            let subject = match &notice.url {
-                Some(url) => link(url, &subject),
-                None => escape(&subject),
-            };
-            let reason = reason.map(|reason| format!(": {}", escape(&reason))).unwrap_or_default();
-            format!("• {subject}{reason}")
-        })
-        .collect();
-    if notices.len() > MOST_LINES {
-        lines.push(format!("and {} more", notices.len() - MOST_LINES));
+/// Many messages: a line for each, and the words of people in full.
+fn table(notices: &[Notice], shape: Shape) -> Vec<Value> {
+    let mut attachments = Vec::new();
+    for part in Digest::bounded(notices, MOST_LINES).parts {
+        let mut texts = vec![format!("*{}*", part.title)];
+        let mut add = |line: &str| match texts.last_mut() {
+            Some(text) if text.chars().count() + line.chars().count() < LONGEST_TEXT => {
+                text.push('\n');
+                text.push_str(line);
+            }
+            _ => texts.push(words::cut(line, LONGEST_TEXT)),
+        };
+        for letter in &part.letters {
+            add(rendered(&Row { letter }).trim_end());
+        }
+        if part.more > 0 {
+            add(&digest::more(part.more));
+        }
+        let colour = colour(part.event);
+        attachments.extend(texts.iter().map(|text| match shape {
+            Shape::Blocks => json!({ "color": colour, "fallback": part.title, "blocks": [section(text)] }),
+            Shape::Attachments => {
+                json!({ "color": colour, "fallback": part.title, "text": text, "mrkdwn_in": ["text"] })
+            }
+        }));
     }
-    lines.join("\n")
+    attachments
+}
+
+fn section(text: &str) -> Value {
+    json!({ "type": "section", "text": mrkdwn(text) })
+}
+
+fn mrkdwn(text: &str) -> Value {
+    json!({ "type": "mrkdwn", "text": text })
+}
+
+/// The end of an escaped text in a fixed width. What would end that early is written with other marks.
+fn fenced(text: &str) -> String {
+    let text = text.replace("```", "\u{2018}\u{2018}\u{2018}");
+    let surplus = text.chars().count().saturating_sub(LONGEST_TEXT - 10);
+    let end: String = text.chars().skip(surplus).collect();
+    // Not from the middle of a character that is escaped, where it is cut: from the next line on.
+    let end = if surplus == 0 { &end[..] } else { end.split_once('\n').map_or(&end[..], |(_, rest)| rest) };
+    format!("```\n{end}\n```")
 }
 
 fn colour(event: EventKind) -> &'static str {

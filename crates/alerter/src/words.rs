@@ -56,22 +56,6 @@ pub(crate) fn cut(text: &str, longest: usize) -> String {
     kept
 }
 
-/// `text` for HTML, in an element or in a quoted attribute.
-pub(crate) fn html(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            _ => safe.push(c),
-        }
-    }
-    safe
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,10 +72,5 @@ mod tests {
     fn a_cut_is_counted_in_characters_and_shown() {
         assert_eq!(cut("日本語", 3), "日本語");
         assert_eq!(cut("日本語文", 3), "日本…");
-    }
-
-    #[test]
-    fn html_is_safe_in_text_and_attributes() {
-        assert_eq!(html("<a href='x'>&\"</a>"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;&lt;/a&gt;");
     }
 }

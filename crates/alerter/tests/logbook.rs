@@ -48,6 +48,7 @@ fn each_notice_is_one_escaped_line() {
         None => notice.text = reason,
     };
     say(&mut notices[0], "one\r\ntwo\t\u{1b}[31m\u{202e}\u{2028}é".to_owned());
+    notices[0] = with_own(notices[0].clone(), "Call Ada.\nOr Bob.\n");
     say(&mut notices[1], "x".repeat(20_000));
     assert_eq!(send(alerter.as_ref(), &notices, "delivery-1"), innkeeper_alerter::Sent::Delivered);
     let lines = LINES.0.lock().unwrap();
@@ -56,7 +57,8 @@ fn each_notice_is_one_escaped_line() {
     assert!(lines.iter().all(|(_, target, _)| target == "innkeeper::alert"));
     assert_eq!(
         lines[0].2,
-        "opened: [innkeeper] Job Failed to checkin: shop/backup | key=delivery-1 | one\\r\\ntwo\\t\\u{1b}[31m\\u{202e}\\u{2028}é"
+        "opened: DOWN shop/backup: has not checked in · innkeeper | key=delivery-1 | \
+         one\\r\\ntwo\\t\\u{1b}[31m\\u{202e}\\u{2028}é | Call Ada.\\nOr Bob."
     );
     assert_eq!(lines[1].2.chars().count(), 8000);
 }

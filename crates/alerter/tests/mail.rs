@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use innkeeper_alerter::Sent;
-use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_testing::smtp_sink::{ReceivedMail, SmtpSink};
 use mail_parser::MessageParser;
 
@@ -35,7 +35,7 @@ fn bodies(mail: &ReceivedMail) -> (String, String) {
 fn the_mail_says_what_the_notice_says_as_text_and_as_html() {
     let mail = received(&[notice(EventKind::Opened, "<i>日本")], "delivery-1");
     assert!(mail.raw.is_ascii(), "any server takes it");
-    assert_eq!(subject(&mail), "[innkeeper] Job Failed to checkin: shop/<i>日本");
+    assert_eq!(subject(&mail), "DOWN shop/<i>日本: has not checked in · innkeeper");
     assert_eq!(header(&mail, "From").as_deref(), Some("innkeeper@example.org"));
     assert_eq!(header(&mail, "To").as_deref(), Some("ops@example.com"));
     assert_eq!(header(&mail, "Date").as_deref(), Some("Fri, 20 Nov 2026 02:05:00 +0000"));
@@ -43,12 +43,37 @@ fn the_mail_says_what_the_notice_says_as_text_and_as_html() {
     assert_eq!(header(&mail, "X-Innkeeper-Event").as_deref(), Some("opened"));
 
     let (text, html) = bodies(&mail);
-    assert!(text.starts_with("shop/<i>日本 <b>&</b>\n\nLine é\u{fffd} two\nLine three\n"), "{text}");
-    assert!(text.contains("\nhttp://127.0.0.1:8080/r/1?a=1&b=9\n"), "{text}");
-    assert!(html.contains("shop/&lt;i&gt;日本 &lt;b&gt;&amp;&lt;/b&gt;</p>"), "{html}");
-    assert!(html.contains("Line é\u{fffd} two<br>\nLine three"), "{html}");
-    assert!(html.contains(r#"<a href="http://127.0.0.1:8080/r/1?a=1&amp;b=9">"#), "{html}");
-    assert!(!html.contains("<i>") && !html.contains("<b>") && !html.contains("<table"), "{html}");
+    let said = "shop/<i>日本 has not checked in. It is overdue since Fri 20 Nov at 03:00 (Europe/Berlin).\n\
+                Expected every 5 minutes, with 5 minutes of grace; due at 02:55.\n\n    Line é\u{fffd} two\n\n    <b>&</b> ";
+    assert!(text.starts_with(said), "{text}");
+    assert!(text.contains("\nOpen: http://127.0.0.1:8080/status/3?a=1&b=9\n"), "{text}");
+    for part in [
+        "shop/&#60;i&#62;日本 has not checked in.",
+        "Line é\u{fffd} two\n\n&#60;b&#62;&#38;&#60;/b&#62; ``` three\n</pre>",
+        r#"<a href="http://127.0.0.1:8080/status/3?a=1&#38;b=9""#,
+        r#"&#60;<a href="https://wiki.example.org/backup">https://wiki.example.org/backup</a>&#62;."#,
+        r#"<a href="https://wiki.example.org/runbooks/backup">"#,
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(!html.contains("<i>") && !html.contains("<b>"), "{html}");
+}
+
+#[test]
+fn what_the_version_before_left_waiting_is_sent_as_it_was_written() {
+    let mail = received(&[of_the_version_before("opened", "backup")], "k");
+    assert_eq!(subject(&mail), "Job Failed to checkin: shop/backup · innkeeper");
+    let (text, html) = bodies(&mail);
+    assert!(text.starts_with("shop/backup has not checked in.\nOverdue since 02:05.\n"), "{text}");
+    assert!(text.contains("http://127.0.0.1:8080/reservation"), "{text}");
+    assert!(html.contains("Overdue since 02:05."), "{html}");
+    let over = of_the_version_before("opened", "backup").checked_out(now());
+    assert!(bodies(&received(&[over], "k")).0.starts_with("shop/backup was checked out:"));
+    let many: Vec<Notice> =
+        (0..12).map(|n| of_the_version_before("recovered", &format!("job-{n}"))).collect();
+    assert!(
+        bodies(&received(&many, "k")).0.contains("Back online (12)\n\n- Job Failed to checkin: shop/job-0\n")
+    );
 }
 
 #[test]
@@ -73,35 +98,106 @@ fn a_repeat_has_the_same_id_and_an_incident_is_one_thread() {
 }
 
 #[test]
-fn a_digest_says_the_worst_first_and_is_bounded() {
+fn a_digest_of_a_few_has_the_whole_of_each_in_sections() {
+    let notices = [
+        notice(EventKind::Recovered, "d"),
+        notice(EventKind::Reminder, "c"),
+        notice(EventKind::Opened, "b"),
+        with_own(failed("a"), "Call Ada.\nThen Bob."),
+    ];
+    let mail = received(&notices, "k");
+    assert_eq!(subject(&mail), "DOWN shop/a, shop/b; STILL DOWN shop/c; and 1 more · innkeeper");
+    let (text, html) = bodies(&mail);
+    let places: Vec<usize> = [
+        "New alerts (2)\n",
+        "DOWN shop/a: failed with exit status 1\n",
+        "Call Ada.\nThen Bob.\n",
+        "    the PutObject operation: ",
+        "Owner: ops\n",
+        "Open: http://127.0.0.1:8080/status/3",
+        "DOWN shop/b: has not checked in\n",
+        "Still down (1)\n",
+        "Back online (1)\n",
+        "BACK shop/d",
+    ]
+    .iter()
+    .map(|part| text.find(part).unwrap_or_else(|| panic!("{part}: {text}")))
+    .collect();
+    assert!(places.is_sorted(), "{text}");
+    for part in
+        ["New alerts (2)", "Still down (1)", "Back online (1)", "Call Ada.<br>\nThen Bob.", "s3:PutObject"]
+    {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+}
+
+#[test]
+fn a_digest_of_many_is_a_table_with_links_and_loses_no_words_of_people() {
     let mut notices: Vec<Notice> =
         (0..220).map(|n| notice(EventKind::Recovered, &format!("job-{n}"))).collect();
     notices.extend((0..35).map(|n| notice(EventKind::Opened, &format!("late-{n}"))));
     notices.push(bare(EventKind::Operator, "No sweeper is alive", "…"));
+    let own = |n: usize| format!("Own words {n}.\nCall Ada.");
+    for (n, notice) in notices.iter_mut().enumerate().filter(|(n, _)| n % 50 == 49) {
+        *notice = with_own(notice.clone(), &own(n));
+    }
     let mail = received(&notices, "k");
-    assert_eq!(subject(&mail), "[innkeeper] 256 messages: 1 about Innkeeper, 35 overdue, 220 back");
+    assert_eq!(
+        subject(&mail),
+        "No sweeper is alive; DOWN shop/late-0, shop/late-1; and 253 more · innkeeper"
+    );
     assert_eq!(header(&mail, "X-Innkeeper-Event").as_deref(), Some("digest"));
     assert_eq!(header(&mail, "References"), None);
     let (text, html) = bodies(&mail);
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("- ")).collect();
-    assert_eq!(lines.len(), 200);
-    assert_eq!(lines[0], "- No sweeper is alive");
-    assert_eq!(lines[1], "- Job Failed to checkin: shop/late-0");
-    assert!(text.contains("\n  Overdue since 02:05: expected at 02:00, grace 5 minutes.\n"));
-    assert!(text.contains("\nand 56 more\n"));
-    assert_eq!(html.matches("<li").count(), 200);
-    assert!(html.contains("and 56 more"));
+    assert_eq!(lines[..2], ["- No sweeper is alive", "- DOWN shop/late-0: has not checked in"]);
+    assert!(text.contains(
+        "\n  Since Fri 20 Nov at 03:00 (Europe/Berlin). Owner: ops\n  http://127.0.0.1:8080/status/3"
+    ));
+    for n in (0..5).map(|n| n * 50 + 49) {
+        assert!(text.contains(&format!("  Own words {n}.\n  Call Ada.\n")), "{n}");
+        assert!(html.contains(&format!("Own words {n}.<br>\nCall Ada.")), "{n}");
+    }
+    let more = 256 - lines.len();
+    assert!((50..=56).contains(&more), "{more}");
+    assert!(text.contains(&format!("\nand {more} messages more\n")), "{text}");
+    assert_eq!(html.matches("<tr>").count(), lines.len());
+    assert!(html.contains(&format!("and {more} messages more")));
+}
 
+#[test]
+fn mails_about_one_incident_are_a_thread_together_too() {
     let one_incident = received(&[notice(EventKind::Opened, "a"), notice(EventKind::Recovered, "a")], "k");
-    assert_eq!(subject(&one_incident), "[innkeeper] 2 alerts: 1 overdue, 1 back");
+    assert_eq!(subject(&one_incident), "DOWN shop/a; BACK shop/a · innkeeper");
     assert!(header(&one_incident, "References").is_some());
+}
+
+#[test]
+fn in_the_words_of_gotel_a_subject_begins_with_the_instance() {
+    let classic = |event, subject: &str| Notice {
+        subject: subject.to_owned(),
+        subject_form: SubjectForm::Classic,
+        ..notice(event, "a")
+    };
+    let opened = classic(EventKind::Opened, "Job Failed to checkin: shop/a");
+    assert_eq!(
+        subject(&received(std::slice::from_ref(&opened), "k")),
+        "[innkeeper] Job Failed to checkin: shop/a"
+    );
+    let both = [opened, classic(EventKind::Recovered, "Back online: shop/a")];
+    assert_eq!(
+        subject(&received(&both, "k")),
+        "[innkeeper] Job Failed to checkin: shop/a; Back online: shop/a"
+    );
+    let own = Notice { subject: "Wake up".to_owned(), subject_form: SubjectForm::Own, ..failed("a") };
+    assert_eq!(subject(&received(&[own], "k")), "Wake up");
 }
 
 #[test]
 fn the_summary_keeps_its_columns() {
     let (text, html) = bodies(&received(&[bare(EventKind::Summary, "The week", "a | <b\n1 | 2")], "k"));
     assert!(text.starts_with("a | <b\n1 | 2\n"), "{text}");
-    assert!(html.contains(">a | &lt;b\n1 | 2</pre>"), "{html}");
+    assert!(html.contains(">a | &#60;b\n1 | 2</pre>"), "{html}");
 }
 
 #[test]
@@ -109,13 +205,14 @@ fn nothing_in_a_notice_becomes_a_header_or_ends_the_message() {
     let mut evil = notice(EventKind::Opened, "backup");
     evil.subject = "x\r\nBcc: evil@example.com\r\n\r\nbody \u{202e}\u{2028}".to_owned() + &"ü".repeat(300);
     evil.instance = "inn\r\nX-Evil: yes".to_owned();
+    evil.alert = None;
     evil.text = ".\r\n.\r\nMAIL FROM:<evil@example.com>\r\n..\n.".to_owned();
     evil.url = Some("javascript:alert(1)".to_owned());
     let mail = received(&[evil], "key\r\nX-Evil: yes");
     for name in ["Bcc", "X-Evil"] {
         assert_eq!(header(&mail, name), None);
     }
-    assert!(subject(&mail).starts_with("[inn  X-Evil: yes] x  Bcc: evil@example.com"), "{}", subject(&mail));
+    assert!(subject(&mail).starts_with("x  Bcc: evil@example.com"), "{}", subject(&mail));
     assert!(subject(&mail).contains("body \u{fffd} "));
     let (text, html) = bodies(&mail);
     assert!(text.starts_with(".\n.\nMAIL FROM:<evil@example.com>\n..\n.\n"), "{text:?}");

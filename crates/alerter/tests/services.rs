@@ -43,7 +43,10 @@ fn a_webhook_can_be_verified_by_whoever_has_the_secret() {
         let mut body = request.json();
         let key = body.as_object_mut().unwrap().remove("idempotency_key").unwrap();
         assert_eq!(request.header("idempotency-key"), key.as_str());
-        assert_eq!(serde_json::from_value::<Notice>(body).unwrap(), notice, "the rest is the notice");
+        let text = body["text"].as_str().unwrap().to_owned();
+        assert!(text.starts_with("shop/backup has not checked in."), "{text}");
+        let expected = Notice { text, ..notice.clone() };
+        assert_eq!(serde_json::from_value::<Notice>(body).unwrap(), expected, "the rest is the notice");
     }
     let keys: Vec<_> = requests.iter().map(|request| request.header("idempotency-key").unwrap()).collect();
     assert_eq!(keys, ["delivery-1", "delivery-1", "delivery-2"]);
@@ -84,10 +87,19 @@ fn slack(notices: &[Notice]) -> (Value, String) {
 #[test]
 fn slack_gets_the_headline_and_a_coloured_attachment() {
     let (body, text) = slack(&[notice(EventKind::Opened, "<!channel>")]);
-    assert_eq!(body["text"], "[innkeeper] Job Failed to checkin: shop/&lt;!channel&gt;");
+    assert_eq!(body["text"], "DOWN shop/&lt;!channel&gt;: has not checked in · innkeeper");
     assert_eq!(body["attachments"][0]["color"], "danger");
-    assert!(text.starts_with("shop/&lt;!channel&gt; &lt;b&gt;&amp;&lt;/b&gt;\n\nLine é"), "{text}");
-    assert!(text.ends_with("\n<http://127.0.0.1:8080/r/1?a=1&amp;b=10|Open in Innkeeper>"), "{text}");
+    assert!(text.starts_with("shop/&lt;!channel&gt; has not checked in. It is overdue since "), "{text}");
+    assert!(text.ends_with("\n<http://127.0.0.1:8080/status/3?a=1&amp;b=10|Open in Innkeeper>"), "{text}");
+    let fenced =
+        "\n```\nLine é\u{fffd} two\n\n&lt;b&gt;&amp;&lt;/b&gt; \u{2018}\u{2018}\u{2018} three\n```\n";
+    assert!(text.contains(fenced), "the output cannot end its fence: {text}");
+    let fields = body["attachments"][0]["fields"].as_array().unwrap();
+    let titles: Vec<&str> = fields.iter().map(|field| field["title"].as_str().unwrap()).collect();
+    assert_eq!(
+        titles,
+        ["Host", "Last success", "Owner", "About", "Tags", "Runbook", "Also told", "Also down now"]
+    );
     assert_eq!(slack(&[notice(EventKind::Recovered, "x")]).0["attachments"][0]["color"], "good");
 }
 
@@ -100,15 +112,47 @@ fn slack_gets_a_summary_as_a_table() {
 #[test]
 fn slack_gets_a_digest_worst_first_and_bounded() {
     let mut notices: Vec<Notice> =
-        (0..40).map(|n| notice(EventKind::Recovered, &format!("job-{n}"))).collect();
+        (0..69).map(|n| notice(EventKind::Recovered, &format!("job-{n}"))).collect();
+    notices.push(with_own(notice(EventKind::Recovered, "job-last"), "Nobody needs to know."));
     notices.push(notice(EventKind::Opened, "worst"));
     let (body, text) = slack(&notices);
-    assert_eq!(body["text"], "[innkeeper] 41 alerts: 1 overdue, 40 back");
-    assert_eq!(body["attachments"][0]["color"], "danger");
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 31);
-    assert!(lines[0].contains("shop/worst>: Overdue since"), "{}", lines[0]);
-    assert_eq!(lines[30], "and 11 more");
+    assert_eq!(body["text"], "DOWN shop/worst; BACK shop/job-0, shop/job-1; and 68 more · innkeeper");
+    let parts = body["attachments"].as_array().unwrap();
+    assert_eq!((&parts[0]["color"], &parts[1]["color"]), (&json!("danger"), &json!("good")));
+    assert!(text.starts_with("*New alerts (1)*\n• <http://127.0.0.1:8080/status/3"), "{text}");
+    assert!(text.contains("|DOWN shop/worst: has not checked in>\nSince Fri 20 Nov"), "{text}");
+    let back: Vec<&str> = parts[1..].iter().map(|part| part["text"].as_str().unwrap()).collect();
+    assert!(back.iter().all(|text| text.chars().count() <= 3000));
+    let back = back.join("\n");
+    assert_eq!(back.matches("• ").count(), 50, "49, and one more for its own words");
+    assert!(back.contains("Nobody needs to know.") && back.ends_with("and 20 messages more"), "{back}");
+}
+
+#[test]
+fn slack_gets_the_whole_of_a_few_each_with_its_own_colour() {
+    let notices = [
+        with_own(failed("a"), "Call <Ada>."),
+        notice(EventKind::Reminder, "b"),
+        notice(EventKind::Recovered, "c"),
+    ];
+    let (body, text) = slack(&notices);
+    assert_eq!(body["text"], "DOWN shop/a; STILL DOWN shop/b; BACK shop/c · innkeeper");
+    let colours: Vec<&str> =
+        body["attachments"].as_array().unwrap().iter().map(|part| part["color"].as_str().unwrap()).collect();
+    assert_eq!(colours, ["danger", "danger", "good"]);
+    assert!(text.contains("Call &lt;Ada&gt;.") && text.contains("exit status 1\n```\n"), "{text}");
+}
+
+#[test]
+fn pagerduty_reads_nothing_twice() {
+    let event = pagerduty(with_own(failed("backup"), "Call Ada."), "")[0].json();
+    let all = event.to_string();
+    for once in
+        ["Call Ada.", "s3:PutObject", "oncall (PagerDuty)", "2 of 61 jobs", "each day at 03:00", "10.1.1.11"]
+    {
+        assert_eq!(all.matches(once).count(), 1, "{once}: {all}");
+    }
+    assert_eq!(event["payload"]["custom_details"]["Run"], "1 hour 23 minutes; usually 41 minutes");
 }
 
 fn pagerduty(notice: Notice, extra: &str) -> Vec<Received> {
@@ -135,13 +179,28 @@ fn pagerduty_triggers_and_resolves_under_one_key() {
     assert!(events.iter().all(|event| event["dedup_key"] == "innkeeper-alert-backup"));
     assert!(events.iter().all(|event| event["routing_key"] == "R0UT1NG"));
     let payload = &events[0]["payload"];
-    assert_eq!(payload["summary"], "[innkeeper] Job Failed to checkin: shop/backup");
+    assert_eq!(payload["summary"], "DOWN shop/backup: has not checked in · innkeeper");
     assert_eq!(payload["source"], "shop/backup");
     assert_eq!(payload["severity"], "error");
     assert_eq!(payload["class"], "missed");
-    assert_eq!(payload["timestamp"], "2026-11-20T02:05:00Z");
-    assert_eq!(payload["custom_details"]["alert"]["reservation_id"], 3);
-    assert_eq!(events[0]["client_url"], "http://127.0.0.1:8080/r/1?a=1&b=6");
+    assert_eq!(payload["timestamp"], "2026-11-20T02:00:00Z");
+    assert_eq!(payload["custom_details"]["reservation_id"], 3);
+    assert_eq!(payload["custom_details"]["Owner"], "ops");
+    assert_eq!(events[0]["client_url"], "http://127.0.0.1:8080/status/3?a=1&b=6");
+    let links: Vec<(&str, &str)> = events[0]["links"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|link| (link["text"].as_str().unwrap(), link["href"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        links,
+        [
+            ("Open in Innkeeper", "http://127.0.0.1:8080/status/3?a=1&b=6"),
+            ("Runbook", "https://wiki.example.org/runbooks/backup"),
+            ("https://wiki.example.org/backup", "https://wiki.example.org/backup"),
+        ]
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! An alert: one incident of one reservation, opened for a reason, closed by recovery.
 
-use chrono::TimeDelta;
+use chrono::{Datelike, TimeDelta};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -248,4 +248,11 @@ pub fn stamp(at: Time, zone: Tz) -> String {
     let whole_minute = at.timestamp().rem_euclid(60) == 0;
     let form = if whole_minute { "%Y-%m-%d %H:%M %Z" } else { "%Y-%m-%d %H:%M:%S %Z" };
     at.with_timezone(&zone).format(form).to_string()
+}
+
+/// An instant as messages say it: "Wed 25 Nov at 04:24 (Europe/Berlin)"; with its year where that is not `now`'s.
+pub fn moment(at: Time, now: Time, zone: Tz) -> String {
+    let (at, now) = (at.with_timezone(&zone), now.with_timezone(&zone));
+    let form = if at.year() == now.year() { "%a %-d %b at %H:%M" } else { "%a %-d %b %Y at %H:%M" };
+    format!("{} ({zone})", at.format(form))
 }

@@ -48,6 +48,7 @@ pub mod template;
 pub mod terminal;
 pub mod uptime;
 pub mod ways;
+pub mod wording;
 
 pub use clock::{Clock, ManualClock, SystemClock, Time};
 pub use invalid::Invalid;

@@ -6,6 +6,8 @@ use crate::Invalid;
 
 /// The longest name, in characters.
 pub const LONGEST_NAME: usize = 150;
+/// The longest link, in characters.
+const LONGEST_LINK: usize = 2000;
 /// The longest free text of a reservation (`alert_msg`, `description`), in characters.
 pub const LONGEST_TEXT: usize = 4000;
 /// The most tags that a reservation has.
@@ -35,6 +37,22 @@ pub fn many_lines(field: &'static str, text: &str, longest: usize) -> Result<(),
         ));
     }
     no_longer(field, text, longest)
+}
+
+/// Checks a link of the web; an empty one is none.
+pub fn web_link(field: &'static str, link: &str) -> Result<(), Invalid> {
+    if link.is_empty() {
+        return Ok(());
+    }
+    let host = ["https://", "http://"].iter().find_map(|scheme| link.strip_prefix(scheme));
+    let is_broken = link.contains(|c: char| c.is_whitespace() || c.is_control() || "<>\"`{}|\\^".contains(c));
+    if is_broken || host.is_none_or(|host| host.is_empty() || host.starts_with(['/', '?', '#', ':', '@'])) {
+        return Err(Invalid::new(
+            field,
+            format!("{link:?} is not a link of the web; write https://wiki.example.org/page"),
+        ));
+    }
+    no_longer(field, link, LONGEST_LINK)
 }
 
 fn no_longer(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Time;
-use crate::alert::Cause;
+use crate::alert::{Cause, Reason};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,9 +47,12 @@ pub struct Notice {
     pub event: EventKind,
     /// The installation that speaks (`instance` in its configuration).
     pub instance: String,
-    /// One line without the instance: "Job Failed to checkin: shop/backup".
+    /// One line without the instance: "DOWN shop/backup: failed with exit status 1".
     pub subject: String,
-    /// The message: plain text, several lines.
+    /// How the subject and the instance stand together.
+    #[serde(default)]
+    pub subject_form: SubjectForm,
+    /// The message: plain text, several lines. Empty where the alerter writes it, from the incident's [`Details`].
     pub text: String,
     /// When the conclusion was drawn.
     pub at: Time,
@@ -98,14 +101,68 @@ pub struct AlertNotice {
     pub last_checkin_at: Option<Time>,
     /// Check-ins of any kind so far.
     pub checkins: i64,
-    /// Notes or body of the latest check-in, at most 1,000 characters.
+    /// The end of what the job said last: a few lines, without terminal codes.
     pub notes: String,
+    /// What messages say beside.
+    #[serde(flatten)]
+    pub details: Details,
+}
+
+/// How a notice's subject and its instance stand together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SubjectForm {
+    /// "DOWN shop/backup: failed · innkeeper"
+    #[default]
+    Uniform,
+    /// "[innkeeper] Job failed: shop/backup"
+    Classic,
+    /// As the reservation's own `alert_subject` has it, without the instance.
+    Own,
+}
+
+/// What messages about an incident say beside its terms. In notices that an older version wrote all of it is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    /// Why the alert opened. Where it is absent, the notice's own text is the message.
+    pub why: Option<Reason>,
+    /// The reservation's own words for this event, its placeholders filled; empty for the usual ones.
+    pub own_text: String,
+    /// The zone on whose clock times are told: `Europe/Berlin`.
+    pub time_zone: String,
+    /// When check-ins are expected, in words: "each day at 03:00, with 1 hour of grace".
+    pub expected: String,
+    /// The address from which the job checked in last; empty before its first check-in.
+    pub source: String,
+    /// How long the run took that the message is about, in milliseconds.
+    pub took_ms: Option<i64>,
+    /// The median of the runs that succeeded lately, in milliseconds.
+    pub usual_ms: Option<i64>,
+    /// What to do: a link.
+    pub runbook: String,
+    /// Who else got the message: "ops@example.org", "oncall (PagerDuty)".
+    pub also_told: Vec<String>,
+    /// How many other jobs were down.
+    pub others_down: i64,
+    /// How many jobs there were.
+    pub jobs: i64,
+    /// For a site: how many reservations stand behind it.
+    pub behind: i64,
+    /// Where the message does not go, though the reservation asks for it. For the operator only.
+    pub undelivered: Vec<String>,
+    /// Whether the incident is over because its job was checked out.
+    pub checked_out: bool,
 }
 
 impl Notice {
-    /// The subject with the installation's name before it: "[innkeeper] Job Failed to checkin: shop/backup".
+    /// The subject with the installation's name: "DOWN shop/backup: failed with exit status 1 · innkeeper".
     pub fn headline(&self) -> String {
-        format!("[{}] {}", self.instance, self.subject)
+        match self.subject_form {
+            SubjectForm::Uniform => format!("{} · {}", self.subject, self.instance),
+            SubjectForm::Classic => format!("[{}] {}", self.instance, self.subject),
+            SubjectForm::Own => self.subject.clone(),
+        }
     }
 
     /// The notice that ends this incident because its job was checked out.
@@ -115,12 +172,24 @@ impl Notice {
         over.event = EventKind::Recovered;
         over.at = now;
         if let Some(alert) = &mut over.alert {
-            over.subject = format!("Checked out: {}/{}", alert.app, alert.component);
-            over.text = format!(
-                "{}/{} was checked out: its reservation is removed, and nothing alerts on it any more.\nIts alert was: {}\n",
-                alert.app, alert.component, alert.reason
-            );
+            let job = format!("{}/{}", alert.app, alert.component);
+            over.subject = match self.subject_form {
+                SubjectForm::Classic => format!("Checked out: {job}"),
+                SubjectForm::Uniform | SubjectForm::Own => format!("CHECKED OUT {job}"),
+            };
+            if over.subject_form == SubjectForm::Own {
+                over.subject_form = SubjectForm::Uniform;
+            }
+            // The text is the alerter's to write, but for what an older version left waiting.
+            if alert.details.why.is_none() {
+                over.text = format!(
+                    "{job} was checked out: its reservation is removed, and nothing alerts on it any more.\nIts alert was: {}\n",
+                    alert.reason
+                );
+            }
             alert.closed_at = Some(now);
+            alert.details.own_text.clear();
+            alert.details.checked_out = true;
         }
         over
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::checkin::CheckInKind;
 use crate::facts::Facts;
-use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags};
+use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags, web_link};
 use crate::recipient::Recipients;
 use crate::schedule::Schedule;
 use crate::{Invalid, Time, duration, slug};
@@ -36,6 +36,12 @@ pub struct Terms {
     pub alerters: Vec<AlerterName>,
     /// The text of its alerts, with placeholders (see [`crate::template`]); empty for the usual text.
     pub alert_msg: String,
+    /// The subject of its alerts, with placeholders; empty for the usual subject.
+    pub alert_subject: String,
+    /// The text of its recoveries, with placeholders; empty for the usual text.
+    pub recovery_msg: String,
+    /// What to do when it is down: a link of the web; empty for none.
+    pub runbook: String,
     /// When check-ins are expected.
     pub schedule: Schedule,
     /// Frequency and unit as they were given, so that a reader gets back what was written.
@@ -97,7 +103,7 @@ impl Terms {
     }
 
     /// Every field but the two names with its value, as a person would write it.
-    pub fn written(&self) -> [(&'static str, String); 16] {
+    pub fn written(&self) -> [(&'static str, String); 19] {
         let limit = |span: Option<TimeDelta>| span.map_or("off".to_owned(), duration::short);
         let alerters: Vec<&str> = self.alerters.iter().map(AlerterName::as_str).collect();
         [
@@ -108,6 +114,9 @@ impl Terms {
             ("notify", self.notify.to_string()),
             ("alerters", alerters.join(", ")),
             ("alert_msg", self.alert_msg.clone()),
+            ("alert_subject", self.alert_subject.clone()),
+            ("recovery_msg", self.recovery_msg.clone()),
+            ("runbook", self.runbook.clone()),
             ("schedule", self.schedule.to_string()),
             ("grace", duration::short(self.grace)),
             ("alert_after", self.alert_after.to_string()),
@@ -220,6 +229,12 @@ pub struct Wishes {
     pub alerters: Option<Vec<AlerterName>>,
     /// See [`Terms::alert_msg`].
     pub alert_msg: Option<String>,
+    /// See [`Terms::alert_subject`].
+    pub alert_subject: Option<String>,
+    /// See [`Terms::recovery_msg`].
+    pub recovery_msg: Option<String>,
+    /// See [`Terms::runbook`].
+    pub runbook: Option<String>,
     /// See [`Terms::schedule`] and [`Terms::frequency`].
     pub schedule: Option<(Schedule, Option<Frequency>)>,
     /// See [`Terms::grace`].
@@ -284,6 +299,9 @@ impl Wishes {
             notify: Some(terms.notify),
             alerters: Some(terms.alerters),
             alert_msg: Some(terms.alert_msg),
+            alert_subject: Some(terms.alert_subject),
+            recovery_msg: Some(terms.recovery_msg),
+            runbook: Some(terms.runbook),
             schedule: Some((terms.schedule, terms.frequency)),
             grace: Some(terms.grace),
             alert_after: Some(terms.alert_after),
@@ -303,6 +321,9 @@ impl Wishes {
         self.owner.as_deref().map_or(Ok(()), |text| one_line("owner", text, 150))?;
         self.description.as_deref().map_or(Ok(()), |text| many_lines("description", text, LONGEST_TEXT))?;
         self.alert_msg.as_deref().map_or(Ok(()), |text| many_lines("alert_msg", text, LONGEST_TEXT))?;
+        self.alert_subject.as_deref().map_or(Ok(()), |text| one_line("alert_subject", text, 200))?;
+        self.recovery_msg.as_deref().map_or(Ok(()), |text| many_lines("recovery_msg", text, LONGEST_TEXT))?;
+        self.runbook.as_deref().map_or(Ok(()), |link| web_link("runbook", link))?;
         let tags = self.tags.as_deref().map(tags).transpose()?;
         if let Some(n) = self.alert_after
             && !(1..=MOST_ALERT_AFTER).contains(&n)
@@ -345,6 +366,9 @@ impl Wishes {
             notify: Recipients::default(),
             alerters: Vec::new(),
             alert_msg: String::new(),
+            alert_subject: String::new(),
+            recovery_msg: String::new(),
+            runbook: String::new(),
             schedule,
             frequency,
             grace,
@@ -379,6 +403,9 @@ impl Wishes {
         set(&mut terms.notify, self.notify);
         set(&mut terms.alerters, self.alerters);
         set(&mut terms.alert_msg, self.alert_msg);
+        set(&mut terms.alert_subject, self.alert_subject);
+        set(&mut terms.recovery_msg, self.recovery_msg);
+        set(&mut terms.runbook, self.runbook);
         if let Some((schedule, frequency)) = self.schedule {
             (terms.schedule, terms.frequency) = (schedule, frequency);
         }

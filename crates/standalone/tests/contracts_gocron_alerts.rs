@@ -145,6 +145,6 @@ fn alerts_go_to_the_mail_address_of_the_checkin(shape: Shape) {
     assert_eq!(to, ["a@example.org", "b@example.org"], "one mail to each");
     for mail in &mails {
         let raw = String::from_utf8_lossy(&mail.raw);
-        assert!(raw.contains("Subject: [innkeeper] Job Failed to checkin: acme/backup"), "{raw}");
+        assert!(raw.contains("acme/backup has not checked in."), "{raw}");
     }
 }

@@ -75,7 +75,7 @@ fn every_placeholder_is_filled(shape: Shape) {
     assert_eq!(parts[12], "{component} & {notes}");
     assert!(parts[13].starts_with("http://127.0.0.1:"), "{filled}");
     assert_eq!(parts[14..], ["{unknown}", "{shop}", "{app"]);
-    assert_eq!(notice["subject"], "Job Failed to checkin: shop/{owner}");
+    assert_eq!(notice["subject"], "DOWN shop/{owner}: has not checked in");
 }
 
 fn without_a_message_the_usual_one_is_sent(shape: Shape) {
@@ -88,8 +88,8 @@ fn without_a_message_the_usual_one_is_sent(shape: Shape) {
     inn.age(2 * MINUTE);
     let notice = &notices(&sink, 1)[0];
     let text = notice["text"].as_str().expect("a text");
-    assert!(text.starts_with("shop/backup has not checked in.\nOverdue since "), "{text}");
-    for part in ["never", "every 1 minute", "Ada", "copies the shop", "db, night", "hook"] {
+    assert!(text.starts_with("shop/backup has not checked in. It is overdue since "), "{text}");
+    for part in ["never", "every minute", "Ada", "copies the shop", "db, night"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let alert = &notice["alert"];
@@ -252,7 +252,7 @@ fn alerters_narrow_notify(shape: Shape) {
         let log = inn.logs();
         (log.contains("shop/narrow") && log.contains("shop/wide")).then_some(log)
     });
-    assert!(log.contains("Job Failed to checkin"), "the log is always told: {log}");
+    assert!(log.contains("opened: DOWN shop/"), "the log is always told: {log}");
 }
 
 fn a_checkout_ends_its_alert(shape: Shape) {
@@ -264,7 +264,7 @@ fn a_checkout_ends_its_alert(shape: Shape) {
     let over = &notices(&sink, 2)[1];
     assert_eq!(
         (event(over).as_str(), &over["subject"]),
-        ("recovered shop/backup", &json!("Checked out: shop/backup"))
+        ("recovered shop/backup", &json!("CHECKED OUT shop/backup"))
     );
     assert_eq!(over["alert"]["dedup_key"], opened["alert"]["dedup_key"]);
 }

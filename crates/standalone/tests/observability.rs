@@ -59,7 +59,7 @@ fn what_happens_is_counted() {
         assert_eq!(post("/checkin", json!({ "app": "shop", "component": "canary" })), 200);
     }
     assert_eq!(post("/checkin", json!({ "app": "shop", "component": "unknown" })), 404);
-    inn.wait_for_log("Job Failed to checkin: shop/canary");
+    inn.wait_for_log("DOWN shop/canary");
     wait_until("the message is counted", || {
         value(&metrics(&inn), "innkeeper_deliveries_total{alerter=\"log\",result=\"delivered\"}") == Some(1.0)
     });
@@ -107,7 +107,7 @@ fn what_happens_is_counted() {
         200
     );
     assert_eq!(post("/checkin", json!({ "app": "shop", "component": "canary" })), 200);
-    inn.wait_for_log("Back online: shop/canary");
+    inn.wait_for_log("BACK shop/canary");
     let listed = client.get(&inn.url("/reservation")).json();
     let ping = listed["result"][0]["ping_url"].as_str().unwrap().rsplit_once("/ping/").unwrap().1.to_owned();
     assert_eq!(client.get(&inn.url(&format!("/ping/{ping}/fail"))).status, 200);

@@ -107,7 +107,7 @@ fn names_and_notes_full_of_markup_stay_text() {
     inn.reserve(evil, "<b>bold</b>", json!({ "owner": evil, "description": evil, "tags": ["<i>tag</i>"] }));
     inn.check_in(evil, "<b>bold</b>", &format!("{evil}\u{202e}x 🛎 <img src=x onerror=1>"));
     inn.reserve("shop", "canary", json!({ "frequency": 1, "time_units": "seconds", "alert_msg": evil }));
-    inn.server.wait_for_log("Job Failed to checkin: shop/canary");
+    inn.server.wait_for_log("DOWN shop/canary");
     let id = inn.jobs().iter().find(|job| job["app"] == evil).unwrap()["job_id"].to_string();
     let canary = inn.jobs().iter().find(|job| job["app"] == "shop").unwrap()["job_id"].to_string();
     let pages = ["/status", "/alerts", "/badguests", "/deliveries", "/nodes"].map(str::to_owned);
@@ -139,7 +139,7 @@ fn many_are_paged_and_found_the_worst_first() {
         );
     }
     inn.reserve("zoo", "canary", json!({ "frequency": 1, "time_units": "seconds", "notify": "gone" }));
-    inn.server.wait_for_log("Job Failed to checkin: zoo/canary");
+    inn.server.wait_for_log("DOWN zoo/canary");
     let through = |path: &str| {
         let (mut path, mut seen) = (path.to_owned(), Vec::new());
         loop {
@@ -217,7 +217,7 @@ fn a_reservation_shows_how_it_has_done() {
             );
         }
     }
-    inn.server.wait_for_log("Job Failed to checkin: shop/canary");
+    inn.server.wait_for_log("DOWN shop/canary");
     let page_of = |name: &str| inn.page(&format!("/status/{}", job(name)["job_id"]));
 
     let page = page_of("export");

@@ -52,6 +52,7 @@ mod reservations;
 mod rewind;
 mod rows;
 mod runs;
+mod said;
 mod schema;
 mod seldom;
 mod sessions;

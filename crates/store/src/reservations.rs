@@ -316,16 +316,17 @@ pub(crate) fn insert(
 ) -> Result<Option<i64>, StoreError> {
     let (columns, values) = match (id, &*connection) {
         (None, _) => ("", ""),
-        (Some(_), AnyConnection::Postgres(_)) => (", id) OVERRIDING SYSTEM VALUE", ", $23"),
-        (Some(_), AnyConnection::Sqlite(_)) => (", id)", ", $23"),
+        (Some(_), AnyConnection::Postgres(_)) => (", id) OVERRIDING SYSTEM VALUE", ", $26"),
+        (Some(_), AnyConnection::Sqlite(_)) => (", id)", ", $26"),
     };
     let columns = if columns.is_empty() { ")" } else { columns };
     let sql = format!(
         "INSERT INTO reservations (key, app, component, slug, owner, description, tags, notify, alerters, alert_msg,
              schedule, period_ms, frequency, time_units, grace_ms, alert_after, remind_every_ms,
-             notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at{columns}
+             notify_recovery, max_run_ms, min_run_ms, is_site, created_at, updated_at, alert_subject, recovery_msg,
+             runbook{columns}
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-             $22, $22{values})
+             $22, $22, $23, $24, $25{values})
          ON CONFLICT DO NOTHING
          RETURNING id"
     );
@@ -352,7 +353,10 @@ pub(crate) fn insert(
         .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.max_run_ms)
         .bind::<diesel::sql_types::Nullable<BigInt>, _>(row.min_run_ms)
         .bind::<diesel::sql_types::Bool, _>(row.is_site)
-        .bind::<BigInt, _>(ms(created_at));
+        .bind::<BigInt, _>(ms(created_at))
+        .bind::<Text, _>(row.alert_subject)
+        .bind::<Text, _>(row.recovery_msg)
+        .bind::<Text, _>(row.runbook);
     let inserted: Option<Id> = match id {
         Some(id) => query.bind::<BigInt, _>(id).get_result(connection),
         None => query.get_result(connection),

@@ -54,6 +54,9 @@ pub(crate) struct TermsRow {
     pub notify: String,
     pub alerters: String,
     pub alert_msg: String,
+    pub alert_subject: String,
+    pub recovery_msg: String,
+    pub runbook: String,
     pub schedule: String,
     pub period_ms: Option<i64>,
     pub frequency: Option<i64>,
@@ -85,6 +88,9 @@ impl From<&Terms> for TermsRow {
             notify: terms.notify.to_string(),
             alerters: list(&alerters),
             alert_msg: terms.alert_msg.clone(),
+            alert_subject: terms.alert_subject.clone(),
+            recovery_msg: terms.recovery_msg.clone(),
+            runbook: terms.runbook.clone(),
             schedule: terms.schedule.notation(),
             period_ms,
             frequency: terms.frequency.map(|frequency| frequency.count),
@@ -117,6 +123,13 @@ pub(crate) struct ReservationRow {
     pub notify: String,
     pub alerters: String,
     pub alert_msg: String,
+    // Missing in what older versions kept of a checkout.
+    #[serde(default)]
+    pub alert_subject: String,
+    #[serde(default)]
+    pub recovery_msg: String,
+    #[serde(default)]
+    pub runbook: String,
     pub schedule: String,
     pub frequency: Option<i64>,
     pub time_units: Option<String>,
@@ -171,6 +184,9 @@ impl ReservationRow {
             notify: Recipients::parse("notify", &self.notify).map_err(|error| corrupt(error.to_string()))?,
             alerters,
             alert_msg: self.alert_msg.clone(),
+            alert_subject: self.alert_subject.clone(),
+            recovery_msg: self.recovery_msg.clone(),
+            runbook: self.runbook.clone(),
             schedule: schedule.map_err(|error| corrupt(error.to_string()))?,
             frequency,
             grace: span(self.grace_ms),

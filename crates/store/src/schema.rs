@@ -30,6 +30,9 @@ table! {
         updated_at -> BigInt,
         old_slug -> Nullable<Text>,
         brought -> Nullable<Text>,
+        alert_subject -> Text,
+        recovery_msg -> Text,
+        runbook -> Text,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::database_file::{DatabaseFile, FileLook, Keeper};
 use crate::guard::{self, Bounds};
 use crate::manager::{Manager, NoConnection};
 use crate::pooler::Pooling;
+use crate::said::Counted;
 use crate::{Actor, StoreError};
 
 /// Where the database is, and how many connections may be open to it.
@@ -42,6 +43,8 @@ pub struct Store {
     backend: DatabaseKind,
     /// For all writers of check-ins.
     pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
+    /// How many jobs there were when a sweep counted them last.
+    pub(crate) counted: Arc<Counted>,
     /// On whose behalf it changes something.
     pub(crate) actor: Option<Arc<Actor>>,
 }
@@ -97,7 +100,7 @@ impl Store {
             let keeper: Weak<Pool> = Arc::downgrade(&pool);
             file.register(keeper);
         }
-        Self { pool, manager, backend, known_doors: Arc::default(), actor: None }
+        Self { pool, manager, backend, known_doors: Arc::default(), counted: Arc::default(), actor: None }
     }
 
     /// How long a statement on a connection of the pool may take.

@@ -20,7 +20,8 @@ use crate::due::{Due, load_due};
 use crate::outbox::Reached;
 use crate::readable::list;
 use crate::rows::ms;
-use crate::schema::{alerts, checkins, reservations, states};
+use crate::said::{Counted, Down, Last, Said};
+use crate::schema::{alerts, reservations, states};
 use crate::unjudged::{AGAIN, aside, judged};
 use crate::walk::row_by_row;
 use crate::{Store, StoreError, bulk, outbox};
@@ -89,8 +90,16 @@ pub struct Told<'a> {
     pub dedup_key: &'a str,
     /// When it opened.
     pub opened_at: Time,
-    /// Notes of the latest check-in.
+    /// What the job said last: the notes of its latest check-in that has some, if it belongs to its latest run.
     pub notes: &'a str,
+    /// How long the run took that ended last, where its start was told.
+    pub took: Option<TimeDelta>,
+    /// The median of the runs that succeeded lately.
+    pub usual: Option<TimeDelta>,
+    /// How many other jobs are down.
+    pub others_down: i64,
+    /// How many jobs there are.
+    pub jobs: i64,
     /// For a site: how many reservations stand behind it.
     pub behind: i64,
     /// Of a recovery: who was told of the trouble, and so hears of its end.
@@ -218,7 +227,7 @@ impl Store {
                 .filter(|(_, change, _)| *change != Change::None)
                 .map(|(due, change, _)| (*due, change))
                 .collect();
-            write_changes(connection, &changes, now, tell, &mut swept)?;
+            write_changes(connection, &changes, &self.counted, now, tell, &mut swept)?;
             Ok(swept)
         })
     }
@@ -331,6 +340,7 @@ fn put_off(connection: &mut AnyConnection, corrupt: &[(i64, String)], now: Time)
 fn write_changes(
     connection: &mut AnyConnection,
     changes: &[(&Due, &Change)],
+    counted: &Counted,
     now: Time,
     tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
     swept: &mut Swept,
@@ -354,7 +364,8 @@ fn write_changes(
             Some((alert.reservation.id, (*ids.get(&alert.dedup_key)?, alert.dedup_key.as_str())))
         })
         .collect();
-    let notes = latest_notes(connection, changes.iter().map(|(due, _)| &due.reservation))?;
+    let said = Said::of(connection, changes.iter().map(|(due, _)| &due.reservation))?;
+    let down = Down::now(connection, counted)?;
     let over = changes.iter().filter(|(_, change)| **change == Change::Recover);
     let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
     let reached = outbox::reached(connection, &over)?;
@@ -391,40 +402,30 @@ fn write_changes(
             }
         }
         let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
-        let notes = notes.get(&reservation.id).map_or("", String::as_str);
+        let Last { notes, took, usual } = said.by(reservation.id);
         let reached = reached.get(&alert_id).map_or(&[][..], Vec::as_slice);
-        let told =
-            Told { event, reservation, reason, alert_id, dedup_key, opened_at, notes, behind, reached, now };
+        let told = Told {
+            event,
+            reservation,
+            reason,
+            alert_id,
+            dedup_key,
+            opened_at,
+            notes,
+            took: *took,
+            usual: *usual,
+            others_down: down.beside(event != EventKind::OpenedAndRecovered),
+            jobs: down.jobs,
+            behind,
+            reached,
+            now,
+        };
         messages.extend(tell(&told).into_iter().map(|delivery| (alert_id, delivery)));
     }
     for (_, message) in &messages {
         *swept.deliveries.entry(message.alerter.clone()).or_default() += 1;
     }
     outbox::put_all(connection, &messages, now)
-}
-
-/// Notes of the latest check-in of each of these reservations.
-pub(crate) fn latest_notes<'a>(
-    connection: &mut AnyConnection,
-    of: impl Iterator<Item = &'a Reservation>,
-) -> Result<HashMap<i64, String>, StoreError> {
-    let ids: Vec<i64> =
-        of.filter(|reservation| reservation.facts.checkins > 0).map(|reservation| reservation.id).collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let latest: Vec<i64> = states::table
-        .filter(states::reservation_id.eq_any(&ids))
-        .filter(states::latest_checkin_id.is_not_null())
-        .select(states::latest_checkin_id.assume_not_null())
-        .load(connection)?;
-    Ok(checkins::table
-        .filter(checkins::id.eq_any(latest))
-        .filter(checkins::notes.ne(""))
-        .select((checkins::reservation_id, checkins::notes))
-        .load::<(i64, String)>(connection)?
-        .into_iter()
-        .collect())
 }
 
 /// How many reservations were last seen from the address of this site.

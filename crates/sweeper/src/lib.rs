@@ -19,6 +19,7 @@ pub mod leases;
 pub mod mail_loop;
 pub mod messages;
 pub mod outages;
+pub mod own;
 pub mod peers;
 pub mod routing;
 pub mod summary;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use innkeeper_alerter::{Alerters, Mailbox, Message, Sent};
+use innkeeper_alerter::{Alerters, Mailbox, Message, Sent, texts};
 use innkeeper_core::Clock;
-use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_node::config::MailLoopConfig;
 use innkeeper_node::health::{MAIL, OK};
@@ -126,9 +126,8 @@ impl MailLoop {
             event: EventKind::Operator,
             instance: self.instance.clone(),
             subject: format!("Mail loop {token}"),
-            text:
-                "Innkeeper mails itself to see whether mail works. It removes this mail when it finds it.\n"
-                    .to_owned(),
+            subject_form: SubjectForm::default(),
+            text: texts::mail_loop(),
             at: self.clock.now(),
             url: None,
             alert: None,

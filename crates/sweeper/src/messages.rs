@@ -1,18 +1,21 @@
 //! What people read: from what happened to messages, one for each recipient.
 
 use chrono::TimeDelta;
-use innkeeper_core::alert::{Cause, stamp};
-use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
+use innkeeper_core::alert::Reason;
+use innkeeper_core::duration;
+use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::Recipient;
 use innkeeper_core::reservation::Terms;
-use innkeeper_core::ways::DeadEnd;
-use innkeeper_core::{duration, template};
+use innkeeper_core::ways::{DeadEnd, WaysOut};
+use innkeeper_core::wording::{self, SubjectWords};
 use innkeeper_node::config::LOG_ALERTER;
 use innkeeper_node::{Config, KnownWays, Seldom};
 use innkeeper_store::{NewDelivery, Reached, Told};
 
-/// Characters of notes in a message.
-const NOTES_SHOWN: usize = 1000;
+use crate::own;
+
+/// Others who were told that a message names at most.
+const NAMED: usize = 5;
 
 /// Who speaks, and through what.
 #[derive(Debug, Clone)]
@@ -21,8 +24,10 @@ pub struct Speaker {
     pub instance: String,
     /// Where people reach it.
     pub public_url: String,
-    /// The machine that sends: `{srv}` of GoTel's messages.
-    pub server: String,
+    /// The machine that sends.
+    pub sender: own::Sender,
+    /// Which words subjects have.
+    pub subjects: SubjectWords,
     /// The ways out that there are.
     pub ways: KnownWays,
     /// Who hears of what reaches nobody else.
@@ -37,7 +42,8 @@ impl Speaker {
         Self {
             instance: config.instance.clone(),
             public_url: config.pages_url.clone(),
-            server: gethostname::gethostname().to_string_lossy().into_owned(),
+            sender: own::Sender::this_machine(),
+            subjects: config.subjects,
             ways: ways.clone(),
             operator: config.operator.clone(),
             keep_incidents: config
@@ -62,6 +68,7 @@ impl Speaker {
         deliveries.retain(|one| {
             !spared || one.alerter == LOG_ALERTER || self.keep_incidents.contains(&one.alerter)
         });
+        name_the_others(&mut deliveries, &self.ways.get());
         deliveries
     }
 
@@ -76,6 +83,7 @@ impl Speaker {
             let operator = ways.route("operator", &self.operator, &[]).ways;
             deliveries.extend(operator.iter().map(|way| NewDelivery::through(way, notice.clone())));
         }
+        name_the_others(&mut deliveries, &self.ways.get());
         deliveries
     }
 
@@ -147,13 +155,13 @@ impl Speaker {
         let terms = &reservation.terms;
         let zone = terms.schedule.zone();
         let over = matches!(event, EventKind::Recovered | EventKind::OpenedAndRecovered);
-        let alert = AlertNotice {
+        let mut alert = AlertNotice {
             id: told.alert_id,
             dedup_key: told.dedup_key.to_owned(),
             cause: reason.cause(),
             reason: reason.sentence(zone),
             exit_code: match reason {
-                innkeeper_core::alert::Reason::Failed { exit_code, .. } => *exit_code,
+                Reason::Failed { exit_code, .. } => *exit_code,
                 _ => None,
             },
             opened_at: told.opened_at,
@@ -169,117 +177,106 @@ impl Speaker {
             schedule: schedule(terms),
             last_checkin_at: reservation.facts.last_checkin_at,
             checkins: reservation.facts.checkins,
-            notes: told.notes.chars().take(NOTES_SHOWN).collect(),
+            notes: wording::last_lines(told.notes),
+            details: Details {
+                why: Some((*reason).clone()),
+                own_text: String::new(),
+                time_zone: zone.to_string(),
+                expected: wording::expected(terms),
+                source: reservation.facts.last_source.clone(),
+                took_ms: told.took.map(|span| span.num_milliseconds()),
+                usual_ms: told.usual.map(|span| span.num_milliseconds()),
+                runbook: terms.runbook.clone(),
+                also_told: Vec::new(),
+                others_down: told.others_down,
+                jobs: told.jobs,
+                behind: if terms.is_site { told.behind } else { 0 },
+                undelivered: Vec::new(),
+                checked_out: false,
+            },
         };
+        let url = job_page(&self.public_url, reservation.id);
+        let own =
+            own::Words { told, alert: &alert, url: &url, sender: &self.sender, instance: &self.instance };
+        let own_text = own.text();
+        let (subject, subject_form) = match own.subject() {
+            Some(subject) => (subject, SubjectForm::Own),
+            None => {
+                let job = format!("{}/{}", terms.app, terms.component);
+                (self.subjects.subject(*event, reason, &job, own::lasted(told)), self.subjects.form())
+            }
+        };
+        alert.details.own_text = own_text;
         Notice {
             event: *event,
             instance: self.instance.clone(),
-            subject: subject(*event, reason.cause(), terms),
-            text: self.text(told, &alert),
+            subject,
+            subject_form,
+            // The alerters write it, each as it is read there.
+            text: String::new(),
             at: *now,
-            url: Some(format!("{}/reservation", self.public_url)),
+            url: Some(url),
             alert: Some(alert),
         }
     }
+}
 
-    fn text(&self, told: &Told<'_>, alert: &AlertNotice) -> String {
-        let terms = &told.reservation.terms;
-        let zone = terms.schedule.zone();
-        let name = format!("{}/{}", alert.app, alert.component);
-        let mut text = match told.event {
-            EventKind::Recovered => {
-                format!("{name} is back online, after {}.\nIt was: {}\n", lasted(told), alert.reason)
-            }
-            EventKind::OpenedAndRecovered => {
-                format!("{name} is back online, after a failure in between.\nIt was: {}\n", alert.reason)
-            }
-            _ if terms.alert_msg.is_empty() => {
-                format!("{}\n{}\n", lead(told.reason.cause(), &name), alert.reason)
-            }
-            _ => format!("{}\n\n{}\n", self.filled(told, alert).trim_end(), alert.reason),
-        };
-        if told.event == EventKind::Reminder {
-            text.push_str(&format!("Not back yet, after {}.\n", lasted(told)));
-        }
-        if terms.is_site && told.behind > 0 {
-            let held = duration::counted(told.behind, "reservation");
-            text.push_str(&match told.event {
-                EventKind::Recovered => {
-                    format!("The alerts of {held} behind this site are no longer held.\n")
-                }
-                _ => format!("The alerts of {held} behind this site are held until it is back.\n"),
-            });
-        }
-        text.push('\n');
-        let mut line = |label: &str, value: &str| {
-            if !value.is_empty() {
-                text.push_str(&format!("{label:<15}{value}\n"));
-            }
-        };
-        let last = told.reservation.facts.last_checkin_at;
-        line(
-            "Last check-in:",
-            &last.map_or("never".to_owned(), |at| {
-                format!("{} ({})", stamp(at, zone), duration::ago(told.now - at))
+/// The page of a reservation: what every message about it links to.
+fn job_page(public_url: &str, id: i64) -> String {
+    format!("{}/status/{id}", public_url.trim_end_matches('/'))
+}
+
+/// Says in each message about an incident who else gets it.
+fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
+    let kind =
+        |alerter: &str| ways.kinds().find(|(name, _)| *name == alerter).map(|(_, kind)| kind.to_owned());
+    let names: Vec<Option<String>> = deliveries
+        .iter()
+        .map(|one| match (one.alerter.as_str(), one.recipient.as_str()) {
+            (LOG_ALERTER, _) => None,
+            (name, "") => Some(match kind(name).as_deref().and_then(kind_in_words) {
+                Some(kind) => format!("{name} ({kind})"),
+                None => name.to_owned(),
             }),
-        );
-        line("Schedule:", &alert.schedule);
-        line("Owner:", &alert.owner);
-        line("About:", &alert.description);
-        line("Tags:", &alert.tags.join(", "));
-        line("Notes:", alert.notes.trim_end());
-        line("Alert time:", &stamp(told.opened_at, zone));
-        line("Notified:", &alert.notify);
-        text
-    }
-
-    /// The reservation's own `alert_msg` with its placeholders filled.
-    fn filled(&self, told: &Told<'_>, alert: &AlertNotice) -> String {
-        let terms = &told.reservation.terms;
-        let last = told.reservation.facts.last_checkin_at;
-        template::fill(&terms.alert_msg, |name| {
-            Some(match name {
-                "jobid" => told.reservation.id.to_string(),
-                "app" => alert.app.clone(),
-                "component" => alert.component.clone(),
-                "owner" => alert.owner.clone(),
-                "notify" => alert.notify.clone(),
-                "frequency" => {
-                    terms.frequency.map_or_else(|| terms.schedule.to_string(), |every| every.to_string())
-                }
-                "last" => {
-                    last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
-                }
-                "since" => last.map_or("never".to_owned(), |at| duration::ago(told.now - at)),
-                "checkins" => alert.checkins.to_string(),
-                "srv" => self.server.clone(),
-                "reason" => alert.reason.clone(),
-                "deadline" => stamp(told.reason.since(), terms.schedule.zone()),
-                "notes" => alert.notes.clone(),
-                "url" => format!("{}/reservation", self.public_url),
-                _ => return None,
-            })
+            (_, address) => Some(address.to_owned()),
         })
+        .collect();
+    for (n, delivery) in deliveries.iter_mut().enumerate() {
+        let others =
+            names.iter().enumerate().filter(|(other, _)| *other != n).filter_map(|(_, name)| name.clone());
+        let mut others: Vec<String> = others.collect();
+        if others.len() > NAMED {
+            let more = others.len() - NAMED;
+            others.truncate(NAMED);
+            others.push(format!("and {more} more"));
+        }
+        if let Some(alert) = &mut delivery.notice.alert {
+            alert.details.also_told = others;
+        }
     }
+}
+
+/// What people call a kind of alerter.
+fn kind_in_words(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "pagerduty" => "PagerDuty",
+        "slack" => "Slack",
+        "webhook" => "webhook",
+        "command" => "command",
+        _ => return None,
+    })
 }
 
 /// The notice for the operator, who hears of it since somebody else does not.
 fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
-    notice
-        .text
-        .push_str("\nThis comes to Innkeeper's operator, since it does not reach everyone it is for:\n");
-    for dead_end in dead_ends {
-        notice.text.push_str(&format!("- {dead_end}\n"));
+    let mut lines: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
+    if lines.is_empty() {
+        lines.push("notify: names nobody".to_owned());
     }
-    if dead_ends.is_empty() {
-        notice.text.push_str("- notify: names nobody\n");
+    if let Some(alert) = &mut notice.alert {
+        alert.details.undelivered = lines;
     }
     notice
-}
-
-/// How long the incident has lasted, in words.
-fn lasted(told: &Told<'_>) -> String {
-    duration::words((told.now - told.reason.since()).max(TimeDelta::zero()))
 }
 
 /// "every 5 minutes, grace 1 minute"
@@ -291,30 +288,6 @@ fn schedule(terms: &Terms) -> String {
     text
 }
 
-fn lead(cause: Cause, name: &str) -> String {
-    match cause {
-        Cause::Missed => format!("{name} has not checked in."),
-        Cause::Overran => format!("{name} is still running."),
-        Cause::Failed => format!("{name} failed."),
-    }
-}
-
-/// One line; the words "Job Failed to checkin" and "back online" are those that filters of GoTel's and gocron's users know.
-fn subject(event: EventKind, cause: Cause, terms: &Terms) -> String {
-    let what = match cause {
-        Cause::Missed => "Job Failed to checkin",
-        Cause::Overran => "Job still running",
-        Cause::Failed => "Job failed",
-    };
-    let what = match event {
-        EventKind::Reminder => format!("Reminder: {what}"),
-        EventKind::Recovered => "Back online".to_owned(),
-        EventKind::OpenedAndRecovered => "Failed, and back online".to_owned(),
-        _ => what.to_owned(),
-    };
-    format!("{what}: {}/{}", terms.app, terms.component)
-}
-
 /// A notice that belongs to no alert.
 pub(crate) fn plain(
     event: EventKind,
@@ -323,6 +296,7 @@ pub(crate) fn plain(
     text: String,
     at: innkeeper_core::Time,
 ) -> Notice {
-    let url = Some(format!("{}/reservation", speaker.public_url));
-    Notice { event, instance: speaker.instance.clone(), subject, text, at, url, alert: None }
+    let url = Some(format!("{}/status", speaker.public_url.trim_end_matches('/')));
+    let subject_form = speaker.subjects.form();
+    Notice { event, instance: speaker.instance.clone(), subject, subject_form, text, at, url, alert: None }
 }

@@ -47,19 +47,19 @@ fn mail_goes_over_starttls_to_each_recipient() {
             assert!(mail.encrypted);
             assert_eq!((mail.user.as_deref(), mail.from.as_str()), (Some("innkeeper"), "inn@example.org"));
             let mail = parsed(mail);
-            assert_eq!(mail.subject(), Some("[innkeeper] Job Failed to checkin: shop/backup"));
+            assert_eq!(mail.subject(), Some("DOWN shop/backup: has not checked in · innkeeper"));
             let text = mail.body_text(0).unwrap();
             assert!(
-                text.contains("shop/backup has not checked in.") && text.contains("Overdue since"),
+                text.contains("shop/backup has not checked in.") && text.contains("It is overdue since"),
                 "{text}"
             );
             assert!(text.contains("<b>&"), "{text}");
             let html = mail.body_html(0).unwrap();
-            assert!(html.contains("shop/backup") && html.contains("&lt;b&gt;&amp;"), "{html}");
+            assert!(html.contains("shop/backup") && html.contains("&#60;b&#62;&#38;"), "{html}");
         }
         house.check_in("backup");
         let back = parsed(&sink.wait_for(4, PATIENCE)[3]).subject().unwrap().to_owned();
-        assert_eq!(back, "[innkeeper] Back online: shop/backup");
+        assert!(back.starts_with("BACK shop/backup: after 1 hour"), "{back}");
         house.settle();
         let ids: std::collections::BTreeSet<String> =
             sink.mails().iter().map(|mail| parsed(mail).message_id().unwrap().to_owned()).collect();
@@ -106,10 +106,8 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
 
         let chat: Vec<String> =
             chat.requests().iter().map(|said| said.json()["text"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(
-            chat,
-            ["[innkeeper] Job Failed to checkin: shop/backup", "[innkeeper] Back online: shop/backup"]
-        );
+        assert_eq!(chat[0], "DOWN shop/backup: has not checked in · innkeeper");
+        assert!(chat[1].starts_with("BACK shop/backup: after 1 hour"), "{}", chat[1]);
 
         let pager: Vec<Value> = pager.requests().iter().map(Received::json).collect();
         let actions: Vec<&Value> = pager.iter().map(|event| &event["event_action"]).collect();
@@ -130,7 +128,9 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
         for event in ["opened", "recovered"] {
             let told: Value = serde_json::from_slice(&std::fs::read(out.join(event)).unwrap()).unwrap();
             assert_eq!((&told["event"], &told["alert"]["component"]), (&json!(event), &json!("backup")));
-            house.sweeper.wait_for_log(&format!("{event}: [innkeeper]"));
+            house
+                .sweeper
+                .wait_for_log(&format!("{event}: {}", if event == "opened" { "DOWN" } else { "BACK" }));
         }
     }
 }

@@ -189,6 +189,7 @@ fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() 
         event: innkeeper_core::notice::EventKind::Operator,
         instance: "inn".to_owned(),
         subject: "it waits".to_owned(),
+        subject_form: Default::default(),
         text: String::new(),
         at: SystemClock.now(),
         url: None,

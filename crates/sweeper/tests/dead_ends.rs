@@ -48,13 +48,13 @@ fn the_operator_gets_the_alert_that_reaches_nobody_and_its_end() {
         };
         let text = notice("shop");
         for part in [
-            "shop/job-000 has not checked in.",
+            "DOWN shop/job-000: has not checked in",
             "notify: ops@example.com is a mail address and no alerter of kind smtp is configured",
             "notify: oncall is no configured alerter",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
-        assert!(!notice("fine").contains("operator"), "who is reached reads nothing of that");
+        assert!(notice("fine").contains("\"undelivered\":[]"), "who is reached reads nothing of that");
         parts.check_in("job-000");
         while parts.sweep().looked > 0 {}
         assert_eq!(database.texts(told).last().unwrap(), "hook recovered ");

@@ -107,7 +107,7 @@ fn after_a_reload_they_are_given_up_and_told_once_and_the_alerts_go_to_who_is_th
         assert_eq!(chat.requests()[before.0].json()["alert"]["component"], "job-000");
         let alerts = || -> Vec<(String, String)> {
             let all = texts(&ops).into_iter().skip(before.1);
-            all.filter(|(subject, _)| subject.contains("Job Failed to checkin")).collect()
+            all.filter(|(subject, _)| subject.starts_with("DOWN ")).collect()
         };
         wait_until("the operator gets the others", || alerts().len() == 2);
         for (job, why) in
@@ -124,7 +124,7 @@ fn after_a_reload_they_are_given_up_and_told_once_and_the_alerts_go_to_who_is_th
         database.execute("UPDATE states SET wake_at = 1");
         wait_until("all are told that it is back", || {
             let back = |sink: &HttpSink, job: &str| {
-                texts(sink).iter().any(|(subject, _)| subject == &format!("Back online: shop/{job}"))
+                texts(sink).iter().any(|(subject, _)| subject.starts_with(&format!("BACK shop/{job}: ")))
             };
             back(&chat, "job-000") && back(&ops, "job-001") && back(&ops, "job-002")
         });

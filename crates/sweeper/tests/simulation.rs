@@ -346,6 +346,7 @@ fn tell(told: &Told<'_>) -> Vec<NewDelivery> {
         event: told.event,
         instance: "simulation".to_owned(),
         subject,
+        subject_form: Default::default(),
         text: String::new(),
         at: told.now,
         url: None,

@@ -58,10 +58,10 @@ fn the_end_never_overtakes_a_beginning_that_may_have_been_sent() {
         assert_eq!(parts.dispatch(), done(1, 1));
         let mails = mails(&sink);
         let subjects: Vec<&str> = mails.iter().map(|(subject, _)| subject.as_str()).collect();
-        let opened = "[innkeeper] Job Failed to checkin: shop/job-000";
+        let opened = "DOWN shop/job-000: has not checked in · innkeeper";
         assert_eq!(
             subjects,
-            [opened, opened, "[innkeeper] Back online: shop/job-000"],
+            [opened, opened, "BACK shop/job-000: after 59 minutes 59 seconds · innkeeper"],
             "{:?}",
             database.kind()
         );
@@ -108,7 +108,7 @@ fn what_was_surely_not_sent_goes_out_together_with_what_came_since() {
         parts.sweep();
         parts.advance(7);
         assert_eq!(parts.dispatch(), done(3, 3));
-        assert_eq!(mails(&sink)[0].0, "[innkeeper] 3 alerts: 3 overdue");
+        assert_eq!(mails(&sink)[0].0, "DOWN shop/job-000, more/job-000, more/job-001 · innkeeper");
     }
 }
 

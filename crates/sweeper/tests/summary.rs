@@ -188,7 +188,7 @@ fn verbose_sends_it_everywhere_that_is_configured_for_it() {
         assert!(output.status.success(), "{}", complaint(&output));
         let headline = "Summary: 5 jobs missed now; 6 alerts open, 1 recovered in the last 7 days";
         let told = chat.requests()[0].json();
-        assert_eq!(told["text"], format!("[innkeeper] {headline}"));
+        assert_eq!(told["text"], format!("{headline} · innkeeper"));
         assert!(told["attachments"][0]["text"].as_str().unwrap().starts_with("```\n"));
         let told = hook.requests()[0].json();
         assert_eq!((&told["event"], &told["subject"]), (&"summary".into(), &headline.into()));
@@ -198,7 +198,7 @@ fn verbose_sends_it_everywhere_that_is_configured_for_it() {
         let recipients: Vec<&str> = mails.iter().map(|mail| mail.to[0].as_str()).collect();
         assert_eq!(recipients, ["ops@example.com", "boss@example.com"]);
         let mail = MessageParser::default().parse(&mails[0].raw).unwrap();
-        assert_eq!(mail.subject().unwrap(), format!("[innkeeper] {headline}"));
+        assert_eq!(mail.subject().unwrap(), format!("{headline} · innkeeper"));
         assert!(mail.body_text(0).unwrap().contains("Went wrong and recovered"));
         assert!(mail.body_html(0).unwrap().contains("<pre"));
         assert_eq!(database.count("deliveries"), 0, "it does not pass through the outbox");

@@ -128,7 +128,7 @@ fn senders_that_cannot_be_started_are_told_and_started_when_they_can_be() {
         }
     };
     // The way that needs no thread is the first.
-    server.wait_for_log("operator: [innkeeper] Not every alerter has its senders");
+    server.wait_for_log("operator: Not every alerter has its senders");
     let client = Client::default();
     let job = |path: &str, notify: &str| {
         let body = json!({

@@ -26,6 +26,7 @@ async fn alive() -> HttpResponse {
 struct Job {
     alert_after: i64,
     alert_msg: String,
+    alert_subject: String,
     alerters: Vec<String>,
     app: String,
     component: String,
@@ -52,7 +53,9 @@ struct Job {
     ping_url: String,
     /// Why it is down, as a sentence.
     reason: Option<String>,
+    recovery_msg: String,
     remind_every: Option<String>,
+    runbook: String,
     schedule: String,
     /// What `/ping/<key>/<slug>` calls it.
     slug: String,
@@ -87,6 +90,9 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
         owner: terms.owner,
         notify: terms.notify.to_string(),
         alert_msg: terms.alert_msg,
+        alert_subject: terms.alert_subject,
+        recovery_msg: terms.recovery_msg,
+        runbook: terms.runbook,
         app: terms.app.to_string(),
         component: terms.component.to_string(),
         frequency,

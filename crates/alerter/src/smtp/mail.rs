@@ -1,19 +1,18 @@
 //! The mail itself: headers by which a repeat and an incident are known, a text part and an HTML part.
 
-use std::fmt::Write;
 use std::time::SystemTime;
 
-use innkeeper_core::Time;
+use askama::Template;
 use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::{Time, wording};
 use lettre::Address;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
-use crate::{Message, digest, words};
-
-/// The most lines of a digest.
-const MOST_LINES: usize = 200;
+use crate::digest::{self, Digest, more};
+use crate::letter::{Letter, rendered};
+use crate::{Message, words};
 
 /// The mail as it goes over the wire: ASCII only, and beginning with a header.
 pub(super) fn compose(
@@ -45,7 +44,7 @@ pub(super) fn compose(
 
 /// A message id that is the same whenever it is made from the same text.
 fn id(prefix: &str, text: &str, domain: &str) -> String {
-    let digest = format!("{:x}", Sha256::digest(text));
+    let digest = format!("{:x}", <Sha256 as sha2::Digest>::digest(text));
     format!("<{prefix}{}@{domain}>", &digest[..32])
 }
 
@@ -68,106 +67,44 @@ fn incident(notices: &[Notice]) -> Option<&str> {
     first.alert.as_ref().filter(|_| same).map(|alert| alert.dedup_key.as_str())
 }
 
+#[derive(Template)]
+#[template(path = "mail.txt")]
+struct PlainPart {
+    body: String,
+    sender: String,
+}
+
+#[derive(Template)]
+#[template(path = "mail.html")]
+struct HtmlPart<'a> {
+    subject: &'a str,
+    colour: &'static str,
+    letter: Option<Letter>,
+    digest: Digest,
+    /// The summary is a table: only a fixed width keeps its columns.
+    is_table: bool,
+    sender: String,
+}
+
 fn text(notices: &[Notice]) -> String {
-    let mut text = String::new();
-    if let [notice] = notices {
-        text.push_str(words::lines(&notice.text).trim_end());
-        text.push('\n');
-        if let Some(url) = notice.url.as_ref().filter(|url| !notice.text.contains(url.as_str())) {
-            let _ = writeln!(text, "\n{}", words::one_line(url));
-        }
-    } else {
-        for notice in digest::worst_first(notices).into_iter().take(MOST_LINES) {
-            let (subject, reason) = digest::line(notice);
-            let _ = writeln!(text, "- {subject}");
-            if let Some(reason) = reason {
-                let _ = writeln!(text, "  {reason}");
-            }
-        }
-        if let Some(more) = more(notices) {
-            let _ = writeln!(text, "{more}");
-        }
-    }
-    let _ = writeln!(text, "\n-- \n{}", sender(notices));
-    text
+    let body = match notices {
+        [notice] => Letter::of(notice).text(),
+        _ => Digest::of(notices).text(),
+    };
+    rendered(&PlainPart { body: body.trim_end().to_owned(), sender: sender(notices) })
 }
 
 fn html(subject: &str, notices: &[Notice]) -> String {
+    let one = if let [notice] = notices { Some(notice) } else { None };
     let worst = digest::worst_first(notices);
-    let colour = worst.first().map_or("#7f8c8d", |notice| colour(notice.event));
-    let body = match notices {
-        [notice] => one(notice),
-        _ => several(&worst, more(notices)),
-    };
-    let subject = words::html(subject);
-    let sender = words::html(&sender(notices));
-    // No background and no text colour of its own: both are the reader's, light or dark.
-    format!(
-        r#"<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<meta name="color-scheme" content="light dark">
-<meta name="supported-color-schemes" content="light dark">
-<title>{subject}</title>
-</head>
-<body style="margin:0;padding:16px;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:16px;line-height:1.5">
-<div style="border-left:4px solid {colour};padding:0 0 0 16px;max-width:720px">
-<h1 style="font-size:20px;line-height:1.3;margin:0 0 12px">{subject}</h1>
-{body}</div>
-<p style="font-size:13px;opacity:0.7;margin:24px 0 0">{sender}</p>
-</body>
-</html>
-"#
-    )
-}
-
-fn one(notice: &Notice) -> String {
-    let text = words::lines(notice.text.trim());
-    let mut body = String::new();
-    if notice.event == EventKind::Summary {
-        // The summary is a table: only a fixed width keeps its columns.
-        let text = words::html(&text);
-        let _ = writeln!(
-            body,
-            r#"<pre style="font-size:13px;line-height:1.4;overflow:auto;margin:0">{text}</pre>"#
-        );
-    } else {
-        for paragraph in text.split("\n\n").filter(|paragraph| !paragraph.trim().is_empty()) {
-            let paragraph = words::html(paragraph.trim_matches('\n')).replace('\n', "<br>\n");
-            let _ = writeln!(body, r#"<p style="margin:0 0 12px">{paragraph}</p>"#);
-        }
-    }
-    if let Some(link) = link(notice, "Open in Innkeeper") {
-        let _ = writeln!(body, r#"<p style="margin:0">{link}</p>"#);
-    }
-    body
-}
-
-fn several(notices: &[&Notice], more: Option<String>) -> String {
-    let mut body = String::from("<ul style=\"margin:0;padding:0 0 0 20px\">\n");
-    for notice in notices.iter().take(MOST_LINES) {
-        let (subject, reason) = digest::line(notice);
-        let subject = link(notice, &subject).unwrap_or_else(|| words::html(&subject));
-        let reason = reason.map(|reason| format!("<br>\n{}", words::html(&reason))).unwrap_or_default();
-        let _ = writeln!(body, r#"<li style="margin:0 0 8px">{subject}{reason}</li>"#);
-    }
-    body.push_str("</ul>\n");
-    if let Some(more) = more {
-        let _ = writeln!(body, r#"<p style="margin:0">{more}</p>"#);
-    }
-    body
-}
-
-fn more(notices: &[Notice]) -> Option<String> {
-    (notices.len() > MOST_LINES).then(|| format!("and {} more", notices.len() - MOST_LINES))
-}
-
-/// A link, to the web only.
-fn link(notice: &Notice, text: &str) -> Option<String> {
-    let url = notice.url.as_ref().filter(|url| url.starts_with("http://") || url.starts_with("https://"))?;
-    Some(format!(r#"<a href="{}">{}</a>"#, words::html(&words::one_line(url)), words::html(text)))
+    rendered(&HtmlPart {
+        subject,
+        colour: worst.first().map_or("#7f8c8d", |notice| colour(notice.event)),
+        letter: one.map(Letter::of),
+        digest: Digest::of(if one.is_some() { &[] } else { notices }),
+        is_table: one.is_some_and(|notice| notice.event == EventKind::Summary),
+        sender: sender(notices),
+    })
 }
 
 fn sender(notices: &[Notice]) -> String {

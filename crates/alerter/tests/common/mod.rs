@@ -5,11 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use innkeeper_alerter::{Alerter, AlerterConfig, ConfigError, Message, Sent};
-use innkeeper_core::alert::Cause;
+use innkeeper_core::alert::Reason;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
+use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::wording::SubjectWords;
 use innkeeper_core::{Clock, ManualClock, Time};
 use innkeeper_testing::smtp_sink::SmtpSink;
 
@@ -64,43 +66,100 @@ pub fn read_error(toml: &str) -> String {
     AlerterConfig::deserialize(&kind, toml::Value::Table(table)).unwrap_err().to_string()
 }
 
-/// A notice of the job `shop/NAME`.
+/// A notice of the job `shop/NAME`, which is overdue, with all that a notice can say.
 pub fn notice(event: EventKind, component: &str) -> Notice {
     let over = matches!(event, EventKind::Recovered | EventKind::OpenedAndRecovered);
-    let subject = if over {
-        format!("Job is back: shop/{component}")
-    } else {
-        format!("Job Failed to checkin: shop/{component}")
+    let why = Reason::Missed {
+        expected_at: now() - TimeDelta::minutes(10),
+        deadline: now() - TimeDelta::minutes(5),
+        in_a_row: 1,
+        unobserved: None,
     };
+    let job = format!("shop/{component}");
     Notice {
         event,
         instance: "innkeeper".to_owned(),
-        subject,
-        text: format!("shop/{component} <b>&</b>\n\nLine \u{e9}\u{202e} two\nLine three"),
+        subject: SubjectWords::Uniform.subject(event, &why, &job, TimeDelta::minutes(5)),
+        subject_form: SubjectForm::Uniform,
+        text: String::new(),
         at: now(),
-        url: Some(format!("http://127.0.0.1:8080/r/1?a=1&b={}", component.len())),
+        url: Some(format!("http://127.0.0.1:8080/status/3?a=1&b={}", component.len())),
         alert: Some(AlertNotice {
             id: 7,
             dedup_key: format!("innkeeper-alert-{component}"),
-            cause: Cause::Missed,
-            reason: "Overdue since 02:05: expected at 02:00, grace 5 minutes.".to_owned(),
+            cause: why.cause(),
+            reason: why.sentence(chrono_tz::UTC),
             exit_code: None,
             opened_at: now(),
             closed_at: over.then(now),
-            since: now(),
+            since: why.since(),
             reservation_id: 3,
             app: "shop".to_owned(),
             component: component.to_owned(),
             owner: "ops".to_owned(),
-            description: String::new(),
+            description: "Copies the shop. See <https://wiki.example.org/backup>.".to_owned(),
             tags: vec!["db".to_owned()],
             notify: "ops@example.org".to_owned(),
             schedule: "every 5 minutes".to_owned(),
             last_checkin_at: None,
             checkins: 0,
-            notes: String::new(),
+            notes: "Line \u{e9}\u{202e} two\n\n<b>&</b> ``` three".to_owned(),
+            details: Details {
+                why: Some(why),
+                time_zone: "Europe/Berlin".to_owned(),
+                expected: "every 5 minutes, with 5 minutes of grace".to_owned(),
+                source: "10.1.1.11".to_owned(),
+                runbook: "https://wiki.example.org/runbooks/backup".to_owned(),
+                also_told: vec!["oncall (PagerDuty)".to_owned()],
+                others_down: 2,
+                jobs: 61,
+                ..Details::default()
+            },
         }),
     }
+}
+
+/// The same of a job that failed.
+pub fn failed(component: &str) -> Notice {
+    let mut failed = notice(EventKind::Opened, component);
+    let why = Reason::Failed { at: now(), exit_code: Some(1), in_a_row: 1 };
+    failed.subject =
+        SubjectWords::Uniform.subject(failed.event, &why, &format!("shop/{component}"), TimeDelta::zero());
+    let alert = failed.alert.as_mut().unwrap();
+    (alert.cause, alert.reason, alert.since) = (why.cause(), why.sentence(chrono_tz::UTC), why.since());
+    alert.exit_code = Some(1);
+    alert.last_checkin_at = Some(now() - TimeDelta::hours(23));
+    alert.notes = "botocore.exceptions.ClientError: An error occurred (AccessDenied) when calling\n\
+                   the PutObject operation: User … is not authorized to perform: s3:PutObject\nexit status 1"
+        .to_owned();
+    alert.details.expected = "each day at 03:00, with 1 hour of grace".to_owned();
+    alert.details.took_ms = Some(83 * 60_000);
+    alert.details.usual_ms = Some(41 * 60_000);
+    alert.details.why = Some(why);
+    failed
+}
+
+/// The same with words of the reservation's own.
+pub fn with_own(mut notice: Notice, text: &str) -> Notice {
+    notice.alert.as_mut().unwrap().details.own_text = text.to_owned();
+    notice
+}
+
+/// As the version before wrote it, and left it waiting.
+pub fn of_the_version_before(event: &str, component: &str) -> Notice {
+    serde_json::from_value(serde_json::json!({
+        "event": event, "instance": "innkeeper", "subject": format!("Job Failed to checkin: shop/{component}"),
+        "text": format!("shop/{component} has not checked in.\nOverdue since 02:05.\n\nOwner:         ops\n"),
+        "at": "2026-11-20T02:05:00Z", "url": "http://127.0.0.1:8080/reservation",
+        "alert": {
+            "id": 7, "dedup_key": "k", "cause": "missed", "reason": "Overdue since 02:05.", "exit_code": null,
+            "opened_at": "2026-11-20T02:05:00Z", "closed_at": null, "since": "2026-11-20T02:05:00Z",
+            "reservation_id": 3, "app": "shop", "component": component, "owner": "ops", "description": "",
+            "tags": [], "notify": "ops", "schedule": "every 5 minutes", "last_checkin_at": null, "checkins": 0,
+            "notes": ""
+        }
+    }))
+    .unwrap()
 }
 
 /// A notice about no reservation.
@@ -109,6 +168,7 @@ pub fn bare(event: EventKind, subject: &str, text: &str) -> Notice {
         event,
         instance: "innkeeper".to_owned(),
         subject: subject.to_owned(),
+        subject_form: SubjectForm::Uniform,
         text: text.to_owned(),
         at: now(),
         url: None,

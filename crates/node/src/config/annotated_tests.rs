@@ -76,7 +76,7 @@ fn every_default_it_tells_is_the_codes() {
             "{:#?}",
             (
                 (
-                    &config.instance,
+                    (&config.instance, config.subjects),
                     &config.public_url,
                     &config.log,
                     config.auth,

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use innkeeper_alerter::AlerterConfig;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::{MOST_RECIPIENTS, Recipient};
+use innkeeper_core::wording::SubjectWords;
 
 pub use database::{DatabaseConfig, DatabaseKind};
 pub use live::{Live, Reloaded};
@@ -70,6 +71,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The name of this installation, in subjects and pages.
     pub instance: String,
+    /// Which words subjects have.
+    pub subjects: SubjectWords,
     /// Where people and jobs reach it: a URL without a slash at its end.
     pub public_url: String,
     /// Whether somebody said so; otherwise it is a guess by `ingest.listen`.
@@ -229,6 +232,7 @@ fn read(
 
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
+    let subjects = top.parsed("subjects", SubjectWords::default(), SubjectWords::parse);
     let public_url = top.parsed("public_url", None, |text| top::public_url(text).map(Some));
     let log = top.parsed("log", logging::DEFAULT.to_owned(), |text| {
         logging::check_levels(text).map(|()| text.to_owned())
@@ -290,6 +294,7 @@ fn read(
     let config = Config {
         file,
         instance,
+        subjects,
         public_url,
         is_public_url_given,
         pages_url,

@@ -26,7 +26,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
     for (text, said) in [
         (
             "\ninstanse = 'x'",
-            "f:2: instanse: unknown key; allowed: allow_open, auth, data_dir, instance, log, operator, public_url",
+            "f:2: instanse: unknown key; allowed: allow_open, auth, data_dir, instance, log, operator, public_url, subjects",
         ),
         (
             "[ingest]\n\nqueu = 1",

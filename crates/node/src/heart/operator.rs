@@ -135,6 +135,7 @@ impl Operator {
             event: EventKind::Operator,
             instance: config.instance.clone(),
             subject: subject.to_owned(),
+            subject_form: config.subjects.form(),
             text: format!("{}\n", text.trim_end()),
             at,
             url: Some(format!("{}/nodes", config.pages_url)),

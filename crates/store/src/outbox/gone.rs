@@ -16,8 +16,9 @@ use crate::connection::AnyConnection;
 use crate::due::{Due, load_due};
 use crate::readable::list;
 use crate::rows::ms;
+use crate::said::{Counted, Down, Said};
 use crate::schema::{alerts, deliveries, outages, states};
-use crate::sweep::{Told, count_behind, latest_notes};
+use crate::sweep::{Told, count_behind};
 use crate::{NewDelivery, Store, StoreError};
 
 /// What there is to tell of an alerter that is gone.
@@ -246,11 +247,13 @@ fn anew(
     for (id, problem) in unreadable {
         log::error!("the alert of reservation {id} is not told anew: {problem}");
     }
-    let notes = latest_notes(connection, due.iter().map(|due| &due.reservation))?;
+    let said = Said::of(connection, due.iter().map(|due| &due.reservation))?;
+    let down = Down::now(connection, &Counted::default())?;
     let mut all = Vec::with_capacity(due.len());
     for Due { reservation, alert, .. } in &due {
         let Some(alert) = alert else { continue };
         let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
+        let last = said.by(reservation.id);
         let told = Told {
             event: EventKind::Opened,
             reservation,
@@ -258,7 +261,11 @@ fn anew(
             alert_id: alert.open.id,
             dedup_key: &alert.dedup_key,
             opened_at: alert.open.opened_at,
-            notes: notes.get(&reservation.id).map_or("", String::as_str),
+            notes: &last.notes,
+            took: last.took,
+            usual: last.usual,
+            others_down: down.beside(true),
+            jobs: down.jobs,
             behind,
             reached: &[],
             now,

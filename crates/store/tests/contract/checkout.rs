@@ -58,7 +58,7 @@ fn everyone_who_was_told_hears_of_it_once_and_after(database: &TestDatabase) {
 
     // In order: what came before goes first, and the end carries the incident's key.
     for (event, subject) in
-        [("opened", "shop/backup"), ("reminder", "shop/backup"), ("recovered", "Checked out: shop/backup")]
+        [("opened", "shop/backup"), ("reminder", "shop/backup"), ("recovered", "CHECKED OUT shop/backup")]
     {
         let sent = store.claim_singles("pager", at(80), seconds(60), "t", 10).unwrap();
         let [sending] = &sent[..] else { panic!("{event}: {sent:?}") };

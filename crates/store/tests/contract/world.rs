@@ -145,6 +145,7 @@ pub fn notice(told: &Told<'_>) -> Notice {
         event: told.event,
         instance: "test".to_owned(),
         subject: format!("{}/{}", terms.app, terms.component),
+        subject_form: Default::default(),
         text: told.notes.to_owned(),
         at: told.now,
         url: None,
@@ -168,6 +169,7 @@ pub fn notice(told: &Told<'_>) -> Notice {
             last_checkin_at: told.reservation.facts.last_checkin_at,
             checkins: told.reservation.facts.checkins,
             notes: told.notes.to_owned(),
+            details: Default::default(),
         }),
     }
 }
@@ -178,6 +180,7 @@ pub fn remark(subject: &str) -> Notice {
         event: EventKind::Operator,
         instance: "test".to_owned(),
         subject: subject.to_owned(),
+        subject_form: Default::default(),
         text: String::new(),
         at: at(0),
         url: None,

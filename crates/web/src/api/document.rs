@@ -43,6 +43,15 @@ pub(crate) struct ReservationDocument {
     /// The text of its alerts, with placeholders; the usual text where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_msg: Option<String>,
+    /// The subject of its alerts, with placeholders, on one line of 200 characters; the usual subject where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_subject: Option<String>,
+    /// The text of its recoveries, with placeholders; the usual text where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_msg: Option<String>,
+    /// What to do when it is down: a link, `https://…` or `http://…`. It stands in every message about the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
     /// A check-in every so many `time_units`. This and `time_units`, or `cron`, or `calendar`, must be given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frequency: Option<i64>,
@@ -107,6 +116,9 @@ impl ReservationDocument {
             notify: list(terms.notify.iter().map(|one| one.as_str().to_owned()).collect()),
             alerters: list(terms.alerters.iter().map(ToString::to_string).collect()),
             alert_msg: text(&terms.alert_msg),
+            alert_subject: text(&terms.alert_subject),
+            recovery_msg: text(&terms.recovery_msg),
+            runbook: text(&terms.runbook),
             frequency: frequency.map(|frequency| frequency.count),
             time_units: frequency.map(|frequency| frequency.unit.as_str().to_owned()),
             cron,
@@ -160,6 +172,9 @@ impl ReservationDocument {
                 .map(|alerters| AlerterName::list("alerters", &alerters, known))
                 .transpose()?,
             alert_msg: self.alert_msg,
+            alert_subject: self.alert_subject,
+            recovery_msg: self.recovery_msg,
+            runbook: self.runbook,
             schedule: Schedule::of_parts(Parts {
                 frequency: self.frequency,
                 time_units: self.time_units.as_deref(),

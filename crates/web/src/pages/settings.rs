@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use askama::Template;
 use innkeeper_core::access::{Rights, Scope, account_name};
 use innkeeper_core::names::AppName;
-use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
@@ -226,7 +226,8 @@ pub async fn test_alerter(
         event: EventKind::Operator,
         instance: desk.instance.clone(),
         subject: "Test message".to_owned(),
-        text: format!("This is a test of the alerter {name}, sent by {}. Nothing is wrong.\n", by.who),
+        subject_form: SubjectForm::default(),
+        text: innkeeper_alerter::texts::test(&name, &by.who),
         at: now,
         url: Some(format!("{}/settings", desk.pages_url)),
         alert: None,

@@ -1,0 +1,222 @@
+//! What messages say beside the conclusion: the output of the latest run, how long runs take, what else is down.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::reservation::Reservation;
+
+use crate::StoreError;
+use crate::connection::AnyConnection;
+use crate::readable::list;
+use crate::schema::{alerts, checkins, reservations};
+
+/// Check-ins of a reservation that are looked at: enough for the runs that tell what is usual.
+const LOOKED_AT: i64 = 40;
+
+/// What a job said last, and how long its runs take.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Last {
+    /// Notes of the latest check-in; where it has none, of the latest before it in the same run.
+    pub notes: String,
+    /// How long the run took that ended last.
+    pub took: Option<TimeDelta>,
+    /// The median of the runs before it that succeeded.
+    pub usual: Option<TimeDelta>,
+}
+
+/// What jobs said last.
+pub(crate) struct Said {
+    by_id: HashMap<i64, Last>,
+    nothing: Last,
+}
+
+/// A check-in without its text.
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = BigInt)]
+    reservation_id: i64,
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    duration_ms: Option<i64>,
+    #[diesel(sql_type = BigInt)]
+    has_notes: i64,
+}
+
+impl Said {
+    /// What these said, in two queries for all of them.
+    pub fn of<'a>(
+        connection: &mut AnyConnection,
+        reservations: impl Iterator<Item = &'a Reservation>,
+    ) -> Result<Self, StoreError> {
+        let heard = reservations.filter(|reservation| reservation.facts.checkins > 0);
+        let ids: Vec<i64> = heard.map(|reservation| reservation.id).collect();
+        let mut said = Self { by_id: HashMap::new(), nothing: Last::default() };
+        if ids.is_empty() {
+            return Ok(said);
+        }
+        // Back from the latest check-in of each, by the chain that the history's own reader follows.
+        let rows: Vec<Row> = sql_query(format!(
+            "WITH RECURSIVE back AS (
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms,
+                        CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, 1 AS depth
+                 FROM states s
+                 JOIN checkins c
+                     ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
+                 WHERE s.reservation_id IN ({})
+                 UNION ALL
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms,
+                        CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, back.depth + 1 AS depth
+                 FROM back
+                 JOIN checkins c
+                     ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
+                 WHERE back.depth < $1
+             )
+             SELECT id, reservation_id, kind, duration_ms, CAST(has_notes AS BIGINT) AS has_notes
+             FROM back ORDER BY reservation_id, number DESC",
+            list(&ids)
+        ))
+        .bind::<BigInt, _>(LOOKED_AT)
+        .load(connection)?;
+        let mut wanted = Vec::new();
+        for rows in rows.chunk_by(|one, next| one.reservation_id == next.reservation_id) {
+            let (took, usual) = lengths(rows);
+            said.by_id.insert(rows[0].reservation_id, Last { notes: String::new(), took, usual });
+            wanted.extend(with_output(rows));
+        }
+        if wanted.is_empty() {
+            return Ok(said);
+        }
+        let notes: Vec<(i64, String)> = checkins::table
+            .filter(checkins::id.eq_any(wanted))
+            .select((checkins::reservation_id, checkins::notes))
+            .load(connection)?;
+        for (id, notes) in notes {
+            said.by_id.entry(id).or_default().notes = notes;
+        }
+        Ok(said)
+    }
+
+    /// What the job of this reservation said.
+    pub fn by(&self, reservation_id: i64) -> &Last {
+        self.by_id.get(&reservation_id).unwrap_or(&self.nothing)
+    }
+}
+
+/// The check-in, latest first, whose text is the output of the latest run.
+fn with_output(rows: &[Row]) -> Option<i64> {
+    let success = CheckInKind::Success.as_str();
+    // A success before the latest check-in was of another run.
+    let of_run = rows.iter().enumerate().take_while(|(n, row)| *n == 0 || row.kind != success);
+    of_run.map(|(_, row)| row).find(|row| row.has_notes != 0).map(|row| row.id)
+}
+
+/// How long the latest run that ended took, and the median of the successes before it.
+fn lengths(rows: &[Row]) -> (Option<TimeDelta>, Option<TimeDelta>) {
+    let ends = [CheckInKind::Success.as_str(), CheckInKind::Fail.as_str()];
+    let latest = rows.iter().position(|row| ends.contains(&row.kind.as_str()));
+    let span = |ms: i64| TimeDelta::try_milliseconds(ms);
+    let took = latest.and_then(|latest| rows[latest].duration_ms).and_then(span);
+    let before = latest.map_or(rows, |latest| &rows[latest + 1..]);
+    let successes = before.iter().filter(|row| row.kind == CheckInKind::Success.as_str());
+    let mut lengths: Vec<i64> = successes.filter_map(|row| row.duration_ms).collect();
+    lengths.sort_unstable();
+    let usual = match lengths.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(lengths[n / 2]),
+        n => Some((lengths[n / 2 - 1] + lengths[n / 2]) / 2),
+    };
+    (took, usual.and_then(span))
+}
+
+/// From so many on, jobs are counted once in a while only: it takes a scan.
+const VERY_MANY: i64 = 20_000;
+const SELDOM: Duration = Duration::from_secs(10);
+
+/// How many jobs there were when they were counted last.
+#[derive(Default)]
+pub(crate) struct Counted(Mutex<Option<(Instant, i64)>>);
+
+/// How many jobs there are, and how many of them are down.
+pub(crate) struct Down {
+    /// Jobs.
+    pub jobs: i64,
+    down: i64,
+}
+
+impl Down {
+    /// As it is in this transaction. Very many jobs are counted seldom: `counted` is what was counted before.
+    pub fn now(connection: &mut AnyConnection, counted: &Counted) -> Result<Self, StoreError> {
+        let down = alerts::table.filter(alerts::closed_at.is_null()).count().get_result(connection)?;
+        let mut counted = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = counted.filter(|(at, jobs)| *jobs >= VERY_MANY && at.elapsed() < SELDOM);
+        let jobs = match known {
+            Some((_, jobs)) => jobs,
+            None => reservations::table.count().get_result(connection)?,
+        };
+        *counted = known.or(Some((Instant::now(), jobs)));
+        Ok(Self { jobs, down })
+    }
+
+    /// How many are down beside one, which is down itself or not.
+    pub fn beside(&self, is_down: bool) -> i64 {
+        (self.down - i64::from(is_down)).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: CheckInKind, duration_ms: Option<i64>, has_notes: bool) -> Row {
+        Row {
+            id: 0,
+            reservation_id: 1,
+            kind: kind.as_str().to_owned(),
+            duration_ms,
+            has_notes: has_notes.into(),
+        }
+    }
+
+    #[test]
+    fn the_latest_run_is_measured_against_the_successes_before_it() {
+        use CheckInKind::{Fail, Start, Success};
+        let run = |kind, ms| [row(kind, Some(ms), false), row(Start, None, false)];
+        let of = |runs: &[[Row; 2]]| {
+            let rows: Vec<Row> =
+                runs.iter().flatten().map(|one| Row { kind: one.kind.clone(), ..*one }).collect();
+            let (took, usual) = lengths(&rows);
+            (took.map(|span| span.num_milliseconds()), usual.map(|span| span.num_milliseconds()))
+        };
+        assert_eq!(
+            of(&[run(Fail, 90), run(Success, 10), run(Fail, 500), run(Success, 30)]),
+            (Some(90), Some(20))
+        );
+        assert_eq!(of(&[run(Success, 7)]), (Some(7), None));
+        assert_eq!(of(&[]), (None, None));
+    }
+
+    #[test]
+    fn the_output_is_that_of_the_latest_run() {
+        use CheckInKind::{Fail, Log, Start, Success};
+        let of = |rows: &[(CheckInKind, bool)]| {
+            let rows: Vec<Row> = (0i64..)
+                .zip(rows)
+                .map(|(id, (kind, has_notes))| Row { id, ..row(*kind, None, *has_notes) })
+                .collect();
+            with_output(&rows)
+        };
+        assert_eq!(of(&[(Fail, true), (Log, true)]), Some(0));
+        assert_eq!(of(&[(Fail, false), (Log, true), (Start, false), (Success, true)]), Some(1));
+        assert_eq!(of(&[(Fail, false), (Start, false), (Success, true)]), None);
+        assert_eq!(of(&[(Success, true), (Success, true)]), Some(0));
+    }
+}

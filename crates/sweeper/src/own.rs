@@ -1,0 +1,117 @@
+//! The words that a reservation has of its own: `alert_msg`, `recovery_msg` and `alert_subject`, their placeholders filled.
+
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
+
+use chrono::TimeDelta;
+use innkeeper_core::alert::stamp;
+use innkeeper_core::notice::{AlertNotice, EventKind};
+use innkeeper_core::{duration, template, wording};
+use innkeeper_store::Told;
+
+/// An address to which nothing is sent: the way there tells by which of its own addresses this machine is known.
+const OUTSIDE: &str = "192.0.2.1:9";
+
+/// The machine that sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// `{srv}`, as GoTel has it: its address.
+    pub address: String,
+    /// `{host}`: its name.
+    pub host: String,
+}
+
+impl Sender {
+    /// This machine.
+    pub fn this_machine() -> Self {
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let address = outward_address().or_else(|| address_of(&host)).unwrap_or(Ipv4Addr::LOCALHOST.into());
+        Self { address: address.to_string(), host }
+    }
+}
+
+/// The address of this machine on its way out. Connecting such a socket sends nothing.
+fn outward_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(OUTSIDE).ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+/// An address by which the machine of this name can be reached from others.
+fn address_of(host: &str) -> Option<IpAddr> {
+    let addresses = (host, 0).to_socket_addrs().ok()?;
+    addresses.map(|address| address.ip()).find(|ip| !ip.is_loopback())
+}
+
+/// What the placeholders are filled from.
+pub(crate) struct Words<'a> {
+    pub told: &'a Told<'a>,
+    pub alert: &'a AlertNotice,
+    pub url: &'a str,
+    pub sender: &'a Sender,
+    pub instance: &'a str,
+}
+
+impl Words<'_> {
+    /// The text that stands in the message of this event; empty where the reservation has none for it.
+    pub fn text(&self) -> String {
+        let terms = &self.told.reservation.terms;
+        match self.told.event {
+            EventKind::Opened | EventKind::Reminder => self.filled(&terms.alert_msg),
+            EventKind::Recovered => self.filled(&terms.recovery_msg),
+            // It tells of both.
+            EventKind::OpenedAndRecovered if terms.recovery_msg.is_empty() => self.filled(&terms.alert_msg),
+            EventKind::OpenedAndRecovered => self.filled(&terms.recovery_msg),
+            EventKind::Summary | EventKind::Operator => String::new(),
+        }
+    }
+
+    /// The subject of an alert or its reminder, where the reservation has its own.
+    pub fn subject(&self) -> Option<String> {
+        let own = &self.told.reservation.terms.alert_subject;
+        match self.told.event {
+            _ if own.is_empty() => None,
+            EventKind::Opened => Some(self.filled(own)),
+            EventKind::Reminder => Some(format!("Reminder: {}", self.filled(own))),
+            _ => None,
+        }
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let Self { told, alert, .. } = self;
+        let terms = &told.reservation.terms;
+        let last = told.reservation.facts.last_checkin_at;
+        template::fill(text, |name| {
+            Some(match name {
+                "jobid" => told.reservation.id.to_string(),
+                "app" => alert.app.clone(),
+                "component" => alert.component.clone(),
+                "owner" => alert.owner.clone(),
+                "notify" => alert.notify.clone(),
+                "frequency" => {
+                    terms.frequency.map_or_else(|| terms.schedule.to_string(), |every| every.to_string())
+                }
+                "last" => {
+                    last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
+                }
+                "since" => last.map_or("never".to_owned(), |at| duration::ago(told.now - at)),
+                "checkins" => alert.checkins.to_string(),
+                "srv" => self.sender.address.clone(),
+                "host" => self.sender.host.clone(),
+                "reason" => alert.reason.clone(),
+                "deadline" => stamp(told.reason.since(), terms.schedule.zone()),
+                "lasted" => duration::words(lasted(told)),
+                "notes" => alert.notes.clone(),
+                "runbook" => terms.runbook.clone(),
+                "state" => wording::state(told.event).unwrap_or_default().to_owned(),
+                "instance" => self.instance.to_owned(),
+                "url" => self.url.to_owned(),
+                _ => return None,
+            })
+        })
+    }
+}
+
+/// How long the incident has lasted.
+pub(crate) fn lasted(told: &Told<'_>) -> TimeDelta {
+    (told.now - told.reason.since()).max(TimeDelta::zero())
+}
