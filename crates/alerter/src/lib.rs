@@ -39,6 +39,7 @@ mod message;
 pub mod pagerduty;
 pub mod slack;
 pub mod smtp;
+pub mod summary;
 pub mod texts;
 pub mod webhook;
 mod words;

@@ -144,8 +144,8 @@ fn post(notices: &[Notice], shape: Shape) -> Value {
 fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -> Value {
     let said = rendered(&Said { letter, is_one_of_many });
     let said = match (notice.event, said.trim()) {
-        // The summary is a table: only a fixed width keeps its columns.
-        (EventKind::Summary, said) => fenced(said),
+        // A summary that an older version has written is a table: only a fixed width keeps its columns.
+        (EventKind::Summary, said) if notice.summary.is_none() => fenced(said),
         (_, said) => words::cut(said, LONGEST_TEXT),
     };
     let output = if letter.output.is_empty() { String::new() } else { fenced(&escape(&letter.output)) };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Time;
 use crate::alert::{Cause, Reason};
+use crate::summary::Summary;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,6 +61,9 @@ pub struct Notice {
     pub url: Option<String>,
     /// The incident and its reservation; none for a summary or an operator notice.
     pub alert: Option<AlertNotice>,
+    /// The summary, in parts, beside its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Box<Summary>>,
 }
 
 /// The incident that a notice is about.

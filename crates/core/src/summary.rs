@@ -1,23 +1,32 @@
-//! The summary: what is missed now, and what went wrong and recovered in the last days.
+//! The summary: what is down now, and what went wrong and recovered in the last days. Each job stands in it once.
+
+mod drafting;
 
 use chrono::TimeDelta;
-use comfy_table::{ContentArrangement, Table};
+use chrono_tz::Tz;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::{Time, duration};
 
+pub use drafting::Drafting;
+
 /// How far back the summary looks.
 pub const SPAN: TimeDelta = TimeDelta::days(7);
-/// The width that reads well in a terminal and in a mail, in characters.
-const WIDTH: u16 = 100;
-/// The most rows of one table in the text.
+/// The most jobs of one list.
 pub const MOST_ROWS: usize = 200;
+/// Columns of text that goes to no terminal.
+pub const WIDTH: u16 = 100;
+/// A table needs as many columns to be read.
+pub const NARROWEST: u16 = 72;
 /// A table with a line below its header and no others (the places of a comfy-table preset).
 const LINES: &str = "     ──            ";
 
 /// One incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
+    /// The number of its reservation, which may have been checked out since.
+    pub reservation_id: i64,
     /// The first half of its reservation's identity.
     pub app: String,
     /// The second half of its reservation's identity.
@@ -37,6 +46,8 @@ pub struct Incident {
 /// A reservation that is missed now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
+    /// Its number.
+    pub reservation_id: i64,
     /// The first half of its identity.
     pub app: String,
     /// The second half of its identity.
@@ -51,113 +62,177 @@ pub struct Missed {
     pub deadline: Time,
 }
 
-/// The summary.
+/// A job in the summary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The number of its reservation.
+    pub id: i64,
+    /// The first half of its identity.
+    pub app: String,
+    /// The second half of its identity.
+    pub component: String,
+    /// Whose it is.
+    pub owner: String,
+}
+
+/// A job that is down now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Down {
+    /// Which.
+    pub job: Job,
+    /// What is wrong, in words: "failed", "missed (snoozed)".
+    pub what: String,
+    /// Since when.
+    pub since: Time,
+    /// How often it went wrong before that, and recovered, in the span.
+    pub before: i64,
+}
+
+/// A job that went wrong in the span, and is well again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// Which.
+    pub job: Job,
+    /// What was wrong, in words: "failed", or "failed or missed" where it was not the same each time.
+    pub what: String,
+    /// How often.
+    pub times: i64,
+    /// When the last time began.
+    pub opened_at: Time,
+    /// And ended.
+    pub closed_at: Time,
+    /// How long it was down all in all, in milliseconds.
+    pub down_ms: i64,
+}
+
+/// The summary, as people read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The installation that speaks.
     pub instance: String,
+    /// Where people reach it.
+    pub public_url: String,
+    /// The zone on whose clock times are told.
+    pub zone: String,
     /// When it was drawn up.
     pub at: Time,
-    /// The start of the span it looks at.
-    pub since: Time,
     /// How many reservations there are.
     pub reservations: i64,
-    /// What is missed now, longest first.
-    pub missed: Vec<Missed>,
-    /// What went wrong in the span and is still open, latest first.
-    pub open: Vec<Incident>,
-    /// What went wrong and recovered in the span, latest first.
-    pub recovered: Vec<Incident>,
+    /// What is down now, longest first; [`MOST_ROWS`] at most.
+    pub down: Vec<Down>,
+    /// How many more are down.
+    pub more_down: usize,
+    /// What went wrong and recovered, the latest first; [`MOST_ROWS`] at most.
+    pub recovered: Vec<Recovered>,
+    /// How many more did.
+    pub more_recovered: usize,
     /// Reservations that cannot be read, so that nothing is known of them; a sentence each, and how many more there are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<String>,
-    /// How much is left out.
-    #[serde(skip)]
-    pub cut: Cut,
 }
 
-/// How many entries stand in none of the lists of a summary: they would come at their ends.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cut {
-    /// Of what is missed.
-    pub missed: usize,
-    /// Of what is open.
-    pub open: usize,
-    /// Of what recovered.
-    pub recovered: usize,
+impl Job {
+    /// "shop/backup"
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.app, self.component)
+    }
 }
 
 impl Summary {
-    /// One line: "2 jobs missed now; 3 alerts open, 5 recovered in the last 7 days".
+    /// One line: "2 jobs down now; 5 went wrong and recovered in the last 7 days".
     pub fn headline(&self) -> String {
         format!(
-            "{} missed now; {} open, {} recovered in the last {}",
-            duration::counted((self.missed.len() + self.cut.missed) as i64, "job"),
-            duration::counted((self.open.len() + self.cut.open) as i64, "alert"),
-            self.recovered.len() + self.cut.recovered,
+            "{} down now; {} went wrong and recovered in the last {}",
+            duration::counted((self.down.len() + self.more_down) as i64, "job"),
+            self.recovered.len() + self.more_recovered,
             duration::words(SPAN),
         )
     }
 
-    /// The summary as text: a terminal and a mail show it alike. Times are UTC. Long lists are cut short; the JSON is whole.
-    pub fn text(&self) -> String {
+    /// The address of a job's page.
+    pub fn url(&self, job: &Job) -> String {
+        format!("{}/status/{}", self.public_url.trim_end_matches('/'), job.id)
+    }
+
+    /// An instant on the summary's clock: "Wed 25 Nov 02:05".
+    pub fn moment(&self, at: Time) -> String {
+        at.with_timezone(&self.tz()).format("%a %-d %b %H:%M").to_string()
+    }
+
+    /// When it was drawn up: "Mon 30 Nov 2026 09:00 (Europe/Berlin)".
+    pub fn drawn_up(&self) -> String {
+        let zone = self.tz();
+        format!("{} ({zone})", self.at.with_timezone(&zone).format("%a %-d %b %Y %H:%M"))
+    }
+
+    fn tz(&self) -> Tz {
+        self.zone.parse().unwrap_or(Tz::UTC)
+    }
+
+    /// How long a job has been down, in words.
+    pub fn down_for(&self, down: &Down) -> String {
+        lasted(self.at - down.since)
+    }
+
+    /// The summary as tables for a terminal of so many columns. Long lists are cut short.
+    pub fn tables(&self, width: u16) -> String {
         let mut text = format!(
-            "{}: summary of {} UTC\n{}, of {}.\n",
+            "{}: summary of {}\n{}, of {}.\n",
             self.instance,
-            minute(self.at),
+            self.drawn_up(),
             self.headline(),
             duration::counted(self.reservations, "reservation")
         );
+        if !self.down.is_empty() || !self.recovered.is_empty() {
+            text.push_str(&format!("The page of a job is {}/status/ and its number.\n", self.public_url));
+        }
         if !self.unreadable.is_empty() {
             text.push_str("\nNot in this summary\n");
             for line in &self.unreadable {
                 text.push_str(&format!("  {}\n", line.replace(char::is_control, " ")));
             }
         }
-        let missed = self.missed.iter().map(|missed| {
+        let down = self.down.iter().map(|down| {
             [
-                format!("{}/{}", missed.app, missed.component),
-                missed.state.clone(),
-                missed.last_checkin_at.map_or("never".to_owned(), minute),
-                minute(missed.deadline),
-                lasted(self.at - missed.deadline),
-                missed.owner.clone(),
+                down.job.id.to_string(),
+                down.job.name(),
+                if down.before > 0 {
+                    format!("{} (and {} before)", down.what, down.before)
+                } else {
+                    down.what.clone()
+                },
+                self.moment(down.since),
+                brief(self.at - down.since),
+                down.job.owner.clone(),
             ]
         });
-        let header = ["job", "state", "last check-in", "deadline", "for", "owner"];
-        section(&mut text, "Missed now", "Nothing is missed.", header, missed, self.cut.missed);
-        let open = self.open.iter().map(|incident| {
+        let header = ["no.", "job", "what", "since", "for", "owner"];
+        section(&mut text, "Down now", "Nothing is down.", header, down, self.more_down, width);
+        let recovered = self.recovered.iter().map(|one| {
             [
-                format!("{}/{}", incident.app, incident.component),
-                incident.cause.clone(),
-                minute(incident.opened_at),
-                lasted(self.at - incident.opened_at),
-                incident.owner.clone(),
+                one.job.id.to_string(),
+                one.job.name(),
+                if one.times > 1 { format!("{} {} times", one.what, one.times) } else { one.what.clone() },
+                self.moment(one.opened_at),
+                brief(TimeDelta::milliseconds(one.down_ms)),
+                one.job.owner.clone(),
             ]
         });
-        section(
-            &mut text,
-            "Open alerts",
-            "No alert is open.",
-            ["job", "cause", "since", "for", "owner"],
-            open,
-            self.cut.open,
-        );
-        let recovered = self.recovered.iter().map(|incident| {
-            let closed_at = incident.closed_at.unwrap_or(self.at);
-            [
-                format!("{}/{}", incident.app, incident.component),
-                incident.cause.clone(),
-                minute(incident.opened_at),
-                minute(closed_at),
-                lasted(closed_at - incident.opened_at),
-                incident.owner.clone(),
-            ]
-        });
-        let header = ["job", "cause", "from", "to", "for", "owner"];
+        let header = ["no.", "job", "what", "last on", "for", "owner"];
         let title = "Went wrong and recovered";
-        section(&mut text, title, "Nothing else went wrong.", header, recovered, self.cut.recovered);
+        section(&mut text, title, "Nothing else went wrong.", header, recovered, self.more_recovered, width);
         text
+    }
+}
+
+impl Recovered {
+    /// How long it was down all in all, in words.
+    pub fn down_in_all(&self) -> String {
+        lasted(TimeDelta::milliseconds(self.down_ms))
+    }
+
+    /// How long it was down the last time, in words.
+    pub fn down_last(&self) -> String {
+        lasted(self.closed_at - self.opened_at)
     }
 }
 
@@ -166,23 +241,32 @@ fn lasted(span: TimeDelta) -> String {
     duration::words(TimeDelta::seconds(span.num_seconds()))
 }
 
-/// "2026-11-20 02:05"
-fn minute(at: Time) -> String {
-    at.format("%Y-%m-%d %H:%M").to_string()
+/// In its short form, to two units: "5d4h".
+fn brief(span: TimeDelta) -> String {
+    let unit = match span.num_seconds() {
+        86_400.. => 3600,
+        3600.. => 60,
+        _ => 1,
+    };
+    duration::short(TimeDelta::seconds(span.num_seconds() / unit * unit))
 }
 
-/// Adds a titled table, or what to say when it is empty; `cut` rows more would follow. Text from outside is put on one line without control characters.
+/// The columns of tables that are never broken: numbers and times.
+const WHOLE: [usize; 3] = [0, 3, 4];
+
+/// Adds a titled table, or what to say when it is empty; `more` rows would follow. Text from outside is put on one line without
+/// control characters.
 fn section<const N: usize>(
     text: &mut String,
     title: &str,
     empty: &str,
     header: [&str; N],
     rows: impl ExactSizeIterator<Item = [String; N]>,
-    cut: usize,
+    more: usize,
+    width: u16,
 ) {
-    let count = rows.len() + cut;
     text.push_str(&format!("\n{title}\n"));
-    if count == 0 {
+    if rows.len() == 0 {
         text.push_str(&format!("  {empty}\n"));
         return;
     }
@@ -190,16 +274,21 @@ fn section<const N: usize>(
     table
         .load_preset(LINES)
         .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH)
+        .set_width(width)
         .set_header(header);
-    for row in rows.take(MOST_ROWS) {
+    for row in rows {
         table.add_row(row.map(|cell| cell.replace(char::is_control, " ")));
+    }
+    for column in WHOLE {
+        if let Some(column) = table.column_mut(column) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     for line in table.lines() {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    if count > MOST_ROWS {
-        text.push_str(&format!("  … and {} more\n", count - MOST_ROWS));
+    if more > 0 {
+        text.push_str(&format!("  … and {more} more\n"));
     }
 }

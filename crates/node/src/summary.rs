@@ -2,16 +2,17 @@
 
 use std::io;
 
+use chrono_tz::Tz;
 use innkeeper_core::Time;
 use innkeeper_core::sla::evaluate;
-use innkeeper_core::summary::{Cut, Incident, MOST_ROWS, Missed, SPAN, Summary};
+use innkeeper_core::summary::{Drafting, Incident, Missed, SPAN, Summary};
 use innkeeper_store::{Store, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::records::{Records, Writing};
 
-/// A summary, however long its lists are: serialized it is whole.
+/// A summary, however long its lists are: serialized it is whole, and each incident stands in it.
 #[derive(Serialize)]
 pub struct Drawn {
     instance: String,
@@ -43,6 +44,7 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
             }
             let terms = &listed.reservation.terms;
             let one = Missed {
+                reservation_id: listed.reservation.id,
                 app: terms.app.to_string(),
                 component: terms.component.to_string(),
                 owner: terms.owner.clone(),
@@ -75,32 +77,36 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
 }
 
 impl Drawn {
-    /// The beginning of each list, and how many are left out: what is shown as text.
+    /// The summary as people read it: each job once, and of long lists the beginning. Times are told on the clock of `zone`.
     ///
     /// # Errors
     /// What was found cannot be read again.
-    pub fn summary(&self) -> Result<Summary, StoreError> {
-        let left = |length: usize| length.saturating_sub(MOST_ROWS);
+    pub fn summary(&self, public_url: &str, zone: Tz) -> Result<Summary, StoreError> {
+        let mut drafting = Drafting::default();
+        each(&self.missed, |one| drafting.missed(one))?;
+        each(&self.open, |one| drafting.open(one))?;
+        each(&self.recovered, |one| drafting.recovered(one))?;
+        let (down, more_down, recovered, more_recovered) = drafting.lists();
         Ok(Summary {
             instance: self.instance.clone(),
+            public_url: public_url.to_owned(),
+            zone: zone.to_string(),
             at: self.at,
-            since: self.since,
             reservations: self.reservations,
-            missed: first(&self.missed)?,
-            open: first(&self.open)?,
-            recovered: first(&self.recovered)?,
+            down,
+            more_down,
+            recovered,
+            more_recovered,
             unreadable: self.unreadable.clone(),
-            cut: Cut {
-                missed: left(self.missed.len()),
-                open: left(self.open.len()),
-                recovered: left(self.recovered.len()),
-            },
         })
     }
 }
 
-fn first<T: DeserializeOwned>(records: &Records<T>) -> Result<Vec<T>, StoreError> {
-    records.iter().take(MOST_ROWS).collect::<io::Result<_>>().map_err(no_room)
+fn each<T: DeserializeOwned>(records: &Records<T>, mut visit: impl FnMut(T)) -> Result<(), StoreError> {
+    for record in records.iter() {
+        visit(record.map_err(no_room)?);
+    }
+    Ok(())
 }
 
 fn no_room(error: io::Error) -> StoreError {

@@ -143,8 +143,10 @@ fn lists_are_what_they_were_to_the_byte() {
 
         let body = get(&desk, "/api/v1/summary", "*/*").body;
         let summary: Value = serde_json::from_str(&body).unwrap();
-        let missed =
-            list(&summary["missed"], &["app", "component", "owner", "state", "last_checkin_at", "deadline"]);
+        let missed = list(
+            &summary["missed"],
+            &["reservation_id", "app", "component", "owner", "state", "last_checkin_at", "deadline"],
+        );
         assert!(summary["missed"].as_array().unwrap().len() > 3, "{body}");
         let rest = format!(
             "\"instance\":{},\"at\":{},\"since\":{},\"reservations\":{},\"missed\":{missed},\"open\":",

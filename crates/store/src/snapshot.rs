@@ -359,6 +359,7 @@ impl Snapshot<'_> {
             .select(AlertRow::as_select())
             .load(self.connection)?;
         let incident = |row: AlertRow| Incident {
+            reservation_id: row.reservation_id,
             app: row.app,
             component: row.component,
             owner: row.owner,

@@ -131,6 +131,7 @@ impl MailLoop {
             at: self.clock.now(),
             url: None,
             alert: None,
+            summary: None,
         };
         let message =
             Message { notices: std::slice::from_ref(&notice), recipient: Some(&self.to), key: token };

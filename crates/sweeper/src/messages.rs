@@ -217,6 +217,7 @@ impl Speaker {
             at: *now,
             url: Some(url),
             alert: Some(alert),
+            summary: None,
         }
     }
 }
@@ -298,5 +299,15 @@ pub(crate) fn plain(
 ) -> Notice {
     let url = Some(format!("{}/status", speaker.public_url.trim_end_matches('/')));
     let subject_form = speaker.subjects.form();
-    Notice { event, instance: speaker.instance.clone(), subject, subject_form, text, at, url, alert: None }
+    Notice {
+        event,
+        instance: speaker.instance.clone(),
+        subject,
+        subject_form,
+        text,
+        at,
+        url,
+        alert: None,
+        summary: None,
+    }
 }

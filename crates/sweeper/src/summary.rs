@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use chrono_tz::Tz;
 use innkeeper_alerter::{Alerters, Message, Sent};
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::{MailAddress, Recipient};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::summary::{NARROWEST, Summary, WIDTH};
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heart::clock;
 use innkeeper_node::summary::{Drawn, draw_up};
@@ -39,29 +42,55 @@ pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Resu
     let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = reach_database(config, shutdown, PATIENCE)?;
     let drawn = draw_up(&store, &config.instance, clock::reference(&store)?)?;
-    let summary = drawn.summary()?;
-    let text = summary.text();
-    print(&drawn, &text, wanted.json).context("printing the summary")?;
+    let summary = drawn.summary(&config.public_url, zone(config))?;
+    print(&drawn, &summary, wanted.json).context("printing the summary")?;
     if !wanted.send {
         return Ok(());
     }
     let alerters = Alerters::build(&config.alerters, machine)?;
+    if alerters.for_summaries().next().is_none() {
+        log::warn!("the summary was not sent: no alerter has `summary = true`");
+        return Ok(());
+    }
     let speaker = Speaker::new(config, &KnownWays::of(config));
-    let subject = format!("Summary: {}", summary.headline());
-    let notice = plain(EventKind::Summary, &speaker, subject, text, summary.at);
-    send(&alerters, &config.operator, &notice)
+    send(&alerters, &config.operator, &notice(summary, &speaker))
 }
 
-/// The whole of it as JSON, or the text.
-fn print(drawn: &Drawn, text: &str, json: bool) -> io::Result<()> {
+/// The zone on whose clock a summary tells times: that of its schedule.
+pub fn zone(config: &Config) -> Tz {
+    config.sweeper.summary.as_ref().map_or(Tz::UTC, Schedule::zone)
+}
+
+/// The message that says what a summary says.
+pub fn notice(summary: Summary, speaker: &Speaker) -> Notice {
+    let subject = format!("Summary: {}", summary.headline());
+    let text = innkeeper_alerter::summary::text(&summary);
+    let mut notice = plain(EventKind::Summary, speaker, subject, text, summary.at);
+    notice.summary = Some(Box::new(summary));
+    notice
+}
+
+/// The whole of it as JSON, or tables, or lists where a terminal is too narrow for those.
+fn print(drawn: &Drawn, summary: &Summary, json: bool) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         serde_json::to_writer_pretty(&mut out, drawn)?;
         out.write_all(b"\n")?;
     } else {
+        let text = match width() {
+            NARROWEST.. => summary.tables(width()),
+            _ => innkeeper_alerter::summary::text(summary),
+        };
         out.write_all(text.as_bytes())?;
     }
     out.flush()
+}
+
+/// Columns of the terminal; of what is no terminal those that `COLUMNS` asks for, or as many as read well in a file.
+fn width() -> u16 {
+    let of_terminal = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
+    let asked = || std::env::var("COLUMNS").ok()?.parse().ok();
+    of_terminal.filter(|columns| *columns > 0).or_else(asked).unwrap_or(WIDTH)
 }
 
 /// Where summaries go: each alerter that is configured for them; mail goes to the operator's addresses.
@@ -111,9 +140,6 @@ fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow:
     }
     if !failures.is_empty() {
         bail!("the summary could not be sent everywhere: {}", failures.join("; "));
-    }
-    if ways == 0 {
-        bail!("the summary could not be sent: no alerter has `summary = true`");
     }
     log::info!("the summary was sent to {ways}");
     Ok(())

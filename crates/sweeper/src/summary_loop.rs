@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::Clock;
-use innkeeper_core::notice::EventKind;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::Singleton;
@@ -12,8 +11,8 @@ use innkeeper_node::summary::draw_up;
 use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{NewDelivery, Store, StoreError};
 
-use crate::messages::{Speaker, plain};
-use crate::summary::ways;
+use crate::messages::Speaker;
+use crate::summary::{notice, ways};
 
 /// How often it looks whether it is time.
 const EVERY: Duration = Duration::from_secs(10);
@@ -51,9 +50,8 @@ impl Summaries {
         if self.schedule.expected_after(last.since_at, false).is_none_or(|at| now < at) {
             return Ok(false);
         }
-        let summary = draw_up(&self.store, &self.speaker.instance, now)?.summary()?;
-        let subject = format!("Summary: {}", summary.headline());
-        let notice = plain(EventKind::Summary, &self.speaker, subject, summary.text(), now);
+        let drawn = draw_up(&self.store, &self.speaker.instance, now)?;
+        let notice = notice(drawn.summary(&self.speaker.public_url, self.schedule.zone())?, &self.speaker);
         // Drawing it up may have taken longer than the lease: who finds that another has sent it meanwhile sends nothing.
         let deliveries = |before: Option<&str>| {
             if before != Some(last.state.as_str()) {

@@ -194,6 +194,7 @@ fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() 
         at: SystemClock.now(),
         url: None,
         alert: None,
+        summary: None,
     };
     let delivery = innkeeper_store::NewDelivery {
         alerter: "hook".to_owned(),

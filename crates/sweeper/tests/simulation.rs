@@ -351,6 +351,7 @@ fn tell(told: &Told<'_>) -> Vec<NewDelivery> {
         at: told.now,
         url: None,
         alert: None,
+        summary: None,
     };
     vec![NewDelivery { alerter: "hook".to_owned(), recipient: String::new(), notice }]
 }

@@ -11,7 +11,6 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::summary::Summary;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::{Arrival, Definition, Target};
 use innkeeper_testing::database::TestDatabase;
@@ -19,6 +18,7 @@ use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process;
 use innkeeper_testing::smtp_sink::SmtpSink;
 use mail_parser::MessageParser;
+use serde_json::Value;
 
 /// Names that a table may break over: long, wide, with markup, and in another direction.
 fn names() -> Vec<String> {
@@ -56,10 +56,23 @@ fn eventful(database: &TestDatabase) {
     reserve("fine", 5);
     reserve("failing", 5);
     reserve("recovered", 1);
+    reserve("flapping", 5);
     store.sweep(now, 100, &|_| Vec::new()).unwrap();
+    check_in("failing", CheckInKind::Success);
+    for _ in 0..3 {
+        check_in("flapping", CheckInKind::Fail);
+        store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+        check_in("flapping", CheckInKind::Success);
+        store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+    }
     check_in("failing", CheckInKind::Fail);
     check_in("recovered", CheckInKind::Success);
     store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+}
+
+fn id_of(database: &TestDatabase, component: &str) -> String {
+    let id = format!("SELECT CAST(id AS TEXT) FROM reservations WHERE component = '{component}'");
+    database.text(&id).unwrap()
 }
 
 /// Runs `sweeper --summary` with these arguments and this configuration.
@@ -108,26 +121,24 @@ fn the_table_says_what_is_missed_and_what_went_wrong_in_a_hundred_columns() {
         assert!(first[0].starts_with("innkeeper: summary of "), "{}", first[0]);
         assert_eq!(
             first[1],
-            "5 jobs missed now; 6 alerts open, 1 recovered in the last 7 days, of 8 reservations."
+            "6 jobs down now; 2 went wrong and recovered in the last 7 days, of 9 reservations."
         );
         let part =
             |from: &str, to: &str| text.split_once(from).unwrap().1.split(to).next().unwrap().to_owned();
-        let missed = part("\nMissed now\n", "\nOpen alerts\n");
-        let open = part("\nOpen alerts\n", "\nWent wrong and recovered\n");
+        let down = part("\nDown now\n", "\nWent wrong and recovered\n");
         let recovered = part("\nWent wrong and recovered\n", "\u{0}");
-        assert!(
-            missed.contains("shop/backup") && missed.contains("down") && missed.contains("never"),
-            "{missed}"
-        );
-        assert!(
-            !missed.contains("fine") && !missed.contains("failing") && !missed.contains("recovered"),
-            "{missed}"
-        );
-        assert!(
-            open.contains("shop/failing") && open.contains("failed") && open.contains("missed"),
-            "{open}"
-        );
-        assert!(recovered.contains("shop/recovered") && !recovered.contains("shop/backup"), "{recovered}");
+        assert!(text.contains("The page of a job is http://127.0.0.1:0/status/ and its number."), "{text}");
+        for (job, what) in [("shop/backup", "missed"), ("shop/failing", "failed")] {
+            let row = down.lines().find(|line| line.contains(job)).unwrap();
+            assert!(row.contains(what), "{row}");
+            assert_eq!(row.split_whitespace().next(), Some(id_of(&database, &job[5..]).as_str()), "{row}");
+            assert_eq!(down.matches(job).count(), 1, "{down}");
+        }
+        assert!(!down.contains("fine") && !down.contains("recovered"), "{down}");
+        let row = recovered.lines().find(|line| line.contains("shop/flapping")).unwrap();
+        assert!(row.contains("failed") && row.contains("3 times"), "{row}");
+        assert!(recovered.contains("shop/recovered"), "{recovered}");
+        assert!(!recovered.contains("shop/backup"), "{recovered}");
         for line in text.lines() {
             assert!(width(line) <= 100, "{} columns: {line}", width(line));
             assert!(!line.chars().any(char::is_control));
@@ -141,9 +152,7 @@ fn nothing_to_tell_is_said_so() {
         let output = summary(&database, "", &[]);
         assert!(output.status.success(), "{}", complaint(&output));
         let text = printed(&output);
-        for sentence in
-            ["0 reservations", "Nothing is missed.", "No alert is open.", "Nothing else went wrong."]
-        {
+        for sentence in ["0 reservations", "Nothing is down.", "Nothing else went wrong."] {
             assert!(text.contains(sentence), "{text}");
         }
     }
@@ -155,15 +164,80 @@ fn json_is_the_same_for_programs() {
         eventful(&database);
         let output = summary(&database, "", &["--json"]);
         assert!(output.status.success(), "{}", complaint(&output));
-        let summary: Summary = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((summary.reservations, summary.open.len(), summary.recovered.len()), (8, 6, 1));
-        let mut missed: Vec<&str> = summary.missed.iter().map(|missed| missed.component.as_str()).collect();
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let list = |name: &str| summary[name].as_array().unwrap().clone();
+        assert_eq!(summary["reservations"], 9);
+        assert_eq!((list("open").len(), list("recovered").len()), (6, 4), "each incident");
+        let mut missed: Vec<String> =
+            list("missed").iter().map(|missed| missed["component"].as_str().unwrap().to_owned()).collect();
         let mut expected = names();
         missed.sort_unstable();
         expected.sort();
         assert_eq!(missed, expected);
-        assert!(summary.recovered[0].closed_at.unwrap() >= summary.recovered[0].opened_at);
+        let of = |list: &[Value], name: &str| {
+            list.iter().find(|one| one["component"] == name).unwrap()["reservation_id"].clone()
+        };
+        assert_eq!(of(&list("missed"), "backup").to_string(), id_of(&database, "backup"));
+        assert_eq!(of(&list("recovered"), "flapping").to_string(), id_of(&database, "flapping"));
     }
+}
+
+/// What it prints on a terminal of so many columns.
+fn on_a_terminal(database: &TestDatabase, columns: u16) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("innkeeper.toml"), config(database, "")).unwrap();
+    let sweeper = process::program("sweeper");
+    let output = std::process::Command::new("script")
+        .current_dir(directory.path())
+        .env_remove("COLUMNS")
+        .args(["-qec", &format!("stty cols {columns}; {} --summary", sweeper.display()), "/dev/null"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", complaint(&output));
+    printed(&output).replace('\r', "")
+}
+
+#[test]
+fn it_takes_the_terminals_width() {
+    let database = TestDatabase::sqlite();
+    eventful(&database);
+    for columns in [40, 60, 72, 80, 130, 200] {
+        let text = on_a_terminal(&database, columns);
+        println!("{columns}:\n{text}");
+        assert!(text.contains("shop/backup") && text.contains("shop/flapping"), "{text}");
+        if columns < 72 {
+            assert!(text.contains("/status/") && text.contains("Owner: "), "lists, as in a mail: {text}");
+            continue;
+        }
+        // What stands above the tables is broken by the terminal where it has to be.
+        let widest = text.lines().skip(3).map(width).max().unwrap();
+        assert!(widest <= usize::from(columns), "{widest} of {columns}");
+        assert!(widest + 25 > usize::from(columns).min(220), "{widest} of {columns}: it uses them");
+    }
+    // In a file there are a hundred, or those that somebody asks for.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("innkeeper.toml"), config(&database, "")).unwrap();
+    let widest = |columns: &str| {
+        let mut command = process::command("sweeper", directory.path());
+        let output = command.arg("--summary").env("COLUMNS", columns).output().unwrap();
+        printed(&output).lines().skip(3).map(width).max().unwrap()
+    };
+    assert!((76..=100).contains(&widest("")));
+    assert!((110..=140).contains(&widest("140")));
+}
+
+#[test]
+fn without_an_alerter_for_it_the_timers_run_says_so_and_ends_well() {
+    let database = TestDatabase::sqlite();
+    let quiet = HttpSink::start();
+    for alerters in [String::new(), webhook("quiet", &quiet, "")] {
+        let output = summary(&database, &alerters, &["--verbose"]);
+        assert!(output.status.success(), "{}", complaint(&output));
+        assert!(complaint(&output).contains("no alerter has `summary = true`"), "{}", complaint(&output));
+        assert!(printed(&output).contains("Nothing is down."));
+    }
+    assert!(quiet.requests().is_empty());
 }
 
 #[test]
@@ -186,10 +260,10 @@ fn verbose_sends_it_everywhere_that_is_configured_for_it() {
         assert_eq!((chat.requests().len(), post.mails().len()), (0, 0));
         let output = summary(&database, &alerters, &["--verbose"]);
         assert!(output.status.success(), "{}", complaint(&output));
-        let headline = "Summary: 5 jobs missed now; 6 alerts open, 1 recovered in the last 7 days";
+        let headline = "Summary: 6 jobs down now; 2 went wrong and recovered in the last 7 days";
         let told = chat.requests()[0].json();
         assert_eq!(told["text"], format!("{headline} · innkeeper"));
-        assert!(told["attachments"][0]["text"].as_str().unwrap().starts_with("```\n"));
+        assert!(told["attachments"][0]["text"].as_str().unwrap().contains("shop/flapping"));
         let told = hook.requests()[0].json();
         assert_eq!((&told["event"], &told["subject"]), (&"summary".into(), &headline.into()));
         assert!(told["text"].as_str().unwrap().contains("shop/backup"));
@@ -199,8 +273,17 @@ fn verbose_sends_it_everywhere_that_is_configured_for_it() {
         assert_eq!(recipients, ["ops@example.com", "boss@example.com"]);
         let mail = MessageParser::default().parse(&mails[0].raw).unwrap();
         assert_eq!(mail.subject().unwrap(), format!("{headline} · innkeeper"));
-        assert!(mail.body_text(0).unwrap().contains("Went wrong and recovered"));
-        assert!(mail.body_html(0).unwrap().contains("<pre"));
+        let (text, html) = (mail.body_text(0).unwrap(), mail.body_html(0).unwrap());
+        let url = format!("http://127.0.0.1:0/status/{}", id_of(&database, "flapping"));
+        for part in [&text, &html] {
+            assert_eq!(part.matches("shop/flapping").count(), 1, "{part}");
+            assert_eq!(part.matches(&url).count(), 1, "{part}");
+        }
+        assert!(text.contains("failed 3 times, ") && text.contains("\n  last on "), "{text}");
+        assert!(text.contains("(UTC)") && html.contains("(UTC)"));
+        assert!(html.contains("&#60;b&#62;") && !html.contains("<b>&amp;"), "{html}");
+        let plain_width = text.lines().filter(|line| !line.contains("xxx")).map(width).max().unwrap();
+        assert!(plain_width <= 110, "{plain_width}");
         assert_eq!(database.count("deliveries"), 0, "it does not pass through the outbox");
     }
 }
@@ -218,14 +301,12 @@ fn it_fails_when_it_could_not_be_sent() {
     let good = webhook("good", &good, "summary = true");
     let one_of = |alerters: &str| {
         let output = summary(&database, alerters, &["--verbose"]);
-        assert!(printed(&output).contains("Nothing is missed."), "it is printed all the same");
+        assert!(printed(&output).contains("Nothing is down."), "it is printed all the same");
         (output.status.success(), complaint(&output))
     };
     for (alerters, named) in [
         (good.clone() + &webhook("bad", &bad, "summary = true"), "bad: "),
         (good.clone() + &nowhere, "gone: "),
-        (webhook("quiet", &bad, ""), "no alerter has `summary = true`"),
-        (String::new(), "no alerter has `summary = true`"),
     ] {
         let (sent, complaint) = one_of(&alerters);
         assert!(!sent && complaint.contains(named), "{alerters}: {complaint}");

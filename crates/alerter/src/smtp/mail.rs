@@ -12,7 +12,7 @@ use sha2::Sha256;
 
 use crate::digest::{self, Digest, more};
 use crate::letter::{Letter, rendered};
-use crate::{Message, words};
+use crate::{Message, summary, words};
 
 /// The mail as it goes over the wire: ASCII only, and beginning with a header.
 pub(super) fn compose(
@@ -81,7 +81,9 @@ struct HtmlPart<'a> {
     colour: &'static str,
     letter: Option<Letter>,
     digest: Digest,
-    /// The summary is a table: only a fixed width keeps its columns.
+    /// The summary as HTML; empty in every other message.
+    summary: String,
+    /// A summary that an older version has written is a table: only a fixed width keeps its columns.
     is_table: bool,
     sender: String,
 }
@@ -102,6 +104,7 @@ fn html(subject: &str, notices: &[Notice]) -> String {
         colour: worst.first().map_or("#7f8c8d", |notice| colour(notice.event)),
         letter: one.map(Letter::of),
         digest: Digest::of(if one.is_some() { &[] } else { notices }),
+        summary: one.and_then(|notice| notice.summary.as_deref()).map(summary::html).unwrap_or_default(),
         is_table: one.is_some_and(|notice| notice.event == EventKind::Summary),
         sender: sender(notices),
     })

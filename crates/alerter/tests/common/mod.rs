@@ -84,6 +84,7 @@ pub fn notice(event: EventKind, component: &str) -> Notice {
         text: String::new(),
         at: now(),
         url: Some(format!("http://127.0.0.1:8080/status/3?a=1&b={}", component.len())),
+        summary: None,
         alert: Some(AlertNotice {
             id: 7,
             dedup_key: format!("innkeeper-alert-{component}"),
@@ -173,6 +174,7 @@ pub fn bare(event: EventKind, subject: &str, text: &str) -> Notice {
         at: now(),
         url: None,
         alert: None,
+        summary: None,
     }
 }
 

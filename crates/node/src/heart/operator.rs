@@ -140,6 +140,7 @@ impl Operator {
             at,
             url: Some(format!("{}/nodes", config.pages_url)),
             alert: None,
+            summary: None,
         }
     }
 }

@@ -149,6 +149,7 @@ pub fn notice(told: &Told<'_>) -> Notice {
         text: told.notes.to_owned(),
         at: told.now,
         url: None,
+        summary: None,
         alert: Some(AlertNotice {
             id: told.alert_id,
             dedup_key: told.dedup_key.to_owned(),
@@ -185,6 +186,7 @@ pub fn remark(subject: &str) -> Notice {
         at: at(0),
         url: None,
         alert: None,
+        summary: None,
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) struct Summary {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Missed {
+    /// The number of its reservation.
+    reservation_id: i64,
     app: String,
     component: String,
     owner: String,
@@ -104,6 +106,8 @@ pub(crate) struct Missed {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes what is written as it is drawn up")]
 pub(crate) struct Incident {
+    /// The number of its reservation, which may have been checked out since.
+    reservation_id: i64,
     app: String,
     component: String,
     owner: String,

@@ -231,6 +231,7 @@ pub async fn test_alerter(
         at: now,
         url: Some(format!("{}/settings", desk.pages_url)),
         alert: None,
+        summary: None,
     };
     let wanted = name.clone();
     let sent = ask(&desk, move |desk, now| {

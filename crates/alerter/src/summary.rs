@@ -1,0 +1,70 @@
+//! The weekly summary as a message: `templates/summary.txt` and, for mail, `templates/summary.html`.
+
+use askama::Template;
+use innkeeper_core::duration;
+use innkeeper_core::summary::{Down, Recovered, Summary};
+
+use crate::letter::rendered;
+use crate::words;
+
+#[derive(Template)]
+#[template(path = "summary.txt")]
+struct PlainSummary<'a> {
+    summary: &'a Summary,
+}
+
+#[derive(Template)]
+#[template(path = "summary.html")]
+struct HtmlSummary<'a> {
+    summary: &'a Summary,
+}
+
+/// The summary as plain text: a few short lines for each job.
+pub fn text(summary: &Summary) -> String {
+    rendered(&PlainSummary { summary }).trim_end().to_owned() + "\n"
+}
+
+/// The summary as a part of an HTML page.
+pub(crate) fn html(summary: &Summary) -> String {
+    rendered(&HtmlSummary { summary })
+}
+
+fn counted(reservations: i64) -> String {
+    duration::counted(reservations, "reservation")
+}
+
+/// "once", "4 times"
+fn times(n: i64) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+/// "failed since Wed 25 Nov 04:24"
+fn since(summary: &Summary, down: &Down) -> String {
+    format!("{} since {}", down.what, summary.moment(down.since))
+}
+
+/// "and 3 times before, within 7 days"
+fn before(n: i64) -> String {
+    if n == 0 { String::new() } else { format!("and {} before, within 7 days", times(n)) }
+}
+
+/// "failed 4 times", "failed on Wed 25 Nov 04:24"
+fn was(summary: &Summary, one: &Recovered) -> String {
+    match one.times {
+        1 => format!("{} on {}", one.what, summary.moment(one.opened_at)),
+        n => format!("{} {}", one.what, times(n)),
+    }
+}
+
+/// "2 hours in all"; "2 hours" where it was the only time.
+fn in_all(one: &Recovered) -> String {
+    if one.times == 1 { one.down_in_all() } else { format!("{} in all", one.down_in_all()) }
+}
+
+/// "last on Wed 25 Nov 04:24, for 2 hours"; nothing where it was the only time.
+fn last(summary: &Summary, one: &Recovered) -> String {
+    match one.times {
+        1 => String::new(),
+        _ => format!("last on {}, for {}", summary.moment(one.opened_at), one.down_last()),
+    }
+}
