@@ -4,8 +4,6 @@
 pub const KEPT: usize = 10_000;
 /// So many of them are from the beginning, where something is left out.
 pub const BEGINNING: usize = 3_000;
-/// The most bytes that the mark takes, with the count of what is left out.
-const MARK: usize = 60;
 /// Bytes of the end that are looked at: what is kept of it, and a character that it may cut in two.
 const END: usize = KEPT - BEGINNING + 3;
 
@@ -58,11 +56,22 @@ impl Excerpt {
         // What is not held lies between the two; else they are one.
         let is_all_held = self.length == (self.start.len() + self.end.len()) as u64;
         let held = if is_all_held { [&self.start[..], &self.end].concat() } else { self.end.clone() };
-        let room = KEPT - beginning.text.len() - MARK;
-        let end = Taken::from_end(&held[held.len().saturating_sub(END)..], room);
-        let left_out = self.length.saturating_sub((beginning.bytes + end.bytes) as u64);
-        format!("{}\n[... {left_out} bytes left out ...]\n{}", beginning.text, end.text)
+        let held = &held[held.len().saturating_sub(END)..];
+        let with_mark_of = |left_out: u64| {
+            let room = KEPT.saturating_sub(beginning.text.len() + mark(left_out).len());
+            let end = Taken::from_end(held, room);
+            (self.length.saturating_sub((beginning.bytes + end.bytes) as u64), end)
+        };
+        // The mark is as long as its number is, which is as large as the mark leaves it; the second time it has as many digits, or fewer.
+        let (about, _) = with_mark_of(self.length);
+        let (left_out, end) = with_mark_of(about);
+        format!("{}{}{}", beginning.text, mark(left_out), end.text)
     }
+}
+
+/// What stands where something is left out.
+fn mark(bytes: u64) -> String {
+    format!("\n[... {bytes} bytes left out ...]\n")
 }
 
 /// A part of a body as text, and how many of its bytes that took.
@@ -150,7 +159,7 @@ mod tests {
             let (beginning, left_out, end) = parts(&kept);
             assert_eq!(beginning, &body[..3000], "{length}");
             assert!(
-                body.ends_with(end) && kept.len() <= KEPT && kept.len() > KEPT - MARK,
+                body.ends_with(end) && kept.len() <= KEPT && kept.len() > KEPT - 2,
                 "{length}: {}",
                 kept.len()
             );

@@ -24,6 +24,7 @@
 pub mod access;
 pub mod action;
 pub mod alert;
+pub mod brought;
 pub mod checkin;
 pub mod clock;
 pub mod discipline;
@@ -33,6 +34,7 @@ pub mod facts;
 pub mod invalid;
 pub mod lived;
 pub mod names;
+pub mod near;
 pub mod notice;
 pub mod pacing;
 pub mod peer;

@@ -115,6 +115,19 @@ impl Recipients {
         Self::parse(field, &entries.join(","))
     }
 
+    /// Takes whatever is a recipient among these entries, and returns also what is none, or one too many.
+    pub fn among<S: AsRef<str>>(field: &'static str, entries: &[S]) -> (Self, Vec<String>) {
+        let (mut list, mut others) = (Vec::new(), Vec::new());
+        for entry in entries.iter().map(AsRef::as_ref).take(MOST_ENTRIES) {
+            match Recipient::parse(field, entry) {
+                Ok(recipient) if list.contains(&recipient) => {}
+                Ok(recipient) if list.len() < MOST_RECIPIENTS => list.push(recipient),
+                _ => others.push(entry.to_owned()),
+            }
+        }
+        (Self(list), others)
+    }
+
     /// Checks that each alerter among them is one of `known`; `field` is where they stood.
     pub fn check_known(&self, field: &'static str, known: &[AlerterName]) -> Result<(), Invalid> {
         self.alerters().try_for_each(|name| name.check_known(field, known))
@@ -176,6 +189,20 @@ mod tests {
         assert_eq!(refused.problem, "has 51 recipients; at most 50");
         let twice = [&fifty_one[..50], &fifty_one[..50]].concat();
         assert!(Recipients::of_entries("notify", &twice, &[]).is_ok(), "a repeat is none too many");
+    }
+
+    #[test]
+    fn of_any_text_the_recipients_are_taken() {
+        let (list, others) =
+            Recipients::among("email", &["Ops Team", "a@example.org", "log", "a@Example.org", "a\nb"]);
+        assert_eq!(
+            (list.to_string().as_str(), others),
+            ("a@example.org,log", vec!["Ops Team".to_owned(), "a\nb".to_owned()])
+        );
+        let many: Vec<String> = (0..60).map(|n| format!("a{n}@example.org")).collect();
+        let (list, others) = Recipients::among("email", &many);
+        assert_eq!((list.iter().count(), others.len()), (50, 10));
+        assert!(Recipients::among("email", &vec!["?"; 100_000]).1.len() <= 200);
     }
 
     #[test]

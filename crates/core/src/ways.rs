@@ -62,6 +62,13 @@ pub enum DeadEnd {
         /// A configured name that may be meant.
         near: Option<String>,
     },
+    /// A text that is no recipient.
+    NoRecipient {
+        /// Where it stands.
+        field: &'static str,
+        /// The text.
+        text: String,
+    },
     /// An alerter that needs an address, named by its name.
     NeedsAddress {
         /// Where it stands.
@@ -233,6 +240,9 @@ impl fmt::Display for DeadEnd {
             Self::Unknown { field, name, near } => {
                 write!(f, "{field}: {name} is no configured alerter")?;
                 near.as_ref().map_or(Ok(()), |near| write!(f, "; did you mean {near}?"))
+            }
+            Self::NoRecipient { field, text } => {
+                write!(f, "{field}: {text:?} is neither a mail address nor the name of an alerter")
             }
             Self::NeedsAddress { field, name } => {
                 write!(

@@ -2,46 +2,114 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
+use innkeeper_core::near::nearest;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Frequency, TimeUnit};
+use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, duration};
 use innkeeper_node::http::decoded;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::{Map, Value};
 
 /// The fields of a request: a JSON object, or a query.
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct Fields {
+    values: Map<String, Value>,
+    /// Those that the request may have.
+    known: &'static [&'static str],
+    /// Those that it has besides, as they were written.
+    unknown: Vec<String>,
+}
+
+/// A JSON object, with its keys in their order and in lower case, as Go's servers match them; and as they were written.
+struct Pairs(Vec<(String, String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some((key, value)) = object.next_entry::<String, Value>()? {
+                    pairs.push((key.to_lowercase(), key, value));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
 
 impl Fields {
-    /// Reads a JSON object.
-    pub fn from_json(body: &[u8]) -> Result<Self, Invalid> {
+    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed` are passed over.
+    pub fn from_json(body: &[u8], known: &'static [&'static str], passed: &[&str]) -> Result<Self, Invalid> {
         let wrong = |problem: String| Invalid::new("body", problem);
         std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(wrong("must be a JSON object".to_owned())),
-            Err(error) => Err(wrong(format!("is not JSON: {error}"))),
+        let Pairs(pairs) = serde_json::from_slice(body).map_err(|error| match error.classify() {
+            Category::Data => wrong("must be a JSON object".to_owned()),
+            _ => wrong(format!("is not JSON: {error}")),
+        })?;
+        let mut fields = Self { values: Map::new(), known, unknown: Vec::new() };
+        for (name, written, value) in pairs {
+            if known.contains(&name.as_str()) {
+                fields.values.insert(name, value);
+            } else if !passed.contains(&name.as_str()) {
+                fields.unknown.push(written);
+            }
         }
+        Ok(fields)
     }
 
-    /// Reads the `wanted` fields of a query; the last of equal names counts. The others are nobody's business, and may be
-    /// broken.
-    pub fn from_query(query: &str, wanted: &[&'static str]) -> Result<Self, Invalid> {
-        let mut fields = Map::new();
-        for pair in query.split('&') {
+    /// Reads the `known` fields of a query; the last of equal names counts. The others may be broken.
+    pub fn from_query(query: &str, known: &'static [&'static str]) -> Result<Self, Invalid> {
+        let mut fields = Self { values: Map::new(), known, unknown: Vec::new() };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = wanted.iter().find(|wanted| decoded(name).is_ok_and(|name| name == **wanted))
+            let Some(name) = known.iter().find(|known| decoded(name).is_ok_and(|name| name == **known))
             else {
+                fields.unknown.push(decoded(name).unwrap_or_else(|_| name.to_owned()));
                 continue;
             };
             let value = decoded(value).map_err(|problem| Invalid::new(*name, problem))?;
-            fields.insert((*name).to_owned(), Value::String(value));
+            fields.values.insert((*name).to_owned(), Value::String(value));
         }
-        Ok(Self(fields))
+        Ok(fields)
+    }
+
+    /// What of it nobody reads, as sentences.
+    pub fn unknown(&self) -> Vec<String> {
+        self.unknown
+            .iter()
+            .take(MOST_TOLD)
+            .map(|name| format!("{:?} is {}", cut(name), self.no_field(name)))
+            .collect()
+    }
+
+    /// Refuses what nobody would read.
+    pub fn refuse_unknown(&self) -> Result<(), Invalid> {
+        match self.unknown.first() {
+            None => Ok(()),
+            Some(name) => Err(Invalid::new(cut(name), format!("is {}", self.no_field(name)))),
+        }
+    }
+
+    fn no_field(&self, name: &str) -> String {
+        match nearest(name, self.known.iter().copied()) {
+            Some(meant) => format!("no field here; did you mean {meant}?"),
+            None => format!("no field here; allowed: {}", self.known.join(", ")),
+        }
     }
 
     /// The value, unless it is absent or null.
     fn get(&self, field: &str) -> Option<&Value> {
-        self.0.get(field).filter(|value| !value.is_null())
+        debug_assert!(self.known.contains(&field), "{field} is read and not known");
+        self.values.get(field).filter(|value| !value.is_null())
     }
 
     /// A text, where there is one.
@@ -54,7 +122,13 @@ impl Fields {
     }
 
     fn required(&self, field: &'static str) -> Result<&str, Invalid> {
-        self.text(field)?.ok_or_else(|| Invalid::new(field, "is missing"))
+        let missing = || {
+            let meant = |name: &&String| nearest(name, self.known.iter().copied()) == Some(field);
+            let hint =
+                self.unknown.iter().find(meant).map(|name| format!("; {:?} is no field here", cut(name)));
+            Invalid::new(field, format!("is missing{}", hint.unwrap_or_default()))
+        };
+        self.text(field)?.ok_or_else(missing)
     }
 
     /// The app, under the name that this protocol gives it.
@@ -152,10 +226,26 @@ impl Fields {
         self.list(field)?.map(|list| Recipients::of_any_entries(field, &list)).transpose()
     }
 
+    /// The recipients in whatever text there is, and what in it is none.
+    pub fn any_recipients(&self, field: &'static str) -> Result<Option<(Recipients, Vec<DeadEnd>)>, Invalid> {
+        let Some(list) = self.list(field)? else { return Ok(None) };
+        let (recipients, others) = Recipients::among(field, &list);
+        let others = others.iter().map(|text| DeadEnd::NoRecipient { field, text: cut(text) });
+        Ok(Some((recipients, others.collect())))
+    }
+
     /// Names of alerters, known or not.
     pub fn alerters(&self, field: &'static str) -> Result<Option<Vec<AlerterName>>, Invalid> {
         self.list(field)?.map(|list| AlerterName::any_list(field, &list)).transpose()
     }
+}
+
+/// Unknown fields that are told of.
+const MOST_TOLD: usize = 5;
+
+/// What somebody wrote, as far as it is told back.
+fn cut(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 fn wrong_type(field: &'static str, value: &Value, wanted: &str) -> Invalid {

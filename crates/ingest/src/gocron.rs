@@ -12,7 +12,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::ways::DeadEnd;
-use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
+use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, StoreError, Target};
 use serde_json::json;
 
@@ -20,6 +20,9 @@ use crate::Desk;
 use crate::fields::Fields;
 
 const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
+
+/// What gocron's own programs send besides, since they send all that they know of a job.
+const PASSED: [&str; 3] = ["ipaddress", "lastruntime", "alerted"];
 
 /// A reservation that was changed no longer ago may have been changed by the check-in that is answered.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(30);
@@ -46,7 +49,7 @@ async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Ans
 }
 
 async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    check_in(&desk, &caller, &request, &Fields::from_json(&body)?).await
+    check_in(&desk, &caller, &request, &Fields::from_json(&body, &FIELDS, &PASSED)?).await
 }
 
 async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {
@@ -55,17 +58,21 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     let name = format!("{app}/{component}");
     let target = Target::Names(app, component);
     let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
-    let wishes = wishes(fields, desk)?;
+    let (wishes, no_recipients) = wishes(fields)?;
+    let passed_over = fields.unknown();
     let notify = wishes.notify.clone().unwrap_or_default();
     let definition = Definition::Always(Box::new(wishes));
     match desk.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, reservation_id, alerters } => {
             // By what is known of the reservation from writing the check-in; nothing more is asked of the database for it.
-            let dead_ends = desk.latest_ways().route("email", notify.iter(), &alerters).dead_ends;
-            tell(desk, reservation_id, created, name, &dead_ends);
+            let mut dead_ends = no_recipients.clone();
+            dead_ends.extend(desk.latest_ways().route("email", notify.iter(), &alerters).dead_ends);
+            tell(desk, (reservation_id, name), created, &dead_ends, no_recipients);
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
             let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));
-            Ok(with_warning(answer, &dead_ends))
+            let sentences: Vec<String> =
+                dead_ends.iter().map(ToString::to_string).chain(passed_over).collect();
+            Ok(with_warnings(answer, &sentences))
         }
         Recorded::Refused(problem) => Err(problem.into()),
         Recorded::Unknown => Err(ApiError::internal("a defined reservation is unknown")),
@@ -75,7 +82,13 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
 /// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. The check-in is recorded,
 /// so its answer does not wait for that. Where the database does not say, a reservation that was there before is taken for unchanged: the
 /// operator hears of it with the next start of a sweeper, or when an alert opens.
-fn tell(desk: &Data<Desk>, id: i64, created: bool, name: String, dead_ends: &[DeadEnd]) {
+fn tell(
+    desk: &Data<Desk>,
+    (id, name): (i64, String),
+    created: bool,
+    dead_ends: &[DeadEnd],
+    no_recipients: Vec<DeadEnd>,
+) {
     if desk.astray.knows(&name, dead_ends) {
         return;
     }
@@ -90,7 +103,8 @@ fn tell(desk: &Data<Desk>, id: i64, created: bool, name: String, dead_ends: &[De
     let is_news = move |dead_ends: &[DeadEnd]| {
         let Some((terms, changed_at)) = store.terms_of(id)? else { return Ok(false) };
         // By what the sweepers say now: what the answer went by may be some seconds old.
-        let still = ways.dead_ends(&store, &terms);
+        let mut still = ways.dead_ends(&store, &terms);
+        still.extend(no_recipients.iter().cloned());
         let age = clock.now() - changed_at;
         // What leads nowhere since the alerters changed is told by the sweeper.
         let unchanged_for = TimeDelta::from_std(ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
@@ -137,19 +151,22 @@ impl Drop for Asking {
     }
 }
 
-/// The reservation that every check-in of gocron brings along.
-fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
+/// The reservation that every check-in of gocron brings along, and what in its `email`, which may be any text, is no recipient.
+fn wishes(fields: &Fields) -> Result<(Wishes, Vec<DeadEnd>), Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
-    let notify = fields.recipients("email")?.filter(|notify| !notify.is_empty());
+    let (notify, others) = fields
+        .any_recipients("email")?
+        .filter(|(notify, others)| !(notify.is_empty() && others.is_empty()))
+        .ok_or_else(|| missing("email"))?;
     let seconds = fields.integer("frequency")?.ok_or_else(|| missing("frequency"))?;
     let frequency = Frequency::parse("frequency", seconds, TimeUnit::Seconds)?;
-    Ok(Wishes {
-        notify: Some(notify.ok_or_else(|| missing("email"))?),
+    let wishes = Wishes {
+        notify: Some(notify),
         schedule: Some((Schedule::every(frequency.span())?, Some(frequency))),
         is_site: Some(fields.flag("site")?.unwrap_or(false)),
         ..Wishes::default()
-    }
-    .knowing("email", &desk.alerter_names()))
+    };
+    Ok((wishes, others))
 }
 
 #[cfg(test)]

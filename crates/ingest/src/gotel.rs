@@ -11,12 +11,56 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::{Parts, Schedule};
 use innkeeper_node::Seldom;
-use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning};
+use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Fields;
 use crate::{Desk, patiently};
+
+/// What `POST /reservation` may say.
+const RESERVATION: [&str; 24] = [
+    "app",
+    "component",
+    "slug",
+    "owner",
+    "description",
+    "tags",
+    "notify",
+    "alerters",
+    "alert_msg",
+    "alert_subject",
+    "recovery_msg",
+    "runbook",
+    "frequency",
+    "time_units",
+    "cron",
+    "calendar",
+    "time_zone",
+    "grace",
+    "alert_after",
+    "remind_every",
+    "notify_recovery",
+    "max_run",
+    "min_run",
+    "is_site",
+];
+const CHECKIN: [&str; 3] = ["app", "component", "notes"];
+const SNOOZE: [&str; 5] = ["app", "component", "duration", "frequency", "time_units"];
+const CHECKOUT: [&str; 2] = ["app", "component"];
+
+/// What GoTel's own programs send besides, since they send all that they know of a reservation.
+const PASSED: [&str; 8] = [
+    "job_id",
+    "last_checkin",
+    "last_checkin_timestamp",
+    "last_checkin_str",
+    "time_since_last_checkin",
+    // So an older one writes it.
+    "time_sine_last_checkin",
+    "failing_sla",
+    "number_of_checkins",
+];
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
@@ -31,9 +75,10 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// Makes a reservation, or changes what the request names of an existing one.
 async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let fields = Fields::from_json(&body)?;
+    let fields = Fields::from_json(&body, &RESERVATION, &PASSED)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
+    fields.refuse_unknown()?;
     let wishes = wishes(&fields, &desk)?;
     let now = desk.now();
     let name = format!("{app}/{component}");
@@ -97,6 +142,7 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
         notify_recovery: fields.flag("notify_recovery")?,
         max_run: fields.duration("max_run")?,
         min_run: fields.duration("min_run")?,
+        is_site: fields.flag("is_site")?,
         ..Wishes::default()
     }
     .knowing("notify", &desk.alerter_names())
@@ -105,6 +151,7 @@ fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
 
 /// A check-in as nearly all of them come; what does not fit is read field by field, for the sake of the error.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Brief<'a> {
     #[serde(borrow)]
     app: Cow<'a, str>,
@@ -115,13 +162,15 @@ struct Brief<'a> {
 }
 
 async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
+    let mut passed_over = Vec::new();
     let (app, component, notes) = match serde_json::from_slice::<Brief<'_>>(&body) {
         Ok(Brief { app, component, notes }) => {
             let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
             (AppName::parse(app)?, ComponentName::parse(component)?, notes)
         }
         Err(_) => {
-            let fields = Fields::from_json(&body)?;
+            let fields = Fields::from_json(&body, &CHECKIN, &PASSED)?;
+            passed_over = fields.unknown();
             let (app, component) = names(&fields)?;
             (app, component, notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()))
         }
@@ -132,9 +181,9 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
     let message = format!("Application checked in: {app}");
     let target = Target::Names(app, component);
     match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
-        Recorded::Done { .. } => Ok(success(&message)),
+        Recorded::Done { .. } => Ok(with_warnings(success(&message), &passed_over)),
         Recorded::Unknown => {
-            let (app, component) = names(&Fields::from_json(&body)?)?;
+            let (app, component) = names(&Fields::from_json(&body, &CHECKIN, &PASSED)?)?;
             Err(unknown(&app, &component))
         }
         Recorded::Refused(problem) => Err(problem.into()),
@@ -142,9 +191,10 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
 }
 
 async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let fields = Fields::from_json(&body)?;
+    let fields = Fields::from_json(&body, &SNOOZE, &PASSED)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
+    let passed_over = fields.unknown();
     let duration = fields.frequency(["duration", "frequency"])?;
     let duration =
         duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))?;
@@ -153,13 +203,14 @@ async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let message = format!("Application alerting paused: {app}");
     let unknown = unknown(&app, &component);
     let found = patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, now)).await?;
-    if found { Ok(success(&message)) } else { Err(unknown) }
+    if found { Ok(with_warnings(success(&message), &passed_over)) } else { Err(unknown) }
 }
 
 async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let fields = Fields::from_json(&body)?;
+    let fields = Fields::from_json(&body, &CHECKOUT, &PASSED)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
+    let passed_over = fields.unknown();
     let now = desk.now();
     let message = format!("Application Removed [{app}/{component}] ");
     let unknown = unknown(&app, &component);
@@ -170,7 +221,7 @@ async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer 
     if let Some(wake) = &desk.wake {
         wake.wake();
     }
-    Ok(success(&message))
+    Ok(with_warnings(success(&message), &passed_over))
 }
 
 fn names(fields: &Fields) -> Result<(AppName, ComponentName), Invalid> {

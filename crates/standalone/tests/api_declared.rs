@@ -56,6 +56,71 @@ fn a_set_is_made_true() {
 }
 
 #[test]
+fn a_slug_is_declared_patched_and_typed() {
+    let inn = Inn::open(Shape::Standalone);
+    let slugs = || {
+        let mut slugs: Vec<_> =
+            inn.jobs().iter().map(|job| job["slug"].as_str().unwrap().to_owned()).collect();
+        slugs.sort();
+        slugs
+    };
+    let with = |component: &str, slug: &str| {
+        let mut document = daily(component);
+        document["slug"] = json!(slug);
+        document
+    };
+    let set = |list: &[Value]| json!({ "reservations": list });
+    assert_eq!(apply(&inn, "", &set(&[with("a", "db--1"), daily("Büro (v2)")])).status, 200);
+    assert_eq!(slugs(), ["buro-v2", "db--1"]);
+    // What is not said stays.
+    let again = apply(&inn, "", &set(&[daily("a"), daily("Büro (v2)")])).json();
+    assert_eq!((&again["unchanged"], slugs()), (&json!(2), vec!["buro-v2".to_owned(), "db--1".to_owned()]));
+    let changed = apply(&inn, "", &set(&[with("a", "db-2")])).json();
+    assert_eq!(changed["changed"][0]["difference"], json!(["slug: db--1 -> db-2"]));
+    for (list, problem) in [
+        (vec![with("b", "db-2")], "\"db-2\" cannot be that of shop/b: it is an address of shop/a"),
+        (vec![with("b", "x"), with("c", "x")], "\"x\" cannot be that of shop/c: it is an address of shop/b"),
+        (vec![with("b", "X")], "\"X\" is no slug"),
+    ] {
+        for query in ["?dry_run=true", ""] {
+            let answer = apply(&inn, query, &set(&list));
+            assert!(
+                answer.status == 400 && answer.json()["detail"].as_str().unwrap().starts_with(problem),
+                "{answer:?}"
+            );
+        }
+    }
+    let made = inn.send("POST", "/api/v1/reservations", &[], with("made", "own").to_string().as_bytes());
+    assert_eq!((made.status, &made.json()["slug"]), (201, &json!("own")));
+    let path = made.header("location").unwrap().to_owned();
+    let patch = |body: Value| inn.send("PATCH", &path, &[("if-match", "*")], body.to_string().as_bytes());
+    assert_eq!(patch(json!({ "slug": "other" })).json()["slug"], "other");
+    assert_eq!(patch(json!({ "slug": null, "grace": "5m" })).json()["slug"], "other");
+    let refused = patch(json!({ "slug": "db-2" }));
+    assert_eq!((refused.status, &refused.json()["field"]), (400, &json!("slug")), "{refused:?}");
+    assert_eq!(slugs(), ["buro-v2", "db-2", "other"]);
+    // The form has it, too.
+    let csrf = "0123456789012345678901234567890123456789012";
+    let headers = [("accept", "text/html".to_owned()), ("cookie", format!("innkeeper-form={csrf}"))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let typed = |slug: &str| {
+        let fields = format!(
+            "csrf={csrf}&app=shop&component=typed&slug={slug}&kind=every&frequency=1&time_units=hours&alert_after=1"
+        );
+        inn.client.send("POST", &inn.at_desk("/new"), &headers, fields.as_bytes()).unwrap()
+    };
+    for (slug, problem) in [("T%20T", "is no slug"), ("db-2", "it is an address of shop/a")] {
+        let answer = typed(slug);
+        assert!(answer.status == 400 && answer.body.contains(problem), "{answer:?}");
+    }
+    let made = typed("t--t");
+    assert_eq!(made.status, 303, "{made:?}");
+    assert_eq!(slugs(), ["buro-v2", "db-2", "other", "t--t"]);
+    let page = inn.client.send("GET", &inn.at_desk("/status/1"), &headers, b"").unwrap().body;
+    assert!(page.contains("<dt>Slug</dt><dd>buro-v2 ") && page.contains("/buro-v2</span>"), "{page}");
+}
+
+#[test]
 fn one_wrong_entry_refuses_all() {
     let inn = Inn::open(Shape::Standalone);
     apply(&inn, "", &json!({ "reservations": [daily("kept")] }));

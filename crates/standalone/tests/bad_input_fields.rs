@@ -206,14 +206,7 @@ fn gocrons_fields(shape: Shape) {
             rows.push((field, value));
         }
     }
-    for value in [
-        json!(null),
-        json!(""),
-        json!(","),
-        json!("nobody"),
-        json!("a@example.org\r\nBcc: x@y.org"),
-        json!(7),
-    ] {
+    for value in [json!(null), json!(""), json!(","), json!(7)] {
         rows.push(("email", value));
     }
     for value in

@@ -15,6 +15,10 @@ in_both_shapes![
     a_get_checks_in_and_reserves,
     a_post_does_the_same,
     each_checkin_may_change_the_reservation,
+    what_a_person_changed_is_not_undone_by_the_same_words,
+    after_an_upgrade_the_first_words_are_only_noted,
+    an_email_may_be_any_text,
+    fields_that_nobody_knows_are_taken_and_named,
     a_name_may_hold_anything_that_a_query_can,
     what_is_missing_or_wrong_is_named,
     the_lists_have_gocrons_shape,
@@ -93,12 +97,101 @@ fn each_checkin_may_change_the_reservation(shape: Shape) {
         assert_eq!(row()["Site"], shown, "{site}");
     }
     // What gocron does not know of stays.
-    inn.reserve("acme", "gw", json!({ "owner": "Ada", "grace": "5m" }));
+    let more = json!({ "app": "acme", "component": "gw", "owner": "Ada", "grace": "5m" });
+    assert_eq!(inn.post("/reservation", &more).status, 200);
     inn.call("/?cronname=gw&account=acme&email=b@example.org&frequency=90");
     let job = inn.job("acme", "gw");
     assert_eq!((&job["owner"], &job["frequency"]), (&json!("Ada"), &json!(90)));
     assert_eq!(job["deadline"], json!(job["last_checkin"].as_i64().expect("a time") + 90 + 300));
     assert_eq!(inn.database.count("reservations"), 1);
+}
+
+fn what_a_person_changed_is_not_undone_by_the_same_words(shape: Shape) {
+    let inn = Inn::open(shape);
+    let beat = |email: &str, frequency: i64| {
+        let path = format!("/?cronname=gw&account=acme&email={email}&frequency={frequency}");
+        assert_eq!(inn.call(&path).status, 201);
+    };
+    let shown = || {
+        let row = crons(&inn, "/cron").swap_remove(0);
+        (row["Email"].as_str().expect("a text").to_owned(), row["Frequency"].as_i64().expect("a number"))
+    };
+    beat("a@example.org", 60);
+    inn.reserve("acme", "gw", json!({ "notify": "log", "frequency": 10, "time_units": "minutes" }));
+    beat("a@example.org", 60);
+    assert_eq!(shown(), ("log".to_owned(), 600));
+    // Only what the job says anew is changed.
+    beat("a@example.org", 90);
+    assert_eq!(shown(), ("log".to_owned(), 90));
+    beat("b@example.org", 90);
+    assert_eq!(shown(), ("b@example.org".to_owned(), 90));
+    inn.reserve("acme", "gw", json!({ "notify": "a@example.org", "frequency": 90, "time_units": "seconds" }));
+    beat("B@Example.ORG", 90);
+    beat("b@EXAMPLE.org", 90);
+    assert_eq!(shown(), ("b@example.org".to_owned(), 90), "another name is another person");
+    // Checked out and made again, it is as the job says.
+    inn.post("/checkout", &json!({ "app": "acme", "component": "gw" }));
+    beat("c@example.org", 70);
+    assert_eq!(shown(), ("c@example.org".to_owned(), 70));
+    assert_eq!(inn.job("acme", "gw")["number_of_checkins"], 1);
+}
+
+fn after_an_upgrade_the_first_words_are_only_noted(shape: Shape) {
+    let inn = Inn::open(shape);
+    let beat = |frequency: i64| {
+        let path = format!("/?cronname=gw&account=acme&email=a@example.org&frequency={frequency}");
+        assert_eq!(inn.call(&path).status, 201);
+        crons(&inn, "/cron")[0]["Frequency"].as_i64().expect("a number")
+    };
+    beat(60);
+    inn.reserve("acme", "gw", json!({ "frequency": 10, "time_units": "minutes" }));
+    inn.database.execute("UPDATE reservations SET brought = NULL");
+    assert_eq!([beat(60), beat(60), beat(90)], [600, 600, 90]);
+    assert_eq!(inn.job("acme", "gw")["number_of_checkins"], 4);
+}
+
+fn an_email_may_be_any_text(shape: Shape) {
+    let inn = Inn::open(shape);
+    for (n, (email, kept, warned)) in [
+        ("Ops+Team", "", "email: \\\"Ops Team\\\" is neither a mail address nor the name of an alerter"),
+        ("nobody", "nobody", "email: nobody is no configured alerter"),
+        ("ops%40example.org%0d%0aBcc%3Ax%40y.org", "", "is neither a mail address"),
+        ("a%00b", "", "is neither a mail address"),
+        ("Ops,log,%C3%A9", "log", "email: \\\"Ops\\\" is neither"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let answer = inn.call(&format!("/?cronname=job{n}&account=acme&email={email}&frequency=60"));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let warning = answer.header("warning").unwrap_or_default();
+        assert!(warning.contains(warned), "{warning}");
+        let job = inn.job("acme", &format!("job{n}"));
+        assert_eq!((&job["notify"], &job["number_of_checkins"]), (&json!(kept), &json!(1)), "{email}");
+    }
+    let body = json!({ "cronname": "gw", "account": "acme", "email": ["Ops", "log"], "frequency": 60 });
+    assert_eq!(inn.post("/", &body).status, 201);
+    assert_eq!(inn.job("acme", "gw")["notify"], "log");
+}
+
+fn fields_that_nobody_knows_are_taken_and_named(shape: Shape) {
+    let inn = Inn::open(shape);
+    let answer = inn.call("/?cronname=gw&account=acme&email=log&frequency=60&sites=1&utm=%zz");
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let warning = answer.header("warning").expect("a warning");
+    assert!(warning.contains("\\\"sites\\\" is no field here; did you mean site?"), "{warning}");
+    assert!(warning.contains("\\\"utm\\\" is no field here; allowed: cronname, account"), "{warning}");
+    // What gocron's own programs send is no surprise, and the case of its keys does not matter.
+    let own = json!({
+        "Cronname": "gw", "ACCOUNT": "acme", "Email": "log", "Frequency": 60, "Site": true, "Ipaddress": "10.0.0.1",
+        "Lastruntime": 5, "Alerted": false,
+    });
+    let answer = inn.post("/", &own);
+    assert_eq!((answer.status, answer.header("warning")), (201, None), "{answer:?}");
+    assert_eq!(crons(&inn, "/cron")[0]["Site"], true);
+    let answer = inn.call("/?cronnam=gw&account=acme&email=log&frequency=60");
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["message"], "cronname: is missing; \"cronnam\" is no field here");
 }
 
 fn a_name_may_hold_anything_that_a_query_can(shape: Shape) {
@@ -132,6 +225,9 @@ fn what_is_missing_or_wrong_is_named(shape: Shape) {
     };
     for (field, _) in good {
         for wrong in [None, Some(""), Some("%20"), Some("a%00b")] {
+            if field == "email" && wrong == Some("a%00b") {
+                continue;
+            }
             let answer = inn.call(&query(field, wrong));
             assert_eq!(
                 (answer.status, &answer.json()["field"]),
@@ -146,8 +242,6 @@ fn what_is_missing_or_wrong_is_named(shape: Shape) {
         (query("frequency", Some("1.5")), "frequency"),
         (query("frequency", Some("5m")), "frequency"),
         (query("frequency", Some("99999999999999999999")), "frequency"),
-        (query("email", Some("nobody")), "email"),
-        (query("email", Some("a@example.org%0d%0aBcc:x@example.org")), "email"),
         (query("frequency", Some("60&site=maybe")), "site"),
     ] {
         let answer = inn.call(&path);

@@ -12,6 +12,11 @@ in_both_shapes![
     a_bare_get_says_that_it_is_there,
     a_reservation_is_made,
     a_second_reservation_changes_what_it_names,
+    a_field_that_nobody_knows_is_refused_in_a_reservation,
+    a_checkin_is_not_refused_for_a_field_too_many,
+    keys_are_matched_without_regard_to_case,
+    of_long_notes_both_ends_are_kept,
+    a_slug_is_chosen,
     a_cron_reservation_takes_frequencys_place,
     a_checkin_is_recorded,
     no_content_type_is_needed,
@@ -101,6 +106,140 @@ fn a_second_reservation_changes_what_it_names(shape: Shape) {
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(inn.job("shop", "backup")["owner"], "Bo");
     assert_eq!(inn.jobs().len(), 1);
+}
+
+fn a_field_that_nobody_knows_is_refused_in_a_reservation(shape: Shape) {
+    let inn = Inn::open(shape);
+    let body = |field: &str, value: Value| {
+        let mut body = json!({ "app": "shop", "component": "backup", "cron": "0 2 * * *" });
+        body[field] = value;
+        body
+    };
+    for (field, meant) in [
+        ("timezone", "time_zone"),
+        ("TimeZone", "time_zone"),
+        ("tz", "time_zone"),
+        ("alertmsg", "alert_msg"),
+        ("email", "notify"),
+        ("interval", "frequency"),
+        ("maxrun", "max_run"),
+    ] {
+        let answer = inn.post("/reservation", &body(field, json!("x")));
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let said = answer.json();
+        assert_eq!(said["field"], field);
+        assert_eq!(said["message"], format!("{field}: is no field here; did you mean {meant}?"));
+    }
+    let answer = inn.post("/reservation", &body("colour", json!(null)));
+    assert!(
+        answer.json()["message"].as_str().expect("a text").contains("allowed: app, component, slug"),
+        "{answer:?}"
+    );
+    assert_eq!(inn.jobs().len(), 0);
+    // A slip in what must be there is named rather than what is missing by it.
+    let slip = json!({ "app": "shop", "component": "backup", "freqency": 5, "time_units": "minutes" });
+    assert_eq!(inn.post("/reservation", &slip).json()["field"], "freqency");
+
+    // GoTel's own programs send all that they know of a reservation.
+    let own = json!({
+        "job_id": 0, "owner": "ada", "notify": "log", "alert_msg": "", "app": "shop", "component": "own", "frequency": 5,
+        "time_units": "minutes", "last_checkin": 0, "last_checkin_str": "", "time_since_last_checkin": "",
+        "time_sine_last_checkin": "", "failing_sla": false, "number_of_checkins": 0,
+    });
+    let answer = inn.post("/reservation", &own);
+    assert_eq!((answer.status, answer.header("warning")), (200, None), "{answer:?}");
+}
+
+fn a_checkin_is_not_refused_for_a_field_too_many(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    for (path, body, warned) in [
+        (
+            "/checkin",
+            json!({ "note": "done", "host": 7 }),
+            "\\\"note\\\" is no field here; did you mean notes?",
+        ),
+        (
+            "/snooze",
+            json!({ "duration": 1, "time_units": "hours", "reason": "x" }),
+            "\\\"reason\\\" is no field here",
+        ),
+        (
+            "/pause",
+            json!({ "frequency": 1, "time_units": "hours", "by": {} }),
+            "\\\"by\\\" is no field here; allowed: app",
+        ),
+        ("/checkout", json!({ "notes": "gone" }), "\\\"notes\\\" is no field here; allowed: app, component"),
+    ] {
+        let mut body = body;
+        (body["app"], body["component"]) = (json!("shop"), json!("backup"));
+        let answer = inn.post(path, &body);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let warning = answer.header("warning").unwrap_or_default();
+        assert!(warning.starts_with("299 innkeeper \"") && warning.contains(warned), "{path}: {warning}");
+    }
+    assert_eq!(inn.jobs().len(), 0);
+    inn.reserve("shop", "backup", json!({}));
+    let own = json!({ "app": "shop", "component": "backup", "notes": "", "job_id": 3, "failing_sla": false });
+    for body in [own, json!({ "app": "shop", "component": "backup" })] {
+        let answer = inn.post("/checkin", &body);
+        assert_eq!((answer.status, answer.header("warning")), (200, None), "{answer:?}");
+    }
+    let many: serde_json::Map<String, Value> = (0..1000).map(|n| (format!("x{n}"), json!(n))).collect();
+    let mut many = Value::Object(many);
+    (many["app"], many["component"]) = (json!("shop"), json!("backup"));
+    let answer = inn.post("/checkin", &many);
+    assert!(answer.status == 200 && answer.header("warning").expect("a warning").len() < 600, "{answer:?}");
+}
+
+fn keys_are_matched_without_regard_to_case(shape: Shape) {
+    let inn = Inn::open(shape);
+    let made = json!({ "App": "shop", "COMPONENT": "backup", "Frequency": 5, "timE_units": "minutes", "Notify": "log" });
+    assert_eq!(inn.post("/reservation", &made).status, 200);
+    let job = inn.job("shop", "backup");
+    assert_eq!((&job["frequency"], &job["notify"]), (&json!(5), &json!("log")));
+    let answer = inn.post("/checkin", &json!({ "App": "shop", "Component": "backup", "Notes": "done" }));
+    assert_eq!((answer.status, answer.header("warning")), (200, None), "{answer:?}");
+    let id = job["job_id"].as_i64().expect("an id");
+    assert_eq!(inn.database.store().checkins_of(id, 1).expect("the history")[0].notes, "done");
+    // The last of equal ones counts, as in Go.
+    let twice = br#"{"app": "nobody", "APP": "shop", "component": "backup", "Component": "backup"}"#;
+    assert_eq!(inn.send("POST", "/checkin", &[], twice).status, 200);
+    let twice = br#"{"APP": "shop", "app": "nobody", "component": "backup"}"#;
+    assert_eq!(inn.send("POST", "/checkin", &[], twice).status, 404);
+    for path in ["/snooze", "/checkout"] {
+        let body = json!({ "APP": "shop", "Component": "backup", "Duration": 1, "Time_Units": "hours" });
+        assert_eq!(inn.post(path, &body).status, 200, "{path}");
+    }
+}
+
+fn of_long_notes_both_ends_are_kept(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let notes = format!("begun {} ended é", "x".repeat(20_000));
+    let answer = inn.post("/checkin", &json!({ "app": "shop", "component": "backup", "notes": notes }));
+    assert_eq!(answer.status, 200);
+    let id = inn.job("shop", "backup")["job_id"].as_i64().expect("an id");
+    let kept = inn.database.store().checkins_of(id, 1).expect("the history")[0].notes.clone();
+    assert!(kept.starts_with("begun x") && kept.ends_with("x ended é") && kept.len() <= 10_000, "{kept}");
+    assert!(kept.contains(" bytes left out ...]"), "{kept}");
+}
+
+fn a_slug_is_chosen(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({ "slug": "db--1" }));
+    assert_eq!(inn.job("shop", "backup")["slug"], "db--1");
+    for (component, slug, problem) in [
+        ("other", "db--1", "slug: \"db--1\" cannot be that of shop/other: it is an address of shop/backup"),
+        ("other", "DB", "slug: \"DB\" is no slug; give 1 to 150 of a–z, 0–9, - and _"),
+        ("backup", "", "slug: \"\" is no slug; give 1 to 150 of a–z, 0–9, - and _"),
+    ] {
+        let body = json!({ "app": "shop", "component": component, "slug": slug, "frequency": 1, "time_units": "hours" });
+        let answer = inn.post("/reservation", &body);
+        assert_eq!((answer.status, &answer.json()["message"]), (400, &json!(problem)));
+    }
+    inn.reserve("shop", "backup", json!({ "slug": "db" }));
+    assert_eq!((inn.job("shop", "backup")["slug"].as_str(), inn.jobs().len()), (Some("db"), 1));
 }
 
 fn a_cron_reservation_takes_frequencys_place(shape: Shape) {
@@ -214,10 +353,9 @@ fn the_list_says_who_is_overdue(shape: Shape) {
     inn.age(Duration::from_secs(700));
     inn.check_in("shop", "fine");
     let failing = |component| inn.job("shop", component)["failing_sla"].clone();
-    assert_eq!(
-        (failing("late"), failing("fine"), failing("gracious")),
-        (true.into(), false.into(), false.into())
-    );
+    // A sweeper may have come by before it checked in.
+    eventually("it is well again", || (failing("fine") == false).then_some(()));
+    assert_eq!((failing("late"), failing("gracious")), (true.into(), false.into()));
     assert_eq!(inn.job("shop", "gracious")["state"], "late");
     eventually("the sweeper's conclusion", || {
         let job = inn.job("shop", "late");

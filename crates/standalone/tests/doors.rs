@@ -50,6 +50,12 @@ const PUBLIC: &[&str] = &[
     "GET /setup/{secret} as Page",
     "POST /setup/{secret} as Page",
     "GET /version",
+    "GET /{first:[0-9a-f]{32}}/{second}",
+    "GET /{first:[0-9a-f]{32}}/{second}/",
+    "GET /{first:[0-9a-f]{32}}/{second}/{third}",
+    "POST /{first:[0-9a-f]{32}}/{second}",
+    "POST /{first:[0-9a-f]{32}}/{second}/",
+    "POST /{first:[0-9a-f]{32}}/{second}/{third}",
     "GET /{first:[0-9a-fA-F-]{36}}",
     "GET /{first:[0-9a-fA-F-]{36}}/",
     "GET /{first:[0-9a-fA-F-]{36}}/{second}",
@@ -380,6 +386,7 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
     let id = if method == "GET" { id } else { "999999" };
     let mut path = pattern
         .replace("{first:[0-9a-fA-F-]{36}}", "00000000-0000-4000-8000-000000000000")
+        .replace("{first:[0-9a-f]{32}}", "00000000000040008000000000000000")
         .replace("{id}", id)
         .replace("{account}", "shop");
     for placeholder in ["{key}", "{secret}", "{name}", "{duty}", "{first}", "{second}", "{third}"] {

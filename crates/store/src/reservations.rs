@@ -1,5 +1,7 @@
 //! Making, changing, snoozing and removing reservations.
 
+use std::borrow::Cow;
+
 use diesel::prelude::*;
 use diesel::{
     sql_query,
@@ -9,7 +11,7 @@ use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Wishes};
 use innkeeper_core::sla::{View, evaluate};
-use innkeeper_core::{Invalid, Time};
+use innkeeper_core::{Invalid, Time, brought};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
@@ -211,17 +213,20 @@ pub(crate) fn reserve(
     wishes: &Wishes,
     now: Time,
 ) -> Result<Reserved, StoreError> {
-    Ok(reserve_with_alerters(connection, app, component, wishes, now)?.0)
+    Ok(reserve_with_alerters(connection, app, component, wishes, false, now)?.0)
 }
 
-/// The same; returns also the `alerters` that it has then.
+/// The same; returns also the `alerters` that it has then. With `is_brought`, a job brings the wishes along with a check-in: of them counts
+/// what differs from what it brought the last time.
 pub(crate) fn reserve_with_alerters(
     connection: &mut AnyConnection,
     app: &AppName,
     component: &ComponentName,
     wishes: &Wishes,
+    is_brought: bool,
     now: Time,
 ) -> Result<(Reserved, Vec<AlerterName>), StoreError> {
+    let brought = is_brought.then(|| brought::text(wishes));
     // Again only when another process makes or removes it between the look and the deed.
     for _ in 0..3 {
         let found = find(connection, app, component)?;
@@ -230,12 +235,28 @@ pub(crate) fn reserve_with_alerters(
             return Ok((Reserved::Incomplete(problem), Vec::new()));
         }
         if let Some((row, before)) = found.zip(before) {
-            let terms = wishes.clone().applied_to(before);
+            let mut wishes = Cow::Borrowed(wishes);
+            // Where the reservation cannot be read as it is, all that is brought along may mend it.
+            if let Some(brought) = brought.as_ref().filter(|_| row.terms().is_ok()) {
+                match &row.brought {
+                    Some(last) if last == brought => {
+                        return Ok((Reserved::Unchanged(row.id), before.alerters));
+                    }
+                    Some(last) => wishes = Cow::Owned(brought::news(wishes.into_owned(), last)),
+                    // Whether a person changed something since is not known: the job is heard when it says something else.
+                    None => wishes = Cow::Owned(Wishes::default()),
+                }
+            }
+            let id = row.id;
+            let terms = wishes.clone().into_owned().applied_to(before);
             if let Err(problem) = terms.check() {
                 return Ok((Reserved::Incomplete(problem), Vec::new()));
             }
-            match change(connection, row, wishes, now) {
-                Ok(Some(reserved)) => return Ok((reserved, terms.alerters)),
+            match change(connection, row, &wishes, now) {
+                Ok(Some(reserved)) => {
+                    note_brought(connection, id, brought.as_deref())?;
+                    return Ok((reserved, terms.alerters));
+                }
                 Ok(None) => continue,
                 Err(StoreError::Invalid(problem)) => return Ok((Reserved::Incomplete(problem), Vec::new())),
                 Err(error) => return Err(error),
@@ -247,13 +268,26 @@ pub(crate) fn reserve_with_alerters(
         };
         let alerters = terms.alerters.clone();
         match create(connection, terms, now) {
-            Ok(Some(id)) => return Ok((Reserved::Created(id), alerters)),
+            Ok(Some(id)) => {
+                note_brought(connection, id, brought.as_deref())?;
+                return Ok((Reserved::Created(id), alerters));
+            }
             Ok(None) => {}
             Err(StoreError::Invalid(problem)) => return Ok((Reserved::Incomplete(problem), Vec::new())),
             Err(error) => return Err(error),
         }
     }
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))
+}
+
+/// Keeps what a job brought along, where it did.
+fn note_brought(connection: &mut AnyConnection, id: i64, brought: Option<&str>) -> Result<(), StoreError> {
+    if let Some(brought) = brought {
+        diesel::update(reservations::table.filter(reservations::id.eq(id)))
+            .set(reservations::brought.eq(brought))
+            .execute(connection)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn find(

@@ -39,4 +39,4 @@ pub use query::decoded;
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};
 pub use spool::{Spool, Spooled, Spools};
-pub use warning::{with_warning, with_warning_of};
+pub use warning::{with_warning, with_warning_of, with_warnings};

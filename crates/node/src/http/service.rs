@@ -134,8 +134,7 @@ impl HttpService {
                 let pacing = gate.clone();
                 let mount = gate.mount().clone();
                 App::new()
-                    .wrap(from_fn(move |mut request: ServiceRequest, next: Next<_>| {
-                        merge_slashes(&mut request);
+                    .wrap(from_fn(move |request: ServiceRequest, next: Next<_>| {
                         let used = request.conn_data::<Arc<Usage>>().map(Usage::busy);
                         let kept = pacing.keep_pace(request.request());
                         async move {
@@ -153,6 +152,7 @@ impl HttpService {
                     // Outermost, so that refusals end their connections too.
                     .wrap_fn(move |mut request, service| {
                         let (counted, mount) = (Arc::clone(&counted), mount.clone());
+                        merge_slashes(&mut request);
                         mount.enter(&mut request);
                         let answer = service.call(request);
                         async move {

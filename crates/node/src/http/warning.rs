@@ -10,10 +10,16 @@ const LONGEST: usize = 500;
 /// Adds `Warning: 299 innkeeper "…"` that says what leads nowhere; nothing where all leads somewhere.
 #[must_use]
 pub fn with_warning(response: HttpResponse, dead_ends: &[DeadEnd]) -> HttpResponse {
-    if dead_ends.is_empty() {
+    with_warnings(response, &dead_ends.iter().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+/// Adds `Warning: 299 innkeeper "…"` with these sentences; nothing where there are none.
+#[must_use]
+pub fn with_warnings(response: HttpResponse, sentences: &[String]) -> HttpResponse {
+    if sentences.is_empty() {
         return response;
     }
-    with_warning_of(response, &dead_ends.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    with_warning_of(response, &sentences.join("; "))
 }
 
 /// Adds `Warning: 299 innkeeper "…"` with this text.

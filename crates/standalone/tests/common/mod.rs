@@ -5,6 +5,7 @@
 pub mod programs;
 pub mod raw;
 pub mod refusal;
+pub mod ways;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

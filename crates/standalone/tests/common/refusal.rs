@@ -26,10 +26,10 @@ pub fn refused(inn: &Inn, before: &[String], method: &str, path: &str, body: &[u
     assert_eq!(inn.everything(), before, "{shown}");
 }
 
-/// A body that each of GoTel's requests takes, with `field` as `value`.
+/// A body that each of GoTel's requests takes (a snooze has its duration in `frequency`), with `field` as `value`.
 pub fn body(field: &str, value: &Value) -> Vec<u8> {
     let mut body = json!({
-        "app": "shop", "component": "backup", "frequency": 5, "duration": 5, "time_units": "minutes", "notify": "b@example.org",
+        "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes", "notify": "b@example.org",
     });
     body[field] = value.clone();
     body.to_string().into_bytes()

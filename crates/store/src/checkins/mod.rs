@@ -56,7 +56,7 @@ pub enum Definition {
     None,
     /// It makes the reservation where it is missing.
     IfMissing(Box<Wishes>),
-    /// It makes the reservation, or changes it as wished.
+    /// It makes the reservation, or changes in it what is other than what the check-in before brought along.
     Always(Box<Wishes>),
 }
 

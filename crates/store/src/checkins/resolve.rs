@@ -59,9 +59,9 @@ pub(crate) fn resolve(
             Definition::None => found().unwrap_or(Resolved::Unknown),
             Definition::IfMissing(wishes) => match found() {
                 Some(answer) => answer,
-                None => define(connection, &arrival.target, wishes, now)?,
+                None => define(connection, &arrival.target, wishes, false, now)?,
             },
-            Definition::Always(wishes) => define(connection, &arrival.target, wishes, now)?,
+            Definition::Always(wishes) => define(connection, &arrival.target, wishes, true, now)?,
         };
         if let Resolved::Known { id, .. } = &answer {
             defined.insert(&arrival.target, known(*id));
@@ -96,10 +96,13 @@ fn define(
     connection: &mut AnyConnection,
     target: &Target,
     wishes: &Wishes,
+    is_brought: bool,
     now: innkeeper_core::Time,
 ) -> Result<Resolved, StoreError> {
     let (reserved, alerters) = match target {
-        Target::Names(app, component) => reserve_with_alerters(connection, app, component, wishes, now)?,
+        Target::Names(app, component) => {
+            reserve_with_alerters(connection, app, component, wishes, is_brought, now)?
+        }
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
             // Another of the batch may just have made it.
             if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
@@ -117,7 +120,7 @@ fn define(
                 return Ok(known(row.id));
             }
             let wishes = Wishes { slug: Some(slug.clone()), ..wishes.clone() };
-            reserve_with_alerters(connection, &app, &component, &wishes, now)?
+            reserve_with_alerters(connection, &app, &component, &wishes, is_brought, now)?
         }
         Target::Slug { .. } | Target::Key(_) => return Ok(Resolved::Unknown),
     };

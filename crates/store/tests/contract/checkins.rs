@@ -16,6 +16,7 @@ on_both!(
     a_missing_reservation_comes_along_once,
     a_definition_that_cannot_make_a_reservation_is_refused,
     a_definition_on_every_check_in_changes_the_reservation,
+    what_is_brought_along_counts_where_it_is_new,
     a_slug_that_is_missing_is_made_in_the_app_of_the_key,
     the_history_keeps_what_was_said,
     an_error_writes_nothing_of_the_batch,
@@ -142,6 +143,39 @@ fn a_definition_on_every_check_in_changes_the_reservation(database: &TestDatabas
     assert_eq!(store.look("backup").terms.owner, "c");
 }
 
+fn what_is_brought_along_counts_where_it_is_new(database: &TestDatabase) {
+    let store = database.store();
+    let bring = |owner: &str, period: i64| {
+        let wishes = Wishes { owner: Some(owner.to_owned()), ..every(period) };
+        store.record(&[by(named("backup"), Definition::Always(Box::new(wishes)))]);
+        let terms = store.look("backup").terms;
+        (terms.owner, terms.schedule)
+    };
+    let is = |owner: &str, period: i64| (owner.to_owned(), every(period).schedule.unwrap().0);
+    assert_eq!(bring("job", 60), is("job", 60));
+    let edit = |owner: &str| Wishes { owner: Some(owner.to_owned()), ..every(600) };
+    store.book("backup", &edit("ada"));
+    assert_eq!(bring("job", 60), is("ada", 600));
+    assert_eq!(bring("job", 90), is("ada", 90));
+    assert_eq!(bring("cron", 90), is("cron", 90));
+    // One of which it is not known what its job said last: that is noted, and nothing else.
+    store.book("backup", &edit("ada"));
+    database.execute("UPDATE reservations SET brought = NULL");
+    assert_eq!(
+        [bring("job", 60), bring("job", 60), bring("job", 70)],
+        [is("ada", 600), is("ada", 600), is("ada", 70)]
+    );
+    // It comes back from a checkout with what its job said.
+    let id = store.look("backup").id;
+    assert!(store.check_out(&app(SHOP), &component("backup"), at(9)).unwrap());
+    store.undo_checkout(id, at(9)).unwrap();
+    store.book("backup", &edit("eve"));
+    assert_eq!(bring("job", 70), is("eve", 600));
+    // One that cannot be read is mended by what its job says.
+    database.execute("UPDATE reservations SET schedule = 'sometimes'");
+    assert_eq!(bring("job", 70), is("job", 70));
+}
+
 fn a_slug_that_is_missing_is_made_in_the_app_of_the_key(database: &TestDatabase) {
     let store = database.store();
     let ping_key = store.ping_key(&app(SHOP)).unwrap();
@@ -158,7 +192,7 @@ fn the_history_keeps_what_was_said(database: &TestDatabase) {
     let id = store.book(name, &every(60));
     let long =
         notes_from("naïve \0 \\x00 '; DROP TABLE checkins; -- 🦀 {\"a\",NULL}\n".repeat(400).as_bytes());
-    assert!(long.len() > 9990);
+    assert!(long.len() > 9980 && long.len() <= 10_000);
     let said = [
         CheckIn { notes: long.clone(), source: "2001:db8::1".to_owned(), ..of_run(9, fail(at(1), 255)) },
         CheckIn { notes: "{\"quoted\", NULL, \\}".to_owned(), ..log(at(2)) },
@@ -174,8 +208,13 @@ fn the_history_keeps_what_was_said(database: &TestDatabase) {
     }
     assert_eq!(store.checkins_of(id, 1).unwrap(), kept[..1]);
     let others = Wishes { owner: Some(name.to_owned()), ..Wishes::default() };
-    store.record(&[by(named(name), Definition::Always(Box::new(others)))]);
-    assert_eq!(store.look(name).terms.owner, name);
+    for _ in 0..2 {
+        store.record(&[by(named(name), Definition::Always(Box::new(others.clone())))]);
+    }
+    assert_eq!(
+        database.text("SELECT brought FROM reservations"),
+        Some(serde_json::json!({ "owner": name }).to_string())
+    );
 }
 
 fn an_error_writes_nothing_of_the_batch(database: &TestDatabase) {

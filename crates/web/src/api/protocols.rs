@@ -48,7 +48,12 @@ const ROUTES: [Route; 20] = [
     get("/cron/missed", "gocron", &["read"], "List what is overdue"),
     get("/cron/{account}", "gocron", &["read"], "List the reservations of an account"),
     get("/reservation", "GoTel", &["read"], "List all reservations, latest check-in first"),
-    post("/reservation", "GoTel", &["manage"], "Make a reservation, or change the fields that are given"),
+    post(
+        "/reservation",
+        "GoTel",
+        &["manage"],
+        "Make a reservation, or change the fields that are given; no others are taken",
+    ),
     post("/checkin", "GoTel", &["checkin"], "Check in; 2xx means that it is committed"),
     post("/snooze", "GoTel", &["manage"], "Let nothing alert for a while"),
     post("/pause", "GoTel", &["manage"], "The same as /snooze"),
@@ -107,7 +112,7 @@ fn operation(route: &Route) -> Operation {
         for (name, description, example) in [
             ("cronname", "the component", "backup"),
             ("account", "the app", "shop"),
-            ("email", "who hears of it, with commas", "ops@example.org"),
+            ("email", "who hears of it, with commas; any text is taken", "ops@example.org"),
             ("frequency", "a check-in every so many seconds", "300"),
             ("site", "1 for an Internet gateway", "0"),
         ] {
@@ -183,6 +188,7 @@ fn body(path: &str) -> utoipa::openapi::request_body::RequestBody {
                     ("notify_recovery", Type::Boolean, false),
                     ("max_run", Type::String, false),
                     ("min_run", Type::String, false),
+                    ("is_site", Type::Boolean, false),
                 ],
             ]
             .concat(),

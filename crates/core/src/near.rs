@@ -1,0 +1,72 @@
+//! Which known word is meant by one that is not known.
+
+/// How alike the two must be, of 1.
+const ALIKE: f64 = 0.7;
+/// The longest word that is compared, bytes.
+const LONGEST: usize = 100;
+
+/// Words that mean the same and do not look it.
+const MEANT: [(&str, &str); 12] = [
+    ("tz", "time_zone"),
+    ("zone", "time_zone"),
+    ("interval", "frequency"),
+    ("period", "frequency"),
+    ("every", "frequency"),
+    ("unit", "time_units"),
+    ("email", "notify"),
+    ("recipients", "notify"),
+    ("message", "alert_msg"),
+    ("note", "notes"),
+    ("timeout", "max_run"),
+    ("desc", "description"),
+];
+
+/// The one of `known` that `word` means, if any is like it. Case, `_` and `-` do not matter.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+    if word.len() > LONGEST {
+        return None;
+    }
+    let plain = |word: &str| word.replace(['_', '-', ' '], "").to_lowercase();
+    let word = plain(word);
+    if let Some((_, meant)) = MEANT.iter().find(|(other, _)| *other == word)
+        && let Some(known) = known.clone().into_iter().find(|known| known == meant)
+    {
+        return Some(known);
+    }
+    known
+        .into_iter()
+        .map(|known| (strsim::normalized_damerau_levenshtein(&plain(known), &word), known))
+        .filter(|(likeness, _)| *likeness >= ALIKE)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_is_meant() {
+        let known =
+            ["app", "component", "frequency", "time_units", "time_zone", "notify", "alert_after", "notes"];
+        for (word, meant) in [
+            ("timezone", Some("time_zone")),
+            ("TimeZone", Some("time_zone")),
+            ("time-units", Some("time_units")),
+            ("timeunit", Some("time_units")),
+            ("freqency", Some("frequency")),
+            ("alertafter", Some("alert_after")),
+            ("componnet", Some("component")),
+            ("tz", Some("time_zone")),
+            ("interval", Some("frequency")),
+            ("email", Some("notify")),
+            ("note", Some("notes")),
+            ("timeout", None),
+            ("colour", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+        assert_eq!(nearest(&"x".repeat(100_000), known), None);
+    }
+}
