@@ -243,3 +243,61 @@ fn escape(text: &str) -> String {
 fn link(url: &str, text: &str) -> String {
     format!("<{}|{}>", escape(url).replace('|', "%7C"), escape(text).replace('|', "¦"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slack_itself_gets_blocks_and_what_is_compatible_attachments() {
+        for (url, shape) in [
+            ("https://hooks.slack.com/services/T/B/x", Shape::Blocks),
+            ("https://hooks.slack-gov.com/services/T/B/x", Shape::Blocks),
+            ("https://chat.example.org/hooks/x", Shape::Attachments),
+            ("https://hooks.slack.com.example.org/x", Shape::Attachments),
+            ("https://notslack.com/x", Shape::Attachments),
+        ] {
+            assert_eq!(Shape::of(&Secret::new(url)), shape, "{url}");
+        }
+    }
+
+    #[test]
+    fn blocks_keep_slacks_bounds() {
+        let notice = serde_json::json!({
+            "event": "opened", "instance": "inn", "subject": "DOWN shop/backup: failed", "text": "", "at": "2026-11-20T02:05:00Z",
+            "url": "https://inn.example.org/status/3",
+            "alert": {
+                "id": 7, "dedup_key": "k", "cause": "failed", "reason": "Failed.", "exit_code": 1,
+                "opened_at": "2026-11-20T02:05:00Z", "closed_at": null, "since": "2026-11-20T02:05:00Z",
+                "reservation_id": 3, "app": "shop", "component": "backup", "owner": "ops", "description": "d".repeat(4000),
+                "tags": ["db"], "notify": "ops", "schedule": "every 5 minutes", "last_checkin_at": null, "checkins": 1,
+                "notes": "<first>\n".repeat(240) + "last", "own_text": "&".repeat(4000), "time_zone": "UTC",
+                "why": { "reason": "failed", "at": "2026-11-20T02:05:00Z", "exit_code": 1, "in_a_row": 1 },
+                "source": "10.1.1.11", "also_told": ["oncall"], "jobs": 2, "expected": "each day at 03:00",
+                "runbook": "https://wiki.example.org/x"
+            }
+        });
+        let notice: Notice = serde_json::from_value(notice).unwrap();
+        for notices in [vec![notice.clone()], vec![notice.clone(); 5], vec![notice; 40]] {
+            let post = post(&notices, Shape::Blocks);
+            let attachments = post["attachments"].as_array().unwrap();
+            assert!(!attachments.is_empty());
+            for block in attachments.iter().flat_map(|one| one["blocks"].as_array().unwrap()) {
+                let text = block["text"]["text"].as_str().unwrap_or_default();
+                assert!(text.chars().count() <= 3000, "{text}");
+                let fields = block["fields"].as_array().map_or(&[][..], Vec::as_slice);
+                assert!(fields.len() <= 10);
+                assert!(fields.iter().all(|field| field["text"].as_str().unwrap().chars().count() <= 2000));
+            }
+            if notices.len() <= digest::MOST_WHOLE {
+                let blocks = attachments[0]["blocks"].as_array().unwrap();
+                let output = blocks[1]["text"]["text"].as_str().unwrap();
+                assert!(
+                    output.starts_with("```\n&lt;first&gt;\n") && output.ends_with("\nlast\n```"),
+                    "{output}"
+                );
+                assert_eq!(blocks[2]["fields"][0]["text"], "*Exit status*\n1");
+            }
+        }
+    }
+}

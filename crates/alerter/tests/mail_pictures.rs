@@ -43,6 +43,7 @@ fn every_mail_fits_phone_and_desk() {
         })
         .map(|one| with_own(one, "Nobody needs to get up for it."))
         .collect();
+    let (mut all, mut names) = (String::new(), Vec::new());
     for (name, notices) in [
         ("failed", vec![failed("backup")]),
         ("own-text", vec![long]),
@@ -59,35 +60,50 @@ fn every_mail_fits_phone_and_desk() {
         ("digest-few", few.to_vec()),
         ("digest-many", many),
     ] {
-        let mail = directory.join(format!("{name}.html"));
-        std::fs::write(&mail, html(&notices)).unwrap();
-        for width in [390, 800] {
-            for scheme in ["light", "dark"] {
-                let picture = directory.join(format!("{name}-{width}-{scheme}.png"));
-                photograph(&mail, width, scheme, &picture);
-            }
-        }
+        let mail = html(&notices);
+        std::fs::write(directory.join(format!("{name}.html")), &mail).unwrap();
+        let frames = [(390, "light"), (390, "dark"), (800, "light"), (800, "dark")];
+        let page: String = frames.iter().map(|(width, scheme)| frame(&mail, *width, scheme)).collect();
+        let picture = directory.join(format!("{name}.png"));
+        let _ = std::fs::remove_file(&picture);
+        browse(&page, &["--window-size=2420,2400", &format!("--screenshot={}", picture.display())]);
+        assert!(picture.exists(), "{name}");
+        all.push_str(&frames.map(|(width, scheme)| frame(&mail, width, scheme)).concat());
+        names.push(name);
     }
+    let page = format!("<!doctype html><title>none</title>{all}<script>{SCROLLED}</script>");
+    let shown = browse(&page, &["--dump-dom", "--virtual-time-budget=5000"]);
+    let (_, title) = shown.split_once("<title>").unwrap();
+    let widths: Vec<&str> = title[..title.find('<').unwrap()].split(' ').collect();
+    let expected: Vec<&str> = names.iter().flat_map(|_| ["390", "390", "800", "800"]).collect();
+    assert_eq!(widths, expected, "a mail is wider than its screen: four of each of {names:?}");
 }
 
-/// Has the browser draw the mail in a frame of this width. A browser without a screen has no narrow windows.
-fn photograph(mail: &Path, width: u32, scheme: &str, picture: &Path) {
-    let frame = mail.with_extension("frame.html");
+/// Says in the title how wide the mail in each frame is.
+const SCROLLED: &str = "onload = () => document.title = [...document.querySelectorAll('iframe')]
+    .map((frame) => frame.contentDocument.documentElement.scrollWidth).join(' ')";
+
+/// The mail in a frame of this width. A browser without a screen has no windows as narrow as a phone.
+fn frame(mail: &str, width: u32, scheme: &str) -> String {
     let ground = if scheme == "dark" { "#121212" } else { "#ffffff" };
-    let page = format!(
-        "<!doctype html><meta name=color-scheme content={scheme}><body style='margin:0;background:{ground};color-scheme:{scheme}'>\
-         <iframe src='{}' style='border:0;width:{width}px;height:2400px;color-scheme:{scheme}'></iframe>",
-        mail.display()
-    );
-    std::fs::write(&frame, page).unwrap();
-    let shown = Command::new("chromium")
+    let mail = mail.replace('&', "&amp;").replace('"', "&quot;");
+    format!(
+        "<iframe style='border:0;width:{width}px;height:2400px;background:{ground};color-scheme:{scheme}' srcdoc=\"{mail}\"></iframe>"
+    )
+}
+
+/// Opens the page in the browser. Returns what it writes.
+fn browse(page: &str, arguments: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("frame.html");
+    std::fs::write(&file, page).unwrap();
+    let ran = Command::new(std::env::var_os("INNKEEPER_TEST_CHROMIUM").unwrap_or_else(|| "chromium".into()))
         .args(["--headless", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"])
-        .args(["--allow-file-access-from-files", &format!("--window-size={},2400", width.max(500))])
-        .args((scheme == "dark").then_some("--force-dark-mode"))
-        .arg(format!("--screenshot={}", picture.display()))
-        .arg(&frame)
+        .arg(format!("--user-data-dir={}", directory.path().join("profile").display()))
+        .args(arguments)
+        .arg(&file)
         .output()
         .unwrap();
-    assert!(shown.status.success() && picture.exists(), "{shown:?}");
-    std::fs::remove_file(frame).unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    String::from_utf8(ran.stdout).unwrap()
 }

@@ -173,6 +173,7 @@ fn kinds() -> Vec<Value> {
         json!({ "grace": "250ms", "remind_every": "1h30m1s", "max_run": "1d", "min_run": "1s500ms", "alert_after": 50 }),
         json!({ "notify": ["a@example.org", "ops"], "alerters": ["ops", "log"], "tags": ["db", "ä \"q\""], "owner": "日本 'x'" }),
         json!({ "alert_msg": "a\r\n\t\"\"\"\\ {app} ''' \u{202e}", "description": "# [[x]]\n= 1\u{a0}" }),
+        json!({ "alert_subject": "{state} \"{app}\" # x", "recovery_msg": "back\n\t\"\"\" '", "runbook": "https://wiki.example.org/a?b=c#d" }),
         json!({ "owner": "", "tags": [], "notify": [], "max_run": "0s", "description": "\n" }),
     ];
     for (n, schedule) in schedules.iter().enumerate() {
@@ -191,7 +192,7 @@ fn kinds() -> Vec<Value> {
 fn what_is_exported_changes_nothing_when_it_is_applied() {
     let inn = Inn::with(Shape::Standalone, OPS);
     let made = apply(&inn, "", &json!({ "reservations": kinds() }));
-    assert_eq!(names(&made, "created").len(), 42, "{made:?}");
+    assert_eq!(names(&made, "created").len(), 49, "{made:?}");
     // Made by the protocols, too: what a ping made has no frequency as it was written.
     inn.reserve("shop", "gotel", json!({ "notify": "ops", "remind_every": "0s", "alert_msg": "{app}" }));
     let key = inn.job("shop", "gotel")["ping_key"].as_str().unwrap().to_owned();
@@ -199,7 +200,7 @@ fn what_is_exported_changes_nothing_when_it_is_applied() {
     let query = "/?cronname=cron&account=shop&email=ops@example.org&frequency=300&site=1";
     assert_eq!(inn.call(query).status, 201);
     let before = inn.everything();
-    for (kind, length) in [("application/json", 45), ("application/toml", 45)] {
+    for (kind, length) in [("application/json", 52), ("application/toml", 52)] {
         let exported = export(&inn, kind);
         assert!(exported.header("content-type").unwrap().starts_with(kind), "{exported:?}");
         let headers = [("content-type", kind)];

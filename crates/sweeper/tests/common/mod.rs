@@ -43,7 +43,12 @@ pub struct House {
 
 impl House {
     pub fn open(database: TestDatabase, more: &str) -> Self {
-        let config = config(&database, more);
+        Self::open_as(database, "", more)
+    }
+
+    /// The same with keys above the sections.
+    pub fn open_as(database: TestDatabase, top: &str, more: &str) -> Self {
+        let config = format!("{top}\n{}", config(&database, more));
         let ingest = Server::start("ingest", &config, &[]);
         let sweeper = Server::start("sweeper", &config, &[]);
         sweeper.wait_for_log("watching over");
@@ -92,6 +97,17 @@ impl House {
             .text(&format!("SELECT key FROM reservations WHERE component = '{component}'"))
             .expect("its reservation");
         let answer = self.client.get(&self.ingest.url(&format!("/ping/{key}{action}")));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// The same with a body.
+    pub fn ping_with(&self, component: &str, action: &str, body: &str) {
+        let key = self
+            .database
+            .text(&format!("SELECT key FROM reservations WHERE component = '{component}'"))
+            .expect("its reservation");
+        let url = self.ingest.url(&format!("/ping/{key}{action}"));
+        let answer = self.client.send("POST", &url, &[], body.as_bytes()).expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
