@@ -52,6 +52,25 @@ impl Facts {
         (self.last_seen_at, self.last_source) = seen.max((at, checkin.source.clone()));
     }
 
+    /// The latest word of the job, of whatever kind.
+    pub fn last_word(&self) -> Option<(CheckInKind, Time)> {
+        let of = |kind, at: Option<Time>| at.map(|at| (at, kind));
+        // Of those at one instant the end of a run says most.
+        let known = [
+            of(CheckInKind::Fail, self.last_fail_at),
+            of(CheckInKind::Success, self.last_checkin_at),
+            of(CheckInKind::Start, self.last_start_at),
+            of(CheckInKind::Log, self.last_seen_at),
+        ];
+        let mut latest = None;
+        for (at, kind) in known.into_iter().flatten() {
+            if latest.is_none_or(|(_, known)| at > known) {
+                latest = Some((kind, at));
+            }
+        }
+        latest
+    }
+
     /// When the job was last heard to end a run, well or badly.
     pub fn last_end_at(&self) -> Option<Time> {
         self.last_checkin_at.max(self.last_fail_at)
@@ -106,6 +125,26 @@ mod tests {
                 checkin
             },
         )
+    }
+
+    #[test]
+    fn the_last_word_is_the_latest_of_any_kind() {
+        let at = |seconds| Time::from_timestamp(seconds, 0).unwrap();
+        let mut facts = Facts::default();
+        assert_eq!(facts.last_word(), None);
+        let kinds = [CheckInKind::Success, CheckInKind::Start, CheckInKind::Fail, CheckInKind::Log];
+        for (second, kind) in (1..).zip(kinds.into_iter().chain(kinds)) {
+            facts.record(&CheckIn::new(kind, at(second)));
+            assert_eq!(facts.last_word(), Some((kind, at(second))));
+        }
+        facts.record(&CheckIn::new(CheckInKind::Log, at(20)));
+        facts.record(&CheckIn::new(CheckInKind::Start, at(20)));
+        facts.record(&CheckIn::new(CheckInKind::Success, at(20)));
+        assert_eq!(
+            facts.last_word(),
+            Some((CheckInKind::Success, at(20))),
+            "its end, where all came at once"
+        );
     }
 
     proptest! {

@@ -4,7 +4,7 @@ mod calendar;
 mod cron;
 mod wall;
 mod words;
-mod zone;
+pub mod zone;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;

@@ -85,6 +85,27 @@ fn a_session_ends() {
     behind_a_login("session", "session = \"6s\"");
 }
 
+#[test]
+fn a_page_whose_server_is_gone_says_so() {
+    let server = fresh();
+    run_with("gone", &server, &[&server.pid().to_string()]);
+}
+
+#[test]
+fn a_failed_jobs_page_begins_with_the_end_of_its_output() {
+    run("output", &fresh());
+}
+
+#[test]
+fn dates_stand_beside_distances_in_a_zone_that_can_be_chosen() {
+    run("zone", &fresh());
+}
+
+#[test]
+fn a_page_of_what_was_checked_out_offers_the_way_back() {
+    run("checked-out", &fresh());
+}
+
 fn fresh() -> Server {
     Server::start("innkeeper", CONFIG, &[])
 }

@@ -90,6 +90,21 @@ fn an_empty_inn_says_what_to_do_first() {
 }
 
 #[test]
+fn title_and_icon_have_the_number_of_jobs_that_are_down() {
+    let inn = Inn::open();
+    assert!(inn.page("/status").contains("<title>Reservations"));
+    for name in ["one", "two"] {
+        inn.reserve("shop", name, json!({ "frequency": 1, "time_units": "seconds" }));
+    }
+    for path in ["/", "/alerts", "/deliveries", "/badguests", "/nodes", "/settings"] {
+        let page = inn.page_with(path, "<title>(2 down) ");
+        assert!(page.contains("rel=\"icon\" type=\"image/svg+xml\" href=\"data:image/svg+xml,"), "{page}");
+        assert!(page.contains("%3E2%3C%2Ftext%3E"), "{page}");
+    }
+    assert!(inn.ask("/status/99").body.contains("<title>(2 down) Nothing here"));
+}
+
+#[test]
 fn programs_get_json_where_browsers_get_a_page() {
     let inn = Inn::open();
     for (path, field) in [("/", "message"), ("/nodes", "nodes")] {
@@ -307,4 +322,81 @@ fn what_is_late_stands_before_what_is_well() {
     assert!(page.find("inn/fine-1") < page.find("inn/fine-2"));
     let by_name = inn.page("/status?sort=name");
     assert!(by_name.find("inn/fine-2") < by_name.find("zoo/slow"));
+}
+
+#[test]
+fn the_last_word_of_any_kind_is_told_with_the_last_success_beside_it() {
+    let inn = Inn::open();
+    for name in ["silent", "well", "failing", "logging"] {
+        inn.reserve("shop", name, json!({}));
+    }
+    inn.check_in("shop", "well", "");
+    let ping = |name: &str, action: &str| {
+        let job = inn.jobs().into_iter().find(|job| job["component"] == name).unwrap();
+        let (_, path) = job["ping_url"].as_str().unwrap().rsplit_once("/ping/").unwrap();
+        assert_eq!(inn.client.get(&inn.server.url(&format!("/ping/{path}{action}"))).status, 200);
+    };
+    for action in ["", "/start", "/2"] {
+        ping("failing", action);
+    }
+    ping("logging", "/log");
+    let job = |name: &str| inn.jobs().into_iter().find(|job| job["component"] == name).unwrap();
+    let last = |name: &str| {
+        let list = inn.page("/status");
+        let row = list.split("<tr>").find(|row| row.contains(&format!("shop/{name}<"))).unwrap();
+        let cell = row.split_once("data-label=\"Last check-in\">").unwrap().1.split_once("</td>").unwrap().0;
+        let page = inn.page(&format!("/status/{}", job(name)["job_id"]));
+        let of = |label: &str| {
+            let (_, rest) = page.split_once(&format!("<dt>{label}</dt><dd>")).unwrap();
+            rest.split_once("</dd>").unwrap().0.to_owned()
+        };
+        (cell.to_owned(), of("Last check-in"), of("Last success"))
+    };
+    assert_eq!(last("silent"), ("never".to_owned(), "never".to_owned(), "never".to_owned()));
+    let (cell, word, success) = last("well");
+    assert!(cell.contains("<time") && !cell.contains("last success"), "{cell}");
+    assert!(word.contains("state-success") && success.contains("<time"), "{word} {success}");
+    let (cell, word, success) = last("failing");
+    assert!(cell.contains("state-fail") && cell.contains("last success</span> <time"), "{cell}");
+    assert!(word.contains("state-fail") && success.contains("<time"), "{word} {success}");
+    let (cell, word, success) = last("logging");
+    assert!(cell.contains("state-log") && cell.contains("last success</span> never"), "{cell}");
+    assert!(word.contains("state-log") && success == "never", "{word} {success}");
+    // What programs read keeps its meaning: the last success.
+    assert_eq!(
+        (job("logging")["last_checkin"].as_i64(), job("silent")["last_checkin"].as_i64()),
+        (Some(0), Some(0))
+    );
+    assert!(job("failing")["last_checkin"].as_i64() > Some(0));
+}
+
+#[test]
+fn what_was_checked_out_is_told_for_as_long_as_it_is_known() {
+    let database = innkeeper_testing::database::TestDatabase::sqlite();
+    let server = Server::start("innkeeper", CONFIG, &["--database-url", database.url()]);
+    let inn = Inn { server, client: Client::default() };
+    inn.reserve("shop", "backup", json!({}));
+    let id = inn.jobs()[0]["job_id"].to_string();
+    let path = format!("/status/{id}");
+    let body = json!({ "app": "shop", "component": "backup" });
+    assert_eq!(inn.client.post(&inn.server.url("/checkout"), &body).status, 200);
+    let answer = inn.ask(&path);
+    assert_eq!(answer.status, 404);
+    for said in [
+        "It was checked out <time",
+        " UTC</span>, by somebody",
+        "/undo\" method=\"post\"",
+        "can be done until 20",
+    ] {
+        assert!(answer.body.contains(said), "{said}: {}", answer.body);
+    }
+    assert_eq!(inn.ask(&format!("{path}/edit")).status, 303, "the way to its page");
+    // A day later.
+    database.execute("DELETE FROM checkouts");
+    let answer = inn.ask(&path);
+    assert!(answer.status == 404 && answer.body.contains("which has passed"), "{answer:?}");
+    assert!(answer.body.contains("It was checked out <time") && !answer.body.contains("/undo"), "{answer:?}");
+    // What never was.
+    let answer = inn.ask("/status/999");
+    assert!(answer.status == 404 && answer.body.contains("there is no such reservation"), "{answer:?}");
 }

@@ -17,12 +17,20 @@ use crate::connection::AnyConnection;
 use crate::reservations::{find, find_by_id, lock_states};
 use crate::rewind::bring_back;
 use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
-use crate::schema::{alerts, checkouts, deliveries, reservations, states};
+use crate::schema::{alerts, audit, checkouts, deliveries, reservations, states};
 use crate::slugs::{self, insert_with_slug};
 use crate::{Store, StoreError, doors, outbox};
 
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
+
+/// Its action in the audit log.
+const CHECK_OUT: &str = "check out";
+
+/// What the audit log says beside it.
+fn noted(id: i64) -> String {
+    format!("reservation {id}")
+}
 
 /// A reservation that was checked out, and can come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +148,7 @@ impl Store {
             .execute(connection)?;
         diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
         doors::close(connection, &doors::of(&app, &component, row.key.parse().unwrap_or_default()))?;
-        self.note(connection, "check out", &format!("{app}/{component}"), "", now)?;
+        self.note(connection, CHECK_OUT, &format!("{app}/{component}"), &noted(row.id), now)?;
         Ok(true)
     }
 
@@ -180,6 +188,33 @@ impl Store {
             component,
             at: time(at),
             who,
+        }))
+    }
+
+    /// The number of the reservation that has these names.
+    pub fn id_of(&self, app: &str, component: &str) -> Result<Option<i64>, StoreError> {
+        Ok(reservations::table
+            .filter(reservations::app.eq(app))
+            .filter(reservations::component.eq(component))
+            .select(reservations::id)
+            .first(&mut *self.get()?)
+            .optional()?)
+    }
+
+    /// The latest checkout of the reservation of this number that is remembered at all: after a day by the audit log, for as
+    /// long as that is kept.
+    pub fn past_checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
+        let row: Option<(String, i64, String)> = audit::table
+            .filter(audit::action.eq(CHECK_OUT))
+            .filter(audit::detail.eq(noted(id)))
+            .order(audit::id.desc())
+            .select((audit::subject, audit::at, audit::who))
+            .first(&mut *self.get()?)
+            .optional()?;
+        Ok(row.map(|(subject, at, who)| {
+            let (app, component) = subject.split_once('/').unwrap_or((&subject, ""));
+            let (app, component) = (app.to_owned(), component.to_owned());
+            Checkout { reservation_id: id, app, component, at: time(at), who }
         }))
     }
 

@@ -1,6 +1,10 @@
-// Keeps a page up to date: relative times each second, the rest every ten seconds, without a jump. Nothing needs it.
+// Keeps a page up to date: relative times each second, the rest every eight seconds, without a jump; and says how old a page is
+// that cannot be kept so. Nothing needs it.
 "use strict";
 (() => {
+  // Milliseconds: from one look to the next, while all is well and while nobody answers; for how long an answer is waited for
+  // before the page says that it is old; and how long after a sleep, when it may answer at once.
+  const [LOOK, LOOK_AGAIN, SILENT, WAKING] = [8000, 4000, 12000, 2500];
   const units = [[86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
   const words = (seconds) => {
     const parts = [];
@@ -12,14 +16,70 @@
     }
     return parts.length ? parts.join(" ") : "0 seconds";
   };
+  const page = () => document.querySelector("#live");
+  // The server's clock against this one, which may be wrong.
+  let ahead = 0;
+  // When the page was as it is shown, when something last answered, and when this machine or this page last woke up.
+  let [made, answered, woke, ticked] = [0, Date.now(), 0, Date.now()];
+  // What is wrong with the answers, while something is.
+  let problem = "";
+  const learn = (iso) => {
+    made = Date.parse(iso);
+    ahead = made - Date.now();
+    answered = Date.now();
+  };
+
   const tick = () => {
     const now = Date.now();
+    if (now - ticked > 5000) {
+      woke = now;
+      if (timer) look();
+    }
+    ticked = now;
     for (const time of document.querySelectorAll("time[data-relative]")) {
-      const seconds = Math.round((now - Date.parse(time.dateTime)) / 1000);
+      const seconds = Math.round((now + ahead - Date.parse(time.dateTime)) / 1000);
       const past = time.dataset.relative === "due" ? "now" : `${words(seconds)} ago`;
       const text = seconds >= 0 ? past : `in ${words(-seconds)}`;
       if (time.textContent !== text) time.textContent = text;
     }
+    tell(now);
+  };
+
+  // Says that the page is old, also in its title and its icon, and takes that back.
+  const tell = (now) => {
+    const notice = document.querySelector("#gone");
+    const silent = now - answered > SILENT && now - woke > WAKING;
+    if (!problem && !silent) {
+      if (!notice.hidden) {
+        notice.hidden = true;
+        notice.replaceChildren();
+        wear(document.title.replace("Not answering · ", ""), icon().dataset.last);
+      }
+      return;
+    }
+    if (notice.hidden) {
+      const said = document.createElement("strong");
+      const age = document.createElement("span");
+      // Read out once, not each second.
+      age.setAttribute("aria-live", "off");
+      notice.replaceChildren(said, " ", age);
+      notice.hidden = false;
+      icon().dataset.last = icon().getAttribute("href");
+      const grey = icon().dataset.last.replace(/%23[0-9a-f]{6}/, "%235b646e");
+      wear(`Not answering · ${document.title}`, grey);
+    }
+    const [said, age] = notice.children;
+    const text = problem || "Innkeeper does not answer.";
+    if (said.textContent !== text) said.textContent = text;
+    const zone = page().dataset.zone || "UTC";
+    const options = { dateStyle: "short", timeStyle: "medium", timeZone: zone };
+    const at = new Intl.DateTimeFormat("sv-SE", options).format(made);
+    age.textContent = `This page is as it was ${words(Math.max(0, Math.round((now + ahead - made) / 1000)))} ago, at ${at} (${zone}).`;
+  };
+  const icon = () => document.querySelector("link[rel=icon]");
+  const wear = (title, picture) => {
+    if (document.title !== title) document.title = title;
+    if (picture && icon().getAttribute("href") !== picture) icon().setAttribute("href", picture);
   };
 
   const isChanged = (field) => {
@@ -41,34 +101,85 @@
   };
   // What an element is known by, in this content and the next.
   const known = (one) => one.id || `${one.localName} ${one.getAttribute("href") ?? one.form?.getAttribute("action") ?? ""}`;
-  const alike = (live, name) => [...live.querySelectorAll("a[href], button, [tabindex]")].filter((one) => known(one) === name);
+  const alike = (live, name) => [...live.querySelectorAll("a[href], button, summary, [tabindex]")].filter((one) => known(one) === name);
   const replace = (live, fresh) => {
     const focused = document.activeElement;
     const name = focused !== live && live.contains(focused) ? known(focused) : null;
     const place = name === null ? 0 : alike(live, name).indexOf(focused);
     const scrolled = focused?.scrollTop;
+    // What somebody has unfolded stays so.
+    for (const open of live.querySelectorAll("details[id][open]")) {
+      const again = fresh.querySelector(`#${CSS.escape(open.id)}`);
+      if (again) again.open = true;
+    }
     live.replaceChildren(...fresh.childNodes);
     if (name === null) return;
     const again = alike(live, name)[place];
     (again ?? live).focus({ preventScroll: true });
     if (again) again.scrollTop = scrolled;
   };
-  const refresh = async () => {
-    const live = document.querySelector("#live");
-    if (!live || !("live" in live.dataset) || document.hidden || isBusy(live)) return;
+
+  // Fetches the page, or where it stays as it is asks whether anybody is there. Returns whether all is well.
+  const refresh = async (live) => {
+    const isLive = "live" in live.dataset;
+    const base = document.documentElement.dataset.base;
+    const url = isLive ? location.href : `${base}/healthcheck`;
+    let answer, text;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (!answer.ok) return;
-      // The session has ended.
-      if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) return location.replace(answer.url);
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("#live");
-      if (fresh && !isBusy(live) && fresh.innerHTML !== live.innerHTML) replace(live, fresh);
-      tick();
+      answer = await fetch(url, { headers: { Accept: isLive ? "text/html" : "*/*" }, cache: "no-store", signal: AbortSignal.timeout(30000) });
+      text = await answer.text();
     } catch {
-      // The next time may do better.
+      problem = "Innkeeper does not answer.";
+      return false;
     }
+    // The session has ended.
+    if (answer.redirected && new URL(answer.url).pathname === `${base}/login`) return location.replace(answer.url);
+    if (answer.status >= 500 || answer.status === 429) {
+      problem = `Innkeeper cannot show this now: it answers with status ${answer.status}.`;
+      return false;
+    }
+    if (!answer.ok) {
+      // What it showed is gone; what is there instead says why.
+      if (isLive && !isBusy(live)) location.reload();
+      return true;
+    }
+    problem = "";
+    answered = Date.now();
+    if (!isLive) {
+      made = Date.now() + ahead;
+      return true;
+    }
+    const whole = new DOMParser().parseFromString(text, "text/html");
+    const fresh = whole.querySelector("#live");
+    if (!fresh || !("live" in fresh.dataset)) return true;
+    tell(Date.now());
+    wear(whole.title, whole.querySelector("link[rel=icon]")?.getAttribute("href"));
+    if (isBusy(live)) return true;
+    learn(fresh.dataset.now);
+    if (fresh.innerHTML !== live.innerHTML) replace(live, fresh);
+    return true;
   };
+  let timer = 0;
+  const look = async () => {
+    clearTimeout(timer);
+    timer = 0;
+    const well = await refresh(page());
+    tick();
+    timer = setTimeout(look, well ? LOOK : LOOK_AGAIN);
+  };
+  // The zone of this browser stands first where one is chosen.
+  const zones = document.querySelector("#zone");
+  const own = [...(zones?.options ?? [])].find((option) => option.value === Intl.DateTimeFormat().resolvedOptions().timeZone);
+  if (own) zones.options[0].after(new Option(`${own.value} (this browser’s)`, own.value));
+  for (const event of ["visibilitychange", "pageshow", "online"]) {
+    addEventListener(event, ({ persisted }) => {
+      if (document.hidden || !timer || persisted === false) return;
+      woke = Date.now();
+      look();
+    });
+  }
+  learn(page().dataset.now);
   setInterval(tick, 1000);
-  setInterval(refresh, 10000);
+  timer = setTimeout(look, LOOK);
   tick();
 })();

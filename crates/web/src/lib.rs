@@ -167,6 +167,12 @@ impl Desk {
         Ok(counts)
     }
 
+    /// How many alerts are open, as it was known last: whoever asks the store has it looked at.
+    pub fn down(&self) -> i64 {
+        let known = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map_or(0, |(_, counts)| counts.down)
+    }
+
     /// How many reservations are in each state, where that is known already. Blocks for a moment.
     pub fn tally(&self) -> Option<Arc<Counted>> {
         self.tally.look(&self.store, &self.clock)

@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use chrono_tz::Tz;
 use innkeeper_core::access::{Lacking, Need, Rights, UserRole};
 use innkeeper_core::names::AppName;
 use innkeeper_store::{Actor, User};
@@ -21,6 +22,8 @@ pub struct Caller {
     pub source: String,
     /// What every form must bring back; empty where there are no forms.
     pub csrf: String,
+    /// The zone in which they want to read times; none for the zone of whatever it is about.
+    pub zone: Option<Tz>,
 }
 
 /// A kind of caller.
@@ -37,7 +40,12 @@ pub enum Who {
 impl Caller {
     /// Somebody at a route that is for everybody, or where `auth` is `open`.
     pub(super) fn anybody(rights: Rights, source: String) -> Self {
-        Self { who: Who::Anybody, rights, source, csrf: String::new() }
+        Self { who: Who::Anybody, rights, source, csrf: String::new(), zone: None }
+    }
+
+    /// The zone that they chose, else this one.
+    pub fn zone_or(&self, own: Tz) -> Tz {
+        self.zone.unwrap_or(own)
     }
 
     /// Somebody of whom nothing is known, and who may do nothing.

@@ -9,11 +9,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::http::header;
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use chrono_tz::Tz;
 use innkeeper_core::Clock;
 use innkeeper_core::access::{Need, Rights, UserRole, account_name};
 use innkeeper_store::{Actor, Store, Token};
@@ -28,6 +30,9 @@ use crate::keys;
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
 /// The same while the database is away: check-ins wait for it in the queue, and must get there.
 const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
+/// Keeps the zone in which somebody reads times, and for how long.
+const ZONE_COOKIE: &str = "innkeeper-zone";
+const ZONE_KEPT: CookieDuration = CookieDuration::days(400);
 /// The most tokens that are remembered.
 const MOST_TOKENS: usize = 10_000;
 
@@ -177,6 +182,7 @@ impl Gate {
                 rights,
                 source: source.to_owned(),
                 csrf: String::new(),
+                zone: None,
             };
             return Ok(Some((caller, false)));
         }
@@ -191,7 +197,7 @@ impl Gate {
         Ok(session.map(|session| {
             let rights = Rights::of_role(session.user.role);
             let who = Who::User(session.user);
-            (Caller { who, rights, source: source.to_owned(), csrf: session.csrf }, true)
+            (Caller { who, rights, source: source.to_owned(), csrf: session.csrf, zone: None }, true)
         }))
     }
 
@@ -253,12 +259,18 @@ impl Gate {
         let user =
             web::block(move || store.user_or_new(&name, role, now)).await.map_err(ApiError::internal)??;
         let rights = Rights::of_role(user.role);
-        Ok(Caller { who: Who::User(user), rights, source: source.to_owned(), csrf: String::new() })
+        let who = Who::User(user);
+        Ok(Caller { who, rights, source: source.to_owned(), csrf: String::new(), zone: None })
     }
 
-    /// Gives a caller without a session what their forms carry: a cookie of the same text must come back with it.
-    fn with_forms(&self, request: &HttpRequest, caller: Caller, forms: bool) -> Caller {
-        if !forms || !caller.csrf.is_empty() {
+    /// What pages need of a caller: the zone that they chose, and without a session what their forms carry: a cookie of the
+    /// same text must come back with it.
+    fn with_forms(&self, request: &HttpRequest, mut caller: Caller, forms: bool) -> Caller {
+        if !forms {
+            return caller;
+        }
+        caller.zone = request.cookie(ZONE_COOKIE).and_then(|cookie| cookie.value().parse().ok());
+        if !caller.csrf.is_empty() {
             return caller;
         }
         let known = request.cookie(self.csrf_cookie_name()).map(|cookie| cookie.value().to_owned());
@@ -285,6 +297,17 @@ impl Gate {
     /// The cookie of a session with this secret.
     pub fn session_cookie(&self, secret: &str) -> Cookie<'static> {
         self.cookie(self.session_cookie_name(), secret.to_owned(), SameSite::Lax)
+    }
+
+    /// The cookie that keeps the zone in which somebody reads times, or takes their choice back.
+    pub fn zone_cookie(&self, zone: Option<Tz>) -> Cookie<'static> {
+        let name = zone.map_or("", Tz::name).to_owned();
+        let mut cookie = self.cookie(ZONE_COOKIE, name, SameSite::Lax);
+        match zone {
+            Some(_) => cookie.set_max_age(ZONE_KEPT),
+            None => cookie.make_removal(),
+        }
+        cookie
     }
 
     /// The secret of the session that a request comes with.

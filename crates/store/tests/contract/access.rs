@@ -146,6 +146,12 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
     ada.snooze_by_id(id, at(100), at(1)).unwrap();
     ada.snooze_by_id(id, at(2), at(2)).unwrap();
     ada.check_out_by_id(id, at(3)).unwrap();
+    let checkout = store.checkout(id).unwrap().unwrap();
+    assert_eq!((checkout.who.as_str(), checkout.at), ("user ada", at(3)));
+    // Remembered beyond the day in which it can be undone.
+    assert_eq!(store.past_checkout(id).unwrap(), Some(checkout));
+    assert_eq!(store.past_checkout(id + 1000).unwrap(), None);
+    assert_eq!(store.id_of("shop", "backup").unwrap(), None);
     ada.undo_checkout(id, at(4)).unwrap();
     let log = ada.audit_log(None, 100).unwrap();
     let told: Vec<(&str, &str)> =
@@ -157,7 +163,7 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
             ("change reservation", "grace: 0s -> 1m30s"),
             ("snooze", "until 2026-01-05 00:01:40 UTC"),
             ("resume", ""),
-            ("check out", ""),
+            ("check out", &format!("reservation {id}")),
             ("undo check-out", ""),
         ]
     );

@@ -42,8 +42,9 @@ pub async fn alerts(
     let next = (past.len() as i64 == ENTRIES)
         .then(|| past.last().map(|alert| format!("/alerts?before={}", alert.id)))
         .flatten();
+    let zone = caller.zone_or(chrono_tz::UTC);
     let rows = |alerts: &[innkeeper_store::PastAlert]| {
-        alerts.iter().map(|alert| AlertRow::of(alert, &[], chrono_tz::UTC, now)).collect()
+        alerts.iter().map(|alert| AlertRow::of(alert, &[], zone, now)).collect()
     };
     page(&AlertsPage {
         frame: Frame::of(&desk, &caller, "/alerts"),

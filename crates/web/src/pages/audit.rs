@@ -36,7 +36,7 @@ pub async fn audit(desk: Data<Desk>, caller: Caller, query: Query<Before>) -> Re
     let next = (entries.len() as i64 == ENTRIES)
         .then(|| entries.last().map(|entry| format!("/settings/audit?before={}", entry.id)))
         .flatten();
-    let entries =
-        entries.into_iter().map(|entry| (When::new(entry.at, chrono_tz::UTC, now), entry)).collect();
+    let zone = caller.zone_or(chrono_tz::UTC);
+    let entries = entries.into_iter().map(|entry| (When::new(entry.at, zone, now), entry)).collect();
     page(&AuditPage { frame: Frame::of(&desk, &caller, "/settings"), entries, next })
 }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use innkeeper_core::Time;
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::BadGuest;
@@ -29,7 +30,8 @@ pub async fn bad_guests(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse
     let (guests, now) =
         ask(&desk, |desk, now| Ok((desk.store.bad_guests(now - TimeDelta::days(BAD_DAYS), 100)?, now)))
             .await?;
-    let guests = guests.iter().map(|guest| GuestRow::of(guest, now)).collect();
+    let zone = caller.zone_or(chrono_tz::UTC);
+    let guests = guests.iter().map(|guest| GuestRow::of(guest, zone, now)).collect();
     page(&BadGuestsPage { frame: Frame::of(&desk, &caller, "/badguests"), days: BAD_DAYS, guests })
 }
 
@@ -43,13 +45,13 @@ pub struct GuestRow {
 }
 
 impl GuestRow {
-    pub fn of(guest: &BadGuest, now: Time) -> Self {
+    pub fn of(guest: &BadGuest, zone: Tz, now: Time) -> Self {
         Self {
             id: guest.reservation_id,
             app: guest.app.clone(),
             component: guest.component.clone(),
             alerts: guest.alerts,
-            latest: When::new(guest.latest_at, chrono_tz::UTC, now),
+            latest: When::new(guest.latest_at, zone, now),
         }
     }
 }

@@ -24,8 +24,9 @@ pub async fn deliveries(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse
         Ok((desk.store.deliveries("waiting", None, 200)?, desk.store.deliveries("dead", None, 200)?, now))
     })
     .await?;
+    let zone = caller.zone_or(chrono_tz::UTC);
     let rows = |all: &[innkeeper_store::SentDelivery]| {
-        all.iter().map(|one| DeliveryRow::of(one, chrono_tz::UTC, now)).collect::<Vec<_>>()
+        all.iter().map(|one| DeliveryRow::of(one, zone, now)).collect::<Vec<_>>()
     };
     let groups = [
         ("Waiting", "Nothing waits: everything has gone out.", rows(&waiting)),

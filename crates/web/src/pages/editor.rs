@@ -201,7 +201,11 @@ async fn terms_of(desk: &Data<Desk>, id: i64) -> Result<Terms, ApiError> {
 
 /// The form with what is there.
 pub async fn edit(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Result<HttpResponse, ApiError> {
-    let terms = terms_of(&desk, *id).await?;
+    let terms = match terms_of(&desk, *id).await {
+        // Its page says where it has gone.
+        Err(ApiError::NotFound(_)) => return Ok(see_other(&format!("/status/{id}"))),
+        found => found?,
+    };
     show(&desk, &caller, (Some(*id), etag(&terms)), Draft::of(&terms), Problems::new())
 }
 

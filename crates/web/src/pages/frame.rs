@@ -1,7 +1,10 @@
 //! What every page shows around its content.
 
+use chrono_tz::Tz;
 use innkeeper_core::access::{Need, UserRole};
 use innkeeper_node::http::{Caller, Who};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::Desk;
 
@@ -25,6 +28,13 @@ pub struct Frame<'a> {
     pub is_open: bool,
     /// Whether the pages of the house are open to the reader at all: not on the login's page.
     is_inside: bool,
+    /// How many of the jobs that the page is about are down, where it is not about all of them.
+    pub down_here: Option<i64>,
+    /// When the page is made.
+    pub now: String,
+    /// The zone that the reader chose; empty for that of whatever a time is about.
+    pub zone: &'static str,
+    desk: &'a Desk,
     path: &'static str,
 }
 
@@ -46,8 +56,50 @@ impl<'a> Frame<'a> {
             may_administer: caller.may(Need::Administer) && (caller.is(UserRole::Admin) || desk.is_open),
             is_open: desk.is_open,
             is_inside: caller.may(Need::ReadAll),
+            down_here: None,
+            now: desk.clock.now().to_rfc3339(),
+            zone: caller.zone.map_or("", Tz::name),
+            desk,
             path,
         }
+    }
+
+    /// How many jobs are down; none where that is nothing for the reader.
+    fn down(&self) -> i64 {
+        self.down_here.unwrap_or_else(|| if self.is_inside { self.desk.down() } else { 0 })
+    }
+
+    /// What stands before the title while something is down.
+    pub fn alarm(&self) -> String {
+        match self.down() {
+            0 => String::new(),
+            down => format!("({down} down) "),
+        }
+    }
+
+    /// The page's icon, which has the number too.
+    pub fn icon(&self) -> String {
+        let (ground, text) = match self.down() {
+            0 => ("1f7a45", String::new()),
+            down @ 1..100 => ("b3261e", down.to_string()),
+            _ => ("b3261e", "99+".to_owned()),
+        };
+        let size = if text.len() > 2 { 15 } else { 20 };
+        let mark = match text.is_empty() {
+            true => "<path d='M8 17l6 6 11-13' fill='none' stroke='white' stroke-width='4'/>".to_owned(),
+            false => format!(
+                "<text x='16' y='23' font-family='sans-serif' font-weight='bold' font-size='{size}' text-anchor='middle' fill='white'>{text}</text>"
+            ),
+        };
+        let drawn = format!(
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#{ground}'/>{mark}</svg>"
+        );
+        format!("data:image/svg+xml,{}", utf8_percent_encode(&drawn, NON_ALPHANUMERIC))
+    }
+
+    /// Whether it shows times, of which the zone is said.
+    pub fn has_times(&self) -> bool {
+        self.is_inside && self.is_live()
     }
 
     pub fn is_current(&self, path: &str) -> bool {
@@ -56,7 +108,7 @@ impl<'a> Frame<'a> {
 
     /// Whether the page keeps itself up to date: not where somebody types, or unfolds something.
     pub fn is_live(&self) -> bool {
-        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/api" | "/error")
+        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/api" | "/error" | "/checked-out")
     }
 
     /// The way to the other pages.

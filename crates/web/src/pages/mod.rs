@@ -7,6 +7,7 @@ mod actions;
 mod alerts;
 mod audit;
 mod badguests;
+mod checked_out;
 mod deliveries;
 mod draft;
 mod editor;
@@ -15,6 +16,7 @@ mod form;
 pub(crate) mod frame;
 mod login;
 mod nodes;
+mod output;
 mod plot;
 mod public;
 mod reservation;
@@ -120,6 +122,8 @@ async fn ask<T: Send + 'static>(
     let asked = move || {
         // Pages warn by them.
         shared.known_ways.look(&shared.store);
+        // Their titles have them.
+        shared.counts()?;
         question(&shared, shared.clock.now())
     };
     let answer = web::block(asked).await.map_err(ApiError::internal)?;

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
 use innkeeper_node::heart::{LEASE, Strength, clock, gone_after, missing_after, strengths};
@@ -38,9 +39,11 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
         Ok((store.nodes()?, duties, store.checks()?, windows, store.lease_holder(LEASE)?, now))
     })
     .await?;
-    let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&desk.store), now);
-    let duty =
-        |duty: &Duty| DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), now);
+    let zone = caller.zone_or(chrono_tz::UTC);
+    let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&desk.store), zone, now);
+    let duty = |duty: &Duty| {
+        DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), zone, now)
+    };
     let fewer = strengths(&desk.live.get().expect, &nodes, gone_after(&desk.store), now)
         .into_iter()
         .filter(|it| !it.is_enough());
@@ -49,9 +52,9 @@ pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, Api
         nodes: nodes.iter().map(node).collect(),
         duties: duties.iter().map(duty).collect(),
         fewer: fewer.collect(),
-        checks: checks.iter().map(|check| CheckRow::of(check, now)).collect(),
-        windows: windows.iter().rev().map(|window| WindowRow::of(window, now)).collect(),
-        steps: steps.iter().map(|step| StepRow::of(step, now)).collect(),
+        checks: checks.iter().map(|check| CheckRow::of(check, zone, now)).collect(),
+        windows: windows.iter().rev().map(|window| WindowRow::of(window, zone, now)).collect(),
+        steps: steps.iter().map(|step| StepRow::of(step, zone, now)).collect(),
     })
 }
 
@@ -104,7 +107,13 @@ pub struct DutyRow {
 }
 
 impl DutyRow {
-    pub fn of(duty: &Duty, snoozed_until: Option<Time>, missing_after: TimeDelta, now: Time) -> Self {
+    pub fn of(
+        duty: &Duty,
+        snoozed_until: Option<Time>,
+        missing_after: TimeDelta,
+        zone: Tz,
+        now: Time,
+    ) -> Self {
         let is_missing = now - duty.beat_at > missing_after;
         Self {
             name: duty.name.clone(),
@@ -113,8 +122,8 @@ impl DutyRow {
                 (true, None) => "down",
                 (false, None) => "alive",
             },
-            done: When::new(duty.beat_at, chrono_tz::UTC, now),
-            snoozed_until: snoozed_until.map(|until| When::new(until, chrono_tz::UTC, now)),
+            done: When::new(duty.beat_at, zone, now),
+            snoozed_until: snoozed_until.map(|until| When::new(until, zone, now)),
         }
     }
 
@@ -139,7 +148,7 @@ pub struct NodeRow {
 }
 
 impl NodeRow {
-    pub fn of(known: &KnownNode, holder: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
+    pub fn of(known: &KnownNode, holder: Option<&str>, gone_after: TimeDelta, zone: Tz, now: Time) -> Self {
         let node = &known.node;
         let state = known.state(gone_after, now);
         Self {
@@ -148,8 +157,8 @@ impl NodeRow {
             host: node.host.clone(),
             address: node.address.clone(),
             version: node.version.clone(),
-            beat: When::new(known.beat_at, chrono_tz::UTC, now),
-            started: When::new(node.started_at, chrono_tz::UTC, now),
+            beat: When::new(known.beat_at, zone, now),
+            started: When::new(node.started_at, zone, now),
             offset_ms: node.offset.num_milliseconds(),
             problem: if state == "alive" { known.problem.clone() } else { String::new() },
             coordinator: state == "alive" && holder == Some(node.id.as_str()),
@@ -166,11 +175,11 @@ pub struct CheckRow {
 }
 
 impl CheckRow {
-    pub fn of(check: &Check, now: Time) -> Self {
+    pub fn of(check: &Check, zone: Tz, now: Time) -> Self {
         Self {
             name: check.name.clone(),
             state: check.state.clone(),
-            since: When::new(check.since_at, chrono_tz::UTC, now),
+            since: When::new(check.since_at, zone, now),
             problem: check.problem.clone(),
         }
     }
@@ -184,10 +193,10 @@ pub struct WindowRow {
 }
 
 impl WindowRow {
-    pub fn of(window: &Window, now: Time) -> Self {
+    pub fn of(window: &Window, zone: Tz, now: Time) -> Self {
         Self {
-            from: When::new(window.from, chrono_tz::UTC, now),
-            until: When::new(window.until, chrono_tz::UTC, now),
+            from: When::new(window.from, zone, now),
+            until: When::new(window.until, zone, now),
             long: duration::words(window.until - window.from),
         }
     }
@@ -202,9 +211,9 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    pub fn of(step: &ClockStep, now: Time) -> Self {
+    pub fn of(step: &ClockStep, zone: Tz, now: Time) -> Self {
         Self {
-            at: When::new(step.at, chrono_tz::UTC, now),
+            at: When::new(step.at, zone, now),
             whose: if step.clock == "database" { "the database".to_owned() } else { step.host.clone() },
             by: clock::size(step.by),
             outcome: match step.outcome.as_str() {

@@ -130,9 +130,11 @@ pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse,
         (_, 0) => "Nothing is down.".to_owned(),
         (all, down) => format!("{} of {} down.", down, duration::counted(all as i64, "job")),
     };
+    // Without the names of the house's other pages, whoever looks.
+    let mut frame = Frame::of(&desk, &Caller::nobody(), "/public");
+    frame.down_here = Some(down as i64);
     page(&PublicPage {
-        // Without the names of the house's other pages, whoever looks.
-        frame: Frame::of(&desk, &Caller::nobody(), "/public"),
+        frame,
         title: shown.share.title.clone(),
         state: together(&shown).map_or("new", State::as_str),
         sentence,

@@ -11,14 +11,14 @@ use innkeeper_core::{Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Checkin, Listed, Share, Undelivered};
 
-use super::actions;
 use super::frame::Frame;
+use super::output::Output;
 use super::plot::{self, Ended};
 use super::snippets::snippets;
 use super::strip::{self, Strip};
 use super::timeline::{Entry, Place, Timeline};
 use super::view::{self, Row, When};
-use super::{ask, page};
+use super::{actions, ask, checked_out, page};
 use crate::Desk;
 
 /// Check-ins that the plot is drawn from.
@@ -39,6 +39,8 @@ struct ReservationPage<'a> {
     row: Row,
     strip: Strip,
     sentence: String,
+    /// What the job wrote before it failed, or fell silent.
+    output: Option<Output>,
     description: String,
     notify: String,
     max_run: String,
@@ -150,13 +152,13 @@ pub async fn reservation(
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = (id.into_inner(), place.into_inner());
     let known = ask(&desk, move |desk, now| know(desk, id, place, now)).await?;
-    let known = known.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
+    let Some(known) = known else { return checked_out::show(&desk, &caller, id).await };
     let Known { undelivered, listed, evaluation, troubles, recent, timeline, history_begins, badge, now } =
         &known;
     let (now, history_begins) = (*now, *history_begins);
     let reservation = &listed.reservation;
     let terms = &reservation.terms;
-    let zone = terms.schedule.zone();
+    let zone = caller.zone_or(terms.schedule.zone());
     let when = |at: Time| When::new(at, zone, now);
     let runs = ended(recent);
     let plots = plot::SIZES.iter().filter_map(|size| {
@@ -169,13 +171,16 @@ pub async fn reservation(
         SPANS.iter().map(|span| UptimeRow::of(*span, reservation.created_at, history_begins, troubles, now));
     let warnings = view::warnings(&desk.dead_ends(terms), undelivered.as_ref());
     let snoozed_until = reservation.conclusions.snoozed_until.filter(|until| *until > now);
+    let output = Output::of(listed, recent, zone, now);
+    let above = output.as_ref().map(|output| output.checkin_id);
     page(&ReservationPage {
         frame: Frame::of(&desk, &caller, ""),
         said: actions::said(&query.said),
         badge: badge.as_ref().map(|share| format!("/badge/{}.svg", share.key)),
-        row: Row::of(listed, evaluation, warnings, now),
+        row: Row::of(listed, evaluation, warnings, caller.zone, now),
         strip: Strip::of(listed, evaluation, troubles, history_begins, now),
-        sentence: view::sentence(listed, evaluation, now),
+        sentence: view::sentence(listed, evaluation, zone, now),
+        output,
         description: terms.description.clone(),
         notify: terms.notify.to_string(),
         max_run: terms.max_run.map(duration::words).unwrap_or_default(),
@@ -192,7 +197,7 @@ pub async fn reservation(
         uptimes: uptimes.collect(),
         plots: plots.collect(),
         plot_words: plot::words(&runs, terms.max_run),
-        entries: timeline.rows(zone, now),
+        entries: timeline.rows(above, zone, now),
         further: place.is_further(),
         next: timeline.next.map(|place| format!("/status/{id}?{}", place.query())),
         snippets: snippets(&desk.public_url, listed),

@@ -1,16 +1,19 @@
 //! Settings: the page, alerters and their test, tokens. Users, and what is shown outside, have files of their own.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Query};
 use askama::Template;
+use chrono_tz::{TZ_VARIANTS, Tz};
 use innkeeper_core::access::{Rights, Scope, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::schedule::zone;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_node::keys;
 use innkeeper_store::{NewToken, Share, Token, User};
+use serde::Deserialize;
 
 use super::form::Form;
 use super::frame::Frame;
@@ -24,6 +27,7 @@ use crate::api::{self, remove_within, within};
 struct SettingsPage<'a> {
     frame: Frame<'a>,
     is_open: bool,
+    zones: &'static [Tz],
     alerters: Vec<(String, &'static str)>,
     tokens: Vec<TokenRow>,
     users: Vec<UserRow>,
@@ -67,9 +71,28 @@ struct ShareRow {
     path: String,
 }
 
+/// What is chosen on the page.
+#[derive(Deserialize)]
+pub struct Choice {
+    /// The zone in which its reader reads times from now on; empty for each time's own.
+    zone: Option<String>,
+}
+
 /// The page.
-pub async fn settings(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    show(&desk, &caller, Said::default()).await
+pub async fn settings(
+    desk: Data<Desk>,
+    caller: Caller,
+    choice: Query<Choice>,
+) -> Result<HttpResponse, ApiError> {
+    let Some(chosen) = &choice.zone else { return show(&desk, &caller, Said::default()).await };
+    let zone = match chosen.trim() {
+        "" => None,
+        name => Some(zone::parse("zone", name)?),
+    };
+    // Their browser keeps it, so that nobody needs an account for it.
+    let mut answer = see_other("/settings#times");
+    answer.add_cookie(&desk.gate.zone_cookie(zone)).map_err(ApiError::internal)?;
+    Ok(answer)
 }
 
 async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResponse, ApiError> {
@@ -81,12 +104,14 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
         Ok((tokens, users, desk.store.shares()?, desk.store.apps(500)?, now))
     })
     .await?;
+    let zone = caller.zone_or(chrono_tz::UTC);
     let own = caller.user().map(|user| user.id);
     page(&SettingsPage {
         frame,
         is_open: desk.is_open,
+        zones: &TZ_VARIANTS,
         alerters: desk.alerter_kinds(),
-        tokens: tokens.iter().map(|token| token_row(token, now)).collect(),
+        tokens: tokens.iter().map(|token| token_row(token, zone, now)).collect(),
         users: users.iter().map(|user| user_row(user, own)).collect(),
         shares: shares.iter().map(share_row).collect(),
         apps,
@@ -94,7 +119,7 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
     })
 }
 
-fn token_row(token: &Token, now: Time) -> TokenRow {
+fn token_row(token: &Token, zone: Tz, now: Time) -> TokenRow {
     let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
     let apps: Vec<&str> = token.apps.iter().map(AppName::as_str).collect();
     TokenRow {
@@ -103,8 +128,8 @@ fn token_row(token: &Token, now: Time) -> TokenRow {
         scopes: scopes.join(", "),
         apps: if apps.is_empty() { "every app".to_owned() } else { apps.join(", ") },
         created_by: token.created_by.clone(),
-        used: token.used_at.map(|at| When::new(at, chrono_tz::UTC, now)),
-        expires: token.expires_at.map(|at| When::new(at, chrono_tz::UTC, now)),
+        used: token.used_at.map(|at| When::new(at, zone, now)),
+        expires: token.expires_at.map(|at| When::new(at, zone, now)),
     }
 }
 

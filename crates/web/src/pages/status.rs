@@ -92,7 +92,7 @@ pub async fn status(
     caller: Caller,
     query: Query<StatusQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = query.into_inner();
+    let (query, zone) = (query.into_inner(), caller.zone);
     let (filter, cursor) = (query.filter()?, query.cursor());
     let gone = query.checked_out;
     let worst_first = query.is_sorted("worst");
@@ -123,7 +123,7 @@ pub async fn status(
             let lost = undelivered.get(&listed.reservation.id);
             let warnings = view::warnings(&desk.dead_ends(&listed.reservation.terms), lost);
             (
-                Row::of(listed, evaluation, warnings, now),
+                Row::of(listed, evaluation, warnings, zone, now),
                 Strip::of(listed, evaluation, troubles, history_begins, now),
             )
         };

@@ -2,6 +2,7 @@
 
 use chrono_tz::Tz;
 use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::terminal::plain;
 use innkeeper_core::{Time, duration};
 use innkeeper_store::{Checkin, PastAlert, SentDelivery, Store, StoreError};
 use serde::Deserialize;
@@ -76,10 +77,10 @@ impl Timeline {
         Ok(Self { happened, deliveries, next })
     }
 
-    /// Its rows.
-    pub fn rows(&self, zone: Tz, now: Time) -> Vec<Entry> {
+    /// Its rows. The output of the check-in `above` stands on the page already.
+    pub fn rows(&self, above: Option<i64>, zone: Tz, now: Time) -> Vec<Entry> {
         let row = |one: &Happened| match one {
-            Happened::Checkin(checkin) => Entry::Checkin(CheckinRow::of(checkin, zone, now)),
+            Happened::Checkin(checkin) => Entry::Checkin(CheckinRow::of(checkin, above, zone, now)),
             Happened::Alert(alert) => {
                 let until = alert.closed_at.unwrap_or(now);
                 Entry::Alert(
@@ -130,17 +131,21 @@ pub struct CheckinRow {
     pub took: String,
     pub source: String,
     pub notes: String,
+    /// Whether what it wrote stands above.
+    pub is_above: bool,
 }
 
 impl CheckinRow {
-    fn of(checkin: &Checkin, zone: Tz, now: Time) -> Self {
+    fn of(checkin: &Checkin, above: Option<i64>, zone: Tz, now: Time) -> Self {
+        let is_above = above == Some(checkin.id);
         Self {
             at: When::new(checkin.at, zone, now),
             kind: checkin.kind.as_str(),
             exit_code: checkin.exit_code.filter(|_| checkin.kind == CheckInKind::Fail),
             took: checkin.duration.map(duration::words).unwrap_or_default(),
             source: checkin.source.clone(),
-            notes: checkin.notes.clone(),
+            notes: if is_above { String::new() } else { plain(&checkin.notes).into_owned() },
+            is_above,
         }
     }
 }

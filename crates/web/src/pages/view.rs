@@ -35,7 +35,9 @@ pub struct Row {
     pub component: String,
     pub state: &'static str,
     pub schedule: String,
-    pub last: Option<When>,
+    /// The latest word of any kind, and which it was.
+    pub last: Option<(&'static str, When)>,
+    pub last_success: Option<When>,
     pub expected: When,
     pub owner: String,
     pub tags: Vec<String>,
@@ -46,10 +48,17 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn of(listed: &Listed, evaluation: &Evaluation, warnings: Vec<String>, now: Time) -> Self {
+    /// `zone`: the one that the reader chose.
+    pub fn of(
+        listed: &Listed,
+        evaluation: &Evaluation,
+        warnings: Vec<String>,
+        zone: Option<Tz>,
+        now: Time,
+    ) -> Self {
         let reservation = &listed.reservation;
         let (terms, facts) = (&reservation.terms, &reservation.facts);
-        let zone = terms.schedule.zone();
+        let zone = zone.unwrap_or_else(|| terms.schedule.zone());
         Self {
             id: reservation.id,
             app: terms.app.to_string(),
@@ -59,7 +68,8 @@ impl Row {
                 true => terms.schedule.in_words(),
                 false => format!("{}, {} grace", terms.schedule.in_words(), duration::words(terms.grace)),
             },
-            last: facts.last_checkin_at.map(|at| When::new(at, zone, now)),
+            last: facts.last_word().map(|(kind, at)| (kind.as_str(), When::new(at, zone, now))),
+            last_success: facts.last_checkin_at.map(|at| When::new(at, zone, now)),
             expected: When::new(evaluation.expected_at, zone, now),
             owner: terms.owner.clone(),
             tags: terms.tags.clone(),
@@ -90,8 +100,7 @@ pub fn warnings(dead_ends: &[DeadEnd], undelivered: Option<&Undelivered>) -> Vec
 }
 
 /// The state of a reservation with its reason.
-pub fn sentence(listed: &Listed, evaluation: &Evaluation, now: Time) -> String {
-    let zone = listed.reservation.terms.schedule.zone();
+pub fn sentence(listed: &Listed, evaluation: &Evaluation, zone: Tz, now: Time) -> String {
     let at = |at: Time| stamp(at, zone);
     let (expected, deadline) = (at(evaluation.expected_at), at(evaluation.deadline));
     if let Some(alert) = &listed.open_alert {

@@ -188,13 +188,17 @@ class House {
   }
 }
 
-// Keeps the page as it is while it is looked at: what it fetches comes after `release`.
+// Keeps the page as it is while it is looked at: what it fetches comes after `release`, and no time goes by.
 async function hold(page) {
   await page.evaluate(() => {
     const { fetch } = window;
+    const { now } = Date;
+    const at = now();
+    Date.now = () => at;
     const released = new Promise((resolve) => {
       window.innkeeperRelease = () => {
         window.fetch = fetch;
+        Date.now = now;
         resolve();
       };
     });

@@ -1,0 +1,60 @@
+//! The page of a reservation that is not there any more: when it was checked out, by whom, and the way back.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use askama::Template;
+use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_store::{Checkout, UNDO_WITHIN};
+
+use super::frame::Frame;
+use super::view::When;
+use super::{ask, page};
+use crate::Desk;
+
+#[derive(Template)]
+#[template(path = "checked_out.html")]
+struct CheckedOutPage<'a> {
+    frame: Frame<'a>,
+    checkout: Checkout,
+    /// By whom, as a sentence has it.
+    by: String,
+    at: When,
+    /// Until when it can come back, where it can.
+    until: Option<When>,
+    /// The reservation that has its names by now.
+    successor: Option<i64>,
+}
+
+/// The page in the place of that of reservation `id`, which there is not.
+///
+/// # Errors
+/// That nothing is known of it, or the database's.
+pub async fn show(desk: &Data<Desk>, caller: &Caller, id: i64) -> Result<HttpResponse, ApiError> {
+    let found = ask(desk, move |desk, now| {
+        let undoable = desk.store.checkout(id)?;
+        let can_come_back = undoable.is_some();
+        let Some(checkout) = undoable.map_or_else(|| desk.store.past_checkout(id), |it| Ok(Some(it)))? else {
+            return Ok(None);
+        };
+        let successor = desk.store.id_of(&checkout.app, &checkout.component)?;
+        Ok(Some((checkout, can_come_back, successor, now)))
+    })
+    .await?;
+    let (checkout, can_come_back, successor, now) =
+        found.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
+    let zone = caller.zone_or(chrono_tz::UTC);
+    let mut answer = page(&CheckedOutPage {
+        frame: Frame::of(desk, caller, "/checked-out"),
+        by: match checkout.who.as_str() {
+            "" | "anybody" => "somebody who was not asked for a name".to_owned(),
+            who => who.to_owned(),
+        },
+        at: When::new(checkout.at, zone, now),
+        until: can_come_back.then(|| When::new(checkout.at + UNDO_WITHIN, zone, now)),
+        successor,
+        checkout,
+    })?;
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    Ok(answer)
+}
