@@ -140,8 +140,11 @@ fn about(notice: &Notice) -> (String, String) {
         }
         SubjectForm::Uniform | SubjectForm::Own => None,
     };
-    let usual =
-        if alert.details.checked_out { "CHECKED OUT" } else { wording::state(notice.event).unwrap_or("") };
+    let usual = match (alert.details.checked_out, alert.details.ending.is_empty()) {
+        (true, _) => "CHECKED OUT",
+        (false, false) => "WITHDRAWN",
+        (false, true) => wording::state(notice.event).unwrap_or(""),
+    };
     (state.unwrap_or_else(|| usual.to_owned()), words::cut(&job, 100))
 }
 

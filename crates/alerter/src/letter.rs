@@ -66,6 +66,7 @@ struct Happened<'a> {
     lasted: String,
     zone: Tz,
     is_checked_out: bool,
+    ending: String,
     was: String,
     behind: String,
 }
@@ -200,6 +201,7 @@ fn happened(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
         lasted: duration::words((notice.at - alert.since).max(TimeDelta::zero())),
         zone,
         is_checked_out: alert.details.checked_out,
+        ending: alert.details.ending.clone(),
         behind: site,
     });
     text.trim_end().to_owned()

@@ -75,6 +75,11 @@ impl Facts {
     pub fn last_end_at(&self) -> Option<Time> {
         self.last_checkin_at.max(self.last_fail_at)
     }
+
+    /// Whether nothing has come of it yet but remarks.
+    pub fn is_new(&self) -> bool {
+        self.last_end_at().max(self.last_start_at).is_none()
+    }
 }
 
 /// One run of a job: its start, and its own end where one has come.
@@ -86,11 +91,16 @@ pub struct Run {
     pub started_at: Option<Time>,
     /// The latest end under this id.
     pub ended_at: Option<Time>,
+    /// When it was told that it is over its limit.
+    pub told_at: Option<Time>,
 }
 
 impl Run {
-    /// When the run began, if it is still going by these facts.
+    /// When the run began, if it is still going by these facts. What has an id ends once: a start after that is none.
     pub fn going_since(&self, facts: &Facts) -> Option<Time> {
+        if self.run_id.is_some() && self.ended_at.is_some() {
+            return None;
+        }
         let over = self.ended_at.max(facts.runs_over_at);
         self.started_at.filter(|started| over.is_none_or(|over| over < *started))
     }

@@ -45,6 +45,7 @@ pub mod schedule;
 pub mod secret;
 pub mod sla;
 pub mod slug;
+pub mod snooze;
 pub mod summary;
 pub mod template;
 pub mod terminal;

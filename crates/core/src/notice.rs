@@ -157,6 +157,8 @@ pub struct Details {
     pub undelivered: Vec<String>,
     /// Whether the incident is over because its job was checked out.
     pub checked_out: bool,
+    /// Why the incident is over, where neither a success nor a check-out ended it: "schedule changed: not overdue by it".
+    pub ending: String,
 }
 
 impl Notice {

@@ -8,6 +8,7 @@ use crate::facts::Facts;
 use crate::names::{AlerterName, AppName, ComponentName, LONGEST_TEXT, many_lines, one_line, tags, web_link};
 use crate::recipient::Recipients;
 use crate::schedule::Schedule;
+use crate::snooze::{Snooze, Snoozes};
 use crate::{Invalid, Time, duration, slug};
 
 /// The most that `alert_after` can ask for.
@@ -100,6 +101,20 @@ impl Terms {
             self.slug.clone_from(&before.slug);
         }
         self
+    }
+
+    /// Which of the terms that decide whether an alert is open are other in `after`: `schedule, grace`; none where none is.
+    pub fn judged_otherwise(&self, after: &Self) -> Option<String> {
+        let fields = [
+            ("schedule", self.schedule != after.schedule),
+            ("grace", self.grace != after.grace),
+            ("alert_after", self.alert_after != after.alert_after),
+            ("max_run", self.max_run != after.max_run),
+            ("min_run", self.min_run != after.min_run),
+        ];
+        let changed: Vec<&str> =
+            fields.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect();
+        (!changed.is_empty()).then(|| changed.join(", "))
     }
 
     /// Every field but the two names with its value, as a person would write it.
@@ -249,6 +264,8 @@ pub struct Wishes {
     pub notify_recovery: Option<bool>,
     /// See [`Terms::max_run`]; zero for no limit.
     pub max_run: Option<TimeDelta>,
+    /// What `max_run` is in a new reservation that does not wish for one.
+    pub max_run_if_new: Option<TimeDelta>,
     /// See [`Terms::min_run`]; zero for no limit.
     pub min_run: Option<TimeDelta>,
     /// See [`Terms::is_site`].
@@ -306,7 +323,6 @@ impl Wishes {
             grace: Some(terms.grace),
             alert_after: Some(terms.alert_after),
             remind_every: limit(terms.remind_every),
-            remind_every_if_new: None,
             notify_recovery: Some(terms.notify_recovery),
             max_run: limit(terms.max_run),
             min_run: limit(terms.min_run),
@@ -375,7 +391,7 @@ impl Wishes {
             alert_after: 1,
             remind_every: self.remind_every_if_new,
             notify_recovery: true,
-            max_run: None,
+            max_run: self.max_run_if_new,
             min_run: None,
             is_site: false,
         };
@@ -458,14 +474,18 @@ pub struct Conclusions {
     pub status: Status,
     /// When the sweeper must look again. May be early, never late.
     pub wake_at: Time,
-    /// No alerts until then.
-    pub snoozed_until: Option<Time>,
+    /// Its snoozes, as long as what was due in them matters.
+    pub snoozes: Snoozes,
+    /// Which of the terms that decide whether an alert is open were changed since the last look: `schedule, grace`.
+    pub changed: Option<String>,
     /// [`Facts::fails`] at the last look.
     pub fails_seen: i64,
     /// [`Facts::checkins`] at the last look.
     pub checkins_seen: i64,
-    /// Failures in a row at the last look.
+    /// Misses and failures in a row up to `heard_at`, where that is a failure; else 0.
     pub fail_streak: i64,
+    /// [`Facts::last_end_at`] at the last look.
+    pub heard_at: Option<Time>,
     /// The latest success that came sooner than `min_run` allows.
     pub short_at: Option<Time>,
     /// Whether any check-in has the sweeper look at once: see [`Conclusions::wakes`].
@@ -478,21 +498,35 @@ impl Conclusions {
         Self {
             status: Status::New,
             wake_at,
-            snoozed_until: None,
+            snoozes: Snoozes::default(),
+            changed: None,
             fails_seen: 0,
             checkins_seen: 0,
             fail_streak: 0,
+            heard_at: None,
             short_at: None,
             eager: false,
         }
     }
 
-    /// Whether a check-in of this kind may bring the next conclusion nearer than `wake_at`. Then its recording pulls `wake_at`
-    /// forward to the time of the check-in. The store says the same in SQL, and a test of its contract compares the two.
+    /// Whether a check-in of this kind may bring the next conclusion nearer than `wake_at`, `facts` being those before it. Then its
+    /// recording pulls `wake_at` forward to the time of the check-in. The store says the same in SQL, and a test of its contract
+    /// compares the two.
     ///
     /// A success of a reservation that is up must not, for it would cost an index entry each: it only moves the deadline away.
-    pub fn wakes(&self, kind: CheckInKind) -> bool {
-        self.eager || self.status == Status::Down || kind == CheckInKind::Fail
+    pub fn wakes(&self, kind: CheckInKind, facts: &Facts) -> bool {
+        let is_first_start = kind == CheckInKind::Start && facts.last_start_at.is_none();
+        self.eager || self.status == Status::Down || kind == CheckInKind::Fail || is_first_start
+    }
+
+    /// The snooze that goes on at `now`.
+    pub fn snooze_at(&self, now: Time) -> Option<&Snooze> {
+        self.snoozes.at(now)
+    }
+
+    /// Until when nothing is told, where that is so at `now`.
+    pub fn snoozed_until(&self, now: Time) -> Option<Time> {
+        self.snoozes.silent_until(now)
     }
 }
 

@@ -5,31 +5,38 @@
 //!
 //! | rule | statement |
 //! |---|---|
-//! | heard | the later of: last success, last failure, end of the last snooze, creation |
+//! | heard | the later of: last success, last failure, creation |
 //! | expected at | the first scheduled instant after it was last heard of |
 //! | overdue | `now ≥ expected_at + grace` |
 //! | respite | a blind window that touches a deadline moves it to its end + min(period, 1 h) + grace; all windows together by their own lengths and three such respites at most |
-//! | threshold | the alert opens at the `alert_after`-th miss or failure in a row |
-//! | run limit | a start, and `max_run` later no end of that run; the respite holds here, too |
+//! | snooze | nothing opens or reminds; at its end what is still true is told. `quiet`: what was due inside has until its end + min(period, 1 h) + grace. `skip`: it is not expected, and an interval begins anew at the end |
+//! | threshold | the alert opens at the `alert_after`-th miss or failure in a row: each due instant counts once, missed or answered by its first failure; further failures count each; instants that a blind window touches do not; only a success ends the row |
+//! | run limit | a start, and `max_run` later no end of that run; told once; the respite holds here, too |
+//! | lost end | a run that had to be over when a later one began that succeeded is over |
 //! | too short | a success sooner than `min_run` after its start is a failure |
 //! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
-//! | recovery | a success later than the trouble, and no other trouble |
+//! | recovery | a success later than the trouble, and no other trouble; after a run limit, of a run that began later or has no id |
+//! | changed | after a change of the terms an alert closes that they do not bear out |
 //!
 //! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
 //!
-//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them.
+//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them, `row.rs` the threshold, `runs.rs` the run limits.
 
 mod due;
+mod row;
+mod runs;
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
-use crate::alert::{OpenAlert, Reason};
-use crate::checkin::CheckInKind;
+use crate::alert::{Cause, OpenAlert, Reason};
 use crate::facts::{Event, Run};
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::Schedule;
 use crate::{Invalid, Time};
-use due::{Due, Heard, alert_due, deadlines, heard, later, run_limits};
+use due::{Anchor, Due, alert_due, first, later, missed};
+use row::Row;
+use runs::{RunLimit, is_running, run_limits};
 
 /// How soon a held reservation is looked at again, in case its site was removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
@@ -41,9 +48,9 @@ const SOME_TIME: TimeDelta = TimeDelta::days(1);
 pub struct View<'a> {
     /// The reservation, its facts and the last conclusions.
     pub reservation: &'a Reservation,
-    /// Its runs; needed where `max_run` is set, and to show that one is going.
+    /// Its runs; needed where it has run limits, and to show that one is going.
     pub runs: &'a [Run],
-    /// Its check-ins since the last look; needed where there are new failures or `min_run` is set.
+    /// Its check-ins since the last look; needed where there are new failures, it stands in a row of them, or `min_run` is set.
     pub unseen: &'a [Event],
     /// The alert that is open on it.
     pub open_alert: Option<&'a OpenAlert>,
@@ -174,6 +181,8 @@ pub enum Change {
     Recover,
     /// Open and close an alert, told in one message: the trouble came and went between two looks.
     OpenAndRecover(Reason),
+    /// Close the open alert, since the terms were changed and do not bear it out: "schedule changed: not overdue by it".
+    Withdraw(String),
 }
 
 /// A conclusion with its reasons.
@@ -187,8 +196,12 @@ pub struct Evaluation {
     pub deadline: Time,
     /// Whether the deadline has passed.
     pub overdue: bool,
+    /// Misses and failures in a row, `alert_after` at most.
+    pub in_a_row: i64,
     /// What to do.
     pub change: Change,
+    /// The runs of which it is told now that they are over their limit, by their ids.
+    pub told_runs: Vec<Option<Uuid>>,
     /// What to write down.
     pub conclusions: Conclusions,
 }
@@ -196,16 +209,22 @@ pub struct Evaluation {
 /// Draws the conclusion about one reservation at `now`.
 pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
-    let snoozed = before.snoozed_until.is_some_and(|until| now < until);
-    let ends = Ends::read(view);
+    let snoozed = before.snoozes.at(now).is_some();
+    let row = Row::read(view);
 
-    let first = deadlines(view).next().unwrap_or(Due::never(now));
-    let still_needed = terms.alert_after.saturating_sub(ends.streak).clamp(1, MOST_ALERT_AFTER);
-    let alert_due = alert_due(view, still_needed as usize).unwrap_or(Due::never(now));
-    let overdue = first.deadline <= now;
+    let first = first(view).unwrap_or(Due::never(now));
+    let needed = terms.alert_after.saturating_sub(row.count).clamp(1, MOST_ALERT_AFTER) as usize;
+    let alert_due = alert_due(view, needed).unwrap_or(Due::never(now));
+    let missed_by_now = match terms.alert_after {
+        ..=1 => i64::from(alert_due.deadline <= now),
+        _ => missed(view, Anchor::latest(view.reservation), now, needed).0 as i64,
+    };
+    let in_a_row = row.count.saturating_add(missed_by_now).min(terms.alert_after);
+    let overdue = first.deadline <= now || missed_by_now > 0;
 
     let limits = run_limits(view);
-    let stuck = limits.iter().filter(|limit| limit.at <= now).min_by_key(|limit| limit.at);
+    let passed: Vec<&RunLimit<'_>> = limits.iter().filter(|limit| limit.at <= now).collect();
+    let stuck = passed.iter().filter(|limit| !limit.is_told()).min_by_key(|limit| limit.at);
     let run_limit = limits.iter().map(|limit| limit.at).filter(|at| *at > now).min();
 
     let missed = (alert_due.deadline <= now).then_some(Reason::Missed {
@@ -219,31 +238,47 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         max_run_ms: limit.max_run.num_milliseconds(),
         unobserved: limit.unobserved,
     });
+    let is_borne_out = row.standing.is_some() || missed.is_some() || !passed.is_empty();
+    let is_silent = missed.is_some() || overdue;
     // A failure was reported over the network that the site provides, so a silent site does not hold it.
     let silence = overran.or(missed);
     let held = silence.is_some() && view.behind_silent_site && !snoozed && !terms.is_site;
-    let well = !ends.bad && silence.is_none() && !overdue;
 
     let change = match view.open_alert {
-        Some(alert) if well && facts.last_checkin_at > alert.success_before => Change::Recover,
-        Some(alert) => match terms.remind_every {
-            Some(every) if !snoozed && !held && later(alert.told_at, every) <= now => Change::Remind,
+        Some(alert)
+            if !row.bad
+                && !is_silent
+                && facts.last_checkin_at > alert.success_before
+                && passed.iter().all(|limit| limit.is_let_go(alert, view.runs)) =>
+        {
+            Change::Recover
+        }
+        Some(alert) => match (&before.changed, terms.remind_every) {
+            (Some(changed), _) if !is_borne_out => Change::Withdraw(withdrawn(alert, changed)),
+            (_, Some(every)) if !snoozed && !held && later(alert.told_at, every) <= now => Change::Remind,
             _ => Change::None,
         },
         None if snoozed => Change::None,
-        None => match (ends.crossed, silence) {
-            (Some(reason), None) if !ends.bad => Change::OpenAndRecover(reason),
-            (Some(reason), _) => Change::Open(reason),
-            (None, Some(reason)) if !held => Change::Open(reason),
-            (None, _) => Change::None,
+        None => match (row.standing, row.passed, silence) {
+            (Some(reason), _, _) => Change::Open(reason),
+            (None, Some(reason), None) if !row.bad => Change::OpenAndRecover(reason),
+            (None, Some(reason), _) => Change::Open(reason),
+            (None, None, Some(reason)) if !held => Change::Open(reason),
+            (None, None, _) => Change::None,
         },
     };
 
     let down = match change {
         Change::Open(_) | Change::Remind => true,
-        Change::Recover | Change::OpenAndRecover(_) => false,
+        Change::Recover | Change::OpenAndRecover(_) | Change::Withdraw(_) => false,
         Change::None => view.open_alert.is_some(),
     };
+    // What passes its limit while an alert is open is part of that incident.
+    let told_runs = match view.open_alert.is_some() || down {
+        true => passed.iter().filter(|limit| !limit.is_told()).map(|limit| limit.run.run_id).collect(),
+        false => Vec::new(),
+    };
+    let told_runs = in_order(told_runs);
     let told_at = match change {
         Change::Open(_) | Change::Remind => now,
         _ => view.open_alert.map_or(now, |alert| alert.told_at),
@@ -253,7 +288,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         Some(alert_due.deadline).filter(|_| !down),
         run_limit.filter(|_| !down),
         reminder,
-        before.snoozed_until,
+        before.snoozes.silent_until(now),
         held.then(|| later(now, HELD_AGAIN)),
         Some(later(now, SOME_TIME)),
     ]
@@ -264,122 +299,59 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     .unwrap_or(later(now, SOME_TIME));
 
     // The deadline of a job that is given a respite is not the nearest: any check-in may bring it nearer than `wake_at`.
-    let has_respite = alert_due.unobserved.is_some() || first.unobserved.is_some();
+    let has_respite = [alert_due, first].iter().any(|due| due.unobserved.is_some() || due.snoozed);
 
-    let running = view.runs.iter().any(|run| run.going_since(facts).is_some());
     let state = match () {
         () if snoozed => State::Snoozed,
         () if down => State::Down,
         () if held => State::Held,
         () if overdue => State::Overdue,
-        () if running => State::Running,
+        () if is_running(view) => State::Running,
         () if first.unobserved.is_some() && first.expected_at <= now => State::Unobserved,
         () if first.expected_at <= now => State::Late,
-        () if facts.checkins == 0 => State::New,
+        () if facts.is_new() => State::New,
         () => State::Up,
     };
-    let status = match (down, facts.checkins) {
+    let status = match (down, facts.is_new()) {
         (true, _) => Status::Down,
-        (false, 0) => Status::New,
-        (false, _) => Status::Up,
+        (false, true) => Status::New,
+        (false, false) => Status::Up,
     };
     Evaluation {
         state,
         expected_at: first.expected_at,
         deadline: first.deadline,
         overdue,
+        in_a_row,
         change,
+        told_runs,
         conclusions: Conclusions {
             status,
             wake_at,
-            snoozed_until: before
-                .snoozed_until
-                .filter(|_| snoozed || heard(view.reservation).1 == Heard::SnoozeEnd),
+            snoozes: before.snoozes.clone().after(facts.last_end_at()),
+            changed: None,
             fails_seen: facts.fails,
             checkins_seen: facts.checkins,
-            fail_streak: ends.streak,
-            short_at: ends.short_at,
-            eager: terms.has_run_limits() || has_respite,
+            fail_streak: row.count,
+            heard_at: facts.last_end_at(),
+            short_at: row.short_at,
+            eager: (terms.has_run_limits() && facts.last_start_at.is_some()) || has_respite,
         },
     }
 }
 
-/// How the job's runs have ended, as of the last and since.
-struct Ends {
-    /// Failures in a row, the latest end included.
-    streak: i64,
-    /// Whether the latest end is a failure.
-    bad: bool,
-    /// The reason with which the streak reached the threshold since the last look.
-    crossed: Option<Reason>,
-    /// The latest success that came too soon.
-    short_at: Option<Time>,
+/// Ids in an order of their own, whatever the order of the rows.
+fn in_order(mut ids: Vec<Option<Uuid>>) -> Vec<Option<Uuid>> {
+    ids.sort_unstable();
+    ids
 }
 
-impl Ends {
-    fn read(view: &View<'_>) -> Self {
-        let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
-        let mut unseen = lost_failures(view);
-        unseen.extend_from_slice(view.unseen);
-        // Of one instant the failure comes first, as in the facts, where a success outdoes it.
-        unseen.sort_by_key(|event| (event.at, event.kind != CheckInKind::Fail, event.exit_code));
-
-        // A snooze ends the row; its end is remembered until the job is heard again after it.
-        let mut crossing_streak = if before.snoozed_until.is_some() { 0 } else { before.fail_streak };
-        let mut ends = Self { streak: 0, bad: false, crossed: None, short_at: before.short_at };
-        let asleep = |at: Time| before.snoozed_until.is_some_and(|until| at < until);
-        for event in &unseen {
-            let in_a_row = crossing_streak.saturating_add(1);
-            let reason = match (event.kind, event.duration, terms.min_run) {
-                (CheckInKind::Fail, ..) => {
-                    Reason::Failed { at: event.at, exit_code: event.exit_code, in_a_row }
-                }
-                (CheckInKind::Success, Some(took), Some(least)) if took < least => {
-                    ends.short_at = ends.short_at.max(Some(event.at));
-                    Reason::TooShort {
-                        at: event.at,
-                        took_ms: took.num_milliseconds(),
-                        min_run_ms: least.num_milliseconds(),
-                    }
-                }
-                (CheckInKind::Success, ..) => {
-                    crossing_streak = 0;
-                    continue;
-                }
-                (CheckInKind::Start | CheckInKind::Log, ..) => continue,
-            };
-            if asleep(event.at) {
-                continue;
-            }
-            crossing_streak = in_a_row;
-            if crossing_streak >= terms.alert_after && ends.crossed.is_none() {
-                ends.crossed = Some(reason);
-            }
-        }
-        // What is true now comes from the facts, which do not depend on the order of recording.
-        let failed = facts.last_fail_at > facts.last_checkin_at;
-        let short = ends.short_at.is_some() && ends.short_at == facts.last_checkin_at.max(facts.last_fail_at);
-        ends.bad = failed || short;
-        ends.streak = match facts.last_end_at() {
-            // At least one: a success that is recorded late may precede the failure that was seen.
-            Some(at) if ends.bad && !asleep(at) => crossing_streak.max(1),
-            _ => 0,
-        };
-        ends
-    }
-}
-
-/// The failures since the last look that the facts count and the history no longer has, as far as the facts
-/// tell of them.
-fn lost_failures(view: &View<'_>) -> Vec<Event> {
-    let Reservation { facts, conclusions: before, .. } = view.reservation;
-    let kept = view.unseen.iter().filter(|event| event.kind == CheckInKind::Fail).map(|event| event.at);
-    // What is pruned is the oldest.
-    let at = kept.clone().min().or(facts.last_fail_at);
-    let kept = i64::try_from(kept.count()).unwrap_or(i64::MAX);
-    let lost = facts.fails.saturating_sub(before.fails_seen).saturating_sub(kept);
-    let lost = lost.clamp(0, MOST_ALERT_AFTER);
-    let exit_code = facts.last_exit_code.filter(|_| kept == 0);
-    let event = |at| Event { at, kind: CheckInKind::Fail, exit_code, duration: None };
-    at.into_iter().flat_map(|at| (0..lost).map(move |_| event(at))).collect()
+/// Why the alert closes, when `changed` is which terms were changed.
+fn withdrawn(alert: &OpenAlert, changed: &str) -> String {
+    let why = match alert.reason.cause() {
+        Cause::Missed => "not overdue by it",
+        Cause::Overran => "no run is over its limit by it",
+        Cause::Failed => "no alert is due by it",
+    };
+    format!("{changed} changed: {why}")
 }

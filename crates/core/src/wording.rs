@@ -52,6 +52,14 @@ impl SubjectWords {
             Self::Classic => classic(event, reason.cause(), job),
         }
     }
+
+    /// The subject where the alert of `job` closed without a success: "WITHDRAWN shop/backup: schedule changed: not overdue by it".
+    pub fn withdrawn(self, job: &str, ending: &str) -> String {
+        match self {
+            Self::Uniform => format!("WITHDRAWN {job}: {ending}"),
+            Self::Classic => format!("Alert withdrawn: {job}"),
+        }
+    }
 }
 
 /// The state that begins a subject: "DOWN", "STILL DOWN", "BACK". None where no job is meant.

@@ -13,6 +13,7 @@ use innkeeper_core::facts::{Event, Facts, Run};
 use innkeeper_core::reservation::{Conclusions, Status, Window};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::Change;
+use innkeeper_core::snooze::{Snooze, SnoozeMode, Snoozes};
 use innkeeper_core::{Time, duration};
 use proptest::prelude::*;
 
@@ -48,7 +49,7 @@ fn moments(n: std::ops::Range<usize>) -> impl Strategy<Value = Vec<i64>> {
 fn a_job_with_a_past() -> impl Strategy<Value = Job> {
     let terms = (1i64..4, prop::option::of(30i64..200), prop::option::of(30i64..200), any::<bool>());
     let checkins = prop::collection::vec((0u8..5, 0i64..600), 0..6);
-    let snooze = prop::option::of(300i64..900);
+    let snooze = prop::option::of((300i64..600, 1i64..600, any::<bool>()));
     let blind = prop::collection::vec((400i64..900, 1i64..100), 0..2);
     (a_job(), terms, checkins, snooze, blind, any::<bool>()).prop_map(
         |(job, (alert_after, max_run, remind, short), checkins, snooze, blind, held)| {
@@ -70,7 +71,10 @@ fn a_job_with_a_past() -> impl Strategy<Value = Job> {
                     _ => job.start_of(run(s as u128), when),
                 }
             }
-            job.reservation.conclusions.snoozed_until = snooze.map(after);
+            if let Some((from, length, quiet)) = snooze {
+                let mode = if quiet { SnoozeMode::Quiet } else { SnoozeMode::Skip };
+                job.snooze(mode, after(from), after(from + length));
+            }
             for (from, length) in blind {
                 job.blind(after(from), after(from + length));
             }
@@ -142,7 +146,12 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
             };
             job.reservation.conclusions = Conclusions {
                 status: Status::Up,
-                snoozed_until: before.1,
+                snoozes: before.1.map_or_else(Snoozes::default, |until| {
+                    let mode = if before.3 % 2 == 0 { SnoozeMode::Quiet } else { SnoozeMode::Skip };
+                    Snoozes::one(Snooze { from: before.0.min(until), until, mode })
+                }),
+                heard_at: facts.2,
+                changed: (before.4 % 2 == 0).then(|| "schedule".to_owned()),
                 short_at: before.2,
                 fails_seen: before.3,
                 fail_streak: before.4,
@@ -155,7 +164,7 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
                 told_at,
                 success_before,
             });
-            job.runs = vec![Run { run_id: None, started_at: facts.1, ended_at: None }];
+            job.runs = vec![Run { run_id: None, started_at: facts.1, ended_at: None, told_at: facts.2 }];
             job.blind = blind.into_iter().map(|(from, until)| Window { from, until }).collect();
             job.unseen = event
                 .map(|at| Event { at, kind: CheckInKind::Success, exit_code: None, duration: Some(took) })
@@ -228,7 +237,7 @@ proptest! {
                     let change = job.look_at(after(s));
                     match change {
                         Change::Open(_) => prop_assert!(!incident || success_since, "opened twice"),
-                        Change::OpenAndRecover(_) | Change::Recover => {
+                        Change::OpenAndRecover(_) | Change::Recover | Change::Withdraw(_) => {
                             prop_assert!(success_since || !incident, "closed by nothing");
                         }
                         Change::None | Change::Remind => continue,
@@ -281,7 +290,7 @@ proptest! {
         prop_assume!(times.0 != times.1);
         let mut job = job.alert_after(1).with(|terms| terms.min_run = None);
         // A failure during a snooze opens nothing, and keeps open what is: there it does matter.
-        job.reservation.conclusions.snoozed_until = None;
+        job.reservation.conclusions.snoozes = Snoozes::default();
         job.look_at(at("00:10"));
         let now = after(times.0.max(times.1));
         let (one, two) = (CheckIn::new(KINDS[kinds.0], after(times.0)), CheckIn::new(KINDS[kinds.1], after(times.1)));

@@ -178,11 +178,10 @@ mod once_and_recovery {
     }
 
     #[test]
-    fn only_a_success_closes() {
-        // The terms are made lenient while the alert is open: the trouble is gone, the job is not yet back.
+    fn a_respite_that_is_learnt_of_later_does_not_close() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
-        let mut job = job.grace("1h");
+        job.blind(at("00:04"), at("00:19"));
         assert_eq!(job.look_at(at("00:20")), Change::None);
         assert!(job.alert.is_some());
     }
@@ -384,6 +383,307 @@ mod threshold {
     }
 }
 
+mod threshold_of_both {
+    use super::*;
+
+    #[test]
+    fn misses_before_a_failure_count() {
+        let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(3);
+        job.sleep_until(at("02:10"));
+        assert_eq!(job.seen_at(at("02:10")).in_a_row, 2, "01:00 and 02:00");
+        let mut early = job.clone();
+        job.fail_at(at("02:30"));
+        assert_eq!(job.look_at(at("02:30")), Change::None, "it answers 02:00, which was missed");
+        // This one counts for 03:00.
+        early.fail_at(at("02:59:30"));
+        assert!(matches!(early.look_at(at("02:59:30")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+    }
+
+    #[test]
+    fn a_late_failure_answers_the_instant_that_was_missed() {
+        // Deliberate: each night one bad run, and it reports after its grace.
+        let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(3);
+        job.sleep_until(at("01:20"));
+        job.fail_at(at("01:20"));
+        job.sleep_until(at("01:20"));
+        assert_eq!(job.seen_at(at("01:20")).in_a_row, 1);
+        job.sleep_until(at("02:20"));
+        job.fail_at(at("02:20"));
+        job.sleep_until(at("02:20"));
+        assert_eq!((job.seen_at(at("02:20")).in_a_row, job.told.len()), (2, 0));
+        job.fail_at(at("02:30"));
+        assert!(
+            matches!(job.look_at(at("02:30")), Change::Open(Reason::Failed { in_a_row: 3, .. })),
+            "a further one"
+        );
+    }
+
+    #[test]
+    fn looked_at_or_not_it_is_the_same_row() {
+        for looks in [false, true] {
+            let mut job = Job::every("1h").grace("5m").alert_after(4);
+            for clock in ["01:30", "02:10", "04:40"] {
+                if looks {
+                    job.sleep_until(at(clock));
+                }
+                job.fail_at(at(clock));
+                if looks {
+                    job.look_at(at(clock));
+                }
+            }
+            // 01:00 is missed and answered late; 02:10 comes early; 03:10 is missed; 04:10 is missed and answered late.
+            let told = if looks { job.openings() } else { vec![] };
+            let seen = job.seen_at(at("04:40"));
+            match looks {
+                true => assert_eq!(told, [at("04:15")]),
+                false => assert!(
+                    matches!(seen.change, Change::Open(Reason::Failed { in_a_row: 4, .. })),
+                    "{seen:?}"
+                ),
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_success_ends_the_row() {
+        let mut job = Job::every("1h").grace("5m").alert_after(2);
+        job.sleep_until(at("01:30"));
+        job.start_at(at("01:30"));
+        job.log_at(at("01:31"));
+        assert_eq!(job.seen_at(at("01:31")).in_a_row, 1);
+        job.success_at(at("01:40"));
+        assert_eq!(job.seen_at(at("01:40")).in_a_row, 0);
+        job.sleep_until(at("03:44:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("03:45"));
+        assert_eq!(job.openings(), [at("03:45")]);
+    }
+
+    #[test]
+    fn an_instant_that_a_blind_window_touches_does_not_count() {
+        for (from, until, opens) in [
+            ("02:10", "02:50", "03:05"),
+            ("02:01", "02:02", "04:05"),
+            ("01:58", "01:59:30", "04:05"),
+            ("01:58", "01:58:59", "03:05"),
+            ("02:05", "02:06", "04:05"),
+        ] {
+            let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(3);
+            job.blind(at(from), at(until));
+            job.sleep_until(at("12:00"));
+            assert_eq!(job.openings(), [at(opens)], "blind from {from} to {until}");
+        }
+    }
+
+    #[test]
+    fn a_run_limit_opens_at_once() {
+        let mut job = Job::every("12h").max_run("10m").alert_after(5);
+        job.start_at(at("01:00"));
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("01:10")]);
+    }
+}
+
+mod lost_ends {
+    use super::*;
+
+    #[test]
+    fn one_reboot_in_mid_run_does_not_leave_a_job_down_for_ever() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("12h").max_run("30m");
+        job.start_of(run(1), at("02:00"));
+        job.sleep_until(at("02:40"));
+        assert_eq!(job.openings(), [at("02:30")]);
+        job.start_of(run(2), at("03:00"));
+        assert_eq!(job.look_at(at("03:00")), Change::None);
+        job.success_of(run(2), at("03:10"));
+        assert_eq!(job.look_at(at("03:10")), Change::Recover);
+        job.sleep_until(utc("2026-01-06 01:00"));
+        assert_eq!(job.told.len(), 2, "its limit is told once");
+        assert_eq!(job.seen_at(at("04:00")).state, State::Up, "and it is shown no more");
+    }
+
+    #[test]
+    fn a_success_that_names_no_run_recovers_it() {
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_of(run(1), at("02:00"));
+        job.sleep_until(at("02:40"));
+        job.success_at(at("02:50"));
+        assert_eq!(job.look_at(at("02:50")), Change::Recover);
+    }
+
+    #[test]
+    fn a_run_that_began_before_does_not_recover_it() {
+        let mut job = Job::every("12h").max_run("1h");
+        job.start_of(run(1), at("01:50"));
+        job.start_of(run(2), at("02:00"));
+        job.success_of(run(3), at("02:10"));
+        job.sleep_until(at("03:00"));
+        assert_eq!(job.openings(), [at("02:50")]);
+        job.start_of(run(4), at("03:01"));
+        job.success_of(run(2), at("03:02"));
+        assert_eq!(job.look_at(at("03:02")), Change::Recover, "run 2 began later than run 1");
+        let mut job = Job::every("12h").max_run("1h");
+        job.start_of(run(2), at("01:00"));
+        job.start_of(run(1), at("01:10"));
+        job.sleep_until(at("02:00"));
+        assert_eq!(job.openings(), [at("02:00")], "of run 2");
+        job.success_of(run(2), at("02:05"));
+        assert_eq!(job.look_at(at("02:05")), Change::Recover);
+        job.sleep_until(at("02:10"));
+        assert_eq!(job.openings().len(), 2, "run 1 has a limit of its own");
+        job.success_of(run(2), at("02:20"));
+        assert_eq!(job.look_at(at("02:20")), Change::None, "it began earlier");
+    }
+
+    #[test]
+    fn a_run_that_was_to_be_over_before_a_later_one_that_succeeded_is_over_without_a_word() {
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_of(run(1), at("01:00"));
+        job.quiet("01:10", "06:00");
+        job.start_of(run(2), at("03:00"));
+        job.success_of(run(2), at("03:20"));
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.told, []);
+
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_of(run(1), at("01:00"));
+        job.quiet("01:10", "06:00");
+        job.start_of(run(2), at("01:20"));
+        job.success_of(run(2), at("01:40"));
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("06:00")], "they overlapped: it may still go");
+    }
+
+    #[test]
+    fn a_start_for_a_run_that_has_ended_is_ignored() {
+        let mut job = Job::every("12h").max_run("30m");
+        job.start_of(run(1), at("01:00"));
+        job.success_of(run(1), at("01:10"));
+        job.start_of(run(1), at("01:11"));
+        assert_ne!(job.seen_at(at("01:12")).state, State::Running);
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.told, []);
+    }
+
+    #[test]
+    fn a_later_start_takes_its_place_in_what_is_shown() {
+        let mut job = Job::every("12h");
+        job.start_of(run(1), at("01:00"));
+        assert_eq!(job.seen_at(at("01:10")).state, State::Running);
+        job.start_of(run(2), at("02:00"));
+        job.success_of(run(2), at("02:10"));
+        assert_eq!(job.seen_at(at("02:20")).state, State::Up);
+    }
+
+    #[test]
+    fn what_passes_its_limit_while_an_alert_is_open_is_part_of_that_incident() {
+        let mut job = Job::every("1h").max_run("30m");
+        job.sleep_until(at("01:00"));
+        job.start_of(run(1), at("01:10"));
+        job.sleep_until(at("02:00"));
+        job.start_of(run(2), at("02:10"));
+        job.success_of(run(2), at("02:20"));
+        assert_eq!(job.look_at(at("02:20")), Change::Recover);
+        job.sleep_until(at("03:19"));
+        assert_eq!(job.openings(), [at("01:00")]);
+    }
+}
+
+mod changed_terms {
+    use super::*;
+    use innkeeper_core::schedule::Schedule;
+
+    #[test]
+    fn a_cron_corrected_from_the_wrong_zone_closes_its_false_alert() {
+        let mut job = Job::cron("0 2 * * *", "Europe/Berlin").grace("5m").remind_every("1h");
+        job.reservation.created_at = utc("2026-01-04 20:00");
+        job.success_at(utc("2026-01-04 20:30"));
+        job.sleep_until(at("01:10"));
+        assert_eq!(job.openings(), [at("01:05")]);
+        job.change_at(at("01:30"), |terms| terms.schedule = Schedule::cron("0 2 * * *", "UTC").unwrap());
+        assert_eq!(
+            job.look_at(at("01:30")),
+            Change::Withdraw("schedule changed: not overdue by it".to_owned())
+        );
+        job.sleep_until(at("02:04:59"));
+        assert_eq!(job.told.len(), 2, "its reminders stop: {:?}", job.told);
+        job.sleep_until(at("02:05"));
+        assert_eq!(job.openings(), [at("01:05"), at("02:05")], "by its own schedule it is");
+    }
+
+    #[test]
+    fn an_alert_that_the_new_terms_bear_out_stays() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.change_at(at("00:20"), |terms| terms.grace = span("10m"));
+        assert_eq!(job.look_at(at("00:20")), Change::None);
+        assert!(job.alert.is_some());
+        job.change_at(at("00:21"), |terms| terms.grace = span("1h"));
+        assert_eq!(job.look_at(at("00:21")), Change::Withdraw("grace changed: not overdue by it".to_owned()));
+    }
+
+    #[test]
+    fn another_change_closes_nothing() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.blind(at("00:04"), at("00:19"));
+        job.change_at(at("00:20"), |terms| terms.owner = "ops".to_owned());
+        assert_eq!(job.look_at(at("00:20")), Change::None);
+    }
+
+    #[test]
+    fn failures_runs_and_short_runs_are_judged_anew_too() {
+        let mut job = Job::every("12h");
+        job.fail_at(at("01:00"));
+        job.look_at(at("01:00"));
+        job.change_at(at("01:01"), |terms| terms.alert_after = 2);
+        assert_eq!(
+            job.look_at(at("01:01")),
+            Change::Withdraw("alert_after changed: no alert is due by it".to_owned())
+        );
+        job.change_at(at("01:02"), |terms| terms.alert_after = 1);
+        assert_eq!(cause(&job.look_at(at("01:02"))), Cause::Failed, "and it is true again");
+
+        let mut job = Job::every("12h").max_run("10m");
+        job.start_at(at("01:00"));
+        job.sleep_until(at("01:10"));
+        job.change_at(at("01:11"), |terms| terms.max_run = Some(span("1h")));
+        assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
+        job.sleep_until(at("02:00"));
+        assert_eq!(job.openings(), [at("01:10"), at("02:00")], "its new limit is told as well");
+
+        let mut job = Job::every("12h").min_run("10m");
+        job.start_at(at("01:00"));
+        job.success_at(at("01:01"));
+        job.look_at(at("01:01"));
+        job.change_at(at("01:02"), |terms| terms.min_run = None);
+        assert!(matches!(job.look_at(at("01:02")), Change::Withdraw(_)));
+    }
+
+    #[test]
+    fn within_a_snooze_an_alert_closes_as_well() {
+        let mut job = Job::every("5m");
+        job.sleep_until(at("00:05"));
+        job.quiet("00:06", "03:00");
+        job.change_at(at("00:10"), |terms| terms.grace = span("1h"));
+        assert!(matches!(job.look_at(at("00:10")), Change::Withdraw(_)));
+    }
+}
+
+mod newcomers {
+    use super::*;
+
+    #[test]
+    fn a_remark_leaves_a_job_new() {
+        let mut job = Job::every("1h");
+        job.log_at(at("00:10"));
+        let seen = job.seen_at(at("00:11"));
+        assert_eq!((seen.state, seen.conclusions.status), (State::New, Status::New));
+        job.sleep_until(at("01:00"));
+        assert_eq!(job.openings(), [at("01:00")], "and due from when it was made");
+    }
+}
+
 mod run_limit {
     use super::*;
 
@@ -476,46 +776,248 @@ mod snooze {
     use super::*;
 
     #[test]
-    fn nothing_opens_until_its_end_and_then_it_counts_from_there() {
+    fn of_both_modes_nothing_opens_before_the_end() {
+        for skip in [false, true] {
+            let mut job = Job::every("1h").grace("5m");
+            if skip {
+                job.skip("00:30", "03:00")
+            } else {
+                job.quiet("00:30", "03:00")
+            }
+            assert_eq!(job.seen_at(at("02:00")).state, State::Snoozed);
+            job.sleep_until(at("04:04:59"));
+            assert_eq!(job.told, [], "skip {skip}");
+            job.sleep_until(at("04:05"));
+            assert_eq!(cause(&job.told[0].1), Cause::Missed);
+        }
+    }
+
+    #[test]
+    fn quiet_tells_a_due_instant_inside_that_is_not_heard_within_an_hour_of_the_end() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.quiet("01:00", "06:00");
+        let mut healthy = job.clone();
+        job.sleep_until(at("07:04:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("07:05"));
+        assert!(matches!(reason(&job.told[0].1), Reason::Missed { expected_at, deadline, .. }
+            if (*expected_at, *deadline) == (at("02:00"), at("07:05"))));
+        healthy.success_at(at("06:50"));
+        healthy.sleep_until(at("23:00"));
+        assert_eq!(healthy.told, []);
+    }
+
+    #[test]
+    fn skip_does_not_expect_a_due_instant_inside() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.skip("01:00", "06:00");
+        assert_eq!(job.seen_at(at("03:00")).expected_at, utc("2026-01-06 02:00"));
+        job.sleep_until(utc("2026-01-06 02:05"));
+        assert_eq!(job.openings(), [utc("2026-01-06 02:05")]);
+    }
+
+    #[test]
+    fn a_due_instant_outside_is_never_moved() {
+        for skip in [false, true] {
+            let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+            if skip {
+                job.skip("00:30", "01:59:59")
+            } else {
+                job.quiet("00:30", "01:59:59")
+            }
+            job.sleep_until(at("12:00"));
+            assert_eq!(job.openings(), [at("02:05")], "skip {skip}");
+
+            // Its end is the first instant outside.
+            let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+            if skip {
+                job.skip("00:30", "02:00")
+            } else {
+                job.quiet("00:30", "02:00")
+            }
+            job.sleep_until(at("12:00"));
+            assert_eq!(job.openings(), [at("02:05")], "skip {skip}");
+
+            let mut job = Job::every("6h").grace("5m");
+            if skip {
+                job.skip("00:30", "05:30")
+            } else {
+                job.quiet("00:30", "05:30")
+            }
+            job.sleep_until(at("12:00"));
+            assert_eq!(job.openings(), [at("06:05")], "no period is given past the end, skip {skip}");
+        }
+    }
+
+    #[test]
+    fn one_due_before_it_is_judged_at_once_at_its_end() {
+        for skip in [false, true] {
+            let mut job = Job::every("1h").grace("10m");
+            if skip {
+                job.skip("01:05", "03:00")
+            } else {
+                job.quiet("01:05", "03:00")
+            }
+            job.sleep_until(at("02:59:59"));
+            assert_eq!(job.told, []);
+            job.sleep_until(at("03:00"));
+            assert!(
+                matches!(reason(&job.told[0].1), Reason::Missed { deadline, .. } if *deadline == at("01:10"))
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_grace_outlasts_it() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("6h");
+        job.quiet("01:00", "03:00");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("10:00")], "its end, an hour and the grace are later than 08:00");
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("6h");
+        job.quiet("01:00", "02:30");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("09:30")]);
+    }
+
+    #[test]
+    fn the_next_instant_outside_is_told_though_one_inside_has_more_time() {
+        let mut job = Job::cron("0 * * * *", "UTC").grace("5m");
+        job.quiet("00:30", "01:30");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("02:05")], "01:00 has until 02:35");
+    }
+
+    #[test]
+    fn a_success_of_before_an_interval_job_counts_on() {
         let mut job = Job::every("1h").grace("5m");
-        job.snooze(at("03:00"));
-        assert_eq!(job.seen_at(at("02:00")).state, State::Snoozed);
-        job.sleep_until(at("04:04:59"));
-        assert_eq!(job.told, []);
-        job.sleep_until(at("04:05"));
-        assert_eq!(cause(&job.told[0].1), Cause::Missed);
-    }
-
-    #[test]
-    fn a_check_in_after_it_is_counted_from() {
-        let mut job = Job::every("1h");
-        job.snooze(at("03:00"));
-        job.success_at(at("03:30"));
-        job.sleep_until(at("04:29:59"));
-        assert_eq!(
-            (job.told.len(), job.reservation.conclusions.snoozed_until),
-            (0, None),
-            "over and forgotten"
-        );
-        job.sleep_until(at("04:30"));
-        assert_eq!(job.openings(), [at("04:30")]);
-    }
-
-    #[test]
-    fn a_check_in_during_it_does_not_shorten_the_respite() {
-        let mut job = Job::every("1h");
-        job.snooze(at("03:00"));
+        job.success_at(at("00:50"));
+        job.skip("01:00", "03:00");
         job.success_at(at("02:10"));
-        job.sleep_until(at("03:59:59"));
+        job.sleep_until(at("03:14:59"));
         assert_eq!(job.told, []);
+        job.sleep_until(at("03:15"));
+        assert_eq!(job.openings(), [at("03:15")], "an hour after it, 03:10, lies outside");
+    }
+
+    #[test]
+    fn an_interval_begins_anew_at_the_end_of_skip_only_where_its_instant_lay_inside() {
+        let mut job = Job::every("2h").grace("5m");
+        job.skip("01:30", "02:30");
+        job.sleep_until(at("04:34:59"));
+        assert_eq!(job.told, []);
+        job.sleep_until(at("04:35"));
+        assert_eq!(job.openings(), [at("04:35")]);
+        let mut job = Job::every("2h").grace("5m");
+        job.skip("01:30", "01:50");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("02:05")]);
+    }
+
+    #[test]
+    fn what_one_has_skipped_no_later_one_brings_back() {
+        let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
+        job.skip("01:00", "03:00");
         job.sleep_until(at("04:00"));
-        assert_eq!(job.openings(), [at("04:00")]);
+        job.quiet("05:00", "06:00");
+        job.sleep_until(at("23:00"));
+        assert_eq!(job.told, []);
+    }
+
+    #[test]
+    fn a_failure_in_it_that_no_success_follows_is_told_at_the_end() {
+        for (skip, looked) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut job = Job::every("12h");
+            if skip {
+                job.skip("01:00", "03:00")
+            } else {
+                job.quiet("01:00", "03:00")
+            }
+            job.fail_at(at("02:00"));
+            if looked {
+                assert_eq!(job.look_at(at("02:00")), Change::None);
+            }
+            let mut well = job.clone();
+            assert_eq!(job.look_at(at("02:59:59")), Change::None);
+            let change = job.look_at(at("03:00"));
+            assert_eq!(
+                change,
+                Change::Open(Reason::Failed { at: at("02:00"), exit_code: Some(3), in_a_row: 1 }),
+                "skip {skip}, looked {looked}"
+            );
+
+            well.success_at(at("02:30"));
+            for clock in ["02:31", "03:00", "10:00"] {
+                assert_eq!(well.look_at(at(clock)), Change::None, "skip {skip}, looked {looked}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_was_still_true_at_the_end_is_told_however_late_one_looks() {
+        for looked in [false, true] {
+            let mut job = Job::every("12h");
+            job.quiet("01:00", "03:00");
+            job.fail_at(at("02:00"));
+            if looked {
+                job.look_at(at("02:00"));
+            }
+            job.success_at(at("03:01"));
+            assert!(matches!(job.look_at(at("03:02")), Change::OpenAndRecover(_)), "looked {looked}");
+            assert_eq!(job.look_at(at("03:03")), Change::None);
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_too_short_in_it_is_told_as_such() {
+        let mut job = Job::every("12h").min_run("10s");
+        job.quiet("01:00", "03:00");
+        job.start_at(at("02:00"));
+        job.success_at(at("02:00:04"));
+        job.look_at(at("02:00:04"));
+        let change = job.look_at(at("03:00"));
+        assert_eq!(
+            reason(&change),
+            &Reason::TooShort { at: at("02:00:04"), took_ms: 4000, min_run_ms: 10_000 }
+        );
+    }
+
+    #[test]
+    fn the_row_goes_on_in_quiet_and_leaves_out_what_skip_does_not_expect() {
+        let hourly = || Job::cron("0 * * * *", "UTC").grace("5m").alert_after(4);
+        let mut job = hourly();
+        job.quiet("01:30", "03:30");
+        job.sleep_until(at("12:00"));
+        // 01:00, 04:00, and 02:00 and 03:00, which have until 04:35.
+        assert_eq!(job.openings(), [at("04:35")]);
+        let mut job = hourly();
+        job.skip("01:30", "03:30");
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("06:05")], "01:00, 04:00, 05:00, 06:00");
+    }
+
+    #[test]
+    fn a_row_of_failures_goes_on_through_it() {
+        for skip in [false, true] {
+            let mut job = Job::every("12h").alert_after(3);
+            job.fail_at(at("00:30"));
+            job.look_at(at("00:30"));
+            if skip {
+                job.skip("01:00", "03:00")
+            } else {
+                job.quiet("01:00", "03:00")
+            }
+            job.fail_at(at("02:00"));
+            job.look_at(at("02:00"));
+            assert_eq!(job.look_at(at("03:00")), Change::None);
+            job.fail_at(at("04:00"));
+            assert!(matches!(job.look_at(at("04:00")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+        }
     }
 
     #[test]
     fn an_early_check_in_shortly_before_its_end_counts_for_the_instant_after_it() {
         let mut job = Job::cron("0 2 * * *", "UTC").grace("5m");
-        job.snooze(at("01:59:50"));
+        job.quiet("01:00", "01:59:50");
         job.success_at(at("01:59:40"));
         job.sleep_until(utc("2026-01-06 02:04:59"));
         assert_eq!(job.told, []);
@@ -524,44 +1026,21 @@ mod snooze {
     }
 
     #[test]
-    fn a_failure_during_it_opens_nothing_later() {
-        for looked in [false, true] {
-            let mut job = Job::every("12h");
-            job.snooze(at("03:00"));
-            job.fail_at(at("02:00"));
-            if looked {
-                job.look_at(at("02:00"));
-            }
-            for clock in ["02:59", "03:00", "04:00", "10:00"] {
-                assert_eq!(job.look_at(at(clock)), Change::None, "at {clock}, looked {looked}");
-            }
-            job.fail_at(at("11:00"));
-            assert_eq!(cause(&job.look_at(at("11:00"))), Cause::Failed, "one after it does");
-        }
-    }
-
-    #[test]
-    fn a_row_of_failures_ends_with_it() {
-        for looked in [false, true] {
-            let mut job = Job::every("12h").alert_after(2);
-            job.fail_at(at("00:30"));
-            job.look_at(at("00:30"));
-            job.snooze(at("03:00"));
-            if looked {
-                job.look_at(at("01:00"));
-            }
-            job.fail_at(at("04:00"));
-            assert_eq!(job.look_at(at("04:00")), Change::None, "looked {looked}");
-            job.fail_at(at("05:00"));
-            assert_eq!(cause(&job.look_at(at("05:00"))), Cause::Failed);
-        }
+    fn it_is_forgotten_when_the_job_is_heard_after_it() {
+        let mut job = Job::every("1h");
+        job.quiet("00:30", "03:00");
+        job.success_at(at("03:30"));
+        job.sleep_until(at("04:29:59"));
+        assert!(job.told.is_empty() && job.reservation.conclusions.snoozes.is_empty());
+        job.sleep_until(at("04:30"));
+        assert_eq!(job.openings(), [at("04:30")]);
     }
 
     #[test]
     fn an_open_alert_lives_through_it_in_silence() {
         let mut job = Job::every("1h").remind_every("30m");
         job.sleep_until(at("01:00"));
-        job.snooze(at("03:00"));
+        job.quiet("01:10", "03:00");
         assert_eq!(job.look_at(at("01:40")), Change::None, "no reminder");
         assert_eq!(job.look_at(at("02:59")), Change::None);
         assert_eq!(job.reservation.conclusions.wake_at, at("03:00"));
@@ -573,29 +1052,59 @@ mod snooze {
     fn an_open_alert_is_not_closed_by_its_end() {
         let mut job = Job::every("1h");
         job.sleep_until(at("01:00"));
-        job.snooze(at("03:00"));
+        job.skip("01:10", "03:00");
         job.sleep_until(at("09:00"));
         assert_eq!((job.told.len(), job.alert.is_some()), (1, true));
     }
 
     #[test]
     fn a_success_during_it_closes_an_open_alert() {
-        let mut job = Job::every("1h");
-        job.sleep_until(at("01:00"));
-        job.snooze(at("03:00"));
-        job.success_at(at("02:00"));
-        assert_eq!(job.look_at(at("02:00")), Change::Recover);
+        for skip in [false, true] {
+            let mut job = Job::every("1h");
+            job.sleep_until(at("01:00"));
+            if skip {
+                job.skip("01:10", "03:00")
+            } else {
+                job.quiet("01:10", "03:00")
+            }
+            job.success_at(at("02:00"));
+            assert_eq!(job.look_at(at("02:00")), Change::Recover);
+        }
     }
 
     #[test]
-    fn the_limit_of_a_run_counts_from_its_end() {
+    fn a_run_that_is_still_over_its_limit_is_told_at_the_end() {
+        for skip in [false, true] {
+            let mut job = Job::every("12h").max_run("30m");
+            job.start_at(at("00:50"));
+            if skip {
+                job.skip("01:00", "03:00")
+            } else {
+                job.quiet("01:00", "03:00")
+            }
+            let mut ended = job.clone();
+            job.sleep_until(at("02:59"));
+            assert_eq!(job.told, []);
+            job.sleep_until(at("03:00"));
+            assert_eq!(cause(&job.told[0].1), Cause::Overran);
+            ended.success_at(at("02:30"));
+            ended.sleep_until(at("10:00"));
+            assert_eq!(ended.told, []);
+        }
+    }
+
+    #[test]
+    fn overlapping_runs_that_ended_in_it_are_not_still_running() {
         let mut job = Job::every("12h").max_run("30m");
-        job.start_at(at("00:50"));
-        job.snooze(at("03:00"));
-        job.sleep_until(at("03:29"));
+        job.start_of(run(1), at("00:50"));
+        job.quiet("01:00", "03:00");
+        job.start_of(run(2), at("01:10"));
+        job.success_of(run(1), at("01:30"));
+        job.start_of(run(3), at("02:50"));
+        job.success_of(run(2), at("02:55"));
+        job.success_of(run(3), at("03:05"));
+        job.sleep_until(at("11:00"));
         assert_eq!(job.told, []);
-        job.sleep_until(at("03:30"));
-        assert_eq!(cause(&job.told[0].1), Cause::Overran);
     }
 }
 
@@ -752,8 +1261,7 @@ mod blind_window {
 
     #[test]
     fn whoever_asks_for_two_misses_is_not_alerted_sooner_than_who_asks_for_one() {
-        // The second instant, 02:00, lies after the window, and before the deadline to which the first moved. Who asks for
-        // several has the row begin anew at the window's end, 01:30.
+        // Who asks for one waits for a respite after the window; for who asks for several, 01:00, which it touches, does not count.
         let patient = |alert_after| {
             let mut job = Job::every("1h").grace("5m").alert_after(alert_after);
             job.blind(at("00:59:30"), at("01:30"));
@@ -761,8 +1269,8 @@ mod blind_window {
             job.openings()
         };
         assert_eq!(patient(1), [at("02:35")]);
-        assert_eq!(patient(2), [at("03:35")]);
-        assert_eq!(patient(3), [at("04:35")]);
+        assert_eq!(patient(2), [at("03:05")]);
+        assert_eq!(patient(3), [at("04:05")]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reservation::Window;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{Change, State};
+use innkeeper_core::snooze::SnoozeMode;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
@@ -36,8 +37,8 @@ enum Step {
     /// Nothing can be recorded for so long, and with `all_away` nobody looks either. A short span is remembered only where a
     /// process starts at its end.
     Blind { seconds: i64, start: bool, all_away: bool },
-    /// No alerts for so long; zero ends a snooze.
-    Snooze(i64),
+    /// Nothing is told for so long; zero ends a snooze.
+    Snooze(SnoozeMode, i64),
     /// The terms are changed.
     Change(Edit),
 }
@@ -104,7 +105,8 @@ fn a_step() -> impl Strategy<Value = Step> {
         3 => (kind, run, late).prop_map(|(kind, run, late)| Step::CheckIn { kind, run, late }),
         4 => (prop_oneof![1i64..8, 8i64..200], any::<bool>(), any::<bool>())
             .prop_map(|(seconds, start, all_away)| Step::Blind { seconds, start, all_away }),
-        1 => prop_oneof![Just(0i64), 1i64..300].prop_map(Step::Snooze),
+        2 => (prop_oneof![Just(SnoozeMode::Quiet), Just(SnoozeMode::Skip)], prop_oneof![Just(0i64), 1i64..300])
+            .prop_map(|(mode, length)| Step::Snooze(mode, length)),
         1 => edit.prop_map(Step::Change),
     ]
 }
@@ -139,18 +141,15 @@ impl std::fmt::Debug for Story {
 }
 
 impl Edit {
-    /// Changes the terms as the store does, which has the sweeper look at once.
+    /// Changes the terms.
     fn apply(&self, job: &mut Job, now: Time) {
-        let terms = &mut job.reservation.terms;
-        match self {
+        job.change_at(now, |terms| match self {
             Self::Grace(grace) => terms.grace = seconds(*grace),
             Self::AlertAfter(n) => terms.alert_after = *n,
             Self::MaxRun(most) => terms.max_run = most.map(seconds),
             Self::RemindEvery(every) => terms.remind_every = every.map(seconds),
             Self::Schedule(schedule) => terms.schedule = schedule.clone(),
-        }
-        job.reservation.conclusions.eager = terms.has_run_limits();
-        job.reservation.conclusions.wake_at = now;
+        });
     }
 }
 
@@ -221,11 +220,7 @@ fn live_through(job: Job, history: &[(i64, Step)]) -> Result<(), TestCaseError> 
                         exit_code: (*kind == CheckInKind::Fail).then_some(1),
                         ..CheckIn::new(*kind, after((now - late).max(0)))
                     }),
-                    Step::Snooze(length) => {
-                        job.snooze(after(now + length));
-                        let conclusions = &mut job.reservation.conclusions;
-                        conclusions.wake_at = conclusions.wake_at.min(after(now));
-                    }
+                    Step::Snooze(mode, length) => job.snooze(*mode, after(now), after(now + length)),
                     Step::Change(edit) => edit.apply(job, after(now)),
                     Step::Blind { .. } => {}
                 }

@@ -10,6 +10,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::{Parts, Schedule};
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_node::Seldom;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
@@ -202,7 +203,9 @@ async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let until = now + duration.span();
     let message = format!("Application alerting paused: {app}");
     let unknown = unknown(&app, &component);
-    let found = patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, now)).await?;
+    let found =
+        patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, SnoozeMode::Skip, now))
+            .await?;
     if found { Ok(with_warnings(success(&message), &passed_over)) } else { Err(unknown) }
 }
 

@@ -180,13 +180,14 @@ async fn record(
     }
 }
 
-/// The reservation that `create=1` makes. Its ping names nobody to tell, so the operator is.
+/// The reservation that `create=1` makes. Its ping names nobody to tell, so the operator is. A run may take its grace, as in Healthchecks.
 fn newcomer(desk: &Desk) -> Result<Wishes, Refusal> {
     let schedule = Schedule::every(PERIOD).map_err(|error| Refusal::Other(error.into()))?;
     Ok(Wishes {
         notify: Some(desk.operator().map_err(|error| Refusal::Other(error.into()))?),
         schedule: Some((schedule, None)),
         grace: Some(GRACE),
+        max_run_if_new: Some(GRACE),
         ..Wishes::default()
     })
 }

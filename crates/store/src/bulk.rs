@@ -10,7 +10,7 @@ use innkeeper_core::reservation::Conclusions;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::rows::ms;
+use crate::rows::{ms, snoozes_text};
 use crate::schema::states;
 use crate::sweep::{IdAndText, NewAlert, alert_columns};
 
@@ -25,20 +25,25 @@ pub(crate) fn write_conclusions(
                 "UPDATE states s
                  SET status = new.status, wake_at = new.wake_at, snoozed_until = new.snoozed_until,
                      fails_seen = new.fails_seen, checkins_seen = new.checkins_seen,
-                     fail_streak = new.fail_streak, short_at = new.short_at, eager = new.eager
-                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                      AS new (id, status, wake_at, snoozed_until, fails_seen, checkins_seen, fail_streak, short_at, eager)
+                     fail_streak = new.fail_streak, short_at = new.short_at, eager = new.eager,
+                     snoozes = new.snoozes, heard_at = new.heard_at, changed = new.changed
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                      AS new (id, status, wake_at, snoozed_until, fails_seen, checkins_seen, fail_streak, short_at, eager,
+                          snoozes, heard_at, changed)
                  WHERE s.reservation_id = new.id",
             )
             .bind::<Array<BigInt>, _>(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
             .bind::<Array<Text>, _>(rows.iter().map(|(_, row)| row.status.as_str()).collect::<Vec<_>>())
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| ms(row.wake_at)).collect::<Vec<_>>())
-            .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.snoozed_until.map(ms)).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.snoozes.last_until().map(ms)).collect::<Vec<_>>())
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| row.fails_seen).collect::<Vec<_>>())
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| row.checkins_seen).collect::<Vec<_>>())
             .bind::<Array<BigInt>, _>(rows.iter().map(|(_, row)| row.fail_streak).collect::<Vec<_>>())
             .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.short_at.map(ms)).collect::<Vec<_>>())
             .bind::<Array<Bool>, _>(rows.iter().map(|(_, row)| row.eager).collect::<Vec<_>>())
+            .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|(_, row)| snoozes_text(&row.snoozes)).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.heard_at.map(ms)).collect::<Vec<_>>())
+            .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|(_, row)| row.changed.as_deref()).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -47,12 +52,15 @@ pub(crate) fn write_conclusions(
                     .set((
                         states::status.eq(row.status.as_str()),
                         states::wake_at.eq(ms(row.wake_at)),
-                        states::snoozed_until.eq(row.snoozed_until.map(ms)),
+                        states::snoozed_until.eq(row.snoozes.last_until().map(ms)),
                         states::fails_seen.eq(row.fails_seen),
                         states::checkins_seen.eq(row.checkins_seen),
                         states::fail_streak.eq(row.fail_streak),
                         states::short_at.eq(row.short_at.map(ms)),
                         states::eager.eq(row.eager),
+                        states::snoozes.eq(snoozes_text(&row.snoozes)),
+                        states::heard_at.eq(row.heard_at.map(ms)),
+                        states::changed.eq(&row.changed),
                     ))
                     .execute(connection)?;
             }

@@ -124,7 +124,7 @@ impl Store {
             .load(connection)?;
         for alert in open {
             diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
-                .set(alerts::closed_at.eq(Some(ms(now))))
+                .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(Some("checked out"))))
                 .execute(connection)?;
             tell_of_checkout(connection, alert.id, now)?;
         }
@@ -249,7 +249,7 @@ impl Store {
             }
             slugs::bring_back(connection, &reservation)?;
             let doors = doors::of(&terms.app, &terms.component, key);
-            doors::open(connection, id, doors, ms(now), terms.has_run_limits())?;
+            doors::open(connection, id, doors, ms(now))?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
             if state.status == "down" {
                 "up".clone_into(&mut state.status);

@@ -138,7 +138,7 @@ fn known_runs(
     found: &[Reservation],
 ) -> Result<HashMap<i64, Vec<Run>>, StoreError> {
     let limited: Vec<i64> =
-        found.iter().filter(|found| found.terms.max_run.is_some()).map(|found| found.id).collect();
+        found.iter().filter(|found| found.terms.has_run_limits()).map(|found| found.id).collect();
     let mut by_reservation: HashMap<i64, Vec<Run>> = HashMap::new();
     if !limited.is_empty() {
         let rows: Vec<RunRow> = runs::table
@@ -157,7 +157,8 @@ fn known_runs(
 fn unseen(connection: &mut AnyConnection, reservation: &Reservation) -> Result<Vec<Event>, StoreError> {
     let Reservation { facts, conclusions, terms, .. } = reservation;
     let grown = (facts.checkins - conclusions.checkins_seen).min(MOST_UNSEEN);
-    let matters = facts.fails > conclusions.fails_seen || terms.min_run.is_some();
+    let matters =
+        facts.fails > conclusions.fails_seen || conclusions.fail_streak > 0 || terms.min_run.is_some();
     if grown <= 0 || !matters {
         return Ok(Vec::new());
     }

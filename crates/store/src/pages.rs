@@ -44,6 +44,8 @@ pub struct PastAlert {
     pub opened_at: Time,
     /// When it closed.
     pub closed_at: Option<Time>,
+    /// Why it closed, where no success closed it.
+    pub ending: Option<String>,
 }
 
 /// What a message is about.
@@ -185,6 +187,7 @@ impl Store {
             sentence: row.sentence,
             opened_at: time(row.opened_at),
             closed_at: row.closed_at.map(time),
+            ending: row.ending,
         };
         Ok(rows.into_iter().map(alert).collect())
     }

@@ -19,7 +19,7 @@ use crate::{Seldom, StoreError};
 const CHUNK: usize = 500;
 
 /// The columns of numbers: of the terms, then of how it stands.
-const NUMBERS: [&str; 24] = [
+const NUMBERS: [&str; 25] = [
     "r.period_ms",
     "r.frequency",
     "r.grace_ms",
@@ -44,6 +44,7 @@ const NUMBERS: [&str; 24] = [
     "s.checkins_seen",
     "s.fail_streak",
     "s.short_at",
+    "s.heard_at",
 ];
 
 /// Reservations that one line of the log, or one answer, names.

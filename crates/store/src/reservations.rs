@@ -11,13 +11,17 @@ use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Wishes};
 use innkeeper_core::sla::{View, evaluate};
+use innkeeper_core::snooze::{Snooze, SnoozeMode};
 use innkeeper_core::{Invalid, Time, brought};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
-use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms};
+use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, snoozes_text, time};
 use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{Store, StoreError, doors, slugs};
+use crate::{Store, StoreError, doors, history, slugs};
+
+/// So far back the latest run that was too short is looked for in the history.
+const MOST_READ: i64 = 100;
 
 /// What became of a wish for a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,24 +133,39 @@ impl Store {
         self.note(connection, action, &subject, &detail, now)
     }
 
-    /// Lets nothing alert on the reservation until `until`. False when there is none.
+    /// Lets nothing be told of the reservation until `until`. False when there is none.
     pub fn snooze(
         &self,
         app: &AppName,
         component: &ComponentName,
         until: Time,
+        mode: SnoozeMode,
         now: Time,
     ) -> Result<bool, StoreError> {
         self.write(|connection| match find(connection, app, component)? {
-            Some(row) => self.put_to_sleep(connection, &row, until, now),
+            Some(row) => self.put_to_sleep(connection, &row, Some((until, mode)), now),
             None => Ok(false),
         })
     }
 
-    /// The same by its number. With `now` for `until` it ends a snooze: the schedule counts from there.
-    pub fn snooze_by_id(&self, id: i64, until: Time, now: Time) -> Result<bool, StoreError> {
+    /// The same by its number.
+    pub fn snooze_by_id(
+        &self,
+        id: i64,
+        until: Time,
+        mode: SnoozeMode,
+        now: Time,
+    ) -> Result<bool, StoreError> {
         self.write(|connection| match find_by_id(connection, id)? {
-            Some(row) => self.put_to_sleep(connection, &row, until, now),
+            Some(row) => self.put_to_sleep(connection, &row, Some((until, mode)), now),
+            None => Ok(false),
+        })
+    }
+
+    /// Ends a snooze now. False when there is no such reservation.
+    pub fn resume_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find_by_id(connection, id)? {
+            Some(row) => self.put_to_sleep(connection, &row, None, now),
             None => Ok(false),
         })
     }
@@ -155,21 +174,31 @@ impl Store {
         &self,
         connection: &mut AnyConnection,
         row: &ReservationRow,
-        until: Time,
+        snooze: Option<(Time, SnoozeMode)>,
         now: Time,
     ) -> Result<bool, StoreError> {
-        let changed = sql_query(
-            "UPDATE states
-             SET snoozed_until = $1, wake_at = CASE WHEN wake_at < $2 THEN wake_at ELSE $2 END
-             WHERE reservation_id = $3",
-        )
-        .bind::<BigInt, _>(ms(until))
-        .bind::<BigInt, _>(ms(now))
-        .bind::<BigInt, _>(row.id)
-        .execute(connection)?;
-        let (action, detail) = match until > now {
-            true => ("snooze", format!("until {}", snooze_end(until))),
-            false => ("resume", String::new()),
+        lock_states(connection, &[row.id])?;
+        let state: Option<StateRow> = states::table
+            .filter(states::reservation_id.eq(row.id))
+            .select(StateRow::as_select())
+            .first(connection)
+            .optional()?;
+        let Some(state) = state else { return Ok(false) };
+        let mut snoozes = state.snoozes()?;
+        match snooze {
+            Some((until, mode)) => snoozes.begin(Snooze { from: now, until, mode }),
+            None => snoozes.end(now),
+        }
+        let changed = diesel::update(states::table.filter(states::reservation_id.eq(row.id)))
+            .set((
+                states::snoozes.eq(snoozes_text(&snoozes)),
+                states::snoozed_until.eq(snoozes.last_until().map(ms)),
+                states::wake_at.eq(state.wake_at.min(ms(now))),
+            ))
+            .execute(connection)?;
+        let (action, detail) = match snooze {
+            Some((until, mode)) => ("snooze", format!("until {}, {}", snooze_end(until), mode.as_str())),
+            None => ("resume", String::new()),
         };
         self.note(connection, action, &format!("{}/{}", row.app, row.component), &detail, now)?;
         Ok(changed > 0)
@@ -336,7 +365,7 @@ pub(crate) fn create(
     };
     let first_look = evaluate(&View::of(&reservation, None), now).conclusions.wake_at;
     let doors = doors::of(&reservation.terms.app, &reservation.terms.component, key);
-    doors::open(connection, id, doors, ms(first_look), reservation.terms.has_run_limits())?;
+    doors::open(connection, id, doors, ms(first_look))?;
     Ok(Some(id))
 }
 
@@ -440,10 +469,54 @@ pub(crate) fn write_terms(
     diesel::update(states::table.filter(states::reservation_id.eq(id)))
         .set((states::wake_at.eq(ms(now)), states::eager.eq(after.has_run_limits())))
         .execute(connection)?;
+    if let Some(changed) = before.judged_otherwise(after) {
+        note_changed(connection, id, &changed)?;
+    }
     if after.min_run != before.min_run {
         // Runs that ended under the old rule are not judged by the new one.
         diesel::update(states::table.filter(states::reservation_id.eq(id)))
             .set(states::checkins_seen.eq(states::checkins))
+            .execute(connection)?;
+        forget_short_run(connection, id, after)?;
+    }
+    Ok(())
+}
+
+/// Notes for the sweeper which of the terms that it judges by are other than at its last look.
+fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Result<(), StoreError> {
+    let known: Option<Option<String>> = states::table
+        .filter(states::reservation_id.eq(id))
+        .select(states::changed)
+        .first(connection)
+        .optional()?;
+    let known = known.flatten().unwrap_or_default();
+    let mut fields: Vec<&str> = known.split(", ").filter(|field| !field.is_empty()).collect();
+    for field in changed.split(", ") {
+        if !fields.contains(&field) {
+            fields.push(field);
+        }
+    }
+    diesel::update(states::table.filter(states::reservation_id.eq(id)))
+        .set(states::changed.eq(fields.join(", ")))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Forgets the latest run that was too short where it is not by `terms`.
+fn forget_short_run(connection: &mut AnyConnection, id: i64, terms: &Terms) -> Result<(), StoreError> {
+    let short_at: Option<Option<i64>> = states::table
+        .filter(states::reservation_id.eq(id))
+        .select(states::short_at)
+        .first(connection)
+        .optional()?;
+    let Some(short_at) = short_at.flatten() else { return Ok(()) };
+    let took = history::latest(connection, id, MOST_READ)?
+        .into_iter()
+        .find(|checkin| checkin.at == time(short_at) && checkin.duration.is_some())
+        .and_then(|checkin| checkin.duration);
+    if took.zip(terms.min_run).is_none_or(|(took, least)| took >= least) {
+        diesel::update(states::table.filter(states::reservation_id.eq(id)))
+            .set(states::short_at.eq(None::<i64>))
             .execute(connection)?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Conclusions, Frequency, Reservation, Status, Terms, TimeUnit};
 use innkeeper_core::schedule::Schedule;
+use innkeeper_core::snooze::{Snooze, SnoozeMode, Snoozes};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -241,6 +242,12 @@ pub(crate) struct StateRow {
     /// Missing in what older versions kept of a checkout; the sweeper looks at what comes back, and says anew.
     #[serde(default)]
     pub eager: bool,
+    #[serde(default)]
+    pub snoozes: Option<String>,
+    #[serde(default)]
+    pub heard_at: Option<i64>,
+    #[serde(default)]
+    pub changed: Option<String>,
 }
 
 impl StateRow {
@@ -258,6 +265,24 @@ impl StateRow {
         }
     }
 
+    /// Its snoozes. Of one that a version before 2026-12 began only the end is known; it meant that what was due in it is not expected.
+    pub fn snoozes(&self) -> Result<Snoozes, StoreError> {
+        let Some(end) = self.snoozed_until else { return Ok(Snoozes::default()) };
+        let Some(text) = &self.snoozes else {
+            let from = self.facts().last_end_at().unwrap_or(time(0));
+            return Ok(Snoozes::one(Snooze { from, until: time(end), mode: SnoozeMode::Skip }));
+        };
+        let spans: Vec<(SnoozeMode, i64, i64)> =
+            serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
+                table: "states",
+                id: self.reservation_id,
+                problem: format!("snoozes: {error}"),
+            })?;
+        let before = |ms: i64| time(end.saturating_sub(ms));
+        let snooze = |(mode, from, until)| Snooze { from: before(from), until: before(until), mode };
+        Ok(spans.into_iter().map(snooze).collect())
+    }
+
     fn conclusions(&self) -> Result<Conclusions, StoreError> {
         let status = match self.status.as_str() {
             "new" => Status::New,
@@ -271,7 +296,9 @@ impl StateRow {
         Ok(Conclusions {
             status,
             wake_at: time(self.wake_at),
-            snoozed_until: self.snoozed_until.map(time),
+            snoozes: self.snoozes()?,
+            changed: self.changed.clone(),
+            heard_at: self.heard_at.map(time),
             fails_seen: self.fails_seen,
             checkins_seen: self.checkins_seen,
             fail_streak: self.fail_streak,
@@ -279,6 +306,15 @@ impl StateRow {
             eager: self.eager,
         })
     }
+}
+
+/// Snoozes as their column has them, beginnings and ends as milliseconds before the end of the last; none where there is none.
+pub(crate) fn snoozes_text(snoozes: &Snoozes) -> Option<String> {
+    let end = snoozes.last_until()?;
+    let before = |at: Time| (end - at).num_milliseconds();
+    let spans: Vec<(SnoozeMode, i64, i64)> =
+        snoozes.iter().map(|snooze| (snooze.mode, before(snooze.from), before(snooze.until))).collect();
+    Some(serde_json::json!(spans).to_string())
 }
 
 /// One row of `runs`.
@@ -289,6 +325,7 @@ pub(crate) struct RunRow {
     pub run_id: String,
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
+    pub told_at: Option<i64>,
 }
 
 impl RunRow {
@@ -297,6 +334,7 @@ impl RunRow {
             run_id: Uuid::parse_str(&self.run_id).ok(),
             started_at: self.started_at.map(time),
             ended_at: self.ended_at.map(time),
+            told_at: self.told_at.map(time),
         }
     }
 }
@@ -318,6 +356,7 @@ pub(crate) struct AlertRow {
     pub told_at: i64,
     pub closed_at: Option<i64>,
     pub success_before: Option<i64>,
+    pub ending: Option<String>,
 }
 
 impl AlertRow {

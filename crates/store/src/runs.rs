@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use uuid::Uuid;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
@@ -45,6 +47,10 @@ impl Runs {
             CheckInKind::Log => None,
             CheckInKind::Start => {
                 let run = self.run(reservation_id, run_id);
+                if checkin.run_id.is_some() && run.ended_at.is_some_and(|ended| ended < at) {
+                    // What has an id ends once.
+                    return None;
+                }
                 run.started_at = run.started_at.max(Some(at));
                 None
             }
@@ -65,7 +71,8 @@ impl Runs {
     fn run(&mut self, reservation_id: i64, run_id: String) -> &mut RunRow {
         let key = (reservation_id, run_id);
         self.changed.insert(key.clone());
-        let bare = RunRow { reservation_id, run_id: key.1.clone(), started_at: None, ended_at: None };
+        let bare =
+            RunRow { reservation_id, run_id: key.1.clone(), started_at: None, ended_at: None, told_at: None };
         self.known.entry(key).or_insert(bare)
     }
 
@@ -128,6 +135,22 @@ fn forget(
             .filter(runs::reservation_id.eq(reservation_id))
             .filter(runs::run_id.eq_any(oldest.collect::<Vec<_>>())),
     )
+    .execute(connection)?;
+    Ok(())
+}
+
+/// Notes which runs of a reservation it is told of now that they are over their limit.
+pub(crate) fn note_told(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    ids: &[Option<Uuid>],
+    now: Time,
+) -> Result<(), StoreError> {
+    let ids: Vec<String> = ids.iter().map(|id| id.map(|id| id.to_string()).unwrap_or_default()).collect();
+    diesel::update(
+        runs::table.filter(runs::reservation_id.eq(reservation_id)).filter(runs::run_id.eq_any(ids)),
+    )
+    .set(runs::told_at.eq(ms(now)))
     .execute(connection)?;
     Ok(())
 }

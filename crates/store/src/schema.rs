@@ -58,6 +58,9 @@ table! {
         eager -> Bool,
         latest_checkin_id -> Nullable<BigInt>,
         previous_checkin_id -> Nullable<BigInt>,
+        snoozes -> Nullable<Text>,
+        heard_at -> Nullable<BigInt>,
+        changed -> Nullable<Text>,
     }
 }
 
@@ -67,6 +70,7 @@ table! {
         run_id -> Text,
         started_at -> Nullable<BigInt>,
         ended_at -> Nullable<BigInt>,
+        told_at -> Nullable<BigInt>,
     }
 }
 
@@ -101,6 +105,7 @@ table! {
         told_at -> BigInt,
         closed_at -> Nullable<BigInt>,
         success_before -> Nullable<BigInt>,
+        ending -> Nullable<Text>,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::due::{Due, load_due};
 use crate::outbox::Reached;
 use crate::readable::list;
 use crate::rows::ms;
+use crate::runs::note_told;
 use crate::said::{Counted, Down, Last, Said};
 use crate::schema::{alerts, reservations, states};
 use crate::unjudged::{AGAIN, aside, judged};
@@ -104,6 +105,8 @@ pub struct Told<'a> {
     pub behind: i64,
     /// Of a recovery: who was told of the trouble, and so hears of its end.
     pub reached: &'a [Reached],
+    /// Of an end that no success brought: why the alert is over.
+    pub ending: Option<&'a str>,
     /// The time of the pass.
     pub now: Time,
 }
@@ -208,24 +211,27 @@ impl Store {
                 .collect();
             swept.judged_again = judged(connection, &was_aside)?;
             swept.unjudged = corrupt;
-            let concluded: Vec<(&Due, Change, Conclusions)> = due
+            let concluded: Vec<(&Due, Evaluation)> = due
                 .iter()
                 .map(|due| {
-                    let (change, conclusions, unknown) = conclude(due, &blind, goes_on, now);
+                    let (evaluation, unknown) = conclude(due, &blind, goes_on, now);
                     wants_heartbeat |= unknown;
-                    (due, change, conclusions)
+                    (due, evaluation)
                 })
                 .collect();
             if wants_heartbeat {
                 want_heartbeat(connection, now)?;
             }
             let conclusions: Vec<(i64, &Conclusions)> =
-                concluded.iter().map(|(due, _, conclusions)| (due.reservation.id, conclusions)).collect();
+                concluded.iter().map(|(due, seen)| (due.reservation.id, &seen.conclusions)).collect();
             bulk::write_conclusions(connection, &conclusions)?;
+            for (due, seen) in concluded.iter().filter(|(_, seen)| !seen.told_runs.is_empty()) {
+                note_told(connection, due.reservation.id, &seen.told_runs, now)?;
+            }
             let changes: Vec<(&Due, &Change)> = concluded
                 .iter()
-                .filter(|(_, change, _)| *change != Change::None)
-                .map(|(due, change, _)| (*due, change))
+                .filter(|(_, seen)| seen.change != Change::None)
+                .map(|(due, seen)| (*due, &seen.change))
                 .collect();
             write_changes(connection, &changes, &self.counted, now, tell, &mut swept)?;
             Ok(swept)
@@ -235,13 +241,16 @@ impl Store {
 
 /// The conclusion about one reservation. Nobody is blamed for silence before it is known that no check-in is under way that came in
 /// time: whoever would be is looked at again soon. The last value tells that this has happened.
-fn conclude(due: &Due, blind: &Blind, goes_on: bool, now: Time) -> (Change, Conclusions, bool) {
+fn conclude(due: &Due, blind: &Blind, goes_on: bool, now: Time) -> (Evaluation, bool) {
     let mut evaluation = evaluate(&due.view(), now);
     let blamed = match &evaluation.change {
         Change::Open(Reason::Missed { .. } | Reason::Overran { .. }) => true,
-        Change::OpenAndRecover(_) | Change::Open(_) | Change::Remind | Change::Recover | Change::None => {
-            false
-        }
+        Change::OpenAndRecover(_)
+        | Change::Open(_)
+        | Change::Remind
+        | Change::Recover
+        | Change::Withdraw(_)
+        | Change::None => false,
     };
     let mut is_unknown = false;
     if let Some(unknown) = blind.unknown.filter(|_| blamed) {
@@ -250,7 +259,7 @@ fn conclude(due: &Due, blind: &Blind, goes_on: bool, now: Time) -> (Change, Conc
         is_unknown = with_it.change != evaluation.change;
         evaluation = with_it;
     }
-    let Evaluation { change, mut conclusions, .. } = evaluation;
+    let conclusions = &mut evaluation.conclusions;
     if goes_on {
         // A deadline whose respites are used up moves on with the window, as little before it as it was at its beginning.
         conclusions.wake_at = conclusions.wake_at.max(now + AGAIN_WHILE_BLIND);
@@ -259,7 +268,7 @@ fn conclude(due: &Due, blind: &Blind, goes_on: bool, now: Time) -> (Change, Conc
         // Where the span turns out to be none, it excuses nothing.
         conclusions.wake_at = conclusions.wake_at.min(now + AGAIN_WHILE_BLIND);
     }
-    (change, conclusions, is_unknown)
+    (evaluation, is_unknown)
 }
 
 /// Where the index is entered; at its beginning without `from`.
@@ -366,7 +375,7 @@ fn write_changes(
         .collect();
     let said = Said::of(connection, changes.iter().map(|(due, _)| &due.reservation))?;
     let down = Down::now(connection, counted)?;
-    let over = changes.iter().filter(|(_, change)| **change == Change::Recover);
+    let over = changes.iter().filter(|(_, change)| matches!(change, Change::Recover | Change::Withdraw(_)));
     let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
     let reached = outbox::reached(connection, &over)?;
     let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
@@ -380,8 +389,14 @@ fn write_changes(
             (Change::Open(reason), _) => (EventKind::Opened, reason),
             (Change::OpenAndRecover(reason), _) => (EventKind::OpenedAndRecovered, reason),
             (Change::Remind, Some(alert)) => (EventKind::Reminder, &alert.open.reason),
-            (Change::Recover, Some(alert)) => (EventKind::Recovered, &alert.open.reason),
+            (Change::Recover | Change::Withdraw(_), Some(alert)) => {
+                (EventKind::Recovered, &alert.open.reason)
+            }
             _ => continue,
+        };
+        let ending = match change {
+            Change::Withdraw(because) => Some(because.as_str()),
+            _ => None,
         };
         match event {
             EventKind::Opened => swept.opened += 1,
@@ -397,7 +412,7 @@ fn write_changes(
             _ => {
                 swept.closed += 1;
                 diesel::update(alerts::table.filter(alerts::id.eq(alert_id)))
-                    .set(alerts::closed_at.eq(Some(ms(now))))
+                    .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(ending)))
                     .execute(connection)?;
             }
         }
@@ -418,6 +433,7 @@ fn write_changes(
             jobs: down.jobs,
             behind,
             reached,
+            ending,
             now,
         };
         messages.extend(tell(&told).into_iter().map(|delivery| (alert_id, delivery)));

@@ -193,17 +193,22 @@ impl Speaker {
                 behind: if terms.is_site { told.behind } else { 0 },
                 undelivered: Vec::new(),
                 checked_out: false,
+                ending: told.ending.unwrap_or_default().to_owned(),
             },
         };
         let url = job_page(&self.public_url, reservation.id);
         let own =
             own::Words { told, alert: &alert, url: &url, sender: &self.sender, instance: &self.instance };
-        let own_text = own.text();
-        let (subject, subject_form) = match own.subject() {
+        let own_text = if told.ending.is_some() { String::new() } else { own.text() };
+        let (subject, subject_form) = match own.subject().filter(|_| told.ending.is_none()) {
             Some(subject) => (subject, SubjectForm::Own),
             None => {
                 let job = format!("{}/{}", terms.app, terms.component);
-                (self.subjects.subject(*event, reason, &job, own::lasted(told)), self.subjects.form())
+                let subject = match told.ending {
+                    Some(ending) => self.subjects.withdrawn(&job, ending),
+                    None => self.subjects.subject(*event, reason, &job, own::lasted(told)),
+                };
+                (subject, self.subjects.form())
             }
         };
         alert.details.own_text = own_text;

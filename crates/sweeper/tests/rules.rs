@@ -156,6 +156,92 @@ fn a_checkout_ends_the_alert_and_a_snooze_holds_it() {
 }
 
 #[test]
+fn a_failure_in_a_snooze_is_told_at_its_end_and_a_due_instant_before_it_at_once() {
+    for database in TestDatabase::both() {
+        let (house, _sink) = house(database);
+        house.reserve("failed", "hook", json!({}));
+        house.reserve("before", "hook", json!({ "grace": "30m" }));
+        house.reserve("mended", "hook", json!({}));
+        house.pass(HOUR - MINUTE);
+        house.ping("failed", "");
+        house.ping("mended", "");
+        house.pass(2 * MINUTE);
+        for component in ["failed", "before", "mended"] {
+            house.snooze(component, 3);
+        }
+        for component in ["failed", "mended"] {
+            house.ping(component, "/7");
+        }
+        house.ping("mended", "");
+        house.pass(3 * HOUR - MINUTE);
+        for component in ["failed", "before", "mended"] {
+            assert_eq!(house.told("hook", component).len(), 0, "{component}");
+        }
+        house.pass(2 * MINUTE);
+        assert_eq!(house.told("hook", "failed"), ["opened"]);
+        assert_eq!(house.told("hook", "before"), ["opened"]);
+        assert_eq!(house.told("hook", "mended").len(), 0);
+    }
+}
+
+#[test]
+fn misses_and_failures_are_counted_together() {
+    for database in TestDatabase::both() {
+        let (house, _sink) = house(database);
+        house.reserve("job", "hook", json!({ "alert_after": 3, "grace": "5m" }));
+        house.pass(HOUR + 10 * MINUTE);
+        house.ping("job", "/1");
+        house.settle();
+        assert_eq!(house.told("hook", "job").len(), 0, "the failure answers what was missed");
+        house.ping("job", "/1");
+        house.settle();
+        assert_eq!(house.told("hook", "job").len(), 0, "two");
+        house.pass(HOUR + 4 * MINUTE);
+        assert_eq!(house.told("hook", "job").len(), 0);
+        house.pass(2 * MINUTE);
+        assert_eq!(house.told("hook", "job"), ["opened"]);
+    }
+}
+
+#[test]
+fn a_run_whose_end_is_lost_is_told_once_and_let_go() {
+    let ping = |house: &House, action: &str, run: u32| {
+        house.ping("job", &format!("{action}?rid=00000000-0000-4000-8000-{run:012}"));
+    };
+    for database in TestDatabase::both() {
+        let (house, _sink) = house(database);
+        house.reserve("job", "hook", json!({ "max_run": "10m", "frequency": 12 }));
+        ping(&house, "/start", 1);
+        house.pass(11 * MINUTE);
+        assert_eq!(house.told("hook", "job"), ["opened"]);
+        ping(&house, "/start", 2);
+        house.pass(5 * MINUTE);
+        ping(&house, "", 2);
+        house.settle();
+        assert_eq!(house.told("hook", "job"), ["opened", "recovered"]);
+        house.pass(6 * HOUR);
+        assert_eq!(house.told("hook", "job"), ["opened", "recovered"]);
+    }
+}
+
+#[test]
+fn an_alert_that_a_change_does_not_bear_out_is_closed_and_its_end_is_told() {
+    for database in TestDatabase::both() {
+        let (house, sink) = house(database);
+        house.reserve("job", "hook", json!({ "remind_every": "30m" }));
+        house.pass(HOUR + MINUTE);
+        assert_eq!(house.told("hook", "job"), ["opened"]);
+        house.reserve("job", "hook", json!({ "frequency": 5 }));
+        house.settle();
+        assert_eq!(house.told("hook", "job"), ["opened", "recovered"]);
+        let last = sink.requests().last().unwrap().json();
+        assert!(last["text"].as_str().unwrap().contains("schedule changed: not overdue by it"), "{last}");
+        house.pass(2 * HOUR);
+        assert_eq!(house.told("hook", "job"), ["opened", "recovered"], "no reminder");
+    }
+}
+
+#[test]
 fn where_people_are_spared_the_recovery_an_incident_is_resolved_all_the_same() {
     for database in TestDatabase::both() {
         let [hook, pager] = [(); 2].map(|()| HttpSink::start());

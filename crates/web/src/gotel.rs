@@ -118,10 +118,6 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
         notify_recovery: terms.notify_recovery,
         max_run: terms.max_run.map(duration::short),
         min_run: terms.min_run.map(duration::short),
-        snoozed_until: reservation
-            .conclusions
-            .snoozed_until
-            .filter(|until| *until > now)
-            .map(|until| until.timestamp()),
+        snoozed_until: reservation.conclusions.snoozed_until(now).map(|until| until.timestamp()),
     }
 }

@@ -1,4 +1,4 @@
-//! When a job is due: what its schedule and its run limit ask for, and how far spans in which it could not have been heard move that.
+//! When a job is due: what its schedule asks for, and how far snoozes and spans in which it could not have been heard move that.
 
 use chrono::TimeDelta;
 
@@ -6,28 +6,35 @@ use super::View;
 use crate::alert::Unobserved;
 use crate::reservation::{Reservation, Window};
 use crate::schedule::{EARLY, Schedule};
+use crate::snooze::{Snooze, SnoozeMode};
 use crate::{Time, duration};
 
-/// The most that a blind window gives to a job to be heard again, before its grace.
+/// The most that a blind window or a quiet snooze gives to a job to be heard again, before its grace.
 const MOST_RESPITE: TimeDelta = TimeDelta::hours(1);
 /// So many whole respites are given to one silence, however many windows touch it.
 const MOST_RESPITES: usize = 3;
 
 /// What the schedule counts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
-    Creation,
-    CheckIn,
-    SnoozeEnd,
+pub(super) struct Anchor {
+    pub at: Time,
+    /// Whether the job was heard then; else it was made then.
+    pub heard: bool,
 }
 
-/// When the job was last heard of, or excused from being heard.
-pub(super) fn heard(reservation: &Reservation) -> (Time, Heard) {
-    let snooze = reservation.conclusions.snoozed_until.map(|at| (at, Heard::SnoozeEnd));
-    let checkin = reservation.facts.last_end_at().map(|at| (at, Heard::CheckIn));
-    [snooze, checkin].into_iter().flatten().fold((reservation.created_at, Heard::Creation), |latest, next| {
-        if next.0 >= latest.0 { next } else { latest }
-    })
+impl Anchor {
+    /// Where the job was last heard at `heard`.
+    pub fn new(reservation: &Reservation, heard: Option<Time>) -> Self {
+        match heard {
+            Some(at) if at >= reservation.created_at => Self { at, heard: true },
+            _ => Self { at: reservation.created_at, heard: false },
+        }
+    }
+
+    /// The latest.
+    pub fn latest(reservation: &Reservation) -> Self {
+        Self::new(reservation, reservation.facts.last_end_at())
+    }
 }
 
 /// One expected instant and its deadline.
@@ -35,14 +42,27 @@ pub(super) fn heard(reservation: &Reservation) -> (Time, Heard) {
 pub(super) struct Due {
     pub expected_at: Time,
     pub deadline: Time,
+    /// The deadline before anything moved it.
+    natural: Time,
     pub unobserved: Option<Unobserved>,
+    /// Whether a snooze has moved it.
+    pub snoozed: bool,
+    /// Whether it lies inside a quiet snooze.
+    inside: bool,
 }
 
 impl Due {
     /// Beyond the end of the calendar.
     pub fn never(now: Time) -> Self {
         let far = later(now, duration::LONGEST);
-        Self { expected_at: far, deadline: far, unobserved: None }
+        Self {
+            expected_at: far,
+            deadline: far,
+            natural: far,
+            unobserved: None,
+            snoozed: false,
+            inside: false,
+        }
     }
 }
 
@@ -52,38 +72,47 @@ impl Due {
 /// own lengths and [`MOST_RESPITES`] respites at most: what is left of these is used up bit by bit, so that several windows within
 /// a minute cost little more than one. Without that bound, restarts more often than a job's period would silence it for ever.
 #[derive(Debug, Clone, Copy)]
-struct Deadline {
-    at: Time,
+pub(super) struct Deadline {
+    pub at: Time,
     latest: Time,
     respite: TimeDelta,
     grace: TimeDelta,
-    unobserved: Option<Unobserved>,
+    pub unobserved: Option<Unobserved>,
 }
 
 impl Deadline {
     /// The deadline at `at` of a job that is given `respite` and `grace` after a blind window.
-    fn new(at: Time, period: TimeDelta, grace: TimeDelta) -> Self {
+    pub fn new(at: Time, period: TimeDelta, grace: TimeDelta) -> Self {
         let respite = period.min(MOST_RESPITE);
         let latest = (0..MOST_RESPITES).fold(at, |at, _| later(later(at, respite), grace));
         Self { at, latest, respite, grace, unobserved: None }
     }
 
     /// Whether the window begins in time to move it.
-    fn is_reached_by(&self, window: &Window) -> bool {
+    pub fn is_reached_by(&self, window: &Window) -> bool {
         window.from <= self.at
     }
 
-    /// Moves it for a window that touches it; to `at_least`, as far as the bound allows.
-    fn move_for(&mut self, window: &Window, at_least: Time) {
-        let after = later(later(window.until, self.respite), self.grace);
+    /// Moves it for a window that touches it, as far as the bound allows.
+    pub fn move_for(&mut self, window: &Window) {
+        self.move_to(window, later(later(window.until, self.respite), self.grace));
+    }
+
+    /// The same, to `after`.
+    fn move_to(&mut self, window: &Window, after: Time) {
         self.latest = later(self.latest, window.until - window.from);
-        self.at = self.at.max(after).max(at_least).min(self.latest);
+        self.at = self.at.max(after).max(window.until).min(self.latest);
         self.unobserved = Some(self.unobserved.map_or(Unobserved::from(*window), |known| known.and(*window)));
     }
 }
 
+/// Whether the window lies where a check-in for `expected_at` may have been lost, or ends after that.
+fn is_late_enough(window: &Window, expected_at: Time) -> bool {
+    later(window.until, EARLY) >= expected_at
+}
+
 /// Spans that overlap or follow each other at once as one, the earliest first; those that end before they begin left out.
-fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
+pub(super) fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
     let mut windows: Vec<Window> = windows.filter(|window| window.from <= window.until).collect();
     windows.sort_unstable_by_key(|window| (window.from, window.until));
     windows.dedup_by(|next, before| {
@@ -98,127 +127,231 @@ fn merged(windows: impl Iterator<Item = Window>) -> Vec<Window> {
 
 /// The blind windows that matter, the earliest first: not those before the job was heard or made, since nothing of what was to come
 /// after that can have been lost in them.
-fn blind(view: &View<'_>) -> Vec<Window> {
-    let (heard_at, by) = heard(view.reservation);
-    let over = |window: &Window| by != Heard::SnoozeEnd && window.until <= heard_at;
-    let refused = view.refused.map(|refused| refused.blind(view.reservation.facts.last_end_at()));
-    merged(view.blind.iter().copied().chain(refused).filter(|window| !over(window)))
+fn blind(view: &View<'_>, anchor: Anchor) -> Vec<Window> {
+    let heard = Some(anchor.at).filter(|_| anchor.heard);
+    let refused = view.refused.map(|refused| refused.blind(heard));
+    merged(view.blind.iter().copied().chain(refused).filter(|window| window.until > anchor.at))
 }
 
-/// The expected instants since the job was last heard of, with their deadlines, first first. No deadline is earlier than the one
-/// before it.
-pub(super) fn deadlines<'a>(view: &View<'a>) -> impl Iterator<Item = Due> + use<'a> {
-    let schedule = &view.reservation.terms.schedule;
-    let grace = view.reservation.terms.grace;
-    let blind = blind(view);
-    let first = first_expected(view.reservation);
-    std::iter::successors(first, |expected_at| schedule.following(*expected_at)).scan(
-        None,
-        move |before: &mut Option<Due>, expected_at| {
-            let mut deadline = plain(schedule, expected_at, grace);
-            for window in &blind {
-                if !deadline.is_reached_by(window) {
-                    break;
-                }
-                if later(window.until, EARLY) >= expected_at {
-                    deadline.move_for(window, window.until);
-                }
-            }
-            let mut due = Due { expected_at, deadline: deadline.at, unobserved: deadline.unobserved };
-            if let Some(before) = before.filter(|before| before.deadline > due.deadline) {
-                due.deadline = before.deadline;
-                due.unobserved = due.unobserved.or(before.unobserved);
-            }
-            *before = Some(due);
-            Some(due)
-        },
-    )
+/// The expected instants since the job was last heard of, with their deadlines, in the order of the instants.
+pub(super) struct Instants<'a> {
+    view: View<'a>,
+    blind: Vec<Window>,
+    next: Option<Time>,
+    /// So many inside one quiet snooze are told apart at most; the others are passed over.
+    most: usize,
+    /// In which quiet snooze the last was, and the how manieth of it.
+    inside: Option<(Time, usize)>,
+    /// No deadline is earlier than this: that of an instant before, which could not have been answered.
+    floor: Option<Time>,
+    /// Whether a snooze has moved the interval.
+    restarted: bool,
+    /// The windows that touch an instant so far.
+    touching: Vec<Window>,
 }
 
-/// The deadline of this instant, before any window moves it.
-fn plain(schedule: &Schedule, expected_at: Time, grace: TimeDelta) -> Deadline {
-    let in_time = later(expected_at, schedule.leeway(expected_at));
-    Deadline::new(later(in_time, grace), schedule.period_at(expected_at), grace)
+impl<'a> Instants<'a> {
+    pub fn after(view: &View<'a>, anchor: Anchor, most: usize) -> Self {
+        Self::beside(view, anchor, most, blind(view, anchor))
+    }
+
+    fn beside(view: &View<'a>, anchor: Anchor, most: usize, blind: Vec<Window>) -> Self {
+        let next = view.reservation.terms.schedule.expected_after(anchor.at, anchor.heard);
+        Self {
+            view: *view,
+            blind,
+            next,
+            most,
+            inside: None,
+            floor: None,
+            restarted: false,
+            touching: Vec::new(),
+        }
+    }
+
+    fn snooze_at(&self, at: Time) -> Option<&'a Snooze> {
+        self.view.reservation.conclusions.snoozes.at(at)
+    }
+
+    /// The next instant that is expected, and the quiet snooze in which it lies.
+    fn step(&mut self) -> Option<(Time, Option<&'a Snooze>)> {
+        let schedule = &self.view.reservation.terms.schedule;
+        loop {
+            let expected_at = self.next?;
+            match self.snooze_at(expected_at) {
+                Some(snooze) if snooze.mode == SnoozeMode::Skip => {
+                    self.next = match schedule {
+                        Schedule::Every(period) => snooze.until.checked_add_signed(*period),
+                        Schedule::Cron(_) | Schedule::Calendar(_) => {
+                            from(schedule, expected_at, snooze.until)
+                        }
+                    };
+                    self.restarted |= matches!(schedule, Schedule::Every(_));
+                }
+                Some(snooze) => {
+                    let before = self.inside.filter(|(of, _)| *of == snooze.from).map_or(0, |(_, n)| n);
+                    self.inside = Some((snooze.from, before + 1));
+                    self.next = match before + 1 >= self.most {
+                        true => from(schedule, expected_at, snooze.until),
+                        false => schedule.following(expected_at),
+                    };
+                    return Some((expected_at, Some(snooze)));
+                }
+                None => {
+                    self.next = schedule.following(expected_at);
+                    return Some((expected_at, None));
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Instants<'_> {
+    type Item = Due;
+
+    fn next(&mut self) -> Option<Due> {
+        let (expected_at, quiet) = self.step()?;
+        let terms = &self.view.reservation.terms;
+        let (schedule, grace) = (&terms.schedule, terms.grace);
+        let period = schedule.period_at(expected_at);
+        let natural = later(later(expected_at, schedule.leeway(expected_at)), grace);
+        let after_quiet = quiet.map(|quiet| later(later(quiet.until, period.min(MOST_RESPITE)), grace));
+        let unblinded = after_quiet.map_or(natural, |at| at.max(natural));
+        let mut deadline = Deadline::new(unblinded, period, grace);
+        for window in &self.blind {
+            if !deadline.is_reached_by(window) {
+                break;
+            }
+            if is_late_enough(window, expected_at) {
+                deadline.move_for(window);
+                if self.touching.last() != Some(window) {
+                    self.touching.push(*window);
+                }
+                if terms.alert_after > 1 {
+                    // What else lies in it counts as little.
+                    let beyond = later(later(window.until, EARLY), TimeDelta::milliseconds(1));
+                    self.next = self.next.and_then(|next| match next < beyond {
+                        true => from(schedule, next, beyond),
+                        false => Some(next),
+                    });
+                }
+            }
+        }
+        let at = self.floor.map_or(deadline.at, |floor| floor.max(deadline.at));
+        // An interval has but one due instant; those after it are further periods of the same silence.
+        self.floor = match (deadline.unobserved, schedule) {
+            (Some(_), _) if terms.alert_after <= 1 => Some(at),
+            (_, Schedule::Every(_)) => self.floor.max(Some(unblinded)),
+            (_, Schedule::Cron(_) | Schedule::Calendar(_)) => self.floor,
+        };
+        Some(Due {
+            expected_at,
+            deadline: at,
+            natural,
+            unobserved: deadline.unobserved,
+            snoozed: self.restarted || at != natural,
+            inside: quiet.is_some(),
+        })
+    }
+}
+
+/// The first instant of the schedule at `bound` or later, when `expected_at` is one before it.
+fn from(schedule: &Schedule, expected_at: Time, bound: Time) -> Option<Time> {
+    match schedule {
+        Schedule::Every(period) => {
+            let period = period.num_milliseconds().max(1);
+            let missing = (bound - expected_at).num_milliseconds().max(0);
+            let periods = missing / period + i64::from(missing % period != 0);
+            expected_at.checked_add_signed(TimeDelta::try_milliseconds(periods.checked_mul(period)?)?)
+        }
+        Schedule::Cron(_) | Schedule::Calendar(_) => {
+            schedule.following(bound.checked_sub_signed(TimeDelta::milliseconds(1))?)
+        }
+    }
+}
+
+/// The first expected instant since the job was last heard of.
+pub(super) fn first(view: &View<'_>) -> Option<Due> {
+    Instants::after(view, Anchor::latest(view.reservation), 1).next()
 }
 
 /// The deadline at which the job has missed `missing` instants in a row.
 ///
-/// Where several are asked for, the row begins anew after a blind window that touches it: the window moves all that lie in it
-/// to its end, and one miss after it must not count as many. The bound of [`Deadline`] holds for the row as for one instant.
+/// Where several are asked for, those that a blind window touches do not count. The bound of [`Deadline`] holds for the row as for
+/// one instant.
 pub(super) fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
     let Reservation { terms, .. } = view.reservation;
-    let due = deadlines(view).nth(missing - 1)?;
+    let anchor = Anchor::latest(view.reservation);
+    let blind = blind(view, anchor);
     if terms.alert_after <= 1 {
-        return Some(due);
+        let mut earliest: Option<Due> = None;
+        for due in Instants::beside(view, anchor, 1, blind) {
+            let inside = due.inside;
+            if earliest.is_none_or(|earliest| due.deadline < earliest.deadline) {
+                earliest = Some(due);
+            }
+            if !inside {
+                break;
+            }
+        }
+        return earliest;
     }
-    let first = deadlines(view).next()?;
-    let mut expected_at = due.expected_at;
-    let mut deadline = plain(&terms.schedule, expected_at, terms.grace);
-    for window in &blind(view) {
-        if !deadline.is_reached_by(window) {
+    let unmoved = nth_missed(&mut Instants::beside(view, anchor, missing, Vec::new()), missing)?;
+    let mut instants = Instants::beside(view, anchor, missing, blind);
+    let moved = nth_missed(&mut instants, missing);
+    let at_least = moved.map_or(Time::MAX_UTC, |due| due.deadline);
+    let period = terms.schedule.period_at(unmoved.expected_at);
+    let mut deadline = Deadline::new(unmoved.deadline, period, terms.grace);
+    for window in instants.touching {
+        if !deadline.is_reached_by(&window) {
             break;
         }
-        if later(window.until, EARLY) < first.expected_at {
-            continue;
+        deadline.move_to(&window, at_least);
+    }
+    let expected_at = moved.map(|due| due.expected_at).filter(|at| *at <= deadline.at);
+    Some(Due {
+        expected_at: expected_at.unwrap_or(unmoved.expected_at),
+        deadline: deadline.at,
+        natural: unmoved.natural,
+        unobserved: deadline.unobserved,
+        snoozed: unmoved.snoozed || moved.is_some_and(|due| due.snoozed),
+        inside: false,
+    })
+}
+
+/// The `n`th deadline that passes of instants that count.
+fn nth_missed(instants: &mut Instants<'_>, n: usize) -> Option<Due> {
+    let (mut missed, mut outside) = (Vec::new(), 0);
+    for due in instants {
+        if due.unobserved.is_none() {
+            missed.push(due);
+            outside += usize::from(!due.inside);
         }
-        let anew = terms.schedule.expected_after(window.until, false);
-        let anew = std::iter::successors(anew, |at| terms.schedule.following(*at)).nth(missing - 1);
-        deadline.move_for(window, anew.map_or(Time::MAX_UTC, |at| later(at, terms.grace)));
-        expected_at = anew.filter(|at| *at <= deadline.at).unwrap_or(expected_at);
+        if outside >= n {
+            break;
+        }
     }
-    Some(Due { expected_at, deadline: deadline.at.max(first.deadline), unobserved: deadline.unobserved })
+    // Of equal deadlines that of the first instant comes first.
+    missed.sort_by_key(|due| due.deadline);
+    missed.into_iter().nth(n - 1)
 }
 
-/// The first expected instant since the job was last heard of, or excused.
-fn first_expected(reservation: &Reservation) -> Option<Time> {
-    let schedule = &reservation.terms.schedule;
-    let (heard_at, by) = heard(reservation);
-    let expected_at = schedule.expected_after(heard_at, by == Heard::CheckIn)?;
-    match reservation.facts.last_end_at().filter(|_| by != Heard::CheckIn) {
-        // A check-in shortly before the snooze's end may count for the instant shortly after it.
-        Some(checkin) => Some(expected_at.max(schedule.expected_after(checkin, true)?)),
-        None => Some(expected_at),
+/// How many instants since `anchor` have been missed at `now`, `most` at most, where a row of them is asked for; and whether the last
+/// that was due by then is one.
+pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize) -> (usize, bool) {
+    let (mut count, mut is_last) = (0, false);
+    for due in Instants::after(view, anchor, most) {
+        if due.expected_at > now || count >= most {
+            break;
+        }
+        is_last = due.deadline <= now && due.unobserved.is_none();
+        count += usize::from(is_last);
+        if due.natural > now {
+            // So has each that follows.
+            break;
+        }
     }
-}
-
-/// Until when a run that is going must have ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RunLimit {
-    pub started_at: Time,
-    pub max_run: TimeDelta,
-    pub at: Time,
-    pub unobserved: Option<Unobserved>,
-}
-
-/// The limits of the runs that are going. A snooze excuses a run until its end. A blind window in which its end may have been lost
-/// moves its limit as it moves a deadline, and excuses it for good when the job is heard after it: then another run has begun
-/// or ended, and nobody can say whether this one still goes.
-pub(super) fn run_limits(view: &View<'_>) -> Vec<RunLimit> {
-    let Reservation { terms, facts, conclusions, .. } = view.reservation;
-    let Some(max_run) = terms.max_run else { return Vec::new() };
-    let heard_at = facts.last_end_at().max(facts.last_start_at);
-    // No end can have been refused of a run whose start was written after that.
-    let refused = view.refused.map(|refused| refused.blind(heard_at));
-    let blind = merged(view.blind.iter().copied().chain(refused));
-    view.runs
-        .iter()
-        .filter_map(|run| run.going_since(facts))
-        .filter_map(|started_at| {
-            let counted_from = conclusions.snoozed_until.map_or(started_at, |until| until.max(started_at));
-            let period = terms.schedule.period_at(started_at);
-            let mut limit = Deadline::new(later(counted_from, max_run), period, terms.grace);
-            for window in blind.iter().filter(|window| window.until >= started_at) {
-                if !limit.is_reached_by(window) {
-                    break;
-                }
-                if heard_at > Some(window.until) {
-                    return None;
-                }
-                limit.move_for(window, window.until);
-            }
-            Some(RunLimit { started_at, max_run, at: limit.at, unobserved: limit.unobserved })
-        })
-        .collect()
+    (count, is_last)
 }
 
 /// `at` and `by` later, or the end of the calendar.

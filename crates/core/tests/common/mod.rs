@@ -15,6 +15,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Window, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{Change, Evaluation, Refused, View, evaluate};
+use innkeeper_core::snooze::{Snooze, SnoozeMode};
 use uuid::Uuid;
 
 /// An instant in UTC: `2026-03-29 01:00`, seconds if need be.
@@ -150,13 +151,19 @@ impl Job {
 
     /// Records a check-in as ingest does: facts, history, runs, and a wake-up where a conclusion may change.
     pub fn check_in(&mut self, checkin: CheckIn) {
+        let wakes = self.reservation.conclusions.wakes(checkin.kind, &self.reservation.facts);
         self.reservation.facts.record(&checkin);
         let ends = matches!(checkin.kind, CheckInKind::Success | CheckInKind::Fail);
         let mut duration = None;
         if ends || checkin.kind == CheckInKind::Start {
             let known = self.runs.iter().position(|run| run.run_id == checkin.run_id);
             let place = known.unwrap_or_else(|| {
-                self.runs.push(Run { run_id: checkin.run_id, started_at: None, ended_at: None });
+                self.runs.push(Run {
+                    run_id: checkin.run_id,
+                    started_at: None,
+                    ended_at: None,
+                    told_at: None,
+                });
                 self.runs.len() - 1
             });
             let run = &mut self.runs[place];
@@ -169,7 +176,7 @@ impl Job {
             }
         }
         let conclusions = &mut self.reservation.conclusions;
-        if conclusions.wakes(checkin.kind) {
+        if wakes {
             conclusions.wake_at = conclusions.wake_at.min(checkin.at);
         }
         self.unseen.push(Event {
@@ -180,9 +187,29 @@ impl Job {
         });
     }
 
-    /// No alerts until `until`.
-    pub fn snooze(&mut self, until: Time) {
-        self.reservation.conclusions.snoozed_until = Some(until);
+    /// Nothing is told from `from` until `until`.
+    pub fn snooze(&mut self, mode: SnoozeMode, from: Time, until: Time) {
+        let conclusions = &mut self.reservation.conclusions;
+        conclusions.snoozes.begin(Snooze { from, until, mode });
+        conclusions.wake_at = conclusions.wake_at.min(from);
+    }
+
+    pub fn quiet(&mut self, from: &str, until: &str) {
+        self.snooze(SnoozeMode::Quiet, at(from), at(until));
+    }
+
+    pub fn skip(&mut self, from: &str, until: &str) {
+        self.snooze(SnoozeMode::Skip, at(from), at(until));
+    }
+
+    /// Changes the terms as the store does, which has the sweeper look at once.
+    pub fn change_at(&mut self, now: Time, change: impl FnOnce(&mut Terms)) {
+        let before = self.reservation.terms.clone();
+        change(&mut self.reservation.terms);
+        let conclusions = &mut self.reservation.conclusions;
+        conclusions.changed = before.judged_otherwise(&self.reservation.terms).or(conclusions.changed.take());
+        conclusions.eager = self.reservation.terms.has_run_limits();
+        conclusions.wake_at = now;
     }
 
     /// No check-in could be recorded in this span.
@@ -208,6 +235,9 @@ impl Job {
         let seen = self.seen_at(now);
         self.unseen.clear();
         self.reservation.conclusions = seen.conclusions;
+        for run in self.runs.iter_mut().filter(|run| seen.told_runs.contains(&run.run_id)) {
+            run.told_at = Some(now);
+        }
         match &seen.change {
             Change::None => return Change::None,
             Change::Open(reason) => {
@@ -221,7 +251,7 @@ impl Job {
                 });
             }
             Change::Remind => self.alert.as_mut().expect("nothing is open").told_at = now,
-            Change::Recover => assert!(self.alert.take().is_some(), "nothing was open"),
+            Change::Recover | Change::Withdraw(_) => assert!(self.alert.take().is_some(), "nothing was open"),
             Change::OpenAndRecover(_) => assert!(self.alert.is_none(), "one was open"),
         }
         self.told.push((now, seen.change.clone()));

@@ -83,7 +83,8 @@ pub(crate) fn update_facts(
              checkins = s.checkins + new.checkins,
              fails = s.fails + new.fails,
              wake_at = CASE
-                 WHEN s.eager OR s.status = 'down' OR new.fails > 0 THEN LEAST(s.wake_at, new.seen_at)
+                 WHEN s.eager OR s.status = 'down' OR new.fails > 0
+                     OR new.start_at IS NOT NULL AND s.last_start_at IS NULL THEN LEAST(s.wake_at, new.seen_at)
                  ELSE s.wake_at END,
              previous_checkin_id = s.latest_checkin_id,
              latest_checkin_id = new.latest_id

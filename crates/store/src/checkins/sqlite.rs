@@ -69,7 +69,8 @@ pub(crate) fn update_facts(
                  checkins = checkins + $8,
                  fails = fails + $9,
                  wake_at = CASE
-                     WHEN eager OR status = 'down' OR $9 > 0 THEN MIN(wake_at, $5)
+                     WHEN eager OR status = 'down' OR $9 > 0 OR $2 IS NOT NULL AND last_start_at IS NULL
+                         THEN MIN(wake_at, $5)
                      ELSE wake_at END,
                  previous_checkin_id = latest_checkin_id,
                  latest_checkin_id = $10

@@ -268,6 +268,7 @@ fn anew(
             jobs: down.jobs,
             behind,
             reached: &[],
+            ending: None,
             now,
         };
         let name = format!("{}/{}", reservation.terms.app, reservation.terms.component);

@@ -6,12 +6,13 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use innkeeper_core::Time;
 use innkeeper_core::rewind::{Course, Rewind};
 
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
 use crate::reservations::{lock_states, snooze_end};
-use crate::rows::{AlertRow, RunRow, StateRow, ms, time};
+use crate::rows::{AlertRow, RunRow, StateRow, ms, snoozes_text, time};
 use crate::schema::{alerts, audit, checkins, reservations, runs, states};
 use crate::{Seldom, StoreError};
 
@@ -91,7 +92,9 @@ pub(super) fn rewind(
         }
         changed.push(id);
         if naps.contains(&id) {
-            row.snoozed_until = row.snoozed_until.map(|until| until.saturating_sub(by).max(now));
+            let back = |at: Time| if ms(at) > now { time(ms(at).saturating_sub(by).max(now)) } else { at };
+            let snoozes = row.snoozes()?.mapped(back);
+            (row.snoozes, row.snoozed_until) = (snoozes_text(&snoozes), snoozes.last_until().map(ms));
         }
         row.wake_at = row.wake_at.min(now);
         let Some(course) = course else { continue };
@@ -108,6 +111,7 @@ pub(super) fn rewind(
             .set((
                 runs::started_at.eq(run.started_at.map(|at| course.of(at))),
                 runs::ended_at.eq(run.ended_at.map(|at| course.of(at))),
+                runs::told_at.eq(run.told_at.map(|at| course.of(at))),
             ))
             .execute(connection)?;
         }
@@ -148,6 +152,7 @@ fn facts(row: &StateRow) -> Vec<i64> {
         row.last_seen_at,
         row.runs_over_at,
         row.short_at,
+        row.heard_at,
     ];
     facts.into_iter().flatten().collect()
 }
@@ -160,6 +165,7 @@ fn move_facts(row: &mut StateRow, course: &Course) {
         &mut row.last_seen_at,
         &mut row.runs_over_at,
         &mut row.short_at,
+        &mut row.heard_at,
     ] {
         *fact = fact.map(|at| course.of(at));
     }
@@ -236,9 +242,10 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
             sql_query(
                 "UPDATE states s
                  SET last_checkin_at = new.checkin, last_start_at = new.start, last_fail_at = new.fail, last_seen_at = new.seen,
-                     runs_over_at = new.runs_over, short_at = new.short, snoozed_until = new.snoozed, wake_at = new.wake
-                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                      AS new (id, checkin, start, fail, seen, runs_over, short, snoozed, wake)
+                     runs_over_at = new.runs_over, short_at = new.short, snoozed_until = new.snoozed, wake_at = new.wake,
+                     heard_at = new.heard, snoozes = new.snoozes
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                      AS new (id, checkin, start, fail, seen, runs_over, short, snoozed, wake, heard, snoozes)
                  WHERE s.reservation_id = new.id",
             )
             .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
@@ -250,6 +257,8 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
             .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.short_at))
             .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.snoozed_until))
             .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.wake_at).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.heard_at))
+            .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.snoozes.as_deref()).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -264,6 +273,8 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
                         states::short_at.eq(row.short_at),
                         states::snoozed_until.eq(row.snoozed_until),
                         states::wake_at.eq(row.wake_at),
+                        states::heard_at.eq(row.heard_at),
+                        states::snoozes.eq(&row.snoozes),
                     ))
                     .execute(connection)?;
             }

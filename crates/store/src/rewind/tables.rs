@@ -235,7 +235,7 @@ mod tests {
     use crate::{Store, StoreConfig};
 
     /// Moved elsewhere: by `reservations.rs`, or above in a way of its own.
-    const OTHERWISE: [&str; 18] = [
+    const OTHERWISE: [&str; 20] = [
         "checkins.at",
         "deliveries.created_at",
         "deliveries.finished_at",
@@ -247,6 +247,8 @@ mod tests {
         "reservations.created_at",
         "runs.ended_at",
         "runs.started_at",
+        "runs.told_at",
+        "states.heard_at",
         "states.last_checkin_at",
         "states.last_fail_at",
         "states.last_seen_at",

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::reservation::Wishes;
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{Actor, Change, NewToken, Share};
 use innkeeper_testing::database::TestDatabase;
 
@@ -143,8 +144,8 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
     ada.book("backup", &every(60));
     ada.book("backup", &Wishes { grace: Some(seconds(90)), ..every(60) });
     store.book("other", &every(60));
-    ada.snooze_by_id(id, at(100), at(1)).unwrap();
-    ada.snooze_by_id(id, at(2), at(2)).unwrap();
+    ada.snooze_by_id(id, at(100), SnoozeMode::Quiet, at(1)).unwrap();
+    ada.resume_by_id(id, at(2)).unwrap();
     ada.check_out_by_id(id, at(3)).unwrap();
     let checkout = store.checkout(id).unwrap().unwrap();
     assert_eq!((checkout.who.as_str(), checkout.at), ("user ada", at(3)));
@@ -161,7 +162,7 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
         [
             ("make reservation", ""),
             ("change reservation", "grace: 0s -> 1m30s"),
-            ("snooze", "until 2026-01-05 00:01:40 UTC"),
+            ("snooze", "until 2026-01-05 00:01:40 UTC, quiet"),
             ("resume", ""),
             ("check out", &format!("reservation {id}")),
             ("undo check-out", ""),

@@ -2,6 +2,7 @@
 
 use innkeeper_core::access::UserRole;
 use innkeeper_core::rewind::Rewind;
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{Actor, DatabaseKind, Rewinding, Store, Ticker};
 use innkeeper_testing::database::TestDatabase;
 
@@ -265,12 +266,12 @@ fn a_snooze_ends_when_it_was_meant_to(database: &TestDatabase) {
     for name in ["before", "ahead"] {
         store.book(name, &every(60));
     }
-    store.snooze(&app(SHOP), &component("before"), at(3 * DAY), at(10)).unwrap();
-    store.snooze(&app(SHOP), &component("ahead"), at(DAY + 7200), at(DAY)).unwrap();
+    store.snooze(&app(SHOP), &component("before"), at(3 * DAY), SnoozeMode::Quiet, at(10)).unwrap();
+    store.snooze(&app(SHOP), &component("ahead"), at(DAY + 7200), SnoozeMode::Skip, at(DAY)).unwrap();
     store.rewind(&back(20)).unwrap();
     store.rewind(&back(21)).unwrap();
-    assert_eq!(store.look("before").conclusions.snoozed_until, Some(at(3 * DAY)));
-    assert_eq!(store.look("ahead").conclusions.snoozed_until, Some(at(7200)));
+    assert_eq!(store.look("before").conclusions.snoozes.last_until(), Some(at(3 * DAY)));
+    assert_eq!(store.look("ahead").conclusions.snoozes.last_until(), Some(at(7200)));
 }
 
 fn a_checkout_of_the_future_can_be_undone(database: &TestDatabase) {

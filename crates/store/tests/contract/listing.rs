@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{State, evaluate};
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page, Store};
 use innkeeper_testing::database::TestDatabase;
 
@@ -139,7 +140,7 @@ fn in_every_state(store: &Store) {
         store.check_in(name, &[success(at(1))]);
     }
     store.check_in("running", &[start(at(900))]);
-    store.snooze(&app(SHOP), &component("snoozed"), at(5000), at(10)).unwrap();
+    store.snooze(&app(SHOP), &component("snoozed"), at(5000), SnoozeMode::Quiet, at(10)).unwrap();
     store.book("gateway", &Wishes { is_site: Some(true), ..every(100) });
     store.book("held", &every(950));
     for name in ["gateway", "held"] {
@@ -187,7 +188,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
     database.execute(&copies(database, count));
     let last = format!("job-{:05}", count);
     database.execute(&format!(
-        "UPDATE states SET last_checkin_at = NULL, checkins = 1, wake_at = 9000000000000
+        "UPDATE states SET last_checkin_at = NULL, last_start_at = 0, checkins = 1, wake_at = 9000000000000
          WHERE reservation_id <> (SELECT id FROM reservations WHERE component = '{last}')"
     ));
     database.execute(&format!(

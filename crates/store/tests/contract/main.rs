@@ -36,6 +36,7 @@ mod pacing;
 mod pages;
 mod refusals;
 mod reserve;
+mod rules;
 mod runs;
 mod sites;
 mod slugs;

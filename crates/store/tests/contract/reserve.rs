@@ -4,6 +4,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::{Frequency, Status, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::Reserved;
 use innkeeper_testing::database::TestDatabase;
 
@@ -173,8 +174,8 @@ fn a_new_shortest_run_does_not_judge_earlier_runs(database: &TestDatabase) {
 fn a_snooze_is_kept_and_looked_at_at_once(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    assert!(store.snooze(&app(SHOP), &component("backup"), at(500), at(10)).unwrap());
-    assert_eq!(store.look("backup").conclusions.snoozed_until, Some(at(500)));
+    assert!(store.snooze(&app(SHOP), &component("backup"), at(500), SnoozeMode::Skip, at(10)).unwrap());
+    assert_eq!(store.look("backup").conclusions.snoozed_until(at(10)), Some(at(500)));
     assert_eq!(store.next_wake_at().unwrap(), Some(at(10)));
     assert_eq!(store.pass(at(100)).opened, 0);
     assert_eq!(store.pass(at(500)).opened, 0, "it is expected from the snooze's end");
@@ -188,7 +189,7 @@ fn what_is_not_there_cannot_be_snoozed_read_or_checked_out(database: &TestDataba
         .into_iter()
         .chain([(app("other"), component("backup"))])
     {
-        assert!(!store.snooze(&app, &component, at(60), at(0)).unwrap());
+        assert!(!store.snooze(&app, &component, at(60), SnoozeMode::Quiet, at(0)).unwrap());
         assert!(!store.check_out(&app, &component, at(0)).unwrap());
         assert!(store.reservation(&app, &component).unwrap().is_none());
     }

@@ -5,11 +5,10 @@ use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::rest::Snooze;
-use super::{ask, reading};
+use super::{ask, reading, rest};
 use crate::Desk;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -23,16 +22,27 @@ pub(crate) struct Duty {
     snoozed_until: Option<DateTime<Utc>>,
 }
 
+/// How long nobody is told: one of the two.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DutySnooze {
+    /// From now on: `2h`, `1d`, at most ten years.
+    duration: Option<String>,
+    /// Until then, RFC 3339.
+    until: Option<String>,
+}
+
 /// Snooze a duty
 ///
 /// Until then the operator is not told that no node does this work.
 #[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "House", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
-    request_body(content = Snooze, example = json!({"duration": "2h"})),
+    request_body(content = DutySnooze, example = json!({"duration": "2h"})),
     responses((status = 200, description = "it sleeps", body = Duty)))]
 pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, name: Path<String>, Body(body): Body) -> Answer {
-    let snooze: Snooze = reading::json(&body)?;
-    sleep(&desk, &caller, name.into_inner(), move |now| snooze.end(now)).await
+    let snooze: DutySnooze = reading::json(&body)?;
+    let end = move |now| rest::end(snooze.duration.as_deref(), snooze.until.as_deref(), now);
+    sleep(&desk, &caller, name.into_inner(), end).await
 }
 
 /// End the snooze of a duty

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use innkeeper_core::duration::{self, LONGEST};
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
 use innkeeper_store::Undone;
@@ -16,7 +17,7 @@ use crate::Desk;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// How long nothing alerts: one of the two.
+/// How long nothing is told, `duration` or `until`; and what that means for what is due in it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Snooze {
@@ -24,50 +25,58 @@ pub(crate) struct Snooze {
     duration: Option<String>,
     /// Until then, RFC 3339.
     until: Option<String>,
+    /// `quiet` (without it): what is due is expected as ever, and told at the end if it is still true. `skip`: what is due is not expected.
+    mode: Option<String>,
 }
 
 impl Snooze {
-    pub(super) fn end(&self, now: Time) -> Result<Time, Invalid> {
-        match (&self.duration, &self.until) {
-            (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
-            (None, None) => {
-                Err(Invalid::new("duration", "is missing; give a duration like \"2h\", or until"))
+    fn end(&self, now: Time) -> Result<(Time, SnoozeMode), Invalid> {
+        let mode =
+            self.mode.as_deref().map_or(Ok(SnoozeMode::Quiet), |word| SnoozeMode::parse("mode", word))?;
+        Ok((end(self.duration.as_deref(), self.until.as_deref(), now)?, mode))
+    }
+}
+
+/// When a span ends of which one of the two says how long it is.
+pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Result<Time, Invalid> {
+    match (duration, until) {
+        (Some(_), Some(_)) => Err(Invalid::new("until", "stands beside duration; give one of them")),
+        (None, None) => Err(Invalid::new("duration", "is missing; give a duration like \"2h\", or until")),
+        (Some(text), None) => match duration::parse("duration", text)? {
+            span if span.is_zero() => Err(Invalid::new("duration", "is nothing; to end a snooze, resume")),
+            span => Ok(now + span),
+        },
+        (None, Some(text)) => {
+            let until = reading::instant("until", text)?;
+            if until <= now || until - now > LONGEST {
+                return Err(Invalid::new(
+                    "until",
+                    format!("{text:?}; give an instant within the next ten years"),
+                ));
             }
-            (Some(text), None) => match duration::parse("duration", text)? {
-                span if span.is_zero() => {
-                    Err(Invalid::new("duration", "is nothing; to end a snooze, resume"))
-                }
-                span => Ok(now + span),
-            },
-            (None, Some(text)) => {
-                let until = reading::instant("until", text)?;
-                if until <= now || until - now > LONGEST {
-                    return Err(Invalid::new(
-                        "until",
-                        format!("{text:?}; give an instant within the next ten years"),
-                    ));
-                }
-                Ok(until)
-            }
+            Ok(until)
         }
     }
 }
 
 /// Snooze a reservation
 ///
-/// Nothing alerts on it until then.
+/// Nothing opens an alert or reminds until then; the recovery of what was told is sent. With `quiet`, what is still true at the end is
+/// told then: a failure that no success followed, a run over its limit, and a due instant that is not heard by the end, the period (an
+/// hour at most) and the grace. With `skip`, what was due in it is not expected; an interval begins anew at the end if its due instant
+/// lay inside. What was due before, or is due after, stays as it is.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/snooze", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     request_body(content = Snooze, example = json!({"duration": "2h"})),
     responses((status = 200, description = "it sleeps", body = Reservation)))]
 pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body(body): Body) -> Answer {
     let snooze: Snooze = reading::json(&body)?;
-    sleep(&desk, &caller, *id, move |now| snooze.end(now), false).await
+    sleep(&desk, &caller, *id, move |now| snooze.end(now).map(Some)).await
 }
 
 /// End a snooze
 ///
-/// The schedule counts from now on.
+/// What is still true is told.
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/resume", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -75,25 +84,28 @@ pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body
         (status = 409, description = "it is not snoozed"),
     ))]
 pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
-    sleep(&desk, &caller, *id, Ok, true).await
+    sleep(&desk, &caller, *id, |_| Ok(None)).await
 }
 
-/// Has a reservation sleep until an end; with `awaken`, only one that sleeps.
+/// Has a reservation sleep until an end; without one, wakes one that sleeps.
 async fn sleep(
     desk: &Data<Desk>,
     caller: &Caller,
     id: i64,
-    end: impl FnOnce(Time) -> Result<Time, Invalid> + Send + 'static,
-    awaken: bool,
+    end: impl FnOnce(Time) -> Result<Option<(Time, SnoozeMode)>, Invalid> + Send + 'static,
 ) -> Answer {
     let asker = caller.clone();
     let standing = ask(desk, caller, move |store, now| {
-        let until = end(now)?;
+        let end = end(now)?;
         let listed = visible(store, &asker, id, now)?;
-        if awaken && listed.reservation.conclusions.snoozed_until.is_none_or(|until| until <= now) {
-            return Err(ApiError::Conflict("it is not snoozed".to_owned()));
-        }
-        if !store.snooze_by_id(id, until, now)? {
+        let is_there = match end {
+            Some((until, mode)) => store.snooze_by_id(id, until, mode, now)?,
+            None if listed.reservation.conclusions.snoozed_until(now).is_none() => {
+                return Err(ApiError::Conflict("it is not snoozed".to_owned()));
+            }
+            None => store.resume_by_id(id, now)?,
+        };
+        if !is_there {
             return Err(no_reservation(id));
         }
         Standing::of(store, visible(store, &asker, id, now)?, now)

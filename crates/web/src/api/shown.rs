@@ -32,8 +32,12 @@ pub(crate) struct Reservation {
     last_checkin_at: Option<DateTime<Utc>>,
     /// How many check-ins there were.
     checkins: i64,
+    /// Misses and failures in a row, `alert_after` at most; an alert opens at so many.
+    in_a_row: i64,
     /// The end of the snooze, where there is one.
     snoozed_until: Option<DateTime<Utc>>,
+    /// What it means for what is due in it: `quiet` (told at its end if it is still true) or `skip` (not expected).
+    snooze_mode: Option<&'static str>,
     /// When it was made.
     created_at: DateTime<Utc>,
     /// Its ping address.
@@ -63,7 +67,9 @@ impl Reservation {
             deadline: evaluation.deadline,
             last_checkin_at: reservation.facts.last_checkin_at,
             checkins: reservation.facts.checkins,
-            snoozed_until: reservation.conclusions.snoozed_until.filter(|until| *until > now),
+            in_a_row: evaluation.in_a_row,
+            snoozed_until: reservation.conclusions.snoozed_until(now),
+            snooze_mode: reservation.conclusions.snooze_at(now).map(|snooze| snooze.mode.as_str()),
             created_at: reservation.created_at,
             ping_url: format!("{public_url}/ping/{}", reservation.key),
             ping_key: listed.ping_key.clone(),
@@ -146,6 +152,8 @@ pub(crate) struct Alert {
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
+    /// Why it closed, where no success closed it: `schedule changed: not overdue by it`, `checked out`.
+    ending: Option<String>,
     /// The messages about it, oldest first.
     pub deliveries: Vec<Delivery>,
 }
@@ -161,6 +169,7 @@ impl From<PastAlert> for Alert {
             sentence: alert.sentence,
             opened_at: alert.opened_at,
             closed_at: alert.closed_at,
+            ending: alert.ending,
             deliveries: Vec::new(),
         }
     }

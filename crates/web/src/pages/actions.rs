@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::TimeDelta;
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Listed, Retried, Undone};
@@ -33,22 +34,26 @@ pub async fn snooze(
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
     let field = if form.text("other").is_empty() { "duration" } else { "other" };
+    let mode = match form.text("mode") {
+        "" => SnoozeMode::Quiet,
+        word => SnoozeMode::parse("mode", word)?,
+    };
     let span = duration::parse("duration", form.text(field))?;
     if span <= TimeDelta::zero() || span > LONGEST_SNOOZE {
         return Err(Invalid::new("duration", "give a time of at most 365 days, as in 2h or 3d").into());
     }
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_by_id(id, now + span, now))
-        .await?
-    {
+    let done =
+        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_by_id(id, now + span, mode, now));
+    match done.await? {
         true => {
             desk.look_again();
-            Ok(back(id, "snoozed"))
+            Ok(back(id, if mode == SnoozeMode::Skip { "skipped" } else { "snoozed" }))
         }
         false => Err(unknown()),
     }
 }
 
-/// Ends its snooze: the schedule counts from now.
+/// Ends its snooze: what is still true is told.
 pub async fn resume(
     desk: Data<Desk>,
     caller: Caller,
@@ -56,12 +61,10 @@ pub async fn resume(
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    let is_asleep = |listed: &Listed, now: Time| {
-        listed.reservation.conclusions.snoozed_until.is_some_and(|until| until > now)
-    };
+    let is_asleep = |listed: &Listed, now: Time| listed.reservation.conclusions.snoozed_until(now).is_some();
     let done = ask(&desk, move |desk, now| match desk.store.listed(id, now)? {
         None => Ok(false),
-        Some(listed) if is_asleep(&listed, now) => desk.store.on_behalf_of(actor).snooze_by_id(id, now, now),
+        Some(listed) if is_asleep(&listed, now) => desk.store.on_behalf_of(actor).resume_by_id(id, now),
         Some(_) => Ok(true),
     })
     .await?;
@@ -164,8 +167,9 @@ pub fn said(word: &str) -> &'static str {
     match word {
         "made" => "The reservation is made. Paste one of the lines below into the job.",
         "changed" => "The reservation is changed.",
-        "snoozed" => "It is snoozed.",
-        "resumed" => "The snooze has ended; the schedule counts from now.",
+        "snoozed" => "It is snoozed. What is still true at the end is told then.",
+        "skipped" => "It is snoozed. What is due until the end is not expected.",
+        "resumed" => "The snooze has ended; what is still true is told.",
         "back" => "It is back, with its ping address and its history.",
         "tested" => "A test alert is on its way to whoever hears of this reservation; see Deliveries.",
         _ => "",

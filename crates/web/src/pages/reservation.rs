@@ -170,7 +170,7 @@ pub async fn reservation(
     let uptimes =
         SPANS.iter().map(|span| UptimeRow::of(*span, reservation.created_at, history_begins, troubles, now));
     let warnings = view::warnings(&desk.dead_ends(terms), undelivered.as_ref());
-    let snoozed_until = reservation.conclusions.snoozed_until.filter(|until| *until > now);
+    let snoozed_until = reservation.conclusions.snoozed_until(now);
     let output = Output::of(listed, recent, zone, now);
     let above = output.as_ref().map(|output| output.checkin_id);
     page(&ReservationPage {

@@ -174,6 +174,7 @@ mod tests {
 
     fn alert(id: i64, seconds: i64) -> PastAlert {
         PastAlert {
+            ending: None,
             id,
             reservation_id: 1,
             app: String::new(),

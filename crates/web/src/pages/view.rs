@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::sla::{Evaluation, State};
+use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Time, duration};
 use innkeeper_store::{Listed, PastAlert, SentDelivery, Topic, Undelivered};
@@ -107,19 +108,32 @@ pub fn sentence(listed: &Listed, evaluation: &Evaluation, zone: Tz, now: Time) -
         let since = duration::words(now - alert.opened_at);
         return format!("Down for {since}. {}", alert.reason.sentence(zone));
     }
+    let (count, alert_after) = (evaluation.in_a_row, listed.reservation.terms.alert_after);
+    let row = match count > 0 && count < alert_after {
+        true => format!("{count} of {alert_after} failures before an alert. "),
+        false => String::new(),
+    };
     match evaluation.state {
         State::New => format!("It has not checked in yet. Its first check-in is expected at {expected}."),
+        State::Up if !row.is_empty() => format!("{row}The next check-in is expected at {expected}."),
         State::Up => format!("All is well. The next check-in is expected at {expected}."),
-        State::Running => "A run is going.".to_owned(),
-        State::Late => format!("Late: expected at {expected}. It has until {deadline}."),
-        State::Overdue | State::Down => format!("Overdue since {deadline}: expected at {expected}."),
-        State::Snoozed => match listed.reservation.conclusions.snoozed_until {
-            Some(until) => format!("Snoozed: nothing is told until {}.", at(until)),
-            None => "Snoozed.".to_owned(),
-        },
+        State::Running => format!("{row}A run is going."),
+        State::Late => format!("{row}Late: expected at {expected}. It has until {deadline}."),
+        State::Overdue | State::Down => format!("{row}Overdue since {deadline}: expected at {expected}."),
+        State::Snoozed => {
+            let conclusions = &listed.reservation.conclusions;
+            let until = conclusions
+                .snoozed_until(now)
+                .map_or_else(String::new, |until| format!(" until {}", at(until)));
+            let then = match conclusions.snooze_at(now).map(|snooze| snooze.mode) {
+                Some(SnoozeMode::Skip) => "What is due in it is not expected.",
+                Some(SnoozeMode::Quiet) | None => "What is still true then is told.",
+            };
+            format!("Snoozed: nothing is told{until}. {then}")
+        }
         State::Held => format!("Overdue since {deadline}, and held: its Internet gateway is silent."),
         State::Unobserved => format!(
-            "It was expected at {expected}, when no check-in could be recorded. It has until {deadline} to be heard again."
+            "{row}It was expected at {expected}, when no check-in could be recorded. It has until {deadline} to be heard again."
         ),
     }
 }
@@ -141,7 +155,10 @@ impl AlertRow {
             reservation_id: alert.reservation_id,
             app: alert.app.clone(),
             component: alert.component.clone(),
-            sentence: alert.sentence.clone(),
+            sentence: match &alert.ending {
+                Some(ending) => format!("{} Closed: {ending}.", alert.sentence),
+                None => alert.sentence.clone(),
+            },
             opened: When::new(alert.opened_at, zone, now),
             closed: alert.closed_at.map(|at| When::new(at, zone, now)),
             deliveries: deliveries

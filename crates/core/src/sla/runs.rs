@@ -1,0 +1,81 @@
+//! Runs and their limit: which are over it, and which of them are to be told.
+//!
+//! The end of a run may be lost: then nothing will ever end it. So its limit is told once, and later runs let it go.
+
+use chrono::TimeDelta;
+
+use super::View;
+use super::due::{Deadline, later, merged};
+use crate::Time;
+use crate::alert::{OpenAlert, Unobserved};
+use crate::facts::Run;
+use crate::reservation::Reservation;
+
+/// A run that is going, and until when it must have ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RunLimit<'a> {
+    pub run: &'a Run,
+    pub started_at: Time,
+    pub max_run: TimeDelta,
+    pub at: Time,
+    pub unobserved: Option<Unobserved>,
+}
+
+impl RunLimit<'_> {
+    /// Whether it was told that this limit is passed.
+    pub fn is_told(&self) -> bool {
+        self.run.told_at.is_some_and(|told| told >= later(self.started_at, self.max_run))
+    }
+
+    /// Whether a later run succeeded that began when this one had to be over: then it is, and its end was lost.
+    fn is_over(&self, runs: &[Run]) -> bool {
+        let allowed_until = later(self.started_at, self.max_run);
+        runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
+    }
+
+    /// Whether it no longer keeps the alert open: a run that began later has succeeded after it.
+    pub fn is_let_go(&self, alert: &OpenAlert, runs: &[Run]) -> bool {
+        let since = alert.success_before.max(self.at.checked_sub_signed(TimeDelta::milliseconds(1)));
+        let began_later =
+            |run: &Run| run.started_at > Some(self.started_at) && run.ended_at >= run.started_at;
+        runs.iter().any(|run| began_later(run) && run.ended_at > since)
+    }
+}
+
+/// The limits of the runs that are going. A blind window in which its end may have been lost moves the limit of a run as it moves a
+/// deadline, and excuses it for good when the job is heard after it: then another run has begun or ended, and nobody can say whether
+/// this one still goes.
+pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
+    let Reservation { terms, facts, .. } = view.reservation;
+    let Some(max_run) = terms.max_run else { return Vec::new() };
+    let heard_at = facts.last_end_at().max(facts.last_start_at);
+    // No end can have been refused of a run whose start was written after that.
+    let refused = view.refused.map(|refused| refused.blind(heard_at));
+    let blind = merged(view.blind.iter().copied().chain(refused));
+    view.runs
+        .iter()
+        .filter_map(|run| Some((run, run.going_since(facts)?)))
+        .filter_map(|(run, started_at)| {
+            let period = terms.schedule.period_at(started_at);
+            let mut limit = Deadline::new(later(started_at, max_run), period, terms.grace);
+            for window in blind.iter().filter(|window| window.until >= started_at) {
+                if !limit.is_reached_by(window) {
+                    break;
+                }
+                if heard_at > Some(window.until) {
+                    return None;
+                }
+                limit.move_for(window);
+            }
+            Some(RunLimit { run, started_at, max_run, at: limit.at, unobserved: limit.unobserved })
+        })
+        .filter(|limit| !limit.is_over(view.runs))
+        .collect()
+}
+
+/// Whether the run that began last is going: an earlier one whose end was lost is shown no more.
+pub(super) fn is_running(view: &View<'_>) -> bool {
+    let facts = &view.reservation.facts;
+    let latest = view.runs.iter().filter_map(|run| run.going_since(facts)).max();
+    latest.is_some_and(|started| facts.last_start_at.is_none_or(|last| last <= started))
+}

@@ -1,0 +1,187 @@
+//! Snoozes: spans in which nothing is told of a job, and what they mean for what was due in them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Invalid, Time};
+
+/// The most snoozes of one reservation that are remembered.
+const MOST: usize = 16;
+
+/// What a snooze means for what is due in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SnoozeMode {
+    /// It is expected as ever, and told at the snooze's end if it is still true.
+    Quiet,
+    /// It is not expected.
+    Skip,
+}
+
+impl SnoozeMode {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Quiet, Self::Skip];
+
+    /// The word for it in JSON, forms and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Quiet => "quiet",
+            Self::Skip => "skip",
+        }
+    }
+
+    /// Reads the word; `field` names it in an error.
+    pub fn parse(field: &'static str, word: &str) -> Result<Self, Invalid> {
+        let known = Self::ALL.into_iter().find(|mode| mode.as_str() == word);
+        known.ok_or_else(|| Invalid::new(field, format!("{word:?}; allowed: quiet, skip")))
+    }
+}
+
+/// One snooze. An instant lies inside it from its beginning on, and before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snooze {
+    /// When it began.
+    pub from: Time,
+    /// Until when nothing is told.
+    pub until: Time,
+    /// What it means for what is due in it.
+    pub mode: SnoozeMode,
+}
+
+impl Snooze {
+    /// Whether `at` lies inside.
+    pub fn holds(&self, at: Time) -> bool {
+        self.from <= at && at < self.until
+    }
+}
+
+/// The snoozes of one reservation that still matter: the earliest first, no two at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snoozes(Vec<Snooze>);
+
+impl Snoozes {
+    /// A single one.
+    pub fn one(snooze: Snooze) -> Self {
+        let mut snoozes = Self::default();
+        snoozes.begin(snooze);
+        snoozes
+    }
+
+    /// The one in which `at` lies.
+    pub fn at(&self, at: Time) -> Option<&Snooze> {
+        self.0.iter().find(|snooze| snooze.holds(at))
+    }
+
+    /// When the silence ends in which `at` lies: snoozes that follow each other at once are one silence.
+    pub fn silent_until(&self, at: Time) -> Option<Time> {
+        let first = self.0.iter().position(|snooze| snooze.holds(at))?;
+        let mut end = self.0[first].until;
+        for next in &self.0[first + 1..] {
+            if next.from > end {
+                break;
+            }
+            end = next.until;
+        }
+        Some(end)
+    }
+
+    /// The end of the last one, which may be over.
+    pub fn last_until(&self) -> Option<Time> {
+        self.0.last().map(|snooze| snooze.until)
+    }
+
+    /// All of them, the earliest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Snooze> {
+        self.0.iter()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one that begins now. It takes the place of what is left of another.
+    pub fn begin(&mut self, new: Snooze) {
+        self.end(new.from);
+        if new.until <= new.from {
+            return;
+        }
+        match self.0.last_mut() {
+            Some(last) if last.until == new.from && last.mode == new.mode => last.until = new.until,
+            _ => self.0.push(new),
+        }
+        let surplus = self.0.len().saturating_sub(MOST);
+        self.0.drain(..surplus);
+    }
+
+    /// Ends whatever goes on at `now`.
+    pub fn end(&mut self, now: Time) {
+        for snooze in &mut self.0 {
+            snooze.until = snooze.until.min(now);
+        }
+        self.0.retain(|snooze| snooze.from < snooze.until);
+    }
+
+    /// Forgets those that ended before the job was heard: what was due in them is answered.
+    #[must_use]
+    pub fn after(mut self, heard: Option<Time>) -> Self {
+        self.0.retain(|snooze| heard.is_none_or(|heard| heard < snooze.until));
+        self
+    }
+
+    /// The same with each time changed by `change`.
+    #[must_use]
+    pub fn mapped(mut self, change: impl Fn(Time) -> Time) -> Self {
+        for snooze in &mut self.0 {
+            (snooze.from, snooze.until) = (change(snooze.from), change(snooze.until));
+        }
+        self.0.retain(|snooze| snooze.from < snooze.until);
+        self
+    }
+}
+
+impl FromIterator<Snooze> for Snoozes {
+    fn from_iter<T: IntoIterator<Item = Snooze>>(snoozes: T) -> Self {
+        let mut all = Self::default();
+        snoozes.into_iter().for_each(|snooze| all.begin(snooze));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Time {
+        Time::from_timestamp_millis(minute * 60_000).unwrap()
+    }
+
+    fn snooze(from: i64, until: i64, mode: SnoozeMode) -> Snooze {
+        Snooze { from: at(from), until: at(until), mode }
+    }
+
+    #[test]
+    fn a_new_one_takes_the_place_of_what_is_left_of_another() {
+        use SnoozeMode::{Quiet, Skip};
+        let mut snoozes = Snoozes::one(snooze(0, 60, Skip));
+        snoozes.begin(snooze(30, 40, Quiet));
+        assert_eq!(snoozes.0, [snooze(0, 30, Skip), snooze(30, 40, Quiet)]);
+        assert_eq!(snoozes.silent_until(at(10)), Some(at(40)));
+        snoozes.begin(snooze(35, 90, Quiet));
+        assert_eq!(snoozes.0, [snooze(0, 30, Skip), snooze(30, 90, Quiet)], "longer, and still one");
+        snoozes.end(at(50));
+        snoozes.begin(snooze(70, 80, Skip));
+        assert_eq!(snoozes.silent_until(at(10)), Some(at(50)));
+        assert_eq!(snoozes.at(at(50)), None, "its end lies outside");
+        assert_eq!(snoozes.at(at(70)), Some(&snooze(70, 80, Skip)));
+        assert_eq!(snoozes.clone().after(Some(at(49))).0, [snooze(30, 50, Quiet), snooze(70, 80, Skip)]);
+        assert_eq!(snoozes.after(Some(at(80))), Snoozes::default());
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let mut snoozes = Snoozes::default();
+        (0..50).for_each(|n| snoozes.begin(snooze(n * 10, n * 10 + 5, SnoozeMode::Quiet)));
+        assert_eq!(snoozes.0.len(), MOST);
+        assert_eq!(snoozes.last_until(), Some(at(495)));
+    }
+}

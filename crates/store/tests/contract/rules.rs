@@ -1,0 +1,164 @@
+//! The rules, as far as they need what the store keeps: snoozes, rows over passes, which runs were told, what was changed.
+
+use innkeeper_core::reservation::{Status, Wishes};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_core::snooze::SnoozeMode;
+use innkeeper_store::Change;
+use innkeeper_testing::database::TestDatabase;
+
+use crate::world::*;
+
+on_both!(
+    a_failure_in_a_snooze_is_told_at_its_end,
+    snoozes_are_kept_one_after_the_other,
+    a_snooze_of_before_has_an_end_alone,
+    a_row_goes_on_over_passes_and_an_upgrade,
+    which_runs_were_told_is_kept,
+    a_change_of_the_schedule_closes_a_false_alert_however_it_comes,
+    a_short_run_is_none_by_another_limit,
+    a_remark_leaves_a_job_new,
+);
+
+fn snooze(database: &TestDatabase, from: i64, until: i64, mode: SnoozeMode) {
+    let store = database.store();
+    assert!(store.snooze(&app(SHOP), &component("job"), at(until), mode, at(from)).unwrap());
+}
+
+fn a_failure_in_a_snooze_is_told_at_its_end(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &every(100_000));
+    for (begin, mode) in [(0, SnoozeMode::Quiet), (1000, SnoozeMode::Skip)] {
+        snooze(database, begin + 10, begin + 500, mode);
+        store.check_in("job", &[fail(at(begin + 20), 1)]);
+        assert_eq!(store.pass(at(begin + 20)).opened, 0);
+        assert_eq!(store.next_wake_at().unwrap(), Some(at(begin + 500)));
+        assert_eq!(store.pass(at(begin + 500)).opened, 1, "{mode:?}");
+        store.check_in("job", &[success(at(begin + 600))]);
+        assert_eq!(store.pass(at(begin + 600)).closed, 1);
+        assert!(store.look("job").conclusions.snoozes.is_empty(), "heard after it, it is forgotten");
+    }
+}
+
+fn snoozes_are_kept_one_after_the_other(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("job", &every(600));
+    snooze(database, 500, 700, SnoozeMode::Skip);
+    snooze(database, 650, 800, SnoozeMode::Quiet);
+    let conclusions = store.look("job").conclusions;
+    let mode = |now| conclusions.snooze_at(at(now)).map(|snooze| snooze.mode);
+    assert_eq!(
+        [mode(499), mode(649), mode(650), mode(800)],
+        [None, Some(SnoozeMode::Skip), Some(SnoozeMode::Quiet), None]
+    );
+    store.pass(at(660));
+    assert_eq!(store.look("job").conclusions.snoozes, conclusions.snoozes, "a look keeps them");
+    assert!(store.resume_by_id(id, at(700)).unwrap());
+    assert_eq!(store.look("job").conclusions.snoozed_until(at(700)), None);
+    // Its instant, 600, lay in the first, so that the interval began anew at 650; that lies outside both.
+    assert_eq!(store.pass(at(1249)).opened, 0);
+    assert_eq!(store.pass(at(1250)).opened, 1);
+}
+
+fn a_snooze_of_before_has_an_end_alone(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &every(60));
+    database.execute(&format!("UPDATE states SET snoozed_until = {}", at(500).timestamp_millis()));
+    assert_eq!(store.pass(at(100)).opened, 0);
+    assert_eq!(store.look("job").conclusions.snoozed_until(at(100)), Some(at(500)));
+    assert_eq!(
+        store.pass(at(559)).opened,
+        0,
+        "what was due in it is not expected, as was said when it began"
+    );
+    assert_eq!(store.pass(at(560)).opened, 1);
+}
+
+fn a_row_goes_on_over_passes_and_an_upgrade(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &Wishes { alert_after: Some(4), ..every(100) });
+    store.pass(at(100));
+    // 100 is missed and answered late; then a further failure.
+    store.check_in("job", &[fail(at(150), 1)]);
+    store.pass(at(150));
+    store.check_in("job", &[fail(at(160), 1)]);
+    store.pass(at(160));
+    let conclusions = store.look("job").conclusions;
+    assert_eq!((conclusions.fail_streak, conclusions.heard_at), (2, Some(at(160))));
+    assert_eq!(store.pass(at(260)).opened, 0, "three");
+    assert_eq!(store.pass(at(359)).opened, 0);
+    assert_eq!(store.pass(at(360)).opened, 1, "four");
+}
+
+fn which_runs_were_told_is_kept(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    store.check_in("job", &[of_run(1, start(at(10)))]);
+    assert_eq!(store.pass(at(10)).opened, 0);
+    assert_eq!(store.pass(at(70)).opened, 1);
+    assert_eq!(database.count("runs WHERE told_at IS NOT NULL"), 1);
+    store.check_in("job", &[of_run(2, start(at(100))), of_run(2, success(at(110)))]);
+    assert_eq!(store.pass(at(110)).closed, 1);
+    for now in [111, 1000, 90_000] {
+        assert_eq!(store.pass(at(now)).opened, 0);
+    }
+    // Nor is one that has an id begun twice.
+    store.check_in("job", &[of_run(2, start(at(90_000)))]);
+    assert_eq!(store.pass(at(95_000)).opened, 0);
+}
+
+fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &TestDatabase) {
+    let store = database.store();
+    let named = (app(SHOP), component("job"));
+    let id = store.book("job", &every(60));
+    let longer = |period| Wishes {
+        schedule: Some((Schedule::every(seconds(period)).unwrap(), None)),
+        ..Wishes::default()
+    };
+    type Way<'a> = Box<dyn Fn(i64) + 'a>;
+    let changes: [Way<'_>; 3] = [
+        Box::new(|now| drop(store.reserve(&named.0, &named.1, &longer(80_000), at(now)).unwrap())),
+        Box::new(|now| {
+            assert_eq!(store.change(id, &longer(80_000), &|_| true, at(now)).unwrap(), Change::Done)
+        }),
+        Box::new(|now| {
+            let mut terms = store.look("job").terms;
+            terms.schedule = Schedule::every(seconds(80_000)).unwrap();
+            store.apply(&[terms], None, false, at(now)).unwrap();
+        }),
+    ];
+    for (n, change) in (0..).zip(&changes) {
+        let begin = n * 1000;
+        store.check_in("job", &[success(at(begin))]);
+        store.reserve(&named.0, &named.1, &longer(60), at(begin)).unwrap();
+        store.pass(at(begin));
+        assert_eq!(store.pass(at(begin + 60)).opened, 1, "{n}");
+        change(begin + 90);
+        let swept = store.pass(at(begin + 90));
+        assert_eq!((swept.closed, swept.reminded), (1, 0), "{n}");
+        assert_eq!(store.look("job").conclusions.status, Status::Up);
+        assert_eq!(store.pass(at(begin + 900)).opened, 0);
+    }
+    let endings = database.texts("SELECT ending FROM alerts ORDER BY id");
+    assert_eq!(endings, vec!["schedule changed: not overdue by it".to_owned(); 3]);
+}
+
+fn a_short_run_is_none_by_another_limit(database: &TestDatabase) {
+    let store = database.store();
+    let least = |s| Wishes { min_run: Some(seconds(s)), ..Wishes::default() };
+    store.book("job", &Wishes { min_run: Some(seconds(60)), ..every(100_000) });
+    store.check_in("job", &[start(at(10)), success(at(40))]);
+    assert_eq!(store.pass(at(40)).opened, 1);
+    store.reserve(&app(SHOP), &component("job"), &least(50), at(50)).unwrap();
+    assert_eq!(store.pass(at(50)).closed, 0, "thirty seconds are too short for that, too");
+    store.reserve(&app(SHOP), &component("job"), &least(20), at(60)).unwrap();
+    assert_eq!(store.pass(at(60)).closed, 1);
+}
+
+fn a_remark_leaves_a_job_new(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &every(100));
+    store.check_in("job", &[log(at(10))]);
+    store.pass(at(60));
+    assert_eq!(store.look("job").conclusions.status, Status::New);
+    assert_eq!(store.pass(at(100)).opened, 1);
+}

@@ -1,0 +1,5 @@
+ALTER TABLE alerts DROP COLUMN ending;
+ALTER TABLE runs DROP COLUMN told_at;
+ALTER TABLE states DROP COLUMN changed;
+ALTER TABLE states DROP COLUMN heard_at;
+ALTER TABLE states DROP COLUMN snoozes;
