@@ -2,10 +2,12 @@
 
 use crate::checkin::CheckInKind;
 
-/// The kind of check-in that a word stands for, and the exit status where it says one. None where it stands for nothing.
+/// The kind of check-in that a word stands for, and the exit status where it says one. None where it stands for
+/// nothing.
 ///
 /// - nothing, `start`, `fail`, `log`, and an exit status from 0 to 255, as Healthchecks has them;
-/// - what systemd tells an `ExecStopPost=` in `$EXIT_STATUS` (`TERM`, `KILL`, any signal: 128 and its number, as a shell says it), and in
+/// - what systemd tells an `ExecStopPost=` in `$EXIT_STATUS` (`TERM`, `KILL`, any signal: 128 and its number, as a
+///   shell says it), and in
 ///   `$SERVICE_RESULT` (`success`, `exit-code`, `timeout`, …).
 pub fn of_path(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     match word {

@@ -1,7 +1,7 @@
 //! What a job brings along with its check-ins, and what in it is new.
 //!
-//! A job says the same with each check-in, and a person may have changed its reservation since. So what it said last is kept, and only what
-//! differs from that changes anything.
+//! A job says the same with each check-in, and a person may have changed its reservation since. So what it said last is
+//! kept, and only what differs from that changes anything.
 
 use std::collections::BTreeMap;
 

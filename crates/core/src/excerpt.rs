@@ -1,4 +1,5 @@
-//! What is kept of a body, a log or notes: all of it where it is short, else its beginning and its end, where the error stands.
+//! What is kept of a body, a log or notes: all of it where it is short, else its beginning and its end, where the error
+//! stands.
 
 /// The most bytes that are kept of one check-in, its mark included.
 pub const KEPT: usize = 10_000;
@@ -44,7 +45,8 @@ impl Excerpt {
         self.length
     }
 
-    /// At most [`KEPT`] bytes of text, cut between characters. Bytes that are not UTF-8, and NUL (which no text column takes), are replaced.
+    /// At most [`KEPT`] bytes of text, cut between characters. Bytes that are not UTF-8, and NUL (which no text column
+    /// takes), are replaced.
     pub fn text(&self) -> String {
         if self.end.is_empty() {
             let whole = replaced(&String::from_utf8_lossy(&self.start));
@@ -62,7 +64,8 @@ impl Excerpt {
             let end = Taken::from_end(held, room);
             (self.length.saturating_sub((beginning.bytes + end.bytes) as u64), end)
         };
-        // The mark is as long as its number is, which is as large as the mark leaves it; the second time it has as many digits, or fewer.
+        // The mark is as long as its number is, which is as large as the mark leaves it; the second time it has as many
+        // digits, or fewer.
         let (about, _) = with_mark_of(self.length);
         let (left_out, end) = with_mark_of(about);
         format!("{}{}{}", beginning.text, mark(left_out), end.text)

@@ -47,7 +47,8 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 impl Fields {
-    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed` are passed over.
+    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed`
+    /// are passed over.
     pub fn from_json(body: &[u8], known: &'static [&'static str], passed: &[&str]) -> Result<Self, Invalid> {
         let wrong = |problem: String| Invalid::new("body", problem);
         std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;

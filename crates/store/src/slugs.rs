@@ -1,7 +1,7 @@
 //! Slugs: each is the address of one reservation of its app.
 //!
-//! A reservation has a slug, and where it was made before slugs were stored, perhaps an old one too, which is still an address of it. Neither is
-//! ever given to another: a new reservation whose slug is taken gets one with a number.
+//! A reservation has a slug, and where it was made before slugs were stored, perhaps an old one too, which is still an
+//! address of it. Neither is ever given to another: a new reservation whose slug is taken gets one with a number.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,8 +26,8 @@ const MOST_AT_ONCE: usize = 512;
 /// The version of the migration that brings them.
 const INTRODUCED_BY: &str = "20261130000016";
 
-/// Inserts the row of a reservation as [`insert`] does, under the slug that its terms choose, or one that is made of its component. None when its
-/// names are taken.
+/// Inserts the row of a reservation as [`insert`] does, under the slug that its terms choose, or one that is made of
+/// its component. None when its names are taken.
 pub(crate) fn insert_with_slug(
     connection: &mut AnyConnection,
     id: Option<i64>,
@@ -65,8 +65,8 @@ pub(crate) fn is_free(connection: &mut AnyConnection, app: &str, slug: &str) -> 
     Ok(owner(connection, app, slug)?.is_none())
 }
 
-/// Gives a reservation that came back what else belongs to it: its old slug, unless that is the address of another by now, and what its job
-/// brought along.
+/// Gives a reservation that came back what else belongs to it: its old slug, unless that is the address of another by
+/// now, and what its job brought along.
 pub(crate) fn bring_back(connection: &mut AnyConnection, kept: &ReservationRow) -> Result<(), StoreError> {
     // What was checked out before slugs were stored has none, and comes back by the address that it had.
     let old_slug = match kept.slug.is_empty() {
@@ -160,7 +160,8 @@ struct Older {
 
 macro_rules! after_migration {
     ($name:ident, $connection:ty) => {
-        /// Gives a slug of its own to every reservation that was there before the migration `version`, where that is the one that brings them.
+        /// Gives a slug of its own to every reservation that was there before the migration `version`, where that is
+        /// the one that brings them.
         pub(crate) fn $name(connection: &mut $connection, version: &str) -> Result<(), StoreError> {
             if version != INTRODUCED_BY {
                 return Ok(());
@@ -195,8 +196,8 @@ struct Given {
     old_slug: Option<String>,
 }
 
-/// The slugs of the reservations of one app, in the order of their making. An address that led to one of them leads there still. Of those that
-/// had the same, which led nowhere, the oldest has it, unless it is the slug of another now.
+/// The slugs of the reservations of one app, in the order of their making. An address that led to one of them leads
+/// there still. Of those that had the same, which led nowhere, the oldest has it, unless it is the slug of another now.
 fn give(older: &[Older]) -> Vec<Given> {
     let mut of_before: HashMap<&str, Vec<i64>> = HashMap::new();
     for one in older.iter().filter(|one| !one.slug.is_empty()) {
