@@ -326,7 +326,8 @@ pub fn announce(text: String) {
     }
 }
 
-/// The command line that runs `command` of this program over the same database, to be pasted into a shell of this directory.
+/// The command line that runs `command` of this program over the same database, to be pasted into a shell of this
+/// directory.
 pub fn line_of(command: &str) -> String {
     let mut given = std::env::args();
     let mut words = vec![given.next().unwrap_or_else(|| "innkeeper".to_owned())];

@@ -19,8 +19,8 @@ pub fn link(pages_url: &str, secret: &str) -> String {
     format!("{pages_url}/setup/{secret}")
 }
 
-/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in. That it cannot be
-/// made is logged, and no reason not to watch over jobs.
+/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in. That it cannot
+/// be made is logged, and no reason not to watch over jobs.
 pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> {
     if config.auth == Auth::Open || config.web.sign_on_header.is_some() {
         return None;
@@ -48,7 +48,8 @@ pub fn announcement(config: &Config, listening: SocketAddr, secret: &str) -> Str
     }
 }
 
-/// Where people reach the pages: the public address, or that of the process which has them now, or has them by the configuration.
+/// Where people reach the pages: the public address, or that of the process which has them now, or has them by the
+/// configuration.
 fn pages_url(store: &Store, config: &Config, now: Time) -> anyhow::Result<String> {
     if config.is_public_url_given {
         return Ok(config.pages_url.clone());

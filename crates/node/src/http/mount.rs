@@ -36,8 +36,9 @@ impl Mount {
         if self.0.is_empty() { "/" } else { &self.0 }
     }
 
-    /// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by itself
-    /// (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be left is none.
+    /// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by
+    /// itself (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be
+    /// left is none.
     pub(super) fn enter(&self, request: &mut ServiceRequest) {
         let Some(inside) = self.inside(request.path()) else { return };
         let known = |path: &str| {

@@ -26,8 +26,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// The output to show first of a reservation with these check-ins, latest first: none unless it is down, or has failed
-    /// since its last success.
+    /// The output to show first of a reservation with these check-ins, latest first: none unless it is down, or has
+    /// failed since its last success.
     pub fn of(listed: &Listed, recent: &[Checkin], zone: Tz, now: Time) -> Option<Self> {
         let since = recent.iter().take_while(|one| one.kind != CheckInKind::Success);
         let since: Vec<&Checkin> = since.collect();
