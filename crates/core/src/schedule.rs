@@ -132,6 +132,17 @@ impl Schedule {
         }
     }
 
+    /// Refuses a schedule that has no instant after `now`: nobody would be told of anything.
+    pub fn check_ahead(&self, now: Time) -> Result<(), Invalid> {
+        match (self, self.following(now)) {
+            (Self::Calendar(calendar), None) => Err(Invalid::new(
+                "calendar",
+                format!("{:?} lies wholly in the past; it would never be expected", calendar.text()),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by
     /// [`EARLY`] or less, and nearer to it than to the one before.
     fn is_early_for(&self, heard: Time, next: Time) -> bool {

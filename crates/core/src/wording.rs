@@ -116,7 +116,9 @@ pub fn expected(terms: &Terms) -> String {
     let words = words.strip_suffix(&format!(", {}", terms.schedule.zone())).unwrap_or(&words);
     let on_some_days = words.contains(" on ") || words.contains(" from ");
     let mut text = match (&terms.schedule, words.split_once(' ')) {
-        (Schedule::Cron(_), Some(("at", _))) if !on_some_days => format!("each day {words}"),
+        (Schedule::Cron(_) | Schedule::Calendar(_), Some(("at", _))) if !on_some_days => {
+            format!("each day {words}")
+        }
         (_, Some(("cron" | "calendar", _))) => format!("by {words}"),
         _ => words.to_owned(),
     };
@@ -246,8 +248,10 @@ mod tests {
             (
                 Schedule::calendar("Mon..Fri 02:00", Some("UTC")).unwrap(),
                 5,
-                "by calendar Mon..Fri 02:00, with 5 minutes of grace",
+                "at 02:00 from Monday to Friday, with 5 minutes of grace",
             ),
+            (Schedule::calendar("daily", Some("UTC")).unwrap(), 0, "each day at 00:00"),
+            (Schedule::calendar("*-*~3", Some("UTC")).unwrap(), 0, "by calendar *-*~3"),
         ] {
             assert_eq!(terms(schedule, grace), said);
         }

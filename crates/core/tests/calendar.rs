@@ -102,6 +102,39 @@ fn an_error_names_the_part_what_was_found_and_what_is_allowed() {
 }
 
 #[test]
+fn what_is_taken_can_be_read_again_however_long_it_is() {
+    // Between two expressions that are written without a blank comes one.
+    let list = |n: usize| (0..n).map(|minute| format!("02:{minute:02}")).collect::<Vec<_>>();
+    for n in 55..=60 {
+        for between in [";", "\n", " ; ", "; "] {
+            for more in ["", ";*:0/15", ";Mon *:0/15;daily;*-*~3"] {
+                let text =
+                    [list(n).join(between), ";".to_owned(), list(12).join(between), more.to_owned()].concat();
+                match Schedule::calendar(&text, Some("America/Argentina/ComodRivadavia")) {
+                    Ok(schedule) => assert_eq!(Schedule::parse(&schedule.notation()).as_ref(), Ok(&schedule)),
+                    Err(error) => assert!(error.problem.contains("at most 500"), "{error}"),
+                }
+            }
+        }
+    }
+    assert!(Schedule::calendar(&list(60).join(";"), None).is_ok());
+}
+
+#[test]
+fn what_lies_wholly_in_the_past_is_not_ahead() {
+    let now = utc("2026-03-01 12:00");
+    let check = |text| Schedule::calendar(text, Some("UTC")).unwrap().check_ahead(now);
+    for past in ["2024-*-* 02:00", "2026-03-01 12:00", "2025-01-01; Mon 2019-*-*"] {
+        let problem = check(past).unwrap_err().to_string();
+        assert!(problem.contains("wholly in the past") && problem.contains(past), "{problem}");
+    }
+    for ahead in ["daily", "2026-03-01 12:00:01", "2024-*-* 02:00; 2030-01-01", "*-02-29"] {
+        assert_eq!(check(ahead), Ok(()), "{ahead}");
+    }
+    assert_eq!(Schedule::cron("0 2 29 2 *", "UTC").unwrap().check_ahead(now), Ok(()));
+}
+
+#[test]
 fn a_schedule_is_read_back_from_its_notation() {
     for notation in [
         "every 5m",

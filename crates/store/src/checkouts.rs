@@ -73,14 +73,15 @@ struct Kept {
 /// Reads what is kept. Older versions kept the parts of the schedule each by itself.
 fn read_kept(text: &str) -> serde_json::Result<Kept> {
     let mut kept: Value = serde_json::from_str(text)?;
-    let reservation = &kept["reservation"];
-    if reservation["schedule"].is_null() {
-        let part = |name: &str| reservation[name].as_str().unwrap_or("?").to_owned();
-        let schedule = match reservation["period_ms"].as_i64() {
+    if let Some(reservation) = kept.get_mut("reservation").and_then(Value::as_object_mut)
+        && !reservation.contains_key("schedule")
+    {
+        let part = |name: &str| reservation.get(name).and_then(Value::as_str).unwrap_or("?");
+        let schedule = match reservation.get("period_ms").and_then(Value::as_i64) {
             Some(period) => format!("every {}s", period / 1000),
             None => format!("cron {} {}", part("cron"), part("time_zone")),
         };
-        kept["reservation"]["schedule"] = schedule.into();
+        reservation.insert("schedule".to_owned(), schedule.into());
     }
     serde_json::from_value(kept)
 }

@@ -350,6 +350,7 @@ pub(crate) fn create(
     terms: Terms,
     now: Time,
 ) -> Result<Option<i64>, StoreError> {
+    terms.schedule.check_ahead(now).map_err(StoreError::Invalid)?;
     // Made with the first reservation of the app, so that whoever reads the reservation can read its ping address;
     // and before it, so that whoever makes a reservation of a new app waits for others here, and holds nothing yet.
     ping_key(connection, terms.app.as_str())?;
@@ -462,6 +463,9 @@ pub(crate) fn write_terms(
 ) -> Result<(), StoreError> {
     if after.slug != before.slug {
         slugs::check_terms(connection, after)?;
+    }
+    if after.schedule != before.schedule {
+        after.schedule.check_ahead(now).map_err(StoreError::Invalid)?;
     }
     diesel::update(reservations::table.filter(reservations::id.eq(id)))
         .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))

@@ -2,6 +2,8 @@
 
 mod parse;
 
+pub(super) use parse::written_out;
+
 use chrono::{DateTime, Datelike, NaiveDate};
 use chrono_tz::Tz;
 
@@ -50,9 +52,11 @@ impl CalendarSchedule {
     /// See [`super::Schedule::calendar`].
     pub(super) fn new(text: &str, time_zone: Option<&str>) -> Result<Self, Invalid> {
         let wrong = |problem: String| Invalid::new("calendar", problem);
-        if text.len() > LONGEST {
-            return Err(wrong(format!("has {} bytes; at most {LONGEST} are allowed", text.len())));
-        }
+        let bounded = |length: usize| match length {
+            0..=LONGEST => Ok(()),
+            _ => Err(wrong(format!("has {length} bytes; at most {LONGEST} are allowed"))),
+        };
+        bounded(text.len())?;
         let mut zone = time_zone.map(|name| zone::parse("time_zone", name)).transpose()?;
         let mut expressions = Vec::new();
         let mut texts = Vec::new();
@@ -83,7 +87,10 @@ impl CalendarSchedule {
             return Err(wrong("is empty; write one like Mon..Fri *-*-* 02:00".to_owned()));
         }
         let zone = zone.unwrap_or(Tz::UTC);
-        let schedule = Self { text: texts.join("; "), zone, expressions: expressions.into() };
+        let text = texts.join("; ");
+        // As it is kept, it is read again.
+        bounded(text.len())?;
+        let schedule = Self { text, zone, expressions: expressions.into() };
         for (number, text) in texts.iter().enumerate() {
             if schedule.next_of(number, DateTime::UNIX_EPOCH).is_none() {
                 return Err(wrong(format!("{text:?} never comes about")));

@@ -1,6 +1,7 @@
 //! A schedule as people say it.
 
 use super::Schedule;
+use super::calendar::{self, CalendarSchedule};
 use super::cron::CronSchedule;
 use crate::duration;
 
@@ -34,8 +35,61 @@ impl Schedule {
                 format!("every {}", one.unwrap_or(&words))
             }
             Self::Cron(cron) => cron.in_words(),
-            Self::Calendar(calendar) => format!("calendar {}, {}", calendar.text(), calendar.zone()),
+            Self::Calendar(calendar) => calendar.in_words(),
         }
+    }
+}
+
+impl CalendarSchedule {
+    fn in_words(&self) -> String {
+        let simple: Option<Vec<String>> = self.text().split("; ").map(Self::simple).collect();
+        let words = simple.map_or_else(|| format!("calendar {}", self.text()), |simple| listed(&simple));
+        format!("{words}, {}", self.zone())
+    }
+
+    /// One expression: at which time, on which days.
+    fn simple(text: &str) -> Option<String> {
+        let words: Vec<&str> = calendar::written_out(text).unwrap_or(text).split(' ').collect();
+        let (week, rest) = match words.split_first()? {
+            (first, rest) if first.starts_with(|start: char| start.is_ascii_alphabetic()) => {
+                (Some(*first), rest)
+            }
+            _ => (None, words.as_slice()),
+        };
+        let (date, time) = match *rest {
+            [] => ("*-*-*", "00:00"),
+            [time] if time.contains(':') => ("*-*-*", time),
+            [date] => (date, "00:00"),
+            [date, time] => (date, time),
+            _ => return None,
+        };
+        let days = match (week, date.strip_prefix("*-")?.split_once('-')?) {
+            (None, (month, day)) => days(day, month, "*")?,
+            (Some(week), ("*", "*")) => {
+                let short = |days: &str| {
+                    days.split("..")
+                        .map(|day| day.get(..3))
+                        .collect::<Option<Vec<_>>>()
+                        .map(|days| days.join("-"))
+                };
+                let week: Option<Vec<_>> = week.split(',').map(short).collect();
+                week_days(&week?.join(","))?
+            }
+            _ => return None,
+        };
+        let (hour, minute) =
+            time.strip_suffix(":00").filter(|time| time.contains(':')).unwrap_or(time).split_once(':')?;
+        if hour == "*" {
+            let each =
+                minute.strip_prefix("0/").or(minute.strip_prefix("00/")).map(|each| format!("*/{each}"));
+            return match step(each.as_deref().unwrap_or(minute), 60) {
+                Some(each) => days.is_empty().then(|| format!("every {}", each_of(each, "minute"))),
+                None => Some(format!("hourly at minute {}{days}", number(minute, 0, 59)?)),
+            };
+        }
+        let (hours, minute) = (numbers(hour, 0, 23)?, number(minute, 0, 59)?);
+        let times: Vec<String> = hours.iter().map(|hour| format!("{hour:02}:{minute:02}")).collect();
+        (times.len() <= MOST_TIMES).then(|| format!("at {}{days}", listed(&times)))
     }
 }
 
@@ -165,6 +219,36 @@ mod tests {
 
     fn cron(expression: &str, zone: &str) -> String {
         Schedule::cron(expression, zone).unwrap().in_words()
+    }
+
+    #[test]
+    fn a_simple_calendar_is_said_in_words() {
+        for (text, words) in [
+            ("daily", "at 00:00"),
+            ("Weekly", "at 00:00 on Mondays"),
+            ("monthly", "at 00:00 on day 1 of the month"),
+            ("yearly", "at 00:00 on 1 January"),
+            ("hourly", "hourly at minute 0"),
+            ("*:0/15", "every 15 minutes"),
+            ("minutely", "every minute"),
+            ("Mon..Fri 2:00", "at 02:00 from Monday to Friday"),
+            ("Monday,Thu *-*-* 02:00:00", "at 02:00 on Mondays and Thursdays"),
+            ("*-*-01,15 06,18:30", "at 06:30 and 18:30 on days 1 and 15 of the month"),
+            ("Sun", "at 00:00 on Sundays"),
+            ("Mon..Fri 02:00; Sun 04:00", "at 02:00 from Monday to Friday and at 04:00 on Sundays"),
+            ("quarterly", "calendar quarterly"),
+            ("*-*~3", "calendar *-*~3"),
+            ("Mon *-*-1..7 02:00", "calendar Mon *-*-1..7 02:00"),
+            ("*:0/7", "calendar *:0/7"),
+            ("Tue..Thu,Sat 02:00", "calendar Tue..Thu,Sat 02:00"),
+            ("2030-*-* 02:00", "calendar 2030-*-* 02:00"),
+            ("9..17:00", "calendar 9..17:00"),
+            ("02:00:30", "calendar 02:00:30"),
+            ("daily; *-*~1", "calendar daily; *-*~1"),
+        ] {
+            let schedule = Schedule::calendar(text, Some("Asia/Tokyo")).unwrap();
+            assert_eq!(schedule.in_words(), format!("{words}, Asia/Tokyo"), "{text}");
+        }
     }
 
     #[test]

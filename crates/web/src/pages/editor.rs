@@ -69,6 +69,9 @@ impl Explanation {
         match read {
             Err(invalid) => Self { words: String::new(), problem: invalid.to_string(), next: Vec::new() },
             Ok((schedule, grace)) => {
+                if let Err(invalid) = schedule.check_ahead(now) {
+                    return Self { words: String::new(), problem: invalid.to_string(), next: Vec::new() };
+                }
                 let zone = schedule.zone();
                 let grace = match grace.is_zero() {
                     true => "no grace".to_owned(),

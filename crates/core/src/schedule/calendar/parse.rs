@@ -20,6 +20,11 @@ const WORDS: [(&str, &str); 10] = [
     ("yearly", "*-01-01 00:00"),
 ];
 
+/// The expression that a word stands for.
+pub fn written_out(word: &str) -> Option<&'static str> {
+    WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, whole)| *whole)
+}
+
 /// What one part of an expression is called, and from where to where it counts.
 struct Part {
     name: &'static str,
@@ -43,7 +48,7 @@ pub fn parse<'a>(words: &[&'a str]) -> Result<(Expression, Option<&'a str>), Str
         all => (all, None),
     };
     let whole = match words {
-        [word] => WORDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, whole)| *whole),
+        [word] => written_out(word),
         _ => None,
     };
     let expression = match whole {
