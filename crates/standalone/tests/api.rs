@@ -88,9 +88,23 @@ fn a_calendar_is_the_third_kind_of_schedule() {
         (json!({ "calendar": "daily", "cron": "0 2 * * *" }), "calendar"),
         (json!({ "calendar": "daily", "frequency": 5 }), "calendar"),
         (json!({ "calendar": "daily", "time_zone": "Mars/Base" }), "time_zone"),
+        (json!({ "calendar": "2024-*-* 02:00" }), "calendar"),
     ] {
         assert_problem(&change(patch), 400, field);
     }
+    // One that is over would never be expected, whoever makes it.
+    let over = json!({ "app": "shop", "component": "over", "calendar": "2024-*-* 02:00" });
+    assert_problem(&make(&inn, &over), 400, "calendar");
+    assert_problem(
+        &call(&inn, "POST", "/apply", &[], &json!({ "reservations": [over.clone()] })),
+        400,
+        "calendar",
+    );
+    let mut gotels = over.clone();
+    gotels["notify"] = json!("log");
+    let refused = inn.post("/reservation", &gotels);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.body.contains("wholly in the past"), "{refused:?}");
     // By GoTel's protocol, too.
     inn.reserve("shop", "weekly", json!({ "calendar": "weekly" }));
     assert_eq!(inn.job("shop", "weekly")["schedule"], "at weekly, UTC");

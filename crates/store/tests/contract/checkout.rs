@@ -1,6 +1,6 @@
 //! Checking out: a reservation leaves, and whoever was told of its alert hears so.
 
-use innkeeper_store::{Arrival, Recorded, Reserved, Target, Undone, Walk};
+use innkeeper_store::{Arrival, Recorded, Reserved, StoreError, Target, Undone, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -16,6 +16,7 @@ on_both!(
     undone_it_is_as_it_was,
     what_was_down_alerts_anew_when_it_comes_back,
     an_undo_takes_no_name_away,
+    what_is_kept_and_cannot_be_read_is_named,
 );
 
 fn nothing_of_it_stays_but_its_incidents(database: &TestDatabase) {
@@ -194,4 +195,18 @@ fn an_undo_takes_no_name_away(database: &TestDatabase) {
     store.check_out(&app(SHOP), &component("backup"), at(3)).unwrap();
     assert_eq!(store.undo_checkout(first, at(4)).unwrap(), Undone::Done);
     assert_eq!(store.look("backup").id, first);
+}
+
+fn what_is_kept_and_cannot_be_read_is_named(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("backup", &every(60));
+    assert!(store.check_out(&app(SHOP), &component("backup"), at(1)).unwrap());
+    for kept in ["[]", "3", "\"x\"", "{}", "{\"reservation\": []}", "{\"reservation\": {}}", "no JSON"] {
+        database.execute(&format!("UPDATE checkouts SET reservation = '{kept}'"));
+        match store.undo_checkout(id, at(2)) {
+            Err(StoreError::Corrupt { table: "checkouts", id: named, .. }) => assert_eq!(named, id, "{kept}"),
+            other => panic!("{kept}: {other:?}"),
+        }
+    }
+    assert_eq!((database.count("checkouts"), database.count("reservations")), (1, 0));
 }
