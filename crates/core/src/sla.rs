@@ -233,7 +233,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         in_a_row: terms.alert_after,
         unobserved: alert_due.unobserved,
     });
-    let overran = stuck.map(|limit| Reason::Overran {
+    // While an alert is open it is part of that incident, whenever somebody looks.
+    let overran = stuck.filter(|_| view.open_alert.is_none()).map(|limit| Reason::Overran {
         started_at: limit.started_at,
         max_run_ms: limit.max_run.num_milliseconds(),
         unobserved: limit.unobserved,

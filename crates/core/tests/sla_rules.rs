@@ -1147,6 +1147,21 @@ mod site {
     }
 
     #[test]
+    fn a_run_over_its_limit_does_not_hold_the_reminder_of_a_failure() {
+        for looks_between in [true, false] {
+            let mut job = Job::every("1h").max_run("10m").remind_every("30m");
+            job.behind_silent_site = true;
+            job.fail_at(at("00:10"));
+            assert_eq!(cause(&job.look_at(at("00:10"))), Cause::Failed);
+            job.start_at(at("00:20"));
+            if looks_between {
+                assert_eq!(job.look_at(at("00:31")), Change::None);
+            }
+            assert_eq!(job.look_at(at("00:40")), Change::Remind, "looked at between: {looks_between}");
+        }
+    }
+
+    #[test]
     fn an_open_alert_is_not_reminded_while_its_site_is_silent() {
         let mut job = Job::every("1h").remind_every("30m");
         job.sleep_until(at("01:00"));
