@@ -105,10 +105,12 @@ pub(super) fn gather(
     Ok(())
 }
 
-/// What was claimed under `token` ended so. Where the recipient has got nothing, it is as if nothing had been sent.
+/// What was claimed under `token` ended so, `delivery` among it. Where the recipient has got nothing, it is as if
+/// nothing had been sent.
 pub(super) fn ended(
     connection: &mut AnyConnection,
     token: &str,
+    delivery: i64,
     outcome: &Outcome,
     now: Time,
 ) -> Result<(), StoreError> {
@@ -119,9 +121,18 @@ pub(super) fn ended(
             return Ok(());
         }
     };
-    diesel::update(pacing::table.filter(pacing::token.eq(token)))
-        .set((pacing::next_at.eq(ms(until)), pacing::sent_at.eq(pacing::sent_before_at)))
-        .execute(connection)?;
+    // By whom it was for: no index knows the tokens.
+    sql_query(
+        "UPDATE pacing
+         SET next_at = $1, sent_at = sent_before_at
+         WHERE alerter = (SELECT d.alerter FROM deliveries d WHERE d.id = $2)
+           AND recipient = (SELECT d.recipient FROM deliveries d WHERE d.id = $2)
+           AND token = $3",
+    )
+    .bind::<BigInt, _>(ms(until))
+    .bind::<BigInt, _>(delivery)
+    .bind::<Text, _>(token)
+    .execute(connection)?;
     Ok(())
 }
 

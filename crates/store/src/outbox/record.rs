@@ -22,7 +22,9 @@ impl Store {
                 for ids in ids.chunks(CHUNK) {
                     finish(connection, token, ids, outcome, now, &mut given_up)?;
                 }
-                pacing::ended(connection, token, outcome, now)?;
+                if let Some(first) = ids.first() {
+                    pacing::ended(connection, token, *first, outcome, now)?;
+                }
             }
             note_given_up(connection, &given_up)
         })
