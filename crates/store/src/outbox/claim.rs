@@ -92,6 +92,11 @@ impl Store {
                   OR earlier.lease_until > $2
                   OR earlier.sending IS DISTINCT FROM d.sending)";
         let not_gathering = if is_paced { pacing::not_gathering_sql() } else { String::new() };
+        // First looked for without the lock: what gathers is passed over row by row, and who finds nothing keeps nobody
+        // from writing.
+        if first_group(&mut *self.get()?, alerter, now, not_yet, &not_gathering, &[])?.is_none() {
+            return Ok(None);
+        }
         let mut except: Vec<String> = Vec::new();
         self.write(|connection| {
             one_at_a_time(connection, alerter)?;
