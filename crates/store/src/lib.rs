@@ -28,6 +28,7 @@ mod checkouts;
 mod checks;
 mod clock_steps;
 mod connection;
+mod counts;
 mod database_file;
 mod doors;
 mod due;

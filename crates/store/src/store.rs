@@ -8,6 +8,7 @@ use diesel::{RunQueryDsl, sql_query, sql_types};
 
 use crate::checkins::KnownDoors;
 use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
+use crate::counts::LastCount;
 use crate::database_file::{DatabaseFile, FileLook, Keeper};
 use crate::guard::{self, Bounds};
 use crate::manager::{Manager, NoConnection};
@@ -45,6 +46,8 @@ pub struct Store {
     pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
     /// How many jobs there were when a sweep counted them last.
     pub(crate) counted: Arc<Counted>,
+    /// How many were down after its latest pass.
+    pub(crate) last_count: Arc<LastCount>,
     /// On whose behalf it changes something.
     pub(crate) actor: Option<Arc<Actor>>,
 }
@@ -100,7 +103,15 @@ impl Store {
             let keeper: Weak<Pool> = Arc::downgrade(&pool);
             file.register(keeper);
         }
-        Self { pool, manager, backend, known_doors: Arc::default(), counted: Arc::default(), actor: None }
+        Self {
+            pool,
+            manager,
+            backend,
+            known_doors: Arc::default(),
+            counted: Arc::default(),
+            last_count: Arc::default(),
+            actor: None,
+        }
     }
 
     /// How long a statement on a connection of the pool may take.

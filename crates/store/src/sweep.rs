@@ -16,12 +16,13 @@ use uuid::Uuid;
 
 use crate::blind::{Blind, want_heartbeat};
 use crate::connection::AnyConnection;
+use crate::counts::LastCount;
 use crate::due::{Due, load_due};
 use crate::outbox::Reached;
 use crate::readable::list;
 use crate::rows::ms;
 use crate::runs::note_told;
-use crate::said::{Counted, Down, Last, Said};
+use crate::said::{Counted, Last, Said};
 use crate::schema::{alerts, reservations, states};
 use crate::unjudged::{AGAIN, aside, judged};
 use crate::walk::row_by_row;
@@ -233,9 +234,11 @@ impl Store {
                 .filter(|(_, seen)| seen.change != Change::None)
                 .map(|(due, seen)| (*due, &seen.change))
                 .collect();
-            write_changes(connection, &changes, &self.counted, now, tell, &mut swept)?;
+            let counts = (&*self.counted, &*self.last_count);
+            write_changes(connection, &changes, counts, now, tell, &mut swept)?;
             Ok(swept)
         })
+        .inspect_err(|_| self.last_count.forget())
     }
 }
 
@@ -349,11 +352,14 @@ fn put_off(connection: &mut AnyConnection, corrupt: &[(i64, String)], now: Time)
 fn write_changes(
     connection: &mut AnyConnection,
     changes: &[(&Due, &Change)],
-    counted: &Counted,
+    (counted, last_count): (&Counted, &LastCount),
     now: Time,
     tell: &dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
     swept: &mut Swept,
 ) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
     let new: Vec<NewAlert<'_>> = changes
         .iter()
         .filter_map(|(due, change)| match change {
@@ -374,10 +380,12 @@ fn write_changes(
         })
         .collect();
     let said = Said::of(connection, changes.iter().map(|(due, _)| &due.reservation))?;
-    let down = Down::now(connection, counted)?;
+    let down =
+        last_count.now(connection, counted, new.iter().filter(|alert| !alert.closed).count() as i64)?;
     let over = changes.iter().filter(|(_, change)| matches!(change, Change::Recover | Change::Withdraw(_)));
     let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
     let reached = outbox::reached(connection, &over)?;
+    last_count.keep(down, over.len() as i64);
     let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
     for (due, change) in changes {
         let reservation = &due.reservation;
