@@ -1,10 +1,11 @@
 //! Trying a message again because somebody asks for it.
 
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::ways::kept::Kept;
 
-use super::pacing;
+use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::deliveries;
 use crate::{Store, StoreError};
@@ -23,39 +24,83 @@ pub enum Retried {
 }
 
 impl Store {
-    /// Has a message that was given up wait again, as if it had not been tried; one that waits is tried now. When it was put in stays: one older
+    /// Has a message that was given up wait again, as if it had not been tried, and has it tried now, by itself, also
+    /// while messages gather for its recipient. One that waits is tried now too. When it was put in stays: one older
     /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.
     pub fn retry_delivery(&self, id: i64, now: Time) -> Result<Retried, StoreError> {
         let kept = Kept::of(&self.sweepers()?, now).filter(|kept| kept.is_complete);
         self.write(|connection| {
             let this = deliveries::table.filter(deliveries::id.eq(id));
-            let about: Option<(String, String, String, String)> = this
-                .select((deliveries::event, deliveries::alerter, deliveries::recipient, deliveries::state))
-                .first(connection)
-                .optional()?;
-            let Some((event, alerter, recipient, state)) = about else { return Ok(Retried::Unknown) };
-            if state != "delivered" && kept.is_some_and(|kept| !kept.names.contains(&alerter)) {
-                return Ok(Retried::NoAlerter(alerter));
+            let about: Option<About> = this.select(About::as_select()).first(connection).optional()?;
+            let Some(about) = about else { return Ok(Retried::Unknown) };
+            if about.state != "delivered" && kept.is_some_and(|kept| !kept.names.contains(&about.alerter)) {
+                return Ok(Retried::NoAlerter(about.alerter));
             }
-            let waiting = diesel::update(this.filter(deliveries::state.eq("waiting")))
-                .set(deliveries::next_at.eq(ms(now)))
-                .execute(connection)?;
-            let dead = diesel::update(this.filter(deliveries::state.eq("dead")))
+            diesel::update(this.filter(deliveries::state.eq("dead")))
                 .set((
                     deliveries::state.eq("waiting"),
                     deliveries::attempts.eq(0),
-                    deliveries::next_at.eq(ms(now)),
                     deliveries::finished_at.eq(None::<i64>),
                     // A digest that it was part of does not come together again.
-                    deliveries::sending.eq(pacing::alone()),
+                    deliveries::sending.eq(deliveries::key.nullable()),
                 ))
                 .execute(connection)?;
-            if waiting + dead == 0 {
+            if !try_now(connection, id, &about, now)? {
                 return Ok(Retried::Delivered);
             }
+            let About { event, alerter, recipient, .. } = about;
             let detail = format!("{event} {alerter} {recipient}");
             self.note(connection, "retry delivery", &format!("delivery {id}"), detail.trim_end(), now)?;
             Ok(Retried::Done)
         })
     }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = deliveries)]
+struct About {
+    event: String,
+    alerter: String,
+    recipient: String,
+    state: String,
+    alert_id: Option<i64>,
+}
+
+/// Has the message go out now under a key of its own, for which nothing gathers, and before it what waits of its
+/// incident. What may have been sent already goes out just as it was, with all that was in it. False where it does not
+/// wait.
+fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) -> Result<bool, StoreError> {
+    let waiting = || {
+        deliveries::table
+            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::alerter.eq(&about.alerter))
+            .filter(deliveries::recipient.eq(&about.recipient))
+    };
+    let before = match about.alert_id {
+        Some(alert) => {
+            waiting().filter(deliveries::alert_id.eq(alert)).filter(deliveries::id.le(id)).into_boxed()
+        }
+        None => waiting().filter(deliveries::id.eq(id)).into_boxed(),
+    };
+    let before: Vec<(i64, Option<String>)> =
+        before.select((deliveries::id, deliveries::sending)).load(connection)?;
+    if !before.iter().any(|(waits, _)| *waits == id) {
+        return Ok(false);
+    }
+    let (ids, sendings): (Vec<i64>, Vec<Option<String>>) = before.into_iter().unzip();
+    let together = deliveries::id.eq_any(ids).or(deliveries::sending.eq_any(sendings.into_iter().flatten()));
+    // What is being sent at this moment is left to its sender.
+    let free = deliveries::lease_until.is_null().or(deliveries::lease_until.le(ms(now)));
+    diesel::update(waiting().filter(together).filter(free))
+        .set((
+            deliveries::next_at.eq(ms(now)),
+            deliveries::sending.eq(coalesce(deliveries::sending, deliveries::key.nullable())),
+        ))
+        .execute(connection)?;
+    Ok(true)
+}
+
+diesel::define_sql_function! {
+    /// The first of the two that is not NULL.
+    fn coalesce(first: Nullable<Text>, second: Nullable<Text>) -> Nullable<Text>;
 }

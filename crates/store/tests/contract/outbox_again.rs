@@ -2,10 +2,10 @@
 
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::ways::WaysOut;
-use innkeeper_store::{Actor, Outcome, Retried};
+use innkeeper_store::{Actor, Outcome, Retried, Store};
 use innkeeper_testing::database::TestDatabase;
 
-use crate::outbox::{digest, finish, put, retry, singles, subjects};
+use crate::outbox::{TO, digest, finish, put, retry, singles, subjects};
 use crate::world::*;
 
 on_both!(
@@ -14,6 +14,9 @@ on_both!(
     what_was_delivered_stays_so,
     of_a_digest_only_what_is_asked_for_goes_out_again,
     what_no_alerter_can_send_any_more_stays_as_it_is,
+    what_is_asked_for_does_not_gather,
+    what_is_asked_for_brings_along_what_it_would_wait_for,
+    a_digest_that_may_have_been_sent_goes_out_again_whole,
 );
 
 fn dead() -> Outcome {
@@ -101,4 +104,70 @@ fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
     assert!(singles(&store, 700, "w").is_empty());
     store.publish_ways("b", &with(&["mail"])).unwrap();
     assert_eq!(store.retry_delivery(given_up, at(700)).unwrap(), Retried::Done);
+}
+
+/// What goes out at `at(second)` to somebody for whom messages gather.
+fn send(store: &Store, second: i64) -> Vec<String> {
+    let token = format!("at {second}");
+    let claimed = store.claim_digest("mail", at(second), seconds(10), &token, 100, true).unwrap();
+    let Some(sending) = claimed else { return Vec::new() };
+    finish(store, &token, [&sending], Outcome::Delivered, second);
+    subjects([&sending]).into_iter().map(str::to_owned).collect()
+}
+
+fn what_is_asked_for_does_not_gather(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["refused", "another"]);
+    let first = store.claim_digest("mail", at(0), seconds(10), "t", 100, true).unwrap().unwrap();
+    finish(&store, "t", [&first], dead(), 1);
+    put(&store, 2, &["storm"]);
+    assert_eq!(send(&store, 2), ["storm"]);
+    put(&store, 3, &["more"]);
+    assert_eq!(send(&store, 3), [""; 0], "others gather");
+    assert_eq!(store.retry_delivery(first.deliveries[0].id, at(4)).unwrap(), Retried::Done);
+    assert_eq!(send(&store, 4), ["refused"]);
+    assert_eq!(send(&store, 4), [""; 0]);
+    let more = store.deliveries("waiting", None, 10).unwrap();
+    assert_eq!(store.retry_delivery(more[0].id, at(5)).unwrap(), Retried::Done);
+    assert_eq!(send(&store, 5), ["more"], "also what was not tried yet");
+    put(&store, 6, &["rest"]);
+    assert_eq!(
+        (send(&store, 11), send(&store, 12)),
+        (Vec::new(), vec!["rest".to_owned()]),
+        "nothing else has changed"
+    );
+}
+
+fn what_is_asked_for_brings_along_what_it_would_wait_for(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["storm"]);
+    assert_eq!(send(&store, 59), ["storm"]);
+    let tell = |told: &innkeeper_store::Told<'_>| {
+        vec![delivery(
+            "mail",
+            TO,
+            innkeeper_core::notice::Notice { subject: told.event.as_str().to_owned(), ..notice(told) },
+        )]
+    };
+    store.book("backup", &every(60));
+    store.sweep(at(60), 10, &tell).unwrap();
+    store.check_in("backup", &[success(at(61))]);
+    store.sweep(at(61), 10, &tell).unwrap();
+    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    let end = waiting.iter().map(|one| one.id).max().unwrap();
+    assert_eq!(store.retry_delivery(end, at(62)).unwrap(), Retried::Done);
+    assert_eq!(
+        (send(&store, 62), send(&store, 62)),
+        (vec!["opened".to_owned()], vec!["recovered".to_owned()])
+    );
+}
+
+fn a_digest_that_may_have_been_sent_goes_out_again_whole(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one", "two"]);
+    let first = digest(&store, 1, "t").unwrap();
+    finish(&store, "t", [&first], retry(1000, true), 2);
+    assert_eq!(store.retry_delivery(first.deliveries[1].id, at(100)).unwrap(), Retried::Done);
+    let again = digest(&store, 100, "u").unwrap();
+    assert_eq!((subjects([&again]), &again.key), (vec!["one", "two"], &first.key));
 }
