@@ -18,10 +18,12 @@ macro_rules! on_both {
 
 mod access;
 mod apply;
+mod asked;
 mod checkins;
 mod checkins_together;
 mod checkout;
 mod clock;
+mod costs;
 mod database_file;
 mod facts;
 mod history;

@@ -1,0 +1,104 @@
+//! What is done again and again costs what there is to do, not what there is.
+
+use std::cell::RefCell;
+use std::time::Instant;
+
+use innkeeper_core::reservation::Wishes;
+use innkeeper_store::{DatabaseKind, Finished, Outcome};
+use innkeeper_testing::database::TestDatabase;
+
+use crate::asked::{asked, listen, plans};
+use crate::outbox::put;
+use crate::world::*;
+
+on_both!(
+    in_a_storm_what_is_down_is_counted_once_a_second,
+    a_claim_that_finds_nothing_does_not_wait_for_the_lock,
+);
+
+fn counts(statements: &[String]) -> usize {
+    statements.iter().filter(|statement| statement.to_uppercase().contains("COUNT(*)")).count()
+}
+
+#[test]
+fn a_pass_that_changes_nothing_counts_nothing() {
+    listen();
+    let database = TestDatabase::sqlite();
+    let store = database.store();
+    store.book("healthy", &every(60));
+    store.check_in("healthy", &[success(at(50))]);
+    let quiet = asked(|| assert_eq!(store.pass(at(60)).looked, 1));
+    assert_eq!(counts(&quiet), 0, "{quiet:?}");
+    let silent = asked(|| assert_eq!(store.pass(at(110)).opened, 1));
+    assert!(counts(&silent) > 0, "{silent:?}");
+}
+
+fn in_a_storm_what_is_down_is_counted_once_a_second(database: &TestDatabase) {
+    listen();
+    let store = database.store();
+    for n in 0..250 {
+        store.book(&format!("job-{n}"), &every(10));
+    }
+    store.book("late", &every(20));
+    let others = RefCell::new(Vec::new());
+    let pass = |second, limit| {
+        let told = store.sweep(at(second), limit, &|told| {
+            others.borrow_mut().push((told.others_down, told.jobs));
+            tell_log(told)
+        });
+        told.unwrap()
+    };
+    pass(10, 200);
+    let begun = Instant::now();
+    let storm = asked(|| (0..5).for_each(|_| assert_eq!(pass(10, 10).opened, 10)));
+    // Of the jobs, and of those that are down.
+    if database.kind() == DatabaseKind::Sqlite {
+        let most = 2 * begun.elapsed().as_secs() as usize + 2;
+        assert!(!storm.is_empty() && counts(&storm) <= most, "{} counts, at most {most}", counts(&storm));
+    }
+    let expected: Vec<i64> = [vec![199; 200], (0..5).flat_map(|n| vec![209 + 10 * n; 10]).collect()].concat();
+    assert_eq!(others.take(), expected.into_iter().map(|down| (down, 251)).collect::<Vec<_>>());
+    // What comes back counts at once.
+    (0..10).for_each(|n| drop(store.check_in(&format!("job-{n}"), &[success(at(12))])));
+    assert_eq!(pass(12, 100).closed, 10);
+    others.take();
+    assert_eq!(pass(20, 100).opened, 1);
+    assert_eq!(others.take(), [(240, 251)]);
+}
+
+fn a_claim_that_finds_nothing_does_not_wait_for_the_lock(database: &TestDatabase) {
+    let store = database.store();
+    put(&store, 0, &["one", "two"]);
+    let claim = |token| store.claim_digest("mail", at(0), seconds(10), token, 1, true).unwrap();
+    assert!(claim("t").is_some());
+    let _held = database.hold("deliveries");
+    assert_eq!(claim("u"), None, "the other one gathers");
+}
+
+#[test]
+fn who_gathers_is_found_by_an_index_when_singles_fail() {
+    listen();
+    let database = TestDatabase::sqlite();
+    let store = database.store();
+    put(&store, 0, &["one", "two"]);
+    let sendings = store.claim_singles("mail", at(0), seconds(10), "t", 10).unwrap();
+    let retried = |n: usize| Finished {
+        ids: vec![sendings[n].deliveries[0].id],
+        outcome: Outcome::Retry { at: at(5 + n as i64), maybe_sent: false, problem: "busy".to_owned() },
+    };
+    let failed = asked(|| store.finish("t", &[retried(0), retried(1)], at(1)).unwrap());
+    let plans = plans(&database, &failed, "pacing");
+    assert!(plans.iter().all(|step| !step.starts_with("SCAN pacing")), "{plans:?}");
+}
+
+#[test]
+fn the_sites_of_an_app_are_found_without_a_look_at_its_other_jobs() {
+    listen();
+    let database = TestDatabase::sqlite();
+    let store = database.store();
+    store.book("job", &every(60));
+    store.book("gateway", &Wishes { is_site: Some(true), ..every(600) });
+    let pass = asked(|| assert_eq!(store.pass(at(60)).looked, 1));
+    let plans = plans(&database, &pass, "WHERE is_site");
+    assert!(plans.iter().any(|step| step.contains("INDEX reservations_that_are_sites")), "{plans:?}");
+}
