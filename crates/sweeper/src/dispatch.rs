@@ -437,8 +437,9 @@ impl Pace {
         } else if done.claimed >= self.most {
             self.most = MOST_SINGLES.min(self.most * 2);
         }
-        // Where nothing was claimed, what is ready is another sender's, or waits for an earlier message of its incident.
-        Ok(if done.claimed > 0 { Duration::ZERO } else { self.longest.min(LEAD_SLEEP) })
+        // Where nothing was claimed, what is ready is another sender's, gathers, or waits for an earlier message of its
+        // incident. To look for it again each second is the lead's.
+        Ok(if done.claimed > 0 { Duration::ZERO } else { self.longest })
     }
 }
 
