@@ -71,10 +71,17 @@
     const [said, age] = notice.children;
     const text = problem || "Innkeeper does not answer.";
     if (said.textContent !== text) said.textContent = text;
-    const zone = page().dataset.zone || "UTC";
-    const options = { dateStyle: "short", timeStyle: "medium", timeZone: zone };
-    const at = new Intl.DateTimeFormat("sv-SE", options).format(made);
+    const [at, zone] = stamp(made, page().dataset.zone || "UTC");
     age.textContent = `This page is as it was ${words(Math.max(0, Math.round((now + ahead - made) / 1000)))} ago, at ${at} (${zone}).`;
+  };
+  // The instant as this zone has it, and the zone; UTC where the browser does not know this one.
+  const stamp = (at, zone) => {
+    const options = { dateStyle: "short", timeStyle: "medium", timeZone: zone };
+    try {
+      return [new Intl.DateTimeFormat("sv-SE", options).format(at), zone];
+    } catch {
+      return stamp(at, "UTC");
+    }
   };
   const icon = () => document.querySelector("link[rel=icon]");
   const wear = (title, picture) => {
@@ -163,9 +170,13 @@
   const look = async () => {
     clearTimeout(timer);
     timer = 0;
-    const well = await refresh(page());
-    tick();
-    timer = setTimeout(look, well ? LOOK : LOOK_AGAIN);
+    let well = false;
+    try {
+      well = await refresh(page());
+      tick();
+    } finally {
+      timer = setTimeout(look, well ? LOOK : LOOK_AGAIN);
+    }
   };
   // The zone of this browser stands first where one is chosen.
   const zones = document.querySelector("#zone");
