@@ -35,10 +35,18 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone)
     }
     known
         .into_iter()
-        .map(|known| (strsim::normalized_damerau_levenshtein(&plain(known), &word), known))
+        .map(|known| (plain(known), known))
+        .filter(|(plain, _)| may_be_alike(plain, &word))
+        .map(|(plain, known)| (strsim::normalized_damerau_levenshtein(&plain, &word), known))
         .filter(|(likeness, _)| *likeness >= ALIKE)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, known)| known)
+}
+
+/// Whether words of these lengths can be alike at all; each letter too many is a difference.
+fn may_be_alike(one: &str, other: &str) -> bool {
+    let (one, other) = (one.chars().count(), other.chars().count());
+    one.min(other) as f64 >= ALIKE * one.max(other) as f64 - 1e-9
 }
 
 #[cfg(test)]

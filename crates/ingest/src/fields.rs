@@ -8,7 +8,7 @@ use innkeeper_core::reservation::{Frequency, TimeUnit};
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, duration};
 use innkeeper_node::http::decoded;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
@@ -17,64 +17,143 @@ pub(crate) struct Fields {
     values: Map<String, Value>,
     /// Those that the request may have.
     known: &'static [&'static str],
-    /// Those that it has besides, as they were written.
+    /// The first of those that it has besides, as they were written.
     unknown: Vec<String>,
 }
 
-/// A JSON object, with its keys in their order and in lower case, as Go's servers match them; and as they were written.
-struct Pairs(Vec<(String, String, Value)>);
+/// How the keys of a JSON object are compared with the known fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// In whatever case, as Go's servers do.
+    InAnyCase,
+    /// To the letter.
+    Exact,
+}
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each;
-        impl<'de> Visitor<'de> for Each {
-            type Value = Pairs;
+/// A JSON object, read into the fields of a request. What nobody reads may be anything at all.
+struct Object<'a> {
+    fields: Fields,
+    passed: &'a [&'a str],
+    keys: Keys,
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = Fields;
 
-            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Pairs, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some((key, value)) = object.next_entry::<String, Value>()? {
-                    pairs.push((key.to_lowercase(), key, value));
-                }
-                Ok(Pairs(pairs))
-            }
-        }
-        deserializer.deserialize_map(Each)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-impl Fields {
-    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed`
-    /// are passed over.
-    pub fn from_json(body: &[u8], known: &'static [&'static str], passed: &[&str]) -> Result<Self, Invalid> {
-        let wrong = |problem: String| Invalid::new("body", problem);
-        std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;
-        let Pairs(pairs) = serde_json::from_slice(body).map_err(|error| match error.classify() {
-            Category::Data => wrong("must be a JSON object".to_owned()),
-            _ => wrong(format!("is not JSON: {error}")),
-        })?;
-        let mut fields = Self { values: Map::new(), known, unknown: Vec::new() };
-        for (name, written, value) in pairs {
-            if known.contains(&name.as_str()) {
-                fields.values.insert(name, value);
-            } else if !passed.contains(&name.as_str()) {
-                fields.unknown.push(written);
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Fields, A::Error> {
+        let Self { mut fields, passed, keys } = self;
+        while let Some(Key(written)) = object.next_key()? {
+            let lower = written.to_lowercase();
+            let name = if keys == Keys::Exact { &written } else { &lower };
+            if fields.known.contains(&name.as_str()) {
+                let value: Value = object.next_value()?;
+                // As in Go, null leaves a field as it is.
+                if !value.is_null() {
+                    fields.values.insert(name.clone(), value);
+                }
+                continue;
+            }
+            object.next_value::<IgnoredAny>()?;
+            if !passed.contains(&lower.as_str()) {
+                fields.is_unknown(written);
             }
         }
         Ok(fields)
     }
+}
+
+/// A key of a JSON object; half a surrogate in it does no harm.
+struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Key, E> {
+                Ok(Key(String::from_utf8_lossy(bytes).into_owned()))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+impl Fields {
+    fn new(known: &'static [&'static str]) -> Self {
+        Self { values: Map::new(), known, unknown: Vec::new() }
+    }
+
+    /// Remembers a field that nobody reads, as far as it is told of.
+    fn is_unknown(&mut self, name: String) {
+        if self.unknown.len() < MOST_TOLD {
+            self.unknown.push(name);
+        }
+    }
+
+    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed`
+    /// are passed over.
+    pub fn from_json(body: &[u8], known: &'static [&'static str], passed: &[&str]) -> Result<Self, Invalid> {
+        Self::read(body, known, passed, Keys::InAnyCase)
+    }
+
+    /// Reads the object of a check-in. Where a key in another case would spoil it, by what `check` says of the fields, that
+    /// key is one too many, and such a key costs no job its check-in.
+    pub fn from_checkin(
+        body: &[u8],
+        known: &'static [&'static str],
+        passed: &[&str],
+        check: impl Fn(&Self) -> Result<(), Invalid>,
+    ) -> Result<Self, Invalid> {
+        let read = |keys| {
+            let fields = Self::read(body, known, passed, keys)?;
+            check(&fields)?;
+            Ok(fields)
+        };
+        read(Keys::InAnyCase).or_else(|problem| read(Keys::Exact).map_err(|_: Invalid| problem))
+    }
+
+    fn read(
+        body: &[u8],
+        known: &'static [&'static str],
+        passed: &[&str],
+        keys: Keys,
+    ) -> Result<Self, Invalid> {
+        let wrong = |problem: String| Invalid::new("body", problem);
+        std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let object = Object { fields: Self::new(known), passed, keys };
+        let read = object.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
+        read.map_err(|error| match error.classify() {
+            Category::Data => wrong("must be a JSON object".to_owned()),
+            _ => wrong(format!("is not JSON: {error}")),
+        })
+    }
 
     /// Reads the `known` fields of a query; the last of equal names counts. The others may be broken.
     pub fn from_query(query: &str, known: &'static [&'static str]) -> Result<Self, Invalid> {
-        let mut fields = Self { values: Map::new(), known, unknown: Vec::new() };
+        let mut fields = Self::new(known);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(name) = known.iter().find(|known| decoded(name).is_ok_and(|name| name == **known))
-            else {
-                fields.unknown.push(decoded(name).unwrap_or_else(|_| name.to_owned()));
+            let written = decoded(name).unwrap_or_else(|_| name.to_owned());
+            let Some(name) = known.iter().find(|known| **known == written) else {
+                fields.is_unknown(written);
                 continue;
             };
             let value = decoded(value).map_err(|problem| Invalid::new(*name, problem))?;
@@ -85,11 +164,7 @@ impl Fields {
 
     /// What of it nobody reads, as sentences.
     pub fn unknown(&self) -> Vec<String> {
-        self.unknown
-            .iter()
-            .take(MOST_TOLD)
-            .map(|name| format!("{:?} is {}", cut(name), self.no_field(name)))
-            .collect()
+        self.unknown.iter().map(|name| format!("{:?} is {}", cut(name), self.no_field(name))).collect()
     }
 
     /// Refuses what nobody would read.
@@ -245,7 +320,7 @@ impl Fields {
 const MOST_TOLD: usize = 5;
 
 /// What somebody wrote, as far as it is told back.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
@@ -259,4 +334,27 @@ fn wrong_type(field: &'static str, value: &Value, wanted: &str) -> Invalid {
         Value::Object(_) => "an object",
     };
     Invalid::new(field, format!("must be {wanted}, not {got}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by it")]
+mod tests {
+    use super::*;
+
+    /// However many are sent, as few are compared with the known ones as are told of.
+    #[test]
+    fn unknown_fields_cost_no_more_than_those_that_are_told_of() {
+        let many =
+            |between: &str, of: &dyn Fn(usize) -> String| (0..9000).map(of).collect::<Vec<_>>().join(between);
+        let query = many("&", &|n| format!("app{n}"));
+        let json = format!("{{{}}}", many(",", &|n| format!("\"app{n}\":1")));
+        for fields in [
+            Fields::from_query(&query, &["app", "component"]).unwrap(),
+            Fields::from_json(json.as_bytes(), &["app", "component"], &[]).unwrap(),
+        ] {
+            assert_eq!(fields.unknown.len(), MOST_TOLD);
+            assert_eq!(fields.unknown().len(), MOST_TOLD);
+            assert_eq!(fields.app("app").unwrap_err().problem, "is missing; \"app0\" is no field here");
+        }
+    }
 }

@@ -49,7 +49,12 @@ async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Ans
 }
 
 async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    check_in(&desk, &caller, &request, &Fields::from_json(&body, &FIELDS, &PASSED)?).await
+    let fields = Fields::from_checkin(&body, &FIELDS, &PASSED, |fields| {
+        fields.app("account")?;
+        fields.component("cronname")?;
+        wishes(fields).map(drop)
+    })?;
+    check_in(&desk, &caller, &request, &fields).await
 }
 
 async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {

@@ -14,6 +14,7 @@ use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_node::Seldom;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::fields::Fields;
@@ -63,6 +64,11 @@ const PASSED: [&str; 8] = [
     "number_of_checkins",
 ];
 
+/// What `GET /reservation` says besides. It is passed over in what is sent back, with its number; by itself it is refused, since
+/// who sends a `schedule` means something by it.
+const LISTED: [&str; 8] =
+    ["deadline", "expected_at", "ping_key", "ping_url", "reason", "schedule", "snoozed_until", "state"];
+
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
         .post("/reservation", Need::Manage, reservation)
@@ -76,11 +82,15 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// Makes a reservation, or changes what the request names of an existing one.
 async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let fields = Fields::from_json(&body, &RESERVATION, &PASSED)?;
+    let is_listed = serde_json::from_slice::<Numbered>(&body).is_ok();
+    let fields = match is_listed {
+        true => Fields::from_json(&body, &RESERVATION, &[&PASSED[..], &LISTED].concat())?,
+        false => Fields::from_json(&body, &RESERVATION, &PASSED)?,
+    };
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     fields.refuse_unknown()?;
-    let wishes = wishes(&fields, &desk)?;
+    let wishes = wishes(&fields, is_listed, &desk)?;
     let now = desk.now();
     let name = format!("{app}/{component}");
     let ways = desk.ways.clone();
@@ -114,12 +124,20 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
     Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }
 
+/// A reservation as a list has it.
+#[derive(Deserialize)]
+struct Numbered {
+    #[serde(rename = "job_id")]
+    _job_id: IgnoredAny,
+}
+
 /// What `POST /reservation` may say beyond the two names.
-fn wishes(fields: &Fields, desk: &Desk) -> Result<Wishes, Invalid> {
+fn wishes(fields: &Fields, is_listed: bool, desk: &Desk) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
     let schedule = Schedule::of_parts(Parts {
-        frequency: fields.integer("frequency")?,
-        time_units: fields.text("time_units")?,
+        // So a list has a schedule that is no frequency.
+        frequency: fields.integer("frequency")?.filter(|count| !(is_listed && *count == 0)),
+        time_units: fields.text("time_units")?.filter(|unit| !(is_listed && unit.is_empty())),
         cron: fields.text("cron")?,
         calendar: fields.text("calendar")?,
         time_zone: fields.text("time_zone")?,
@@ -170,7 +188,7 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
             (AppName::parse(app)?, ComponentName::parse(component)?, notes)
         }
         Err(_) => {
-            let fields = Fields::from_json(&body, &CHECKIN, &PASSED)?;
+            let fields = checkin_fields(&body)?;
             passed_over = fields.unknown();
             let (app, component) = names(&fields)?;
             (app, component, notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()))
@@ -184,11 +202,18 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
     match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
         Recorded::Done { .. } => Ok(with_warnings(success(&message), &passed_over)),
         Recorded::Unknown => {
-            let (app, component) = names(&Fields::from_json(&body, &CHECKIN, &PASSED)?)?;
+            let (app, component) = names(&checkin_fields(&body)?)?;
             Err(unknown(&app, &component))
         }
         Recorded::Refused(problem) => Err(problem.into()),
     }
+}
+
+fn checkin_fields(body: &[u8]) -> Result<Fields, Invalid> {
+    Fields::from_checkin(body, &CHECKIN, &PASSED, |fields| {
+        names(fields)?;
+        fields.text("notes").map(drop)
+    })
 }
 
 async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {

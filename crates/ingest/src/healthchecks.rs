@@ -6,17 +6,17 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
 use innkeeper_core::access::Need;
-use innkeeper_core::checkin::{CheckIn, NOTES_KEPT};
+use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT};
 use innkeeper_core::excerpt::Excerpt;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{action, slug};
-use innkeeper_node::http::{ApiError, Log, Routes};
+use innkeeper_node::http::{ApiError, Log, Routes, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use uuid::Uuid;
 
 use crate::Desk;
-use crate::fields::Fields;
+use crate::fields::{Fields, cut};
 
 /// Period and grace of a reservation that a ping made.
 const PERIOD: TimeDelta = TimeDelta::days(1);
@@ -121,8 +121,10 @@ async fn ping(
         (_, Err(error)) => Err(Refusal::Other(error)),
     };
     let mut response = match answer {
-        Ok(true) => plain(StatusCode::CREATED, "Created"),
-        Ok(false) => plain(StatusCode::OK, "OK"),
+        Ok(Counted { is_new: true, warnings }) => {
+            with_warnings(plain(StatusCode::CREATED, "Created"), &warnings)
+        }
+        Ok(Counted { is_new: false, warnings }) => with_warnings(plain(StatusCode::OK, "OK"), &warnings),
         Err(Refusal::UrlFormat) => plain(StatusCode::BAD_REQUEST, "invalid url format"),
         Err(Refusal::UuidFormat) => plain(StatusCode::BAD_REQUEST, "invalid uuid format"),
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "not found"),
@@ -145,24 +147,32 @@ fn add_headers(response: &mut HttpResponse) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 }
 
-/// Records the ping; true when it made its reservation.
+/// A ping that counts.
+struct Counted {
+    /// It made its reservation.
+    is_new: bool,
+    /// What of its query did not count.
+    warnings: Vec<String>,
+}
+
 async fn record(
     desk: &Data<Desk>,
     request: &HttpRequest,
     target: Target,
     word: &str,
     log: &Excerpt,
-) -> Result<bool, Refusal> {
-    let query = Fields::from_query(request.query_string(), &["rid", "create", "state"]).map_err(|error| {
+) -> Result<Counted, Refusal> {
+    let query = Fields::from_query(request.query_string(), &["rid", "create"]).map_err(|error| {
         if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
     })?;
     let text = |field| query.text(field).map_err(|error| Refusal::Other(error.into()));
+    let mut warnings = Vec::new();
     // What clients of other services say in the query counts before what a path happens to say.
-    let happened = match text("state")?.filter(|state| !state.is_empty()) {
-        Some(state) => action::of_state(state),
-        None => action::of_path(word),
-    };
-    let (kind, exit_code) = happened.ok_or(Refusal::UrlFormat)?;
+    let by_state = of_state(request.query_string()).unwrap_or_else(|warning| {
+        warnings.push(warning);
+        None
+    });
+    let (kind, exit_code) = by_state.or_else(|| action::of_path(word)).ok_or(Refusal::UrlFormat)?;
     let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
     let create = text("create")? == Some("1") && matches!(target, Target::Slug { .. });
     let checkin = CheckIn {
@@ -174,9 +184,25 @@ async fn record(
     };
     let definition = if create { Definition::IfMissing(Box::new(newcomer(desk)?)) } else { Definition::None };
     match desk.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
-        Recorded::Done { created, .. } => Ok(created),
+        Recorded::Done { created, .. } => Ok(Counted { is_new: created, warnings }),
         Recorded::Unknown => Err(Refusal::NotFound),
         Recorded::Refused(problem) => Err(Refusal::Other(problem.into())),
+    }
+}
+
+/// What the `state` of a query says happened, if anything.
+///
+/// # Errors
+/// The warning that it says nothing.
+fn of_state(query: &str) -> Result<Option<(CheckInKind, Option<i32>)>, String> {
+    let nothing = |problem: &str| format!("state: {problem}; what the path says counts");
+    let fields = Fields::from_query(query, &["state"]).map_err(|error| nothing(&error.problem))?;
+    match fields.text("state").map_err(|error| nothing(&error.problem))? {
+        None | Some("") => Ok(None),
+        Some(state) => match action::of_state(state) {
+            Some(happened) => Ok(Some(happened)),
+            None => Err(nothing(&format!("{:?} is none that is known", cut(state)))),
+        },
     }
 }
 

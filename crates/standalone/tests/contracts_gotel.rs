@@ -14,6 +14,8 @@ in_both_shapes![
     a_second_reservation_changes_what_it_names,
     a_field_that_nobody_knows_is_refused_in_a_reservation,
     a_checkin_is_not_refused_for_a_field_too_many,
+    a_key_of_any_value_costs_no_checkin,
+    a_reservation_as_it_is_listed_can_be_sent_back,
     keys_are_matched_without_regard_to_case,
     of_long_notes_both_ends_are_kept,
     a_slug_is_chosen,
@@ -190,6 +192,60 @@ fn a_checkin_is_not_refused_for_a_field_too_many(shape: Shape) {
     (many["app"], many["component"]) = (json!("shop"), json!("backup"));
     let answer = inn.post("/checkin", &many);
     assert!(answer.status == 200 && answer.header("warning").expect("a warning").len() < 600, "{answer:?}");
+}
+
+fn a_key_of_any_value_costs_no_checkin(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "backup", json!({}));
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let big = "9".repeat(400);
+    let (half, half_as_key) = (r#""host":"\udce9x""#, r#""\udce9":1"#);
+    let mut more = vec![half.to_owned(), half_as_key.to_owned(), format!("\"host\":{deep}")];
+    for value in ["1e999", &big, "null", "\"\"", "{\"a\":1}", "[1]", "true"] {
+        more.extend(["host", "App", "COMPONENT", "Notes"].map(|key| format!("\"{key}\":{value}")));
+    }
+    more.push(format!("\"Notes\":{deep}"));
+    more.push(r#""App":"\udce9""#.to_owned());
+    more.push(r#""app":null"#.to_owned());
+    for (checkins, more) in (1..).zip(more) {
+        let body = format!(r#"{{"app":"shop","component":"backup","notes":"done",{more}}}"#);
+        let answer = inn.send("POST", "/checkin", &[], body.as_bytes());
+        assert_eq!(answer.status, 200, "{more}: {answer:?}");
+        let job = inn.job("shop", "backup");
+        assert_eq!(job["number_of_checkins"], checkins, "{more}");
+        let first = format!(r#"{{{more},"cronname":"c","account":"a","email":"log","frequency":60}}"#);
+        let answer = inn.send("POST", "/", &[], first.as_bytes());
+        assert_eq!(answer.status, 201, "{more}: {answer:?}");
+    }
+    // What is no JSON is none, wherever it stands.
+    for more in ["\"host\":", "\"host\":[1", "\"host\":tru", "\"host\":1,", "\"host\":1} x"] {
+        let body = format!(r#"{{"app":"shop","component":"backup",{more}}}"#);
+        let answer = inn.send("POST", "/checkin", &[], body.as_bytes());
+        assert_eq!((answer.status, &answer.json()["field"]), (400, &json!("body")), "{more}: {answer:?}");
+    }
+}
+
+fn a_reservation_as_it_is_listed_can_be_sent_back(shape: Shape) {
+    let inn = Inn::open(shape);
+    inn.reserve("shop", "interval", json!({}));
+    let cron =
+        json!({ "app": "shop", "component": "cron", "cron": "0 2 * * *", "time_zone": "Europe/Berlin" });
+    assert_eq!(inn.post("/reservation", &cron).status, 200);
+    for component in ["interval", "cron"] {
+        let mut job = inn.job("shop", component);
+        job["notify"] = json!("b@example.org");
+        let answer = inn.post("/reservation", &job);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let now = inn.job("shop", component);
+        for field in ["notify", "schedule", "frequency", "grace", "slug", "job_id"] {
+            assert_eq!(now[field], job[field], "{component}: {field}");
+        }
+        job["colour"] = json!("red");
+        assert_eq!(inn.post("/reservation", &job).json()["field"], "colour");
+    }
+    // By itself it means something, and would change nothing.
+    let schedule = json!({ "app": "shop", "component": "cron", "schedule": "0 3 * * *" });
+    assert_eq!(inn.post("/reservation", &schedule).json()["field"], "schedule");
 }
 
 fn keys_are_matched_without_regard_to_case(shape: Shape) {

@@ -122,8 +122,20 @@ fn what_the_query_says_wins_over_the_path(shape: Shape) {
             assert_eq!(said(&answer), (200, "OK"), "{way}{end}");
             assert_eq!(latest(&inn, ways.id), (kind.to_owned(), exit_code, String::new()), "{way}{end}");
         }
-        let unknown = inn.call(&format!("{way}?state=done%00"));
-        assert_eq!(said(&unknown), (400, "invalid url format"), "{way}");
+        // A word that says nothing is one too many.
+        for state in ["done", "done%00", "%ff", "256"] {
+            for (word, kind) in [("", "success"), ("/fail", "fail")] {
+                let answer = inn.call(&format!("{way}{word}?state={state}"));
+                assert_eq!(said(&answer), (200, "OK"), "{way}{word} {state}");
+                assert_eq!(latest(&inn, ways.id).0, kind, "{way}{word} {state}");
+                let warning = answer.header("warning").unwrap_or_default();
+                assert!(
+                    warning.contains("state: ") && warning.contains("what the path says counts"),
+                    "{warning}"
+                );
+            }
+        }
+        assert_eq!(said(&inn.call(&format!("{way}/done?state=done"))), (400, "invalid url format"), "{way}");
     }
 }
 
