@@ -18,8 +18,7 @@ in_both_shapes![
 fn bodies_that_are_no_json_objects(shape: Shape) {
     let inn = inn(shape);
     let before = inn.everything();
-    let deep = |n: usize| format!("{{\"app\": {}{}}}", "[".repeat(n), "]".repeat(n)).into_bytes();
-    let bodies: [&[u8]; 16] = [
+    let bodies: [&[u8]; 15] = [
         b"",
         b" ",
         b"{",
@@ -34,15 +33,18 @@ fn bodies_that_are_no_json_objects(shape: Shape) {
         b"17",
         b"{\"app\": \"sh\xffop\", \"component\": \"backup\"}",
         b"\xff\xfe{\0}\0",
-        b"{\"app\": \"\\ud800\", \"component\": \"backup\"}",
         b"{\"app\": \"sh\nop\", \"component\": \"backup\"}",
     ];
     for path in ["/reservation", "/checkin", "/snooze", "/pause", "/checkout", "/"] {
         for body in bodies {
             refused(&inn, &before, "POST", path, body, "body");
         }
-        for levels in [200, 30_000] {
-            refused(&inn, &before, "POST", path, &deep(levels), "body");
+        // Where somebody reads it.
+        let name = if path == "/" { "account" } else { "app" };
+        let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for value in [deep(200), deep(30_000), "\"\\ud800\"".to_owned()] {
+            let body = format!("{{\"{name}\": {value}}}");
+            refused(&inn, &before, "POST", path, body.as_bytes(), "body");
         }
     }
 }
