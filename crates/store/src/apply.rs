@@ -9,7 +9,8 @@ use innkeeper_core::names::{AlerterName, AppName};
 use innkeeper_core::reservation::Terms;
 
 use crate::connection::AnyConnection;
-use crate::reservations::{create, lock_states, ping_key, write_terms};
+use crate::reservations::{lock_states, ping_key, write_terms};
+use crate::reserve::create;
 use crate::rows::ReservationRow;
 use crate::schema::reservations;
 use crate::{Store, StoreError, slugs};

@@ -50,6 +50,7 @@ mod pooler;
 mod readable;
 mod reads;
 mod reservations;
+mod reserve;
 mod rewind;
 mod rows;
 mod runs;

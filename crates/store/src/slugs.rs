@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::reservations::insert;
+use crate::reserve::insert;
 use crate::rows::{ReservationRow, TermsRow};
 use crate::schema::reservations;
 

@@ -11,7 +11,8 @@ use innkeeper_core::reservation::Wishes;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
-use crate::reservations::{find, lock_states, reserve_with_alerters};
+use crate::reservations::{find, lock_states};
+use crate::reserve::reserve_with_alerters;
 use crate::schema::{ping_keys, reservations};
 use crate::{Reserved, StoreError};
 
