@@ -16,7 +16,7 @@
 //! | too short | a success sooner than `min_run` after its start is a failure |
 //! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
 //! | recovery | a success later than the trouble, and no other trouble; after a run limit, of a run that began later or has no id |
-//! | changed | after a change of the terms an alert closes that they do not bear out |
+//! | changed | after a change of the terms by which an alert opened it closes where they do not bear it out |
 //!
 //! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
 //!
@@ -181,7 +181,7 @@ pub enum Change {
     Recover,
     /// Open and close an alert, told in one message: the trouble came and went between two looks.
     OpenAndRecover(Reason),
-    /// Close the open alert, since the terms were changed and do not bear it out: "schedule changed: not overdue by it".
+    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule changed: not overdue by it".
     Withdraw(String),
 }
 
@@ -255,7 +255,11 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             Change::Recover
         }
         Some(alert) => match (&before.changed, terms.remind_every) {
-            (Some(changed), _) if !is_borne_out => Change::Withdraw(withdrawn(alert, changed)),
+            (Some(changed), _)
+                if concerns(changed, alert) && !is_borne_out && !bears_out(view, alert, needed, now) =>
+            {
+                Change::Withdraw(withdrawn(alert, changed))
+            }
             (_, Some(every)) if !snoozed && !held && later(alert.told_at, every) <= now => Change::Remind,
             _ => Change::None,
         },
@@ -345,6 +349,34 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
 fn in_order(mut ids: Vec<Option<Uuid>>) -> Vec<Option<Uuid>> {
     ids.sort_unstable();
     ids
+}
+
+/// Whether what was changed is among the terms by which this alert opened.
+fn concerns(changed: &str, alert: &OpenAlert) -> bool {
+    let terms: &[&str] = match alert.reason.cause() {
+        Cause::Missed => &["schedule", "grace", "alert_after"],
+        Cause::Overran => &["max_run"],
+        Cause::Failed => &["alert_after", "min_run"],
+    };
+    changed.split(", ").any(|field| terms.contains(&field))
+}
+
+/// Whether the alert would be open by the terms as they are now, from what was known when it opened: not by a later start that hides
+/// its run, nor by a blind window that was learnt of later.
+fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bool {
+    match alert.reason {
+        Reason::Overran { started_at, .. } => {
+            let its_run = view.runs.iter().find(|run| run.started_at == Some(started_at));
+            let ended_at = its_run.and_then(|run| run.ended_at).max(view.reservation.facts.runs_over_at);
+            let until = ended_at.filter(|ended| *ended >= started_at).unwrap_or(now);
+            view.reservation.terms.max_run.is_some_and(|max_run| later(started_at, max_run) <= until)
+        }
+        Reason::Missed { .. } => {
+            let seeing = View { blind: &[], refused: None, ..*view };
+            alert_due(&seeing, needed).is_some_and(|due| due.deadline <= now)
+        }
+        Reason::Failed { .. } | Reason::TooShort { .. } => false,
+    }
 }
 
 /// Why the alert closes, when `changed` is which terms were changed.

@@ -661,6 +661,47 @@ mod changed_terms {
     }
 
     #[test]
+    fn a_change_of_what_an_alert_is_not_about_leaves_it_open() {
+        let mut job = Job::every("1h").grace("3h").max_run("30m");
+        job.start_at(at("01:00"));
+        job.sleep_until(at("01:30"));
+        job.start_at(at("02:00"));
+        job.change_at(at("02:05"), |terms| terms.grace = span("4h"));
+        assert_eq!(job.look_at(at("02:05")), Change::None, "nothing succeeded");
+        job.change_at(at("02:06"), |terms| terms.max_run = Some(span("40m")));
+        assert_eq!(job.look_at(at("02:06")), Change::None, "by 40 minutes it is over its limit as well");
+        job.sleep_until(at("02:50"));
+        assert_eq!(job.openings(), [at("01:30")]);
+        job.change_at(at("02:51"), |terms| terms.max_run = Some(span("4h")));
+        let withdrawn = Change::Withdraw("max_run changed: no run is over its limit by it".to_owned());
+        assert_eq!(job.look_at(at("02:51")), withdrawn);
+
+        let mut job = Job::every("12h").alert_after(3).max_run("30m");
+        job.start_at(at("01:00"));
+        job.sleep_until(at("01:30"));
+        job.fail_at(at("01:50"));
+        job.look_at(at("01:50"));
+        job.change_at(at("02:00"), |terms| terms.grace = span("1m"));
+        assert_eq!(job.look_at(at("02:00")), Change::None, "its last word is a failure");
+        job.change_at(at("02:01"), |terms| terms.max_run = Some(span("50m")));
+        assert_eq!(job.look_at(at("02:01")), Change::None, "it went on for 50 minutes");
+        job.change_at(at("02:02"), |terms| terms.max_run = Some(span("51m")));
+        assert!(matches!(job.look_at(at("02:02")), Change::Withdraw(_)));
+    }
+
+    #[test]
+    fn a_blind_window_that_is_learnt_of_later_closes_nothing() {
+        let mut job = Job::every("1h");
+        job.success_at(at("01:00"));
+        job.sleep_until(at("02:00"));
+        job.blind(at("01:00"), at("02:20"));
+        job.change_at(at("02:30"), |terms| terms.grace = span("1m"));
+        assert_eq!(job.look_at(at("02:30")), Change::None);
+        job.change_at(at("02:31"), |terms| terms.grace = span("1h"));
+        assert!(matches!(job.look_at(at("02:31")), Change::Withdraw(_)));
+    }
+
+    #[test]
     fn within_a_snooze_an_alert_closes_as_well() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
