@@ -181,7 +181,8 @@ pub enum Change {
     Recover,
     /// Open and close an alert, told in one message: the trouble came and went between two looks.
     OpenAndRecover(Reason),
-    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule changed: not overdue by it".
+    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule changed: not overdue by
+    /// it". Runs that were told since it opened are not told any more.
     Withdraw(String),
 }
 

@@ -702,6 +702,41 @@ mod changed_terms {
     }
 
     #[test]
+    fn a_run_that_was_let_go_stays_so_by_a_longer_limit() {
+        let mut job = Job::every("1h").grace("10m").max_run("30m");
+        job.start_of(run(1), at("01:00"));
+        job.sleep_until(at("01:30"));
+        job.start_of(run(2), at("02:00"));
+        job.success_of(run(2), at("02:10"));
+        assert_eq!(job.look_at(at("02:10")), Change::Recover);
+        job.change_at(at("02:20"), |terms| terms.max_run = Some(span("3h")));
+        for (id, hour) in [(3, 3), (4, 4), (5, 5)] {
+            let start = at("00:00") + span("1h") * hour;
+            job.sleep_until(start);
+            job.start_of(run(id), start);
+            job.sleep_until(start + span("10m"));
+            job.success_of(run(id), start + span("10m"));
+        }
+        job.sleep_until(at("05:30"));
+        assert_eq!(job.openings(), [at("01:30")], "{:?}", job.told);
+    }
+
+    #[test]
+    fn a_limit_that_was_set_back_is_told_again() {
+        let changes: [(Option<&str>, &str); 3] = [(Some("1h"), "10m"), (Some("1h"), "5m"), (None, "10m")];
+        for (longer, back) in changes {
+            let mut job = Job::every("12h").max_run("10m");
+            job.start_of(run(1), at("01:00"));
+            job.sleep_until(at("01:10"));
+            job.change_at(at("01:11"), |terms| terms.max_run = longer.map(span));
+            assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
+            job.change_at(at("01:20"), |terms| terms.max_run = Some(span(back)));
+            job.sleep_until(at("01:30"));
+            assert_eq!(job.openings(), [at("01:10"), at("01:20")], "{longer:?}, then {back}");
+        }
+    }
+
+    #[test]
     fn within_a_snooze_an_alert_closes_as_well() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));

@@ -154,3 +154,17 @@ pub(crate) fn note_told(
     .execute(connection)?;
     Ok(())
 }
+
+/// Forgets which runs of a reservation were told from `since` on: their alert was withdrawn.
+pub(crate) fn forget_told(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    since: Time,
+) -> Result<(), StoreError> {
+    diesel::update(
+        runs::table.filter(runs::reservation_id.eq(reservation_id)).filter(runs::told_at.ge(ms(since))),
+    )
+    .set(runs::told_at.eq(None::<i64>))
+    .execute(connection)?;
+    Ok(())
+}

@@ -21,7 +21,7 @@ use crate::due::{Due, load_due};
 use crate::outbox::Reached;
 use crate::readable::list;
 use crate::rows::ms;
-use crate::runs::note_told;
+use crate::runs::{forget_told, note_told};
 use crate::said::{Counted, Last, Said};
 use crate::schema::{alerts, reservations, states};
 use crate::unjudged::{AGAIN, aside, judged};
@@ -406,6 +406,9 @@ fn write_changes(
             Change::Withdraw(because) => Some(because.as_str()),
             _ => None,
         };
+        if ending.is_some() {
+            forget_told(connection, reservation.id, opened_at)?;
+        }
         match event {
             EventKind::Opened => swept.opened += 1,
             EventKind::OpenedAndRecovered => {

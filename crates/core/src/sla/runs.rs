@@ -33,6 +33,18 @@ impl RunLimit<'_> {
         runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
     }
 
+    /// Whether it was told, by whatever limit was its then, and a run that began later has succeeded since: that has let it go for good.
+    fn was_let_go(&self, runs: &[Run]) -> bool {
+        let told = self.run.told_at.filter(|told| *told >= self.started_at);
+        told.is_some_and(|told| {
+            runs.iter().any(|run| {
+                run.started_at > Some(self.started_at)
+                    && run.ended_at >= run.started_at
+                    && run.ended_at > Some(told)
+            })
+        })
+    }
+
     /// Whether it no longer keeps the alert open: a run that began later has succeeded after it.
     pub fn is_let_go(&self, alert: &OpenAlert, runs: &[Run]) -> bool {
         let since = alert.success_before.max(self.at.checked_sub_signed(TimeDelta::milliseconds(1)));
@@ -69,7 +81,7 @@ pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
             }
             Some(RunLimit { run, started_at, max_run, at: limit.at, unobserved: limit.unobserved })
         })
-        .filter(|limit| !limit.is_over(view.runs))
+        .filter(|limit| !limit.is_over(view.runs) && !limit.was_let_go(view.runs))
         .collect()
 }
 

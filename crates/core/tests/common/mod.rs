@@ -251,7 +251,13 @@ impl Job {
                 });
             }
             Change::Remind => self.alert.as_mut().expect("nothing is open").told_at = now,
-            Change::Recover | Change::Withdraw(_) => assert!(self.alert.take().is_some(), "nothing was open"),
+            Change::Recover => assert!(self.alert.take().is_some(), "nothing was open"),
+            Change::Withdraw(_) => {
+                let alert = self.alert.take().expect("nothing was open");
+                for run in &mut self.runs {
+                    run.told_at = run.told_at.filter(|told| *told < alert.opened_at);
+                }
+            }
             Change::OpenAndRecover(_) => assert!(self.alert.is_none(), "one was open"),
         }
         self.told.push((now, seen.change.clone()));

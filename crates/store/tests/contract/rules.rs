@@ -14,6 +14,7 @@ on_both!(
     a_snooze_of_before_has_an_end_alone,
     a_row_goes_on_over_passes_and_an_upgrade,
     which_runs_were_told_is_kept,
+    a_run_whose_alert_was_withdrawn_is_told_again,
     a_change_of_the_schedule_closes_a_false_alert_however_it_comes,
     a_short_run_is_none_by_another_limit,
     a_remark_leaves_a_job_new,
@@ -104,6 +105,20 @@ fn which_runs_were_told_is_kept(database: &TestDatabase) {
     // Nor is one that has an id begun twice.
     store.check_in("job", &[of_run(2, start(at(90_000)))]);
     assert_eq!(store.pass(at(95_000)).opened, 0);
+}
+
+fn a_run_whose_alert_was_withdrawn_is_told_again(database: &TestDatabase) {
+    let store = database.store();
+    let limit = |max_run| Wishes { max_run: Some(seconds(max_run)), ..Wishes::default() };
+    let id = store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    store.check_in("job", &[of_run(1, start(at(10)))]);
+    store.pass(at(10));
+    assert_eq!(store.pass(at(70)).opened, 1);
+    assert_eq!(store.change(id, &limit(3600), &|_| true, at(80)).unwrap(), Change::Done);
+    assert_eq!(store.pass(at(80)).closed, 1);
+    assert_eq!(database.count("runs WHERE told_at IS NOT NULL"), 0);
+    assert_eq!(store.change(id, &limit(60), &|_| true, at(90)).unwrap(), Change::Done);
+    assert_eq!(store.pass(at(90)).opened, 1);
 }
 
 fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &TestDatabase) {
