@@ -7,6 +7,7 @@ use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::reservation::{Reservation, Window};
 use innkeeper_core::sla::{View, evaluate};
+use innkeeper_core::snooze::Snoozes;
 
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read_within};
@@ -87,7 +88,7 @@ impl Sites {
             .load(connection)?;
         let mut sites = Vec::with_capacity(rows.len());
         for (row, state) in &rows {
-            let site = match row.with(state) {
+            let mut site = match row.with(state) {
                 Ok(site) => site,
                 Err(error) => {
                     UNREADABLE
@@ -96,8 +97,12 @@ impl Sites {
                 }
             };
             let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
+            // A snooze keeps its silence from being told, and does not end it.
+            site.conclusions.snoozes = Snoozes::default();
             let open = of_site().any(|alert| alert.closed_at.is_none());
+            // One that was withdrawn was none.
             let silences = of_site()
+                .filter(|alert| alert.ending.is_none())
                 .filter_map(|alert| {
                     let from = time(alert.success_before.unwrap_or(alert.opened_at));
                     Some(Window { from, until: time(alert.closed_at?) })

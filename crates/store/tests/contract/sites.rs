@@ -1,13 +1,16 @@
 //! Sites: while one is silent, alerts of the jobs behind it are held.
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::Told;
+use innkeeper_core::snooze::SnoozeMode;
+use innkeeper_store::{Change, Told};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
 
 on_both!(
     alerts_behind_a_silent_site_are_held_and_given_a_respite,
+    a_snoozed_site_holds_as_well,
+    a_silence_that_was_withdrawn_is_none,
     only_those_behind_the_same_address_of_the_same_app_are_held,
     the_site_itself_tells_how_many_stand_behind_it,
 );
@@ -40,6 +43,44 @@ fn alerts_behind_a_silent_site_are_held_and_given_a_respite(database: &TestDatab
     store.check_in("gateway", &[from(ADDRESS, success(at(157)))]);
     assert_eq!(opened(159), "");
     assert_eq!(opened(160), "backup", "a respite of one period");
+}
+
+fn a_snoozed_site_holds_as_well(database: &TestDatabase) {
+    let store = database.store();
+    store.book("gateway", &site(20));
+    store.book("backup", &every(60));
+    for (begin, mode) in [(0, SnoozeMode::Quiet), (10_000, SnoozeMode::Skip)] {
+        let snoozed = store.snooze(&app(SHOP), &component("gateway"), at(begin + 400), mode, at(begin));
+        assert!(snoozed.unwrap());
+        store.check_in("gateway", &[from(ADDRESS, success(at(begin + 5)))]);
+        store.check_in("backup", &[from(ADDRESS, success(at(begin + 5)))]);
+        assert_eq!(store.pass(at(begin + 5)).opened, 0);
+        for now in [65, 95, 200, 399, 401] {
+            assert_eq!(store.pass(at(begin + now)).opened, 0, "{mode:?}, {now}");
+        }
+        assert_eq!(store.pass(at(begin + 450)).opened, 1, "{mode:?}: the site's own");
+        let open = database.texts("SELECT component FROM alerts WHERE closed_at IS NULL");
+        assert_eq!(open, ["gateway"], "{mode:?}");
+        store.check_in("gateway", &[from(ADDRESS, success(at(begin + 460)))]);
+        store.check_in("backup", &[from(ADDRESS, success(at(begin + 461)))]);
+        assert_eq!(store.pass(at(begin + 470)).closed, 1, "{mode:?}");
+        store.check_in("gateway", &[from(ADDRESS, success(at(begin + 10_000)))]);
+        store.check_in("backup", &[from(ADDRESS, success(at(begin + 10_000)))]);
+    }
+}
+
+fn a_silence_that_was_withdrawn_is_none(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("gateway", &site(20));
+    store.book("backup", &every(60));
+    store.check_in("gateway", &[from(ADDRESS, success(at(0)))]);
+    store.check_in("backup", &[from(ADDRESS, success(at(0)))]);
+    assert_eq!(store.pass(at(20)).opened, 1, "of the gateway");
+    let longer = every(100_000);
+    assert_eq!(store.change(id, &longer, &|_| true, at(50)).unwrap(), Change::Done);
+    assert_eq!(store.pass(at(50)).closed, 1);
+    assert_eq!(store.pass(at(59)).opened, 0);
+    assert_eq!(store.pass(at(60)).opened, 1, "without a respite");
 }
 
 fn only_those_behind_the_same_address_of_the_same_app_are_held(database: &TestDatabase) {
