@@ -737,6 +737,28 @@ mod changed_terms {
     }
 
     #[test]
+    fn a_row_that_is_longer_than_was_asked_for_bears_out_a_longer_one() {
+        for (first, raised) in [(1, 3), (1, 5), (3, 5)] {
+            let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(first);
+            job.success_at(at("00:10"));
+            job.sleep_until(at("04:09"));
+            job.fail_at(at("04:10"));
+            job.sleep_until(at("04:15"));
+            job.change_at(at("04:20"), |terms| terms.alert_after = raised);
+            let look = job.look_at(at("04:20"));
+            // Missed at 1, 2, 3 and 4 o'clock; the failure answers the last.
+            if raised <= 4 {
+                assert_eq!(look, Change::None, "{first}, then {raised}");
+            } else {
+                assert!(matches!(look, Change::Withdraw(_)), "{first}, then {raised}");
+                assert_eq!(job.seen_at(at("04:21")).in_a_row, 4, "{first}, then {raised}");
+                job.sleep_until(at("05:30"));
+                assert_eq!(*job.openings().last().unwrap(), at("05:05"));
+            }
+        }
+    }
+
+    #[test]
     fn within_a_snooze_an_alert_closes_as_well() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));

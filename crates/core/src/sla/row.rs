@@ -129,9 +129,12 @@ impl Reader<'_> {
             (self.anchor, self.is_complete) = (Anchor { at, heard: true }, true);
             self.count
         };
-        if in_a_row < self.view.reservation.terms.alert_after {
+        let alert_after = self.view.reservation.terms.alert_after;
+        if in_a_row < alert_after {
             return;
         }
+        // It is told of the failure that reaches it, or of the one after the misses that do.
+        let in_a_row = in_a_row.min(alert_after);
         match self.view.reservation.conclusions.snoozed_until(at) {
             Some(until) if self.silent.is_none() => self.silent = Some((until, reason(in_a_row))),
             None if self.crossed.is_none() => self.crossed = Some(reason(in_a_row)),
@@ -142,11 +145,12 @@ impl Reader<'_> {
     /// How many instants were missed since the anchor when a failure came at `at`, and whether one of them is what it answers.
     fn missed_until(&self, at: Time) -> (i64, bool) {
         let terms = &self.view.reservation.terms;
-        let needed = terms.alert_after.saturating_sub(self.count);
-        if terms.alert_after <= 1 || needed <= 0 || !self.is_complete {
+        // As far as any `alert_after` reaches, since it may be raised.
+        let most = MOST_ALERT_AFTER.saturating_sub(self.count);
+        if most <= 0 || !self.is_complete {
             return (0, false);
         }
-        let most = usize::try_from(needed.min(MOST_ALERT_AFTER)).unwrap_or(1);
+        let most = usize::try_from(most).unwrap_or(1);
         let (missed, is_last) = missed(self.view, self.anchor, at, most);
         let is_early = terms.schedule.expected_after(at, true) != terms.schedule.following(at);
         (i64::try_from(missed).unwrap_or(i64::MAX), is_last && !is_early)
