@@ -218,7 +218,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let alert_due = alert_due(view, needed).unwrap_or(Due::never(now));
     let missed_by_now = match terms.alert_after {
         ..=1 => i64::from(alert_due.deadline <= now),
-        _ => missed(view, Anchor::latest(view.reservation), now, needed).0 as i64,
+        _ => missed(view, Anchor::latest(view.reservation), now, needed, false).0 as i64,
     };
     let in_a_row = row.count.saturating_add(missed_by_now).min(terms.alert_after);
     let overdue = first.deadline <= now || missed_by_now > 0;

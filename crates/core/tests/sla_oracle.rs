@@ -43,7 +43,8 @@ struct Life {
 }
 
 impl Life {
-    /// The instants that count from the anchor, with the deadline of each and whether a blind window touches it, up to `now`.
+    /// The instants that count from the anchor, by their expected times, with the deadline of each and whether a blind window
+    /// touches it, up to `now`.
     fn instants(&self, anchor: Time, heard: bool, now: Time) -> Vec<(Time, Time, bool)> {
         let mut instants: Vec<(Time, Time, bool)> = Vec::new();
         let mut next = self.schedule.expected_after(anchor, heard);
@@ -85,7 +86,10 @@ impl Life {
         for (when, _) in past.iter().skip(begin.map_or(0, |success| success + 1)) {
             let failed = after(*when);
             let instants = self.instants(anchor, heard, failed);
-            let missed = |(_, deadline, blind): &(Time, Time, bool)| *deadline <= failed && !blind;
+            // A snooze gave them time to be heard, and they were not.
+            let missed = |(expected, _, blind): &(Time, Time, bool)| {
+                *expected + seconds(self.grace) <= failed && !blind
+            };
             let answers_early =
                 self.schedule.expected_after(failed, true) != self.schedule.expected_after(failed, false);
             let is_counted = instants.last().is_some_and(missed) && !answers_early;

@@ -385,6 +385,7 @@ mod threshold {
 
 mod threshold_of_both {
     use super::*;
+    use innkeeper_core::snooze::SnoozeMode;
 
     #[test]
     fn misses_before_a_failure_count() {
@@ -473,6 +474,35 @@ mod threshold_of_both {
             job.sleep_until(at("12:00"));
             assert_eq!(job.openings(), [at(opens)], "blind from {from} to {until}");
         }
+    }
+
+    #[test]
+    fn a_failure_after_a_quiet_snooze_does_not_wipe_out_what_was_missed_in_it() {
+        let life = |failures: &[&str]| {
+            let mut job = Job::cron("0 2 * * *", "UTC").grace("5m").alert_after(2);
+            job.success_at(utc("2026-01-09 02:00"));
+            job.snooze(SnoozeMode::Quiet, utc("2026-01-09 18:00"), utc("2026-01-12 08:00"));
+            for failure in failures {
+                job.sleep_until(utc(failure));
+                job.fail_at(utc(failure));
+            }
+            job.sleep_until(utc("2026-01-14 00:00"));
+            job.openings()
+        };
+        assert_eq!(life(&[]), [utc("2026-01-12 09:05")], "Saturday, Sunday, Monday");
+        assert_eq!(life(&["2026-01-12 08:30"]), [utc("2026-01-12 08:30")], "the failure answers Monday's");
+        assert_eq!(life(&["2026-01-11 02:00"]), [utc("2026-01-12 08:00")], "Saturday's, and it");
+    }
+
+    #[test]
+    fn a_blind_window_after_a_quiet_snooze_leaves_alone_what_it_does_not_touch() {
+        let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(3);
+        job.success_at(at("01:00"));
+        job.quiet("01:30", "03:30");
+        job.blind(at("04:20:00"), at("04:20:06"));
+        assert_eq!(job.seen_at(at("05:05")).in_a_row, 2);
+        job.sleep_until(at("12:00"));
+        assert_eq!(job.openings(), [at("06:05")], "those of 4, 5 and 6 o'clock");
     }
 
     #[test]
@@ -703,7 +733,7 @@ mod changed_terms {
 
     #[test]
     fn a_run_that_was_let_go_stays_so_by_a_longer_limit() {
-        let mut job = Job::every("1h").grace("10m").max_run("30m");
+        let mut job = Job::every("1h").grace("2h").max_run("30m");
         job.start_of(run(1), at("01:00"));
         job.sleep_until(at("01:30"));
         job.start_of(run(2), at("02:00"));

@@ -217,6 +217,7 @@ impl Iterator for Instants<'_> {
         let natural = later(later(expected_at, schedule.leeway(expected_at)), grace);
         let after_quiet = quiet.map(|quiet| later(later(quiet.until, period.min(MOST_RESPITE)), grace));
         let unblinded = after_quiet.map_or(natural, |at| at.max(natural));
+        let is_interval = matches!(schedule, Schedule::Every(_));
         let mut deadline = Deadline::new(unblinded, period, grace);
         for window in &self.blind {
             if !deadline.is_reached_by(window) {
@@ -228,9 +229,14 @@ impl Iterator for Instants<'_> {
                     self.touching.push(*window);
                 }
                 if terms.alert_after > 1 {
-                    // What else lies in it counts as little.
+                    // What else it touches counts as little.
                     let beyond = later(later(window.until, EARLY), TimeDelta::milliseconds(1));
-                    self.next = self.next.and_then(|next| match next < beyond {
+                    let floor = self.floor.max(is_interval.then_some(unblinded));
+                    let touches = |next: Time| {
+                        let natural = later(later(next, schedule.leeway(next)), grace);
+                        window.from <= floor.map_or(natural, |floor| floor.max(natural))
+                    };
+                    self.next = self.next.and_then(|next| match next < beyond && touches(next) {
                         true => from(schedule, next, beyond),
                         false => Some(next),
                     });
@@ -338,13 +344,16 @@ fn nth_missed(instants: &mut Instants<'_>, n: usize) -> Option<Due> {
 
 /// How many instants since `anchor` have been missed at `now`, `most` at most, where a row of them is asked for; and whether the last
 /// that was due by then is one.
-pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize) -> (usize, bool) {
+///
+/// An `end` at `now` closes the row: what a quiet snooze gave more time was missed by its own deadline, for it is not heard any more.
+pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize, end: bool) -> (usize, bool) {
     let (mut count, mut is_last) = (0, false);
     for due in Instants::after(view, anchor, most) {
         if due.expected_at > now || count >= most {
             break;
         }
-        is_last = due.deadline <= now && due.unobserved.is_none();
+        let deadline = if end { due.natural } else { due.deadline };
+        is_last = deadline <= now && due.unobserved.is_none();
         count += usize::from(is_last);
         if due.natural > now {
             // So has each that follows.

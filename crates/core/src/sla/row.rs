@@ -151,7 +151,7 @@ impl Reader<'_> {
             return (0, false);
         }
         let most = usize::try_from(most).unwrap_or(1);
-        let (missed, is_last) = missed(self.view, self.anchor, at, most);
+        let (missed, is_last) = missed(self.view, self.anchor, at, most, true);
         let is_early = terms.schedule.expected_after(at, true) != terms.schedule.following(at);
         (i64::try_from(missed).unwrap_or(i64::MAX), is_last && !is_early)
     }
