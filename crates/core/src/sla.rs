@@ -181,8 +181,8 @@ pub enum Change {
     Recover,
     /// Open and close an alert, told in one message: the trouble came and went between two looks.
     OpenAndRecover(Reason),
-    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule changed: not overdue by
-    /// it". Runs that were told since it opened are not told any more.
+    /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule
+    /// changed: not overdue by it". Runs that were told since it opened count as untold.
     Withdraw(String),
 }
 
@@ -362,8 +362,10 @@ fn concerns(changed: &str, alert: &OpenAlert) -> bool {
     changed.split(", ").any(|field| terms.contains(&field))
 }
 
-/// Whether the alert would be open by the terms as they are now, from what was known when it opened: not by a later start that hides
-/// its run, nor by a blind window that was learnt of later.
+/// Whether the alert would be open by the terms as they are now, from what was known when it opened.
+///
+/// A later start that hides its run, a blind window that was learnt of later, and a snooze of an older version, which
+/// has no beginning of its own, do not matter.
 fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bool {
     match alert.reason {
         Reason::Overran { started_at, .. } => {
@@ -373,7 +375,10 @@ fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bo
             view.reservation.terms.max_run.is_some_and(|max_run| later(started_at, max_run) <= until)
         }
         Reason::Missed { .. } => {
-            let seeing = View { blind: &[], refused: None, ..*view };
+            let mut reservation = view.reservation.clone();
+            let snoozes = &mut reservation.conclusions.snoozes;
+            *snoozes = snoozes.iter().copied().filter(|snooze| !snooze.holds(alert.opened_at)).collect();
+            let seeing = View { reservation: &reservation, blind: &[], refused: None, ..*view };
             alert_due(&seeing, needed).is_some_and(|due| due.deadline <= now)
         }
         Reason::Failed { .. } | Reason::TooShort { .. } => false,

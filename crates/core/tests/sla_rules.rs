@@ -789,6 +789,19 @@ mod changed_terms {
     }
 
     #[test]
+    fn a_snooze_that_seems_to_have_begun_before_the_alert_closes_nothing() {
+        let mut job = Job::every("1h").grace("5m");
+        job.success_at(at("01:00"));
+        job.sleep_until(at("02:05"));
+        // Of one that an older version began only the end is known: it is taken to reach back to the last success.
+        job.skip("01:00", "08:00");
+        job.change_at(at("03:10"), |terms| terms.grace = span("10m"));
+        assert_eq!(job.look_at(at("03:10")), Change::None);
+        job.change_at(at("03:11"), |terms| terms.grace = span("3h"));
+        assert!(matches!(job.look_at(at("03:11")), Change::Withdraw(_)));
+    }
+
+    #[test]
     fn within_a_snooze_an_alert_closes_as_well() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));

@@ -345,7 +345,7 @@ fn nth_missed(instants: &mut Instants<'_>, n: usize) -> Option<Due> {
 /// How many instants since `anchor` have been missed at `now`, `most` at most, where a row of them is asked for; and whether the last
 /// that was due by then is one.
 ///
-/// An `end` at `now` closes the row: what a quiet snooze gave more time was missed by its own deadline, for it is not heard any more.
+/// Where the job is heard again at `now`, its `end`, what a quiet snooze gave more time was missed by its own deadline.
 pub(super) fn missed(view: &View<'_>, anchor: Anchor, now: Time, most: usize, end: bool) -> (usize, bool) {
     let (mut count, mut is_last) = (0, false);
     for due in Instants::after(view, anchor, most) {

@@ -33,7 +33,7 @@ impl RunLimit<'_> {
         runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
     }
 
-    /// Whether it was told, by whatever limit was its then, and a run that began later has succeeded since: that has let it go for good.
+    /// Whether it was told, by its limit of then, and a run that began later has succeeded since: it is let go for good.
     fn was_let_go(&self, runs: &[Run]) -> bool {
         let told = self.run.told_at.filter(|told| *told >= self.started_at);
         told.is_some_and(|told| {
