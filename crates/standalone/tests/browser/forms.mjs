@@ -173,6 +173,7 @@ await run(async ({ inn, open, check, expect }) => {
   assert.equal(await outside.getByText("Bob").count(), 0);
   await check(outside, "public");
   const shown = new URL(outside.url()).pathname;
+  await outside.close();
   await page.getByRole("row", { name: "The shop's jobs" }).getByRole("button", { name: "Show no more" }).click();
   await link.waitFor({ state: "detached" });
   await page.getByText("badge of a reservation").waitFor();
