@@ -121,12 +121,15 @@ impl Fields {
         passed: &[&str],
         check: impl Fn(&Self) -> Result<(), Invalid>,
     ) -> Result<Self, Invalid> {
-        let read = |keys| {
-            let fields = Self::read(body, known, passed, keys)?;
-            check(&fields)?;
-            Ok(fields)
-        };
-        read(Keys::InAnyCase).or_else(|problem| read(Keys::Exact).map_err(|_: Invalid| problem))
+        // What is wrong is said by whoever reads the fields, who may first ask who calls.
+        let fields = Self::read(body, known, passed, Keys::InAnyCase);
+        if fields.as_ref().is_ok_and(|fields| check(fields).is_ok()) {
+            return fields;
+        }
+        match Self::read(body, known, passed, Keys::Exact) {
+            Ok(exact) if check(&exact).is_ok() => Ok(exact),
+            _ => fields,
+        }
     }
 
     fn read(
