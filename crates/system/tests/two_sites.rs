@@ -24,7 +24,7 @@ fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
 
 /// What a side has told its operator; each side's messages go into its own log, which no link can take away.
 fn count(servers: &[&Server], text: &str) -> usize {
-    let line = format!("operator: {text}");
+    let line = format!("innkeeper: operator: {text}");
     servers.iter().map(|server| server.log().matches(&line).count()).sum()
 }
 
