@@ -249,7 +249,7 @@ fn read_apart(
 }
 
 /// Whether nothing more can be read in the transaction that is open: whatever is asked next, Postgres refuses it.
-fn is_over(connection: &mut AnyConnection) -> bool {
+pub(crate) fn is_over(connection: &mut AnyConnection) -> bool {
     let AnyConnection::Postgres(connection) = connection else { return false };
     connection.batch_execute("SELECT").is_err()
 }

@@ -13,7 +13,7 @@ use innkeeper_core::reservation::Reservation;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
-use crate::readable::list;
+use crate::readable::{apart, is_over, list};
 use crate::schema::{alerts, checkins, reservations};
 
 /// Check-ins of a reservation that are looked at: enough for the runs that tell what is usual.
@@ -153,8 +153,19 @@ pub(crate) struct Down {
 }
 
 impl Down {
-    /// As it is in this transaction. Very many jobs are counted seldom: `counted` is what was counted before.
+    /// As it is in this transaction. Very many jobs are counted seldom: `counted` is what was counted before. Where a damaged block
+    /// does not let them be counted there are none: messages leave the number out.
     pub fn now(connection: &mut AnyConnection, counted: &Counted) -> Result<Self, StoreError> {
+        match apart(connection, |connection| Self::count(connection, counted)) {
+            Err(error) if !error.is_unavailable() && !is_over(connection) => {
+                log::warn!("how many jobs are down cannot be counted: {error}");
+                Ok(Self { jobs: 0, down: 0 })
+            }
+            down => down,
+        }
+    }
+
+    fn count(connection: &mut AnyConnection, counted: &Counted) -> Result<Self, StoreError> {
         let down = alerts::table.filter(alerts::closed_at.is_null()).count().get_result(connection)?;
         let mut counted = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = counted.filter(|(at, jobs)| *jobs >= VERY_MANY && at.elapsed() < SELDOM);
