@@ -105,17 +105,31 @@ impl Store {
         let Some(Found { due, unreadable }) = self.due_around_damage(from, now, limit)? else {
             return Err(error);
         };
-        let mut halves =
-            Halves { store: self, now, tell, swept: Swept::default(), succeeded: !unreadable.is_empty() };
+        let mut halves = Halves {
+            store: self,
+            now,
+            tell,
+            swept: Swept::default(),
+            failed: Vec::new(),
+            succeeded: !unreadable.is_empty(),
+        };
         if !due.is_empty() && !halves.sweep(&due)? {
             return Err(error);
         }
-        let failed = halves.swept.unjudged.len();
-        if !halves.succeeded && failed > 0 && !self.can_write_others(&due, failed)? {
+        if halves.succeeded {
+            // What was in the way of all may have ended in between, which is no fault of those that met it.
+            for (id, _) in std::mem::take(&mut halves.failed) {
+                halves.sweep(&[id])?;
+            }
+        }
+        let Halves { mut swept, failed, succeeded, .. } = halves;
+        if !succeeded && !failed.is_empty() && !self.can_write_others(&due, failed.len())? {
             return Err(error);
         }
-        halves.swept.unjudged.extend(unreadable);
-        Ok(halves.swept)
+        swept.looked += failed.len();
+        swept.unjudged.extend(failed);
+        swept.unjudged.extend(unreadable);
+        Ok(swept)
     }
 
     /// Whether the state of another reservation than these, of which `failed` could not be judged, can be written. Where there is no other,
@@ -289,6 +303,8 @@ struct Halves<'a> {
     now: Time,
     tell: Tell<'a>,
     swept: Swept,
+    /// Those that could not be judged alone, and why.
+    failed: Vec<(i64, String)>,
     succeeded: bool,
 }
 
@@ -307,9 +323,8 @@ impl Halves<'_> {
             Err(panic) => panic_words(panic.as_ref()),
         };
         if let [id] = ids {
-            self.swept.looked += 1;
-            self.swept.unjudged.push((*id, problem));
-            return Ok(self.succeeded || self.swept.unjudged.len() < NO_ROWS_FAULT);
+            self.failed.push((*id, problem));
+            return Ok(self.succeeded || self.failed.len() < NO_ROWS_FAULT);
         }
         let (first, second) = ids.split_at(ids.len() / 2);
         Ok(self.sweep(first)? && self.sweep(second)?)

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::reservation::{Status, Wishes};
-use innkeeper_store::{DatabaseKind, Swept, Walk};
+use innkeeper_store::{DatabaseKind, StoreError, Swept, Told, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -22,6 +23,7 @@ on_both!(
     runs_that_are_too_short_are_found_in_the_unseen_history,
     failures_whose_history_is_pruned_still_count,
     a_panic_while_telling_leaves_nothing,
+    trouble_that_ends_while_rows_are_looked_at_one_by_one_is_no_fault_of_the_first,
     a_delivery_that_cannot_be_written_leaves_nothing,
     a_row_that_cannot_be_read_is_put_off_and_hinders_nobody,
     an_alert_that_cannot_be_read_is_put_off_and_hinders_nobody,
@@ -189,6 +191,35 @@ fn a_panic_while_telling_leaves_nothing(database: &TestDatabase) {
     // Neither a lock nor an open transaction is left behind.
     assert_eq!(store.pass(at(70)).opened, 2);
     assert_eq!(database.count("deliveries"), 2);
+}
+
+fn trouble_that_ends_while_rows_are_looked_at_one_by_one_is_no_fault_of_the_first(database: &TestDatabase) {
+    let store = database.store();
+    for name in ["a", "b", "c"] {
+        store.book(name, &every(10));
+    }
+    // Together, as the first half, and one by one: the trouble is over after the second attempt, or never for one of them.
+    let sweep = |second, attempts: usize, always: &str| {
+        let tried = AtomicUsize::new(0);
+        let tell = |told: &Told<'_>| {
+            let name = told.reservation.terms.component.as_str();
+            assert!(name != always, "{name}, not today");
+            assert!(tried.fetch_add(1, Ordering::SeqCst) >= attempts, "not yet");
+            tell_log(told)
+        };
+        store.sweep_halves(None, at(second), 10, &tell, StoreError::Sweep("it failed".to_owned())).unwrap()
+    };
+    let swept = sweep(10, 2, "");
+    assert_eq!((swept.unjudged.len(), swept.looked, swept.opened), (0, 3, 3), "{:?}", swept.unjudged);
+
+    for name in ["a", "b", "c"] {
+        store.check_in(name, &[success(at(11))]);
+    }
+    store.pass(at(12));
+    let swept = sweep(30, 2, "b");
+    let failed: Vec<&str> = swept.unjudged.iter().map(|(_, problem)| problem.as_str()).collect();
+    assert_eq!((swept.looked, swept.opened), (3, 2), "{failed:?}");
+    assert!(failed.len() == 1 && failed[0].contains("b, not today"), "{failed:?}");
 }
 
 fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
