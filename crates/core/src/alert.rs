@@ -96,6 +96,14 @@ impl Reason {
         }
     }
 
+    /// When the run began that is over its limit, where that is the reason.
+    pub fn run(&self) -> Option<Time> {
+        match self {
+            Self::Overran { started_at, .. } => Some(*started_at),
+            Self::Missed { .. } | Self::Failed { .. } | Self::TooShort { .. } => None,
+        }
+    }
+
     /// The reason as a sentence, its times on the clock of `zone`:
     /// "Overdue since 02:05 on 20 Nov (Europe/Berlin): expected at 02:00, grace 5 minutes."
     pub fn sentence(&self, zone: Tz) -> String {

@@ -91,7 +91,7 @@ pub struct Run {
     pub started_at: Option<Time>,
     /// The latest end under this id.
     pub ended_at: Option<Time>,
-    /// When it was told that it is over its limit.
+    /// When it was told that it is over its limit, or found to be over without a word.
     pub told_at: Option<Time>,
 }
 

@@ -36,10 +36,12 @@ use crate::schedule::Schedule;
 use crate::{Invalid, Time};
 use due::{Anchor, Due, alert_due, first, later, missed};
 use row::Row;
-use runs::{RunLimit, is_running, run_limits};
+use runs::{RunLimit, is_running, over_without_a_word, run_limits};
 
 /// How soon a held reservation is looked at again, in case its site was removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
+/// How soon one is looked at again whose alert has closed while a run is over its limit of which nobody was told.
+const AT_ONCE: TimeDelta = TimeDelta::milliseconds(1);
 /// How soon a reservation is looked at again when nothing is due on it.
 const SOME_TIME: TimeDelta = TimeDelta::days(1);
 
@@ -201,7 +203,7 @@ pub struct Evaluation {
     pub in_a_row: i64,
     /// What to do.
     pub change: Change,
-    /// The runs of which it is told now that they are over their limit, by their ids.
+    /// The runs of which it is told now that they are over their limit, and those that were over without a word, by their ids.
     pub told_runs: Vec<Option<Uuid>>,
     /// What to write down.
     pub conclusions: Conclusions,
@@ -234,8 +236,10 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         in_a_row: terms.alert_after,
         unobserved: alert_due.unobserved,
     });
-    // While an alert is open it is part of that incident, whenever somebody looks.
-    let overran = stuck.filter(|_| view.open_alert.is_none()).map(|limit| Reason::Overran {
+    // Where a success has come since, an alert may just have closed: its end is told by one look, this by the next.
+    let is_next_look = |limit: &RunLimit<'_>| facts.last_checkin_at < Some(limit.at) || before.wake_at <= now;
+    let is_to_be_told = |limit: &RunLimit<'_>| view.open_alert.is_none() && is_next_look(limit);
+    let overran = stuck.filter(|limit| is_to_be_told(limit)).map(|limit| Reason::Overran {
         started_at: limit.started_at,
         max_run_ms: limit.max_run.num_milliseconds(),
         unobserved: limit.unobserved,
@@ -279,12 +283,14 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         Change::Recover | Change::OpenAndRecover(_) | Change::Withdraw(_) => false,
         Change::None => view.open_alert.is_some(),
     };
-    // What passes its limit while an alert is open is part of that incident.
-    let told_runs = match view.open_alert.is_some() || down {
-        true => passed.iter().filter(|limit| !limit.is_told()).map(|limit| limit.run.run_id).collect(),
-        false => Vec::new(),
+    // An alert says nothing of a run that it does not name: where that still goes when it has closed, it is told then.
+    let named = match (&change, view.open_alert) {
+        (Change::Open(reason), _) => reason.run(),
+        (_, Some(alert)) if down => alert.reason.run(),
+        (_, _) => None,
     };
-    let told_runs = in_order(told_runs);
+    let told = passed.iter().filter(|limit| !limit.is_told() && named == Some(limit.started_at));
+    let told_runs = in_order(told.map(|limit| limit.run.run_id).chain(over_without_a_word(view)).collect());
     let told_at = match change {
         Change::Open(_) | Change::Remind => now,
         _ => view.open_alert.map_or(now, |alert| alert.told_at),
@@ -296,6 +302,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         reminder,
         before.snoozes.silent_until(now),
         held.then(|| later(now, HELD_AGAIN)),
+        stuck.filter(|_| !down && !snoozed && !held).map(|_| later(now, AT_ONCE)),
         Some(later(now, SOME_TIME)),
     ]
     .into_iter()

@@ -1,4 +1,4 @@
-//! The rules of snoozes and of `alert_after`, said a second time in the plainest way, and compared over random lives.
+//! The rules of snoozes, of `alert_after` and of runs, said a second time in the plainest way, and compared over random lives.
 //!
 //! The oracle goes through a life second by second and at each counts everything anew from all that has happened. It shares nothing
 //! with the rules but the schedules' instants, which have tests of their own.
@@ -190,6 +190,151 @@ proptest! {
             prop_assert_eq!(&ours, &told, "when woken: {}", when_woken);
             let differs = our_rows.iter().zip(&rows).position(|(ours, theirs)| ours != theirs);
             prop_assert_eq!(differs.map(|s| (after(s as i64), our_rows[s], rows[s])), None, "when woken: {}", when_woken);
+        }
+    }
+}
+
+/// Runs that overlap, failures, and snoozes.
+#[derive(Debug, Clone)]
+struct Shift {
+    max_run: i64,
+    /// When each began, all at different seconds, and when it ended, where it did.
+    runs: Vec<(i64, Option<i64>)>,
+    fails: Vec<i64>,
+    snoozes: Vec<(i64, i64)>,
+}
+
+/// An alert that is open: since when, and of which run it tells.
+type Open = (i64, Option<usize>);
+
+impl Shift {
+    /// Whether a run that began after `started` succeeded after `since`, by `now`.
+    fn later_success(&self, started: i64, since: i64, now: i64) -> bool {
+        self.runs
+            .iter()
+            .any(|(start, end)| *start > started && end.is_some_and(|end| end > since && end <= now))
+    }
+
+    /// When alerts open and close, with the run that they tell of.
+    fn told(&self) -> Vec<(i64, Option<Option<usize>>)> {
+        let (mut told, mut open): (_, Option<Open>) = (Vec::new(), None);
+        let mut told_at = vec![None; self.runs.len()];
+        let mut was_over = vec![false; self.runs.len()];
+        for now in 0..LENGTH {
+            let success = self.runs.iter().filter_map(|(_, end)| *end).filter(|end| *end <= now).max();
+            let failure = self.fails.iter().copied().filter(|fail| *fail <= now).max();
+            let limit = |started: i64| started + self.max_run;
+            for (run, (started, _)) in self.runs.iter().enumerate() {
+                was_over[run] |= self.later_success(limit(*started) - 1, *started, now);
+            }
+            let hangs: Vec<usize> = (0..self.runs.len())
+                .filter(|run| {
+                    let (started, end) = self.runs[*run];
+                    let is_going = started < now
+                        && end.is_none_or(|end| end > now)
+                        && failure.is_none_or(|at| at < started);
+                    is_going && limit(started) <= now && !was_over[*run]
+                })
+                .filter(|run| told_at[*run].is_none_or(|at| !self.later_success(self.runs[*run].0, at, now)))
+                .collect();
+            let silent = self.snoozes.iter().any(|(from, until)| *from <= now && now < *until);
+            if let Some((since, _)) = open {
+                let succeeded = success.is_some_and(|at| at > since && Some(at) > failure);
+                let before = self.runs.iter().filter_map(|(_, end)| *end).filter(|end| *end <= since).max();
+                let let_go = |run: &usize| {
+                    let started = self.runs[*run].0;
+                    self.later_success(started, before.unwrap_or(0).max(limit(started) - 1), now)
+                };
+                if succeeded && hangs.iter().all(let_go) {
+                    open = None;
+                    told.push((now, None));
+                }
+                continue;
+            }
+            let untold = hangs
+                .iter()
+                .copied()
+                .filter(|run| told_at[*run].is_none())
+                .min_by_key(|run| self.runs[*run].0);
+            let reason = if failure > success { Some(None) } else { untold.map(Some) };
+            if let Some(run) = reason.filter(|_| !silent) {
+                run.iter().for_each(|run| told_at[*run] = Some(now));
+                open = Some((now, run));
+                told.push((now, Some(run)));
+            }
+        }
+        told
+    }
+
+    /// The same by the rules, looking at each second or only when woken.
+    fn live(&self, when_woken: bool) -> Vec<(i64, Option<Option<usize>>)> {
+        let mut job = Job::every("12h").with(|terms| terms.max_run = Some(seconds(self.max_run)));
+        for now in 0..LENGTH {
+            let of = |n: usize| common::run(n as u128 + 1);
+            for (n, (start, end)) in self.runs.iter().enumerate() {
+                if *start == now {
+                    job.start_of(of(n), after(now));
+                }
+                if *end == Some(now) {
+                    job.success_of(of(n), after(now));
+                }
+            }
+            if self.fails.contains(&now) {
+                job.fail_at(after(now));
+            }
+            if let Some((from, until)) = self.snoozes.iter().find(|(from, _)| *from == now) {
+                job.snooze(SnoozeMode::Quiet, after(*from), after(*until));
+            }
+            if !when_woken || job.reservation.conclusions.wake_at <= after(now) {
+                job.look_at(after(now));
+            }
+        }
+        let run = |at: Time| self.runs.iter().position(|(start, _)| after(*start) == at);
+        let told = job.told.iter().map(|(when, change)| {
+            let opened =
+                matches!(change, Change::Open(_)).then(|| common::reason(change).run().and_then(run));
+            ((*when - after(0)).num_seconds(), opened)
+        });
+        told.collect()
+    }
+}
+
+fn a_shift() -> impl Strategy<Value = Shift> {
+    let runs = prop::collection::btree_map(1i64..LENGTH, prop::option::weighted(0.6, 1i64..400), 0..9);
+    let fails = prop::collection::btree_set(1i64..LENGTH, 0..3);
+    let snoozes = prop::collection::vec((1i64..400, 1i64..500), 0..3);
+    (30i64..200, runs, fails, snoozes).prop_map(|(max_run, runs, fails, snoozes)| {
+        // No two things happen within one second.
+        let mut taken: Vec<i64> = runs.keys().copied().collect();
+        let mut free = |at: i64| {
+            let is_free = !taken.contains(&at);
+            taken.push(at);
+            is_free
+        };
+        let fails: Vec<i64> = fails.into_iter().filter(|at| free(*at)).collect();
+        let runs = runs.into_iter().map(|(start, took)| {
+            let end = took.map(|took| start + took).filter(|end| free(*end));
+            // A failure ends all runs; a success that names one which is over would be another rule's matter.
+            (start, end.filter(|end| !fails.iter().any(|fail| start < *fail && *fail < *end)))
+        });
+        let mut from = 0;
+        let snoozes = snoozes.into_iter().map(|(pause, length)| {
+            let begin = from + pause;
+            from = begin + length;
+            (begin, from)
+        });
+        Shift { max_run, runs: runs.collect(), snoozes: snoozes.collect(), fails }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_run_over_its_limit_is_told_once_or_is_over(shift in a_shift()) {
+        let told = shift.told();
+        for when_woken in [false, true] {
+            prop_assert_eq!(&shift.live(when_woken), &told, "when woken: {}", when_woken);
         }
     }
 }

@@ -606,7 +606,7 @@ mod lost_ends {
     }
 
     #[test]
-    fn what_passes_its_limit_while_an_alert_is_open_is_part_of_that_incident() {
+    fn what_passed_its_limit_while_an_alert_was_open_and_is_over_is_not_told() {
         let mut job = Job::every("1h").max_run("30m");
         job.sleep_until(at("01:00"));
         job.start_of(run(1), at("01:10"));
@@ -616,6 +616,85 @@ mod lost_ends {
         assert_eq!(job.look_at(at("02:20")), Change::Recover);
         job.sleep_until(at("03:19"));
         assert_eq!(job.openings(), [at("01:00")]);
+    }
+
+    #[test]
+    fn what_passes_its_limit_while_another_alert_is_open_is_told_after_it() {
+        for snoozed in [false, true] {
+            let mut job = Job::every("12h").max_run("30m");
+            job.fail_at(at("08:00"));
+            job.look_at(at("08:00"));
+            if snoozed {
+                job.quiet("08:10", "12:00");
+            }
+            job.start_of(run(1), at("08:30"));
+            job.sleep_until(at("08:45"));
+            job.start_of(run(2), at("08:50"));
+            job.sleep_until(at("09:10"));
+            assert_eq!(job.openings(), [at("08:00")]);
+            job.success_of(run(2), at("09:20"));
+            let mut ended = job.clone();
+            assert_eq!(job.look_at(at("09:20")), Change::Recover);
+            assert_eq!(job.seen_at(at("09:20")).change, Change::None, "told by the next look");
+            job.sleep_until(at("13:00"));
+            let told_at = if snoozed { at("12:00") } else { at("09:20:00.001") };
+            assert_eq!(job.openings(), [at("08:00"), told_at], "they overlapped: it may still go");
+            assert!(
+                matches!(reason(&job.told[2].1), Reason::Overran { started_at, .. } if *started_at == at("08:30"))
+            );
+            // Once.
+            job.start_of(run(3), at("14:00"));
+            job.success_of(run(3), at("14:10"));
+            assert_eq!(job.look_at(at("14:10")), Change::Recover);
+            job.sleep_until(at("20:00"));
+            assert_eq!(job.told.len(), 4, "{:?}", job.told);
+            // One that ends meanwhile is not.
+            ended.look_at(at("09:20"));
+            ended.success_of(run(1), at("09:20"));
+            ended.sleep_until(at("20:00"));
+            assert_eq!(ended.told.len(), 2, "{:?}", ended.told);
+        }
+    }
+
+    #[test]
+    fn one_that_passes_its_limit_while_another_is_told_is_told_after_that_whenever_one_looks() {
+        for looks in [&[][..], &["04:00", "04:00:29"]] {
+            let mut job = Job::every("12h").max_run("1h");
+            job.start_of(run(1), at("02:00"));
+            job.sleep_until(at("03:00"));
+            job.start_of(run(2), at("03:00"));
+            job.start_of(run(3), at("03:50"));
+            for look in looks {
+                assert_eq!(job.look_at(at(look)), Change::None);
+            }
+            job.success_of(run(3), at("04:00:30"));
+            assert_eq!(job.look_at(at("04:00:30")), Change::Recover);
+            job.sleep_until(at("05:00"));
+            assert_eq!(job.openings(), [at("03:00"), at("04:00:30.001")], "{looks:?}");
+            assert_eq!(reason(&job.told[2].1).run(), Some(at("03:00")));
+        }
+    }
+
+    #[test]
+    fn what_was_over_without_a_word_is_not_told_by_a_longer_limit() {
+        for (failed, snoozed) in [(false, true), (true, false), (true, true)] {
+            let mut job = Job::every("12h").max_run("30m");
+            if failed {
+                job.fail_at(at("00:50"));
+                job.look_at(at("00:50"));
+            }
+            job.start_of(run(1), at("01:00"));
+            if snoozed {
+                job.quiet("01:10", "03:30");
+            }
+            job.sleep_until(at("03:00"));
+            job.start_of(run(2), at("03:00"));
+            job.success_of(run(2), at("03:20"));
+            job.sleep_until(at("03:40"));
+            job.change_at(at("03:45"), |terms| terms.max_run = Some(span("3h")));
+            job.sleep_until(at("12:00"));
+            assert_eq!(job.openings().len(), usize::from(failed), "{failed} {snoozed}: {:?}", job.told);
+        }
     }
 }
 

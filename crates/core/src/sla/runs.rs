@@ -1,8 +1,10 @@
 //! Runs and their limit: which are over it, and which of them are to be told.
 //!
-//! The end of a run may be lost: then nothing will ever end it. So its limit is told once, and later runs let it go.
+//! The end of a run may be lost: then nothing will ever end it. So its limit is told once, and later runs let it go. What an alert
+//! for another reason has kept from being told is told after that has closed.
 
 use chrono::TimeDelta;
+use uuid::Uuid;
 
 use super::View;
 use super::due::{Deadline, later, merged};
@@ -29,18 +31,19 @@ impl RunLimit<'_> {
 
     /// Whether a later run succeeded that began when this one had to be over: then it is, and its end was lost.
     fn is_over(&self, runs: &[Run]) -> bool {
-        let allowed_until = later(self.started_at, self.max_run);
-        runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
+        is_over(self.started_at, self.max_run, runs)
     }
 
-    /// Whether it was told, by its limit of then, and a run that began later has succeeded since: it is let go for good.
-    fn was_let_go(&self, runs: &[Run]) -> bool {
+    /// Whether it was noted, as told or as over without a word, and a run that began later has succeeded: it is let go for good,
+    /// unless the alert that tells of it is open and the success was before.
+    fn was_let_go(&self, view: &View<'_>) -> bool {
         let told = self.run.told_at.filter(|told| *told >= self.started_at);
         told.is_some_and(|told| {
-            runs.iter().any(|run| {
+            let is_open = view.open_alert.is_some_and(|alert| alert.opened_at <= told);
+            view.runs.iter().any(|run| {
                 run.started_at > Some(self.started_at)
                     && run.ended_at >= run.started_at
-                    && run.ended_at > Some(told)
+                    && (!is_open || run.ended_at > Some(told))
             })
         })
     }
@@ -81,8 +84,25 @@ pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
             }
             Some(RunLimit { run, started_at, max_run, at: limit.at, unobserved: limit.unobserved })
         })
-        .filter(|limit| !limit.is_over(view.runs) && !limit.was_let_go(view.runs))
+        .filter(|limit| !limit.is_over(view.runs) && !limit.was_let_go(view))
         .collect()
+}
+
+/// Whether a run succeeded that began when one that began at `started_at` had to be over.
+fn is_over(started_at: Time, max_run: TimeDelta, runs: &[Run]) -> bool {
+    let allowed_until = later(started_at, max_run);
+    runs.iter().any(|run| run.started_at >= Some(allowed_until) && run.ended_at >= run.started_at)
+}
+
+/// The runs that are over without a word and not yet noted as such, by their ids: a longer limit does not bring them back.
+pub(super) fn over_without_a_word<'a>(view: &View<'a>) -> impl Iterator<Item = Option<Uuid>> + 'a {
+    let Reservation { terms, facts, .. } = view.reservation;
+    let (runs, max_run) = (view.runs, terms.max_run);
+    runs.iter().filter_map(move |run| {
+        let started_at = run.going_since(facts)?;
+        let is_new = run.told_at.is_none_or(|noted| noted < started_at);
+        (is_new && is_over(started_at, max_run?, runs)).then_some(run.run_id)
+    })
 }
 
 /// Whether the run that began last is going: an earlier one whose end was lost is shown no more.

@@ -15,6 +15,8 @@ on_both!(
     a_row_goes_on_over_passes_and_an_upgrade,
     which_runs_were_told_is_kept,
     a_run_whose_alert_was_withdrawn_is_told_again,
+    a_run_over_its_limit_is_told_after_the_alert_that_was_open,
+    a_run_that_was_over_without_a_word_is_not_told_by_a_longer_limit,
     a_change_of_the_schedule_closes_a_false_alert_however_it_comes,
     a_short_run_is_none_by_another_limit,
     a_remark_leaves_a_job_new,
@@ -119,6 +121,40 @@ fn a_run_whose_alert_was_withdrawn_is_told_again(database: &TestDatabase) {
     assert_eq!(database.count("runs WHERE told_at IS NOT NULL"), 0);
     assert_eq!(store.change(id, &limit(60), &|_| true, at(90)).unwrap(), Change::Done);
     assert_eq!(store.pass(at(90)).opened, 1);
+}
+
+fn a_run_over_its_limit_is_told_after_the_alert_that_was_open(database: &TestDatabase) {
+    let store = database.store();
+    store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    store.check_in("job", &[fail(at(10), 1)]);
+    assert_eq!(store.pass(at(10)).opened, 1);
+    store.check_in("job", &[of_run(1, start(at(20))), of_run(2, start(at(70)))]);
+    store.pass(at(70));
+    store.check_in("job", &[of_run(2, success(at(90)))]);
+    let swept = store.pass(at(90));
+    assert_eq!((swept.closed, swept.opened), (1, 0));
+    assert_eq!(database.count("runs WHERE told_at IS NOT NULL"), 0);
+    let next = store.next_wake_at().unwrap().unwrap();
+    assert!(next > at(90) && next < at(91), "{next}");
+    assert_eq!(store.pass(at(91)).opened, 1);
+    assert_eq!(database.texts("SELECT cause FROM alerts ORDER BY id"), ["failed", "overran"]);
+    assert_eq!(store.pass(at(1000)).opened, 0);
+}
+
+fn a_run_that_was_over_without_a_word_is_not_told_by_a_longer_limit(database: &TestDatabase) {
+    let store = database.store();
+    let longer = Wishes { max_run: Some(seconds(3600)), ..Wishes::default() };
+    let id = store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    snooze(database, 5, 900, SnoozeMode::Quiet);
+    store.check_in("job", &[of_run(1, start(at(10)))]);
+    store.pass(at(10));
+    store.check_in("job", &[of_run(2, start(at(100))), of_run(2, success(at(110)))]);
+    store.pass(at(110));
+    assert_eq!(store.pass(at(900)).opened, 0);
+    assert_eq!(store.change(id, &longer, &|_| true, at(950)).unwrap(), Change::Done);
+    for now in [950, 3610, 5000] {
+        assert_eq!(store.pass(at(now)).opened, 0, "{now}");
+    }
 }
 
 fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &TestDatabase) {
