@@ -1,7 +1,7 @@
 //! A declared set of reservations: what is missing is made, what is other is changed, and, where it is wished for, what is not declared is removed.
 //! All of it in one transaction, or nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -114,15 +114,29 @@ impl Store {
         now: Time,
     ) -> Result<Applied, StoreError> {
         let mut applied = plan.told();
-        for (terms, named) in plan.create.into_iter().zip(&mut applied.created) {
-            named.id = Some(create(connection, terms.clone(), now)?.ok_or_else(in_between)?);
-            self.note_terms(connection, None, &terms, now)?;
+        // Before a slug is given to somebody, nobody has it any more.
+        let wanted = plan.wanted();
+        let (first, last): (Vec<_>, Vec<_>) = plan.remove.iter().partition(|row| {
+            let mut slugs = std::iter::once(&row.slug).chain(&row.old_slug);
+            slugs.any(|slug| wanted.contains(&(row.app.as_str(), slug.as_str())))
+        });
+        for row in first {
+            self.remove(connection, row, now)?;
         }
+        let others = plan.change.iter().filter(|(_, before, after)| before.slug != after.slug);
+        slugs::take_away(connection, &others.map(|(id, ..)| *id).collect::<Vec<_>>())?;
         for (id, before, after) in &plan.change {
             write_terms(connection, *id, before, after, now)?;
             self.note_terms(connection, Some(before), after, now)?;
         }
-        for row in &plan.remove {
+        // Those that choose their slugs come before those that take what is left.
+        let mut create_next: Vec<_> = plan.create.iter().zip(&mut applied.created).collect();
+        create_next.sort_by_key(|(terms, _)| terms.slug.is_empty());
+        for (terms, named) in create_next {
+            named.id = Some(create(connection, terms.clone(), now)?.ok_or_else(in_between)?);
+            self.note_terms(connection, None, terms, now)?;
+        }
+        for row in last {
             self.remove(connection, row, now)?;
         }
         Ok(applied)
@@ -165,12 +179,32 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Checks that each slug that is chosen anew is the address of one reservation alone, also when nothing is written.
+    /// The slugs that it gives, by app.
+    fn wanted(&self) -> HashSet<(&str, &str)> {
+        let changed = self.change.iter().map(|(_, _, after)| after);
+        self.create.iter().chain(changed).map(|terms| (terms.app.as_str(), terms.slug.as_str())).collect()
+    }
+
+    /// The addresses, by app, that are nobody's once it is carried out.
+    fn given_up(&self) -> HashSet<(&str, &str)> {
+        let of_removed = self.remove.iter().flat_map(|row| {
+            let slugs = std::iter::once(&row.slug).chain(&row.old_slug);
+            slugs.map(|slug| (row.app.as_str(), slug.as_str()))
+        });
+        let others = self.change.iter().filter(|(_, before, after)| before.slug != after.slug);
+        of_removed.chain(others.map(|(_, before, _)| (before.app.as_str(), before.slug.as_str()))).collect()
+    }
+
+    /// Checks that each slug that is chosen anew is the address of one reservation alone when it is carried out, also when
+    /// nothing is written.
     fn check_slugs(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
+        let given_up = self.given_up();
         let others = self.change.iter().filter(|(_, before, after)| before.slug != after.slug);
         let mut chosen = HashMap::new();
         for terms in self.create.iter().chain(others.map(|(_, _, after)| after)) {
-            slugs::check_terms(connection, terms)?;
+            if !given_up.contains(&(terms.app.as_str(), terms.slug.as_str())) {
+                slugs::check_terms(connection, terms)?;
+            }
             let taken = chosen.insert((&terms.app, &terms.slug), &terms.component);
             if let Some(other) = taken.filter(|_| !terms.slug.is_empty()) {
                 return Err(slugs::taken(terms, other.as_str()));

@@ -3,13 +3,15 @@
 //! What is removed is its row and its state, so that nothing sees it any more; both are kept as they were in `checkouts`, and its history stays
 //! where it is. Undone, it has its number, its ping address and its history again, and the sweeper looks at it anew.
 
+use std::collections::HashSet;
+
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
-use innkeeper_core::Time;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::Notice;
+use innkeeper_core::{Time, slug};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -23,6 +25,9 @@ use crate::{Store, StoreError, doors, outbox};
 
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
+
+/// By so many characters at their beginning slugs are found.
+const LIKE_BY: usize = 40;
 
 /// Its action in the audit log.
 const CHECK_OUT: &str = "check out";
@@ -84,6 +89,55 @@ fn read_kept(text: &str) -> serde_json::Result<Kept> {
         reservation.insert("schedule".to_owned(), schedule.into());
     }
     serde_json::from_value(kept)
+}
+
+/// Of what was checked out: its component, and its addresses.
+fn addresses(component: &str, kept: &str) -> Vec<String> {
+    let kept: Value = match serde_json::from_str(kept) {
+        Ok(kept) => kept,
+        Err(error) => {
+            log::error!("the addresses of {component:?}, which was checked out, cannot be read: {error}");
+            return Vec::new();
+        }
+    };
+    let address = |name: &str| kept["reservation"][name].as_str().map(str::to_owned);
+    // What was checked out before slugs were stored has the one that was made of its name.
+    let slug = address("slug").filter(|slug| !slug.is_empty()).unwrap_or_else(|| slug::of_before(component));
+    std::iter::once(slug).chain(address("old_slug")).filter(|slug| !slug.is_empty()).collect()
+}
+
+/// The slug and the old slug of the latest that was checked out under these names.
+pub(crate) fn latest_addresses(
+    connection: &mut AnyConnection,
+    app: &str,
+    component: &str,
+) -> Result<Vec<String>, StoreError> {
+    let kept: Option<String> = checkouts::table
+        .filter(checkouts::app.eq(app))
+        .filter(checkouts::component.eq(component))
+        .order((checkouts::checked_out_at.desc(), checkouts::reservation_id.desc()))
+        .select(checkouts::reservation)
+        .first(connection)
+        .optional()?;
+    Ok(kept.map_or_else(Vec::new, |kept| addresses(component, &kept)))
+}
+
+/// The addresses of what was checked out of the app, as far as they are like `wanted`; not those of `component`.
+pub(crate) fn addresses_like(
+    connection: &mut AnyConnection,
+    app: &str,
+    component: &str,
+    wanted: &str,
+) -> Result<HashSet<String>, StoreError> {
+    // A long one is cut before it is given a number.
+    let like = format!("%\"{}%", wanted.chars().take(LIKE_BY).collect::<String>());
+    let kept: Vec<(String, String)> = checkouts::table
+        .filter(checkouts::app.eq(app))
+        .filter(checkouts::component.ne(component))
+        .filter(checkouts::reservation.like(like))
+        .select((checkouts::component, checkouts::reservation))
+        .load(connection)?;
+    Ok(kept.iter().flat_map(|(component, kept)| addresses(component, kept)).collect())
 }
 
 impl Store {
@@ -249,6 +303,14 @@ impl Store {
                 return Err(StoreError::Taken(name));
             }
             slugs::bring_back(connection, &reservation)?;
+            let slug: String = reservations::table
+                .filter(reservations::id.eq(id))
+                .select(reservations::slug)
+                .first(connection)?;
+            let detail = match reservation.slug == slug || reservation.slug.is_empty() {
+                true => String::new(),
+                false => format!("slug: {} -> {slug}", reservation.slug),
+            };
             let doors = doors::of(&terms.app, &terms.component, key);
             doors::open(connection, id, doors, ms(now))?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
@@ -265,7 +327,7 @@ impl Store {
                     states::previous_checkin_id.eq(previous_checkin_id),
                 ))
                 .execute(connection)?;
-            self.note(connection, "undo check-out", &name, "", now)?;
+            self.note(connection, "undo check-out", &name, &detail, now)?;
             Ok(Undone::Done)
         })
         .or_else(|error| match error {

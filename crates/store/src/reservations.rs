@@ -295,7 +295,8 @@ pub(crate) fn write_terms(
     }
     diesel::update(reservations::table.filter(reservations::id.eq(id)))
         .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))
-        .execute(connection)?;
+        .execute(connection)
+        .map_err(|error| slugs::not_written(after, error))?;
     diesel::update(states::table.filter(states::reservation_id.eq(id)))
         .set((states::wake_at.eq(ms(now)), states::eager.eq(after.has_run_limits())))
         .execute(connection)?;

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{PgConnection, SqliteConnection};
@@ -13,14 +14,14 @@ use innkeeper_core::reservation::Terms;
 use innkeeper_core::{Invalid, Time, slug};
 use uuid::Uuid;
 
-use crate::StoreError;
 use crate::connection::AnyConnection;
 use crate::reserve::insert;
 use crate::rows::{ReservationRow, TermsRow};
 use crate::schema::reservations;
+use crate::{StoreError, checkouts};
 
-/// How often a slug is chosen anew when others take it in between.
-const TRIES: usize = 5;
+/// How often a slug is chosen anew when others take it in between: of those who try at once, one has it each time.
+const TRIES: usize = 100;
 /// Slugs that one query asks for.
 const MOST_AT_ONCE: usize = 512;
 /// The version of the migration that brings them.
@@ -38,18 +39,37 @@ pub(crate) fn insert_with_slug(
     let mut row = TermsRow::from(terms);
     let wanted = slug::of(&row.component);
     let is_chosen = !row.slug.is_empty();
+    let before = match is_chosen {
+        true => Vec::new(),
+        false => checkouts::latest_addresses(connection, &row.app, &row.component)?,
+    };
     for _ in 0..TRIES {
         if is_chosen {
             check_terms(connection, terms)?;
+        } else if let Some(slug) = before.first()
+            && is_free(connection, &row.app, slug)?
+        {
+            // Made anew under its names, it is where its job looks for it.
+            row.slug.clone_from(slug);
+        } else if wanted.is_empty() {
+            // Its number is its slug; until that is known, its key.
+            row.slug = key.to_string();
         } else {
-            // Where nothing is left of the name, its number is its slug; until that is known, its key.
-            row.slug = if wanted.is_empty() { key.to_string() } else { free(connection, &row.app, &wanted)? };
+            row.slug = free(connection, &row.app, &row.component, &wanted)?;
         }
         if let Some(id) = insert(connection, id, key, &row, created_at)? {
             if row.slug == key.to_string() && !is_chosen {
-                let slug = free(connection, &row.app, &format!("job-{id}"))?;
+                let slug = free(connection, &row.app, &row.component, &format!("job-{id}"))?;
                 let made = reservations::table.filter(reservations::id.eq(id));
-                diesel::update(made).set(reservations::slug.eq(slug)).execute(connection)?;
+                diesel::update(made)
+                    .set(reservations::slug.eq(slug))
+                    .execute(connection)
+                    .map_err(taken_just_now)?;
+            }
+            if let Some(old_slug) = before.get(1)
+                && is_free(connection, &row.app, old_slug)?
+            {
+                give_old_slug(connection, id, Some(old_slug))?;
             }
             return Ok(Some(id));
         }
@@ -78,9 +98,52 @@ pub(crate) fn bring_back(connection: &mut AnyConnection, kept: &ReservationRow) 
         _ => None,
     };
     diesel::update(reservations::table.filter(reservations::id.eq(kept.id)))
-        .set((reservations::old_slug.eq(old_slug), reservations::brought.eq(&kept.brought)))
+        .set(reservations::brought.eq(&kept.brought))
         .execute(connection)?;
+    give_old_slug(connection, kept.id, old_slug.as_deref())
+}
+
+fn give_old_slug(connection: &mut AnyConnection, id: i64, slug: Option<&str>) -> Result<(), StoreError> {
+    diesel::update(reservations::table.filter(reservations::id.eq(id)))
+        .set(reservations::old_slug.eq(slug))
+        .execute(connection)
+        .map_err(taken_just_now)?;
     Ok(())
+}
+
+/// Takes their slugs from these reservations, until each is given another, so that they can exchange them.
+pub(crate) fn take_away(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
+    for ids in ids.chunks(MOST_AT_ONCE) {
+        diesel::update(reservations::table.filter(reservations::id.eq_any(ids)))
+            .set(reservations::slug.eq(reservations::key))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Whether somebody else has taken the address since it was looked for.
+fn is_of_taken_slug(error: &DieselError) -> bool {
+    let DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, told) = error else { return false };
+    matches!(told.constraint_name(), Some("reservations_by_slug" | "reservations_by_old_slug"))
+}
+
+/// The error of writing a slug that was free a moment ago; another try finds it taken.
+fn taken_just_now(error: DieselError) -> StoreError {
+    match is_of_taken_slug(&error) {
+        true => StoreError::Unavailable("others are choosing the same slug".to_owned()),
+        false => error.into(),
+    }
+}
+
+/// The error of writing these terms.
+pub(crate) fn not_written(terms: &Terms, error: DieselError) -> StoreError {
+    match is_of_taken_slug(&error) {
+        true => {
+            let problem = format!("{:?} has just become an address of another component", terms.slug);
+            StoreError::Invalid(Invalid::new("slug", problem))
+        }
+        false => error.into(),
+    }
 }
 
 /// Checks that the slug which these terms choose is the address of no other reservation.
@@ -124,8 +187,15 @@ fn are_names_taken(connection: &mut AnyConnection, app: &str, component: &str) -
     Ok(named.select(reservations::id).first::<i64>(connection).optional()?.is_some())
 }
 
-/// `wanted`, or the first with a number that is nobody's address in the app.
-pub(crate) fn free(connection: &mut AnyConnection, app: &str, wanted: &str) -> Result<String, StoreError> {
+/// `wanted`, or the first with a number that is nobody's address in the app, nor that of what was checked out and can
+/// come back.
+fn free(
+    connection: &mut AnyConnection,
+    app: &str,
+    component: &str,
+    wanted: &str,
+) -> Result<String, StoreError> {
+    let gone = checkouts::addresses_like(connection, app, component, wanted)?;
     let mut candidates = slug::candidates(wanted);
     let mut most = 1;
     loop {
@@ -137,7 +207,7 @@ pub(crate) fn free(connection: &mut AnyConnection, app: &str, wanted: &str) -> R
             .select(reservations::old_slug.assume_not_null());
         let mut taken: HashSet<String> = now.load(connection)?.into_iter().collect();
         taken.extend(before.load::<String>(connection)?);
-        if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug)) {
+        if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug) && !gone.contains(slug)) {
             return Ok(free);
         }
         // More at each time: where many are alike, not each is asked for by itself.

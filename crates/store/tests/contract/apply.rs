@@ -14,6 +14,7 @@ on_both!(
     the_same_in_other_words_is_no_change,
     two_sets_at_once_end_as_one_of_them,
     each_change_is_written_down,
+    slugs_are_those_after_all_of_it,
 );
 
 fn terms(name: &str, wishes: Wishes) -> Terms {
@@ -138,9 +139,41 @@ fn each_change_is_written_down(database: &TestDatabase) {
     assert_eq!(
         told,
         [
-            ("make reservation", "shop/new"),
             ("change reservation", "shop/changed"),
+            ("make reservation", "shop/new"),
             ("check out", "shop/gone"),
         ]
     );
+}
+
+fn slugs_are_those_after_all_of_it(database: &TestDatabase) {
+    let store = database.store();
+    let with = |name: &str, slug: &str| terms(name, Wishes { slug: Some(slug.to_owned()), ..every(60) });
+    let slugs = || {
+        let mut slugs: Vec<(String, String)> = all_terms(&store, None)
+            .into_iter()
+            .map(|terms| (terms.component.to_string(), terms.slug))
+            .collect();
+        slugs.sort();
+        slugs
+    };
+    for (set, expected) in [
+        (vec![with("a", "x"), with("b", "y"), with("c", "z")], [("a", "x"), ("b", "y"), ("c", "z")]),
+        // They exchange them.
+        (vec![with("a", "y"), with("b", "z"), with("c", "x")], [("a", "y"), ("b", "z"), ("c", "x")]),
+        // A job has another name now.
+        (vec![with("a-2", "y"), with("b", "z"), with("c", "x")], [("a-2", "y"), ("b", "z"), ("c", "x")]),
+        // One gives up what another takes.
+        (vec![with("a-2", "q"), with("b", "y"), with("c", "x")], [("a-2", "q"), ("b", "y"), ("c", "x")]),
+        // What is chosen comes before what is made of a name.
+        (vec![terms("K", every(60)), with("l", "k"), with("c", "x")], [("K", "k-2"), ("c", "x"), ("l", "k")]),
+    ] {
+        let told = counts(&store.apply(&set, Some(&all), true, at(2)).unwrap());
+        assert_eq!(counts(&store.apply(&set, Some(&all), false, at(2)).unwrap()), told, "{expected:?}");
+        assert_eq!(slugs(), expected.map(|(name, slug)| (name.to_owned(), slug.to_owned())));
+    }
+    // What stays the address of another is refused, and nothing is done.
+    let taken = [terms("K", every(60)), with("l", "x"), with("c", "x")];
+    assert!(matches!(store.apply(&taken, None, false, at(3)), Err(StoreError::Invalid(_))));
+    assert_eq!(slugs()[2].1, "k");
 }

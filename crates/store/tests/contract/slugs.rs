@@ -18,6 +18,9 @@ on_both!(
     those_who_make_the_same_slug_at_once_get_one_each,
     addresses_of_before_go_on_working,
     what_was_checked_out_comes_back_by_its_slug,
+    what_is_made_anew_has_the_addresses_that_it_had,
+    an_address_of_what_can_come_back_is_given_to_nobody_unasked,
+    two_who_choose_the_same_slug_at_once_are_told,
 );
 
 fn chosen(slug: &str) -> Wishes {
@@ -155,13 +158,21 @@ fn those_who_make_the_same_slug_at_once_get_one_each(database: &TestDatabase) {
     let store = database.store();
     store.ping_key(&app(SHOP)).unwrap();
     for round in 0..5 {
-        together(4, |n| {
+        together(12, |n| {
             let name = format!("r{round}{}", "!".repeat(n));
-            patiently(|| database.connect().reserve(&app(SHOP), &component(&name), &every(60), at(0)))
+            let reserve = || database.connect().reserve(&app(SHOP), &component(&name), &every(60), at(0));
+            match database.kind() {
+                // Here they wait for each other, and nobody has to try again.
+                innkeeper_store::DatabaseKind::Postgres => reserve().unwrap(),
+                innkeeper_store::DatabaseKind::Sqlite => patiently(reserve),
+            }
         });
         let mut slugs = database.texts(&format!("SELECT slug FROM reservations WHERE slug LIKE 'r{round}%'"));
         slugs.sort();
-        assert_eq!(slugs, ["", "-2", "-3", "-4"].map(|end| format!("r{round}{end}")));
+        let mut expected: Vec<String> = (2..=12).map(|n| format!("r{round}-{n}")).collect();
+        expected.push(format!("r{round}"));
+        expected.sort();
+        assert_eq!(slugs, expected);
     }
 }
 
@@ -220,4 +231,73 @@ fn what_was_checked_out_comes_back_by_its_slug(database: &TestDatabase) {
     let other = store.book("other", &chosen("db"));
     assert_eq!(store.undo_checkout(id, at(2)).unwrap(), Undone::Done);
     assert_eq!((reached(&store, "db"), reached(&store, "backup")), (Some(other), Some(id)));
+}
+
+fn what_is_made_anew_has_the_addresses_that_it_had(database: &TestDatabase) {
+    let store = database.store();
+    let check_out = |name: &str| assert!(store.check_out(&app(SHOP), &component(name), at(1)).unwrap());
+    store.book("db.backup", &chosen("dbbackup"));
+    database.execute("UPDATE reservations SET old_slug = 'db-backup'");
+    store.book("a b", &chosen("chosen"));
+    for round in 0..2 {
+        check_out("db.backup");
+        let again = store.book("db.backup", &every(60));
+        for slug in ["dbbackup", "db-backup"] {
+            assert_eq!(reached(&store, slug), Some(again), "{slug}, {round}");
+        }
+        check_out("a b");
+        let again = store.book("a b", &every(60));
+        assert_eq!((reached(&store, "chosen"), reached(&store, "a-b")), (Some(again), None));
+    }
+    // One that is chosen now is the one it has.
+    check_out("a b");
+    store.book("a b", &chosen("other"));
+    assert_eq!(slug_of(&store, "a b"), "other");
+    // What another has by now stays its.
+    check_out("db.backup");
+    let other = store.book("other", &chosen("dbbackup"));
+    let again = store.book("db.backup", &every(60));
+    assert_eq!((reached(&store, "dbbackup"), reached(&store, "dbbackup-2")), (Some(other), Some(again)));
+    assert_eq!(reached(&store, "db-backup"), Some(again));
+}
+
+fn an_address_of_what_can_come_back_is_given_to_nobody_unasked(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("a.b", &every(60));
+    database.execute("UPDATE reservations SET old_slug = 'ab-2'");
+    assert!(store.check_out(&app(SHOP), &component("a.b"), at(1)).unwrap());
+    let other = store.book("ab", &every(60));
+    assert_eq!(slug_of(&store, "ab"), "ab-3");
+    assert_eq!(store.undo_checkout(id, at(2)).unwrap(), Undone::Done);
+    for (slug, owner) in [("ab", id), ("ab-2", id), ("ab-3", other)] {
+        assert_eq!(reached(&store, slug), Some(owner), "{slug}");
+    }
+    // For the day of the undo.
+    assert!(store.check_out(&app(SHOP), &component("a.b"), at(3)).unwrap());
+    store.forget_checkouts(at(4)).unwrap();
+    store.book("A/B", &every(60));
+    assert_eq!(slug_of(&store, "A/B"), "ab");
+}
+
+fn two_who_choose_the_same_slug_at_once_are_told(database: &TestDatabase) {
+    let store = database.store();
+    let ids = ["a", "b", "c", "d"].map(|name| store.book(name, &every(60)));
+    for round in 0..20 {
+        let changes = together(ids.len(), |n| {
+            let wishes = chosen(&format!("x{round}"));
+            let store = database.connect();
+            loop {
+                match store.change(ids[n], &wishes, &|_| true, at(round + 1)) {
+                    Err(error) if error.is_unavailable() => {}
+                    done => return done,
+                }
+            }
+        });
+        let is_refused = |change: &Result<Change, StoreError>| match change {
+            Ok(Change::Done) => false,
+            Err(StoreError::Invalid(problem)) => problem.field == "slug",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(changes.iter().filter(|change| is_refused(change)).count(), ids.len() - 1);
+    }
 }
