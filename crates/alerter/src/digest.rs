@@ -1,11 +1,14 @@
 //! Several notices in one message: its subject, its sections, its lines.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
 use askama::Template;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::{duration, wording};
 
-use crate::letter::{Letter, rendered};
+use crate::letter::{Letter, own_of, rendered};
 use crate::words;
 
 /// Up to so many notices a digest has the whole of each.
@@ -22,18 +25,32 @@ enum Section {
     New,
     Reminders,
     Back,
+    CheckedOut,
+    Withdrawn,
     Summary,
 }
 
 impl Section {
-    const ALL: [Self; 5] = [Self::AboutInnkeeper, Self::New, Self::Reminders, Self::Back, Self::Summary];
+    const ALL: [Self; 7] = [
+        Self::AboutInnkeeper,
+        Self::New,
+        Self::Reminders,
+        Self::Back,
+        Self::CheckedOut,
+        Self::Withdrawn,
+        Self::Summary,
+    ];
 
     fn of(notice: &Notice) -> Self {
         match notice.event {
             EventKind::Operator => Self::AboutInnkeeper,
             EventKind::Opened => Self::New,
             EventKind::Reminder => Self::Reminders,
-            EventKind::Recovered | EventKind::OpenedAndRecovered => Self::Back,
+            EventKind::Recovered | EventKind::OpenedAndRecovered => match &notice.alert {
+                Some(alert) if alert.details.checked_out => Self::CheckedOut,
+                Some(alert) if !alert.details.ending.is_empty() => Self::Withdrawn,
+                _ => Self::Back,
+            },
             EventKind::Summary => Self::Summary,
         }
     }
@@ -44,7 +61,34 @@ impl Section {
             Self::New => "New alerts",
             Self::Reminders => "Still down",
             Self::Back => "Back online",
+            Self::CheckedOut => "Checked out",
+            Self::Withdrawn => "Alerts withdrawn",
             Self::Summary => "Summary",
+        }
+    }
+}
+
+/// What a message means for its reader, as a colour shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// Something is down.
+    Trouble,
+    /// Something about Innkeeper.
+    Warning,
+    /// Something is back.
+    Good,
+    /// Neither.
+    Neutral,
+}
+
+impl Tone {
+    /// That of this notice.
+    pub fn of(notice: &Notice) -> Self {
+        match Section::of(notice) {
+            Section::AboutInnkeeper => Self::Warning,
+            Section::New | Section::Reminders => Self::Trouble,
+            Section::Back => Self::Good,
+            Section::CheckedOut | Section::Withdrawn | Section::Summary => Self::Neutral,
         }
     }
 }
@@ -53,8 +97,8 @@ impl Section {
 pub(crate) struct Part {
     /// "New alerts (3)"
     pub title: String,
-    /// What its notices tell.
-    pub event: EventKind,
+    /// What its notices mean.
+    pub tone: Tone,
     /// What happened, worst first.
     pub letters: Vec<Letter>,
     /// How many more there are.
@@ -95,13 +139,13 @@ impl Digest {
             }
             let shown = of_it.len().min(left);
             left -= shown;
-            let mut letters: Vec<Letter> = of_it[..shown].iter().map(|notice| Letter::of(notice)).collect();
+            let letter = |notice: &&Notice| if is_whole { Letter::of(notice) } else { Letter::row(notice) };
+            let mut letters: Vec<Letter> = of_it[..shown].iter().map(letter).collect();
             // What people wrote themselves is never left out.
-            let rest = of_it[shown..].iter().map(|notice| Letter::of(notice));
-            letters.extend(rest.filter(|letter| !letter.own.is_empty()));
+            letters.extend(of_it[shown..].iter().filter(|notice| !own_of(notice).is_empty()).map(letter));
             let more = of_it.len() - letters.len();
             let title = format!("{} ({})", section.title(), of_it.len());
-            parts.push(Part { title, event: of_it[0].event, letters, more });
+            parts.push(Part { title, tone: Tone::of(of_it[0]), letters, more });
         }
         Self { is_whole, parts }
     }
@@ -115,6 +159,12 @@ impl Digest {
 /// The subject: of one notice its headline; of several which jobs it is about, the first three and how many more:
 /// "DOWN shop/a, shop/b; BACK shop/c; and 7 more · innkeeper". One line.
 pub(crate) fn headline(notices: &[Notice]) -> String {
+    let folded = match notices.first().map(|notice| notice.subject_form) {
+        // Of those people filter by the words for the beginning.
+        Some(SubjectForm::Classic) => Cow::Borrowed(notices),
+        _ => folded(notices),
+    };
+    let notices = &*folded;
     let headline = match notices {
         [] => String::new(),
         [notice] => notice.headline(),
@@ -149,15 +199,17 @@ fn about(notice: &Notice) -> (String, String) {
 }
 
 fn subject(notices: &[Notice]) -> String {
-    let mut all: Vec<(String, String)> = Vec::new();
+    let mut all = HashSet::new();
+    let mut named: Vec<(String, String)> = Vec::new();
     for notice in worst_first(notices) {
         let one = about(notice);
-        if !all.contains(&one) {
-            all.push(one);
+        if named.len() < NAMED && !all.contains(&one) {
+            named.push(one.clone());
         }
+        all.insert(one);
     }
     let mut states: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (state, name) in all.iter().take(NAMED) {
+    for (state, name) in &named {
         match states.last_mut().filter(|(known, _)| known == state) {
             Some((_, names)) => names.push(name),
             None => states.push((state, vec![name])),
@@ -173,6 +225,65 @@ fn subject(notices: &[Notice]) -> String {
         more if groups.len() > 1 => format!("{subject}; and {more} more"),
         more => format!("{subject} and {more} more"),
     }
+}
+
+/// The notices with one for each incident that began and ended among them: its end, which says what the trouble was.
+pub(crate) fn folded(notices: &[Notice]) -> Cow<'_, [Notice]> {
+    let mut ends = HashMap::new();
+    for (n, notice) in notices.iter().enumerate().filter(|(_, notice)| notice.event == EventKind::Recovered) {
+        ends.extend(incident(notice).map(|incident| (incident, n)));
+    }
+    let mut begun: HashMap<usize, Vec<&Notice>> = HashMap::new();
+    let mut kept = Vec::new();
+    for (n, notice) in notices.iter().enumerate() {
+        let is_trouble = matches!(notice.event, EventKind::Opened | EventKind::Reminder);
+        let end = incident(notice).filter(|_| is_trouble).and_then(|incident| ends.get(&incident));
+        match end.filter(|end| **end > n) {
+            Some(end) => begun.entry(*end).or_default().push(notice),
+            None => kept.push(n),
+        }
+    }
+    if begun.is_empty() {
+        return Cow::Borrowed(notices);
+    }
+    let with_its_beginning = |n: usize| match begun.get(&n) {
+        Some(begun) => joined(begun, &notices[n]),
+        None => notices[n].clone(),
+    };
+    Cow::Owned(kept.into_iter().map(with_its_beginning).collect())
+}
+
+/// Which incident it is about; none where an older version wrote it.
+fn incident(notice: &Notice) -> Option<(i64, &str, &str)> {
+    let alert = notice.alert.as_ref().filter(|alert| alert.details.why.is_some())?;
+    Some((alert.id, &alert.app, &alert.component))
+}
+
+/// The end of an incident with what only its beginning says: the words of people, the output, and whom it does not reach.
+fn joined(begun: &[&Notice], end: &Notice) -> Notice {
+    let mut joined = end.clone();
+    let Some(alert) = &mut joined.alert else { return joined };
+    let mut own: Vec<&str> = Vec::new();
+    for (notice, begin) in begun.iter().filter_map(|notice| Some((notice, notice.alert.as_ref()?))) {
+        let subject = (notice.subject_form == SubjectForm::Own).then_some(notice.subject.as_str());
+        for text in subject.into_iter().chain([begin.details.own_text.as_str()]) {
+            if !text.trim().is_empty() && !own.contains(&text) {
+                own.push(text);
+            }
+        }
+        if alert.notes.is_empty() && !alert.details.checked_out {
+            alert.notes.clone_from(&begin.notes);
+        }
+        for line in &begin.details.undelivered {
+            if !alert.details.undelivered.contains(line) {
+                alert.details.undelivered.push(line.clone());
+            }
+        }
+    }
+    let last = std::mem::take(&mut alert.details.own_text);
+    own.extend(Some(last.as_str()).filter(|text| !text.trim().is_empty()));
+    alert.details.own_text = own.join("\n\n");
+    joined
 }
 
 /// By section, and in each the worst first, and among equals the one that has lasted longest.

@@ -112,7 +112,12 @@ impl Poster {
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
             );
         if !passes {
-            return Sent::Permanent { problem };
+            // The other codes are about the address, and whoever calls it.
+            let is_of_content = matches!(
+                status,
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
+            );
+            return Sent::Permanent { is_of_content, problem };
         }
         // A gateway that gave up does not know what the service behind it did.
         let maybe_sent = matches!(status, StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT);
@@ -253,7 +258,7 @@ mod tests {
             poster.agent =
                 Agent::with_parts(config, DefaultConnector::default(), GuardedResolver::new(false));
             match poster.post(&[], b"{}") {
-                Sent::Permanent { problem } => assert!(problem.contains("allow_link_local"), "{problem}"),
+                Sent::Permanent { problem, .. } => assert!(problem.contains("allow_link_local"), "{problem}"),
                 other => panic!("{address}: {other:?}"),
             }
         }

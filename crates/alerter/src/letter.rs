@@ -3,7 +3,7 @@
 use askama::Template;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
-use innkeeper_core::alert::{Reason, moment};
+use innkeeper_core::alert::{Reason, day_and_time, moment};
 use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
 use innkeeper_core::{Time, duration, wording};
 
@@ -26,6 +26,8 @@ pub(crate) struct Letter {
     pub happened: String,
     /// What was expected; empty where there is nothing to say.
     pub expected: String,
+    /// What stands over the output where it is not that of the run in trouble; otherwise empty.
+    pub output_title: &'static str,
     /// The last lines of the job's output.
     pub output: String,
     /// Exit status, host, duration, whose it is, what to do, who else knows, what else is down: in this order.
@@ -94,6 +96,7 @@ impl Letter {
             own: String::new(),
             happened: words::lines(notice.text.trim()),
             expected: String::new(),
+            output_title: "",
             output: String::new(),
             facts: Vec::new(),
             brief: words::cut(&words::one_line(notice.text.trim()), LONGEST_LINE),
@@ -114,6 +117,16 @@ impl Letter {
         letter
     }
 
+    /// The same as a row of a table. What an older version wrote about an incident has the words of people within its text.
+    pub fn row(notice: &Notice) -> Self {
+        let mut letter = Self::of(notice);
+        if notice.alert.as_ref().is_some_and(|alert| alert.details.why.is_none()) {
+            letter.own = words::cut(&words::lines(own_of(notice)), LONGEST_TEXT);
+            letter.brief = String::new();
+        }
+        letter
+    }
+
     /// The parts of a message about an incident.
     fn tell(&mut self, notice: &Notice, alert: &AlertNotice, why: &Reason) {
         let details = &alert.details;
@@ -122,10 +135,13 @@ impl Letter {
         self.happened = happened(notice, alert, why);
         let is_trouble = matches!(notice.event, EventKind::Opened | EventKind::Reminder);
         if !details.expected.is_empty() && is_trouble {
-            self.expected = expected(alert, why);
+            self.expected = expected(notice, alert, why);
         }
         if !details.checked_out {
             self.output = text(&alert.notes);
+        }
+        if !self.output.is_empty() && is_unheard(notice, why) {
+            self.output_title = "Its last output before that:";
         }
         self.facts = facts(notice, alert, why);
         self.brief = if is_trouble { brief(notice, alert) } else { String::new() };
@@ -163,6 +179,15 @@ pub(crate) fn rendered(template: &impl Template) -> String {
         log::error!("a message is incomplete: {error}");
         String::new()
     })
+}
+
+/// The words of people in it; in what an older version wrote about an incident they are somewhere in its text.
+pub(crate) fn own_of(notice: &Notice) -> &str {
+    let own = notice.alert.as_ref().map(|alert| match alert.details.why {
+        Some(_) => alert.details.own_text.trim_end(),
+        None => notice.text.trim(),
+    });
+    own.filter(|own| !own.trim().is_empty()).unwrap_or_default()
 }
 
 /// Whether it leads to the web, and nowhere else.
@@ -207,13 +232,17 @@ fn happened(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     text.trim_end().to_owned()
 }
 
-/// "Expected each day at 03:00, with 1 hour of grace; due at 03:00."
-fn expected(alert: &AlertNotice, why: &Reason) -> String {
+/// Whether it is about a run that nothing was heard of: what is known of a run is that of an earlier one.
+fn is_unheard(notice: &Notice, why: &Reason) -> bool {
+    matches!(why, Reason::Missed { .. }) && !notice.is_resolution()
+}
+
+/// "Expected each day at 03:00, with 1 hour of grace; due on Wed 25 Nov at 03:00." The zone is that of the sentence before.
+fn expected(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
     let mut text = format!("Expected {}", words::one_line(&alert.details.expected));
-    if let Reason::Missed { expected_at, deadline, .. } = why {
-        let [due, over] = [*expected_at, *deadline].map(|at| at.with_timezone(&zone(alert)));
-        let form = if due.date_naive() == over.date_naive() { "at %H:%M" } else { "on %a %-d %b at %H:%M" };
-        text.push_str(&format!("; due {}", due.format(form)));
+    if let Reason::Missed { expected_at, .. } = why {
+        text.push_str("; due on ");
+        text.push_str(&day_and_time(*expected_at, notice.at, zone(alert)));
     }
     text + "."
 }
@@ -237,7 +266,9 @@ fn facts(notice: &Notice, alert: &AlertNotice, why: &Reason) -> Vec<Fact> {
         }
     };
     let one = |text: &str| words::one_line(text);
-    add("Exit status", alert.exit_code.map(|code| code.to_string()).unwrap_or_default());
+    // Of a recovery it is that of a run before.
+    let exit_code = alert.exit_code.filter(|_| notice.event != EventKind::Recovered);
+    add("Exit status", exit_code.map(|code| code.to_string()).unwrap_or_default());
     add("Host", one(&details.source));
     add("Run", run(notice, alert, why));
     let last = alert.last_checkin_at.map(|at| {
@@ -272,6 +303,7 @@ fn run(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
         Reason::Overran { started_at, .. } if !notice.is_resolution() => {
             Some(duration::words((notice.at - *started_at).max(TimeDelta::zero())) + " so far")
         }
+        _ if is_unheard(notice, why) => None,
         _ => details.took_ms.map(|ms| duration::words(span(ms))),
     };
     match (took, details.usual_ms.map(|ms| duration::words(span(ms)))) {

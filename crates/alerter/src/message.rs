@@ -36,6 +36,8 @@ pub enum Sent {
     },
     /// Sending the same again would fail again.
     Permanent {
+        /// Whether what was sent is refused, for its size or for what stands in it: a part of it may be taken.
+        is_of_content: bool,
         /// What went wrong, for people; without secrets.
         problem: String,
     },
@@ -54,7 +56,7 @@ impl Sent {
 
     /// A failure that will not pass.
     pub(crate) fn never(problem: impl Into<String>) -> Self {
-        Self::Permanent { problem: problem.into() }
+        Self::Permanent { is_of_content: false, problem: problem.into() }
     }
 
     /// The same failure where an earlier part of the sending was taken already.
@@ -73,6 +75,11 @@ pub trait Alerter: Send + Sync {
 
     /// Whether several notices may go in one message.
     fn takes_digests(&self) -> bool;
+
+    /// How many of these notices, from the first on, one message holds: one at least, where there are any.
+    fn holds(&self, notices: &[Notice]) -> usize {
+        notices.len()
+    }
 
     /// Whether a digest tells many messages in fewer words, so that it is worth letting them gather for one. Not where each is
     /// a line of its own in any company.

@@ -18,10 +18,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use crate::digest::{self, Digest};
+use crate::digest::{self, Digest, Tone};
 use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
-use crate::letter::{Letter, rendered};
+use crate::letter::{Letter, own_of, rendered};
 use crate::{Alerter, Message, Sent, flexible, words};
 
 /// The most lines of a digest that is a table.
@@ -30,6 +30,11 @@ const MOST_LINES: usize = 50;
 const LONGEST_TEXT: usize = 3000;
 const LONGEST_FIELD: usize = 1900;
 const MOST_FIELDS: usize = 10;
+/// Attachments and blocks of one message, at most: Slack takes 100 of the former and 50 of the latter.
+const MOST_ATTACHMENTS: usize = 20;
+const MOST_BLOCKS: usize = 45;
+/// Texts of one notice, at most.
+const MOST_TEXTS: usize = 20;
 /// What is shorter than this has room for another field beside it.
 const SHORT: usize = 40;
 
@@ -82,6 +87,10 @@ impl Alerter for Slack {
         true
     }
 
+    fn holds(&self, notices: &[Notice]) -> usize {
+        holds(notices, self.shape)
+    }
+
     fn kind(&self) -> &'static str {
         "slack"
     }
@@ -129,35 +138,64 @@ struct Row<'a> {
 
 fn post(notices: &[Notice], shape: Shape) -> Value {
     let headline = escape(&digest::headline(notices));
-    let attachments = match notices {
-        [notice] => vec![whole(notice, &Letter::of(notice), false, shape)],
-        _ if notices.len() <= digest::MOST_WHOLE => digest::worst_first(notices)
-            .iter()
-            .map(|notice| whole(notice, &Letter::of(notice), true, shape))
-            .collect(),
-        _ => table(notices, shape),
-    };
-    json!({ "text": headline, "attachments": attachments })
+    json!({ "text": headline, "attachments": attachments(&digest::folded(notices), shape) })
 }
 
-/// A message with all that it says.
-fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -> Value {
+/// How many of these notices, from the first on, one post holds.
+fn holds(notices: &[Notice], shape: Shape) -> usize {
+    // The words of people alone are a bound from which to begin.
+    let mut characters = 0;
+    let is_too_much = |notice: &Notice| {
+        characters += own_of(notice).chars().count();
+        characters > MOST_ATTACHMENTS * LONGEST_TEXT
+    };
+    let mut held = notices.iter().position(is_too_much).unwrap_or(notices.len());
+    while held > 1 {
+        let attachments = attachments(&digest::folded(&notices[..held]), shape);
+        let blocks =
+            attachments.iter().filter_map(|one| one["blocks"].as_array()).map(Vec::len).sum::<usize>();
+        if attachments.len() <= MOST_ATTACHMENTS && blocks <= MOST_BLOCKS {
+            return held;
+        }
+        held -= held.div_ceil(8);
+    }
+    1
+}
+
+fn attachments(notices: &[Notice], shape: Shape) -> Vec<Value> {
+    match notices {
+        [notice] => whole(notice, &Letter::of(notice), false, shape),
+        _ if notices.len() <= digest::MOST_WHOLE => digest::worst_first(notices)
+            .iter()
+            .flat_map(|notice| whole(notice, &Letter::of(notice), true, shape))
+            .collect(),
+        _ => table(notices, shape),
+    }
+}
+
+/// A message with all that it says: one attachment, or several where the words of people are too long for one.
+fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -> Vec<Value> {
     let said = rendered(&Said { letter, is_one_of_many });
     let said = match (notice.event, said.trim()) {
         // A summary that an older version has written is a table: only a fixed width keeps its columns.
         (EventKind::Summary, said) if notice.summary.is_none() => fenced(said),
-        (_, said) => words::cut(said, LONGEST_TEXT),
+        (_, said) => words::cut(said, MOST_TEXTS * (LONGEST_TEXT - 10)),
     };
-    let output = if letter.output.is_empty() { String::new() } else { fenced(&escape(&letter.output)) };
+    let mut said: Vec<&str> = words::pieces(&said, LONGEST_TEXT);
+    let last = said.pop().unwrap_or_default();
+    let output = match letter.output.as_str() {
+        "" => String::new(),
+        output => format!("{}\n{}", letter.output_title, fenced(&escape(output))).trim_start().to_owned(),
+    };
     let open = letter.url.as_ref().map(|url| link(url, "Open in Innkeeper")).unwrap_or_default();
     let facts =
         letter.facts_beside_link().map(|fact| (fact.label, words::cut(&escape(&fact.value), LONGEST_FIELD)));
-    let colour = colour(notice.event);
+    let colour = colour(Tone::of(notice));
     let fallback = escape(&letter.subject);
     match shape {
         Shape::Blocks => {
-            let texts = [&said, &output, &open].into_iter().filter(|text| !text.is_empty());
-            let mut blocks: Vec<Value> = texts.map(|text| section(text)).collect();
+            let texts = said.into_iter().chain([last, &output, &open]).filter(|text| !text.is_empty());
+            let mut blocks: Vec<Value> = texts.map(section).collect();
             let fields: Vec<Value> = facts
                 .take(MOST_FIELDS)
                 .map(|(label, value)| mrkdwn(&format!("*{label}*\n{value}")))
@@ -166,15 +204,19 @@ fn whole(notice: &Notice, letter: &Letter, is_one_of_many: bool, shape: Shape) -
                 let before_link = blocks.len() - usize::from(!open.is_empty());
                 blocks.insert(before_link, json!({ "type": "section", "fields": fields }));
             }
-            json!({ "color": colour, "fallback": fallback, "blocks": blocks })
+            vec![json!({ "color": colour, "fallback": fallback, "blocks": blocks })]
         }
         Shape::Attachments => {
-            let texts = [said, output, open].into_iter().filter(|text| !text.is_empty());
-            let text = texts.collect::<Vec<String>>().join("\n");
+            let texts = [last, &output, &open].into_iter().filter(|text| !text.is_empty());
+            let text = texts.collect::<Vec<&str>>().join("\n");
             let fields: Vec<Value> = facts
                 .map(|(label, value)| json!({ "title": label, "value": value, "short": value.chars().count() < SHORT }))
                 .collect();
-            json!({ "color": colour, "fallback": fallback, "text": text, "fields": fields, "mrkdwn_in": ["text", "fields"] })
+            let before = said.iter().map(
+                |text| json!({ "color": colour, "fallback": fallback, "text": text, "mrkdwn_in": ["text"] }),
+            );
+            let last = json!({ "color": colour, "fallback": fallback, "text": text, "fields": fields, "mrkdwn_in": ["text", "fields"] });
+            before.chain([last]).collect()
         }
     }
 }
@@ -189,7 +231,7 @@ fn table(notices: &[Notice], shape: Shape) -> Vec<Value> {
                 text.push('\n');
                 text.push_str(line);
             }
-            _ => texts.push(words::cut(line, LONGEST_TEXT)),
+            _ => texts.extend(words::pieces(line, LONGEST_TEXT).into_iter().map(str::to_owned)),
         };
         for letter in &part.letters {
             add(rendered(&Row { letter }).trim_end());
@@ -197,7 +239,7 @@ fn table(notices: &[Notice], shape: Shape) -> Vec<Value> {
         if part.more > 0 {
             add(&digest::more(part.more));
         }
-        let colour = colour(part.event);
+        let colour = colour(part.tone);
         attachments.extend(texts.iter().map(|text| match shape {
             Shape::Blocks => json!({ "color": colour, "fallback": part.title, "blocks": [section(text)] }),
             Shape::Attachments => {
@@ -219,20 +261,29 @@ fn mrkdwn(text: &str) -> Value {
 /// The end of an escaped text in a fixed width. What would end that early is written with other marks.
 fn fenced(text: &str) -> String {
     let text = text.replace("```", "\u{2018}\u{2018}\u{2018}");
-    let surplus = text.chars().count().saturating_sub(LONGEST_TEXT - 10);
+    let surplus = text.chars().count().saturating_sub(LONGEST_TEXT - 40);
     let end: String = text.chars().skip(surplus).collect();
     // Not from the middle of a character that is escaped, where it is cut: from the next line on.
     let end = if surplus == 0 { &end[..] } else { end.split_once('\n').map_or(&end[..], |(_, rest)| rest) };
     format!("```\n{end}\n```")
 }
 
-fn colour(event: EventKind) -> &'static str {
-    match event {
-        EventKind::Opened | EventKind::Reminder => "danger",
-        EventKind::Operator => "warning",
-        EventKind::Recovered | EventKind::OpenedAndRecovered => "good",
-        EventKind::Summary => "#808080",
+fn colour(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Trouble => "danger",
+        Tone::Warning => "warning",
+        Tone::Good => "good",
+        Tone::Neutral => "#808080",
     }
+}
+
+/// The escaped words of people. A fixed width that they begin and do not end would go on over all that follows.
+fn own(letter: &Letter) -> String {
+    let mut own = escape(&letter.own);
+    if own.matches("```").count() % 2 == 1 {
+        own.push_str("\n```");
+    }
+    own
 }
 
 /// Slack's three characters; without `<` no mention of a channel or a person can be written.
@@ -291,13 +342,73 @@ mod tests {
             }
             if notices.len() <= digest::MOST_WHOLE {
                 let blocks = attachments[0]["blocks"].as_array().unwrap();
-                let output = blocks[1]["text"]["text"].as_str().unwrap();
-                assert!(
-                    output.starts_with("```\n&lt;first&gt;\n") && output.ends_with("\nlast\n```"),
-                    "{output}"
-                );
-                assert_eq!(blocks[2]["fields"][0]["text"], "*Exit status*\n1");
+                let texts: Vec<&str> =
+                    blocks.iter().filter_map(|block| block["text"]["text"].as_str()).collect();
+                let is_output =
+                    |text: &&str| text.starts_with("```\n&lt;first&gt;\n") && text.ends_with("\nlast\n```");
+                let output = texts.iter().position(is_output).unwrap();
+                assert_eq!(blocks[output + 1]["fields"][0]["text"], "*Exit status*\n1");
+                let said = texts[..output].concat();
+                assert_eq!(said.matches("&amp;").count(), 4000, "the words of people are whole");
+                assert!(said.contains("failed on Fri 20 Nov"), "and so is what happened: {said}");
             }
         }
+    }
+
+    #[test]
+    fn many_words_of_people_are_several_posts_and_none_is_lost() {
+        let opened = |n: usize, own: &str| -> Notice {
+            serde_json::from_value(serde_json::json!({
+                "event": "opened", "instance": "inn", "subject": format!("DOWN shop/job-{n}: failed"), "text": "",
+                "at": "2026-11-20T02:05:00Z", "url": "https://inn.example.org/status/3",
+                "alert": {
+                    "id": n, "dedup_key": "k", "cause": "failed", "reason": "Failed.", "exit_code": 1,
+                    "opened_at": "2026-11-20T02:05:00Z", "closed_at": null, "since": "2026-11-20T02:05:00Z",
+                    "reservation_id": 3, "app": "shop", "component": format!("job-{n}"), "owner": "ops",
+                    "description": "", "tags": [], "notify": "ops", "schedule": "every 5 minutes",
+                    "last_checkin_at": null, "checkins": 1, "notes": "", "own_text": own, "time_zone": "UTC",
+                    "why": { "reason": "failed", "at": "2026-11-20T02:05:00Z", "exit_code": 1, "in_a_row": 1 }
+                }
+            }))
+            .unwrap()
+        };
+        for (count, words, at_most) in [(1000, 250, 10), (60, 4000, 8), (10, 4000, 2), (12, 7900, 4)] {
+            let notices: Vec<Notice> =
+                (0..count).map(|n| opened(n, &format!("{}<{n}>", "ü ".repeat(words / 2)))).collect();
+            for shape in [Shape::Blocks, Shape::Attachments] {
+                let (mut rest, mut posts, mut said) = (&notices[..], 0, String::new());
+                while !rest.is_empty() {
+                    let held = holds(rest, shape);
+                    let post = post(&rest[..held], shape);
+                    let attachments = post["attachments"].as_array().unwrap();
+                    assert!(attachments.len() <= MOST_ATTACHMENTS, "{}", attachments.len());
+                    for one in attachments {
+                        let blocks = one["blocks"].as_array().map_or(&[][..], Vec::as_slice);
+                        let blocks = blocks.iter().filter_map(|block| block["text"]["text"].as_str());
+                        said.extend(blocks.chain(one["text"].as_str()));
+                    }
+                    assert_eq!(super::holds(&rest[..held], shape), held, "a repeat is cut in the same way");
+                    (rest, posts) = (&rest[held..], posts + 1);
+                }
+                assert!(posts <= at_most, "{count} jobs are {posts} posts");
+                assert_eq!(said.matches('ü').count(), count * (words / 2));
+                assert!((0..count).all(|n| said.contains(&format!("&lt;{n}&gt;"))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_fixed_width_that_people_begin_ends_with_their_words() {
+        let mut letter = Letter::row(
+            &serde_json::from_value(serde_json::json!({
+                "event": "operator", "instance": "inn", "subject": "s", "text": "t",
+                "at": "2026-11-20T02:05:00Z", "url": null, "alert": null
+            }))
+            .unwrap(),
+        );
+        letter.own = "Run this:\n```\nmake <it>".to_owned();
+        assert_eq!(own(&letter), "Run this:\n```\nmake &lt;it&gt;\n```");
+        letter.own = "```a```".to_owned();
+        assert_eq!(own(&letter), "```a```");
     }
 }

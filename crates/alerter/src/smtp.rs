@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use innkeeper_core::notice::Notice;
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid};
 use lettre::Address;
@@ -185,6 +186,10 @@ impl Alerter for Smtp {
         true
     }
 
+    fn holds(&self, notices: &[Notice]) -> usize {
+        mail::holds(notices)
+    }
+
     fn kind(&self) -> &'static str {
         "smtp"
     }
@@ -198,7 +203,8 @@ impl Smtp {
     fn failed(&self, failure: &Failure) -> Sent {
         let problem = self.hidden.clean(&format!("{} {failure}", self.postman.place()));
         if failure.is_permanent() {
-            return Sent::Permanent { problem };
+            let is_of_content = matches!(failure.stage, Stage::Data | Stage::Message);
+            return Sent::Permanent { is_of_content, problem };
         }
         // A reply, even a refusal, says that nothing was taken; silence after the message's end says nothing.
         let maybe_sent = failure.stage == Stage::Message && failure.code().is_none();

@@ -56,6 +56,24 @@ pub(crate) fn cut(text: &str, longest: usize) -> String {
     kept
 }
 
+/// An escaped `text` in pieces of at most `longest` characters, none of them lost: cut at the end of a line or a word where
+/// there is one, and never within an escape such as `&amp;`.
+pub(crate) fn pieces(text: &str, longest: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((end, _)) = rest.char_indices().nth(longest) {
+        let head = &rest[..end];
+        let after = |at: usize| Some(at + 1).filter(|at| *at > end / 2);
+        let escape = head.rfind('&').filter(|at| *at > 0 && end - at < 10 && !head[*at..].contains(';'));
+        let at = head.rfind('\n').and_then(after).or_else(|| head.rfind(' ').and_then(after));
+        let (piece, others) = rest.split_at(at.or(escape).unwrap_or(end));
+        pieces.push(piece);
+        rest = others;
+    }
+    pieces.push(rest);
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +84,20 @@ mod tests {
         assert_eq!(one_line(text), "a  Bcc: x  \u{fffd}b ");
         assert_eq!(escaped(text), r"a\r\nBcc: x\u{85}\u{2028}\u{202e}b\u{0}");
         assert_eq!(lines("a\r\nb\rc\u{2029}d\te\u{7}"), "a\nb\nc\nd\te ");
+    }
+
+    #[test]
+    fn pieces_are_the_whole_text_and_end_between_words() {
+        for (text, longest, expected) in [
+            ("short", 5, vec!["short"]),
+            ("one two three", 8, vec!["one two ", "three"]),
+            ("first\nsecond third", 9, vec!["first\n", "second ", "third"]),
+            ("日本語文字列", 4, vec!["日本語文", "字列"]),
+            ("&amp;&amp;&amp;", 7, vec!["&amp;", "&amp;", "&amp;"]),
+        ] {
+            assert_eq!(pieces(text, longest), expected);
+            assert_eq!(pieces(text, longest).concat(), text);
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn the_mail_says_what_the_notice_says_as_text_and_as_html() {
 
     let (text, html) = bodies(&mail);
     let said = "shop/<i>日本 has not checked in. It is overdue since Fri 20 Nov at 03:00 (Europe/Berlin).\n\
-                Expected every 5 minutes, with 5 minutes of grace; due at 02:55.\n\n    Line é\u{fffd} two\n\n    <b>&</b> ";
+                Expected every 5 minutes, with 5 minutes of grace; due on Fri 20 Nov at 02:55.\n\nIts last output before that:\n\n    Line é\u{fffd} two\n\n    <b>&</b> ";
     assert!(text.starts_with(said), "{text}");
     assert!(text.contains("\nOpen: http://127.0.0.1:8080/status/3?a=1&b=9\n"), "{text}");
     for part in [
@@ -62,7 +62,7 @@ fn the_mail_says_what_the_notice_says_as_text_and_as_html() {
 #[test]
 fn what_the_version_before_left_waiting_is_sent_as_it_was_written() {
     let mail = received(&[of_the_version_before("opened", "backup")], "k");
-    assert_eq!(subject(&mail), "Job Failed to checkin: shop/backup · innkeeper");
+    assert_eq!(subject(&mail), "[innkeeper] Job Failed to checkin: shop/backup");
     let (text, html) = bodies(&mail);
     assert!(text.starts_with("shop/backup has not checked in.\nOverdue since 02:05.\n"), "{text}");
     assert!(text.contains("http://127.0.0.1:8080/reservation"), "{text}");
@@ -71,9 +71,69 @@ fn what_the_version_before_left_waiting_is_sent_as_it_was_written() {
     assert!(bodies(&received(&[over], "k")).0.starts_with("shop/backup was checked out:"));
     let many: Vec<Notice> =
         (0..12).map(|n| of_the_version_before("recovered", &format!("job-{n}"))).collect();
-    assert!(
-        bodies(&received(&many, "k")).0.contains("Back online (12)\n\n- Job Failed to checkin: shop/job-0\n")
-    );
+    let text = bodies(&received(&many, "k")).0;
+    assert!(text.contains("Back online (12)\n\n- Job Failed to checkin: shop/job-0\n"), "{text}");
+    for n in 0..12 {
+        let whole = format!("  shop/job-{n} has not checked in.\n  Overdue since 02:05.\n");
+        assert!(text.contains(&whole), "the words of people stand within it: {text}");
+    }
+}
+
+#[test]
+fn an_incident_that_ends_in_the_same_mail_is_told_once_as_over() {
+    let begin = with_own(notice(EventKind::Opened, "a"), "Call Ada.");
+    let reminder = with_own(notice(EventKind::Reminder, "a"), "Call Ada.");
+    let end = with_own(notice(EventKind::Recovered, "a"), "All is well.");
+    let of = |notices: &[Notice]| {
+        let mail = received(notices, "k");
+        let (text, html) = bodies(&mail);
+        (subject(&mail), text, html)
+    };
+    let (subject, text, html) = of(&[begin.clone(), reminder, end.clone()]);
+    assert_eq!(subject, "BACK shop/a: after 5 minutes · innkeeper");
+    assert!(text.starts_with("Call Ada.\n\nAll is well.\n\nshop/a is back online since "), "{text}");
+    assert!(html.contains("#239b56") && !html.contains("#c0392b"), "it is green: {html}");
+
+    let (subject, text, _) = of(&[begin.clone(), notice(EventKind::Opened, "b"), end]);
+    assert_eq!(subject, "DOWN shop/b; BACK shop/a · innkeeper");
+    assert!(text.contains("New alerts (1)") && text.contains("Back online (1)"), "{text}");
+
+    let out = begin.checked_out(now());
+    let (subject, text, html) = of(&[begin, notice(EventKind::Recovered, "c"), out]);
+    assert_eq!(subject, "BACK shop/c; CHECKED OUT shop/a · innkeeper");
+    assert!(text.contains("Back online (1)") && text.contains("Checked out (1)"), "{text}");
+    assert!(!text.contains("New alerts") && html.contains("Checked out (1)"), "{text}");
+}
+
+#[test]
+fn a_job_that_is_down_again_after_it_was_back_is_down() {
+    let (end, mut again) = (notice(EventKind::Recovered, "a"), notice(EventKind::Opened, "a"));
+    again.alert.as_mut().unwrap().id += 1;
+    let mail = received(&[notice(EventKind::Opened, "a"), end, again], "k");
+    assert_eq!(subject(&mail), "DOWN shop/a; BACK shop/a · innkeeper");
+}
+
+#[test]
+fn hundreds_of_jobs_with_words_of_their_own_are_several_mails_that_lose_nothing() {
+    let sink = SmtpSink::plain();
+    let alerter = plain_smtp(&sink);
+    let own = "Call Ada & <Bob>. ".repeat(110);
+    let notices: Vec<Notice> = (0..600)
+        .map(|n| with_own(notice(EventKind::Opened, &format!("job-{n}")), &format!("{own}\nNo. {n}!")))
+        .collect();
+    let (mut rest, mut text, mut mails) = (&notices[..], String::new(), 0);
+    while !rest.is_empty() {
+        let held = alerter.holds(rest);
+        assert_eq!(alerter.holds(&rest[..held]), held, "a repeat is cut in the same way");
+        let mail = received(&rest[..held], "k");
+        assert!(mail.raw.len() < 8_000_000, "{}", mail.raw.len());
+        text.push_str(&bodies(&mail).0);
+        (rest, mails) = (&rest[held..], mails + 1);
+    }
+    assert!((2..=5).contains(&mails), "{mails}");
+    assert!((0..600).all(|n| text.contains(&format!("\n  No. {n}!\n"))));
+    let plain: Vec<Notice> = (0..10_000).map(|n| notice(EventKind::Opened, &format!("job-{n}"))).collect();
+    assert_eq!(alerter.holds(&plain), plain.len(), "without such words a digest is one mail");
 }
 
 #[test]
@@ -168,7 +228,7 @@ fn a_digest_of_many_is_a_table_with_links_and_loses_no_words_of_people() {
 #[test]
 fn mails_about_one_incident_are_a_thread_together_too() {
     let one_incident = received(&[notice(EventKind::Opened, "a"), notice(EventKind::Recovered, "a")], "k");
-    assert_eq!(subject(&one_incident), "DOWN shop/a; BACK shop/a · innkeeper");
+    assert_eq!(subject(&one_incident), "BACK shop/a: after 5 minutes · innkeeper");
     assert!(header(&one_incident, "References").is_some());
 }
 

@@ -72,7 +72,7 @@ fn every_kind_of_trouble_has_its_words() {
             EventKind::Opened,
             missed.clone(),
             format!(
-                "shop/backup has not checked in. It is overdue since 03:00, 3 times in a row.\n{every}; due on Thu 16 Oct at 04:05."
+                "shop/backup has not checked in. It is overdue since 03:00, 3 times in a row.\n{every}; due on Thu 16 Oct 2025 at 04:05."
             ),
         ),
         (

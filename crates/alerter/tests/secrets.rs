@@ -82,7 +82,7 @@ fn assert_clean(what: &str, text: &str) {
 fn problem(sent: Sent) -> String {
     match sent {
         Sent::Delivered => panic!("this should have failed"),
-        Sent::Retryable { problem, .. } | Sent::Permanent { problem } => problem,
+        Sent::Retryable { problem, .. } | Sent::Permanent { problem, .. } => problem,
     }
 }
 

@@ -260,7 +260,12 @@ pub fn stamp(at: Time, zone: Tz) -> String {
 
 /// An instant as messages say it: "Wed 25 Nov at 04:24 (Europe/Berlin)"; with its year where that is not `now`'s.
 pub fn moment(at: Time, now: Time, zone: Tz) -> String {
+    format!("{} ({zone})", day_and_time(at, now, zone))
+}
+
+/// The same where the zone is said beside it: "Wed 25 Nov at 04:24".
+pub fn day_and_time(at: Time, now: Time, zone: Tz) -> String {
     let (at, now) = (at.with_timezone(&zone), now.with_timezone(&zone));
     let form = if at.year() == now.year() { "%a %-d %b at %H:%M" } else { "%a %-d %b %Y at %H:%M" };
-    format!("{} ({zone})", at.format(form))
+    at.format(form).to_string()
 }

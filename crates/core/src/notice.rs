@@ -50,8 +50,8 @@ pub struct Notice {
     pub instance: String,
     /// One line without the instance: "DOWN shop/backup: failed with exit status 1".
     pub subject: String,
-    /// How the subject and the instance stand together.
-    #[serde(default)]
+    /// How the subject and the instance stand together. Versions that did not say had the classic form.
+    #[serde(default = "classic")]
     pub subject_form: SubjectForm,
     /// The message: plain text, several lines. Empty where the alerter writes it, from the incident's [`Details`].
     pub text: String,
@@ -161,6 +161,10 @@ pub struct Details {
     pub ending: String,
 }
 
+fn classic() -> SubjectForm {
+    SubjectForm::Classic
+}
+
 impl Notice {
     /// The subject with the installation's name: "DOWN shop/backup: failed with exit status 1 · innkeeper".
     pub fn headline(&self) -> String {
@@ -196,6 +200,9 @@ impl Notice {
             alert.closed_at = Some(now);
             alert.details.own_text.clear();
             alert.details.checked_out = true;
+            // These were so when it opened.
+            alert.details.also_told.clear();
+            (alert.details.others_down, alert.details.jobs) = (0, 0);
         }
         over
     }

@@ -49,9 +49,9 @@ impl LastCount {
         Ok(Count { at: Instant::now(), jobs: down.jobs, down: down.beside(false) })
     }
 
-    /// Keeps a count for the passes that follow; so many alerts have closed since.
-    pub fn keep(&self, count: Count, closed: i64) {
-        *self.lock() = Some(Count { down: count.down - closed, ..count });
+    /// Keeps a count for the passes that follow, and returns it; so many alerts have closed since.
+    pub fn keep(&self, count: Count, closed: i64) -> Count {
+        *self.lock().insert(Count { down: count.down - closed, ..count })
     }
 
     /// Has the next pass count anew: what this one kept may not have been written.

@@ -19,10 +19,23 @@ use crate::schema::{alerts, checkins, reservations};
 /// Check-ins of a reservation that are looked at: enough for the runs that tell what is usual.
 const LOOKED_AT: i64 = 40;
 
+/// The run that a message speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// The latest, whether it has ended or not.
+    Latest,
+    /// The latest that has ended.
+    Ended,
+    /// The latest that failed.
+    Failure,
+    /// The latest that succeeded.
+    Success,
+}
+
 /// What a job said last, and how long its runs take.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Last {
-    /// Notes of the latest check-in; where it has none, of the latest before it in the same run.
+    /// Notes of the run that is spoken of: of its end, or else the latest that it has.
     pub notes: String,
     /// How long the run took that ended last.
     pub took: Option<TimeDelta>,
@@ -47,6 +60,8 @@ struct Row {
     kind: String,
     #[diesel(sql_type = Nullable<BigInt>)]
     duration_ms: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    run_id: Option<String>,
     #[diesel(sql_type = BigInt)]
     has_notes: i64,
 }
@@ -55,10 +70,11 @@ impl Said {
     /// What these said, in two queries for all of them.
     pub fn of<'a>(
         connection: &mut AnyConnection,
-        reservations: impl Iterator<Item = &'a Reservation>,
+        reservations: impl Iterator<Item = (&'a Reservation, Of)>,
     ) -> Result<Self, StoreError> {
-        let heard = reservations.filter(|reservation| reservation.facts.checkins > 0);
-        let ids: Vec<i64> = heard.map(|reservation| reservation.id).collect();
+        let heard = reservations.filter(|(reservation, _)| reservation.facts.checkins > 0);
+        let runs: HashMap<i64, Of> = heard.map(|(reservation, of)| (reservation.id, of)).collect();
+        let ids: Vec<i64> = runs.keys().copied().collect();
         let mut said = Self { by_id: HashMap::new(), nothing: Last::default() };
         if ids.is_empty() {
             return Ok(said);
@@ -66,21 +82,21 @@ impl Said {
         // Back from the latest check-in of each, by the chain that the history's own reader follows.
         let rows: Vec<Row> = sql_query(format!(
             "WITH RECURSIVE back AS (
-                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms,
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms, c.run_id,
                         CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, 1 AS depth
                  FROM states s
                  JOIN checkins c
                      ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
                  WHERE s.reservation_id IN ({})
                  UNION ALL
-                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms,
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms, c.run_id,
                         CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, back.depth + 1 AS depth
                  FROM back
                  JOIN checkins c
                      ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
                  WHERE back.depth < $1
              )
-             SELECT id, reservation_id, kind, duration_ms, CAST(has_notes AS BIGINT) AS has_notes
+             SELECT id, reservation_id, kind, duration_ms, run_id, CAST(has_notes AS BIGINT) AS has_notes
              FROM back ORDER BY reservation_id, number DESC",
             list(&ids)
         ))
@@ -88,9 +104,10 @@ impl Said {
         .load(connection)?;
         let mut wanted = Vec::new();
         for rows in rows.chunk_by(|one, next| one.reservation_id == next.reservation_id) {
-            let (took, usual) = lengths(rows);
+            let of = runs.get(&rows[0].reservation_id).copied().unwrap_or(Of::Latest);
+            let (took, usual) = lengths(rows, of);
             said.by_id.insert(rows[0].reservation_id, Last { notes: String::new(), took, usual });
-            wanted.extend(with_output(rows));
+            wanted.extend(with_output(rows, of));
         }
         if wanted.is_empty() {
             return Ok(said);
@@ -111,18 +128,58 @@ impl Said {
     }
 }
 
-/// The check-in, latest first, whose text is the output of the latest run.
-fn with_output(rows: &[Row]) -> Option<i64> {
-    let success = CheckInKind::Success.as_str();
-    // A success before the latest check-in was of another run.
-    let of_run = rows.iter().enumerate().take_while(|(n, row)| *n == 0 || row.kind != success);
-    of_run.map(|(_, row)| row).find(|row| row.has_notes != 0).map(|row| row.id)
+impl Row {
+    fn is(&self, kind: CheckInKind) -> bool {
+        self.kind == kind.as_str()
+    }
+
+    fn is_end(&self) -> bool {
+        self.is(CheckInKind::Success) || self.is(CheckInKind::Fail)
+    }
+
+    /// Whether it is the end of a run that is spoken of.
+    fn ends(&self, of: Of) -> bool {
+        match of {
+            Of::Latest | Of::Ended => self.is_end(),
+            Of::Failure => self.is(CheckInKind::Fail),
+            Of::Success => self.is(CheckInKind::Success),
+        }
+    }
 }
 
-/// How long the latest run that ended took, and the median of the successes before it.
-fn lengths(rows: &[Row]) -> (Option<TimeDelta>, Option<TimeDelta>) {
-    let ends = [CheckInKind::Success.as_str(), CheckInKind::Fail.as_str()];
-    let latest = rows.iter().position(|row| ends.contains(&row.kind.as_str()));
+/// The check-in, of these latest first, whose text is the output of the run that is spoken of.
+fn with_output(rows: &[Row], of: Of) -> Option<i64> {
+    let is_log = |row: &Row| row.is(CheckInKind::Log);
+    let its = rows.iter().find(|row| match of {
+        Of::Latest => !is_log(row),
+        _ => row.ends(of),
+    });
+    let its = match of {
+        Of::Latest => its.or(rows.first())?,
+        _ => its?,
+    };
+    // Lines of a log need not name their run.
+    let is_of_run = |row: &&Row| row.run_id == its.run_id || (row.run_id.is_none() && is_log(row));
+    let rows: Vec<&Row> = rows.iter().filter(is_of_run).collect();
+    let at = rows.iter().position(|row| std::ptr::eq(*row, its))?;
+    // What was logged after its end, or since its start.
+    let newer = at - rows[..at].iter().rev().take_while(|row| is_log(row)).count();
+    let mut all: Vec<&Row> = rows[newer..at].to_vec();
+    all.insert(if its.is_end() { 0 } else { all.len() }, its);
+    if !its.is(CheckInKind::Start) {
+        for row in rows[at + 1..].iter().take_while(|row| !row.is_end()) {
+            all.push(row);
+            if row.is(CheckInKind::Start) {
+                break;
+            }
+        }
+    }
+    all.into_iter().find(|row| row.has_notes != 0).map(|row| row.id)
+}
+
+/// How long the run took that is spoken of, or else the latest that ended, and the median of the successes before it.
+fn lengths(rows: &[Row], of: Of) -> (Option<TimeDelta>, Option<TimeDelta>) {
+    let latest = rows.iter().position(|row| row.ends(of)).or_else(|| rows.iter().position(Row::is_end));
     let span = |ms: i64| TimeDelta::try_milliseconds(ms);
     let took = latest.and_then(|latest| rows[latest].duration_ms).and_then(span);
     let before = latest.map_or(rows, |latest| &rows[latest + 1..]);
@@ -193,6 +250,7 @@ mod tests {
             reservation_id: 1,
             kind: kind.as_str().to_owned(),
             duration_ms,
+            run_id: None,
             has_notes: has_notes.into(),
         }
     }
@@ -202,9 +260,12 @@ mod tests {
         use CheckInKind::{Fail, Start, Success};
         let run = |kind, ms| [row(kind, Some(ms), false), row(Start, None, false)];
         let of = |runs: &[[Row; 2]]| {
-            let rows: Vec<Row> =
-                runs.iter().flatten().map(|one| Row { kind: one.kind.clone(), ..*one }).collect();
-            let (took, usual) = lengths(&rows);
+            let rows: Vec<Row> = runs
+                .iter()
+                .flatten()
+                .map(|one| Row { kind: one.kind.clone(), run_id: None, ..*one })
+                .collect();
+            let (took, usual) = lengths(&rows, Of::Ended);
             (took.map(|span| span.num_milliseconds()), usual.map(|span| span.num_milliseconds()))
         };
         assert_eq!(
@@ -216,18 +277,58 @@ mod tests {
     }
 
     #[test]
-    fn the_output_is_that_of_the_latest_run() {
+    fn the_output_is_that_of_the_run_that_is_spoken_of() {
         use CheckInKind::{Fail, Log, Start, Success};
-        let of = |rows: &[(CheckInKind, bool)]| {
+        use Of::{Ended, Failure, Latest};
+        let of = |of, rows: &[(CheckInKind, bool)]| {
             let rows: Vec<Row> = (0i64..)
                 .zip(rows)
                 .map(|(id, (kind, has_notes))| Row { id, ..row(*kind, None, *has_notes) })
                 .collect();
-            with_output(&rows)
+            with_output(&rows, of)
         };
-        assert_eq!(of(&[(Fail, true), (Log, true)]), Some(0));
-        assert_eq!(of(&[(Fail, false), (Log, true), (Start, false), (Success, true)]), Some(1));
-        assert_eq!(of(&[(Fail, false), (Start, false), (Success, true)]), None);
-        assert_eq!(of(&[(Success, true), (Success, true)]), Some(0));
+        assert_eq!(of(Failure, &[(Fail, true), (Log, true)]), Some(0));
+        assert_eq!(of(Failure, &[(Fail, false), (Log, true), (Start, false), (Success, true)]), Some(1));
+        assert_eq!(of(Failure, &[(Fail, false), (Start, false), (Success, true)]), None);
+        assert_eq!(of(Latest, &[(Success, true), (Success, true)]), Some(0));
+        // Another run's, in each of these.
+        assert_eq!(of(Of::Success, &[(Success, false), (Fail, true)]), None, "back, without a word");
+        assert_eq!(of(Of::Success, &[(Success, false), (Start, true), (Fail, true)]), Some(1));
+        assert_eq!(
+            of(Failure, &[(Fail, false), (Start, false), (Fail, true)]),
+            None,
+            "killed without a word"
+        );
+        assert_eq!(of(Latest, &[(Start, false), (Fail, true)]), None, "it runs too long");
+        assert_eq!(of(Latest, &[(Log, true), (Start, true), (Fail, true)]), Some(0), "it said so much");
+        assert_eq!(of(Failure, &[(Fail, false), (Fail, true)]), None);
+        // The failure is meant, whatever came after it.
+        assert_eq!(of(Failure, &[(Success, true), (Fail, true)]), Some(1));
+        assert_eq!(of(Failure, &[(Start, true), (Fail, true), (Success, true)]), Some(1));
+        assert_eq!(of(Failure, &[(Log, true), (Fail, false), (Start, false)]), Some(0));
+        assert_eq!(of(Failure, &[(Log, true), (Fail, true), (Start, false)]), Some(1));
+        assert_eq!(of(Ended, &[(Start, true), (Success, true), (Fail, true)]), Some(1));
+        assert_eq!(of(Ended, &[(Start, true)]), None);
+        assert_eq!(of(Latest, &[]), None);
+    }
+
+    #[test]
+    fn a_run_with_an_id_has_its_own_output() {
+        use CheckInKind::{Fail, Log, Start};
+        let of = |rows: &[(CheckInKind, Option<&str>, bool)]| {
+            let rows: Vec<Row> = (0i64..)
+                .zip(rows)
+                .map(|(id, (kind, run, has_notes))| Row {
+                    id,
+                    run_id: run.map(str::to_owned),
+                    ..row(*kind, None, *has_notes)
+                })
+                .collect();
+            with_output(&rows, Of::Failure)
+        };
+        let (a, b) = (Some("a"), Some("b"));
+        assert_eq!(of(&[(Fail, a, false), (Log, b, true), (Log, a, true), (Start, a, false)]), Some(2));
+        assert_eq!(of(&[(Fail, a, false), (Fail, b, true), (Start, a, false), (Start, b, true)]), None);
+        assert_eq!(of(&[(Fail, a, false), (Start, b, true), (Log, None, true), (Start, a, false)]), Some(2));
     }
 }

@@ -22,7 +22,7 @@ use crate::outbox::Reached;
 use crate::readable::list;
 use crate::rows::ms;
 use crate::runs::{forget_told, note_told};
-use crate::said::{Counted, Last, Said};
+use crate::said::{Counted, Last, Of, Said};
 use crate::schema::{alerts, reservations, states};
 use crate::unjudged::{AGAIN, aside, judged};
 use crate::walk::row_by_row;
@@ -379,13 +379,15 @@ fn write_changes(
             Some((alert.reservation.id, (*ids.get(&alert.dedup_key)?, alert.dedup_key.as_str())))
         })
         .collect();
-    let said = Said::of(connection, changes.iter().map(|(due, _)| &due.reservation))?;
+    let spoken = changes.iter().map(|(due, change)| (&due.reservation, speaks_of(change, due)));
+    let said = Said::of(connection, spoken)?;
     let down =
         last_count.now(connection, counted, new.iter().filter(|alert| !alert.closed).count() as i64)?;
     let over = changes.iter().filter(|(_, change)| matches!(change, Change::Recover | Change::Withdraw(_)));
     let over: Vec<i64> = over.filter_map(|(due, _)| due.alert.as_ref().map(|alert| alert.open.id)).collect();
     let reached = outbox::reached(connection, &over)?;
-    last_count.keep(down, over.len() as i64);
+    // Of what comes back together none is down beside the others.
+    let down = last_count.keep(down, over.len() as i64);
     let mut messages: Vec<(i64, NewDelivery)> = Vec::new();
     for (due, change) in changes {
         let reservation = &due.reservation;
@@ -440,7 +442,7 @@ fn write_changes(
             notes,
             took: *took,
             usual: *usual,
-            others_down: down.beside(event != EventKind::OpenedAndRecovered),
+            others_down: down.beside(matches!(event, EventKind::Opened | EventKind::Reminder)),
             jobs: down.jobs,
             behind,
             reached,
@@ -453,6 +455,25 @@ fn write_changes(
         *swept.deliveries.entry(message.alerter.clone()).or_default() += 1;
     }
     outbox::put_all(connection, &messages, now)
+}
+
+/// The run of which this is told.
+pub(crate) fn troubled(reason: &Reason) -> Of {
+    match reason {
+        Reason::Failed { .. } => Of::Failure,
+        Reason::TooShort { .. } => Of::Ended,
+        Reason::Missed { .. } | Reason::Overran { .. } => Of::Latest,
+    }
+}
+
+/// Which of a job's runs the message about this change speaks of.
+fn speaks_of(change: &Change, due: &Due) -> Of {
+    match change {
+        Change::Open(reason) | Change::OpenAndRecover(reason) => troubled(reason),
+        Change::Remind => due.alert.as_ref().map_or(Of::Latest, |alert| troubled(&alert.open.reason)),
+        Change::Recover => Of::Success,
+        Change::Withdraw(_) | Change::None => Of::Latest,
+    }
 }
 
 /// How many reservations were last seen from the address of this site.

@@ -21,6 +21,7 @@ use crate::backoff;
 use crate::begin::Begin;
 use crate::crews::Retired;
 use crate::leases::Leases;
+use crate::parts;
 
 /// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its crew get theirs
 /// when a provider is slow.
@@ -35,6 +36,8 @@ const SLOW: Duration = Duration::from_secs(1);
 const DIGEST: i64 = 10_000;
 /// Messages that are claimed together where a digest is a list of them all.
 const LIST: i64 = 1000;
+/// So many messages of a digest are refused one by one, with none taken in between, before the rest of it waits.
+const REFUSED: usize = 10;
 /// What was sent is recorded at least this often while more is being sent.
 const RECORD_EVERY: Duration = Duration::from_millis(100);
 /// How often the first sender of an alerter looks by itself, and how often the others, who wait to be called: seldom, but
@@ -232,13 +235,51 @@ impl Sender {
         let mut done = Dispatched::default();
         let mut results = Vec::new();
         let mut recorded_at = Instant::now();
-        let mut sendings = VecDeque::from(sendings);
+        let mut sendings: VecDeque<Sending> = match alerter.takes_digests() {
+            true => sendings.into_iter().flat_map(|sending| parts::of(alerter, sending)).collect(),
+            false => sendings.into(),
+        };
+        let mut refused = 0;
+        // Of a digest: why its other parts wait.
+        let mut waits = None;
         while let Some(sending) = sendings.pop_front() {
             let begun = Instant::now();
-            let outcome = match shutdown.is_requested() {
-                false => self.send(alerter, &sending),
-                true => Outcome::Untried,
+            let sent = match (&waits, shutdown.is_requested()) {
+                (Some(sent), _) => Some(Sent::clone(sent)),
+                (None, true) => None,
+                (None, false) => Some(self.send(alerter, &sending)),
             };
+            if let Some(Sent::Permanent { is_of_content: true, problem }) = &sent
+                && alerter.takes_digests()
+            {
+                if sending.deliveries.len() > 1 {
+                    // Nothing of it was taken. What one message spoils, or its size, must not be the end of the others.
+                    log::debug!(
+                        "{}: {} messages go out in halves: {problem}",
+                        self.name,
+                        sending.deliveries.len()
+                    );
+                    let (first, second) = parts::halves(sending);
+                    sendings.push_front(second);
+                    sendings.push_front(first);
+                    continue;
+                }
+                refused += 1;
+                if refused >= REFUSED {
+                    waits =
+                        Some(Sent::Retryable { after: None, maybe_sent: false, problem: problem.clone() });
+                }
+            }
+            match &sent {
+                Some(Sent::Delivered) => refused = 0,
+                Some(Sent::Retryable { after, problem, .. }) if alerter.takes_digests() => {
+                    // In their order: what tells the end of an incident must not overtake what tells its beginning.
+                    let (after, problem) = (*after, problem.clone());
+                    waits = Some(Sent::Retryable { after, maybe_sent: false, problem });
+                }
+                _ => {}
+            }
+            let outcome = sent.map_or(Outcome::Untried, |sent| self.judge(sent, &sending, self.clock.now()));
             self.count(&sending, &outcome);
             done.claimed += sending.deliveries.len();
             done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
@@ -279,19 +320,20 @@ impl Sender {
     }
 
     /// Sends one sending, outside of any transaction.
-    fn send(&self, alerter: &dyn Alerter, sending: &Sending) -> Outcome {
+    fn send(&self, alerter: &dyn Alerter, sending: &Sending) -> Sent {
         let recipient = match sending.recipient.as_str() {
             "" => None,
             text => match MailAddress::parse("recipient", text) {
                 Ok(address) => Some(address),
-                Err(error) => return Outcome::Dead { problem: error.to_string() },
+                Err(error) => {
+                    return Sent::Permanent { is_of_content: false, problem: error.to_string() };
+                }
             },
         };
         let notices: Vec<Notice> =
             sending.deliveries.iter().map(|delivery| delivery.notice.clone()).collect();
         let message = Message { notices: &notices, recipient: recipient.as_ref(), key: &sending.key };
-        let sent = alerter.send(&message);
-        self.judge(sent, sending, self.clock.now())
+        alerter.send(&message)
     }
 
     /// Whether a message that was put in at `oldest` was tried for long enough. Only time counts in which Innkeeper lived.
@@ -314,7 +356,7 @@ impl Sender {
         let way = format!("{}{whom}{}", self.name, sending.recipient);
         match sent {
             Sent::Delivered => Outcome::Delivered,
-            Sent::Permanent { problem } => {
+            Sent::Permanent { problem, .. } => {
                 let refused = format_args!("a message through {way} cannot be delivered: {problem}");
                 self.complaints.refused.error(refused);
                 Outcome::Dead { problem }

@@ -20,6 +20,7 @@ pub mod mail_loop;
 pub mod messages;
 pub mod outages;
 pub mod own;
+mod parts;
 pub mod peers;
 pub mod routing;
 pub mod summary;

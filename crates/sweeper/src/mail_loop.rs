@@ -137,7 +137,7 @@ impl MailLoop {
             Message { notices: std::slice::from_ref(&notice), recipient: Some(&self.to), key: token };
         match alerter.send(&message) {
             Sent::Delivered => Ok(()),
-            Sent::Retryable { problem, .. } | Sent::Permanent { problem } => Err(problem),
+            Sent::Retryable { problem, .. } | Sent::Permanent { problem, .. } => Err(problem),
         }
     }
 

@@ -67,11 +67,12 @@ impl Words<'_> {
 
     /// The subject of an alert or its reminder, where the reservation has its own.
     pub fn subject(&self) -> Option<String> {
-        let own = &self.told.reservation.terms.alert_subject;
+        let own = self.filled(&self.told.reservation.terms.alert_subject);
         match self.told.event {
-            _ if own.is_empty() => None,
-            EventKind::Opened => Some(self.filled(own)),
-            EventKind::Reminder => Some(format!("Reminder: {}", self.filled(own))),
+            // Also where its placeholders stand for nothing: a provider refuses an alert without a subject.
+            _ if own.trim().is_empty() => None,
+            EventKind::Opened => Some(own),
+            EventKind::Reminder => Some(format!("Reminder: {own}")),
             _ => None,
         }
     }

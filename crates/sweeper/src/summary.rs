@@ -151,7 +151,7 @@ fn try_to_send(send: impl Fn() -> Sent) -> Option<String> {
     for attempt in 1..=TRIES {
         match send() {
             Sent::Delivered => return None,
-            Sent::Permanent { problem } => return Some(problem),
+            Sent::Permanent { problem, .. } => return Some(problem),
             Sent::Retryable { problem, .. } => last = Some(problem),
         }
         if attempt < TRIES {

@@ -127,7 +127,28 @@ fn a_failure_is_told_with_all_that_is_known_of_it_everywhere() {
         assert_eq!((&hook["url"], &hook["alert"]["also_told"][0]), (&json!(page), &json!("dba@example.org")));
         assert!(hook["text"].as_str().unwrap().contains(&format!("Open: {page}\n")));
         assert!(hook["alert"]["notes"].as_str().unwrap().ends_with("line 59\nERROR AccessDenied"));
+
+        // The end has nothing of the run that failed.
+        house.check_in("other");
+        house.settle();
+        house.ping("backup", "");
+        settle_gathered(&house.database);
+        let (_, text) = told.mail(1);
+        assert!(text.starts_with("shop/backup is back online since "), "{text}");
+        assert!(!text.contains("AccessDenied") && !text.contains("Exit status"), "{text}");
+        assert!(text.contains("Also down now: no other job\n"), "{text}");
     }
+}
+
+#[test]
+fn a_subject_that_is_filled_with_nothing_is_the_usual_one() {
+    let told = Told::open(TestDatabase::sqlite(), "");
+    let words = json!({ "alert_subject": "{notes} {runbook}", "owner": "" });
+    told.house.reserve("backup", "dba@example.org, oncall", words);
+    told.house.pass(2 * HOUR);
+    let usual = "DOWN shop/backup: has not checked in · ops.example.org";
+    assert_eq!(told.mail(0).0, usual);
+    assert_eq!(Told::json(&told.pager, 0)["payload"]["summary"], usual);
 }
 
 #[test]

@@ -71,6 +71,77 @@ fn the_end_never_overtakes_a_beginning_that_may_have_been_sent() {
 }
 
 #[test]
+fn what_one_message_spoils_is_not_the_end_of_the_others() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let chat = format!("[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n", sink.url("/"));
+        let parts = Parts::new(&database, "chat", &chat);
+        overdue(&database, "shop", 4, "chat");
+        assert_eq!(parts.sweep().opened, 4);
+        // All four, the first two, and the first alone; the second alone may have been taken.
+        for status in [400, 413, 422, 502] {
+            sink.next(Answer::status(status).body("invalid_blocks"));
+        }
+        assert_eq!(parts.dispatch(), done(4, 0));
+        assert_eq!(sink.requests().len(), 4, "what follows waits with it");
+        let dead = "deliveries WHERE alerter = 'chat' AND state = 'dead' AND problem LIKE '%invalid_blocks%'";
+        assert_eq!(database.count(dead), 1);
+        parts.advance(60);
+        let first = parts.dispatch().delivered;
+        parts.advance(60);
+        assert_eq!(first + parts.dispatch().delivered, 3);
+        let bodies: Vec<_> = sink.requests().into_iter().map(|request| request.body).collect();
+        assert_eq!(bodies.len(), 6);
+        assert!(bodies[4..].contains(&bodies[3]), "it goes out again as it was");
+        assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'delivered'"), 3);
+        assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'waiting'"), 0);
+    }
+}
+
+#[test]
+fn a_chat_that_takes_nothing_gets_few_messages_one_by_one() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let chat = format!("[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n", sink.url("/"));
+        let mut parts = Parts::new(&database, "chat", &chat);
+        parts.watch.batch = 100;
+        overdue(&database, "shop", 40, "chat");
+        assert_eq!(parts.sweep().opened, 40);
+        sink.otherwise(Answer::status(400).body("invalid_payload"));
+        assert_eq!(parts.dispatch(), done(40, 0));
+        assert!(sink.requests().len() < 30, "{}", sink.requests().len());
+        assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'dead'"), 10);
+        assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'waiting'"), 30);
+        // An address that is gone is another matter: no message of another size would be taken there.
+        parts.advance(3600);
+        sink.otherwise(Answer::status(404).body("no_service"));
+        let before = sink.requests().len();
+        assert_eq!(parts.dispatch(), done(30, 0));
+        assert_eq!(sink.requests().len(), before + 1);
+        assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'dead'"), 40);
+    }
+}
+
+#[test]
+fn words_of_people_that_are_too_many_for_one_message_are_several() {
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        let chat = format!("[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n", sink.url("/"));
+        let mut parts = Parts::new(&database, "chat", &chat);
+        parts.watch.batch = 100;
+        overdue(&database, "shop", 50, "chat");
+        database.execute(&format!("UPDATE reservations SET alert_msg = '{}'", "Call Ada. ".repeat(300)));
+        assert_eq!(parts.sweep().opened, 50);
+        assert_eq!(parts.dispatch(), done(50, 50));
+        let requests = sink.requests();
+        assert!((2..=5).contains(&requests.len()), "{}", requests.len());
+        let said: Vec<String> = requests.iter().map(|request| request.json().to_string()).collect();
+        assert!(said.iter().all(|said| said.len() < 70_000));
+        assert_eq!(said.concat().matches("Ada.").count(), 50 * 300, "nothing is lost");
+    }
+}
+
+#[test]
 fn the_end_waits_for_its_beginning_where_each_is_sent_alone() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();

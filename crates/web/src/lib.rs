@@ -147,7 +147,7 @@ impl Desk {
         let key = Uuid::new_v4().to_string();
         match way.send(&Message { notices: std::slice::from_ref(notice), recipient, key: &key }) {
             Sent::Delivered => Ok(()),
-            Sent::Retryable { problem, .. } | Sent::Permanent { problem } => Err(problem),
+            Sent::Retryable { problem, .. } | Sent::Permanent { problem, .. } => Err(problem),
         }
     }
 

@@ -10,9 +10,27 @@ use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use sha2::Sha256;
 
-use crate::digest::{self, Digest, more};
-use crate::letter::{Letter, rendered};
+use crate::digest::{self, Digest, Tone, more};
+use crate::letter::{Letter, own_of, rendered};
 use crate::{Message, summary, words};
+
+/// The words of people in one mail, in bytes, at most. Servers take 10 MB and more; encoded they may be twice as many, and what else a
+/// digest says is bounded.
+const MOST_BYTES: usize = 2_000_000;
+
+/// How many of these notices, from the first on, one mail holds.
+pub(super) fn holds(notices: &[Notice]) -> usize {
+    let mut bytes = 0;
+    let is_too_much = |notice: &Notice| {
+        let own = own_of(notice);
+        // In both parts; in the one each line is moved in, in the other it has marks.
+        let marks =
+            own.bytes().filter(|byte| matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\'' | b'\n')).count();
+        bytes += 2 * own.len() + 6 * marks;
+        bytes > MOST_BYTES
+    };
+    notices.iter().position(is_too_much).unwrap_or(notices.len()).max(1)
+}
 
 /// The mail as it goes over the wire: ASCII only, and beginning with a header.
 pub(super) fn compose(
@@ -21,9 +39,10 @@ pub(super) fn compose(
     to: &Address,
     now: Time,
 ) -> Result<String, lettre::error::Error> {
-    let notices = message.notices;
+    let folded = digest::folded(message.notices);
+    let notices = &*folded;
     let domain = from.email.domain();
-    let subject = digest::headline(notices);
+    let subject = digest::headline(message.notices);
     let mut builder = lettre::Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to.clone()))
@@ -101,7 +120,7 @@ fn html(subject: &str, notices: &[Notice]) -> String {
     let worst = digest::worst_first(notices);
     rendered(&HtmlPart {
         subject,
-        colour: worst.first().map_or("#7f8c8d", |notice| colour(notice.event)),
+        colour: colour(worst.first().map_or(Tone::Neutral, |notice| Tone::of(notice))),
         letter: one.map(Letter::of),
         digest: Digest::of(if one.is_some() { &[] } else { notices }),
         summary: one.and_then(|notice| notice.summary.as_deref()).map(summary::html).unwrap_or_default(),
@@ -117,11 +136,11 @@ fn sender(notices: &[Notice]) -> String {
     }
 }
 
-fn colour(event: EventKind) -> &'static str {
-    match event {
-        EventKind::Opened | EventKind::Reminder => "#c0392b",
-        EventKind::Operator => "#d68910",
-        EventKind::Recovered | EventKind::OpenedAndRecovered => "#239b56",
-        EventKind::Summary => "#7f8c8d",
+fn colour(tone: Tone) -> &'static str {
+    match tone {
+        Tone::Trouble => "#c0392b",
+        Tone::Warning => "#d68910",
+        Tone::Good => "#239b56",
+        Tone::Neutral => "#7f8c8d",
     }
 }

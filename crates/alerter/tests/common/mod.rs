@@ -201,7 +201,7 @@ pub fn retryable(sent: Sent) -> (Option<Duration>, bool, String) {
 
 pub fn permanent(sent: Sent) -> String {
     match sent {
-        Sent::Permanent { problem } => problem,
+        Sent::Permanent { problem, .. } => problem,
         other => panic!("not permanent: {other:?}"),
     }
 }

@@ -153,7 +153,7 @@ impl Waiting {
         let message = Message { notices: std::slice::from_ref(notice), recipient: address.as_ref(), key };
         let problem = match way.send(&message) {
             Sent::Delivered => return false,
-            Sent::Permanent { problem } => {
+            Sent::Permanent { problem, .. } => {
                 log::error!("the operator cannot be told through {alerter}: {problem}");
                 return false;
             }

@@ -18,7 +18,7 @@ use crate::readable::list;
 use crate::rows::ms;
 use crate::said::{Counted, Down, Said};
 use crate::schema::{alerts, deliveries, outages, states};
-use crate::sweep::{Told, count_behind};
+use crate::sweep::{Told, count_behind, troubled};
 use crate::{NewDelivery, Store, StoreError};
 
 /// What there is to tell of an alerter that is gone.
@@ -247,7 +247,9 @@ fn anew(
     for (id, problem) in unreadable {
         log::error!("the alert of reservation {id} is not told anew: {problem}");
     }
-    let said = Said::of(connection, due.iter().map(|due| &due.reservation))?;
+    let spoken =
+        due.iter().filter_map(|due| Some((&due.reservation, troubled(&due.alert.as_ref()?.open.reason))));
+    let said = Said::of(connection, spoken)?;
     let down = Down::now(connection, &Counted::default())?;
     let mut all = Vec::with_capacity(due.len());
     for Due { reservation, alert, .. } in &due {
