@@ -17,6 +17,8 @@ pub struct Excerpt {
     end: Vec<u8>,
     /// How many bytes there were in all.
     length: u64,
+    /// More was to come.
+    is_cut_off: bool,
 }
 
 impl Excerpt {
@@ -40,6 +42,11 @@ impl Excerpt {
         self.end.extend_from_slice(rest);
     }
 
+    /// What came is not all: the text ends with a line that says so.
+    pub fn cut_off(&mut self) {
+        self.is_cut_off = true;
+    }
+
     /// How many bytes came.
     pub fn length(&self) -> u64 {
         self.length
@@ -48,9 +55,21 @@ impl Excerpt {
     /// At most [`KEPT`] bytes of text, cut between characters. Bytes that are not UTF-8, and NUL (which no text column
     /// takes), are replaced.
     pub fn text(&self) -> String {
+        if !self.is_cut_off {
+            return self.text_within(KEPT);
+        }
+        let last = format!("[... cut off after {} bytes ...]\n", self.length);
+        let mut text = self.text_within(KEPT - last.len() - 1);
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text + &last
+    }
+
+    fn text_within(&self, most: usize) -> String {
         if self.end.is_empty() {
             let whole = replaced(&String::from_utf8_lossy(&self.start));
-            if whole.len() <= KEPT {
+            if whole.len() <= most {
                 return whole;
             }
         }
@@ -60,7 +79,7 @@ impl Excerpt {
         let held = if is_all_held { [&self.start[..], &self.end].concat() } else { self.end.clone() };
         let held = &held[held.len().saturating_sub(END)..];
         let with_mark_of = |left_out: u64| {
-            let room = KEPT.saturating_sub(beginning.text.len() + mark(left_out).len());
+            let room = most.saturating_sub(beginning.text.len() + mark(left_out).len());
             let end = Taken::from_end(held, room);
             (self.length.saturating_sub((beginning.bytes + end.bytes) as u64), end)
         };
@@ -191,6 +210,33 @@ mod tests {
         let kept = text([0xff; 9_000]);
         let (beginning, left_out, end) = parts(&kept);
         assert_eq!((beginning.chars().count() + end.chars().count()) as u64 + left_out, 9_000);
+    }
+
+    #[test]
+    fn one_that_was_cut_off_says_so_in_its_last_line() {
+        for (body, kept) in [
+            ("", "[... cut off after 0 bytes ...]\n"),
+            ("half a li", "half a li\n[... cut off after 9 bytes ...]\n"),
+            ("a line\n", "a line\n[... cut off after 7 bytes ...]\n"),
+        ] {
+            let mut excerpt = Excerpt::of(body.as_bytes());
+            excerpt.cut_off();
+            assert_eq!(excerpt.text(), kept);
+        }
+        for length in [9_960, 9_970, 9_999, 10_000, 10_001, 2_000_000_u64] {
+            let mut excerpt = Excerpt::of(&vec![b'x'; usize::try_from(length).unwrap()]);
+            excerpt.cut_off();
+            let text = excerpt.text();
+            let body = text.strip_suffix(&format!("\n[... cut off after {length} bytes ...]\n")).unwrap();
+            assert!(text.len() <= KEPT, "{length}: {}", text.len());
+            if body.contains("[...") {
+                let (beginning, left_out, end) = parts(body);
+                assert_eq!(beginning.len() as u64 + left_out + end.len() as u64, length);
+                assert!(text.len() > KEPT - 3, "{length}: {}", text.len());
+            } else {
+                assert_eq!(body.len() as u64, length);
+            }
+        }
     }
 
     #[test]

@@ -48,20 +48,12 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
     }
 }
 
-/// What a ping brings: its body, or why that could not be read.
-type Said = Result<Log, ApiError>;
-
-async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, log: Said) -> HttpResponse {
+async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, log: Log) -> HttpResponse {
     let said = key(&first).ok_or(Refusal::NotFound).map(|key| (Target::Key(key), "".to_owned()));
     ping(&desk, &request, said, log).await
 }
 
-async fn two(
-    desk: Data<Desk>,
-    request: HttpRequest,
-    path: Path<(String, String)>,
-    log: Said,
-) -> HttpResponse {
+async fn two(desk: Data<Desk>, request: HttpRequest, path: Path<(String, String)>, log: Log) -> HttpResponse {
     let (first, second) = path.into_inner();
     let said = match key(&first) {
         Some(key) => Ok((Target::Key(key), second)),
@@ -74,7 +66,7 @@ async fn three(
     desk: Data<Desk>,
     request: HttpRequest,
     path: Path<(String, String, String)>,
-    log: Said,
+    log: Log,
 ) -> HttpResponse {
     let (first, second, third) = path.into_inner();
     let said = by_slug(first, second).map(|target| (target, third));
@@ -112,13 +104,11 @@ async fn ping(
     desk: &Data<Desk>,
     request: &HttpRequest,
     said: Result<(Target, String), Refusal>,
-    log: Said,
+    log: Log,
 ) -> HttpResponse {
-    let is_over = log.as_ref().is_ok_and(|log| log.is_whole);
-    let answer = match (said, log) {
-        (Ok((target, action)), Ok(log)) => record(desk, request, target, &action, &log.excerpt).await,
-        (Err(refusal), Ok(_)) => Err(refusal),
-        (_, Err(error)) => Err(Refusal::Other(error)),
+    let answer = match said {
+        Ok((target, action)) => record(desk, request, target, &action, &log.excerpt).await,
+        Err(refusal) => Err(refusal),
     };
     let mut response = match answer {
         Ok(Counted { is_new: true, warnings }) => {
@@ -130,7 +120,7 @@ async fn ping(
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "not found"),
         Err(Refusal::Other(error)) => error.error_response(),
     };
-    if !is_over {
+    if !log.is_whole {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     add_headers(&mut response);

@@ -1,5 +1,6 @@
 //! A request's body within its bounds of size and time.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use super::connection::Usage;
 pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most of a job's log that is read, bytes, and how long that may take: a log may be long, and that must not cost its job the check-in.
+/// The most of a job's log that is read, bytes, and for how long: a log may be long or slow, and that must not cost its job the check-in.
 pub const LARGEST_LOG: usize = 16 * 1024 * 1024;
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,32 +50,47 @@ impl FromRequest for Body {
     }
 }
 
-/// What is kept of a job's log, however long it is; the rest is read and dropped. Too slow is answered 408, cut off 400.
+/// What is kept of a job's log, however long it is; the rest is read and dropped. One that is too slow, too long or cut off is what
+/// came of it.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Its beginning and its end.
+    /// Its beginning and its end. Where it is not whole, its text says so.
     pub excerpt: Excerpt,
-    /// Whether it came to its end. Of one without end [`LARGEST_LOG`] was read, and its connection cannot go on.
+    /// Whether it came to its end. Otherwise its connection cannot go on.
     pub is_whole: bool,
 }
 
 impl FromRequest for Log {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Infallible>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let mut payload = payload.take();
-        in_time(request, async move {
+        let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
+        Box::pin(async move {
+            let _mark = mark;
             let mut excerpt = Excerpt::default();
-            while let Some(piece) = next_piece(&mut payload).await? {
-                excerpt.push(&piece);
-                if excerpt.length() > LARGEST_LOG as u64 {
-                    return Ok(Self { excerpt, is_whole: false });
-                }
+            let reading = read_log(&mut payload, &mut excerpt);
+            let is_whole = actix_web::rt::time::timeout(LOG_PATIENCE, reading).await.unwrap_or(false);
+            if !is_whole {
+                excerpt.cut_off();
             }
-            Ok(Self { excerpt, is_whole: true })
+            Ok(Self { excerpt, is_whole })
         })
     }
+}
+
+/// Whether `excerpt` has taken all of it, when this ends.
+async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt) -> bool {
+    while excerpt.length() <= LARGEST_LOG as u64 {
+        match next_piece(payload).await {
+            Ok(Some(piece)) => excerpt.push(&piece),
+            Ok(None) => return true,
+            // The client is gone, or waited for too long.
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// A whole body of up to [`LARGEST_LOG`], which may take a while to come. Over that is answered 413, too slow 408, cut off 400.
@@ -87,7 +103,8 @@ impl FromRequest for LargeBody {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let mut payload = payload.take();
-        in_time(request, async move {
+        let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
+        let reading = async move {
             let mut whole = Vec::new();
             while let Some(piece) = next_piece(&mut payload).await? {
                 if whole.len() + piece.len() > LARGEST_LOG {
@@ -96,20 +113,12 @@ impl FromRequest for LargeBody {
                 whole.extend_from_slice(&piece);
             }
             Ok(Self(whole))
+        };
+        Box::pin(async move {
+            let _mark = mark;
+            actix_web::rt::time::timeout(LOG_PATIENCE, reading).await.unwrap_or(Err(ApiError::TooSlow))
         })
     }
-}
-
-/// What `reading` a long body of this request gives, if it is done in time.
-fn in_time<T: 'static>(
-    request: &HttpRequest,
-    reading: impl Future<Output = Result<T, ApiError>> + 'static,
-) -> Pin<Box<dyn Future<Output = Result<T, ApiError>>>> {
-    let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
-    Box::pin(async move {
-        let _mark = mark;
-        actix_web::rt::time::timeout(LOG_PATIENCE, reading).await.unwrap_or(Err(ApiError::TooSlow))
-    })
 }
 
 async fn next_piece(payload: &mut Payload) -> Result<Option<Bytes>, ApiError> {

@@ -181,8 +181,12 @@ impl AsyncRead for Connection {
         if buffer.filled().len() > before {
             this.moved_at = Instant::now();
         }
-        // As if the client had closed it: a request that is being answered still is.
-        if done.is_pending() && this.is_over(context, false) { Poll::Ready(Ok(())) } else { done }
+        // As if the client had closed it: a request that is being answered still is, also where its client is gone.
+        match done {
+            Poll::Pending if this.is_over(context, false) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) if this.usage.busy.load(Ordering::Relaxed) > 0 => Poll::Ready(Ok(())),
+            done => done,
+        }
     }
 }
 
