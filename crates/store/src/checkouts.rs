@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::connection::AnyConnection;
 use crate::reservations::{find, find_by_id, lock_states};
 use crate::rewind::bring_back;
-use crate::rows::{AlertRow, ReservationRow, StateRow, ms, time};
+use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkouts, deliveries, reservations, states};
 use crate::slugs::{self, insert_with_slug};
 use crate::{Store, StoreError, doors, outbox};
@@ -179,7 +179,7 @@ impl Store {
             .load(connection)?;
         for alert in open {
             diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
-                .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(Some("checked out"))))
+                .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(Some(CHECKED_OUT))))
                 .execute(connection)?;
             tell_of_checkout(connection, alert.id, now)?;
         }

@@ -9,7 +9,7 @@ use innkeeper_core::Time;
 use innkeeper_core::uptime::Trouble;
 
 use crate::outbox::notice_of;
-use crate::rows::{AlertRow, ms, time};
+use crate::rows::{AlertRow, CHECKED_OUT, ms, time};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
 
@@ -192,7 +192,8 @@ impl Store {
         Ok(rows.into_iter().map(alert).collect())
     }
 
-    /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order.
+    /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
+    /// withdrawn was no trouble.
     pub fn troubles(&self, since: &[(i64, Time)]) -> Result<HashMap<i64, Vec<Trouble>>, StoreError> {
         let mut troubles: HashMap<i64, Vec<Trouble>> = HashMap::new();
         if since.is_empty() {
@@ -205,7 +206,8 @@ impl Store {
              SELECT alerts.reservation_id, alerts.opened_at, alerts.closed_at
              FROM wanted
              JOIN alerts ON alerts.reservation_id = wanted.id
-             WHERE alerts.closed_at IS NULL OR alerts.closed_at >= wanted.since
+             WHERE (alerts.closed_at IS NULL OR alerts.closed_at >= wanted.since)
+                 AND (alerts.ending IS NULL OR alerts.ending = '{CHECKED_OUT}')
              LIMIT {MOST_TROUBLES}",
             wanted.join(", ")
         ))
@@ -249,17 +251,18 @@ impl Store {
         rows.into_iter().map(DeliveryRow::sent).collect()
     }
 
-    /// The reservations with the most alerts since `since`, worst first.
+    /// The reservations with the most alerts since `since`, worst first. Those that were withdrawn do not count.
     pub fn bad_guests(&self, since: Time, limit: i64) -> Result<Vec<BadGuest>, StoreError> {
         let rows: Vec<BadGuestRow> = sql_query(
             "SELECT reservation_id, MAX(app) AS app, MAX(component) AS component, COUNT(*) AS alerts, MAX(opened_at) AS latest_at
              FROM alerts
-             WHERE opened_at >= $1
+             WHERE opened_at >= $1 AND (ending IS NULL OR ending = $2)
              GROUP BY reservation_id
              ORDER BY alerts DESC, latest_at DESC
-             LIMIT $2",
+             LIMIT $3",
         )
         .bind::<BigInt, _>(ms(since))
+        .bind::<Text, _>(CHECKED_OUT)
         .bind::<BigInt, _>(limit)
         .load(&mut *self.get()?)?;
         let guest = |row: BadGuestRow| BadGuest {

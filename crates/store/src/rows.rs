@@ -339,6 +339,9 @@ impl RunRow {
     }
 }
 
+/// The `ending` of an alert that was closed by a checkout. Any other says why it was withdrawn: then there was no trouble.
+pub(crate) const CHECKED_OUT: &str = "checked out";
+
 /// One row of `alerts`.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = alerts)]

@@ -19,7 +19,7 @@ use innkeeper_core::summary::Incident;
 
 use crate::connection::AnyConnection;
 use crate::readable::{self, Read, apart, malformed, named, read_within};
-use crate::rows::{AlertRow, ReservationRow, ms, time};
+use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, ms, time};
 use crate::schema::{alerts, reservations, states};
 use crate::{LeftOut, Listed, Store, StoreError, Unreadable, reads};
 
@@ -273,7 +273,11 @@ impl Snapshot<'_> {
             .select((alerts::id, alerts::opened_at));
         Ok(match open {
             true => query.filter(alerts::closed_at.is_null()).load(self.connection)?,
-            false => query.filter(alerts::closed_at.ge(ms(since))).load(self.connection)?,
+            // One that was withdrawn was no trouble.
+            false => query
+                .filter(alerts::closed_at.ge(ms(since)))
+                .filter(alerts::ending.is_null().or(alerts::ending.eq(CHECKED_OUT)))
+                .load(self.connection)?,
         })
     }
 

@@ -1,7 +1,10 @@
 //! What pages ask for beside reservations.
 
 use innkeeper_core::reservation::Wishes;
-use innkeeper_store::{Arrival, Cursor, Filter, Listed, Outcome, SentDelivery, Target, Topic};
+use innkeeper_core::schedule::Schedule;
+use innkeeper_store::{
+    Arrival, Change, Cursor, Filter, Listed, Outcome, SentDelivery, StoreError, Target, Topic,
+};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
@@ -11,6 +14,7 @@ on_both!(
     an_alert_shows_what_became_of_its_messages,
     bad_guests_are_those_with_the_most_alerts,
     troubles_are_the_alerts_that_were_open_since_then,
+    what_was_withdrawn_was_no_trouble,
     a_page_knows_of_its_rows_what_the_whole_list_knows,
 );
 
@@ -131,4 +135,33 @@ fn troubles_are_the_alerts_that_were_open_since_then(database: &TestDatabase) {
     );
     assert_eq!(spans(&[(-1, 0)]), []);
     assert_eq!(spans(&[]), []);
+}
+
+fn what_was_withdrawn_was_no_trouble(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("job", &every(60));
+    assert_eq!(store.pass(at(60)).opened, 1);
+    let longer =
+        Wishes { schedule: Some((Schedule::every(seconds(600)).unwrap(), None)), ..Wishes::default() };
+    assert_eq!(store.change(id, &longer, &|_| true, at(90)).unwrap(), Change::Done);
+    assert_eq!(store.troubles(&[(id, at(0))]).unwrap()[&id].len(), 1, "open yet");
+    assert_eq!(store.pass(at(90)).closed, 1);
+    let figures = |until: i64| {
+        let mut incidents = 0;
+        let counted = store.snapshot(at(until), |snapshot| {
+            snapshot.incidents(at(0), |_| {
+                incidents += 1;
+                Ok::<_, StoreError>(())
+            })
+        });
+        counted.unwrap();
+        let troubles = store.troubles(&[(id, at(0))]).unwrap().remove(&id).map_or(0, |all| all.len());
+        (troubles, store.bad_guests(at(0), 10).unwrap().len(), incidents)
+    };
+    assert_eq!(figures(100), (0, 0, 0));
+    assert_eq!(store.alerts(Some(id), None, None, 10).unwrap().len(), 1, "it is listed, with its ending");
+    // The trouble of a job that was checked out was one.
+    assert_eq!(store.pass(at(600)).opened, 1);
+    store.check_out(&app(SHOP), &component("job"), at(700)).unwrap();
+    assert_eq!(figures(800), (1, 1, 1));
 }
