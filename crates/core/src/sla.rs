@@ -54,6 +54,9 @@ pub struct View<'a> {
     pub runs: &'a [Run],
     /// Its check-ins since the last look; needed where there are new failures, it stands in a row of them, or `min_run` is set.
     pub unseen: &'a [Event],
+    /// When a run ended whose start was recorded after the last look had seen that end: the row is counted anew, from the events in
+    /// `unseen`, which then reach back further.
+    pub anew: Option<Time>,
     /// The alert that is open on it.
     pub open_alert: Option<&'a OpenAlert>,
     /// Whether it stands behind a site that is silent.
@@ -71,6 +74,7 @@ impl<'a> View<'a> {
             reservation,
             runs: &[],
             unseen: &[],
+            anew: None,
             open_alert,
             behind_silent_site: false,
             blind: &[],

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::facts::{Event, Run};
 use innkeeper_core::reservation::{Reservation, Status, Window};
 use innkeeper_core::sla::{Refused, View};
@@ -21,6 +23,8 @@ use crate::sites::Sites;
 
 /// The most check-ins since the last look that are read for one conclusion.
 const MOST_UNSEEN: i64 = 1000;
+/// So many before them are read where a start was recorded after its end.
+const MOST_BEFORE: i64 = 200;
 
 /// A reservation that is due to be looked at, with what that takes.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub(crate) struct Due {
     pub reservation: Reservation,
     pub runs: Vec<Run>,
     pub unseen: Vec<Event>,
+    pub anew: Option<Time>,
     pub alert: Option<KnownAlert>,
     pub behind_silent_site: bool,
     pub blind: Vec<Window>,
@@ -47,6 +52,7 @@ impl Due {
             reservation: &self.reservation,
             runs: &self.runs,
             unseen: &self.unseen,
+            anew: self.anew,
             open_alert: self.alert.as_ref().map(|alert| &alert.open),
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
@@ -91,9 +97,11 @@ pub(crate) fn load_due(
         if corrupt.iter().any(|(id, _)| *id == reservation.id) {
             continue;
         }
+        let (unseen, anew) = unseen(connection, &reservation)?;
         due.push(Due {
             runs: runs.remove(&reservation.id).unwrap_or_default(),
-            unseen: unseen(connection, &reservation)?,
+            unseen,
+            anew,
             alert: alerts.remove(&reservation.id),
             behind_silent_site: sites.silent_for(&reservation),
             blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
@@ -154,14 +162,56 @@ fn known_runs(
 
 /// The check-ins since the last look, where their order matters. The state is locked and every writer of history holds
 /// that lock, so the last `n` rows are just those that the counts have grown by.
-fn unseen(connection: &mut AnyConnection, reservation: &Reservation) -> Result<Vec<Event>, StoreError> {
+///
+/// Where one of them is a start that was recorded after its end, and that end was seen, the row is to be counted anew: then also when
+/// that run ended, and the check-ins back to a success before.
+fn unseen(
+    connection: &mut AnyConnection,
+    reservation: &Reservation,
+) -> Result<(Vec<Event>, Option<Time>), StoreError> {
     let Reservation { facts, conclusions, terms, .. } = reservation;
     let grown = (facts.checkins - conclusions.checkins_seen).min(MOST_UNSEEN);
     let matters =
         facts.fails > conclusions.fails_seen || conclusions.fail_streak > 0 || terms.min_run.is_some();
     if grown <= 0 || !matters {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), None));
     }
-    let event = |Checkin { at, kind, exit_code, duration, .. }| Event { at, kind, exit_code, duration };
-    Ok(history::latest(connection, reservation.id, grown)?.into_iter().map(event).collect())
+    let mut rows = history::latest(connection, reservation.id, grown)?;
+    if let Some(least) =
+        terms.min_run.filter(|_| rows.iter().any(|row| is_late_start(row, facts.last_checkin_at)))
+    {
+        let all = history::latest(connection, reservation.id, grown + MOST_BEFORE)?;
+        let (new, seen) = all.split_at(rows.len().min(all.len()));
+        if let Some(anew) = began_late(new, seen, least) {
+            let is_well = |row: &Checkin| {
+                row.kind == CheckInKind::Success
+                    && row.at < anew
+                    && row.duration.is_none_or(|took| took >= least)
+            };
+            let before = seen.iter().position(is_well).map_or(all.len(), |place| rows.len() + place + 1);
+            rows = all[..before].to_vec();
+            return Ok((rows.into_iter().map(event).collect(), Some(anew)));
+        }
+    }
+    Ok((rows.into_iter().map(event).collect(), None))
+}
+
+fn event(Checkin { at, kind, exit_code, duration, .. }: Checkin) -> Event {
+    Event { at, kind, exit_code, duration }
+}
+
+fn is_late_start(row: &Checkin, last_checkin_at: Option<Time>) -> bool {
+    row.kind == CheckInKind::Start && Some(row.at) <= last_checkin_at
+}
+
+/// When the earliest run ended that was too short by a start among `new`, and whose end is among `seen`.
+fn began_late(new: &[Checkin], seen: &[Checkin], least: TimeDelta) -> Option<Time> {
+    let is_short = |end: &&Checkin| {
+        let started = end.duration.filter(|took| *took < least).map(|took| end.at - took);
+        let begins = |start: &Checkin| {
+            start.kind == CheckInKind::Start && Some(start.at) == started && start.run_id == end.run_id
+        };
+        end.kind == CheckInKind::Success && new.iter().any(begins)
+    };
+    seen.iter().filter(is_short).map(|end| end.at).min()
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
-use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::checkin::{CheckIn, CheckInKind};
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
@@ -268,6 +268,41 @@ pub(crate) fn latest(
         .bind::<BigInt, _>(limit)
         .load(connection)?;
     rows.into_iter().map(|row| row.checkin(reservation_id)).collect()
+}
+
+/// How far back the end is looked for of a run whose start was recorded after it.
+const MOST_LATE: i64 = 200;
+
+/// Writes how long a run took whose end was recorded before this start of it.
+pub(crate) fn pair_late(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    start: &CheckIn,
+) -> Result<(), StoreError> {
+    let run_id = start.run_id.map(|id| id.to_string());
+    let mut since: Vec<Checkin> = latest(connection, reservation_id, MOST_LATE)?;
+    since.retain(|row| row.at >= start.at && row.kind != CheckInKind::Log);
+    // Of one instant the start comes first.
+    since.sort_by_key(|row| (row.at, row.kind != CheckInKind::Start));
+    for row in since {
+        let is_its_own = row.run_id == run_id;
+        let ends_all =
+            row.kind == CheckInKind::Fail || (row.kind == CheckInKind::Success && row.run_id.is_none());
+        match row.kind {
+            CheckInKind::Start if is_its_own && row.at > start.at => return Ok(()),
+            CheckInKind::Success | CheckInKind::Fail if is_its_own => {
+                if row.duration.is_none() {
+                    diesel::update(checkins::table.filter(checkins::id.eq(row.id)))
+                        .set(checkins::duration_ms.eq((row.at - start.at).num_milliseconds()))
+                        .execute(connection)?;
+                }
+                return Ok(());
+            }
+            CheckInKind::Success | CheckInKind::Fail if ends_all => return Ok(()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -39,6 +39,19 @@ impl Runs {
         Ok(Self { known, changed: HashSet::new() })
     }
 
+    /// Whether it is a start whose end may be in the history already, recorded by another node.
+    pub fn is_late_start(&self, reservation_id: i64, checkin: &CheckIn) -> bool {
+        if checkin.kind != CheckInKind::Start {
+            return false;
+        }
+        let run_id = checkin.run_id.map(|id| id.to_string()).unwrap_or_default();
+        match self.known.get(&(reservation_id, run_id)) {
+            Some(run) => run.ended_at >= Some(ms(checkin.at)),
+            // The end of a first run without an id is remembered by the history alone.
+            None => checkin.run_id.is_none(),
+        }
+    }
+
     /// Adds one check-in; returns how long its run took, in milliseconds, where start and end are a pair.
     pub fn record(&mut self, reservation_id: i64, checkin: &CheckIn) -> Option<i64> {
         let at = ms(checkin.at);

@@ -37,6 +37,8 @@ struct Reader<'a> {
     silent: Option<(Time, Reason)>,
     /// Whether no event since the last look is missing before the next one.
     is_complete: bool,
+    /// What was before is no news.
+    news_from: Option<Time>,
 }
 
 impl Row {
@@ -48,15 +50,20 @@ impl Row {
         // Of one instant the failure comes first, as in the facts, where a success outdoes it.
         unseen.sort_by_key(|event| (event.at, event.kind != CheckInKind::Fail, event.exit_code));
 
-        let came = facts.checkins.saturating_sub(before.checkins_seen);
+        let (since, count, seen) = match view.anew {
+            None => (before.heard_at, before.fail_streak, before.checkins_seen),
+            Some(_) => (None, 0, 0),
+        };
+        let came = facts.checkins.saturating_sub(seen);
         let mut reader = Reader {
             view,
-            anchor: Anchor::new(view.reservation, before.heard_at),
-            count: before.fail_streak,
+            anchor: Anchor::new(view.reservation, since),
+            count,
             short_at: before.short_at,
             crossed: None,
-            silent: waiting(view),
+            silent: waiting(view).filter(|_| view.anew.is_none()),
             is_complete: i64::try_from(view.unseen.len()).unwrap_or(i64::MAX) >= came,
+            news_from: view.anew,
         };
         unseen.iter().for_each(|event| reader.add(event));
         let Reader { mut count, short_at, crossed, .. } = reader;
@@ -130,7 +137,7 @@ impl Reader<'_> {
             self.count
         };
         let alert_after = self.view.reservation.terms.alert_after;
-        if in_a_row < alert_after {
+        if in_a_row < alert_after || Some(at) < self.news_from {
             return;
         }
         // It is told of the failure that reaches it, or of the one after the misses that do.

@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::connection::{AnyConnection, Connected, write_on};
 use crate::database_file::Keeper;
 use crate::runs::Runs;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, history};
 
 use merge::Merged;
 pub(crate) use plain::KnownDoors;
@@ -261,6 +261,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
     with_runs.sort_unstable();
     with_runs.dedup();
     let mut runs = Runs::of(connection, &with_runs)?;
+    let mut late_starts: Vec<(i64, &CheckIn)> = Vec::new();
     let mut history: Vec<HistoryRow<'_>> = Vec::with_capacity(arrivals.len());
     for of_one in arrivals.iter().zip(&ids).collect::<Vec<_>>().chunk_by(|a, b| a.0.0 == b.0.0) {
         let Some(updated) = of_one.first().and_then(|((id, _), _)| present.get(id)) else { continue };
@@ -268,6 +269,9 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         let first = updated.checkins - of_one.len() as i64 + 1;
         for (number, ((reservation_id, checkin), id)) in (first..).zip(of_one) {
             let paired = with_runs.binary_search(reservation_id).is_ok();
+            if paired && runs.is_late_start(*reservation_id, checkin) {
+                late_starts.push((*reservation_id, checkin));
+            }
             let duration_ms = if paired { runs.record(*reservation_id, checkin) } else { None };
             let (id, reservation_id) = (**id, *reservation_id);
             history.push(HistoryRow { id, reservation_id, checkin, duration_ms, number, previous_id });
@@ -278,6 +282,9 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
     match connection {
         AnyConnection::Postgres(connection) => postgres::add_history(connection, &history)?,
         AnyConnection::Sqlite(connection) => sqlite::add_history(connection, &history)?,
+    }
+    for (reservation_id, start) in late_starts {
+        history::pair_late(connection, reservation_id, start)?;
     }
     let recorded = resolved.into_iter().map(Recorded::from).collect();
     Ok(Written { recorded, wake })

@@ -1,5 +1,8 @@
 //! The rules, as far as they need what the store keeps: snoozes, rows over passes, which runs were told, what was changed.
 
+use chrono::TimeDelta;
+use innkeeper_core::alert::Cause;
+use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::reservation::{Status, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::SnoozeMode;
@@ -19,6 +22,9 @@ on_both!(
     a_run_that_was_over_without_a_word_is_not_told_by_a_longer_limit,
     a_change_of_the_schedule_closes_a_false_alert_however_it_comes,
     a_short_run_is_none_by_another_limit,
+    a_short_run_is_judged_as_such_in_whatever_order_it_is_recorded,
+    a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded,
+    a_start_of_before_is_not_that_of_a_later_end,
     a_remark_leaves_a_job_new,
 );
 
@@ -212,4 +218,107 @@ fn a_remark_leaves_a_job_new(database: &TestDatabase) {
     store.pass(at(60));
     assert_eq!(store.look("job").conclusions.status, Status::New);
     assert_eq!(store.pass(at(100)).opened, 1);
+}
+
+/// A start and its end, as they come to pass at `second`, without or with an id.
+fn short_run(second: i64, id: Option<u128>) -> [CheckIn; 2] {
+    let named = |checkin| match id {
+        Some(id) => of_run(id, checkin),
+        None => checkin,
+    };
+    [named(start(at(second))), named(success(at(second) + TimeDelta::milliseconds(40)))]
+}
+
+fn a_short_run_is_judged_as_such_in_whatever_order_it_is_recorded(database: &TestDatabase) {
+    let store = database.store();
+    let mut count = 0;
+    for id in [None, Some(7)] {
+        for is_first in [true, false] {
+            for (end_first, looks) in [(false, false), (true, false), (true, true)] {
+                count += 1;
+                let name = format!("job {count}");
+                let number = store.book(&name, &Wishes { min_run: Some(seconds(10)), ..every(100_000) });
+                if !is_first {
+                    store.check_in(&name, &[start(at(10)), success(at(30))]);
+                    store.pass(at(30));
+                }
+                let [start, end] = short_run(100, id);
+                let (one, other) = if end_first { (end, start) } else { (start, end) };
+                store.check_in(&name, &[one]);
+                if looks {
+                    assert_eq!(store.pass(at(101)).opened, 0);
+                }
+                store.check_in(&name, &[other]);
+                let case = format!("id {id:?}, first {is_first}, end first {end_first}, looked {looks}");
+                assert_eq!(store.pass(at(102)).opened, 1, "{case}");
+                assert_eq!(store.alert(&name).unwrap().reason.cause(), Cause::Failed, "{case}");
+                let history = store.checkins_of(number, 2).unwrap();
+                let took = history.iter().find_map(|row| row.duration);
+                assert_eq!(took, Some(TimeDelta::milliseconds(40)), "{case}");
+                // And stays so.
+                assert_eq!(store.pass(at(103)).closed, 0, "{case}");
+                store.check_in(&name, &[success(at(200))]);
+                assert_eq!(store.pass(at(200)).closed, 1, "{case}");
+            }
+        }
+    }
+}
+
+fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: &TestDatabase) {
+    let store = database.store();
+    for end_first in [false, true] {
+        let name = format!("job {end_first}");
+        store.book(&name, &Wishes { min_run: Some(seconds(10)), alert_after: Some(4), ..every(100_000) });
+        store.check_in(&name, &[start(at(10)), success(at(30))]);
+        store.pass(at(30));
+        store.check_in(&name, &[fail(at(50), 1)]);
+        store.pass(at(50));
+        for n in 1..=3 {
+            let [start, end] = short_run(n * 100, None);
+            let (one, other) = if end_first { (end, start) } else { (start, end) };
+            store.check_in(&name, &[one]);
+            store.pass(at(n * 100 + 1));
+            store.check_in(&name, &[other]);
+            let opened = store.pass(at(n * 100 + 2)).opened;
+            assert_eq!((opened, store.look(&name).conclusions.fail_streak), (usize::from(n == 3), n + 1));
+        }
+        store.check_in(&name, &[success(at(1000))]);
+        store.pass(at(1000));
+        // One that a success has followed meanwhile is not swallowed either.
+        store
+            .reserve(
+                &app(SHOP),
+                &component(&name),
+                &Wishes { alert_after: Some(1), ..Wishes::default() },
+                at(1010),
+            )
+            .unwrap();
+        store.pass(at(1010));
+        let [start, end] = short_run(1100, None);
+        store.check_in(&name, &[end]);
+        store.pass(at(1101));
+        store.check_in(&name, &[of_run(9, success(at(1105)))]);
+        store.pass(at(1105));
+        store.check_in(&name, &[start]);
+        let swept = store.pass(at(1106));
+        assert_eq!((swept.opened, swept.closed), (1, 1));
+    }
+}
+
+fn a_start_of_before_is_not_that_of_a_later_end(database: &TestDatabase) {
+    let store = database.store();
+    let id = store.book("job", &Wishes { min_run: Some(seconds(10)), ..every(100_000) });
+    // The end of the first is lost; its start is recorded last.
+    store.check_in("job", &[start(at(105)), success(at(120))]);
+    store.pass(at(120));
+    store.check_in("job", &[start(at(100))]);
+    assert_eq!(store.pass(at(121)).opened, 0);
+    // An end of all runs lies between.
+    store.check_in("job", &[success(at(130)), of_run(1, success(at(132)))]);
+    store.pass(at(132));
+    store.check_in("job", &[of_run(1, start(at(128)))]);
+    assert_eq!(store.pass(at(133)).opened, 0);
+    let took: Vec<_> =
+        store.checkins_of(id, 10).unwrap().into_iter().filter_map(|row| row.duration).collect();
+    assert_eq!(took, [seconds(15)]);
 }
