@@ -34,7 +34,7 @@ use crate::facts::{Event, Run};
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::Schedule;
 use crate::{Invalid, Time};
-use due::{Anchor, Due, alert_due, first, later, missed};
+use due::{Anchor, Due, alert_due, first, later, missed, remembered};
 use row::Row;
 use runs::{RunLimit, is_running, over_without_a_word, run_limits};
 
@@ -345,7 +345,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         conclusions: Conclusions {
             status,
             wake_at,
-            snoozes: before.snoozes.clone().after(facts.last_end_at()),
+            snoozes: remembered(view, now),
             changed: None,
             fails_seen: facts.fails,
             checkins_seen: facts.checkins,

@@ -6,6 +6,8 @@ use crate::{Invalid, Time};
 
 /// The most snoozes of one reservation that are remembered.
 const MOST: usize = 16;
+/// With more than this, those in which nothing was due are forgotten.
+const MANY: usize = MOST / 2;
 
 /// What a snooze means for what is due in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,8 +111,31 @@ impl Snoozes {
             Some(last) if last.until == new.from && last.mode == new.mode => last.until = new.until,
             _ => self.0.push(new),
         }
-        let surplus = self.0.len().saturating_sub(MOST);
-        self.0.drain(..surplus);
+        while self.0.len() > MOST {
+            self.make_room();
+        }
+    }
+
+    /// Makes one less. What was due in a quiet one has been told long since; of skipped ones none may come back, so that two become one.
+    fn make_room(&mut self) {
+        let over = self.0.len().saturating_sub(1);
+        if let Some(quiet) = self.0[..over].iter().position(|snooze| snooze.mode == SnoozeMode::Quiet) {
+            self.0.remove(quiet);
+        } else if over > 1 {
+            self.0[0].until = self.0[1].until;
+            self.0.remove(1);
+        } else {
+            self.0.clear();
+        }
+    }
+
+    /// Where there are many, forgets those that are over at `now` and of which `matters` says no.
+    #[must_use]
+    pub fn without_those(mut self, now: Time, mut matters: impl FnMut(&Snooze) -> bool) -> Self {
+        if self.0.len() > MANY {
+            self.0.retain(|snooze| matters(snooze) || snooze.until > now);
+        }
+        self
     }
 
     /// Ends whatever goes on at `now`.
@@ -183,5 +208,16 @@ mod tests {
         (0..50).for_each(|n| snoozes.begin(snooze(n * 10, n * 10 + 5, SnoozeMode::Quiet)));
         assert_eq!(snoozes.0.len(), MOST);
         assert_eq!(snoozes.last_until(), Some(at(495)));
+        let mut snoozes = Snoozes::one(snooze(-5, -1, SnoozeMode::Skip));
+        (0..50).for_each(|n| {
+            let mode = if n % 3 == 0 { SnoozeMode::Quiet } else { SnoozeMode::Skip };
+            snoozes.begin(snooze(n * 10, n * 10 + 5, mode));
+        });
+        assert_eq!(snoozes.0.len(), MOST);
+        for n in 0..50 {
+            let is_skipped = snoozes.at(at(n * 10 + 2)).is_some_and(|known| known.mode == SnoozeMode::Skip);
+            assert!(n % 3 == 0 || is_skipped, "the {n}th is skipped for good");
+        }
+        assert_eq!(snoozes.at(at(-3)).map(|known| known.mode), Some(SnoozeMode::Skip));
     }
 }

@@ -1144,6 +1144,37 @@ mod snooze {
     }
 
     #[test]
+    fn nor_do_many_later_ones() {
+        // A script snoozes it for an hour each day; what is due each 30 days, or once a month, lies in one of these.
+        for mut job in [Job::every("720h"), Job::cron("30 0 5 * *", "UTC")] {
+            job.success_at(at("00:45"));
+            let begin = at("00:00");
+            let due = if job.reservation.terms.schedule.notation().starts_with("every") { 30 } else { 31 };
+            for day in 1..=due + 27 {
+                let from = begin + span("24h") * day;
+                job.sleep_until(from);
+                job.snooze(innkeeper_core::snooze::SnoozeMode::Skip, from, from + span("1h"));
+            }
+            assert_eq!(job.told, [], "{}", job.reservation.terms.schedule.notation());
+            job.sleep_until(begin + span("24h") * 70);
+            assert_eq!(job.openings().len(), 1, "the next is expected");
+        }
+    }
+
+    #[test]
+    fn each_of_many_in_which_it_was_due_is_kept() {
+        for mut job in [Job::every("23h"), Job::cron("30 0 * * *", "UTC")] {
+            job.success_at(at("02:00"));
+            for day in 1..=40 {
+                let from = at("00:00") + span("24h") * day;
+                job.sleep_until(from);
+                job.snooze(innkeeper_core::snooze::SnoozeMode::Skip, from, from + span("2h"));
+            }
+            assert_eq!(job.told, [], "{}", job.reservation.terms.schedule.notation());
+        }
+    }
+
+    #[test]
     fn a_failure_in_it_that_no_success_follows_is_told_at_the_end() {
         for (skip, looked) in [(false, false), (false, true), (true, false), (true, true)] {
             let mut job = Job::every("12h");

@@ -6,7 +6,7 @@ use super::View;
 use crate::alert::Unobserved;
 use crate::reservation::{Reservation, Window};
 use crate::schedule::{EARLY, Schedule};
-use crate::snooze::{Snooze, SnoozeMode};
+use crate::snooze::{Snooze, SnoozeMode, Snoozes};
 use crate::{Time, duration};
 
 /// The most that a blind window or a quiet snooze gives to a job to be heard again, before its grace.
@@ -259,6 +259,27 @@ impl Iterator for Instants<'_> {
             inside: quiet.is_some(),
         })
     }
+}
+
+/// The snoozes that still matter at `now`. Where there are many, one that is over is forgotten if nothing was due in it, nor the job
+/// heard in it last.
+pub(super) fn remembered(view: &View<'_>, now: Time) -> Snoozes {
+    let Reservation { terms, facts, conclusions, .. } = view.reservation;
+    let heard = facts.last_end_at();
+    let anchor = Anchor::latest(view.reservation);
+    let mut next = terms.schedule.expected_after(anchor.at, anchor.heard);
+    let has_instant = |snooze: &Snooze| {
+        next = next.and_then(|next| match next < snooze.from {
+            true => from(&terms.schedule, next, snooze.from),
+            false => Some(next),
+        });
+        let holds = next.is_some_and(|next| snooze.holds(next));
+        if let (true, SnoozeMode::Skip, Schedule::Every(period)) = (holds, snooze.mode, &terms.schedule) {
+            next = snooze.until.checked_add_signed(*period);
+        }
+        holds || heard.is_some_and(|heard| snooze.holds(heard))
+    };
+    conclusions.snoozes.clone().after(heard).without_those(now, has_instant)
 }
 
 /// The first instant of the schedule at `bound` or later, when `expected_at` is one before it.
