@@ -174,7 +174,7 @@ impl Letter {
 }
 
 /// What a template makes. It cannot fail but for a formatter that does, and no message is lost for that.
-pub(crate) fn rendered(template: &impl Template) -> String {
+pub fn rendered(template: &impl Template) -> String {
     template.render().unwrap_or_else(|error| {
         log::error!("a message is incomplete: {error}");
         String::new()

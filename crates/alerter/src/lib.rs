@@ -49,5 +49,6 @@ pub use asker::Asker;
 pub use config::{AlerterConfig, ConfigError};
 pub use files::read_file;
 pub use hidden::{LARGEST_CERTIFICATES, LARGEST_SECRET, tells_secrets};
+pub use letter::rendered;
 pub use mailbox::Mailbox;
 pub use message::{Alerter, Message, Sent};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::reservation::Window;
 use innkeeper_node::heart::Operator;
@@ -20,8 +21,17 @@ const TOGETHER: Duration = Duration::from_secs(600);
 /// So often the database is told of one.
 const NOTED: Duration = Duration::from_secs(1);
 
-/// Tells the operator a subject and a text.
-type Tell = dyn Fn(&str, &str) + Send;
+/// Tells the operator.
+type Tell = dyn Fn(RefusedCheckIns<'_>) + Send;
+
+/// What the operator hears.
+#[derive(Template)]
+#[template(path = "check_ins_refused.txt")]
+struct RefusedCheckIns<'a> {
+    job: &'a str,
+    error: &'a StoreError,
+    is_failure: bool,
+}
 
 /// Whose check-ins were refused lately.
 pub(crate) struct Refused {
@@ -43,10 +53,10 @@ struct Refusals {
 impl Refused {
     pub fn new(operator: &Operator) -> Self {
         let operator = operator.clone();
-        Self::telling(move |subject, text| operator.tell(subject, text))
+        Self::telling(move |message| operator.tell(message))
     }
 
-    fn telling(tell: impl Fn(&str, &str) + Send + 'static) -> Self {
+    fn telling(tell: impl Fn(RefusedCheckIns<'_>) + Send + 'static) -> Self {
         Self { tell: Box::new(tell), by_name: HashMap::new() }
     }
 
@@ -101,16 +111,7 @@ impl Refused {
         if let Some(refusals) = self.by_name.get_mut(name) {
             refusals.told = true;
         }
-        let failed = match kind {
-            CheckInKind::Fail => "This one said that the job failed, and nobody else hears of that.\n",
-            CheckInKind::Success | CheckInKind::Start | CheckInKind::Log => "",
-        };
-        let text = format!(
-            "The database refuses them: {error}\n{failed}They are answered with 500. Those of others are written. As \
-             long as successes are among them, this job is not told to be overdue; failures among them are told to \
-             nobody."
-        );
-        (self.tell)(&format!("Check-ins of {name} cannot be written"), &text);
+        (self.tell)(RefusedCheckIns { job: name, error, is_failure: kind == CheckInKind::Fail });
     }
 }
 
@@ -138,15 +139,14 @@ mod tests {
     use chrono::{DateTime, Utc};
     use innkeeper_core::checkin::CheckIn;
     use innkeeper_core::names::{AppName, ComponentName};
+    use innkeeper_node::heart::OperatorMessage;
     use innkeeper_store::Definition;
 
     use super::*;
 
-    fn told() -> (Refused, Receiver<(String, String)>) {
+    fn told() -> (Refused, Receiver<OperatorMessage>) {
         let (tell, told) = channel();
-        let refused = Refused::telling(move |subject, text| {
-            tell.send((subject.to_owned(), text.to_owned())).unwrap();
-        });
+        let refused = Refused::telling(move |message| tell.send(message.into()).unwrap());
         (refused, told)
     }
 
@@ -170,7 +170,7 @@ mod tests {
         for kind in [CheckInKind::Fail, CheckInKind::Fail, CheckInKind::Start, CheckInKind::Log] {
             assert_eq!(refuse(&mut refused, "failing", kind, 1), None);
         }
-        let (subject, text) = told.try_recv().unwrap();
+        let OperatorMessage { subject, text, .. } = told.try_recv().unwrap();
         assert_eq!(subject, "Check-ins of shop/failing cannot be written");
         assert!(text.contains("said that the job failed"), "{text}");
         assert_eq!(refuse(&mut refused, "failing", CheckInKind::Success, 2), window(2, 2));
@@ -188,7 +188,7 @@ mod tests {
             "what was before counts"
         );
         assert!(refused.is_known(&arrival.target));
-        let (_, text) = told.try_recv().unwrap();
+        let text = told.try_recv().unwrap().text;
         assert!(!text.contains("said that the job failed"), "{text}");
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::SystemClock;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
@@ -182,6 +183,15 @@ fn migrate(
     migrated
 }
 
+/// What the operator hears of a start.
+#[derive(Template)]
+enum StartMessage<'a> {
+    #[template(path = "start_waits.txt")]
+    Waits { seconds: u64, problem: &'a str },
+    #[template(path = "start_goes_on.txt")]
+    GoesOn,
+}
+
 /// Who tells the operator that a start waits for the database.
 struct Alarm<'a> {
     config: &'a Config,
@@ -206,18 +216,14 @@ impl Alarm<'_> {
                         .ok()
                 });
                 if let Some((operator, _)) = way {
-                    let text = format!(
-                        "A start of Innkeeper has been waiting for the database for {} s, and goes on when it answers.\nWhat went wrong last: {problem}",
-                        waited.as_secs()
-                    );
-                    operator.tell("The database is out of reach", &text);
+                    operator.tell(StartMessage::Waits { seconds: waited.as_secs(), problem: &problem });
                     self.mark.iter().for_each(AwayMark::set);
                 }
             }
             Some(Finding::BackAgain) => {
                 // Its thread sends what it was given and ends; nobody waits for that.
                 if let Some(Some((operator, _))) = &self.raised {
-                    operator.tell("The database answers again", "Innkeeper starts.");
+                    operator.tell(StartMessage::GoesOn);
                     self.mark.iter().for_each(AwayMark::clear);
                 }
             }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::ways::kept::Kept;
-use innkeeper_core::{Clock, Time, lived};
+use innkeeper_core::{Clock, Time, duration, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::{Operator, Singleton};
@@ -143,42 +144,30 @@ impl Gone {
 
     /// The message to the operator.
     fn tell(&self, gone: &GoneAlerter, now: Time) -> Vec<NewDelivery> {
-        let (subject, text) = words(gone);
-        self.operator.deliveries_around(&[&gone.alerter], &[], &subject, &text, now)
+        self.operator.deliveries_around(&[&gone.alerter], &[], message(gone), now)
     }
 }
 
-/// Subject and text of what the operator is told.
-fn words(gone: &GoneAlerter) -> (String, String) {
+/// What the operator hears.
+#[derive(Template)]
+#[template(path = "alerter_gone.txt")]
+struct AlerterGone<'a> {
+    alerter: &'a str,
+    messages: i64,
+    /// The reservations of which somebody else hears now.
+    told_anew: &'a [String],
+    reservations: i64,
+}
+
+fn message(gone: &GoneAlerter) -> AlerterGone<'_> {
     let GoneAlerter { alerter, messages, told_anew } = gone;
-    let (waited, is) = match messages {
-        1 => ("1 message".to_owned(), "is"),
-        _ => (format!("{messages} messages"), "are"),
-    };
-    let subject = format!("{waited} {is} given up: there is no alerter {alerter} any more");
-    let mut text = format!(
-        "There is no alerter {alerter} any more: no sweeper has it. {waited} that waited for it {is} given up; the page Deliveries \
-         shows them.\n"
-    );
-    if !told_anew.is_empty() && *messages <= BATCH {
-        let named: Vec<&str> = told_anew.iter().take(NAMED).map(String::as_str).collect();
-        text.push_str(&format!(
-            "Nobody had heard of the open alerts of {}. They go to whoever is to be told of them now, or to you where that is nobody: {}",
-            innkeeper_core::duration::counted(told_anew.len() as i64, "reservation"),
-            named.join(", ")
-        ));
-        let more = told_anew.len() - named.len();
-        text.push_str(&if more > 0 { format!(" and {more} more.\n") } else { ".\n".to_owned() });
-    } else if *messages > BATCH {
-        text.push_str(
-            "Open alerts that nobody had heard of go to whoever is to be told of them now, or to you where that is nobody.\n",
-        );
-    }
-    (subject, text)
+    AlerterGone { alerter, messages: *messages, told_anew, reservations: told_anew.len() as i64 }
 }
 
 #[cfg(test)]
 mod tests {
+    use innkeeper_node::heart::OperatorMessage;
+
     use super::*;
 
     #[test]
@@ -188,16 +177,17 @@ mod tests {
             messages,
             told_anew: (0..anew).map(|n| format!("shop/job-{n}")).collect(),
         };
-        let (subject, text) = words(&gone(1, 0));
+        let said = |messages, anew| OperatorMessage::from(message(&gone(messages, anew)));
+        let OperatorMessage { subject, text, .. } = said(1, 0);
         assert_eq!(subject, "1 message is given up: there is no alerter chat any more");
         assert!(!text.contains("open alerts"), "{text}");
-        let (subject, text) = words(&gone(12, 12));
+        let OperatorMessage { subject, text, .. } = said(12, 12);
         assert!(subject.starts_with("12 messages are given up"), "{subject}");
         assert!(
             text.contains("the open alerts of 12 reservations") && text.contains("shop/job-9 and 2 more."),
             "{text}"
         );
         // What comes after the first batch is not known when it is told.
-        assert!(!words(&gone(2000, 500)).1.contains("shop/"));
+        assert!(!said(2000, 500).text.contains("shop/"));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_alerter::{Alerters, Mailbox, Message, Sent, texts};
 use innkeeper_core::Clock;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
@@ -42,6 +43,15 @@ impl Round {
             Self::CutShort => None,
         }
     }
+}
+
+/// What the operator hears.
+#[derive(Template)]
+enum MailMessage<'a> {
+    #[template(path = "mail_broken.txt")]
+    Broken { state: &'a str, problem: &'a str },
+    #[template(path = "mail_works.txt")]
+    Works,
 }
 
 /// Sends mails to a mailbox of its own.
@@ -150,10 +160,8 @@ impl MailLoop {
         let now = self.clock.now();
         let tell = |before: Option<&str>| match (state, before) {
             (OK, None) => Vec::new(),
-            (OK, Some(_)) => {
-                self.operator.deliveries("Mail works again", "The mail to itself has come.", now)
-            }
-            _ => self.operator.deliveries(&format!("Mail is broken: {state}"), problem, now),
+            (OK, Some(_)) => self.operator.deliveries(MailMessage::Works, now),
+            _ => self.operator.deliveries(MailMessage::Broken { state, problem }, now),
         };
         if self.store.note_check(MAIL, state, problem, now, &tell)? && state != OK {
             log::error!("the mail loop: {state}: {problem}");

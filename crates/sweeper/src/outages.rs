@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use askama::Template;
 use chrono_tz::UTC;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::{Clock, Time, duration, lived};
@@ -43,7 +44,7 @@ impl Outages {
         let before = lived::ago(&self.store.blind_windows(now)?, TOO_LONG, now);
         let news = self.store.watch_outages(before, now, &|news| tell(&self.operator, news, ways, now))?;
         for outage in &news.begun {
-            log::error!("{}", line(outage, ways, now));
+            log::error!("{}", Line::new(outage, ways, now));
         }
         for outage in &news.ended {
             log::warn!("messages {} get through again", through(outage));
@@ -78,32 +79,19 @@ fn tell(operator: &Operator, news: &OutageNews, ways: &KnownWays, now: Time) -> 
         news.going_on.iter().map(|outage| (outage.alerter.as_str(), outage.recipient.as_str())).collect();
     let mut messages = Vec::new();
     for (alerter, begun) in by_alerter(&news.begun) {
-        let mut text = format!("Messages through {alerter} do not reach those whom they are for.\n");
-        for outage in begun.iter().take(NAMED) {
-            text.push_str(&format!("- {}\n", line(outage, ways, now)));
-        }
-        if begun.len() > NAMED {
-            text.push_str(&format!("and to {} more\n", begun.len() - NAMED));
-        }
-        text.push_str("You hear of this once, and again when messages get through or after a day. The page Deliveries shows them, and can try them again.\n");
-        let subject = format!("Messages through {alerter} do not get through");
-        messages.extend(operator.deliveries_around(&failing, &refused, &subject, &text, now));
+        let (named, more) = begun.split_at(begun.len().min(NAMED));
+        let lines = named.iter().map(|outage| Line::new(outage, ways, now)).collect();
+        let message = OutageMessage::Begun { alerter, lines, more: more.len() };
+        messages.extend(operator.deliveries_around(&failing, &refused, message, now));
     }
     for (alerter, ended) in by_alerter(&news.ended) {
         let lost: i64 = ended.iter().map(|outage| outage.given_up).sum();
-        let mut text = match ended.iter().find(|outage| outage.recipient.is_empty()) {
-            Some(_) => format!("{alerter} delivers again.\n"),
-            None => {
-                let whom: Vec<&str> =
-                    ended.iter().take(NAMED).map(|outage| outage.recipient.as_str()).collect();
-                format!("Messages through {alerter} to {} get through again.\n", whom.join(", "))
-            }
+        let whom: Vec<&str> = match ended.iter().any(|outage| outage.recipient.is_empty()) {
+            true => Vec::new(),
+            false => ended.iter().take(NAMED).map(|outage| outage.recipient.as_str()).collect(),
         };
-        if lost > 0 {
-            text.push_str(&format!("{} given up meanwhile.\n", counted(lost, "was", "were")));
-        }
-        let subject = format!("Messages through {alerter} get through again");
-        messages.extend(operator.deliveries_around(&failing, &refused, &subject, &text, now));
+        let message = OutageMessage::Ended { alerter, whom, lost };
+        messages.extend(operator.deliveries_around(&failing, &refused, message, now));
     }
     messages
 }
@@ -116,24 +104,30 @@ fn by_alerter(outages: &[Outage]) -> BTreeMap<&str, Vec<&Outage>> {
     by_alerter
 }
 
+/// What the operator hears.
+#[derive(Template)]
+enum OutageMessage<'a> {
+    #[template(path = "undelivered.txt")]
+    Begun { alerter: &'a str, lines: Vec<Line<'a>>, more: usize },
+    #[template(path = "delivered_again.txt")]
+    Ended { alerter: &'a str, whom: Vec<&'a str>, lost: i64 },
+}
+
 /// "through mail to ops@example.org: 3 messages were given up: …"
-fn line(outage: &Outage, ways: &KnownWays, now: Time) -> String {
-    let mut parts = Vec::new();
-    if outage.waiting > 0 {
-        let since = format!("since {} ({})", stamp(outage.since, UTC), duration::ago(now - outage.since));
-        parts.push(format!("{}, the first {since}", counted(outage.waiting, "waits", "wait")));
+#[derive(Template)]
+#[template(path = "undelivered_line.txt")]
+struct Line<'a> {
+    outage: &'a Outage,
+    problem: String,
+    is_configured: bool,
+    now: Time,
+}
+
+impl<'a> Line<'a> {
+    fn new(outage: &'a Outage, ways: &KnownWays, now: Time) -> Self {
+        let problem = outage.problem.chars().take(LONGEST_PROBLEM).collect();
+        Self { outage, problem, is_configured: ways.get().has(&outage.alerter), now }
     }
-    if outage.given_up > 0 {
-        parts.push(counted(outage.given_up, "was given up", "were given up"));
-    }
-    let mut line = format!("{}: {}", through(outage), parts.join(", "));
-    let problem: String = outage.problem.chars().take(LONGEST_PROBLEM).collect();
-    if !problem.is_empty() {
-        line.push_str(&format!(": {problem}"));
-    } else if !ways.get().has(&outage.alerter) {
-        line.push_str(": no alerter of this name is configured");
-    }
-    line
 }
 
 fn through(outage: &Outage) -> String {
@@ -143,6 +137,52 @@ fn through(outage: &Outage) -> String {
     }
 }
 
-fn counted(count: i64, one: &str, several: &str) -> String {
-    if count == 1 { format!("1 message {one}") } else { format!("{count} messages {several}") }
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use innkeeper_node::heart::OperatorMessage;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_whom_it_does_not_reach_and_why() {
+        let since = Time::UNIX_EPOCH;
+        let said = |recipient: &str, waiting, given_up, problem: &str, is_configured| {
+            let (alerter, recipient) = ("mail".to_owned(), recipient.to_owned());
+            let outage = Outage { alerter, recipient, since, waiting, given_up, problem: String::new() };
+            let now = since + TimeDelta::minutes(20);
+            Line { outage: &outage, problem: problem.to_owned(), is_configured, now }.to_string()
+        };
+        let first = format!("the first since {} (20 minutes ago)", stamp(since, UTC));
+        assert_eq!(
+            said("", 1, 0, "refused", true),
+            format!("through mail: 1 message waits, {first}: refused")
+        );
+        assert_eq!(
+            said("ops@a.b", 3, 2, "", false),
+            format!(
+                "through mail to ops@a.b: 3 messages wait, {first}, 2 messages were given up: no alerter of this name is configured"
+            )
+        );
+        assert_eq!(said("ops@a.b", 0, 1, "", true), "through mail to ops@a.b: 1 message was given up");
+    }
+
+    #[test]
+    fn both_messages_are_whole() {
+        let begun =
+            OperatorMessage::from(OutageMessage::Begun { alerter: "mail", lines: Vec::new(), more: 2 });
+        assert_eq!(begun.subject, "Messages through mail do not get through");
+        assert_eq!(
+            begun.text,
+            "Messages through mail do not reach those whom they are for.\nand to 2 more\nYou hear of this once, and again when messages get \
+             through or after a day. The page Deliveries shows them, and can try them again."
+        );
+        let ended =
+            |whom, lost| OperatorMessage::from(OutageMessage::Ended { alerter: "mail", whom, lost }).text;
+        assert_eq!(ended(Vec::new(), 0), "mail delivers again.");
+        assert_eq!(
+            ended(vec!["a@b.c", "d@e.f"], 1),
+            "Messages through mail to a@b.c, d@e.f get through again.\n1 message was given up meanwhile."
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use askama::Template;
 use innkeeper_alerter::Asker;
 use innkeeper_core::Clock;
 use innkeeper_core::peer::Health;
@@ -17,6 +18,15 @@ use innkeeper_store::{Store, StoreError};
 const SILENT: &str = "silent";
 /// So many questions in a row must go unanswered: one may be lost on the way.
 const PATIENCE: u32 = 2;
+
+/// What its admin hears.
+#[derive(Template)]
+#[template(path = "peer.txt")]
+struct PeerMessage<'a> {
+    name: &'a str,
+    state: &'a str,
+    problem: &'a str,
+}
 
 /// One other installation.
 pub struct Peer {
@@ -85,15 +95,10 @@ impl Peer {
         let now = self.clock.now();
         let name = &self.name;
         let tell = |before: Option<&str>| {
-            let (subject, text) = match (state, before) {
-                (OK, None) => return Vec::new(),
-                (OK, Some(_)) => {
-                    (format!("The peer {name} is well again"), "It answers that all is well.".to_owned())
-                }
-                (SILENT, _) => (format!("The peer {name} does not answer"), problem.clone()),
-                _ => (format!("The peer {name} has a {state}"), problem.clone()),
-            };
-            self.operator.deliveries_to(&self.admin, &subject, &text, now)
+            if (state, before) == (OK, None) {
+                return Vec::new();
+            }
+            self.operator.deliveries_to(&self.admin, PeerMessage { name, state, problem: &problem }, now)
         };
         if self.store.note_check(&format!("peer {name}"), state, &problem, now, &tell)? && state != OK {
             log::warn!("the peer {name}: {state}: {problem}");

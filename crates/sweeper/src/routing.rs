@@ -9,7 +9,7 @@ use innkeeper_core::Clock;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_node::config::Live;
 use innkeeper_node::dead_ends::{self, Found, Told};
-use innkeeper_node::heart::astray::{NAMED, words};
+use innkeeper_node::heart::astray::{LeadNowhere, NAMED};
 use innkeeper_node::heart::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
 use innkeeper_store::{Seldom, Store, StoreError};
@@ -88,8 +88,7 @@ impl Routing {
         let is_news =
             told.by.is_some() || self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
         if found.told > 0 && is_news {
-            let (subject, text) = words(found.told, &lines, "stand so");
-            self.operator.tell(&subject, &text);
+            self.operator.tell(LeadNowhere { count: found.told, lines: &lines, verb: "stand so" });
         }
         let count = found.count;
         self.last = Some((found, Instant::now(), ways));

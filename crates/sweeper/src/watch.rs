@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
@@ -27,6 +28,19 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 
 /// How far behind what was the earliest then the other passes begin: check-ins are written a little after their time.
 const OVERLAP: TimeDelta = TimeDelta::seconds(1);
+
+/// What the operator hears of sweeps, and of the senders.
+#[derive(Template)]
+enum SweepMessage<'a> {
+    #[template(path = "job_not_judged.txt")]
+    NotJudged { job: String, problem: &'a str },
+    #[template(path = "job_judged_again.txt")]
+    JudgedAgain { job: &'a str },
+    #[template(path = "senders_missing.txt")]
+    SendersMissing { error: String },
+    #[template(path = "senders_back.txt")]
+    SendersBack,
+}
 
 /// What the sweep works with.
 pub struct Watch {
@@ -72,28 +86,23 @@ impl Watch {
     fn put_aside(&self, swept: &mut Swept, now: Time) -> Result<(), StoreError> {
         let tell = |unjudged: &Unjudged| {
             let Some(operator) = &self.operator else { return Vec::new() };
-            let text = format!(
-                "{}\nNobody hears when it falls silent. It is tried again each minute; all other jobs are watched.",
-                unjudged.problem
-            );
-            operator.deliveries(&format!("{} cannot be judged", unjudged.name()), &text, now)
+            let (job, problem) = (unjudged.name(), &unjudged.problem);
+            operator.deliveries(SweepMessage::NotJudged { job, problem }, now)
         };
         let problems = std::mem::take(&mut swept.unjudged);
         self.store.put_aside(&problems, now, &tell)?;
         for name in &swept.judged_again {
             match &self.operator {
-                Some(operator) => {
-                    operator.tell(&format!("{name} is judged again"), "It is watched as before.")
-                }
+                Some(operator) => operator.tell(SweepMessage::JudgedAgain { job: name }),
                 None => log::info!("{name} is judged again"),
             }
         }
         Ok(())
     }
 
-    fn tell(&self, subject: &str, text: &str) {
+    fn tell(&self, message: SweepMessage<'_>) {
         if let Some(operator) = &self.operator {
-            operator.tell(subject, text);
+            operator.tell(message);
         }
     }
 
@@ -183,17 +192,14 @@ pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &m
                 watch.batch = i64::from(config.sweeper.batch);
                 watch.speaker = Speaker::new(&config, &watch.speaker.ways);
                 if std::mem::take(&mut short) {
-                    watch.tell("Every alerter has its senders again", "What waited is being sent.");
+                    watch.tell(SweepMessage::SendersBack);
                 }
             }
             Ok(None) => {}
             Err(error) => {
                 crewless.error(format_args!("not every alerter has its senders: {error:#}"));
                 if !std::mem::replace(&mut short, true) {
-                    let text = format!(
-                        "{error:#}\nWhat goes out through it waits. It is tried again every few seconds."
-                    );
-                    watch.tell("Not every alerter has its senders", &text);
+                    watch.tell(SweepMessage::SendersMissing { error: format!("{error:#}") });
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{config, webhook};
+use common::{Word, config, webhook};
 use innkeeper_core::SystemClock;
 use innkeeper_node::heart::Operator;
 use innkeeper_node::{Config, Part, Role, Shutdown};
@@ -35,12 +35,12 @@ fn an_alerter_that_hangs_holds_up_no_other_at_work_or_at_a_stop() {
     let (operator, part) = start(&both, "\"adead\", \"hook\"", &shutdown);
     // More than may wait.
     for n in 0..140 {
-        operator.tell(&format!("word {n}"), "It is so.");
+        operator.tell(Word(format!("word {n}")));
         if n % 20 == 19 {
             sink.wait_for(n + 1, PATIENCE);
         }
     }
-    operator.tell("the last word", "It is so.");
+    operator.tell(Word("the last word".to_owned()));
     shutdown.request();
     let said = || sink.requests().iter().any(|one| one.json()["subject"] == "the last word");
     common::wait_until("it is sent at the stop", said);
@@ -53,12 +53,12 @@ fn a_stop_tries_each_message_that_waits_once() {
     let (operator, part) = start(&webhook("hook", &sink, ""), "\"hook\"", &shutdown);
     sink.otherwise(Answer::status(503));
     for n in 0..3 {
-        operator.tell(&format!("waits {n}"), "It is so.");
+        operator.tell(Word(format!("waits {n}")));
     }
     sink.wait_for(3, PATIENCE);
     sink.otherwise(Answer::status(200));
     for n in 0..5 {
-        operator.tell(&format!("comes {n}"), "It is so.");
+        operator.tell(Word(format!("comes {n}")));
     }
     shutdown.request();
     part.join_within(PATIENCE).unwrap();

@@ -145,7 +145,8 @@ fn without_another_way_every_other_alerter_is_told_and_never_about_the_operators
         let operator = Recipients::parse("operator", "hook").unwrap();
         let operator: Vec<_> = operator.iter().cloned().collect();
         let now = watched.parts.advance(0);
-        let own = watched.outages.operator.deliveries_to(&operator, "Something", "else", now);
+        let own =
+            watched.outages.operator.deliveries_to(&operator, common::Word("Something".to_owned()), now);
         watched.parts.store.put_notices(&own, now).unwrap();
         watched.sweep_and_send();
         assert_eq!(database.count("deliveries WHERE state = 'dead'"), 1);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::ways::DeadEnd;
 
 use super::Operator;
@@ -75,8 +76,7 @@ impl Astray {
         gathered.told_at = Some(Instant::now());
         let (count, lines) = (std::mem::take(&mut gathered.count), std::mem::take(&mut gathered.lines));
         drop(gathered);
-        let (subject, text) = words(count as i64, &lines, "came or changed");
-        self.operator.tell(&subject, &text);
+        self.operator.tell(LeadNowhere { count: count as i64, lines: &lines, verb: "came or changed" });
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -113,25 +113,37 @@ pub fn line(name: &str, dead_ends: &[DeadEnd]) -> String {
     format!("{name}: {}", dead_ends.join("; "))
 }
 
-/// Subject and text of a message about `count` reservations, of which `lines` are the first.
-pub fn words(count: i64, lines: &[String], verb: &str) -> (String, String) {
-    let (subject, sentence) = match count {
-        1 => (
-            "Alerts of a reservation lead nowhere".to_owned(),
-            format!("A reservation {verb}: its alerts do not reach everyone it names."),
-        ),
-        _ => (
-            format!("Alerts of {count} reservations lead nowhere"),
-            format!("{count} reservations {verb}: their alerts do not reach everyone they name."),
-        ),
-    };
-    let mut text = format!("{sentence}\n");
-    for line in lines {
-        text.push_str(&format!("- {line}\n"));
+/// What the operator hears of `count` reservations, of which some are named.
+#[derive(Template)]
+#[template(path = "alerts_lead_nowhere.txt")]
+pub struct LeadNowhere<'a> {
+    /// How many there are.
+    pub count: i64,
+    /// The first, each as [`line`] has it.
+    pub lines: &'a [String],
+    /// What they do or did: "stand so".
+    pub verb: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heart::OperatorMessage;
+
+    #[test]
+    fn one_and_many_are_told_apart() {
+        let said =
+            |count, lines: &[String]| OperatorMessage::from(LeadNowhere { count, lines, verb: "stand so" });
+        let lines = ["a/b: x".to_owned(), "a/c: y".to_owned()];
+        let OperatorMessage { subject, text } = said(1, &lines[..1]);
+        assert_eq!(subject, "Alerts of a reservation lead nowhere");
+        assert_eq!(text, "A reservation stand so: its alerts do not reach everyone it names.\n- a/b: x");
+        let OperatorMessage { subject, text } = said(12, &lines);
+        assert_eq!(subject, "Alerts of 12 reservations lead nowhere");
+        assert_eq!(
+            text,
+            "12 reservations stand so: their alerts do not reach everyone they name.\n- a/b: x\n- a/c: y\nand 10 more; \
+             `check-config --all` names each."
+        );
     }
-    let more = count - lines.len() as i64;
-    if more > 0 {
-        text.push_str(&format!("and {more} more; `check-config --all` names each.\n"));
-    }
-    (subject, text)
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::{Clock, Time};
@@ -109,6 +110,15 @@ pub(crate) struct Condition {
     reach: Reach,
     /// When check-ins could not be written last.
     deaf_at: Option<Instant>,
+}
+
+/// What the operator hears of a duty, or a part of one.
+#[derive(Template)]
+enum DutyMessage<'a> {
+    #[template(path = "duty_fails.txt")]
+    Fails { duty: &'a str, place: &'a str, since: String, problem: &'a str },
+    #[template(path = "duty_done.txt")]
+    Done { duty: &'a str, place: &'a str },
 }
 
 /// What was stored last.
@@ -227,21 +237,15 @@ impl Condition {
                 // While check-ins cannot be written nobody is judged, and it is told already.
                 _ => since = self.deaf_at.map_or(reached, |deaf_at| reached.max(deaf_at)),
             }
-            let (fails, done) = trouble.subjects();
-            match trouble.look(is_reached, since, now) {
+            let (news, duty, place) = (trouble.look(is_reached, since, now), trouble.duty, &place);
+            match news {
                 None => {}
-                Some(Tell::Done) => operator.tell(done, &format!("So says {place}.")),
+                Some(Tell::Done) => operator.tell(DutyMessage::Done { duty, place }),
                 Some(Tell::Fails(failing)) => {
                     let since =
                         self.clock.now() - TimeDelta::from_std(failing.since.elapsed()).unwrap_or_default();
-                    let text = format!(
-                        "So says {place}: {} since {}: {}\n{}",
-                        trouble.words(),
-                        stamp(since, chrono_tz::UTC),
-                        failing.problem,
-                        trouble.consequence()
-                    );
-                    operator.tell(fails, &text);
+                    let since = stamp(since, chrono_tz::UTC);
+                    operator.tell(DutyMessage::Fails { duty, place, since, problem: &failing.problem });
                 }
             }
         }
@@ -260,6 +264,52 @@ fn unable(work: &[Work<'static>]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heart::OperatorMessage;
+
+    #[test]
+    fn what_fails_and_is_done_again_is_said_with_what_follows() {
+        let place = "the sweeper on inn";
+        for (duty, fails, text, done) in [
+            (
+                "ingest",
+                "Check-ins cannot be written",
+                "check-ins cannot be written since noon: no disk\nJobs that check in are not told that they were heard (they get \
+                 500 or 503); none is blamed for that.",
+                "Check-ins can be written again",
+            ),
+            (
+                "sweeper",
+                "Sweeps fail",
+                "sweeps fail since noon: no disk\nJobs that fall silent are not noticed until this is mended.",
+                "Sweeps succeed again",
+            ),
+            (
+                SENDING,
+                "Messages cannot be sent",
+                "messages cannot be sent since noon: no disk\nWho should hear of an alert does not until this is mended, or hears it \
+                 more than once. What waits goes out then.",
+                "Messages can be sent again",
+            ),
+            (
+                "web",
+                "Pages cannot be shown",
+                "what pages show cannot be read since noon: no disk\nWhoever opens a page or asks the API gets an error. Jobs are \
+                 watched all the same.",
+                "Pages can be shown again",
+            ),
+        ] {
+            let since = "noon".to_owned();
+            let message =
+                OperatorMessage::from(DutyMessage::Fails { duty, place, since, problem: "no disk" });
+            assert_eq!(message.subject, fails);
+            assert_eq!(message.text, format!("So says {place}: {text}"));
+            let message = OperatorMessage::from(DutyMessage::Done { duty, place });
+            assert_eq!(
+                (message.subject.as_str(), message.text.as_str()),
+                (done, "So says the sweeper on inn.")
+            );
+        }
+    }
 
     #[test]
     fn senders_that_cannot_write_for_a_minute_are_told_to_others() {

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::alert::stamp;
@@ -23,7 +24,8 @@ const SHORT: &str = "short";
 const TOO_FEW: &str = "too few";
 
 /// How many nodes live that do a duty, and how many should.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Template)]
+#[template(path = "strength.txt")]
 pub struct Strength {
     /// The duty: `ingest`, `sweeper` or `web`.
     pub duty: &'static str,
@@ -87,22 +89,17 @@ impl Watch {
             let Some(state) = next(&strength, known, now) else { continue };
             let problem = match state {
                 OK => String::new(),
-                _ => words(&strength),
+                _ => strength.to_string(),
             };
             let tell = |before: Option<&str>| match (state, before) {
                 (TOO_FEW, _) => {
                     let since = known.map_or(now, |known| known.since_at);
-                    operator.deliveries(
-                        &format!("There are too few nodes of {}", strength.duty),
-                        &format!("{} Since {}.", words(&strength), stamp(since, chrono_tz::UTC)),
-                        now,
-                    )
+                    let since = stamp(since, chrono_tz::UTC);
+                    operator.deliveries(StrengthMessage::TooFew { strength: &strength, since }, now)
                 }
-                (OK, Some(TOO_FEW)) => operator.deliveries(
-                    &format!("There are enough nodes of {} again", strength.duty),
-                    &words(&strength),
-                    now,
-                ),
+                (OK, Some(TOO_FEW)) => {
+                    operator.deliveries(StrengthMessage::Enough { strength: &strength }, now)
+                }
                 _ => Vec::new(),
             };
             if store.note_check(&name, state, &problem, now, &tell)? && state == TOO_FEW {
@@ -124,20 +121,34 @@ fn next(strength: &Strength, known: Option<&Check>, now: Time) -> Option<&'stati
     }
 }
 
-fn words(strength: &Strength) -> String {
-    let Strength { duty, expected, alive } = strength;
-    format!(
-        "Of {expected} nodes that should do the work of {duty}, {alive} {}.",
-        if *alive == 1 { "lives" } else { "live" }
-    )
+/// What the operator hears of it.
+#[derive(Template)]
+enum StrengthMessage<'a> {
+    #[template(path = "too_few_nodes.txt")]
+    TooFew { strength: &'a Strength, since: String },
+    #[template(path = "enough_nodes.txt")]
+    Enough { strength: &'a Strength },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heart::OperatorMessage;
 
     fn strength(alive: usize) -> Strength {
         Strength { duty: "sweeper", expected: 2, alive }
+    }
+
+    #[test]
+    fn how_many_live_is_said() {
+        let too_few = StrengthMessage::TooFew { strength: &strength(1), since: "noon".to_owned() };
+        let OperatorMessage { subject, text } = OperatorMessage::from(too_few);
+        assert_eq!(subject, "There are too few nodes of sweeper");
+        assert_eq!(text, "Of 2 nodes that should do the work of sweeper, 1 lives. Since noon.");
+        let OperatorMessage { subject, text } =
+            OperatorMessage::from(StrengthMessage::Enough { strength: &strength(2) });
+        assert_eq!(subject, "There are enough nodes of sweeper again");
+        assert_eq!(text, "Of 2 nodes that should do the work of sweeper, 2 live.");
     }
 
     #[test]

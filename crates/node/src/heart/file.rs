@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::Clock as _;
 use innkeeper_store::{DatabaseKind, FileLook, Store};
 
@@ -76,6 +77,21 @@ pub(super) fn start(
     .map(Some)
 }
 
+/// What the operator hears of the file.
+#[derive(Template)]
+enum FileMessage<'a> {
+    #[template(path = "file_lost.txt")]
+    Lost { what: &'a str },
+    #[template(path = "file_back.txt")]
+    Back { set_aside: Option<String> },
+    #[template(path = "file_lost_and_back.txt")]
+    LostAndBack { what: &'a str, set_aside: Option<String> },
+    #[template(path = "file_damaged.txt")]
+    Damaged { what: &'a str },
+    #[template(path = "rows_unreadable.txt")]
+    Rows { rows: &'a [String], more: usize },
+}
+
 struct Caretaker {
     store: Store,
     operator: Operator,
@@ -108,19 +124,15 @@ impl Caretaker {
             FileLook::Lost { words, settled } => {
                 self.lost += 1;
                 if (settled || self.lost >= LOOKS) && !std::mem::replace(&mut self.told, true) {
-                    self.operator.tell("The database file was lost", &words);
+                    self.operator.tell(FileMessage::Lost { what: &words });
                 }
             }
             FileLook::Back { words, set_aside } => {
                 self.lost = 0;
-                let set_aside = set_aside.map(|words| format!(" {words}")).unwrap_or_default();
-                if std::mem::take(&mut self.told) {
-                    let words = format!("Innkeeper works with it again.{set_aside}");
-                    self.operator.tell("The database file is back", &words);
-                } else {
-                    let words = format!("{words} It works again.{set_aside}");
-                    self.operator.tell("The database file was lost and is back", &words);
-                }
+                self.operator.tell(match std::mem::take(&mut self.told) {
+                    true => FileMessage::Back { set_aside },
+                    false => FileMessage::LostAndBack { what: &words, set_aside },
+                });
             }
         }
     }
@@ -155,13 +167,8 @@ impl Mender {
         match mended {
             Ok(mended) if mended.is_empty() => {}
             Ok(mended) => {
-                let mut lines: Vec<String> = mended.iter().take(MOST_TOLD).cloned().collect();
-                if mended.len() > MOST_TOLD {
-                    lines.push(format!("and {} more, which the log names", mended.len() - MOST_TOLD));
-                }
-                let text =
-                    format!("{}\nEverything else goes on. Who has written to the file?", lines.join("\n"));
-                self.operator.tell("Rows of the database could not be read", &text);
+                let (rows, more) = mended.split_at(mended.len().min(MOST_TOLD));
+                self.operator.tell(FileMessage::Rows { rows, more: more.len() });
             }
             Err(error) => log::debug!("rows that cannot be read: {error}"),
         }
@@ -195,7 +202,7 @@ impl Reader {
             let known = store.damage();
             match store.look_for_damage(&|| !stop.is_requested()) {
                 Ok(Some(words)) if known.as_ref() != Some(&words) => {
-                    operator.tell("The database file is damaged", &format!("{words}.\n{ADVICE}"));
+                    operator.tell(FileMessage::Damaged { what: &words });
                 }
                 Ok(_) => {}
                 Err(error) => log::warn!("whether the database file is damaged: {error}"),
@@ -209,5 +216,31 @@ impl Reader {
     }
 }
 
-const ADVICE: &str = "What can be read is worked with; check-ins and pages that need the rest fail. Copy the file and those beside it \
-    (-wal, -shm), stop Innkeeper, and put a backup there: innkeeper restore FILE. Look after the disk.";
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::heart::OperatorMessage;
+
+    #[test]
+    fn each_message_says_what_happened_to_the_file() {
+        let text = |message| OperatorMessage::from(message).text;
+        assert_eq!(text(FileMessage::Back { set_aside: None }), "Innkeeper works with it again.");
+        let set_aside = Some("It was set aside.".to_owned());
+        assert_eq!(
+            text(FileMessage::LostAndBack { what: "f is gone.", set_aside }),
+            "f is gone. It works again. It was set aside."
+        );
+        assert_eq!(
+            text(FileMessage::Damaged { what: "f is damaged: a page" }),
+            "f is damaged: a page.\nWhat can be read is worked with; check-ins and pages that need the rest fail. Copy the file and those \
+             beside it (-wal, -shm), stop Innkeeper, and put a backup there: innkeeper restore FILE. Look after the disk."
+        );
+        let rows = ["one".to_owned(), "two".to_owned()];
+        let end = "Everything else goes on. Who has written to the file?";
+        assert_eq!(text(FileMessage::Rows { rows: &rows, more: 0 }), format!("one\ntwo\n{end}"));
+        assert_eq!(
+            text(FileMessage::Rows { rows: &rows, more: 3 }),
+            format!("one\ntwo\nand 3 more, which the log names\n{end}")
+        );
+    }
+}

@@ -38,7 +38,7 @@ use clock::Follower;
 pub use clock::NodeClock;
 pub use condition::Progresses;
 pub use expected::{FEWER_FOR, Strength, strengths};
-pub use operator::Operator;
+pub use operator::{Operator, OperatorMessage};
 pub use singleton::{LEASE, Singleton};
 pub(crate) use troubles::SENDING;
 use watchman::Contact;

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
+use askama::Template;
+use innkeeper_alerter::rendered;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::Recipient;
 use innkeeper_core::reservation::Terms;
@@ -15,6 +17,25 @@ use uuid::Uuid;
 use super::letters::{self, Letter};
 use crate::config::Live;
 use crate::{Config, KnownWays, Part, Role, Shutdown, Ways};
+
+/// A message to the operator. Only a template makes one: a line `Subject: …`, an empty one, and the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OperatorMessage {
+    /// One line.
+    pub subject: String,
+    /// The text, without a line's end at its own.
+    pub text: String,
+}
+
+impl<T: Template> From<T> for OperatorMessage {
+    fn from(template: T) -> Self {
+        let message = rendered(&template);
+        let (subject, text) = message.split_once("\n\n").unwrap_or((&message, ""));
+        let subject = subject.strip_prefix("Subject: ").unwrap_or(subject);
+        Self { subject: subject.to_owned(), text: text.trim_end().to_owned() }
+    }
+}
 
 /// Who the operator is, and how to write to them.
 #[derive(Clone)]
@@ -50,38 +71,43 @@ impl Operator {
     }
 
     /// Tells every operator, and the log. Does not wait for it; what cannot be sent is tried again for a day.
-    pub fn tell(&self, subject: &str, text: &str) {
-        log::warn!("{subject}: {}", text.trim_end().replace('\n', " "));
-        let notice = self.notice(subject, text, self.clock.now());
+    pub fn tell(&self, message: impl Into<OperatorMessage>) {
+        let message = message.into();
+        log::warn!("{}: {}", message.subject, message.text.replace('\n', " "));
+        let notice = self.notice(message, self.clock.now());
         // Through this process's own alerters: no other may be there to send it.
         for way in self.reached(&self.ways.own(), &self.live.get().operator) {
             let letter = Letter { way, notice: notice.clone(), key: Uuid::new_v4().to_string() };
             if self.queue.send(letter).is_err() {
-                log::error!("{subject}: nobody sends it any more");
+                log::error!("{}: nobody sends it any more", notice.subject);
             }
         }
     }
 
     /// The same as messages for the outbox, for what must be told together with a change of state.
-    pub fn deliveries(&self, subject: &str, text: &str, now: Time) -> Vec<NewDelivery> {
-        self.deliveries_to(&self.live.get().operator, subject, text, now)
+    pub fn deliveries(&self, message: impl Into<OperatorMessage>, now: Time) -> Vec<NewDelivery> {
+        self.deliveries_to(&self.live.get().operator, message, now)
     }
 
     /// The same to others.
     pub fn deliveries_to(
         &self,
         recipients: &[Recipient],
-        subject: &str,
-        text: &str,
+        message: impl Into<OperatorMessage>,
         now: Time,
     ) -> Vec<NewDelivery> {
         let ways = self.reached(&self.ways.get(), recipients);
-        self.through(&ways, self.notice(subject, text, now))
+        self.through(&ways, self.notice(message.into(), now))
     }
 
     /// The same to where the alerts of a reservation go.
-    pub fn deliveries_as_of(&self, terms: &Terms, subject: &str, text: &str, now: Time) -> Vec<NewDelivery> {
-        self.through(&self.ways.get().of_terms(terms).ways, self.notice(subject, text, now))
+    pub fn deliveries_as_of(
+        &self,
+        terms: &Terms,
+        message: impl Into<OperatorMessage>,
+        now: Time,
+    ) -> Vec<NewDelivery> {
+        self.through(&self.ways.get().of_terms(terms).ways, self.notice(message.into(), now))
     }
 
     /// The same to the operator on other ways than through the alerters `failing`, and not to the recipients `refused`, each behind its
@@ -90,8 +116,7 @@ impl Operator {
         &self,
         failing: &[&str],
         refused: &[(&str, &str)],
-        subject: &str,
-        text: &str,
+        message: impl Into<OperatorMessage>,
         now: Time,
     ) -> Vec<NewDelivery> {
         let works = |name: &str| !failing.contains(&name);
@@ -103,7 +128,7 @@ impl Operator {
             let others = working.kinds().filter(|(_, kind)| *kind != SMTP);
             around = others.map(|(name, _)| Way { alerter: name.to_owned(), address: None }).collect();
         }
-        self.through(&around, self.notice(subject, text, now))
+        self.through(&around, self.notice(message.into(), now))
     }
 
     /// Whom of the operator no way leads to, as sentences; one for all where nobody is named.
@@ -129,14 +154,14 @@ impl Operator {
         ways.iter().map(|way| NewDelivery::through(way, notice.clone())).collect()
     }
 
-    fn notice(&self, subject: &str, text: &str, at: Time) -> Notice {
+    fn notice(&self, OperatorMessage { subject, text }: OperatorMessage, at: Time) -> Notice {
         let config = self.live.get();
         Notice {
             event: EventKind::Operator,
             instance: config.instance.clone(),
-            subject: subject.to_owned(),
+            subject,
             subject_form: config.subjects.form(),
-            text: format!("{}\n", text.trim_end()),
+            text: text + "\n",
             at,
             url: Some(format!("{}/nodes", config.pages_url)),
             alert: None,

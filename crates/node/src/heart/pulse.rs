@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
@@ -15,7 +16,9 @@ use super::clock::{Follower, NodeClock};
 use super::condition::{Condition, Progresses};
 use super::progress::HEARTBEAT;
 use super::watchman::Contact;
-use super::{Astray, BEAT, Operator, Refusals, SETTLED_AFTER, expected, gone_after, missing_after};
+use super::{
+    Astray, BEAT, Operator, OperatorMessage, Refusals, SETTLED_AFTER, expected, gone_after, missing_after,
+};
 use crate::Shutdown;
 
 /// Between two heartbeats of its own a node has not slept for longer than this.
@@ -55,10 +58,7 @@ impl Pulse {
             Ok(beaten) => {
                 self.contact.made();
                 for duty in &beaten.taken_up {
-                    self.operator.tell(
-                        &format!("There is {} again", some(duty)),
-                        &format!("{} has taken up its work.", self.words()),
-                    );
+                    self.operator.tell(NodeMessage::TakenUp { some: some(duty), whose: self.words() });
                 }
                 for (what, done) in [("watch", self.watch()), ("expected nodes", self.look_for_expected())] {
                     if let Err(error) = done {
@@ -102,7 +102,7 @@ impl Pulse {
     fn beat(&mut self, work: &[Work<'static>], now: Time) -> Result<Beaten, StoreError> {
         let operator = &self.operator;
         let tell = |window: &Window| match window.until - window.from > WORTH_TELLING {
-            true => operator.deliveries("Innkeeper was blind", &blind_words(window), now),
+            true => operator.deliveries(blind(window), now),
             false => Vec::new(),
         };
         let heartbeat = Heartbeat {
@@ -131,7 +131,7 @@ impl Pulse {
             (Err(error), _) => return Err(error),
         };
         if let Some(window) = &beaten.blind {
-            log::warn!("{}", blind_words(window));
+            log::warn!("{}", OperatorMessage::from(blind(window)).text);
         }
         if beaten.probe {
             self.progresses.ingest.want_probe();
@@ -149,22 +149,15 @@ impl Pulse {
         let Watched { gone, missing } =
             self.store.watch(gone_after(&self.store), missing_after(&self.store), now)?;
         for gone in &gone {
-            let (subject, text) = gone_words(gone);
+            let message = OperatorMessage::from(node_gone(gone));
             match gone.is_news {
-                true => self.operator.tell(&subject, &text),
-                false => log::warn!("{subject}: {text}"),
+                true => self.operator.tell(message),
+                false => log::warn!("{}: {}", message.subject, message.text),
             }
         }
         for duty in missing {
-            self.operator.tell(
-                &format!("There is no {}", duty.name),
-                &format!(
-                    "No node has done the work of {} since {}. {}",
-                    duty.name,
-                    stamp(duty.beat_at, chrono_tz::UTC),
-                    consequence(&duty.name)
-                ),
-            );
+            let since = stamp(duty.beat_at, chrono_tz::UTC);
+            self.operator.tell(NodeMessage::DutyMissing { duty: &duty.name, since });
         }
         Ok(())
     }
@@ -240,36 +233,28 @@ impl History {
     }
 }
 
-fn blind_words(window: &Window) -> String {
-    let [from, until] = [window.from, window.until].map(|at| stamp(at, chrono_tz::UTC));
-    let length = TimeDelta::seconds((window.until - window.from).num_seconds());
-    let span = match length > TimeDelta::zero() {
-        true => format!("from {from} to {until} ({})", duration::words(length)),
-        false => format!("for less than a second at {from}"),
-    };
-    format!(
-        "No check-in could be recorded {span}. Jobs that were due in that time are given another period, an hour at most, to be heard again."
-    )
+/// What the operator hears of nodes and of what they do together.
+#[derive(Template)]
+enum NodeMessage<'a> {
+    #[template(path = "blind.txt")]
+    Blind { from: String, until: String, length: TimeDelta },
+    #[template(path = "duty_missing.txt")]
+    DutyMissing { duty: &'a str, since: String },
+    #[template(path = "duty_taken_up.txt")]
+    TakenUp { some: String, whose: String },
+    #[template(path = "node_gone.txt")]
+    Gone { node: &'a NodeRow, last: String, times: usize, once_in: TimeDelta },
 }
 
-fn gone_words(gone: &Gone) -> (String, String) {
+fn blind(window: &Window) -> NodeMessage<'static> {
+    let [from, until] = [window.from, window.until].map(|at| stamp(at, chrono_tz::UTC));
+    NodeMessage::Blind { from, until, length: TimeDelta::seconds((window.until - window.from).num_seconds()) }
+}
+
+fn node_gone(gone: &Gone) -> NodeMessage<'_> {
     let KnownNode { node, beat_at, .. } = &gone.last;
-    let place =
-        if node.address.is_empty() { String::new() } else { format!(", which listened on {}", node.address) };
-    let mut text = format!(
-        "The {} on {}{place}, stopped without saying goodbye; its last heartbeat was at {}.",
-        node.role,
-        node.host,
-        stamp(*beat_at, chrono_tz::UTC)
-    );
-    if gone.times > 1 {
-        text.push_str(&format!(
-            " {} have stopped like that there within the last hour. As long as this goes on it is told at most once in {}; the log of the process should say why it ends.",
-            gone.times,
-            duration::words(gone.once_in)
-        ));
-    }
-    (format!("A node is gone: {} on {}", node.role, node.host), text)
+    let last = stamp(*beat_at, chrono_tz::UTC);
+    NodeMessage::Gone { node, last, times: gone.times, once_in: gone.once_in }
 }
 
 fn some(duty: &str) -> String {
@@ -277,17 +262,72 @@ fn some(duty: &str) -> String {
     format!("{article} {duty}")
 }
 
-fn consequence(duty: &str) -> &'static str {
-    match duty {
-        "ingest" => "Jobs cannot check in; none is blamed for it.",
-        "sweeper" => "Jobs that fall silent are not noticed, and no alerts are sent, until one is started.",
-        _ => "Nobody can look at the pages.",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_message_says_what_happened_and_what_follows() {
+        let at = |second: i64| Time::from_timestamp(1_000_000 + second, 0).unwrap();
+        let window = |until| Window { from: at(0), until };
+        let end =
+            "Jobs that were due in that time are given another period, an hour at most, to be heard again.";
+        assert_eq!(
+            OperatorMessage::from(blind(&window(at(90)))).text,
+            format!(
+                "No check-in could be recorded from {} to {} (1 minute 30 seconds). {end}",
+                stamp(at(0), chrono_tz::UTC),
+                stamp(at(90), chrono_tz::UTC)
+            )
+        );
+        assert_eq!(
+            OperatorMessage::from(blind(&window(at(0) + TimeDelta::milliseconds(500)))).text,
+            format!(
+                "No check-in could be recorded for less than a second at {}. {end}",
+                stamp(at(0), chrono_tz::UTC)
+            )
+        );
+        let missing =
+            |duty| OperatorMessage::from(NodeMessage::DutyMissing { duty, since: "noon".to_owned() });
+        assert_eq!(missing("web").subject, "There is no web");
+        assert_eq!(
+            missing("ingest").text,
+            "No node has done the work of ingest since noon. Jobs cannot check in; none is blamed for it."
+        );
+        assert!(missing("sweeper").text.ends_with("are sent, until one is started."));
+        let again = OperatorMessage::from(NodeMessage::TakenUp {
+            some: some("ingest"),
+            whose: "The ingest on inn".to_owned(),
+        });
+        assert_eq!(again.subject, "There is an ingest again");
+        assert_eq!(again.text, "The ingest on inn has taken up its work.");
+
+        let mut node = NodeRow {
+            id: String::new(),
+            role: "sweeper".to_owned(),
+            host: "inn".to_owned(),
+            address: String::new(),
+            version: String::new(),
+            started_at: at(0),
+            offset: TimeDelta::zero(),
+        };
+        let gone = |node: &NodeRow, times| {
+            let once_in = TimeDelta::minutes(10);
+            OperatorMessage::from(NodeMessage::Gone { node, last: "noon".to_owned(), times, once_in })
+        };
+        assert_eq!(gone(&node, 1).subject, "A node is gone: sweeper on inn");
+        assert_eq!(
+            gone(&node, 1).text,
+            "The sweeper on inn stopped without saying goodbye; its last heartbeat was at noon."
+        );
+        node.address = "[::1]:80".to_owned();
+        assert_eq!(
+            gone(&node, 3).text,
+            "The sweeper on inn, which listened on [::1]:80, stopped without saying goodbye; its last heartbeat was at noon. 3 have \
+             stopped like that there within the last hour. As long as this goes on it is told at most once in 10 minutes; the log of \
+             the process should say why it ends."
+        );
+    }
 
     #[test]
     fn who_has_slept_does_not_judge_others_at_once() {

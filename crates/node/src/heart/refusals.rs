@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use askama::Template;
+
 use super::Operator;
 use crate::config::ConfigError;
 
@@ -26,8 +28,14 @@ struct Gathered {
     is_bad: bool,
 }
 
-/// A subject and a text.
-type Letter = (&'static str, String);
+/// What the operator hears of the configuration.
+#[derive(Debug, PartialEq, Eq, Template)]
+enum ReloadMessage {
+    #[template(path = "configuration_refused.txt")]
+    Refused { error: String, count: usize },
+    #[template(path = "configuration_taken.txt")]
+    Taken,
+}
 
 impl Refusals {
     /// Tells through `operator`.
@@ -37,22 +45,22 @@ impl Refusals {
 
     /// The configuration was read again: it was taken, or this is wrong with it.
     pub fn reloaded(&self, wrong: Option<&ConfigError>, now: Instant) {
-        let letter = match wrong {
+        let message = match wrong {
             Some(error) => self.gathered().refused(error.to_string(), now),
             None => self.gathered().taken(),
         };
-        self.tell(letter);
+        self.tell(message);
     }
 
     /// Tells what has been gathered, if it is time to.
     pub fn flush(&self, now: Instant) {
-        let letter = self.gathered().due(now);
-        self.tell(letter);
+        let message = self.gathered().due(now);
+        self.tell(message);
     }
 
-    fn tell(&self, letter: Option<Letter>) {
-        if let Some((subject, text)) = letter {
-            self.operator.tell(subject, &text);
+    fn tell(&self, message: Option<ReloadMessage>) {
+        if let Some(message) = message {
+            self.operator.tell(message);
         }
     }
 
@@ -62,54 +70,50 @@ impl Refusals {
 }
 
 impl Gathered {
-    fn refused(&mut self, error: String, now: Instant) -> Option<Letter> {
+    fn refused(&mut self, error: String, now: Instant) -> Option<ReloadMessage> {
         let before = self.untold.take().map_or(0, |(_, count)| count);
         self.untold = Some((error, before + 1));
         self.due(now)
     }
 
-    fn taken(&mut self) -> Option<Letter> {
+    fn taken(&mut self) -> Option<ReloadMessage> {
         self.untold = None;
-        let text = "The configuration that was read last is in force.".to_owned();
-        std::mem::take(&mut self.is_bad).then_some(("The new configuration is taken", text))
+        std::mem::take(&mut self.is_bad).then_some(ReloadMessage::Taken)
     }
 
-    fn due(&mut self, now: Instant) -> Option<Letter> {
+    fn due(&mut self, now: Instant) -> Option<ReloadMessage> {
         if self.told_at.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
             return None;
         }
         let (error, count) = self.untold.take()?;
         self.told_at = Some(now);
         self.is_bad = true;
-        let times = match count {
-            1 => String::new(),
-            _ => format!(" {count} were refused since the last message; this is the latest."),
-        };
-        let text = format!("The configuration stays as it was.{times} Wrong with the new one:\n{error}");
-        Some(("The new configuration is refused", text))
+        Some(ReloadMessage::Refused { error, count })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heart::OperatorMessage;
 
     #[test]
     fn a_hundred_refusals_are_two_messages_and_the_end_is_told() {
         let (mut gathered, begun) = (Gathered::default(), Instant::now());
         let after = |seconds: u64| begun + Duration::from_secs(seconds);
-        let (subject, text) = gathered.refused("f:1: x".to_owned(), begun).unwrap();
+        let said = |message: Option<ReloadMessage>| OperatorMessage::from(message.unwrap());
+        let OperatorMessage { subject, text } = said(gathered.refused("f:1: x".to_owned(), begun));
         assert_eq!(subject, "The new configuration is refused");
         assert_eq!(text, "The configuration stays as it was. Wrong with the new one:\nf:1: x");
         assert!((1..100).all(|n| gathered.refused(format!("f:{n}: x"), after(n)).is_none()));
         assert_eq!(gathered.due(after(599)), None);
-        let (_, text) = gathered.due(after(600)).unwrap();
+        let text = said(gathered.due(after(600))).text;
         assert!(
             text.contains("99 were refused since the last message") && text.ends_with("f:99: x"),
             "{text}"
         );
         assert_eq!(gathered.due(after(1300)), None);
-        assert_eq!(gathered.taken().unwrap().0, "The new configuration is taken");
+        assert_eq!(said(gathered.taken()).subject, "The new configuration is taken");
         assert_eq!(gathered.taken(), None);
         // One that is mended before it was told is not told.
         assert!(gathered.refused("f:1: x".to_owned(), after(1300)).is_some());

@@ -78,32 +78,6 @@ impl Trouble {
         (is_due && !std::mem::replace(&mut self.told, true)).then_some(Tell::Fails(failing))
     }
 
-    /// The subjects of the two messages.
-    pub fn subjects(&self) -> (&'static str, &'static str) {
-        match self.duty {
-            "ingest" => ("Check-ins cannot be written", "Check-ins can be written again"),
-            "sweeper" => ("Sweeps fail", "Sweeps succeed again"),
-            SENDING => ("Messages cannot be sent", "Messages can be sent again"),
-            "web" => ("Pages cannot be shown", "Pages can be shown again"),
-            _ => ("A duty is not done", "A duty is done again"),
-        }
-    }
-
-    /// What follows for the jobs.
-    pub fn consequence(&self) -> &'static str {
-        match self.duty {
-            "ingest" => {
-                "Jobs that check in are not told that they were heard (they get 500 or 503); none is blamed for that."
-            }
-            "sweeper" => "Jobs that fall silent are not noticed until this is mended.",
-            SENDING => {
-                "Who should hear of an alert does not until this is mended, or hears it more than once. What waits goes out then."
-            }
-            "web" => "Whoever opens a page or asks the API gets an error. Jobs are watched all the same.",
-            _ => "",
-        }
-    }
-
     /// What fails, in the words of a line.
     pub fn words(&self) -> &'static str {
         match self.duty {

@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use askama::Template;
+
 use super::away::AwayMark;
 use super::{AWAY, Operator};
 use crate::{Part, Shutdown};
@@ -111,12 +113,16 @@ pub(super) fn start(
         while !stop.wait_timeout(LOOK) {
             match watchman.look(Instant::now()) {
                 Some(Finding::OutOfReach(waited, problem)) => {
-                    operator
-                        .tell("The database is out of reach", &away_words(&words, duties, waited, &problem));
+                    operator.tell(DatabaseMessage::Away {
+                        whose: &words,
+                        duties,
+                        seconds: waited.as_secs(),
+                        problem: &problem,
+                    });
                     mark.set();
                 }
                 Some(Finding::BackAgain) => {
-                    operator.tell("The database answers again", &format!("{words} can reach it."));
+                    operator.tell(DatabaseMessage::Back { whose: &words });
                     mark.clear();
                 }
                 None => {}
@@ -126,28 +132,26 @@ pub(super) fn start(
     })
 }
 
-fn away_words(whose: &str, duties: &[&str], waited: Duration, problem: &str) -> String {
-    let consequences = duties.iter().map(|duty| match *duty {
-        "ingest" => "check-ins that come to it are answered 503",
-        "sweeper" => "it notices no job that falls silent and sends no alert",
-        _ => "its pages show an error",
-    });
-    let consequences: Vec<&str> = consequences.collect();
-    format!(
-        "{whose} has had no answer from the database for {} s. Until it has one, {}.\nWhat went wrong last: {problem}",
-        waited.as_secs(),
-        consequences.join(", and ")
-    )
+/// What the operator hears of the database.
+#[derive(Template)]
+enum DatabaseMessage<'a> {
+    #[template(path = "database_away.txt")]
+    Away { whose: &'a str, duties: &'a [&'a str], seconds: u64, problem: &'a str },
+    #[template(path = "database_back.txt")]
+    Back { whose: &'a str },
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heart::OperatorMessage;
 
     #[test]
     fn what_follows_is_said_of_what_the_process_does() {
-        let said =
-            |duties: &[&str]| away_words("The ingest on inn", duties, Duration::from_secs(20), "refused");
+        let said = |duties: &[&str]| {
+            let (whose, problem) = ("The ingest on inn", "refused");
+            OperatorMessage::from(DatabaseMessage::Away { whose, duties, seconds: 20, problem }).text
+        };
         assert_eq!(
             said(&["ingest"]),
             "The ingest on inn has had no answer from the database for 20 s. Until it has one, check-ins that come to it are answered \

@@ -6,6 +6,7 @@ pub mod parts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use askama::Template;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Wishes;
@@ -19,6 +20,11 @@ use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::{Value, json};
 
 pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// A message to the operator.
+#[derive(Template)]
+#[template(source = "Subject: {{ self.0 }}\n\nIt is so.", ext = "txt")]
+pub struct Word(pub String);
 
 /// The configuration of every process of a house; `more` are sections, the alerters above all.
 pub fn config(database: &TestDatabase, more: &str) -> String {

@@ -2,8 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use askama::Template;
 use chrono::TimeDelta;
+use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::SnoozeMode;
+use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Listed, Retried, Undone};
@@ -112,6 +115,16 @@ pub async fn undo(
     }
 }
 
+/// What a test alert says.
+#[derive(Template)]
+#[template(path = "test_alert.txt")]
+struct TestAlert<'a> {
+    job: String,
+    by: &'a str,
+    schedule: &'a Schedule,
+    dead_ends: Vec<DeadEnd>,
+}
+
 /// Sends a test alert to whoever hears of it, through the outbox, as a real one would go.
 pub async fn test_alert(
     desk: Data<Desk>,
@@ -123,15 +136,10 @@ pub async fn test_alert(
     let done = ask(&desk, move |desk, now| {
         let Some(listed) = desk.store.listed(id, now)? else { return Ok(false) };
         let terms = &listed.reservation.terms;
-        let name = format!("{}/{}", terms.app, terms.component);
-        let mut text = format!(
-            "This is what an alert of {name} would reach. It was asked for by {}; nothing is wrong.\nSchedule: {}",
-            actor.who, terms.schedule
-        );
-        for dead_end in desk.dead_ends(terms) {
-            text.push_str(&format!("\nIt does not reach everyone: {dead_end}"));
-        }
-        let messages = desk.operator.deliveries_as_of(terms, &format!("Test alert: {name}"), &text, now);
+        let job = format!("{}/{}", terms.app, terms.component);
+        let (schedule, dead_ends) = (&terms.schedule, desk.dead_ends(terms));
+        let message = TestAlert { job, by: &actor.who, schedule, dead_ends };
+        let messages = desk.operator.deliveries_as_of(terms, message, now);
         desk.store.on_behalf_of(actor).put_notices(&messages, now)?;
         Ok(true)
     })

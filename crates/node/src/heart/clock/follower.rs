@@ -11,10 +11,10 @@ use innkeeper_core::rewind::Rewind;
 use innkeeper_core::{Clock, SystemClock, Time};
 use innkeeper_store::{DatabaseKind, Rewinding, Store, StoreError, Ticker};
 
-use super::words::{self, Letter};
+use super::words::{self, ClockMessage};
 use super::{NodeClock, boot};
 use crate::Seldom;
-use crate::heart::Operator;
+use crate::heart::{Operator, OperatorMessage};
 
 /// An answer that took longer says nothing about the time.
 const SLOW: Duration = Duration::from_secs(3);
@@ -104,7 +104,7 @@ struct Unkept {
     clock: Ticker,
     by: TimeDelta,
     outcome: &'static str,
-    letter: Letter,
+    message: OperatorMessage,
     told: bool,
 }
 
@@ -165,12 +165,12 @@ impl Follower {
         match discipline.sample(sample.boot, sample.reference, sample.doubt) {
             Verdict::Agrees | Verdict::Waits => {}
             Verdict::Stepped(by) => {
-                let letter = words::stepped(self.reference, &self.host, by);
-                self.note(self.reference, by, "waiting", letter);
+                let message = words::stepped(self.reference, &self.host, by);
+                self.note(self.reference, by, "waiting", message);
             }
             Verdict::Returned { by, left } => {
-                let letter = words::returned(self.reference, &self.host, by, left);
-                self.end(store, operator, "returned", letter)?;
+                let message = words::returned(self.reference, &self.host, by, left);
+                self.end(store, operator, "returned", message)?;
             }
             Verdict::Released => {
                 self.end(store, operator, "released", words::released(self.reference, &self.host))?;
@@ -204,8 +204,8 @@ impl Follower {
                 discipline.release();
             }
             Some(newest) => {
-                let letter = words::held(self.reference, &self.host, newest, sample.reference);
-                self.note(self.reference, sample.reference - newest, "held", letter);
+                let message = words::held(self.reference, &self.host, newest, sample.reference);
+                self.note(self.reference, sample.reference - newest, "held", message);
             }
             None => {
                 let off = sample.reference - sample.machine;
@@ -228,8 +228,8 @@ impl Follower {
         let before = self.machine.replace(ahead);
         let by = TimeDelta::milliseconds(ahead.saturating_sub(before.unwrap_or(ahead)));
         if self.reference == Ticker::Database && by.abs() > STEP {
-            let letter = words::ignored(&self.host, by);
-            self.note(Ticker::Machine, by, "ignored", letter);
+            let message = words::ignored(&self.host, by);
+            self.note(Ticker::Machine, by, "ignored", message);
         }
     }
 
@@ -295,8 +295,7 @@ impl Follower {
         self.clock.set(discipline.anchor_ms(), false);
         self.followed = followed(store)?;
         if held {
-            let (subject, text) = words::released(self.reference, &self.host);
-            operator.tell(&subject, &text);
+            operator.tell(words::released(self.reference, &self.host));
         }
         Ok(())
     }
@@ -307,18 +306,18 @@ impl Follower {
         store: &Store,
         operator: &Operator,
         outcome: &str,
-        (subject, text): Letter,
+        message: OperatorMessage,
     ) -> Result<(), StoreError> {
         self.keep(store, operator);
         if store.turn_clock_steps(self.reference, &self.host, outcome, true, self.clock.now())? {
-            operator.tell(&subject, &text);
+            operator.tell(message);
         }
         Ok(())
     }
 
-    fn note(&mut self, clock: Ticker, by: TimeDelta, outcome: &'static str, letter: Letter) {
+    fn note(&mut self, clock: Ticker, by: TimeDelta, outcome: &'static str, message: OperatorMessage) {
         if self.unkept.len() < MOST_UNKEPT {
-            self.unkept.push_back(Unkept { clock, by, outcome, letter, told: false });
+            self.unkept.push_back(Unkept { clock, by, outcome, message, told: false });
         }
     }
 
@@ -328,7 +327,7 @@ impl Follower {
         while let Some(step) = self.unkept.front_mut() {
             let kept = store.note_clock_step(step.clock, &self.host, step.by, step.outcome, now);
             if !step.told && !matches!(kept, Ok(false)) {
-                operator.tell(&step.letter.0, &step.letter.1);
+                operator.tell(step.message.clone());
                 step.told = true;
             }
             if kept.is_err() {
@@ -345,16 +344,14 @@ impl Stuck {
         let now = boot::now();
         let since = *self.since.get_or_insert(now);
         if now.saturating_sub(since) >= STUCK_AFTER && !std::mem::replace(&mut self.told, true) {
-            let (subject, text) = words::stuck(host, error);
-            operator.tell(&subject, &text);
+            operator.tell(ClockMessage::Stuck { host, error });
         }
     }
 
     fn goes_on(&mut self, host: &str, operator: &Operator) {
         self.since = None;
         if std::mem::take(&mut self.told) {
-            let (subject, text) = words::unstuck(host);
-            operator.tell(&subject, &text);
+            operator.tell(ClockMessage::GoesOn { host });
         }
     }
 }

@@ -1,16 +1,45 @@
 //! What the operator hears of clocks.
 
+use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::discipline::{LONGEST_HOLD, STEPOUT};
 use innkeeper_core::{Time, duration};
 use innkeeper_store::{StoreError, Ticker};
 
+use crate::heart::OperatorMessage;
+
 /// A smaller difference needs no word.
 const WORTH_SAYING: TimeDelta = TimeDelta::seconds(1);
 
-/// A subject and a text.
-pub(super) type Letter = (String, String);
+/// What the operator hears of clocks.
+#[derive(Template)]
+pub(super) enum ClockMessage<'a> {
+    /// The clock that the nodes follow has jumped.
+    #[template(path = "clock_jumped.txt")]
+    Jumped { whose: String, by: String },
+    /// The clock of a node's machine has jumped, and the nodes follow another.
+    #[template(path = "clock_jumped_aside.txt")]
+    JumpedAside { whose: String, by: String },
+    /// It came back before it was followed.
+    #[template(path = "clock_back.txt")]
+    Back { whose: String, by: String },
+    /// The same, but not to where it was.
+    #[template(path = "clock_nearly_back.txt")]
+    NearlyBack { whose: String, by: String, left: String },
+    /// A start finds the clock before what was recorded.
+    #[template(path = "clock_behind.txt")]
+    Behind { whose: String, shown: String, newest: String },
+    /// The end of that.
+    #[template(path = "clock_believed.txt")]
+    Believed { whose: String },
+    /// What is ahead of the clock cannot be moved back.
+    #[template(path = "ahead_is_stuck.txt")]
+    Stuck { host: &'a str, error: &'a StoreError },
+    /// The end of that.
+    #[template(path = "ahead_goes_on.txt")]
+    GoesOn { host: &'a str },
+}
 
 /// `2 hours ahead`, `1 day back`: to the second, or to the minute where it is long.
 pub fn size(by: TimeDelta) -> String {
@@ -27,79 +56,29 @@ fn whose(clock: Ticker, host: &str) -> String {
     }
 }
 
-/// The clock that the nodes follow has jumped.
-pub(super) fn stepped(clock: Ticker, host: &str, by: TimeDelta) -> Letter {
-    (
-        format!("{} jumped {}", whose(clock, host), size(by)),
-        format!(
-            "Innkeeper's time goes on as it was, and judges nothing, until it is known whether the clock stays so. In {} s it is followed; \
-             no job is blamed for it, and nothing is removed or given up. Is the time of that machine synchronised?",
-            STEPOUT.as_secs()
-        ),
-    )
+pub(super) fn stepped(clock: Ticker, host: &str, by: TimeDelta) -> OperatorMessage {
+    ClockMessage::Jumped { whose: whose(clock, host), by: size(by) }.into()
 }
 
-/// It came back before it was followed.
-pub(super) fn returned(clock: Ticker, host: &str, by: TimeDelta, left: TimeDelta) -> Letter {
-    let whose = whose(clock, host);
-    let by = size(by);
-    if left.abs() < WORTH_SAYING {
-        let text =
-            format!("It had jumped {by}, and returned before it was followed. Nothing was changed by it.");
-        return (format!("{whose} is back"), text);
+pub(super) fn returned(clock: Ticker, host: &str, by: TimeDelta, left: TimeDelta) -> OperatorMessage {
+    let (whose, by) = (whose(clock, host), size(by));
+    match left.abs() < WORTH_SAYING {
+        true => ClockMessage::Back { whose, by }.into(),
+        false => ClockMessage::NearlyBack { whose, by, left: size(left) }.into(),
     }
-    let text = format!(
-        "It had jumped {by}, and returned before that was followed, but not to where it was: it stands {} of that now. Innkeeper's time \
-         has gone with it, as with every small correction, and jobs are judged again. Is the time of that machine synchronised?",
-        size(left)
-    );
-    (format!("{whose} is nearly back"), text)
 }
 
-/// The clock of a node's machine has jumped, and the nodes follow another.
-pub(super) fn ignored(host: &str, by: TimeDelta) -> Letter {
-    (
-        format!("{} jumped {}", whose(Ticker::Machine, host), size(by)),
-        "Innkeeper follows the database's clock, so nothing was changed by it. Is the time of that machine synchronised?".to_owned(),
-    )
+pub(super) fn ignored(host: &str, by: TimeDelta) -> OperatorMessage {
+    ClockMessage::JumpedAside { whose: whose(Ticker::Machine, host), by: size(by) }.into()
 }
 
-/// A start finds the clock before what was recorded.
-pub(super) fn held(clock: Ticker, host: &str, newest: Time, reference: Time) -> Letter {
-    (
-        format!("{} is behind what was recorded", whose(clock, host)),
-        format!(
-            "It shows {}, and something was recorded at {}. Check-ins are taken, and counted from then on; until the clock has passed that \
-             time, or for {} min, no silence is noticed, and nothing is removed or given up. Set the clock.",
-            stamp(reference, chrono_tz::UTC),
-            stamp(newest, chrono_tz::UTC),
-            LONGEST_HOLD.as_secs() / 60
-        ),
-    )
+pub(super) fn held(clock: Ticker, host: &str, newest: Time, reference: Time) -> OperatorMessage {
+    let [shown, newest] = [reference, newest].map(|at| stamp(at, chrono_tz::UTC));
+    ClockMessage::Behind { whose: whose(clock, host), shown, newest }.into()
 }
 
-/// The end of that.
-pub(super) fn released(clock: Ticker, host: &str) -> Letter {
-    (format!("{} is believed again", whose(clock, host)), "Jobs are watched again by their times.".to_owned())
-}
-
-/// What is ahead of the clock cannot be moved back.
-pub(super) fn stuck(host: &str, error: &StoreError) -> Letter {
-    (
-        "What is ahead of the clock cannot be moved back".to_owned(),
-        format!(
-            "So says {host}, which has tried for half a minute and goes on trying: {error}\nUntil it is done, no silence is noticed, and \
-             nothing is removed or given up."
-        ),
-    )
-}
-
-/// The end of that.
-pub(super) fn unstuck(host: &str) -> Letter {
-    (
-        "What is ahead of the clock is moved back again".to_owned(),
-        format!("So says {host}. When that is done, jobs are watched by their times."),
-    )
+pub(super) fn released(clock: Ticker, host: &str) -> OperatorMessage {
+    ClockMessage::Believed { whose: whose(clock, host) }.into()
 }
 
 #[cfg(test)]
@@ -111,13 +90,48 @@ mod tests {
         let said = |left: i64| {
             returned(Ticker::Machine, "inn", TimeDelta::seconds(6), TimeDelta::milliseconds(left))
         };
-        assert_eq!(said(300).0, "The clock of inn is back");
-        let (subject, text) = said(4000);
+        assert_eq!(said(300).subject, "The clock of inn is back");
+        let OperatorMessage { subject, text } = said(4000);
         assert_eq!(subject, "The clock of inn is nearly back");
         assert!(
             text.contains("jumped 6 seconds ahead") && text.contains("it stands 4 seconds ahead of that"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_message_says_whose_clock_and_what_follows() {
+        let at = Time::UNIX_EPOCH;
+        let jumped = stepped(Ticker::Database, "inn", TimeDelta::hours(2));
+        assert_eq!(jumped.subject, "The database's clock jumped 2 hours ahead");
+        let follows = format!("In {} s it is followed; no job is blamed for it", STEPOUT.as_secs());
+        assert!(jumped.text.contains(&follows), "{}", jumped.text);
+        assert_eq!(ignored("inn", TimeDelta::hours(-2)).subject, "The clock of inn jumped 2 hours back");
+        let behind = held(Ticker::Machine, "inn", at + TimeDelta::days(1), at);
+        assert_eq!(behind.subject, "The clock of inn is behind what was recorded");
+        assert_eq!(
+            behind.text,
+            format!(
+                "It shows {}, and something was recorded at {}. Check-ins are taken, and counted from then on; until the clock has passed \
+                 that time, or for {} min, no silence is noticed, and nothing is removed or given up. Set the clock.",
+                stamp(at, chrono_tz::UTC),
+                stamp(at + TimeDelta::days(1), chrono_tz::UTC),
+                LONGEST_HOLD.as_secs() / 60
+            )
+        );
+        assert_eq!(released(Ticker::Machine, "inn").subject, "The clock of inn is believed again");
+        let stuck = ClockMessage::Stuck { host: "inn", error: &StoreError::File("no".to_owned()) };
+        let text = OperatorMessage::from(stuck).text;
+        assert!(
+            text.starts_with("So says inn, which has tried for half a minute and goes on trying: "),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("\nUntil it is done, no silence is noticed, and nothing is removed or given up."),
+            "{text}"
+        );
+        let goes_on = OperatorMessage::from(ClockMessage::GoesOn { host: "inn" });
+        assert_eq!(goes_on.text, "So says inn. When that is done, jobs are watched by their times.");
     }
 
     #[test]
