@@ -28,6 +28,9 @@ fn read(inn: &Inn, path: &str) -> Value {
     answer.json()
 }
 
+/// What a browser without a session keeps of forms.
+const FORM: &str = "0123456789012345678901234567890123456789012";
+
 fn make(inn: &Inn, body: &Value) -> Answer {
     call(inn, "POST", "/reservations", &[], body)
 }
@@ -146,6 +149,24 @@ fn the_whole_life_of_a_reservation() {
 
     let until = call(&inn, "POST", &format!("{place}/snooze"), &[], &json!({ "duration": "2h" }));
     assert_eq!((until.status, &until.json()["state"]), (200, &json!("snoozed")), "{until:?}");
+    assert_eq!(until.json()["snooze_mode"], "quiet");
+    let skip = json!({ "duration": "3h", "mode": "skip" });
+    let skipped = call(&inn, "POST", &format!("{place}/snooze"), &[], &skip);
+    assert_eq!((skipped.status, &skipped.json()["snooze_mode"]), (200, &json!("skip")), "{skipped:?}");
+    let mute = json!({ "duration": "3h", "mode": "mute" });
+    assert_problem(&call(&inn, "POST", &format!("{place}/snooze"), &[], &mute), 400, "mode");
+    // The form of its page has the same choice.
+    for (chosen, mode) in [("", "quiet"), ("&mode=quiet", "quiet"), ("&mode=skip", "skip")] {
+        assert_eq!(call(&inn, "POST", &format!("{place}/resume"), &[], &Value::Null).status, 200);
+        let cookie = format!("innkeeper-form={FORM}");
+        let form = [("content-type", "application/x-www-form-urlencoded"), ("cookie", cookie.as_str())];
+        let fields = format!("csrf={FORM}&duration=1h{chosen}");
+        let done = inn.send("POST", &format!("/status/{id}/snooze"), &form, fields.as_bytes());
+        assert_eq!(done.status, 303, "{done:?}");
+        let kept = inn.database.texts("SELECT snoozes FROM states");
+        assert!(kept[0].contains(&format!("\"{mode}\"")), "{chosen}: {kept:?}");
+        assert_eq!(read(&inn, &place)["snooze_mode"], mode, "{chosen}");
+    }
     assert_eq!(call(&inn, "POST", &format!("{place}/resume"), &[], &Value::Null).json()["state"], "up");
     assert_eq!(call(&inn, "POST", &format!("{place}/resume"), &[], &Value::Null).status, 409);
     let until = json!({ "until": "2099-01-01T00:00:00+01:00" });

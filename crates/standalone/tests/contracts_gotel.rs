@@ -439,6 +439,8 @@ fn a_snooze_is_confirmed(shape: Shape) {
                 - chrono::Utc::now().timestamp_millis();
             // A node goes by its own clock, or the database's, which may be a little ahead of this one.
             assert!((35_900_000..=36_001_000).contains(&left), "{left} ms of ten hours");
+            let kept = inn.database.texts("SELECT snoozes FROM states");
+            assert!(kept[0].contains("\"skip\"") && !kept[0].contains("quiet"), "{path} {field}: {kept:?}");
         }
     }
     inn.age(Duration::from_secs(120));

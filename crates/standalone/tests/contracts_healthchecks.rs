@@ -176,6 +176,12 @@ fn create_makes_the_check(shape: Shape) {
     assert_eq!((&job["schedule"], &job["notify"]), (&json!("every 1 day"), &json!("log")));
     assert_eq!(job["deadline"], json!(job["expected_at"].as_i64().expect("a time") + 3600));
     assert_eq!(job["number_of_checkins"], 3);
+    let limits = inn.database.texts("SELECT component FROM reservations WHERE max_run_ms = grace_ms");
+    assert_eq!(
+        limits,
+        ["fresh_1"],
+        "a run that hangs for longer than its grace is told, of what a ping has made"
+    );
     // Whatever the first ping says.
     for action in ["start", "fail", "log", "7"] {
         let path = ways.slug.replace("nightly-backup", &format!("by-{action}/{action}?create=1"));
