@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::haproxy::{HaProxy, free_port};
 use innkeeper_testing::process::{self, Server};
 use serde_json::json;
@@ -218,5 +219,88 @@ fn a_base_with_the_name_of_a_page() {
         let answer = client.send("GET", &server.url(path), &[("accept", "text/html")], b"").unwrap();
         assert_eq!(answer.status, 200, "{path}: {answer:?}");
         assert!(answer.body.contains("shop"), "{path}");
+    }
+}
+
+/// Where the base has the name of a route, what stands below it is a ping all the same, with `/ping` and without.
+#[test]
+fn pings_below_a_base_with_the_name_of_a_route() {
+    for base in ["/status", "/cron", "/ping", "/nodes", "/api/v1", "/settings"] {
+        let config = format!(
+            "auth = \"tokens\"\npublic_url = \"http://127.0.0.1:1{base}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n"
+        );
+        let database = TestDatabase::sqlite();
+        let server = Server::start("innkeeper", &config, &["--database-url", database.url()]);
+        let client = Client::default();
+        let made = process::command("innkeeper", server.directory())
+            .args(["--database-url", database.url(), "token", "jobs", "--scope", "manage", "--scope", "read"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(made.stdout).unwrap();
+        let token =
+            said.split("ik_").nth(1).unwrap_or_else(|| panic!("{said}")).split_whitespace().next().unwrap();
+        let bearer = format!("Bearer ik_{token}");
+        let as_program = [("authorization", bearer.as_str())];
+        let document = json!({ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours" });
+        let url = server.url("/reservation");
+        let made = client.send("POST", &url, &as_program, document.to_string().as_bytes()).unwrap();
+        assert_eq!(made.status, 200, "{made:?}");
+        let job = client.send("GET", &url, &as_program, b"").unwrap().json()["result"][0].clone();
+        let text = |field: &str| job[field].as_str().unwrap().to_owned();
+        let key = text("ping_url").rsplit('/').next().unwrap().to_owned();
+        let mut count = 0;
+        // As a proxy leaves it, and as one that strips it sends it.
+        for before in [base, ""] {
+            for way in [format!("/{key}"), format!("/{}/{}", text("ping_key"), text("slug"))] {
+                for path in [format!("{before}{way}"), format!("{before}/ping{way}")] {
+                    for (method, end) in
+                        [("GET", ""), ("POST", ""), ("HEAD", "/start"), ("POST", "/fail"), ("GET", "/0")]
+                    {
+                        let answer =
+                            client.send(method, &server.url(&format!("{path}{end}")), &[], b"").unwrap();
+                        assert_eq!(answer.status, 200, "{method} {path}{end}: {answer:?}");
+                        count += 1;
+                    }
+                }
+            }
+        }
+        let checkins = database.store().checkins_of(1, 100).unwrap();
+        assert_eq!(checkins.len(), count, "{base}");
+    }
+}
+
+/// A base that is also a path by itself is named by `check-config` and at the start: each that there is.
+#[test]
+fn a_base_that_may_mean_two_things_is_named() {
+    let config = |base: &str| {
+        format!(
+            "public_url = \"http://127.0.0.1:1{base}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n"
+        )
+    };
+    let database = TestDatabase::sqlite();
+    let arguments = ["--database-url", database.url()];
+    let server = Server::start_with(&[("INNKEEPER_LOG", "debug")], "innkeeper", &config("/cron"), &arguments);
+    // The last that is registered.
+    server.wait_for_log("route GET /readyz needs ");
+    let log = server.log();
+    assert!(log.contains("public_url: its path /cron is an address of Innkeeper's own too"), "{log}");
+    let routes =
+        log.lines().filter_map(|line| line.split_once("route ")?.1.split(" needs ").next()?.split_once(' '));
+    let own: BTreeSet<&str> =
+        routes.map(|(_, path)| path).filter(|path| *path != "/" && !path.contains('{')).collect();
+    assert!(own.len() > 40 && own.contains("/cron") && own.contains("/settings"), "{own:?}");
+    let directory = tempfile::TempDir::new().unwrap();
+    let warned = |base: &str| {
+        std::fs::write(directory.path().join("innkeeper.toml"), config(base)).unwrap();
+        let said = process::command("innkeeper", directory.path()).arg("check-config").output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.contains(&format!("Warning: public_url: its path {base} is an address of Innkeeper's own too"))
+    };
+    for base in own {
+        assert!(warned(base), "{base}");
+    }
+    for base in ["", "/innkeeper", "/monitor/status", "/crons"] {
+        assert!(!warned(base), "{base}");
     }
 }

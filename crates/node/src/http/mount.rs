@@ -14,6 +14,53 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug, Clone)]
 pub struct Mount(Arc<str>);
 
+/// Every path that has a meaning by itself. A base of the same name cannot be told from it.
+const OWN: [&str; 43] = [
+    "/alerts",
+    "/api",
+    "/api/v1/alerts",
+    "/api/v1/apply",
+    "/api/v1/audit",
+    "/api/v1/deliveries",
+    "/api/v1/export",
+    "/api/v1/me",
+    "/api/v1/nodes",
+    "/api/v1/openapi.json",
+    "/api/v1/reservations",
+    "/api/v1/summary",
+    "/api/v1/tokens",
+    "/assets/editor.js",
+    "/assets/live.js",
+    "/assets/style.css",
+    "/badguests",
+    "/checkin",
+    "/checkout",
+    "/cron",
+    "/cron/missed",
+    "/deliveries",
+    "/explain",
+    "/healthcheck",
+    "/healthz",
+    "/is-coordinator",
+    "/login",
+    "/logout",
+    "/metrics",
+    "/new",
+    "/nodes",
+    "/pause",
+    "/peer",
+    "/readyz",
+    "/reservation",
+    "/settings",
+    "/settings/audit",
+    "/settings/shares",
+    "/settings/tokens",
+    "/settings/users",
+    "/snooze",
+    "/status",
+    "/version",
+];
+
 /// The paths that a listener has.
 #[derive(Clone)]
 pub(super) struct Paths(pub Arc<Vec<ResourceDef>>);
@@ -36,6 +83,18 @@ impl Mount {
         if self.0.is_empty() { "/" } else { &self.0 }
     }
 
+    /// What is wrong with the base, if it is also a path of Innkeeper's own.
+    pub fn twin(&self) -> Option<String> {
+        let base = &*self.0;
+        let is_own = OWN.iter().any(|own| self.inside(own) == Some("/"));
+        is_own.then(|| {
+            format!(
+                "public_url: its path {base} is an address of Innkeeper's own too, so that a request for {base} may mean either; choose a \
+                 path that is none, such as /innkeeper"
+            )
+        })
+    }
+
     /// Takes the base from a request's path. Where the proxy has done so already, a path may begin like the base by
     /// itself (`/status/17` below `/status`): it stays as it is, if this is a path that there is, and what would be
     /// left is none.
@@ -43,7 +102,7 @@ impl Mount {
         let Some(inside) = self.inside(request.path()) else { return };
         let known = |path: &str| {
             let paths = request.app_data::<Paths>();
-            paths.is_some_and(|paths| paths.0.iter().any(|one| begins_fixed(one) && one.is_match(path)))
+            paths.is_some_and(|paths| paths.0.iter().any(|one| says_what(one) && one.is_match(path)))
         };
         if known(request.path()) && !known(inside) {
             return;
@@ -91,9 +150,13 @@ impl Mount {
     }
 }
 
-/// Whether the first part of its paths is given, and not anything.
-fn begins_fixed(path: &ResourceDef) -> bool {
-    path.pattern().is_some_and(|pattern| !pattern.starts_with("/{"))
+/// Whether the first part of its paths says what they are: it is given, or a key by its form, and not anything.
+fn says_what(path: &ResourceDef) -> bool {
+    let is_anything = |pattern: &str| {
+        let variable = pattern.strip_prefix("/{").and_then(|rest| rest.split('}').next());
+        variable.is_some_and(|name| !name.contains(':'))
+    };
+    path.pattern().is_some_and(|pattern| !is_anything(pattern))
 }
 
 #[cfg(test)]
@@ -120,6 +183,20 @@ mod tests {
         let deep = Mount::at("https://example.org/b%C3%BCro/monitor");
         assert_eq!(deep.inside("/b%c3%bcro/monitor/status"), Some("/status"));
         assert_eq!(deep.inside("/b%c3%bcro"), None);
+    }
+
+    #[test]
+    fn a_base_that_is_a_path_of_its_own_is_named() {
+        for url in ["https://example.org/cron", "https://example.org/status/", "https://example.org/s%74atus"]
+        {
+            let problem = Mount::at(url).twin().unwrap();
+            assert!(problem.contains("choose a path that is none, such as /innkeeper"), "{problem}");
+        }
+        for url in
+            ["https://example.org", "https://example.org/monitor", "https://example.org/innkeeper/cron"]
+        {
+            assert_eq!(Mount::at(url).twin(), None, "{url}");
+        }
     }
 
     #[test]

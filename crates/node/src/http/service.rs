@@ -121,6 +121,9 @@ impl HttpService {
     /// The address cannot be had, or the server ended without being asked.
     pub fn run(self, shutdown: &Shutdown) -> Result<(), HttpError> {
         let Self { name, listen, gate, workers, connections, configure, on_listening } = self;
+        if let Some(problem) = gate.mount().twin() {
+            log::warn!("{problem}");
+        }
         let told = Arc::new(AtomicBool::new(false));
         let workers = workers.unwrap_or_else(|| available_parallelism().map_or(2, NonZero::get));
         let per_worker = (connections / workers).max(1);
