@@ -23,20 +23,23 @@ const PERIOD: TimeDelta = TimeDelta::days(1);
 const GRACE: TimeDelta = TimeDelta::hours(1);
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    for method in [Method::GET, Method::POST] {
+    for method in [Method::GET, Method::POST, Method::PUT] {
         routes
             .route(method.clone(), "/ping/{first}", Need::Nothing, one)
             .route(method.clone(), "/ping/{first}/", Need::Nothing, one)
             .route(method.clone(), "/ping/{first}/{second}", Need::Nothing, two)
             .route(method.clone(), "/ping/{first}/{second}/", Need::Nothing, two)
             .route(method.clone(), "/ping/{first}/{second}/{third}", Need::Nothing, three)
+            .route(method.clone(), "/ping/{first}/{second}/{third}/", Need::Nothing, three)
             .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}", Need::Nothing, one)
             .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/", Need::Nothing, one)
             .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/{second}", Need::Nothing, two)
+            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/{second}/", Need::Nothing, two)
             // No path of a page begins like a ping key.
             .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}", Need::Nothing, two)
             .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/", Need::Nothing, two)
-            .route(method, "/{first:[0-9a-f]{32}}/{second}/{third}", Need::Nothing, three);
+            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/{third}", Need::Nothing, three)
+            .route(method, "/{first:[0-9a-f]{32}}/{second}/{third}/", Need::Nothing, three);
     }
     for pattern in [
         "/ping/{tail:.+}",
@@ -88,8 +91,8 @@ async fn preflight(request: HttpRequest) -> HttpResponse {
     response
 }
 
-/// The methods of a ping address.
-const METHODS: &str = "GET, HEAD, OPTIONS, POST";
+/// The methods of a ping address. `curl -T` sends a log by PUT.
+const METHODS: &str = "GET, HEAD, OPTIONS, POST, PUT";
 
 /// What a ping is answered other than OK.
 enum Refusal {

@@ -15,6 +15,8 @@ in_both_shapes![
     a_log_without_end_counts_and_ends_its_connection,
     what_the_query_says_wins_over_the_path,
     what_systemd_says_of_a_failed_unit_is_a_failure,
+    a_log_may_be_put,
+    a_slash_at_the_end_is_none,
     slashes_in_a_row_are_one,
     browsers_may_ask_before_they_ping,
 ];
@@ -160,6 +162,50 @@ fn what_systemd_says_of_a_failed_unit_is_a_failure(shape: Shape) {
     }
 }
 
+/// As `curl -T -` does.
+fn a_log_may_be_put(shape: Shape) {
+    let inn = Inn::open(shape);
+    let ways = Ways::to(&inn);
+    for way in ways.all() {
+        for (end, kind, exit_code) in
+            [("", "success", None), ("/fail", "fail", None), ("/3?rid=", "", None), ("/3", "fail", Some(3))]
+        {
+            let path = format!("{way}{end}");
+            let chunked = format!(
+                "PUT {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+            );
+            let mut connection = Raw::connect(inn.door);
+            assert_eq!(connection.ask(chunked.as_bytes()).status, 100, "{path}");
+            let answer = connection.ask(b"4\r\ndone\r\n0\r\n\r\n");
+            if kind.is_empty() {
+                assert_eq!((answer.status, answer.body.as_str()), (400, "invalid uuid format"), "{path}");
+                continue;
+            }
+            assert_eq!((answer.status, answer.body.as_str()), (200, "OK"), "{path}");
+            assert_eq!(latest(&inn, ways.id), (kind.to_owned(), exit_code, "done".to_owned()), "{path}");
+        }
+    }
+}
+
+fn a_slash_at_the_end_is_none(shape: Shape) {
+    let inn = Inn::open(shape);
+    let ways = Ways::to(&inn);
+    for way in ways.all() {
+        for (end, kind) in
+            [("/", "success"), ("/start/", "start"), ("/fail/", "fail"), ("/0/?state=", "success")]
+        {
+            for method in ["GET", "POST"] {
+                assert_eq!(
+                    said(&inn.send(method, &format!("{way}{end}"), &[], b"")),
+                    (200, "OK"),
+                    "{way}{end}"
+                );
+                assert_eq!(latest(&inn, ways.id).0, kind, "{method} {way}{end}");
+            }
+        }
+    }
+}
+
 fn slashes_in_a_row_are_one(shape: Shape) {
     let inn = Inn::open(shape);
     let ways = Ways::to(&inn);
@@ -193,10 +239,10 @@ fn browsers_may_ask_before_they_ping(shape: Shape) {
             assert_eq!(said(&answer), (204, ""), "{way}{end}");
             for (name, value) in [
                 ("access-control-allow-origin", "*"),
-                ("access-control-allow-methods", "GET, HEAD, OPTIONS, POST"),
+                ("access-control-allow-methods", "GET, HEAD, OPTIONS, POST, PUT"),
                 ("access-control-allow-headers", "content-type,x-trace"),
                 ("access-control-max-age", "86400"),
-                ("allow", "GET, HEAD, OPTIONS, POST"),
+                ("allow", "GET, HEAD, OPTIONS, POST, PUT"),
             ] {
                 assert_eq!(answer.header(name), Some(value), "{way}{end} {name}");
             }

@@ -70,17 +70,19 @@ const ROUTES: [Route; 20] = [
 ];
 
 /// The forms of a ping address.
-const PINGS: [(&str, &str); 10] = [
+const PINGS: [(&str, &str); 12] = [
     ("/ping/{first}", "by the key of a reservation"),
     ("/ping/{first}/", "by the key of a reservation"),
     ("/ping/{first}/{second}", "by a key and what happened, or by the app's ping key and a slug"),
     ("/ping/{first}/{second}/", "by a key and what happened, or by the app's ping key and a slug"),
     ("/ping/{first}/{second}/{third}", "by the app's ping key, a slug, and what happened"),
+    ("/ping/{first}/{second}/{third}/", "by the app's ping key, a slug, and what happened"),
     ("/{first}", "by the key of a reservation, without /ping"),
     ("/{first}/", "by the key of a reservation, without /ping"),
     ("/{first}/{second}", "by a key and what happened, or by the app's ping key and a slug, without /ping"),
-    ("/{first}/{second}/", "by the app's ping key and a slug, without /ping"),
+    ("/{first}/{second}/", "by a key and what happened, or by the app's ping key and a slug, without /ping"),
     ("/{first}/{second}/{third}", "by the app's ping key, a slug, and what happened, without /ping"),
+    ("/{first}/{second}/{third}/", "by the app's ping key, a slug, and what happened, without /ping"),
 ];
 
 /// Adds all of them.
@@ -90,7 +92,7 @@ pub(crate) fn describe(paths: &mut Paths) {
         paths.add_path_operation(route.path, vec![method], operation(route));
     }
     for (path, summary) in PINGS {
-        for method in [HttpMethod::Get, HttpMethod::Post] {
+        for method in [HttpMethod::Get, HttpMethod::Post, HttpMethod::Put] {
             let operation = ping(path, &format!("Ping {summary}"));
             paths.add_path_operation(path, vec![method], operation);
         }
