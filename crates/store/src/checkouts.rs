@@ -6,9 +6,10 @@
 use std::collections::HashSet;
 
 use chrono::TimeDelta;
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::Notice;
 use innkeeper_core::{Time, slug};
@@ -19,7 +20,7 @@ use crate::connection::AnyConnection;
 use crate::reservations::{find, find_by_id, lock_states};
 use crate::rewind::bring_back;
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
-use crate::schema::{alerts, audit, checkouts, deliveries, reservations, states};
+use crate::schema::{alerts, audit, checkouts, deliveries, ping_keys, reservations, states};
 use crate::slugs::{self, insert_with_slug};
 use crate::{Store, StoreError, doors, outbox};
 
@@ -257,20 +258,34 @@ impl Store {
     }
 
     /// The latest checkout of the reservation of this number that is remembered at all: after a day by the audit log, for as
-    /// long as that is kept.
+    /// long as that is kept. Where nobody can tell which part of the names is the app, all of it is, and the component is empty.
     pub fn past_checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
+        let connection = &mut *self.get()?;
+        // As the index says it: not bound, or a plan does not know that it fits.
         let row: Option<(String, i64, String)> = audit::table
-            .filter(audit::action.eq(CHECK_OUT))
+            .filter(sql::<Bool>(&format!("action = '{CHECK_OUT}'")))
             .filter(audit::detail.eq(noted(id)))
             .order(audit::id.desc())
             .select((audit::subject, audit::at, audit::who))
-            .first(&mut *self.get()?)
+            .first(connection)
             .optional()?;
-        Ok(row.map(|(subject, at, who)| {
-            let (app, component) = subject.split_once('/').unwrap_or((&subject, ""));
-            let (app, component) = (app.to_owned(), component.to_owned());
-            Checkout { reservation_id: id, app, component, at: time(at), who }
-        }))
+        let Some((subject, at, who)) = row else { return Ok(None) };
+        // Names may have slashes of their own. An app's ping key stays.
+        let mut splits: Vec<(&str, &str)> =
+            subject.match_indices('/').map(|(at, _)| (&subject[..at], &subject[at + 1..])).collect();
+        if splits.len() > 1 {
+            let apps: Vec<&str> = splits.iter().map(|(app, _)| *app).collect();
+            let known: Vec<String> = ping_keys::table
+                .filter(ping_keys::app.eq_any(apps))
+                .select(ping_keys::app)
+                .load(connection)?;
+            splits.retain(|(app, _)| known.iter().any(|known| known == app));
+        }
+        let (app, component) = match splits[..] {
+            [(app, component)] => (app.to_owned(), component.to_owned()),
+            _ => (subject, String::new()),
+        };
+        Ok(Some(Checkout { reservation_id: id, app, component, at: time(at), who }))
     }
 
     /// Takes a checkout back. What it had reported stands, and counts; runs that were going are forgotten.

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Actor, Change, NewToken, Share};
+use innkeeper_store::{Actor, Change, NewToken, Reserved, Share};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -17,6 +17,7 @@ on_both!(
     wrong_passwords_are_counted_and_forgotten,
     tokens_are_known_by_their_hash_until_they_end,
     who_changed_what_is_written_down,
+    a_past_checkout_is_of_the_names_that_it_had,
     a_change_of_what_was_changed_is_refused,
     what_has_ended_is_forgotten,
     what_is_shown_outside_has_one_key,
@@ -135,6 +136,32 @@ fn tokens_are_known_by_their_hash_until_they_end(database: &TestDatabase) {
         store.remove_token(deploy.id, at(11)).unwrap() && !store.remove_token(deploy.id, at(11)).unwrap()
     );
     assert_eq!(store.token("hash of deploy", at(12)).unwrap(), None);
+}
+
+fn a_past_checkout_is_of_the_names_that_it_had(database: &TestDatabase) {
+    let store = database.store();
+    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let checked_out = |names: (&str, &str), t: i64| {
+        let made = ada.reserve(&app(names.0), &component(names.1), &every(60), at(0)).unwrap();
+        let Reserved::Created(id) = made else { panic!("{made:?}") };
+        assert!(ada.check_out_by_id(id, at(t)).unwrap());
+        store.forget_checkouts(at(t + 1)).unwrap();
+        assert_eq!(store.checkout(id).unwrap(), None);
+        id
+    };
+    let names = |id: i64| {
+        let past = store.past_checkout(id).unwrap().unwrap();
+        assert_eq!(past.reservation_id, id);
+        (past.app, past.component)
+    };
+    let (deep, wide, plain) =
+        (checked_out(("a/b", "c"), 1), checked_out(("x", "y/z/"), 2), checked_out(("p", "q"), 3));
+    assert_eq!(names(deep), ("a/b".to_owned(), "c".to_owned()));
+    assert_eq!(names(wide), ("x".to_owned(), "y/z/".to_owned()));
+    assert_eq!(names(plain), ("p".to_owned(), "q".to_owned()));
+    // Both `a` and `a/b` are apps: it could be either.
+    checked_out(("a", "other"), 4);
+    assert_eq!(names(deep), ("a/b/c".to_owned(), String::new()));
 }
 
 fn who_changed_what_is_written_down(database: &TestDatabase) {

@@ -102,3 +102,13 @@ fn the_sites_of_an_app_are_found_without_a_look_at_its_other_jobs() {
     let plans = plans(&database, &pass, "WHERE is_site");
     assert!(plans.iter().any(|step| step.contains("INDEX reservations_that_are_sites")), "{plans:?}");
 }
+
+#[test]
+fn a_checkout_that_never_was_is_not_looked_for_in_the_whole_audit_log() {
+    listen();
+    let database = TestDatabase::sqlite();
+    let store = database.store();
+    let page = asked(|| assert_eq!(store.past_checkout(7).unwrap(), None));
+    let plans = plans(&database, &page, "audit");
+    assert!(plans.iter().any(|step| step.contains("INDEX audit_check_outs (detail=?)")), "{plans:?}");
+}

@@ -17,6 +17,8 @@ use crate::Desk;
 struct CheckedOutPage<'a> {
     frame: Frame<'a>,
     checkout: Checkout,
+    /// Its names.
+    name: String,
     /// By whom, as a sentence has it.
     by: String,
     at: When,
@@ -53,6 +55,10 @@ pub async fn show(desk: &Data<Desk>, caller: &Caller, id: i64) -> Result<HttpRes
         at: When::new(checkout.at, zone, now),
         until: can_come_back.then(|| When::new(checkout.at + UNDO_WITHIN, zone, now)),
         successor,
+        name: match checkout.component.as_str() {
+            "" => checkout.app.clone(),
+            component => format!("{}/{component}", checkout.app),
+        },
         checkout,
     })?;
     *answer.status_mut() = StatusCode::NOT_FOUND;
