@@ -71,7 +71,8 @@ fn a_slug_is_declared_patched_and_typed() {
     };
     let set = |list: &[Value]| json!({ "reservations": list });
     let first = apply(&inn, "", &set(&[with("a", "db--1"), daily("Büro (v2)")])).json();
-    let buro = first["created"].as_array().unwrap().iter().find(|made| made["component"] == "Büro (v2)").unwrap();
+    let buro =
+        first["created"].as_array().unwrap().iter().find(|made| made["component"] == "Büro (v2)").unwrap();
     assert_eq!(slugs(), ["buro-v2", "db--1"]);
     // What is not said stays.
     let again = apply(&inn, "", &set(&[daily("a"), daily("Büro (v2)")])).json();
@@ -117,7 +118,8 @@ fn a_slug_is_declared_patched_and_typed() {
     let made = typed("t--t");
     assert_eq!(made.status, 303, "{made:?}");
     assert_eq!(slugs(), ["buro-v2", "db-2", "other", "t--t"]);
-    let page = inn.client.send("GET", &inn.at_desk(&format!("/status/{}", buro["id"])), &headers, b"").unwrap().body;
+    let page =
+        inn.client.send("GET", &inn.at_desk(&format!("/status/{}", buro["id"])), &headers, b"").unwrap().body;
     assert!(page.contains("<dt>Slug</dt><dd>buro-v2 ") && page.contains("/buro-v2</span>"), "{page}");
 }
 
