@@ -7,11 +7,10 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
 use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT};
-use innkeeper_core::excerpt::Excerpt;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{action, slug};
-use innkeeper_node::http::{ApiError, Log, Routes, with_warnings};
+use innkeeper_node::http::{ApiError, Log, LogEnd, Routes, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use uuid::Uuid;
 
@@ -99,6 +98,7 @@ enum Refusal {
     UrlFormat,
     UuidFormat,
     NotFound,
+    Broken,
     Other(ApiError),
 }
 
@@ -110,7 +110,7 @@ async fn ping(
     log: Log,
 ) -> HttpResponse {
     let answer = match said {
-        Ok((target, action)) => record(desk, request, target, &action, &log.excerpt).await,
+        Ok((target, action)) => record(desk, request, target, &action, &log).await,
         Err(refusal) => Err(refusal),
     };
     let mut response = match answer {
@@ -121,9 +121,13 @@ async fn ping(
         Err(Refusal::UrlFormat) => plain(StatusCode::BAD_REQUEST, "invalid url format"),
         Err(Refusal::UuidFormat) => plain(StatusCode::BAD_REQUEST, "invalid uuid format"),
         Err(Refusal::NotFound) => plain(StatusCode::NOT_FOUND, "not found"),
+        Err(Refusal::Broken) => plain(
+            StatusCode::BAD_REQUEST,
+            "the body broke off, so that its job may not have ended; what came of it is kept, and it is no success",
+        ),
         Err(Refusal::Other(error)) => error.error_response(),
     };
-    if !log.is_whole {
+    if log.end != LogEnd::Whole {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     add_headers(&mut response);
@@ -153,7 +157,7 @@ async fn record(
     request: &HttpRequest,
     target: Target,
     word: &str,
-    log: &Excerpt,
+    log: &Log,
 ) -> Result<Counted, Refusal> {
     let query = Fields::from_query(request.query_string(), &["rid", "create"]).map_err(|error| {
         if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
@@ -166,17 +170,21 @@ async fn record(
         None
     });
     let (kind, exit_code) = by_state.or_else(|| action::of_path(word)).ok_or(Refusal::UrlFormat)?;
+    // Of a job whose output is sent while it runs nobody knows how it ended: the stream breaks off when it dies, too.
+    let is_broken = kind == CheckInKind::Success && log.end == LogEnd::Broken;
+    let (kind, exit_code) = if is_broken { (CheckInKind::Log, None) } else { (kind, exit_code) };
     let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
     let create = text("create")? == Some("1") && matches!(target, Target::Slug { .. });
     let checkin = CheckIn {
         exit_code,
-        notes: log.text(),
+        notes: log.excerpt.text(),
         source: desk.source(request),
         run_id,
         ..CheckIn::new(kind, desk.now())
     };
     let definition = if create { Definition::IfMissing(Box::new(newcomer(desk)?)) } else { Definition::None };
     match desk.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
+        Recorded::Done { .. } if is_broken => Err(Refusal::Broken),
         Recorded::Done { created, .. } => Ok(Counted { is_new: created, warnings }),
         Recorded::Unknown => Err(Refusal::NotFound),
         Recorded::Refused(problem) => Err(Refusal::Other(problem.into())),

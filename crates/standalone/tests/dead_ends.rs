@@ -108,7 +108,7 @@ fn the_pages_show_it_and_the_operator_hears_of_it(shape: Shape) {
     assert!(page(&format!("/status/{id}")).contains(NO_MAIL));
     // The sweeper's look at the start may have found them, too.
     let texts = sink.requests().iter().map(|told| told.json()["text"].to_string()).collect::<Vec<_>>();
-    assert_eq!(texts.iter().filter(|text| text.contains("came or changed")).count(), 1, "{texts:?}");
+    assert_eq!(texts.iter().filter(|text| text.contains("just made or changed")).count(), 1, "{texts:?}");
 }
 
 fn what_named_an_alerter_before_it_was_renamed_goes_on(shape: Shape) {

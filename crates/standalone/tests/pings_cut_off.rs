@@ -16,6 +16,7 @@ in_both_shapes![
     a_client_that_closes_its_side_half_way_is_answered,
     a_client_that_is_gone_half_way_has_checked_in,
     a_client_that_stands_still_is_answered,
+    a_stream_that_breaks_off_is_no_success_however_that_is_said,
     what_is_cut_off_is_refused_as_what_is_whole,
     half_of_a_document_is_none,
 ];
@@ -52,6 +53,12 @@ fn is_ok_and_closed(answer: &str) -> bool {
         && answer.ends_with("\r\n\r\nOK")
 }
 
+fn is_refused_and_closed(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 400 ")
+        && answer.to_ascii_lowercase().contains("\r\nconnection: close\r\n")
+        && answer.contains("the body broke off")
+}
+
 fn a_client_that_closes_its_side_half_way_is_answered(shape: Shape) {
     let inn = Inn::open(shape);
     let ways = Ways::to(&inn);
@@ -61,8 +68,15 @@ fn a_client_that_closes_its_side_half_way_is_answered(shape: Shape) {
             let stream = begin(&inn, &format!("{way}{end}"), half);
             stream.shutdown(Shutdown::Write).expect("half of it closes");
             let answer = rest(stream);
-            assert!(is_ok_and_closed(&answer), "{way}{end} {half}: {answer}");
-            let kind = if end.is_empty() { "success" } else { &end[1..] };
+            // A stream breaks off when its job dies, too.
+            let is_broken = end.is_empty() && half == HALVES[1];
+            let is_as_it_should = if is_broken { is_refused_and_closed } else { is_ok_and_closed };
+            assert!(is_as_it_should(&answer), "{way}{end} {half}: {answer}");
+            let kind = match end {
+                "" if is_broken => "log",
+                "" => "success",
+                end => &end[1..],
+            };
             assert_eq!(latest(&inn, ways.id), (kind.to_owned(), None, KEPT.to_owned()), "{way}{end} {half}");
         }
     }
@@ -120,6 +134,34 @@ fn a_client_that_stands_still_is_answered(shape: Shape) {
     let history = inn.database.store().checkins_of(ways.id, 5).expect("the history");
     assert!(history.iter().all(|checkin| checkin.notes == KEPT && checkin.kind.as_str() == "fail"));
     assert_eq!(history.len(), 2);
+}
+
+fn a_stream_that_breaks_off_is_no_success_however_that_is_said(shape: Shape) {
+    let inn = Inn::open(shape);
+    let ways = Ways::to(&inn);
+    assert_eq!(inn.send("POST", &ways.key, &[], b"whole").status, 200);
+    let succeeded_at = inn.job("shop", "Nightly Backup")["last_checkin"].clone();
+    for end in ["", "/0", "?state=complete", "/fail?state=complete"] {
+        let stream = begin(&inn, &format!("{}{end}", ways.key), HALVES[1]);
+        stream.shutdown(Shutdown::Write).expect("half of it closes");
+        let answer = rest(stream);
+        assert!(is_refused_and_closed(&answer), "{end}: {answer}");
+        assert_eq!(latest(&inn, ways.id), ("log".to_owned(), None, KEPT.to_owned()), "{end}");
+    }
+    drop(begin(&inn, &ways.key, HALVES[1]));
+    eventually("what came of it is recorded", || {
+        (inn.job("shop", "Nightly Backup")["number_of_checkins"] == 6).then_some(())
+    });
+    assert_eq!(inn.job("shop", "Nightly Backup")["last_checkin"], succeeded_at);
+    // One that is longer than is read has not broken off.
+    let mut stream = begin(&inn, &ways.key, "Transfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"100000\r\n".to_vec(), vec![b'x'; 0x10_0000], b"\r\n".to_vec()].concat();
+    for _ in 0..17 {
+        if stream.write_all(&chunk).is_err() {
+            break;
+        }
+    }
+    eventually("it is a success", || (latest(&inn, ways.id).0 == "success").then_some(()));
 }
 
 fn what_is_cut_off_is_refused_as_what_is_whole(shape: Shape) {

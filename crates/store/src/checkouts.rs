@@ -27,9 +27,6 @@ use crate::{Store, StoreError, doors, outbox};
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
 
-/// By so many characters at their beginning slugs are found.
-const LIKE_BY: usize = 40;
-
 /// Its action in the audit log.
 const CHECK_OUT: &str = "check out";
 
@@ -92,8 +89,8 @@ fn read_kept(text: &str) -> serde_json::Result<Kept> {
     serde_json::from_value(kept)
 }
 
-/// Of what was checked out: its component, and its addresses.
-fn addresses(component: &str, kept: &str) -> Vec<String> {
+/// The addresses of what a version before has checked out: they stand in the reservation alone.
+fn addresses_in(component: &str, kept: &str) -> Vec<String> {
     let kept: Value = match serde_json::from_str(kept) {
         Ok(kept) => kept,
         Err(error) => {
@@ -113,32 +110,41 @@ pub(crate) fn latest_addresses(
     app: &str,
     component: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let kept: Option<String> = checkouts::table
+    let latest: Option<(Option<String>, Option<String>, String)> = checkouts::table
         .filter(checkouts::app.eq(app))
         .filter(checkouts::component.eq(component))
         .order((checkouts::checked_out_at.desc(), checkouts::reservation_id.desc()))
-        .select(checkouts::reservation)
+        .select((checkouts::slug, checkouts::old_slug, checkouts::reservation))
         .first(connection)
         .optional()?;
-    Ok(kept.map_or_else(Vec::new, |kept| addresses(component, &kept)))
+    Ok(match latest {
+        None => Vec::new(),
+        Some((Some(slug), old_slug, _)) => std::iter::once(slug).chain(old_slug).collect(),
+        Some((None, _, kept)) => addresses_in(component, &kept),
+    })
 }
 
-/// The addresses of what was checked out of the app, as far as they are like `wanted`; not those of `component`.
-pub(crate) fn addresses_like(
+/// Which of `wanted` are addresses of what was checked out of the app, and can come back; not those of `component`.
+pub(crate) fn addresses_among(
     connection: &mut AnyConnection,
     app: &str,
     component: &str,
-    wanted: &str,
+    wanted: &[String],
 ) -> Result<HashSet<String>, StoreError> {
-    // A long one is cut before it is given a number.
-    let like = format!("%\"{}%", wanted.chars().take(LIKE_BY).collect::<String>());
-    let kept: Vec<(String, String)> = checkouts::table
-        .filter(checkouts::app.eq(app))
-        .filter(checkouts::component.ne(component))
-        .filter(checkouts::reservation.like(like))
-        .select((checkouts::component, checkouts::reservation))
-        .load(connection)?;
-    Ok(kept.iter().flat_map(|(component, kept)| addresses(component, kept)).collect())
+    let others =
+        || checkouts::table.filter(checkouts::app.eq(app)).filter(checkouts::component.ne(component));
+    let now = others().filter(checkouts::slug.eq_any(wanted)).select(checkouts::slug.assume_not_null());
+    let before =
+        others().filter(checkouts::old_slug.eq_any(wanted)).select(checkouts::old_slug.assume_not_null());
+    let older =
+        others().filter(checkouts::slug.is_null()).select((checkouts::component, checkouts::reservation));
+    let mut found: HashSet<String> = now.load(connection)?.into_iter().collect();
+    found.extend(before.load::<String>(connection)?);
+    // For the day after an upgrade.
+    let older: Vec<(String, String)> = older.load(connection)?;
+    let older = older.iter().flat_map(|(component, kept)| addresses_in(component, kept));
+    found.extend(older.filter(|address| wanted.contains(address)));
+    Ok(found)
 }
 
 impl Store {
@@ -187,6 +193,7 @@ impl Store {
         let (app, component) =
             (AppName::trusted(row.app.clone()), ComponentName::trusted(row.component.clone()));
         let kept = Kept { reservation: row.clone(), state, latest_checkin_id, previous_checkin_id };
+        let [slug, old_slug] = [Some(row.slug.clone()), row.old_slug.clone()];
         let corrupt = |error: serde_json::Error| StoreError::Corrupt {
             table: "reservations",
             id: row.id,
@@ -200,6 +207,8 @@ impl Store {
                 checkouts::checked_out_at.eq(ms(now)),
                 checkouts::who.eq(self.actor.as_ref().map_or("", |actor| actor.who.as_str())),
                 checkouts::reservation.eq(serde_json::to_string(&kept).map_err(corrupt)?),
+                checkouts::slug.eq(slug),
+                checkouts::old_slug.eq(old_slug),
             ))
             .execute(connection)?;
         diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;

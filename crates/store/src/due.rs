@@ -177,8 +177,9 @@ fn unseen(
         return Ok((Vec::new(), None));
     }
     let mut rows = history::latest(connection, reservation.id, grown)?;
-    if let Some(least) =
-        terms.min_run.filter(|_| rows.iter().any(|row| is_late_start(row, facts.last_checkin_at)))
+    if let Some(least) = terms
+        .min_run
+        .filter(|_| (0..rows.len()).any(|place| is_late_start(&rows, place, facts.last_checkin_at)))
     {
         let all = history::latest(connection, reservation.id, grown + MOST_BEFORE)?;
         let (new, seen) = all.split_at(rows.len().min(all.len()));
@@ -200,8 +201,15 @@ fn event(Checkin { at, kind, exit_code, duration, .. }: Checkin) -> Event {
     Event { at, kind, exit_code, duration }
 }
 
-fn is_late_start(row: &Checkin, last_checkin_at: Option<Time>) -> bool {
-    row.kind == CheckInKind::Start && Some(row.at) <= last_checkin_at
+/// Whether the end of a run may have been recorded before this start of it. Not where its end stands after it, as it should.
+fn is_late_start(rows: &[Checkin], place: usize, last_checkin_at: Option<Time>) -> bool {
+    let start = &rows[place];
+    let ends_it = |row: &Checkin| {
+        matches!(row.kind, CheckInKind::Success | CheckInKind::Fail) && row.run_id == start.run_id
+    };
+    start.kind == CheckInKind::Start
+        && Some(start.at) <= last_checkin_at
+        && !rows[..place].iter().any(ends_it)
 }
 
 /// When the earliest run ended that was too short by a start among `new`, and whose end is among `seen`.

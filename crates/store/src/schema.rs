@@ -293,6 +293,8 @@ table! {
         checked_out_at -> BigInt,
         who -> Text,
         reservation -> Text,
+        slug -> Nullable<Text>,
+        old_slug -> Nullable<Text>,
     }
 }
 

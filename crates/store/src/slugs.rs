@@ -195,7 +195,6 @@ fn free(
     component: &str,
     wanted: &str,
 ) -> Result<String, StoreError> {
-    let gone = checkouts::addresses_like(connection, app, component, wanted)?;
     let mut candidates = slug::candidates(wanted);
     let mut most = 1;
     loop {
@@ -207,7 +206,8 @@ fn free(
             .select(reservations::old_slug.assume_not_null());
         let mut taken: HashSet<String> = now.load(connection)?.into_iter().collect();
         taken.extend(before.load::<String>(connection)?);
-        if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug) && !gone.contains(slug)) {
+        taken.extend(checkouts::addresses_among(connection, app, component, &asked)?);
+        if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug)) {
             return Ok(free);
         }
         // More at each time: where many are alike, not each is asked for by itself.

@@ -88,7 +88,7 @@ impl Routing {
         let is_news =
             told.by.is_some() || self.last.as_ref().is_none_or(|(before, ..)| found.is_news_after(before));
         if found.told > 0 && is_news {
-            self.operator.tell(LeadNowhere { count: found.told, lines: &lines, verb: "stand so" });
+            self.operator.tell(LeadNowhere { count: found.told, lines: &lines, is_new: false });
         }
         let count = found.count;
         self.last = Some((found, Instant::now(), ways));

@@ -76,7 +76,7 @@ impl Astray {
         gathered.told_at = Some(Instant::now());
         let (count, lines) = (std::mem::take(&mut gathered.count), std::mem::take(&mut gathered.lines));
         drop(gathered);
-        self.operator.tell(LeadNowhere { count: count as i64, lines: &lines, verb: "came or changed" });
+        self.operator.tell(LeadNowhere { count: count as i64, lines: &lines, is_new: true });
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
@@ -121,8 +121,8 @@ pub struct LeadNowhere<'a> {
     pub count: i64,
     /// The first, each as [`line`] has it.
     pub lines: &'a [String],
-    /// What they do or did: "stand so".
-    pub verb: &'a str,
+    /// Whether they were just made or changed; otherwise they have stood so for a while.
+    pub is_new: bool,
 }
 
 #[cfg(test)]
@@ -133,16 +133,16 @@ mod tests {
     #[test]
     fn one_and_many_are_told_apart() {
         let said =
-            |count, lines: &[String]| OperatorMessage::from(LeadNowhere { count, lines, verb: "stand so" });
+            |count, lines: &[String]| OperatorMessage::from(LeadNowhere { count, lines, is_new: count > 1 });
         let lines = ["a/b: x".to_owned(), "a/c: y".to_owned()];
         let OperatorMessage { subject, text } = said(1, &lines[..1]);
         assert_eq!(subject, "Alerts of a reservation lead nowhere");
-        assert_eq!(text, "A reservation stand so: its alerts do not reach everyone it names.\n- a/b: x");
+        assert_eq!(text, "The alerts of one reservation do not reach everyone it names:\n- a/b: x");
         let OperatorMessage { subject, text } = said(12, &lines);
         assert_eq!(subject, "Alerts of 12 reservations lead nowhere");
         assert_eq!(
             text,
-            "12 reservations stand so: their alerts do not reach everyone they name.\n- a/b: x\n- a/c: y\nand 10 more; \
+            "The alerts of 12 reservations that were just made or changed do not reach everyone they name:\n- a/b: x\n- a/c: y\nand 10 more; \
              `check-config --all` names each."
         );
     }

@@ -273,27 +273,27 @@ mod tests {
             (
                 "ingest",
                 "Check-ins cannot be written",
-                "check-ins cannot be written since noon: no disk\nJobs that check in are not told that they were heard (they get \
+                "check-ins have not been written since noon: no disk\nJobs that check in are not told that they were heard (they get \
                  500 or 503); none is blamed for that.",
                 "Check-ins can be written again",
             ),
             (
                 "sweeper",
                 "Sweeps fail",
-                "sweeps fail since noon: no disk\nJobs that fall silent are not noticed until this is mended.",
+                "sweeps have failed since noon: no disk\nJobs that fall silent are not noticed until this is mended.",
                 "Sweeps succeed again",
             ),
             (
                 SENDING,
                 "Messages cannot be sent",
-                "messages cannot be sent since noon: no disk\nWho should hear of an alert does not until this is mended, or hears it \
+                "messages have not been sent since noon: no disk\nWho should hear of an alert does not until this is mended, or hears it \
                  more than once. What waits goes out then.",
                 "Messages can be sent again",
             ),
             (
                 "web",
                 "Pages cannot be shown",
-                "what pages show cannot be read since noon: no disk\nWhoever opens a page or asks the API gets an error. Jobs are \
+                "what pages show has not been readable since noon: no disk\nWhoever opens a page or asks the API gets an error. Jobs are \
                  watched all the same.",
                 "Pages can be shown again",
             ),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
+use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
 use futures_core::Stream as _;
@@ -56,8 +57,21 @@ impl FromRequest for Body {
 pub struct Log {
     /// Its beginning and its end. Where it is not whole, its text says so.
     pub excerpt: Excerpt,
-    /// Whether it came to its end. Otherwise its connection cannot go on.
-    pub is_whole: bool,
+    /// How it ended.
+    pub end: LogEnd,
+}
+
+/// How a job's log ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogEnd {
+    /// It came to its end.
+    Whole,
+    /// It was longer than is read.
+    TooLong,
+    /// It was too slow, or cut off. Its length was said before.
+    CutOff,
+    /// The same, and nobody knew how long it would be: whoever sends it may be at it still, or may have died of what it tells of.
+    Broken,
 }
 
 impl FromRequest for Log {
@@ -67,30 +81,35 @@ impl FromRequest for Log {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let mut payload = payload.take();
         let mark = request.conn_data::<Arc<Usage>>().map(Usage::reading);
+        let is_measured = request.headers().contains_key(header::CONTENT_LENGTH);
         Box::pin(async move {
             let _mark = mark;
             let mut excerpt = Excerpt::default();
             let reading = read_log(&mut payload, &mut excerpt);
-            let is_whole = actix_web::rt::time::timeout(LOG_PATIENCE, reading).await.unwrap_or(false);
-            if !is_whole {
+            let end = match actix_web::rt::time::timeout(LOG_PATIENCE, reading).await {
+                Ok(Some(end)) => end,
+                Ok(None) | Err(_) if is_measured => LogEnd::CutOff,
+                Ok(None) | Err(_) => LogEnd::Broken,
+            };
+            if end != LogEnd::Whole {
                 excerpt.cut_off();
             }
-            Ok(Self { excerpt, is_whole })
+            Ok(Self { excerpt, end })
         })
     }
 }
 
-/// Whether `excerpt` has taken all of it, when this ends.
-async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt) -> bool {
+/// How it ends once `excerpt` has taken what is taken of it; none where it is cut off.
+async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt) -> Option<LogEnd> {
     while excerpt.length() <= LARGEST_LOG as u64 {
         match next_piece(payload).await {
             Ok(Some(piece)) => excerpt.push(&piece),
-            Ok(None) => return true,
+            Ok(None) => return Some(LogEnd::Whole),
             // The client is gone, or waited for too long.
-            Err(_) => return false,
+            Err(_) => return None,
         }
     }
-    false
+    Some(LogEnd::TooLong)
 }
 
 /// A whole body of up to [`LARGEST_LOG`], which may take a while to come. Over that is answered 413, too slow 408, cut off 400.

@@ -29,7 +29,7 @@ mod service;
 mod spool;
 mod warning;
 
-pub use body::{Body, LARGEST_BODY, LARGEST_LOG, LargeBody, Log};
+pub use body::{Body, LARGEST_BODY, LARGEST_LOG, LargeBody, Log, LogEnd};
 pub use caller::{Caller, Who};
 pub use client::{TrustedProxies, client_address};
 pub use error::ApiError;

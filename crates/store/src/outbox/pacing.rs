@@ -105,7 +105,12 @@ pub(super) fn gather(
     Ok(())
 }
 
-/// What was claimed under `token` ended so, `delivery` among it. Where the recipient has got nothing, it is as if
+/// Whether somebody has got what ended so, or may have got it.
+pub(super) fn is_sent(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Delivered | Outcome::Retry { maybe_sent: true, .. })
+}
+
+/// What was claimed under `token` ended so, `delivery` among it. Where the recipient has got nothing of it, it is as if
 /// nothing had been sent.
 pub(super) fn ended(
     connection: &mut AnyConnection,
@@ -114,21 +119,23 @@ pub(super) fn ended(
     outcome: &Outcome,
     now: Time,
 ) -> Result<(), StoreError> {
-    let until = match outcome {
-        Outcome::Retry { at, maybe_sent: false, .. } => gather_after_failure(*at, now),
-        Outcome::Dead { .. } | Outcome::Untried => now,
-        Outcome::Delivered | Outcome::Exhausted { .. } | Outcome::Retry { maybe_sent: true, .. } => {
-            return Ok(());
+    let (change, until) = match outcome {
+        // It stays sent, whatever becomes of its other parts.
+        outcome if is_sent(outcome) => ("sent_at = $1, token = ''", now),
+        Outcome::Retry { at, .. } => {
+            ("next_at = $1, sent_at = sent_before_at", gather_after_failure(*at, now))
         }
+        Outcome::Dead { .. } | Outcome::Untried => ("next_at = $1, sent_at = sent_before_at", now),
+        Outcome::Delivered | Outcome::Exhausted { .. } => return Ok(()),
     };
     // By whom it was for: no index knows the tokens.
-    sql_query(
+    sql_query(format!(
         "UPDATE pacing
-         SET next_at = $1, sent_at = sent_before_at
+         SET {change}
          WHERE alerter = (SELECT d.alerter FROM deliveries d WHERE d.id = $2)
            AND recipient = (SELECT d.recipient FROM deliveries d WHERE d.id = $2)
-           AND token = $3",
-    )
+           AND token = $3"
+    ))
     .bind::<BigInt, _>(ms(until))
     .bind::<BigInt, _>(delivery)
     .bind::<Text, _>(token)

@@ -18,13 +18,18 @@ impl Store {
     pub fn finish(&self, token: &str, finished: &[Finished], now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             let mut given_up = AllGivenUp::new();
-            for (outcome, ids) in by_outcome(finished) {
+            let groups = by_outcome(finished);
+            for (outcome, ids) in &groups {
                 for ids in ids.chunks(CHUNK) {
                     finish(connection, token, ids, outcome, now, &mut given_up)?;
                 }
-                if let Some(first) = ids.first() {
-                    pacing::ended(connection, token, *first, outcome, now)?;
-                }
+            }
+            // What came through first: then something was sent, whatever became of other parts of the same digest.
+            let mut ended: Vec<_> =
+                groups.iter().filter_map(|(outcome, ids)| Some((*outcome, *ids.first()?))).collect();
+            ended.sort_by_key(|(outcome, _)| !pacing::is_sent(outcome));
+            for (outcome, first) in ended {
+                pacing::ended(connection, token, first, outcome, now)?;
             }
             note_given_up(connection, &given_up)
         })

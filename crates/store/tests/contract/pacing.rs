@@ -2,7 +2,7 @@
 //! minute, however many claim.
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{Outcome, Sending, Store};
+use innkeeper_store::{Finished, Outcome, Sending, Store};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, finish, put, retry, subjects};
@@ -15,6 +15,7 @@ on_both!(
     what_was_surely_not_sent_is_no_message,
     what_may_have_been_sent_goes_out_again_beside_it,
     a_refused_or_untried_message_holds_up_nobody,
+    a_digest_of_which_a_part_came_through_was_sent,
     a_summary_stands_alone_and_waits_for_nobody,
     several_claimers_keep_to_it_together,
     an_alerter_that_is_not_paced_gathers_nothing,
@@ -144,6 +145,43 @@ fn a_refused_or_untried_message_holds_up_nobody(database: &TestDatabase) {
         assert!(next == ["two"] || next == ["one"], "{next:?}");
         assert_eq!(send(&store, second + 2), [""; 0], "that one was sent");
         send(&store, second + 500);
+    }
+}
+
+fn a_digest_of_which_a_part_came_through_was_sent(database: &TestDatabase) {
+    let store = database.store();
+    let dead = || Outcome::Dead { problem: "invalid_blocks".to_owned() };
+    let endings: [&[Outcome]; 3] = [
+        &[dead(), Outcome::Delivered],
+        &[retry(5, true), Outcome::Untried],
+        &[retry(5, false), Outcome::Delivered],
+    ];
+    for (n, outcomes) in endings.into_iter().enumerate() {
+        for at_once in [true, false] {
+            let second = 10_000 * (2 * n as i64 + i64::from(at_once));
+            put(&store, second, &["one", "two"]);
+            let digest = claim(&store, second, "t").unwrap();
+            let parts = digest.deliveries.iter().zip(outcomes);
+            let mut parts: Vec<Finished> = parts
+                .map(|(delivery, outcome)| Finished { ids: vec![delivery.id], outcome: outcome.clone() })
+                .collect();
+            if at_once {
+                store.finish("t", &parts, at(second + 1)).unwrap();
+            } else {
+                // What came through is recorded first.
+                parts.reverse();
+                parts.sort_by_key(|part| {
+                    !matches!(part.outcome, Outcome::Delivered | Outcome::Retry { maybe_sent: true, .. })
+                });
+                parts
+                    .iter()
+                    .for_each(|part| store.finish("t", std::slice::from_ref(part), at(second + 1)).unwrap());
+            }
+            put(&store, second + 2, &["next"]);
+            assert!(!send(&store, second + 3).contains(&"next".to_owned()), "{n} {at_once}: it gathers");
+            send(&store, second + 500);
+            send(&store, second + 1000);
+        }
     }
 }
 

@@ -215,7 +215,8 @@ fn ping(path: &str, summary: &str) -> Operation {
     let mut operation = OperationBuilder::new().tag("Healthchecks").summary(Some(summary)).description(Some(
         "What happened is `start`, `fail`, `log`, an exit status from `0` to `255`, or what systemd says of a unit that failed (`TERM`, `timeout`); \
          without it, a success. `state` in the query wins over it. Of a body, however long, the beginning and the end are kept, 10,000 bytes in \
-         all; of one that is slow, stands still or is cut off, what came of it.",
+         all; of one that is slow, stands still or is cut off, what came of it. A success whose body has no length before it \
+         (a stream) and breaks off is kept as output, and answered 400.",
     ));
     for (name, description, example) in [
         (
