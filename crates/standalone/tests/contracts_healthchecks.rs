@@ -31,7 +31,7 @@ fn every_form_of_address_checks_in(shape: Shape) {
     let ways = Ways::to(&inn);
     let mut count = 0;
     for way in ways.all() {
-        for method in ["GET", "POST", "HEAD"] {
+        for method in ["GET", "POST", "PUT", "HEAD"] {
             let answer = inn.send(method, way, &[], b"");
             let text = if method == "HEAD" { "" } else { "OK" };
             assert_eq!(said(&answer), (200, text), "{method} {way}");
@@ -39,7 +39,11 @@ fn every_form_of_address_checks_in(shape: Shape) {
             assert_eq!(inn.job("shop", "Nightly Backup")["number_of_checkins"], count, "{method} {way}");
         }
         let answer = inn.send("DELETE", way, &[], b"");
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST")), "{way}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET, HEAD, OPTIONS, POST, PUT")),
+            "{way}"
+        );
     }
     // What the protocol does not know is passed over, broken or not.
     assert_eq!(said(&inn.call(&format!("{}?utm=%zz&%ff=1&create=1", ways.key))), (200, "OK"));
