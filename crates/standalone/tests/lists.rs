@@ -258,6 +258,6 @@ fn a_list_for_which_there_is_no_room_is_refused_and_a_short_one_needs_none() {
     many(&desk, &database);
     let refused = client().get(&desk.url("/reservation"));
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
-    assert!(desk.log().contains("/nonexistent"), "{}", desk.log());
+    desk.wait_for_log("/nonexistent");
     assert_eq!(client().get(&desk.url("/cron/nobody")).status, 404);
 }
