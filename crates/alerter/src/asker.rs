@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
-use url::Url;
 
+use crate::guard::Forbidden;
 use crate::hidden::Hidden;
-use crate::http::{self, Options};
+use crate::http::{self, Line, Options};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks one address.
 pub struct Asker {
-    agent: ureq::Agent,
-    url: Url,
+    line: Line,
     place: String,
     hidden: Hidden,
 }
@@ -27,11 +26,10 @@ impl Asker {
     /// An address that is none, or one that only the machine itself should ask.
     pub fn new(address: &Secret) -> Result<Self, Invalid> {
         let options = Options { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
-        let url = http::checked(address, options.allow_link_local)?;
+        let url = http::checked(address, options.allow_link_local, "give the address of a service")?;
         let mut hidden = Hidden::default();
         hidden.hide_address(&url);
-        let agent = http::agent(&url, &options)?;
-        Ok(Self { agent, place: http::place(&url), url, hidden })
+        Ok(Self { place: http::place(&url), line: Line::new(url, &options)?, hidden })
     }
 
     /// Asks, and returns what was answered with a status of success.
@@ -39,9 +37,14 @@ impl Asker {
     /// # Errors
     /// What went wrong, for people; without secrets.
     pub fn ask(&self) -> Result<String, String> {
-        let response = self.agent.get(self.url.as_str()).header("Accept", "application/json").call();
-        let response = response
-            .map_err(|error| self.hidden.clean(&format!("{} could not be reached: {error}", self.place)))?;
+        let get = || self.line.agent.get(self.line.url.as_str()).header("Accept", "application/json").call();
+        let response = self.line.check().and_then(|()| get()).map_err(|error| {
+            let problem = match &error {
+                ureq::Error::Other(cause) if cause.is::<Forbidden>() => cause.to_string(),
+                error => format!("could not be reached: {error}"),
+            };
+            self.hidden.clean(&format!("{} {problem}", self.place))
+        })?;
         let status = response.status();
         let text = http::beginning(response);
         if !status.is_success() {

@@ -19,9 +19,25 @@ use ureq::unversioned::transport::NextTimeout;
 /// Addresses outside link-local space under which clouds serve metadata: Azure, Alibaba, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
-/// The same over IPv6: Amazon, Google.
-const METADATA_V6: [Ipv6Addr; 2] =
-    [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
+/// The same over IPv6: Amazon's two, Google, Scaleway.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
+/// What clouds call them. Such a name need not lead anywhere from here: a proxy may know it.
+const METADATA_NAMES: [&str; 9] = [
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata",
+    "metadata.azure.internal",
+    "metadata.goog",
+    "metadata.google.internal",
+    "metadata.internal",
+    "metadata.platformequinix.com",
+    "metadata.tencentyun.com",
+];
 
 /// Whether no request may go to `address`, however it is written.
 pub(crate) fn forbids(address: IpAddr) -> bool {
@@ -30,20 +46,35 @@ pub(crate) fn forbids(address: IpAddr) -> bool {
         IpAddr::V6(v6) => {
             v6.is_unicast_link_local()
                 || METADATA_V6.contains(&v6)
-                || within(v6).is_some_and(|v4| forbids(IpAddr::V4(v4)))
+                || within(v6).into_iter().flatten().any(|v4| forbids(IpAddr::V4(v4)))
         }
     }
 }
 
-/// The IPv4 address within an IPv6 one: mapped (`::ffff:a.b.c.d`), compatible (`::a.b.c.d`), NAT64 (`64:ff9b::`)
-/// or 6to4 (`2002::`).
-fn within(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = v6.segments();
-    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0 | 0xffff] | [0x64, 0xff9b, 0, 0, 0, 0] => v4(g, h),
-        [0x2002, high, low, ..] => v4(high, low),
-        _ => None,
+/// Whether no request may go to the host of this name.
+pub(crate) fn forbids_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    METADATA_NAMES.contains(&name.as_str())
+}
+
+/// The IPv4 addresses that an IPv6 one may lead to by a translation or a tunnel. Where a network chooses how it writes them,
+/// each way counts.
+fn within(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
+    let bytes = v6.octets();
+    let at = |places: [usize; 4]| Some(Ipv4Addr::from(places.map(|place| bytes[place])));
+    let last = at([12, 13, 14, 15]);
+    match v6.segments() {
+        // Compatible, mapped, translated (SIIT).
+        [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => [last, None, None, None],
+        // NAT64, also under a prefix of the network's own: /48, /56, /64 or /96 (RFC 6052).
+        [0x64, 0xff9b, 0 | 1, ..] => [at([6, 7, 9, 10]), at([7, 9, 10, 11]), at([9, 10, 11, 12]), last],
+        // 6to4.
+        [0x2002, ..] => [at([2, 3, 4, 5]), None, None, None],
+        // Teredo: the server, and the client with every bit turned.
+        [0x2001, 0, ..] => [at([4, 5, 6, 7]), last.map(|client| !client), None, None],
+        // ISATAP, under any prefix.
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => [last, None, None, None],
+        _ => [None; 4],
     }
 }
 
@@ -53,7 +84,7 @@ pub(crate) struct Forbidden;
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("is a link-local or cloud metadata address; set allow_link_local = true to send there")
+        f.write_str("is a link-local or cloud metadata address")
     }
 }
 
@@ -62,7 +93,7 @@ impl std::error::Error for Forbidden {}
 /// How long the addresses of a name are used again: each request of a storm would look it up anew, in a thread of its own.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// Looks names up, and refuses a name of which any address is forbidden.
+/// Looks names up, and refuses one that is forbidden, and a name of which any address is forbidden.
 #[derive(Debug)]
 pub(crate) struct GuardedResolver {
     inner: DefaultResolver,
@@ -88,6 +119,9 @@ impl Resolver for GuardedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        if !self.allow_link_local && uri.host().is_some_and(forbids_name) {
+            return Err(ureq::Error::Other(Box::new(Forbidden)));
+        }
         let place = format!("{:?} {:?}", uri.scheme(), uri.authority());
         if let Some((at, addresses)) = self.known().get(&place)
             && at.elapsed() < REMEMBERED
@@ -126,10 +160,36 @@ mod tests {
             "fd00:ec2::254",
             "::ffff:169.254.169.254",
             "::169.254.169.254",
+            "::ffff:0:169.254.169.254",
             "64:ff9b::a9fe:a9fe",
+            "64:ff9b::168.63.129.16",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:abcd::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:00a9:00fe:a9fe::",
+            "64:ff9b:1:0:a9:fea9:fe00::",
             "2002:a9fe:a9fe::1",
+            "2001:0:a9fe:a9fe:8000:63bf:3fff:fdd2",
+            "2001:0:4136:e378:8000:63bf:5601:5601",
+            "2001:db8::5efe:a9fe:a9fe",
+            "fe80::5efe:10.0.0.1",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:42::42",
         ] {
             assert!(forbids(address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn names_of_metadata_services_are_forbidden_in_every_writing() {
+        for name in [
+            "metadata.google.internal",
+            "Metadata.Google.Internal.",
+            "metadata",
+            "instance-data.ec2.internal",
+        ] {
+            assert!(forbids_name(name), "{name}");
         }
     }
 
@@ -143,9 +203,18 @@ mod tests {
             "172.16.0.1",
             "fd00::1",
             "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
+            "2002:a00:1::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "2001:4860:4860::8888",
+            "2001:db8::5efe:a00:1",
             "1.1.1.1",
         ] {
             assert!(!forbids(address.parse().unwrap()), "{address}");
+        }
+        for name in ["metadata.example.org", "example.org", "localhost", "google.internal", "mymetadata"] {
+            assert!(!forbids_name(name), "{name}");
         }
     }
 }

@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD;
 use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
 use percent_encoding::percent_decode_str;
+use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use crate::{read_file, words};
+use crate::{read_file, tls, words};
 
 /// No secret is longer, bytes; a larger file is the wrong file.
 pub const LARGEST_SECRET: u64 = 64 * 1024;
@@ -62,18 +63,27 @@ pub(crate) fn read(key: &str, path: &Path) -> Result<String, Invalid> {
     String::from_utf8(content).map_err(|_| wrong("it is no text in UTF-8".to_owned()))
 }
 
-/// The certificates of a `ca_file`, in PEM; several may stand in it.
-pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Option<Vec<u8>>, Invalid> {
-    let Some(path) = path else { return Ok(None) };
+/// The certificates of authorities in a `ca_file`, which is in PEM; none where there is no file.
+pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+    let Some(path) = path else { return Ok(Vec::new()) };
     let wrong = |problem: String| Invalid::new("ca_file", format!("{}: {problem}", path.display()));
     let pem = read_file(path, LARGEST_CERTIFICATES).map_err(wrong)?;
-    let certificates = ureq::tls::parse_pem(&pem)
-        .filter(|item| matches!(item, Ok(ureq::tls::PemItem::Certificate(_))))
-        .count();
-    if certificates == 0 {
+    let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
+        Ok(ureq::tls::PemItem::Certificate(certificate)) => {
+            Some(CertificateDer::from(certificate.der().to_vec()))
+        }
+        _ => None,
+    });
+    let certificates: Vec<CertificateDer<'static>> = certificates.collect();
+    if certificates.is_empty() {
         return Err(wrong("has no certificate; give certificates of authorities in PEM".to_owned()));
     }
-    Ok(Some(pem))
+    if tls::are_of_servers(&certificates) {
+        let problem = "has the certificate of a server, not of an authority, and no server can be trusted by it; \
+                       give the certificate of the authority that issued it";
+        return Err(wrong(problem.to_owned()));
+    }
+    Ok(certificates)
 }
 
 /// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an

@@ -10,15 +10,17 @@ use chrono::{DateTime, TimeDelta};
 use innkeeper_core::duration;
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid, Time};
-use ureq::http::{Response, StatusCode};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::http::{Response, StatusCode, Uri};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::Resolver as _;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, SendBody};
 use url::{Host, Url};
 
 use crate::Sent;
-use crate::guard::{Forbidden, GuardedResolver, forbids};
+use crate::guard::{Forbidden, GuardedResolver, forbids, forbids_name};
 use crate::hidden::{self, Hidden};
+use crate::tls;
 
 /// How long an answer may take unless `timeout` says otherwise.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,6 +33,9 @@ const MOST_READ: u64 = 16 * 1024;
 /// An idle connection is used again only this soon, before a server may close it under a request.
 const IDLE: Duration = Duration::from_secs(3);
 
+/// What to do where such an address is meant.
+const ALLOW: &str = "set allow_link_local = true to send there";
+
 /// What the HTTP alerters have in common in the configuration.
 pub(crate) struct Options<'a> {
     pub(crate) timeout: Option<Duration>,
@@ -40,8 +45,7 @@ pub(crate) struct Options<'a> {
 
 /// Posts to one address.
 pub(crate) struct Poster {
-    agent: Agent,
-    url: Url,
+    line: Line,
     /// Scheme, host and port: all of the address that people may read.
     place: String,
     timeout: Duration,
@@ -57,11 +61,10 @@ impl Poster {
         mut hidden: Hidden,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Invalid> {
-        let url = checked(address, options.allow_link_local)?;
+        let url = checked(address, options.allow_link_local, ALLOW)?;
         hidden.hide_address(&url);
         let timeout = options.timeout.unwrap_or(TIMEOUT);
-        let agent = agent(&url, options)?;
-        Ok(Self { agent, place: place(&url), url, timeout, hidden, clock })
+        Ok(Self { place: place(&url), line: Line::new(url, options)?, timeout, hidden, clock })
     }
 
     /// The present, by the clock that the alerter was made with.
@@ -71,14 +74,18 @@ impl Poster {
 
     /// A bound on the time that one [`post`](Self::post) takes.
     pub(crate) fn longest(&self) -> Duration {
-        self.timeout + Duration::from_secs(1)
+        self.timeout + CONNECT_TIMEOUT + Duration::from_secs(1)
     }
 
     /// Posts `body` as JSON and says what became of it.
     pub(crate) fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Sent {
+        if let Err(error) = self.line.check() {
+            return self.unanswered(&error, false);
+        }
         let mut request = self
+            .line
             .agent
-            .post(self.url.as_str())
+            .post(self.line.url.as_str())
             .header("Content-Type", "application/json")
             .header("Content-Length", body.len().to_string());
         for (name, value) in headers {
@@ -128,14 +135,17 @@ impl Poster {
         let place = &self.place;
         let problem = match error {
             ureq::Error::Other(cause) if cause.is::<Forbidden>() => {
-                return Sent::never(self.hidden.clean(&format!("{place} {cause}")));
+                return Sent::never(self.hidden.clean(&format!("{place} {cause}; {ALLOW}")));
             }
             ureq::Error::Timeout(_) if begun => {
                 let timeout = duration::short(TimeDelta::from_std(self.timeout).unwrap_or_default());
                 format!("{place} did not answer within {timeout}")
             }
             error if begun => format!("{place} broke the connection off without an answer: {error}"),
-            error => format!("{place} could not be reached: {error}"),
+            error => match advice(error) {
+                Some(advice) => format!("{place} could not be reached: {error}; {advice}"),
+                None => format!("{place} could not be reached: {error}"),
+            },
         };
         Sent::Retryable { after: None, maybe_sent: begun, problem: self.hidden.clean(&problem) }
     }
@@ -148,6 +158,14 @@ impl Poster {
             Err(_) => DateTime::parse_from_rfc2822(text).ok()?.signed_duration_since(self.now()),
         };
         wait.clamp(TimeDelta::zero(), LONGEST_WAIT).to_std().ok()
+    }
+}
+
+/// What to do about a certificate that was refused. ureq does not call what it wraps its error's source.
+fn advice(error: &ureq::Error) -> Option<&'static str> {
+    match error {
+        ureq::Error::Io(error) => tls::advice(error),
+        error => tls::advice(error),
     }
 }
 
@@ -165,8 +183,46 @@ impl Read for Watched<'_> {
     }
 }
 
-/// What talks to `url`, within these options.
-pub(crate) fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
+/// An address, and what talks to it.
+pub(crate) struct Line {
+    pub(crate) agent: Agent,
+    pub(crate) url: Url,
+    /// What looks the name up where a proxy stands between, which would do it otherwise.
+    guard: GuardedResolver,
+}
+
+impl Line {
+    /// What talks to `url`, within these options.
+    pub(crate) fn new(url: Url, options: &Options<'_>) -> Result<Self, Invalid> {
+        let guard = GuardedResolver::new(options.allow_link_local);
+        Ok(Self { agent: agent(&url, options)?, url, guard })
+    }
+
+    /// Looks up the name that a proxy is to be asked for. One that leads nowhere from here is left to the proxy.
+    ///
+    /// # Errors
+    /// A name that leads to an address that is forbidden.
+    pub(crate) fn check(&self) -> Result<(), ureq::Error> {
+        let config = self.agent.config();
+        let (Some(proxy), Ok(uri)) = (config.proxy(), self.url.as_str().parse::<Uri>()) else {
+            return Ok(());
+        };
+        if proxy.is_no_proxy(&uri) {
+            return Ok(());
+        }
+        let timeout = NextTimeout {
+            after: CONNECT_TIMEOUT.into(),
+            reason: ureq::Timeout::Resolve,
+            ..NextTimeout::default()
+        };
+        match self.guard.resolve(&uri, config, timeout) {
+            Err(ureq::Error::Other(cause)) if cause.is::<Forbidden>() => Err(ureq::Error::Other(cause)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -184,7 +240,8 @@ pub(crate) fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> 
 }
 
 /// The address, where it is one that may be posted to. An error does not show it: it may be a secret.
-pub(crate) fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, Invalid> {
+/// `otherwise` says what to do about one that is forbidden.
+pub(crate) fn checked(address: &Secret, allow_link_local: bool, otherwise: &str) -> Result<Url, Invalid> {
     let wrong = |problem: &str| Invalid::new("url", problem);
     let mut url = Url::parse(address.reveal().trim())
         .map_err(|error| wrong(&format!("is not an address ({error}); write https://example.org/path")))?;
@@ -192,13 +249,14 @@ pub(crate) fn checked(address: &Secret, allow_link_local: bool) -> Result<Url, I
         return Err(wrong("has a scheme other than http and https; write https://example.org/path"));
     }
     url.set_fragment(None);
-    let literal = match url.host() {
-        Some(Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-        Some(Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-        _ => None,
+    let is_forbidden = match url.host() {
+        Some(Host::Ipv4(v4)) => forbids(IpAddr::V4(v4)),
+        Some(Host::Ipv6(v6)) => forbids(IpAddr::V6(v6)),
+        Some(Host::Domain(name)) => forbids_name(name),
+        None => false,
     };
-    if !allow_link_local && literal.is_some_and(forbids) {
-        return Err(wrong(&Forbidden.to_string()));
+    if is_forbidden && !allow_link_local {
+        return Err(wrong(&format!("{Forbidden}; {otherwise}")));
     }
     Ok(url)
 }
@@ -223,14 +281,13 @@ fn is_loopback(url: &Url) -> bool {
 
 /// The system's authorities, and those of `ca_file` beside them.
 fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
-    let Some(pem) = hidden::read_certificates(ca_file)? else { return Ok(RootCerts::PlatformVerifier) };
+    let own = hidden::read_certificates(ca_file)?;
+    if own.is_empty() {
+        return Ok(RootCerts::PlatformVerifier);
+    }
     let system = rustls_native_certs::load_native_certs().certs;
-    let mut roots: Vec<Certificate<'static>> =
-        system.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-    roots.extend(ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(certificate),
-        _ => None,
-    }));
+    let roots: Vec<Certificate<'static>> =
+        system.iter().chain(&own).map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
     Ok(RootCerts::from(roots))
 }
 
@@ -244,6 +301,10 @@ pub(crate) fn beginning(response: Response<Body>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use innkeeper_core::SystemClock;
 
@@ -254,13 +315,59 @@ mod tests {
             let url = Secret::new(format!("http://{address}/"));
             let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
             // As after a look-up: the address itself has not been checked.
-            let config = poster.agent.config().clone();
-            poster.agent =
+            let config = poster.line.agent.config().clone();
+            poster.line.agent =
                 Agent::with_parts(config, DefaultConnector::default(), GuardedResolver::new(false));
             match poster.post(&[], b"{}") {
                 Sent::Permanent { problem, .. } => assert!(problem.contains("allow_link_local"), "{problem}"),
                 other => panic!("{address}: {other:?}"),
             }
         }
+    }
+
+    /// A proxy that counts who comes to it, and answers all of them that the request is done.
+    fn proxy() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let visits = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&visits);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        (address, visits)
+    }
+
+    #[test]
+    fn a_proxy_is_not_asked_for_a_forbidden_address() {
+        let (proxy, visits) = proxy();
+        let through = |address: &str, guarded: bool| {
+            let options = Options { timeout: None, ca_file: None, allow_link_local: true };
+            let url = Secret::new(format!("http://{address}/"));
+            let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
+            let config = Agent::config_builder().proxy(Some(ureq::Proxy::new(&proxy).unwrap())).build();
+            // As where a name leads to the address, which has not been checked itself.
+            let guard = || GuardedResolver::new(!guarded);
+            poster.line.agent = Agent::with_parts(config, DefaultConnector::default(), guard());
+            poster.line.guard = guard();
+            poster.post(&[], b"{}")
+        };
+        for address in
+            ["169.254.169.254", "[fd00:ec2::254]", "[64:ff9b:1::a9fe:a9fe]", "metadata.google.internal"]
+        {
+            match through(address, true) {
+                Sent::Permanent { problem, .. } => assert!(problem.contains("allow_link_local"), "{problem}"),
+                other => panic!("{address}: {other:?}"),
+            }
+            assert_eq!(visits.load(Ordering::SeqCst), 0, "{address}");
+        }
+        // What leads nowhere from here, the proxy may know.
+        let _ = through("nowhere.invalid", true);
+        assert_eq!(visits.load(Ordering::SeqCst), 1);
+        let _ = through("169.254.169.254", false);
+        assert_eq!(visits.load(Ordering::SeqCst), 2);
     }
 }

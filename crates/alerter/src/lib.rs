@@ -42,6 +42,7 @@ pub mod smtp;
 pub mod summary;
 pub mod texts;
 pub mod webhook;
+mod tls;
 mod words;
 
 pub use alerters::Alerters;
@@ -52,3 +53,4 @@ pub use hidden::{LARGEST_CERTIFICATES, LARGEST_SECRET, tells_secrets};
 pub use letter::rendered;
 pub use mailbox::Mailbox;
 pub use message::{Alerter, Message, Sent};
+pub use tls::is_loopback;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::ClientConfig;
 
-use crate::hidden::{self, Hidden};
+use crate::hidden::Hidden;
+use crate::tls;
 
 /// How long each answer of the server may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,13 +30,13 @@ trait Stream: Read + Write + std::fmt::Debug + Send {}
 impl<T: Read + Write + std::fmt::Debug + Send> Stream for T {}
 
 impl Mailbox {
-    /// The mailbox of `username`. Without `tls` nothing is encrypted.
+    /// The mailbox of `username`. Unless it is `encrypted` from its first byte, nothing of it is.
     ///
     /// # Errors
     /// Certificates that cannot be read.
     pub fn new(
         (host, port): (&str, u16),
-        tls: bool,
+        encrypted: bool,
         ca_file: Option<&PathBuf>,
         username: &str,
         password: &Secret,
@@ -46,7 +46,7 @@ impl Mailbox {
         Ok(Self {
             host: host.to_owned(),
             port,
-            tls: if tls { Some(Arc::new(client(ca_file)?)) } else { None },
+            tls: if encrypted { Some(tls::client(ca_file)?) } else { None },
             username: username.to_owned(),
             password: password.clone(),
             hidden,
@@ -116,29 +116,12 @@ impl Mailbox {
 
     fn encrypted(&self, stream: TcpStream) -> Result<Box<dyn Stream>, String> {
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
-        let name = ServerName::try_from(self.host.clone()).map_err(|error| error.to_string())?;
-        let connection =
-            ClientConnection::new(Arc::clone(config), name).map_err(|error| error.to_string())?;
-        Ok(Box::new(StreamOwned::new(connection, stream)))
+        match tls::shake_hands(config, &self.host, stream) {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(match tls::advice(&error) {
+                Some(advice) => format!("{error}; {advice}"),
+                None => error.to_string(),
+            }),
+        }
     }
-}
-
-/// A client that trusts the system's authorities, and those of `ca_file` beside them.
-fn client(ca_file: Option<&PathBuf>) -> Result<ClientConfig, Invalid> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(pem) = hidden::read_certificates(ca_file)? {
-        let read = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-            Ok(ureq::tls::PemItem::Certificate(certificate)) => {
-                Some(CertificateDer::from(certificate.der().to_vec()))
-            }
-            _ => None,
-        });
-        roots.add_parsable_certificates(read);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Invalid::new("tls", error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

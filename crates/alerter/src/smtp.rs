@@ -1,14 +1,15 @@
 //! Mail over SMTP: one message to one recipient, as text and as HTML.
 //!
 //! - `mail`: the message itself;
-//! - `connection`: one conversation with the server, step by step;
+//! - `connection`: one mail after the other, step by step;
+//! - `dialogue`: one connection, command by command;
 //! - `failure`: what is known of a conversation that failed.
 
 mod connection;
+mod dialogue;
 mod failure;
 mod mail;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +20,11 @@ use innkeeper_core::{Clock, Invalid};
 use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::hidden::{self, Hidden};
-use crate::{Alerter, Message, Sent, flexible};
+use crate::{Alerter, Message, Sent, flexible, tls};
 use connection::{Postman, Server, Transit};
 use failure::{Failure, Stage};
 
@@ -101,7 +101,7 @@ impl SmtpConfig {
                 Encryption::Implicit => 465,
                 Encryption::None => 25,
             }),
-            transit: self.transit(host)?,
+            transit: self.transit()?,
             credentials: credentials
                 .map(|(name, password)| Credentials::new(name, password.reveal().to_owned())),
             timeout: self.timeout.unwrap_or(TIMEOUT),
@@ -119,7 +119,7 @@ impl SmtpConfig {
             (None, Some(_)) => {
                 Err(Invalid::new("username", "is missing beside password; give both or neither"))
             }
-            (Some(_), Some(_)) if self.tls == Encryption::None && !is_loopback(&self.host) => {
+            (Some(_), Some(_)) if self.tls == Encryption::None && !tls::is_loopback(&self.host) => {
                 let problem = "is \"none\", which would send the password in the clear; use \"starttls\" or \"implicit\"";
                 Err(Invalid::new("tls", problem))
             }
@@ -127,29 +127,13 @@ impl SmtpConfig {
         }
     }
 
-    fn transit(&self, host: &str) -> Result<Transit, Invalid> {
-        if self.tls == Encryption::None {
-            return Ok(Transit::Plain);
-        }
-        let mut builder = TlsParameters::builder(host.to_owned());
-        if let Some(pem) = hidden::read_certificates(self.ca_file.as_ref())? {
-            let certificates = Certificate::from_pem(&pem)
-                .map_err(|error| Invalid::new("ca_file", format!("cannot be used: {error}")))?;
-            builder = builder.add_root_certificate(certificates);
-        }
-        let parameters =
-            builder.build().map_err(|error| Invalid::new("tls", format!("cannot be set up: {error}")))?;
-        Ok(if self.tls == Encryption::Implicit {
-            Transit::Tls(parameters)
-        } else {
-            Transit::StartTls(parameters)
+    fn transit(&self) -> Result<Transit, Invalid> {
+        Ok(match self.tls {
+            Encryption::StartTls => Transit::StartTls(tls::client(self.ca_file.as_ref())?),
+            Encryption::Implicit => Transit::Tls(tls::client(self.ca_file.as_ref())?),
+            Encryption::None => Transit::Plain,
         })
     }
-}
-
-/// Whether the password stays on this machine.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 struct Smtp {

@@ -10,6 +10,7 @@ use std::fs;
 use common::*;
 use innkeeper_alerter::{AlerterConfig, Alerters};
 use innkeeper_core::names::AlerterName;
+use innkeeper_testing::certificates::Authority;
 
 /// A table of each kind with nothing but what it cannot be without.
 const SMALLEST: [(&str, &str); 6] = [
@@ -153,6 +154,27 @@ fn values_that_cannot_be_used_name_the_alerter_and_the_key() {
     }
     let local = "kind = 'smtp'\nhost = '127.0.0.1'\nfrom = 'a@example.org'\nusername = 'u'\npassword = 'p'\ntls = 'none'";
     build(local);
+}
+
+#[test]
+fn a_ca_file_that_holds_the_certificate_of_a_server_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let [ca, server, key, both] = ["ca", "server", "key", "both"].map(|name| directory.path().join(name));
+    let authority = Authority::new();
+    authority.write_to(&ca);
+    authority.write_server(&["localhost"], &server, &key);
+    fs::write(&both, [fs::read(&server).unwrap(), fs::read(&ca).unwrap()].concat()).unwrap();
+    for table in [
+        "kind = 'smtp'\nhost = 'smtp.example.org'\nfrom = 'a@example.org'",
+        "kind = 'webhook'\nurl = 'https://example.org'",
+    ] {
+        let error = build_error(&format!("{table}\nca_file = '{}'", server.display()));
+        assert!(error.contains("ca_file: ") && error.contains("certificate of a server"), "{error}");
+        assert!(error.contains("give the certificate of the authority"), "{error}");
+        for good in [&ca, &both] {
+            build(&format!("{table}\nca_file = '{}'", good.display()));
+        }
+    }
 }
 
 fn named(tables: &[(&str, &str)]) -> BTreeMap<AlerterName, AlerterConfig> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use innkeeper_alerter::{Alerter, Sent};
-use innkeeper_testing::certificates::Authority;
+use innkeeper_testing::certificates::{Authority, self_signed};
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 
 const PATH: &str = "/services/T0/B0/secret-part";
@@ -212,4 +212,23 @@ fn certificates_are_checked_against_the_systems_and_the_configured_authorities()
     let trusting_another = build(&format!("{table}\nca_file = '{}'", file.display()));
     let (_, maybe_sent, problem) = retryable(send_opened(trusting_another.as_ref()));
     assert!(!maybe_sent && problem.contains("could not be reached"), "{problem}");
+}
+
+#[test]
+fn a_certificate_that_is_refused_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let [own, other] = ["own.pem", "other.pem"].map(|name| directory.path().join(name));
+    Authority::new().write_to(&other);
+    let posted = |sink: &HttpSink, ca_file: &std::path::Path| {
+        let url = format!("https://localhost:{}/", sink.port());
+        let alerter = build(&format!("kind = 'webhook'\nurl = '{url}'\nca_file = '{}'", ca_file.display()));
+        send_opened(alerter.as_ref())
+    };
+    let as_authority = HttpSink::start_tls(self_signed(&["localhost"], true, &own));
+    let (_, maybe_sent, problem) = retryable(posted(&as_authority, &own));
+    assert!(!maybe_sent && problem.contains("CA:FALSE"), "{problem}");
+    let by_itself = HttpSink::start_tls(self_signed(&["localhost"], false, &own));
+    assert_eq!(posted(&by_itself, &own), Sent::Delivered);
+    let (_, maybe_sent, problem) = retryable(posted(&by_itself, &other));
+    assert!(!maybe_sent && problem.contains("no authority"), "{problem}");
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::*;
 use innkeeper_alerter::{Alerter, Sent};
 use innkeeper_core::notice::EventKind;
-use innkeeper_testing::certificates::Authority;
+use innkeeper_testing::certificates::{Authority, self_signed};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
 
 /// An authority, and its certificate in a file.
@@ -88,6 +88,70 @@ fn a_server_that_cannot_be_trusted_gets_nothing() {
 
     for sink in [sink, misnamed, bare] {
         assert!(sink.mails().is_empty());
+    }
+}
+
+#[test]
+fn a_certificate_that_is_refused_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("server.pem");
+    let as_authority = SmtpSink::starttls(self_signed(&["localhost"], true, &file));
+    let problem = retryable(mail_opened(over_tls(&as_authority, &file, "").as_ref(), "k")).2;
+    assert!(problem.contains("certificate of an authority") && problem.contains("CA:FALSE"), "{problem}");
+
+    let by_itself = SmtpSink::starttls(self_signed(&["localhost"], false, &file));
+    assert_eq!(mail_opened(over_tls(&by_itself, &file, "").as_ref(), "k"), Sent::Delivered);
+
+    let stranger = Trust::new();
+    let problem = retryable(mail_opened(over_tls(&by_itself, &stranger.file(), "").as_ref(), "k")).2;
+    assert!(problem.contains("ca_file") && problem.contains("no authority"), "{problem}");
+}
+
+#[test]
+fn what_is_said_before_the_handshake_counts_for_nothing() {
+    let trust = Trust::new();
+    // Somebody between answers in plain text, before the handshake, all that will be asked after it.
+    let hello = ["250-mail.example.org", "250 8BITMIME"];
+    let login = ["235 2.7.0 welcome"];
+    let mail = ["250 2.1.0 ok", "250 2.1.5 ok", "354 go on", "250 2.0.0 taken"];
+    for (extra, lies) in [
+        ("", [&hello[..], &mail].concat()),
+        ("username = 'u'\npassword = 'p'", [&hello[..], &login, &mail].concat()),
+    ] {
+        let sink = trust.starttls().with_injected(Step::StartTls, &lies);
+        sink.always(Step::Sender, Some(Reply::say("550 5.1.8 not from you")));
+        let alerter = over_tls(&sink, &trust.file(), extra);
+        let (_, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+        assert!(!maybe_sent && problem.contains("more than it was asked"), "{problem}");
+        assert!(sink.mails().is_empty());
+    }
+    // An answer to STARTTLS that came before it was asked, and one for each line after.
+    for lies in [vec!["220 go on"], [&["220 go on"][..], &hello, &mail].concat()] {
+        let sink = trust.starttls().with_injected(Step::Hello, &lies);
+        let alerter = over_tls(&sink, &trust.file(), "");
+        let (_, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+        assert!(!maybe_sent && problem.contains("more than it was asked"), "{problem}");
+        assert!(sink.mails().is_empty());
+    }
+}
+
+#[test]
+fn an_answer_out_of_turn_is_no_success() {
+    for (step, line) in [
+        (Step::Connect, "354 go on"),
+        (Step::Sender, "354 go on"),
+        (Step::Recipient, "354 go on"),
+        (Step::Data, "250 ok"),
+        (Step::End, "354 go on"),
+        (Step::Sender, "hello"),
+        (Step::Sender, "250 ok\r\n250 ok"),
+        (Step::End, "199 hm"),
+    ] {
+        let sink = SmtpSink::plain();
+        sink.always(step, Some(Reply::say(line)));
+        let alerter = plain_smtp_within(&sink, "2s");
+        let (_, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+        assert_eq!(maybe_sent, step == Step::End, "{step:?} {line}: {problem}");
     }
 }
 

@@ -165,6 +165,30 @@ fn what_is_found_wrong_after_the_reading_has_its_line_too() {
         ("[peer.a]\nurl = \"nothing\"\n".to_owned(), ":2: peer.a.url: is not an address"),
         ("[heartbeat]\n\nurl = \"nothing\"\n".to_owned(), ":3: heartbeat.url: is not an address"),
         (
+            "[heartbeat]\nurl = \"http://169.254.169.254/latest\"\n".to_owned(),
+            ":2: heartbeat.url: is a link-local or cloud metadata address; give the address of a service",
+        ),
+        (
+            "[heartbeat]\nurl = \"http://[64:ff9b:1::a9fe:a9fe]/\"\n".to_owned(),
+            ":2: heartbeat.url: is a link-local or cloud metadata address",
+        ),
+        (
+            "[heartbeat]\nurl = \"http://metadata.google.internal/computeMetadata/v1/\"\n".to_owned(),
+            ":2: heartbeat.url: is a link-local or cloud metadata address",
+        ),
+        (
+            "[peer.a]\nurl = \"http://[fd00:ec2::254]/peer\"\n".to_owned(),
+            ":2: peer.a.url: is a link-local or cloud metadata address",
+        ),
+        (
+            "[peer.a]\nurl = \"http://METADATA.google.internal.:80/peer\"\n".to_owned(),
+            ":2: peer.a.url: is a link-local or cloud metadata address",
+        ),
+        (
+            "[alerter.x]\nkind = \"webhook\"\nurl = \"http://metadata.google.internal/\"\n".to_owned(),
+            ":3: alerter.x.url: is a link-local or cloud metadata address; set allow_link_local = true",
+        ),
+        (
             "[mail_loop]\nusername = \"a\"\npassword = \"p\"\nto = \"a@example.org\"\nhost = \"mx\"\n"
                 .to_owned(),
             ":5: mail_loop: needs an alerter",

@@ -103,6 +103,7 @@ struct State {
     always: HashMap<Step, Reply>,
     login: Option<(String, String)>,
     mechanisms: String,
+    injected: Option<(Step, String)>,
 }
 
 impl SmtpSink {
@@ -145,6 +146,15 @@ impl SmtpSink {
     #[must_use]
     pub fn with_mechanisms(self, mechanisms: &str) -> Self {
         mechanisms.clone_into(&mut locked(&self.shared.state).mechanisms);
+        self
+    }
+
+    /// The same server behind somebody who writes `lines` after its answer at this step, in the same breath: [`Step::Hello`] or
+    /// [`Step::StartTls`], before the connection is encrypted.
+    #[must_use]
+    pub fn with_injected(self, step: Step, lines: &[&str]) -> Self {
+        let text = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        locked(&self.shared.state).injected = Some((step, text));
         self
     }
 

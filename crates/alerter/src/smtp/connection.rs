@@ -1,20 +1,21 @@
-//! One conversation with the mail server, step by step.
+//! One mail after the other over a few connections, step by step.
 //!
 //! lettre's own transport does the steps in one call and tells of a failure only its code, so that "550" at
 //! the sender and "550" at the recipient look the same, and a silence before the message like one after it.
-//! Here each step is known; lettre still speaks every one of them.
+//! Here each step is known.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lettre::Address;
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{SmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::commands::{Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use rustls::ClientConfig;
 
+use super::dialogue::Dialogue;
 use super::failure::{Cause, Failure, Stage};
 
 /// The most connections that are kept open for the next mail.
@@ -37,9 +38,9 @@ pub(super) struct Server {
 /// How the connection is encrypted.
 pub(super) enum Transit {
     /// By STARTTLS, or not at all used.
-    StartTls(TlsParameters),
+    StartTls(Arc<ClientConfig>),
     /// From the first byte.
-    Tls(TlsParameters),
+    Tls(Arc<ClientConfig>),
     /// Not.
     Plain,
 }
@@ -48,7 +49,7 @@ pub(super) enum Transit {
 pub(super) struct Postman {
     server: Server,
     hello: ClientId,
-    parked: Mutex<Vec<(SmtpConnection, Instant)>>,
+    parked: Mutex<Vec<(Dialogue, Instant)>>,
 }
 
 impl Postman {
@@ -63,8 +64,8 @@ impl Postman {
 
     /// A bound on the time that one [`deliver`](Self::deliver) takes, besides looking up the host's name.
     pub(super) fn longest(&self) -> Duration {
-        // Twice the timeout, and the three steps of an opening that are one call of lettre's.
-        self.server.timeout * 5
+        // Twice the timeout, and the steps of an opening that are one call: connecting, two flights of a handshake, greeting, EHLO.
+        self.server.timeout * 7
     }
 
     /// Hands the mail over; returns when the server has confirmed it.
@@ -85,7 +86,7 @@ impl Postman {
     }
 
     /// Keeps the connection where it is still good.
-    fn after(&self, mut connection: SmtpConnection, done: Result<(), Failure>) -> Result<(), Failure> {
+    fn after(&self, mut connection: Dialogue, done: Result<(), Failure>) -> Result<(), Failure> {
         match &done {
             Ok(()) | Err(Failure { cause: Cause::Unfit, .. }) => self.park(connection),
             Err(failure) if failure.code().is_some_and(|code| code != 421) => {
@@ -99,38 +100,38 @@ impl Postman {
         done
     }
 
-    fn park(&self, connection: SmtpConnection) {
+    fn park(&self, connection: Dialogue) {
         let mut parked = self.parked();
         if parked.len() < MOST_PARKED {
             parked.push((connection, Instant::now()));
         } else {
             drop(parked);
-            leave(connection);
+            connection.leave();
         }
     }
 
     /// The connection used last, of those not idle for too long.
-    fn unpark(&self) -> Option<SmtpConnection> {
+    fn unpark(&self) -> Option<Dialogue> {
         let mut parked = self.parked();
         parked.retain(|(_, since)| since.elapsed() < LONGEST_IDLE);
         parked.pop().map(|(connection, _)| connection)
     }
 
-    fn parked(&self) -> MutexGuard<'_, Vec<(SmtpConnection, Instant)>> {
+    fn parked(&self) -> MutexGuard<'_, Vec<(Dialogue, Instant)>> {
         self.parked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn open(&self, patience: &Patience) -> Result<SmtpConnection, Failure> {
+    fn open(&self, patience: &Patience) -> Result<Dialogue, Failure> {
         let server = &self.server;
         let failed = Failure::at(Stage::Opening);
-        let wrapper = match &server.transit {
-            Transit::Tls(parameters) => Some(parameters),
+        let tls = match &server.transit {
+            Transit::Tls(config) => Some((config, server.host.as_str())),
             Transit::StartTls(_) | Transit::Plain => None,
         };
         let mut connection = None;
         for address in self.addresses()? {
-            let timeout = Some(patience.left(Stage::Opening)?);
-            match SmtpConnection::connect(address, timeout, &self.hello, wrapper, None) {
+            let timeout = patience.left(Stage::Opening)?;
+            match Dialogue::open(address, timeout, tls, &self.hello) {
                 Ok(open) => {
                     connection = Some(Ok(open));
                     break;
@@ -141,13 +142,13 @@ impl Postman {
         let nowhere =
             || Err(Failure { stage: Stage::Opening, cause: Cause::Lookup(ErrorKind::NotFound.into()) });
         let mut connection = connection.unwrap_or_else(nowhere)?;
-        if let Transit::StartTls(parameters) = &server.transit {
-            patience.set(&mut connection, Stage::Opening)?;
-            connection.starttls(parameters, &self.hello).map_err(&failed)?;
+        if let Transit::StartTls(config) = &server.transit {
+            patience.set(&connection, Stage::Opening)?;
+            connection = connection.encrypt(config, &server.host, &self.hello).map_err(&failed)?;
         }
         if let Some(credentials) = &server.credentials {
-            patience.set(&mut connection, Stage::Opening)?;
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).map_err(&failed)?;
+            patience.set(&connection, Stage::Opening)?;
+            connection.log_in(credentials).map_err(&failed)?;
         }
         Ok(connection)
     }
@@ -164,26 +165,20 @@ impl Postman {
 impl Drop for Postman {
     fn drop(&mut self) {
         for (connection, _) in self.parked().drain(..) {
-            leave(connection);
+            connection.leave();
         }
     }
 }
 
-/// Says goodbye, without waiting long for the answer.
-fn leave(mut connection: SmtpConnection) {
-    let _ = connection.set_timeout(Some(Duration::from_millis(200)));
-    connection.abort();
-}
-
 fn converse(
-    connection: &mut SmtpConnection,
+    connection: &mut Dialogue,
     from: &Address,
     to: &Address,
     mail: &str,
     patience: &Patience,
 ) -> Result<(), Failure> {
     let international = !AsRef::<str>::as_ref(from).is_ascii() || !AsRef::<str>::as_ref(to).is_ascii();
-    if international && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+    if international && !connection.offers(Extension::SmtpUtfEight) {
         return Err(Failure { stage: Stage::Recipient, cause: Cause::Unfit });
     }
     let parameters = if international { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
@@ -192,14 +187,14 @@ fn converse(
     patience.set(connection, Stage::Recipient)?;
     connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(Failure::at(Stage::Recipient))?;
     patience.set(connection, Stage::Data)?;
-    connection.command(Data).map_err(Failure::at(Stage::Data))?;
+    connection.begin_message().map_err(Failure::at(Stage::Data))?;
     patience.set(connection, Stage::Data)?;
     connection.command(ended(mail)).map_err(Failure::at(Stage::Message))?;
     Ok(())
 }
 
-/// The message with its dots doubled and the dot at its end. lettre would write that dot by itself, which on a fresh
-/// line waits for the acknowledgement of what came before: 40 ms for each mail of a burst.
+/// The message with its dots doubled and the dot at its end. A dot written by
+/// itself would wait for the acknowledgement of what came before: 40 ms for each mail of a burst.
 fn ended(mail: &str) -> String {
     format!("{}\r\n.\r\n", mail.replace("\r\n.", "\r\n.."))
 }
@@ -220,10 +215,10 @@ impl Patience {
         if left.is_zero() { Err(Failure { stage, cause: Cause::Late }) } else { Ok(left) }
     }
 
-    fn set(&self, connection: &mut SmtpConnection, stage: Stage) -> Result<(), Failure> {
+    fn set(&self, connection: &Dialogue, stage: Stage) -> Result<(), Failure> {
         let left = self.left(stage)?;
         // Fails only on a socket that is broken, as the next step will find.
-        let _ = connection.set_timeout(Some(left));
+        let _ = connection.set_timeout(left);
         Ok(())
     }
 }

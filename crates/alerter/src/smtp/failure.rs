@@ -1,10 +1,9 @@
 //! A conversation that failed: how far it got, why, and what follows from that.
 
-use std::error::Error as _;
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
-use lettre::transport::smtp::Error;
+use crate::tls;
 
 /// How far a conversation got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +30,19 @@ pub(super) struct Failure {
 /// Why.
 #[derive(Debug)]
 pub(super) enum Cause {
-    /// What lettre says of it: a refusal by the server, or a broken connection.
-    Smtp(Error),
+    /// The server refuses.
+    Refused {
+        /// 400 to 599.
+        code: u16,
+        /// Its reason.
+        text: String,
+    },
+    /// The connection broke, or nothing came over it in time.
+    Broken(io::Error),
+    /// What the server says is no answer to what it was asked; for people.
+    Garbled(String),
     /// The host's name leads nowhere.
-    Lookup(std::io::Error),
+    Lookup(io::Error),
     /// The whole of it took too long.
     Late,
     /// The address is not one that this server takes.
@@ -42,16 +50,16 @@ pub(super) enum Cause {
 }
 
 impl Failure {
-    /// What lettre tells at this stage.
-    pub(super) fn at(stage: Stage) -> impl Fn(Error) -> Self {
-        move |error| Self { stage, cause: Cause::Smtp(error) }
+    /// What went wrong at this stage.
+    pub(super) fn at(stage: Stage) -> impl Fn(Cause) -> Self {
+        move |cause| Self { stage, cause }
     }
 
     /// The server's code, where it answered.
     pub(super) fn code(&self) -> Option<u16> {
         match &self.cause {
-            Cause::Smtp(error) => error.status().map(u16::from),
-            Cause::Lookup(_) | Cause::Late | Cause::Unfit => None,
+            Cause::Refused { code, .. } => Some(*code),
+            Cause::Broken(_) | Cause::Garbled(_) | Cause::Lookup(_) | Cause::Late | Cause::Unfit => None,
         }
     }
 
@@ -61,7 +69,9 @@ impl Failure {
     /// servers are set up, which an operator will mend, and so is one of the recipient for want of rights (5.7.x: relaying). From `DATA` on
     /// the mail itself is refused, but by the codes that say that the conversation went wrong or that a log-in is missing.
     pub(super) fn is_permanent(&self) -> bool {
-        let Cause::Smtp(_) = &self.cause else { return matches!(self.cause, Cause::Unfit) };
+        if matches!(self.cause, Cause::Unfit) {
+            return true;
+        }
         match (self.stage, self.code()) {
             (Stage::Recipient, Some(501 | 510 | 511 | 521 | 525 | 541 | 550..=554 | 556)) => {
                 !self.is_for_want_of_rights()
@@ -74,13 +84,12 @@ impl Failure {
 
     /// Whether the enhanced status code (RFC 3463), with which the reply's text begins, is 5.7.x.
     fn is_for_want_of_rights(&self) -> bool {
-        let Cause::Smtp(error) = &self.cause else { return false };
-        error.source().is_some_and(|text| text.to_string().trim_start().starts_with("5.7."))
+        matches!(&self.cause, Cause::Refused { text, .. } if text.trim_start().starts_with("5.7."))
     }
 
     /// Whether the connection was dead or dying, rather than the mail refused.
     pub(super) fn is_of_the_connection(&self) -> bool {
-        matches!(self.cause, Cause::Smtp(_)) && matches!(self.code(), None | Some(421))
+        matches!(self.cause, Cause::Refused { code: 421, .. } | Cause::Broken(_) | Cause::Garbled(_))
     }
 }
 
@@ -94,11 +103,13 @@ impl fmt::Display for Failure {
             Stage::Message => "did not confirm the message: ",
         })?;
         match &self.cause {
-            Cause::Smtp(error) => match (error.status(), error.source()) {
-                (Some(code), Some(text)) => write!(f, "{code} {text}"),
-                _ if is_timeout(error) => f.write_str("no answer in time"),
-                _ => write!(f, "{error}"),
-            },
+            Cause::Refused { code, text } => write!(f, "{code} {text}"),
+            Cause::Broken(error) if is_timeout(error) => f.write_str("no answer in time"),
+            Cause::Broken(error) => {
+                write!(f, "{error}")?;
+                tls::advice(error).map_or(Ok(()), |advice| write!(f, "; {advice}"))
+            }
+            Cause::Garbled(problem) => f.write_str(problem),
             Cause::Lookup(error) => write!(f, "{error}"),
             Cause::Late => f.write_str("it took too long"),
             Cause::Unfit => f.write_str("the server does not take addresses beyond ASCII (SMTPUTF8)"),
@@ -107,7 +118,12 @@ impl fmt::Display for Failure {
 }
 
 /// A timeout on a socket is told as "would block", which says nothing to people.
-fn is_timeout(error: &Error) -> bool {
-    let io = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| matches!(io.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+impl From<io::Error> for Cause {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error)
+    }
 }

@@ -67,7 +67,7 @@ impl Conversation<'_> {
                 self.greet()?;
             } else if command == "STARTTLS" && !self.encrypted {
                 if self.takes(Step::StartTls)? {
-                    self.say("220 go on")?;
+                    self.say_and_more(Step::StartTls, "220 go on")?;
                     return Ok(Ended::StartTls);
                 }
             } else if command.starts_with("AUTH ") {
@@ -116,11 +116,11 @@ impl Conversation<'_> {
             features.push(format!("AUTH {}", state.mechanisms));
         }
         drop(state);
-        let last = features.len() - 1;
-        for (n, feature) in features.iter().enumerate() {
-            self.say(&format!("250{}{feature}", if n == last { ' ' } else { '-' }))?;
+        let last = features.pop().unwrap_or_default();
+        for feature in features {
+            self.say(&format!("250-{feature}"))?;
         }
-        Ok(())
+        self.say_and_more(Step::Hello, &format!("250 {last}"))
     }
 
     fn log_in(&mut self, line: &str) -> io::Result<()> {
@@ -222,6 +222,15 @@ impl Conversation<'_> {
     fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
         Ok((self.stream.read_line(&mut line)? > 0).then(|| line.trim_end().to_owned()))
+    }
+
+    /// Says `line`, and with it what is injected at this step.
+    fn say_and_more(&mut self, step: Step, line: &str) -> io::Result<()> {
+        let injected = locked(&self.shared.state).injected.clone();
+        let more = injected.filter(|(at, _)| *at == step && !self.encrypted).map(|(_, text)| text);
+        let more = more.unwrap_or_default();
+        self.stream.get_mut().write_all(format!("{line}\r\n{more}").as_bytes())?;
+        self.stream.get_mut().flush()
     }
 
     fn say(&mut self, line: &str) -> io::Result<()> {

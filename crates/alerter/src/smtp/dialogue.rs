@@ -1,0 +1,243 @@
+//! The client's half of SMTP over one connection. lettre writes each command and reads each answer's text; the connection is ours, since
+//! lettre's keeps to itself what it has read ahead, and takes answers that came before the TLS handshake for answers that came after it.
+//!
+//! Here an answer counts for the command before it, and for no other: a command goes out, and the handshake begins, only while
+//! nothing waits to be read.
+
+use std::fmt::Display;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::commands::{Auth, Ehlo, Quit, Starttls};
+use lettre::transport::smtp::extension::{ClientId, Extension, ServerInfo};
+use lettre::transport::smtp::response::Response;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use super::failure::Cause;
+use crate::tls;
+
+/// The longest line of an answer, and the longest answer, bytes.
+const LONGEST_LINE: usize = 1000;
+const LONGEST_ANSWER: usize = 100_000;
+/// The most questions that a log-in may ask.
+const MOST_QUESTIONS: usize = 10;
+
+/// One connection to a mail server.
+pub(super) struct Dialogue {
+    stream: BufReader<Stream>,
+    server: ServerInfo,
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Dialogue {
+    /// Connects; with `tls` encrypted from the first byte, for the host of that name. The server has greeted then, and said what it can.
+    pub(super) fn open(
+        address: SocketAddr,
+        timeout: Duration,
+        tls: Option<(&Arc<ClientConfig>, &str)>,
+        hello: &ClientId,
+    ) -> Result<Self, Cause> {
+        let tcp = TcpStream::connect_timeout(&address, timeout)?;
+        for limit in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+            limit(&tcp, Some(timeout))?;
+        }
+        tcp.set_nodelay(true)?;
+        let stream = match tls {
+            Some((config, host)) => Stream::Encrypted(Box::new(tls::shake_hands(config, host, tcp)?)),
+            None => Stream::Plain(tcp),
+        };
+        let mut dialogue = Self { stream: BufReader::new(stream), server: ServerInfo::default() };
+        dialogue.answer(2)?;
+        dialogue.greet(hello)?;
+        Ok(dialogue)
+    }
+
+    /// Encrypts the connection by STARTTLS. Whatever was said before counts no longer.
+    pub(super) fn encrypt(
+        mut self,
+        config: &Arc<ClientConfig>,
+        host: &str,
+        hello: &ClientId,
+    ) -> Result<Self, Cause> {
+        if !self.server.supports_feature(Extension::StartTls) {
+            return Err(Cause::Garbled("STARTTLS is not supported on this server".to_owned()));
+        }
+        self.command(Starttls)?;
+        self.expect_nothing()?;
+        let Stream::Plain(tcp) = self.stream.into_inner() else {
+            return Err(Cause::Garbled("the connection is encrypted already".to_owned()));
+        };
+        let encrypted = Stream::Encrypted(Box::new(tls::shake_hands(config, host, tcp)?));
+        let mut dialogue = Self { stream: BufReader::new(encrypted), server: ServerInfo::default() };
+        dialogue.greet(hello)?;
+        Ok(dialogue)
+    }
+
+    /// Logs in by PLAIN or LOGIN, whichever the server has.
+    pub(super) fn log_in(&mut self, credentials: &Credentials) -> Result<(), Cause> {
+        let mechanism = self.server.get_auth_mechanism(&[Mechanism::Plain, Mechanism::Login]);
+        let mechanism = mechanism
+            .ok_or_else(|| Cause::Garbled("the server offers no log-in by PLAIN or LOGIN".to_owned()))?;
+        let garbled = |error: lettre::transport::smtp::Error| Cause::Garbled(error.to_string());
+        let mut command = Auth::new(mechanism, credentials.clone(), None).map_err(garbled)?;
+        for _ in 0..MOST_QUESTIONS {
+            self.write(&command.to_string())?;
+            let answer = self.any_answer()?;
+            if !answer.has_code(334) {
+                return of_class(answer, 2).map(|_| ());
+            }
+            command = Auth::new_from_response(mechanism, credentials.clone(), &answer).map_err(garbled)?;
+        }
+        Err(Cause::Garbled("the log-in has no end of questions".to_owned()))
+    }
+
+    /// Whether the server says that it can do this.
+    pub(super) fn offers(&self, feature: Extension) -> bool {
+        self.server.supports_feature(feature)
+    }
+
+    /// Sends a command whose success has a code of 2xx.
+    pub(super) fn command(&mut self, command: impl Display) -> Result<Response, Cause> {
+        self.write(&command.to_string())?;
+        self.answer(2)
+    }
+
+    /// Sends `DATA`, which is answered by 354.
+    pub(super) fn begin_message(&mut self) -> Result<(), Cause> {
+        self.write("DATA\r\n")?;
+        self.answer(3).map(|_| ())
+    }
+
+    /// How long each read and write may take from now on.
+    pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        let tcp = match self.stream.get_ref() {
+            Stream::Plain(tcp) => tcp,
+            Stream::Encrypted(stream) => stream.get_ref(),
+        };
+        tcp.set_read_timeout(Some(timeout))?;
+        tcp.set_write_timeout(Some(timeout))
+    }
+
+    /// Says goodbye, without waiting long for the answer.
+    pub(super) fn leave(mut self) {
+        let _ = self.set_timeout(Duration::from_millis(200));
+        let _ = self.command(Quit);
+    }
+
+    fn greet(&mut self, hello: &ClientId) -> Result<(), Cause> {
+        let answer = self.command(Ehlo::new(hello.clone()))?;
+        self.server =
+            ServerInfo::from_response(&answer).map_err(|error| Cause::Garbled(error.to_string()))?;
+        Ok(())
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Cause> {
+        self.expect_nothing()?;
+        let stream = self.stream.get_mut();
+        stream.write_all(text.as_bytes())?;
+        Ok(stream.flush()?)
+    }
+
+    /// An answer that nobody has asked for yet is not the server's, or not meant for what is asked next.
+    fn expect_nothing(&self) -> Result<(), Cause> {
+        if self.stream.buffer().is_empty() {
+            return Ok(());
+        }
+        Err(Cause::Garbled(
+            "it says more than it was asked, as somebody between does who puts words into its mouth"
+                .to_owned(),
+        ))
+    }
+
+    /// The answer to what was sent, with a code of this class.
+    fn answer(&mut self, class: u8) -> Result<Response, Cause> {
+        of_class(self.any_answer()?, class)
+    }
+
+    fn any_answer(&mut self) -> Result<Response, Cause> {
+        let mut answer = String::new();
+        loop {
+            let line = self.line()?;
+            answer.push_str(&line);
+            // lettre wants a text after the code; one may be missing.
+            answer.push_str(if line.len() == 3 { " \r\n" } else { "\r\n" });
+            if answer.len() > LONGEST_ANSWER {
+                return Err(Cause::Garbled("an answer is too long".to_owned()));
+            }
+            // All lines of an answer but its last have a hyphen after the code.
+            if line.as_bytes().get(3) != Some(&b'-') {
+                break;
+            }
+        }
+        answer.parse().map_err(|_| Cause::Garbled(format!("{:?} is no answer of SMTP", answer.trim_end())))
+    }
+
+    fn line(&mut self) -> Result<String, Cause> {
+        let mut line = Vec::new();
+        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
+        (&mut self.stream).take(most).read_until(b'\n', &mut line)?;
+        if line.ends_with(b"\n") {
+            return Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+        }
+        if line.len() >= LONGEST_LINE {
+            return Err(Cause::Garbled("a line of its answer is too long".to_owned()));
+        }
+        Err(Cause::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
+    }
+}
+
+/// The answer if its code has this class; a refusal as such.
+fn of_class(answer: Response, class: u8) -> Result<Response, Cause> {
+    let code = u16::from(answer.code());
+    let text = joined(&answer);
+    match u8::try_from(code / 100) {
+        Ok(found) if found == class => Ok(answer),
+        Ok(4 | 5) => Err(Cause::Refused { code, text }),
+        _ => Err(Cause::Garbled(format!("\"{code} {text}\" does not answer what it was asked"))),
+    }
+}
+
+/// The lines of an answer as one. An enhanced code (RFC 3463) that each of them repeats is kept once.
+fn joined(answer: &Response) -> String {
+    let mut lines = answer.message();
+    let mut text = lines.next().unwrap_or_default().to_owned();
+    let code = text.split(' ').next().filter(|word| word.matches('.').count() == 2).map(str::to_owned);
+    for line in lines {
+        let rest = code.as_deref().and_then(|code| line.strip_prefix(code)?.strip_prefix(' '));
+        text.push(' ');
+        text.push_str(rest.unwrap_or(line).trim());
+    }
+    text
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer),
+            Self::Encrypted(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(bytes),
+            Self::Encrypted(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.flush(),
+            Self::Encrypted(stream) => stream.flush(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! TLS to a mail server or a mailbox, and what a certificate that is refused means.
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use innkeeper_core::Invalid;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError, RootCertStore, StreamOwned};
+use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+
+use crate::hidden;
+
+/// A client that trusts the system's authorities, and those of `ca_file` beside them.
+pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots.add_parsable_certificates(hidden::read_certificates(ca_file)?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Invalid::new("tls", format!("cannot be set up: {error}")))?;
+    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Encrypts the connection; returns when the server has shown that it is `host`.
+pub(crate) fn shake_hands(
+    config: &Arc<ClientConfig>,
+    host: &str,
+    mut tcp: TcpStream,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+    let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut tcp)?;
+    }
+    Ok(StreamOwned::new(connection, tcp))
+}
+
+/// Whether what is sent to this host stays on this machine.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// What to do about a certificate that was refused, where the reason is one that people have to guess at.
+pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return advice_about(why);
+        }
+        // An error of I/O says what is within the one that it wraps, not that one.
+        let within = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        next = within.map(|error| error as &(dyn Error + 'static)).or_else(|| error.source());
+    }
+    None
+}
+
+fn advice_about(why: &CertificateError) -> Option<&'static str> {
+    match why {
+        CertificateError::UnknownIssuer => Some(
+            "no authority that is trusted here has issued its certificate; where that is right, name the certificate of the authority that has in ca_file",
+        ),
+        CertificateError::Other(OtherError(why))
+            if matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
+            Some(
+                "it shows the certificate of an authority (CA:TRUE) as its own, as `openssl req -x509` makes them; give it one made with -addext basicConstraints=critical,CA:FALSE, and name that one in ca_file",
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Whether these are certificates of servers alone, each issued by an authority that is not among them: trusting them opens no way to
+/// any server.
+pub(crate) fn are_of_servers(certificates: &[CertificateDer<'_>]) -> bool {
+    let anchors: Vec<_> =
+        certificates.iter().filter_map(|certificate| anchor_from_trusted_cert(certificate).ok()).collect();
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
+    !certificates.is_empty()
+        && certificates.iter().all(|certificate| {
+            let Ok(server) = EndEntityCert::try_from(certificate) else { return false };
+            let usage = KeyUsage::server_auth();
+            let found =
+                server.verify_for_usage(algorithms, &anchors, &[], UnixTime::now(), usage, None, None);
+            // The certificate of an authority is refused as such, and one that signed itself is found among the anchors.
+            matches!(found, Err(webpki::Error::UnknownIssuer))
+        })
+}
