@@ -35,14 +35,15 @@ mod http;
 mod letter;
 pub mod logbook;
 mod mailbox;
+mod mentions;
 mod message;
 pub mod pagerduty;
 pub mod slack;
 pub mod smtp;
 pub mod summary;
 pub mod texts;
-pub mod webhook;
 mod tls;
+pub mod webhook;
 mod words;
 
 pub use alerters::Alerters;

@@ -22,7 +22,7 @@ use crate::digest::{self, Digest, Tone};
 use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
 use crate::letter::{Letter, own_of, rendered};
-use crate::{Alerter, Message, Sent, flexible, words};
+use crate::{Alerter, Message, Sent, flexible, mentions, words};
 
 /// The most lines of a digest that is a table.
 const MOST_LINES: usize = 50;
@@ -286,9 +286,9 @@ fn own(letter: &Letter) -> String {
     own
 }
 
-/// Slack's three characters; without `<` no mention of a channel or a person can be written.
+/// Slack's three characters; without `<`, and with each `@` cut off from its name, no mention of a channel or a person can be written.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    mentions::silenced(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn link(url: &str, text: &str) -> String {
@@ -309,6 +309,40 @@ mod tests {
             ("https://notslack.com/x", Shape::Attachments),
         ] {
             assert_eq!(Shape::of(&Secret::new(url)), shape, "{url}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_said_rings_for_anybody() {
+        let call = "@channel <!channel> x@here (@ada) ops@example.org";
+        let notice = serde_json::json!({
+            "event": "opened", "instance": call, "subject": call, "text": call, "at": "2026-11-20T02:05:00Z",
+            "url": "https://inn.example.org/@here",
+            "alert": {
+                "id": 7, "dedup_key": "k", "cause": "failed", "reason": call, "exit_code": 1,
+                "opened_at": "2026-11-20T02:05:00Z", "closed_at": null, "since": "2026-11-20T02:05:00Z",
+                "reservation_id": 3, "app": call, "component": call, "owner": call, "description": call,
+                "tags": [call], "notify": call, "schedule": call, "last_checkin_at": null, "checkins": 1,
+                "notes": call, "own_text": call, "time_zone": "UTC", "source": call, "also_told": [call], "jobs": 2,
+                "why": { "reason": "failed", "at": "2026-11-20T02:05:00Z", "exit_code": 1, "in_a_row": 1 },
+                "expected": call, "runbook": format!("https://wiki.example.org/@channel {call}")
+            }
+        });
+        let told: Notice = serde_json::from_value(notice).unwrap();
+        let mut of_operator = told.clone();
+        (of_operator.event, of_operator.alert) = (EventKind::Operator, None);
+        let mut summary = told.clone();
+        (summary.event, summary.alert) = (EventKind::Summary, None);
+        for notices in
+            [vec![told.clone()], vec![of_operator], vec![summary], vec![told.clone(); 5], vec![told; 40]]
+        {
+            for shape in [Shape::Blocks, Shape::Attachments] {
+                let said = post(&notices, shape).to_string();
+                assert!(said.contains("ops@example.org"), "{said}");
+                for called in ["@channel", "@here", "@ada", "<!", "<@"] {
+                    assert!(!said.contains(called), "{shape:?} {called}: {said}");
+                }
+            }
         }
     }
 
