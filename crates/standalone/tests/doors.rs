@@ -569,6 +569,15 @@ fn a_proxy_that_is_listed_says_who_calls() {
     assert_eq!(named(&house, "grace", "/settings/audit").status, 403, "an editor is no admin");
     assert!(is_refused(&named(&house, "", "/status")));
     assert_eq!(named(&house, &"x".repeat(101), "/status").status, 303, "no name of a user");
+    // Two names, as from a proxy that leaves the caller's own header beside its own.
+    for names in
+        [&["grace", "root"][..], &["root", "grace"], &["grace", "grace"], &["", "grace"], &["grace, root"]]
+    {
+        let headers = names.iter().map(|name| ("x-forwarded-user", *name)).chain([("accept", "text/html")]);
+        let headers: Vec<_> = headers.collect();
+        let answer = house.client.send("GET", &house.server.url("/status"), &headers, b"").unwrap();
+        assert!(is_refused(&answer), "{names:?}: {answer:?}");
+    }
     // From an address that is not listed the header is nobody's word.
     let elsewhere = House::open(&sign_on.replace("127.0.0.1", "192.0.2.1"));
     assert!(is_refused(&named(&elsewhere, "grace", "/status")));

@@ -21,6 +21,7 @@ mod secret_file;
 mod section;
 mod setting;
 mod show;
+mod sign_on;
 #[cfg(test)]
 mod tests;
 mod top;

@@ -10,6 +10,7 @@ use innkeeper_core::duration::LONGEST;
 use innkeeper_core::schedule::Schedule;
 
 use super::section::Section;
+use super::sign_on;
 use crate::http::TrustedProxies;
 
 /// The most entries of a list of proxies; each request is compared with them.
@@ -86,12 +87,8 @@ impl WebConfig {
                 TimeDelta::hours(12),
                 TimeDelta::seconds(1)..=TimeDelta::days(30),
             ),
-            sign_on_header: section.parsed("sign_on_header", None, header_name),
-            sign_on_proxies: TrustedProxies::new(section.list(
-                "sign_on_proxies",
-                MOST_PROXIES,
-                TrustedProxies::parse_entry,
-            )),
+            sign_on_header: section.parsed("sign_on_header", None, sign_on::header),
+            sign_on_proxies: sign_on::proxies(section, MOST_PROXIES),
             sign_on_role: section.parsed("sign_on_role", UserRole::Viewer, |role| {
                 UserRole::parse("sign_on_role", role).map_err(|invalid| invalid.problem)
             }),
@@ -190,19 +187,6 @@ impl HistoryConfig {
             keep_days: section.number("keep_days", 30, 1..=3650),
         }
     }
-}
-
-/// The name of a header, or nothing.
-fn header_name(text: &str) -> Result<Option<String>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-        return Err(format!(
-            "{text:?} is no name of a header; write letters, digits and -, as in X-Forwarded-User"
-        ));
-    }
-    Ok(Some(text.to_owned()))
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -295,3 +295,84 @@ fn the_data_directory_is_its_owners_alone() {
             .unwrap();
     assert!(config.create_data_dir().unwrap_err().to_string().starts_with("f.toml:1: data_dir: cannot make"));
 }
+
+#[test]
+fn sign_on_believes_a_header_of_its_own_and_a_network_of_ones_own() {
+    for header in [
+        "Host",
+        "Cookie",
+        "Authorization",
+        "X-Forwarded-For",
+        "x-forwarded-host",
+        "X-Forwarded-Proto",
+        "Content-Type",
+        "Content-Length",
+        "Accept",
+        "Accept-Language",
+        "User-Agent",
+        "Origin",
+        "Referer",
+        "X-Real-IP",
+        "Forwarded",
+        "Via",
+        "Sec-Fetch-Site",
+        "If-None-Match",
+        "Transfer-Encoding",
+        "Connection",
+        "Proxy-Authorization",
+        "X-CSRF-Token",
+        "Set-Cookie",
+        "X-Forwarded-Groups",
+        "From",
+        "X-Request-Id",
+    ] {
+        let found = problems(&format!("[web]\nsign_on_header = '{header}'"));
+        assert!(
+            found.starts_with(&format!("f:2: web.sign_on_header: {header} means something else")),
+            "{found}"
+        );
+    }
+    for header in
+        ["X-Forwarded-User", "x-forwarded-email", "Remote-User", "X-Auth-Request-User", "X-WebAuth-User", ""]
+    {
+        Config::from_toml(Role::Standalone, &format!("[web]\nsign_on_header = '{header}'")).unwrap();
+    }
+    for networks in [
+        "'0.0.0.0/0'",
+        "'::/0'",
+        "'10.0.0.5', '0.0.0.0/0'",
+        "'0.0.0.0/1', '128.0.0.0/1'",
+        "'128.0.0.0/2'",
+        "'2000::/3'",
+        "'::ffff:0.0.0.0/96'",
+        "'127.0.0.1/0'",
+    ] {
+        let found = problems(&format!("[web]\nsign_on_proxies = [{networks}]"));
+        assert!(found.starts_with("f:2: web.sign_on_proxies: believes all of"), "{networks}: {found}");
+    }
+    for networks in
+        ["'10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'", "'fc00::/7', '127.0.0.1'", "'10.0.0.5'", ""]
+    {
+        Config::from_toml(Role::Standalone, &format!("[web]\nsign_on_proxies = [{networks}]")).unwrap();
+    }
+}
+
+#[test]
+fn the_mail_loop_sends_its_password_nowhere_in_the_clear() {
+    let with_host = |host: &str, tls: &str| {
+        format!(
+            "{MAIL}[mail_loop]\nhost = '{host}'\ntls = '{tls}'\nusername = 'a'\npassword = 'hunter2'\nto = 'a@example.org'\n"
+        )
+    };
+    for host in ["imap.example.org", "10.0.0.1", "::ffff:10.0.0.1"] {
+        let found = problems(&with_host(host, "none"));
+        assert!(
+            found.starts_with("f:7: mail_loop.tls: is \"none\", which would send the password"),
+            "{found}"
+        );
+        Config::from_toml(Role::Standalone, &with_host(host, "implicit")).unwrap();
+    }
+    for host in ["localhost", "127.0.0.1", "::1"] {
+        Config::from_toml(Role::Standalone, &with_host(host, "none")).unwrap();
+    }
+}

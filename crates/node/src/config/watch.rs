@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use innkeeper_alerter::Mailbox;
+use innkeeper_alerter::{Mailbox, is_loopback};
 use innkeeper_core::Invalid;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::{MOST_RECIPIENTS, MailAddress, Recipient};
@@ -67,7 +67,7 @@ impl MailLoopConfig {
             "" => Err("is empty".to_owned()),
             text => Ok(Some(text.to_owned())),
         };
-        let host_origin = section.origin("host");
+        let (host_origin, tls_origin) = (section.origin("host"), section.origin("tls"));
         let host = section.parsed("host", None, text);
         let config = Self {
             port: section.number("port", 993, 1..=65_535),
@@ -104,6 +104,14 @@ impl MailLoopConfig {
                     );
                 }
             }
+        }
+        if let Some(host) = &config.host
+            && !config.tls
+            && !config.password.reveal().is_empty()
+            && !is_loopback(host)
+        {
+            let what = "is \"none\", which would send the password in the clear; use \"implicit\"";
+            section.refuse("tls", tls_origin, what);
         }
         config
     }

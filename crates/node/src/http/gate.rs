@@ -237,12 +237,22 @@ impl Gate {
     /// The name that a listed proxy gives, where it gives one.
     fn signed_on(&self, request: &HttpRequest) -> Result<Option<String>, ApiError> {
         let Some(sign_on) = &self.0.sign_on else { return Ok(None) };
-        let Some(value) = request.headers().get(sign_on.header.as_str()) else { return Ok(None) };
+        let mut values = request.headers().get_all(sign_on.header.as_str());
+        let Some(value) = values.next() else { return Ok(None) };
         let from = request.peer_addr().map(|peer| peer.ip());
         if !from.is_some_and(|from| sign_on.proxies.trusts(from.to_canonical())) {
             return Ok(None);
         }
+        // One of them may be the caller's own, which the proxy should have removed.
+        if values.next().is_some() {
+            let problem = format!("{} came more than once, so nobody knows who calls", sign_on.header);
+            return Err(ApiError::Unauthorized(problem));
+        }
         let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
+        if name.contains(',') {
+            let problem = format!("{} has a list in it, so nobody knows who calls", sign_on.header);
+            return Err(ApiError::Unauthorized(problem));
+        }
         if name.is_empty() {
             return Ok(None);
         }
