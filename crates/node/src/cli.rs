@@ -16,7 +16,7 @@ use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::heart::clock;
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, alerters, backup, descriptors, doubts, invitation, logging, memory, token};
+use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, logging, memory, token};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -250,6 +250,9 @@ fn dispatch<O: RoleOptions>(
         }
         None => {
             alerters::check(&config)?;
+            for problem in exposed::find(&config) {
+                log::warn!("{problem}");
+            }
             descriptors::raise_limit();
             memory::give_back();
             let config = config.reloadable();

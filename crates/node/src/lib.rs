@@ -14,6 +14,7 @@ pub mod curl;
 pub mod dead_ends;
 pub mod descriptors;
 mod doubts;
+mod exposed;
 pub mod health;
 pub mod heart;
 pub mod http;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::certificates::Authority;
+
 /// A private server on a Unix socket, run by an unprivileged user where the test is root. Stopped when dropped.
 pub struct Cluster {
     directory: TempDir,
@@ -22,6 +24,31 @@ impl Cluster {
 
     /// The same with these variables in the server's environment.
     pub fn start_with(variables: Vec<(&'static str, String)>) -> Self {
+        let cluster = Self::make(variables);
+        cluster.resume();
+        cluster
+    }
+
+    /// The same, to be reached over TCP as well, at 127.0.0.1 and this port, with TLS for whoever wants it, by a certificate of `authority`
+    /// for these names.
+    pub fn start_encrypted(authority: &Authority, names: &[&str], port: u16) -> Self {
+        let cluster = Self::make(Vec::new());
+        let [certificate, key] = ["server.crt", "server.key"].map(|name| cluster.data().join(name));
+        authority.write_server(names, &certificate, &key);
+        for file in [&certificate, &key] {
+            let file = file.display().to_string();
+            run(&["chmod", "600", &file]);
+            if is_root() {
+                run(&["chown", "nobody", &file]);
+            }
+        }
+        cluster.set(&format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n"));
+        cluster.resume();
+        cluster
+    }
+
+    /// Makes one that does not run yet.
+    fn make(variables: Vec<(&'static str, String)>) -> Self {
         let directory = TempDir::with_prefix("ik").expect("a temporary directory");
         let cluster = Self { directory, programs: programs(), variables };
         if is_root() {
@@ -32,15 +59,18 @@ impl Cluster {
             &["-U", "innkeeper", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
         );
         // What a dead process had written is the system's: without fsync it survives, and recovery takes no seconds.
-        let settings = format!(
+        cluster.set(&format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 100\nfsync = off\n",
             display(&cluster.directory)
-        );
-        let file = cluster.data().join("postgresql.conf");
-        let known = std::fs::read_to_string(&file).expect("initdb wrote it");
-        std::fs::write(&file, known + &settings).expect("it can be written");
-        cluster.resume();
+        ));
         cluster
+    }
+
+    /// Adds to its configuration; what was said before counts no longer.
+    fn set(&self, settings: &str) {
+        let file = self.data().join("postgresql.conf");
+        let known = std::fs::read_to_string(&file).expect("initdb wrote it");
+        std::fs::write(&file, known + settings).expect("it can be written");
     }
 
     /// The address of its database `postgres`.

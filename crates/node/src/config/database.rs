@@ -10,6 +10,15 @@ use crate::Role;
 
 const DEFAULT_URL: &str = "sqlite://innkeeper.db";
 
+/// Where Debian, Red Hat, SUSE and Alpine keep the authorities that they trust. `sslrootcert=system` asks OpenSSL for them, and the one that is
+/// built in knows none of these places.
+const SYSTEM_AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
 /// The two kinds of database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseKind {
@@ -97,7 +106,16 @@ fn resolve(url: &str, data_dir: &Path) -> Result<(Secret, DatabaseKind), String>
             Err("has an @ where none may stand; in a user or password write @ as %40, / as %2F, ? as %3F"
                 .to_owned())
         }
-        "postgres" | "postgresql" => Ok((Secret::new(url), DatabaseKind::Postgres)),
+        "postgres" | "postgresql" => {
+            let is_set = |variable: &&str| std::env::var_os(variable).is_some();
+            let known = SYSTEM_AUTHORITIES.iter().find(|file| Path::new(file).exists());
+            // Whoever has set these has told OpenSSL where to look.
+            let known = known.filter(|_| !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set));
+            Ok((
+                Secret::new(known.map_or(url.to_owned(), |file| trusting(url, file))),
+                DatabaseKind::Postgres,
+            ))
+        }
         "sqlite" if rest.is_empty() => Err(format!("names no file; {ALLOWED}")),
         "sqlite" if rest.starts_with(":memory:") || rest.contains(['?', '#']) => {
             Err(format!("takes the path of a file and no parameters; {ALLOWED}"))
@@ -114,6 +132,27 @@ fn resolve(url: &str, data_dir: &Path) -> Result<(Secret, DatabaseKind), String>
         }
         _ => Err(format!("has an unknown scheme; {ALLOWED}")),
     }
+}
+
+/// The URL with `file` in the place of `sslrootcert=system`, and what that brings along. A weaker `sslmode` beside it is left for the
+/// library to refuse.
+fn trusting(url: &str, file: &str) -> String {
+    let Some((place, parameters)) = url.split_once('?') else { return url.to_owned() };
+    let parameters: Vec<&str> = parameters.split('&').collect();
+    let modes: Vec<&str> =
+        parameters.iter().filter_map(|parameter| parameter.strip_prefix("sslmode=")).collect();
+    if !parameters.contains(&"sslrootcert=system") || modes.iter().any(|mode| *mode != "verify-full") {
+        return url.to_owned();
+    }
+    let named = format!("sslrootcert={file}");
+    let mut parameters: Vec<&str> = parameters
+        .into_iter()
+        .map(|parameter| if parameter == "sslrootcert=system" { named.as_str() } else { parameter })
+        .collect();
+    if modes.is_empty() {
+        parameters.push("sslmode=verify-full");
+    }
+    format!("{place}?{}", parameters.join("&"))
 }
 
 /// Whether an `@` stands elsewhere than between user and host. Then the password has a separator in it, and the
@@ -183,6 +222,25 @@ mod tests {
             let (resolved, kind) = resolve(url, dir).unwrap();
             assert_eq!(kind, DatabaseKind::Sqlite { path: path.into() });
             assert_eq!(resolved.reveal(), format!("sqlite://{path}"));
+        }
+    }
+
+    #[test]
+    fn the_authorities_of_the_system_are_found() {
+        for (url, found) in [
+            ("postgres://db/inn?sslrootcert=system", "postgres://db/inn?sslrootcert=/ca&sslmode=verify-full"),
+            (
+                "postgres://db/inn?sslmode=verify-full&sslrootcert=system&x=y",
+                "postgres://db/inn?sslmode=verify-full&sslrootcert=/ca&x=y",
+            ),
+            (
+                "postgres://db/inn?sslrootcert=system&sslmode=require",
+                "postgres://db/inn?sslrootcert=system&sslmode=require",
+            ),
+            ("postgres://db/inn?sslrootcert=/other", "postgres://db/inn?sslrootcert=/other"),
+            ("postgres://db/system", "postgres://db/system"),
+        ] {
+            assert_eq!(trusting(url, "/ca"), found);
         }
     }
 

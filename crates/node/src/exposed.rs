@@ -1,0 +1,230 @@
+//! What lets others at the database: said at the start and by `check-config`, and never a reason to refuse anything.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use innkeeper_alerter::is_loopback;
+use percent_encoding::percent_decode_str;
+
+use crate::Config;
+use crate::config::DatabaseKind;
+
+const READ_BY_OTHERS: u32 = 0o004;
+const WRITTEN_BY_OTHERS: u32 = 0o002;
+const WRITTEN_BY_GROUP: u32 = 0o020;
+/// In a directory with this only its owner removes a file.
+const STICKY: u32 = 0o1000;
+
+/// A line for each way by which others get at the database.
+pub(crate) fn find(config: &Config) -> Vec<String> {
+    match &config.database.kind {
+        DatabaseKind::Sqlite { path } => files(path),
+        DatabaseKind::Postgres => {
+            let environment = |name: &str| std::env::var(name).ok();
+            unverified(config.database.url(), environment).into_iter().collect()
+        }
+    }
+}
+
+/// What is wrong with the modes of the file, of those beside it that belong to it, and of the directories above.
+fn files(path: &Path) -> Vec<String> {
+    // Behind a link, the file itself counts. One that is not there yet is made for its owner alone.
+    let Ok(path) = path.canonicalize() else { return Vec::new() };
+    let beside = ["", "-wal", "-shm"].map(|end| {
+        let mut name = OsString::from(&path);
+        name.push(end);
+        PathBuf::from(name)
+    });
+    let is_open = |bits: u32| {
+        path.ancestors().skip(1).all(|above| fs::metadata(above).is_ok_and(|found| found.mode() & bits != 0))
+    };
+    // Whoever cannot enter a directory above gets at nothing in it.
+    let (to_others, to_group) = (is_open(0o001), is_open(0o011));
+    let mut lines: Vec<String> = beside.iter().filter_map(|file| wrong(file, to_others, to_group)).collect();
+    let directory = path.parent().and_then(|above| Some((above, fs::metadata(above).ok()?.mode())));
+    if let Some((directory, mode)) = directory
+        && to_others
+        && mode & WRITTEN_BY_OTHERS != 0
+        && mode & STICKY == 0
+    {
+        lines.push(format!(
+            "every user of this machine can put another file in the place of the database, since the directory {} can be \
+             written by all (mode {:04o}); chmod o-w it",
+            directory.display(),
+            mode & 0o7777
+        ));
+    }
+    lines
+}
+
+fn wrong(file: &Path, to_others: bool, to_group: bool) -> Option<String> {
+    let mode = fs::metadata(file).ok()?.mode();
+    let who = if to_others && mode & WRITTEN_BY_OTHERS != 0 {
+        "written by every user of this machine"
+    } else if to_others && mode & READ_BY_OTHERS != 0 {
+        "read by every user of this machine"
+    } else if to_group && mode & WRITTEN_BY_GROUP != 0 {
+        "written by its whole group"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "the database file {0} can be {who} (mode {1:04o}), with all addresses at which jobs check in; chmod 600 it",
+        file.display(),
+        mode & 0o7777
+    ))
+}
+
+/// That the connection to a Postgres elsewhere would be given to whoever stands between.
+fn unverified(url: &str, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = place.split('/').next().unwrap_or_default();
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let parameter = |wanted: &str| {
+        let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == wanted).map(|(_, value)| decoded(value)).next_back()
+    };
+    let set = |key: &str, variable: &str| {
+        parameter(key).or_else(|| environment(variable)).filter(|value| !value.is_empty())
+    };
+    // A service file may say anything.
+    if set("service", "PGSERVICE").is_some() {
+        return None;
+    }
+    let written: Vec<String> = hosts.split(',').map(host_of).filter(|host| !host.is_empty()).collect();
+    let hosts = match (set("hostaddr", "PGHOSTADDR"), written.is_empty()) {
+        (Some(addresses), _) => listed(&addresses),
+        (None, true) => set("host", "PGHOST").map(|hosts| listed(&hosts)).unwrap_or_default(),
+        (None, false) => written,
+    };
+    let elsewhere = hosts.into_iter().find(|host| !host.starts_with(['/', '@']) && !is_loopback(host))?;
+    let authority = set("sslrootcert", "PGSSLROOTCERT");
+    let mode =
+        set("sslmode", "PGSSLMODE").unwrap_or_else(|| match (&authority, parameter("ssl").as_deref()) {
+            (Some(authority), _) if authority == "system" => "verify-full".to_owned(),
+            (_, Some("true")) => "require".to_owned(),
+            _ => "prefer".to_owned(),
+        });
+    // For those who set it up before there were the two others, `require` with an authority is `verify-ca`.
+    let is_verified =
+        matches!(mode.as_str(), "verify-full" | "verify-ca") || (mode == "require" && authority.is_some());
+    let what = format!(
+        "the database at {elsewhere} is not asked who it is (sslmode={mode}): whoever stands between can read all that is \
+         written, and answer in its place. Add ?sslmode=verify-full&sslrootcert=FILE to database.url, FILE being the \
+         certificate of the authority that issued its own, or system"
+    );
+    (!is_verified).then_some(what)
+}
+
+/// `db:5432` as `db`, `[::1]:5432` as `::1`.
+fn host_of(entry: &str) -> String {
+    let host = match entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => entry.split(':').next().unwrap_or_default(),
+    };
+    decoded(host)
+}
+
+fn listed(hosts: &str) -> Vec<String> {
+    hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_get_at_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("inn.db");
+        let set =
+            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(files(&file), Vec::<String>::new(), "there is none yet");
+        fs::write(&file, "").unwrap();
+        for (above, mode, said) in [
+            (0o755, 0o600, ""),
+            (0o755, 0o640, ""),
+            (0o755, 0o644, "can be read by every user of this machine (mode 0644)"),
+            (0o755, 0o660, "can be written by its whole group (mode 0660)"),
+            (0o755, 0o666, "can be written by every user of this machine (mode 0666)"),
+            (0o777, 0o600, "can put another file in the place"),
+            (0o1777, 0o600, ""),
+            // Nobody else gets there.
+            (0o700, 0o644, ""),
+            (0o700, 0o666, ""),
+            (0o750, 0o644, ""),
+            (0o750, 0o664, "can be written by its whole group"),
+        ] {
+            set(&file, mode);
+            set(directory.path(), above);
+            let found = files(&file).join("\n");
+            assert_eq!(found.is_empty(), said.is_empty(), "{above:o} {mode:o}: {found}");
+            assert!(found.contains(said), "{above:o} {mode:o}: {found}");
+        }
+        set(directory.path(), 0o755);
+        set(&file, 0o600);
+        let log = directory.path().join("inn.db-wal");
+        fs::write(&log, "").unwrap();
+        set(&log, 0o644);
+        assert!(files(&file).join("\n").contains("inn.db-wal can be read"));
+        let link = directory.path().join("link.db");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        set(&file, 0o644);
+        assert!(files(&link)[0].contains("inn.db can be read"));
+    }
+
+    #[test]
+    fn a_postgres_elsewhere_is_asked_who_it_is() {
+        let told = |url: &str, variables: &[(&str, &str)]| {
+            unverified(url, |name| {
+                let found = variables.iter().find(|(variable, _)| *variable == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        for url in [
+            "postgres://inn@localhost/inn",
+            "postgres://inn@127.0.0.1:5432/inn",
+            "postgres://inn@[::1]:5432/inn",
+            "postgres://inn@%2Frun%2Fpostgresql/inn",
+            "postgres:///inn?host=/run/postgresql",
+            "postgres://",
+            "postgres://inn:pw@db/inn?sslmode=verify-full&sslrootcert=/etc/ca.pem",
+            "postgres://inn:pw@db/inn?sslmode=verify-ca",
+            "postgres://inn:pw@db/inn?sslrootcert=system",
+            "postgres://inn:pw@db/inn?sslmode=require&sslrootcert=/etc/ca.pem",
+            "postgres://inn:pw@db/inn?service=inn",
+        ] {
+            assert_eq!(told(url, &[]), None, "{url}");
+        }
+        for (url, named) in [
+            (
+                "postgres://inn:hunter2@db.example.org/inn",
+                "db.example.org is not asked who it is (sslmode=prefer)",
+            ),
+            (
+                "postgres://inn:hunter2@10.0.0.1:5432/inn?sslmode=disable",
+                "10.0.0.1 is not asked who it is (sslmode=disable)",
+            ),
+            ("postgres://inn:hunter2@db/inn?sslmode=require", "(sslmode=require)"),
+            ("postgres://inn:hunter2@db/inn?ssl=true", "(sslmode=require)"),
+            ("postgres://inn:hunter2@localhost,db2:5433/inn", "db2 is"),
+            ("postgres://inn:hunter2@[2001:db8::1]:5432/inn", "2001:db8::1 is"),
+            ("postgres:///inn?host=db3&password=hunter2", "db3 is"),
+            ("postgres://inn@localhost/inn?hostaddr=10.0.0.7", "10.0.0.7 is"),
+        ] {
+            let said = told(url, &[]).unwrap_or_else(|| panic!("{url}"));
+            assert!(said.contains(named) && !said.contains("hunter2"), "{url}: {said}");
+        }
+        assert_eq!(told("postgres://db/inn", &[("PGSSLMODE", "verify-full")]), None);
+        assert!(told("postgres:///inn", &[("PGHOST", "db4")]).unwrap().contains("db4"));
+    }
+}
