@@ -63,3 +63,17 @@ install_postgres() {
     apt_install postgresql
     as_root rm $dropin
 }
+
+# cargo_tool CRATE VERSION: a program for cargo, built once into target/tools, which is first in PATH afterwards. It need
+# not be fast: without optimisation it is built in a minute or two.
+cargo_tool() {
+    local tools=${CARGO_TARGET_DIR:-$PWD/target}/tools
+    PATH=$tools/bin:$PATH
+    if [ "$("$1" --version 2>/dev/null)" != "$1 $2" ]; then
+        echo "building $1 $2"
+        CARGO_TARGET_DIR=$tools/build CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+            CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+            cargo install "$1" --version "=$2" --locked --force --quiet --root "$tools" || die "could not install $1 $2"
+        rm -rf "$tools/build"
+    fi
+}

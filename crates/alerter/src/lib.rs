@@ -29,6 +29,8 @@ mod config;
 mod digest;
 mod files;
 mod flexible;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod hidden;
 mod http;

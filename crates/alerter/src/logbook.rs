@@ -69,7 +69,7 @@ fn level(event: EventKind) -> Level {
 }
 
 /// One line: what happened, why, and what the reservation says of it in its own words.
-fn line(notice: &Notice, key: &str) -> String {
+pub(crate) fn line(notice: &Notice, key: &str) -> String {
     let alert = notice.alert.as_ref();
     let why = alert.map_or(notice.text.trim(), |alert| alert.reason.as_str());
     let mut line = format!("{}: {} | key={key} | {why}", notice.event.as_str(), notice.headline());

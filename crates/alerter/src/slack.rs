@@ -102,7 +102,7 @@ impl Alerter for Slack {
 
 /// How a service shows what belongs together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(crate) enum Shape {
     /// Slack's own: sections and fields.
     Blocks,
     /// What the compatible services know, too.
@@ -136,7 +136,7 @@ struct Row<'a> {
     letter: &'a Letter,
 }
 
-fn post(notices: &[Notice], shape: Shape) -> Value {
+pub(crate) fn post(notices: &[Notice], shape: Shape) -> Value {
     let headline = escape(&digest::headline(notices));
     json!({ "text": headline, "attachments": attachments(&digest::folded(notices), shape) })
 }

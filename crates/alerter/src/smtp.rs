@@ -8,7 +8,7 @@
 mod connection;
 mod dialogue;
 mod failure;
-mod mail;
+pub(crate) mod mail;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::Desk;
 use crate::fields::Fields;
 
-const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
+pub(crate) const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
 
 /// What gocron's own programs send besides, since they send all that they know of a job.
 const PASSED: [&str; 3] = ["ipaddress", "lastruntime", "alerted"];
@@ -49,12 +49,15 @@ async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Ans
 }
 
 async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    let fields = Fields::from_checkin(&body, &FIELDS, &PASSED, |fields| {
+    check_in(&desk, &caller, &request, &body_fields(&body)?).await
+}
+
+pub(crate) fn body_fields(body: &[u8]) -> Result<Fields, Invalid> {
+    Fields::from_checkin(body, &FIELDS, &PASSED, |fields| {
         fields.app("account")?;
         fields.component("cronname")?;
         wishes(fields).map(drop)
-    })?;
-    check_in(&desk, &caller, &request, &fields).await
+    })
 }
 
 async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {
@@ -157,7 +160,7 @@ impl Drop for Asking {
 }
 
 /// The reservation that every check-in of gocron brings along, and what in its `email`, which may be any text, is no recipient.
-fn wishes(fields: &Fields) -> Result<(Wishes, Vec<DeadEnd>), Invalid> {
+pub(crate) fn wishes(fields: &Fields) -> Result<(Wishes, Vec<DeadEnd>), Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
     let (notify, others) = fields
         .any_recipients("email")?

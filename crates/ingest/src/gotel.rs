@@ -4,11 +4,12 @@ use std::borrow::Cow;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use chrono::TimeDelta;
 use innkeeper_core::Invalid;
 use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
-use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::names::{AlerterName, AppName, ComponentName};
+use innkeeper_core::reservation::{Frequency, Wishes};
 use innkeeper_core::schedule::{Parts, Schedule};
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_node::Seldom;
@@ -48,11 +49,11 @@ const RESERVATION: [&str; 24] = [
     "is_site",
 ];
 const CHECKIN: [&str; 3] = ["app", "component", "notes"];
-const SNOOZE: [&str; 5] = ["app", "component", "duration", "frequency", "time_units"];
-const CHECKOUT: [&str; 2] = ["app", "component"];
+pub(crate) const SNOOZE: [&str; 5] = ["app", "component", "duration", "frequency", "time_units"];
+pub(crate) const CHECKOUT: [&str; 2] = ["app", "component"];
 
 /// What GoTel's own programs send besides, since they send all that they know of a reservation.
-const PASSED: [&str; 8] = [
+pub(crate) const PASSED: [&str; 8] = [
     "job_id",
     "last_checkin",
     "last_checkin_timestamp",
@@ -82,15 +83,11 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// Makes a reservation, or changes what the request names of an existing one.
 async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let is_listed = serde_json::from_slice::<Numbered>(&body).is_ok();
-    let fields = match is_listed {
-        true => Fields::from_json(&body, &RESERVATION, &[&PASSED[..], &LISTED].concat())?,
-        false => Fields::from_json(&body, &RESERVATION, &PASSED)?,
-    };
+    let (fields, is_listed) = reservation_fields(&body)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     fields.refuse_unknown()?;
-    let wishes = wishes(&fields, is_listed, &desk)?;
+    let wishes = wishes(&fields, is_listed, desk.remind_every(), &desk.alerter_names())?;
     let now = desk.now();
     let name = format!("{app}/{component}");
     let ways = desk.ways.clone();
@@ -124,6 +121,16 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
     Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }
 
+/// The fields of a reservation, and whether it is one as a list has it.
+pub(crate) fn reservation_fields(body: &[u8]) -> Result<(Fields, bool), Invalid> {
+    let is_listed = serde_json::from_slice::<Numbered>(body).is_ok();
+    let fields = match is_listed {
+        true => Fields::from_json(body, &RESERVATION, &[&PASSED[..], &LISTED].concat())?,
+        false => Fields::from_json(body, &RESERVATION, &PASSED)?,
+    };
+    Ok((fields, is_listed))
+}
+
 /// A reservation as a list has it.
 #[derive(Deserialize)]
 struct Numbered {
@@ -132,7 +139,12 @@ struct Numbered {
 }
 
 /// What `POST /reservation` may say beyond the two names.
-fn wishes(fields: &Fields, is_listed: bool, desk: &Desk) -> Result<Wishes, Invalid> {
+pub(crate) fn wishes(
+    fields: &Fields,
+    is_listed: bool,
+    remind_every_if_new: Option<TimeDelta>,
+    alerters: &[AlerterName],
+) -> Result<Wishes, Invalid> {
     let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
     let schedule = Schedule::of_parts(Parts {
         // So a list has a schedule that is no frequency.
@@ -157,14 +169,14 @@ fn wishes(fields: &Fields, is_listed: bool, desk: &Desk) -> Result<Wishes, Inval
         grace: fields.duration("grace")?,
         alert_after: fields.integer("alert_after")?,
         remind_every: fields.duration("remind_every")?,
-        remind_every_if_new: desk.remind_every(),
+        remind_every_if_new,
         notify_recovery: fields.flag("notify_recovery")?,
         max_run: fields.duration("max_run")?,
         min_run: fields.duration("min_run")?,
         is_site: fields.flag("is_site")?,
         ..Wishes::default()
     }
-    .knowing("notify", &desk.alerter_names())
+    .knowing("notify", alerters)
     .checked()
 }
 
@@ -181,19 +193,7 @@ struct Brief<'a> {
 }
 
 async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    let mut passed_over = Vec::new();
-    let (app, component, notes) = match serde_json::from_slice::<Brief<'_>>(&body) {
-        Ok(Brief { app, component, notes }) => {
-            let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
-            (AppName::parse(app)?, ComponentName::parse(component)?, notes)
-        }
-        Err(_) => {
-            let fields = checkin_fields(&body)?;
-            passed_over = fields.unknown();
-            let (app, component) = names(&fields)?;
-            (app, component, notes_from(fields.text("notes")?.unwrap_or_default().as_bytes()))
-        }
-    };
+    let Said { app, component, notes, passed_over } = said(&body)?;
     caller.covers(&app)?;
     let checkin =
         CheckIn { notes, source: desk.source(&request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
@@ -209,6 +209,27 @@ async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(bo
     }
 }
 
+/// What the body of a check-in says.
+pub(crate) struct Said {
+    pub app: AppName,
+    pub component: ComponentName,
+    pub notes: String,
+    /// What of it nobody reads.
+    pub passed_over: Vec<String>,
+}
+
+pub(crate) fn said(body: &[u8]) -> Result<Said, Invalid> {
+    if let Ok(Brief { app, component, notes }) = serde_json::from_slice::<Brief<'_>>(body) {
+        let (app, component) = (AppName::parse(app)?, ComponentName::parse(component)?);
+        let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
+        return Ok(Said { app, component, notes, passed_over: Vec::new() });
+    }
+    let fields = checkin_fields(body)?;
+    let (app, component) = names(&fields)?;
+    let notes = notes_from(fields.text("notes")?.unwrap_or_default().as_bytes());
+    Ok(Said { app, component, notes, passed_over: fields.unknown() })
+}
+
 fn checkin_fields(body: &[u8]) -> Result<Fields, Invalid> {
     Fields::from_checkin(body, &CHECKIN, &PASSED, |fields| {
         names(fields)?;
@@ -221,9 +242,7 @@ async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     let passed_over = fields.unknown();
-    let duration = fields.frequency(["duration", "frequency"])?;
-    let duration =
-        duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))?;
+    let duration = snoozed_for(&fields)?;
     let now = desk.now();
     let until = now + duration.span();
     let message = format!("Application alerting paused: {app}");
@@ -232,6 +251,11 @@ async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
         patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, SnoozeMode::Skip, now))
             .await?;
     if found { Ok(with_warnings(success(&message), &passed_over)) } else { Err(unknown) }
+}
+
+pub(crate) fn snoozed_for(fields: &Fields) -> Result<Frequency, Invalid> {
+    let duration = fields.frequency(["duration", "frequency"])?;
+    duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))
 }
 
 async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
@@ -252,7 +276,7 @@ async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer 
     Ok(with_warnings(success(&message), &passed_over))
 }
 
-fn names(fields: &Fields) -> Result<(AppName, ComponentName), Invalid> {
+pub(crate) fn names(fields: &Fields) -> Result<(AppName, ComponentName), Invalid> {
     Ok((fields.app("app")?, fields.component("component")?))
 }
 

@@ -21,24 +21,36 @@ use crate::fields::{Fields, cut};
 const PERIOD: TimeDelta = TimeDelta::days(1);
 const GRACE: TimeDelta = TimeDelta::hours(1);
 
+/// The addresses of pings, by how many parts name the job and the action.
+pub(crate) const ONE: [&str; 4] =
+    ["/ping/{first}", "/ping/{first}/", "/{first:[0-9a-fA-F-]{36}}", "/{first:[0-9a-fA-F-]{36}}/"];
+// No path of a page begins like a ping key.
+pub(crate) const TWO: [&str; 6] = [
+    "/ping/{first}/{second}",
+    "/ping/{first}/{second}/",
+    "/{first:[0-9a-fA-F-]{36}}/{second}",
+    "/{first:[0-9a-fA-F-]{36}}/{second}/",
+    "/{first:[0-9a-f]{32}}/{second}",
+    "/{first:[0-9a-f]{32}}/{second}/",
+];
+pub(crate) const THREE: [&str; 4] = [
+    "/ping/{first}/{second}/{third}",
+    "/ping/{first}/{second}/{third}/",
+    "/{first:[0-9a-f]{32}}/{second}/{third}",
+    "/{first:[0-9a-f]{32}}/{second}/{third}/",
+];
+
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     for method in [Method::GET, Method::POST, Method::PUT] {
-        routes
-            .route(method.clone(), "/ping/{first}", Need::Nothing, one)
-            .route(method.clone(), "/ping/{first}/", Need::Nothing, one)
-            .route(method.clone(), "/ping/{first}/{second}", Need::Nothing, two)
-            .route(method.clone(), "/ping/{first}/{second}/", Need::Nothing, two)
-            .route(method.clone(), "/ping/{first}/{second}/{third}", Need::Nothing, three)
-            .route(method.clone(), "/ping/{first}/{second}/{third}/", Need::Nothing, three)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}", Need::Nothing, one)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/", Need::Nothing, one)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/{second}", Need::Nothing, two)
-            .route(method.clone(), "/{first:[0-9a-fA-F-]{36}}/{second}/", Need::Nothing, two)
-            // No path of a page begins like a ping key.
-            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}", Need::Nothing, two)
-            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/", Need::Nothing, two)
-            .route(method.clone(), "/{first:[0-9a-f]{32}}/{second}/{third}", Need::Nothing, three)
-            .route(method, "/{first:[0-9a-f]{32}}/{second}/{third}/", Need::Nothing, three);
+        for pattern in ONE {
+            routes.route(method.clone(), pattern, Need::Nothing, one);
+        }
+        for pattern in TWO {
+            routes.route(method.clone(), pattern, Need::Nothing, two);
+        }
+        for pattern in THREE {
+            routes.route(method.clone(), pattern, Need::Nothing, three);
+        }
     }
     for pattern in [
         "/ping/{tail:.+}",
@@ -51,17 +63,11 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
 }
 
 async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, log: Log) -> HttpResponse {
-    let said = key(&first).ok_or(Refusal::NotFound).map(|key| (Target::Key(key), "".to_owned()));
-    ping(&desk, &request, said, log).await
+    ping(&desk, &request, addressed(&[&first]), log).await
 }
 
 async fn two(desk: Data<Desk>, request: HttpRequest, path: Path<(String, String)>, log: Log) -> HttpResponse {
-    let (first, second) = path.into_inner();
-    let said = match key(&first) {
-        Some(key) => Ok((Target::Key(key), second)),
-        None => by_slug(first, second).map(|target| (target, "".to_owned())),
-    };
-    ping(&desk, &request, said, log).await
+    ping(&desk, &request, addressed(&[&path.0, &path.1]), log).await
 }
 
 async fn three(
@@ -70,9 +76,20 @@ async fn three(
     path: Path<(String, String, String)>,
     log: Log,
 ) -> HttpResponse {
-    let (first, second, third) = path.into_inner();
-    let said = by_slug(first, second).map(|target| (target, third));
-    ping(&desk, &request, said, log).await
+    ping(&desk, &request, addressed(&[&path.0, &path.1, &path.2]), log).await
+}
+
+/// Whom the parts of a ping's path mean, and the word that says what happened.
+pub(crate) fn addressed<'a>(parts: &[&'a str]) -> Result<(Target, &'a str), Refusal> {
+    match *parts {
+        [first] => Ok((Target::Key(key(first).ok_or(Refusal::NotFound)?), "")),
+        [first, second] => match key(first) {
+            Some(key) => Ok((Target::Key(key), second)),
+            None => Ok((by_slug(first, second)?, "")),
+        },
+        [first, second, third] => Ok((by_slug(first, second)?, third)),
+        _ => Err(Refusal::UrlFormat),
+    }
 }
 
 /// Lets a browser send what the page of another site has it send.
@@ -94,7 +111,7 @@ async fn preflight(request: HttpRequest) -> HttpResponse {
 const METHODS: &str = "GET, HEAD, OPTIONS, POST, PUT";
 
 /// What a ping is answered other than OK.
-enum Refusal {
+pub(crate) enum Refusal {
     UrlFormat,
     UuidFormat,
     NotFound,
@@ -106,11 +123,11 @@ enum Refusal {
 async fn ping(
     desk: &Data<Desk>,
     request: &HttpRequest,
-    said: Result<(Target, String), Refusal>,
+    said: Result<(Target, &str), Refusal>,
     log: Log,
 ) -> HttpResponse {
     let answer = match said {
-        Ok((target, action)) => record(desk, request, target, &action, &log).await,
+        Ok((target, action)) => record(desk, request, target, action, &log).await,
         Err(refusal) => Err(refusal),
     };
     let mut response = match answer {
@@ -159,22 +176,11 @@ async fn record(
     word: &str,
     log: &Log,
 ) -> Result<Counted, Refusal> {
-    let query = Fields::from_query(request.query_string(), &["rid", "create"]).map_err(|error| {
-        if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
-    })?;
-    let text = |field| query.text(field).map_err(|error| Refusal::Other(error.into()));
-    let mut warnings = Vec::new();
-    // What clients of other services say in the query counts before what a path happens to say.
-    let by_state = of_state(request.query_string()).unwrap_or_else(|warning| {
-        warnings.push(warning);
-        None
-    });
-    let (kind, exit_code) = by_state.or_else(|| action::of_path(word)).ok_or(Refusal::UrlFormat)?;
+    let Pinged { kind, exit_code, run_id, create, warnings } = pinged(request.query_string(), word)?;
     // Of a job whose output is sent while it runs nobody knows how it ended: the stream breaks off when it dies, too.
     let is_broken = kind == CheckInKind::Success && log.end == LogEnd::Broken;
     let (kind, exit_code) = if is_broken { (CheckInKind::Log, None) } else { (kind, exit_code) };
-    let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
-    let create = text("create")? == Some("1") && matches!(target, Target::Slug { .. });
+    let create = create && matches!(target, Target::Slug { .. });
     let checkin = CheckIn {
         exit_code,
         notes: log.excerpt.text(),
@@ -189,6 +195,34 @@ async fn record(
         Recorded::Unknown => Err(Refusal::NotFound),
         Recorded::Refused(problem) => Err(Refusal::Other(problem.into())),
     }
+}
+
+/// What a ping says happened.
+pub(crate) struct Pinged {
+    pub kind: CheckInKind,
+    pub exit_code: Option<i32>,
+    pub run_id: Option<Uuid>,
+    /// Whether its reservation is made where it is missing.
+    pub create: bool,
+    /// What of its query did not count.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a ping's query, and the word of its path.
+pub(crate) fn pinged(query: &str, word: &str) -> Result<Pinged, Refusal> {
+    let fields = Fields::from_query(query, &["rid", "create"]).map_err(|error| {
+        if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
+    })?;
+    let text = |field| fields.text(field).map_err(|error| Refusal::Other(error.into()));
+    let mut warnings = Vec::new();
+    // What clients of other services say in the query counts before what a path happens to say.
+    let by_state = of_state(query).unwrap_or_else(|warning| {
+        warnings.push(warning);
+        None
+    });
+    let (kind, exit_code) = by_state.or_else(|| action::of_path(word)).ok_or(Refusal::UrlFormat)?;
+    let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
+    Ok(Pinged { kind, exit_code, run_id, create: text("create")? == Some("1"), warnings })
 }
 
 /// What the `state` of a query says happened, if anything.
@@ -225,13 +259,13 @@ fn key(text: &str) -> Option<Uuid> {
 }
 
 /// A ping key and a slug.
-fn by_slug(ping_key: String, slug: String) -> Result<Target, Refusal> {
-    if !slug::is_slug(&slug) {
+fn by_slug(ping_key: &str, slug: &str) -> Result<Target, Refusal> {
+    if !slug::is_slug(slug) {
         return Err(Refusal::UrlFormat);
     }
     // What can be no key is not asked of the database: Postgres takes no NUL.
     if !ping_key.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(Refusal::NotFound);
     }
-    Ok(Target::Slug { ping_key, slug })
+    Ok(Target::Slug { ping_key: ping_key.to_owned(), slug: slug.to_owned() })
 }

@@ -7,6 +7,8 @@
 //! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
 
 mod fields;
+#[doc(hidden)]
+pub mod fuzz;
 mod gocron;
 mod gotel;
 mod healthchecks;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
 /// Our crates, and which of ours each may depend on.
-const OURS: [(&str, &[&str]); 12] = [
+const OURS: [(&str, &[&str]); 13] = [
     ("core", &[]),
     ("store", &["core"]),
     ("alerter", &["core"]),
@@ -20,6 +20,7 @@ const OURS: [(&str, &[&str]); 12] = [
     ("testing", &["core", "store"]),
     ("bench", &["core", "store", "testing"]),
     ("system", &["testing"]),
+    ("fuzz", &["core", "store", "alerter", "node", "ingest", "sweeper", "web"]),
 ];
 
 /// What stands in for the outside world may name any crate of others.

@@ -5,6 +5,8 @@
 //! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `looks.rs` says whether they could be made, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
 
 mod api;
+#[doc(hidden)]
+pub mod fuzz;
 mod gocron;
 mod gotel;
 mod lists;

@@ -33,7 +33,7 @@ pub(super) fn holds(notices: &[Notice]) -> usize {
 }
 
 /// The mail as it goes over the wire: ASCII only, and beginning with a header.
-pub(super) fn compose(
+pub(crate) fn compose(
     message: &Message<'_>,
     from: &Mailbox,
     to: &Address,

@@ -6,7 +6,7 @@
 //!
 //! Errors are `application/problem+json` (RFC 9457); the routes see to that.
 
-mod declared;
+pub(crate) mod declared;
 mod document;
 mod duties;
 mod history;
@@ -14,8 +14,8 @@ mod house;
 mod openapi;
 mod page;
 mod protocols;
-mod reading;
-mod reservations;
+pub(crate) mod reading;
+pub(crate) mod reservations;
 mod rest;
 mod shown;
 mod tokens;

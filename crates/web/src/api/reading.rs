@@ -18,8 +18,13 @@ pub(crate) struct Asked(HashMap<&'static str, String>);
 impl Asked {
     /// Reads a query that may have the parameters `known` and no others: a filter with a slip in its name would show everything.
     pub fn of(request: &HttpRequest, known: &[&'static str]) -> Result<Self, Invalid> {
+        Self::of_query(request.query_string(), known)
+    }
+
+    /// The same of the query itself.
+    pub fn of_query(query: &str, known: &[&'static str]) -> Result<Self, Invalid> {
         let mut asked = HashMap::new();
-        for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name).map_err(|problem| Invalid::new("query", problem))?;
             let Some(name) = known.iter().find(|known| **known == name) else {

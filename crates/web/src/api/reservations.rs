@@ -40,7 +40,7 @@ const TRIES: usize = 3;
     ),
     responses((status = 200, description = "a page", body = Reservations)))]
 pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
-    let asked = Asked::of(&request, &["q", "app", "tag", "owner", "state", "limit", "cursor"])?;
+    let asked = Asked::of(&request, &LISTED_BY)?;
     let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
     let cursor = match asked.text("cursor") {
         Some(text) => read_cursor(text)?,
@@ -66,14 +66,18 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
     })
     .await?;
     let shown = |one: &Listed| Reservation::of(one, undelivered.get(&one.reservation.id), &desk, now);
-    let next = page.next.map(|next| serde_json::to_vec(&next).map_err(ApiError::internal)).transpose()?;
-    Ok(HttpResponse::Ok().json(Reservations {
-        reservations: page.listed.iter().map(shown).collect(),
-        next: next.map(|next| URL_SAFE_NO_PAD.encode(next)),
-    }))
+    let next = page.next.as_ref().map(write_cursor).transpose().map_err(ApiError::internal)?;
+    Ok(HttpResponse::Ok().json(Reservations { reservations: page.listed.iter().map(shown).collect(), next }))
 }
 
-fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
+/// The parameters of a list.
+pub(crate) const LISTED_BY: [&str; 7] = ["q", "app", "tag", "owner", "state", "limit", "cursor"];
+
+pub(crate) fn write_cursor(cursor: &Cursor) -> serde_json::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(cursor)?))
+}
+
+pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
     let wrong = || Invalid::new("cursor", "is none that an answer gave as `next`");
     let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| wrong())?;
     let value: Value = serde_json::from_slice(&json).map_err(|_| wrong())?;

@@ -25,7 +25,7 @@ mod settings_shares;
 mod settings_users;
 mod snippets;
 mod status;
-mod status_query;
+pub(crate) mod status_query;
 mod strip;
 mod timeline;
 pub(crate) mod view;
