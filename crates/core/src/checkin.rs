@@ -63,12 +63,15 @@ pub struct CheckIn {
     pub source: String,
     /// Pairs a start with its end.
     pub run_id: Option<Uuid>,
+    /// Who sent it, as the audit log names them, where it may make or change its reservation.
+    pub by: String,
 }
 
 impl CheckIn {
     /// A bare check-in of `kind` at `at`.
     pub fn new(kind: CheckInKind, at: Time) -> Self {
-        Self { kind, at, exit_code: None, notes: String::new(), source: String::new(), run_id: None }
+        let (notes, source, by) = (String::new(), String::new(), String::new());
+        Self { kind, at, exit_code: None, notes, source, run_id: None, by }
     }
 
     /// Whether every run begun before this instant is over: a success that names no run, and any failure.

@@ -65,7 +65,9 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
     caller.covers(&app)?;
     let name = format!("{app}/{component}");
     let target = Target::Names(app, component);
-    let checkin = CheckIn { source: desk.source(request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
+    let by = caller.actor().who;
+    let checkin =
+        CheckIn { source: desk.source(request), by, ..CheckIn::new(CheckInKind::Success, desk.now()) };
     let (wishes, no_recipients) = wishes(fields)?;
     let passed_over = fields.unknown();
     let notify = wishes.notify.clone().unwrap_or_default();

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::audit;
 use crate::{Store, StoreError};
+
+/// Whoever comes to an open house.
+pub const ANYBODY: &str = "anybody";
 
 /// Who asks for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,18 +72,55 @@ impl Store {
         detail: &str,
         now: Time,
     ) -> Result<(), StoreError> {
-        let Some(actor) = &self.actor else { return Ok(()) };
-        diesel::insert_into(audit::table)
-            .values((
-                audit::at.eq(ms(now)),
-                audit::who.eq(&actor.who),
-                audit::source.eq(&actor.source),
-                audit::action.eq(action),
-                audit::subject.eq(subject),
-                audit::detail.eq(detail),
-            ))
-            .execute(connection)?;
-        Ok(())
+        match &self.actor {
+            Some(actor) => add(connection, actor, action, subject, detail, now),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it is for whoever comes to an open house.
+    pub(crate) fn acts_for_anybody(&self) -> bool {
+        self.actor.as_ref().is_some_and(|actor| actor.who == ANYBODY)
+    }
+
+    /// Adds an entry that will change, or changes the one of this number; returns its number. For what comes in great
+    /// numbers: a flood of it must not fill the log.
+    pub fn note_again(
+        &self,
+        id: Option<i64>,
+        action: &str,
+        subject: &str,
+        detail: &str,
+        now: Time,
+    ) -> Result<Option<i64>, StoreError> {
+        let Some(actor) = &self.actor else { return Ok(None) };
+        self.write(|connection| {
+            if let Some(id) = id {
+                let changed = diesel::update(audit::table.filter(audit::id.eq(id)))
+                    .set((
+                        audit::source.eq(&actor.source),
+                        audit::subject.eq(subject),
+                        audit::detail.eq(detail),
+                    ))
+                    .execute(connection)?;
+                if changed > 0 {
+                    return Ok(Some(id));
+                }
+            }
+            let id: NewId = sql_query(
+                "INSERT INTO audit (at, who, source, action, subject, detail)
+                 VALUES ($1, $2, $3, $4, $5, $6)
+                 RETURNING id",
+            )
+            .bind::<BigInt, _>(ms(now))
+            .bind::<Text, _>(&actor.who)
+            .bind::<Text, _>(&actor.source)
+            .bind::<Text, _>(action)
+            .bind::<Text, _>(subject)
+            .bind::<Text, _>(detail)
+            .get_result(connection)?;
+            Ok(Some(id.id))
+        })
     }
 
     /// Entries before the number `before`, latest first.
@@ -100,6 +142,34 @@ impl Store {
         };
         Ok(rows.into_iter().map(entry).collect())
     }
+}
+
+/// Adds an entry of what `actor` did.
+pub(crate) fn add(
+    connection: &mut AnyConnection,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    detail: &str,
+    now: Time,
+) -> Result<(), StoreError> {
+    diesel::insert_into(audit::table)
+        .values((
+            audit::at.eq(ms(now)),
+            audit::who.eq(&actor.who),
+            audit::source.eq(&actor.source),
+            audit::action.eq(action),
+            audit::subject.eq(subject),
+            audit::detail.eq(detail),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct NewId {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 #[derive(Queryable, Selectable)]

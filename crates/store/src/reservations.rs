@@ -11,10 +11,10 @@ use innkeeper_core::{Invalid, Time};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
-use crate::reserve::{create, reserve};
+use crate::reserve::{Wish, create, reserve_with_alerters};
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, snoozes_text, time};
 use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{Store, StoreError, history, slugs};
+use crate::{Store, StoreError, history, reserve, slugs};
 
 /// So far back the latest run that was too short is looked for in the history.
 const MOST_READ: i64 = 100;
@@ -62,20 +62,8 @@ impl Store {
         wishes: &Wishes,
         now: Time,
     ) -> Result<Reserved, StoreError> {
-        self.write(|connection| {
-            let before = match self.actor {
-                Some(_) => find(connection, app, component)?.map(|row| row.terms()).transpose()?,
-                None => None,
-            };
-            let reserved = reserve(connection, app, component, wishes, now)?;
-            if self.actor.is_some()
-                && let Reserved::Created(_) | Reserved::Changed(_) = reserved
-                && let Some(row) = find(connection, app, component)?
-            {
-                self.note_terms(connection, before.as_ref(), &row.terms()?, now)?;
-            }
-            Ok(reserved)
-        })
+        let wish = Wish { wishes, is_brought: false, by: self.actor.as_deref() };
+        self.write(|connection| Ok(reserve_with_alerters(connection, app, component, wish, now)?.0))
     }
 
     /// Makes a reservation of names that nobody has yet. None when they are taken.
@@ -123,10 +111,7 @@ impl Store {
         after: &Terms,
         now: Time,
     ) -> Result<(), StoreError> {
-        let action = if before.is_some() { "change reservation" } else { "make reservation" };
-        let subject = format!("{}/{}", after.app, after.component);
-        let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
-        self.note(connection, action, &subject, &detail, now)
+        reserve::note_terms(connection, self.actor.as_deref(), before, after, now)
     }
 
     /// Lets nothing be told of the reservation until `until`. False when there is none.

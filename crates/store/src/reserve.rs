@@ -15,27 +15,25 @@ use crate::connection::AnyConnection;
 use crate::reservations::{Reserved, change, find, ping_key};
 use crate::rows::{TermsRow, ms};
 use crate::schema::reservations;
-use crate::{StoreError, doors, slugs};
+use crate::{Actor, StoreError, audit, doors, slugs};
 
-/// See [`Store::reserve`].
-pub(crate) fn reserve(
-    connection: &mut AnyConnection,
-    app: &AppName,
-    component: &ComponentName,
-    wishes: &Wishes,
-    now: Time,
-) -> Result<Reserved, StoreError> {
-    Ok(reserve_with_alerters(connection, app, component, wishes, false, now)?.0)
+/// A wish for a reservation, and whose it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'w> {
+    /// What is wished.
+    pub wishes: &'w Wishes,
+    /// Whether a job brings it along with a check-in: of it counts what differs from what it brought the last time.
+    pub is_brought: bool,
+    /// Whose it is; none where nobody's change is written down.
+    pub by: Option<&'w Actor>,
 }
 
-/// The same; returns also the `alerters` that it has then. With `is_brought`, a job brings the wishes along with a
-/// check-in: of them counts what differs from what it brought the last time.
+/// Makes a reservation, or changes the one that is there. Returns also the `alerters` that it has then.
 pub(crate) fn reserve_with_alerters(
     connection: &mut AnyConnection,
     app: &AppName,
     component: &ComponentName,
-    wishes: &Wishes,
-    is_brought: bool,
+    Wish { wishes, is_brought, by }: Wish<'_>,
     now: Time,
 ) -> Result<(Reserved, Vec<AlerterName>), StoreError> {
     let brought = is_brought.then(|| brought::text(wishes));
@@ -60,13 +58,16 @@ pub(crate) fn reserve_with_alerters(
                 }
             }
             let id = row.id;
-            let terms = wishes.clone().into_owned().applied_to(before);
+            let terms = wishes.clone().into_owned().applied_to(before.clone());
             if let Err(problem) = terms.check() {
                 return Ok((Reserved::Incomplete(problem), Vec::new()));
             }
             match change(connection, row, &wishes, now) {
                 Ok(Some(reserved)) => {
                     note_brought(connection, id, brought.as_deref())?;
+                    if let Reserved::Changed(_) = reserved {
+                        note_terms(connection, by, Some(&before), &terms, now)?;
+                    }
                     return Ok((reserved, terms.alerters));
                 }
                 Ok(None) => continue,
@@ -79,9 +80,10 @@ pub(crate) fn reserve_with_alerters(
             Err(problem) => return Ok((Reserved::Incomplete(problem), Vec::new())),
         };
         let alerters = terms.alerters.clone();
-        match create(connection, terms, now) {
+        match create(connection, terms.clone(), now) {
             Ok(Some(id)) => {
                 note_brought(connection, id, brought.as_deref())?;
+                note_terms(connection, by, None, &terms, now)?;
                 return Ok((Reserved::Created(id), alerters));
             }
             Ok(None) => {}
@@ -90,6 +92,21 @@ pub(crate) fn reserve_with_alerters(
         }
     }
     Err(StoreError::Unavailable(format!("{app}/{component} is being made and removed at the same time")))
+}
+
+/// Writes down who made or changed a reservation.
+pub(crate) fn note_terms(
+    connection: &mut AnyConnection,
+    by: Option<&Actor>,
+    before: Option<&Terms>,
+    after: &Terms,
+    now: Time,
+) -> Result<(), StoreError> {
+    let Some(by) = by else { return Ok(()) };
+    let action = if before.is_some() { "change reservation" } else { "make reservation" };
+    let subject = format!("{}/{}", after.app, after.component);
+    let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
+    audit::add(connection, by, action, &subject, &detail, now)
 }
 
 /// Keeps what a job brought along, where it did.

@@ -12,9 +12,9 @@ use innkeeper_core::reservation::Wishes;
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
 use crate::reservations::{find, lock_states};
-use crate::reserve::reserve_with_alerters;
+use crate::reserve::{Wish, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
-use crate::{Reserved, StoreError};
+use crate::{Actor, Reserved, StoreError};
 
 /// The advisory lock of those who make reservations: any number will do that no other program uses on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6573;
@@ -60,9 +60,9 @@ pub(crate) fn resolve(
             Definition::None => found().unwrap_or(Resolved::Unknown),
             Definition::IfMissing(wishes) => match found() {
                 Some(answer) => answer,
-                None => define(connection, &arrival.target, wishes, false, now)?,
+                None => define(connection, arrival, wishes, false, now)?,
             },
-            Definition::Always(wishes) => define(connection, &arrival.target, wishes, true, now)?,
+            Definition::Always(wishes) => define(connection, arrival, wishes, true, now)?,
         };
         if let Resolved::Known { id, .. } = &answer {
             defined.insert(&arrival.target, known(*id));
@@ -95,15 +95,16 @@ fn lock_known(connection: &mut AnyConnection, ids: &HashMap<Target, Resolved>) -
 
 fn define(
     connection: &mut AnyConnection,
-    target: &Target,
+    arrival: &Arrival,
     wishes: &Wishes,
     is_brought: bool,
     now: innkeeper_core::Time,
 ) -> Result<Resolved, StoreError> {
+    let Arrival { target, checkin, .. } = arrival;
+    let by = Actor { who: checkin.by.clone(), source: checkin.source.clone() };
+    let wish = Wish { wishes, is_brought, by: Some(&by).filter(|by| !by.who.is_empty()) };
     let (reserved, alerters) = match target {
-        Target::Names(app, component) => {
-            reserve_with_alerters(connection, app, component, wishes, is_brought, now)?
-        }
+        Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
             // Another of the batch may just have made it.
             if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
@@ -121,7 +122,7 @@ fn define(
                 return Ok(known(row.id));
             }
             let wishes = Wishes { slug: Some(slug.clone()), ..wishes.clone() };
-            reserve_with_alerters(connection, &app, &component, &wishes, is_brought, now)?
+            reserve_with_alerters(connection, &app, &component, Wish { wishes: &wishes, ..wish }, now)?
         }
         Target::Slug { .. } | Target::Key(_) => return Ok(Resolved::Unknown),
     };
