@@ -11,17 +11,11 @@
 //!
 //! A token may be bound to apps: then it has its scopes for these apps only, and nothing that is not about one app.
 
-use chrono::TimeDelta;
-
 use crate::Invalid;
 use crate::names::{AppName, one_line};
 
 /// The most apps that a token is bound to.
 pub const MOST_APPS: usize = 50;
-/// The shortest password, in characters.
-pub const SHORTEST_PASSWORD: usize = 10;
-/// The longest password, in bytes.
-pub const LONGEST_PASSWORD: usize = 500;
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -260,30 +254,6 @@ pub fn account_name(field: &'static str, text: &str) -> Result<String, Invalid> 
     Ok(text.to_owned())
 }
 
-/// Checks that a password that somebody chose is long enough to be guessed by nobody, and short enough to be hashed.
-pub fn new_password(field: &'static str, text: &str) -> Result<(), Invalid> {
-    if text.chars().count() < SHORTEST_PASSWORD {
-        return Err(Invalid::new(
-            field,
-            format!("is too short; choose at least {SHORTEST_PASSWORD} characters"),
-        ));
-    }
-    if text.len() > LONGEST_PASSWORD {
-        return Err(Invalid::new(field, format!("is too long; at most {LONGEST_PASSWORD} bytes")));
-    }
-    Ok(())
-}
-
-/// How long after the last of `failures` wrong passwords in a row no other is looked at. An account has five for nothing, then a second, doubled each
-/// time, up to a minute: nobody can lock its owner out for long. A source has twenty, up to a quarter of an hour.
-pub fn wait_after(failures: i64, by_source: bool) -> TimeDelta {
-    let (free, most) = if by_source { (20, TimeDelta::minutes(15)) } else { (5, TimeDelta::minutes(1)) };
-    match failures - free {
-        beyond if beyond < 0 => TimeDelta::zero(),
-        beyond => TimeDelta::seconds(1_i64 << beyond.min(20)).min(most),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,15 +306,6 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_grows_and_ends() {
-        let waits = |by_source| {
-            [0, 4, 5, 6, 8, 20, 23, 1000, i64::MAX].map(|n| wait_after(n, by_source).num_seconds())
-        };
-        assert_eq!(waits(false), [0, 0, 1, 2, 8, 60, 60, 60, 60]);
-        assert_eq!(waits(true), [0, 0, 0, 0, 0, 1, 8, 900, 900]);
-    }
-
-    #[test]
     fn what_cannot_be_taken_is_said() {
         assert_eq!(UserRole::parse("role", "root").unwrap_err().field, "role");
         assert_eq!(Scope::parse_list(["checkin", "write"].into_iter()).unwrap_err().field, "scopes");
@@ -352,9 +313,6 @@ mod tests {
         assert_eq!(
             Scope::parse_list(["read", "checkin", "read"].into_iter()).unwrap(),
             [Scope::CheckIn, Scope::Read]
-        );
-        assert!(
-            new_password("password", "short").is_err() && new_password("password", "long enough").is_ok()
         );
         assert!(account_name("name", " ada").is_err() && account_name("name", "ada\n").is_err());
     }

@@ -12,7 +12,7 @@
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`terminal`]: output of programs as a person reads it;
-//! - [`access`]: who may do what;
+//! - [`access`]: who may do what; [`password`]: which passwords are taken; [`guesses`]: how often one may be wrong;
 //! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
 //!
 //! ```
@@ -31,12 +31,14 @@ pub mod discipline;
 pub mod duration;
 pub mod excerpt;
 pub mod facts;
+pub mod guesses;
 pub mod invalid;
 pub mod lived;
 pub mod names;
 pub mod near;
 pub mod notice;
 pub mod pacing;
+pub mod password;
 pub mod peer;
 pub mod recipient;
 pub mod reservation;

@@ -86,6 +86,14 @@ pub enum Command {
         #[structopt(long)]
         role: Option<String>,
     },
+    /// Remove a user, and end their tokens
+    RemoveUser {
+        /// The user's name
+        name: String,
+        /// The user whose the tokens are from now on: an editor or admin
+        #[structopt(long, value_name = "NAME")]
+        hand_tokens_to: Option<String>,
+    },
     /// Make a token, by which programs show who they are, print it, and end
     Token {
         /// What it is called
@@ -231,6 +239,12 @@ fn dispatch<O: RoleOptions>(
             let now = clock::reference(&store)?;
             let link = invitation::invite(&store, &config, name, role.as_deref(), now)?;
             print(&format!("{name} can choose a password at {link} within a day.\n"));
+            Ok(())
+        }
+        Some(Command::RemoveUser { name, hand_tokens_to }) => {
+            let (store, _) = startup::open(&config, &service, None)?;
+            let now = clock::reference(&store)?;
+            print(&invitation::remove(&store, name, hand_tokens_to.as_deref(), now)?);
             Ok(())
         }
         Some(Command::Token { name, scopes, apps, expires_in }) => {

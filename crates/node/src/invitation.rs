@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::access::{UserRole, account_name};
-use innkeeper_store::{Actor, Store};
+use innkeeper_store::{Actor, Removed, Store, TokensLeft};
 
 use crate::config::{Auth, Config, url_of};
 use crate::heart::gone_after;
@@ -68,6 +68,21 @@ fn invite_first_admin(store: &Store, now: Time) -> anyhow::Result<Option<String>
     Ok(invited.then(|| secret.reveal().to_owned()))
 }
 
+/// Says what anybody made while the house was open, where callers are asked now who they are: it does not work.
+pub fn tell_unconfirmed(store: &Store, config: &Config) {
+    if config.auth == Auth::Open {
+        return;
+    }
+    match store.doubt_the_open_past().and_then(|()| store.unconfirmed()) {
+        Ok((0, 0)) => {}
+        Ok((users, tokens)) => log::warn!(
+            "{users} users and {tokens} tokens were made or changed while everybody could (auth = \"open\"); they do \
+             not work until an admin confirms them in the settings"
+        ),
+        Err(error) => log::error!("whether users and tokens have yet to be confirmed is not known: {error}"),
+    }
+}
+
 /// A link for the user of this name, who is made where there is none; with `role`, that is theirs from now on.
 ///
 /// # Errors
@@ -91,10 +106,39 @@ pub fn invite(
                 store.change_role(user.id, role, now)?;
             }
             store.invite_again(user.id, &hash, expires_at, now)?;
+            // Whoever has the machine decides.
+            store.confirm_user(user.id, now)?;
         }
         None => {
             store.add_user(&name, role.unwrap_or(UserRole::Viewer), &hash, expires_at, now)?;
         }
     }
     Ok(link(&pages_url(&store, config, now)?, secret.reveal()))
+}
+
+/// Removes the user of this name with their tokens, or hands these over to `heir`. Says what was done.
+///
+/// # Errors
+/// Names of nobody, an heir who cannot have tokens, and the database's.
+pub fn remove(store: &Store, name: &str, heir: Option<&str>, now: Time) -> anyhow::Result<String> {
+    let store =
+        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let id_of = |name: &str| -> anyhow::Result<i64> {
+        let found = store.user_named(name)?;
+        let (user, _) = found.ok_or_else(|| anyhow::anyhow!("there is no user {name}"))?;
+        Ok(user.id)
+    };
+    let left = heir.map(id_of).transpose()?.map_or(TokensLeft::End, TokensLeft::GoTo);
+    match store.remove_user(id_of(name)?, left, now)? {
+        Removed::Unknown => anyhow::bail!("there is no user {name}"),
+        Removed::NoHeir => anyhow::bail!(
+            "{} cannot have tokens: give another user than {name}, who is confirmed, and is no viewer",
+            heir.unwrap_or_default()
+        ),
+        Removed::Done { tokens: 0 } => Ok(format!("The user {name} is removed, and had no tokens.\n")),
+        Removed::Done { tokens } => {
+            let fate = heir.map_or("ended".to_owned(), |heir| format!("now of {heir}"));
+            Ok(format!("The user {name} is removed; tokens that are {fate}: {tokens}.\n"))
+        }
+    }
 }

@@ -36,6 +36,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
     let gate = Gate::new(&store, config, heart.clock());
     let setup = first_admin(&store, config, heart.clock().now());
+    invitation::tell_unconfirmed(&store, config);
     let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
     let looking = web.start_looking(shutdown)?;
     let listening = heart.listening();

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::process::Server;
+use innkeeper_testing::process::{self, Server};
 
 /// With ways to tell people of which one answers nothing and one refuses, and a peer that is not there.
 const CONFIG: &str = r#"
@@ -128,6 +128,18 @@ fn after_a_crash(work: impl FnOnce(&Server)) {
     crashed.wait_for_log("this node does what only one may do");
     crashed.kill();
     database.age_asleep(Duration::from_secs(3600));
+    let long = "a-name-that-is-as-long-as-a-name-may-be-".repeat(3);
+    let (long_name, long_app) = (&long[..100], format!("{long}{}", &long[..30]));
+    for command in [
+        &["token", "the shop's jobs", "--app", "shop", "--app", &long_app, "--expires-in", "90d"][..],
+        &["token", long_name],
+        &["invite", "vera"],
+        &["invite", long_name, "--role", "admin"],
+    ] {
+        let mut program = process::command("innkeeper", crashed.directory());
+        let output = program.args(["--database-url", database.url()]).args(command).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
     work(&start());
 }
 

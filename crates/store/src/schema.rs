@@ -230,6 +230,7 @@ table! {
         role -> Text,
         password -> Nullable<Text>,
         created_at -> BigInt,
+        confirmed -> Bool,
     }
 }
 
@@ -270,6 +271,8 @@ table! {
         created_at -> BigInt,
         expires_at -> Nullable<BigInt>,
         used_at -> Nullable<BigInt>,
+        confirmed -> Bool,
+        owner_id -> Nullable<BigInt>,
     }
 }
 
@@ -342,8 +345,10 @@ table! {
 joinable!(ways -> nodes (node_id));
 joinable!(states -> reservations (reservation_id));
 joinable!(sessions -> users (user_id));
+joinable!(tokens -> users (owner_id));
 joinable!(deliveries -> alerts (alert_id));
 allow_tables_to_appear_in_same_query!(sessions, users);
+allow_tables_to_appear_in_same_query!(tokens, users);
 allow_tables_to_appear_in_same_query!(leases, nodes);
 allow_tables_to_appear_in_same_query!(ways, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

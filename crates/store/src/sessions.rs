@@ -1,10 +1,11 @@
-//! Sessions, and wrong passwords. A session is known by the hash of its secret: the store never sees the secret itself.
+//! Sessions. A session is known by the hash of its secret: the store never sees the secret itself.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use innkeeper_core::{Time, lived};
 
 use crate::connection::AnyConnection;
+use crate::guesses::FAILURES_HOLD;
 use crate::rows::{ms, time};
 use crate::schema::{audit, invitations, login_failures, sessions, users};
 use crate::users::{User, UserRow};
@@ -14,9 +15,6 @@ use crate::{Store, StoreError};
 const LONGEST_SESSION: TimeDelta = TimeDelta::days(30);
 /// A session's last use is written this often.
 const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
-/// Wrong passwords are forgotten after this long without another.
-const FAILURES_HOLD: TimeDelta = TimeDelta::hours(1);
-
 /// A link for a password is removed this long after its end.
 const LINKS_KEPT: TimeDelta = TimeDelta::days(1);
 
@@ -46,12 +44,14 @@ impl Store {
         })
     }
 
-    /// The session with this hash, unless it was not used for `idle`, or is 30 days old. Says that it is used.
+    /// The session with this hash, unless it was not used for `idle`, is 30 days old, or its user has yet to be
+    /// confirmed. Says that it is used.
     pub fn session(&self, session: &str, idle: TimeDelta, now: Time) -> Result<Option<Session>, StoreError> {
         let connection = &mut *self.get()?;
         let found: Option<(UserRow, String, i64)> = sessions::table
             .inner_join(users::table)
             .filter(sessions::hash.eq(session))
+            .filter(users::confirmed)
             .filter(sessions::seen_at.gt(ms(now - idle)))
             .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
             .select((UserRow::as_select(), sessions::csrf, sessions::seen_at))
@@ -76,45 +76,6 @@ impl Store {
                 _ => Ok(()),
             }
         })
-    }
-
-    /// How many wrong passwords in a row these (`account ada`, `source 10.0.0.5`) have, and when the last was.
-    pub fn login_failures(&self, who: &[String], now: Time) -> Result<Vec<(String, i64, Time)>, StoreError> {
-        let rows: Vec<(String, i64, i64)> = login_failures::table
-            .filter(login_failures::who.eq_any(who))
-            .filter(login_failures::last_at.gt(ms(now - FAILURES_HOLD)))
-            .select((login_failures::who, login_failures::failures, login_failures::last_at))
-            .load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(|(who, failures, last_at)| (who, failures, time(last_at))).collect())
-    }
-
-    /// One more wrong password of each of these.
-    pub fn count_login_failure(&self, who: &[String], now: Time) -> Result<(), StoreError> {
-        self.write(|connection| {
-            let mut who = who.to_vec();
-            // In one order, so that two logins never wait for each other.
-            who.sort();
-            for who in who {
-                diesel::sql_query(
-                    "INSERT INTO login_failures (who, failures, last_at) VALUES ($1, 1, $2)
-                     ON CONFLICT (who) DO UPDATE
-                     SET failures = CASE WHEN login_failures.last_at > $3 THEN login_failures.failures + 1 ELSE 1 END,
-                         last_at = excluded.last_at",
-                )
-                .bind::<diesel::sql_types::Text, _>(&who)
-                .bind::<diesel::sql_types::BigInt, _>(ms(now))
-                .bind::<diesel::sql_types::BigInt, _>(ms(now - FAILURES_HOLD))
-                .execute(connection)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Forgets the wrong passwords of these.
-    pub fn forget_login_failures(&self, who: &[String]) -> Result<(), StoreError> {
-        diesel::delete(login_failures::table.filter(login_failures::who.eq_any(who)))
-            .execute(&mut *self.get()?)?;
-        Ok(())
     }
 
     /// Removes what has ended: sessions, links that nobody used, wrong passwords, and entries of the audit log from before `log_begins`.

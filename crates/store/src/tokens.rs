@@ -2,14 +2,15 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use innkeeper_core::Time;
-use innkeeper_core::access::{Rights, Scope};
+use innkeeper_core::access::{Rights, Scope, UserRole};
 use innkeeper_core::names::AppName;
 
+use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::tokens;
-use crate::{Store, StoreError};
+use crate::schema::{tokens, users};
+use crate::{ANYBODY, Store, StoreError};
 
 /// How exactly a token's last use is known, ms.
 const USED_EVERY: i64 = 3_600_000;
@@ -21,7 +22,7 @@ pub struct Token {
     pub id: i64,
     /// What it is called.
     pub name: String,
-    /// What it may do.
+    /// What it may do: no more than its owner, so that of a viewer it only reads.
     pub scopes: Vec<Scope>,
     /// For which apps; empty for every one.
     pub apps: Vec<AppName>,
@@ -33,6 +34,11 @@ pub struct Token {
     pub expires_at: Option<Time>,
     /// When it was used last, to the hour.
     pub used_at: Option<Time>,
+    /// The user whose it is, and with whom it ends.
+    pub owner: Option<String>,
+    /// Whether it can be used: not what anybody made while the house was open, until an admin confirms it, nor what
+    /// belongs to a user of whom the same is to be said.
+    pub confirmed: bool,
 }
 
 impl Token {
@@ -60,9 +66,12 @@ pub struct NewToken {
 impl Store {
     /// Every token, by name.
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        let rows: Vec<TokenRow> =
-            tokens::table.order(tokens::name).select(TokenRow::as_select()).load(&mut *self.get()?)?;
-        rows.into_iter().map(TokenRow::token).collect()
+        let rows: Vec<Row> = tokens::table
+            .left_join(users::table)
+            .order(tokens::name)
+            .select((TokenRow::as_select(), Option::<Owner>::as_select()))
+            .load(&mut *self.get()?)?;
+        rows.into_iter().map(|(row, owner)| row.token(owner)).collect()
     }
 
     /// Makes a token. None when the name is taken.
@@ -71,9 +80,10 @@ impl Store {
             let apps: Vec<&str> = token.apps.iter().map(AppName::as_str).collect();
             let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
             let by = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
+            let owner = owner_of(connection, by)?;
             let made = sql_query(
-                "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at, expires_at, confirmed, owner_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                  ON CONFLICT (name) DO NOTHING",
             )
             .bind::<Text, _>(&token.name)
@@ -83,6 +93,8 @@ impl Store {
             .bind::<Text, _>(by)
             .bind::<BigInt, _>(ms(now))
             .bind::<Nullable<BigInt>, _>(token.expires_at.map(ms))
+            .bind::<Bool, _>(!self.acts_for_anybody())
+            .bind::<Nullable<BigInt>, _>(owner)
             .execute(connection)?;
             if made == 0 {
                 return Ok(None);
@@ -92,11 +104,12 @@ impl Store {
                 false => format!("{}; for {}", scopes.join(", "), apps.join(", ")),
             };
             self.note(connection, "add token", &format!("token {}", token.name), &about, now)?;
-            let row: TokenRow = tokens::table
+            let (row, owner): Row = tokens::table
+                .left_join(users::table)
                 .filter(tokens::name.eq(&token.name))
-                .select(TokenRow::as_select())
+                .select((TokenRow::as_select(), Option::<Owner>::as_select()))
                 .first(connection)?;
-            row.token().map(Some)
+            row.token(owner).map(Some)
         })
     }
 
@@ -112,23 +125,75 @@ impl Store {
         })
     }
 
-    /// The token with this hash, while it can be used. Says that it is used.
+    /// Lets a token be used that anybody made while the house was open; it is whose who confirms it. False when there is
+    /// none of this number.
+    pub fn confirm_token(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let row: Option<TokenRow> = tokens::table
+                .filter(tokens::id.eq(id))
+                .select(TokenRow::as_select())
+                .first(connection)
+                .optional()?;
+            let Some(row) = row else { return Ok(false) };
+            if !row.is_confirmed() {
+                let who = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
+                let owner =
+                    row.owner_id.map_or_else(|| owner_of(connection, who), |owner| Ok(Some(owner)))?;
+                diesel::update(tokens::table.filter(tokens::id.eq(id)))
+                    .set((tokens::confirmed.eq(true), tokens::owner_id.eq(owner)))
+                    .execute(connection)?;
+                self.note(connection, "confirm token", &format!("token {}", row.name), &row.scopes, now)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// The token with this hash, until it ends or its owner is removed. Says that it is used; whether it can be is its
+    /// `confirmed`.
     pub fn token(&self, hash: &str, now: Time) -> Result<Option<Token>, StoreError> {
         let connection = &mut *self.get()?;
-        let row: Option<TokenRow> = tokens::table
+        let row: Option<Row> = tokens::table
+            .left_join(users::table)
             .filter(tokens::hash.eq(hash))
             .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(ms(now))))
-            .select(TokenRow::as_select())
+            .filter(tokens::owner_id.is_null().or(users::id.is_not_null()))
+            .select((TokenRow::as_select(), Option::<Owner>::as_select()))
             .first(connection)
             .optional()?;
-        let Some(row) = row else { return Ok(None) };
+        let Some((row, owner)) = row else { return Ok(None) };
         if row.used_at.is_none_or(|used_at| used_at < ms(now) - USED_EVERY) {
             diesel::update(tokens::table.filter(tokens::id.eq(row.id)))
                 .set(tokens::used_at.eq(Some(ms(now))))
                 .execute(connection)?;
         }
-        row.token().map(Some)
+        row.token(owner).map(Some)
     }
+}
+
+/// Whose a token is that `who` makes: a user's own, or that of the token by which it is made.
+fn owner_of(connection: &mut AnyConnection, who: &str) -> Result<Option<i64>, StoreError> {
+    if let Some(name) = who.strip_prefix("user ") {
+        return Ok(users::table
+            .filter(users::name.eq(name))
+            .select(users::id)
+            .first(connection)
+            .optional()?);
+    }
+    let Some(name) = who.strip_prefix("token ") else { return Ok(None) };
+    let owner: Option<Option<i64>> =
+        tokens::table.filter(tokens::name.eq(name)).select(tokens::owner_id).first(connection).optional()?;
+    Ok(owner.flatten())
+}
+
+/// A token with its owner, where it has one.
+type Row = (TokenRow, Option<Owner>);
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct Owner {
+    name: String,
+    role: String,
+    confirmed: bool,
 }
 
 #[derive(Queryable, Selectable)]
@@ -142,12 +207,26 @@ struct TokenRow {
     created_at: i64,
     expires_at: Option<i64>,
     used_at: Option<i64>,
+    confirmed: bool,
+    owner_id: Option<i64>,
 }
 
 impl TokenRow {
-    fn token(self) -> Result<Token, StoreError> {
+    /// Also what a node of an older version lets anybody make has to be confirmed: it is nobody's until then.
+    fn is_confirmed(&self) -> bool {
+        self.confirmed && (self.created_by != ANYBODY || self.owner_id.is_some())
+    }
+
+    fn token(self, owner: Option<Owner>) -> Result<Token, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt { table: "tokens", id: self.id, problem };
-        let scopes = Scope::parse_list(self.scopes.split(',')).map_err(|error| corrupt(error.to_string()))?;
+        let mut scopes =
+            Scope::parse_list(self.scopes.split(',')).map_err(|error| corrupt(error.to_string()))?;
+        if let Some(owner) = &owner {
+            let role = UserRole::parse("role", &owner.role).map_err(|error| corrupt(error.to_string()))?;
+            let may = Rights::of_role(role);
+            scopes.retain(|scope| may.scopes().contains(scope));
+        }
+        let is_confirmed = self.is_confirmed();
         let apps: Vec<String> =
             serde_json::from_str(&self.apps).map_err(|error| corrupt(format!("apps: {error}")))?;
         Ok(Token {
@@ -159,6 +238,8 @@ impl TokenRow {
             created_at: time(self.created_at),
             expires_at: self.expires_at.map(time),
             used_at: self.used_at.map(time),
+            confirmed: is_confirmed && owner.as_ref().is_none_or(|owner| owner.confirmed),
+            owner: owner.map(|owner| owner.name),
         })
     }
 }

@@ -8,9 +8,9 @@ use innkeeper_core::access::UserRole;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{invitations, users};
+use crate::schema::{invitations, tokens, users};
 use crate::sessions::end_sessions;
-use crate::{Store, StoreError};
+use crate::{ANYBODY, Store, StoreError};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,33 @@ pub struct User {
     pub has_password: bool,
     /// When it was made.
     pub created_at: Time,
+    /// Whether an admin or the machine itself let them in: not those whom anybody made while the house was open, until
+    /// an admin confirms them.
+    pub confirmed: bool,
+}
+
+/// What becomes of the tokens of a user who is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokensLeft {
+    /// They end with the user.
+    End,
+    /// They are this user's from now on.
+    GoTo(i64),
+}
+
+/// What became of the wish to remove a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removed {
+    /// The user is gone. So many tokens ended, or were handed over.
+    Done {
+        /// How many.
+        tokens: usize,
+    },
+    /// There is no such user.
+    Unknown,
+    /// There is no such user to hand the tokens to, or they may not have them: they are a viewer, or have yet to be
+    /// confirmed.
+    NoHeir,
 }
 
 impl Store {
@@ -59,7 +86,13 @@ impl Store {
         now: Time,
     ) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
-            let Some(user) = insert_user(connection, name, role, None, now)? else { return Ok(None) };
+            let Some(mut user) = insert_user(connection, name, role, None, now)? else { return Ok(None) };
+            if self.acts_for_anybody() {
+                diesel::update(users::table.filter(users::id.eq(user.id)))
+                    .set(users::confirmed.eq(false))
+                    .execute(connection)?;
+                user.confirmed = false;
+            }
             invite(connection, invitation, Some(user.id), expires_at)?;
             self.note(connection, "add user", &format!("user {name}"), role.as_str(), now)?;
             Ok(Some(user))
@@ -118,14 +151,90 @@ impl Store {
         })
     }
 
-    /// Removes a user with their sessions and links. False when there is none.
-    pub fn remove_user(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+    /// Removes a user with their sessions and links, and their tokens or what is left of them.
+    pub fn remove_user(&self, id: i64, tokens: TokensLeft, now: Time) -> Result<Removed, StoreError> {
+        self.write(|connection| {
+            let Some(user) = find_user(connection, id)? else { return Ok(Removed::Unknown) };
+            let of_user = tokens::table.filter(tokens::owner_id.eq(id));
+            let names: Vec<String> = of_user.select(tokens::name).order(tokens::name).load(connection)?;
+            let fate = match tokens {
+                TokensLeft::End => {
+                    diesel::delete(of_user).execute(connection)?;
+                    "ended"
+                }
+                TokensLeft::GoTo(heir) => {
+                    let heir = find_user(connection, heir)?
+                        .filter(|heir| heir.id != id && heir.confirmed && heir.role != UserRole::Viewer);
+                    let Some(heir) = heir else { return Ok(Removed::NoHeir) };
+                    diesel::update(of_user).set(tokens::owner_id.eq(heir.id)).execute(connection)?;
+                    &format!("handed over to {}", heir.name)
+                }
+            };
+            diesel::delete(users::table.filter(users::id.eq(id))).execute(connection)?;
+            let detail: Vec<String> = names.iter().map(|name| format!("token {name}: {fate}")).collect();
+            self.note(connection, "remove user", &format!("user {}", user.name), &detail.join("\n"), now)?;
+            Ok(Removed::Done { tokens: names.len() })
+        })
+    }
+
+    /// Lets somebody in whom anybody made while the house was open. False when there is no such user.
+    pub fn confirm_user(&self, id: i64, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(user) = find_user(connection, id)? else { return Ok(false) };
-            diesel::delete(users::table.filter(users::id.eq(id))).execute(connection)?;
-            self.note(connection, "remove user", &format!("user {}", user.name), "", now)?;
+            if !user.confirmed {
+                diesel::update(users::table.filter(users::id.eq(id)))
+                    .set(users::confirmed.eq(true))
+                    .execute(connection)?;
+                self.note(
+                    connection,
+                    "confirm user",
+                    &format!("user {}", user.name),
+                    user.role.as_str(),
+                    now,
+                )?;
+            }
             Ok(true)
         })
+    }
+
+    /// Has those users confirmed anew whom anybody made or changed, as the audit log has it, and nobody has confirmed
+    /// since: a node of an older version may have let them.
+    pub fn doubt_the_open_past(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            diesel::sql_query(
+                "UPDATE users SET confirmed = FALSE WHERE confirmed AND id IN (
+                     SELECT doubted.id FROM (
+                         SELECT of_whom.id AS id, max(entry.id) AS entry_id
+                         FROM audit AS entry JOIN users AS of_whom ON of_whom.name = substr(entry.subject, 6)
+                         WHERE entry.who = 'anybody'
+                             AND entry.action IN ('add user', 'change user', 'make password link')
+                             AND entry.subject LIKE 'user %' AND entry.at >= of_whom.created_at
+                         GROUP BY of_whom.id
+                     ) AS doubted
+                     JOIN users AS one ON one.id = doubted.id
+                     WHERE NOT EXISTS (
+                         SELECT 1 FROM audit AS later
+                         WHERE later.id > doubted.entry_id AND later.subject = 'user ' || one.name
+                             AND (later.action = 'confirm user'
+                                 OR later.who = 'command line' AND later.action = 'make password link')
+                     )
+                 )",
+            )
+            .execute(connection)?;
+            Ok(())
+        })
+    }
+
+    /// How many users and tokens have yet to be confirmed.
+    pub fn unconfirmed(&self) -> Result<(i64, i64), StoreError> {
+        let connection = &mut *self.get()?;
+        let users = users::table.filter(users::confirmed.eq(false)).count().get_result(connection)?;
+        let is_nobodys = tokens::created_by.eq(ANYBODY).and(tokens::owner_id.is_null());
+        let tokens = tokens::table
+            .filter(tokens::confirmed.eq(false).or(is_nobodys))
+            .count()
+            .get_result(connection)?;
+        Ok((users, tokens))
     }
 
     /// Whether there is an admin who can log in.
@@ -236,6 +345,7 @@ fn has_admin(connection: &mut AnyConnection) -> Result<bool, StoreError> {
     let admins: i64 = users::table
         .filter(users::role.eq(UserRole::Admin.as_str()))
         .filter(users::password.is_not_null())
+        .filter(users::confirmed)
         .count()
         .get_result(connection)?;
     Ok(admins > 0)
@@ -279,6 +389,7 @@ pub(crate) struct UserRow {
     role: String,
     password: Option<String>,
     created_at: i64,
+    confirmed: bool,
 }
 
 impl UserRow {
@@ -294,6 +405,7 @@ impl UserRow {
             role,
             has_password: self.password.is_some(),
             created_at: time(self.created_at),
+            confirmed: self.confirmed,
         })
     }
 }

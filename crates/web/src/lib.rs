@@ -2,7 +2,10 @@
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
-//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts, `looks.rs` says whether they could be made, `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
+//! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts,
+//! `looks.rs` says whether they could be made, `logins.rs` and `refused_logins.rs` are who may log in and who may not,
+//! `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the
+//! lists of `lists.rs`.
 
 mod api;
 #[doc(hidden)]
@@ -10,8 +13,10 @@ pub mod fuzz;
 mod gocron;
 mod gotel;
 mod lists;
+mod logins;
 mod looks;
 mod pages;
+mod refused_logins;
 mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,13 +39,14 @@ use innkeeper_node::http::metrics::Observed;
 use innkeeper_node::http::nodes::Nodes;
 use innkeeper_node::http::peer::Peer;
 use innkeeper_node::http::{ApiError, Gate, HttpService, Routes, Spools};
-use innkeeper_node::invitation::{announcement, first_admin};
+use innkeeper_node::invitation::{announcement, first_admin, tell_unconfirmed};
 use innkeeper_node::{
     Config, Heart, KnownWays, Part, Role, Shutdown, Wake, Ways, descriptors, wait_for_database,
 };
 use innkeeper_store::{Counts, Store, StoreError};
 use uuid::Uuid;
 
+use refused_logins::RefusedLogins;
 use tally::{Counted, Tally};
 
 /// How long a stop waits for a look that is under way.
@@ -84,6 +90,8 @@ pub(crate) struct Desk {
     /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
     tally: Tally,
+    /// What is written down of them.
+    refused_logins: RefusedLogins,
     /// Where whole lists are written before they are sent.
     pub spools: Spools,
     /// Whether what answers show can be read.
@@ -91,6 +99,21 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// Whether users and tokens may be made over HTTP: not while everybody who comes by could.
+    ///
+    /// # Errors
+    /// 403, which says how it is done then.
+    pub fn knows_who_asks(&self) -> Result<(), ApiError> {
+        match self.is_open {
+            false => Ok(()),
+            true => Err(ApiError::Forbidden(
+                "while this house is open (auth = \"open\"), users and tokens are made on the machine alone: \
+                 `innkeeper invite NAME --role ROLE`, `innkeeper token NAME`"
+                    .to_owned(),
+            )),
+        }
+    }
+
     /// An answer has failed: whether others would is looked at soon.
     pub fn failed(&self, error: &ApiError) {
         if matches!(error, ApiError::Unavailable { .. } | ApiError::Internal(_)) {
@@ -220,6 +243,7 @@ impl Web {
                 astray: heart.astray().clone(),
                 counted: Mutex::default(),
                 tally: Tally::new(),
+                refused_logins: RefusedLogins::default(),
                 spools: Spools::default(),
                 progress: heart.progresses().web.clone(),
             }),
@@ -263,6 +287,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let gate = Gate::new(&store, config, heart.clock());
     let setup = first_admin(&store, config, heart.clock().now());
+    tell_unconfirmed(&store, config);
     let (listening, own) = (heart.listening(), config.clone());
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let looking = web.start_looking(shutdown)?;

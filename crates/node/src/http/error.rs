@@ -47,6 +47,12 @@ pub enum ApiError {
         /// Seconds until the next may be tried.
         retry_after_s: u32,
     },
+    /// 503 with `Retry-After`: the line of those who want in is full.
+    #[error("too many passwords are being checked just now; try again in {retry_after_s} s")]
+    Crowded {
+        /// Seconds until a repeat is worth it.
+        retry_after_s: u32,
+    },
     /// 429 with `Retry-After`: more than `ingest.rate_per_source`.
     #[error("too many requests from this address; try again in {retry_after_s} s")]
     TooFast {
@@ -108,7 +114,7 @@ impl ResponseError for ApiError {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable { .. } | Self::Crowded { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreadable(_) | Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -154,6 +160,7 @@ impl ApiError {
                 response.force_close();
             }
             Self::Unavailable { retry_after_s }
+            | Self::Crowded { retry_after_s }
             | Self::TooMany { retry_after_s }
             | Self::TooFast { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));

@@ -4,6 +4,7 @@
 //! `Basic`), a session's cookie, or comes through a proxy that is listed and says who they are. Whatever a browser carries by itself
 //! counts only for what comes from Innkeeper's own pages: a request that another site had it send changes nothing.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -176,6 +177,9 @@ impl Gate {
                 .token(&keys::hash(&token))
                 .await?
                 .ok_or_else(|| ApiError::Unauthorized("this token is not known, or has ended".to_owned()))?;
+            if !token.confirmed {
+                return Err(ApiError::Unauthorized(unconfirmed("this token")));
+            }
             let rights = token.rights();
             let caller = Caller {
                 who: Who::Token(token.name),
@@ -223,13 +227,14 @@ impl Gate {
         };
         let mut tokens = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         match &found {
-            Some(token) => {
+            // One that an admin confirms works at once.
+            Some(token) if token.confirmed => {
                 if tokens.len() >= MOST_TOKENS {
                     tokens.clear();
                 }
                 tokens.insert(hash.to_owned(), (Instant::now(), token.clone()));
             }
-            None => drop(tokens.remove(hash)),
+            Some(_) | None => drop(tokens.remove(hash)),
         }
         Ok(found)
     }
@@ -268,6 +273,9 @@ impl Gate {
         let now = self.0.clock.now();
         let user =
             web::block(move || store.user_or_new(&name, role, now)).await.map_err(ApiError::internal)??;
+        if !user.confirmed {
+            return Err(ApiError::Forbidden(unconfirmed(&format!("the user {}", user.name))));
+        }
         let rights = Rights::of_role(user.role);
         let who = Who::User(user);
         Ok(Caller { who, rights, source: source.to_owned(), csrf: String::new(), zone: None })
@@ -325,7 +333,12 @@ impl Gate {
         request.cookie(self.session_cookie_name()).map(|cookie| cookie.value().to_owned())
     }
 
-    fn cookie(&self, name: &'static str, value: String, same_site: SameSite) -> Cookie<'static> {
+    pub(super) fn cookie(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        value: String,
+        same_site: SameSite,
+    ) -> Cookie<'static> {
         Cookie::build(name, value)
             .path(self.0.mount.cookie_path().to_owned())
             .http_only(true)
@@ -339,7 +352,7 @@ impl Gate {
     }
 
     /// With a prefix, browsers take it over TLS alone, and with `__Host-` from this host alone, which asks for the path `/`.
-    fn session_cookie_name(&self) -> &'static str {
+    pub(super) fn session_cookie_name(&self) -> &'static str {
         match (self.is_secure(), self.0.mount.base()) {
             (true, "") => "__Host-innkeeper",
             (true, _) => "__Secure-innkeeper",
@@ -392,6 +405,14 @@ impl Gate {
             (None, None) => false,
         }
     }
+}
+
+/// Why what anybody made while the house was open does not work.
+pub fn unconfirmed(what: &str) -> String {
+    format!(
+        "{what} was made, or changed, by nobody knows whom while everybody could (auth = \"open\"); it works once an \
+         admin has confirmed it in the settings"
+    )
 }
 
 fn has_csrf(request: &HttpRequest, caller: &Caller) -> bool {

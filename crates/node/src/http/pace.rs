@@ -1,9 +1,11 @@
 //! How many requests a second one source may send.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use innkeeper_core::guesses::network;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,14 +27,6 @@ impl Pace {
         let count = counts.entry(network(source)).or_default();
         *count = count.saturating_add(1);
         *count <= most
-    }
-}
-
-/// What one customer of a provider has: an IPv4 address, the first half of an IPv6 address.
-fn network(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address => address,
     }
 }
 

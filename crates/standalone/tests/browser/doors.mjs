@@ -12,7 +12,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   // The browser itself would hold these back; the server has to say it, too.
   const unchecked = (page) => page.locator("form.box").evaluate((form) => (form.noValidate = true));
   const choose = async (page, password, again = password) => {
-    await page.getByLabel("Password, at least 10 characters").fill(password);
+    await page.getByLabel("Password, at least 12 characters").fill(password);
     await page.getByLabel("The same again").fill(again);
     await press(page, "Go in");
   };
@@ -37,7 +37,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   await check(page, "setup-refused");
   await unchecked(page);
   await choose(page, "short");
-  await page.getByRole("alert").getByText(/10/).waitFor();
+  await page.getByRole("alert").getByText(/12/).waitFor();
   assert.equal(path(page), setup);
   await choose(page, "correct horse");
   await heading(page, "Reservations");
@@ -70,6 +70,7 @@ await run(async ({ inn, given, open, check, expect }) => {
     await form.getByLabel(/^Name of the (token|user)$/).fill(name);
     await fill(form);
     await Promise.all([page.waitForNavigation(), form.getByRole("button").click()]);
+    await check(page, action === "tokens" ? "settings-secret" : `settings-link-${name}`);
     return page.locator(".done pre").textContent();
   };
   assert.equal((await fetch(`${inn.url}/reservation`)).status, 401);

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod house;
 pub mod programs;
 pub mod raw;
 pub mod refusal;

@@ -2,9 +2,10 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
+use innkeeper_core::guesses::Count;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Actor, Change, NewToken, Reserved, Share};
+use innkeeper_store::{Actor, Change, NewToken, Removed, Reserved, Share, TokensLeft};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -15,6 +16,11 @@ on_both!(
     sessions_end,
     a_role_that_changes_ends_the_sessions,
     wrong_passwords_are_counted_and_forgotten,
+    of_many_guesses_at_once_each_is_counted_before,
+    a_flood_of_guesses_fills_no_table,
+    a_users_tokens_end_with_them_or_are_handed_over,
+    what_anybody_makes_has_to_be_confirmed,
+    an_entry_that_is_written_again_is_one,
     tokens_are_known_by_their_hash_until_they_end,
     who_changed_what_is_written_down,
     a_past_checkout_is_of_the_names_that_it_had,
@@ -54,9 +60,9 @@ fn a_link_is_used_once_and_in_time(database: &TestDatabase) {
     assert_eq!(store.accept_invitation("link", "", "other", at(99)).unwrap(), None);
     assert_eq!(store.user_named("bob").unwrap().unwrap().1.as_deref(), Some("hash"));
     assert!(store.invite_again(bob.id, "again", at(200), at(100)).unwrap());
-    assert!(store.remove_user(bob.id, at(101)).unwrap());
+    assert_eq!(store.remove_user(bob.id, TokensLeft::End, at(101)).unwrap(), Removed::Done { tokens: 0 });
     assert_eq!(store.invited("again", at(102)).unwrap(), None);
-    assert!(!store.remove_user(bob.id, at(101)).unwrap());
+    assert_eq!(store.remove_user(bob.id, TokensLeft::End, at(101)).unwrap(), Removed::Unknown);
 }
 
 fn sessions_end(database: &TestDatabase) {
@@ -101,17 +107,188 @@ fn a_role_that_changes_ends_the_sessions(database: &TestDatabase) {
 
 fn wrong_passwords_are_counted_and_forgotten(database: &TestDatabase) {
     let store = database.store();
-    let both = ["source 10.0.0.5".to_owned(), "account ada".to_owned()];
-    for n in 1..=3 {
-        store.count_login_failure(&both, at(n)).unwrap();
+    let counts = Count::of_stranger("ada", "10.0.0.5");
+    for n in 1..=5 {
+        assert_eq!(store.count_guess(&counts, at(n)).unwrap(), None, "{n}");
     }
-    let account = &both[1..];
-    assert_eq!(store.login_failures(account, at(4)).unwrap(), [("account ada".to_owned(), 3, at(3))]);
-    store.forget_login_failures(account).unwrap();
-    assert_eq!(store.login_failures(&both, at(4)).unwrap().len(), 1);
-    assert!(store.login_failures(&both, at(3 + 3600)).unwrap().is_empty());
-    store.count_login_failure(&both, at(4000)).unwrap();
-    assert!(store.login_failures(&both, at(4001)).unwrap().iter().all(|(_, failures, _)| *failures == 1));
+    assert_eq!(store.wait_for(&counts, at(5)).unwrap(), Some(TimeDelta::seconds(1)));
+    // What has to wait is not counted.
+    for _ in 0..5 {
+        assert_eq!(store.count_guess(&counts, at(5)).unwrap(), Some(TimeDelta::seconds(1)));
+    }
+    assert_eq!(database.count("login_failures WHERE failures = 5"), 3);
+    let elsewhere = Count::of_stranger("ada", "10.0.0.6");
+    assert_eq!(store.wait_for(&elsewhere, at(5)).unwrap(), None, "another network");
+    assert_eq!(store.wait_for(&Count::of_device("one"), at(5)).unwrap(), None, "a known device");
+    assert_eq!(store.count_guess(&counts, at(6)).unwrap(), None);
+    assert_eq!(store.wait_for(&counts, at(6)).unwrap(), Some(TimeDelta::seconds(2)));
+    // The right one: the network has tried the others all the same.
+    store.forget_guesses(&counts).unwrap();
+    assert_eq!(database.count("login_failures"), 1);
+    assert_eq!(database.count("login_failures WHERE who = 'network 10.0.0.5' AND failures = 5"), 1);
+    for n in 0..5 {
+        store.count_guess(&counts, at(10 + n)).unwrap();
+    }
+    assert!(store.wait_for(&counts, at(14)).unwrap().is_some());
+    assert_eq!(store.wait_for(&counts, at(14 + 3600)).unwrap(), None, "an hour later");
+    store.count_guess(&counts, at(4000)).unwrap();
+    assert_eq!(database.count("login_failures WHERE failures = 1"), 3, "and counted from one again");
+}
+
+fn of_many_guesses_at_once_each_is_counted_before(database: &TestDatabase) {
+    let store = database.store();
+    let counts = Count::of_stranger("ada", "10.0.0.5");
+    let looked_at = together(12, |_| patiently(|| store.count_guess(&counts, at(1))))
+        .into_iter()
+        .filter(Option::is_none)
+        .count();
+    assert_eq!(looked_at, 5);
+}
+
+fn a_flood_of_guesses_fills_no_table(database: &TestDatabase) {
+    let store = database.store();
+    let old = at(0).timestamp_millis();
+    database.execute(&format!(
+        "INSERT INTO login_failures (who, failures, last_at)
+         WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
+         SELECT 'network ' || n, 1, {old} + n FROM numbers"
+    ));
+    let counts = Count::of_stranger("ada", "10.0.0.5");
+    assert_eq!(store.count_guess(&counts, at(100)).unwrap(), None);
+    let left = database.count("login_failures");
+    assert!((15_000..=20_000).contains(&left), "{left}");
+    assert_eq!(database.count("login_failures WHERE who = 'network 1'"), 0, "the oldest go");
+    assert_eq!(database.count("login_failures WHERE who IN ('network 30000', 'network 10.0.0.5')"), 2);
+}
+
+fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
+    let store = database.store();
+    let ids = ["ada", "bob", "eve", "vera"].map(|name| {
+        let role = if name == "vera" { UserRole::Viewer } else { UserRole::Editor };
+        store.user_or_new(name, role, at(0)).unwrap().id
+    });
+    let [ada, bob, eve, vera] = ids;
+    let by = |who: &str| store.on_behalf_of(Actor { who: who.to_owned(), source: "10.0.0.5".to_owned() });
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        hash: format!("hash of {name}"),
+        scopes: vec![Scope::Manage],
+        apps: Vec::new(),
+        expires_at: None,
+    };
+    by("user bob").add_token(&new("bobs"), at(1)).unwrap().unwrap();
+    by("token bobs").add_token(&new("bobs-tokens"), at(2)).unwrap().unwrap();
+    by("user eve").add_token(&new("eves"), at(2)).unwrap().unwrap();
+    by("command line").add_token(&new("nobodys"), at(2)).unwrap().unwrap();
+    let owners = || -> Vec<(String, Option<String>)> {
+        store.tokens().unwrap().into_iter().map(|token| (token.name, token.owner)).collect()
+    };
+    let is_used = |name: &str| store.token(&format!("hash of {name}"), at(5)).unwrap().is_some();
+    for heir in [bob, vera, 999] {
+        assert_eq!(store.remove_user(bob, TokensLeft::GoTo(heir), at(3)).unwrap(), Removed::NoHeir, "{heir}");
+    }
+    assert!(is_used("bobs") && is_used("bobs-tokens"));
+    let log = by("user ada");
+    assert_eq!(log.remove_user(bob, TokensLeft::GoTo(eve), at(3)).unwrap(), Removed::Done { tokens: 2 });
+    let of_eve = Some("eve".to_owned());
+    assert_eq!(
+        owners(),
+        [
+            ("bobs".to_owned(), of_eve.clone()),
+            ("bobs-tokens".to_owned(), of_eve.clone()),
+            ("eves".to_owned(), of_eve),
+            ("nobodys".to_owned(), None)
+        ]
+    );
+    assert!(is_used("bobs"));
+    assert_eq!(log.remove_user(eve, TokensLeft::End, at(4)).unwrap(), Removed::Done { tokens: 3 });
+    assert_eq!(["bobs", "bobs-tokens", "eves", "nobodys"].map(is_used), [false, false, false, true]);
+    let told = store.audit_log(None, 2).unwrap();
+    assert_eq!(told[0].detail, "token bobs: ended\ntoken bobs-tokens: ended\ntoken eves: ended");
+    assert_eq!(told[1].detail, "token bobs: handed over to eve\ntoken bobs-tokens: handed over to eve");
+    // It can do no more than its owner.
+    by("user ada").add_token(&new("adas"), at(5)).unwrap().unwrap();
+    let scopes = || store.token("hash of adas", at(5)).unwrap().unwrap().scopes;
+    assert_eq!(scopes(), [Scope::Manage]);
+    assert!(store.change_role(ada, UserRole::Viewer, at(5)).unwrap());
+    assert_eq!(scopes(), []);
+    assert!(store.change_role(ada, UserRole::Editor, at(5)).unwrap());
+    assert_eq!(scopes(), [Scope::Manage]);
+    // A node of an older version removes the user alone: the tokens end all the same.
+    database.execute(&format!("DELETE FROM users WHERE id = {ada}"));
+    assert!(!is_used("adas"));
+}
+
+fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
+    let store = database.store();
+    let anybody = store.on_behalf_of(Actor { who: "anybody".to_owned(), source: "10.0.0.5".to_owned() });
+    let admin = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    store.user_or_new("ada", UserRole::Editor, at(0)).unwrap();
+    let mallory = anybody.add_user("mallory", UserRole::Admin, "link", at(100), at(0)).unwrap().unwrap();
+    assert!(!mallory.confirmed);
+    store.accept_invitation("link", "", "hash", at(1)).unwrap().unwrap();
+    store.begin_session(&mallory, "session", "csrf", at(1)).unwrap();
+    assert_eq!(store.session("session", IDLE, at(2)).unwrap(), None, "no session of theirs counts");
+    assert!(!store.has_admin().unwrap() && store.invite_first_admin("first", at(100)).unwrap());
+    let new = |name: &str| NewToken {
+        name: name.to_owned(),
+        hash: format!("hash of {name}"),
+        scopes: vec![Scope::Manage],
+        apps: Vec::new(),
+        expires_at: None,
+    };
+    let token = anybody.add_token(&new("open"), at(2)).unwrap().unwrap();
+    let own = store.on_behalf_of(Actor { who: "user mallory".to_owned(), source: String::new() });
+    own.add_token(&new("mallorys"), at(2)).unwrap().unwrap();
+    let confirmed = |name: &str| store.token(&format!("hash of {name}"), at(3)).unwrap().unwrap().confirmed;
+    assert!(!confirmed("open") && !confirmed("mallorys"));
+    assert_eq!(store.unconfirmed().unwrap(), (1, 1));
+
+    assert!(admin.confirm_token(token.id, at(3)).unwrap() && !admin.confirm_token(999, at(3)).unwrap());
+    assert!(confirmed("open") && !confirmed("mallorys"));
+    for _ in 0..2 {
+        assert!(admin.confirm_user(mallory.id, at(3)).unwrap());
+    }
+    assert!(!admin.confirm_user(999, at(3)).unwrap());
+    assert!(confirmed("mallorys") && store.session("session", IDLE, at(4)).unwrap().is_some());
+    assert_eq!(store.unconfirmed().unwrap(), (0, 0));
+    store.doubt_the_open_past().unwrap();
+    assert_eq!(store.unconfirmed().unwrap(), (0, 0), "confirmed once and for all");
+    // What a node of an older version lets anybody do.
+    database.execute(
+        "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
+         VALUES ('older', 'hash of older', 'manage', '[]', 'anybody', 4)",
+    );
+    assert!(!confirmed("older"));
+    let older = store.tokens().unwrap().into_iter().find(|token| token.name == "older").unwrap();
+    assert!(anybody.change_role(mallory.id, UserRole::Editor, at(5)).unwrap());
+    store.doubt_the_open_past().unwrap();
+    assert_eq!(store.unconfirmed().unwrap(), (1, 1));
+    assert!(admin.confirm_token(older.id, at(6)).unwrap() && confirmed("older"));
+    assert!(admin.confirm_user(mallory.id, at(6)).unwrap());
+    store.doubt_the_open_past().unwrap();
+    assert_eq!(store.unconfirmed().unwrap(), (0, 0));
+    let log = store.audit_log(None, 2).unwrap();
+    let told: Vec<(&str, &str)> =
+        log.iter().map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
+    assert_eq!(told, [("confirm user", "user mallory"), ("confirm token", "token older")]);
+}
+
+fn an_entry_that_is_written_again_is_one(database: &TestDatabase) {
+    let store = database.store();
+    assert_eq!(store.note_again(None, "refused login", "", "", at(1)).unwrap(), None, "nobody acts");
+    let somebody =
+        |source: &str| store.on_behalf_of(Actor { who: "nobody".to_owned(), source: source.to_owned() });
+    let one = somebody("10.0.0.5").note_again(None, "refused login", "user ada", "1", at(1)).unwrap();
+    let again =
+        somebody("10.0.0.5").note_again(one, "refused login", "user ada, user bob", "2", at(1)).unwrap();
+    assert_eq!((again, database.count("audit")), (one, 1));
+    let entry = store.audit_log(None, 1).unwrap().remove(0);
+    assert_eq!((entry.subject.as_str(), entry.detail.as_str(), entry.at), ("user ada, user bob", "2", at(1)));
+    // One that was removed meanwhile is made anew.
+    database.execute("DELETE FROM audit");
+    assert!(somebody("10.0.0.5").note_again(one, "refused login", "user ada", "3", at(2)).unwrap().is_some());
+    assert_eq!(database.count("audit WHERE detail = '3'"), 1);
 }
 
 fn tokens_are_known_by_their_hash_until_they_end(database: &TestDatabase) {
@@ -217,7 +394,7 @@ fn what_has_ended_is_forgotten(database: &TestDatabase) {
     store.begin_session(&ada, "old", "csrf", at(0)).unwrap();
     store.begin_session(&ada, "new", "csrf", days(20)).unwrap();
     store.invite_first_admin("new", days(50)).unwrap();
-    store.count_login_failure(&["account ada".to_owned()], at(0)).unwrap();
+    store.count_guess(&Count::of_device("one"), at(0)).unwrap();
     store.forget_visits(days(10), days(31)).unwrap();
     let counts =
         ["users", "sessions", "invitations", "login_failures", "audit"].map(|table| database.count(table));

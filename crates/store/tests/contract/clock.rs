@@ -47,7 +47,7 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
     assert_eq!(store.pass(at(DAY + 90)).opened, 2, "one of them recovered");
     let ada = store.add_user("ada", UserRole::Admin, "link", at(DAY * 2), at(DAY)).unwrap().unwrap();
     store.begin_session(&ada, "hash", "csrf", at(DAY + 60)).unwrap();
-    store.count_login_failure(&["account ada".to_owned()], at(DAY + 60)).unwrap();
+    store.count_guess(&innkeeper_core::guesses::Count::of_device("one"), at(DAY + 60)).unwrap();
     store.note_clock_step(Ticker::Database, "here", seconds(DAY), "followed", at(DAY)).unwrap();
     for sql in [
         "INSERT INTO duties (name, beat_at) VALUES ('ingest', ",

@@ -21,6 +21,7 @@ on_both!(
     reservations_of_innkeepers_own_go_and_those_of_users_stay,
     what_a_node_of_an_older_version_makes_again_goes_again,
     schedules_of_before_are_carried_over,
+    accounts_of_the_open_past_are_told_from_the_others,
     a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
 
@@ -305,4 +306,90 @@ fn migrations(kind: DatabaseKind) -> Vec<(String, String)> {
     paths.sort();
     let read = |path: &Path, name: &str| fs::read_to_string(path.join(name)).unwrap();
     paths.iter().map(|path| (read(path, "up.sql"), read(path, "down.sql"))).collect()
+}
+
+fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
+    database.store();
+    let newer = back_before(database, "Accounts of the open past");
+    // As older versions left it: users with their time, and the log.
+    for (id, name) in
+        ["ada", "open", "promoted", "sent-a-link", "machine", "forgotten", "namesake"].iter().enumerate()
+    {
+        let (id, columns) = (id + 1, "name, role, password, created_at");
+        database.execute(&format!(
+            "INSERT INTO users ({columns}) VALUES ('{name}', 'admin', 'hash', {})",
+            id * 1000
+        ));
+    }
+    let log = [
+        ("user root", "add user", "ada", 1000),
+        ("anybody", "log in", "ada", 1500),
+        ("anybody", "add user", "open", 2000),
+        ("user root", "add user", "promoted", 3000),
+        ("anybody", "change user", "promoted", 3500),
+        ("command line", "make password link", "sent-a-link", 4000),
+        ("anybody", "make password link", "sent-a-link", 4500),
+        ("anybody", "add user", "machine", 5000),
+        // One of an earlier user of this name, who was removed.
+        ("anybody", "add user", "namesake", 5500),
+        ("command line", "make password link", "machine", 6000),
+        // An admin of the open past is no better than what they did.
+        ("user open", "make password link", "promoted", 7000),
+    ];
+    for (who, action, user, at) in log {
+        database.execute(&format!(
+            "INSERT INTO audit (at, who, source, action, subject, detail)
+             VALUES ({at}, '{who}', '10.0.0.5', '{action}', 'user {user}', '')"
+        ));
+    }
+    let tokens = [
+        ("adas", "user ada", 8000),
+        ("of-adas", "token adas", 8001),
+        ("opens", "user open", 8002),
+        ("anybodys", "anybody", 8003),
+        ("of-anybodys", "token anybodys", 8004),
+        ("machines", "command line", 8005),
+        ("strangers", "user gone", 8006),
+        // Made by another of this name, before this one.
+        ("before", "user ada", 10),
+    ];
+    for (name, by, at) in tokens {
+        database.execute(&format!(
+            "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
+             VALUES ('{name}', 'hash of {name}', 'manage', '[]', '{by}', {at})"
+        ));
+    }
+    for user in [1, 2] {
+        database.execute(&format!(
+            "INSERT INTO invitations (hash, user_id, expires_at) VALUES ('{user}', {user}, 99999)"
+        ));
+    }
+    let store = database.connect();
+    assert_eq!(store.migrate().unwrap().len(), newer);
+    let users: Vec<String> =
+        store.users().unwrap().into_iter().filter(|user| !user.confirmed).map(|user| user.name).collect();
+    assert_eq!(users, ["open", "promoted", "sent-a-link"]);
+    let tokens: Vec<(String, Option<String>, bool)> =
+        store.tokens().unwrap().into_iter().map(|token| (token.name, token.owner, token.confirmed)).collect();
+    let token = |name: &str, owner: &str, confirmed| {
+        (name.to_owned(), (!owner.is_empty()).then(|| owner.to_owned()), confirmed)
+    };
+    assert_eq!(
+        tokens,
+        [
+            token("adas", "ada", true),
+            token("anybodys", "", false),
+            token("before", "", true),
+            token("machines", "", true),
+            token("of-adas", "ada", true),
+            token("of-anybodys", "", false),
+            token("opens", "open", false),
+            token("strangers", "", true),
+        ]
+    );
+    assert_eq!(
+        database.texts("SELECT hash FROM invitations"),
+        ["1"],
+        "links to them may be in anybody's hands"
+    );
 }

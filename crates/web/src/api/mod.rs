@@ -30,7 +30,7 @@ use innkeeper_store::{Listed, Store, StoreError};
 
 pub(crate) use document::etag;
 pub(crate) use history::no_alerter;
-pub(crate) use tokens::{remove_within, within};
+pub(crate) use tokens::{confirm_one, remove_within, within};
 
 use crate::Desk;
 
@@ -59,6 +59,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .api(Method::GET, "/api/v1/tokens", Need::ManageAll, tokens::list)
         .api(Method::POST, "/api/v1/tokens", Need::ManageAll, tokens::create)
         .api(Method::DELETE, "/api/v1/tokens/{id}", Need::ManageAll, tokens::remove)
+        .api(Method::POST, "/api/v1/tokens/{id}/confirm", Need::Administer, tokens::confirm)
         .api(Method::GET, "/api/v1/nodes", Need::ReadAll, nodes::nodes)
         .api(Method::POST, "/api/v1/duties/{name}/snooze", Need::ManageAll, duties::snooze)
         .api(Method::POST, "/api/v1/duties/{name}/resume", Need::ManageAll, duties::resume)

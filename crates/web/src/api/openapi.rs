@@ -51,6 +51,7 @@ pub(crate) static TEXT: LazyLock<String> =
         tokens::list,
         tokens::create,
         tokens::remove,
+        tokens::confirm,
         duties::snooze,
         duties::resume,
         house::summary,

@@ -24,12 +24,16 @@ pub(crate) struct Token {
     id: i64,
     /// What it is called.
     name: String,
-    /// What it may do: `checkin`, `read`, `manage`.
+    /// What it may do: `checkin`, `read`, `manage`; no more than its owner.
     scopes: Vec<&'static str>,
     /// For which apps; empty for every one.
     apps: Vec<String>,
     /// Who made it.
     created_by: String,
+    /// The user whose it is: it ends with them, or is handed over when they are removed. Null for the command line's.
+    owner: Option<String>,
+    /// Whether it can be used. What anybody made while the house was open cannot, until an admin confirms it.
+    confirmed: bool,
     /// When.
     created_at: DateTime<Utc>,
     /// Until when it can be used; null for ever.
@@ -76,6 +80,8 @@ impl From<innkeeper_store::Token> for Token {
             scopes: token.scopes.iter().map(|scope| scope.as_str()).collect(),
             apps: token.apps.iter().map(ToString::to_string).collect(),
             created_by: token.created_by,
+            owner: token.owner,
+            confirmed: token.confirmed,
             created_at: token.created_at,
             expires_at: token.expires_at,
             used_at: token.used_at,
@@ -93,12 +99,14 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller) -> Answer {
 
 /// Make a token
 ///
-/// It can do no more than who makes it. The answer has its secret, which is not shown again.
+/// It can do no more than who makes it, and is of the user who makes it, or whose token does: it ends when they are
+/// removed, or is handed over then. The answer has its secret, which is not shown again. In an open house none can be
+/// made by this.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
     request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
     responses(
         (status = 201, description = "it is made", body = MadeToken),
-        (status = 403, description = "it could do more than who makes it"),
+        (status = 403, description = "it could do more than who makes it, or the house is open"),
         (status = 409, description = "there is one of this name"),
     ))]
 pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
@@ -114,6 +122,7 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
         .map(|app| AppName::parse(app).map_err(|error| error.called("apps")))
         .collect::<Result<Vec<_>, _>>()?;
     let expires_at = wanted.expires_at.map(|text| reading::instant("expires_at", &text)).transpose()?;
+    desk.knows_who_asks()?;
     within(&caller, &Rights::of_token(scopes.clone(), apps.clone()))?;
     let secret = format!("ik_{}", keys::draw().map_err(ApiError::internal)?.reveal());
     let new = NewToken { name, hash: keys::hash(&secret), scopes, apps, expires_at };
@@ -142,6 +151,31 @@ pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> A
     let (asker, id) = (caller.clone(), id.into_inner());
     ask(&desk, &caller, move |store, now| remove_within(store, &asker, id, now)).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Confirm a token
+///
+/// What anybody made while the house was open cannot be used until an admin confirms it. No token can do this; an
+/// admin's session can.
+#[utoipa::path(post, path = "/api/v1/tokens/{id}/confirm", tag = "Tokens", security(("bearer" = ["admin"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses(
+        (status = 204, description = "it can be used"),
+        (status = 404, description = "there is none of this number"),
+    ))]
+pub(crate) async fn confirm(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+    desk.knows_who_asks()?;
+    let id = id.into_inner();
+    ask(&desk, &caller, move |store, now| confirm_one(store, id, now)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Lets a token be used that anybody made while the house was open.
+pub(crate) fn confirm_one(store: &Store, id: i64, now: Time) -> Result<(), ApiError> {
+    match store.confirm_token(id, now)? {
+        true => Ok(()),
+        false => Err(ApiError::NotFound(format!("there is no token {id}"))),
+    }
 }
 
 /// Removes a token that can do no more than the caller.

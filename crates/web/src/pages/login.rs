@@ -4,11 +4,11 @@ use actix_web::http::header;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use chrono::TimeDelta;
-use innkeeper_core::Time;
-use innkeeper_core::access::{LONGEST_PASSWORD, UserRole, account_name, wait_after};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys::{self, password};
+use innkeeper_core::access::{UserRole, account_name};
+use innkeeper_core::password as new_password;
+use innkeeper_node::http::{ApiError, Caller, unconfirmed};
+use innkeeper_node::keys::password::{self, Waiting};
+use innkeeper_node::keys::{self, device};
 use innkeeper_store::{Actor, User};
 use serde::Deserialize;
 
@@ -16,6 +16,10 @@ use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
 use crate::Desk;
+use crate::logins::{self, Verdict};
+
+/// A line that is full is shorter by then.
+const CROWDS_LAST_S: u32 = 2;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -71,32 +75,35 @@ pub async fn log_in(
 ) -> Result<HttpResponse, ApiError> {
     let (name, given) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let next = local(form.text("next")).to_owned();
-    let (source, asked) = (caller.source.clone(), name.clone());
-    let found = ask(&desk, move |desk, now| check(desk, &asked, &given, &source, now)).await?;
-    let user = match found {
-        Checked::Right(user) => user,
-        Checked::Wrong => {
-            log::warn!("a wrong name or password, from {}", caller.source);
+    match logins::check(&desk, &request, &caller.source, &name, given).await? {
+        Verdict::Right { user, device } => begin(&desk, &request, &caller, user, device, &next).await,
+        Verdict::Wrong => {
             let mut answer = show(&desk, &caller, &name, &next, "The name or the password is wrong.").await?;
             *answer.status_mut() = actix_web::http::StatusCode::UNAUTHORIZED;
-            return Ok(answer);
+            Ok(answer)
         }
-        Checked::TooSoon(wait) => {
+        Verdict::Unconfirmed => Err(ApiError::Forbidden(unconfirmed(&format!("the user {name}")))),
+        Verdict::TooSoon(wait) => {
             let retry_after_s = u32::try_from(wait.num_seconds().max(1)).unwrap_or(u32::MAX);
-            return Err(ApiError::TooMany { retry_after_s });
+            Err(ApiError::TooMany { retry_after_s })
         }
-    };
-    begin(&desk, &request, &caller, user, &next).await
+        Verdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
+    }
 }
 
-/// Begins a session of this user, and goes on to `next`.
-pub async fn begin(
+/// Begins a session of this user, from a browser that is known from now on, and goes on to `next`.
+async fn begin(
     desk: &Data<Desk>,
     request: &HttpRequest,
     caller: &Caller,
     user: User,
+    device: String,
     next: &str,
 ) -> Result<HttpResponse, ApiError> {
+    if !user.confirmed {
+        return Err(ApiError::Forbidden(unconfirmed(&format!("the user {}", user.name))));
+    }
+    let id = user.id;
     let (secret, csrf) =
         (keys::draw().map_err(ApiError::internal)?, keys::draw().map_err(ApiError::internal)?);
     let (hash, before) = (keys::hash(secret.reveal()), desk.gate.session_of(request));
@@ -112,6 +119,7 @@ pub async fn begin(
     .await?;
     let mut answer = see_other(next);
     answer.add_cookie(&desk.gate.session_cookie(secret.reveal())).map_err(ApiError::internal)?;
+    answer.add_cookie(&desk.gate.device_cookie(id, device)).map_err(ApiError::internal)?;
     Ok(answer)
 }
 
@@ -135,55 +143,6 @@ pub async fn log_out(
     Ok(answer)
 }
 
-/// What a name and a password turned out to be.
-enum Checked {
-    Right(User),
-    Wrong,
-    TooSoon(TimeDelta),
-}
-
-/// Compares, unless there were too many wrong ones lately: of this account or from this address. A wrong name takes as long as a wrong
-/// password.
-fn check(
-    desk: &Desk,
-    name: &str,
-    given: &str,
-    source: &str,
-    now: Time,
-) -> Result<Checked, innkeeper_store::StoreError> {
-    let may_be = account_name("name", name).is_ok() && given.len() <= LONGEST_PASSWORD;
-    let account = if may_be { name } else { "" };
-    let who = [format!("account {account}"), format!("source {source}")];
-    let failures = desk.store.login_failures(&who, now)?;
-    let wait = failures
-        .iter()
-        .map(|(who, failures, last_at)| *last_at + wait_after(*failures, who.starts_with("source ")) - now)
-        .max();
-    if let Some(wait) = wait.filter(|wait| *wait > TimeDelta::zero()) {
-        return Ok(Checked::TooSoon(wait));
-    }
-    let known = if may_be { desk.store.user_named(name)? } else { None };
-    let (user, hash) = known.map_or((None, None), |(user, hash)| (Some(user), hash));
-    let is_right = match password::verify(given, hash.as_deref()) {
-        Ok(is_right) => is_right,
-        Err(error) if error.is::<password::Crowded>() => return Ok(Checked::TooSoon(TimeDelta::seconds(1))),
-        Err(error) => {
-            log::error!("the password of {name:?} cannot be checked: {error}");
-            false
-        }
-    };
-    match user.filter(|_| is_right) {
-        Some(user) => {
-            desk.store.forget_login_failures(&who[..1])?;
-            Ok(Checked::Right(user))
-        }
-        None => {
-            desk.store.count_login_failure(&who, now)?;
-            Ok(Checked::Wrong)
-        }
-    }
-}
-
 /// `next` if it is a path of ours, else the first page.
 pub fn local(next: &str) -> &str {
     let is_path = next.starts_with('/')
@@ -201,6 +160,7 @@ struct SetupPage<'a> {
     role: &'static str,
     name: String,
     problem: String,
+    shortest: usize,
 }
 
 /// The page on which a link is used: a password is chosen.
@@ -226,6 +186,7 @@ fn show_setup(
         role: invited.map_or(UserRole::Admin, |user| user.role).as_str(),
         name: name.to_owned(),
         problem: problem.to_owned(),
+        shortest: new_password::SHORTEST,
     })?;
     // The address is a secret until it is used.
     answer.headers_mut().insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
@@ -257,7 +218,10 @@ pub async fn set_up(
         Some(_) => Ok(()),
         None => account_name("name", &name).map(drop),
     }
-    .and_then(|()| innkeeper_core::access::new_password("password", &chosen))
+    .and_then(|()| {
+        let user = invited.as_ref().map_or(&name, |user| &user.name);
+        new_password::check_new("password", &chosen, &[user, &desk.instance, "innkeeper"])
+    })
     .and_then(|()| match form.raw("again") == chosen {
         true => Ok(()),
         false => Err(innkeeper_core::Invalid::new("password", "was not typed the same both times")),
@@ -268,18 +232,25 @@ pub async fn set_up(
         *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
         return Ok(answer);
     }
-    let hashed = actix_web::web::block(move || password::hash(&chosen))
+    let mut turn = password::turn(Waiting::Known)
+        .await
+        .map_err(|_| ApiError::Crowded { retry_after_s: CROWDS_LAST_S })?;
+    let hashed = actix_web::web::block(move || turn.hash(&chosen))
         .await
         .map_err(ApiError::internal)?
         .map_err(ApiError::internal)?;
     let (link, source) = (keys::hash(&secret), caller.source.clone());
     let who = format!("user {}", invited.as_ref().map_or(&name, |user| &user.name));
-    let user = ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
+    let (user, device) = ask(&desk, move |desk, now| {
+        let store = desk.store.on_behalf_of(Actor { who, source });
+        let user = store.accept_invitation(&link, &name, &hashed, now)?;
+        Ok(user.map(|user| (device::issue(user.id, &hashed, now), user)))
     })
     .await?
+    .map(|(device, user)| device.map(|device| (user, device)).map_err(ApiError::internal))
+    .transpose()?
     .ok_or_else(|| ApiError::Conflict("this link was just used, or the name is taken".to_owned()))?;
-    begin(&desk, &request, &caller, user, "/status").await
+    begin(&desk, &request, &caller, user, device, "/status").await
 }
 
 #[cfg(test)]

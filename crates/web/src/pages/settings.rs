@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use chrono_tz::{TZ_VARIANTS, Tz};
-use innkeeper_core::access::{Rights, Scope, account_name};
+use innkeeper_core::access::{Rights, Scope, UserRole, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
@@ -20,7 +20,7 @@ use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
 use crate::Desk;
-use crate::api::{self, remove_within, within};
+use crate::api::{self, confirm_one, remove_within, within};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -30,7 +30,9 @@ struct SettingsPage<'a> {
     zones: &'static [Tz],
     alerters: Vec<(String, &'static str)>,
     tokens: Vec<TokenRow>,
+    has_unconfirmed_tokens: bool,
     users: Vec<UserRow>,
+    has_unconfirmed_users: bool,
     shares: Vec<ShareRow>,
     apps: Vec<String>,
     /// What was just done, and what is shown this once.
@@ -52,6 +54,8 @@ struct TokenRow {
     scopes: String,
     apps: String,
     created_by: String,
+    owner: Option<String>,
+    confirmed: bool,
     used: Option<When>,
     expires: Option<When>,
 }
@@ -62,6 +66,11 @@ struct UserRow {
     role: &'static str,
     has_password: bool,
     is_self: bool,
+    confirmed: bool,
+    /// How many tokens are theirs.
+    tokens: usize,
+    /// To whom these can be handed over.
+    heirs: Vec<(i64, String)>,
 }
 
 struct ShareRow {
@@ -111,8 +120,10 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
         is_open: desk.is_open,
         zones: &TZ_VARIANTS,
         alerters: desk.alerter_kinds(),
+        has_unconfirmed_tokens: tokens.iter().any(|token| !token.confirmed),
+        has_unconfirmed_users: users.iter().any(|user| !user.confirmed),
         tokens: tokens.iter().map(|token| token_row(token, zone, now)).collect(),
-        users: users.iter().map(|user| user_row(user, own)).collect(),
+        users: users.iter().map(|user| user_row(user, own, &users, &tokens)).collect(),
         shares: shares.iter().map(share_row).collect(),
         apps,
         said,
@@ -128,18 +139,25 @@ fn token_row(token: &Token, zone: Tz, now: Time) -> TokenRow {
         scopes: scopes.join(", "),
         apps: if apps.is_empty() { "every app".to_owned() } else { apps.join(", ") },
         created_by: token.created_by.clone(),
+        owner: token.owner.clone().filter(|owner| token.created_by != format!("user {owner}")),
+        confirmed: token.confirmed,
         used: token.used_at.map(|at| When::new(at, zone, now)),
         expires: token.expires_at.map(|at| When::new(at, zone, now)),
     }
 }
 
-fn user_row(user: &User, own: Option<i64>) -> UserRow {
+fn user_row(user: &User, own: Option<i64>, users: &[User], tokens: &[Token]) -> UserRow {
+    let is_heir = |other: &&User| other.id != user.id && other.confirmed && other.role != UserRole::Viewer;
+    let is_of_user = |token: &&Token| token.owner.as_ref() == Some(&user.name);
     UserRow {
         id: user.id,
         name: user.name.clone(),
         role: user.role.as_str(),
         has_password: user.has_password,
         is_self: own == Some(user.id),
+        confirmed: user.confirmed,
+        tokens: tokens.iter().filter(is_of_user).count(),
+        heirs: users.iter().filter(is_heir).map(|heir| (heir.id, heir.name.clone())).collect(),
     }
 }
 
@@ -179,6 +197,7 @@ pub(super) async fn tell(
 
 /// Makes a token, and shows its secret this once.
 pub async fn add_token(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
     let secret = format!("ik_{}", keys::draw().map_err(ApiError::internal)?.reveal());
     let new = match new_token(&form, &secret, desk.clock.now()) {
         Ok(new) => new,
@@ -224,6 +243,19 @@ pub async fn remove_token(
 ) -> Result<HttpResponse, ApiError> {
     let id = id.into_inner();
     api::ask(&desk, &caller.clone(), move |store, now| remove_within(store, &caller, id, now)).await?;
+    Ok(see_other("/settings#tokens"))
+}
+
+/// Lets a token be used that anybody made while the house was open.
+pub async fn confirm_token(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
+    let id = id.into_inner();
+    api::ask(&desk, &caller, move |store, now| confirm_one(store, id, now)).await?;
     Ok(see_other("/settings#tokens"))
 }
 

@@ -2,9 +2,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use innkeeper_core::Invalid;
 use innkeeper_core::access::{UserRole, account_name};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_node::{invitation, keys};
+use innkeeper_store::{Removed, TokensLeft};
 
 use super::form::Form;
 use super::settings::{refuse, tell};
@@ -13,6 +15,7 @@ use crate::Desk;
 
 /// Makes a user, and shows the link by which they choose a password.
 pub async fn add_user(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
     let parsed = account_name("name", form.text("name"))
         .and_then(|name| UserRole::parse("role", form.text("role")).map(|role| (name, role)));
     let (name, role) = match parsed {
@@ -42,6 +45,7 @@ pub async fn link_user(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
     let secret = keys::draw().map_err(ApiError::internal)?;
     let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
     let found = ask(&desk, move |desk, now| {
@@ -62,6 +66,7 @@ pub async fn change_user(
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
     let (id, actor) = (id.into_inner(), caller.actor());
     not_oneself(&caller, id)?;
     let role = UserRole::parse("role", form.text("role"))?;
@@ -71,18 +76,48 @@ pub async fn change_user(
     }
 }
 
-/// Removes a user.
-pub async fn remove_user(
+/// Lets a user in whom anybody made while the house was open.
+pub async fn confirm_user(
     desk: Data<Desk>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
     let (id, actor) = (id.into_inner(), caller.actor());
-    not_oneself(&caller, id)?;
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_user(id, now)).await? {
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).confirm_user(id, now)).await? {
         true => Ok(see_other("/settings#users")),
         false => Err(no_such_user()),
+    }
+}
+
+/// Removes a user. Their tokens end, or are those of the user from then on whom `tokens` names by number.
+pub async fn remove_user(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    not_oneself(&caller, id)?;
+    let tokens = match form.text("tokens") {
+        "" | "end" => TokensLeft::End,
+        heir => {
+            desk.knows_who_asks()?;
+            let heir =
+                heir.parse().map_err(|_| Invalid::new("tokens", "give end, or the number of a user"))?;
+            TokensLeft::GoTo(heir)
+        }
+    };
+    let removed =
+        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_user(id, tokens, now)).await?;
+    match removed {
+        Removed::Done { .. } => Ok(see_other("/settings#users")),
+        Removed::Unknown => Err(no_such_user()),
+        Removed::NoHeir => Err(ApiError::Conflict(
+            "the tokens cannot be handed over to that user: give one who is there, is confirmed, and is no viewer"
+                .to_owned(),
+        )),
     }
 }
 

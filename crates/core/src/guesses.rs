@@ -1,0 +1,122 @@
+//! Wrong passwords: by what they are counted, and how long the next one has to wait.
+//!
+//! | counted by | for nothing | then each waits | so that |
+//! |---|---|---|---|
+//! | an account, from one network | 5 | 1 s, doubled each time, up to 15 minutes | nobody guesses one password |
+//! | a network | 20 | the same | nobody tries one password on every account |
+//! | an account, from everywhere | 20 | 1 s, doubled each time, up to a minute | many networks together do no better |
+//! | a known device | 5 | 1 s, doubled each time, up to a minute | its owner waits for nobody's guesses but their own |
+//!
+//! A network is an IPv4 address, or the 64 bits of an IPv6 address that one customer has. A known device is a browser
+//! from which that user has logged in before: only what comes from it is counted for it.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use chrono::TimeDelta;
+
+/// By what wrong passwords are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CountedBy {
+    /// The browser from which the user has logged in before.
+    Device,
+    /// The account, of what comes from one network.
+    AccountFromNetwork,
+    /// The account, wherever it comes from.
+    Account,
+    /// The network, whatever it tries.
+    Network,
+}
+
+impl CountedBy {
+    /// How long after the last of `failures` wrong passwords no other is looked at.
+    pub fn wait_after(self, failures: i64) -> TimeDelta {
+        let free = match self {
+            Self::Device | Self::AccountFromNetwork => 5,
+            Self::Account | Self::Network => 20,
+        };
+        let most = match self {
+            Self::Device | Self::Account => TimeDelta::minutes(1),
+            Self::AccountFromNetwork | Self::Network => TimeDelta::minutes(15),
+        };
+        match failures - free {
+            beyond if beyond < 0 => TimeDelta::zero(),
+            beyond => TimeDelta::seconds(1_i64 << beyond.min(20)).min(most),
+        }
+    }
+}
+
+/// One count of wrong passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// By what.
+    pub by: CountedBy,
+    /// Of which one: `network 10.0.0.5`, `account 1f2e…`.
+    pub of: String,
+}
+
+impl Count {
+    /// What counts for a stranger: `account` names the account and is no secret.
+    pub fn of_stranger(account: &str, network: &str) -> Vec<Self> {
+        vec![
+            Self { by: CountedBy::Account, of: format!("account {account}") },
+            Self { by: CountedBy::AccountFromNetwork, of: format!("account {account} from {network}") },
+            Self { by: CountedBy::Network, of: format!("network {network}") },
+        ]
+    }
+
+    /// What counts for a known device.
+    pub fn of_device(device: &str) -> Vec<Self> {
+        vec![Self { by: CountedBy::Device, of: format!("device {device}") }]
+    }
+}
+
+/// What one customer of a provider has: an IPv4 address, or the first 64 bits of an IPv6 address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if address != Ipv6Addr::LOCALHOST => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64))
+        }
+        address => address,
+    }
+}
+
+/// The same as it is written, of an address as text: `10.0.0.5`, `2001:db8:1:2::/64`. What is no address stands for
+/// itself.
+pub fn network_of(source: &str) -> String {
+    match source.parse().map(network) {
+        Ok(IpAddr::V6(network)) if network != Ipv6Addr::LOCALHOST => format!("{network}/64"),
+        Ok(network) => network.to_string(),
+        Err(_) => source.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_grows_and_ends() {
+        let waits = |by: CountedBy| {
+            [0, 4, 5, 6, 8, 19, 20, 23, 1000, i64::MAX].map(|n| by.wait_after(n).num_seconds())
+        };
+        assert_eq!(waits(CountedBy::Device), [0, 0, 1, 2, 8, 60, 60, 60, 60, 60]);
+        assert_eq!(waits(CountedBy::AccountFromNetwork), [0, 0, 1, 2, 8, 900, 900, 900, 900, 900]);
+        assert_eq!(waits(CountedBy::Account), [0, 0, 0, 0, 0, 0, 1, 8, 60, 60]);
+        assert_eq!(waits(CountedBy::Network), [0, 0, 0, 0, 0, 0, 1, 8, 900, 900]);
+    }
+
+    #[test]
+    fn one_customers_addresses_are_one_network() {
+        for (source, network) in [
+            ("10.0.0.5", "10.0.0.5"),
+            ("::ffff:10.0.0.5", "10.0.0.5"),
+            ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+            ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+            ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+            ("::1", "::1"),
+            ("", ""),
+        ] {
+            assert_eq!(network_of(source), network, "{source}");
+        }
+    }
+}

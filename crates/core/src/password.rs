@@ -1,0 +1,250 @@
+//! Which passwords are taken when somebody chooses one. Those that were chosen before go on working.
+//!
+//! Attackers try what people choose most: the lists of what was stolen elsewhere, with a year or `123!` behind, letters
+//! turned into digits, rows of the keyboard, the name of the user or of the program. [`check_new`] takes a password
+//! apart into such pieces; what consists of few of them is refused.
+
+use crate::Invalid;
+
+/// The shortest password, in characters.
+pub const SHORTEST: usize = 12;
+/// The longest password, in bytes.
+pub const LONGEST: usize = 500;
+
+/// What everybody chooses: a word a line, in lower case.
+const COMMON: &str = include_str!("common_passwords.txt");
+/// What fingers do on a keyboard, and everybody's alphabet; either way round.
+const WALKS: [&str; 14] = [
+    "abcdefghijklmnopqrstuvwxyz",
+    "01234567890123456789",
+    "`1234567890-=qwertyuiop[]asdfghjkl;'zxcvbnm,./",
+    "qwertyuiopasdfghjklzxcvbnm",
+    "qwertzuiopasdfghjklyxcvbnm",
+    "azertyuiopqsdfghjklmwxcvbn",
+    "~!@#$%^&*()_+",
+    "!\"§$%&/()=",
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p",
+    "qazwsxedcrfvtgbyhnujmikolp",
+    "1q2w3e4r5t6y7u8i9o0p",
+    "q1w2e3r4t5y6u7i8o9p0",
+    "zaq12wsxcde34rfvbgt56yhnmju78ik",
+    "1a2b3c4d5e6f7g8h9i0j",
+];
+/// A password of so few pieces is guessed.
+const FEW_PIECES: usize = 4;
+/// One with so few different characters, too.
+const FEW_CHARACTERS: usize = 4;
+/// And one that says something so short again and again.
+const SHORT_UNIT: usize = 5;
+/// Beyond so many characters nobody guesses the pieces.
+const LOOKED_AT: usize = 64;
+
+/// Checks a password that somebody chose: that it is long enough, not one of those that everybody chooses, and not made
+/// of `names` (the user's, the program's).
+pub fn check_new(field: &'static str, text: &str, names: &[&str]) -> Result<(), Invalid> {
+    if text.chars().count() < SHORTEST {
+        return Err(Invalid::new(field, format!("is too short; choose at least {SHORTEST} characters")));
+    }
+    if text.len() > LONGEST {
+        return Err(Invalid::new(field, format!("is too long; at most {LONGEST} bytes")));
+    }
+    if is_guessed(text, names) {
+        return Err(Invalid::new(
+            field,
+            "is one of the first that an attacker tries: a common word or name, a row of keys, a repetition; take \
+             several words that do not belong together, or have your browser propose one",
+        ));
+    }
+    Ok(())
+}
+
+fn is_guessed(text: &str, names: &[&str]) -> bool {
+    let text: Vec<char> = text.to_lowercase().chars().collect();
+    if text.len() > LOOKED_AT {
+        return unit(&text).len() < SHORTEST;
+    }
+    let mut different = text.clone();
+    different.sort_unstable();
+    different.dedup();
+    let unit = unit(&text);
+    // Without what stands between words.
+    let bare: Vec<char> = unit.iter().copied().filter(|c| c.is_alphanumeric()).collect();
+    let has_letters = text.iter().any(|c| c.is_alphabetic());
+    different.len() <= FEW_CHARACTERS
+        || unit.len() <= SHORT_UNIT
+        || !has_letters && text.iter().filter(|c| c.is_ascii_digit()).count() * 2 > text.len()
+        || pieces(unit, names) <= FEW_PIECES
+        || pieces(&bare, names) <= FEW_PIECES
+}
+
+/// The shortest beginning of which the text is a repetition; the text itself where it is none.
+fn unit(text: &[char]) -> &[char] {
+    let repeats =
+        |length: &usize| text.iter().zip(text.iter().skip(*length)).all(|(one, other)| one == other);
+    let length = (1..=text.len() / 2).find(repeats).unwrap_or(text.len());
+    &text[..length]
+}
+
+/// Of how few pieces the text consists: common words, names, walks over the keyboard, years, repetitions of one
+/// character; what is none of these counts singly.
+fn pieces(text: &[char], names: &[&str]) -> usize {
+    let names: Vec<String> = names
+        .iter()
+        .flat_map(|name| name.split(|c: char| !c.is_alphanumeric()))
+        .filter(|part| part.chars().count() >= 3)
+        .map(str::to_lowercase)
+        .collect();
+    // Of the first n characters, for each n.
+    let mut least = vec![usize::MAX; text.len() + 1];
+    least[0] = 0;
+    for from in 0..text.len() {
+        let here = least[from];
+        let rest = &text[from..];
+        let mut reach = |length: usize| {
+            let at = &mut least[from + length];
+            *at = (*at).min(here + 1);
+        };
+        reach(1);
+        (2..=same(rest)).for_each(&mut reach);
+        WALKS.iter().flat_map(|walk| walked(rest, walk)).for_each(&mut reach);
+        if is_year(rest) {
+            reach(4);
+        }
+        let words = COMMON.lines().chain(names.iter().map(String::as_str));
+        words.filter(|word| begins_with(rest, word)).for_each(|word| reach(word.chars().count()));
+    }
+    least[text.len()]
+}
+
+/// How often the first character comes in a row.
+fn same(text: &[char]) -> usize {
+    text.iter().take_while(|c| Some(*c) == text.first()).count()
+}
+
+/// The lengths, three at least, in which the text walks along `walk`, forwards or backwards.
+fn walked(text: &[char], walk: &str) -> Vec<usize> {
+    let forwards: Vec<char> = walk.chars().collect();
+    let backwards: Vec<char> = walk.chars().rev().collect();
+    let along = |walk: &[char]| {
+        let from =
+            |start: usize| walk[start..].iter().zip(text).take_while(|(one, other)| one == other).count();
+        (0..walk.len()).map(from).max().unwrap_or_default()
+    };
+    (3..=along(&forwards).max(along(&backwards))).collect()
+}
+
+fn is_year(text: &[char]) -> bool {
+    let year: String = text.iter().take(4).collect();
+    matches!(year.parse(), Ok(1900..=2099)) && year.len() == 4
+}
+
+/// Whether the text begins with the word, also with digits and signs in the place of letters.
+fn begins_with(text: &[char], word: &str) -> bool {
+    let is_like = |c: char, letter: char| {
+        c == letter
+            || match letter {
+                'a' => matches!(c, '4' | '@'),
+                'b' => c == '8',
+                'e' => matches!(c, '3' | '€'),
+                'g' => c == '9',
+                'i' => matches!(c, '1' | '!' | '|'),
+                'l' => matches!(c, '1' | '|'),
+                'o' => c == '0',
+                's' => matches!(c, '5' | '$'),
+                't' => matches!(c, '7' | '+'),
+                'z' => c == '2',
+                _ => false,
+            }
+    };
+    let mut letters = 0;
+    for (n, letter) in word.chars().enumerate() {
+        match text.get(n) {
+            Some(c) if is_like(*c, letter) => letters += 1,
+            _ => return false,
+        }
+    }
+    letters > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> String {
+        check_new("password", text, &["ada lovelace", "innkeeper"])
+            .err()
+            .map(|error| error.problem)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_everybody_chooses_is_refused() {
+        for text in [
+            "password1234",
+            "Password123!",
+            "P@ssw0rd1234",
+            "passwordpassword",
+            "p4ssw0rd2024!",
+            "iloveyou1234",
+            "letmeinletmein",
+            "welcome12345",
+            "administrator",
+            "Administrator1!",
+            "changeme1234",
+            "qwertyuiop12",
+            "qwerty123456",
+            "qwertyuiopasdf",
+            "1q2w3e4r5t6y",
+            "1qaz2wsx3edc",
+            "zaq12wsxcde3",
+            "asdfghjkl123",
+            "abcdefghijkl",
+            "123456789012",
+            "987654321098",
+            "12.05.1987-12",
+            "aaaaaaaaaaaa",
+            "abcabcabcabc",
+            "ab12ab12ab12ab12",
+            "trustno1trustno1",
+            "football2023",
+            "Summer2024!!",
+            "correcthorsebatterystaple",
+            "correct horse battery staple",
+            "pass word 1234",
+            "i-love-you-2024",
+            "innkeeper2024",
+            "Innkeeper123!",
+            "lovelace-2015",
+            "ada-lovelace!",
+            "monkeydragon1",
+            "thisismypassword",
+            "iamthebest123",
+        ] {
+            assert!(said(text).contains("an attacker tries"), "{text}: {}", said(text));
+        }
+    }
+
+    #[test]
+    fn what_nobody_guesses_is_taken() {
+        for text in [
+            "correct horse",
+            "kettle-orbit-9-violin",
+            "Xk7#pq!mZ2vT",
+            "vier blaue Esel",
+            "mein Hund frisst Zaunlatten",
+            "passwords are a nuisance to me",
+            "äöüßéèñçøåþð",
+            "日本語のパスワードは長いです",
+            "qv8ZrL-qv8ZrL-Mw4",
+        ] {
+            assert_eq!(said(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn too_short_and_too_long_are_said() {
+        assert!(said("x7#Kq2!mZ9v").contains("at least 12"));
+        assert!(said(&"ö".repeat(251)).contains("500 bytes"));
+        assert!(said(&"ab".repeat(200)).contains("an attacker tries"));
+    }
+}

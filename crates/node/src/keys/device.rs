@@ -1,0 +1,77 @@
+//! Browsers in which somebody has logged in before: whoever guesses passwords elsewhere cannot keep them out.
+//!
+//! Such a browser keeps a cookie: a name drawn at random, when it was made, and a signature. What signs is derived from
+//! the hash of the user's password, whose salt nobody outside knows: so the cookie is good for that user alone, and
+//! until the password changes.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use hmac::{Hmac, Mac as _};
+use innkeeper_core::Time;
+use sha2::Sha256;
+
+/// How long after a login its browser is known.
+pub const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
+
+/// What a browser keeps: `NAME.SECONDS.SIGNATURE`.
+///
+/// # Errors
+/// When the system has no randomness to give.
+pub fn issue(user: i64, password: &str, now: Time) -> anyhow::Result<String> {
+    let mut name = [0; 16];
+    getrandom::fill(&mut name)?;
+    let said = format!("{}.{}", URL_SAFE_NO_PAD.encode(name), now.timestamp());
+    let signature = URL_SAFE_NO_PAD.encode(signing(user, password, &said)?.finalize().into_bytes());
+    Ok(format!("{said}.{signature}"))
+}
+
+/// The name of the device that shows this, if it is one of the user whose password has this hash.
+pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<&'c str> {
+    let (said, signature) = cookie.rsplit_once('.')?;
+    let (name, since) = said.split_once('.')?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+    signing(user, password, said).ok()?.verify_slice(&signature).ok()?;
+    let since: i64 = since.parse().ok()?;
+    (now.timestamp().saturating_sub(since) < KNOWN_FOR.num_seconds()).then_some(name)
+}
+
+fn signing(user: i64, password: &str, said: &str) -> anyhow::Result<Hmac<Sha256>> {
+    let key = format!("innkeeper device\n{user}\n{password}");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes())?;
+    mac.update(said.as_bytes());
+    Ok(mac)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn at(days: i64) -> Time {
+        DateTime::from_timestamp(1_800_000_000 + days * 86_400, 0).unwrap()
+    }
+
+    #[test]
+    fn a_device_is_known_to_its_user_until_the_password_changes() {
+        let cookie = issue(7, "hash", at(0)).unwrap();
+        assert_eq!(known(&cookie, 7, "hash", at(399)), cookie.split('.').next());
+        assert_eq!(known(&cookie, 8, "hash", at(1)), None, "another user");
+        assert_eq!(known(&cookie, 7, "another hash", at(1)), None, "another password");
+        assert_eq!(known(&cookie, 7, "hash", at(400)), None, "too old");
+        assert_ne!(issue(7, "hash", at(0)).unwrap(), cookie);
+    }
+
+    #[test]
+    fn what_nobody_signed_is_no_device() {
+        let cookie = issue(7, "hash", at(0)).unwrap();
+        let (said, signature) = cookie.rsplit_once('.').unwrap();
+        let (name, _) = said.split_once('.').unwrap();
+        let later = format!("{name}.{}.{signature}", at(300).timestamp());
+        for forged in ["", ".", "..", "a.b.c", "x", &later, said, &format!("x{cookie}"), &format!("{said}.")]
+        {
+            assert_eq!(known(forged, 7, "hash", at(1)), None, "{forged}");
+        }
+    }
+}

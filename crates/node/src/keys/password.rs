@@ -1,0 +1,296 @@
+//! Passwords, hashed with argon2id and the parameters that OWASP recommends (19 MiB, two passes): the defaults of the
+//! crate.
+//!
+//! One is hashed at a time, in one memory that goes from hand to hand, and back to the system when nobody waits: whoever
+//! has it has the [`Turn`]. Who waits for it holds no thread, and the lines are short: known devices have one of their own,
+//! which goes first, and of one network two strangers wait at most. Whoever does not fit is told so at once.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use argon2::password_hash::{self, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use tokio::sync::oneshot;
+
+/// The most that wait in each line.
+const LINE: usize = 16;
+/// The most strangers of one network among them.
+const OF_ONE_NETWORK: usize = 2;
+/// A hash that asks for more blocks, of 1 KiB, was not made here.
+const MOST_BLOCKS: usize = 256 * 1024;
+
+/// Everybody's line.
+static QUEUE: Queue = Queue::new();
+
+/// More want in than can be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being checked")]
+pub struct Crowded;
+
+/// Who waits for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting<'n> {
+    /// Somebody who has logged in from there before, or has a link of ours.
+    Known,
+    /// Somebody from this network, of whom nothing is known.
+    Stranger(&'n str),
+}
+
+/// Waits until passwords may be hashed.
+///
+/// # Errors
+/// At once where the line is full.
+pub async fn turn(who: Waiting<'_>) -> Result<Turn, Crowded> {
+    QUEUE.turn(who).await
+}
+
+struct Queue(Mutex<Lines>);
+
+/// Who waits, the first of them first, and the (empty) memory while nobody has it.
+struct Lines {
+    memory: Option<Vec<Block>>,
+    known: VecDeque<oneshot::Sender<Turn>>,
+    strangers: VecDeque<(String, oneshot::Sender<Turn>)>,
+}
+
+impl Queue {
+    const fn new() -> Self {
+        let lines = Lines { memory: Some(Vec::new()), known: VecDeque::new(), strangers: VecDeque::new() };
+        Self(Mutex::new(lines))
+    }
+
+    async fn turn(&'static self, who: Waiting<'_>) -> Result<Turn, Crowded> {
+        let called = {
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(memory) = lines.memory.take() {
+                return Ok(Turn { queue: self, memory: Some(memory) });
+            }
+            lines.forget_who_left();
+            let (sender, called) = oneshot::channel();
+            match who {
+                Waiting::Known if lines.known.len() < LINE => lines.known.push_back(sender),
+                Waiting::Stranger(network) if lines.has_room_for(network) => {
+                    lines.strangers.push_back((network.to_owned(), sender));
+                }
+                Waiting::Known | Waiting::Stranger(_) => return Err(Crowded),
+            }
+            called
+        };
+        called.await.map_err(|_| Crowded)
+    }
+
+    /// Hands the memory to the next in line, or gives it back.
+    fn pass_on(&'static self, mut memory: Vec<Block>) {
+        loop {
+            let next = {
+                let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let known = lines.known.pop_front();
+                match known.or_else(|| lines.strangers.pop_front().map(|(_, sender)| sender)) {
+                    Some(next) => next,
+                    None => {
+                        lines.memory = Some(Vec::new());
+                        return;
+                    }
+                }
+            };
+            let Err(mut unwanted) = next.send(Turn { queue: self, memory: Some(memory) }) else { return };
+            // Who has left gives it back.
+            let Some(given_back) = unwanted.memory.take() else { return };
+            memory = given_back;
+        }
+    }
+}
+
+impl Lines {
+    fn forget_who_left(&mut self) {
+        self.known.retain(|sender| !sender.is_closed());
+        self.strangers.retain(|(_, sender)| !sender.is_closed());
+    }
+
+    fn has_room_for(&self, network: &str) -> bool {
+        let of_network = self.strangers.iter().filter(|(known, _)| known == network).count();
+        self.strangers.len() < LINE && of_network < OF_ONE_NETWORK
+    }
+}
+
+/// The turn to hash passwords. When it is dropped, it is the next one's.
+pub struct Turn {
+    queue: &'static Queue,
+    /// None once it is passed on.
+    memory: Option<Vec<Block>>,
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turn")
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.queue.pass_on(memory);
+        }
+    }
+}
+
+impl Turn {
+    /// Hashes a new password, with its salt and parameters in the result. Blocks for some hundredths of a second.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn hash(&mut self, password: &str) -> anyhow::Result<String> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt)?;
+        let params = Params::default();
+        let output = self.output(Argon2::default(), password, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+        let salt = SaltString::encode_b64(&salt).map_err(unusable)?;
+        let hash = PasswordHash {
+            algorithm: Algorithm::default().ident(),
+            version: Some(Version::default().into()),
+            params: ParamsString::try_from(&params).map_err(unusable)?,
+            salt: Some(salt.as_salt()),
+            hash: Some(output),
+        };
+        Ok(hash.to_string())
+    }
+
+    /// Whether it is the password. Without a hash to compare with it takes as long, and says no.
+    ///
+    /// # Errors
+    /// A hash that is none.
+    pub fn verify(&mut self, password: &str, known: Option<&str>) -> anyhow::Result<bool> {
+        let Some(known) = known else {
+            self.hash(password)?;
+            return Ok(false);
+        };
+        let known = PasswordHash::new(known).map_err(unusable)?;
+        let (Some(salt), Some(expected)) = (known.salt, known.hash) else {
+            anyhow::bail!("argon2: a hash without its salt, or without itself");
+        };
+        let algorithm = Algorithm::try_from(known.algorithm).map_err(unusable)?;
+        let version = known.version.map_or(Ok(Version::default()), Version::try_from);
+        let version = version.map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
+        let params = Params::try_from(&known).map_err(unusable)?;
+        let mut decoded = [0; Salt::MAX_LENGTH];
+        let salt = salt.decode_b64(&mut decoded).map_err(unusable)?;
+        let output = self.output(Argon2::new(algorithm, version, params), password, salt, expected.len())?;
+        // In the same time, whatever differs.
+        Ok(output == expected)
+    }
+
+    fn output(
+        &mut self,
+        argon2: Argon2<'_>,
+        password: &str,
+        salt: &[u8],
+        length: usize,
+    ) -> anyhow::Result<Output> {
+        let blocks = argon2.params().block_count();
+        anyhow::ensure!(blocks <= MOST_BLOCKS, "argon2: a hash that takes {blocks} KiB of memory");
+        let memory = self.memory.get_or_insert_default();
+        if memory.len() < blocks {
+            memory.resize(blocks, Block::default());
+        }
+        let mut output = vec![0; length];
+        argon2
+            .hash_password_into_with_memory(password.as_bytes(), salt, &mut output, memory)
+            .map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
+        Output::new(&output).map_err(unusable)
+    }
+}
+
+fn unusable(error: password_hash::Error) -> anyhow::Error {
+    anyhow::anyhow!("argon2: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+
+    use super::*;
+
+    fn queue() -> &'static Queue {
+        Box::leak(Box::new(Queue::new()))
+    }
+
+    #[actix_web::test]
+    async fn a_password_is_recognised() {
+        let mut turn = queue().turn(Waiting::Known).await.unwrap();
+        let known = turn.hash("correct horse").unwrap();
+        assert!(known.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{known}");
+        assert!(turn.verify("correct horse", Some(&known)).unwrap());
+        assert!(!turn.verify("correct horses", Some(&known)).unwrap());
+        assert!(!turn.verify("correct horse", None).unwrap());
+        assert!(turn.verify("x", Some("plain")).is_err());
+        // As older versions made them, with parameters of their own: by the crate alone.
+        let params = Params::new(1024, 3, 1, None).unwrap();
+        let other = Argon2::new(Algorithm::Argon2i, Version::V0x10, params);
+        let salt = SaltString::from_b64("c29tZXNhbHQ").unwrap();
+        for argon2 in [other, Argon2::default()] {
+            let older = argon2.hash_password(b"password", &salt).unwrap().to_string();
+            assert!(turn.verify("password", Some(&older)).unwrap(), "{older}");
+            assert!(!turn.verify("passwords", Some(&older)).unwrap());
+        }
+        assert!(turn.verify("x", Some(&known.replace("m=19456", "m=4000000"))).is_err(), "4 GB");
+        // And the other way round.
+        let parsed = PasswordHash::new(&known).unwrap();
+        assert!(Argon2::default().verify_password(b"correct horse", &parsed).is_ok());
+    }
+
+    #[actix_web::test]
+    async fn known_devices_go_first_and_strangers_wait_in_short_lines() {
+        let queue = queue();
+        let waker = Waker::noop();
+        let mut context = Context::from_waker(waker);
+        let first = queue.turn(Waiting::Stranger("a")).await.unwrap();
+        let mut strangers =
+            [pin!(queue.turn(Waiting::Stranger("a"))), pin!(queue.turn(Waiting::Stranger("a")))];
+        for stranger in &mut strangers {
+            assert!(stranger.as_mut().poll(&mut context).is_pending());
+        }
+        let third = queue.turn(Waiting::Stranger("a")).await;
+        assert_eq!(third.unwrap_err(), Crowded, "a third of one network");
+        let mut known = pin!(queue.turn(Waiting::Known));
+        assert!(known.as_mut().poll(&mut context).is_pending());
+        drop(first);
+        let Poll::Ready(Ok(turn)) = known.as_mut().poll(&mut context) else {
+            panic!("a known device goes first")
+        };
+        assert!(strangers[0].as_mut().poll(&mut context).is_pending());
+        // Who leaves holds nobody up, also when it was their turn.
+        let mut leaves = Box::pin(queue.turn(Waiting::Stranger("b")));
+        assert!(leaves.as_mut().poll(&mut context).is_pending());
+        drop(turn);
+        let [one, other] = strangers;
+        drop(one.await.unwrap());
+        drop(other.await.unwrap());
+        drop(leaves);
+        assert!(
+            pin!(queue.turn(Waiting::Stranger("c"))).poll(&mut context).is_ready(),
+            "nobody holds it any more"
+        );
+    }
+
+    #[actix_web::test]
+    async fn a_line_that_is_full_is_said_at_once() {
+        let queue = queue();
+        let _turn = queue.turn(Waiting::Known).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let networks: Vec<String> = (0..LINE).map(|n| n.to_string()).collect();
+        let mut waiting: Vec<_> =
+            networks.iter().map(|network| Box::pin(queue.turn(Waiting::Stranger(network)))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(queue.turn(Waiting::Stranger("other")).await.unwrap_err(), Crowded);
+        // A known device has a line of its own; and who gave up takes no place.
+        assert!(pin!(queue.turn(Waiting::Known)).poll(&mut context).is_pending());
+        waiting.pop();
+        assert!(pin!(queue.turn(Waiting::Stranger("other"))).poll(&mut context).is_pending());
+    }
+}

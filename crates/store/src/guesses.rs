@@ -1,0 +1,123 @@
+//! Wrong passwords, counted. How long the next has to wait is decided by [`innkeeper_core::guesses`].
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+use innkeeper_core::guesses::{Count, CountedBy};
+
+use crate::connection::AnyConnection;
+use crate::rows::{ms, time};
+use crate::schema::login_failures;
+use crate::{Store, StoreError};
+
+/// Wrong passwords are forgotten after this long without another.
+pub(crate) const FAILURES_HOLD: TimeDelta = TimeDelta::hours(1);
+/// So many counts are kept; beyond, the oldest are forgotten, and so many more at a time.
+const MOST_COUNTS: i64 = 20_000;
+const AT_A_TIME: i64 = 2_000;
+
+impl Store {
+    /// How long a password with these counts has to wait; none when it may be looked at.
+    pub fn wait_for(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
+        let of: Vec<&str> = counts.iter().map(|count| count.of.as_str()).collect();
+        let rows: Vec<(String, i64, i64)> = login_failures::table
+            .filter(login_failures::who.eq_any(of))
+            .select((login_failures::who, login_failures::failures, login_failures::last_at))
+            .load(&mut *self.get()?)?;
+        let waits = rows.into_iter().filter_map(|(who, failures, last_at)| {
+            let count = counts.iter().find(|count| count.of == who)?;
+            wait(count.by, failures, time(last_at), now)
+        });
+        Ok(waits.max())
+    }
+
+    /// Counts a password that is about to be looked at as a wrong one, so that many at once are no better than one
+    /// after the other. Nothing is counted where it has to wait; then it returns how long.
+    pub fn count_guess(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
+        let mut counts = counts.to_vec();
+        // In one order, so that two logins never wait for each other.
+        counts.sort_by(|one, other| one.of.cmp(&other.of));
+        let mut must_wait = None;
+        let counted = self.write(|connection| {
+            for Count { by, of } in &counts {
+                let Counted { failures, last_at } = lock(connection, of, now)?;
+                let last_at = time(last_at);
+                must_wait = must_wait.max(wait(*by, failures, last_at, now));
+                let failures = if last_at > now - FAILURES_HOLD { failures } else { 0 };
+                diesel::update(login_failures::table.filter(login_failures::who.eq(of)))
+                    .set((login_failures::failures.eq(failures + 1), login_failures::last_at.eq(ms(now))))
+                    .execute(connection)?;
+            }
+            match must_wait {
+                None => Ok(()),
+                Some(_) => Err(StoreError::Refused(diesel::result::Error::RollbackTransaction)),
+            }
+        });
+        match counted {
+            Err(StoreError::Refused(diesel::result::Error::RollbackTransaction)) => return Ok(must_wait),
+            counted => counted?,
+        }
+        self.forget_the_oldest_guesses()?;
+        Ok(None)
+    }
+
+    /// So that a flood from many networks fills no database.
+    fn forget_the_oldest_guesses(&self) -> Result<(), StoreError> {
+        let connection = &mut *self.get()?;
+        let counts: i64 = login_failures::table.count().get_result(connection)?;
+        if counts <= MOST_COUNTS {
+            return Ok(());
+        }
+        // Those that somebody counts just now are not the oldest.
+        let skip = match connection {
+            AnyConnection::Postgres(_) => "FOR UPDATE SKIP LOCKED",
+            AnyConnection::Sqlite(_) => "",
+        };
+        sql_query(format!(
+            "DELETE FROM login_failures WHERE who IN (SELECT who FROM login_failures ORDER BY last_at LIMIT $1 {skip})"
+        ))
+        .bind::<BigInt, _>(counts - MOST_COUNTS + AT_A_TIME)
+        .execute(connection)?;
+        Ok(())
+    }
+
+    /// The password was right: forgets the wrong ones before it. Of a network only itself, since what it tried on
+    /// others stays tried.
+    pub fn forget_guesses(&self, counts: &[Count]) -> Result<(), StoreError> {
+        self.write(|connection| {
+            for Count { by, of } in counts {
+                let row = login_failures::table.filter(login_failures::who.eq(of));
+                match by {
+                    CountedBy::Network => diesel::update(row.filter(login_failures::failures.gt(0)))
+                        .set(login_failures::failures.eq(login_failures::failures - 1))
+                        .execute(connection)?,
+                    _ => diesel::delete(row).execute(connection)?,
+                };
+            }
+            Ok(())
+        })
+    }
+}
+
+fn wait(by: CountedBy, failures: i64, last_at: Time, now: Time) -> Option<TimeDelta> {
+    let failures = if last_at > now - FAILURES_HOLD { failures } else { 0 };
+    Some(last_at + by.wait_after(failures) - now).filter(|wait| *wait > TimeDelta::zero())
+}
+
+/// The count, made where it is missing, for nobody else to change before the transaction ends.
+fn lock(connection: &mut AnyConnection, of: &str, now: Time) -> Result<Counted, StoreError> {
+    let sql = "INSERT INTO login_failures (who, failures, last_at) VALUES ($1, 0, $2)
+               ON CONFLICT (who) DO UPDATE SET who = excluded.who
+               RETURNING failures, last_at";
+    Ok(sql_query(sql).bind::<Text, _>(of).bind::<BigInt, _>(ms(now)).get_result(connection)?)
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    failures: i64,
+    #[diesel(sql_type = BigInt)]
+    last_at: i64,
+}

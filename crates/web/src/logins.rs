@@ -1,0 +1,152 @@
+//! A name and a password against a user: who has to wait, who is looked at, and what is written down of those who are
+//! refused.
+//!
+//! Nothing is hashed for whoever has to wait, and one password is hashed at a time ([`password`]). A browser in which
+//! the user has logged in before is a known device: for it only its own guesses count, and it goes first.
+
+use std::collections::HashMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{self, Data};
+use chrono::TimeDelta;
+use innkeeper_core::Time;
+use innkeeper_core::access::account_name;
+use innkeeper_core::guesses::{Count, network_of};
+use innkeeper_core::password::LONGEST;
+use innkeeper_node::Seldom;
+use innkeeper_node::http::ApiError;
+use innkeeper_node::keys::password::{self, Turn, Waiting};
+use innkeeper_node::keys::{self, device};
+use innkeeper_store::{StoreError, User};
+
+use crate::Desk;
+use crate::refused_logins::Why;
+
+/// What a name and a password turned out to be.
+pub(crate) enum Verdict {
+    /// The user's, and the cookie by which the browser is known from now on.
+    Right { user: User, device: String },
+    /// Not the user's, or there is none of this name.
+    Wrong,
+    /// The user's, whom an admin has yet to confirm.
+    Unconfirmed,
+    /// There were too many wrong ones.
+    TooSoon(TimeDelta),
+    /// More want in than can be looked at.
+    Crowded,
+}
+
+/// What a request says of who wants in.
+struct Question {
+    name: String,
+    /// Whether somebody can have this name and password.
+    may_be: bool,
+    network: String,
+    /// Known browsers, by their users.
+    devices: HashMap<i64, String>,
+}
+
+/// Whom a name means, and by what their wrong passwords are counted.
+struct Asked {
+    user: Option<(User, Option<String>)>,
+    is_known_device: bool,
+    counts: Vec<Count>,
+}
+
+/// Compares, unless there were too many wrong ones lately. A wrong name takes as long as a wrong password.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn check(
+    desk: &Data<Desk>,
+    request: &HttpRequest,
+    source: &str,
+    name: &str,
+    given: String,
+) -> Result<Verdict, ApiError> {
+    let asked = Question {
+        name: name.to_owned(),
+        may_be: account_name("name", name).is_ok() && given.len() <= LONGEST,
+        network: network_of(source),
+        devices: desk.gate.devices_of(request),
+    };
+    let network = asked.network.clone();
+    let (asked, wait) = on_thread(desk, move |desk, now| whom(desk, asked, now)).await?;
+    let user = asked.user.as_ref().map(|(user, _)| user.name.clone());
+    let (verdict, why) = match look(desk, &network, asked, wait, given).await? {
+        Verdict::Wrong => (Verdict::Wrong, Why::Wrong),
+        Verdict::TooSoon(wait) => (Verdict::TooSoon(wait), Why::TooSoon),
+        Verdict::Crowded => (Verdict::Crowded, Why::Crowded),
+        Verdict::Unconfirmed => (Verdict::Unconfirmed, Why::Unconfirmed),
+        right @ Verdict::Right { .. } => return Ok(right),
+    };
+    static REFUSED: Seldom = Seldom::new();
+    REFUSED.warn(format_args!("a login is refused, from {source}: {}", why.as_str()));
+    desk.refused_logins.note(&desk.store, source, user, why, desk.clock.now()).await;
+    Ok(verdict)
+}
+
+/// Whom it means, and how long it has to wait.
+fn whom(desk: &Desk, question: Question, now: Time) -> Result<(Asked, Option<TimeDelta>), StoreError> {
+    let Question { name, may_be, network, devices } = question;
+    let user = if may_be { desk.store.user_named(&name)? } else { None };
+    let hash = user.as_ref().and_then(|(user, hash)| Some((user.id, hash.as_ref()?)));
+    let device = hash.and_then(|(id, hash)| {
+        device::known(devices.get(&id)?, id, hash, now).map(|device| format!("{id} {device}"))
+    });
+    let counts = match &device {
+        Some(device) => Count::of_device(device),
+        // Hashed: people type their password into the wrong field.
+        None => Count::of_stranger(&keys::hash(&name), &network),
+    };
+    let wait = desk.store.wait_for(&counts, now)?;
+    Ok((Asked { user, is_known_device: device.is_some(), counts }, wait))
+}
+
+async fn look(
+    desk: &Data<Desk>,
+    network: &str,
+    asked: Asked,
+    wait: Option<TimeDelta>,
+    given: String,
+) -> Result<Verdict, ApiError> {
+    // Who has to wait takes no place in the line.
+    if let Some(wait) = wait {
+        return Ok(Verdict::TooSoon(wait));
+    }
+    let waiting = if asked.is_known_device { Waiting::Known } else { Waiting::Stranger(network) };
+    let Ok(turn) = password::turn(waiting).await else { return Ok(Verdict::Crowded) };
+    on_thread(desk, move |desk, now| compare(desk, asked, &given, turn, now)).await
+}
+
+/// Counts first, and takes it back where the password is right: of many at once each counts before any is looked at.
+fn compare(desk: &Desk, asked: Asked, given: &str, mut turn: Turn, now: Time) -> Result<Verdict, StoreError> {
+    if let Some(wait) = desk.store.count_guess(&asked.counts, now)? {
+        return Ok(Verdict::TooSoon(wait));
+    }
+    let hash = asked.user.as_ref().and_then(|(_, hash)| hash.as_deref());
+    let is_right = turn.verify(given, hash).unwrap_or_else(|error| {
+        log::error!("a password cannot be checked: {error}");
+        false
+    });
+    drop(turn);
+    let (Some((user, Some(hash))), true) = (asked.user, is_right) else { return Ok(Verdict::Wrong) };
+    desk.store.forget_guesses(&asked.counts)?;
+    if !user.confirmed {
+        return Ok(Verdict::Unconfirmed);
+    }
+    match device::issue(user.id, &hash, now) {
+        Ok(device) => Ok(Verdict::Right { user, device }),
+        Err(error) => Err(StoreError::Unavailable(error.to_string())),
+    }
+}
+
+/// Runs what may block on a thread for it.
+async fn on_thread<T: Send + 'static>(
+    desk: &Data<Desk>,
+    question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let shared = desk.clone();
+    let answer = web::block(move || question(&shared, shared.clock.now())).await;
+    answer.map_err(ApiError::internal)?.map_err(ApiError::from).inspect_err(|error| desk.failed(error))
+}

@@ -1,0 +1,331 @@
+//! Refused logins in the audit log: one entry for each network and minute, which counts them. A flood of guesses fills
+//! neither the log nor the database's time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::web;
+use innkeeper_core::Time;
+use innkeeper_core::guesses::network_of;
+use innkeeper_node::Seldom;
+use innkeeper_store::{Actor, Store, StoreError};
+
+/// So many networks have an entry of their own in a minute; the others have one together.
+const NETWORKS: usize = 20;
+/// So many users stand in an entry by their names.
+const NAMES: usize = 5;
+/// So often in a second an entry is written at once; what comes beyond is written a second later.
+const AT_ONCE: u32 = 10;
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE_MS: i64 = 60_000;
+/// The networks that have no entry of their own.
+const OTHERS: &str = "many addresses";
+
+/// Why a login was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// A wrong name or password.
+    Wrong,
+    /// Too many wrong ones before it.
+    TooSoon,
+    /// The line was full.
+    Crowded,
+    /// The user has yet to be confirmed.
+    Unconfirmed,
+}
+
+impl Why {
+    const ALL: [Self; 4] = [Self::Wrong, Self::TooSoon, Self::Crowded, Self::Unconfirmed];
+
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wrong => "a wrong name or password",
+            Self::TooSoon => "too soon after wrong ones",
+            Self::Crowded => "too many at once",
+            Self::Unconfirmed => "a user who has yet to be confirmed",
+        }
+    }
+}
+
+/// The refused logins of this minute.
+#[derive(Default)]
+pub(crate) struct RefusedLogins {
+    book: Arc<Mutex<Book>>,
+    /// Held by whoever writes entries.
+    writing: Arc<Mutex<()>>,
+}
+
+#[derive(Default)]
+struct Book {
+    minute: i64,
+    /// By network.
+    entries: HashMap<String, Entry>,
+    /// Of minutes that are over, and not written yet.
+    left: Vec<Entry>,
+    /// Since when it is counted how often was written.
+    since: Option<Instant>,
+    written: u32,
+    is_later: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    /// Its number in the log.
+    id: Option<i64>,
+    network: String,
+    /// The address, or the network where there were several.
+    source: String,
+    names: Vec<String>,
+    has_more_names: bool,
+    has_unknown_name: bool,
+    counts: [u64; Why::ALL.len()],
+    at: Time,
+    /// What is counted is not written.
+    is_new: bool,
+}
+
+impl RefusedLogins {
+    /// Writes down that one was refused: `user` where there is one of the name.
+    pub async fn note(&self, store: &Store, source: &str, user: Option<String>, why: Why, now: Time) {
+        let is_at_once = {
+            let mut book = lock(&self.book);
+            book.count(source, user, why, now);
+            book.takes_one(Instant::now())
+        };
+        let (book, writing, store) = (Arc::clone(&self.book), Arc::clone(&self.writing), store.clone());
+        if is_at_once {
+            // A request that is given up ends here; what it counted is written all the same.
+            drop(web::block(move || write(&book, &writing, &store)).await);
+            return;
+        }
+        let is_first = !std::mem::replace(&mut lock(&self.book).is_later, true);
+        if is_first {
+            actix_web::rt::spawn(async move {
+                actix_web::rt::time::sleep(SECOND).await;
+                lock(&book).is_later = false;
+                drop(web::block(move || write(&book, &writing, &store)).await);
+            });
+        }
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes what is not written. Where somebody else is at it, they see to it.
+fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) {
+    // Again, since something may be counted just before the turn is given up.
+    while lock(book).has_unwritten() {
+        let Ok(_writing) = writing.try_lock() else { return };
+        let unwritten = lock(book).take_unwritten();
+        for entry in unwritten {
+            match entry.write(store) {
+                Ok(id) => lock(book).is_written(&entry, id),
+                Err(error) => {
+                    static FAILED: Seldom = Seldom::new();
+                    FAILED.warn(format_args!("a refused login cannot be written down: {error}"));
+                    lock(book).is_unwritten(entry);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Book {
+    fn count(&mut self, source: &str, user: Option<String>, why: Why, now: Time) {
+        let minute = now.timestamp_millis().div_euclid(MINUTE_MS);
+        if minute != self.minute {
+            self.minute = minute;
+            self.left.extend(self.entries.drain().map(|(_, entry)| entry).filter(|entry| entry.is_new));
+            self.left.truncate(2 * NETWORKS);
+        }
+        let mut network = network_of(source);
+        if !self.entries.contains_key(&network) && self.entries.len() >= NETWORKS {
+            network = OTHERS.to_owned();
+        }
+        let entry = self.entries.entry(network.clone()).or_insert_with(|| Entry {
+            source: if network == OTHERS { OTHERS.to_owned() } else { source.to_owned() },
+            network: network.clone(),
+            at: now,
+            ..Entry::default()
+        });
+        if entry.source != source {
+            entry.source = network;
+        }
+        match user {
+            None => entry.has_unknown_name = true,
+            Some(name) if entry.names.contains(&name) => {}
+            Some(name) if entry.names.len() < NAMES => entry.names.push(name),
+            Some(_) => entry.has_more_names = true,
+        }
+        if let Some(count) = entry.counts.get_mut(why as usize) {
+            *count += 1;
+        }
+        entry.is_new = true;
+    }
+
+    /// Whether what was counted is written at once.
+    fn takes_one(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= SECOND) {
+            self.since = Some(now);
+            self.written = 0;
+        }
+        self.written = self.written.saturating_add(1);
+        self.written <= AT_ONCE
+    }
+
+    fn has_unwritten(&self) -> bool {
+        !self.left.is_empty() || self.entries.values().any(|entry| entry.is_new)
+    }
+
+    fn take_unwritten(&mut self) -> Vec<Entry> {
+        let mut unwritten = std::mem::take(&mut self.left);
+        for entry in self.entries.values_mut().filter(|entry| entry.is_new) {
+            entry.is_new = false;
+            unwritten.push(entry.clone());
+        }
+        unwritten
+    }
+
+    fn is_written(&mut self, written: &Entry, id: Option<i64>) {
+        match self.same(written) {
+            Some(entry) => entry.id = id,
+            // The minute has ended meanwhile, and something was counted.
+            None => {
+                for entry in self.left.iter_mut().filter(|entry| entry.is_as(written)) {
+                    entry.id = id;
+                }
+            }
+        }
+    }
+
+    fn is_unwritten(&mut self, entry: Entry) {
+        match self.same(&entry) {
+            Some(entry) => entry.is_new = true,
+            None => self.left.push(entry),
+        }
+    }
+
+    fn same(&mut self, one: &Entry) -> Option<&mut Entry> {
+        self.entries.get_mut(&one.network).filter(|entry| entry.is_as(one))
+    }
+}
+
+impl Entry {
+    fn is_as(&self, other: &Self) -> bool {
+        self.network == other.network && self.at == other.at
+    }
+
+    fn write(&self, store: &Store) -> Result<Option<i64>, StoreError> {
+        let actor = Actor { who: "nobody".to_owned(), source: self.source.clone() };
+        store.on_behalf_of(actor).note_again(
+            self.id,
+            "refused login",
+            &self.subject(),
+            &self.detail(),
+            self.at,
+        )
+    }
+
+    fn subject(&self) -> String {
+        let mut users: Vec<String> = self.names.iter().map(|name| format!("user {name}")).collect();
+        if self.has_more_names {
+            users.push("other users".to_owned());
+        }
+        if self.has_unknown_name {
+            users.push("a name that nobody has".to_owned());
+        }
+        users.join(", ")
+    }
+
+    fn detail(&self) -> String {
+        let counted = Why::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0);
+        let lines: Vec<String> = counted.map(|(why, count)| format!("{}: {count}", why.as_str())).collect();
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
+    }
+
+    fn unwritten(book: &mut Book) -> Vec<(String, String, String)> {
+        let mut entries: Vec<_> = book
+            .take_unwritten()
+            .into_iter()
+            .map(|entry| (entry.source.clone(), entry.subject(), entry.detail()))
+            .collect();
+        entries.sort();
+        entries
+    }
+
+    #[test]
+    fn one_network_has_one_entry_a_minute() {
+        let mut book = Book::default();
+        book.count("2001:db8::1", Some("ada".to_owned()), Why::Wrong, at(0));
+        assert_eq!(
+            unwritten(&mut book),
+            [("2001:db8::1".to_owned(), "user ada".to_owned(), "a wrong name or password: 1".to_owned())]
+        );
+        book.count("2001:db8::2", None, Why::Wrong, at(1));
+        book.count("2001:db8::2", None, Why::TooSoon, at(59));
+        let counted = "a wrong name or password: 2\ntoo soon after wrong ones: 1".to_owned();
+        let whom = "user ada, a name that nobody has".to_owned();
+        book.count("2001:db8::1", None, Why::Crowded, at(60));
+        assert_eq!(
+            unwritten(&mut book),
+            [
+                ("2001:db8::/64".to_owned(), whom, counted),
+                (
+                    "2001:db8::1".to_owned(),
+                    "a name that nobody has".to_owned(),
+                    "too many at once: 1".to_owned()
+                ),
+            ]
+        );
+        assert!(unwritten(&mut book).is_empty());
+    }
+
+    #[test]
+    fn a_flood_has_few_entries_and_few_writes() {
+        let (mut book, begun) = (Book::default(), Instant::now());
+        for n in 0..10_000_u32 {
+            let source = std::net::Ipv4Addr::from_bits(n).to_string();
+            book.count(&source, Some(format!("user{n}")), Why::Wrong, at(1));
+        }
+        let entries = unwritten(&mut book);
+        assert_eq!(entries.len(), NETWORKS + 1);
+        let others = entries.iter().find(|(source, ..)| source == OTHERS).unwrap();
+        assert!(others.1.len() < 200 && others.2.ends_with(&(10_000 - NETWORKS).to_string()), "{others:?}");
+        let written = (0..1000).filter(|_| book.takes_one(begun)).count();
+        assert_eq!(written, AT_ONCE as usize);
+        assert!(book.takes_one(begun + SECOND));
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_later_and_once() {
+        let mut book = Book::default();
+        book.count("10.0.0.5", None, Why::Wrong, at(0));
+        let entry = book.take_unwritten().remove(0);
+        // The minute ends while it is tried, and something else is counted.
+        book.count("10.0.0.6", None, Why::Wrong, at(61));
+        book.is_unwritten(entry);
+        let mut again = book.take_unwritten();
+        assert_eq!(again.len(), 2);
+        let first = again.remove(0);
+        book.is_written(&first, Some(7));
+        book.count("10.0.0.6", None, Why::Wrong, at(62));
+        let second = book.take_unwritten().remove(0);
+        assert_eq!((second.id, second.counts[0]), (None, 2));
+    }
+}
