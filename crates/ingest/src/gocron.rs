@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actix_web::http::Method;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::TimeDelta;
@@ -30,11 +31,11 @@ const JUST_NOW: TimeDelta = TimeDelta::seconds(30);
 const ASKED_AT_ONCE: usize = 64;
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get_with_query("/", Need::Manage, by_query).get("/", Need::Nothing, alive).post(
-        "/",
-        Need::Manage,
-        by_body,
-    );
+    routes
+        .get_with_query_by_browser("/", Need::Nothing, sent_by_browser)
+        .get_with_query("/", Need::Manage, by_query)
+        .get("/", Need::Nothing, alive)
+        .post("/", Need::Manage, by_body);
 }
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -44,7 +45,20 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))
 }
 
+/// A `GET` that a link or another site's page can have a browser send does nothing.
+async fn sent_by_browser() -> HttpResponse {
+    let page = include_str!("../templates/sent_by_browser.html");
+    HttpResponse::Forbidden().content_type("text/html; charset=utf-8").body(page)
+}
+
 async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+    if request.method() == Method::HEAD {
+        return Err(ApiError::MethodNotAllowed { allow: "GET, OPTIONS, POST".to_owned() });
+    }
+    if caller.user().is_some() {
+        let why = "a login does not check in by this call, since any link could have it sent; programs show a token";
+        return Err(ApiError::Forbidden(why.to_owned()));
+    }
     check_in(&desk, &caller, &request, &Fields::from_query(request.query_string(), &FIELDS)?).await
 }
 

@@ -48,9 +48,9 @@ struct Job {
     notify_recovery: bool,
     number_of_checkins: i64,
     owner: String,
-    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`.
+    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`. Null for whoever may not check in, as `ping_url` is.
     ping_key: Option<String>,
-    ping_url: String,
+    ping_url: Option<String>,
     /// Why it is down, as a sentence.
     reason: Option<String>,
     recovery_msg: String,
@@ -69,12 +69,14 @@ struct Job {
 
 async fn list(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let public_url = desk.public_url.clone();
-    let shape = move |shown, now| Some(job(shown, now, &public_url));
+    let may_check_in = caller.may(Need::CheckIn);
+    let shape = move |shown, now| Some(job(shown, now, may_check_in.then_some(&*public_url)));
     let list = reservations(&desk, &caller, None, shape, r#"],"success":true}"#).await?;
     Ok(list.answer(r#"{"result":["#.to_owned()))
 }
 
-fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
+/// A reservation; with a `public_url` for whoever may check in.
+fn job(shown: Shown, now: innkeeper_core::Time, public_url: Option<&str>) -> Job {
     let Shown { listed, evaluation } = shown;
     let reservation = listed.reservation;
     let (terms, last) = (reservation.terms, reservation.facts.last_checkin_at);
@@ -107,8 +109,8 @@ fn job(shown: Shown, now: innkeeper_core::Time, public_url: &str) -> Job {
         expected_at: evaluation.expected_at.timestamp(),
         deadline: evaluation.deadline.timestamp(),
         reason: listed.open_alert.map(|alert| alert.reason.sentence(zone)),
-        ping_url: format!("{public_url}/ping/{}", reservation.key),
-        ping_key: listed.ping_key,
+        ping_url: public_url.map(|public_url| format!("{public_url}/ping/{}", reservation.key)),
+        ping_key: listed.ping_key.filter(|_| public_url.is_some()),
         description: terms.description,
         tags: terms.tags,
         alerters: terms.alerters.iter().map(ToString::to_string).collect(),

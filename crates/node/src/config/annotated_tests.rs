@@ -80,7 +80,7 @@ fn every_default_it_tells_is_the_codes() {
                     &config.public_url,
                     &config.log,
                     config.auth,
-                    config.allow_open,
+                    (config.allow_open, &config.allowed_hosts),
                     &config.operator
                 ),
                 (&config.data_dir, &config.database, config.database.url(), &config.ingest, &config.web),

@@ -86,6 +86,8 @@ pub struct Config {
     pub auth: Auth,
     /// Whether an open listener may be reached from other machines.
     pub allow_open: bool,
+    /// By which names it may be reached beside its own, where `auth` is `open`.
+    pub allowed_hosts: Vec<String>,
     /// Who hears about Innkeeper itself.
     pub operator: Vec<Recipient>,
     /// Where files are kept; absolute. See [`Config::create_data_dir`].
@@ -240,6 +242,7 @@ fn read(
     });
     let auth = top.parsed("auth", Auth::Open, top::auth);
     let allow_open = top.flag("allow_open", false);
+    let allowed_hosts = top.list("allowed_hosts", top::MOST_HOSTS, top::host_name);
     let operator_origin = top.origin("operator");
     let operator = top.list("operator", MOST_RECIPIENTS, |entry| {
         Recipient::parse("operator", entry).map_err(|invalid| invalid.problem)
@@ -302,6 +305,7 @@ fn read(
         log,
         auth,
         allow_open,
+        allowed_hosts,
         operator,
         data_dir,
         database,

@@ -26,7 +26,7 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
     for (text, said) in [
         (
             "\ninstanse = 'x'",
-            "f:2: instanse: unknown key; allowed: allow_open, auth, data_dir, instance, log, operator, public_url, subjects",
+            "f:2: instanse: unknown key; allowed: allow_open, allowed_hosts, auth, data_dir, instance, log, operator, public_url, subjects",
         ),
         (
             "[ingest]\n\nqueu = 1",
@@ -47,6 +47,14 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ("public_url = 'ftp://inn.example.org'", "is no web address; write http://host:port"),
         ("public_url = 'http://inn/?a=b'", "has a query or fragment"),
         ("auth = 'none'", "f:1: auth: \"none\" is not known; write \"open\" or \"tokens\""),
+        (
+            "allowed_hosts = ['inn.example.org', 'http://inn.example.org']",
+            "f:1: allowed_hosts: \"http://inn.example.org\" is no name of a host; write it as in \"inn.example.org\"",
+        ),
+        (
+            "allowed_hosts = 'inn.example.org:8080'",
+            "f:1: allowed_hosts: \"inn.example.org:8080\" is no name of a host",
+        ),
         ("allow_open = 'maybe'", "f:1: allow_open: \"maybe\" is neither true nor false"),
         ("operator = 'Ops Team'", "f:1: operator: \"Ops Team\" is neither a mail address nor"),
         (

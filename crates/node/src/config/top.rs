@@ -83,6 +83,25 @@ pub(crate) fn public_url(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// The most names of `allowed_hosts`.
+pub(crate) const MOST_HOSTS: usize = 50;
+
+/// The name of a host without its port.
+pub(crate) fn host_name(text: &str) -> Result<String, String> {
+    let is_name = |text: &str| {
+        text.len() <= 253
+            && text.split('.').all(|label| {
+                !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            })
+    };
+    match Url::parse(&format!("http://{text}")) {
+        Ok(url) if is_name(text) => Ok(url.host_str().unwrap_or(text).to_owned()),
+        _ => Err(format!(
+            "{text:?} is no name of a host; write it as in \"inn.example.org\", without scheme, port or path"
+        )),
+    }
+}
+
 pub(crate) fn auth(text: &str) -> Result<Auth, String> {
     match text {
         "open" => Ok(Auth::Open),

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,7 @@ use innkeeper_core::access::{Need, Rights, UserRole, account_name};
 use innkeeper_store::{Actor, Store, Token};
 
 use super::caller::{Caller, Who};
+use super::host_names::HostNames;
 use super::pace::Pace;
 use super::{ApiError, Mount, TrustedProxies, client_address};
 use crate::config::{Auth, Config, Live};
@@ -45,7 +45,7 @@ struct Inner {
     store: Store,
     clock: Arc<dyn Clock>,
     auth: Auth,
-    allow_open: bool,
+    host_names: HostNames,
     live: Live,
     public_url: String,
     mount: Mount,
@@ -73,7 +73,7 @@ impl Gate {
             store: store.clone(),
             clock,
             auth: config.auth,
-            allow_open: config.allow_open,
+            host_names: HostNames::new(&config.public_url, &config.allowed_hosts),
             live: config.live(),
             public_url: config.public_url.clone(),
             mount: Mount::at(&config.public_url),
@@ -122,12 +122,15 @@ impl Gate {
                     .to_owned(),
             ));
         }
-        if self.is_open() && !self.0.allow_open && self.is_by_a_foreign_name(request) {
-            return Err(ApiError::Forbidden(
-                "a browser reached this by a name that Innkeeper does not know; where that is right, set public_url to the \
-                 address that browsers use"
-                    .to_owned(),
-            ));
+        if self.is_open()
+            && !(need == Need::Nothing && is_safe)
+            && let Some(name) = self.0.host_names.foreign(request.headers())
+        {
+            return Err(ApiError::Forbidden(format!(
+                "this was reached by the name {name:?}, which Innkeeper does not know as its own. Any site can have a name lead \
+                 here, and who comes in may do everything. Where the name is right, set public_url to the address that \
+                 people use, or add the name to allowed_hosts (INNKEEPER_ALLOWED_HOSTS); or call by the IP address"
+            )));
         }
         let source = client_address(request, &self.0.live.get().ingest.trusted_proxies).to_string();
         if self.is_open() || (need == Need::Nothing && !forms) {
@@ -366,23 +369,6 @@ impl Gate {
             (true, _) => "__Secure-innkeeper-form",
             (false, _) => "innkeeper-form",
         }
-    }
-
-    /// Whether a browser reached an open house by a name that is not its own: any site can have its name lead here (DNS rebinding), and its pages
-    /// would then pass for ours.
-    fn is_by_a_foreign_name(&self, request: &HttpRequest) -> bool {
-        let value =
-            |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !value(header::USER_AGENT).starts_with("Mozilla/") {
-            return false;
-        }
-        let host = value(header::HOST);
-        let name =
-            host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).map_or(host, |(name, _)| name);
-        let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        let authority = self.0.public_url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = authority.split('/').next().unwrap_or_default();
-        !is_address && name != "localhost" && !name.ends_with(".localhost") && host != authority
     }
 
     /// Whether a browser says that the page of another site sent this.

@@ -19,6 +19,7 @@ mod device;
 mod error;
 mod gate;
 pub mod health;
+mod host_names;
 pub mod metrics;
 mod mount;
 pub mod nodes;

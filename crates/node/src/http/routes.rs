@@ -44,6 +44,8 @@ enum Manner {
     Api,
     /// People: a page, and the way to the login.
     Page,
+    /// Whoever has the link: a page without forms, and so without cookies.
+    PublicPage,
 }
 
 /// Where a route lies beside its path.
@@ -54,6 +56,8 @@ enum Only {
     ForBrowsers,
     /// Where there is a query.
     WithQuery,
+    /// Where there is a query, and a browser sent it by itself.
+    WithQueryByBrowser,
 }
 
 impl<'c> Routes<'c> {
@@ -91,6 +95,16 @@ impl<'c> Routes<'c> {
         F::Output: Responder + 'static,
     {
         self.register(Method::GET, pattern, need, Manner::Plain, Only::WithQuery, handler)
+    }
+
+    /// The same where a browser sent it by itself: somebody followed a link, or the page of another site had it sent.
+    pub fn get_with_query_by_browser<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, need, Manner::Plain, Only::WithQueryByBrowser, handler)
     }
 
     /// Answers `POST` of `pattern`.
@@ -145,6 +159,16 @@ impl<'c> Routes<'c> {
         self.register(Method::GET, pattern, need, Manner::Page, Only::Always, handler)
     }
 
+    /// Answers `GET` and `HEAD` of `pattern` with a page that everybody may see, and that sets no cookie.
+    pub fn public_page<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, Need::Nothing, Manner::PublicPage, Only::Always, handler)
+    }
+
     /// The same where the client asks for a page: `Accept` has `text/html`. Others are left to what is registered next.
     pub fn page_for_browsers<F, Args>(&mut self, pattern: &str, need: Need, handler: F) -> &mut Self
     where
@@ -187,10 +211,12 @@ impl<'c> Routes<'c> {
         match only {
             Only::Always => {}
             Only::ForBrowsers => route = route.guard(guard::fn_guard(accepts_pages)),
-            Only::WithQuery => {
-                route = route.guard(guard::fn_guard(|context| {
-                    context.head().uri.query().is_some_and(|query| !query.is_empty())
-                }));
+            Only::WithQuery => route = route.guard(guard::fn_guard(has_query)),
+            Only::WithQueryByBrowser => {
+                let by_browser = |context: &guard::GuardContext<'_>| {
+                    has_query(context) && is_by_browser(context.head().headers())
+                };
+                route = route.guard(guard::fn_guard(by_browser));
             }
         }
         let passes = manner == Manner::Plain && need == Need::Nothing;
@@ -285,9 +311,28 @@ fn dressed(
     let Some(error) = answer.error().and_then(|error| error.as_error::<ApiError>()) else { return answer };
     match (manner, error_page) {
         (Manner::Api, _) => error.problem(),
-        (Manner::Page, Some(page)) => page(error, request),
+        (Manner::Page | Manner::PublicPage, Some(page)) => page(error, request),
         _ => answer,
     }
+}
+
+fn has_query(context: &guard::GuardContext<'_>) -> bool {
+    context.head().uri.query().is_some_and(|query| !query.is_empty())
+}
+
+/// Whether a request carries what browsers add by themselves and programs do not.
+fn is_by_browser(headers: &header::HeaderMap) -> bool {
+    let named = |name: &header::HeaderName| {
+        ["origin", "referer", "accept-language"].contains(&name.as_str())
+            || ["sec-fetch-", "sec-ch-"].iter().any(|begin| name.as_str().starts_with(begin))
+    };
+    headers.keys().any(named)
+        || headers.get_all(header::ACCEPT).any(|accept| {
+            let accept = accept.as_bytes().to_ascii_lowercase();
+            [&b"text/html"[..], b"image/"]
+                .iter()
+                .any(|kind| accept.windows(kind.len()).any(|part| part == *kind))
+        })
 }
 
 fn accepts_pages(context: &guard::GuardContext<'_>) -> bool {

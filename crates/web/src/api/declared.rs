@@ -6,6 +6,7 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
+use innkeeper_core::access::Need;
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::Terms;
 use innkeeper_core::ways::DeadEnd;
@@ -48,7 +49,7 @@ pub(crate) struct NamedReservation {
 pub(crate) struct ChangedReservation {
     #[serde(flatten)]
     reservation: NamedReservation,
-    /// What is other, one line for each field: `grace: 1m -> 5m`.
+    /// What is other, one line for each field: `grace: 1m -> 5m`; for whoever may not read, the field alone.
     difference: Vec<String>,
 }
 
@@ -76,10 +77,11 @@ impl From<Named> for NamedReservation {
 }
 
 impl AppliedSet {
-    fn of(applied: Applied, dry_run: bool, warnings: Vec<String>) -> Self {
+    fn of(applied: Applied, dry_run: bool, warnings: Vec<String>, may_read: bool) -> Self {
+        let field = |line: String| line.split(':').next().unwrap_or_default().to_owned();
         let changed = |Changed { reservation, difference }: Changed| ChangedReservation {
             reservation: reservation.into(),
-            difference,
+            difference: if may_read { difference } else { difference.into_iter().map(field).collect() },
         };
         Self {
             dry_run,
@@ -159,7 +161,7 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
     })
     .await?;
     desk.look_again();
-    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings)))
+    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings, caller.may(Need::Read))))
 }
 
 /// The terms of each entry. The first that cannot be taken is named. An entry may name an alerter that is gone if its reservation does already.

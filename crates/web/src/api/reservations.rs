@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use innkeeper_core::access::Need;
 use innkeeper_core::names::one_line;
 use innkeeper_core::reservation::{Terms, Wishes};
 use innkeeper_core::sla::State;
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, etag};
 use super::reading::{self, Asked};
-use super::shown::{Reservation, Reservations};
+use super::shown::{Reservation, Reservations, Written};
 use super::{ask, named_app, no_reservation, visible};
 use crate::Desk;
 
@@ -65,7 +66,8 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
         Ok((page, undelivered, now))
     })
     .await?;
-    let shown = |one: &Listed| Reservation::of(one, undelivered.get(&one.reservation.id), &desk, now);
+    let shown =
+        |one: &Listed| Reservation::of(one, undelivered.get(&one.reservation.id), &desk, &caller, now);
     let next = page.next.as_ref().map(write_cursor).transpose().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().json(Reservations { reservations: page.listed.iter().map(shown).collect(), next }))
 }
@@ -115,7 +117,7 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
     let location = format!("/api/v1/reservations/{}", standing.listed.reservation.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
-    Ok(answer(&mut response, &desk, &standing))
+    Ok(answer(&mut response, &desk, &caller, &standing))
 }
 
 /// Look at a reservation
@@ -125,7 +127,7 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
 pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     let asker = caller.clone();
     let look = move |store: &Store, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &ask(&desk, &caller, look).await?))
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &ask(&desk, &caller, look).await?))
 }
 
 /// Change a reservation
@@ -174,7 +176,7 @@ pub(crate) async fn change(
     .await?;
     desk.look_again();
     desk.report(&standing.listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &standing))
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &standing))
 }
 
 /// The terms with a merge patch of their document applied.
@@ -274,9 +276,18 @@ impl Standing {
     }
 }
 
-/// The reservation as it stands, with its `ETag`.
-pub(crate) fn answer(response: &mut HttpResponseBuilder, desk: &Desk, standing: &Standing) -> HttpResponse {
+/// The reservation as it stands, with its `ETag`. Who may write and not read is told no more than which one it is.
+pub(crate) fn answer(
+    response: &mut HttpResponseBuilder,
+    desk: &Desk,
+    caller: &Caller,
+    standing: &Standing,
+) -> HttpResponse {
     let Standing { listed, undelivered, now } = standing;
-    let reservation = Reservation::of(listed, undelivered.as_ref(), desk, *now);
-    response.insert_header((header::ETAG, reservation.etag())).json(&reservation)
+    let reservation = Reservation::of(listed, undelivered.as_ref(), desk, caller, *now);
+    response.insert_header((header::ETAG, reservation.etag()));
+    match caller.may(Need::Read) {
+        true => response.json(&reservation),
+        false => response.json(Written::of(listed, reservation.etag())),
+    }
 }

@@ -112,7 +112,7 @@ async fn sleep(
     })
     .await?;
     desk.look_again();
-    Ok(answer(&mut HttpResponse::Ok(), desk, &standing))
+    Ok(answer(&mut HttpResponse::Ok(), desk, caller, &standing))
 }
 
 /// Undo a check-out
@@ -144,5 +144,5 @@ pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64
     .await?;
     desk.look_again();
     desk.report(&standing.listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &standing))
+    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &standing))
 }

@@ -2,7 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
+use innkeeper_core::access::Need;
 use innkeeper_core::sla::evaluate;
+use innkeeper_node::http::Caller;
 use innkeeper_store::{Checkin, Listed, PastAlert, SentDelivery, Undelivered};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -40,10 +42,12 @@ pub(crate) struct Reservation {
     snooze_mode: Option<&'static str>,
     /// When it was made.
     created_at: DateTime<Utc>,
-    /// Its ping address.
-    ping_url: String,
-    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`.
+    /// Its ping address. Whoever has it can check in, so it is null for whoever may not.
+    ping_url: Option<String>,
+    /// The app's ping key: it stands before the slug in `/ping/<key>/<slug>`. Null where there is none, and for whoever may not check in.
     ping_key: Option<String>,
+    /// Whether the app has a ping key.
+    has_ping_key: bool,
     /// What `If-Match` takes.
     etag: String,
     /// What about its messages is not as it should be, as sentences: who of `notify` and `alerters` gets none because it leads nowhere, and
@@ -52,8 +56,14 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    pub fn of(listed: &Listed, undelivered: Option<&Undelivered>, desk: &Desk, now: Time) -> Self {
-        let public_url = &desk.public_url;
+    pub fn of(
+        listed: &Listed,
+        undelivered: Option<&Undelivered>,
+        desk: &Desk,
+        caller: &Caller,
+        now: Time,
+    ) -> Self {
+        let may_check_in = caller.may(Need::CheckIn);
         let evaluation = evaluate(&listed.view(), now);
         let reservation = &listed.reservation;
         let terms = &reservation.terms;
@@ -71,8 +81,9 @@ impl Reservation {
             snoozed_until: reservation.conclusions.snoozed_until(now),
             snooze_mode: reservation.conclusions.snooze_at(now).map(|snooze| snooze.mode.as_str()),
             created_at: reservation.created_at,
-            ping_url: format!("{public_url}/ping/{}", reservation.key),
-            ping_key: listed.ping_key.clone(),
+            ping_url: may_check_in.then(|| format!("{}/ping/{}", desk.public_url, reservation.key)),
+            ping_key: listed.ping_key.clone().filter(|_| may_check_in),
+            has_ping_key: listed.ping_key.is_some(),
             etag: etag(terms),
             warnings: warnings(&desk.dead_ends(terms), undelivered),
         }
@@ -81,6 +92,22 @@ impl Reservation {
     /// What `ETag` says of it.
     pub fn etag(&self) -> &str {
         &self.etag
+    }
+}
+
+/// What a writer hears who may not read.
+#[derive(Serialize)]
+pub(crate) struct Written<'a> {
+    id: i64,
+    app: &'a str,
+    component: &'a str,
+    etag: &'a str,
+}
+
+impl<'a> Written<'a> {
+    pub fn of(listed: &'a Listed, etag: &'a str) -> Self {
+        let terms = &listed.reservation.terms;
+        Self { id: listed.reservation.id, app: terms.app.as_str(), component: terms.component.as_str(), etag }
     }
 }
 

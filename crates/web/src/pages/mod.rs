@@ -56,7 +56,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/logout", Need::Nothing, login::log_out)
         .page("/setup/{secret}", Need::Nothing, login::setup)
         .form("/setup/{secret}", Need::Nothing, login::set_up)
-        .page("/public/{key}", Need::Nothing, public::status)
+        .public_page("/public/{key}", public::status)
         .get("/badge/{key}.svg", Need::Nothing, public::badge)
         .page("/settings", Need::ReadAll, settings::settings)
         .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)

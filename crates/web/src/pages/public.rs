@@ -10,7 +10,6 @@ use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Cursor, Filter, Listed, Share, StoreError};
 
 use super::frame::Frame;
-use super::strip::{self, Strip};
 use super::{ask, page};
 use crate::Desk;
 
@@ -34,7 +33,6 @@ struct PublicPage<'a> {
 struct PublicRow {
     name: String,
     state: &'static str,
-    strip: Strip,
 }
 
 #[derive(Template)]
@@ -96,30 +94,19 @@ pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse,
     let key = key.into_inner();
     let (shown, rows) = ask(&desk, move |desk, now| {
         let Some(shown) = look(desk, &key, "page", now)? else { return Ok(None) };
-        let evaluated: Vec<_> =
-            shown.listed.iter().map(|listed| (listed, evaluate(&listed.view(), now))).collect();
-        let needed: Vec<_> = evaluated
-            .iter()
-            .map(|(listed, evaluation)| (listed.reservation.id, strip::needed_since(listed, evaluation, now)))
-            .collect();
-        let troubles = desk.store.troubles(&needed)?;
-        let history_begins = desk.history_begins(now);
         let by_tag = shown.share.kind == "tag";
-        let row = |(listed, evaluation): &(&Listed, _)| {
-            let troubles = troubles.get(&listed.reservation.id).map(Vec::as_slice).unwrap_or_default();
+        let row = |listed: &Listed| {
             let terms = &listed.reservation.terms;
-            let evaluation: &innkeeper_core::sla::Evaluation = evaluation;
             PublicRow {
                 name: if by_tag {
                     format!("{}/{}", terms.app, terms.component)
                 } else {
                     terms.component.to_string()
                 },
-                state: evaluation.state.as_str(),
-                strip: Strip::of(listed, evaluation, troubles, history_begins, now),
+                state: evaluate(&listed.view(), now).state.as_str(),
             }
         };
-        let rows: Vec<PublicRow> = evaluated.iter().map(row).collect();
+        let rows: Vec<PublicRow> = shown.listed.iter().map(row).collect();
         Ok(Some((shown, rows)))
     })
     .await?

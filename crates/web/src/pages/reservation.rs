@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use chrono::TimeDelta;
+use innkeeper_core::access::Need;
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::sla::{Evaluation, evaluate};
 use innkeeper_core::uptime::{Trouble, uptime};
@@ -159,6 +160,7 @@ pub async fn reservation(
     let reservation = &listed.reservation;
     let terms = &reservation.terms;
     let zone = caller.zone_or(terms.schedule.zone());
+    let may_check_in = caller.may(Need::CheckIn);
     let when = |at: Time| When::new(at, zone, now);
     let runs = ended(recent);
     let plots = plot::SIZES.iter().filter_map(|size| {
@@ -193,6 +195,7 @@ pub async fn reservation(
         slug_url: listed
             .ping_key
             .as_ref()
+            .filter(|_| may_check_in)
             .map(|key| format!("{}/ping/{key}/{}", desk.public_url, reservation.terms.slug)),
         uptimes: uptimes.collect(),
         plots: plots.collect(),
@@ -200,6 +203,6 @@ pub async fn reservation(
         entries: timeline.rows(above, zone, now),
         further: place.is_further(),
         next: timeline.next.map(|place| format!("/status/{id}?{}", place.query())),
-        snippets: snippets(&desk.public_url, listed),
+        snippets: if may_check_in { snippets(&desk.public_url, listed) } else { Vec::new() },
     })
 }

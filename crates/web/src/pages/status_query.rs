@@ -1,9 +1,13 @@
 //! The filter, the order and the place of a page of reservations, as they stand in its address.
 
+use innkeeper_core::names::one_line;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_store::{Cursor, Filter};
 use serde::Deserialize;
+
+/// The longest text that is looked for, characters.
+const LONGEST: usize = 500;
 
 /// The orders that a page can have, and their words.
 pub const SORTS: [(&str, &str); 4] = [
@@ -41,8 +45,12 @@ impl StatusQuery {
     /// Which reservations.
     ///
     /// # Errors
-    /// An order or a state that does not exist.
+    /// An order or a state that does not exist, or a text that is longer than any name.
     pub fn filter(&self) -> Result<Filter, Invalid> {
+        let after = [("after_app", &self.after_app), ("after_component", &self.after_component)];
+        let after = after.into_iter().filter_map(|(field, text)| Some((field, text.as_ref()?)));
+        let texts = [("q", &self.q), ("app", &self.app), ("tag", &self.tag), ("owner", &self.owner)];
+        texts.into_iter().chain(after).try_for_each(|(field, text)| one_line(field, text, LONGEST))?;
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         if !self.sort.is_empty() && !SORTS.iter().any(|(sort, _)| *sort == self.sort) {
             let allowed = SORTS.map(|(sort, _)| sort).join(", ");

@@ -1,0 +1,170 @@
+//! What a stranger can do through somebody else's browser: have a name of their own lead here (DNS rebinding), or have a link followed.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
+use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::process::Server;
+use serde_json::json;
+
+const GOCRON: &str = "/?cronname=x&account=y&email=evil@example.org&frequency=5";
+
+fn open(top: &str) -> Server {
+    Server::start("innkeeper", &format!("{top}\n[ingest]\nlisten = \"127.0.0.1:0\"\n"), &[])
+}
+
+fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    Client::default().send(method, &server.url(path), headers, body.as_bytes()).unwrap()
+}
+
+fn jobs(server: &Server) -> usize {
+    ask(server, "GET", "/reservation", &[], "").json()["result"].as_array().unwrap().len()
+}
+
+#[test]
+fn an_open_house_answers_by_its_own_names_alone_whoever_asks() {
+    let reservation =
+        json!({ "app": "a", "component": "b", "frequency": 5, "time_units": "minutes" }).to_string();
+    for top in ["", "allow_open = true"] {
+        let server = open(top);
+        let by = |host: &str, agent: &str, method: &str, path: &str, body: &str| {
+            ask(&server, method, path, &[("host", host), ("user-agent", agent)], body)
+        };
+        for agent in ["Mozilla/5.0", "curl/8", "x"] {
+            for (method, path, body) in [
+                ("GET", "/status", ""),
+                ("GET", "/settings", ""),
+                ("GET", "/reservation", ""),
+                ("GET", "/cron", ""),
+                ("GET", "/nodes", ""),
+                ("GET", "/metrics", ""),
+                ("GET", "/api/v1/reservations", ""),
+                ("GET", "/api/v1/export", ""),
+                ("GET", GOCRON, ""),
+                ("POST", "/", GOCRON),
+                ("POST", "/reservation", reservation.as_str()),
+                ("POST", "/api/v1/reservations", reservation.as_str()),
+                ("POST", "/checkin", "{\"app\":\"a\",\"component\":\"b\"}"),
+                ("POST", "/login", ""),
+                ("POST", "/settings/tokens", ""),
+            ] {
+                let answer = by("evil.example:8080", agent, method, path, body);
+                assert_eq!(answer.status, 403, "{top} {agent} {method} {path}: {answer:?}");
+                for part in ["evil.example", "public_url", "allowed_hosts"] {
+                    assert!(answer.body.contains(part), "{method} {path}: {answer:?}");
+                }
+            }
+        }
+        assert_eq!(jobs(&server), 0);
+        // What nobody can guess, and what tells nothing, is for whoever asks.
+        for path in ["/healthz", "/readyz", "/version", "/peer", "/", "/healthcheck"] {
+            assert_eq!(by("evil.example", "x", "GET", path, "").status, 200, "{path}");
+        }
+        assert_eq!(by("127.0.0.1", "x", "POST", "/reservation", &reservation).status, 200);
+        let url = ask(&server, "GET", "/reservation", &[], "").json()["result"][0]["ping_url"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let ping = url.split_once("/ping/").unwrap().1.to_owned();
+        assert_eq!(by("any.name.example", "x", "GET", &format!("/ping/{ping}"), "").status, 200);
+    }
+}
+
+#[test]
+fn names_of_the_house_are_known() {
+    let server = open("public_url = \"https://inn.example.org/\"\nallowed_hosts = [\"jobs.example.org\"]");
+    let own = server.address().to_string();
+    let machine = gethostname::gethostname().into_string().unwrap();
+    for host in [
+        own.as_str(),
+        "localhost:8080",
+        "[::1]:8080",
+        "10.1.2.3",
+        "innkeeper:8080",
+        "inn.example.org",
+        "INN.example.org:80",
+        "jobs.example.org:8080",
+        &machine,
+    ] {
+        assert_eq!(ask(&server, "GET", "/reservation", &[("host", host)], "").status, 200, "{host}");
+    }
+    for host in ["evil.example", "inn.example.org.evil.example", "example.org", "127.0.0.1.nip.io"] {
+        assert_eq!(ask(&server, "GET", "/reservation", &[("host", host)], "").status, 403, "{host}");
+    }
+    // Where people log in a name alone opens nothing, and none is asked for.
+    let closed = open("auth = \"tokens\"");
+    assert_eq!(ask(&closed, "GET", "/reservation", &[("host", "evil.example")], "").status, 401);
+}
+
+#[test]
+fn what_a_browser_sends_by_itself_checks_nobody_in() {
+    let server = open("");
+    for header in [
+        ("sec-fetch-site", "none"),
+        ("sec-fetch-mode", "navigate"),
+        ("origin", "https://evil.example"),
+        ("referer", "https://mail.example/"),
+        ("accept-language", "de"),
+        ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
+        ("accept", "image/avif,image/webp,*/*"),
+        ("accept", "*/*, IMAGE/png"),
+    ] {
+        let answer = ask(&server, "GET", GOCRON, &[header], "");
+        assert!(
+            answer.status == 403 && answer.body.contains("<h1>Nothing was done</h1>"),
+            "{header:?}: {answer:?}"
+        );
+    }
+    for headers in [&[][..], &[("accept", "*/*")]] {
+        assert_eq!(ask(&server, "HEAD", GOCRON, headers, "").status, 405);
+    }
+    assert_eq!(jobs(&server), 0);
+    // What programs send does.
+    for headers in
+        [&[][..], &[("accept", "*/*")], &[("accept", "application/json"), ("user-agent", "Mozilla/5.0")]]
+    {
+        assert_eq!(ask(&server, "GET", GOCRON, headers, "").status, 201, "{headers:?}");
+    }
+    assert_eq!(jobs(&server), 1);
+}
+
+#[test]
+fn a_public_page_tells_names_and_states_and_keeps_nothing_in_the_browser() {
+    let server = open("");
+    let daily =
+        json!({ "app": "a", "component": "b", "frequency": 7, "time_units": "minutes", "grace": "11m" })
+            .to_string();
+    assert_eq!(ask(&server, "POST", "/reservation", &[], &daily).status, 200);
+    let csrf = "0123456789012345678901234567890123456789012";
+    let cookie = format!("innkeeper-form={csrf}");
+    let fields = format!("csrf={csrf}&shape=page&kind=app&subject=a&title=Shop");
+    let made =
+        ask(&server, "POST", "/settings/shares", &[("cookie", &cookie), ("accept", "text/html")], &fields);
+    let settings = ask(&server, "GET", "/settings", &[("accept", "text/html")], "").body;
+    let at = settings.find("/public/").unwrap_or_else(|| panic!("{made:?}"));
+    let path: String = settings[at..].chars().take_while(|c| !matches!(c, '"' | '<' | ' ')).collect();
+    let page = ask(&server, "GET", &path, &[("accept", "text/html"), ("host", "any.example")], "");
+    assert!(page.status == 200 && page.body.contains("<td class=\"job\">b</td>"), "{page:?}");
+    assert!(page.header("set-cookie").is_none(), "{page:?}");
+    for told in ["minutes", "7m", "11", "period"] {
+        assert!(
+            !page.body.split("<main").nth(1).unwrap_or(&page.body).contains(told),
+            "{told}: {}",
+            page.body
+        );
+    }
+}
+
+#[test]
+fn what_is_longer_than_any_name_is_not_looked_for() {
+    let server = open("");
+    let page =
+        |query: &str| ask(&server, "GET", &format!("/status?{query}"), &[("accept", "text/html")], "").status;
+    for field in ["q", "app", "tag", "owner", "after_component"] {
+        let others = if field == "after_component" { "sort=name&after_app=a&" } else { "" };
+        assert_eq!(page(&format!("{others}{field}={}", "x".repeat(60_000))), 400, "{field}");
+        assert_eq!(page(&format!("{others}{field}=%00")), 400, "{field}");
+        assert_eq!(page(&format!("{others}{field}={}", "x".repeat(200))), 200, "{field}");
+    }
+    let api = ask(&server, "GET", &format!("/api/v1/reservations?q={}", "x".repeat(60_000)), &[], "");
+    assert_eq!(api.status, 400);
+}
