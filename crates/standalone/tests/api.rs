@@ -371,6 +371,9 @@ fn a_message_that_was_given_up_is_tried_again() {
         read(&inn, "/deliveries?state=dead")["deliveries"].as_array().unwrap().first().cloned()
     });
     let id = dead["id"].as_i64().unwrap();
+    eventually("the log has it, too", || {
+        read(&inn, "/deliveries?state=delivered")["deliveries"].as_array().unwrap().first().cloned()
+    });
     let alert = read(&inn, "/alerts?open=true")["alerts"][0].clone();
     assert_eq!((&alert["app"], &alert["cause"]), (&json!("shop"), &json!("missed")));
     assert!(alert["deliveries"].as_array().unwrap().iter().any(|one| one["id"] == id), "{alert}");

@@ -275,6 +275,8 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
             // The login's own are tried below: they end the session.
             for route in group.iter().filter(|route| !route.contains("/logout")) {
                 let answer = call(&house, caller, route, &id);
+                // By a login nobody checks in with gocron's GET: any link could have it sent.
+                let may = may && !(route.ends_with(" with a query") && ["admin", "editor"].contains(&name));
                 assert_eq!(!is_refused(&answer), may, "{route} as {name}: {answer:?}");
                 assert_ne!(answer.status, 500, "{route} as {name}: {answer:?}");
                 if name == "elsewhere" {

@@ -233,7 +233,18 @@ fn pings_below_a_base_with_the_name_of_a_route() {
         let server = Server::start("innkeeper", &config, &["--database-url", database.url()]);
         let client = Client::default();
         let made = process::command("innkeeper", server.directory())
-            .args(["--database-url", database.url(), "token", "jobs", "--scope", "manage", "--scope", "read"])
+            .args([
+                "--database-url",
+                database.url(),
+                "token",
+                "jobs",
+                "--scope",
+                "manage",
+                "--scope",
+                "read",
+                "--scope",
+                "checkin",
+            ])
             .output()
             .unwrap();
         let said = String::from_utf8(made.stdout).unwrap();

@@ -210,7 +210,14 @@ impl<'c> Routes<'c> {
         let mut route = web::route().guard(Boxed(Box::new(allowed)));
         match only {
             Only::Always => {}
-            Only::ForBrowsers => route = route.guard(guard::fn_guard(accepts_pages)),
+            Only::ForBrowsers => {
+                // A link to gocron's door is answered there.
+                let is_page = |context: &guard::GuardContext<'_>| {
+                    accepts_pages(context)
+                        && !context.head().uri.query().is_some_and(|query| query.contains("cronname="))
+                };
+                route = route.guard(guard::fn_guard(is_page));
+            }
             Only::WithQuery => route = route.guard(guard::fn_guard(has_query)),
             Only::WithQueryByBrowser => {
                 let by_browser = |context: &guard::GuardContext<'_>| {
@@ -247,7 +254,11 @@ impl<'c> Routes<'c> {
     pub(super) fn finish(self, tell: bool) {
         let (known, error_page) = (Arc::new(self.known), self.error_page);
         for route in known.iter().filter(|_| tell) {
-            let Known { pattern, method, need, manner, .. } = route;
+            let Known { pattern, method, need, .. } = route;
+            let manner = match route.manner {
+                Manner::PublicPage => Manner::Page,
+                manner => manner,
+            };
             log::debug!("route {method} {pattern} needs {need:?}, as {manner:?}");
         }
         let paths = known.iter().map(|route| route.definition.clone()).collect();
