@@ -90,7 +90,7 @@ await run(async ({ inn, given, open, check, expect }) => {
     const guest = await open(new URL(link).pathname);
     expect(guest, /status of 403/);
     await heading(guest, `Choose a password, ${name}`);
-    await choose(guest, `the password of ${name}`);
+    await choose(guest, `seven ducks beneath a bridge, ${name}`);
     await heading(guest, "Reservations");
     return guest;
   };
@@ -167,7 +167,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   const enter = async () => {
     await heading(viewer, "Log in");
     await viewer.getByLabel("Name").fill("vera");
-    await viewer.getByLabel("Password").fill("the password of vera");
+    await viewer.getByLabel("Password").fill("seven ducks beneath a bridge, vera");
     await press(viewer, "Log in");
   };
   await page.locator("tr", { hasText: "vera" }).locator("option[selected]", { hasText: "editor" }).waitFor({ state: "attached" });
