@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::access::{UserRole, account_name};
-use innkeeper_store::{Actor, Removed, Store, TokensLeft};
+use innkeeper_store::{Actor, Removed, Store, TokensLeft, Unconfirmed};
 
 use crate::config::{Auth, Config, url_of};
 use crate::heart::gone_after;
@@ -74,12 +74,12 @@ pub fn tell_unconfirmed(store: &Store, config: &Config) {
         return;
     }
     match store.doubt_the_open_past().and_then(|()| store.unconfirmed()) {
-        Ok((0, 0)) => {}
-        Ok((users, tokens)) => log::warn!(
-            "{users} users and {tokens} tokens were made or changed while everybody could (auth = \"open\"); they do \
-             not work until an admin confirms them in the settings"
+        Ok(unconfirmed) if unconfirmed == Unconfirmed::default() => {}
+        Ok(Unconfirmed { users, tokens, shares }) => log::warn!(
+            "{users} users, {tokens} tokens and {shares} pages and badges for outside were made or changed while \
+             everybody could (auth = \"open\"); they do not work until an admin confirms them in the settings"
         ),
-        Err(error) => log::error!("whether users and tokens have yet to be confirmed is not known: {error}"),
+        Err(error) => log::error!("what has yet to be confirmed is not known: {error}"),
     }
 }
 

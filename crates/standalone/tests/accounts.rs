@@ -226,6 +226,7 @@ fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
         ("/settings/users/1/confirm", ""),
         ("/settings/tokens", "name=mallorys&scope=manage"),
         ("/settings/tokens/1/confirm", ""),
+        ("/settings/shares/any/confirm", ""),
     ] {
         let answer = form(path, fields);
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
@@ -239,6 +240,13 @@ fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
     let page =
         Client::default().send("GET", &server.url("/settings"), &[("accept", "text/html")], b"").unwrap();
     assert!(page.body.contains("innkeeper invite NAME") && !page.body.contains("Make token"), "{page:?}");
+    let key = || database.text("SELECT key FROM shares").unwrap();
+    assert_eq!(form("/settings/shares", "shape=page&kind=app&subject=shop&title=Shop").status, 303);
+    let page = |server: &Server| {
+        let url = server.url(&format!("/public/{}", key()));
+        Client::default().send("GET", &url, &[("accept", "text/html")], b"").unwrap().status
+    };
+    assert_eq!(page(&server), 200);
     drop(server);
     // What the machine made works when callers are asked.
     let server = house(&database, "tokens");
@@ -246,6 +254,7 @@ fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
     let me =
         Client::default().send("GET", &server.url("/api/v1/me"), &[("authorization", &shown)], b"").unwrap();
     assert_eq!(me.status, 200, "{me:?}");
+    assert_eq!(page(&server), 404, "what anybody showed outside is confirmed first");
 }
 
 #[test]
@@ -262,8 +271,14 @@ fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
         "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at, confirmed)
          VALUES ('open', '700962375d420656bcf9ac146490d847da716bcfb9e75cab94c59fccc87b4969', 'manage,read', '[]', 'anybody', 1, FALSE)",
     );
+    older.execute(
+        "INSERT INTO shares (key, shape, kind, subject, title, created_at, confirmed)
+         VALUES ('badge', 'badge', 'app', 'shop', 'Shop', 1, FALSE)",
+    );
     let server = house(&older, "tokens");
-    server.wait_for_log("1 users and 1 tokens were made or changed while everybody could");
+    server.wait_for_log("1 users, 1 tokens and 1 pages and badges for outside were made or changed");
+    let badge = || Client::default().send("GET", &server.url("/badge/badge.svg"), &[], b"").unwrap().status;
+    assert_eq!(badge(), 404);
     server.wait_for_log("/setup/");
     let cookie = format!("innkeeper-form={FORM}");
     let log_in = || submit(&server, &cookie, FORM, "/login", "name=mallory&password=password");
@@ -288,14 +303,15 @@ fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
     let session = session.split(';').next().unwrap().to_owned();
     let headers = [("cookie", session.as_str()), ("accept", "text/html")];
     let settings = Client::default().send("GET", &server.url("/settings"), &headers, b"").unwrap().body;
-    assert_eq!(settings.matches("(to be confirmed)").count(), 2, "{settings}");
+    assert_eq!(settings.matches("(to be confirmed)").count(), 3, "{settings}");
     let csrf = settings.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    for path in ["/settings/users/1/confirm", "/settings/tokens/1/confirm"] {
+    for path in ["/settings/users/1/confirm", "/settings/tokens/1/confirm", "/settings/shares/badge/confirm"]
+    {
         let answer = submit(&server, &session, csrf, path, "");
         assert_eq!(answer.status, 303, "{path}: {answer:?}");
     }
     assert_eq!(log_in().status, 303);
-    assert_eq!(me().status, 200);
+    assert_eq!((me().status, badge()), (200, 200));
     let log = told(&older).join("\n");
     assert!(
         log.contains("confirm user | user mallory") && log.contains("confirm token | token open"),

@@ -163,6 +163,7 @@ const ADMINISTER: &[&str] = &[
     "GET /api/v1/audit",
     "POST /api/v1/tokens/{id}/confirm",
     "GET /settings/audit as Page",
+    "POST /settings/shares/{key}/confirm as Page",
     "POST /settings/tokens/{id}/confirm as Page",
     "POST /settings/users as Page",
     "POST /settings/users/{id}/confirm as Page",

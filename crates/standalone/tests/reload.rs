@@ -104,6 +104,19 @@ fn alerters_operator_and_log_change_at_once_and_a_bad_file_changes_nothing() {
     assert_eq!(subjects(&second).iter().filter(told).count(), 1, "further ones are gathered");
     assert_eq!(post(&server, "/checkin", &json!({ "app": "shop", "component": "late" })), 200);
     assert!(!server.log().contains("hunter"));
+
+    // Who is told has changed by it: the audit log says what, each time something did, and no secret.
+    let entry = |text: &str| {
+        database.text(&format!("SELECT {text} FROM audit WHERE action = 'reload' ORDER BY id LIMIT 1"))
+    };
+    let first = entry("detail").unwrap();
+    assert!(first.lines().any(|key| key == "alerter.ops.url") && first.contains("operator"), "{first}");
+    assert!(!first.contains("ingest.queue"), "it waits for a restart: {first}");
+    assert_eq!(entry("who || ' ' || subject").unwrap(), "configuration node standalone");
+    eventually("each reload that changed something has its entry", || {
+        (database.count("audit WHERE action = 'reload'") == 3).then_some(())
+    });
+    assert_eq!(database.count("audit WHERE detail LIKE '%hunter%'"), 0);
 }
 
 #[test]

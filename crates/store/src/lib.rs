@@ -103,5 +103,5 @@ pub use store::{PoolUse, Store, StoreConfig};
 pub use sweep::{NewDelivery, Swept, Told};
 pub use tokens::{NewToken, Token};
 pub use unjudged::Unjudged;
-pub use users::{Removed, TokensLeft, User};
+pub use users::{Removed, TokensLeft, Unconfirmed, User};
 pub use ways::{Routes, SameRoute};

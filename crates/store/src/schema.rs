@@ -309,6 +309,7 @@ table! {
         subject -> Text,
         title -> Text,
         created_at -> BigInt,
+        confirmed -> Bool,
     }
 }
 

@@ -2,9 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use innkeeper_core::Time;
 
+use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::shares;
 use crate::{Store, StoreError};
@@ -24,6 +25,15 @@ pub struct Share {
     pub title: String,
     /// When it was made.
     pub created_at: Time,
+    /// Whether somebody known shows it: not what anybody showed while the house was open, until an admin confirms it.
+    pub confirmed: bool,
+}
+
+impl Share {
+    /// As the audit log names it.
+    fn named(&self) -> String {
+        format!("{} of {} {}", self.shape, self.kind, self.subject)
+    }
 }
 
 impl Store {
@@ -38,12 +48,7 @@ impl Store {
 
     /// What is shown under this key.
     pub fn share(&self, key: &str) -> Result<Option<Share>, StoreError> {
-        let row: Option<ShareRow> = shares::table
-            .filter(shares::key.eq(key))
-            .select(ShareRow::as_select())
-            .first(&mut *self.get()?)
-            .optional()?;
-        Ok(row.map(ShareRow::share))
+        find(&mut *self.get()?, key)
     }
 
     /// The one of this shape and subject.
@@ -58,12 +63,15 @@ impl Store {
         Ok(row.map(ShareRow::share))
     }
 
-    /// Shows something. What is shown already keeps its key, and gets the new title.
+    /// Shows something. What is shown already keeps its key, and gets the new title. What anybody shows in an open house
+    /// has yet to be confirmed, whatever `share` says.
     pub fn add_share(&self, share: &Share) -> Result<(), StoreError> {
         self.write(|connection| {
             sql_query(
-                "INSERT INTO shares (key, shape, kind, subject, title, created_at) VALUES ($1, $2, $3, $4, $5, $6)
-                 ON CONFLICT (shape, kind, subject) DO UPDATE SET title = excluded.title",
+                "INSERT INTO shares (key, shape, kind, subject, title, created_at, confirmed)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 ON CONFLICT (shape, kind, subject) DO UPDATE
+                 SET title = excluded.title, confirmed = shares.confirmed OR excluded.confirmed",
             )
             .bind::<Text, _>(&share.key)
             .bind::<Text, _>(&share.shape)
@@ -71,27 +79,44 @@ impl Store {
             .bind::<Text, _>(&share.subject)
             .bind::<Text, _>(&share.title)
             .bind::<BigInt, _>(ms(share.created_at))
+            .bind::<Bool, _>(share.confirmed && !self.acts_for_anybody())
             .execute(connection)?;
-            let subject = format!("{} of {} {}", share.shape, share.kind, share.subject);
-            self.note(connection, "share", &subject, &share.title, share.created_at)
+            self.note(connection, "share", &share.named(), &share.title, share.created_at)
+        })
+    }
+
+    /// Lets something be seen that anybody showed while the house was open. False when it is not shown.
+    pub fn confirm_share(&self, key: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(share) = find(connection, key)? else { return Ok(false) };
+            if !share.confirmed {
+                diesel::update(shares::table.filter(shares::key.eq(key)))
+                    .set(shares::confirmed.eq(true))
+                    .execute(connection)?;
+                self.note(connection, "confirm share", &share.named(), "", now)?;
+            }
+            Ok(true)
         })
     }
 
     /// Shows it no more. False when it was not shown.
     pub fn remove_share(&self, key: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
-            let row: Option<ShareRow> = shares::table
-                .filter(shares::key.eq(key))
-                .select(ShareRow::as_select())
-                .first(connection)
-                .optional()?;
-            let Some(share) = row.map(ShareRow::share) else { return Ok(false) };
+            let Some(share) = find(connection, key)? else { return Ok(false) };
             diesel::delete(shares::table.filter(shares::key.eq(key))).execute(connection)?;
-            let subject = format!("{} of {} {}", share.shape, share.kind, share.subject);
-            self.note(connection, "stop sharing", &subject, "", now)?;
+            self.note(connection, "stop sharing", &share.named(), "", now)?;
             Ok(true)
         })
     }
+}
+
+fn find(connection: &mut AnyConnection, key: &str) -> Result<Option<Share>, StoreError> {
+    let row: Option<ShareRow> = shares::table
+        .filter(shares::key.eq(key))
+        .select(ShareRow::as_select())
+        .first(connection)
+        .optional()?;
+    Ok(row.map(ShareRow::share))
 }
 
 #[derive(Queryable, Selectable)]
@@ -103,6 +128,7 @@ struct ShareRow {
     subject: String,
     title: String,
     created_at: i64,
+    confirmed: bool,
 }
 
 impl ShareRow {
@@ -114,6 +140,7 @@ impl ShareRow {
             subject: self.subject,
             title: self.title,
             created_at: time(self.created_at),
+            confirmed: self.confirmed,
         }
     }
 }

@@ -8,7 +8,7 @@ use innkeeper_core::access::UserRole;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{invitations, tokens, users};
+use crate::schema::{invitations, shares, tokens, users};
 use crate::sessions::end_sessions;
 use crate::{ANYBODY, Store, StoreError};
 
@@ -28,6 +28,17 @@ pub struct User {
     /// Whether an admin or the machine itself let them in: not those whom anybody made while the house was open, until
     /// an admin confirms them.
     pub confirmed: bool,
+}
+
+/// How many of each have yet to be confirmed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Users.
+    pub users: i64,
+    /// Tokens.
+    pub tokens: i64,
+    /// Status pages and badges that are shown outside.
+    pub shares: i64,
 }
 
 /// What becomes of the tokens of a user who is removed.
@@ -225,8 +236,8 @@ impl Store {
         })
     }
 
-    /// How many users and tokens have yet to be confirmed.
-    pub fn unconfirmed(&self) -> Result<(i64, i64), StoreError> {
+    /// How much has yet to be confirmed of what was made while the house was open.
+    pub fn unconfirmed(&self) -> Result<Unconfirmed, StoreError> {
         let connection = &mut *self.get()?;
         let users = users::table.filter(users::confirmed.eq(false)).count().get_result(connection)?;
         let is_nobodys = tokens::created_by.eq(ANYBODY).and(tokens::owner_id.is_null());
@@ -234,7 +245,8 @@ impl Store {
             .filter(tokens::confirmed.eq(false).or(is_nobodys))
             .count()
             .get_result(connection)?;
-        Ok((users, tokens))
+        let shares = shares::table.filter(shares::confirmed.eq(false)).count().get_result(connection)?;
+        Ok(Unconfirmed { users, tokens, shares })
     }
 
     /// Whether there is an admin who can log in.

@@ -44,3 +44,11 @@ WITH RECURSIVE owned (id, name, owner_id) AS (
     SELECT made.id, made.name, owned.owner_id FROM tokens AS made JOIN owned ON made.created_by = 'token ' || owned.name
 )
 UPDATE tokens SET owner_id = (SELECT min(owned.owner_id) FROM owned WHERE owned.id = tokens.id);
+
+-- What is shown outside is read without any account: that, too, is confirmed.
+ALTER TABLE shares ADD COLUMN confirmed BOOLEAN NOT NULL DEFAULT TRUE;
+UPDATE shares SET confirmed = FALSE WHERE EXISTS (
+    SELECT 1 FROM audit AS entry
+    WHERE entry.who = 'anybody' AND entry.action = 'share' AND entry.at >= shares.created_at
+        AND entry.subject = shares.shape || ' of ' || shares.kind || ' ' || shares.subject
+);

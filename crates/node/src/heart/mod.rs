@@ -20,6 +20,7 @@ pub mod pending;
 pub mod progress;
 mod pulse;
 mod refusals;
+mod reloads;
 mod singleton;
 mod troubles;
 pub(crate) mod watchman;
@@ -48,6 +49,7 @@ use crate::{Config, KnownWays, Metrics, Part, Role, Shutdown};
 use condition::Condition;
 use pulse::{History, Pulse};
 use refusals::Refusals;
+use reloads::Reloads;
 
 /// How often a node beats.
 const BEAT: Duration = Duration::from_secs(1);
@@ -104,6 +106,8 @@ impl Heart {
         let refusals = Refusals::new(operator.clone());
         let told = refusals.clone();
         config.live().on_reload(move |done| told.reloaded(done.as_ref().err(), Instant::now()));
+        let log = Reloads::new(store, clock.clone(), role, &host);
+        config.live().on_reload(move |done| log.note(done));
         let address = Arc::<Mutex<String>>::default();
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());

@@ -5,7 +5,7 @@ use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::guesses::Count;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Actor, Change, NewToken, Removed, Reserved, Share, TokensLeft};
+use innkeeper_store::{Actor, Change, NewToken, Removed, Reserved, Share, TokensLeft, Unconfirmed};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -224,6 +224,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let anybody = store.on_behalf_of(Actor { who: "anybody".to_owned(), source: "10.0.0.5".to_owned() });
     let admin = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     store.user_or_new("ada", UserRole::Editor, at(0)).unwrap();
+    let yet = |count| Unconfirmed { users: count, tokens: count, shares: 0 };
     let mallory = anybody.add_user("mallory", UserRole::Admin, "link", at(100), at(0)).unwrap().unwrap();
     assert!(!mallory.confirmed);
     store.accept_invitation("link", "", "hash", at(1)).unwrap().unwrap();
@@ -242,7 +243,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     own.add_token(&new("mallorys"), at(2)).unwrap().unwrap();
     let confirmed = |name: &str| store.token(&format!("hash of {name}"), at(3)).unwrap().unwrap().confirmed;
     assert!(!confirmed("open") && !confirmed("mallorys"));
-    assert_eq!(store.unconfirmed().unwrap(), (1, 1));
+    assert_eq!(store.unconfirmed().unwrap(), yet(1));
 
     assert!(admin.confirm_token(token.id, at(3)).unwrap() && !admin.confirm_token(999, at(3)).unwrap());
     assert!(confirmed("open") && !confirmed("mallorys"));
@@ -251,9 +252,9 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     }
     assert!(!admin.confirm_user(999, at(3)).unwrap());
     assert!(confirmed("mallorys") && store.session("session", IDLE, at(4)).unwrap().is_some());
-    assert_eq!(store.unconfirmed().unwrap(), (0, 0));
+    assert_eq!(store.unconfirmed().unwrap(), yet(0));
     store.doubt_the_open_past().unwrap();
-    assert_eq!(store.unconfirmed().unwrap(), (0, 0), "confirmed once and for all");
+    assert_eq!(store.unconfirmed().unwrap(), yet(0), "confirmed once and for all");
     // What a node of an older version lets anybody do.
     database.execute(
         "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at)
@@ -263,11 +264,11 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let older = store.tokens().unwrap().into_iter().find(|token| token.name == "older").unwrap();
     assert!(anybody.change_role(mallory.id, UserRole::Editor, at(5)).unwrap());
     store.doubt_the_open_past().unwrap();
-    assert_eq!(store.unconfirmed().unwrap(), (1, 1));
+    assert_eq!(store.unconfirmed().unwrap(), yet(1));
     assert!(admin.confirm_token(older.id, at(6)).unwrap() && confirmed("older"));
     assert!(admin.confirm_user(mallory.id, at(6)).unwrap());
     store.doubt_the_open_past().unwrap();
-    assert_eq!(store.unconfirmed().unwrap(), (0, 0));
+    assert_eq!(store.unconfirmed().unwrap(), yet(0));
     let log = store.audit_log(None, 2).unwrap();
     let told: Vec<(&str, &str)> =
         log.iter().map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
@@ -411,6 +412,7 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
         subject: SHOP.to_owned(),
         title: title.to_owned(),
         created_at: at(1),
+        confirmed: true,
     };
     store.add_share(&share("one", "Shop")).unwrap();
     store.add_share(&share("two", "The shop")).unwrap();
@@ -419,4 +421,25 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
     assert_eq!((store.share("two").unwrap(), store.share_of("badge", "app", SHOP).unwrap()), (None, None));
     assert!(store.remove_share("one", at(2)).unwrap() && !store.remove_share("one", at(2)).unwrap());
     assert_eq!(store.shares().unwrap(), []);
+
+    // What anybody shows is confirmed by whoever is known: by saying so, or by showing it again.
+    let by = |who: &str| store.on_behalf_of(Actor { who: who.to_owned(), source: String::new() });
+    let (anybody, ada) = (by("anybody"), by("user ada"));
+    let is_confirmed = |key: &str| store.share(key).unwrap().unwrap().confirmed;
+    anybody.add_share(&share("three", "Shop")).unwrap();
+    assert!(!is_confirmed("three"));
+    assert_eq!(store.unconfirmed().unwrap(), Unconfirmed { shares: 1, ..Unconfirmed::default() });
+    for _ in 0..2 {
+        assert!(ada.confirm_share("three", at(3)).unwrap() && is_confirmed("three"));
+    }
+    assert!(!ada.confirm_share("nothing", at(3)).unwrap());
+    let last = store.audit_log(None, 2).unwrap();
+    let last: Vec<&str> = last.iter().map(|entry| entry.action.as_str()).collect();
+    assert_eq!(last, ["confirm share", "share"]);
+    anybody.add_share(&share("four", "Another title")).unwrap();
+    assert!(is_confirmed("three"), "it was confirmed once and for all");
+    ada.remove_share("three", at(4)).unwrap();
+    anybody.add_share(&share("five", "Shop")).unwrap();
+    ada.add_share(&share("six", "Shop")).unwrap();
+    assert!(is_confirmed("five"));
 }

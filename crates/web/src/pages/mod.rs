@@ -62,6 +62,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
         .form("/settings/shares", Need::ManageAll, settings_shares::add_share)
         .form("/settings/shares/{key}/remove", Need::ManageAll, settings_shares::remove_share)
+        .form("/settings/shares/{key}/confirm", Need::Administer, settings_shares::confirm_share)
         .form("/settings/tokens", Need::ManageAll, settings::add_token)
         .form("/settings/tokens/{id}/remove", Need::ManageAll, settings::remove_token)
         .form("/settings/tokens/{id}/confirm", Need::Administer, settings::confirm_token)

@@ -34,6 +34,7 @@ struct SettingsPage<'a> {
     users: Vec<UserRow>,
     has_unconfirmed_users: bool,
     shares: Vec<ShareRow>,
+    has_unconfirmed_shares: bool,
     apps: Vec<String>,
     /// What was just done, and what is shown this once.
     said: Said,
@@ -78,6 +79,7 @@ struct ShareRow {
     what: String,
     title: String,
     path: String,
+    confirmed: bool,
 }
 
 /// What is chosen on the page.
@@ -124,6 +126,7 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
         has_unconfirmed_users: users.iter().any(|user| !user.confirmed),
         tokens: tokens.iter().map(|token| token_row(token, zone, now)).collect(),
         users: users.iter().map(|user| user_row(user, own, &users, &tokens)).collect(),
+        has_unconfirmed_shares: shares.iter().any(|share| !share.confirmed),
         shares: shares.iter().map(share_row).collect(),
         apps,
         said,
@@ -170,7 +173,7 @@ fn share_row(share: &Share) -> ShareRow {
         "reservation" => format!("{} of a reservation", share.shape),
         kind => format!("{} of the {kind} {}", share.shape, share.subject),
     };
-    ShareRow { key: share.key.clone(), what, title: share.title.clone(), path }
+    ShareRow { key: share.key.clone(), what, title: share.title.clone(), path, confirmed: share.confirmed }
 }
 
 /// What could not be taken, above the page that it was sent from.

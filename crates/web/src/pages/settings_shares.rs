@@ -23,7 +23,15 @@ pub async fn add_share(desk: Data<Desk>, caller: Caller, form: Form) -> Result<H
     let key = keys::draw().map_err(ApiError::internal)?.reveal().to_owned();
     let (actor, back) = (caller.actor(), super::login::local(form.text("back")).to_owned());
     ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(actor).add_share(&Share { key, shape, kind, subject, title, created_at: now })
+        desk.store.on_behalf_of(actor).add_share(&Share {
+            key,
+            shape,
+            kind,
+            subject,
+            title,
+            created_at: now,
+            confirmed: true,
+        })
     })
     .await?;
     Ok(see_other(if back == "/status" { "/settings#shares" } else { &back }))
@@ -55,4 +63,19 @@ pub async fn remove_share(
     let (key, actor) = (key.into_inner(), caller.actor());
     ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_share(&key, now)).await?;
     Ok(see_other("/settings#shares"))
+}
+
+/// Lets something be seen that anybody showed while the house was open.
+pub async fn confirm_share(
+    desk: Data<Desk>,
+    caller: Caller,
+    key: Path<String>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
+    let (key, actor) = (key.into_inner(), caller.actor());
+    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).confirm_share(&key, now)).await? {
+        true => Ok(see_other("/settings#shares")),
+        false => Err(ApiError::NotFound("nothing is shown under this link".to_owned())),
+    }
 }

@@ -1,0 +1,37 @@
+//! What a reload of the configuration changed stands in the audit log: it may change who is told, and how.
+
+use std::sync::Arc;
+
+use innkeeper_core::Clock;
+use innkeeper_store::{Actor, Store};
+
+use crate::Role;
+use crate::config::{ConfigError, Reloaded};
+
+/// Writes it down.
+pub(super) struct Reloads {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    role: Role,
+}
+
+impl Reloads {
+    /// For the process of this role on this host.
+    pub fn new(store: &Store, clock: Arc<dyn Clock>, role: Role, host: &str) -> Self {
+        let actor = Actor { who: "configuration".to_owned(), source: host.to_owned() };
+        // A reload does not wait long for a database that is away.
+        Self { store: store.apart_with_short_waits().on_behalf_of(actor), clock, role }
+    }
+
+    /// The configuration was read again. One that is refused, or changes nothing, leaves no entry.
+    pub fn note(&self, done: &Result<Reloaded, ConfigError>) {
+        let changed = match done {
+            Ok(done) if !done.changed.is_empty() => done.changed.join("\n"),
+            Ok(_) | Err(_) => return,
+        };
+        let subject = format!("node {}", self.role.as_str());
+        if let Err(error) = self.store.note_action("reload", &subject, &changed, self.clock.now()) {
+            log::error!("what the reload changed is not in the audit log: {error}");
+        }
+    }
+}
