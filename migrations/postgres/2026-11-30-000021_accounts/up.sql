@@ -45,10 +45,14 @@ WITH RECURSIVE owned (id, name, owner_id) AS (
 )
 UPDATE tokens SET owner_id = (SELECT min(owned.owner_id) FROM owned WHERE owned.id = tokens.id);
 
--- What is shown outside is read without any account: that, too, is confirmed.
+-- What is shown outside is read without any account: that, too, is confirmed, unless somebody known has shown it since.
 ALTER TABLE shares ADD COLUMN confirmed BOOLEAN NOT NULL DEFAULT TRUE;
 UPDATE shares SET confirmed = FALSE WHERE EXISTS (
     SELECT 1 FROM audit AS entry
     WHERE entry.who = 'anybody' AND entry.action = 'share' AND entry.at >= shares.created_at
         AND entry.subject = shares.shape || ' of ' || shares.kind || ' ' || shares.subject
+        AND NOT EXISTS (
+            SELECT 1 FROM audit AS later
+            WHERE later.id > entry.id AND later.action = 'share' AND later.subject = entry.subject AND later.who <> 'anybody'
+        )
 );

@@ -364,8 +364,21 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
             "INSERT INTO invitations (hash, user_id, expires_at) VALUES ('{user}', {user}, 99999)"
         ));
     }
+    for (subject, sharers) in [("ours", "ada"), ("open", "anybody"), ("both", "anybody,ada")] {
+        database.execute(&format!(
+            "INSERT INTO shares (key, shape, kind, subject, title, created_at)
+             VALUES ('{subject}', 'page', 'app', '{subject}', '', 9000)"
+        ));
+        for who in sharers.split(',') {
+            database.execute(&format!(
+                "INSERT INTO audit (at, who, source, action, subject, detail)
+                 VALUES (9000, '{who}', '', 'share', 'page of app {subject}', '')"
+            ));
+        }
+    }
     let store = database.connect();
     assert_eq!(store.migrate().unwrap().len(), newer);
+    assert_eq!(database.texts("SELECT key FROM shares WHERE NOT confirmed"), ["open"]);
     let users: Vec<String> =
         store.users().unwrap().into_iter().filter(|user| !user.confirmed).map(|user| user.name).collect();
     assert_eq!(users, ["open", "promoted", "sent-a-link"]);
