@@ -15,7 +15,10 @@ use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::{Value, json};
 
 fn rewrite(server: &Server, config: &str) {
-    fs::write(server.directory().join("innkeeper.toml"), config).unwrap();
+    // As a whole: a reload that was asked for before may be under way.
+    let new = server.directory().join("innkeeper.toml.new");
+    fs::write(&new, config).unwrap();
+    fs::rename(&new, server.directory().join("innkeeper.toml")).unwrap();
     server.signal("HUP");
 }
 
