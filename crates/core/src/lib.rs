@@ -13,6 +13,7 @@
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`terminal`]: output of programs as a person reads it;
 //! - [`access`]: who may do what; [`password`]: which passwords are taken; [`guesses`]: how often one may be wrong;
+//! - [`open_past`]: what is to be confirmed of what was done while everybody could;
 //! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
 //!
 //! ```
@@ -37,6 +38,7 @@ pub mod lived;
 pub mod names;
 pub mod near;
 pub mod notice;
+pub mod open_past;
 pub mod pacing;
 pub mod password;
 pub mod peer;

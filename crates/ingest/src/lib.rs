@@ -202,7 +202,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let nodes = Nodes::new(store.clone(), &heart, None);
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let gate = Gate::new(&store, config, heart.clock());
+    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
     let ingest = Ingest::start(store, config, &heart, None, shutdown)?;
     let routes = ingest.routes();
     let service = HttpService::new("ingest", config.ingest.listen, gate, move |mounted| {

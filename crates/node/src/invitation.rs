@@ -19,10 +19,16 @@ pub fn link(pages_url: &str, secret: &str) -> String {
     format!("{pages_url}/setup/{secret}")
 }
 
-/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in. That it cannot
-/// be made is logged, and no reason not to watch over jobs.
+/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in: asked after those
+/// are doubted whom nobody knows. That it cannot be made is logged, and no reason not to watch over jobs.
 pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> {
-    if config.auth == Auth::Open || config.web.sign_on_header.is_some() {
+    if config.auth == Auth::Open {
+        return None;
+    }
+    if let Err(error) = store.doubt_the_open_past() {
+        log::error!("who was let in by nobody knows whom is not known: {error}");
+    }
+    if config.web.sign_on_header.is_some() {
         return None;
     }
     invite_first_admin(store, now).unwrap_or_else(|error| {
@@ -73,7 +79,8 @@ pub fn tell_unconfirmed(store: &Store, config: &Config) {
     if config.auth == Auth::Open {
         return;
     }
-    match store.doubt_the_open_past().and_then(|()| store.unconfirmed()) {
+    tell_left_behind(store);
+    match store.unconfirmed() {
         Ok(unconfirmed) if unconfirmed == Unconfirmed::default() => {}
         Ok(Unconfirmed { users, tokens, shares }) => log::warn!(
             "{users} users, {tokens} tokens and {shares} pages and badges for outside were made or changed while \
@@ -83,10 +90,22 @@ pub fn tell_unconfirmed(store: &Store, config: &Config) {
     }
 }
 
+/// Says how many tokens have nobody who answers for them.
+fn tell_left_behind(store: &Store) {
+    match store.tokens_left_behind() {
+        Ok(0) => {}
+        Ok(left) => log::warn!(
+            "{left} tokens are nobody's: whoever made them was removed, or is a viewer by now. They go on, since jobs may use \
+             them; look through them in the settings"
+        ),
+        Err(error) => log::error!("whether tokens were left behind is not known: {error}"),
+    }
+}
+
 /// A link for the user of this name, who is made where there is none; with `role`, that is theirs from now on.
 ///
 /// # Errors
-/// A name or role that cannot be taken, the database's, or no randomness.
+/// No role for a user who has yet to be confirmed, a name or role that cannot be taken, the database's, or no randomness.
 pub fn invite(
     store: &Store,
     config: &Config,
@@ -102,12 +121,17 @@ pub fn invite(
     let (hash, expires_at) = (keys::hash(secret.reveal()), now + USED_WITHIN);
     match store.user_named(&name)? {
         Some((user, _)) => {
+            anyhow::ensure!(
+                user.confirmed || role.is_some(),
+                "{name} is {} by the word of nobody knows whom (auth was \"open\"): say which role they have, with --role",
+                user.role.as_str()
+            );
             if let Some(role) = role.filter(|role| *role != user.role) {
                 store.change_role(user.id, role, now)?;
             }
-            store.invite_again(user.id, &hash, expires_at, now)?;
-            // Whoever has the machine decides.
+            // Whoever has the machine decides. What others know of the user ends by it.
             store.confirm_user(user.id, now)?;
+            store.invite_again(user.id, &hash, expires_at, now)?;
         }
         None => {
             store.add_user(&name, role.unwrap_or(UserRole::Viewer), &hash, expires_at, now)?;

@@ -3,7 +3,7 @@
 use innkeeper_core::access::{MOST_APPS, Scope, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::{Invalid, Time, duration};
-use innkeeper_store::{Actor, NewToken, Store};
+use innkeeper_store::{Actor, NewToken, Store, TokenAdded};
 
 use crate::keys;
 
@@ -46,7 +46,7 @@ pub fn make(store: &Store, wanted: &Wanted<'_>, now: Time) -> anyhow::Result<Str
     let store =
         store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
     anyhow::ensure!(
-        store.add_token(&new, now)?.is_some(),
+        matches!(store.add_token(&new, now)?, TokenAdded::Made(_)),
         "there is a token {} already; choose another name, or remove it in the settings",
         new.name
     );

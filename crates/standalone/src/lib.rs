@@ -34,18 +34,18 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
     let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let gate = Gate::new(&store, config, heart.clock());
+    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
     let setup = first_admin(&store, config, heart.clock().now());
     invitation::tell_unconfirmed(&store, config);
     let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
     let looking = web.start_looking(shutdown)?;
     let listening = heart.listening();
     let ingest_routes = ingest.routes();
-    let (place, own) = (place(config), config.clone());
+    let (place, own, pages) = (place(config), config.clone(), web.clone());
     let served = HttpService::new("innkeeper", config.ingest.listen, gate, move |routes| {
-        web.mount_pages(routes);
+        pages.mount_pages(routes);
         ingest_routes(routes);
-        web.mount(routes);
+        pages.mount(routes);
         health.mount(routes);
         nodes.mount(routes);
         peer.mount(routes);
@@ -61,6 +61,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     shutdown.request();
     let written = ingest.finish(served.is_ok());
     let watched = sweeper.finish();
+    web.finish();
     let looked = looking.join_within(LOOKS_END);
     let said_goodbye = heart.finish();
     served?;

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
+use diesel::dsl::{exists, max};
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
+use innkeeper_core::open_past::ANYBODY;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::audit;
 use crate::{Store, StoreError};
 
-/// Whoever comes to an open house.
-pub const ANYBODY: &str = "anybody";
+/// How many entries count as the last.
+const LATELY: i64 = 1000;
 
 /// Who asks for a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +167,25 @@ pub(crate) fn add(
         ))
         .execute(connection)?;
     Ok(())
+}
+
+/// Whether the last entries have this very one, of the hour before `now`. Looks at few rows, since the log has no other index.
+pub(crate) fn has_lately(
+    connection: &mut AnyConnection,
+    actor: &Actor,
+    action: &str,
+    subject: &str,
+    detail: &str,
+    now: Time,
+) -> Result<bool, StoreError> {
+    let latest: Option<i64> = audit::table.select(max(audit::id)).first(connection)?;
+    let Some(latest) = latest else { return Ok(false) };
+    let same = audit::table
+        .filter(audit::id.gt(latest - LATELY))
+        .filter(audit::at.gt(ms(now - TimeDelta::hours(1))))
+        .filter(audit::who.eq(&actor.who).and(audit::action.eq(action)))
+        .filter(audit::subject.eq(subject).and(audit::detail.eq(detail)));
+    Ok(diesel::select(exists(same)).get_result(connection)?)
 }
 
 #[derive(QueryableByName)]

@@ -45,6 +45,7 @@ mod manager;
 mod mend;
 mod migrate;
 mod nodes;
+mod open_past;
 mod outbox;
 mod pages;
 mod pooler;
@@ -72,7 +73,7 @@ mod walk;
 mod ways;
 
 pub use apply::{Applied, Changed, Named};
-pub use audit::{ANYBODY, Actor, AuditEntry};
+pub use audit::{Actor, AuditEntry};
 pub use backup::{Backup, Copying, Restored, back_up, restore};
 pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
@@ -86,6 +87,7 @@ pub use heartbeat::{Beaten, Heartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Duty, KnownNode, Node, Watched};
+pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
     Delivery, Finished, GivingUp, GoneAlerter, Outage, OutageNews, Outcome, Place, Reached, Retried, Sending,
     TOO_LONG, Undelivered, WaitingCounts,
@@ -101,7 +103,7 @@ pub use shares::Share;
 pub use snapshot::Snapshot;
 pub use store::{PoolUse, Store, StoreConfig};
 pub use sweep::{NewDelivery, Swept, Told};
-pub use tokens::{NewToken, Token};
+pub use tokens::{NewToken, Token, TokenAdded};
 pub use unjudged::Unjudged;
-pub use users::{Removed, TokensLeft, Unconfirmed, User};
+pub use users::{Removed, TokensLeft, User};
 pub use ways::{Routes, SameRoute};

@@ -28,6 +28,9 @@ pub(crate) struct Wish<'w> {
     pub by: Option<&'w Actor>,
 }
 
+/// As the audit log has a change of terms.
+const CHANGE: &str = "change reservation";
+
 /// Makes a reservation, or changes the one that is there. Returns also the `alerters` that it has then.
 pub(crate) fn reserve_with_alerters(
     connection: &mut AnyConnection,
@@ -66,7 +69,7 @@ pub(crate) fn reserve_with_alerters(
                 Ok(Some(reserved)) => {
                     note_brought(connection, id, brought.as_deref())?;
                     if let Reserved::Changed(_) = reserved {
-                        note_terms(connection, by, Some(&before), &terms, now)?;
+                        note_change(connection, by, is_brought, &before, &terms, now)?;
                     }
                     return Ok((reserved, terms.alerters));
                 }
@@ -103,10 +106,29 @@ pub(crate) fn note_terms(
     now: Time,
 ) -> Result<(), StoreError> {
     let Some(by) = by else { return Ok(()) };
-    let action = if before.is_some() { "change reservation" } else { "make reservation" };
+    let action = if before.is_some() { CHANGE } else { "make reservation" };
     let subject = format!("{}/{}", after.app, after.component);
     let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
     audit::add(connection, by, action, &subject, &detail, now)
+}
+
+/// Writes down who changed a reservation. Two machines that bring different terms for one job change it back and forth: of that
+/// the log has each change once an hour.
+fn note_change(
+    connection: &mut AnyConnection,
+    by: Option<&Actor>,
+    is_brought: bool,
+    before: &Terms,
+    after: &Terms,
+    now: Time,
+) -> Result<(), StoreError> {
+    let Some(by) = by else { return Ok(()) };
+    let subject = format!("{}/{}", after.app, after.component);
+    let detail = before.difference(after).join("\n");
+    if is_brought && audit::has_lately(connection, by, CHANGE, &subject, &detail, now)? {
+        return Ok(());
+    }
+    audit::add(connection, by, CHANGE, &subject, &detail, now)
 }
 
 /// Keeps what a job brought along, where it did.

@@ -63,15 +63,16 @@ impl Store {
         Ok(row.map(ShareRow::share))
     }
 
-    /// Shows something. What is shown already keeps its key, and gets the new title. What anybody shows in an open house
-    /// has yet to be confirmed, whatever `share` says.
+    /// Shows something. What is shown already gets the new title, and keeps its key, unless nobody knows who knows that. What
+    /// anybody shows in an open house, or gives another title, has yet to be confirmed, whatever `share` says.
     pub fn add_share(&self, share: &Share) -> Result<(), StoreError> {
         self.write(|connection| {
             sql_query(
                 "INSERT INTO shares (key, shape, kind, subject, title, created_at, confirmed)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)
                  ON CONFLICT (shape, kind, subject) DO UPDATE
-                 SET title = excluded.title, confirmed = shares.confirmed OR excluded.confirmed",
+                 SET title = excluded.title, confirmed = excluded.confirmed,
+                     key = CASE WHEN excluded.confirmed AND NOT shares.confirmed THEN excluded.key ELSE shares.key END",
             )
             .bind::<Text, _>(&share.key)
             .bind::<Text, _>(&share.shape)

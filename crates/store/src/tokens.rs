@@ -6,11 +6,12 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::access::{Rights, Scope, UserRole};
 use innkeeper_core::names::AppName;
+use innkeeper_core::open_past::ANYBODY;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::{tokens, users};
-use crate::{ANYBODY, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// How exactly a token's last use is known, ms.
 const USED_EVERY: i64 = 3_600_000;
@@ -63,6 +64,19 @@ pub struct NewToken {
     pub expires_at: Option<Time>,
 }
 
+/// What became of the wish to make a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenAdded {
+    /// It is made.
+    Made(Token),
+    /// There is one of this name.
+    Taken,
+    /// The user or token that makes it was removed.
+    MakerGone,
+    /// It would last longer than the token that makes it, which ends then.
+    Outlives(Time),
+}
+
 impl Store {
     /// Every token, by name.
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
@@ -74,13 +88,21 @@ impl Store {
         rows.into_iter().map(|(row, owner)| row.token(owner)).collect()
     }
 
-    /// Makes a token. None when the name is taken.
-    pub fn add_token(&self, token: &NewToken, now: Time) -> Result<Option<Token>, StoreError> {
+    /// Makes a token.
+    pub fn add_token(&self, token: &NewToken, now: Time) -> Result<TokenAdded, StoreError> {
         self.write(|connection| {
             let apps: Vec<&str> = token.apps.iter().map(AppName::as_str).collect();
             let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
             let by = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
-            let owner = owner_of(connection, by)?;
+            let owner = match owner_of(connection, by)? {
+                // Whoever asks was removed a moment ago: nothing is made that nobody has to answer for.
+                Maker::Gone => return Ok(TokenAdded::MakerGone),
+                maker => maker.id(),
+            };
+            let makers_end = end_of(connection, by)?;
+            if let Some(end) = makers_end.filter(|end| token.expires_at.is_none_or(|own| own > *end)) {
+                return Ok(TokenAdded::Outlives(end));
+            }
             let made = sql_query(
                 "INSERT INTO tokens (name, hash, scopes, apps, created_by, created_at, expires_at, confirmed, owner_id)
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -97,7 +119,7 @@ impl Store {
             .bind::<Nullable<BigInt>, _>(owner)
             .execute(connection)?;
             if made == 0 {
-                return Ok(None);
+                return Ok(TokenAdded::Taken);
             }
             let about = match apps.is_empty() {
                 true => scopes.join(", "),
@@ -109,7 +131,7 @@ impl Store {
                 .filter(tokens::name.eq(&token.name))
                 .select((TokenRow::as_select(), Option::<Owner>::as_select()))
                 .first(connection)?;
-            row.token(owner).map(Some)
+            row.token(owner).map(TokenAdded::Made)
         })
     }
 
@@ -121,29 +143,6 @@ impl Store {
             let Some(name) = name else { return Ok(false) };
             diesel::delete(tokens::table.filter(tokens::id.eq(id))).execute(connection)?;
             self.note(connection, "remove token", &format!("token {name}"), "", now)?;
-            Ok(true)
-        })
-    }
-
-    /// Lets a token be used that anybody made while the house was open; it is whose who confirms it. False when there is
-    /// none of this number.
-    pub fn confirm_token(&self, id: i64, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let row: Option<TokenRow> = tokens::table
-                .filter(tokens::id.eq(id))
-                .select(TokenRow::as_select())
-                .first(connection)
-                .optional()?;
-            let Some(row) = row else { return Ok(false) };
-            if !row.is_confirmed() {
-                let who = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
-                let owner =
-                    row.owner_id.map_or_else(|| owner_of(connection, who), |owner| Ok(Some(owner)))?;
-                diesel::update(tokens::table.filter(tokens::id.eq(id)))
-                    .set((tokens::confirmed.eq(true), tokens::owner_id.eq(owner)))
-                    .execute(connection)?;
-                self.note(connection, "confirm token", &format!("token {}", row.name), &row.scopes, now)?;
-            }
             Ok(true)
         })
     }
@@ -170,50 +169,88 @@ impl Store {
     }
 }
 
-/// Whose a token is that `who` makes: a user's own, or that of the token by which it is made.
-fn owner_of(connection: &mut AnyConnection, who: &str) -> Result<Option<i64>, StoreError> {
-    if let Some(name) = who.strip_prefix("user ") {
-        return Ok(users::table
-            .filter(users::name.eq(name))
-            .select(users::id)
-            .first(connection)
-            .optional()?);
+/// Whose a token is that somebody makes.
+pub(crate) enum Maker {
+    /// A user's own, or of the user whose token makes it.
+    Of(i64),
+    /// Nobody's: the command line's, or that of such a token.
+    Nobodys,
+    /// Whoever makes it is there no more.
+    Gone,
+}
+
+impl Maker {
+    /// The user whose it is.
+    pub fn id(self) -> Option<i64> {
+        match self {
+            Self::Of(id) => Some(id),
+            Self::Nobodys | Self::Gone => None,
+        }
     }
+}
+
+/// Whose a token is that `who` makes.
+pub(crate) fn owner_of(connection: &mut AnyConnection, who: &str) -> Result<Maker, StoreError> {
+    if let Some(name) = who.strip_prefix("user ") {
+        let user = users::table.filter(users::name.eq(name)).select(users::id);
+        return Ok(user.first(connection).optional()?.map_or(Maker::Gone, Maker::Of));
+    }
+    let Some(name) = who.strip_prefix("token ") else { return Ok(Maker::Nobodys) };
+    let token = tokens::table.filter(tokens::name.eq(name)).select(tokens::owner_id);
+    let owner: Option<Option<i64>> = token.first(connection).optional()?;
+    Ok(owner.map_or(Maker::Gone, |owner| owner.map_or(Maker::Nobodys, Maker::Of)))
+}
+
+/// Until when the token lasts that acts as `who`, where it is one and ends.
+fn end_of(connection: &mut AnyConnection, who: &str) -> Result<Option<Time>, StoreError> {
     let Some(name) = who.strip_prefix("token ") else { return Ok(None) };
-    let owner: Option<Option<i64>> =
-        tokens::table.filter(tokens::name.eq(name)).select(tokens::owner_id).first(connection).optional()?;
-    Ok(owner.flatten())
+    let ends: Option<Option<i64>> = tokens::table
+        .filter(tokens::name.eq(name))
+        .select(tokens::expires_at)
+        .first(connection)
+        .optional()?;
+    Ok(ends.flatten().map(time))
+}
+
+/// The token of this number with its owner.
+pub(crate) fn find_token(connection: &mut AnyConnection, id: i64) -> Result<Option<Row>, StoreError> {
+    Ok(tokens::table
+        .left_join(users::table)
+        .filter(tokens::id.eq(id))
+        .select((TokenRow::as_select(), Option::<Owner>::as_select()))
+        .first(connection)
+        .optional()?)
 }
 
 /// A token with its owner, where it has one.
-type Row = (TokenRow, Option<Owner>);
+pub(crate) type Row = (TokenRow, Option<Owner>);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-struct Owner {
-    name: String,
+pub(crate) struct Owner {
+    pub name: String,
     role: String,
-    confirmed: bool,
+    pub confirmed: bool,
 }
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = tokens)]
-struct TokenRow {
+pub(crate) struct TokenRow {
     id: i64,
-    name: String,
-    scopes: String,
+    pub name: String,
+    pub scopes: String,
     apps: String,
     created_by: String,
     created_at: i64,
     expires_at: Option<i64>,
     used_at: Option<i64>,
     confirmed: bool,
-    owner_id: Option<i64>,
+    pub owner_id: Option<i64>,
 }
 
 impl TokenRow {
     /// Also what a node of an older version lets anybody make has to be confirmed: it is nobody's until then.
-    fn is_confirmed(&self) -> bool {
+    pub fn is_confirmed(&self) -> bool {
         self.confirmed && (self.created_by != ANYBODY || self.owner_id.is_some())
     }
 

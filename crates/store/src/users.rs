@@ -8,9 +8,9 @@ use innkeeper_core::access::UserRole;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{invitations, shares, tokens, users};
+use crate::schema::{invitations, tokens, users};
 use crate::sessions::end_sessions;
-use crate::{ANYBODY, Store, StoreError};
+use crate::{Store, StoreError};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +28,6 @@ pub struct User {
     /// Whether an admin or the machine itself let them in: not those whom anybody made while the house was open, until
     /// an admin confirms them.
     pub confirmed: bool,
-}
-
-/// How many of each have yet to be confirmed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Unconfirmed {
-    /// Users.
-    pub users: i64,
-    /// Tokens.
-    pub tokens: i64,
-    /// Status pages and badges that are shown outside.
-    pub shares: i64,
 }
 
 /// What becomes of the tokens of a user who is removed.
@@ -188,67 +177,6 @@ impl Store {
         })
     }
 
-    /// Lets somebody in whom anybody made while the house was open. False when there is no such user.
-    pub fn confirm_user(&self, id: i64, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let Some(user) = find_user(connection, id)? else { return Ok(false) };
-            if !user.confirmed {
-                diesel::update(users::table.filter(users::id.eq(id)))
-                    .set(users::confirmed.eq(true))
-                    .execute(connection)?;
-                self.note(
-                    connection,
-                    "confirm user",
-                    &format!("user {}", user.name),
-                    user.role.as_str(),
-                    now,
-                )?;
-            }
-            Ok(true)
-        })
-    }
-
-    /// Has those users confirmed anew whom anybody made or changed, as the audit log has it, and nobody has confirmed
-    /// since: a node of an older version may have let them.
-    pub fn doubt_the_open_past(&self) -> Result<(), StoreError> {
-        self.write(|connection| {
-            diesel::sql_query(
-                "UPDATE users SET confirmed = FALSE WHERE confirmed AND id IN (
-                     SELECT doubted.id FROM (
-                         SELECT of_whom.id AS id, max(entry.id) AS entry_id
-                         FROM audit AS entry JOIN users AS of_whom ON of_whom.name = substr(entry.subject, 6)
-                         WHERE entry.who = 'anybody'
-                             AND entry.action IN ('add user', 'change user', 'make password link')
-                             AND entry.subject LIKE 'user %' AND entry.at >= of_whom.created_at
-                         GROUP BY of_whom.id
-                     ) AS doubted
-                     JOIN users AS one ON one.id = doubted.id
-                     WHERE NOT EXISTS (
-                         SELECT 1 FROM audit AS later
-                         WHERE later.id > doubted.entry_id AND later.subject = 'user ' || one.name
-                             AND (later.action = 'confirm user'
-                                 OR later.who = 'command line' AND later.action = 'make password link')
-                     )
-                 )",
-            )
-            .execute(connection)?;
-            Ok(())
-        })
-    }
-
-    /// How much has yet to be confirmed of what was made while the house was open.
-    pub fn unconfirmed(&self) -> Result<Unconfirmed, StoreError> {
-        let connection = &mut *self.get()?;
-        let users = users::table.filter(users::confirmed.eq(false)).count().get_result(connection)?;
-        let is_nobodys = tokens::created_by.eq(ANYBODY).and(tokens::owner_id.is_null());
-        let tokens = tokens::table
-            .filter(tokens::confirmed.eq(false).or(is_nobodys))
-            .count()
-            .get_result(connection)?;
-        let shares = shares::table.filter(shares::confirmed.eq(false)).count().get_result(connection)?;
-        Ok(Unconfirmed { users, tokens, shares })
-    }
-
     /// Whether there is an admin who can log in.
     pub fn has_admin(&self) -> Result<bool, StoreError> {
         has_admin(&mut *self.get()?)
@@ -347,7 +275,7 @@ fn insert_user(
     row.user().map(Some)
 }
 
-fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Option<User>, StoreError> {
+pub(crate) fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Option<User>, StoreError> {
     let row: Option<UserRow> =
         users::table.filter(users::id.eq(id)).select(UserRow::as_select()).first(connection).optional()?;
     row.map(UserRow::user).transpose()

@@ -259,6 +259,11 @@ impl Web {
         looks::start(store.clone(), Arc::clone(clock), progress.clone(), shutdown)
     }
 
+    /// Writes what waits to be written, at the end of the process. Blocks.
+    pub fn finish(&self) {
+        self.desk.refused_logins.finish(&self.desk.store);
+    }
+
     /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
     pub fn mount_pages(&self, routes: &mut Routes<'_>) {
         routes.app_data(self.desk.clone());
@@ -285,15 +290,16 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let nodes = Nodes::new(store.clone(), &heart, None);
     let observed = Observed::new(store.clone(), &heart);
     let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let gate = Gate::new(&store, config, heart.clock());
+    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
     let setup = first_admin(&store, config, heart.clock().now());
     tell_unconfirmed(&store, config);
     let (listening, own) = (heart.listening(), config.clone());
     let web = Web::new(store, config, gate.clone(), &heart, None)?;
     let looking = web.start_looking(shutdown)?;
+    let pages = web.clone();
     let service = HttpService::new("web", config.web.listen, gate, move |routes| {
-        web.mount_pages(routes);
-        web.mount(routes);
+        pages.mount_pages(routes);
+        pages.mount(routes);
         health.mount(routes);
         nodes.mount(routes);
         peer.mount(routes);
@@ -309,6 +315,7 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
         })
         .run(shutdown);
     shutdown.request();
+    web.finish();
     let looked = looking.join_within(LOOKS_END);
     let said_goodbye = heart.finish();
     served?;

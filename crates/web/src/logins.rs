@@ -114,7 +114,8 @@ async fn look(
     if let Some(wait) = wait {
         return Ok(Verdict::TooSoon(wait));
     }
-    let waiting = if asked.is_known_device { Waiting::Known } else { Waiting::Stranger(network) };
+    let user = asked.user.as_ref().map(|(user, _)| user.name.clone()).filter(|_| asked.is_known_device);
+    let waiting = user.as_deref().map_or(Waiting::Stranger(network), Waiting::Known);
     let Ok(turn) = password::turn(waiting).await else { return Ok(Verdict::Crowded) };
     on_thread(desk, move |desk, now| compare(desk, asked, &given, turn, now)).await
 }

@@ -18,6 +18,8 @@ const NAMES: usize = 5;
 /// So often in a second an entry is written at once; what comes beyond is written a second later.
 const AT_ONCE: u32 = 10;
 const SECOND: Duration = Duration::from_secs(1);
+/// The longest pause before what could not be written is tried again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const MINUTE_MS: i64 = 60_000;
 /// The networks that have no entry of their own.
 const OTHERS: &str = "many addresses";
@@ -95,18 +97,44 @@ impl RefusedLogins {
             book.takes_one(Instant::now())
         };
         let (book, writing, store) = (Arc::clone(&self.book), Arc::clone(&self.writing), store.clone());
-        if is_at_once {
+        let store_again = store.clone();
+        let is_written = match is_at_once {
             // A request that is given up ends here; what it counted is written all the same.
-            drop(web::block(move || write(&book, &writing, &store)).await);
+            true => {
+                web::block(move || write(&book, &writing, &store)).await.is_ok_and(|written| written.is_ok())
+            }
+            false => false,
+        };
+        if !is_written {
+            self.write_later(store_again);
+        }
+    }
+
+    /// Writes what waits in a while, and again until that succeeds.
+    fn write_later(&self, store: Store) {
+        if std::mem::replace(&mut lock(&self.book).is_later, true) {
             return;
         }
-        let is_first = !std::mem::replace(&mut lock(&self.book).is_later, true);
-        if is_first {
-            actix_web::rt::spawn(async move {
-                actix_web::rt::time::sleep(SECOND).await;
-                lock(&book).is_later = false;
-                drop(web::block(move || write(&book, &writing, &store)).await);
-            });
+        let (book, writing) = (Arc::clone(&self.book), Arc::clone(&self.writing));
+        actix_web::rt::spawn(async move {
+            let mut wait = SECOND;
+            loop {
+                actix_web::rt::time::sleep(wait).await;
+                let (own, writing, store) = (Arc::clone(&book), Arc::clone(&writing), store.clone());
+                let written = web::block(move || write(&own, &writing, &store)).await;
+                if written.is_ok_and(|written| written.is_ok()) {
+                    lock(&book).is_later = false;
+                    return;
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        });
+    }
+
+    /// Writes what waits, at the end of the process. Blocks.
+    pub fn finish(&self, store: &Store) {
+        if write(&self.book, &self.writing, store).is_err() {
+            log::warn!("refused logins are not in the audit log: the database does not take them");
         }
     }
 }
@@ -115,24 +143,35 @@ fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
     book.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Something could not be written, and waits.
+struct Unwritten;
+
 /// Writes what is not written. Where somebody else is at it, they see to it.
-fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) {
+fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) -> Result<(), Unwritten> {
     // Again, since something may be counted just before the turn is given up.
     while lock(book).has_unwritten() {
-        let Ok(_writing) = writing.try_lock() else { return };
+        let Ok(_writing) = writing.try_lock() else { return Ok(()) };
         let unwritten = lock(book).take_unwritten();
+        let mut failed = false;
         for entry in unwritten {
-            match entry.write(store) {
-                Ok(id) => lock(book).is_written(&entry, id),
+            // After the first that fails the others wait with it.
+            match if failed { Err(None) } else { entry.write(store).map_err(Some) } {
+                Ok(id) => lock(book).mark_written(&entry, id),
                 Err(error) => {
-                    static FAILED: Seldom = Seldom::new();
-                    FAILED.warn(format_args!("a refused login cannot be written down: {error}"));
-                    lock(book).is_unwritten(entry);
-                    return;
+                    if let Some(error) = error {
+                        static FAILED: Seldom = Seldom::new();
+                        FAILED.warn(format_args!("a refused login cannot be written down yet: {error}"));
+                    }
+                    failed = true;
+                    lock(book).put_back(entry);
                 }
             }
         }
+        if failed {
+            return Err(Unwritten);
+        }
     }
+    Ok(())
 }
 
 impl Book {
@@ -191,7 +230,7 @@ impl Book {
         unwritten
     }
 
-    fn is_written(&mut self, written: &Entry, id: Option<i64>) {
+    fn mark_written(&mut self, written: &Entry, id: Option<i64>) {
         match self.same(written) {
             Some(entry) => entry.id = id,
             // The minute has ended meanwhile, and something was counted.
@@ -203,7 +242,7 @@ impl Book {
         }
     }
 
-    fn is_unwritten(&mut self, entry: Entry) {
+    fn put_back(&mut self, entry: Entry) {
         match self.same(&entry) {
             Some(entry) => entry.is_new = true,
             None => self.left.push(entry),
@@ -319,11 +358,11 @@ mod tests {
         let entry = book.take_unwritten().remove(0);
         // The minute ends while it is tried, and something else is counted.
         book.count("10.0.0.6", None, Why::Wrong, at(61));
-        book.is_unwritten(entry);
+        book.put_back(entry);
         let mut again = book.take_unwritten();
         assert_eq!(again.len(), 2);
         let first = again.remove(0);
-        book.is_written(&first, Some(7));
+        book.mark_written(&first, Some(7));
         book.count("10.0.0.6", None, Why::Wrong, at(62));
         let second = book.take_unwritten().remove(0);
         assert_eq!((second.id, second.counts[0]), (None, 2));

@@ -106,14 +106,15 @@ impl Heart {
         let refusals = Refusals::new(operator.clone());
         let told = refusals.clone();
         config.live().on_reload(move |done| told.reloaded(done.as_ref().err(), Instant::now()));
-        let log = Reloads::new(store, clock.clone(), role, &host);
+        // Of its own: a heartbeat must not wait while others use all connections.
+        let apart = store.apart_with_short_waits();
+        let log = Reloads::new(&apart, clock.clone(), role, &host);
         config.live().on_reload(move |done| log.note(done));
         let address = Arc::<Mutex<String>>::default();
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());
         let mut pulse = Pulse {
-            // Of its own: a heartbeat must not wait while others use all connections.
-            store: store.apart_with_short_waits(),
+            store: apart,
             clock: clock.clone(),
             follower: Follower::new(Arc::clone(&clock), &host, store),
             operator: operator.clone(),

@@ -16,11 +16,10 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// For the process of this role on this host.
+    /// For the process of this role on this host. A reload waits for the database as long as `store` does.
     pub fn new(store: &Store, clock: Arc<dyn Clock>, role: Role, host: &str) -> Self {
         let actor = Actor { who: "configuration".to_owned(), source: host.to_owned() };
-        // A reload does not wait long for a database that is away.
-        Self { store: store.apart_with_short_waits().on_behalf_of(actor), clock, role }
+        Self { store: store.on_behalf_of(actor), clock, role }
     }
 
     /// The configuration was read again. One that is refused, or changes nothing, leaves no entry.

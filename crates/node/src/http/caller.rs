@@ -7,6 +7,7 @@ use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
 use chrono_tz::Tz;
 use innkeeper_core::access::{Lacking, Need, Rights, UserRole};
 use innkeeper_core::names::AppName;
+use innkeeper_core::open_past::ANYBODY;
 use innkeeper_store::{Actor, User};
 
 use super::ApiError;
@@ -82,7 +83,7 @@ impl Caller {
     /// As the audit log names them.
     pub fn actor(&self) -> Actor {
         let who = match &self.who {
-            Who::Anybody => "anybody".to_owned(),
+            Who::Anybody => ANYBODY.to_owned(),
             Who::User(user) => format!("user {}", user.name),
             Who::Token(name) => format!("token {name}"),
         };

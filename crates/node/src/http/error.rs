@@ -42,7 +42,10 @@ pub enum ApiError {
     #[error("{0}")]
     NeedsVersion(String),
     /// 429 with `Retry-After`.
-    #[error("too many passwords were tried; try again in {retry_after_s} s")]
+    #[error(
+        "too many passwords were tried; try again in {retry_after_s} s, or by a link that an admin makes, or `innkeeper invite NAME` \
+         on the machine"
+    )]
     TooMany {
         /// Seconds until the next may be tried.
         retry_after_s: u32,

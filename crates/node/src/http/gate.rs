@@ -23,8 +23,10 @@ use innkeeper_store::{Actor, Store, Token};
 use super::caller::{Caller, Who};
 use super::host_names::HostNames;
 use super::pace::Pace;
+use super::strangers::Strangers;
 use super::{ApiError, Mount, TrustedProxies, client_address};
 use crate::config::{Auth, Config, Live};
+use crate::heart::Operator;
 use crate::keys;
 
 /// How long a token is remembered; one that was removed ends after this.
@@ -50,6 +52,7 @@ struct Inner {
     public_url: String,
     mount: Mount,
     sign_on: Option<SignOn>,
+    strangers: Strangers,
     tokens: Mutex<HashMap<String, (Instant, Token)>>,
     pace: Pace,
 }
@@ -78,9 +81,17 @@ impl Gate {
             public_url: config.public_url.clone(),
             mount: Mount::at(&config.public_url),
             sign_on,
+            strangers: Strangers::default(),
             tokens: Mutex::default(),
             pace: Pace::default(),
         }))
+    }
+
+    /// Has the operator hear of jobs that are refused for the name by which they call.
+    #[must_use]
+    pub fn telling(self, operator: &Operator) -> Self {
+        self.0.strangers.tell_through(operator.clone());
+        self
     }
 
     /// The path below which browsers reach what is behind it.
@@ -122,22 +133,23 @@ impl Gate {
                     .to_owned(),
             ));
         }
-        if self.is_open()
+        let source = client_address(request, &self.0.live.get().ingest.trusted_proxies).to_string();
+        if (self.is_open() || self.is_signed_on(request))
             && !(need == Need::Nothing && is_safe)
-            && let Some(name) = self.0.host_names.foreign(request.headers())
+            && let Some(name) = self.0.host_names.foreign(request)
         {
+            self.0.strangers.note(request, &name, &source, need);
             return Err(ApiError::Forbidden(format!(
                 "this was reached by the name {name:?}, which Innkeeper does not know as its own. Any site can have a name lead \
                  here, and who comes in may do everything. Where the name is right, set public_url to the address that \
                  people use, or add the name to allowed_hosts (INNKEEPER_ALLOWED_HOSTS); or call by the IP address"
             )));
         }
-        let source = client_address(request, &self.0.live.get().ingest.trusted_proxies).to_string();
         if self.is_open() || (need == Need::Nothing && !forms) {
             let rights = if self.is_open() { Rights::all() } else { Rights::none() };
             return Ok(self.with_forms(request, Caller::anybody(rights, source), forms));
         }
-        let caller = match self.identify(request, &source).await {
+        let caller = match self.identify(request, &source, need).await {
             Ok(Some((caller, true))) if !forms && !is_safe && !has_csrf(request, &caller) => {
                 return Err(ApiError::Forbidden(
                     "a request with a session's cookie needs the header X-CSRF-Token; programs use a token"
@@ -155,7 +167,10 @@ impl Gate {
             Err(_) if need == Need::Nothing => Caller::anybody(Rights::none(), source),
             Err(error) => return Err(error),
         };
-        if let Err(lacking) = caller.rights.suffice_for(need) {
+        // Whatever a page does, it shows what there is.
+        let shows = if forms && need.is_for_all() { Need::ReadAll } else { need };
+        let rights = &caller.rights;
+        if let Err(lacking) = rights.suffice_for(need).and_then(|()| rights.suffice_for(shows)) {
             // So that the page that says so knows whom it speaks to.
             let caller = self.with_forms(request, caller, forms);
             request.extensions_mut().insert(caller);
@@ -169,6 +184,7 @@ impl Gate {
         &self,
         request: &HttpRequest,
         source: &str,
+        need: Need,
     ) -> Result<Option<(Caller, bool)>, ApiError> {
         if let Some(value) = request.headers().get(header::AUTHORIZATION) {
             let token = value.to_str().ok().and_then(token_in).ok_or_else(|| {
@@ -177,7 +193,7 @@ impl Gate {
                 )
             })?;
             let token = self
-                .token(&keys::hash(&token))
+                .token(&keys::hash(&token), !matches!(need, Need::ManageAll | Need::Administer))
                 .await?
                 .ok_or_else(|| ApiError::Unauthorized("this token is not known, or has ended".to_owned()))?;
             if !token.confirmed {
@@ -208,8 +224,9 @@ impl Gate {
         }))
     }
 
-    /// The token with this hash, remembered for some seconds.
-    async fn token(&self, hash: &str) -> Result<Option<Token>, ApiError> {
+    /// The token with this hash, remembered for some seconds where that `may_be_remembered`: by one that was just removed no other
+    /// is made.
+    async fn token(&self, hash: &str, may_be_remembered: bool) -> Result<Option<Token>, ApiError> {
         let now = self.0.clock.now();
         let remembered = {
             let tokens = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,13 +234,17 @@ impl Gate {
         };
         let remembered =
             remembered.filter(|(_, token)| token.expires_at.is_none_or(|expires_at| expires_at > now));
-        if let Some((_, token)) = remembered.as_ref().filter(|(age, _)| *age < TOKENS_HOLD) {
+        if let Some((_, token)) =
+            remembered.as_ref().filter(|(age, _)| may_be_remembered && *age < TOKENS_HOLD)
+        {
             return Ok(Some(token.clone()));
         }
         let (store, wanted) = (self.0.store.clone(), hash.to_owned());
         let found = web::block(move || store.token(&wanted, now)).await.map_err(ApiError::internal)?;
         let found = match (found, remembered) {
-            (Err(error), Some((age, token))) if error.is_unavailable() && age < TOKENS_HOLD_ALONE => {
+            (Err(error), Some((age, token)))
+                if may_be_remembered && error.is_unavailable() && age < TOKENS_HOLD_ALONE =>
+            {
                 return Ok(Some(token));
             }
             (found, _) => found?,
@@ -240,6 +261,11 @@ impl Gate {
             Some(_) | None => drop(tokens.remove(hash)),
         }
         Ok(found)
+    }
+
+    /// Whether a listed proxy, or what passes for one, says who calls.
+    fn is_signed_on(&self, request: &HttpRequest) -> bool {
+        !matches!(self.signed_on(request), Ok(None))
     }
 
     /// The name that a listed proxy gives, where it gives one.

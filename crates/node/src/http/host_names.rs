@@ -2,12 +2,17 @@
 //!
 //! Any site can have a name of its own lead to this machine (DNS rebinding): to a browser its pages and Innkeeper's are then one site, and a
 //! script there could do everything. The browser still says by which name it came: `Host` is a header that no script can set.
-//! A name without a dot cannot be one that a stranger owns, and an address is no name.
+//! A name without a dot cannot be one that a stranger owns, and an address is no name. The same holds where a proxy's header says who
+//! calls: what is one site with Innkeeper's pages can set that header itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use actix_web::http::header::{HOST, HeaderMap};
+use actix_web::HttpRequest;
+use actix_web::http::header::{HOST, HeaderMap, HeaderName};
 use url::Url;
+
+/// By which name a browser reached the proxy before us.
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The names that are Innkeeper's own, in lower case.
 #[derive(Debug)]
@@ -18,28 +23,47 @@ impl HostNames {
     pub fn new(public_url: &str, allowed: &[String]) -> Self {
         let public = Url::parse(public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
         let machine = gethostname::gethostname().to_string_lossy().into_owned();
+        // As machines of one network find it by multicast DNS.
+        let local = (!machine.contains('.')).then(|| format!("{machine}.local"));
         Self(
             public
                 .into_iter()
                 .chain([machine])
+                .chain(local)
                 .chain(allowed.iter().cloned())
                 .map(|name| plain(&name))
                 .collect(),
         )
     }
 
-    /// The name in these headers by which Innkeeper must not be reached. A request that names no host has none.
-    pub fn foreign(&self, headers: &HeaderMap) -> Option<String> {
-        headers.get_all(HOST).map(|host| String::from_utf8_lossy(host.as_bytes())).find_map(|host| {
-            let name = plain(without_port(host.trim()));
-            (!self.knows(&name)).then_some(name)
-        })
+    /// The name by which Innkeeper must not be reached, and this request reached it. One that names no host has none.
+    pub fn foreign(&self, request: &HttpRequest) -> Option<String> {
+        // In the whole address that a proxy is asked for it counts before `Host`.
+        let named = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        named.and_then(|host| self.unknown(&host)).or_else(|| self.foreign_in(request.headers()))
+    }
+
+    fn foreign_in(&self, headers: &HeaderMap) -> Option<String> {
+        let text =
+            |name| headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let forwarded =
+            text(FORWARDED).flat_map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
+        text(HOST).chain(forwarded).find_map(|host| self.unknown(&host))
+    }
+
+    fn unknown(&self, host: &str) -> Option<String> {
+        let name = plain(without_port(host.trim()));
+        (!self.knows(&name)).then_some(name)
     }
 
     fn knows(&self, name: &str) -> bool {
         let address = name.trim_matches(['[', ']']);
-        let address = address.split_once('%').map_or(address, |(address, _zone)| address);
-        address.parse::<IpAddr>().is_ok()
+        let is_address = match address.split_once('%') {
+            None => address.parse::<IpAddr>().is_ok(),
+            // An interface of this machine.
+            Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && !zone.contains('.'),
+        };
+        is_address
             || !name.contains('.')
             || name.ends_with(".localhost")
             || self.0.iter().any(|known| known == name)
@@ -61,6 +85,7 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderValue;
+    use actix_web::test::TestRequest;
 
     use super::*;
 
@@ -70,7 +95,7 @@ mod tests {
         let foreign = |host: &[u8]| {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_bytes(host).unwrap());
-            names.foreign(&headers)
+            names.foreign_in(&headers)
         };
         for host in [
             "",
@@ -101,6 +126,8 @@ mod tests {
             ("localhost.evil.example", "localhost.evil.example"),
             ("127.0.0.1@evil.example", "127.0.0.1@evil.example"),
             ("evil.example:80x", "evil.example:80x"),
+            ("127.0.0.1%evil.example", "127.0.0.1%evil.example"),
+            ("[::1%25evil.example]", "[::1%25evil.example]"),
         ] {
             assert_eq!(foreign(host.as_bytes()).as_deref(), Some(name), "{host:?}");
         }
@@ -111,9 +138,17 @@ mod tests {
     fn each_of_several_hosts_counts() {
         let names = HostNames::new("http://127.0.0.1:8080", &[]);
         let mut headers = HeaderMap::new();
-        assert_eq!(names.foreign(&headers), None, "none at all");
+        assert_eq!(names.foreign_in(&headers), None, "none at all");
         headers.append(HOST, HeaderValue::from_static("127.0.0.1"));
         headers.append(HOST, HeaderValue::from_static("evil.example"));
-        assert_eq!(names.foreign(&headers).as_deref(), Some("evil.example"));
+        assert_eq!(names.foreign_in(&headers).as_deref(), Some("evil.example"));
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("127.0.0.1"));
+        headers.insert(FORWARDED, HeaderValue::from_static("127.0.0.1:80, evil.example"));
+        assert_eq!(names.foreign_in(&headers).as_deref(), Some("evil.example"), "a proxy's");
+        let request = TestRequest::with_uri("http://evil.example:80/status").to_http_request();
+        assert_eq!(names.foreign(&request).as_deref(), Some("evil.example"), "a whole address");
+        let local = format!("{}.local", gethostname::gethostname().to_string_lossy());
+        assert_eq!(names.unknown(&local), None);
     }
 }

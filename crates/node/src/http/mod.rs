@@ -29,6 +29,7 @@ mod query;
 mod routes;
 mod service;
 mod spool;
+mod strangers;
 mod warning;
 
 pub use body::{Body, LARGEST_BODY, LARGEST_LOG, LargeBody, Log, LogEnd};

@@ -294,6 +294,11 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    // Nothing has such a name, and Postgres refuses to look for one.
+    if request.path().contains("%00") {
+        let error = ApiError::NotFound("there is nothing at this path".to_owned());
+        return HttpResponse::from_error(actix_web::Error::from(error));
+    }
     let caller = match gate.admit(request, need, manner == Manner::Page).await {
         Ok(caller) => caller,
         Err(error) => return HttpResponse::from_error(actix_web::Error::from(error)),

@@ -3,7 +3,7 @@
 //!
 //! One is hashed at a time, in one memory that goes from hand to hand, and back to the system when nobody waits: whoever
 //! has it has the [`Turn`]. Who waits for it holds no thread, and the lines are short: known devices have one of their own,
-//! which goes first, and of one network two strangers wait at most. Whoever does not fit is told so at once.
+//! which goes first. Of one user two wait there at most, and of one network four strangers. Whoever does not fit is told so at once.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -14,8 +14,10 @@ use tokio::sync::oneshot;
 
 /// The most that wait in each line.
 const LINE: usize = 16;
-/// The most strangers of one network among them.
-const OF_ONE_NETWORK: usize = 2;
+/// The most of one user among the known.
+const OF_ONE_USER: usize = 2;
+/// The most of one network among the strangers.
+const OF_ONE_NETWORK: usize = 4;
 /// A hash that asks for more blocks, of 1 KiB, was not made here.
 const MOST_BLOCKS: usize = 256 * 1024;
 
@@ -30,8 +32,8 @@ pub struct Crowded;
 /// Who waits for a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting<'n> {
-    /// Somebody who has logged in from there before, or has a link of ours.
-    Known,
+    /// This user, who has logged in from there before, or has a link of ours.
+    Known(&'n str),
     /// Somebody from this network, of whom nothing is known.
     Stranger(&'n str),
 }
@@ -49,13 +51,42 @@ struct Queue(Mutex<Lines>);
 /// Who waits, the first of them first, and the (empty) memory while nobody has it.
 struct Lines {
     memory: Option<Vec<Block>>,
-    known: VecDeque<oneshot::Sender<Turn>>,
-    strangers: VecDeque<(String, oneshot::Sender<Turn>)>,
+    known: Waiters,
+    strangers: Waiters,
+}
+
+/// Who waits, each with the user or network that they are of.
+struct Waiters(VecDeque<(String, oneshot::Sender<Turn>)>);
+
+impl Waiters {
+    const fn new() -> Self {
+        Self(VecDeque::new())
+    }
+
+    fn forget_who_left(&mut self) {
+        self.0.retain(|(_, sender)| !sender.is_closed());
+    }
+
+    /// Takes another of `whom` in, if there is room: of one, `most` wait at most.
+    fn take_in(&mut self, whom: &str, most: usize) -> Option<oneshot::Receiver<Turn>> {
+        self.forget_who_left();
+        let of_one = self.0.iter().filter(|(known, _)| known == whom).count();
+        if self.0.len() >= LINE || of_one >= most {
+            return None;
+        }
+        let (sender, called) = oneshot::channel();
+        self.0.push_back((whom.to_owned(), sender));
+        Some(called)
+    }
+
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        self.0.pop_front().map(|(_, sender)| sender)
+    }
 }
 
 impl Queue {
     const fn new() -> Self {
-        let lines = Lines { memory: Some(Vec::new()), known: VecDeque::new(), strangers: VecDeque::new() };
+        let lines = Lines { memory: Some(Vec::new()), known: Waiters::new(), strangers: Waiters::new() };
         Self(Mutex::new(lines))
     }
 
@@ -65,16 +96,11 @@ impl Queue {
             if let Some(memory) = lines.memory.take() {
                 return Ok(Turn { queue: self, memory: Some(memory) });
             }
-            lines.forget_who_left();
-            let (sender, called) = oneshot::channel();
             match who {
-                Waiting::Known if lines.known.len() < LINE => lines.known.push_back(sender),
-                Waiting::Stranger(network) if lines.has_room_for(network) => {
-                    lines.strangers.push_back((network.to_owned(), sender));
-                }
-                Waiting::Known | Waiting::Stranger(_) => return Err(Crowded),
+                Waiting::Known(user) => lines.known.take_in(user, OF_ONE_USER),
+                Waiting::Stranger(network) => lines.strangers.take_in(network, OF_ONE_NETWORK),
             }
-            called
+            .ok_or(Crowded)?
         };
         called.await.map_err(|_| Crowded)
     }
@@ -84,8 +110,8 @@ impl Queue {
         loop {
             let next = {
                 let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = lines.known.pop_front();
-                match known.or_else(|| lines.strangers.pop_front().map(|(_, sender)| sender)) {
+                let known = lines.known.next();
+                match known.or_else(|| lines.strangers.next()) {
                     Some(next) => next,
                     None => {
                         lines.memory = Some(Vec::new());
@@ -98,18 +124,6 @@ impl Queue {
             let Some(given_back) = unwanted.memory.take() else { return };
             memory = given_back;
         }
-    }
-}
-
-impl Lines {
-    fn forget_who_left(&mut self) {
-        self.known.retain(|sender| !sender.is_closed());
-        self.strangers.retain(|(_, sender)| !sender.is_closed());
-    }
-
-    fn has_room_for(&self, network: &str) -> bool {
-        let of_network = self.strangers.iter().filter(|(known, _)| known == network).count();
-        self.strangers.len() < LINE && of_network < OF_ONE_NETWORK
     }
 }
 
@@ -220,7 +234,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_password_is_recognised() {
-        let mut turn = queue().turn(Waiting::Known).await.unwrap();
+        let mut turn = queue().turn(Waiting::Known("ada")).await.unwrap();
         let known = turn.hash("correct horse").unwrap();
         assert!(known.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{known}");
         assert!(turn.verify("correct horse", Some(&known)).unwrap());
@@ -248,14 +262,14 @@ mod tests {
         let waker = Waker::noop();
         let mut context = Context::from_waker(waker);
         let first = queue.turn(Waiting::Stranger("a")).await.unwrap();
-        let mut strangers =
-            [pin!(queue.turn(Waiting::Stranger("a"))), pin!(queue.turn(Waiting::Stranger("a")))];
+        let mut strangers: Vec<_> =
+            (0..OF_ONE_NETWORK).map(|_| Box::pin(queue.turn(Waiting::Stranger("a")))).collect();
         for stranger in &mut strangers {
             assert!(stranger.as_mut().poll(&mut context).is_pending());
         }
-        let third = queue.turn(Waiting::Stranger("a")).await;
-        assert_eq!(third.unwrap_err(), Crowded, "a third of one network");
-        let mut known = pin!(queue.turn(Waiting::Known));
+        let one_more = queue.turn(Waiting::Stranger("a")).await;
+        assert_eq!(one_more.unwrap_err(), Crowded, "one more of one network");
+        let mut known = pin!(queue.turn(Waiting::Known("ada")));
         assert!(known.as_mut().poll(&mut context).is_pending());
         drop(first);
         let Poll::Ready(Ok(turn)) = known.as_mut().poll(&mut context) else {
@@ -266,9 +280,9 @@ mod tests {
         let mut leaves = Box::pin(queue.turn(Waiting::Stranger("b")));
         assert!(leaves.as_mut().poll(&mut context).is_pending());
         drop(turn);
-        let [one, other] = strangers;
-        drop(one.await.unwrap());
-        drop(other.await.unwrap());
+        for stranger in strangers {
+            drop(stranger.await.unwrap());
+        }
         drop(leaves);
         assert!(
             pin!(queue.turn(Waiting::Stranger("c"))).poll(&mut context).is_ready(),
@@ -279,7 +293,7 @@ mod tests {
     #[actix_web::test]
     async fn a_line_that_is_full_is_said_at_once() {
         let queue = queue();
-        let _turn = queue.turn(Waiting::Known).await.unwrap();
+        let _turn = queue.turn(Waiting::Known("ada")).await.unwrap();
         let mut context = Context::from_waker(Waker::noop());
         let networks: Vec<String> = (0..LINE).map(|n| n.to_string()).collect();
         let mut waiting: Vec<_> =
@@ -289,8 +303,22 @@ mod tests {
         }
         assert_eq!(queue.turn(Waiting::Stranger("other")).await.unwrap_err(), Crowded);
         // A known device has a line of its own; and who gave up takes no place.
-        assert!(pin!(queue.turn(Waiting::Known)).poll(&mut context).is_pending());
+        assert!(pin!(queue.turn(Waiting::Known("ada"))).poll(&mut context).is_pending());
         waiting.pop();
         assert!(pin!(queue.turn(Waiting::Stranger("other"))).poll(&mut context).is_pending());
+    }
+
+    #[actix_web::test]
+    async fn one_user_does_not_fill_the_line_of_the_known() {
+        let queue = queue();
+        let _turn = queue.turn(Waiting::Known("vic")).await.unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> =
+            (0..OF_ONE_USER).map(|_| Box::pin(queue.turn(Waiting::Known("vic")))).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(queue.turn(Waiting::Known("vic")).await.unwrap_err(), Crowded);
+        assert!(pin!(queue.turn(Waiting::Known("ada"))).poll(&mut context).is_pending());
     }
 }

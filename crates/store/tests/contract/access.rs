@@ -5,7 +5,10 @@ use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::guesses::Count;
 use innkeeper_core::reservation::Wishes;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Actor, Change, NewToken, Removed, Reserved, Share, TokensLeft, Unconfirmed};
+use innkeeper_store::{
+    Actor, Change, NewToken, Removed, Reserved, Share, StoreError, Token, TokenAdded, TokenConfirmed,
+    TokensLeft, Unconfirmed,
+};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -176,10 +179,10 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
         apps: Vec::new(),
         expires_at: None,
     };
-    by("user bob").add_token(&new("bobs"), at(1)).unwrap().unwrap();
-    by("token bobs").add_token(&new("bobs-tokens"), at(2)).unwrap().unwrap();
-    by("user eve").add_token(&new("eves"), at(2)).unwrap().unwrap();
-    by("command line").add_token(&new("nobodys"), at(2)).unwrap().unwrap();
+    made(by("user bob").add_token(&new("bobs"), at(1)));
+    made(by("token bobs").add_token(&new("bobs-tokens"), at(2)));
+    made(by("user eve").add_token(&new("eves"), at(2)));
+    made(by("command line").add_token(&new("nobodys"), at(2)));
     let owners = || -> Vec<(String, Option<String>)> {
         store.tokens().unwrap().into_iter().map(|token| (token.name, token.owner)).collect()
     };
@@ -207,7 +210,7 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
     assert_eq!(told[0].detail, "token bobs: ended\ntoken bobs-tokens: ended\ntoken eves: ended");
     assert_eq!(told[1].detail, "token bobs: handed over to eve\ntoken bobs-tokens: handed over to eve");
     // It can do no more than its owner.
-    by("user ada").add_token(&new("adas"), at(5)).unwrap().unwrap();
+    made(by("user ada").add_token(&new("adas"), at(5)));
     let scopes = || store.token("hash of adas", at(5)).unwrap().unwrap().scopes;
     assert_eq!(scopes(), [Scope::Manage]);
     assert!(store.change_role(ada, UserRole::Viewer, at(5)).unwrap());
@@ -217,6 +220,13 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
     // A node of an older version removes the user alone: the tokens end all the same.
     database.execute(&format!("DELETE FROM users WHERE id = {ada}"));
     assert!(!is_used("adas"));
+}
+
+fn made(added: Result<TokenAdded, StoreError>) -> Token {
+    match added.unwrap() {
+        TokenAdded::Made(token) => token,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
@@ -238,20 +248,34 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
         apps: Vec::new(),
         expires_at: None,
     };
-    let token = anybody.add_token(&new("open"), at(2)).unwrap().unwrap();
+    let token = made(anybody.add_token(&new("open"), at(2)));
     let own = store.on_behalf_of(Actor { who: "user mallory".to_owned(), source: String::new() });
-    own.add_token(&new("mallorys"), at(2)).unwrap().unwrap();
+    made(own.add_token(&new("mallorys"), at(2)));
     let confirmed = |name: &str| store.token(&format!("hash of {name}"), at(3)).unwrap().unwrap().confirmed;
     assert!(!confirmed("open") && !confirmed("mallorys"));
     assert_eq!(store.unconfirmed().unwrap(), yet(1));
 
-    assert!(admin.confirm_token(token.id, at(3)).unwrap() && !admin.confirm_token(999, at(3)).unwrap());
+    assert_eq!(admin.confirm_token(token.id, at(3)).unwrap(), TokenConfirmed::Done);
+    assert_eq!(admin.confirm_token(999, at(3)).unwrap(), TokenConfirmed::Unknown);
+    let mallorys = store.tokens().unwrap().into_iter().find(|token| token.name == "mallorys").unwrap();
+    assert_eq!(
+        admin.confirm_token(mallorys.id, at(3)).unwrap(),
+        TokenConfirmed::OwnerFirst("mallory".to_owned())
+    );
     assert!(confirmed("open") && !confirmed("mallorys"));
+    anybody.invite_again(mallory.id, "anybodys link", at(100), at(3)).unwrap();
     for _ in 0..2 {
-        assert!(admin.confirm_user(mallory.id, at(3)).unwrap());
+        let user = admin.confirm_user(mallory.id, at(3)).unwrap().unwrap();
+        assert!(user.confirmed && !user.has_password);
     }
-    assert!(!admin.confirm_user(999, at(3)).unwrap());
-    assert!(confirmed("mallorys") && store.session("session", IDLE, at(4)).unwrap().is_some());
+    assert_eq!(admin.confirm_user(999, at(3)).unwrap(), None);
+    // In whose hands the password, the sessions and the links are nobody knows.
+    assert_eq!(store.session("session", IDLE, at(4)).unwrap(), None);
+    assert_eq!(store.invited("anybodys link", at(4)).unwrap(), None);
+    assert_eq!(store.user_named("mallory").unwrap().unwrap().1, None);
+    assert!(!confirmed("mallorys"), "what they made meanwhile is confirmed by itself");
+    assert_eq!(admin.confirm_token(mallorys.id, at(3)).unwrap(), TokenConfirmed::Done);
+    assert!(confirmed("mallorys"));
     assert_eq!(store.unconfirmed().unwrap(), yet(0));
     store.doubt_the_open_past().unwrap();
     assert_eq!(store.unconfirmed().unwrap(), yet(0), "confirmed once and for all");
@@ -265,8 +289,9 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     assert!(anybody.change_role(mallory.id, UserRole::Editor, at(5)).unwrap());
     store.doubt_the_open_past().unwrap();
     assert_eq!(store.unconfirmed().unwrap(), yet(1));
-    assert!(admin.confirm_token(older.id, at(6)).unwrap() && confirmed("older"));
-    assert!(admin.confirm_user(mallory.id, at(6)).unwrap());
+    assert_eq!(admin.confirm_token(older.id, at(6)).unwrap(), TokenConfirmed::Done);
+    assert!(confirmed("older"));
+    assert!(admin.confirm_user(mallory.id, at(6)).unwrap().is_some());
     store.doubt_the_open_past().unwrap();
     assert_eq!(store.unconfirmed().unwrap(), yet(0));
     let log = store.audit_log(None, 2).unwrap();
@@ -301,8 +326,8 @@ fn tokens_are_known_by_their_hash_until_they_end(database: &TestDatabase) {
         apps: vec![app(SHOP)],
         expires_at,
     };
-    let deploy = store.add_token(&new("deploy", None), at(0)).unwrap().unwrap();
-    assert_eq!(store.add_token(&new("deploy", None), at(0)).unwrap(), None);
+    let deploy = made(store.add_token(&new("deploy", None), at(0)));
+    assert_eq!(store.add_token(&new("deploy", None), at(0)).unwrap(), TokenAdded::Taken);
     store.add_token(&new("short", Some(at(10))), at(0)).unwrap();
     let found = store.token("hash of deploy", at(5)).unwrap().unwrap();
     assert_eq!((found.id, found.rights()), (deploy.id, deploy.rights()));
@@ -437,9 +462,10 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
     let last: Vec<&str> = last.iter().map(|entry| entry.action.as_str()).collect();
     assert_eq!(last, ["confirm share", "share"]);
     anybody.add_share(&share("four", "Another title")).unwrap();
-    assert!(is_confirmed("three"), "it was confirmed once and for all");
-    ada.remove_share("three", at(4)).unwrap();
-    anybody.add_share(&share("five", "Shop")).unwrap();
-    ada.add_share(&share("six", "Shop")).unwrap();
-    assert!(is_confirmed("five"));
+    assert!(!is_confirmed("three"), "its title is anybody's");
+    // Who knows its key nobody knows: it ends.
+    ada.add_share(&share("five", "Shop")).unwrap();
+    assert_eq!(store.share("three").unwrap(), None);
+    ada.add_share(&share("six", "The shop")).unwrap();
+    assert!(is_confirmed("five") && store.share("six").unwrap().is_none());
 }

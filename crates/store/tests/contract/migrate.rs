@@ -313,7 +313,7 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
     let newer = back_before(database, "Accounts of the open past");
     // As older versions left it: users with their time, and the log.
     for (id, name) in
-        ["ada", "open", "promoted", "sent-a-link", "machine", "forgotten", "namesake"].iter().enumerate()
+        ["ada", "open", "promoted", "sent-a-link", "machine", "heir", "namesake"].iter().enumerate()
     {
         let (id, columns) = (id + 1, "name, role, password, created_at");
         database.execute(&format!(
@@ -333,7 +333,8 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
         // One of an earlier user of this name, who was removed.
         ("anybody", "add user", "namesake", 5500),
         ("command line", "make password link", "machine", 6000),
-        // An admin of the open past is no better than what they did.
+        // What such an admin did is no better.
+        ("user open", "add user", "heir", 6500),
         ("user open", "make password link", "promoted", 7000),
     ];
     for (who, action, user, at) in log {
@@ -364,7 +365,9 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
             "INSERT INTO invitations (hash, user_id, expires_at) VALUES ('{user}', {user}, 99999)"
         ));
     }
-    for (subject, sharers) in [("ours", "ada"), ("open", "anybody"), ("both", "anybody,ada")] {
+    for (subject, sharers) in
+        [("ours", "user ada"), ("open", "anybody"), ("both", "anybody,user ada"), ("by-opens", "user open")]
+    {
         database.execute(&format!(
             "INSERT INTO shares (key, shape, kind, subject, title, created_at)
              VALUES ('{subject}', 'page', 'app', '{subject}', '', 9000)"
@@ -378,10 +381,14 @@ fn accounts_of_the_open_past_are_told_from_the_others(database: &TestDatabase) {
     }
     let store = database.connect();
     assert_eq!(store.migrate().unwrap().len(), newer);
-    assert_eq!(database.texts("SELECT key FROM shares WHERE NOT confirmed"), ["open"]);
+    store.doubt_the_open_past().unwrap();
+    assert_eq!(
+        database.texts("SELECT key FROM shares WHERE NOT confirmed ORDER BY key"),
+        ["by-opens", "open"]
+    );
     let users: Vec<String> =
         store.users().unwrap().into_iter().filter(|user| !user.confirmed).map(|user| user.name).collect();
-    assert_eq!(users, ["open", "promoted", "sent-a-link"]);
+    assert_eq!(users, ["heir", "machine", "open", "promoted", "sent-a-link"]);
     let tokens: Vec<(String, Option<String>, bool)> =
         store.tokens().unwrap().into_iter().map(|token| (token.name, token.owner, token.confirmed)).collect();
     let token = |name: &str, owner: &str, confirmed| {

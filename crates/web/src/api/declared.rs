@@ -120,6 +120,12 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
     let dry_run = asked.flag("dry_run")?.unwrap_or_default();
     let prune = asked.flag("prune")?.unwrap_or_default();
     let app = named_app(&caller, asked.text("app"))?;
+    if dry_run && !caller.may(Need::Read) {
+        return Err(ApiError::Forbidden(
+            "a dry run says what there is and writes nothing: it needs the scope read beside manage"
+                .to_owned(),
+        ));
+    }
     let is_toml = names_toml(&request, header::CONTENT_TYPE);
     let (asker, shared) = (caller.clone(), desk.clone());
     let (applied, warnings) = ask(&desk, &caller, move |store, now| {

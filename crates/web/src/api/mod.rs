@@ -30,7 +30,7 @@ use innkeeper_store::{Listed, Store, StoreError};
 
 pub(crate) use document::etag;
 pub(crate) use history::no_alerter;
-pub(crate) use tokens::{confirm_one, remove_within, within};
+pub(crate) use tokens::{added, confirm_one, remove_within, within};
 
 use crate::Desk;
 

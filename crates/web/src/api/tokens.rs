@@ -2,13 +2,13 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use innkeeper_core::access::{MOST_APPS, Rights, Scope, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_node::http::{ApiError, Body, Caller};
 use innkeeper_node::keys;
-use innkeeper_store::{NewToken, Store};
+use innkeeper_store::{NewToken, Store, TokenAdded, TokenConfirmed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -106,7 +106,7 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller) -> Answer {
     request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
     responses(
         (status = 201, description = "it is made", body = MadeToken),
-        (status = 403, description = "it could do more than who makes it, or the house is open"),
+        (status = 403, description = "it could do more than who makes it, or would last longer than the token that makes it, or the house is open"),
         (status = 409, description = "there is one of this name"),
     ))]
 pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
@@ -130,17 +130,30 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
         if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(Invalid::new("expires_at", "is past").into());
         }
-        store
-            .add_token(&new, now)?
-            .ok_or_else(|| ApiError::Conflict(format!("there is a token {:?} already", new.name)))
+        added(store, &new, now)
     })
     .await?;
     Ok(HttpResponse::Created().json(MadeToken { secret, token: made.into() }))
 }
 
+/// Makes a token that can do no more than its maker.
+pub(crate) fn added(store: &Store, new: &NewToken, now: Time) -> Result<innkeeper_store::Token, ApiError> {
+    match store.add_token(new, now)? {
+        TokenAdded::Made(token) => Ok(token),
+        TokenAdded::Taken => Err(ApiError::Conflict(format!("there is a token {:?} already", new.name))),
+        TokenAdded::MakerGone => {
+            Err(ApiError::Unauthorized("whoever makes this token was removed in between".to_owned()))
+        }
+        TokenAdded::Outlives(end) => Err(ApiError::Forbidden(format!(
+            "the token would last longer than the one that makes it, which ends at {}: give it an expires_at until then",
+            end.to_rfc3339_opts(SecondsFormat::Secs, true)
+        ))),
+    }
+}
+
 /// Remove a token
 ///
-/// It ends within five seconds.
+/// It ends within five seconds. What it made does not end with it: `created_by` of those tokens names it.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "Tokens", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
@@ -162,6 +175,7 @@ pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> A
     responses(
         (status = 204, description = "it can be used"),
         (status = 404, description = "there is none of this number"),
+        (status = 409, description = "it is of a user who has to be confirmed first"),
     ))]
 pub(crate) async fn confirm(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
     desk.knows_who_asks()?;
@@ -173,8 +187,11 @@ pub(crate) async fn confirm(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> 
 /// Lets a token be used that anybody made while the house was open.
 pub(crate) fn confirm_one(store: &Store, id: i64, now: Time) -> Result<(), ApiError> {
     match store.confirm_token(id, now)? {
-        true => Ok(()),
-        false => Err(ApiError::NotFound(format!("there is no token {id}"))),
+        TokenConfirmed::Done => Ok(()),
+        TokenConfirmed::Unknown => Err(ApiError::NotFound(format!("there is no token {id}"))),
+        TokenConfirmed::OwnerFirst(user) => Err(ApiError::Conflict(format!(
+            "this token is of the user {user}, who has yet to be confirmed: confirm the user first"
+        ))),
     }
 }
 

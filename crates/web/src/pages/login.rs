@@ -232,7 +232,7 @@ pub async fn set_up(
         *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
         return Ok(answer);
     }
-    let mut turn = password::turn(Waiting::Known)
+    let mut turn = password::turn(Waiting::Known(invited.as_ref().map_or(&name, |user| &user.name)))
         .await
         .map_err(|_| ApiError::Crowded { retry_after_s: CROWDS_LAST_S })?;
     let hashed = actix_web::web::block(move || turn.hash(&chosen))

@@ -55,6 +55,9 @@ struct Shown {
 
 /// Everything that a share covers, the worst first.
 fn look(desk: &Desk, key: &str, shape: &str, now: Time) -> Result<Option<Shown>, StoreError> {
+    if key.contains('\0') {
+        return Ok(None);
+    }
     let is_seen = |share: &Share| share.shape == shape && (share.confirmed || desk.is_open);
     let Some(share) = desk.store.share(key)?.filter(is_seen) else { return Ok(None) };
     let filter = match share.kind.as_str() {

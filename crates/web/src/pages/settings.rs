@@ -20,7 +20,7 @@ use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
 use crate::Desk;
-use crate::api::{self, confirm_one, remove_within, within};
+use crate::api::{self, added, confirm_one, remove_within, within};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
@@ -207,13 +207,13 @@ pub async fn add_token(desk: Data<Desk>, caller: Caller, form: Form) -> Result<H
         Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
     };
     within(&caller, &Rights::of_token(new.scopes.clone(), new.apps.clone()))?;
-    let (name, actor) = (new.name.clone(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).add_token(&new, now)).await? {
-        Some(_) => {
-            let text = format!("This is the token {name}. It is shown only now:");
+    match api::ask(&desk, &caller, move |store, now| added(store, &new, now)).await {
+        Ok(token) => {
+            let text = format!("This is the token {}. It is shown only now:", token.name);
             tell(&desk, &caller, text, secret).await
         }
-        None => refuse(&desk, &caller, format!("name: there is a token {name} already")).await,
+        Err(ApiError::Conflict(problem)) => refuse(&desk, &caller, format!("name: {problem}")).await,
+        Err(error) => Err(error),
     }
 }
 

@@ -76,7 +76,8 @@ pub async fn change_user(
     }
 }
 
-/// Lets a user in whom anybody made while the house was open.
+/// Lets a user in whom anybody made or changed while the house was open, as what they are now, and shows the link by which
+/// they choose a password: the one before may be anybody's.
 pub async fn confirm_user(
     desk: Data<Desk>,
     caller: Caller,
@@ -84,10 +85,30 @@ pub async fn confirm_user(
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     desk.knows_who_asks()?;
-    let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).confirm_user(id, now)).await? {
-        true => Ok(see_other("/settings#users")),
-        false => Err(no_such_user()),
+    let secret = keys::draw().map_err(ApiError::internal)?;
+    let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
+    let confirmed = ask(&desk, move |desk, now| {
+        let store = desk.store.on_behalf_of(actor);
+        let Some(user) = store.confirm_user(id, now)? else { return Ok(None) };
+        // Who signs on needs none, and who was confirmed meanwhile keeps the password.
+        if !desk.signs_on && !user.has_password {
+            store.invite_again(id, &hash, now + invitation::USED_WITHIN, now)?;
+        }
+        Ok(Some(user))
+    })
+    .await?;
+    match confirmed {
+        Some(user) if !desk.signs_on && !user.has_password => {
+            let text = format!(
+                "{} is confirmed as {}. With this link they choose a password; the one before, if any, is good for nothing. \
+                 It works once, within a day:",
+                user.name,
+                user.role.as_str()
+            );
+            tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
+        }
+        Some(_) => Ok(see_other("/settings#users")),
+        None => Err(no_such_user()),
     }
 }
 

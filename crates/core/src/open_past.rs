@@ -1,0 +1,204 @@
+//! The open past: what is to be confirmed of what was done while everybody could (`auth = "open"`), read from the audit
+//! log.
+//!
+//! Anybody's deeds are doubted, and so are those of users and tokens that are doubted themselves. A user is doubted for
+//! the role that such a deed gave, and for a link to their password; each doubt ends by the same deed of somebody known,
+//! and both by a confirmation.
+
+use std::collections::HashMap;
+
+use crate::Time;
+
+/// Whoever comes to an open house, as the audit log names them.
+pub const ANYBODY: &str = "anybody";
+
+/// The actions of the audit log that matter here.
+pub const ACTIONS: [&str; 11] = [
+    "add user",
+    "change user",
+    "make password link",
+    "remove user",
+    "confirm user",
+    "add token",
+    "remove token",
+    "confirm token",
+    "share",
+    "stop sharing",
+    "confirm share",
+];
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Deed<'a> {
+    /// When.
+    pub at: Time,
+    /// Who: `user ada`, `token deploy`, [`ANYBODY`].
+    pub who: &'a str,
+    /// What was done.
+    pub action: &'a str,
+    /// To what: `user bob`, `token jobs`, `page of app shop`.
+    pub subject: &'a str,
+}
+
+/// What is doubted of one user: since the latest such deed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Doubts {
+    role: Option<Time>,
+    link: Option<Time>,
+}
+
+/// What has yet to be confirmed, each with the time of the deed. What was made after that is another of the same name.
+#[derive(Debug, Clone, Default)]
+pub struct OpenPast {
+    users: HashMap<String, Doubts>,
+    tokens: HashMap<String, Time>,
+    shares: HashMap<String, Time>,
+}
+
+impl OpenPast {
+    /// Reads the log, the oldest entry first.
+    pub fn read<'a>(log: impl IntoIterator<Item = Deed<'a>>) -> Self {
+        let mut past = Self::default();
+        for deed in log {
+            past.add(deed);
+        }
+        past
+    }
+
+    /// The users who have yet to be confirmed.
+    pub fn users(&self) -> impl Iterator<Item = (&str, Time)> {
+        self.users.iter().filter_map(|(name, doubts)| Some((name.as_str(), doubts.role.max(doubts.link)?)))
+    }
+
+    /// The tokens that have yet to be confirmed.
+    pub fn tokens(&self) -> impl Iterator<Item = (&str, Time)> {
+        self.tokens.iter().map(|(name, at)| (name.as_str(), *at))
+    }
+
+    /// What is shown outside and has yet to be confirmed, as the log names it.
+    pub fn shares(&self) -> impl Iterator<Item = (&str, Time)> {
+        self.shares.iter().map(|(subject, at)| (subject.as_str(), *at))
+    }
+
+    fn is_doubted(&self, who: &str) -> bool {
+        match who.split_once(' ') {
+            Some(("user", name)) => {
+                self.users.get(name).is_some_and(|doubts| doubts.role.is_some() || doubts.link.is_some())
+            }
+            Some(("token", name)) => self.tokens.contains_key(name),
+            _ => who == ANYBODY,
+        }
+    }
+
+    fn add(&mut self, Deed { at, who, action, subject }: Deed<'_>) {
+        let doubt = self.is_doubted(who).then_some(at);
+        let (kind, name) = subject.split_once(' ').unwrap_or(("", subject));
+        match (action, kind) {
+            ("add user", "user") => {
+                self.users.insert(name.to_owned(), Doubts { role: doubt, link: doubt });
+            }
+            ("change user", "user") => self.users.entry(name.to_owned()).or_default().role = doubt,
+            ("make password link", "user") => self.users.entry(name.to_owned()).or_default().link = doubt,
+            ("remove user", "user") => drop(self.users.remove(name)),
+            ("confirm user", "user") if doubt.is_none() => drop(self.users.remove(name)),
+            ("add token", "token") => match doubt {
+                Some(at) => drop(self.tokens.insert(name.to_owned(), at)),
+                None => drop(self.tokens.remove(name)),
+            },
+            ("remove token", "token") => drop(self.tokens.remove(name)),
+            ("confirm token", "token") if doubt.is_none() => drop(self.tokens.remove(name)),
+            ("share", _) => match doubt {
+                Some(at) => drop(self.shares.insert(subject.to_owned(), at)),
+                None => drop(self.shares.remove(subject)),
+            },
+            ("stop sharing", _) => drop(self.shares.remove(subject)),
+            ("confirm share", _) if doubt.is_none() => drop(self.shares.remove(subject)),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever is doubted after these deeds, as `user bob`, `token jobs`, `page of app shop`, in order.
+    fn doubted(log: &[(&str, &str, &str)]) -> Vec<String> {
+        let deeds = (1..).zip(log).map(|(at, &(who, action, subject))| Deed {
+            at: Time::from_timestamp(at, 0).unwrap(),
+            who,
+            action,
+            subject,
+        });
+        let past = OpenPast::read(deeds);
+        let users = past.users().map(|(name, _)| format!("user {name}"));
+        let tokens = past.tokens().map(|(name, _)| format!("token {name}"));
+        let shares = past.shares().map(|(subject, _)| subject.to_owned());
+        let mut all: Vec<String> = users.chain(tokens).chain(shares).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_doubted_users_and_tokens_do_is_doubted() {
+        let log = [
+            ("anybody", "add user", "user m1"),
+            ("user m1", "add user", "user m2"),
+            ("user m2", "add token", "token t1"),
+            ("token t1", "add token", "token t2"),
+            ("user m1", "change user", "user bob"),
+            ("user m2", "make password link", "user ada"),
+            ("token t2", "share", "page of app shop"),
+            // A doubted confirmation is none.
+            ("user m2", "confirm user", "user m1"),
+            ("user m2", "confirm token", "token t1"),
+            ("user m2", "confirm share", "page of app shop"),
+        ];
+        let all = ["page of app shop", "token t1", "token t2", "user ada", "user bob", "user m1", "user m2"];
+        assert_eq!(doubted(&log), all);
+    }
+
+    #[test]
+    fn each_doubt_ends_by_the_same_deed_of_somebody_known() {
+        let open = [
+            ("user root", "add user", "user bob"),
+            ("anybody", "change user", "user bob"),
+            ("anybody", "make password link", "user bob"),
+        ];
+        let then = |more: &[(&str, &str, &str)]| doubted(&[&open[..], more].concat());
+        let (link, role) =
+            (("command line", "make password link", "user bob"), ("user root", "change user", "user bob"));
+        assert_eq!(then(&[]), ["user bob"]);
+        assert_eq!(then(&[link]), ["user bob"], "the role is still anybody's");
+        assert_eq!(then(&[role]), ["user bob"], "the link is still in anybody's hands");
+        assert_eq!(then(&[link, role]), [""; 0]);
+        assert_eq!(then(&[("user root", "confirm user", "user bob")]), [""; 0]);
+        assert_eq!(then(&[("anybody", "remove user", "user bob")]), [""; 0]);
+    }
+
+    #[test]
+    fn what_somebody_known_does_before_they_are_doubted_or_after_they_are_confirmed_is_not() {
+        let log = [
+            ("user ada", "add user", "user bob"),
+            ("anybody", "make password link", "user ada"),
+            ("user ada", "add user", "user eve"),
+            ("user root", "confirm user", "user ada"),
+            ("user ada", "add user", "user tim"),
+        ];
+        assert_eq!(doubted(&log), ["user eve"]);
+    }
+
+    #[test]
+    fn what_is_shown_is_as_good_as_whoever_showed_it_last() {
+        let (shop, known, anybody) = ("page of app shop", "user ada", "anybody");
+        assert_eq!(doubted(&[(anybody, "share", shop)]), [shop]);
+        assert_eq!(doubted(&[(anybody, "share", shop), (known, "share", shop)]), [""; 0]);
+        assert_eq!(
+            doubted(&[(known, "share", shop), (anybody, "share", shop)]),
+            [shop],
+            "its title is anybody's"
+        );
+        assert_eq!(doubted(&[(anybody, "share", shop), (known, "confirm share", shop)]), [""; 0]);
+        assert_eq!(doubted(&[(anybody, "share", shop), (anybody, "stop sharing", shop)]), [""; 0]);
+    }
+}
