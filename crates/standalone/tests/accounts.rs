@@ -193,6 +193,30 @@ fn the_tokens_of_a_user_who_is_removed_end_or_are_handed_over() {
     assert!(said.contains("had no tokens"), "{said}");
 }
 
+#[test]
+fn what_was_removed_makes_no_tokens_and_what_ends_makes_none_that_last() {
+    let house = House::open("");
+    let admin = house.user("admin");
+    let ends = house.token(&admin, "ends", "scope=manage&scope=read&expires_in=1h");
+    let make = |maker: &Caller, name: &str, expires_at: &str| {
+        let body = format!(r#"{{"name": "{name}", "scopes": ["read"], "expires_at": {expires_at}}}"#);
+        house.send(maker, "POST", "/api/v1/tokens", false, &body)
+    };
+    for expires_at in ["null", r#""2999-01-01T00:00:00Z""#] {
+        let answer = make(&ends, "lasts", expires_at);
+        assert!(answer.status == 403 && answer.body.contains("which ends at"), "{answer:?}");
+    }
+    // The gate remembers what it knows: not for what makes another.
+    for removed in ["DELETE FROM tokens WHERE name = 'removed'", "UPDATE tokens SET expires_at = 1"] {
+        let token = house.token(&admin, "removed", "scope=manage&scope=read");
+        assert_eq!(house.send(&token, "GET", "/api/v1/me", false, "").status, 200);
+        house.database.execute(removed);
+        assert_eq!(make(&token, "ghost", "null").status, 401, "{removed}");
+        house.database.execute("DELETE FROM tokens");
+    }
+    assert_eq!(house.database.count("tokens"), 0);
+}
+
 /// A house that is open, or asks who calls, over this database.
 fn house(database: &TestDatabase, auth: &str) -> Server {
     let config = format!("auth = \"{auth}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n");
@@ -305,18 +329,29 @@ fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
     let settings = Client::default().send("GET", &server.url("/settings"), &headers, b"").unwrap().body;
     assert_eq!(settings.matches("(to be confirmed)").count(), 3, "{settings}");
     let csrf = settings.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap();
-    for path in ["/settings/users/1/confirm", "/settings/tokens/1/confirm", "/settings/shares/badge/confirm"]
-    {
+    for path in ["/settings/tokens/1/confirm", "/settings/shares/badge/confirm"] {
         let answer = submit(&server, &session, csrf, path, "");
         assert_eq!(answer.status, 303, "{path}: {answer:?}");
     }
-    assert_eq!(log_in().status, 303);
+    // Who knows the password nobody knows: another is chosen by a new link.
+    let answer = submit(&server, &session, csrf, "/settings/users/1/confirm", "");
+    assert!(
+        answer.status == 200 && answer.body.contains("mallory is confirmed as admin"),
+        "{}",
+        answer.status
+    );
+    assert_eq!(log_in().status, 401);
+    let link = &answer.body[answer.body.find("/setup/").unwrap()..];
+    let link = link.split(['<', '"']).next().unwrap();
+    let answer = submit(&server, &cookie, FORM, link, "password=battery+staple&again=battery+staple");
+    assert_eq!(answer.status, 303, "{}", answer.body);
     assert_eq!((me().status, badge()), (200, 200));
     let log = told(&older).join("\n");
     assert!(
         log.contains("confirm user | user mallory") && log.contains("confirm token | token open"),
         "{log}"
     );
-    assert!(log.contains("refused login | user mallory | a user who has yet to be confirmed: 1"), "{log}");
+    assert!(log.contains("refused login | user mallory | a wrong name or password: 1"), "{log}");
+    assert!(log.contains("a user who has yet to be confirmed: 1"), "{log}");
     drop(nobody());
 }

@@ -111,12 +111,17 @@ fn who_may_write_and_not_read_is_told_no_more_than_what_was_written() {
     let back = house.ask(&writer, "POST", "/api/v1/reservations/1/undo-checkout", &Value::Null);
     assert_eq!((back.status, back.json().as_object().unwrap().len()), (200, 4), "{back:?}");
     let set = json!({ "reservations": [{ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours" }] });
-    let difference = |token: &str| {
-        let answer = house.ask(token, "PUT", "/api/v1/apply?dry_run=true", &set);
-        answer.json()["changed"][0]["difference"].to_string()
-    };
-    let (told, known) = (difference(&writer), difference(&all));
+    let apply = |token: &str, query: &str| house.ask(token, "PUT", &format!("/api/v1/apply{query}"), &set);
+    // What is written by nobody is for those who may read.
+    let refused = apply(&writer, "?dry_run=true&prune=true");
+    assert!(refused.status == 403 && refused.body.contains("the scope read"), "{refused:?}");
+    for path in ["/status/1/edit", "/new", "/settings"] {
+        assert_eq!(house.ask(&writer, "GET", path, &Value::Null).status, 403, "{path}");
+    }
+    let difference = |answer: &Answer| answer.json()["changed"][0]["difference"].to_string();
+    let known = difference(&apply(&all, "?dry_run=true"));
     assert!(known.contains("the safe is open") && known.contains("alert_msg"), "{known}");
+    let told = difference(&apply(&writer, ""));
     assert!(
         !told.contains("the safe is open") && told.contains("alert_msg") && !told.contains("ada"),
         "{told}"

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+mod common;
+
 use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::Server;
 use serde_json::json;
 
@@ -96,6 +100,44 @@ fn names_of_the_house_are_known() {
 }
 
 #[test]
+fn a_page_that_passes_for_ours_does_not_sign_on() {
+    let server = open(
+        "auth = \"tokens\"\npublic_url = \"https://inn.example.org\"\n[web]\nsign_on_header = \"X-Forwarded-User\"\n\
+         sign_on_proxies = [\"127.0.0.1\"]\nsign_on_role = \"admin\"",
+    );
+    let by = |host: &str, forwarded: &str| {
+        let headers = [("host", host), ("x-forwarded-host", forwarded), ("x-forwarded-user", "boss")];
+        ask(&server, "GET", "/api/v1/me", &headers, "").status
+    };
+    assert_eq!(by("inn.example.org", "inn.example.org"), 200);
+    assert_eq!(by("127.0.0.1:8080", "inn.example.org:443"), 200);
+    assert_eq!((by("evil.example:8080", "inn.example.org"), by("127.0.0.1", "evil.example")), (403, 403));
+}
+
+#[test]
+fn a_job_that_calls_by_a_name_that_is_not_ours_is_told_once() {
+    let sink = HttpSink::start();
+    let server = open(&format!("allow_open = true\noperator = [\"ops\"]\n{}", common::webhook("ops", &sink)));
+    let check_in = |headers: &[(&str, &str)]| {
+        let headers = [&[("host", "monitor.lan:8080")][..], headers].concat();
+        ask(&server, "POST", "/checkin", &headers, "{\"app\":\"a\",\"component\":\"b\"}").status
+    };
+    // What a page of another site has a browser send is no job.
+    assert_eq!(check_in(&[("origin", "http://monitor.lan:8080"), ("sec-fetch-site", "same-origin")]), 403);
+    for _ in 0..3 {
+        assert_eq!(check_in(&[]), 403);
+    }
+    let told = common::eventually("the operator hears of it", || {
+        let told: Vec<String> =
+            sink.requests().iter().map(|request| request.json()["subject"].to_string()).collect();
+        let told: Vec<String> = told.into_iter().filter(|subject| subject.contains("monitor.lan")).collect();
+        (!told.is_empty()).then_some(told)
+    });
+    assert_eq!(told, ["\"A job that calls by the name monitor.lan is refused\""]);
+    assert!(server.log().contains("is refused: it came by the name \"monitor.lan\" (for /checkin)"));
+}
+
+#[test]
 fn what_a_browser_sends_by_itself_checks_nobody_in() {
     let server = open("");
     for header in [
@@ -151,6 +193,23 @@ fn a_public_page_tells_names_and_states_and_keeps_nothing_in_the_browser() {
             "{told}: {}",
             page.body
         );
+    }
+}
+
+#[test]
+fn a_path_that_no_database_looks_for_leads_nowhere() {
+    let database = TestDatabase::postgres();
+    let server = Server::start(
+        "innkeeper",
+        "[ingest]\nlisten = \"127.0.0.1:0\"\n",
+        &["--database-url", database.url()],
+    );
+    for path in ["/public/%00", "/badge/%00.svg", "/status/%00"] {
+        assert_eq!(ask(&server, "GET", path, &[("accept", "text/html")], "").status, 404, "{path}");
+    }
+    for path in ["/settings/shares/%00/remove", "/nodes/%00/snooze", "/api/v1/duties/%00/resume"] {
+        let status = ask(&server, "POST", path, &[], "").status;
+        assert!(matches!(status, 403 | 404), "{path}: {status}");
     }
 }
 

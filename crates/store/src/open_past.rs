@@ -38,7 +38,7 @@ impl Store {
     /// Has those users, tokens and shares confirmed anew that the audit log says were made or changed by nobody knows whom:
     /// the migration knows the simplest cases alone, and a node of an older version may have let anybody act since.
     pub fn doubt_the_open_past(&self) -> Result<(), StoreError> {
-        self.write(|connection| doubt(connection))
+        self.write(doubt)
     }
 
     /// How much has yet to be confirmed of what was made while the house was open.
