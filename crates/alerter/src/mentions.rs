@@ -1,46 +1,68 @@
 //! Text of jobs and people made fit for a chat that rings for a word: `@channel`, `@here`, somebody's name.
 //!
-//! Slack itself knows a mention by its `<`, which is escaped; Mattermost, Rocket.Chat and Discord know it by its `@`.
+//! Slack itself knows a mention by its `<`, which is escaped; the compatible services know it by its `@`, each by rules of its own.
+//! Mattermost also looks at the parts of a word, so that `a-@channel.b` calls; Discord looks for `@everyone` and `@here` anywhere, even in a
+//! mail address. What any of them could take for a call is broken; it reads as before.
 
 /// Stands between the `@` and the name, and is not seen.
 const BREAK: char = '\u{200b}';
-/// What rings for everybody, in one service or another; such a word is found within others, too.
+/// What rings for everybody, in one service or another, is a word that begins so.
 const EVERYBODY: [&str; 4] = ["all", "channel", "everyone", "here"];
 
-/// `text` in which no `@` calls anybody. Mail addresses stay as they are, and links lead where they led.
+/// `text` in which no `@` calls anybody. Mail addresses stay as they are where that is safe, and links lead where they led.
 pub(crate) fn silenced(text: &str) -> String {
     let mut silenced = String::with_capacity(text.len());
     let mut word_begins = 0;
+    // What of the text is said already, in another writing.
+    let mut said = 0;
     for (at, c) in text.char_indices() {
+        if at < said {
+            continue;
+        }
         if c.is_whitespace() {
             word_begins = at + c.len_utf8();
         }
-        if c != '@' || is_of_an_address(&text[word_begins..at], &text[at + 1..]) {
-            silenced.push(c);
-        } else if text[word_begins..at].contains("://") {
-            silenced.push_str("%40");
-        } else {
-            silenced.push(c);
+        silenced.push(c);
+        if c != '@' {
+            continue;
+        }
+        let (before, after) = (&text[word_begins..at], &text[at + 1..]);
+        if is_of_an_address(before, after) {
+            continue;
+        }
+        let Some((_, begun)) = before.rsplit_once("://") else {
             silenced.push(BREAK);
+            continue;
+        };
+        let host_begins = after.chars().next().filter(|c| c.is_alphanumeric() && is_authority(begun));
+        if let Some(letter) = host_begins {
+            // The sign before the host would be a part of it as `%40`; the host itself may be written so.
+            said = at + 1 + letter.len_utf8();
+            percent(&mut silenced, letter);
+        } else {
+            silenced.pop();
+            percent(&mut silenced, c);
         }
     }
     silenced
 }
 
-/// Whether an `@` between these stands in a mail address, or before the host of a link, and not before a name.
+/// Whether an `@` between these stands in a mail address, or before the host of a link, and calls nobody in any service.
 fn is_of_an_address(before: &str, after: &str) -> bool {
-    let name: &str =
-        after.split(|c: char| !c.is_alphanumeric() && !"-_.".contains(c)).next().unwrap_or_default();
-    let name = name.trim_end_matches(['.', '-', '_']);
-    match before.chars().next_back() {
-        // `ops@here` is no address, but a name may be meant; `ops@here.example.org` is one.
-        Some(c) if c.is_alphanumeric() => !EVERYBODY.contains(&name.to_lowercase().as_str()),
-        // The other characters that may end the part before an `@`.
-        Some(c) if "+-_=~$!#%&*?^{}|'`".contains(c) => {
-            name.split('.').count() > 1 && before.chars().any(char::is_alphanumeric)
-        }
-        _ => false,
-    }
+    let is_everybody = EVERYBODY
+        .iter()
+        .any(|name| after.get(..name.len()).is_some_and(|begins| begins.eq_ignore_ascii_case(name)));
+    // After anything else, a letter beyond ASCII among it, a word may begin.
+    before.ends_with(|c: char| c.is_ascii_alphanumeric()) && !is_everybody
+}
+
+/// Whether a link that has begun so, after its scheme, has not come to the end of its host.
+fn is_authority(begun: &str) -> bool {
+    !begun.is_empty() && !begun.contains(['/', '?', '#', '\\'])
+}
+
+fn percent(text: &mut String, c: char) {
+    text.extend(c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")));
 }
 
 #[cfg(test)]
@@ -61,8 +83,37 @@ mod tests {
             ("@@here", "@\u{200b}@\u{200b}here"),
             ("&lt;@channel&gt;", "&lt;@\u{200b}channel&gt;"),
             ("https://chat.example.org/@here", "https://chat.example.org/%40here"),
+            ("https://chat.example.org/x-@channel.a", "https://chat.example.org/x-%40channel.a"),
+            ("https://chat.example.org/x@everyone", "https://chat.example.org/x%40everyone"),
+            // These lead where they led: a host is read without its percent signs.
+            ("https://ada@here.example.org/x", "https://ada@%68ere.example.org/x"),
+            ("https://ada-@example.org/x@here", "https://ada-@%65xample.org/x%40here"),
+            ("https://\u{e9}@\u{e9}.org", "https://\u{e9}@%C3%A9.org"),
         ] {
             assert_eq!(silenced(text), said);
+        }
+    }
+
+    #[test]
+    fn no_service_finds_a_call_whatever_stands_before_and_behind_it() {
+        let before =
+            ["", "x", "9", "p-", "a.", "q:", "d_", "r|", "q~", "z", "+", "=", "\\", "\u{e9}", "*", "\u{ad}", "a@b"];
+        let behind = ["", ".a", "_now", "-y", "x", "y", ".b", ".example.org", ".x.y", "s", "|", "\u{200d}", "1"];
+        for name in ["all", "channel", "everyone", "here", "Here", "ALL", "eVeryone"] {
+            for (before, behind) in before.iter().flat_map(|one| behind.map(|other| (one, other))) {
+                for text in
+                    [format!("{before}@{name}{behind}"), format!("https://x.org/{before}@{name}{behind}")]
+                {
+                    let said = silenced(&text);
+                    assert!(!said.contains(&format!("@{name}")), "{text}: {said}");
+                    let read = said.replace('\u{200b}', "").replace("%40", "@");
+                    assert_eq!(read, text, "it reads as before");
+                }
+            }
+        }
+        // Nor one for somebody in Mattermost, which looks at what stands between dots, hyphens and colons.
+        for text in ["p-@ada.b", "a.@ada", "q:-@ada", "\u{e9}@ada", "_@ada", "(~@ada)", "a-@example.org"] {
+            assert!(silenced(text).contains("@\u{200b}"), "{text}");
         }
     }
 
@@ -70,9 +121,8 @@ mod tests {
     fn addresses_stay_as_they_are() {
         for text in [
             "ops@example.org",
-            "mail to <ops+night@example.org>, a-@example.org and ada@localhost.",
-            "channel@example.org, here@here.example.org, all@all.org",
-            "all@channel.example.org",
+            "mail to <ops+night@example.org>, a_1@example.org and ada@localhost.",
+            "channel@example.org, here@example.org, all@example.org",
             "https://user@example.org/path",
             "ssh://git@github.com:22/a",
             "git@github.com:innkeeper",
