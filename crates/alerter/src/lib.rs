@@ -44,6 +44,7 @@ pub mod slack;
 pub mod smtp;
 pub mod summary;
 pub mod texts;
+mod timed;
 mod tls;
 pub mod webhook;
 mod words;

@@ -1,19 +1,20 @@
 //! A mailbox that is looked into over IMAP: whether a mail has come.
 
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
 use rustls::ClientConfig;
 
 use crate::hidden::Hidden;
+use crate::timed::{Timed, Waits};
 use crate::tls;
 
-/// How long each answer of the server may take.
+/// How long each answer of the server may take, and the whole look for each folder and four steps besides.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where the mailbox is and whose.
@@ -65,7 +66,7 @@ impl Mailbox {
     }
 
     fn look(&self, folders: &[String], token: &str) -> Result<bool, String> {
-        let mut client = imap::Client::new(self.connect()?);
+        let mut client = imap::Client::new(self.connect(folders.len())?);
         client.read_greeting().map_err(|error| error.to_string())?;
         let mut session = client
             .login(&self.username, self.password.reveal())
@@ -95,29 +96,30 @@ impl Mailbox {
         Ok(found)
     }
 
-    fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    fn connect(&self, folders: usize) -> Result<Box<dyn Stream>, String> {
+        let steps = u32::try_from(folders + 4).unwrap_or(u32::MAX);
+        let waits = Waits { most: TIMEOUT, until: Instant::now() + TIMEOUT.saturating_mul(steps) };
         let addresses = (self.host.as_str(), self.port)
             .to_socket_addrs()
             .map_err(|error| format!("no such host: {error}"))?;
         let mut problem = "the host has no address".to_owned();
         for address in addresses {
-            match TcpStream::connect_timeout(&address, TIMEOUT) {
-                Ok(stream) => {
-                    for limit in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
-                        limit(&stream, Some(TIMEOUT)).map_err(|error| error.to_string())?;
-                    }
-                    return self.encrypted(stream);
-                }
+            match Timed::connect(&address, waits) {
+                Ok(stream) => return self.encrypted(stream, waits),
                 Err(error) => problem = error.to_string(),
             }
         }
         Err(problem)
     }
 
-    fn encrypted(&self, stream: TcpStream) -> Result<Box<dyn Stream>, String> {
+    fn encrypted(&self, stream: Timed, waits: Waits) -> Result<Box<dyn Stream>, String> {
         let Some(config) = &self.tls else { return Ok(Box::new(stream)) };
         match tls::shake_hands(config, &self.host, stream) {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(mut stream) => {
+                // What follows is one step to us.
+                stream.sock.end_at(waits.until);
+                Ok(Box::new(stream))
+            }
             Err(error) => Err(match tls::advice(&error) {
                 Some(advice) => format!("{error}; {advice}"),
                 None => error.to_string(),

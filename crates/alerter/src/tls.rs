@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use innkeeper_core::Invalid;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -12,6 +13,7 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError, RootC
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
 use crate::hidden;
+use crate::timed::Timed;
 
 /// A client that trusts the system's authorities, and those of `ca_file` beside them.
 pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
@@ -25,14 +27,15 @@ pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Inv
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Encrypts the connection; returns when the server has shown that it is `host`.
+/// Encrypts the connection; returns when the server has shown that it is `host`, or when the time for it is over.
 pub(crate) fn shake_hands(
     config: &Arc<ClientConfig>,
     host: &str,
-    mut tcp: TcpStream,
-) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    mut tcp: Timed,
+) -> io::Result<StreamOwned<ClientConnection, Timed>> {
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
+    tcp.begin_step(Duration::ZERO);
     while connection.is_handshaking() {
         connection.complete_io(&mut tcp)?;
     }

@@ -4,8 +4,10 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use innkeeper_alerter::{Alerter, Sent};
@@ -248,6 +250,78 @@ fn silence_is_maybe_sent_only_after_the_message() {
         nowhere().rsplit(':').next().unwrap()
     ));
     assert!(!retryable(mail_opened(alerter.as_ref(), "k")).1);
+}
+
+#[test]
+fn a_server_that_says_a_little_again_and_again_holds_nobody_beyond_the_timeout() {
+    let tell = |step, what: &'static str| {
+        let sink = SmtpSink::plain();
+        sink.next(step, Reply::Drip(what));
+        let alerter = plain_smtp_within(&sink, "1s");
+        let begun = Instant::now();
+        let (_, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{step:?} {what:?}: {:?}", begun.elapsed());
+        assert_eq!(maybe_sent, step == Step::End, "{step:?} {what:?}");
+        assert!(problem.contains("no answer in time"), "{problem}");
+    };
+    std::thread::scope(|scope| {
+        for step in [Step::Connect, Step::Hello, Step::Sender, Step::Recipient, Step::Data, Step::End] {
+            for what in ["2", "250-wait\r\n"] {
+                scope.spawn(move || tell(step, what));
+            }
+        }
+        for before in [None, Some(["220 sink", "250 STARTTLS", "220 go on"])] {
+            scope.spawn(move || handshake_drips(before));
+        }
+    });
+}
+
+/// A handshake that begins and goes on byte by byte: at once, or after these answers.
+fn handshake_drips(before: Option<[&'static str; 3]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for line in before.iter().flatten() {
+            stream.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+            if line.starts_with("220 go") {
+                break;
+            }
+            stream.read(&mut [0; 200]).unwrap();
+        }
+        // The beginning of a record of 16 KiB with a ServerHello.
+        let record = [0x16, 3, 3, 0x40, 0, 2, 0, 0x3f, 0xfc, 3, 3].into_iter().chain(std::iter::repeat(0));
+        for byte in record {
+            if stream.write_all(&[byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let tls = if before.is_some() { "starttls" } else { "implicit" };
+    let alerter = build(&format!(
+        "kind = 'smtp'\nhost = 'localhost'\nport = {port}\ntls = '{tls}'\nfrom = 'a@example.org'\ntimeout = '1s'"
+    ));
+    let begun = Instant::now();
+    let (_, maybe_sent, problem) = retryable(mail_opened(alerter.as_ref(), "k"));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{tls}: {:?}", begun.elapsed());
+    assert!(!maybe_sent && problem.contains("no answer in time"), "{tls}: {problem}");
+}
+
+#[test]
+fn a_long_answer_is_read_to_its_end_and_cut() {
+    for (step, length) in [(Step::Recipient, 2_000), (Step::End, 60_000)] {
+        let sink = SmtpSink::plain();
+        sink.next(step, Reply::say(&format!("550 5.1.1 {}", "no ".repeat(length / 3))));
+        let alerter = plain_smtp(&sink);
+        let problem = permanent(mail_opened(alerter.as_ref(), "k"));
+        assert!(problem.contains("550 5.1.1 no no"), "{problem}");
+        assert_eq!(mail_opened(alerter.as_ref(), "k2"), Sent::Delivered);
+        assert_eq!(sink.connections(), 1, "nothing of it is taken for the next answer");
+    }
+    let sink = SmtpSink::plain();
+    sink.next(Step::Recipient, Reply::say(&format!("550 {}", "x".repeat(200_000))));
+    assert!(retryable(mail_opened(plain_smtp(&sink).as_ref(), "k")).2.contains("too long"));
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum Reply {
     Cut,
     /// Never replies. At [`Step::End`] the mail was taken.
     Hang,
+    /// Says this 20 times a second, without end. At [`Step::End`] the mail was taken.
+    Drip(&'static str),
 }
 
 impl Reply {

@@ -15,8 +15,9 @@ use lettre::transport::smtp::commands::{Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
 use rustls::ClientConfig;
 
-use super::dialogue::Dialogue;
+use super::dialogue::{Dialogue, LONGEST_TRANSFER};
 use super::failure::{Cause, Failure, Stage};
+use crate::timed::Waits;
 
 /// The most connections that are kept open for the next mail.
 const MOST_PARKED: usize = 4;
@@ -64,14 +65,15 @@ impl Postman {
 
     /// A bound on the time that one [`deliver`](Self::deliver) takes, besides looking up the host's name.
     pub(super) fn longest(&self) -> Duration {
-        // Twice the timeout, and the steps of an opening that are one call: connecting, two flights of a handshake, greeting, EHLO.
-        self.server.timeout * 7
+        // All of it twice the timeout, a message that is long, and what clears up after a refusal.
+        self.server.timeout * 3 + LONGEST_TRANSFER + Duration::from_secs(1)
     }
 
     /// Hands the mail over; returns when the server has confirmed it.
     pub(super) fn deliver(&self, from: &Address, to: &Address, mail: &str) -> Result<(), Failure> {
         let patience = Patience::new(self.server.timeout);
         if let Some(mut connection) = self.unpark() {
+            connection.end_at(patience.waits.until);
             match converse(&mut connection, from, to, mail, &patience) {
                 // It died while it was idle, and nothing of this mail was sent over it: begin anew.
                 Err(failure) if failure.stage != Stage::Message && failure.is_of_the_connection() => {
@@ -90,6 +92,7 @@ impl Postman {
         match &done {
             Ok(()) | Err(Failure { cause: Cause::Unfit, .. }) => self.park(connection),
             Err(failure) if failure.code().is_some_and(|code| code != 421) => {
+                connection.end_at(Instant::now() + self.server.timeout);
                 if connection.command(Rset).is_ok() {
                     self.park(connection);
                 }
@@ -130,8 +133,8 @@ impl Postman {
         };
         let mut connection = None;
         for address in self.addresses()? {
-            let timeout = patience.left(Stage::Opening)?;
-            match Dialogue::open(address, timeout, tls, &self.hello) {
+            patience.check(Stage::Opening)?;
+            match Dialogue::open(address, patience.waits, tls, &self.hello) {
                 Ok(open) => {
                     connection = Some(Ok(open));
                     break;
@@ -143,11 +146,9 @@ impl Postman {
             || Err(Failure { stage: Stage::Opening, cause: Cause::Lookup(ErrorKind::NotFound.into()) });
         let mut connection = connection.unwrap_or_else(nowhere)?;
         if let Transit::StartTls(config) = &server.transit {
-            patience.set(&connection, Stage::Opening)?;
             connection = connection.encrypt(config, &server.host, &self.hello).map_err(&failed)?;
         }
         if let Some(credentials) = &server.credentials {
-            patience.set(&connection, Stage::Opening)?;
             connection.log_in(credentials).map_err(&failed)?;
         }
         Ok(connection)
@@ -182,13 +183,13 @@ fn converse(
         return Err(Failure { stage: Stage::Recipient, cause: Cause::Unfit });
     }
     let parameters = if international { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
-    patience.set(connection, Stage::Sender)?;
+    patience.check(Stage::Sender)?;
     connection.command(Mail::new(Some(from.clone()), parameters)).map_err(Failure::at(Stage::Sender))?;
-    patience.set(connection, Stage::Recipient)?;
+    patience.check(Stage::Recipient)?;
     connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(Failure::at(Stage::Recipient))?;
-    patience.set(connection, Stage::Data)?;
+    patience.check(Stage::Data)?;
     connection.begin_message().map_err(Failure::at(Stage::Data))?;
-    patience.set(connection, Stage::Data)?;
+    patience.check(Stage::Data)?;
     connection.command(ended(mail)).map_err(Failure::at(Stage::Message))?;
     Ok(())
 }
@@ -199,26 +200,17 @@ fn ended(mail: &str) -> String {
     format!("{}\r\n.\r\n", mail.replace("\r\n.", "\r\n.."))
 }
 
-/// How long to wait: for each reply the timeout, for all of them together twice that.
+/// How long to wait: for each step the timeout, for all of them together twice that.
 struct Patience {
-    timeout: Duration,
-    end: Instant,
+    waits: Waits,
 }
 
 impl Patience {
     fn new(timeout: Duration) -> Self {
-        Self { timeout, end: Instant::now() + 2 * timeout }
+        Self { waits: Waits { most: timeout, until: Instant::now() + 2 * timeout } }
     }
 
-    fn left(&self, stage: Stage) -> Result<Duration, Failure> {
-        let left = self.end.saturating_duration_since(Instant::now()).min(self.timeout);
-        if left.is_zero() { Err(Failure { stage, cause: Cause::Late }) } else { Ok(left) }
-    }
-
-    fn set(&self, connection: &Dialogue, stage: Stage) -> Result<(), Failure> {
-        let left = self.left(stage)?;
-        // Fails only on a socket that is broken, as the next step will find.
-        let _ = connection.set_timeout(left);
-        Ok(())
+    fn check(&self, stage: Stage) -> Result<(), Failure> {
+        if Instant::now() < self.waits.until { Ok(()) } else { Err(Failure { stage, cause: Cause::Late }) }
     }
 }

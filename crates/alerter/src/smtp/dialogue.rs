@@ -5,10 +5,10 @@
 //! nothing waits to be read.
 
 use std::fmt::Display;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::commands::{Auth, Ehlo, Quit, Starttls};
@@ -17,13 +17,17 @@ use lettre::transport::smtp::response::Response;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::failure::Cause;
-use crate::tls;
+use crate::timed::{Timed, Waits};
+use crate::{tls, words};
 
-/// The longest line of an answer, and the longest answer, bytes.
+/// What is kept of a line of an answer, and the longest answer, bytes.
 const LONGEST_LINE: usize = 1000;
 const LONGEST_ANSWER: usize = 100_000;
 /// The most questions that a log-in may ask.
 const MOST_QUESTIONS: usize = 10;
+/// A long mail is granted the time that it takes at so many bytes a second, up to a bound.
+const SLOWEST: u32 = 64 * 1024;
+pub(super) const LONGEST_TRANSFER: Duration = Duration::from_secs(60);
 
 /// One connection to a mail server.
 pub(super) struct Dialogue {
@@ -32,28 +36,25 @@ pub(super) struct Dialogue {
 }
 
 enum Stream {
-    Plain(TcpStream),
-    Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Plain(Timed),
+    Encrypted(Box<StreamOwned<ClientConnection, Timed>>),
 }
 
 impl Dialogue {
     /// Connects; with `tls` encrypted from the first byte, for the host of that name. The server has greeted then, and said what it can.
     pub(super) fn open(
         address: SocketAddr,
-        timeout: Duration,
+        waits: Waits,
         tls: Option<(&Arc<ClientConfig>, &str)>,
         hello: &ClientId,
     ) -> Result<Self, Cause> {
-        let tcp = TcpStream::connect_timeout(&address, timeout)?;
-        for limit in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
-            limit(&tcp, Some(timeout))?;
-        }
-        tcp.set_nodelay(true)?;
+        let tcp = Timed::connect(&address, waits)?;
         let stream = match tls {
             Some((config, host)) => Stream::Encrypted(Box::new(tls::shake_hands(config, host, tcp)?)),
             None => Stream::Plain(tcp),
         };
         let mut dialogue = Self { stream: BufReader::new(stream), server: ServerInfo::default() };
+        dialogue.begin_step(Duration::ZERO);
         dialogue.answer(2)?;
         dialogue.greet(hello)?;
         Ok(dialogue)
@@ -115,19 +116,14 @@ impl Dialogue {
         self.answer(3).map(|_| ())
     }
 
-    /// How long each read and write may take from now on.
-    pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let tcp = match self.stream.get_ref() {
-            Stream::Plain(tcp) => tcp,
-            Stream::Encrypted(stream) => stream.get_ref(),
-        };
-        tcp.set_read_timeout(Some(timeout))?;
-        tcp.set_write_timeout(Some(timeout))
+    /// Sets when all that is done next has to have ended, whatever comes until then.
+    pub(super) fn end_at(&mut self, end: Instant) {
+        self.timed().end_at(end);
     }
 
     /// Says goodbye, without waiting long for the answer.
     pub(super) fn leave(mut self) {
-        let _ = self.set_timeout(Duration::from_millis(200));
+        self.end_at(Instant::now() + Duration::from_millis(200));
         let _ = self.command(Quit);
     }
 
@@ -138,11 +134,25 @@ impl Dialogue {
         Ok(())
     }
 
+    /// Begins a step, which the answer belongs to.
     fn write(&mut self, text: &str) -> Result<(), Cause> {
         self.expect_nothing()?;
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        self.begin_step((Duration::from_secs(1) * bytes / SLOWEST).min(LONGEST_TRANSFER));
         let stream = self.stream.get_mut();
         stream.write_all(text.as_bytes())?;
         Ok(stream.flush()?)
+    }
+
+    fn begin_step(&mut self, more: Duration) {
+        self.timed().begin_step(more);
+    }
+
+    fn timed(&mut self) -> &mut Timed {
+        match self.stream.get_mut() {
+            Stream::Plain(tcp) => tcp,
+            Stream::Encrypted(stream) => stream.get_mut(),
+        }
     }
 
     /// An answer that nobody has asked for yet is not the server's, or not meant for what is asked next.
@@ -163,14 +173,12 @@ impl Dialogue {
 
     fn any_answer(&mut self) -> Result<Response, Cause> {
         let mut answer = String::new();
+        let mut left = LONGEST_ANSWER;
         loop {
-            let line = self.line()?;
+            let line = self.line(&mut left)?;
             answer.push_str(&line);
             // lettre wants a text after the code; one may be missing.
             answer.push_str(if line.len() == 3 { " \r\n" } else { "\r\n" });
-            if answer.len() > LONGEST_ANSWER {
-                return Err(Cause::Garbled("an answer is too long".to_owned()));
-            }
             // All lines of an answer but its last have a hyphen after the code.
             if line.as_bytes().get(3) != Some(&b'-') {
                 break;
@@ -179,17 +187,28 @@ impl Dialogue {
         answer.parse().map_err(|_| Cause::Garbled(format!("{:?} is no answer of SMTP", answer.trim_end())))
     }
 
-    fn line(&mut self) -> Result<String, Cause> {
+    /// The next line, which is read whole, and kept up to its bound. `left` is how many bytes the answer may still have.
+    fn line(&mut self, left: &mut usize) -> Result<String, Cause> {
         let mut line = Vec::new();
-        let most = u64::try_from(LONGEST_LINE).unwrap_or(u64::MAX);
-        (&mut self.stream).take(most).read_until(b'\n', &mut line)?;
-        if line.ends_with(b"\n") {
-            return Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+        loop {
+            let come = self.stream.fill_buf()?;
+            if come.is_empty() {
+                let what = "the server closed the connection";
+                return Err(Cause::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, what)));
+            }
+            let end = come.iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(come.len(), |end| end + 1);
+            // One more than is kept shows that something is cut.
+            line.extend(come.iter().take(taken.min(LONGEST_LINE + 1 - line.len())));
+            self.stream.consume(taken);
+            *left = left
+                .checked_sub(taken)
+                .ok_or_else(|| Cause::Garbled("an answer is too long".to_owned()))?;
+            if end.is_some() {
+                let line = String::from_utf8_lossy(&line);
+                return Ok(words::cut(line.trim_end_matches(['\r', '\n']), LONGEST_LINE));
+            }
         }
-        if line.len() >= LONGEST_LINE {
-            return Err(Cause::Garbled("a line of its answer is too long".to_owned()));
-        }
-        Err(Cause::Broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")))
     }
 }
 

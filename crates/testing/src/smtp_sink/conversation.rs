@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -207,6 +208,11 @@ impl Conversation<'_> {
             }
             Reply::Cut => {}
             Reply::Hang => hang(self.stream.get_mut()),
+            Reply::Drip(what) => loop {
+                self.stream.get_mut().write_all(what.as_bytes())?;
+                self.stream.get_mut().flush()?;
+                std::thread::sleep(Duration::from_millis(50));
+            },
         }
         Err(io::ErrorKind::ConnectionAborted.into())
     }
