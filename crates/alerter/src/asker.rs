@@ -38,12 +38,18 @@ impl Asker {
     /// What went wrong, for people; without secrets.
     pub fn ask(&self) -> Result<String, String> {
         let get = || self.line.agent.get(self.line.url.as_str()).header("Accept", "application/json").call();
-        let response = self.line.check().and_then(|()| get()).map_err(|error| {
-            let problem = match &error {
+        let failed = |problem: String| self.hidden.clean(&format!("{} {problem}", self.place));
+        // Fails for the address itself alone: what it leads to.
+        self.line.check().map_err(|error| failed(error.to_string()))?;
+        let way = self.line.way();
+        let response = get().map_err(|error| {
+            failed(match &error {
+                ureq::Error::Other(cause) if cause.is::<Forbidden>() && !way.is_empty() => {
+                    format!("is reached{way}, which {cause}; {}", http::OTHER_PROXY)
+                }
                 ureq::Error::Other(cause) if cause.is::<Forbidden>() => cause.to_string(),
-                error => format!("could not be reached: {error}"),
-            };
-            self.hidden.clean(&format!("{} {problem}", self.place))
+                error => format!("could not be reached{way}: {error}"),
+            })
         })?;
         let status = response.status();
         let text = http::beginning(response);

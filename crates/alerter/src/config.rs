@@ -1,5 +1,6 @@
 //! The `[alerter.NAME]` tables of the configuration.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use innkeeper_core::names::AlerterName;
@@ -97,6 +98,17 @@ impl AlerterConfig {
             Self::Webhook(config) => config.summary,
             Self::Command(config) => config.summary,
             Self::Log(config) => config.summary,
+        }
+    }
+
+    /// The file with certificates of authorities that it trusts beside the system's.
+    pub fn ca_file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Smtp(config) => config.ca_file.as_ref(),
+            Self::Slack(config) => config.ca_file.as_ref(),
+            Self::PagerDuty(config) => config.ca_file.as_ref(),
+            Self::Webhook(config) => config.ca_file.as_ref(),
+            Self::Command(_) | Self::Log(_) => None,
         }
     }
 

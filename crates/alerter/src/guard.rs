@@ -3,18 +3,17 @@
 //!
 //! Loopback and private networks are allowed: the monitor lives in its user's own network.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
+use url::Host;
+
+use crate::look_up::{LookUps, Memory};
 
 /// Addresses outside link-local space under which clouds serve metadata: Azure, Alibaba, Oracle.
 const METADATA_V4: [Ipv4Addr; 3] =
@@ -27,7 +26,8 @@ const METADATA_V6: [Ipv6Addr; 4] = [
     Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
 ];
 /// What clouds call them. Such a name need not lead anywhere from here: a proxy may know it.
-const METADATA_NAMES: [&str; 9] = [
+const METADATA_NAMES: [&str; 11] = [
+    "api.metadata.cloud.ibm.com",
     "instance-data",
     "instance-data.ec2.internal",
     "metadata",
@@ -35,6 +35,7 @@ const METADATA_NAMES: [&str; 9] = [
     "metadata.goog",
     "metadata.google.internal",
     "metadata.internal",
+    "metadata.oraclecloud.com",
     "metadata.platformequinix.com",
     "metadata.tencentyun.com",
 ];
@@ -90,25 +91,16 @@ impl fmt::Display for Forbidden {
 
 impl std::error::Error for Forbidden {}
 
-/// How long the addresses of a name are used again: each request of a storm would look it up anew, in a thread of its own.
-const REMEMBERED: Duration = Duration::from_secs(5);
-
 /// Looks names up, and refuses one that is forbidden, and a name of which any address is forbidden.
 #[derive(Debug)]
 pub(crate) struct GuardedResolver {
-    inner: DefaultResolver,
+    look_ups: LookUps,
     allow_link_local: bool,
-    /// By scheme, host and port; a resolver serves one alerter, so there are few.
-    known: Mutex<HashMap<String, (Instant, ResolvedSocketAddrs)>>,
 }
 
 impl GuardedResolver {
-    pub(crate) fn new(allow_link_local: bool) -> Self {
-        Self { inner: DefaultResolver::default(), allow_link_local, known: Mutex::default() }
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<String, (Instant, ResolvedSocketAddrs)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(allow_link_local: bool, memory: Memory) -> Self {
+        Self { look_ups: LookUps::new(memory), allow_link_local }
     }
 }
 
@@ -119,29 +111,51 @@ impl Resolver for GuardedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let forbidden = || Err(ureq::Error::Other(Box::new(Forbidden)));
         if !self.allow_link_local && uri.host().is_some_and(forbids_name) {
-            return Err(ureq::Error::Other(Box::new(Forbidden)));
+            return forbidden();
         }
-        let place = format!("{:?} {:?}", uri.scheme(), uri.authority());
-        if let Some((at, addresses)) = self.known().get(&place)
-            && at.elapsed() < REMEMBERED
-        {
-            return Ok(addresses.clone());
-        }
-        // It asks on a thread of its own, and panics where there is none: that is no reason to end with the whole process.
-        let asked = catch_unwind(AssertUnwindSafe(|| self.inner.resolve(uri, config, timeout)));
-        let addresses = asked.unwrap_or_else(|_| {
-            let why = "no thread to be had in which to look up the address";
-            Err(ureq::Error::Io(io::Error::new(io::ErrorKind::WouldBlock, why)))
-        })?;
+        let addresses = self.look_ups.look_up(uri, config, timeout)?;
         if !self.allow_link_local && addresses.iter().any(|address| forbids(address.ip())) {
-            return Err(ureq::Error::Other(Box::new(Forbidden)));
+            return forbidden();
         }
-        let mut known = self.known();
-        known.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
-        known.insert(place, (Instant::now(), addresses.clone()));
         Ok(addresses)
     }
+}
+
+/// Whether no connection may be made to a host that is written so: a name, or an address in any writing.
+pub(crate) fn forbids_host(host: &str) -> bool {
+    let bare = host.trim().trim_matches(['[', ']']);
+    let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
+    if let Ok(v6) = bare.parse() {
+        return forbids(IpAddr::V6(v6));
+    }
+    match Host::parse(bare) {
+        Ok(Host::Ipv4(v4)) => forbids(IpAddr::V4(v4)),
+        Ok(Host::Domain(name)) => forbids_name(&name),
+        Ok(Host::Ipv6(_)) | Err(_) => false,
+    }
+}
+
+/// The addresses of a mail server; none of them where any is forbidden.
+///
+/// # Errors
+/// A name that leads nowhere, or a host that is [`Forbidden`].
+pub(crate) fn addresses_of(host: &str, port: u16, allow_link_local: bool) -> io::Result<Vec<SocketAddr>> {
+    let forbidden = || Err(io::Error::new(io::ErrorKind::PermissionDenied, Forbidden));
+    if !allow_link_local && forbids_host(host) {
+        return forbidden();
+    }
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    if !allow_link_local && addresses.iter().any(|address| forbids(address.ip())) {
+        return forbidden();
+    }
+    Ok(addresses)
+}
+
+/// Whether a connection was not made since its address is forbidden.
+pub(crate) fn is_forbidden(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<Forbidden>())
 }
 
 #[cfg(test)]
@@ -188,9 +202,40 @@ mod tests {
             "Metadata.Google.Internal.",
             "metadata",
             "instance-data.ec2.internal",
+            "api.metadata.cloud.ibm.com",
+            "metadata.oraclecloud.com",
         ] {
             assert!(forbids_name(name), "{name}");
+            assert!(forbids_host(name), "{name}");
         }
+    }
+
+    #[test]
+    fn hosts_of_mail_servers_are_forbidden_in_every_writing() {
+        for host in [
+            "169.254.169.254",
+            " 169.254.169.254 ",
+            "[fe80::1]",
+            "fe80::1%eth0",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "0xA9FEA9FE",
+            "2852039166",
+            "169.254.43518",
+            "0251.0376.0251.0376",
+            "metadata",
+            "METADATA.google.internal.",
+        ] {
+            assert!(forbids_host(host), "{host}");
+            let error = addresses_of(host.trim_matches(['[', ']']), 25, false).unwrap_err();
+            assert!(is_forbidden(&error), "{host}: {error}");
+        }
+        for host in ["127.0.0.1", "::1", "[fd00::1]", "smtp.example.org", "localhost", "mail", "10.0.0.1", ""]
+        {
+            assert!(!forbids_host(host), "{host}");
+        }
+        assert_eq!(addresses_of("127.0.0.1", 25, false).unwrap(), ["127.0.0.1:25".parse().unwrap()]);
+        assert_eq!(addresses_of("169.254.1.1", 25, true).unwrap().len(), 1);
     }
 
     #[test]

@@ -78,12 +78,21 @@ pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Vec<Certificat
     if certificates.is_empty() {
         return Err(wrong("has no certificate; give certificates of authorities in PEM".to_owned()));
     }
-    if tls::are_of_servers(&certificates) {
-        let problem = "has the certificate of a server, not of an authority, and no server can be trusted by it; \
-                       give the certificate of the authority that issued it";
-        return Err(wrong(problem.to_owned()));
-    }
     Ok(certificates)
+}
+
+/// What is wrong with a `ca_file` that can be used and yet opens no way to any server; none where it does, or cannot be read.
+///
+/// It stops nobody: where the system trusts the server's authority, all is well without the file.
+pub fn useless_certificates(path: &PathBuf) -> Option<String> {
+    let certificates = read_certificates(Some(path)).ok()?;
+    tls::are_of_servers(&certificates).then(|| {
+        format!(
+            "{} has the certificate of a server, not of an authority, and no server is trusted by it; give the \
+             certificate of the authority that issued it, or remove ca_file where this machine trusts that one anyway",
+            path.display()
+        )
+    })
 }
 
 /// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an

@@ -14,12 +14,13 @@ use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::Resolver as _;
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, Proxy, SendBody};
 use url::{Host, Url};
 
 use crate::Sent;
 use crate::guard::{Forbidden, GuardedResolver, forbids, forbids_name};
 use crate::hidden::{self, Hidden};
+use crate::look_up::Memory;
 use crate::tls;
 
 /// How long an answer may take unless `timeout` says otherwise.
@@ -34,7 +35,8 @@ const MOST_READ: u64 = 16 * 1024;
 const IDLE: Duration = Duration::from_secs(3);
 
 /// What to do where such an address is meant.
-const ALLOW: &str = "set allow_link_local = true to send there";
+pub(crate) const ALLOW: &str = "set allow_link_local = true to send there";
+pub(crate) const OTHER_PROXY: &str = "name another proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY";
 
 /// What the HTTP alerters have in common in the configuration.
 pub(crate) struct Options<'a> {
@@ -95,6 +97,12 @@ impl Poster {
         let answer = request.send(SendBody::from_reader(&mut body));
         match answer {
             Ok(response) => self.answered(response),
+            Err(ureq::Error::Other(cause)) if cause.is::<Forbidden>() && self.line.proxy().is_some() => {
+                // What the address itself leads to has been looked at above.
+                let (place, way) = (&self.place, self.line.way());
+                let what = format!("{place} is reached{way}, which {cause}; {OTHER_PROXY}, or {ALLOW}");
+                Sent::never(self.hidden.clean(&what))
+            }
             Err(error) => self.unanswered(&error, body.begun),
         }
     }
@@ -142,10 +150,10 @@ impl Poster {
                 format!("{place} did not answer within {timeout}")
             }
             error if begun => format!("{place} broke the connection off without an answer: {error}"),
-            error => match advice(error) {
-                Some(advice) => format!("{place} could not be reached: {error}; {advice}"),
-                None => format!("{place} could not be reached: {error}"),
-            },
+            error => {
+                let advice = advice(error).map(|advice| format!("; {advice}")).unwrap_or_default();
+                format!("{place} could not be reached{}: {error}{advice}", self.line.way())
+            }
         };
         Sent::Retryable { after: None, maybe_sent: begun, problem: self.hidden.clean(&problem) }
     }
@@ -194,8 +202,22 @@ pub(crate) struct Line {
 impl Line {
     /// What talks to `url`, within these options.
     pub(crate) fn new(url: Url, options: &Options<'_>) -> Result<Self, Invalid> {
-        let guard = GuardedResolver::new(options.allow_link_local);
+        let guard = GuardedResolver::new(options.allow_link_local, Memory::LONG_OF_FAILURE);
         Ok(Self { agent: agent(&url, options)?, url, guard })
+    }
+
+    /// The proxy that stands between, and the address as it is asked for.
+    fn proxy(&self) -> Option<(&Proxy, Uri)> {
+        let uri = self.url.as_str().parse::<Uri>().ok()?;
+        let proxy = self.agent.config().proxy().filter(|proxy| !proxy.is_no_proxy(&uri))?;
+        Some((proxy, uri))
+    }
+
+    /// How the address is reached, for people, after a verb; empty where it is reached directly.
+    pub(crate) fn way(&self) -> String {
+        let through =
+            |(proxy, _): (&Proxy, Uri)| format!(" through the proxy {}:{}", proxy.host(), proxy.port());
+        self.proxy().map(through).unwrap_or_default()
     }
 
     /// Looks up the name that a proxy is to be asked for. One that leads nowhere from here is left to the proxy.
@@ -203,19 +225,13 @@ impl Line {
     /// # Errors
     /// A name that leads to an address that is forbidden.
     pub(crate) fn check(&self) -> Result<(), ureq::Error> {
-        let config = self.agent.config();
-        let (Some(proxy), Ok(uri)) = (config.proxy(), self.url.as_str().parse::<Uri>()) else {
-            return Ok(());
-        };
-        if proxy.is_no_proxy(&uri) {
-            return Ok(());
-        }
+        let Some((_, uri)) = self.proxy() else { return Ok(()) };
         let timeout = NextTimeout {
             after: CONNECT_TIMEOUT.into(),
             reason: ureq::Timeout::Resolve,
             ..NextTimeout::default()
         };
-        match self.guard.resolve(&uri, config, timeout) {
+        match self.guard.resolve(&uri, self.agent.config(), timeout) {
             Err(ureq::Error::Other(cause)) if cause.is::<Forbidden>() => Err(ureq::Error::Other(cause)),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -235,7 +251,7 @@ fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
     if is_loopback(url) {
         config = config.proxy(None);
     }
-    let resolver = GuardedResolver::new(options.allow_link_local);
+    let resolver = GuardedResolver::new(options.allow_link_local, Memory::SHORT);
     Ok(Agent::with_parts(config.build(), DefaultConnector::default(), resolver))
 }
 
@@ -273,8 +289,8 @@ pub(crate) fn place(url: &Url) -> String {
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(v4)) => v4.is_loopback(),
-        Some(Host::Ipv6(v6)) => v6.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => name.trim_end_matches('.') == "localhost",
         None => false,
     }
 }
@@ -316,8 +332,11 @@ mod tests {
             let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
             // As after a look-up: the address itself has not been checked.
             let config = poster.line.agent.config().clone();
-            poster.line.agent =
-                Agent::with_parts(config, DefaultConnector::default(), GuardedResolver::new(false));
+            poster.line.agent = Agent::with_parts(
+                config,
+                DefaultConnector::default(),
+                GuardedResolver::new(false, Memory::SHORT),
+            );
             match poster.post(&[], b"{}") {
                 Sent::Permanent { problem, .. } => assert!(problem.contains("allow_link_local"), "{problem}"),
                 other => panic!("{address}: {other:?}"),
@@ -341,20 +360,26 @@ mod tests {
         (address, visits)
     }
 
+    /// What becomes of a post to this address through this proxy.
+    fn through_proxy(proxy: &str, address: &str, guarded: bool) -> Sent {
+        let options = Options { timeout: None, ca_file: None, allow_link_local: true };
+        let url = Secret::new(format!("http://{address}/"));
+        let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
+        let config = Agent::config_builder()
+            .proxy(Some(Proxy::new(proxy).unwrap()))
+            .timeout_global(Some(Duration::from_secs(1)))
+            .build();
+        // As where a name leads to the address, which has not been checked itself.
+        let guard = || GuardedResolver::new(!guarded, Memory::SHORT);
+        poster.line.agent = Agent::with_parts(config, DefaultConnector::default(), guard());
+        poster.line.guard = guard();
+        poster.post(&[], b"{}")
+    }
+
     #[test]
     fn a_proxy_is_not_asked_for_a_forbidden_address() {
         let (proxy, visits) = proxy();
-        let through = |address: &str, guarded: bool| {
-            let options = Options { timeout: None, ca_file: None, allow_link_local: true };
-            let url = Secret::new(format!("http://{address}/"));
-            let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
-            let config = Agent::config_builder().proxy(Some(ureq::Proxy::new(&proxy).unwrap())).build();
-            // As where a name leads to the address, which has not been checked itself.
-            let guard = || GuardedResolver::new(!guarded);
-            poster.line.agent = Agent::with_parts(config, DefaultConnector::default(), guard());
-            poster.line.guard = guard();
-            poster.post(&[], b"{}")
-        };
+        let through = |address: &str, guarded: bool| through_proxy(&proxy, address, guarded);
         for address in
             ["169.254.169.254", "[fd00:ec2::254]", "[64:ff9b:1::a9fe:a9fe]", "metadata.google.internal"]
         {
@@ -363,6 +388,21 @@ mod tests {
                 other => panic!("{address}: {other:?}"),
             }
             assert_eq!(visits.load(Ordering::SeqCst), 0, "{address}");
+        }
+        // The proxy itself is to blame where it is forbidden.
+        let forbidden = "http://user:hunter2@169.254.169.254:3128";
+        for guarded in [false, true] {
+            match through_proxy(forbidden, "example.org", guarded) {
+                Sent::Permanent { problem, .. } if guarded => {
+                    let blamed = "http://example.org is reached through the proxy 169.254.169.254:3128, which is a link-local";
+                    assert!(problem.contains(blamed) && problem.contains("HTTPS_PROXY"), "{problem}");
+                    assert!(!problem.contains("hunter2"), "{problem}");
+                }
+                Sent::Retryable { problem, .. } if !guarded => {
+                    assert!(problem.contains("through the proxy 169.254.169.254:3128"), "{problem}");
+                }
+                other => panic!("{other:?}"),
+            }
         }
         // What leads nowhere from here, the proxy may know.
         let _ = through("nowhere.invalid", true);

@@ -1,7 +1,6 @@
 //! A mailbox that is looked into over IMAP: whether a mail has come.
 
 use std::io::{Read, Write};
-use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
 use rustls::ClientConfig;
 
+use crate::guard::{self, Forbidden};
 use crate::hidden::Hidden;
 use crate::timed::{Timed, Waits};
 use crate::tls;
@@ -34,7 +34,7 @@ impl Mailbox {
     /// The mailbox of `username`. Unless it is `encrypted` from its first byte, nothing of it is.
     ///
     /// # Errors
-    /// Certificates that cannot be read.
+    /// Certificates that cannot be read, a host that only the machine itself should ask.
     pub fn new(
         (host, port): (&str, u16),
         encrypted: bool,
@@ -42,6 +42,9 @@ impl Mailbox {
         username: &str,
         password: &Secret,
     ) -> Result<Self, Invalid> {
+        if guard::forbids_host(host) {
+            return Err(Invalid::new("host", format!("{host:?} {Forbidden}; give the host of a mailbox")));
+        }
         let mut hidden = Hidden::default();
         hidden.hide(password.reveal());
         Ok(Self {
@@ -99,9 +102,9 @@ impl Mailbox {
     fn connect(&self, folders: usize) -> Result<Box<dyn Stream>, String> {
         let steps = u32::try_from(folders + 4).unwrap_or(u32::MAX);
         let waits = Waits { most: TIMEOUT, until: Instant::now() + TIMEOUT.saturating_mul(steps) };
-        let addresses = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|error| format!("no such host: {error}"))?;
+        let addresses = guard::addresses_of(&self.host, self.port, false).map_err(|error| {
+            if guard::is_forbidden(&error) { format!("it {error}") } else { format!("no such host: {error}") }
+        })?;
         let mut problem = "the host has no address".to_owned();
         for address in addresses {
             match Timed::connect(&address, waits) {

@@ -96,9 +96,12 @@ mod tests {
 
     #[test]
     fn no_service_finds_a_call_whatever_stands_before_and_behind_it() {
-        let before =
-            ["", "x", "9", "p-", "a.", "q:", "d_", "r|", "q~", "z", "+", "=", "\\", "\u{e9}", "*", "\u{ad}", "a@b"];
-        let behind = ["", ".a", "_now", "-y", "x", "y", ".b", ".example.org", ".x.y", "s", "|", "\u{200d}", "1"];
+        let before = [
+            "", "x", "9", "p-", "a.", "q:", "d_", "r|", "q~", "z", "+", "=", "\\", "\u{e9}", "*", "\u{ad}",
+            "a@b",
+        ];
+        let behind =
+            ["", ".a", "_now", "-y", "x", "y", ".b", ".example.org", ".x.y", "s", "|", "\u{200d}", "1"];
         for name in ["all", "channel", "everyone", "here", "Here", "ALL", "eVeryone"] {
             for (before, behind) in before.iter().flat_map(|one| behind.map(|other| (one, other))) {
                 for text in

@@ -49,7 +49,7 @@ pub struct SlackConfig {
     url_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "flexible::timeout")]
     timeout: Option<Duration>,
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     #[serde(default, deserialize_with = "flexible::truth")]
     allow_link_local: bool,
     #[serde(default, deserialize_with = "flexible::truth")]

@@ -23,7 +23,9 @@ use lettre::transport::smtp::authentication::Credentials;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::guard::{self, Forbidden};
 use crate::hidden::{self, Hidden};
+use crate::http::ALLOW;
 use crate::{Alerter, Message, Sent, flexible, tls};
 use connection::{Postman, Server, Transit};
 use failure::{Failure, Stage};
@@ -59,7 +61,9 @@ pub struct SmtpConfig {
     from: String,
     #[serde(default, deserialize_with = "flexible::timeout")]
     timeout: Option<Duration>,
-    ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    #[serde(default, deserialize_with = "flexible::truth")]
+    allow_link_local: bool,
     #[serde(default, deserialize_with = "flexible::truth")]
     pub(crate) summary: bool,
 }
@@ -75,6 +79,7 @@ impl SmtpConfig {
         "from",
         "timeout",
         "ca_file",
+        "allow_link_local",
         "summary",
     ];
 
@@ -82,6 +87,9 @@ impl SmtpConfig {
         let host = self.host.trim().trim_matches(['[', ']']);
         if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
             return Err(Invalid::new("host", format!("{host:?} is not a host; write smtp.example.org")));
+        }
+        if !self.allow_link_local && guard::forbids_host(host) {
+            return Err(Invalid::new("host", format!("{host:?} {Forbidden}; {ALLOW}")));
         }
         let from = self.from.parse::<Mailbox>().ok().filter(|_| !self.from.contains(char::is_control));
         let from = from.ok_or_else(|| {
@@ -105,6 +113,7 @@ impl SmtpConfig {
             credentials: credentials
                 .map(|(name, password)| Credentials::new(name, password.reveal().to_owned())),
             timeout: self.timeout.unwrap_or(TIMEOUT),
+            allow_link_local: self.allow_link_local,
         };
         Ok(Box::new(Smtp { postman: Postman::new(server), from, hidden, clock }))
     }

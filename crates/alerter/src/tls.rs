@@ -66,7 +66,7 @@ pub(crate) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
 fn advice_about(why: &CertificateError) -> Option<&'static str> {
     match why {
         CertificateError::UnknownIssuer => Some(
-            "no authority that is trusted here has issued its certificate; where that is right, name the certificate of the authority that has in ca_file",
+            "no authority that is trusted here has issued its certificate; where that is right, name the certificate of the authority that has, not the server's own, in ca_file",
         ),
         CertificateError::Other(OtherError(why))
             if matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>

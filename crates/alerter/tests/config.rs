@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use common::*;
-use innkeeper_alerter::{AlerterConfig, Alerters};
+use innkeeper_alerter::{AlerterConfig, Alerters, useless_certificates};
 use innkeeper_core::names::AlerterName;
 use innkeeper_testing::certificates::Authority;
 
@@ -157,7 +157,7 @@ fn values_that_cannot_be_used_name_the_alerter_and_the_key() {
 }
 
 #[test]
-fn a_ca_file_that_holds_the_certificate_of_a_server_is_told() {
+fn a_ca_file_that_holds_the_certificate_of_a_server_is_told_and_stops_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let [ca, server, key, both] = ["ca", "server", "key", "both"].map(|name| directory.path().join(name));
     let authority = Authority::new();
@@ -168,12 +168,20 @@ fn a_ca_file_that_holds_the_certificate_of_a_server_is_told() {
         "kind = 'smtp'\nhost = 'smtp.example.org'\nfrom = 'a@example.org'",
         "kind = 'webhook'\nurl = 'https://example.org'",
     ] {
-        let error = build_error(&format!("{table}\nca_file = '{}'", server.display()));
-        assert!(error.contains("ca_file: ") && error.contains("certificate of a server"), "{error}");
-        assert!(error.contains("give the certificate of the authority"), "{error}");
-        for good in [&ca, &both] {
-            build(&format!("{table}\nca_file = '{}'", good.display()));
+        for file in [&ca, &both, &server] {
+            let table = format!("{table}\nca_file = '{}'", file.display());
+            build(&table);
+            assert_eq!(config(&table).ca_file(), Some(file));
         }
+    }
+    let told = useless_certificates(&server).unwrap();
+    assert!(told.contains("/server has the certificate of a server"), "{told}");
+    assert!(
+        told.contains("give the certificate of the authority") && told.contains("remove ca_file"),
+        "{told}"
+    );
+    for good in [&ca, &both, &directory.path().join("none")] {
+        assert_eq!(useless_certificates(good), None);
     }
 }
 

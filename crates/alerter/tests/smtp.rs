@@ -371,6 +371,20 @@ fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
 }
 
 #[test]
+fn link_local_and_metadata_addresses_are_refused() {
+    let with = |host: &str, extra: &str| {
+        format!(
+            "kind = 'smtp'\nhost = '{host}'\nfrom = 'a@example.org'\ntls = 'none'\ntimeout = '1s'\n{extra}"
+        )
+    };
+    for host in ["169.254.169.254", "[fe80::1]", "fe80::1%eth0", "0xa9fea9fe", "metadata.google.internal"] {
+        let error = build_error(&with(host, ""));
+        assert!(error.contains("host") && error.contains("allow_link_local = true"), "{host}: {error}");
+        let _ = build(&with(host, "allow_link_local = true"));
+    }
+}
+
+#[test]
 fn mail_without_an_address_is_refused() {
     let sink = SmtpSink::plain();
     assert!(permanent(send_opened(plain_smtp(&sink).as_ref())).contains("address"));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use innkeeper_alerter::{Alerters, Asker, ConfigError as AlerterError};
+use innkeeper_alerter::{Alerters, Asker, ConfigError as AlerterError, useless_certificates as useless};
 use innkeeper_core::{Clock, Invalid, SystemClock};
 
 use crate::config::{Config, ConfigError, Live, Problem};
@@ -29,6 +29,17 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         .map(|(section, invalid)| config.problem(format!("{section}.{}", invalid.field), invalid.problem))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+}
+
+/// A line for each `ca_file` that opens no way to any server.
+pub(crate) fn useless_certificates(config: &Config) -> Vec<String> {
+    let of_alerters =
+        config.alerters.iter().map(|(name, alerter)| (format!("alerter.{name}"), alerter.ca_file()));
+    let of_mail_loop = [("mail_loop".to_owned(), config.mail_loop.ca_file.as_ref())];
+    of_alerters
+        .chain(of_mail_loop)
+        .filter_map(|(section, file)| Some(format!("{section}.ca_file: {}", useless(file?)?)))
+        .collect()
 }
 
 /// All alerters, built anew after each reload; clones share them.

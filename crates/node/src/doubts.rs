@@ -11,7 +11,7 @@ use crate::config::DatabaseKind;
 use crate::dead_ends::{self, Told};
 use crate::heart::Operator;
 use crate::http::Mount;
-use crate::{exposed, startup};
+use crate::{alerters, exposed, startup};
 
 /// How long the database may take for its next answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,13 +31,13 @@ enum Seen {
     Refused(String),
 }
 
-/// Prints whom of the operator no way leads to, a `public_url` that is also something else, how others get at the database, and the first
+/// Prints whom of the operator no way leads to, a `public_url` that is also something else, how others get at the database, certificates that are of no use, and the first
 /// reservations in the database whose messages would lead nowhere (or `all`), with their number. Whether a start would take the database, as far as that can be told.
 pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     for problem in Operator::unreached(config).into_iter().chain(Mount::at(&config.public_url).twin()) {
         print(&format!("Warning: {problem}\n"));
     }
-    for problem in exposed::find(config) {
+    for problem in exposed::find(config).into_iter().chain(alerters::useless_certificates(config)) {
         print(&format!("Warning: {problem}\n"));
     }
     if let DatabaseKind::Sqlite { path, .. } = &config.database.kind

@@ -5,7 +5,7 @@
 //! Here each step is known.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 
 use super::dialogue::{Dialogue, LONGEST_TRANSFER};
 use super::failure::{Cause, Failure, Stage};
+use crate::guard;
 use crate::timed::Waits;
 
 /// The most connections that are kept open for the next mail.
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) credentials: Option<Credentials>,
     /// For each reply.
     pub(super) timeout: Duration,
+    pub(super) allow_link_local: bool,
 }
 
 /// How the connection is encrypted.
@@ -156,10 +158,9 @@ impl Postman {
 
     fn addresses(&self) -> Result<impl Iterator<Item = SocketAddr>, Failure> {
         let failed = |error| Failure { stage: Stage::Opening, cause: Cause::Lookup(error) };
-        Ok((self.server.host.as_str(), self.server.port)
-            .to_socket_addrs()
-            .map_err(failed)?
-            .take(MOST_ADDRESSES))
+        let Server { host, port, allow_link_local, .. } = &self.server;
+        let addresses = guard::addresses_of(host, *port, *allow_link_local).map_err(failed)?;
+        Ok(addresses.into_iter().take(MOST_ADDRESSES))
     }
 }
 
@@ -212,5 +213,31 @@ impl Patience {
 
     fn check(&self, stage: Stage) -> Result<(), Failure> {
         if Instant::now() < self.waits.until { Ok(()) } else { Err(Failure { stage, cause: Cause::Late }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_connected_to_where_only_the_machine_itself_should_ask() {
+        let address: Address = "ops@example.org".parse().unwrap();
+        for host in ["169.254.169.254", "fe80::1", "metadata.google.internal", "2852039166"] {
+            let postman = Postman::new(Server {
+                host: host.to_owned(),
+                port: 25,
+                transit: Transit::Plain,
+                credentials: None,
+                timeout: Duration::from_secs(1),
+                allow_link_local: false,
+            });
+            let failure = postman.deliver(&address, &address, "").unwrap_err();
+            assert!(failure.is_permanent(), "{host}: {failure}");
+            assert!(
+                failure.to_string().contains("it is a link-local or cloud metadata address; set"),
+                "{failure}"
+            );
+        }
     }
 }

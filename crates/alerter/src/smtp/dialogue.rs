@@ -201,9 +201,8 @@ impl Dialogue {
             // One more than is kept shows that something is cut.
             line.extend(come.iter().take(taken.min(LONGEST_LINE + 1 - line.len())));
             self.stream.consume(taken);
-            *left = left
-                .checked_sub(taken)
-                .ok_or_else(|| Cause::Garbled("an answer is too long".to_owned()))?;
+            *left =
+                left.checked_sub(taken).ok_or_else(|| Cause::Garbled("an answer is too long".to_owned()))?;
             if end.is_some() {
                 let line = String::from_utf8_lossy(&line);
                 return Ok(words::cut(line.trim_end_matches(['\r', '\n']), LONGEST_LINE));

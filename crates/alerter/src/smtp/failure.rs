@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind};
 
-use crate::tls;
+use crate::http::ALLOW;
+use crate::{guard, tls};
 
 /// How far a conversation got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(super) enum Cause {
     Broken(io::Error),
     /// What the server says is no answer to what it was asked; for people.
     Garbled(String),
-    /// The host's name leads nowhere.
+    /// The host's name leads nowhere, or where nobody is connected to.
     Lookup(io::Error),
     /// The whole of it took too long.
     Late,
@@ -69,7 +70,9 @@ impl Failure {
     /// servers are set up, which an operator will mend, and so is one of the recipient for want of rights (5.7.x: relaying). From `DATA` on
     /// the mail itself is refused, but by the codes that say that the conversation went wrong or that a log-in is missing.
     pub(super) fn is_permanent(&self) -> bool {
-        if matches!(self.cause, Cause::Unfit) {
+        if matches!(&self.cause, Cause::Unfit)
+            || matches!(&self.cause, Cause::Lookup(error) if guard::is_forbidden(error))
+        {
             return true;
         }
         match (self.stage, self.code()) {
@@ -110,6 +113,7 @@ impl fmt::Display for Failure {
                 tls::advice(error).map_or(Ok(()), |advice| write!(f, "; {advice}"))
             }
             Cause::Garbled(problem) => f.write_str(problem),
+            Cause::Lookup(error) if guard::is_forbidden(error) => write!(f, "it {error}; {ALLOW}"),
             Cause::Lookup(error) => write!(f, "{error}"),
             Cause::Late => f.write_str("it took too long"),
             Cause::Unfit => f.write_str("the server does not take addresses beyond ASCII (SMTPUTF8)"),

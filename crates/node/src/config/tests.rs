@@ -333,6 +333,18 @@ fn sign_on_believes_a_header_of_its_own_and_a_network_of_ones_own() {
         "X-Forwarded-Groups",
         "From",
         "X-Request-Id",
+        "Alt-Used",
+        "Ping-From",
+        "Service-Worker",
+        "DPR",
+        "Downlink",
+        "Http2-Settings",
+        "Destination",
+        "X-Amzn-Trace-Id",
+        "X-B3-TraceId",
+        "Baggage",
+        "X-Api-Key",
+        "X-Original-URL",
     ] {
         let found = problems(&format!("[web]\nsign_on_header = '{header}'"));
         assert!(
@@ -345,6 +357,7 @@ fn sign_on_believes_a_header_of_its_own_and_a_network_of_ones_own() {
     {
         Config::from_toml(Role::Standalone, &format!("[web]\nsign_on_header = '{header}'")).unwrap();
     }
+    let each_key = [("web", "sign_on_proxies"), ("ingest", "trusted_proxies")];
     for networks in [
         "'0.0.0.0/0'",
         "'::/0'",
@@ -354,15 +367,53 @@ fn sign_on_believes_a_header_of_its_own_and_a_network_of_ones_own() {
         "'2000::/3'",
         "'::ffff:0.0.0.0/96'",
         "'127.0.0.1/0'",
+        "'::/64'",
+        "'::/96'",
+        "'::ffff:0:0:0/96'",
+        "'64:ff9b::/96'",
+        "'64:ff9b:1::/48'",
+        "'64:ff9b:1:abcd::/96'",
+        "'64:ff9b::/97', '64:ff9b::8000:0/97'",
+        "'2002::/16'",
+        "'2002::/17', '2002:8000::/17'",
+        "'2001::/32'",
+        "'2001:0:4136:e378::/64'",
+        "'2000::/8'",
     ] {
-        let found = problems(&format!("[web]\nsign_on_proxies = [{networks}]"));
-        assert!(found.starts_with("f:2: web.sign_on_proxies: believes all of"), "{networks}: {found}");
+        for (section, key) in each_key {
+            let found = problems(&format!("[{section}]\n{key} = [{networks}]"));
+            assert!(
+                found.starts_with(&format!("f:2: {section}.{key}: believes all of")),
+                "{networks}: {found}"
+            );
+        }
     }
-    for networks in
-        ["'10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'", "'fc00::/7', '127.0.0.1'", "'10.0.0.5'", ""]
-    {
-        Config::from_toml(Role::Standalone, &format!("[web]\nsign_on_proxies = [{networks}]")).unwrap();
+    for networks in [
+        "'10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'",
+        "'fc00::/7', '127.0.0.1'",
+        "'::1', '2001:db8::/32', '2002:a00::/24', '64:ff9b::10.0.0.0/104'",
+        "'10.0.0.5'",
+        "",
+    ] {
+        for (section, key) in each_key {
+            Config::from_toml(Role::Standalone, &format!("[{section}]\n{key} = [{networks}]")).unwrap();
+        }
     }
+}
+
+#[test]
+fn the_mail_loop_looks_nowhere_where_only_the_machine_itself_should() {
+    let of = |host: &str| {
+        let text = format!(
+            "{MAIL}[mail_loop]\nhost = '{host}'\nusername = 'a'\npassword = 'b'\nto = 'a@example.org'\n"
+        );
+        crate::alerters::check(&Config::from_toml(Role::Standalone, &text).unwrap())
+    };
+    for host in ["169.254.169.254", "[fe80::1]", "metadata.google.internal", "0xa9fea9fe"] {
+        let found = of(host).unwrap_err().to_string();
+        assert!(found.contains("mail_loop.host: ") && found.contains("link-local"), "{host}: {found}");
+    }
+    of("imap.example.org").unwrap();
 }
 
 #[test]
