@@ -264,7 +264,9 @@ fn dispatch<O: RoleOptions>(
         }
         None => {
             alerters::check(&config)?;
-            for problem in exposed::find(&config) {
+            for problem in
+                exposed::unanswered(&config).into_iter().chain(alerters::useless_certificates(&config))
+            {
                 log::warn!("{problem}");
             }
             descriptors::raise_limit();

@@ -19,16 +19,52 @@ const STICKY: u32 = 0o1000;
 
 /// A line for each way by which others get at the database.
 pub(crate) fn find(config: &Config) -> Vec<String> {
-    match &config.database.kind {
-        DatabaseKind::Sqlite { path } => files(path),
-        DatabaseKind::Postgres => {
-            let environment = |name: &str| std::env::var(name).ok();
-            unverified(config.database.url(), environment).into_iter().collect()
-        }
-    }
+    lines(config, true)
 }
 
-/// What is wrong with the modes of the file, of those beside it that belong to it, and of the directories above.
+/// The same, without what the operator has chosen: an `sslmode` that is written down is an answer.
+pub(crate) fn unanswered(config: &Config) -> Vec<String> {
+    lines(config, false)
+}
+
+fn lines(config: &Config, with_chosen: bool) -> Vec<String> {
+    let mut lines: Vec<String> = directory(&config.data_dir).into_iter().collect();
+    match &config.database.kind {
+        DatabaseKind::Sqlite { path } => {
+            lines.extend(files(path));
+            if let Some(above) = path.parent() {
+                lines.extend(directory(above).filter(|line| !lines.contains(line)));
+            }
+        }
+        DatabaseKind::Postgres => {
+            let found = unverified(config.database.url(), |name| std::env::var(name).ok());
+            lines.extend(found.filter(|found| with_chosen || !found.is_chosen).map(|found| found.what));
+        }
+    }
+    lines
+}
+
+/// That others can change what lies in a directory, or put another in its place.
+fn directory(path: &Path) -> Option<String> {
+    // One that is not there yet is made for its owner alone, in the first that is.
+    let there = path.ancestors().find_map(|above| above.canonicalize().ok())?;
+    let mode = |directory: &Path| fs::metadata(directory).ok().map(|found| found.mode());
+    let found = there.ancestors().find(|above| {
+        let is_written = mode(above).is_some_and(|mode| {
+            // Where the bit is set others can still add files, as a journal that SQLite would play back.
+            mode & WRITTEN_BY_OTHERS != 0 && (mode & STICKY == 0 || *above == there && path.exists())
+        });
+        is_written && above.ancestors().all(|way| mode(way).is_some_and(|mode| mode & 0o001 != 0))
+    })?;
+    Some(format!(
+        "every user of this machine can put files of their own in the place of Innkeeper's, the database among them, since the \
+         directory {} can be written by all (mode {:04o}); chmod o-w it, or choose another data_dir",
+        found.display(),
+        mode(found).unwrap_or_default() & 0o7777
+    ))
+}
+
+/// What is wrong with the modes of the file, and of those beside it that belong to it.
 fn files(path: &Path) -> Vec<String> {
     // Behind a link, the file itself counts. One that is not there yet is made for its owner alone.
     let Ok(path) = path.canonicalize() else { return Vec::new() };
@@ -42,21 +78,7 @@ fn files(path: &Path) -> Vec<String> {
     };
     // Whoever cannot enter a directory above gets at nothing in it.
     let (to_others, to_group) = (is_open(0o001), is_open(0o011));
-    let mut lines: Vec<String> = beside.iter().filter_map(|file| wrong(file, to_others, to_group)).collect();
-    let directory = path.parent().and_then(|above| Some((above, fs::metadata(above).ok()?.mode())));
-    if let Some((directory, mode)) = directory
-        && to_others
-        && mode & WRITTEN_BY_OTHERS != 0
-        && mode & STICKY == 0
-    {
-        lines.push(format!(
-            "every user of this machine can put another file in the place of the database, since the directory {} can be \
-             written by all (mode {:04o}); chmod o-w it",
-            directory.display(),
-            mode & 0o7777
-        ));
-    }
-    lines
+    beside.iter().filter_map(|file| wrong(file, to_others, to_group)).collect()
 }
 
 fn wrong(file: &Path, to_others: bool, to_group: bool) -> Option<String> {
@@ -77,8 +99,14 @@ fn wrong(file: &Path, to_others: bool, to_group: bool) -> Option<String> {
     ))
 }
 
-/// That the connection to a Postgres elsewhere would be given to whoever stands between.
-fn unverified(url: &str, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
+/// A connection to a Postgres elsewhere that would be given to whoever stands between.
+struct Unverified {
+    what: String,
+    /// Whether somebody has written down that it is to be so.
+    is_chosen: bool,
+}
+
+fn unverified(url: &str, environment: impl Fn(&str) -> Option<String>) -> Option<Unverified> {
     let (_, rest) = url.split_once("://")?;
     let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     let authority = place.split('/').next().unwrap_or_default();
@@ -102,21 +130,23 @@ fn unverified(url: &str, environment: impl Fn(&str) -> Option<String>) -> Option
     };
     let elsewhere = hosts.into_iter().find(|host| !host.starts_with(['/', '@']) && !is_loopback(host))?;
     let authority = set("sslrootcert", "PGSSLROOTCERT");
-    let mode =
-        set("sslmode", "PGSSLMODE").unwrap_or_else(|| match (&authority, parameter("ssl").as_deref()) {
-            (Some(authority), _) if authority == "system" => "verify-full".to_owned(),
-            (_, Some("true")) => "require".to_owned(),
-            _ => "prefer".to_owned(),
-        });
+    let written = set("sslmode", "PGSSLMODE");
+    let is_chosen = written.is_some();
+    let mode = written.unwrap_or_else(|| match (&authority, parameter("ssl").as_deref()) {
+        (Some(authority), _) if authority == "system" => "verify-full".to_owned(),
+        (_, Some("true")) => "require".to_owned(),
+        _ => "prefer".to_owned(),
+    });
     // For those who set it up before there were the two others, `require` with an authority is `verify-ca`.
     let is_verified =
         matches!(mode.as_str(), "verify-full" | "verify-ca") || (mode == "require" && authority.is_some());
     let what = format!(
         "the database at {elsewhere} is not asked who it is (sslmode={mode}): whoever stands between can read all that is \
          written, and answer in its place. Add ?sslmode=verify-full&sslrootcert=FILE to database.url, FILE being the \
-         certificate of the authority that issued its own, or system"
+         certificate of the authority that issued its own, or system; or, where the way there is yours alone, an sslmode of \
+         your choice, as ?sslmode=disable"
     );
-    (!is_verified).then_some(what)
+    (!is_verified).then_some(Unverified { what, is_chosen })
 }
 
 /// `db:5432` as `db`, `[::1]:5432` as `::1`.
@@ -156,8 +186,7 @@ mod tests {
             (0o755, 0o644, "can be read by every user of this machine (mode 0644)"),
             (0o755, 0o660, "can be written by its whole group (mode 0660)"),
             (0o755, 0o666, "can be written by every user of this machine (mode 0666)"),
-            (0o777, 0o600, "can put another file in the place"),
-            (0o1777, 0o600, ""),
+            (0o777, 0o600, ""),
             // Nobody else gets there.
             (0o700, 0o644, ""),
             (0o700, 0o666, ""),
@@ -183,13 +212,62 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_others_can_write_is_told_with_or_without_a_database() {
+        let outer = tempfile::tempdir().unwrap();
+        let data = outer.path().join("data");
+        let set =
+            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(outer.path(), 0o755);
+        assert_eq!(directory(&data), None, "it will be made");
+        set(outer.path(), 0o777);
+        assert!(directory(&data).unwrap().contains("(mode 0777)"), "in this one");
+        set(outer.path(), 0o1777);
+        assert_eq!(directory(&data), None, "who has made it keeps it");
+        fs::create_dir(&data).unwrap();
+        for (above, mode, said) in [
+            (0o755, 0o700, ""),
+            (0o755, 0o755, ""),
+            (0o755, 0o775, ""),
+            (0o755, 0o777, "data can be written by all (mode 0777); chmod o-w it"),
+            (0o755, 0o1777, "data can be written by all (mode 1777)"),
+            (0o1777, 0o700, ""),
+            // Another can be put in its place.
+            (0o777, 0o700, "can be written by all (mode 0777)"),
+            // Nobody else gets there.
+            (0o700, 0o777, ""),
+            (0o755, 0o776, ""),
+        ] {
+            set(outer.path(), above);
+            set(&data, mode);
+            let found = directory(&data).unwrap_or_default();
+            assert_eq!(found.is_empty(), said.is_empty(), "{above:o} {mode:o}: {found}");
+            assert!(found.contains(said), "{above:o} {mode:o}: {found}");
+        }
+        set(outer.path(), 0o755);
+        let link = outer.path().join("link");
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        set(&data, 0o777);
+        assert!(directory(&link).unwrap().contains("/data can be"));
+    }
+
+    #[test]
     fn a_postgres_elsewhere_is_asked_who_it_is() {
-        let told = |url: &str, variables: &[(&str, &str)]| {
+        let found = |url: &str, variables: &[(&str, &str)]| {
             unverified(url, |name| {
                 let found = variables.iter().find(|(variable, _)| *variable == name);
                 found.map(|(_, value)| (*value).to_owned())
             })
         };
+        let told =
+            |url: &str, variables: &[(&str, &str)]| found(url, variables).map(|unverified| unverified.what);
+        // What somebody has chosen is an answer.
+        for mode in ["disable", "allow", "prefer", "require"] {
+            assert!(found(&format!("postgres://db/inn?sslmode={mode}"), &[]).unwrap().is_chosen, "{mode}");
+            assert!(found("postgres://db/inn", &[("PGSSLMODE", mode)]).unwrap().is_chosen, "{mode}");
+        }
+        for url in ["postgres://db/inn", "postgres://db/inn?sslmode=", "postgres://db/inn?ssl=true"] {
+            assert!(!found(url, &[]).unwrap().is_chosen, "{url}");
+        }
         for url in [
             "postgres://inn@localhost/inn",
             "postgres://inn@127.0.0.1:5432/inn",

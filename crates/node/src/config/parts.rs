@@ -46,11 +46,7 @@ impl IngestConfig {
             )),
             queue: section.number("queue", 65_536, 1..=10_000_000),
             batch: section.number("batch", 1000, 1..=10_000),
-            trusted_proxies: TrustedProxies::new(section.list(
-                "trusted_proxies",
-                MOST_PROXIES,
-                TrustedProxies::parse_entry,
-            )),
+            trusted_proxies: sign_on::proxies(section, "trusted_proxies", MOST_PROXIES),
             workers: match section.number("workers", 0, 0..=1024) {
                 0 => None,
                 workers => Some(workers),
@@ -88,7 +84,7 @@ impl WebConfig {
                 TimeDelta::seconds(1)..=TimeDelta::days(30),
             ),
             sign_on_header: section.parsed("sign_on_header", None, sign_on::header),
-            sign_on_proxies: sign_on::proxies(section, MOST_PROXIES),
+            sign_on_proxies: sign_on::proxies(section, "sign_on_proxies", MOST_PROXIES),
             sign_on_role: section.parsed("sign_on_role", UserRole::Viewer, |role| {
                 UserRole::parse("sign_on_role", role).map_err(|invalid| invalid.problem)
             }),

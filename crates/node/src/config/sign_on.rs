@@ -1,91 +1,212 @@
 //! Single sign-on by a header: which headers can say who calls, and which proxies can be believed.
 
-use ipnet::IpNet;
+use std::net::Ipv6Addr;
+
+use ipnet::{IpNet, Ipv6Net};
 
 use super::section::Section;
 use crate::http::TrustedProxies;
 
 /// Headers that mean something else, and that callers, or any proxy, set for that.
-const TAKEN: [&str; 70] = [
+const TAKEN: [&str; 157] = [
+    "a-im",
+    "access-token",
     "age",
     "allow",
+    "alpn",
+    "alt-svc",
+    "alt-used",
+    "api-key",
+    "apikey",
+    "attribution-reporting-eligible",
+    "attribution-reporting-support",
     "authorization",
+    "available-dictionary",
+    "b3",
+    "baggage",
     "cache-control",
     "cdn-loop",
     "cf-connecting-ip",
+    "cf-ipcountry",
+    "cf-ray",
+    "cf-visitor",
+    "cf-worker",
     "client-ip",
     "connection",
     "cookie",
     "cookie2",
     "date",
+    "dav",
+    "deliver-after",
+    "depth",
+    "destination",
+    "device-memory",
+    "dictionary-id",
+    "digest",
     "dnt",
+    "downlink",
+    "dpr",
     "early-data",
+    "ect",
     "etag",
     "expect",
     "expires",
     "fastly-client-ip",
+    "fastly-ff",
     "fly-client-ip",
     "forwarded",
     "from",
+    "front-end-https",
     "host",
+    "host-override",
+    "http2-settings",
+    "icy-metadata",
     "idempotency-key",
+    "if",
+    "im",
     "keep-alive",
+    "label",
     "last-event-id",
     "last-modified",
+    "last-ping-from",
     "link",
     "location",
+    "lock-token",
     "max-forwards",
+    "mime-version",
+    "nel",
+    "ngrok-skip-browser-warning",
     "origin",
+    "overwrite",
+    "ping-from",
+    "ping-to",
+    "position",
     "pragma",
     "prefer",
     "priority",
+    "purpose",
     "range",
     "referer",
     "remote-addr",
     "remote-host",
+    "report-to",
     "retry-after",
+    "rtt",
     "save-data",
+    "schedule-reply",
     "server",
+    "service-worker",
+    "service-worker-navigation-preload",
+    "signature",
+    "signature-input",
+    "slug",
+    "soapaction",
     "te",
+    "timeout",
+    "tk",
     "traceparent",
     "tracestate",
     "trailer",
     "transfer-encoding",
     "true-client-ip",
+    "uber-trace-id",
     "upgrade",
     "upgrade-insecure-requests",
     "user-agent",
     "vary",
     "via",
+    "viewport-width",
+    "want-digest",
     "warning",
+    "width",
     "www-authenticate",
+    "x-amzn-trace-id",
+    "x-api-key",
     "x-appengine-user-ip",
+    "x-att-deviceid",
+    "x-auth-token",
     "x-azure-clientip",
+    "x-cache",
     "x-client-ip",
+    "x-cloud-trace-context",
     "x-cluster-client-ip",
     "x-correlation-id",
     "x-csrf-token",
+    "x-csrftoken",
+    "x-do-connecting-ip",
+    "x-do-not-track",
     "x-envoy-external-address",
+    "x-forward",
     "x-forwarded",
+    "x-frame-options",
     "x-host",
-    "x-original-url",
+    "x-http-host-override",
+    "x-moz",
+    "x-nf-client-connection-ip",
     "x-originating-ip",
+    "x-protocol",
+    "x-proxyuser-ip",
+    "x-purpose",
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
     "x-request-id",
     "x-requested-with",
+    "x-requestid",
     "x-rewrite-url",
     "x-scheme",
+    "x-served-by",
+    "x-ssl",
+    "x-trace-id",
+    "x-transaction-id",
+    "x-uidh",
+    "x-uri",
+    "x-url",
+    "x-vercel-forwarded-for",
+    "x-vercel-id",
+    "x-wap-profile",
+    "x-xsrf-token",
 ];
 /// What headers that mean something else begin with.
-const TAKEN_FAMILIES: [&str; 8] =
-    ["accept", "access-control-", "content-", "if-", "proxy-", "sec-", "set-cookie", "x-http-method"];
+const TAKEN_FAMILIES: [&str; 14] = [
+    "accept",
+    "access-control-",
+    "content-",
+    "cross-origin-",
+    "if-",
+    "proxy-",
+    "sec-",
+    "set-cookie",
+    "x-amz-",
+    "x-b3-",
+    "x-datadog-",
+    "x-device-",
+    "x-http-method",
+    "x-original-",
+];
 /// Of those that begin with this, only these name a user.
 const FORWARDED: &str = "x-forwarded-";
 const FORWARDED_USERS: [&str; 5] = ["email", "login", "preferred-username", "user", "username"];
 /// No network of anybody's own is larger: the shortest prefixes of IPv4 and IPv6.
 const SHORTEST_PREFIXES: (u8, u8) = (8, 7);
+
+/// Networks through which all of IPv4 comes, with the shortest prefix of a part of them that is one's own.
+const TRANSLATIONS: [(Ipv6Net, u8); 7] = [
+    // Compatible, mapped, translated (SIIT).
+    (net([0, 0, 0, 0], [0, 0], 96), 104),
+    (net([0, 0, 0, 0], [0, 0xffff], 96), 104),
+    (net([0, 0, 0, 0], [0xffff, 0], 96), 104),
+    // NAT64, also under a prefix of the network's own.
+    (net([0x64, 0xff9b, 0, 0], [0, 0], 96), 104),
+    (net([0x64, 0xff9b, 1, 0], [0, 0], 48), 104),
+    // 6to4, and Teredo, which ends in the client's address.
+    (net([0x2002, 0, 0, 0], [0, 0], 16), 24),
+    (net([0x2001, 0, 0, 0], [0, 0], 32), 104),
+];
+
+const fn net([a, b, c, d]: [u16; 4], [e, f]: [u16; 2], length: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), length)
+}
 
 /// The header's name; none where it is empty.
 pub(super) fn header(text: &str) -> Result<Option<String>, String> {
@@ -113,9 +234,9 @@ pub(super) fn header(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }
 
-/// The proxies that are believed. Whoever is in one of these networks can be anybody, so a network as large as the Internet is none.
-pub(super) fn proxies(section: &mut Section<'_>, most: usize) -> TrustedProxies {
-    let key = "sign_on_proxies";
+/// The proxies that are believed. Whoever is in one of these networks can be anybody, or come from anywhere, so a network as large as the
+/// Internet is none.
+pub(super) fn proxies(section: &mut Section<'_>, key: &'static str, most: usize) -> TrustedProxies {
     let origin = section.origin(key);
     let networks = section.list(key, most, TrustedProxies::parse_entry);
     // Halves of everything make everything.
@@ -132,10 +253,12 @@ fn is_too_large(network: &IpNet) -> bool {
     let (v4, v6) = SHORTEST_PREFIXES;
     match network {
         IpNet::V4(network) => network.prefix_len() < v4,
-        // What is mapped from IPv4 as well.
-        IpNet::V6(network) => match network.addr().to_ipv4_mapped() {
-            Some(_) => network.prefix_len() < 96 + v4,
-            None => network.prefix_len() < v6,
-        },
+        IpNet::V6(network) => {
+            network.prefix_len() < v6
+                || TRANSLATIONS.iter().any(|(begins, shortest)| {
+                    let overlaps = begins.contains(network) || network.contains(begins);
+                    overlaps && network.prefix_len() < *shortest
+                })
+        }
     }
 }
