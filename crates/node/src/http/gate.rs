@@ -279,12 +279,20 @@ impl Gate {
         }
         // One of them may be the caller's own, which the proxy should have removed.
         if values.next().is_some() {
-            let problem = format!("{} came more than once, so nobody knows who calls", sign_on.header);
+            let problem = format!(
+                "{0} came more than once, so nobody knows who calls; have the proxy remove the {0} of those who call it before it sets \
+                 its own",
+                sign_on.header
+            );
             return Err(ApiError::Unauthorized(problem));
         }
         let name = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
         if name.contains(',') {
-            let problem = format!("{} has a list in it, so nobody knows who calls", sign_on.header);
+            let problem = format!(
+                "{0} has a comma, as a list has, so nobody knows who calls; have the proxy remove the {0} of those who call it, and \
+                 where names here have commas, send one without, as a mail address",
+                sign_on.header
+            );
             return Err(ApiError::Unauthorized(problem));
         }
         if name.is_empty() {
