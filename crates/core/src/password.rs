@@ -1,10 +1,13 @@
 //! Which passwords are taken when somebody chooses one. Those that were chosen before go on working.
 //!
 //! Attackers try what people choose most: the lists of what was stolen elsewhere, with a year or `123!` behind, letters
-//! turned into digits, rows of the keyboard, the name of the user or of the program. [`check_new`] takes a password
+//! turned into digits or other letters that look the same, words backwards, rows of the keyboard, dates, the name of the user or of the program. [`check_new`] takes a password
 //! apart into such pieces; what consists of few of them is refused.
 
+mod fold;
+
 use crate::Invalid;
+use fold::folded;
 
 /// The shortest password, in characters.
 pub const SHORTEST: usize = 12;
@@ -36,6 +39,8 @@ const FEW_PIECES: usize = 4;
 const FEW_CHARACTERS: usize = 4;
 /// And one that says something so short again and again.
 const SHORT_UNIT: usize = 5;
+/// Backwards only a word of so many characters is known again.
+const SHORTEST_BACKWARDS: usize = 5;
 /// Beyond so many characters nobody guesses the pieces.
 const LOOKED_AT: usize = 64;
 
@@ -59,7 +64,7 @@ pub fn check_new(field: &'static str, text: &str, names: &[&str]) -> Result<(), 
 }
 
 fn is_guessed(text: &str, names: &[&str]) -> bool {
-    let text: Vec<char> = text.to_lowercase().chars().collect();
+    let text: Vec<char> = folded(text).chars().collect();
     if text.len() > LOOKED_AT {
         return unit(&text).len() < SHORTEST;
     }
@@ -90,9 +95,9 @@ fn unit(text: &[char]) -> &[char] {
 fn pieces(text: &[char], names: &[&str]) -> usize {
     let names: Vec<String> = names
         .iter()
-        .flat_map(|name| name.split(|c: char| !c.is_alphanumeric()))
+        .map(|name| folded(name))
+        .flat_map(|name| name.split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>())
         .filter(|part| part.chars().count() >= 3)
-        .map(str::to_lowercase)
         .collect();
     // Of the first n characters, for each n.
     let mut least = vec![usize::MAX; text.len() + 1];
@@ -110,8 +115,15 @@ fn pieces(text: &[char], names: &[&str]) -> usize {
         if is_year(rest) {
             reach(4);
         }
-        let words = COMMON.lines().chain(names.iter().map(String::as_str));
-        words.filter(|word| begins_with(rest, word)).for_each(|word| reach(word.chars().count()));
+        dates(rest).for_each(&mut reach);
+        for word in COMMON.lines().chain(names.iter().map(String::as_str)) {
+            let length = word.chars().count();
+            if begins_with(rest, word.chars())
+                || length >= SHORTEST_BACKWARDS && begins_with(rest, word.chars().rev())
+            {
+                reach(length);
+            }
+        }
     }
     least[text.len()]
 }
@@ -138,8 +150,76 @@ fn is_year(text: &[char]) -> bool {
     matches!(year.parse(), Ok(1900..=2099)) && year.len() == 4
 }
 
+/// The lengths of the dates that the text begins with: year, month and day in any usual order, with or without signs between.
+fn dates(text: &[char]) -> impl Iterator<Item = usize> {
+    const ORDERS: [[Part; 3]; 3] = [
+        [Part::Year, Part::Month, Part::Day],
+        [Part::Day, Part::Month, Part::Year],
+        [Part::Month, Part::Day, Part::Year],
+    ];
+    ORDERS.into_iter().flat_map(|order| {
+        order.into_iter().fold(vec![0], |ends, part| {
+            let after = |at: usize| {
+                let is_sign = at > 0 && text.get(at).is_some_and(|c| !c.is_alphanumeric());
+                let from = at + usize::from(is_sign);
+                // Without signs between, each has its zeros.
+                part.lengths(&text[from..], is_sign || at == 0).into_iter().map(move |length| from + length)
+            };
+            ends.into_iter().flat_map(after).collect()
+        })
+    })
+}
+
+/// A part of a date.
+#[derive(Clone, Copy)]
+enum Part {
+    Year,
+    Month,
+    Day,
+}
+
+impl Part {
+    /// The lengths in which the text begins with one.
+    fn lengths(self, text: &[char], may_be_short: bool) -> Vec<usize> {
+        const MONTHS: [&str; 12] = [
+            "january",
+            "february",
+            "march",
+            "april",
+            "may",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
+        ];
+        let number = |length: usize| {
+            let digits: String = text.get(..length)?.iter().filter(|c| c.is_ascii_digit()).collect();
+            digits.parse::<u32>().ok().filter(|_| digits.len() == length)
+        };
+        let short = 1..=if may_be_short { 1 } else { 0 };
+        let within = |lengths: &mut dyn Iterator<Item = usize>, most: u32| -> Vec<usize> {
+            lengths.filter(|length| number(*length).is_some_and(|n| (1..=most).contains(&n))).collect()
+        };
+        match self {
+            Self::Year => [2, 4]
+                .into_iter()
+                .filter(|n| *n == 2 && number(2).is_some() || *n == 4 && is_year(text))
+                .collect(),
+            Self::Day => within(&mut short.chain([2]), 31),
+            Self::Month => {
+                let named = MONTHS.iter().flat_map(|month| [month.len(), 3].map(|length| &month[..length]));
+                let named = named.filter(|name| begins_with(text, name.chars())).map(str::len);
+                within(&mut short.chain([2]), 12).into_iter().chain(named).collect()
+            }
+        }
+    }
+}
+
 /// Whether the text begins with the word, also with digits and signs in the place of letters.
-fn begins_with(text: &[char], word: &str) -> bool {
+fn begins_with(text: &[char], word: impl Iterator<Item = char>) -> bool {
     let is_like = |c: char, letter: char| {
         c == letter
             || match letter {
@@ -157,7 +237,7 @@ fn begins_with(text: &[char], word: &str) -> bool {
             }
     };
     let mut letters = 0;
-    for (n, letter) in word.chars().enumerate() {
+    for (n, letter) in word.enumerate() {
         match text.get(n) {
             Some(c) if is_like(*c, letter) => letters += 1,
             _ => return false,
@@ -218,6 +298,25 @@ mod tests {
             "ada-lovelace!",
             "monkeydragon1",
             "thisismypassword",
+            "drowssap4321",
+            "Nimda-Drowssap",
+            "2026-11-30-ada",
+            "30.11.2026 ada",
+            "ada20261130!",
+            "lovelace301126",
+            "1.2.1990lovelace",
+            "30-nov-2026-ada",
+            "ada-november-30-2026",
+            "1990-01-02-1991-03-04",
+            "\u{ff50}\u{ff41}\u{ff53}\u{ff53}\u{ff57}\u{ff4f}\u{ff52}\u{ff44}\u{ff11}\u{ff12}\u{ff13}\u{ff14}",
+            "p\u{430}ssword1234",
+            "\u{440}\u{430}\u{455}\u{455}w\u{43e}rd1234",
+            "p\u{e4}ssw\u{f6}rd1234",
+            "pass\u{200b}word\u{ad}1234",
+            "l\u{43e}v\u{435}l\u{430}\u{441}\u{435}-2015",
+            "\u{1d429}\u{1d41a}\u{1d42c}\u{1d42c}\u{1d430}\u{1d428}\u{1d42b}\u{1d41d}1234",
+            "\u{3c1}\u{3b1}ssw\u{3bf}rd1234",
+            "a\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}",
             "iamthebest123",
         ] {
             assert!(said(text).contains("an attacker tries"), "{text}: {}", said(text));
@@ -236,8 +335,39 @@ mod tests {
             "äöüßéèñçøåþð",
             "日本語のパスワードは長いです",
             "qv8ZrL-qv8ZrL-Mw4",
+            "\u{43c}\u{43e}\u{439} \u{43a}\u{43e}\u{442} \u{43b}\u{44e}\u{431}\u{438}\u{442} \u{440}\u{44b}\u{431}\u{443}",
+            "\u{3bf} \u{3b3}\u{3ac}\u{3c4}\u{3bf}\u{3c2} \u{3bc}\u{3bf}\u{3c5} \u{3c0}\u{3b5}\u{3b9}\u{3bd}\u{3ac}\u{3b5}\u{3b9}",
+            "Gr\u{fc}\u{df}e an Tante \u{c4}nne",
+            "kettle 2026 orbit violin",
+            "\u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947} \u{926}\u{941}\u{928}\u{93f}\u{92f}\u{93e}",
+            "met her 30.11.2026 at dusk",
+            "x7k311299qpzmw",
+            "evolve godfather kiln",
         ] {
             assert_eq!(said(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_drawn_is_taken() {
+        // The same numbers each time (an xorshift).
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut draw = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % 1000).unwrap() % below
+        };
+        for alphabet in [
+            "abcdefghijklmnopqrstuvwxyz0123456789",
+            "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789-_!",
+            "\u{430}\u{431}\u{432}\u{433}\u{434}\u{435}\u{436}\u{437}\u{438}\u{43a}\u{43b}\u{43c}\u{43d}\u{43e}\u{43f}\u{440}\u{441}\u{442}\u{443}\u{444}\u{445}",
+        ] {
+            let letters: Vec<char> = alphabet.chars().collect();
+            for _ in 0..60 {
+                let text: String = (0..12).map(|_| letters[draw(letters.len())]).collect();
+                assert_eq!(said(&text), "", "{text}");
+            }
         }
     }
 
