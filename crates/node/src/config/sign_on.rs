@@ -168,7 +168,7 @@ const TAKEN: [&str; 157] = [
     "x-xsrf-token",
 ];
 /// What headers that mean something else begin with.
-const TAKEN_FAMILIES: [&str; 14] = [
+const TAKEN_FAMILIES: [&str; 13] = [
     "accept",
     "access-control-",
     "content-",
@@ -180,7 +180,6 @@ const TAKEN_FAMILIES: [&str; 14] = [
     "x-amz-",
     "x-b3-",
     "x-datadog-",
-    "x-device-",
     "x-http-method",
     "x-original-",
 ];

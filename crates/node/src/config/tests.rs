@@ -352,9 +352,21 @@ fn sign_on_believes_a_header_of_its_own_and_a_network_of_ones_own() {
             "{found}"
         );
     }
-    for header in
-        ["X-Forwarded-User", "x-forwarded-email", "Remote-User", "X-Auth-Request-User", "X-WebAuth-User", ""]
-    {
+    for header in [
+        "X-Forwarded-User",
+        "x-forwarded-email",
+        "Remote-User",
+        "X-Auth-Request-User",
+        "X-WebAuth-User",
+        "X-Amzn-Oidc-Identity",
+        "Cf-Access-Authenticated-User-Email",
+        "Tailscale-User-Login",
+        "X-Authentik-Username",
+        "X-Goog-Authenticated-User-Email",
+        "X-MS-CLIENT-PRINCIPAL-NAME",
+        "SSL-Client-S-DN-CN",
+        "",
+    ] {
         Config::from_toml(Role::Standalone, &format!("[web]\nsign_on_header = '{header}'")).unwrap();
     }
     let each_key = [("web", "sign_on_proxies"), ("ingest", "trusted_proxies")];
