@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use chrono::TimeDelta;
 use innkeeper_core::Invalid;
 use innkeeper_core::access::Need;
@@ -13,6 +13,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::ways::DeadEnd;
+use innkeeper_node::Seldom;
 use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warnings};
 use innkeeper_store::{Arrival, Definition, Recorded, StoreError, Target};
 use serde_json::json;
@@ -46,20 +47,44 @@ async fn alive() -> HttpResponse {
 }
 
 /// A `GET` that a link or another site's page can have a browser send does nothing.
-async fn sent_by_browser() -> HttpResponse {
+async fn sent_by_browser(desk: Data<Desk>, request: HttpRequest) -> HttpResponse {
+    static REFUSED: Seldom = Seldom::new();
+    if let Some(job) = named(request.query_string()) {
+        REFUSED.warn(format_args!(
+            "the check-in of {job} from {} was refused, since gocron's GET looked like a browser's; have the program POST the same \
+             fields, or send Accept: */* and no header that browsers add",
+            desk.source(&request)
+        ));
+    }
     let page = include_str!("../templates/sent_by_browser.html");
     HttpResponse::Forbidden().content_type("text/html; charset=utf-8").body(page)
 }
 
 async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
     if request.method() == Method::HEAD {
-        return Err(ApiError::MethodNotAllowed { allow: "GET, OPTIONS, POST".to_owned() });
+        static HEADS: Seldom = Seldom::new();
+        // Its answer has no body to say it in.
+        let why = "HEAD does not check in; use GET or POST";
+        if let Some(job) = named(request.query_string()) {
+            HEADS.warn(format_args!(
+                "the check-in of {job} from {} was refused: {why}",
+                desk.source(&request)
+            ));
+        }
+        let refused = ApiError::MethodNotAllowed { allow: "GET, OPTIONS, POST".to_owned() };
+        return Ok(with_warnings(refused.error_response(), &[why.to_owned()]));
     }
     if caller.user().is_some() {
         let why = "a login does not check in by this call, since any link could have it sent; programs show a token";
         return Err(ApiError::Forbidden(why.to_owned()));
     }
     check_in(&desk, &caller, &request, &Fields::from_query(request.query_string(), &FIELDS)?).await
+}
+
+/// The job that a query is about, as far as it names one.
+fn named(query: &str) -> Option<String> {
+    let fields = Fields::from_query(query, &FIELDS).ok()?;
+    Some(format!("{}/{}", fields.app("account").ok()?, fields.component("cronname").ok()?))
 }
 
 async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {

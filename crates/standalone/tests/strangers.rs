@@ -157,7 +157,19 @@ fn what_a_browser_sends_by_itself_checks_nobody_in() {
         );
     }
     for headers in [&[][..], &[("accept", "*/*")]] {
-        assert_eq!(ask(&server, "HEAD", GOCRON, headers, "").status, 405);
+        let answer = ask(&server, "HEAD", GOCRON, headers, "");
+        assert_eq!(answer.status, 405);
+        let said = answer.header("warning").unwrap_or_default();
+        assert!(said.contains("HEAD does not check in; use GET or POST"), "{answer:?}");
+    }
+    // Whoever looks after the job sees why it is told as missed.
+    for said in
+        ["was refused, since gocron's GET looked like a browser's", "was refused: HEAD does not check in"]
+    {
+        server.wait_for_log(said);
+        let log = server.log();
+        let line = log.lines().find(|line| line.contains(said)).unwrap_or_default();
+        assert!(line.contains(" from 127.0.0.1 "), "{line}");
     }
     assert_eq!(jobs(&server), 0);
     // What programs send does.
