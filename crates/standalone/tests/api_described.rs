@@ -100,6 +100,30 @@ fn every_route_is_described_and_nothing_else() {
     }
 }
 
+/// What a token of `manage` alone is answered is described beside the whole reservation.
+#[test]
+fn what_a_writer_who_may_not_read_is_told_is_described() {
+    let server = server();
+    let document = Client::default().get(&server.url("/api/v1/openapi.json")).json();
+    let schemas = &document["components"]["schemas"];
+    let fields: BTreeSet<&str> =
+        schemas["Written"]["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, BTreeSet::from(["app", "component", "etag", "id"]));
+    let either = schemas["Changeable"]["oneOf"].to_string();
+    assert!(either.contains("/Reservation\"") && either.contains("/Written\""), "{either}");
+    let one = "/api/v1/reservations/{id}";
+    for (method, path, status) in [
+        ("post", "/api/v1/reservations".to_owned(), "201"),
+        ("patch", one.to_owned(), "200"),
+        ("post", format!("{one}/snooze"), "200"),
+        ("post", format!("{one}/resume"), "200"),
+        ("post", format!("{one}/undo-checkout"), "200"),
+    ] {
+        let answer = &document["paths"][&path][method]["responses"][status]["content"]["application/json"];
+        assert_eq!(answer["schema"]["$ref"], "#/components/schemas/Changeable", "{method} {path}");
+    }
+}
+
 #[test]
 fn the_description_holds_together_and_is_a_page() {
     let server = server();

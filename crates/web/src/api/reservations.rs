@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, etag};
 use super::reading::{self, Asked};
-use super::shown::{Reservation, Reservations, Written};
+use super::shown::{Changeable, Reservation, Reservations};
 use super::{ask, named_app, no_reservation, visible};
 use crate::Desk;
 
@@ -98,7 +98,7 @@ pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
     request_body(content = ReservationDocument, example = json!({"app": "shop", "component": "backup",
         "cron": "0 2 * * *", "time_zone": "Europe/Berlin", "grace": "30m", "notify": ["log"]})),
     responses(
-        (status = 201, description = "it is made; `Location` and `ETag` say where and how it is", body = Reservation),
+        (status = 201, description = "it is made; `Location` and `ETag` say where and how it is", body = Changeable),
         (status = 409, description = "there is one of these names"),
     ))]
 pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
@@ -142,7 +142,7 @@ pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Ans
     request_body(content = ref("#/components/schemas/ReservationPatch"), content_type = "application/merge-patch+json",
         example = json!({"grace": "10m", "owner": null})),
     responses(
-        (status = 200, description = "as it is now", body = Reservation),
+        (status = 200, description = "as it is now", body = Changeable),
         (status = 412, description = "somebody else changed it since"),
         (status = 428, description = "`If-Match` is missing"),
     ))]
@@ -286,8 +286,5 @@ pub(crate) fn answer(
     let Standing { listed, undelivered, now } = standing;
     let reservation = Reservation::of(listed, undelivered.as_ref(), desk, caller, *now);
     response.insert_header((header::ETAG, reservation.etag()));
-    match caller.may(Need::Read) {
-        true => response.json(&reservation),
-        false => response.json(Written::of(listed, reservation.etag())),
-    }
+    response.json(Changeable::of(reservation, listed, caller.may(Need::Read)))
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::reservations::{Standing, answer};
-use super::shown::Reservation;
+use super::shown::Changeable;
 use super::{ask, no_reservation, reading, visible};
 use crate::Desk;
 
@@ -68,7 +68,7 @@ pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Res
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/snooze", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     request_body(content = Snooze, example = json!({"duration": "2h"})),
-    responses((status = 200, description = "it sleeps", body = Reservation)))]
+    responses((status = 200, description = "it sleeps", body = Changeable)))]
 pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body(body): Body) -> Answer {
     let snooze: Snooze = reading::json(&body)?;
     sleep(&desk, &caller, *id, move |now| snooze.end(now).map(Some)).await
@@ -80,7 +80,7 @@ pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/resume", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses(
-        (status = 200, description = "it is watched again", body = Reservation),
+        (status = 200, description = "it is watched again", body = Changeable),
         (status = 409, description = "it is not snoozed"),
     ))]
 pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
@@ -121,7 +121,7 @@ async fn sleep(
 #[utoipa::path(post, path = "/api/v1/reservations/{id}/undo-checkout", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "the number that it had")),
     responses(
-        (status = 200, description = "it is back", body = Reservation),
+        (status = 200, description = "it is back", body = Changeable),
         (status = 404, description = "no such check-out can be undone"),
         (status = 409, description = "its names are taken by another reservation"),
     ))]

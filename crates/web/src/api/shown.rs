@@ -95,19 +95,34 @@ impl Reservation {
     }
 }
 
-/// What a writer hears who may not read.
-#[derive(Serialize)]
-pub(crate) struct Written<'a> {
+/// What a writer hears who may not read: which reservation it is, and no more.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Written {
+    /// Its number, never used twice.
     id: i64,
-    app: &'a str,
-    component: &'a str,
-    etag: &'a str,
+    app: String,
+    component: String,
+    /// What `If-Match` takes.
+    etag: String,
 }
 
-impl<'a> Written<'a> {
-    pub fn of(listed: &'a Listed, etag: &'a str) -> Self {
-        let terms = &listed.reservation.terms;
-        Self { id: listed.reservation.id, app: terms.app.as_str(), component: terms.component.as_str(), etag }
+/// A reservation after a change: whole for whoever may read, too; for a token of `manage` alone, which one it is.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Changeable {
+    Whole(Box<Reservation>),
+    Named(Written),
+}
+
+impl Changeable {
+    pub fn of(reservation: Reservation, listed: &Listed, may_read: bool) -> Self {
+        if may_read {
+            return Self::Whole(Box::new(reservation));
+        }
+        let Listed { reservation: stored, .. } = listed;
+        let [app, component] =
+            [stored.terms.app.as_str(), stored.terms.component.as_str()].map(str::to_owned);
+        Self::Named(Written { id: stored.id, app, component, etag: reservation.etag })
     }
 }
 
