@@ -472,6 +472,9 @@ fn a_proxy_that_is_listed_says_who_calls() {
         let headers: Vec<_> = headers.collect();
         let answer = house.client.send("GET", &house.server.url("/status"), &headers, b"").unwrap();
         assert!(is_refused(&answer), "{names:?}: {answer:?}");
+        let told =
+            house.client.send("GET", &house.server.url("/api/v1/me"), &headers[..names.len()], b"").unwrap();
+        assert!(told.status == 401 && told.body.contains("have the proxy remove"), "{names:?}: {told:?}");
     }
     // From an address that is not listed the header is nobody's word.
     let elsewhere = House::open(&sign_on.replace("127.0.0.1", "192.0.2.1"));
