@@ -88,7 +88,7 @@ done
 
 # Look before writing anything, so that a failed run leaves what was there.
 for binary in "${binaries[@]}"; do
-    [ -x "$from/$binary" ] || die "no $from/$binary: run 'cargo build --release --workspace' first, or give --from DIR"
+    [ -x "$from/$binary" ] || die "no $from/$binary: run 'cargo build --release --workspace --bins --all-features' first, or give --from DIR"
 done
 [ -f deploy/innkeeper.toml ] || die "no deploy/innkeeper.toml: not a complete checkout?"
 [ -z "$live" ] || command -v systemd-sysusers >/dev/null || die "needs systemd (or stage with --destdir)"

@@ -170,7 +170,7 @@ impl Poster {
 }
 
 /// What to do about a certificate that was refused. ureq does not call what it wraps its error's source.
-fn advice(error: &ureq::Error) -> Option<&'static str> {
+pub(crate) fn advice(error: &ureq::Error) -> Option<&'static str> {
     match error {
         ureq::Error::Io(error) => tls::advice(error),
         error => tls::advice(error),
@@ -202,8 +202,13 @@ pub(crate) struct Line {
 impl Line {
     /// What talks to `url`, within these options.
     pub(crate) fn new(url: Url, options: &Options<'_>) -> Result<Self, Invalid> {
-        let guard = GuardedResolver::new(options.allow_link_local, Memory::LONG_OF_FAILURE);
-        Ok(Self { agent: agent(&url, options)?, url, guard })
+        let agent = agent(is_loopback(&url), options)?;
+        Ok(Self::over(agent, url, options.allow_link_local))
+    }
+
+    /// The same by an agent that there is.
+    pub(crate) fn over(agent: Agent, url: Url, allow_link_local: bool) -> Self {
+        Self { agent, url, guard: GuardedResolver::new(allow_link_local, Memory::LONG_OF_FAILURE) }
     }
 
     /// The proxy that stands between, and the address as it is asked for.
@@ -238,7 +243,8 @@ impl Line {
     }
 }
 
-fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
+/// What talks to other machines, or (`inward`) to this one.
+pub(crate) fn agent(inward: bool, options: &Options<'_>) -> Result<Agent, Invalid> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -248,7 +254,7 @@ fn agent(url: &Url, options: &Options<'_>) -> Result<Agent, Invalid> {
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .max_idle_age(IDLE)
         .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file)?).build());
-    if is_loopback(url) {
+    if inward {
         config = config.proxy(None);
     }
     let resolver = GuardedResolver::new(options.allow_link_local, Memory::SHORT);
@@ -286,7 +292,7 @@ pub(crate) fn place(url: &Url) -> String {
 }
 
 /// A proxy from the environment is for the way out, not for this machine.
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(v4)) => v4.is_loopback(),
         Some(Host::Ipv6(v6)) => IpAddr::V6(v6).to_canonical().is_loopback(),

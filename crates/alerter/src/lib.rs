@@ -3,7 +3,8 @@
 //! One trait, [`Alerter`], and one file per service, each with its configuration, its checks and its
 //! sending: [`smtp`], [`slack`], [`pagerduty`], [`webhook`], [`command`] and [`logbook`].
 //!
-//! Two ways in stand beside them: [`Asker`] asks an address how it is, and [`Mailbox`] looks whether a mail has come.
+//! Three ways to ask stand beside them: [`Asker`] asks an address how it is, [`Mailbox`] looks whether a mail has come, and
+//! [`Exchange`] sends a request of its caller's and brings the whole answer.
 //!
 //! This crate never decides who hears what or when, never retries on its own beyond a connection that had
 //! died while idle, keeps no state between two sendings but open connections, and knows no database. What
@@ -27,6 +28,7 @@ mod asker;
 pub mod command;
 mod config;
 mod digest;
+mod exchange;
 mod files;
 mod flexible;
 #[doc(hidden)]
@@ -53,6 +55,7 @@ mod words;
 pub use alerters::Alerters;
 pub use asker::Asker;
 pub use config::{AlerterConfig, ConfigError};
+pub use exchange::{Answered, Exchange};
 pub use files::read_file;
 pub use hidden::{LARGEST_CERTIFICATES, LARGEST_SECRET, tells_secrets, useless_certificates};
 pub use letter::rendered;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | nothing | everybody | everybody |
 //! | known | everybody who logged in | every token |
+//! | set up, account | everybody who logged in, of their own account | none |
 //! | check in | editor, admin | scope `checkin` |
 //! | read | viewer, editor, admin | scope `read` |
 //! | manage | editor, admin | scope `manage` |
@@ -101,6 +102,10 @@ pub enum Need {
     Nothing,
     /// To be known: whoever it is, and whatever they may do.
     Known,
+    /// To be a user, for what is about their own account.
+    Account,
+    /// The same, also while they have to set up a second factor before anything else.
+    SetUp,
     /// To check in, for the app that the request names.
     CheckIn,
     /// To look at what is shown of the caller's apps.
@@ -118,7 +123,7 @@ pub enum Need {
 impl Need {
     fn scope(self) -> Option<Scope> {
         match self {
-            Self::Nothing | Self::Known | Self::Administer => None,
+            Self::Nothing | Self::Known | Self::Account | Self::SetUp | Self::Administer => None,
             Self::CheckIn => Some(Scope::CheckIn),
             Self::Read | Self::ReadAll => Some(Scope::Read),
             Self::Manage | Self::ManageAll => Some(Scope::Manage),
@@ -130,9 +135,17 @@ impl Need {
         matches!(self, Self::ReadAll | Self::ManageAll | Self::Administer)
     }
 
+    /// Whether it is about the account of the user who calls.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Account | Self::SetUp)
+    }
+
     /// Whether something changes by what is called with it.
     pub fn changes(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Known | Self::Read | Self::ReadAll)
+        !matches!(
+            self,
+            Self::Nothing | Self::Known | Self::Account | Self::SetUp | Self::Read | Self::ReadAll
+        )
     }
 }
 

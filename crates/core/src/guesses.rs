@@ -1,14 +1,17 @@
-//! Wrong passwords: by what they are counted, and how long the next one has to wait.
+//! Wrong passwords, and wrong codes of a second factor: by what they are counted, and how long the next one has to
+//! wait.
 //!
 //! | counted by | for nothing | then each waits | so that |
 //! |---|---|---|---|
 //! | an account, from one network | 5 | 1 s, doubled each time, up to 15 minutes | nobody guesses one password |
 //! | a network | 20 | the same | nobody tries one password on every account |
 //! | an account, from everywhere | 20 | 1 s, doubled each time, up to a minute | many networks together do no better |
+//! | an account's codes, from everywhere | 10 | 1 s, doubled each time, up to 15 minutes | whoever has the password guesses no code |
 //! | a known device | 5 | 1 s, doubled each time, up to a minute | its owner waits for nobody's guesses but their own |
 //!
 //! A network is an IPv4 address, or the 64 bits of an IPv6 address that one customer has. A known device is a browser
-//! from which that user has logged in before: only what comes from it is counted for it.
+//! from which that user has logged in before: only what comes from it is counted for it. Codes have counts of their
+//! own: a right password forgets none of them.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -23,6 +26,8 @@ pub enum CountedBy {
     AccountFromNetwork,
     /// The account, wherever it comes from.
     Account,
+    /// The codes of the account, wherever they come from.
+    Codes,
     /// The network, whatever it tries.
     Network,
 }
@@ -32,11 +37,12 @@ impl CountedBy {
     pub fn wait_after(self, failures: i64) -> TimeDelta {
         let free = match self {
             Self::Device | Self::AccountFromNetwork => 5,
+            Self::Codes => 10,
             Self::Account | Self::Network => 20,
         };
         let most = match self {
             Self::Device | Self::Account => TimeDelta::minutes(1),
-            Self::AccountFromNetwork | Self::Network => TimeDelta::minutes(15),
+            Self::AccountFromNetwork | Self::Codes | Self::Network => TimeDelta::minutes(15),
         };
         match failures - free {
             beyond if beyond < 0 => TimeDelta::zero(),
@@ -62,6 +68,20 @@ impl Count {
             Self { by: CountedBy::AccountFromNetwork, of: format!("account {account} from {network}") },
             Self { by: CountedBy::Network, of: format!("network {network}") },
         ]
+    }
+
+    /// What counts for a stranger who has shown the password of this user.
+    pub fn of_strangers_codes(user: i64, network: &str) -> Vec<Self> {
+        vec![
+            Self { by: CountedBy::Codes, of: format!("codes of {user}") },
+            Self { by: CountedBy::AccountFromNetwork, of: format!("codes of {user} from {network}") },
+            Self { by: CountedBy::Network, of: format!("network {network}") },
+        ]
+    }
+
+    /// What counts for a known device whose user has shown the password.
+    pub fn of_devices_codes(device: &str) -> Vec<Self> {
+        vec![Self { by: CountedBy::Device, of: format!("codes of device {device}") }]
     }
 
     /// What counts for a known device.
@@ -102,6 +122,7 @@ mod tests {
         assert_eq!(waits(CountedBy::Device), [0, 0, 1, 2, 8, 60, 60, 60, 60, 60]);
         assert_eq!(waits(CountedBy::AccountFromNetwork), [0, 0, 1, 2, 8, 900, 900, 900, 900, 900]);
         assert_eq!(waits(CountedBy::Account), [0, 0, 0, 0, 0, 0, 1, 8, 60, 60]);
+        assert_eq!(waits(CountedBy::Codes), [0, 0, 0, 0, 0, 512, 900, 900, 900, 900]);
         assert_eq!(waits(CountedBy::Network), [0, 0, 0, 0, 0, 0, 1, 8, 900, 900]);
     }
 

@@ -12,7 +12,9 @@
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`terminal`]: output of programs as a person reads it;
-//! - [`access`]: who may do what; [`password`]: which passwords are taken; [`guesses`]: how often one may be wrong;
+//! - [`access`]: who may do what; [`password`]: which passwords are taken; [`second_factor`]: who must have one;
+//!   [`guesses`]: how often one may be wrong; [`browser`]: a session's browser in words;
+//!   [`claims`]: who somebody is by what an OpenID provider says;
 //! - [`open_past`]: what is to be confirmed of what was done while everybody could;
 //! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
 //!
@@ -26,7 +28,9 @@ pub mod access;
 pub mod action;
 pub mod alert;
 pub mod brought;
+pub mod browser;
 pub mod checkin;
+pub mod claims;
 pub mod clock;
 pub mod discipline;
 pub mod duration;
@@ -46,6 +50,7 @@ pub mod recipient;
 pub mod reservation;
 pub mod rewind;
 pub mod schedule;
+pub mod second_factor;
 pub mod secret;
 pub mod sla;
 pub mod slug;

@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use innkeeper_alerter::{Alerters, Asker, ConfigError as AlerterError, useless_certificates as useless};
+use innkeeper_alerter::{
+    Alerters, Asker, ConfigError as AlerterError, Exchange, useless_certificates as useless,
+};
 use innkeeper_core::{Clock, Invalid, SystemClock};
 
 use crate::config::{Config, ConfigError, Live, Problem};
 
-/// Reads the files that alerters, peers, heartbeat and mail loop name, and checks what only they can check. Connects nowhere.
+/// Reads the files that alerters, peers, heartbeat, mail loop and the login at a provider name, and checks what only they can check. Connects nowhere.
 ///
 /// # Errors
 /// Everything that is wrong, each with its line.
@@ -24,6 +26,17 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     let heartbeat = config.heartbeat.url.as_ref().and_then(|url| Asker::new(url).err());
     wrong.extend(heartbeat.map(|invalid| ("heartbeat".to_owned(), invalid)));
     wrong.extend(config.mail_loop.mailbox().err().map(|invalid| ("mail_loop".to_owned(), invalid)));
+    if let Some(openid) = &config.web.openid {
+        let of_issuer = |invalid: Invalid| Invalid { field: "issuer".into(), ..invalid };
+        wrong.extend(
+            Exchange::check(&openid.issuer)
+                .err()
+                .map(|invalid| ("web.openid".to_owned(), of_issuer(invalid))),
+        );
+        wrong.extend(
+            Exchange::new(openid.ca_file.as_ref()).err().map(|invalid| ("web.openid".to_owned(), invalid)),
+        );
+    }
     let problems: Vec<Problem> = wrong
         .into_iter()
         .map(|(section, invalid)| config.problem(format!("{section}.{}", invalid.field), invalid.problem))

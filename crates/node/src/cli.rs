@@ -85,6 +85,9 @@ pub enum Command {
         /// viewer, editor or admin; of a user that exists, the role changes
         #[structopt(long)]
         role: Option<String>,
+        /// Remove the second factor of a user who has lost it, and end their sessions
+        #[structopt(long)]
+        reset_second_factor: bool,
     },
     /// Remove a user, and end their tokens
     RemoveUser {
@@ -234,9 +237,12 @@ fn dispatch<O: RoleOptions>(
             print(&format!("The database {} {done}.\n", config.database.masked_url()));
             Ok(())
         }
-        Some(Command::Invite { name, role }) => {
+        Some(Command::Invite { name, role, reset_second_factor }) => {
             let (store, _) = startup::open(&config, &service, None)?;
             let now = clock::reference(&store)?;
+            if *reset_second_factor {
+                print(&invitation::reset_second_factor(&store, name, now)?);
+            }
             let link = invitation::invite(&store, &config, name, role.as_deref(), now)?;
             print(&format!("{name} can choose a password at {link} within a day.\n"));
             Ok(())

@@ -140,6 +140,20 @@ pub fn invite(
     Ok(link(&pages_url(&store, config, now)?, secret.reveal()))
 }
 
+/// Removes the second factor of the user of this name, and ends their sessions. Says what was done.
+///
+/// # Errors
+/// A name of nobody, and the database's.
+pub fn reset_second_factor(store: &Store, name: &str, now: Time) -> anyhow::Result<String> {
+    let store =
+        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let Some((user, _)) = store.user_named(name)? else { anyhow::bail!("there is no user {name}") };
+    Ok(match store.remove_second_factor(user.id, None, now)? {
+        true => format!("The second factor of {name} is removed, and their sessions have ended.\n"),
+        false => format!("{name} had no second factor.\n"),
+    })
+}
+
 /// Removes the user of this name with their tokens, or hands these over to `heir`. Says what was done.
 ///
 /// # Errors

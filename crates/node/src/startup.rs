@@ -140,7 +140,8 @@ pub fn is_unused(store: &Store) -> bool {
 pub(crate) fn connect(config: &Config, pool_size: u32) -> Result<Store, StoreError> {
     let settings = StoreConfig { url: config.database.url().to_owned(), pool_size };
     let connect = if config.database.behind_pooler { Store::connect_through_pooler } else { Store::connect };
-    connect(&settings)
+    let issuer = config.web.openid.as_ref().map(|openid| openid.issuer.as_str());
+    Ok(connect(&settings)?.with_logins_at(issuer))
 }
 
 /// Applies the migrations on a thread of its own, so that a database that hangs keeps neither the alarm nor a stop waiting: after a stop

@@ -5,6 +5,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
+#[cfg(feature = "openid")]
+#[path = "common/openid.rs"]
+mod openid;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -82,7 +86,12 @@ fn doors_open_to_whoever_may() {
 
 #[test]
 fn a_session_ends() {
-    behind_a_login("session", "session = \"6s\"");
+    behind_a_login("session", "session = \"20s\"");
+}
+
+#[test]
+fn an_account_is_kept_and_has_a_second_factor() {
+    behind_a_login("account", "");
 }
 
 #[test]
@@ -106,6 +115,57 @@ fn a_page_of_what_was_checked_out_offers_the_way_back() {
     run("checked-out", &fresh());
 }
 
+/// At a name: passkeys are bound to one.
+#[cfg(feature = "passkeys")]
+#[test]
+fn passkeys_are_a_second_factor() {
+    let (url, server) = at_a_free_port(|port| {
+        let url = format!("http://localhost:{port}");
+        let config = format!("auth = \"tokens\"\npublic_url = \"{url}\"\n{CONFIG}");
+        (url, config)
+    });
+    let path = first_admin(&server);
+    run_at(&url, "passkeys", &[&path]);
+}
+
+#[cfg(feature = "openid")]
+#[test]
+fn a_provider_is_a_button_away() {
+    // The provider is told where to send people back to before there is anything.
+    let (providers, server) = at_a_free_port(|port| {
+        let public = format!("http://127.0.0.1:{port}");
+        let providers = openid::Providers::start(&format!("{public}/login/openid/callback"));
+        let config = format!(
+            "auth = \"tokens\"\npublic_url = \"{public}\"\n{CONFIG}\n[web.openid]\nissuer = \"{}\"\nclient_id = \"false\"\n\
+             label = \"Log in with the house’s keys\"\nrole = \"admin\"\n",
+            providers.fake
+        );
+        (providers, config)
+    });
+    run_with("openid", &server, &[&providers.fake]);
+}
+
+/// A server at a port that it has to know before. Another test may take that port meanwhile: then at another.
+#[cfg(any(feature = "openid", feature = "passkeys"))]
+fn at_a_free_port<T>(prepare: impl Fn(u16) -> (T, String)) -> (T, Server) {
+    for _ in 0..10 {
+        let port = innkeeper_testing::haproxy::free_port();
+        let (prepared, config) = prepare(port);
+        let config = config.replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
+        let mut server = Server::start("innkeeper", &config, &[]);
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        while !server.has_ended() {
+            if server.log().contains("listening on http://") {
+                return (prepared, server);
+            }
+            assert!(std::time::Instant::now() < end, "{}", server.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(server.log().contains("Address already in use"), "{}", server.log());
+    }
+    panic!("no port stays free");
+}
+
 fn fresh() -> Server {
     Server::start("innkeeper", CONFIG, &[])
 }
@@ -113,11 +173,15 @@ fn fresh() -> Server {
 /// Runs `script` with a server that asks who is there. It is given the path at which the first admin is made.
 fn behind_a_login(script: &str, web: &str) {
     let server = Server::start("innkeeper", &format!("auth = \"tokens\"\n{CONFIG}\n[web]\n{web}\n"), &[]);
+    run_with(script, &server, &[&first_admin(&server)]);
+}
+
+/// The path at which the first admin is made.
+fn first_admin(server: &Server) -> String {
     server.wait_for_log("\nMake a reservation");
     let log = server.log();
     let (_, link) = log.split_once("Make the first admin, within a day: ").unwrap();
-    let path = &link[link.find("/setup/").unwrap()..link.find('\n').unwrap()];
-    run_with(script, &server, &[path]);
+    link[link.find("/setup/").unwrap()..link.find('\n').unwrap()].to_owned()
 }
 
 /// Runs `work` with a server that was gone for an hour after a crash: it shows a node that is silent, and a blind window.
@@ -150,6 +214,11 @@ fn run(script: &str, server: &Server) {
 
 /// The same, with what it is given beside the address.
 fn run_with(script: &str, server: &Server, given: &[&str]) {
+    run_at(&server.url(""), script, given);
+}
+
+/// The same at an address of one's own.
+fn run_at(url: &str, script: &str, given: &[&str]) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     assert!(
         scripts.join("node_modules/playwright-core").exists()
@@ -159,7 +228,7 @@ fn run_with(script: &str, server: &Server, given: &[&str]) {
     );
     let output = Command::new("node")
         .arg(scripts.join(format!("{script}.mjs")))
-        .arg(server.url(""))
+        .arg(url)
         .args(given)
         .env("INNKEEPER_SCREENSHOTS", screenshots())
         .stdin(Stdio::null())

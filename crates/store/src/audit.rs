@@ -1,5 +1,6 @@
 //! Who changed what: an entry beside each change, in its transaction.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -15,6 +16,8 @@ use crate::rows::{ms, time};
 use crate::schema::audit;
 use crate::{Store, StoreError};
 
+/// The most that is kept of what changed, bytes: a reservation's texts, before and after.
+const LONGEST_DETAIL: usize = 64 * 1024;
 /// How many entries count as the last.
 const LATELY: i64 = 1000;
 
@@ -163,10 +166,18 @@ pub(crate) fn add(
             audit::source.eq(&actor.source),
             audit::action.eq(action),
             audit::subject.eq(subject),
-            audit::detail.eq(detail),
+            audit::detail.eq(kept(detail)),
         ))
         .execute(connection)?;
     Ok(())
+}
+
+/// What is kept of a detail: no more than fits on a page, and nothing that Postgres does not take.
+fn kept(detail: &str) -> Cow<'_, str> {
+    let end =
+        (0..=detail.len().min(LONGEST_DETAIL)).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
+    let cut = detail.get(..end).unwrap_or_default();
+    if cut.contains('\0') { Cow::Owned(cut.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(cut) }
 }
 
 /// Whether the last entries have this very one, of the hour before `now`. Looks at few rows, since the log has no other index.

@@ -12,7 +12,7 @@
 //! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `ways.rs`: which alerters there are, and where everybody's messages would go;
-//! - `users.rs`, `sessions.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed;
+//! - `users.rs`, `sessions.rs`, `passkeys.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed;
 //! - `seldom.rs`: one line of the log for what happens thousands of times. It knows no database, and lies here because this is the lowest crate that logs.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
@@ -34,11 +34,13 @@ mod doors;
 mod due;
 mod duties;
 mod error;
+mod factors;
 mod gone;
 mod guard;
 mod guesses;
 mod heartbeat;
 mod history;
+mod identities;
 mod leases;
 mod listing;
 mod manager;
@@ -48,6 +50,8 @@ mod nodes;
 mod open_past;
 mod outbox;
 mod pages;
+mod passkeys;
+mod pending_logins;
 mod pooler;
 mod readable;
 mod reads;
@@ -82,9 +86,11 @@ pub use clock_steps::{ClockStep, Ticker};
 pub use connection::DatabaseKind;
 pub use database_file::FileLook;
 pub use error::StoreError;
+pub use factors::{AppAdded, Factors};
 pub use gone::Gone;
 pub use heartbeat::{Beaten, Heartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
+pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Duty, KnownNode, Node, Watched};
 pub use open_past::{TokenConfirmed, Unconfirmed};
@@ -93,12 +99,14 @@ pub use outbox::{
     TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
+pub use passkeys::{CeremonyKind, MOST_PASSKEYS, NewPasskey, Passkey, PasskeyAdded};
+pub use pending_logins::PENDING_FOR;
 pub use readable::{LeftOut, Unreadable};
 pub use reads::Listed;
 pub use reservations::{Change, Reserved};
 pub use rewind::Rewinding;
 pub use seldom::Seldom;
-pub use sessions::Session;
+pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;
 pub use snapshot::Snapshot;
 pub use store::{PoolUse, Store, StoreConfig};

@@ -5,6 +5,7 @@ use innkeeper_core::Time;
 use innkeeper_core::open_past::{ACTIONS, ANYBODY, Deed, OpenPast};
 
 use crate::connection::AnyConnection;
+use crate::factors::end_factors;
 use crate::rows::{ms, time};
 use crate::schema::{audit, invitations, shares, tokens, users};
 use crate::sessions::end_sessions;
@@ -75,6 +76,7 @@ impl Store {
                 .execute(connection)?;
             end_sessions(connection, id)?;
             end_links(connection, id)?;
+            end_factors(connection, id)?;
             let (subject, role) = (format!("user {}", user.name), user.role.as_str());
             self.note(connection, "confirm user", &subject, role, now)?;
             // What they made meanwhile is confirmed by itself.

@@ -231,6 +231,7 @@ table! {
         password -> Nullable<Text>,
         created_at -> BigInt,
         confirmed -> Bool,
+        second_factor_required -> Bool,
     }
 }
 
@@ -241,6 +242,60 @@ table! {
         csrf -> Text,
         created_at -> BigInt,
         seen_at -> BigInt,
+        source -> Text,
+        browser -> Text,
+        method -> Text,
+    }
+}
+
+table! {
+    totp (user_id) {
+        user_id -> BigInt,
+        secret -> Text,
+        created_at -> BigInt,
+        used_at -> BigInt,
+    }
+}
+
+table! {
+    totp_setups (user_id) {
+        user_id -> BigInt,
+        session -> Text,
+        secret -> Text,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    recovery_codes (hash) {
+        hash -> Text,
+        user_id -> BigInt,
+    }
+}
+
+table! {
+    pending_logins (hash) {
+        hash -> Text,
+        user_id -> BigInt,
+        tries -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        user_id -> BigInt,
+    }
+}
+
+table! {
+    openid_logins (hash) {
+        hash -> Text,
+        network -> Text,
+        next -> Text,
+        began_at -> BigInt,
     }
 }
 
@@ -249,6 +304,29 @@ table! {
         hash -> Text,
         user_id -> Nullable<BigInt>,
         expires_at -> BigInt,
+    }
+}
+
+table! {
+    passkeys (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        credential_id -> Text,
+        credential -> Text,
+        sign_count -> BigInt,
+        name -> Text,
+        created_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    ceremonies (hash, kind) {
+        hash -> Text,
+        kind -> Text,
+        user_id -> BigInt,
+        state -> Text,
+        began_at -> BigInt,
     }
 }
 
@@ -345,11 +423,15 @@ table! {
 
 joinable!(ways -> nodes (node_id));
 joinable!(states -> reservations (reservation_id));
+joinable!(identities -> users (user_id));
 joinable!(sessions -> users (user_id));
 joinable!(tokens -> users (owner_id));
+joinable!(pending_logins -> users (user_id));
 joinable!(deliveries -> alerts (alert_id));
+allow_tables_to_appear_in_same_query!(identities, users);
 allow_tables_to_appear_in_same_query!(sessions, users);
 allow_tables_to_appear_in_same_query!(tokens, users);
+allow_tables_to_appear_in_same_query!(pending_logins, users);
 allow_tables_to_appear_in_same_query!(leases, nodes);
 allow_tables_to_appear_in_same_query!(ways, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);

@@ -2,13 +2,20 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_core::{Time, lived};
 
 use crate::connection::AnyConnection;
+use crate::factors::{SET_UP_WITHIN, factors_of, had_factor};
 use crate::guesses::FAILURES_HOLD;
+use crate::identities::LOGINS_HOLD;
+use crate::passkeys::{CEREMONY_HOLDS, forget_ceremonies};
+use crate::pending_logins::{PENDING_FOR, end_pending_login, end_pending_logins};
 use crate::rows::{ms, time};
-use crate::schema::{audit, invitations, login_failures, sessions, users};
-use crate::users::{User, UserRow};
+use crate::schema::{
+    audit, invitations, login_failures, openid_logins, pending_logins, sessions, totp_setups, users,
+};
+use crate::users::{User, UserRow, find_user, has_password, lock_user};
 use crate::{Store, StoreError};
 
 /// How long a session lasts at most, whatever happens in it.
@@ -18,6 +25,28 @@ const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// A link for a password is removed this long after its end.
 const LINKS_KEPT: TimeDelta = TimeDelta::days(1);
 
+/// The most sessions of one user that are shown.
+const SHOWN: i64 = 100;
+
+/// A session that is to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<'a> {
+    /// The hash of its secret.
+    pub hash: &'a str,
+    /// What every form of it must bring back.
+    pub csrf: &'a str,
+    /// By what it is begun.
+    pub method: LoginMethod,
+    /// The client's address.
+    pub source: &'a str,
+    /// The browser, in words.
+    pub browser: &'a str,
+    /// The hash of the password that was shown, where it was shown just now: it must be the user's still.
+    pub password: Option<&'a str>,
+    /// The login (as its hash) that waited for the second factor, where one did: it ends with this.
+    pub pending: Option<&'a str>,
+}
+
 /// A session, as a request finds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -25,45 +54,100 @@ pub struct Session {
     pub user: User,
     /// What every form of it must bring back.
     pub csrf: String,
+    /// By what it was begun.
+    pub method: LoginMethod,
+}
+
+/// A session, as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownSession {
+    /// By what it is known; no secret.
+    pub hash: String,
+    /// When it was begun.
+    pub created_at: Time,
+    /// When it was used last, to half a minute.
+    pub seen_at: Time,
+    /// Where it was begun.
+    pub source: String,
+    /// In which browser.
+    pub browser: String,
+    /// By what.
+    pub method: LoginMethod,
 }
 
 impl Store {
-    /// Begins a session, known by the hash of its secret.
-    pub fn begin_session(&self, user: &User, session: &str, csrf: &str, now: Time) -> Result<(), StoreError> {
+    /// Begins a session. False when the login that waited was given up, or has become a session; when the password was
+    /// changed meanwhile; and by a password alone where the user has set up a second factor meanwhile.
+    pub fn begin_session(&self, user: &User, new: &NewSession<'_>, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
+            lock_user(connection, user.id)?;
+            if let Some(password) = new.password
+                && !has_password(connection, user.id, password)?
+            {
+                return Ok(false);
+            }
+            if let Some(pending) = new.pending
+                && !end_pending_login(connection, pending)?
+            {
+                return Ok(false);
+            }
+            if new.method == LoginMethod::Password && factors_of(connection, user.id)?.any() {
+                return Ok(false);
+            }
             diesel::insert_into(sessions::table)
                 .values((
-                    sessions::hash.eq(session),
+                    sessions::hash.eq(new.hash),
                     sessions::user_id.eq(user.id),
-                    sessions::csrf.eq(csrf),
+                    sessions::csrf.eq(new.csrf),
                     sessions::created_at.eq(ms(now)),
                     sessions::seen_at.eq(ms(now)),
+                    sessions::source.eq(new.source),
+                    sessions::browser.eq(new.browser),
+                    sessions::method.eq(new.method.as_str()),
                 ))
                 .execute(connection)?;
-            self.note(connection, "log in", &format!("user {}", user.name), "", now)
+            self.note(connection, "log in", &format!("user {}", user.name), new.method.words(), now)?;
+            Ok(true)
         })
     }
 
-    /// The session with this hash, unless it was not used for `idle`, is 30 days old, or its user has yet to be
-    /// confirmed. Says that it is used.
-    pub fn session(&self, session: &str, idle: TimeDelta, now: Time) -> Result<Option<Session>, StoreError> {
+    /// The session with this hash, unless it was not used for `idle`, is 30 days old, its user has yet to be confirmed, or
+    /// it was begun by the password alone when its user had a second factor: a node of an older version does so. Where
+    /// somebody `uses` it, that is written down: not what a page does by itself.
+    pub fn session(
+        &self,
+        session: &str,
+        uses: bool,
+        idle: TimeDelta,
+        now: Time,
+    ) -> Result<Option<Session>, StoreError> {
         let connection = &mut *self.get()?;
-        let found: Option<(UserRow, String, i64)> = sessions::table
+        let found: Option<(UserRow, String, String, i64, i64)> = sessions::table
             .inner_join(users::table)
             .filter(sessions::hash.eq(session))
             .filter(users::confirmed)
             .filter(sessions::seen_at.gt(ms(now - idle)))
             .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
-            .select((UserRow::as_select(), sessions::csrf, sessions::seen_at))
+            .select((
+                UserRow::as_select(),
+                sessions::csrf,
+                sessions::method,
+                sessions::seen_at,
+                sessions::created_at,
+            ))
             .first(connection)
             .optional()?;
-        let Some((row, csrf, seen_at)) = found else { return Ok(None) };
-        if now - time(seen_at) > SEEN_EVERY.min(idle / 4) {
+        let Some((row, csrf, method, seen_at, created_at)) = found else { return Ok(None) };
+        let (user, method) = (row.user()?, LoginMethod::stored(&method));
+        if method == LoginMethod::Password && had_factor(connection, user.id, created_at)? {
+            return Ok(None);
+        }
+        if uses && now - time(seen_at) > SEEN_EVERY.min(idle / 4) {
             diesel::update(sessions::table.filter(sessions::hash.eq(session)))
                 .set(sessions::seen_at.eq(ms(now)))
                 .execute(connection)?;
         }
-        Ok(Some(Session { user: row.user()?, csrf }))
+        Ok(Some(Session { user, csrf, method }))
     }
 
     /// Ends a session.
@@ -78,7 +162,80 @@ impl Store {
         })
     }
 
-    /// Removes what has ended: sessions, links that nobody used, wrong passwords, and entries of the audit log from before `log_begins`.
+    /// The sessions of a user that have not ended, those that were used last first.
+    pub fn sessions_of(
+        &self,
+        user_id: i64,
+        idle: TimeDelta,
+        now: Time,
+    ) -> Result<Vec<KnownSession>, StoreError> {
+        let rows: Vec<(String, i64, i64, String, String, String)> = sessions::table
+            .filter(sessions::user_id.eq(user_id))
+            .filter(sessions::seen_at.gt(ms(now - idle)))
+            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
+            .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::hash))
+            .limit(SHOWN)
+            .select((
+                sessions::hash,
+                sessions::created_at,
+                sessions::seen_at,
+                sessions::source,
+                sessions::browser,
+                sessions::method,
+            ))
+            .load(&mut *self.get()?)?;
+        let known = |(hash, created_at, seen_at, source, browser, method): (_, _, _, _, _, String)| {
+            let method = LoginMethod::stored(&method);
+            KnownSession {
+                hash,
+                created_at: time(created_at),
+                seen_at: time(seen_at),
+                source,
+                browser,
+                method,
+            }
+        };
+        Ok(rows.into_iter().map(known).collect())
+    }
+
+    /// Ends one of a user's own sessions. False when it is none of theirs.
+    pub fn end_own_session(&self, user: &User, session: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let own =
+                sessions::table.filter(sessions::user_id.eq(user.id)).filter(sessions::hash.eq(session));
+            let about: Option<(String, String)> =
+                own.select((sessions::browser, sessions::source)).first(connection).optional()?;
+            let Some((browser, source)) = about else { return Ok(false) };
+            diesel::delete(own).execute(connection)?;
+            let detail = format!("{browser}, {source}");
+            self.note(connection, "end session", &format!("user {}", user.name), &detail, now)?;
+            Ok(true)
+        })
+    }
+
+    /// Ends every session of a user, but the one that they do it from where they do it themselves. Returns how many;
+    /// none when there is no such user.
+    pub fn end_sessions(
+        &self,
+        user_id: i64,
+        from_session: Option<&str>,
+        now: Time,
+    ) -> Result<Option<usize>, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user_id)?;
+            let Some(user) = find_user(connection, user_id)? else { return Ok(None) };
+            let ended = match from_session {
+                Some(session) => end_other_sessions(connection, user_id, session)?,
+                None => end_sessions(connection, user_id)?,
+            };
+            let detail = format!("{ended} ended");
+            self.note(connection, "end sessions", &format!("user {}", user.name), &detail, now)?;
+            Ok(Some(ended))
+        })
+    }
+
+    /// Removes what has ended: sessions, logins that wait, links that nobody used, ceremonies, wrong passwords, logins at a
+    /// provider that never ended, and entries of the audit log from before `log_begins`.
     pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
         // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
         let windows = self.blind_windows(now)?;
@@ -91,15 +248,34 @@ impl Store {
         .execute(connection)?;
         diesel::delete(invitations::table.filter(invitations::expires_at.lt(ago(LINKS_KEPT))))
             .execute(connection)?;
+        forget_ceremonies(connection, ago(CEREMONY_HOLDS))?;
         diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ago(FAILURES_HOLD))))
+            .execute(connection)?;
+        diesel::delete(openid_logins::table.filter(openid_logins::began_at.lt(ago(LOGINS_HOLD))))
+            .execute(connection)?;
+        diesel::delete(pending_logins::table.filter(pending_logins::created_at.lt(ago(PENDING_FOR))))
+            .execute(connection)?;
+        diesel::delete(totp_setups::table.filter(totp_setups::created_at.lt(ago(SET_UP_WITHIN))))
             .execute(connection)?;
         diesel::delete(audit::table.filter(audit::at.lt(ms(log_begins)))).execute(connection)?;
         Ok(())
     }
 }
 
-/// Ends every session of a user.
-pub(crate) fn end_sessions(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
-    diesel::delete(sessions::table.filter(sessions::user_id.eq(user_id))).execute(connection)?;
-    Ok(())
+/// Ends every session of a user, and what waits to become one. Returns how many.
+pub(crate) fn end_sessions(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
+    end_other_sessions(connection, user_id, "")
+}
+
+/// The same of all but this one.
+pub(crate) fn end_other_sessions(
+    connection: &mut AnyConnection,
+    user_id: i64,
+    session: &str,
+) -> Result<usize, StoreError> {
+    end_pending_logins(connection, user_id)?;
+    let setups = totp_setups::table.filter(totp_setups::user_id.eq(user_id));
+    diesel::delete(setups.filter(totp_setups::session.ne(session))).execute(connection)?;
+    let sessions = sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::hash.ne(session));
+    Ok(diesel::delete(sessions).execute(connection)?)
 }

@@ -50,6 +50,8 @@ pub struct Store {
     pub(crate) last_count: Arc<LastCount>,
     /// On whose behalf it changes something.
     pub(crate) actor: Option<Arc<Actor>>,
+    /// The OpenID provider at which users can log in.
+    pub(crate) issuer: Option<Arc<str>>,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -111,6 +113,7 @@ impl Store {
             counted: Arc::default(),
             last_count: Arc::default(),
             actor: None,
+            issuer: None,
         }
     }
 

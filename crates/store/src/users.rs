@@ -8,8 +8,8 @@ use innkeeper_core::access::UserRole;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
-use crate::schema::{invitations, tokens, users};
-use crate::sessions::end_sessions;
+use crate::schema::{identities, invitations, tokens, users};
+use crate::sessions::{end_other_sessions, end_sessions};
 use crate::{Store, StoreError};
 
 /// A user.
@@ -28,6 +28,8 @@ pub struct User {
     /// Whether an admin or the machine itself let them in: not those whom anybody made while the house was open, until
     /// an admin confirms them.
     pub confirmed: bool,
+    /// Whether an admin wants them to have a second factor, whatever is asked of everybody.
+    pub second_factor_required: bool,
 }
 
 /// What becomes of the tokens of a user who is removed.
@@ -134,6 +136,30 @@ impl Store {
         })
     }
 
+    /// Sets another password (hashed) where the old one (hashed) still is. The user's links and other sessions end, and
+    /// `session` goes on. False when the password was changed in between.
+    pub fn change_password(
+        &self,
+        user: &User,
+        old: &str,
+        new: &str,
+        session: &str,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            let unchanged = users::table.filter(users::id.eq(user.id)).filter(users::password.eq(old));
+            if diesel::update(unchanged).set(users::password.eq(Some(new))).execute(connection)? == 0 {
+                return Ok(false);
+            }
+            diesel::delete(invitations::table.filter(invitations::user_id.eq(user.id)))
+                .execute(connection)?;
+            end_other_sessions(connection, user.id, session)?;
+            self.note(connection, "change password", &format!("user {}", user.name), "", now)?;
+            Ok(true)
+        })
+    }
+
     /// A new link (as its hash) for a user to choose a password by. False when there is none.
     pub fn invite_again(
         &self,
@@ -179,13 +205,26 @@ impl Store {
 
     /// Whether there is an admin who can log in.
     pub fn has_admin(&self) -> Result<bool, StoreError> {
-        has_admin(&mut *self.get()?)
+        self.has_admin_in(&mut *self.get()?)
+    }
+
+    fn has_admin_in(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
+        // No issuer is empty: without a provider nobody is known by one.
+        let issuer = self.issuer.as_deref().unwrap_or_default();
+        let by_openid = identities::table.filter(identities::issuer.eq(issuer)).select(identities::user_id);
+        let admins: i64 = users::table
+            .filter(users::role.eq(UserRole::Admin.as_str()))
+            .filter(users::password.is_not_null().or(users::id.eq_any(by_openid)))
+            .filter(users::confirmed)
+            .count()
+            .get_result(connection)?;
+        Ok(admins > 0)
     }
 
     /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
     pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
-            if has_admin(connection)? {
+            if self.has_admin_in(connection)? {
                 return Ok(false);
             }
             invite(connection, invitation, None, expires_at)?;
@@ -199,7 +238,7 @@ impl Store {
         let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
         match user_id {
             Some(id) => Ok(find_user(connection, id)?.map(Some)),
-            None if has_admin(connection)? => Ok(None),
+            None if self.has_admin_in(connection)? => Ok(None),
             None => Ok(Some(None)),
         }
     }
@@ -215,6 +254,9 @@ impl Store {
     ) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
             let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
+            if let Some(id) = user_id {
+                lock_user(connection, id)?;
+            }
             // Whoever deletes it has used it.
             let used = diesel::delete(invitations::table.filter(invitations::hash.eq(invitation)))
                 .execute(connection)?;
@@ -223,7 +265,7 @@ impl Store {
             }
             let user = match user_id {
                 Some(id) => find_user(connection, id)?,
-                None if has_admin(connection)? => None,
+                None if self.has_admin_in(connection)? => None,
                 None => {
                     let made = insert_user(connection, name, UserRole::Admin, Some(password), now)?;
                     diesel::delete(invitations::table.filter(invitations::user_id.is_null()))
@@ -252,7 +294,7 @@ impl Store {
 }
 
 /// Inserts a user; none when the name is taken.
-fn insert_user(
+pub(crate) fn insert_user(
     connection: &mut AnyConnection,
     name: &str,
     role: UserRole,
@@ -281,14 +323,26 @@ pub(crate) fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Optio
     row.map(UserRow::user).transpose()
 }
 
-fn has_admin(connection: &mut AnyConnection) -> Result<bool, StoreError> {
-    let admins: i64 = users::table
-        .filter(users::role.eq(UserRole::Admin.as_str()))
-        .filter(users::password.is_not_null())
-        .filter(users::confirmed)
-        .count()
-        .get_result(connection)?;
-    Ok(admins > 0)
+/// Has whatever looks at how this user logs in, and then writes, do so one after the other, until the end of this
+/// transaction. It comes before anything that is looked at. SQLite has one writer in any case.
+pub(crate) fn lock_user(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(connection) = connection {
+        diesel::sql_query("SELECT id FROM users WHERE id = $1 FOR UPDATE")
+            .bind::<diesel::sql_types::BigInt, _>(user_id)
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Whether this is the hash of the user's password still.
+pub(crate) fn has_password(
+    connection: &mut AnyConnection,
+    user_id: i64,
+    hash: &str,
+) -> Result<bool, StoreError> {
+    let such = users::table.filter(users::id.eq(user_id)).filter(users::password.eq(hash));
+    let found: i64 = such.count().get_result(connection)?;
+    Ok(found > 0)
 }
 
 fn invite(
@@ -330,6 +384,7 @@ pub(crate) struct UserRow {
     password: Option<String>,
     created_at: i64,
     confirmed: bool,
+    second_factor_required: bool,
 }
 
 impl UserRow {
@@ -346,6 +401,7 @@ impl UserRow {
             has_password: self.password.is_some(),
             created_at: time(self.created_at),
             confirmed: self.confirmed,
+            second_factor_required: self.second_factor_required,
         })
     }
 }

@@ -59,12 +59,9 @@ fn the_end_never_overtakes_a_beginning_that_may_have_been_sent() {
         let mails = mails(&sink);
         let subjects: Vec<&str> = mails.iter().map(|(subject, _)| subject.as_str()).collect();
         let opened = "DOWN shop/job-000: has not checked in · innkeeper";
-        assert_eq!(
-            subjects,
-            [opened, opened, "BACK shop/job-000: after 59 minutes 59 seconds · innkeeper"],
-            "{:?}",
-            database.kind()
-        );
+        let [first, again, back] = subjects[..] else { panic!("{:?}: {subjects:?}", database.kind()) };
+        assert_eq!([first, again], [opened; 2], "{:?}", database.kind());
+        assert!(back.starts_with("BACK shop/job-000: after 59 minutes 5"), "{:?}: {back}", database.kind());
         assert_eq!(mails[0].1, mails[1].1, "a repeat is known by its id");
         assert_ne!(mails[1].1, mails[2].1);
     }

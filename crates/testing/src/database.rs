@@ -21,7 +21,7 @@ pub use role::Role;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 16] = [
+const AGEING: [&str; 22] = [
     "reservations",
     "states",
     "runs",
@@ -32,12 +32,18 @@ const AGEING: [&str; 16] = [
     "sessions",
     "invitations",
     "login_failures",
+    "openid_logins",
+    "passkeys",
+    "ceremonies",
     "tokens",
     "audit",
     "checkouts",
     "unjudged",
     "refusals",
     "pacing",
+    "totp",
+    "totp_setups",
+    "pending_logins",
 ];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];

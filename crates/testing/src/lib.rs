@@ -13,8 +13,10 @@
 //! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
 //! - [`jobs`]: jobs that check in again and again;
-//! - [`certificates`]: an authority and its certificates, made for the test.
+//! - [`certificates`]: an authority and its certificates, made for the test;
+//! - [`authenticator`]: what makes a passkey, and signs with it.
 
+pub mod authenticator;
 pub mod certificates;
 pub mod client;
 pub mod cluster;

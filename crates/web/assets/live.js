@@ -133,14 +133,17 @@
     const url = isLive ? location.href : `${base}/healthcheck`;
     let answer, text;
     try {
-      answer = await fetch(url, { headers: { Accept: isLive ? "text/html" : "*/*" }, cache: "no-store", signal: AbortSignal.timeout(30000) });
+      // Says that nobody does anything by this, so that a session ends under a page that is only left open.
+      const headers = { Accept: isLive ? "text/html" : "*/*", "X-Requested-By": "live" };
+      answer = await fetch(url, { headers, cache: "no-store", signal: AbortSignal.timeout(30000) });
       text = await answer.text();
     } catch {
       problem = "Innkeeper does not answer.";
       return false;
     }
-    // The session has ended.
+    // The session has ended; the login says so.
     if (answer.redirected && new URL(answer.url).pathname === `${base}/login`) return location.replace(answer.url);
+    if (answer.redirected && new URL(answer.url).pathname === `${base}/account/second-factor`) return location.replace(answer.url);
     if (answer.status >= 500 || answer.status === 429) {
       problem = `Innkeeper cannot show this now: it answers with status ${answer.status}.`;
       return false;

@@ -3,9 +3,9 @@
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
 //! Where to start: [`Web`] registers the routes; `pages/` is what people look at, with `tally.rs` for its counts,
-//! `looks.rs` says whether they could be made, `logins.rs` and `refused_logins.rs` are who may log in and who may not,
-//! `api/` what programs manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the
-//! lists of `lists.rs`.
+//! `looks.rs` says whether they could be made, `logins.rs`, `second_factor.rs` and `refused_logins.rs` are who may log
+//! in and who may not, `openid/` is the login at a provider, `passkeys.rs` what a browser signs, `api/` what programs
+//! manage it by, `gotel.rs` and `gocron.rs` answer in the shapes of those two protocols, with the lists of `lists.rs`.
 
 mod api;
 #[doc(hidden)]
@@ -15,8 +15,12 @@ mod gotel;
 mod lists;
 mod logins;
 mod looks;
+mod openid;
 mod pages;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod refused_logins;
+mod second_factor;
 mod tally;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,6 +50,9 @@ use innkeeper_node::{
 use innkeeper_store::{Counts, Store, StoreError};
 use uuid::Uuid;
 
+use openid::{OpenId, Provider, Seats};
+#[cfg(feature = "passkeys")]
+use passkeys::RelyingParty;
 use refused_logins::RefusedLogins;
 use tally::{Counted, Tally};
 
@@ -74,6 +81,8 @@ pub(crate) struct Desk {
     pub is_open: bool,
     /// Whether a proxy says who calls.
     pub signs_on: bool,
+    /// The provider at which people log in, where there is one.
+    pub openid: Option<OpenId>,
     pub gate: Gate,
     /// The configuration in force.
     live: Live,
@@ -96,9 +105,33 @@ pub(crate) struct Desk {
     pub spools: Spools,
     /// Whether what answers show can be read.
     progress: Progress,
+    /// What passkeys are bound to, or why there are none.
+    #[cfg(feature = "passkeys")]
+    relying_party: Result<RelyingParty, String>,
 }
 
 impl Desk {
+    /// At which origin there are passkeys.
+    ///
+    /// # Errors
+    /// Why there are none, as a sentence.
+    pub fn passkeys_at(&self) -> Result<&str, &str> {
+        #[cfg(feature = "passkeys")]
+        return self.relying_party.as_ref().map(|party| party.origin.as_str()).map_err(String::as_str);
+        #[cfg(not(feature = "passkeys"))]
+        Err("This Innkeeper was built without passkeys (cargo build --release --features passkeys; \
+             for `web` with -p innkeeper-web).")
+    }
+
+    /// What a passkey is bound to.
+    ///
+    /// # Errors
+    /// 409 with why there are no passkeys here.
+    #[cfg(feature = "passkeys")]
+    pub fn relying_party(&self) -> Result<&RelyingParty, ApiError> {
+        self.relying_party.as_ref().map_err(|why| ApiError::Conflict(why.clone()))
+    }
+
     /// Whether users and tokens may be made over HTTP: not while everybody who comes by could.
     ///
     /// # Errors
@@ -214,7 +247,7 @@ impl Web {
     /// A desk over `store`. `wake` is the sweeper's, where it runs in this process.
     ///
     /// # Errors
-    /// An alerter that cannot be built.
+    /// An alerter, or the login at a provider, that cannot be built.
     pub fn new(
         store: Store,
         config: &Config,
@@ -224,6 +257,14 @@ impl Web {
     ) -> anyhow::Result<Self> {
         let clock = heart.clock();
         let ways = Ways::new(config, clock.clone())?;
+        let openid = config.web.openid.as_ref().map(|openid| {
+            anyhow::Ok(OpenId {
+                provider: Provider::new(openid, &config.public_url)?,
+                label: openid.label.clone(),
+                makes_admins: openid.rules.make_admins(),
+                seats: Seats::default(),
+            })
+        });
         Ok(Self {
             desk: Data::new(Desk {
                 store,
@@ -234,6 +275,7 @@ impl Web {
                 instance: config.instance.clone(),
                 is_open: config.auth == Auth::Open,
                 signs_on: config.web.sign_on_header.is_some(),
+                openid: openid.transpose()?,
                 gate,
                 live: config.live(),
                 ways,
@@ -246,6 +288,8 @@ impl Web {
                 refused_logins: RefusedLogins::default(),
                 spools: Spools::default(),
                 progress: heart.progresses().web.clone(),
+                #[cfg(feature = "passkeys")]
+                relying_party: RelyingParty::of(&config.pages_url, &config.instance),
             }),
         })
     }

@@ -20,12 +20,12 @@ use innkeeper_node::keys::{self, device};
 use innkeeper_store::{StoreError, User};
 
 use crate::Desk;
-use crate::refused_logins::Why;
+use crate::refused_logins::{Whom, Why};
 
 /// What a name and a password turned out to be.
 pub(crate) enum Verdict {
-    /// The user's, and the cookie by which the browser is known from now on.
-    Right { user: User, device: String },
+    /// The user's; with the hash of it.
+    Right { user: User, hash: String },
     /// Not the user's, or there is none of this name.
     Wrong,
     /// The user's, whom an admin has yet to confirm.
@@ -80,10 +80,26 @@ pub(crate) async fn check(
         Verdict::Unconfirmed => (Verdict::Unconfirmed, Why::Unconfirmed),
         right @ Verdict::Right { .. } => return Ok(right),
     };
+    refused(desk, source, user, why).await;
+    Ok(verdict)
+}
+
+/// Says in both logs that somebody was refused: `user` where there is one of the name.
+pub(crate) async fn refused(desk: &Desk, source: &str, user: Option<String>, why: Why) {
     static REFUSED: Seldom = Seldom::new();
     REFUSED.warn(format_args!("a login is refused, from {source}: {}", why.as_str()));
-    desk.refused_logins.note(&desk.store, source, user, why, desk.clock.now()).await;
-    Ok(verdict)
+    let whom = user.map_or(Whom::Unknown, Whom::User);
+    desk.refused_logins.note(&desk.store, source, whom, why, desk.clock.now()).await;
+}
+
+/// The known device of this user among those that a request shows: their number and its name.
+pub(crate) fn known_device(
+    devices: &HashMap<i64, String>,
+    user: i64,
+    hash: &str,
+    now: Time,
+) -> Option<String> {
+    device::known(devices.get(&user)?, user, hash, now).map(|device| format!("{user} {}", device.name))
 }
 
 /// Whom it means, and how long it has to wait.
@@ -91,9 +107,7 @@ fn whom(desk: &Desk, question: Question, now: Time) -> Result<(Asked, Option<Tim
     let Question { name, may_be, network, devices } = question;
     let user = if may_be { desk.store.user_named(&name)? } else { None };
     let hash = user.as_ref().and_then(|(user, hash)| Some((user.id, hash.as_ref()?)));
-    let device = hash.and_then(|(id, hash)| {
-        device::known(devices.get(&id)?, id, hash, now).map(|device| format!("{id} {device}"))
-    });
+    let device = hash.and_then(|(id, hash)| known_device(&devices, id, hash, now));
     let counts = match &device {
         Some(device) => Count::of_device(device),
         // Hashed: people type their password into the wrong field.
@@ -132,18 +146,20 @@ fn compare(desk: &Desk, asked: Asked, given: &str, mut turn: Turn, now: Time) ->
     });
     drop(turn);
     let (Some((user, Some(hash))), true) = (asked.user, is_right) else { return Ok(Verdict::Wrong) };
+    // It may have been changed, and the user removed, while this one waited in line.
+    let Some((user, Some(now_hash))) = desk.store.user_named(&user.name)? else { return Ok(Verdict::Wrong) };
+    if now_hash != hash {
+        return Ok(Verdict::Wrong);
+    }
     desk.store.forget_guesses(&asked.counts)?;
     if !user.confirmed {
         return Ok(Verdict::Unconfirmed);
     }
-    match device::issue(user.id, &hash, now) {
-        Ok(device) => Ok(Verdict::Right { user, device }),
-        Err(error) => Err(StoreError::Unavailable(error.to_string())),
-    }
+    Ok(Verdict::Right { user, hash })
 }
 
 /// Runs what may block on a thread for it.
-async fn on_thread<T: Send + 'static>(
+pub(crate) async fn on_thread<T: Send + 'static>(
     desk: &Data<Desk>,
     question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -35,10 +35,48 @@ pub(crate) enum Why {
     Crowded,
     /// The user has yet to be confirmed.
     Unconfirmed,
+    /// The password was right, and the code was not.
+    WrongCode,
+    /// The password was right, and the passkey was not.
+    WrongPasskey,
+    /// A link for a password that is none, was used, or is too old.
+    Link,
+    /// A return from an OpenID provider that this browser was not waiting for.
+    NotBegun,
+    /// The provider is away, or answers what cannot be used.
+    ProviderAway,
+    /// The provider did not let them in.
+    ProviderRefused,
+    /// The provider accepts neither this program nor what it gave itself.
+    Unaccepted,
+    /// What the provider answered does not fit.
+    Untrusted,
+    /// The provider gives them no role.
+    NoRole,
+    /// The provider says nothing of their role.
+    RoleUnsaid,
+    /// The provider gives them no name, or one that another user has.
+    NoName,
 }
 
 impl Why {
-    const ALL: [Self; 4] = [Self::Wrong, Self::TooSoon, Self::Crowded, Self::Unconfirmed];
+    const ALL: [Self; 15] = [
+        Self::Wrong,
+        Self::TooSoon,
+        Self::Crowded,
+        Self::Unconfirmed,
+        Self::WrongCode,
+        Self::WrongPasskey,
+        Self::Link,
+        Self::NotBegun,
+        Self::ProviderAway,
+        Self::ProviderRefused,
+        Self::Unaccepted,
+        Self::Untrusted,
+        Self::NoRole,
+        Self::RoleUnsaid,
+        Self::NoName,
+    ];
 
     /// The words for it.
     pub fn as_str(self) -> &'static str {
@@ -47,8 +85,30 @@ impl Why {
             Self::TooSoon => "too soon after wrong ones",
             Self::Crowded => "too many at once",
             Self::Unconfirmed => "a user who has yet to be confirmed",
+            Self::WrongCode => "the right password, and a wrong code",
+            Self::WrongPasskey => "the right password, and a wrong passkey",
+            Self::Link => "a password link that was used, is too old, or is none",
+            Self::NotBegun => "OpenID Connect: not begun in this browser, or over",
+            Self::ProviderAway => "OpenID Connect: the provider was away",
+            Self::ProviderRefused => "OpenID Connect: the provider did not let them in",
+            Self::Unaccepted => "OpenID Connect: the provider did not accept this program, or its own code",
+            Self::Untrusted => "OpenID Connect: what the provider answered cannot be trusted",
+            Self::NoRole => "OpenID Connect: no role",
+            Self::RoleUnsaid => "OpenID Connect: the provider said nothing of the role",
+            Self::NoName => "OpenID Connect: no name, or another user's",
         }
     }
+}
+
+/// Who was refused.
+#[derive(Debug, Clone)]
+pub(crate) enum Whom {
+    /// This user, by the name that was typed or that a provider says.
+    User(String),
+    /// A name that nobody has.
+    Unknown,
+    /// Nobody said a name.
+    Somebody,
 }
 
 /// The refused logins of this minute.
@@ -82,6 +142,7 @@ struct Entry {
     names: Vec<String>,
     has_more_names: bool,
     has_unknown_name: bool,
+    has_somebody: bool,
     counts: [u64; Why::ALL.len()],
     at: Time,
     /// What is counted is not written.
@@ -89,11 +150,11 @@ struct Entry {
 }
 
 impl RefusedLogins {
-    /// Writes down that one was refused: `user` where there is one of the name.
-    pub async fn note(&self, store: &Store, source: &str, user: Option<String>, why: Why, now: Time) {
+    /// Writes down that one was refused.
+    pub async fn note(&self, store: &Store, source: &str, whom: Whom, why: Why, now: Time) {
         let is_at_once = {
             let mut book = lock(&self.book);
-            book.count(source, user, why, now);
+            book.count(source, whom, why, now);
             book.takes_one(Instant::now())
         };
         let (book, writing, store) = (Arc::clone(&self.book), Arc::clone(&self.writing), store.clone());
@@ -175,7 +236,7 @@ fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) -> Result<(), U
 }
 
 impl Book {
-    fn count(&mut self, source: &str, user: Option<String>, why: Why, now: Time) {
+    fn count(&mut self, source: &str, whom: Whom, why: Why, now: Time) {
         let minute = now.timestamp_millis().div_euclid(MINUTE_MS);
         if minute != self.minute {
             self.minute = minute;
@@ -195,11 +256,12 @@ impl Book {
         if entry.source != source {
             entry.source = network;
         }
-        match user {
-            None => entry.has_unknown_name = true,
-            Some(name) if entry.names.contains(&name) => {}
-            Some(name) if entry.names.len() < NAMES => entry.names.push(name),
-            Some(_) => entry.has_more_names = true,
+        match whom {
+            Whom::Unknown => entry.has_unknown_name = true,
+            Whom::Somebody => entry.has_somebody = true,
+            Whom::User(name) if entry.names.contains(&name) => {}
+            Whom::User(name) if entry.names.len() < NAMES => entry.names.push(name),
+            Whom::User(_) => entry.has_more_names = true,
         }
         if let Some(count) = entry.counts.get_mut(why as usize) {
             *count += 1;
@@ -278,6 +340,9 @@ impl Entry {
         if self.has_unknown_name {
             users.push("a name that nobody has".to_owned());
         }
+        if self.has_somebody {
+            users.push("somebody".to_owned());
+        }
         users.join(", ")
     }
 
@@ -311,16 +376,16 @@ mod tests {
     #[test]
     fn one_network_has_one_entry_a_minute() {
         let mut book = Book::default();
-        book.count("2001:db8::1", Some("ada".to_owned()), Why::Wrong, at(0));
+        book.count("2001:db8::1", Whom::User("ada".to_owned()), Why::Wrong, at(0));
         assert_eq!(
             unwritten(&mut book),
             [("2001:db8::1".to_owned(), "user ada".to_owned(), "a wrong name or password: 1".to_owned())]
         );
-        book.count("2001:db8::2", None, Why::Wrong, at(1));
-        book.count("2001:db8::2", None, Why::TooSoon, at(59));
+        book.count("2001:db8::2", Whom::Unknown, Why::Wrong, at(1));
+        book.count("2001:db8::2", Whom::Unknown, Why::TooSoon, at(59));
         let counted = "a wrong name or password: 2\ntoo soon after wrong ones: 1".to_owned();
         let whom = "user ada, a name that nobody has".to_owned();
-        book.count("2001:db8::1", None, Why::Crowded, at(60));
+        book.count("2001:db8::1", Whom::Unknown, Why::Crowded, at(60));
         assert_eq!(
             unwritten(&mut book),
             [
@@ -340,7 +405,7 @@ mod tests {
         let (mut book, begun) = (Book::default(), Instant::now());
         for n in 0..10_000_u32 {
             let source = std::net::Ipv4Addr::from_bits(n).to_string();
-            book.count(&source, Some(format!("user{n}")), Why::Wrong, at(1));
+            book.count(&source, Whom::User(format!("user{n}")), Why::Wrong, at(1));
         }
         let entries = unwritten(&mut book);
         assert_eq!(entries.len(), NETWORKS + 1);
@@ -354,16 +419,16 @@ mod tests {
     #[test]
     fn what_could_not_be_written_is_written_later_and_once() {
         let mut book = Book::default();
-        book.count("10.0.0.5", None, Why::Wrong, at(0));
+        book.count("10.0.0.5", Whom::Unknown, Why::Wrong, at(0));
         let entry = book.take_unwritten().remove(0);
         // The minute ends while it is tried, and something else is counted.
-        book.count("10.0.0.6", None, Why::Wrong, at(61));
+        book.count("10.0.0.6", Whom::Unknown, Why::Wrong, at(61));
         book.put_back(entry);
         let mut again = book.take_unwritten();
         assert_eq!(again.len(), 2);
         let first = again.remove(0);
         book.mark_written(&first, Some(7));
-        book.count("10.0.0.6", None, Why::Wrong, at(62));
+        book.count("10.0.0.6", Whom::Unknown, Why::Wrong, at(62));
         let second = book.take_unwritten().remove(0);
         assert_eq!((second.id, second.counts[0]), (None, 2));
     }

@@ -101,7 +101,7 @@ fn every_default_it_tells_is_the_codes() {
 #[test]
 fn secrets_can_come_from_the_files_it_names() {
     let directory = tempfile::tempdir().unwrap();
-    let plain = ["url", "password", "routing_key", "secret", "headers"];
+    let plain = ["url", "password", "routing_key", "secret", "client_secret", "headers"];
     let text = uncommented(|key| !plain.contains(&key))
         .replace("/etc/innkeeper/secrets", directory.path().to_str().unwrap())
         .lines()
@@ -117,6 +117,7 @@ fn secrets_can_come_from_the_files_it_names() {
         ("slack_url", "https://hooks.example.org/hunter2"),
         ("pagerduty_key", "hunter2hunter2hunter2hunter2hunt"),
         ("hook_url", "https://example.org/hunter2"),
+        ("openid_secret", "hunter2"),
         ("hook_secret", "hunter2"),
         ("hook_headers", "X-Token: hunter2"),
     ] {

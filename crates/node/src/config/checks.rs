@@ -51,6 +51,33 @@ pub(crate) fn mail_loop(config: &Config, findings: &mut Findings) {
     }
 }
 
+/// A login at a provider: only where callers are asked who they are, at an address that the provider can send them back to,
+/// by nobody else's word, and in a program that can do it: for one that cannot, `build` is how one is built that can.
+pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findings) {
+    if config.web.openid.is_none() {
+        return;
+    }
+    let mut refuse =
+        |what: &str| findings.problem(config.places.place("web.openid.issuer"), "web.openid", what);
+    if let Some(build) = build {
+        refuse(&format!(
+            "needs a build that can do it: {build} (the image has it, and what --all-features builds); this one was built \
+             without"
+        ));
+    }
+    if config.auth == Auth::Open {
+        refuse("lets people log in, and with auth = \"open\" nobody has to; set auth = \"tokens\"");
+    }
+    if !config.is_public_url_given {
+        refuse(
+            "needs public_url, the address that people use: the provider sends them back to its /login/openid/callback",
+        );
+    }
+    if config.web.sign_on_header.is_some() {
+        refuse("stands beside web.sign_on_header, by which a proxy says who calls; choose one of the two");
+    }
+}
+
 /// Whoever reaches an open listener can do everything, so it stays on this machine unless that is wanted.
 pub(crate) fn listener(
     config: &Config,

@@ -1,10 +1,12 @@
 //! Lays the environment and the flags over the file.
 //!
 //! `INNKEEPER_<SECTION>_<KEY>` sets `key` of `[section]`, `INNKEEPER_<KEY>` a key above the sections, and
-//! `INNKEEPER_ALERTER_<NAME>_<KEY>` a key of an alerter that the file has, and so for a `PEER`. A variable that fits
-//! nothing is an error, so that a misspelt one is not silently without effect.
+//! `INNKEEPER_ALERTER_<NAME>_<KEY>` a key of an alerter that the file has, and so for a `PEER`; `INNKEEPER_WEB_OPENID_<KEY>`
+//! a key of `[web.openid]`, and `INNKEEPER_WEB_OPENID_ROLES_<ROLE>` one of its `roles`. A variable that fits nothing is an error, so that a misspelt one is not silently without effect.
 
 use std::sync::Arc;
+
+use innkeeper_core::access::UserRole;
 
 use super::Overrides;
 use super::problem::Origin;
@@ -102,6 +104,14 @@ fn place(root: &Table, rest: &str) -> Result<Vec<String>, String> {
         if let Some(rest) = rest.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_')) {
             return place_in_named(root, kind, rest);
         }
+    }
+    if let Some(key) = rest.strip_prefix("web_openid_").filter(|key| !key.is_empty()) {
+        let role = key.strip_prefix("roles_").filter(|role| UserRole::parse("role", role).is_ok());
+        let place = match role {
+            Some(role) => vec!["web", "openid", "roles", role],
+            None => vec!["web", "openid", key],
+        };
+        return Ok(place.into_iter().map(str::to_owned).collect());
     }
     let section = super::SECTIONS.iter().find_map(|section| {
         let key = rest.strip_prefix(section)?.strip_prefix('_')?;

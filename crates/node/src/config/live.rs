@@ -15,7 +15,7 @@ use crate::{Role, alerters};
 
 /// The keys that take effect while the process runs, and the sections of such keys, which end in a dot. Every other key needs a
 /// restart: [`adopt`] takes over these alone.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "alerter.",
     "expect.",
     "history.",
@@ -26,6 +26,7 @@ const LIVE: [&str; 11] = [
     "sweeper.batch",
     "sweeper.remind_every",
     "sweeper.retry_for",
+    "web.second_factor",
     "web.session",
 ];
 
@@ -42,6 +43,7 @@ fn adopt(old: &Config, new: Config) -> Config {
     next.sweeper.batch = new.sweeper.batch;
     next.sweeper.remind_every = new.sweeper.remind_every;
     next.sweeper.retry_for = new.sweeper.retry_for;
+    next.web.second_factor = new.web.second_factor;
     next.web.session = new.web.session;
     next.places = new.places;
     next.marks = new.marks;
@@ -245,6 +247,7 @@ mod tests {
             remind_every = '7h'
             retry_for = '7h'
             [web]
+            second_factor = 'admins'
             session = '7h'";
         let live = Live::new(load(""));
         let done = live.replace(load(changed)).unwrap();

@@ -14,6 +14,7 @@ mod database;
 mod deserialize;
 mod layers;
 mod live;
+mod openid;
 mod parts;
 mod places;
 mod problem;
@@ -37,6 +38,7 @@ use innkeeper_core::wording::SubjectWords;
 
 pub use database::{DatabaseConfig, DatabaseKind};
 pub use live::{Live, Reloaded};
+pub use openid::OpenIdConfig;
 pub use parts::{ExpectConfig, HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
 pub use problem::{ConfigError, Origin, Problem};
 pub(crate) use top::url_of;
@@ -231,7 +233,7 @@ fn read(
 
     let (places, marks) = (Places::of(&root), Marks::of(&root));
     let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
-    let [alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, web] = tables;
+    let [alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, mut web] = tables;
 
     let mut top = Section::new("", root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
@@ -261,9 +263,10 @@ fn read(
     let given_url = public_url;
     let public_url = given_url.clone().unwrap_or_else(|| top::url_of(ingest.listen));
 
+    let openid = OpenIdConfig::read(&mut web, &mut findings);
     let mut section = Section::new("web", web, &mut findings);
     let web_origin = section.origin("listen");
-    let web = WebConfig::read(&mut section);
+    let web = WebConfig::read(&mut section, openid);
     section.finish();
     let is_public_url_given = given_url.is_some();
     let pages_url = given_url.unwrap_or_else(|| match role {
@@ -328,6 +331,14 @@ fn read(
         checks::recipients(&config, &peer.admin, &key, &config.places.place(&key), &mut findings);
     }
     checks::mail_loop(&config, &mut findings);
+    // Whoever has no pages reads the file that others share with it.
+    let build = match role {
+        _ if cfg!(feature = "openid") => None,
+        Role::Ingest | Role::Sweeper => None,
+        Role::Web => Some("cargo build --release -p innkeeper-web --features openid"),
+        Role::Standalone => Some("cargo build --release --features openid"),
+    };
+    checks::openid(&config, build, &mut findings);
     match role.listen_section() {
         Some("ingest") => {
             checks::listener(&config, "ingest.listen", config.ingest.listen, ingest_origin, &mut findings)

@@ -8,7 +8,9 @@ use chrono::TimeDelta;
 use innkeeper_core::access::UserRole;
 use innkeeper_core::duration::LONGEST;
 use innkeeper_core::schedule::Schedule;
+use innkeeper_core::second_factor::RequiredOf;
 
+use super::OpenIdConfig;
 use super::section::Section;
 use super::sign_on;
 use crate::http::TrustedProxies;
@@ -66,16 +68,20 @@ pub struct WebConfig {
     pub listen: SocketAddr,
     /// How long a session lasts without being used.
     pub session: TimeDelta,
+    /// Who must have a second factor beside the password.
+    pub second_factor: RequiredOf,
     /// The header in which a proxy says who calls; none where no proxy does.
     pub sign_on_header: Option<String>,
     /// The proxies that are believed in that.
     pub sign_on_proxies: TrustedProxies,
     /// What a user may do whom such a proxy names for the first time.
     pub sign_on_role: UserRole,
+    /// The provider at which people log in; none where there is none.
+    pub openid: Option<OpenIdConfig>,
 }
 
 impl WebConfig {
-    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+    pub(crate) fn read(section: &mut Section<'_>, openid: Option<OpenIdConfig>) -> Self {
         Self {
             listen: section.listener("listen", loopback(8081)),
             session: section.duration(
@@ -83,11 +89,15 @@ impl WebConfig {
                 TimeDelta::hours(12),
                 TimeDelta::seconds(1)..=TimeDelta::days(30),
             ),
+            second_factor: section.parsed("second_factor", RequiredOf::Nobody, |text| {
+                RequiredOf::parse("second_factor", text).map_err(|invalid| invalid.problem)
+            }),
             sign_on_header: section.parsed("sign_on_header", None, sign_on::header),
             sign_on_proxies: sign_on::proxies(section, "sign_on_proxies", MOST_PROXIES),
             sign_on_role: section.parsed("sign_on_role", UserRole::Viewer, |role| {
                 UserRole::parse("sign_on_role", role).map_err(|invalid| invalid.problem)
             }),
+            openid,
         }
     }
 }

@@ -51,6 +51,9 @@ impl fmt::Display for Summary<'_> {
         )?;
         line("ingest", format!("http://{}", config.ingest.listen))?;
         line("web", format!("http://{} (standalone: ingest's)", config.web.listen))?;
+        if let Some(openid) = &config.web.openid {
+            line("openid", format!("{}, as {}", openid.issuer, openid.client_id))?;
+        }
         let reminders = config.sweeper.remind_every.map_or("never".to_owned(), duration::short);
         line("reminders", format!("{reminders} (for reservations made by GoTel's call)"))?;
         line(

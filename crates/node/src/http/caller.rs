@@ -11,6 +11,7 @@ use innkeeper_core::open_past::ANYBODY;
 use innkeeper_store::{Actor, User};
 
 use super::ApiError;
+use super::choices::Theme;
 
 /// Whoever sent a request, as the gate found them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Caller {
     pub source: String,
     /// What every form must bring back; empty where there are no forms.
     pub csrf: String,
+    /// Whether they have to set up a second factor before anything else.
+    pub lacks_second_factor: bool,
+    /// The colours that they chose; none for those of their system.
+    pub theme: Option<Theme>,
     /// The zone in which they want to read times; none for the zone of whatever it is about.
     pub zone: Option<Tz>,
 }
@@ -41,7 +46,13 @@ pub enum Who {
 impl Caller {
     /// Somebody at a route that is for everybody, or where `auth` is `open`.
     pub(super) fn anybody(rights: Rights, source: String) -> Self {
-        Self { who: Who::Anybody, rights, source, csrf: String::new(), zone: None }
+        Self::of(Who::Anybody, rights, source)
+    }
+
+    /// Somebody, before it is known what they chose.
+    pub(super) fn of(who: Who, rights: Rights, source: String) -> Self {
+        let csrf = String::new();
+        Self { who, rights, source, csrf, lacks_second_factor: false, theme: None, zone: None }
     }
 
     /// The zone that they chose, else this one.

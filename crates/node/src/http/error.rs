@@ -20,6 +20,11 @@ pub enum ApiError {
     /// 403: it is known who calls, and they may not.
     #[error("{0}")]
     Forbidden(String),
+    /// 403: the user has to set up a second factor first.
+    #[error(
+        "you have to set up a second factor before anything else; open /account/second-factor in the browser"
+    )]
+    NeedsSecondFactor,
     /// 404.
     #[error("{0}")]
     NotFound(String),
@@ -47,6 +52,16 @@ pub enum ApiError {
          on the machine"
     )]
     TooMany {
+        /// Seconds until the next may be tried.
+        retry_after_s: u32,
+    },
+    /// The same of a second factor.
+    #[error(
+        "too many wrong codes or passkeys were shown; try again in {retry_after_s} s, or in a browser in which you have \
+         logged in before; or an admin removes the second factor, or `innkeeper invite NAME --reset-second-factor` does \
+         on the machine"
+    )]
+    TooManyCodes {
         /// Seconds until the next may be tried.
         retry_after_s: u32,
     },
@@ -108,11 +123,13 @@ impl ResponseError for ApiError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::NeedsSecondFactor => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Outdated(_) => StatusCode::PRECONDITION_FAILED,
             Self::NeedsVersion(_) => StatusCode::PRECONDITION_REQUIRED,
-            Self::TooMany { .. } | Self::TooFast { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany { .. } | Self::TooManyCodes { .. } | Self::TooFast { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Conflict(_) => StatusCode::CONFLICT,
@@ -165,6 +182,7 @@ impl ApiError {
             Self::Unavailable { retry_after_s }
             | Self::Crowded { retry_after_s }
             | Self::TooMany { retry_after_s }
+            | Self::TooManyCodes { retry_after_s }
             | Self::TooFast { retry_after_s } => {
                 response.insert_header((header::RETRY_AFTER, *retry_after_s));
             }
@@ -178,6 +196,7 @@ impl ApiError {
             }
             Self::BadRequest(_)
             | Self::Forbidden(_)
+            | Self::NeedsSecondFactor
             | Self::NotFound(_)
             | Self::Conflict(_)
             | Self::Outdated(_)

@@ -4,18 +4,18 @@
 //! `Basic`), a session's cookie, or comes through a proxy that is listed and says who they are. Whatever a browser carries by itself
 //! counts only for what comes from Innkeeper's own pages: a request that another site had it send changes nothing.
 
+mod session;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
-use actix_web::http::header;
+use actix_web::http::{Method, header};
 use actix_web::{HttpMessage as _, HttpRequest, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chrono_tz::Tz;
 use innkeeper_core::Clock;
 use innkeeper_core::access::{Need, Rights, UserRole, account_name};
 use innkeeper_store::{Actor, Store, Token};
@@ -24,7 +24,7 @@ use super::caller::{Caller, Who};
 use super::host_names::HostNames;
 use super::pace::Pace;
 use super::strangers::Strangers;
-use super::{ApiError, Mount, TrustedProxies, client_address};
+use super::{ApiError, Mount, TrustedProxies, choices, client_address};
 use crate::config::{Auth, Config, Live};
 use crate::heart::Operator;
 use crate::keys;
@@ -33,9 +33,6 @@ use crate::keys;
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
 /// The same while the database is away: check-ins wait for it in the queue, and must get there.
 const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
-/// Keeps the zone in which somebody reads times, and for how long.
-const ZONE_COOKIE: &str = "innkeeper-zone";
-const ZONE_KEPT: CookieDuration = CookieDuration::days(400);
 /// The most tokens that are remembered.
 const MOST_TOKENS: usize = 10_000;
 
@@ -147,7 +144,9 @@ impl Gate {
         }
         if self.is_open() || (need == Need::Nothing && !forms) {
             let rights = if self.is_open() { Rights::all() } else { Rights::none() };
-            return Ok(self.with_forms(request, Caller::anybody(rights, source), forms));
+            let caller = self.with_forms(request, Caller::anybody(rights, source), forms);
+            suffices(&caller, need)?;
+            return Ok(caller);
         }
         let caller = match self.identify(request, &source, need).await {
             Ok(Some((caller, true))) if !forms && !is_safe && !has_csrf(request, &caller) => {
@@ -167,16 +166,15 @@ impl Gate {
             Err(_) if need == Need::Nothing => Caller::anybody(Rights::none(), source),
             Err(error) => return Err(error),
         };
+        let caller = self.with_forms(request, caller, forms);
         // Whatever a page does, it shows what there is.
         let shows = if forms && need.is_for_all() { Need::ReadAll } else { need };
-        let rights = &caller.rights;
-        if let Err(lacking) = rights.suffice_for(need).and_then(|()| rights.suffice_for(shows)) {
+        if let Err(error) = suffices(&caller, need).and_then(|()| suffices(&caller, shows)) {
             // So that the page that says so knows whom it speaks to.
-            let caller = self.with_forms(request, caller, forms);
             request.extensions_mut().insert(caller);
-            return Err(lacking.into());
+            return Err(error);
         }
-        Ok(self.with_forms(request, caller, forms))
+        Ok(caller)
     }
 
     /// The caller by what they show, and whether a browser showed it by itself.
@@ -200,27 +198,23 @@ impl Gate {
                 return Err(ApiError::Unauthorized(unconfirmed("this token")));
             }
             let rights = token.rights();
-            let caller = Caller {
-                who: Who::Token(token.name),
-                rights,
-                source: source.to_owned(),
-                csrf: String::new(),
-                zone: None,
-            };
+            let caller = Caller::of(Who::Token(token.name), rights, source.to_owned());
             return Ok(Some((caller, false)));
         }
         if let Some(name) = self.signed_on(request)? {
             return self.user_signed_on(name, source).await.map(|caller| Some((caller, true)));
         }
         let Some(cookie) = request.cookie(self.session_cookie_name()) else { return Ok(None) };
-        let (store, idle, now) = (self.0.store.clone(), self.0.live.get().web.session, self.0.clock.now());
-        let hash = keys::hash(cookie.value());
-        let session =
-            web::block(move || store.session(&hash, idle, now)).await.map_err(ApiError::internal)??;
-        Ok(session.map(|session| {
-            let rights = Rights::of_role(session.user.role);
-            let who = Who::User(session.user);
-            (Caller { who, rights, source: source.to_owned(), csrf: session.csrf, zone: None }, true)
+        let uses = request.method() != Method::GET || !session::is_by_itself(request);
+        let (gate, hash) = (self.clone(), keys::hash(cookie.value()));
+        let session = web::block(move || gate.session(&hash, uses)).await.map_err(ApiError::internal)??;
+        Ok(session.map(|(session, lacks_second_factor)| {
+            let rights = match lacks_second_factor {
+                true => Rights::none(),
+                false => Rights::of_role(session.user.role),
+            };
+            let caller = Caller::of(Who::User(session.user), rights, source.to_owned());
+            (Caller { csrf: session.csrf, lacks_second_factor, ..caller }, true)
         }))
     }
 
@@ -314,17 +308,16 @@ impl Gate {
             return Err(ApiError::Forbidden(unconfirmed(&format!("the user {}", user.name))));
         }
         let rights = Rights::of_role(user.role);
-        let who = Who::User(user);
-        Ok(Caller { who, rights, source: source.to_owned(), csrf: String::new(), zone: None })
+        Ok(Caller::of(Who::User(user), rights, source.to_owned()))
     }
 
-    /// What pages need of a caller: the zone that they chose, and without a session what their forms carry: a cookie of the
-    /// same text must come back with it.
+    /// What pages need of a caller: the colours and the zone that they chose, and without a session what their forms
+    /// carry: a cookie of the same text must come back with it.
     fn with_forms(&self, request: &HttpRequest, mut caller: Caller, forms: bool) -> Caller {
         if !forms {
             return caller;
         }
-        caller.zone = request.cookie(ZONE_COOKIE).and_then(|cookie| cookie.value().parse().ok());
+        choices::read(request, &mut caller);
         if !caller.csrf.is_empty() {
             return caller;
         }
@@ -352,17 +345,6 @@ impl Gate {
     /// The cookie of a session with this secret.
     pub fn session_cookie(&self, secret: &str) -> Cookie<'static> {
         self.cookie(self.session_cookie_name(), secret.to_owned(), SameSite::Lax)
-    }
-
-    /// The cookie that keeps the zone in which somebody reads times, or takes their choice back.
-    pub fn zone_cookie(&self, zone: Option<Tz>) -> Cookie<'static> {
-        let name = zone.map_or("", Tz::name).to_owned();
-        let mut cookie = self.cookie(ZONE_COOKIE, name, SameSite::Lax);
-        match zone {
-            Some(_) => cookie.set_max_age(ZONE_KEPT),
-            None => cookie.make_removal(),
-        }
-        cookie
     }
 
     /// The secret of the session that a request comes with.
@@ -425,6 +407,19 @@ impl Gate {
             (None, None) => false,
         }
     }
+}
+
+/// Whether a caller may do what is needed.
+fn suffices(caller: &Caller, need: Need) -> Result<(), ApiError> {
+    if caller.lacks_second_factor && !matches!(need, Need::Nothing | Need::SetUp) {
+        return Err(ApiError::NeedsSecondFactor);
+    }
+    if need.is_own() && caller.user().is_none() {
+        return Err(ApiError::Forbidden(
+            "this is about a user's own account, and no user is logged in here".to_owned(),
+        ));
+    }
+    Ok(caller.rights.suffice_for(need)?)
 }
 
 /// Why what anybody made while the house was open does not work.

@@ -13,6 +13,7 @@
 
 mod body;
 mod caller;
+mod choices;
 mod client;
 mod connection;
 mod device;
@@ -23,6 +24,7 @@ mod host_names;
 pub mod metrics;
 mod mount;
 pub mod nodes;
+mod openid;
 mod pace;
 pub mod peer;
 mod query;
@@ -34,6 +36,7 @@ mod warning;
 
 pub use body::{Body, LARGEST_BODY, LARGEST_LOG, LargeBody, Log, LogEnd};
 pub use caller::{Caller, Who};
+pub use choices::Theme;
 pub use client::{TrustedProxies, client_address};
 pub use error::ApiError;
 pub use gate::{Gate, unconfirmed};

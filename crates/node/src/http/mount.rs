@@ -15,7 +15,18 @@ use percent_encoding::percent_decode_str;
 pub struct Mount(Arc<str>);
 
 /// Every path that has a meaning by itself. A base of the same name cannot be told from it.
-const OWN: [&str; 43] = [
+const OWN: [&str; 60] = [
+    "/account",
+    "/account/display",
+    "/account/passkeys/ask",
+    "/account/passkeys/begin",
+    "/account/passkeys/finish",
+    "/account/password",
+    "/account/recovery-codes",
+    "/account/second-factor",
+    "/account/second-factor/confirm",
+    "/account/second-factor/remove",
+    "/account/sessions/end-others",
     "/alerts",
     "/api",
     "/api/v1/alerts",
@@ -31,6 +42,7 @@ const OWN: [&str; 43] = [
     "/api/v1/tokens",
     "/assets/editor.js",
     "/assets/live.js",
+    "/assets/passkeys.js",
     "/assets/style.css",
     "/badguests",
     "/checkin",
@@ -43,6 +55,11 @@ const OWN: [&str; 43] = [
     "/healthz",
     "/is-coordinator",
     "/login",
+    "/login/openid",
+    "/login/openid/callback",
+    "/login/second",
+    "/login/second/passkey/begin",
+    "/login/second/passkey/finish",
     "/logout",
     "/metrics",
     "/new",

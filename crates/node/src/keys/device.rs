@@ -2,7 +2,8 @@
 //!
 //! Such a browser keeps a cookie: a name drawn at random, when it was made, and a signature. What signs is derived from
 //! the hash of the user's password, whose salt nobody outside knows: so the cookie is good for that user alone, and
-//! until the password changes.
+//! until the password changes. It says whether a second factor was shown there: whoever had the password before there
+//! was one is no friend of it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,26 +15,41 @@ use sha2::Sha256;
 /// How long after a login its browser is known.
 pub const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
 
-/// What a browser keeps: `NAME.SECONDS.SIGNATURE`.
+/// Stands behind the time where a second factor was shown.
+const FACTOR: char = 'f';
+
+/// A browser that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known<'c> {
+    /// Its name.
+    pub name: &'c str,
+    /// Whether a second factor was shown there.
+    pub has_shown_factor: bool,
+}
+
+/// What a browser keeps: `NAME.SECONDS.SIGNATURE`; with `has_shown_factor` there is an `f` behind the seconds.
 ///
 /// # Errors
 /// When the system has no randomness to give.
-pub fn issue(user: i64, password: &str, now: Time) -> anyhow::Result<String> {
+pub fn issue(user: i64, password: &str, has_shown_factor: bool, now: Time) -> anyhow::Result<String> {
     let mut name = [0; 16];
     getrandom::fill(&mut name)?;
-    let said = format!("{}.{}", URL_SAFE_NO_PAD.encode(name), now.timestamp());
+    let mark = if has_shown_factor { FACTOR.to_string() } else { String::new() };
+    let said = format!("{}.{}{mark}", URL_SAFE_NO_PAD.encode(name), now.timestamp());
     let signature = URL_SAFE_NO_PAD.encode(signing(user, password, &said)?.finalize().into_bytes());
     Ok(format!("{said}.{signature}"))
 }
 
-/// The name of the device that shows this, if it is one of the user whose password has this hash.
-pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<&'c str> {
+/// The device that shows this, if it is one of the user whose password has this hash.
+pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<Known<'c>> {
     let (said, signature) = cookie.rsplit_once('.')?;
     let (name, since) = said.split_once('.')?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     signing(user, password, said).ok()?.verify_slice(&signature).ok()?;
+    let (since, has_shown_factor) = since.strip_suffix(FACTOR).map_or((since, false), |since| (since, true));
     let since: i64 = since.parse().ok()?;
-    (now.timestamp().saturating_sub(since) < KNOWN_FOR.num_seconds()).then_some(name)
+    let is_fresh = now.timestamp().saturating_sub(since) < KNOWN_FOR.num_seconds();
+    is_fresh.then_some(Known { name, has_shown_factor })
 }
 
 fn signing(user: i64, password: &str, said: &str) -> anyhow::Result<Hmac<Sha256>> {
@@ -55,17 +71,27 @@ mod tests {
 
     #[test]
     fn a_device_is_known_to_its_user_until_the_password_changes() {
-        let cookie = issue(7, "hash", at(0)).unwrap();
-        assert_eq!(known(&cookie, 7, "hash", at(399)), cookie.split('.').next());
+        let cookie = issue(7, "hash", false, at(0)).unwrap();
+        let name = cookie.split('.').next().unwrap();
+        assert_eq!(known(&cookie, 7, "hash", at(399)), Some(Known { name, has_shown_factor: false }));
+        let factor = issue(7, "hash", true, at(0)).unwrap();
+        assert!(known(&factor, 7, "hash", at(399)).unwrap().has_shown_factor);
+        assert_eq!(known(&factor.replacen("f.", ".", 1), 7, "hash", at(1)), None, "the mark is signed");
+        let (said, signature) = cookie.rsplit_once('.').unwrap();
+        assert_eq!(
+            known(&format!("{said}f.{signature}"), 7, "hash", at(1)),
+            None,
+            "and so is that there is none"
+        );
         assert_eq!(known(&cookie, 8, "hash", at(1)), None, "another user");
         assert_eq!(known(&cookie, 7, "another hash", at(1)), None, "another password");
         assert_eq!(known(&cookie, 7, "hash", at(400)), None, "too old");
-        assert_ne!(issue(7, "hash", at(0)).unwrap(), cookie);
+        assert_ne!(issue(7, "hash", false, at(0)).unwrap(), cookie);
     }
 
     #[test]
     fn what_nobody_signed_is_no_device() {
-        let cookie = issue(7, "hash", at(0)).unwrap();
+        let cookie = issue(7, "hash", false, at(0)).unwrap();
         let (said, signature) = cookie.rsplit_once('.').unwrap();
         let (name, _) = said.split_once('.').unwrap();
         let later = format!("{name}.{}.{signature}", at(300).timestamp());

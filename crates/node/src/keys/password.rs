@@ -50,6 +50,9 @@ struct Queue(Mutex<Lines>);
 
 /// Who waits, the first of them first, and the (empty) memory while nobody has it.
 struct Lines {
+    /// Whether a known device had the last turn that somebody waited for: then it is a stranger's, where one waits. Whoever
+    /// has an account cannot keep all others out with it.
+    was_known: bool,
     memory: Option<Vec<Block>>,
     known: Waiters,
     strangers: Waiters,
@@ -86,7 +89,12 @@ impl Waiters {
 
 impl Queue {
     const fn new() -> Self {
-        let lines = Lines { memory: Some(Vec::new()), known: Waiters::new(), strangers: Waiters::new() };
+        let lines = Lines {
+            was_known: false,
+            memory: Some(Vec::new()),
+            known: Waiters::new(),
+            strangers: Waiters::new(),
+        };
         Self(Mutex::new(lines))
     }
 
@@ -110,8 +118,7 @@ impl Queue {
         loop {
             let next = {
                 let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let known = lines.known.next();
-                match known.or_else(|| lines.strangers.next()) {
+                match lines.next() {
                     Some(next) => next,
                     None => {
                         lines.memory = Some(Vec::new());
@@ -124,6 +131,20 @@ impl Queue {
             let Some(given_back) = unwanted.memory.take() else { return };
             memory = given_back;
         }
+    }
+}
+
+impl Lines {
+    /// The next of the known, and after each of them a stranger.
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let mut of = |known: bool| {
+            let line = if known { &mut self.known } else { &mut self.strangers };
+            line.next().map(|next| (next, known))
+        };
+        let known_first = !self.was_known;
+        let (next, was_known) = of(known_first).or_else(|| of(!known_first)).unzip();
+        self.was_known = was_known.unwrap_or_default();
+        next
     }
 }
 
@@ -306,6 +327,29 @@ mod tests {
         assert!(pin!(queue.turn(Waiting::Known("ada"))).poll(&mut context).is_pending());
         waiting.pop();
         assert!(pin!(queue.turn(Waiting::Stranger("other"))).poll(&mut context).is_pending());
+    }
+
+    #[actix_web::test]
+    async fn the_known_keep_no_stranger_out() {
+        let queue = queue();
+        let mut context = Context::from_waker(Waker::noop());
+        let turn = queue.turn(Waiting::Known("vic")).await.unwrap();
+        let mut again: Vec<_> = (0..2).map(|_| Box::pin(queue.turn(Waiting::Known("vic")))).collect();
+        let mut stranger = pin!(queue.turn(Waiting::Stranger("a")));
+        assert!(stranger.as_mut().poll(&mut context).is_pending());
+        for one in &mut again {
+            assert!(one.as_mut().poll(&mut context).is_pending());
+        }
+        drop(turn);
+        drop(again.remove(0).await.unwrap());
+        // Another of the same comes before the stranger has had a turn.
+        let mut third = pin!(queue.turn(Waiting::Known("vic")));
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        let turn = stranger.await.unwrap();
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        drop(turn);
+        drop(again.remove(0).await.unwrap());
+        drop(third.await.unwrap());
     }
 
     #[actix_web::test]

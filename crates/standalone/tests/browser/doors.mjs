@@ -41,7 +41,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   assert.equal(path(page), setup);
   await choose(page, "correct horse");
   await heading(page, "Reservations");
-  assert.equal(await page.locator(".who span").textContent(), "ada");
+  assert.equal(await page.locator(".who a").textContent(), "ada");
   await page.goto(setup);
   await page.getByText("this link was used").waitFor();
   await check(page, "setup-again");

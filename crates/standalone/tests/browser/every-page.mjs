@@ -87,6 +87,7 @@ await run(async ({ inn, open, check, expect }) => {
     ["edit", `${await inn.pathOf("shop", "cron")}/edit`, "Europe/Berlin"],
     ["edit-long", `${await inn.pathOf(long, long)}/edit`, "Save"],
     ["settings", "/settings", "The shop"],
+    ["display", "/account", "Colours"],
     ["audit", "/settings/audit", "vera"],
     ["public", shared, "The shop"],
     ["alerts", "/alerts", "shop/missed"],

@@ -26,7 +26,7 @@ await run(async ({ inn, open }) => {
   for (const width of [1440, 390]) {
     for (const path of ["/status", "/alerts", "/deliveries", "/badguests", "/nodes", "/new", "/settings", await inn.pathOf("shop", "backup")]) {
       const page = await open(path, { width });
-      const links = await page.locator("nav a").allTextContents();
+      const links = await page.locator("header a").allTextContents();
       const stops = [];
       for (;;) {
         await page.keyboard.press("Tab");

@@ -1,10 +1,10 @@
-// A session ends when nothing is heard of it for a while, here for six seconds.
+// A session ends when nothing is heard of it for a while, here for twenty seconds.
 
 import { assert, run } from "./lib/browser.mjs";
 
 await run(async ({ given, open }) => {
   const page = await open(given[0]);
-  const ended = () => new Promise((resolve) => setTimeout(resolve, 7500));
+  const ended = () => new Promise((resolve) => setTimeout(resolve, 22000));
   const logIn = async () => {
     await page.getByRole("heading", { level: 1, name: "Log in" }).waitFor();
     await page.getByLabel("Name").fill("ada");
@@ -32,9 +32,14 @@ await run(async ({ given, open }) => {
   await logIn();
   await page.getByText("No reservation").or(page.getByText("There are no reservations yet")).first().waitFor();
 
-  // A page left open does not go on showing what only those may see who are logged in.
+  // A page left open does not go on showing what only those may see who are logged in, and its own looks keep no session alive.
   await page.goto("/alerts");
   await page.waitForURL("**/login?next=%2Falerts");
+  await page.getByText("You were logged out").waitFor();
+  const asked = [];
+  page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  await ended();
+  assert.deepEqual([...new Set(asked)], ["/healthcheck"], "it does not ask on for what it may not see");
   await logIn();
   await page.getByRole("heading", { level: 1, name: "Alerts" }).waitFor();
 });

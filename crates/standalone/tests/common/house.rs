@@ -60,11 +60,16 @@ impl House {
         text
     }
 
+    /// The path of the link for a password that `innkeeper invite` prints.
+    pub fn link(&self, name: &str, role: &str) -> String {
+        let said = self.command(&["invite", name, "--role", role]);
+        let at = said.find("/setup/").unwrap();
+        said[at..].split_whitespace().next().unwrap().to_owned()
+    }
+
     /// A user of this role with a session, by the link that `innkeeper invite` prints.
     pub fn user(&self, role: &'static str) -> Caller {
-        let said = self.command(&["invite", role, "--role", role]);
-        let at = said.find("/setup/").unwrap();
-        let path = said[at..].split_whitespace().next().unwrap().to_owned();
+        let path = self.link(role, role);
         let answer = self.submit(&nobody(), &path, "password=correct+horse&again=correct+horse");
         assert_eq!(answer.status, 303, "{answer:?}");
         self.session(role, &answer)
@@ -72,13 +77,18 @@ impl House {
 
     /// The caller that a login's answer makes.
     pub fn session(&self, name: &'static str, answer: &Answer) -> Caller {
+        self.session_at("/settings", name, answer)
+    }
+
+    /// The same of one who sees no more than this page.
+    pub fn session_at(&self, page: &str, name: &'static str, answer: &Answer) -> Caller {
         let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
         let cookie = cookies.map(|(_, value)| value.as_str()).find(|value| value.starts_with("innkeeper="));
         let cookie = cookie.unwrap_or_else(|| panic!("{answer:?}"));
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
         let cookie = cookie.split(';').next().unwrap().to_owned();
         let mut caller = Caller { name, headers: vec![("cookie".to_owned(), cookie)], csrf: String::new() };
-        let page = self.send(&caller, "GET", "/settings", true, "");
+        let page = self.send(&caller, "GET", page, true, "");
         assert_eq!(page.status, 200, "{page:?}");
         caller.csrf =
             page.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();

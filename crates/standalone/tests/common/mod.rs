@@ -3,9 +3,14 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub mod house;
+#[cfg(feature = "openid")]
+pub mod openid;
+#[cfg(feature = "openid")]
+pub mod openid_house;
 pub mod programs;
 pub mod raw;
 pub mod refusal;
+pub mod visitor;
 pub mod ways;
 
 use std::net::SocketAddr;

@@ -32,7 +32,16 @@ pub struct Restored {
 }
 
 /// What is true only of the processes and visits of its time.
-const OF_ITS_TIME: [&str; 4] = ["nodes", "leases", "sessions", "invitations"];
+const OF_ITS_TIME: [&str; 8] = [
+    "nodes",
+    "leases",
+    "sessions",
+    "invitations",
+    "totp_setups",
+    "pending_logins",
+    "ceremonies",
+    "openid_logins",
+];
 
 /// Where SQLite locks, whatever the journal: the bytes from 1 GiB on (<https://www.sqlite.org/fileformat2.html#lockpage>).
 const LOCKS_AT: u64 = 0x4000_0000;

@@ -20,7 +20,7 @@ const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 /// The tables that may be large, moved by their ids.
 pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
 /// The others, each moved at once.
-pub(super) const SMALL: [&str; 14] = [
+pub(super) const SMALL: [&str; 20] = [
     "unjudged",
     "outages",
     "blind_windows",
@@ -28,6 +28,9 @@ pub(super) const SMALL: [&str; 14] = [
     "users",
     "sessions",
     "login_failures",
+    "openid_logins",
+    "passkeys",
+    "ceremonies",
     "tokens",
     "checkouts",
     "shares",
@@ -35,12 +38,15 @@ pub(super) const SMALL: [&str; 14] = [
     "invitations",
     "refusals",
     "pacing",
+    "totp",
+    "totp_setups",
+    "pending_logins",
 ];
 /// Those that say how far the nodes are.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 17] = [
+const PAST: [(&str, &[&str]); 23] = [
     ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
     ("duties", &["beat_at", "told_at", "wanted_at"]),
@@ -51,6 +57,13 @@ const PAST: [(&str, &[&str]); 17] = [
     ("users", &["created_at"]),
     ("sessions", &["created_at", "seen_at"]),
     ("login_failures", &["last_at"]),
+    ("openid_logins", &["began_at"]),
+    // A step of the clock that was ahead would keep every code out.
+    ("totp", &["created_at", "used_at"]),
+    ("totp_setups", &["created_at"]),
+    ("pending_logins", &["created_at"]),
+    ("passkeys", &["created_at", "last_used_at"]),
+    ("ceremonies", &["began_at"]),
     ("tokens", &["created_at", "used_at"]),
     ("checkouts", &["checked_out_at"]),
     ("shares", &["created_at"]),

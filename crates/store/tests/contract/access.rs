@@ -23,6 +23,7 @@ on_both!(
     a_flood_of_guesses_fills_no_table,
     a_users_tokens_end_with_them_or_are_handed_over,
     what_anybody_makes_has_to_be_confirmed,
+    what_no_database_takes_is_written_down_all_the_same,
     an_entry_that_is_written_again_is_one,
     tokens_are_known_by_their_hash_until_they_end,
     who_changed_what_is_written_down,
@@ -72,38 +73,38 @@ fn sessions_end(database: &TestDatabase) {
     let store = database.store();
     let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
     assert_eq!(store.user_or_new("ada", UserRole::Viewer, at(0)).unwrap(), user);
-    store.begin_session(&user, "session", "csrf", at(0)).unwrap();
+    store.begin_session(&user, &new_session("session"), at(0)).unwrap();
     let hours = |n: i64| at(n * 3600);
-    let session = store.session("session", IDLE, hours(11)).unwrap().unwrap();
+    let session = store.session("session", true, IDLE, hours(11)).unwrap().unwrap();
     assert_eq!((session.user.name.as_str(), session.csrf.as_str()), ("ada", "csrf"));
-    assert!(store.session("session", IDLE, hours(22)).unwrap().is_some(), "each use keeps it");
-    assert_eq!(store.session("session", IDLE, hours(34)).unwrap(), None);
-    assert_eq!(store.session("other", IDLE, hours(1)).unwrap(), None);
+    assert!(store.session("session", true, IDLE, hours(22)).unwrap().is_some(), "each use keeps it");
+    assert_eq!(store.session("session", true, IDLE, hours(34)).unwrap(), None);
+    assert_eq!(store.session("other", true, IDLE, hours(1)).unwrap(), None);
 
-    store.begin_session(&user, "long", "csrf", at(0)).unwrap();
+    store.begin_session(&user, &new_session("long"), at(0)).unwrap();
     for half_day in 1..60 {
         assert!(
-            store.session("long", TimeDelta::hours(13), hours(12 * half_day)).unwrap().is_some(),
+            store.session("long", true, TimeDelta::hours(13), hours(12 * half_day)).unwrap().is_some(),
             "{half_day}"
         );
     }
     assert_eq!(
-        store.session("long", TimeDelta::hours(13), hours(12 * 60)).unwrap(),
+        store.session("long", true, TimeDelta::hours(13), hours(12 * 60)).unwrap(),
         None,
         "30 days are the most"
     );
 
-    store.begin_session(&user, "short", "csrf", at(0)).unwrap();
+    store.begin_session(&user, &new_session("short"), at(0)).unwrap();
     store.end_session("short", at(1)).unwrap();
-    assert_eq!(store.session("short", IDLE, at(1)).unwrap(), None);
+    assert_eq!(store.session("short", true, IDLE, at(1)).unwrap(), None);
 }
 
 fn a_role_that_changes_ends_the_sessions(database: &TestDatabase) {
     let store = database.store();
     let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
-    store.begin_session(&user, "session", "csrf", at(0)).unwrap();
+    store.begin_session(&user, &new_session("session"), at(0)).unwrap();
     assert!(store.change_role(user.id, UserRole::Viewer, at(1)).unwrap());
-    assert_eq!(store.session("session", IDLE, at(1)).unwrap(), None);
+    assert_eq!(store.session("session", true, IDLE, at(1)).unwrap(), None);
     assert_eq!(store.users().unwrap()[0].role, UserRole::Viewer);
     assert!(!store.change_role(user.id + 1, UserRole::Viewer, at(1)).unwrap());
 }
@@ -238,8 +239,8 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let mallory = anybody.add_user("mallory", UserRole::Admin, "link", at(100), at(0)).unwrap().unwrap();
     assert!(!mallory.confirmed);
     store.accept_invitation("link", "", "hash", at(1)).unwrap().unwrap();
-    store.begin_session(&mallory, "session", "csrf", at(1)).unwrap();
-    assert_eq!(store.session("session", IDLE, at(2)).unwrap(), None, "no session of theirs counts");
+    store.begin_session(&mallory, &new_session("session"), at(1)).unwrap();
+    assert_eq!(store.session("session", true, IDLE, at(2)).unwrap(), None, "no session of theirs counts");
     assert!(!store.has_admin().unwrap() && store.invite_first_admin("first", at(100)).unwrap());
     let new = |name: &str| NewToken {
         name: name.to_owned(),
@@ -270,7 +271,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     }
     assert_eq!(admin.confirm_user(999, at(3)).unwrap(), None);
     // In whose hands the password, the sessions and the links are nobody knows.
-    assert_eq!(store.session("session", IDLE, at(4)).unwrap(), None);
+    assert_eq!(store.session("session", true, IDLE, at(4)).unwrap(), None);
     assert_eq!(store.invited("anybodys link", at(4)).unwrap(), None);
     assert_eq!(store.user_named("mallory").unwrap().unwrap().1, None);
     assert!(!confirmed("mallorys"), "what they made meanwhile is confirmed by itself");
@@ -298,6 +299,15 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let told: Vec<(&str, &str)> =
         log.iter().map(|entry| (entry.action.as_str(), entry.subject.as_str())).collect();
     assert_eq!(told, [("confirm user", "user mallory"), ("confirm token", "token older")]);
+}
+
+fn what_no_database_takes_is_written_down_all_the_same(database: &TestDatabase) {
+    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    store.note_action("add passkey", "user ada", "a\0b", at(1)).unwrap();
+    store.note_action("add passkey", "user ada", &"é".repeat(100_000), at(1)).unwrap();
+    let log = store.audit_log(None, 2).unwrap();
+    assert_eq!(log[1].detail, "a\u{fffd}b");
+    assert_eq!(log[0].detail, "é".repeat(32 * 1024));
 }
 
 fn an_entry_that_is_written_again_is_one(database: &TestDatabase) {
@@ -417,15 +427,15 @@ fn what_has_ended_is_forgotten(database: &TestDatabase) {
     let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
     let days = |n: i64| at(n * 86_400);
     let ada = store.add_user("ada", UserRole::Admin, "old", days(1), at(0)).unwrap().unwrap();
-    store.begin_session(&ada, "old", "csrf", at(0)).unwrap();
-    store.begin_session(&ada, "new", "csrf", days(20)).unwrap();
+    store.begin_session(&ada, &new_session("old"), at(0)).unwrap();
+    store.begin_session(&ada, &new_session("new"), days(20)).unwrap();
     store.invite_first_admin("new", days(50)).unwrap();
     store.count_guess(&Count::of_device("one"), at(0)).unwrap();
     store.forget_visits(days(10), days(31)).unwrap();
     let counts =
         ["users", "sessions", "invitations", "login_failures", "audit"].map(|table| database.count(table));
     assert_eq!(counts, [1, 1, 1, 0, 1]);
-    assert!(store.session("new", TimeDelta::days(30), days(31)).unwrap().is_some());
+    assert!(store.session("new", true, TimeDelta::days(30), days(31)).unwrap().is_some());
 }
 
 fn what_is_shown_outside_has_one_key(database: &TestDatabase) {

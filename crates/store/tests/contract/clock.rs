@@ -46,8 +46,12 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
     store.check_in("new", &[fail(at(DAY + 90), 1)]);
     assert_eq!(store.pass(at(DAY + 90)).opened, 2, "one of them recovered");
     let ada = store.add_user("ada", UserRole::Admin, "link", at(DAY * 2), at(DAY)).unwrap().unwrap();
-    store.begin_session(&ada, "hash", "csrf", at(DAY + 60)).unwrap();
+    store.begin_session(&ada, &new_session("hash"), at(DAY + 60)).unwrap();
     store.count_guess(&innkeeper_core::guesses::Count::of_device("one"), at(DAY + 60)).unwrap();
+    store.begin_app_setup(ada.id, "hash", "secret", at(DAY + 60)).unwrap();
+    store.finish_app_setup(&ada, "hash", "secret", at(DAY + 60), &[], at(DAY + 60)).unwrap();
+    database.execute("UPDATE users SET password = 'password'");
+    assert!(store.add_pending_login(&ada, "password", "pending", at(DAY + 60)).unwrap());
     store.note_clock_step(Ticker::Database, "here", seconds(DAY), "followed", at(DAY)).unwrap();
     for sql in [
         "INSERT INTO duties (name, beat_at) VALUES ('ingest', ",
@@ -91,6 +95,8 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
             ("sessions", "seen_at"),
             ("login_failures", "last_at"),
             ("users", "created_at"),
+            ("totp", "used_at"),
+            ("pending_logins", "created_at"),
             ("audit", "at"),
             ("clock_steps", "at"),
         ]

@@ -8,9 +8,10 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
 use innkeeper_core::reservation::{Reservation, Wishes};
 use innkeeper_core::schedule::Schedule;
+use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_store::{
-    Arrival, Definition, NewDelivery, Recorded, Reserved, Store, StoreError, Swept, Target, Told, Writer,
-    Written,
+    Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, Store, StoreError, Swept, Target, Told,
+    Writer, Written,
 };
 use uuid::Uuid;
 
@@ -20,6 +21,19 @@ pub const SHOP: &str = "shop";
 /// So many seconds after the opening, 2026-01-05 00:00 UTC.
 pub fn at(seconds: i64) -> Time {
     DateTime::from_timestamp(1_767_571_200 + seconds, 0).unwrap()
+}
+
+/// A session of a password, known by `hash`.
+pub fn new_session(hash: &str) -> NewSession<'_> {
+    NewSession {
+        hash,
+        csrf: "csrf",
+        method: LoginMethod::Password,
+        source: "10.0.0.5",
+        browser: "Firefox on Linux",
+        password: None,
+        pending: None,
+    }
 }
 
 pub fn seconds(n: i64) -> TimeDelta {

@@ -4,7 +4,15 @@ use super::{Place, Plain, TestDatabase};
 
 /// Nobody else writes to the table while this lives.
 pub struct Held {
-    _connection: Plain,
+    connection: Plain,
+}
+
+impl Held {
+    /// Does this, and gives the lock back.
+    pub fn finish(mut self, sql: &str) {
+        let sql = format!("{sql}; COMMIT");
+        self.connection.batch_execute(&sql).unwrap_or_else(|error| panic!("{error}, in: {sql}"));
+    }
 }
 
 impl TestDatabase {
@@ -26,6 +34,6 @@ impl TestDatabase {
         };
         connection.batch_execute(&lock).unwrap_or_else(|error| panic!("{error}, in: {lock}"));
         // Its end closes the connection, and that gives the lock back.
-        Held { _connection: connection }
+        Held { connection }
     }
 }

@@ -143,8 +143,8 @@ impl Modify for Problems {
             for operation in operations.into_iter().flatten() {
                 let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem"))));
                 let problem = ResponseBuilder::new()
-                    .description("a problem: `400` names the field, `401` who calls is not known, `403` they may not, `404` there is no such thing, \
-                        `413` too large, `503` the database is away (`Retry-After`)")
+                    .description("a problem: `400` names the field, `401` who calls is not known, `403` they may not (nor may a \
+                        session whose user has yet to set up a second factor), `404` there is no such thing, `413` too large, `503` the database is away (`Retry-After`)")
                     .content("application/problem+json", content);
                 operation.responses.responses.insert("default".to_owned(), problem.build().into());
             }

@@ -30,6 +30,9 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
         return see_other(&format!("/login?{query}"));
     }
+    if let ApiError::NeedsSecondFactor = error {
+        return see_other("/account/second-factor");
+    }
     let plain = || error.error_response();
     let Some(desk) = request.app_data::<Data<Desk>>() else { return plain() };
     let known = request.extensions().get::<Caller>().cloned();

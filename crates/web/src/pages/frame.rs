@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use innkeeper_core::access::{Need, UserRole};
-use innkeeper_node::http::{Caller, Who};
+use innkeeper_node::http::{Caller, Theme, Who};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -32,6 +32,8 @@ pub struct Frame<'a> {
     pub down_here: Option<i64>,
     /// When the page is made.
     pub now: String,
+    /// The colours that the reader chose, `light` or `dark`; empty for those of their system.
+    pub theme: &'static str,
     /// The zone that the reader chose; empty for that of whatever a time is about.
     pub zone: &'static str,
     desk: &'a Desk,
@@ -58,6 +60,7 @@ impl<'a> Frame<'a> {
             is_inside: caller.may(Need::ReadAll),
             down_here: None,
             now: desk.clock.now().to_rfc3339(),
+            theme: caller.theme.map_or("", Theme::as_str),
             zone: caller.zone.map_or("", Tz::name),
             desk,
             path,
@@ -108,7 +111,14 @@ impl<'a> Frame<'a> {
 
     /// Whether the page keeps itself up to date: not where somebody types, or unfolds something.
     pub fn is_live(&self) -> bool {
-        !matches!(self.path, "/login" | "/setup" | "/settings" | "/new" | "/api" | "/error" | "/checked-out")
+        let still =
+            ["/login", "/setup", "/account", "/account/second-factor", "/settings", "/new", "/api", "/error"];
+        !still.contains(&self.path) && self.path != "/checked-out"
+    }
+
+    /// Whether the way to what a browser keeps is in the header, where no user's name is.
+    pub fn has_display(&self) -> bool {
+        self.is_inside && self.user.is_empty()
     }
 
     /// The way to the other pages.

@@ -4,22 +4,25 @@ use actix_web::http::header;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
+use chrono::TimeDelta;
 use innkeeper_core::access::{UserRole, account_name};
 use innkeeper_core::password as new_password;
 use innkeeper_node::http::{ApiError, Caller, unconfirmed};
+use innkeeper_node::keys;
 use innkeeper_node::keys::password::{self, Waiting};
-use innkeeper_node::keys::{self, device};
 use innkeeper_store::{Actor, User};
 use serde::Deserialize;
 
+use super::entry::password_was_right;
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
 use crate::Desk;
-use crate::logins::{self, Verdict};
+use crate::logins::{self, Verdict, refused};
+use crate::refused_logins::Why;
 
 /// A line that is full is shorter by then.
-const CROWDS_LAST_S: u32 = 2;
+pub(super) const CROWDS_LAST_S: u32 = 2;
 
 #[derive(Template)]
 #[template(path = "login.html")]
@@ -30,39 +33,50 @@ struct LoginPage<'a> {
     problem: String,
     /// Whether there is nobody yet who could.
     is_first: bool,
+    /// What the button says that leads to a provider; none where there is none.
+    provider: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
 pub struct LoginQuery {
     #[serde(default)]
-    next: String,
+    pub next: String,
 }
 
 /// The page.
 pub async fn login(
     desk: Data<Desk>,
     caller: Caller,
+    request: HttpRequest,
     query: Query<LoginQuery>,
 ) -> Result<HttpResponse, ApiError> {
     if desk.is_open || caller.user().is_some() {
         return Ok(see_other(local(&query.next)));
     }
-    show(&desk, &caller, "", &query.next, "").await
+    // Whoever logs out has no cookie any more.
+    let problem = match desk.gate.session_of(&request) {
+        Some(_) => "You were logged out: nothing was done here for a while, or the session was ended.",
+        None => "",
+    };
+    show(&desk, &caller, "", &query.next, problem).await
 }
 
-async fn show(
+/// The page with what was wrong, which stands above its form.
+pub(super) async fn show(
     desk: &Data<Desk>,
     caller: &Caller,
     name: &str,
     next: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
+    let makes_admins = desk.openid.as_ref().is_some_and(|openid| openid.makes_admins);
     page(&LoginPage {
         frame: Frame::of(desk, caller, "/login"),
         name: name.to_owned(),
         next: local(next).to_owned(),
         problem: problem.to_owned(),
-        is_first: !desk.signs_on && !ask(desk, |desk, _| desk.store.has_admin()).await?,
+        is_first: !desk.signs_on && !makes_admins && !ask(desk, |desk, _| desk.store.has_admin()).await?,
+        provider: desk.openid.as_ref().map(|openid| openid.label.as_str()),
     })
 }
 
@@ -76,51 +90,32 @@ pub async fn log_in(
     let (name, given) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let next = local(form.text("next")).to_owned();
     match logins::check(&desk, &request, &caller.source, &name, given).await? {
-        Verdict::Right { user, device } => begin(&desk, &request, &caller, user, device, &next).await,
+        Verdict::Right { user, hash } => {
+            password_was_right(&desk, &request, &caller, user, hash, &next).await
+        }
         Verdict::Wrong => {
             let mut answer = show(&desk, &caller, &name, &next, "The name or the password is wrong.").await?;
             *answer.status_mut() = actix_web::http::StatusCode::UNAUTHORIZED;
             Ok(answer)
         }
         Verdict::Unconfirmed => Err(ApiError::Forbidden(unconfirmed(&format!("the user {name}")))),
-        Verdict::TooSoon(wait) => {
-            let retry_after_s = u32::try_from(wait.num_seconds().max(1)).unwrap_or(u32::MAX);
-            Err(ApiError::TooMany { retry_after_s })
-        }
+        Verdict::TooSoon(time) => Err(wait(time)),
         Verdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
     }
 }
 
-/// Begins a session of this user, from a browser that is known from now on, and goes on to `next`.
-async fn begin(
-    desk: &Data<Desk>,
-    request: &HttpRequest,
-    caller: &Caller,
-    user: User,
-    device: String,
-    next: &str,
-) -> Result<HttpResponse, ApiError> {
-    if !user.confirmed {
-        return Err(ApiError::Forbidden(unconfirmed(&format!("the user {}", user.name))));
-    }
-    let id = user.id;
-    let (secret, csrf) =
-        (keys::draw().map_err(ApiError::internal)?, keys::draw().map_err(ApiError::internal)?);
-    let (hash, before) = (keys::hash(secret.reveal()), desk.gate.session_of(request));
-    let source = caller.source.clone();
-    ask(desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(Actor { who: format!("user {}", user.name), source });
-        // One browser has one session.
-        if let Some(before) = before {
-            store.end_session(&keys::hash(&before), now)?;
-        }
-        store.begin_session(&user, &hash, csrf.reveal(), now)
-    })
-    .await?;
-    let mut answer = see_other(next);
-    answer.add_cookie(&desk.gate.session_cookie(secret.reveal())).map_err(ApiError::internal)?;
-    answer.add_cookie(&desk.gate.device_cookie(id, device)).map_err(ApiError::internal)?;
-    Ok(answer)
+/// Says how long whoever had too many wrong ones has to wait.
+pub(super) fn wait(time: TimeDelta) -> ApiError {
+    ApiError::TooMany { retry_after_s: in_seconds(time) }
+}
+
+/// The same of codes and passkeys, which other ways lead around.
+pub(super) fn wait_for_codes(time: TimeDelta) -> ApiError {
+    ApiError::TooManyCodes { retry_after_s: in_seconds(time) }
+}
+
+fn in_seconds(time: TimeDelta) -> u32 {
+    u32::try_from(time.num_seconds().max(1)).unwrap_or(u32::MAX)
 }
 
 /// Ends the session.
@@ -169,7 +164,7 @@ pub async fn setup(
     caller: Caller,
     secret: actix_web::web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let invited = invited(&desk, &secret).await?;
+    let invited = invited(&desk, &caller, &secret).await?;
     show_setup(&desk, &caller, invited.as_ref(), "", "")
 }
 
@@ -194,14 +189,16 @@ fn show_setup(
 }
 
 /// For whom the link is.
-async fn invited(desk: &Data<Desk>, secret: &str) -> Result<Option<User>, ApiError> {
+async fn invited(desk: &Data<Desk>, caller: &Caller, secret: &str) -> Result<Option<User>, ApiError> {
     let hash = keys::hash(secret);
-    ask(desk, move |desk, now| desk.store.invited(&hash, now)).await?.ok_or_else(|| {
-        ApiError::NotFound(
-            "this link was used, or is too old; an admin can make another, or `innkeeper invite NAME` on the machine"
-                .to_owned(),
-        )
-    })
+    if let Some(invited) = ask(desk, move |desk, now| desk.store.invited(&hash, now)).await? {
+        return Ok(invited);
+    }
+    refused(desk, &caller.source, None, Why::Link).await;
+    Err(ApiError::NotFound(
+        "this link was used, or is too old; an admin can make another, or `innkeeper invite NAME` on the machine"
+            .to_owned(),
+    ))
 }
 
 /// Takes the password that was chosen, and logs in.
@@ -212,7 +209,7 @@ pub async fn set_up(
     secret: actix_web::web::Path<String>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let invited = invited(&desk, &secret).await?;
+    let invited = invited(&desk, &caller, &secret).await?;
     let (name, chosen) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let checked = match &invited {
         Some(_) => Ok(()),
@@ -239,18 +236,14 @@ pub async fn set_up(
         .await
         .map_err(ApiError::internal)?
         .map_err(ApiError::internal)?;
-    let (link, source) = (keys::hash(&secret), caller.source.clone());
+    let (link, source, password) = (keys::hash(&secret), caller.source.clone(), hashed.clone());
     let who = format!("user {}", invited.as_ref().map_or(&name, |user| &user.name));
-    let (user, device) = ask(&desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(Actor { who, source });
-        let user = store.accept_invitation(&link, &name, &hashed, now)?;
-        Ok(user.map(|user| (device::issue(user.id, &hashed, now), user)))
+    let user = ask(&desk, move |desk, now| {
+        desk.store.on_behalf_of(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
     })
     .await?
-    .map(|(device, user)| device.map(|device| (user, device)).map_err(ApiError::internal))
-    .transpose()?
     .ok_or_else(|| ApiError::Conflict("this link was just used, or the name is taken".to_owned()))?;
-    begin(&desk, &request, &caller, user, device, "/status").await
+    password_was_right(&desk, &request, &caller, user, password, "/status").await
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! Each page is a file here, with its query, its template's fields and a short handler; `frame.rs` is what stands around them all, `view.rs` turns
 //! what the store knows into what several of them show. What a reservation is shown as comes from [`innkeeper_core::sla`].
 
+mod account;
+mod account_factor;
+mod account_passkeys;
 mod actions;
 mod alerts;
 mod audit;
@@ -11,12 +14,17 @@ mod checked_out;
 mod deliveries;
 mod draft;
 mod editor;
+mod entry;
 mod error;
 mod form;
 pub(crate) mod frame;
 mod login;
+mod login_second;
 mod nodes;
+mod openid;
 mod output;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod plot;
 mod public;
 mod reservation;
@@ -53,9 +61,23 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .error_page(error::error_page)
         .page("/login", Need::Nothing, login::login)
         .form("/login", Need::Nothing, login::log_in)
+        .page(openid::BEGINNING, Need::Nothing, openid::begin)
+        .page(crate::openid::CALLBACK, Need::Nothing, openid::end)
+        .page("/login/second", Need::Nothing, login_second::second)
+        .form("/login/second", Need::Nothing, login_second::show_code)
         .form("/logout", Need::Nothing, login::log_out)
         .page("/setup/{secret}", Need::Nothing, login::setup)
         .form("/setup/{secret}", Need::Nothing, login::set_up)
+        .page("/account", Need::Known, account::account)
+        .form("/account/display", Need::Known, account::choose_display)
+        .form("/account/password", Need::Account, account::change_password)
+        .form("/account/sessions/end-others", Need::Account, account::end_other_sessions)
+        .form("/account/sessions/{hash}/end", Need::Account, account::end_session)
+        .page("/account/second-factor", Need::SetUp, account_factor::set_up_page)
+        .form("/account/second-factor", Need::SetUp, account_factor::begin)
+        .form("/account/second-factor/confirm", Need::SetUp, account_factor::confirm)
+        .form("/account/second-factor/remove", Need::Account, account_factor::remove)
+        .form("/account/recovery-codes", Need::Account, account_factor::renew_codes)
         .public_page("/public/{key}", public::status)
         .get("/badge/{key}.svg", Need::Nothing, public::badge)
         .page("/settings", Need::ReadAll, settings::settings)
@@ -71,6 +93,9 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/settings/users/{id}/link", Need::Administer, settings_users::link_user)
         .form("/settings/users/{id}/role", Need::Administer, settings_users::change_user)
         .form("/settings/users/{id}/remove", Need::Administer, settings_users::remove_user)
+        .form("/settings/users/{id}/second-factor/require", Need::Administer, settings_users::require_factor)
+        .form("/settings/users/{id}/second-factor/remove", Need::Administer, settings_users::remove_factor)
+        .form("/settings/users/{id}/sessions/end", Need::Administer, settings_users::end_sessions)
         .page("/settings/audit", Need::Administer, audit::audit)
         .page_for_browsers("/", Need::ReadAll, status::status)
         .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
@@ -95,6 +120,8 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .get("/assets/style.css", Need::Nothing, style)
         .get("/assets/editor.js", Need::Nothing, editor_script)
         .get("/assets/live.js", Need::Nothing, script);
+    #[cfg(feature = "passkeys")]
+    passkeys::mount(routes);
 }
 
 async fn style() -> HttpResponse {

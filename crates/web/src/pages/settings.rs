@@ -1,19 +1,19 @@
 //! Settings: the page, alerters and their test, tokens. Users, and what is shown outside, have files of their own.
 
+use std::collections::HashMap;
+
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path, Query};
+use actix_web::web::{Data, Path};
 use askama::Template;
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono_tz::Tz;
 use innkeeper_core::access::{Rights, Scope, UserRole, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_core::schedule::zone;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_node::keys;
 use innkeeper_store::{NewToken, Share, Token, User};
-use serde::Deserialize;
 
 use super::form::Form;
 use super::frame::Frame;
@@ -27,7 +27,6 @@ use crate::api::{self, added, confirm_one, remove_within, within};
 struct SettingsPage<'a> {
     frame: Frame<'a>,
     is_open: bool,
-    zones: &'static [Tz],
     alerters: Vec<(String, &'static str)>,
     tokens: Vec<TokenRow>,
     has_unconfirmed_tokens: bool,
@@ -66,6 +65,11 @@ struct UserRow {
     name: String,
     role: &'static str,
     has_password: bool,
+    factor: &'static str,
+    has_factor: bool,
+    factor_required: bool,
+    /// Whether they log in at a provider.
+    is_by_openid: bool,
     is_self: bool,
     confirmed: bool,
     /// How many tokens are theirs.
@@ -82,37 +86,20 @@ struct ShareRow {
     confirmed: bool,
 }
 
-/// What is chosen on the page.
-#[derive(Deserialize)]
-pub struct Choice {
-    /// The zone in which its reader reads times from now on; empty for each time's own.
-    zone: Option<String>,
-}
-
 /// The page.
-pub async fn settings(
-    desk: Data<Desk>,
-    caller: Caller,
-    choice: Query<Choice>,
-) -> Result<HttpResponse, ApiError> {
-    let Some(chosen) = &choice.zone else { return show(&desk, &caller, Said::default()).await };
-    let zone = match chosen.trim() {
-        "" => None,
-        name => Some(zone::parse("zone", name)?),
-    };
-    // Their browser keeps it, so that nobody needs an account for it.
-    let mut answer = see_other("/settings#times");
-    answer.add_cookie(&desk.gate.zone_cookie(zone)).map_err(ApiError::internal)?;
-    Ok(answer)
+pub async fn settings(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    show(&desk, &caller, Said::default()).await
 }
 
 async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResponse, ApiError> {
     let frame = Frame::of(desk, caller, "/settings");
     let (may_administer, may_manage) = (frame.may_administer, frame.may_manage);
-    let (tokens, users, shares, apps, now) = ask(desk, move |desk, now| {
+    let (tokens, users, factors, by_openid, shares, apps, now) = ask(desk, move |desk, now| {
         let tokens = if may_manage { desk.store.tokens()? } else { Vec::new() };
         let users = if may_administer { desk.store.users()? } else { Vec::new() };
-        Ok((tokens, users, desk.store.shares()?, desk.store.apps(500)?, now))
+        let factors = if may_administer { desk.store.factors_of_all()? } else { HashMap::new() };
+        let by_openid = if may_administer { desk.store.users_by_openid()? } else { Vec::new() };
+        Ok((tokens, users, factors, by_openid, desk.store.shares()?, desk.store.apps(500)?, now))
     })
     .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
@@ -120,12 +107,22 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
     page(&SettingsPage {
         frame,
         is_open: desk.is_open,
-        zones: &TZ_VARIANTS,
         alerters: desk.alerter_kinds(),
         has_unconfirmed_tokens: tokens.iter().any(|token| !token.confirmed),
         has_unconfirmed_users: users.iter().any(|user| !user.confirmed),
         tokens: tokens.iter().map(|token| token_row(token, zone, now)).collect(),
-        users: users.iter().map(|user| user_row(user, own, &users, &tokens)).collect(),
+        users: users
+            .iter()
+            .map(|user| UserRow {
+                has_factor: factors.contains_key(&user.id),
+                factor: match by_openid.contains(&user.id) && !user.has_password {
+                    true => "at the provider",
+                    false => factor_words(desk, user, factors.contains_key(&user.id)),
+                },
+                is_by_openid: by_openid.contains(&user.id),
+                ..user_row(user, own, &users, &tokens)
+            })
+            .collect(),
         has_unconfirmed_shares: shares.iter().any(|share| !share.confirmed),
         shares: shares.iter().map(share_row).collect(),
         apps,
@@ -157,10 +154,23 @@ fn user_row(user: &User, own: Option<i64>, users: &[User], tokens: &[Token]) -> 
         name: user.name.clone(),
         role: user.role.as_str(),
         has_password: user.has_password,
+        factor: "",
+        has_factor: false,
+        factor_required: user.second_factor_required,
+        is_by_openid: false,
         is_self: own == Some(user.id),
         confirmed: user.confirmed,
         tokens: tokens.iter().filter(is_of_user).count(),
         heirs: users.iter().filter(is_heir).map(|heir| (heir.id, heir.name.clone())).collect(),
+    }
+}
+
+fn factor_words(desk: &Desk, user: &User, has_factor: bool) -> &'static str {
+    match (has_factor, desk.gate.requires_second_factor(user)) {
+        (true, true) => "has one, as required",
+        (true, false) => "has one",
+        (false, true) => "has yet to set one up",
+        (false, false) => "none",
     }
 }
 

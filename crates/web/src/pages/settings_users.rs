@@ -1,13 +1,14 @@
 //! Users, in the settings.
 
-use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
 use innkeeper_core::access::{UserRole, account_name};
 use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_node::{invitation, keys};
 use innkeeper_store::{Removed, TokensLeft};
 
+use super::account::own_session;
 use super::form::Form;
 use super::settings::{refuse, tell};
 use super::{ask, see_other};
@@ -140,6 +141,58 @@ pub async fn remove_user(
                 .to_owned(),
         )),
     }
+}
+
+/// Says whether a user must have a second factor.
+pub async fn require_factor(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
+    let (id, actor, required) = (id.into_inner(), caller.actor(), form.is_ticked("required"));
+    let found =
+        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).require_second_factor(id, required, now))
+            .await?;
+    if found { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
+}
+
+/// Removes the second factor of a user who has lost it, and ends their sessions.
+pub async fn remove_factor(
+    desk: Data<Desk>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    desk.knows_who_asks()?;
+    let (id, actor) = (id.into_inner(), caller.actor());
+    // Their own they remove with the password and a code.
+    not_oneself(&caller, id)?;
+    let removed =
+        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_second_factor(id, None, now))
+            .await?;
+    match removed {
+        true => Ok(see_other("/settings#users")),
+        false => Err(ApiError::NotFound("there is no such user, or they have no second factor".to_owned())),
+    }
+}
+
+/// Ends every session of a user; of the admin's own, all but this.
+pub async fn end_sessions(
+    desk: Data<Desk>,
+    caller: Caller,
+    request: HttpRequest,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    let is_self = caller.user().is_some_and(|user| user.id == id);
+    let session = is_self.then(|| own_session(&desk, &request));
+    let ended =
+        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).end_sessions(id, session.as_deref(), now))
+            .await?;
+    if ended.is_some() { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
 }
 
 fn no_such_user() -> ApiError {

@@ -1,0 +1,140 @@
+//! The second factor of a login: who must have one, and by what a session was begun.
+
+use crate::Invalid;
+use crate::access::UserRole;
+
+/// Who must have a second factor (`web.second_factor`). Of one user an admin can require it beside that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequiredOf {
+    /// Nobody: who wants one sets one up.
+    Nobody,
+    /// Admins.
+    Admins,
+    /// Everybody who logs in with a password.
+    Everybody,
+}
+
+impl RequiredOf {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Nobody, Self::Admins, Self::Everybody];
+
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "optional",
+            Self::Admins => "admins",
+            Self::Everybody => "everybody",
+        }
+    }
+
+    /// Reads `optional`, `admins` or `everybody`.
+    pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|required| required.as_str() == text)
+            .ok_or_else(|| Invalid::new(field, format!("{text:?}; allowed: optional, admins, everybody")))
+    }
+
+    /// Whether a user of this role must have one.
+    pub fn includes(self, role: UserRole) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Admins => role == UserRole::Admin,
+            Self::Everybody => true,
+        }
+    }
+}
+
+/// A second factor, as a login shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Factor {
+    /// A code of an authenticator app.
+    Code,
+    /// A passkey.
+    Passkey,
+    /// A recovery code.
+    RecoveryCode,
+}
+
+/// By what a session was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginMethod {
+    /// The password alone.
+    Password,
+    /// The password and a second factor.
+    PasswordAnd(Factor),
+    /// An OpenID provider, which asks for what it wants.
+    OpenId,
+}
+
+impl LoginMethod {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Password,
+        Self::PasswordAnd(Factor::Code),
+        Self::PasswordAnd(Factor::Passkey),
+        Self::PasswordAnd(Factor::RecoveryCode),
+        Self::OpenId,
+    ];
+
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::PasswordAnd(Factor::Code) => "code",
+            Self::PasswordAnd(Factor::Passkey) => "passkey",
+            Self::PasswordAnd(Factor::RecoveryCode) => "recovery code",
+            Self::OpenId => "openid",
+        }
+    }
+
+    /// Of what is stored; what a newer version stored counts as the password alone, which is asked for the most.
+    pub fn stored(text: &str) -> Self {
+        Self::ALL.into_iter().find(|method| method.as_str() == text).unwrap_or(Self::Password)
+    }
+
+    /// As a person reads it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::PasswordAnd(Factor::Code) => "password and code",
+            Self::PasswordAnd(Factor::Passkey) => "password and passkey",
+            Self::PasswordAnd(Factor::RecoveryCode) => "password and recovery code",
+            Self::OpenId => "OpenID Connect",
+        }
+    }
+
+    /// Whether a second factor of ours can be required of it.
+    pub fn is_by_password(self) -> bool {
+        match self {
+            Self::Password | Self::PasswordAnd(_) => true,
+            Self::OpenId => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_required_of_whom_the_configuration_says() {
+        let of = |text: &str| {
+            let required = RequiredOf::parse("web.second_factor", text).unwrap();
+            UserRole::ALL.map(|role| required.includes(role))
+        };
+        assert_eq!(of("optional"), [false; 3]);
+        assert_eq!(of("admins"), [false, false, true]);
+        assert_eq!(of("everybody"), [true; 3]);
+        let problem = RequiredOf::parse("second_factor", "all").unwrap_err().to_string();
+        assert!(problem.contains("allowed: optional, admins, everybody"), "{problem}");
+    }
+
+    #[test]
+    fn a_method_reads_back_as_it_was_stored() {
+        for method in LoginMethod::ALL {
+            assert_eq!(LoginMethod::stored(method.as_str()), method);
+        }
+        assert_eq!(LoginMethod::stored("something newer"), LoginMethod::Password);
+    }
+}

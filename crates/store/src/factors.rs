@@ -1,0 +1,326 @@
+//! Second factors: which ones a user has, codes that are taken once, and recovery codes.
+//!
+//! Codes are computed elsewhere: what comes in is when the step of a right one began, and the hashes of recovery codes.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
+use innkeeper_core::Time;
+
+use crate::connection::AnyConnection;
+use crate::passkeys::remove_passkeys;
+use crate::rows::ms;
+use crate::schema::{passkeys, recovery_codes, totp, totp_setups, users};
+use crate::sessions::{end_other_sessions, end_sessions};
+use crate::users::{find_user, lock_user};
+use crate::{Store, StoreError, User};
+
+/// Within this a first code is given for a secret that was shown.
+pub const SET_UP_WITHIN: TimeDelta = TimeDelta::minutes(15);
+
+/// The second factors of a user. This is the one place that says which there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Factors {
+    /// An authenticator app.
+    pub app: bool,
+    /// How many passkeys.
+    pub passkeys: usize,
+    /// How many recovery codes are left. They are no factor of their own.
+    pub recovery_codes: usize,
+}
+
+impl Factors {
+    /// Whether a login asks for one.
+    pub fn any(self) -> bool {
+        self.app || self.passkeys > 0
+    }
+}
+
+/// What became of an authenticator app that is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppAdded {
+    /// It counts, and is the user's first second factor: the recovery codes are in force.
+    First,
+    /// It counts, beside passkeys: the recovery codes of before go on.
+    Another,
+    /// Its secret is not waited for any more.
+    TooLate,
+}
+
+impl Store {
+    /// Which a user has.
+    pub fn factors(&self, user_id: i64) -> Result<Factors, StoreError> {
+        factors_of(&mut *self.get()?, user_id)
+    }
+
+    /// Which each user has, by their numbers; who has none is not in it.
+    pub fn factors_of_all(&self) -> Result<HashMap<i64, Factors>, StoreError> {
+        let connection = &mut *self.get()?;
+        let mut all: HashMap<i64, Factors> = HashMap::new();
+        for id in totp::table.select(totp::user_id).load::<i64>(connection)? {
+            all.entry(id).or_default().app = true;
+        }
+        for id in passkeys::table.select(passkeys::user_id).load::<i64>(connection)? {
+            all.entry(id).or_default().passkeys += 1;
+        }
+        for id in recovery_codes::table.select(recovery_codes::user_id).load::<i64>(connection)? {
+            all.entry(id).or_default().recovery_codes += 1;
+        }
+        all.retain(|_, factors| factors.any());
+        Ok(all)
+    }
+
+    /// Keeps the secret that a session is shown until a first code comes. What another session was shown is gone.
+    pub fn begin_app_setup(
+        &self,
+        user_id: i64,
+        session: &str,
+        secret: &str,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        self.write(|connection| {
+            sql_query(
+                "INSERT INTO totp_setups (user_id, session, secret, created_at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (user_id) DO UPDATE
+                 SET session = excluded.session, secret = excluded.secret, created_at = excluded.created_at",
+            )
+            .bind::<BigInt, _>(user_id)
+            .bind::<Text, _>(session)
+            .bind::<Text, _>(secret)
+            .bind::<BigInt, _>(ms(now))
+            .execute(connection)?;
+            Ok(())
+        })
+    }
+
+    /// The secret that this session is shown, while a first code is waited for.
+    pub fn app_setup(&self, user_id: i64, session: &str, now: Time) -> Result<Option<String>, StoreError> {
+        Ok(totp_setups::table
+            .filter(totp_setups::user_id.eq(user_id))
+            .filter(totp_setups::session.eq(session))
+            .filter(totp_setups::created_at.gt(ms(now - SET_UP_WITHIN)))
+            .select(totp_setups::secret)
+            .first(&mut *self.get()?)
+            .optional()?)
+    }
+
+    /// A first code was right, of the step that began at `began`: the secret counts from now on. With a first second factor
+    /// come these recovery codes; who has passkeys has theirs. The user's other sessions end, since they came in without.
+    pub fn finish_app_setup(
+        &self,
+        user: &User,
+        session: &str,
+        secret: &str,
+        began: Time,
+        codes: &[String],
+        now: Time,
+    ) -> Result<AppAdded, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            let shown = totp_setups::table
+                .filter(totp_setups::user_id.eq(user.id))
+                .filter(totp_setups::session.eq(session))
+                .filter(totp_setups::secret.eq(secret))
+                .filter(totp_setups::created_at.gt(ms(now - SET_UP_WITHIN)));
+            // One app is not replaced by another: the first must be removed, which asks for more.
+            let factors = factors_of(connection, user.id)?;
+            if factors.app {
+                return Ok(AppAdded::TooLate);
+            }
+            // Whoever deletes it has finished it.
+            if diesel::delete(shown).execute(connection)? == 0 {
+                return Ok(AppAdded::TooLate);
+            }
+            diesel::insert_into(totp::table)
+                .values((
+                    totp::user_id.eq(user.id),
+                    totp::secret.eq(secret),
+                    totp::created_at.eq(ms(now)),
+                    totp::used_at.eq(ms(began)),
+                ))
+                .execute(connection)?;
+            end_other_sessions(connection, user.id, session)?;
+            self.note(connection, "set up second factor", &format!("user {}", user.name), "app", now)?;
+            if factors.any() {
+                return Ok(AppAdded::Another);
+            }
+            replace_recovery_codes(connection, user.id, codes)?;
+            Ok(AppAdded::First)
+        })
+    }
+
+    /// The secret of the user's authenticator app.
+    pub fn app_secret(&self, user_id: i64) -> Result<Option<String>, StoreError> {
+        Ok(totp::table
+            .filter(totp::user_id.eq(user_id))
+            .select(totp::secret)
+            .first(&mut *self.get()?)
+            .optional()?)
+    }
+
+    /// Takes the right code of the step that began at `began`, of this secret. False when one of that step or a later
+    /// was taken: of two at once one is taken.
+    pub fn take_step(&self, user_id: i64, secret: &str, began: Time) -> Result<bool, StoreError> {
+        let unused = totp::table
+            .filter(totp::user_id.eq(user_id))
+            .filter(totp::secret.eq(secret))
+            .filter(totp::used_at.lt(ms(began)));
+        let taken = diesel::update(unused).set(totp::used_at.eq(ms(began))).execute(&mut *self.get()?)?;
+        Ok(taken > 0)
+    }
+
+    /// Uses a recovery code (as its hash). False when it is none of the user's, or was used.
+    pub fn use_recovery_code(&self, user: &User, code: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let used = diesel::delete(
+                recovery_codes::table
+                    .filter(recovery_codes::hash.eq(code))
+                    .filter(recovery_codes::user_id.eq(user.id)),
+            )
+            .execute(connection)?;
+            if used == 0 {
+                return Ok(false);
+            }
+            let left = recovery_codes_left(connection, user.id)?;
+            let detail = format!("{left} left");
+            self.note(connection, "use recovery code", &format!("user {}", user.name), &detail, now)?;
+            Ok(true)
+        })
+    }
+
+    /// Gives a user other recovery codes (as their hashes); those of before are gone. False when there is no second factor
+    /// any more for which they could stand in.
+    pub fn renew_recovery_codes(&self, user: &User, codes: &[String], now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            if !factors_of(connection, user.id)?.any() {
+                return Ok(false);
+            }
+            replace_recovery_codes(connection, user.id, codes)?;
+            self.note(connection, "make recovery codes", &format!("user {}", user.name), "", now)?;
+            Ok(true)
+        })
+    }
+
+    /// Removes a user's authenticator app, at their own wish; without a passkey the recovery codes go, too. Their sessions
+    /// end but this one. False when they have none.
+    pub fn remove_app(&self, user: &User, session: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            let app = totp::table.filter(totp::user_id.eq(user.id));
+            if diesel::delete(app).execute(connection)? == 0 {
+                return Ok(false);
+            }
+            forget_lone_recovery_codes(connection, user.id)?;
+            end_other_sessions(connection, user.id, session)?;
+            self.note(connection, "remove second factor", &format!("user {}", user.name), "app", now)?;
+            Ok(true)
+        })
+    }
+
+    /// Removes every second factor of a user. Their sessions end but the one that they do it from, where they do it
+    /// themselves. False when there is no such user, or nothing to remove.
+    pub fn remove_second_factor(
+        &self,
+        user_id: i64,
+        from_session: Option<&str>,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user_id)?;
+            let Some(user) = find_user(connection, user_id)? else { return Ok(false) };
+            if end_factors(connection, user_id)? == 0 {
+                return Ok(false);
+            }
+            match from_session {
+                Some(session) => end_other_sessions(connection, user_id, session)?,
+                None => end_sessions(connection, user_id)?,
+            };
+            self.note(connection, "remove second factor", &format!("user {}", user.name), "", now)?;
+            Ok(true)
+        })
+    }
+
+    /// Says whether a user must have one, whatever is asked of everybody. False when there is no such user.
+    pub fn require_second_factor(&self, id: i64, required: bool, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(user) = find_user(connection, id)? else { return Ok(false) };
+            if user.second_factor_required != required {
+                diesel::update(users::table.filter(users::id.eq(id)))
+                    .set(users::second_factor_required.eq(required))
+                    .execute(connection)?;
+                let was = |required| if required { "required" } else { "optional" };
+                let detail = format!("{} -> {}", was(!required), was(required));
+                self.note(connection, "require second factor", &format!("user {}", user.name), &detail, now)?;
+            }
+            Ok(true)
+        })
+    }
+}
+
+/// Removes every second factor of a user; returns how many there were.
+pub(crate) fn end_factors(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
+    let apps = diesel::delete(totp::table.filter(totp::user_id.eq(user_id))).execute(connection)?;
+    let passkeys = remove_passkeys(connection, user_id)?;
+    replace_recovery_codes(connection, user_id, &[])?;
+    Ok(apps + passkeys)
+}
+
+/// Which a user has.
+pub(crate) fn factors_of(connection: &mut AnyConnection, user_id: i64) -> Result<Factors, StoreError> {
+    let app: i64 = totp::table.filter(totp::user_id.eq(user_id)).count().get_result(connection)?;
+    let passkeys: i64 =
+        passkeys::table.filter(passkeys::user_id.eq(user_id)).count().get_result(connection)?;
+    Ok(Factors {
+        app: app > 0,
+        passkeys: usize::try_from(passkeys).unwrap_or_default(),
+        recovery_codes: recovery_codes_left(connection, user_id)?,
+    })
+}
+
+/// Whether a user had one before this time, of those that they have now.
+pub(crate) fn had_factor(
+    connection: &mut AnyConnection,
+    user_id: i64,
+    before: i64,
+) -> Result<bool, StoreError> {
+    let apps = totp::table.filter(totp::user_id.eq(user_id)).filter(totp::created_at.lt(before));
+    let keys = passkeys::table.filter(passkeys::user_id.eq(user_id)).filter(passkeys::created_at.lt(before));
+    let apps: i64 = apps.count().get_result(connection)?;
+    let keys: i64 = keys.count().get_result(connection)?;
+    Ok(apps + keys > 0)
+}
+
+/// Removes the recovery codes of a user who has no second factor any more.
+pub(crate) fn forget_lone_recovery_codes(
+    connection: &mut AnyConnection,
+    user_id: i64,
+) -> Result<(), StoreError> {
+    match factors_of(connection, user_id)?.any() {
+        true => Ok(()),
+        false => replace_recovery_codes(connection, user_id, &[]),
+    }
+}
+
+fn recovery_codes_left(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
+    let left: i64 =
+        recovery_codes::table.filter(recovery_codes::user_id.eq(user_id)).count().get_result(connection)?;
+    Ok(usize::try_from(left).unwrap_or_default())
+}
+
+pub(crate) fn replace_recovery_codes(
+    connection: &mut AnyConnection,
+    user_id: i64,
+    codes: &[String],
+) -> Result<(), StoreError> {
+    diesel::delete(recovery_codes::table.filter(recovery_codes::user_id.eq(user_id))).execute(connection)?;
+    for code in codes {
+        diesel::insert_into(recovery_codes::table)
+            .values((recovery_codes::hash.eq(code), recovery_codes::user_id.eq(user_id)))
+            .execute(connection)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Logins whose password was right, and that wait for the second factor. One is known by the hash of its secret.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use innkeeper_core::Time;
+
+use crate::connection::AnyConnection;
+use crate::rows::ms;
+use crate::schema::{pending_logins, users};
+use crate::users::{User, UserRow, has_password, lock_user};
+use crate::{Store, StoreError};
+
+/// How long one waits.
+pub const PENDING_FOR: TimeDelta = TimeDelta::minutes(5);
+/// So often a factor is shown for it.
+const MOST_TRIES: i64 = 5;
+/// So many of one user wait; beyond, the oldest are given up.
+const MOST_OF_ONE_USER: i64 = 50;
+
+impl Store {
+    /// Keeps one, known by the hash of its secret, of whoever has shown the password with the hash `password`. False, and
+    /// nothing is kept, when it was changed meanwhile.
+    pub fn add_pending_login(
+        &self,
+        user: &User,
+        password: &str,
+        login: &str,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            if !has_password(connection, user.id, password)? {
+                return Ok(false);
+            }
+            let of_user = pending_logins::table.filter(pending_logins::user_id.eq(user.id));
+            diesel::delete(of_user.filter(pending_logins::created_at.le(ms(now - PENDING_FOR))))
+                .execute(connection)?;
+            let too_many: Vec<String> = of_user
+                .order(pending_logins::created_at.desc())
+                .offset(MOST_OF_ONE_USER - 1)
+                .select(pending_logins::hash)
+                .load(connection)?;
+            diesel::delete(pending_logins::table.filter(pending_logins::hash.eq_any(too_many)))
+                .execute(connection)?;
+            diesel::insert_into(pending_logins::table)
+                .values((
+                    pending_logins::hash.eq(login),
+                    pending_logins::user_id.eq(user.id),
+                    pending_logins::tries.eq(0),
+                    pending_logins::created_at.eq(ms(now)),
+                ))
+                .execute(connection)?;
+            Ok(true)
+        })
+    }
+
+    /// Whose login it is, while it waits.
+    pub fn pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
+        waiting(&mut *self.get()?, login, MOST_TRIES, now)
+    }
+
+    /// The same, and counts a try. None when there were too many.
+    pub fn try_pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
+        self.write(|connection| {
+            let row = pending_logins::table
+                .filter(pending_logins::hash.eq(login))
+                .filter(pending_logins::tries.lt(MOST_TRIES));
+            let tried = diesel::update(row)
+                .set(pending_logins::tries.eq(pending_logins::tries + 1))
+                .execute(connection)?;
+            if tried == 0 {
+                return Ok(None);
+            }
+            // The last try is one, too.
+            waiting(connection, login, MOST_TRIES + 1, now)
+        })
+    }
+}
+
+fn waiting(
+    connection: &mut AnyConnection,
+    login: &str,
+    tries: i64,
+    now: Time,
+) -> Result<Option<User>, StoreError> {
+    let row: Option<UserRow> = pending_logins::table
+        .inner_join(users::table)
+        .filter(pending_logins::hash.eq(login))
+        .filter(pending_logins::tries.lt(tries))
+        .filter(pending_logins::created_at.gt(ms(now - PENDING_FOR)))
+        .filter(users::confirmed)
+        .select(UserRow::as_select())
+        .first(connection)
+        .optional()?;
+    row.map(UserRow::user).transpose()
+}
+
+/// It has become a session, or was given up. False when it was not there any more.
+pub(crate) fn end_pending_login(connection: &mut AnyConnection, login: &str) -> Result<bool, StoreError> {
+    let ended =
+        diesel::delete(pending_logins::table.filter(pending_logins::hash.eq(login))).execute(connection)?;
+    Ok(ended > 0)
+}
+
+/// Gives up those of a user.
+pub(crate) fn end_pending_logins(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
+    diesel::delete(pending_logins::table.filter(pending_logins::user_id.eq(user_id))).execute(connection)?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The passkeys of the user's own account, as its page shows them; also where this Innkeeper can do nothing with them.
+
+use chrono_tz::Tz;
+use innkeeper_core::Time;
+use innkeeper_store::Passkey;
+
+use super::view::When;
+use crate::Desk;
+
+/// What a page shows of passkeys.
+pub(super) struct PasskeysShown {
+    pub rows: Vec<PasskeyRow>,
+    /// Where they can be added and used; empty where they cannot.
+    pub origin: String,
+    /// Why they cannot.
+    pub why_not: String,
+    /// Whether those that are there can be changed.
+    pub can_change: bool,
+}
+
+pub(super) struct PasskeyRow {
+    pub id: i64,
+    pub name: String,
+    pub added: When,
+    pub used: Option<When>,
+}
+
+impl PasskeysShown {
+    pub fn of(desk: &Desk, passkeys: Vec<Passkey>, zone: Tz, now: Time) -> Self {
+        let (origin, why_not) = match desk.passkeys_at() {
+            Ok(origin) => (origin.to_owned(), String::new()),
+            Err(why) => (String::new(), why.to_owned()),
+        };
+        let row = |passkey: Passkey| PasskeyRow {
+            id: passkey.id,
+            name: passkey.name,
+            added: When::new(passkey.created_at, zone, now),
+            used: passkey.last_used_at.map(|at| When::new(at, zone, now)),
+        };
+        let rows = passkeys.into_iter().map(row).collect();
+        Self { rows, origin, why_not, can_change: cfg!(feature = "passkeys") }
+    }
+}

@@ -1,0 +1,2 @@
+DROP TABLE openid_logins;
+DROP TABLE identities;
