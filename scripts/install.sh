@@ -59,7 +59,7 @@ if [ -n "$uninstall" ]; then
         fi
         rm -f "$units/$unit"
     done
-    rm -f "$lib"/{innkeeper,ingest,sweeper,web} "$destdir$prefix/bin/innkeeper" "$destdir/etc/sysusers.d/innkeeper.conf"
+    rm -f "$lib"/{innkeeper,ingest,sweeper,web} "$destdir$prefix/bin"/{innkeeper,sweeper} "$destdir/etc/sysusers.d/innkeeper.conf"
     rm -f "$destdir$prefix/share/innkeeper/innkeeper.toml"
     for dir in "$lib" "$destdir$prefix/share/innkeeper"; do
         [ ! -d "$dir" ] || rmdir --ignore-fail-on-non-empty "$dir"
@@ -108,9 +108,12 @@ for binary in "${binaries[@]}"; do
     install -m 755 "$from/$binary" "$lib/.$binary.new"
     mv -f "$lib/.$binary.new" "$lib/$binary"
 done
-if [ -x "$lib/innkeeper" ]; then
-    ln -sfn ../lib/innkeeper/innkeeper "$destdir$prefix/bin/innkeeper"
-fi
+# What people and crontabs call by name; gocron's users have `sweeper --summary` in theirs.
+for program in innkeeper sweeper; do
+    if [ -x "$lib/$program" ]; then
+        ln -sfn "../lib/innkeeper/$program" "$destdir$prefix/bin/$program"
+    fi
+done
 for service in "${services[@]}"; do
     sed "s|/usr/local/lib/innkeeper|$prefix/lib/innkeeper|" "deploy/systemd/$service" >"$units/.$service.new"
     chmod 644 "$units/.$service.new"

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use innkeeper_core::names::AlerterName;
+use innkeeper_core::ways::LOG;
 use innkeeper_core::{Clock, Invalid};
 
-use crate::logbook::LogConfig;
-use crate::{Alerter, AlerterConfig, ConfigError};
+use crate::{Alerter, AlerterConfig, ConfigError, logbook};
 
-/// The name of the alerter that is always there.
-const LOG: &str = "log";
 /// The name by which a configuration says which of several mail servers mail addresses go through.
 const MAIL: &str = "mail";
 
 /// The configured alerters by name; one called `log` is always among them.
+///
+/// One that is parked (`enabled = false`) is known by its name and never handed out, so that nothing is sent through it.
 pub struct Alerters {
     by_name: BTreeMap<AlerterName, Entry>,
     smtp: Option<AlerterName>,
@@ -23,54 +23,97 @@ pub struct Alerters {
 struct Entry {
     alerter: Box<dyn Alerter>,
     for_summaries: bool,
+    enabled: bool,
 }
 
 impl Alerters {
-    /// Builds them all; the first that cannot be built is the error.
+    /// Builds them all, also those that are parked, so that it is known that they can be.
+    ///
+    /// # Errors
+    /// The first that cannot be built.
     pub fn build(
         configs: &BTreeMap<AlerterName, AlerterConfig>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ConfigError> {
-        let mut by_name = BTreeMap::new();
+        Self::build_all(configs, clock).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// Builds them all.
+    ///
+    /// # Errors
+    /// Each that cannot be built; at least one.
+    pub fn build_all(
+        configs: &BTreeMap<AlerterName, AlerterConfig>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Vec<ConfigError>> {
+        let (mut by_name, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, config) in configs {
             if name.as_str() == LOG && config.kind() != LOG {
                 let problem = "the name `log` is kept for kind `log`; give this alerter another name";
-                return Err(ConfigError { alerter: name.clone(), invalid: Invalid::new("kind", problem) });
+                errors.push(ConfigError { alerter: name.clone(), invalid: Invalid::new("kind", problem) });
+                continue;
             }
-            let alerter = config.build(name, Arc::clone(&clock))?;
-            by_name.insert(name.clone(), Entry { alerter, for_summaries: config.for_summaries() });
+            match config.build(name, Arc::clone(&clock)) {
+                Ok(alerter) => {
+                    let AlerterConfig { enabled, summary, .. } = *config;
+                    by_name.insert(name.clone(), Entry { alerter, for_summaries: summary, enabled });
+                }
+                Err(error) => errors.push(error),
+            }
         }
-        let smtp = mail_goes_through(configs);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let smtp = mail_goes_through(&by_name);
         if let Ok(log) = AlerterName::parse("alerter", LOG) {
-            by_name.entry(log).or_insert_with(|| Entry { alerter: LogConfig::build(), for_summaries: false });
+            let log_alone = || Entry { alerter: logbook::build(), for_summaries: false, enabled: true };
+            by_name.entry(log).or_insert_with(log_alone);
         }
         Ok(Self { by_name, smtp })
     }
 
-    /// The alerter of this name.
+    /// The alerter of this name; none for one that is parked.
     pub fn get(&self, name: &str) -> Option<&dyn Alerter> {
-        let (_, entry) = self.by_name.iter().find(|(known, _)| known.as_str() == name)?;
+        let (_, entry) = self.working().find(|(known, _)| known.as_str() == name)?;
         Some(entry.alerter.as_ref())
     }
 
-    /// Every name, in order.
+    /// The names of those that are not parked, in order.
     pub fn names(&self) -> impl Iterator<Item = &AlerterName> {
-        self.by_name.keys()
+        self.working().map(|(name, _)| name)
     }
 
-    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name.
+    /// Those that are parked, each with its kind, in the order of their names.
+    pub fn parked(&self) -> impl Iterator<Item = (&AlerterName, &'static str)> {
+        let parked = self.by_name.iter().filter(|(_, entry)| !entry.enabled);
+        parked.map(|(name, entry)| (name, entry.alerter.kind()))
+    }
+
+    /// Whether there is an alerter of this name and it is parked.
+    pub fn is_parked(&self, name: &str) -> bool {
+        self.parked().any(|(known, _)| known.as_str() == name)
+    }
+
+    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name. Of those that are
+    /// not parked.
     pub fn smtp(&self) -> Option<&AlerterName> {
         self.smtp.as_ref()
     }
 
-    /// Those that the weekly summary goes out through.
-    pub fn for_summaries(&self) -> impl Iterator<Item = &AlerterName> {
-        self.by_name.iter().filter(|(_, entry)| entry.for_summaries).map(|(name, _)| name)
+    /// Those that the weekly summary goes out through, each with whether it sends to an address. With those that are parked:
+    /// through them it goes out later.
+    pub fn for_summaries(&self) -> impl Iterator<Item = (&AlerterName, bool)> {
+        let wanted = self.by_name.iter().filter(|(_, entry)| entry.for_summaries);
+        wanted.map(|(name, entry)| (name, entry.alerter.needs_address()))
     }
 
     /// A bound on the time that any one sending takes; a lease must last longer.
     pub fn longest(&self) -> std::time::Duration {
-        self.by_name.values().map(|entry| entry.alerter.longest()).max().unwrap_or_default()
+        self.working().map(|(_, entry)| entry.alerter.longest()).max().unwrap_or_default()
+    }
+
+    fn working(&self) -> impl Iterator<Item = (&AlerterName, &Entry)> {
+        self.by_name.iter().filter(|(_, entry)| entry.enabled)
     }
 }
 
@@ -80,8 +123,9 @@ impl std::fmt::Debug for Alerters {
     }
 }
 
-fn mail_goes_through(configs: &BTreeMap<AlerterName, AlerterConfig>) -> Option<AlerterName> {
-    let mut smtp = configs.iter().filter(|(_, config)| config.kind() == "smtp").map(|(name, _)| name);
-    let first = smtp.clone().next();
-    smtp.find(|name| name.as_str() == MAIL).or(first).cloned()
+fn mail_goes_through(by_name: &BTreeMap<AlerterName, Entry>) -> Option<AlerterName> {
+    let can_mail = |entry: &Entry| entry.enabled && entry.alerter.needs_address();
+    let mut mail = by_name.iter().filter(|(_, entry)| can_mail(entry)).map(|(name, _)| name);
+    let first = mail.clone().next();
+    mail.find(|name| name.as_str() == MAIL).or(first).cloned()
 }

@@ -6,8 +6,8 @@ use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
 
 use crate::guard::Forbidden;
-use crate::hidden::Hidden;
 use crate::http::{self, Line, Options};
+use crate::redactor::Redactor;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Asker {
     line: Line,
     place: String,
-    hidden: Hidden,
+    redactor: Redactor,
 }
 
 impl Asker {
@@ -27,9 +27,9 @@ impl Asker {
     pub fn new(address: &Secret) -> Result<Self, Invalid> {
         let options = Options { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
         let url = http::checked(address, options.allow_link_local, "give the address of a service")?;
-        let mut hidden = Hidden::default();
-        hidden.hide_address(&url);
-        Ok(Self { place: http::place(&url), line: Line::new(url, &options)?, hidden })
+        let mut redactor = Redactor::default();
+        redactor.hide_address(&url);
+        Ok(Self { place: http::place(&url), line: Line::new(url, &options)?, redactor })
     }
 
     /// Asks, and returns what was answered with a status of success.
@@ -38,7 +38,7 @@ impl Asker {
     /// What went wrong, for people; without secrets.
     pub fn ask(&self) -> Result<String, String> {
         let get = || self.line.agent.get(self.line.url.as_str()).header("Accept", "application/json").call();
-        let failed = |problem: String| self.hidden.clean(&format!("{} {problem}", self.place));
+        let failed = |problem: String| self.redactor.clean(&format!("{} {problem}", self.place));
         // Fails for the address itself alone: what it leads to.
         self.line.check().map_err(|error| failed(error.to_string()))?;
         let way = self.line.way();
@@ -54,7 +54,7 @@ impl Asker {
         let status = response.status();
         let text = http::beginning(response);
         if !status.is_success() {
-            return Err(self.hidden.clean(&format!("{} answered {status}", self.place)));
+            return Err(self.redactor.clean(&format!("{} answered {status}", self.place)));
         }
         Ok(text)
     }

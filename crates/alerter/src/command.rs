@@ -17,19 +17,19 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::{Invalid, duration, notice::Notice};
+use innkeeper_settings::Section;
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::message::{KeyedNotice, one_by_one};
-use crate::{Alerter, Message, Sent, flexible, words};
+use crate::{Alerter, Message, Sent, config, words};
 
 /// How long the program may run unless `timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,35 +42,30 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const MOST_WORDS: usize = 1000;
 
 /// `kind = "command"`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CommandConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
-    #[serde(deserialize_with = "flexible::words")]
+#[derive(Debug, Clone)]
+pub(crate) struct CommandConfig {
     command: Vec<String>,
-    #[serde(default, deserialize_with = "flexible::timeout")]
     timeout: Option<Duration>,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
 }
 
 impl CommandConfig {
-    pub(crate) const KEYS: &[&str] = &["command", "timeout", "summary"];
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        if !section.has("command") {
+            let what = "write a program and its arguments: [\"/path/prog\", \"arg\"]";
+            section.refuse_whole(format!("the key command is missing; {what}"));
+        }
+        let command = section.program("command", MOST_WORDS);
+        if command.iter().any(|word| word.contains('\0')) {
+            let what = "has a NUL character; use printable text";
+            section.refuse("command", section.origin("command"), what);
+        }
+        Self { command, timeout: config::timeout(section) }
+    }
 
     pub(crate) fn build(&self) -> Result<Box<dyn Alerter>, Invalid> {
-        let wrong = |problem: &str| Invalid::new("command", problem);
-        let Some((program, arguments)) =
-            self.command.split_first().filter(|(program, _)| !program.is_empty())
-        else {
-            return Err(wrong("is empty; give a program and its arguments: [\"/path/prog\", \"arg\"]"));
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err(Invalid::new("command", "is empty"));
         };
-        if self.command.len() > MOST_WORDS {
-            return Err(wrong(&format!("has {} words; at most {MOST_WORDS}", self.command.len())));
-        }
-        if self.command.iter().any(|word| word.contains('\0')) {
-            return Err(wrong("has a NUL character; use printable text"));
-        }
         if Path::new(program).is_absolute() && !Path::new(program).exists() {
             // Not an error: it may lie on a disk that is not there yet.
             log::warn!(
@@ -230,7 +225,7 @@ impl LastWords {
             let listening = thread::Builder::new().spawn(move || {
                 let mut buffer = [0; 4096];
                 while let Ok(n @ 1..) = stderr.read(&mut buffer) {
-                    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut tail = tail.lock();
                     tail.extend_from_slice(&buffer[..n]);
                     let surplus = tail.len().saturating_sub(TAIL);
                     tail.drain(..surplus);
@@ -247,7 +242,7 @@ impl LastWords {
     /// The tail as the end of a sentence: ": cannot connect", or nothing.
     fn take(&self) -> String {
         let _ = self.ended.recv_timeout(LAST_WORDS);
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = self.tail.lock();
         let text = words::one_line(String::from_utf8_lossy(&tail).trim());
         if text.is_empty() { text } else { format!(": {text}") }
     }

@@ -1,19 +1,24 @@
-//! The `[alerter.NAME]` tables of the configuration.
+//! The `[alerter.NAME]` sections of the configuration.
+//!
+//! Each kind reads its own keys, in its own file; the keys that all kinds have are read here.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
+use innkeeper_core::secret::Secret;
+use innkeeper_core::ways::LOG;
 use innkeeper_core::{Clock, Invalid};
-use serde::{Deserialize, Deserializer, de};
+use innkeeper_settings::{Findings, SecretSource, Section, Table};
 
-use crate::Alerter;
 use crate::command::CommandConfig;
-use crate::logbook::LogConfig;
 use crate::pagerduty::PagerDutyConfig;
 use crate::slack::SlackConfig;
 use crate::smtp::SmtpConfig;
 use crate::webhook::WebhookConfig;
+use crate::{Alerter, logbook};
 
 /// A configured alerter that cannot be built: which one, which of its keys, what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +30,19 @@ pub struct ConfigError {
     pub invalid: Invalid,
 }
 
-/// One `[alerter.NAME]` table, by its `kind`.
+/// One `[alerter.NAME]` section.
 #[derive(Debug, Clone)]
-pub enum AlerterConfig {
+pub struct AlerterConfig {
+    /// Whether its messages go out. Otherwise it is parked: its name can be used as before, and its messages wait.
+    pub enabled: bool,
+    /// Whether the weekly summary goes out this way too.
+    pub summary: bool,
+    service: Service,
+}
+
+/// What its `kind` says that it is.
+#[derive(Debug, Clone)]
+enum Service {
     /// Mail.
     Smtp(SmtpConfig),
     /// Slack, or anything that takes Slack's incoming webhooks (Mattermost, Rocket.Chat, Discord's `/slack`).
@@ -39,89 +54,144 @@ pub enum AlerterConfig {
     /// A program that gets the notice on its standard input.
     Command(CommandConfig),
     /// A line in Innkeeper's own log.
-    Log(LogConfig),
+    Log,
 }
 
-const KINDS: &[&str] = &["smtp", "slack", "pagerduty", "webhook", "command", "log"];
+/// How the keys of a kind are read.
+type Read = fn(&mut Section<'_>) -> Service;
+
+/// Every kind.
+const KINDS: [(&str, Read); 6] = [
+    ("smtp", |section| Service::Smtp(SmtpConfig::read(section))),
+    ("slack", |section| Service::Slack(SlackConfig::read(section))),
+    ("pagerduty", |section| Service::PagerDuty(PagerDutyConfig::read(section))),
+    ("webhook", |section| Service::Webhook(WebhookConfig::read(section))),
+    ("command", |section| Service::Command(CommandConfig::read(section))),
+    (LOG, |_| Service::Log),
+];
 
 impl AlerterConfig {
-    /// Reads the table of a `kind` (with or without the key `kind` itself in it). Errors come from
-    /// `deserializer`, so that they keep its place in the file; none shows a secret's value.
-    pub fn deserialize<'de, D: Deserializer<'de>>(kind: &str, deserializer: D) -> Result<Self, D::Error> {
-        match kind {
-            "smtp" => SmtpConfig::deserialize(deserializer).map(Self::Smtp),
-            "slack" => SlackConfig::deserialize(deserializer).map(Self::Slack),
-            "pagerduty" => PagerDutyConfig::deserialize(deserializer).map(Self::PagerDuty),
-            "webhook" => WebhookConfig::deserialize(deserializer).map(Self::Webhook),
-            "command" => CommandConfig::deserialize(deserializer).map(Self::Command),
-            "log" => LogConfig::deserialize(deserializer).map(Self::Log),
-            other => Err(de::Error::unknown_variant(other, KINDS)),
+    /// Reads the section of the alerter `name`. Everything that is wrong with it is noted by the section, and defaults stand
+    /// in its place; none where its kind is not known.
+    pub fn read(name: &str, mut section: Section<'_>) -> Option<Self> {
+        let allowed = KINDS.map(|(kind, _)| kind).join(", ");
+        let of_log = (name == LOG).then(|| KINDS.into_iter().find(|(kind, _)| *kind == LOG)).flatten();
+        if of_log.is_none() && !section.has("kind") {
+            section.refuse_whole(format!("the key kind is missing; allowed: {allowed}"));
         }
+        let known = section.parsed("kind", of_log, |text| {
+            let known = KINDS.into_iter().find(|(kind, _)| *kind == text);
+            known.map(Some).ok_or_else(|| format!("{text:?} is not known; allowed: {allowed}"))
+        });
+        let (kind, read) = known?;
+        if name == LOG && kind != LOG {
+            let what = "the name log is kept for kind = \"log\"; give this alerter another name";
+            section.refuse("kind", section.origin("kind"), what);
+            return None;
+        }
+        let config = Self {
+            enabled: section.flag("enabled", true),
+            summary: section.flag("summary", false),
+            service: read(&mut section),
+        };
+        if name == LOG && !config.enabled {
+            let what =
+                "the log is always there, so that no alert passes without a trace; it cannot be parked";
+            section.refuse("enabled", section.origin("enabled"), what);
+        }
+        section.finish_as(&format!("for kind = {kind:?}"));
+        Some(config)
     }
 
     /// Every `kind` that there is.
-    pub fn kinds() -> &'static [&'static str] {
-        KINDS
+    pub fn kinds() -> [&'static str; 6] {
+        KINDS.map(|(kind, _)| kind)
     }
 
-    /// Every key that a table of `kind` takes besides `kind`; none for an unknown kind.
-    pub fn keys(kind: &str) -> &'static [&'static str] {
-        match kind {
-            "smtp" => SmtpConfig::KEYS,
-            "slack" => SlackConfig::KEYS,
-            "pagerduty" => PagerDutyConfig::KEYS,
-            "webhook" => WebhookConfig::KEYS,
-            "command" => CommandConfig::KEYS,
-            "log" => LogConfig::KEYS,
-            _ => &[],
+    /// Every key that a section of `kind` takes, in order; none for an unknown kind.
+    pub fn keys(kind: &str) -> Vec<String> {
+        let Some((_, read)) = KINDS.into_iter().find(|(known, _)| *known == kind) else { return Vec::new() };
+        let mut findings = Findings::default();
+        let mut section = Section::new("", Table::new(), &mut findings);
+        for flag in ["enabled", "summary"] {
+            section.flag(flag, false);
         }
+        section.text("kind");
+        read(&mut section);
+        section.finish();
+        findings.known
     }
 
-    /// The table's `kind`.
+    /// Its `kind`.
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Smtp(_) => "smtp",
-            Self::Slack(_) => "slack",
-            Self::PagerDuty(_) => "pagerduty",
-            Self::Webhook(_) => "webhook",
-            Self::Command(_) => "command",
-            Self::Log(_) => "log",
+        match &self.service {
+            Service::Smtp(_) => "smtp",
+            Service::Slack(_) => "slack",
+            Service::PagerDuty(_) => "pagerduty",
+            Service::Webhook(_) => "webhook",
+            Service::Command(_) => "command",
+            Service::Log => LOG,
         }
     }
 
-    /// Whether the weekly summary goes out this way too (`summary = true`).
-    pub fn for_summaries(&self) -> bool {
-        match self {
-            Self::Smtp(config) => config.summary,
-            Self::Slack(config) => config.summary,
-            Self::PagerDuty(config) => config.summary,
-            Self::Webhook(config) => config.summary,
-            Self::Command(config) => config.summary,
-            Self::Log(config) => config.summary,
-        }
+    /// Whether it sends to a mail address, so that its name alone leads nowhere.
+    pub fn needs_address(&self) -> bool {
+        matches!(self.service, Service::Smtp(_))
+    }
+
+    /// Whether it keeps an incident open until it is resolved.
+    pub fn keeps_incidents(&self) -> bool {
+        matches!(self.service, Service::PagerDuty(_))
     }
 
     /// The file with certificates of authorities that it trusts beside the system's.
     pub fn ca_file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Smtp(config) => config.ca_file.as_ref(),
-            Self::Slack(config) => config.ca_file.as_ref(),
-            Self::PagerDuty(config) => config.ca_file.as_ref(),
-            Self::Webhook(config) => config.ca_file.as_ref(),
-            Self::Command(_) | Self::Log(_) => None,
+        match &self.service {
+            Service::Smtp(config) => config.ca_file.as_ref(),
+            Service::Slack(SlackConfig { options, .. })
+            | Service::PagerDuty(PagerDutyConfig { options, .. })
+            | Service::Webhook(WebhookConfig { options, .. }) => options.ca_file.as_ref(),
+            Service::Command(_) | Service::Log => None,
         }
     }
 
-    /// Reads secrets and certificates from their files, checks every value, and makes the alerter. Connects nowhere.
+    /// Reads secrets and certificates from their files, and makes the alerter. Connects nowhere.
+    ///
+    /// # Errors
+    /// A file that cannot be used, and an address that cannot be called.
     pub fn build(&self, name: &AlerterName, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, ConfigError> {
-        match self {
-            Self::Smtp(config) => config.build(clock),
-            Self::Slack(config) => config.build(clock),
-            Self::PagerDuty(config) => config.build(clock),
-            Self::Webhook(config) => config.build(clock),
-            Self::Command(config) => config.build(),
-            Self::Log(_) => Ok(LogConfig::build()),
+        log::debug!("alerter.{name}: building it, of kind {}", self.kind());
+        match &self.service {
+            Service::Smtp(config) => config.build(clock),
+            Service::Slack(config) => config.build(clock),
+            Service::PagerDuty(config) => config.build(clock),
+            Service::Webhook(config) => config.build(clock),
+            Service::Command(config) => config.build(),
+            Service::Log => Ok(logbook::build()),
         }
         .map_err(|invalid| ConfigError { alerter: name.clone(), invalid })
     }
+}
+
+/// How long one attempt may take.
+pub(crate) fn timeout(section: &mut Section<'_>) -> Option<Duration> {
+    let bounds = TimeDelta::milliseconds(100)..=TimeDelta::minutes(10);
+    section.maybe_duration("timeout", bounds).and_then(|span| span.to_std().ok())
+}
+
+/// A secret that an alerter cannot be without.
+pub(crate) fn required_secret(
+    section: &mut Section<'_>,
+    key: &'static str,
+    key_file: &'static str,
+) -> Option<SecretSource> {
+    if !section.has(key) && !section.has(key_file) {
+        section.missing(key, &format!("give {key} or {key_file}"));
+    }
+    section.secret_source(key, key_file)
+}
+
+/// The value of such a secret.
+pub(crate) fn value_of(key: &'static str, source: Option<&SecretSource>) -> Result<Secret, Invalid> {
+    source.ok_or_else(|| Invalid::new(key, "is missing"))?.read()
 }

@@ -48,7 +48,7 @@ impl Section {
             EventKind::Reminder => Self::Reminders,
             EventKind::Recovered | EventKind::OpenedAndRecovered => match &notice.alert {
                 Some(alert) if alert.details.checked_out => Self::CheckedOut,
-                Some(alert) if !alert.details.ending.is_empty() => Self::Withdrawn,
+                Some(alert) if !alert.details.ending.is_empty() && !alert.details.answered => Self::Withdrawn,
                 _ => Self::Back,
             },
             EventKind::Summary => Self::Summary,
@@ -190,7 +190,7 @@ fn about(notice: &Notice) -> (String, String) {
         }
         SubjectForm::Uniform | SubjectForm::Own => None,
     };
-    let usual = match (alert.details.checked_out, alert.details.ending.is_empty()) {
+    let usual = match (alert.details.checked_out, alert.details.ending.is_empty() || alert.details.answered) {
         (true, _) => "CHECKED OUT",
         (false, false) => "WITHDRAWN",
         (false, true) => wording::state(notice.event).unwrap_or(""),

@@ -117,8 +117,8 @@ fn run<B: AsSendBody>(
     agent.run(request?)
 }
 
-fn options(ca_file: Option<&PathBuf>) -> Options<'_> {
-    Options { timeout: Some(TIMEOUT), ca_file, allow_link_local: false }
+fn options(ca_file: Option<&PathBuf>) -> Options {
+    Options { timeout: Some(TIMEOUT), ca_file: ca_file.cloned(), allow_link_local: false }
 }
 
 fn checked(url: &str) -> Result<Url, Invalid> {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
-use innkeeper_core::duration;
+use chrono::TimeDelta;
 use innkeeper_core::secret::Secret;
-use innkeeper_core::{Clock, Invalid, Time};
+use innkeeper_core::{Clock, Invalid, Time, duration, retry_after};
+use innkeeper_settings::Section;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::Resolver as _;
@@ -17,18 +17,18 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy, SendBody};
 use url::{Host, Url};
 
-use crate::Sent;
 use crate::guard::{Forbidden, GuardedResolver, forbids, forbids_name};
-use crate::hidden::{self, Hidden};
 use crate::look_up::Memory;
+use crate::redactor::{self, Redactor};
 use crate::tls;
+use crate::{Sent, config};
 
 /// How long an answer may take unless `timeout` says otherwise.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that looking up a name, or connecting, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait that a provider's `Retry-After` can ask for.
-const LONGEST_WAIT: TimeDelta = TimeDelta::days(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// How much of an answer is read, in bytes.
 const MOST_READ: u64 = 16 * 1024;
 /// An idle connection is used again only this soon, before a server may close it under a request.
@@ -39,10 +39,22 @@ pub(crate) const ALLOW: &str = "set allow_link_local = true to send there";
 pub(crate) const OTHER_PROXY: &str = "name another proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY";
 
 /// What the HTTP alerters have in common in the configuration.
-pub(crate) struct Options<'a> {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
     pub(crate) timeout: Option<Duration>,
-    pub(crate) ca_file: Option<&'a PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) allow_link_local: bool,
+}
+
+impl Options {
+    /// Reads `timeout`, `ca_file` and `allow_link_local`.
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            timeout: config::timeout(section),
+            ca_file: section.path_of("ca_file"),
+            allow_link_local: section.flag("allow_link_local", false),
+        }
+    }
 }
 
 /// Posts to one address.
@@ -51,22 +63,22 @@ pub(crate) struct Poster {
     /// Scheme, host and port: all of the address that people may read.
     place: String,
     timeout: Duration,
-    hidden: Hidden,
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
 }
 
 impl Poster {
-    /// A poster to `address`; `hidden` are the secrets besides the address itself.
+    /// A poster to `address`; `redactor` hides the secrets besides the address itself.
     pub(crate) fn new(
         address: &Secret,
-        options: &Options<'_>,
-        mut hidden: Hidden,
+        options: &Options,
+        mut redactor: Redactor,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Invalid> {
         let url = checked(address, options.allow_link_local, ALLOW)?;
-        hidden.hide_address(&url);
+        redactor.hide_address(&url);
         let timeout = options.timeout.unwrap_or(TIMEOUT);
-        Ok(Self { place: place(&url), line: Line::new(url, options)?, timeout, hidden, clock })
+        Ok(Self { place: place(&url), line: Line::new(url, options)?, timeout, redactor, clock })
     }
 
     /// The present, by the clock that the alerter was made with.
@@ -101,7 +113,7 @@ impl Poster {
                 // What the address itself leads to has been looked at above.
                 let (place, way) = (&self.place, self.line.way());
                 let what = format!("{place} is reached{way}, which {cause}; {OTHER_PROXY}, or {ALLOW}");
-                Sent::never(self.hidden.clean(&what))
+                Sent::never(self.redactor.clean(&what))
             }
             Err(error) => self.unanswered(&error, body.begun),
         }
@@ -120,7 +132,7 @@ impl Poster {
         } else if !text.trim().is_empty() {
             problem.push_str(&format!(": {text}"));
         }
-        let problem = self.hidden.clean(&problem);
+        let problem = self.redactor.clean(&problem);
         let passes = status.is_server_error()
             || matches!(
                 status,
@@ -143,7 +155,7 @@ impl Poster {
         let place = &self.place;
         let problem = match error {
             ureq::Error::Other(cause) if cause.is::<Forbidden>() => {
-                return Sent::never(self.hidden.clean(&format!("{place} {cause}; {ALLOW}")));
+                return Sent::never(self.redactor.clean(&format!("{place} {cause}; {ALLOW}")));
             }
             ureq::Error::Timeout(_) if begun => {
                 let timeout = duration::short(TimeDelta::from_std(self.timeout).unwrap_or_default());
@@ -155,17 +167,13 @@ impl Poster {
                 format!("{place} could not be reached{}: {error}{advice}", self.line.way())
             }
         };
-        Sent::Retryable { after: None, maybe_sent: begun, problem: self.hidden.clean(&problem) }
+        Sent::Retryable { after: None, maybe_sent: begun, problem: self.redactor.clean(&problem) }
     }
 
     /// The wait that the answer asks for: a number of seconds or a date, at most a day.
     fn retry_after(&self, response: &Response<Body>) -> Option<Duration> {
-        let text = response.headers().get("retry-after")?.to_str().ok()?.trim();
-        let wait = match text.parse::<i64>() {
-            Ok(seconds) => TimeDelta::try_seconds(seconds).unwrap_or(LONGEST_WAIT),
-            Err(_) => DateTime::parse_from_rfc2822(text).ok()?.signed_duration_since(self.now()),
-        };
-        wait.clamp(TimeDelta::zero(), LONGEST_WAIT).to_std().ok()
+        let text = response.headers().get("retry-after")?.to_str().ok()?;
+        Some(retry_after::wait(text, self.now())?.min(LONGEST_WAIT))
     }
 }
 
@@ -201,7 +209,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// What talks to `url`, within these options.
-    pub(crate) fn new(url: Url, options: &Options<'_>) -> Result<Self, Invalid> {
+    pub(crate) fn new(url: Url, options: &Options) -> Result<Self, Invalid> {
         let agent = agent(is_loopback(&url), options)?;
         Ok(Self::over(agent, url, options.allow_link_local))
     }
@@ -244,7 +252,7 @@ impl Line {
 }
 
 /// What talks to other machines, or (`inward`) to this one.
-pub(crate) fn agent(inward: bool, options: &Options<'_>) -> Result<Agent, Invalid> {
+pub(crate) fn agent(inward: bool, options: &Options) -> Result<Agent, Invalid> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -253,7 +261,7 @@ pub(crate) fn agent(inward: bool, options: &Options<'_>) -> Result<Agent, Invali
         .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .max_idle_age(IDLE)
-        .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file)?).build());
+        .tls_config(TlsConfig::builder().root_certs(roots(options.ca_file.as_ref())?).build());
     if inward {
         config = config.proxy(None);
     }
@@ -303,7 +311,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// The system's authorities, and those of `ca_file` beside them.
 fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
-    let own = hidden::read_certificates(ca_file)?;
+    let own = redactor::read_certificates(ca_file)?;
     if own.is_empty() {
         return Ok(RootCerts::PlatformVerifier);
     }
@@ -335,7 +343,7 @@ mod tests {
         for address in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
             let options = Options { timeout: None, ca_file: None, allow_link_local: true };
             let url = Secret::new(format!("http://{address}/"));
-            let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
+            let mut poster = Poster::new(&url, &options, Redactor::default(), Arc::new(SystemClock)).unwrap();
             // As after a look-up: the address itself has not been checked.
             let config = poster.line.agent.config().clone();
             poster.line.agent = Agent::with_parts(
@@ -370,7 +378,7 @@ mod tests {
     fn through_proxy(proxy: &str, address: &str, guarded: bool) -> Sent {
         let options = Options { timeout: None, ca_file: None, allow_link_local: true };
         let url = Secret::new(format!("http://{address}/"));
-        let mut poster = Poster::new(&url, &options, Hidden::default(), Arc::new(SystemClock)).unwrap();
+        let mut poster = Poster::new(&url, &options, Redactor::default(), Arc::new(SystemClock)).unwrap();
         let config = Agent::config_builder()
             .proxy(Some(Proxy::new(proxy).unwrap()))
             .timeout_global(Some(Duration::from_secs(1)))

@@ -69,6 +69,7 @@ struct Happened<'a> {
     zone: Tz,
     is_checked_out: bool,
     ending: String,
+    is_answered: bool,
     was: String,
     behind: String,
 }
@@ -227,6 +228,7 @@ fn happened(notice: &Notice, alert: &AlertNotice, why: &Reason) -> String {
         zone,
         is_checked_out: alert.details.checked_out,
         ending: alert.details.ending.clone(),
+        is_answered: alert.details.answered,
         behind: site,
     });
     text.trim_end().to_owned()

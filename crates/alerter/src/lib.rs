@@ -11,7 +11,7 @@
 //! it answers ([`Sent`]) tells the outbox what to do next. No secret leaves it but on the wire: not in
 //! `Debug`, not in a log line (as long as the logger heeds [`tells_secrets`]), not in a `problem`.
 //!
-//! Where to start: [`AlerterConfig`] is a table of the configuration, [`Alerters`] is all of them built,
+//! Where to start: [`AlerterConfig`] is a section of the configuration, [`Alerters`] is all of them built,
 //! [`Alerter::send`] is the one thing they do.
 //!
 //! ```
@@ -29,12 +29,9 @@ pub mod command;
 mod config;
 mod digest;
 mod exchange;
-mod files;
-mod flexible;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
-mod hidden;
 mod http;
 mod letter;
 pub mod logbook;
@@ -43,6 +40,7 @@ mod mailbox;
 mod mentions;
 mod message;
 pub mod pagerduty;
+mod redactor;
 pub mod slack;
 pub mod smtp;
 pub mod summary;
@@ -56,9 +54,8 @@ pub use alerters::Alerters;
 pub use asker::Asker;
 pub use config::{AlerterConfig, ConfigError};
 pub use exchange::{Answered, Exchange};
-pub use files::read_file;
-pub use hidden::{LARGEST_CERTIFICATES, LARGEST_SECRET, tells_secrets, useless_certificates};
 pub use letter::rendered;
 pub use mailbox::Mailbox;
 pub use message::{Alerter, Message, Sent};
+pub use redactor::{tells_secrets, useless_certificates};
 pub use tls::is_loopback;

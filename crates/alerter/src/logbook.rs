@@ -4,32 +4,17 @@ use std::time::Duration;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use log::Level;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use crate::{Alerter, Message, Sent, flexible, words};
+use crate::{Alerter, Message, Sent, words};
 
 /// The target of the log lines.
 const TARGET: &str = "innkeeper::alert";
 /// The longest line, in characters.
 const LONGEST_LINE: usize = 8000;
 
-/// `kind = "log"`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
-}
-
-impl LogConfig {
-    pub(crate) const KEYS: &[&str] = &["summary"];
-
-    pub(crate) fn build() -> Box<dyn Alerter> {
-        Box::new(Logbook)
-    }
+/// The alerter of `kind = "log"`, which has no keys of its own.
+pub(crate) fn build() -> Box<dyn Alerter> {
+    Box::new(Logbook)
 }
 
 struct Logbook;

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
@@ -110,7 +111,7 @@ impl LookUps {
                 look_up.answer = Some((Instant::now(), Err(Failure::Late)));
                 return Err(Failure::Late.into_error(timeout));
             }
-            (all, _) = self.shared.ended.wait_timeout(all, left).unwrap_or_else(PoisonError::into_inner);
+            self.shared.ended.wait_for(&mut all, left);
         }
     }
 
@@ -130,7 +131,7 @@ impl LookUps {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, LookUp>> {
-        self.by_place.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_place.lock()
     }
 }
 
@@ -179,7 +180,7 @@ mod tests {
         let count = Arc::clone(&asked);
         let ask = move |_: &Uri, _: &Config| {
             count.fetch_add(1, Ordering::SeqCst);
-            let is_known = answer.lock().unwrap().recv().unwrap_or_default();
+            let is_known = answer.lock().recv().unwrap_or_default();
             let mut addresses = DefaultResolver::default().empty();
             addresses.push("192.0.2.1:80".parse().unwrap());
             if is_known { Ok(addresses) } else { Err(ureq::Error::HostNotFound) }

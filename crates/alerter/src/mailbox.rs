@@ -10,7 +10,7 @@ use innkeeper_core::secret::Secret;
 use rustls::ClientConfig;
 
 use crate::guard::{self, Forbidden};
-use crate::hidden::Hidden;
+use crate::redactor::Redactor;
 use crate::timed::{Timed, Waits};
 use crate::tls;
 
@@ -24,7 +24,7 @@ pub struct Mailbox {
     tls: Option<Arc<ClientConfig>>,
     username: String,
     password: Secret,
-    hidden: Hidden,
+    redactor: Redactor,
 }
 
 trait Stream: Read + Write + std::fmt::Debug + Send {}
@@ -45,15 +45,15 @@ impl Mailbox {
         if guard::forbids_host(host) {
             return Err(Invalid::new("host", format!("{host:?} {Forbidden}; give the host of a mailbox")));
         }
-        let mut hidden = Hidden::default();
-        hidden.hide(password.reveal());
+        let mut redactor = Redactor::default();
+        redactor.hide(password.reveal());
         Ok(Self {
             host: host.to_owned(),
             port,
             tls: if encrypted { Some(tls::client(ca_file)?) } else { None },
             username: username.to_owned(),
             password: password.clone(),
-            hidden,
+            redactor,
         })
     }
 
@@ -63,7 +63,7 @@ impl Mailbox {
     /// What went wrong, for people; without secrets. A folder that is not there is passed over as long as another is.
     pub fn take(&self, folders: &[String], token: &str) -> Result<bool, String> {
         self.look(folders, token).map_err(|problem| {
-            self.hidden
+            self.redactor
                 .clean(&format!("the mailbox at {}:{} cannot be read: {problem}", self.host, self.port))
         })
     }

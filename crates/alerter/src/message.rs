@@ -90,6 +90,16 @@ pub trait Alerter: Send + Sync {
     /// The `kind` of its configuration.
     fn kind(&self) -> &'static str;
 
+    /// Whether it sends to an address, so that its name alone leads nowhere.
+    fn needs_address(&self) -> bool {
+        false
+    }
+
+    /// Whether it keeps an incident open until it is resolved.
+    fn keeps_incidents(&self) -> bool {
+        false
+    }
+
     /// A bound on the time that one [`send`](Self::send) takes; a lease must last longer.
     fn longest(&self) -> Duration;
 }

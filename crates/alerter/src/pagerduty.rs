@@ -1,22 +1,21 @@
 //! PagerDuty's Events API v2: an incident is triggered and resolved under one `dedup_key`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid, wording};
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use innkeeper_settings::{SecretSource, Section};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
 use crate::letter::{Letter, is_web};
 use crate::message::one_by_one;
-use crate::{Alerter, Message, Sent, flexible, words};
+use crate::redactor::Redactor;
+use crate::{Alerter, Message, Sent, config, words};
 
 /// Where events go unless `url` says otherwise (the European service has another address).
 const URL: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -27,62 +26,46 @@ const LONGEST_DEDUP_KEY: usize = 255;
 const MOST_LINKS: usize = 20;
 
 /// PagerDuty's four severities.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Severity {
     Critical,
-    #[default]
     Error,
     Warning,
     Info,
 }
 
+const SEVERITIES: [(&str, Severity); 4] = [
+    ("critical", Severity::Critical),
+    ("error", Severity::Error),
+    ("warning", Severity::Warning),
+    ("info", Severity::Info),
+];
+
 /// `kind = "pagerduty"`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PagerDutyConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    routing_key: Option<Secret>,
-    routing_key_file: Option<PathBuf>,
-    #[serde(default)]
+#[derive(Debug, Clone)]
+pub(crate) struct PagerDutyConfig {
+    routing_key: Option<SecretSource>,
     severity: Severity,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    url: Option<Secret>,
-    #[serde(default, deserialize_with = "flexible::timeout")]
-    timeout: Option<Duration>,
-    pub(crate) ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    allow_link_local: bool,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
+    url: Secret,
+    pub(crate) options: Options,
 }
 
 impl PagerDutyConfig {
-    pub(crate) const KEYS: &[&str] = &[
-        "routing_key",
-        "routing_key_file",
-        "severity",
-        "url",
-        "timeout",
-        "ca_file",
-        "allow_link_local",
-        "summary",
-    ];
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            routing_key: config::required_secret(section, "routing_key", "routing_key_file"),
+            severity: section.word("severity", Severity::Error, &SEVERITIES),
+            url: Secret::new(section.text("url").unwrap_or_else(|| URL.to_owned())),
+            options: Options::read(section),
+        }
+    }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let routing_key =
-            hidden::required("routing_key", self.routing_key.as_ref(), self.routing_key_file.as_deref())?;
-        let url = self.url.clone().unwrap_or_else(|| Secret::new(URL));
-        let options = Options {
-            timeout: self.timeout,
-            ca_file: self.ca_file.as_ref(),
-            allow_link_local: self.allow_link_local,
-        };
-        let mut hidden = Hidden::default();
-        hidden.hide(routing_key.reveal());
-        let poster = Poster::new(&url, &options, hidden, clock)?;
+        let routing_key = config::value_of("routing_key", self.routing_key.as_ref())?;
+        let mut redactor = Redactor::default();
+        redactor.hide(routing_key.reveal());
+        let poster = Poster::new(&self.url, &self.options, redactor, clock)?;
         Ok(Box::new(PagerDuty { poster, routing_key, severity: self.severity }))
     }
 }
@@ -114,6 +97,10 @@ impl Alerter for PagerDuty {
 
     fn kind(&self) -> &'static str {
         "pagerduty"
+    }
+
+    fn keeps_incidents(&self) -> bool {
+        true
     }
 
     fn longest(&self) -> Duration {

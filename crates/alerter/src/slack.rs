@@ -6,7 +6,6 @@
 //! A webhook does not say under which name it posted a message, so a recovery is a message of its own, not an answer in the
 //! thread of its alert.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,14 @@ use askama::Template;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use innkeeper_settings::{SecretSource, Section};
 use serde_json::{Value, json};
 
 use crate::digest::{self, Digest, Tone};
-use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
 use crate::letter::{Letter, own_of, rendered};
-use crate::{Alerter, Message, Sent, flexible, mentions, words};
+use crate::redactor::Redactor;
+use crate::{Alerter, Message, Sent, config, mentions, words};
 
 /// The most lines of a digest that is a table.
 const MOST_LINES: usize = 50;
@@ -39,36 +37,21 @@ const MOST_TEXTS: usize = 20;
 const SHORT: usize = 40;
 
 /// `kind = "slack"`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlackConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    url: Option<Secret>,
-    url_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::timeout")]
-    timeout: Option<Duration>,
-    pub(crate) ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    allow_link_local: bool,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
+#[derive(Debug, Clone)]
+pub(crate) struct SlackConfig {
+    url: Option<SecretSource>,
+    pub(crate) options: Options,
 }
 
 impl SlackConfig {
-    pub(crate) const KEYS: &[&str] =
-        &["url", "url_file", "timeout", "ca_file", "allow_link_local", "summary"];
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self { url: config::required_secret(section, "url", "url_file"), options: Options::read(section) }
+    }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let url = hidden::required("url", self.url.as_ref(), self.url_file.as_deref())?;
-        let options = Options {
-            timeout: self.timeout,
-            ca_file: self.ca_file.as_ref(),
-            allow_link_local: self.allow_link_local,
-        };
+        let url = config::value_of("url", self.url.as_ref())?;
         let shape = Shape::of(&url);
-        Ok(Box::new(Slack { poster: Poster::new(&url, &options, Hidden::default(), clock)?, shape }))
+        Ok(Box::new(Slack { poster: Poster::new(&url, &self.options, Redactor::default(), clock)?, shape }))
     }
 }
 

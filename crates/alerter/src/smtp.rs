@@ -15,18 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::notice::Notice;
-use innkeeper_core::secret::Secret;
+use innkeeper_core::ways::SMTP;
 use innkeeper_core::{Clock, Invalid};
+use innkeeper_settings::{SecretSource, Section};
 use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp::authentication::Credentials;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::guard::{self, Forbidden};
-use crate::hidden::{self, Hidden};
 use crate::http::ALLOW;
-use crate::{Alerter, Message, Sent, flexible, tls};
+use crate::redactor::Redactor;
+use crate::{Alerter, Message, Sent, config, tls};
 use connection::{Postman, Server, Transit};
 use failure::{Failure, Stage};
 
@@ -34,106 +33,105 @@ use failure::{Failure, Stage};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the connection is encrypted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encryption {
-    #[default]
     StartTls,
     Implicit,
     None,
 }
 
+const ENCRYPTIONS: [(&str, Encryption); 3] =
+    [("starttls", Encryption::StartTls), ("implicit", Encryption::Implicit), ("none", Encryption::None)];
+
 /// `kind = "smtp"`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SmtpConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
+#[derive(Debug, Clone)]
+pub(crate) struct SmtpConfig {
     host: String,
-    #[serde(default, deserialize_with = "flexible::port")]
     port: Option<u16>,
-    #[serde(default)]
     tls: Encryption,
     username: Option<String>,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-    from: String,
-    #[serde(default, deserialize_with = "flexible::timeout")]
+    password: Option<SecretSource>,
+    from: Option<Mailbox>,
     timeout: Option<Duration>,
     pub(crate) ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::truth")]
     allow_link_local: bool,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
 }
 
 impl SmtpConfig {
-    pub(crate) const KEYS: &[&str] = &[
-        "host",
-        "port",
-        "tls",
-        "username",
-        "password",
-        "password_file",
-        "from",
-        "timeout",
-        "ca_file",
-        "allow_link_local",
-        "summary",
-    ];
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let allow_link_local = section.flag("allow_link_local", false);
+        if !section.has("host") {
+            section.refuse_whole(
+                "the key host is missing; write the mail server's name, as in smtp.example.org",
+            );
+        }
+        let config = Self {
+            host: section.parsed("host", String::new(), |host| checked_host(host, allow_link_local)),
+            port: section.maybe_number("port", 1..=65_535),
+            tls: section.word("tls", Encryption::StartTls, &ENCRYPTIONS),
+            username: section.text("username"),
+            password: section.secret_source("password", "password_file"),
+            from: {
+                if !section.has("from") {
+                    section.refuse_whole(
+                        "the key from is missing; write the sender, as in innkeeper@example.org",
+                    );
+                }
+                section.parsed("from", None, |from| sender(from).map(Some))
+            },
+            timeout: config::timeout(section),
+            ca_file: section.path_of("ca_file"),
+            allow_link_local,
+        };
+        config.check_login(section);
+        config
+    }
+
+    /// A login has a name and a password, and neither is sent in the clear to another machine.
+    fn check_login(&self, section: &mut Section<'_>) {
+        let has_password = section.has("password") || section.has("password_file");
+        if self.username.is_some() && !has_password {
+            let what = "is missing beside username; give password or password_file";
+            section.refuse("password", section.origin("username"), what);
+        } else if has_password && !section.has("username") {
+            let key = if section.has("password") { "password" } else { "password_file" };
+            section.refuse(
+                "username",
+                section.origin(key),
+                "is missing beside password; give both or neither",
+            );
+        } else if has_password && self.tls == Encryption::None && !tls::is_loopback(&self.host) {
+            let what =
+                "is \"none\", which would send the password in the clear; use \"starttls\" or \"implicit\"";
+            section.refuse("tls", section.origin("tls"), what);
+        }
+    }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let host = self.host.trim().trim_matches(['[', ']']);
-        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
-            return Err(Invalid::new("host", format!("{host:?} is not a host; write smtp.example.org")));
-        }
-        if !self.allow_link_local && guard::forbids_host(host) {
-            return Err(Invalid::new("host", format!("{host:?} {Forbidden}; {ALLOW}")));
-        }
-        let from = self.from.parse::<Mailbox>().ok().filter(|_| !self.from.contains(char::is_control));
-        let from = from.ok_or_else(|| {
-            let problem = "is not a sender; write name@example.org or \"Name <name@example.org>\"";
-            Invalid::new("from", format!("{:?} {problem}", self.from))
-        })?;
-        let credentials = self.credentials()?;
-        let mut hidden = Hidden::default();
-        if let Some((username, password)) = &credentials {
-            hidden.hide(password.reveal());
-            hidden.hide(&format!("\0{username}\0{}", password.reveal()));
-        }
+        let from = self.from.clone().ok_or_else(|| Invalid::new("from", "is missing"))?;
+        let mut redactor = Redactor::default();
+        let credentials = match (&self.username, &self.password) {
+            (Some(username), Some(password)) => {
+                let password = password.read()?;
+                redactor.hide(password.reveal());
+                redactor.hide(&format!("\0{username}\0{}", password.reveal()));
+                Some(Credentials::new(username.clone(), password.reveal().to_owned()))
+            }
+            _ => None,
+        };
         let server = Server {
-            host: host.to_owned(),
+            host: self.host.clone(),
             port: self.port.unwrap_or(match self.tls {
                 Encryption::StartTls => 587,
                 Encryption::Implicit => 465,
                 Encryption::None => 25,
             }),
             transit: self.transit()?,
-            credentials: credentials
-                .map(|(name, password)| Credentials::new(name, password.reveal().to_owned())),
+            credentials,
             timeout: self.timeout.unwrap_or(TIMEOUT),
             allow_link_local: self.allow_link_local,
         };
-        Ok(Box::new(Smtp { postman: Postman::new(server), from, hidden, clock }))
-    }
-
-    fn credentials(&self) -> Result<Option<(String, Secret)>, Invalid> {
-        let password = hidden::optional("password", self.password.as_ref(), self.password_file.as_deref())?;
-        match (&self.username, password) {
-            (None, None) => Ok(None),
-            (Some(_), None) => {
-                Err(Invalid::new("password", "is missing beside username; give password or password_file"))
-            }
-            (None, Some(_)) => {
-                Err(Invalid::new("username", "is missing beside password; give both or neither"))
-            }
-            (Some(_), Some(_)) if self.tls == Encryption::None && !tls::is_loopback(&self.host) => {
-                let problem = "is \"none\", which would send the password in the clear; use \"starttls\" or \"implicit\"";
-                Err(Invalid::new("tls", problem))
-            }
-            (Some(name), Some(password)) => Ok(Some((name.clone(), password))),
-        }
+        Ok(Box::new(Smtp { postman: Postman::new(server), from, redactor, clock }))
     }
 
     fn transit(&self) -> Result<Transit, Invalid> {
@@ -145,10 +143,27 @@ impl SmtpConfig {
     }
 }
 
+fn checked_host(host: &str, allow_link_local: bool) -> Result<String, String> {
+    let host = host.trim().trim_matches(['[', ']']);
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+        return Err(format!("{host:?} is not a host; write smtp.example.org"));
+    }
+    if !allow_link_local && guard::forbids_host(host) {
+        return Err(format!("{host:?} {Forbidden}; {ALLOW}"));
+    }
+    Ok(host.to_owned())
+}
+
+fn sender(from: &str) -> Result<Mailbox, String> {
+    from.parse().ok().filter(|_| !from.contains(char::is_control)).ok_or_else(|| {
+        format!("{from:?} is not a sender; write name@example.org or \"Name <name@example.org>\"")
+    })
+}
+
 struct Smtp {
     postman: Postman,
     from: Mailbox,
-    hidden: Hidden,
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
 }
 
@@ -166,7 +181,7 @@ impl Alerter for Smtp {
         let mail = match mail::compose(message, &self.from, &to, self.clock.now()) {
             Ok(mail) => mail,
             Err(error) => {
-                return Sent::never(self.hidden.clean(&format!("the mail cannot be written: {error}")));
+                return Sent::never(self.redactor.clean(&format!("the mail cannot be written: {error}")));
             }
         };
         match self.postman.deliver(&self.from.email, &to, &mail) {
@@ -184,7 +199,11 @@ impl Alerter for Smtp {
     }
 
     fn kind(&self) -> &'static str {
-        "smtp"
+        SMTP
+    }
+
+    fn needs_address(&self) -> bool {
+        true
     }
 
     fn longest(&self) -> Duration {
@@ -194,7 +213,7 @@ impl Alerter for Smtp {
 
 impl Smtp {
     fn failed(&self, failure: &Failure) -> Sent {
-        let problem = self.hidden.clean(&format!("{} {failure}", self.postman.place()));
+        let problem = self.redactor.clean(&format!("{} {failure}", self.postman.place()));
         if failure.is_permanent() {
             let is_of_content = matches!(failure.stage, Stage::Data | Stage::Message);
             return Sent::Permanent { is_of_content, problem };

@@ -12,14 +12,14 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError, RootCertStore, StreamOwned};
 use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::hidden;
+use crate::redactor;
 use crate::timed::Timed;
 
 /// A client that trusts the system's authorities, and those of `ca_file` beside them.
 pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots.add_parsable_certificates(hidden::read_certificates(ca_file)?);
+    roots.add_parsable_certificates(redactor::read_certificates(ca_file)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

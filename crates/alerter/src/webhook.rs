@@ -19,6 +19,7 @@
 //!     return fresh and hmac.compare_digest("sha256=" + mac, headers["Innkeeper-Signature"])
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +27,14 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use innkeeper_settings::{LARGEST_SECRET, SecretSource, Section, named_secrets, read_file};
 use sha2::Sha256;
 use ureq::http::{HeaderName, HeaderValue};
 
-use crate::flexible::{self, Headers};
-use crate::hidden::{self, Hidden};
 use crate::http::{Options, Poster};
 use crate::message::{KeyedNotice, one_by_one};
-use crate::{Alerter, Message, Sent};
+use crate::redactor::Redactor;
+use crate::{Alerter, Message, Sent, config};
 
 /// Headers that are Innkeeper's or the protocol's own.
 const TAKEN: &[&str] = &[
@@ -54,94 +53,81 @@ const TAKEN: &[&str] = &[
 /// The most headers of one webhook.
 const MOST_HEADERS: usize = 100;
 
+/// Names and values of headers; a value may be a secret.
+type Headers = BTreeMap<String, Secret>;
+
 /// `kind = "webhook"`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookConfig {
-    #[serde(default, rename = "kind")]
-    _kind: IgnoredAny,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    url: Option<Secret>,
-    url_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::secret")]
-    secret: Option<Secret>,
-    secret_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::headers")]
+#[derive(Debug, Clone)]
+pub(crate) struct WebhookConfig {
+    url: Option<SecretSource>,
+    secret: Option<SecretSource>,
     headers: Headers,
     headers_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::timeout")]
-    timeout: Option<Duration>,
-    pub(crate) ca_file: Option<PathBuf>,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    allow_link_local: bool,
-    #[serde(default, deserialize_with = "flexible::truth")]
-    pub(crate) summary: bool,
+    pub(crate) options: Options,
 }
 
 impl WebhookConfig {
-    pub(crate) const KEYS: &[&str] = &[
-        "url",
-        "url_file",
-        "secret",
-        "secret_file",
-        "headers",
-        "headers_file",
-        "timeout",
-        "ca_file",
-        "allow_link_local",
-        "summary",
-    ];
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let url = config::required_secret(section, "url", "url_file");
+        let secret = section.secret_source("secret", "secret_file");
+        let headers: Headers = section.named_secrets("headers").into_iter().collect();
+        if let Err(invalid) = check_headers(&headers) {
+            section.refuse("headers", section.origin("headers"), invalid.problem);
+        }
+        let headers_file = section.path_of("headers_file");
+        Self { url, secret, headers, headers_file, options: Options::read(section) }
+    }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let url = hidden::required("url", self.url.as_ref(), self.url_file.as_deref())?;
-        let secret = hidden::optional("secret", self.secret.as_ref(), self.secret_file.as_deref())?;
+        let url = config::value_of("url", self.url.as_ref())?;
+        let secret = self.secret.as_ref().map(SecretSource::read).transpose()?;
         let headers = self.all_headers()?;
-        let mut hidden = Hidden::default();
+        let mut redactor = Redactor::default();
         for text in secret.iter().chain(headers.values()) {
-            hidden.hide(text.reveal());
+            redactor.hide(text.reveal());
         }
         // Of "Bearer x" the x is the secret.
         for word in headers.values().flat_map(|value| value.reveal().split_whitespace().skip(1)) {
-            hidden.hide(word);
+            redactor.hide(word);
         }
-        let options = Options {
-            timeout: self.timeout,
-            ca_file: self.ca_file.as_ref(),
-            allow_link_local: self.allow_link_local,
-        };
-        let poster = Poster::new(&url, &options, hidden, clock)?;
+        let poster = Poster::new(&url, &self.options, redactor, clock)?;
         Ok(Box::new(Webhook { poster, secret, headers }))
     }
 
-    /// The headers of the table and of the file, checked.
+    /// The headers of the section and of the file, checked.
     fn all_headers(&self) -> Result<Headers, Invalid> {
         let mut headers = self.headers.clone();
         if let Some(path) = &self.headers_file {
-            let text = hidden::read("headers_file", path)?;
-            let more =
-                flexible::header_lines(&text).map_err(|problem| Invalid::new("headers_file", problem))?;
-            headers.extend(more);
+            let wrong = |problem| Invalid::new("headers_file", format!("{}: {problem}", path.display()));
+            let content = read_file(path, LARGEST_SECRET).map_err(wrong)?;
+            let text = String::from_utf8(content).map_err(|_| wrong("it is no text in UTF-8".to_owned()))?;
+            headers.extend(named_secrets(&text).map_err(wrong)?);
         }
-        if headers.len() > MOST_HEADERS {
-            return Err(Invalid::new(
-                "headers",
-                format!("has {} headers; at most {MOST_HEADERS}", headers.len()),
-            ));
-        }
-        for (name, value) in &headers {
-            let wrong = |problem: &str| Err(Invalid::new("headers", format!("{name:?} {problem}")));
-            if HeaderName::try_from(name).is_err() {
-                return wrong("is not the name of a header; use letters, digits and dashes");
-            }
-            if TAKEN.contains(&name.to_ascii_lowercase().as_str()) {
-                return wrong("is set by Innkeeper itself; leave it out");
-            }
-            if HeaderValue::try_from(value.reveal()).is_err() {
-                return wrong("has a value with control characters; use printable text");
-            }
-        }
+        check_headers(&headers)?;
         Ok(headers)
     }
+}
+
+fn check_headers(headers: &Headers) -> Result<(), Invalid> {
+    if headers.len() > MOST_HEADERS {
+        return Err(Invalid::new(
+            "headers",
+            format!("has {} headers; at most {MOST_HEADERS}", headers.len()),
+        ));
+    }
+    for (name, value) in headers {
+        let wrong = |problem: &str| Err(Invalid::new("headers", format!("{name:?} {problem}")));
+        if HeaderName::try_from(name).is_err() {
+            return wrong("is not the name of a header; use letters, digits and dashes");
+        }
+        if TAKEN.contains(&name.to_ascii_lowercase().as_str()) {
+            return wrong("is set by Innkeeper itself; leave it out");
+        }
+        if HeaderValue::try_from(value.reveal()).is_err() {
+            return wrong("has a value with control characters; use printable text");
+        }
+    }
+    Ok(())
 }
 
 struct Webhook {

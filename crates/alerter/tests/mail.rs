@@ -192,6 +192,14 @@ fn a_digest_of_a_few_has_the_whole_of_each_in_sections() {
 }
 
 #[test]
+fn what_was_reported_late_stands_among_what_is_back() {
+    let mail = received(&[answered("a"), notice(EventKind::Recovered, "b")], "k");
+    assert_eq!(subject(&mail), "BACK shop/a, shop/b · innkeeper");
+    let (text, _) = bodies(&mail);
+    assert!(text.contains("Back online (2)\n") && !text.contains("ithdrawn"), "{text}");
+}
+
+#[test]
 fn a_digest_of_many_is_a_table_with_links_and_loses_no_words_of_people() {
     let mut notices: Vec<Notice> =
         (0..220).map(|n| notice(EventKind::Recovered, &format!("job-{n}"))).collect();

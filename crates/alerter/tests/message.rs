@@ -146,6 +146,18 @@ fn a_checkout_a_site_and_the_operator_are_told_what_they_need() {
 }
 
 #[test]
+fn what_was_reported_late_is_told_as_the_recovery_that_it_is() {
+    let ending = "it had run at 02:00 on Fri 20 Nov (Europe/Berlin)";
+    assert_eq!(answered("backup").headline(), format!("BACK shop/backup: {ending} · innkeeper"));
+    let said = text(&with_own(answered("backup"), "Well done."));
+    let expected = format!(
+        "Well done.\n\nshop/backup was well: {ending}, which was reported late, on Fri 20 Nov at 03:05 (Europe/Berlin).\n\
+         Its alert is closed, and counts as no downtime.\n"
+    );
+    assert!(said.starts_with(&expected), "{said}");
+}
+
+#[test]
 fn nothing_is_said_of_what_is_not_known() {
     let mut plain = notice(EventKind::Opened, "backup");
     let alert = plain.alert.as_mut().unwrap();

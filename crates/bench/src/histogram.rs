@@ -1,55 +1,41 @@
-//! How long requests took: counts in steps of 10 µs, so that hours of load fit into one fixed piece of memory.
+//! How long requests took, to three digits, so that hours of load fit into little memory.
 
 use std::time::Duration;
 
-/// The width of a step, µs.
-const STEP_US: usize = 10;
-/// Steps: up to ten seconds. What took longer counts in the last one, and in the maximum.
-const STEPS: usize = 1_000_000;
+/// Durations up to an hour, µs. What took longer counts as an hour.
+const LONGEST_US: u64 = 3_600_000_000;
+/// Digits that are kept.
+const DIGITS: u8 = 3;
 
 /// Counts of durations.
-pub struct Histogram {
-    counts: Vec<u32>,
-    count: u64,
-    most: Duration,
-}
+pub struct Histogram(hdrhistogram::Histogram<u64>);
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: vec![0; STEPS], count: 0, most: Duration::ZERO }
+        // These bounds are among those that the library takes.
+        Self(hdrhistogram::Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("bounds in order"))
     }
 }
 
 impl Histogram {
     /// Adds one.
     pub fn record(&mut self, took: Duration) {
-        let step = (took.as_micros() as usize / STEP_US).min(STEPS - 1);
-        self.counts[step] += 1;
-        self.count += 1;
-        self.most = self.most.max(took);
+        self.0.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST_US));
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.count
+        self.0.len()
     }
 
     /// The duration that this share of them (0.99) did not exceed, in milliseconds; 0 where there are none.
     pub fn quantile_ms(&self, share: f64) -> f64 {
-        let wanted = (self.count as f64 * share).ceil() as u64;
-        let mut seen = 0;
-        for (step, count) in self.counts.iter().enumerate() {
-            seen += u64::from(*count);
-            if seen >= wanted {
-                return ((step + 1) * STEP_US) as f64 / 1000.0;
-            }
-        }
-        0.0
+        self.0.value_at_quantile(share) as f64 / 1000.0
     }
 
     /// The longest, in milliseconds.
     pub fn most_ms(&self) -> f64 {
-        self.most.as_secs_f64() * 1000.0
+        self.0.max() as f64 / 1000.0
     }
 }
 
@@ -60,10 +46,17 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_what_was_recorded() {
         let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile_ms(0.99), 0.0);
         (1..=1000).for_each(|ms| histogram.record(Duration::from_millis(ms)));
         assert_eq!(histogram.count(), 1000);
-        assert!((histogram.quantile_ms(0.5) - 500.0).abs() < 0.1);
-        assert!((histogram.quantile_ms(0.99) - 990.0).abs() < 0.1);
-        assert!((histogram.most_ms() - 1000.0).abs() < 0.1);
+        for (found, expected) in [
+            (histogram.quantile_ms(0.5), 500.0),
+            (histogram.quantile_ms(0.99), 990.0),
+            (histogram.most_ms(), 1000.0),
+        ] {
+            assert!((found / expected - 1.0).abs() < 0.001, "{found} {expected}");
+        }
+        histogram.record(Duration::from_secs(1_000_000));
+        assert!((histogram.most_ms() / 3.6e6 - 1.0).abs() < 0.001, "{}", histogram.most_ms());
     }
 }

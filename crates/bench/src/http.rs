@@ -39,18 +39,30 @@ fn write_checkin(out: &mut Vec<u8>, number: u64) {
     );
 }
 
+/// The length of the request at the beginning of `bytes`, once all of it is there.
+pub fn whole_request(bytes: &[u8]) -> Option<usize> {
+    let head_ends = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let whole = head_ends + length_in(&bytes[..head_ends])?;
+    (bytes.len() >= whole).then_some(whole)
+}
+
+/// What a head says of the length of its body.
+fn length_in(head: &[u8]) -> Option<usize> {
+    let said = std::str::from_utf8(head)
+        .ok()?
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, value)| value.trim().parse().ok());
+    Some(said.unwrap_or(0))
+}
+
 /// The status of the answer at the beginning of `bytes`, once all of it is there, and its length.
 pub fn whole_answer(bytes: &[u8]) -> Option<(u16, usize)> {
     let head_ends = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = std::str::from_utf8(&bytes[..head_ends]).ok()?;
     let status = head.get(9..12)?.parse().ok()?;
-    let length: usize = head
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, value)| value.trim().parse().ok())
-        .unwrap_or(0);
-    let whole = head_ends + length;
+    let whole = head_ends + length_in(head.as_bytes())?;
     (bytes.len() >= whole).then_some((status, whole))
 }
 

@@ -12,6 +12,8 @@
 //!
 //! A token may be bound to apps: then it has its scopes for these apps only, and nothing that is not about one app.
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use crate::Invalid;
 use crate::names::{AppName, one_line};
 
@@ -97,7 +99,7 @@ impl Scope {
 
 /// What a route asks of whoever calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Need {
+pub enum Permission {
     /// Nothing: everybody may call it.
     Nothing,
     /// To be known: whoever it is, and whatever they may do.
@@ -120,8 +122,9 @@ pub enum Need {
     Administer,
 }
 
-impl Need {
-    fn scope(self) -> Option<Scope> {
+impl Permission {
+    /// The scope that a token must have for it; none where none does.
+    pub fn scope(self) -> Option<Scope> {
         match self {
             Self::Nothing | Self::Known | Self::Account | Self::SetUp | Self::Administer => None,
             Self::CheckIn => Some(Scope::CheckIn),
@@ -160,7 +163,7 @@ pub struct Rights {
 
 /// What a caller lacks, as a sentence that may follow "you may not do this: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Lacking {
+pub enum MissingPermission {
     /// A scope, or a role that has it.
     #[error("it needs the scope {} (editors have them all, viewers have read)", .0.as_str())]
     Scope(Scope),
@@ -202,26 +205,26 @@ impl Rights {
         Self { scopes, administers: false, apps: (!apps.is_empty()).then_some(apps) }
     }
 
-    /// Whether they suffice for `need`; for [`Need::CheckIn`], [`Need::Read`] and [`Need::Manage`] there must also be a look at the app
-    /// ([`Rights::cover`]).
-    pub fn suffice_for(&self, need: Need) -> Result<(), Lacking> {
-        if need == Need::Administer && !self.administers {
-            return Err(Lacking::Admin);
+    /// Whether they suffice for `permission`. For [`Permission::CheckIn`], [`Permission::Read`] and
+    /// [`Permission::Manage`] the app must be looked at too ([`Rights::cover`]).
+    pub fn suffice_for(&self, permission: Permission) -> Result<(), MissingPermission> {
+        if permission == Permission::Administer && !self.administers {
+            return Err(MissingPermission::Admin);
         }
-        if let Some(scope) = need.scope().filter(|scope| !self.scopes.contains(scope)) {
-            return Err(Lacking::Scope(scope));
+        if let Some(scope) = permission.scope().filter(|scope| !self.scopes.contains(scope)) {
+            return Err(MissingPermission::Scope(scope));
         }
         match &self.apps {
-            Some(apps) if need.is_for_all() => Err(Lacking::Unbound(listed(apps))),
+            Some(apps) if permission.is_for_all() => Err(MissingPermission::Unbound(listed(apps))),
             _ => Ok(()),
         }
     }
 
     /// Whether they reach as far as `app`.
-    pub fn cover(&self, app: &str) -> Result<(), Lacking> {
+    pub fn cover(&self, app: &str) -> Result<(), MissingPermission> {
         match &self.apps {
             Some(apps) if !apps.iter().any(|own| own.as_str() == app) => {
-                Err(Lacking::App { bound: listed(apps), app: app.to_owned() })
+                Err(MissingPermission::App { bound: listed(apps), app: app.to_owned() })
             }
             _ => Ok(()),
         }
@@ -258,13 +261,67 @@ fn listed(apps: &[AppName]) -> String {
     apps.iter().map(AppName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Takes the name of a user or token: one line of 1 to 100 characters without blanks at its ends.
+/// Takes the name of a user or token: one line of 1 to 100 characters without blanks at its ends, and without what
+/// nobody sees.
 pub fn account_name(field: &'static str, text: &str) -> Result<String, Invalid> {
     one_line(field, text, 100)?;
     if text.trim().is_empty() || text.trim() != text {
         return Err(Invalid::new(field, "give a name of 1 to 100 characters, without blanks at its ends"));
     }
+    if let Some(c) = text.chars().find(|c| is_invisible(*c)) {
+        return Err(Invalid::new(
+            field,
+            format!("has U+{:04X}, which nobody sees; use characters that are shown", c as u32),
+        ));
+    }
     Ok(text.to_owned())
+}
+
+/// Takes the name of a user who is to be made: as [`account_name`], and its letters are of one of the alphabets of which
+/// some look the same: Latin, Greek and Cyrillic.
+pub fn new_user_name(field: &'static str, text: &str) -> Result<String, Invalid> {
+    let name = account_name(field, text)?;
+    let mut alphabets = name.nfkc().filter_map(alphabet);
+    if let Some(first) = alphabets.next()
+        && let Some(other) = alphabets.find(|alphabet| *alphabet != first)
+    {
+        return Err(Invalid::new(
+            field,
+            format!("mixes {first} letters with {other} ones, of which some look the same; use one alphabet"),
+        ));
+    }
+    Ok(name)
+}
+
+/// Whether two names look so alike that people take one for the other: by case, width or accents written apart.
+pub fn look_alike(one: &str, other: &str) -> bool {
+    let folded = |name: &str| -> String {
+        let lower: String = name.nfkc().collect::<String>().to_lowercase();
+        lower.nfkc().filter(|c| !is_invisible(*c) && !c.is_whitespace()).collect()
+    };
+    folded(one) == folded(other)
+}
+
+/// Characters that take no room, or turn the direction of others (Unicode: `Default_Ignorable_Code_Point`, and the
+/// `Bidi_Control` ones, which are among them), and the fillers and blanks that are shown as nothing.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+        | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+        | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+fn alphabet(c: char) -> Option<&'static str> {
+    if !c.is_alphabetic() {
+        return None;
+    }
+    match c {
+        'a'..='z' | 'A'..='Z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' => Some("Latin"),
+        '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}' => Some("Greek"),
+        '\u{400}'..='\u{52F}' | '\u{1C80}'..='\u{1C8F}' | '\u{A640}'..='\u{A69F}' => Some("Cyrillic"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -276,17 +333,45 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_nothing_that_nobody_sees() {
+        for name in ["Ada Lovelace", "ada@example.org", "Åse", "李小龍", "юлия", "عائشة", "αλέξης", "d'Arc-2"]
+        {
+            assert_eq!(new_user_name("name", name).as_deref(), Ok(name));
+        }
+        for name in [
+            "",
+            " ada",
+            "ada\n",
+            "a\u{200B}da",
+            "\u{202E}ada",
+            "ada\u{2066}",
+            "a\u{AD}da",
+            "ada\u{FE0F}",
+            "\u{3164}",
+        ] {
+            assert!(account_name("name", name).is_err(), "{name:?}");
+        }
+        for name in ["аda", "ad\u{430}", "αda", "Юlia"] {
+            let problem = new_user_name("name", name).unwrap_err().problem;
+            assert!(problem.contains("use one alphabet"), "{name}: {problem}");
+            assert!(account_name("name", name).is_ok(), "one that there is comes in: {name}");
+        }
+        assert!(look_alike("Ada", "aDA") && look_alike("ada", "ａｄａ") && look_alike("Å se", "a\u{30A}se"));
+        assert!(!look_alike("ada", "ade") && !look_alike("ada", "ada2"));
+    }
+
+    #[test]
     fn each_right_is_just_what_the_table_says() {
         let all = [
-            Need::Nothing,
-            Need::CheckIn,
-            Need::Read,
-            Need::ReadAll,
-            Need::Manage,
-            Need::ManageAll,
-            Need::Administer,
+            Permission::Nothing,
+            Permission::CheckIn,
+            Permission::Read,
+            Permission::ReadAll,
+            Permission::Manage,
+            Permission::ManageAll,
+            Permission::Administer,
         ];
-        let may = |rights: &Rights| all.map(|need| u8::from(rights.suffice_for(need).is_ok()));
+        let may = |rights: &Rights| all.map(|permission| u8::from(rights.suffice_for(permission).is_ok()));
         for (rights, expected) in [
             (Rights::none(), [1, 0, 0, 0, 0, 0, 0]),
             (Rights::all(), [1, 1, 1, 1, 1, 1, 1]),
@@ -304,8 +389,8 @@ mod tests {
     #[test]
     fn a_bound_token_reaches_its_apps_alone() {
         assert!(bound(&Scope::ALL).cover("shop").is_ok());
-        let lacking = bound(&Scope::ALL).cover("shopping").unwrap_err();
-        assert!(lacking.to_string().contains("bound to shop, and this is about shopping"), "{lacking}");
+        let missing = bound(&Scope::ALL).cover("shopping").unwrap_err();
+        assert!(missing.to_string().contains("bound to shop, and this is about shopping"), "{missing}");
         assert!(Rights::all().cover("anything").is_ok());
     }
 

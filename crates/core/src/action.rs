@@ -94,6 +94,11 @@ const SIGNALS: [(&str, i32); 34] = [
 /// The first and the last real-time signal, as the C library numbers them.
 const REAL_TIME: (i32, i32) = (34, 64);
 
+/// The exit status by which a shell says that this signal ended a program: 143 for `SIGTERM`.
+pub fn status_of_signal(name: &str) -> Option<i32> {
+    signal(name).map(|number| 128 + number)
+}
+
 /// The number of a signal: `TERM`, `SIGTERM`, `RTMIN`, `RTMIN+3`, `RTMAX-1`.
 fn signal(name: &str) -> Option<i32> {
     let name = name.strip_prefix("SIG").unwrap_or(name);

@@ -15,7 +15,7 @@ pub enum Cause {
     Missed,
     /// A run took longer than `max_run`.
     Overran,
-    /// The job reported a failure, or a success sooner than `min_run` allows.
+    /// The job reported a failure, a success sooner than `min_run` allows, or one whose figures are other than expected.
     Failed,
 }
 
@@ -73,15 +73,44 @@ pub enum Reason {
         /// The shortest that an honest run takes, in milliseconds.
         min_run_ms: i64,
     },
+    /// The job said it succeeded, and its figures are other than expected.
+    Unexpected {
+        /// When it said so.
+        at: Time,
+        /// Which, and what was expected: "rows was 0; expected: rows > 0".
+        figures: String,
+    },
+}
+
+/// The run whose output a message carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputOf {
+    /// The latest, whether it has ended or not.
+    Latest,
+    /// The latest that has ended.
+    Ended,
+    /// The latest that failed.
+    Failure,
+    /// The latest that succeeded.
+    Success,
 }
 
 impl Reason {
+    /// The run whose output a message about this carries.
+    pub fn output_of(&self) -> OutputOf {
+        match self {
+            Self::Failed { .. } => OutputOf::Failure,
+            Self::TooShort { .. } | Self::Unexpected { .. } => OutputOf::Ended,
+            Self::Missed { .. } | Self::Overran { .. } => OutputOf::Latest,
+        }
+    }
+
     /// The kind of trouble.
     pub fn cause(&self) -> Cause {
         match self {
             Self::Missed { .. } => Cause::Missed,
             Self::Overran { .. } => Cause::Overran,
-            Self::Failed { .. } | Self::TooShort { .. } => Cause::Failed,
+            Self::Failed { .. } | Self::TooShort { .. } | Self::Unexpected { .. } => Cause::Failed,
         }
     }
 
@@ -92,7 +121,7 @@ impl Reason {
             Self::Overran { started_at, max_run_ms, .. } => {
                 started_at.checked_add_signed(span(*max_run_ms)).unwrap_or(*started_at)
             }
-            Self::Failed { at, .. } | Self::TooShort { at, .. } => *at,
+            Self::Failed { at, .. } | Self::TooShort { at, .. } | Self::Unexpected { at, .. } => *at,
         }
     }
 
@@ -100,7 +129,9 @@ impl Reason {
     pub fn run(&self) -> Option<Time> {
         match self {
             Self::Overran { started_at, .. } => Some(*started_at),
-            Self::Missed { .. } | Self::Failed { .. } | Self::TooShort { .. } => None,
+            Self::Missed { .. } | Self::Failed { .. } | Self::TooShort { .. } | Self::Unexpected { .. } => {
+                None
+            }
         }
     }
 
@@ -155,6 +186,7 @@ impl Reason {
                 duration::words(span(*took_ms)),
                 duration::words(span(*min_run_ms))
             ),
+            Self::Unexpected { at, figures } => format!("Ended well at {}, but {figures}.", stamp(*at, zone)),
         }
     }
 }
@@ -244,6 +276,8 @@ pub struct OpenAlert {
     pub told_at: Time,
     /// The latest success known when it opened; a later one is recovery.
     pub success_before: Option<Time>,
+    /// Up to this success reports that came late have shown that the job was well, and the alert is open for what is missing after it.
+    pub answered_until: Option<Time>,
 }
 
 /// An instant for people to the second: "2026-11-20 02:05:00 CET".
@@ -261,6 +295,13 @@ pub fn stamp(at: Time, zone: Tz) -> String {
 /// An instant as messages say it: "Wed 25 Nov at 04:24 (Europe/Berlin)"; with its year where that is not `now`'s.
 pub fn moment(at: Time, now: Time, zone: Tz) -> String {
     format!("{} ({zone})", day_and_time(at, now, zone))
+}
+
+/// The same the other way round: "04:24 on Wed 25 Nov (Europe/Berlin)".
+pub fn time_and_day(at: Time, now: Time, zone: Tz) -> String {
+    let (at, now) = (at.with_timezone(&zone), now.with_timezone(&zone));
+    let form = if at.year() == now.year() { "%H:%M on %a %-d %b" } else { "%H:%M on %a %-d %b %Y" };
+    format!("{} ({zone})", at.format(form))
 }
 
 /// The same where the zone is said beside it: "Wed 25 Nov at 04:24".

@@ -1,10 +1,12 @@
 //! A job's report.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::Time;
 use crate::excerpt::{self, Excerpt};
+use crate::figures::Figures;
 
 /// The most bytes of notes or body that are kept of one check-in.
 pub const NOTES_KEPT: usize = excerpt::KEPT;
@@ -48,12 +50,15 @@ impl std::str::FromStr for CheckInKind {
     }
 }
 
-/// One check-in, parsed at the edge and stamped with its time of arrival.
+/// What happened longer than this before it was reported was reported late.
+pub const LATE_AFTER: TimeDelta = TimeDelta::seconds(5);
+
+/// One check-in, parsed at the edge and stamped with its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckIn {
     /// What it says.
     pub kind: CheckInKind,
-    /// When it arrived.
+    /// When it happened: when it arrived, where its [`report`](Self::report) does not say otherwise.
     pub at: Time,
     /// The exit status the job gave, 0 to 255.
     pub exit_code: Option<i32>,
@@ -63,15 +68,45 @@ pub struct CheckIn {
     pub source: String,
     /// Pairs a start with its end.
     pub run_id: Option<Uuid>,
+    /// The numbers that it brings.
+    pub figures: Figures,
     /// Who sent it, as the audit log names them, where it may make or change its reservation.
     pub by: String,
+    /// What an agent says besides; none for what a job sends by itself.
+    pub report: Option<Box<Report>>,
+}
+
+/// What an agent says of a check-in besides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The idempotency key: what has it already is recorded no second time.
+    pub key: Option<Uuid>,
+    /// When it arrived.
+    pub arrived_at: Time,
+    /// How long the run took, by the agent's own clock.
+    pub took: Option<TimeDelta>,
+    /// The signal that ended the run: `SIGTERM`.
+    pub signal: Option<String>,
+    /// The most memory that the run used, in bytes.
+    pub peak_memory_bytes: Option<i64>,
 }
 
 impl CheckIn {
     /// A bare check-in of `kind` at `at`.
     pub fn new(kind: CheckInKind, at: Time) -> Self {
         let (notes, source, by) = (String::new(), String::new(), String::new());
-        Self { kind, at, exit_code: None, notes, source, run_id: None, by }
+        let figures = Figures::default();
+        Self { kind, at, exit_code: None, notes, source, run_id: None, figures, by, report: None }
+    }
+
+    /// When it arrived.
+    pub fn arrived_at(&self) -> Time {
+        self.report.as_ref().map_or(self.at, |report| report.arrived_at.max(self.at))
+    }
+
+    /// When it arrived, where it was reported late.
+    pub fn reported_late_at(&self) -> Option<Time> {
+        Some(self.arrived_at()).filter(|arrived| *arrived - self.at > LATE_AFTER)
     }
 
     /// Whether every run begun before this instant is over: a success that names no run, and any failure.

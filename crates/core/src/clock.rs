@@ -12,6 +12,12 @@ pub trait Clock: Send + Sync {
     /// The present instant, in whole milliseconds.
     fn now(&self) -> Time;
 
+    /// What the machine's clock says, whether it is relied upon or not: for what others compute by their own clocks (codes of
+    /// authenticator apps, tokens of a provider).
+    fn uncorrected(&self) -> Time {
+        self.now()
+    }
+
     /// Whether it can be relied upon. While it cannot, because it has just jumped or stands before what was recorded, nothing is concluded
     /// from the time, and nothing is removed or given up.
     fn is_steady(&self) -> bool {

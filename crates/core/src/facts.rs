@@ -93,6 +93,8 @@ pub struct Run {
     pub ended_at: Option<Time>,
     /// When it was told that it is over its limit, or found to be over without a word.
     pub told_at: Option<Time>,
+    /// When that start arrived, where it was reported late: then its end may be on the way, too.
+    pub start_arrived_at: Option<Time>,
 }
 
 impl Run {
@@ -109,7 +111,9 @@ impl Run {
 /// A check-in as the history keeps it, for conclusions that need the order of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When it arrived.
+    /// Its number in the history.
+    pub id: i64,
+    /// When it happened.
     pub at: Time,
     /// What it said.
     pub kind: CheckInKind,
@@ -117,6 +121,12 @@ pub struct Event {
     pub exit_code: Option<i32>,
     /// How long the run took, where start and end are a pair.
     pub duration: Option<TimeDelta>,
+    /// Of a success: what of its figures is other than expected, as a sentence.
+    pub unexpected: Option<String>,
+    /// Whether it was reported late.
+    pub late: bool,
+    /// Whether it was recorded before the last look.
+    pub seen: bool,
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 //! in as arguments, conclusions go out as values with their reasons.
 //!
 //! Where to start:
-//! - [`reservation`]: the promise (`Terms`), and what is known of it (`Reservation`);
+//! - [`reservation`]: the promise (`Spec`), and what is known of it (`Reservation`);
 //! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
-//! - [`sla`]: the one function that turns terms, facts and a time into a conclusion;
+//! - [`figures`], [`expect`] and [`baseline`]: the numbers that check-ins bring, what must hold of them, and the values before them;
+//! - [`sla`]: the one function that turns a spec, facts and a time into a conclusion; [`sites`]: gateways that hold what is behind them;
+//!   [`assessed`]: a reservation with that conclusion, as it is shown;
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
 //! - [`pacing`]: how a storm of messages becomes a few;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
@@ -27,6 +29,8 @@
 pub mod access;
 pub mod action;
 pub mod alert;
+pub mod assessed;
+pub mod baseline;
 pub mod brought;
 pub mod browser;
 pub mod checkin;
@@ -35,7 +39,9 @@ pub mod clock;
 pub mod discipline;
 pub mod duration;
 pub mod excerpt;
+pub mod expect;
 pub mod facts;
+pub mod figures;
 pub mod guesses;
 pub mod invalid;
 pub mod lived;
@@ -47,11 +53,14 @@ pub mod pacing;
 pub mod password;
 pub mod peer;
 pub mod recipient;
+pub mod reminders;
 pub mod reservation;
+pub mod retry_after;
 pub mod rewind;
 pub mod schedule;
 pub mod second_factor;
 pub mod secret;
+pub mod sites;
 pub mod sla;
 pub mod slug;
 pub mod snooze;

@@ -125,7 +125,7 @@ pub enum SubjectForm {
     Own,
 }
 
-/// What messages about an incident say beside its terms. In notices that an older version wrote all of it is absent.
+/// What messages about an incident say beside its spec. In notices that an older version wrote all of it is absent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Details {
@@ -159,6 +159,8 @@ pub struct Details {
     pub checked_out: bool,
     /// Why the incident is over, where neither a success nor a check-out ended it: "schedule changed: not overdue by it".
     pub ending: String,
+    /// Whether that is a report that came late and shows that the job was well: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
+    pub answered: bool,
 }
 
 fn classic() -> SubjectForm {

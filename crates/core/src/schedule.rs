@@ -2,6 +2,7 @@
 
 mod calendar;
 mod cron;
+mod frequency;
 mod wall;
 mod words;
 pub mod zone;
@@ -11,12 +12,16 @@ use chrono_tz::Tz;
 
 pub use self::calendar::CalendarSchedule;
 pub use self::cron::CronSchedule;
+pub use self::frequency::{Frequency, TimeUnit};
 
-use crate::reservation::{Frequency, TimeUnit};
 use crate::{Invalid, Time, duration};
 
 /// A check-in this long before a scheduled instant, or less, counts for that instant.
 pub const EARLY: TimeDelta = TimeDelta::seconds(60);
+/// Grace of a cron or calendar reservation that names none.
+pub const CRON_GRACE: TimeDelta = TimeDelta::minutes(5);
+/// The most that [`Schedule::leeway`] gives.
+pub(crate) const MOST_LEEWAY: TimeDelta = TimeDelta::hours(1);
 
 /// The promise's rhythm.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +49,19 @@ pub struct Parts<'a> {
     pub time_zone: Option<&'a str>,
 }
 
+/// The kinds of schedules, each with the fields of [`Parts`] that say it; those but the first may have a
+/// `time_zone`.
+pub const KINDS: [(&str, &[&str]); 3] =
+    [("every", &["frequency", "time_units"]), ("cron", &["cron"]), ("calendar", &["calendar"])];
+
+impl<'a> Parts<'a> {
+    /// Those that are texts in a zone, by their names.
+    pub fn texts(self) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let texts = [("cron", self.cron), ("calendar", self.calendar), ("time_zone", self.time_zone)];
+        texts.into_iter().filter_map(|(field, text)| Some((field, text?)))
+    }
+}
+
 impl Schedule {
     /// The schedule that these fields say, and the frequency as it was written; none where they say nothing.
     pub fn of_parts(parts: Parts<'_>) -> Result<Option<(Self, Option<Frequency>)>, Invalid> {
@@ -65,6 +83,36 @@ impl Schedule {
             (None, Some(cron), None) => Ok(Some((Self::cron(cron, parts.time_zone.unwrap_or("UTC"))?, None))),
             (None, None, Some(calendar)) => Ok(Some((Self::calendar(calendar, parts.time_zone)?, None))),
             (None, None, None) => Ok(None),
+        }
+    }
+
+    /// The fields that say this schedule, whose frequency was written as `frequency` says: the other way
+    /// round than [`Self::of_parts`].
+    pub fn parts(&self, frequency: Option<Frequency>) -> Parts<'_> {
+        match self {
+            Self::Every(period) => {
+                let Frequency { count, unit } =
+                    frequency.unwrap_or(Frequency { count: period.num_seconds(), unit: TimeUnit::Seconds });
+                Parts { frequency: Some(count), time_units: Some(unit.as_str()), ..Parts::default() }
+            }
+            Self::Cron(cron) => Parts {
+                cron: Some(cron.expression()),
+                time_zone: Some(cron.zone().name()),
+                ..Parts::default()
+            },
+            Self::Calendar(calendar) => Parts {
+                calendar: Some(calendar.text()),
+                time_zone: Some(calendar.zone().name()),
+                ..Parts::default()
+            },
+        }
+    }
+
+    /// The period of a schedule that is counted from the last check-in; none of one that names its instants.
+    pub fn period(&self) -> Option<TimeDelta> {
+        match self {
+            Self::Every(period) => Some(*period),
+            _ => None,
         }
     }
 
@@ -115,6 +163,28 @@ impl Schedule {
         }
     }
 
+    /// The same with the frequency as it was written: `every 5 minutes`; `every 300s` where nobody wrote one.
+    pub fn notation_as_written(&self, frequency: Option<Frequency>) -> String {
+        match (self, frequency) {
+            (Self::Every(period), Some(frequency)) if frequency.span() == *period => {
+                format!("every {} {}", frequency.count, frequency.unit.as_str())
+            }
+            (Self::Every(period), _) => format!("every {}s", period.num_seconds()),
+            _ => self.notation(),
+        }
+    }
+
+    /// Reads what [`Self::notation_as_written`] writes.
+    pub fn parse_as_written(notation: &str) -> Result<(Self, Option<Frequency>), Invalid> {
+        let schedule = Self::parse(notation)?;
+        let frequency = || {
+            let (count, unit) = notation.strip_prefix("every ")?.split_once(' ')?;
+            Some(Frequency { count: count.parse().ok()?, unit: TimeUnit::parse(unit).ok()? })
+        };
+        let frequency = frequency().filter(|frequency| schedule.period() == Some(frequency.span()));
+        Ok((schedule, frequency))
+    }
+
     /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
     /// another anchor. None where there is none any more.
     pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
@@ -154,9 +224,7 @@ impl Schedule {
     /// clock shows twice either the first time or the second.
     pub fn leeway(&self, expected_at: Time) -> TimeDelta {
         match self {
-            Self::Calendar(calendar) if wall::comes_again(calendar.zone(), expected_at) => {
-                TimeDelta::hours(1)
-            }
+            Self::Calendar(calendar) if wall::comes_again(calendar.zone(), expected_at) => MOST_LEEWAY,
             _ => TimeDelta::zero(),
         }
     }
@@ -180,6 +248,14 @@ impl Schedule {
         match self {
             Self::Every(period) => *period,
             _ => self.following(expected_at).map_or(duration::LONGEST, |next| next - expected_at),
+        }
+    }
+
+    /// The grace of a reservation that names none: jobs take a while after the clock strikes.
+    pub fn usual_grace(&self) -> TimeDelta {
+        match self {
+            Self::Every(_) => TimeDelta::zero(),
+            Self::Cron(_) | Self::Calendar(_) => CRON_GRACE,
         }
     }
 
@@ -208,6 +284,27 @@ impl std::fmt::Display for Schedule {
 mod tests {
     use super::*;
     use chrono::DateTime;
+
+    #[test]
+    fn a_schedule_is_kept_as_it_was_written() {
+        let every = |seconds| Schedule::every(TimeDelta::seconds(seconds)).unwrap();
+        let frequency = |count, unit| Some(Frequency { count, unit });
+        let cron = Schedule::cron("0 2 * * *", "Europe/Berlin").unwrap();
+        let calendar = Schedule::calendar("Mon..Fri 02:00; Sun 04:00", None).unwrap();
+        for (schedule, frequency, notation) in [
+            (every(300), frequency(5, TimeUnit::Minutes), "every 5 minutes"),
+            (every(300), frequency(300, TimeUnit::Seconds), "every 300 seconds"),
+            (every(86_400), frequency(1, TimeUnit::Days), "every 1 days"),
+            (every(5400), None, "every 5400s"),
+            (cron, None, "cron 0 2 * * * Europe/Berlin"),
+            (calendar, None, "calendar Mon..Fri 02:00; Sun 04:00 UTC"),
+        ] {
+            assert_eq!(schedule.notation_as_written(frequency), notation);
+            assert_eq!(Schedule::parse_as_written(notation).unwrap(), (schedule, frequency));
+        }
+        assert_eq!(Schedule::parse_as_written("every 1h30m").unwrap(), (every(5400), None));
+        assert!(Schedule::parse_as_written("every 5 fortnights").is_err());
+    }
 
     #[test]
     fn what_is_coming_begins_after_now() {

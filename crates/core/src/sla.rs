@@ -1,4 +1,4 @@
-//! The rules: from terms, facts and a time to a conclusion with its reason.
+//! The rules: from a spec, facts and a time to a conclusion with its reason.
 //!
 //! [`evaluate`] is the one place where it is decided whether a job is overdue. The sweeper acts on its
 //! [`Change`], the pages show its [`State`], so the two cannot disagree.
@@ -13,30 +13,43 @@
 //! | threshold | the alert opens at the `alert_after`-th miss or failure in a row: each due instant counts once, missed or answered by its first failure; further failures count each; instants that a blind window touches do not; only a success ends the row |
 //! | run limit | a start, and `max_run` later no end of that run; told once; the respite holds here, too |
 //! | lost end | a run that had to be over when a later one began that succeeded is over |
+//! | reminder | every `remind_every`; with `each` at each further failure that is news and each further instant that is missed, one for all since the last look; none while snoozed |
 //! | too short | a success sooner than `min_run` after its start is a failure |
+//! | unexpected | a success whose figures break what is expected of them is a failure |
 //! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
 //! | recovery | a success later than the trouble, and no other trouble; after a run limit, of a run that began later or has no id |
+//! | reported late | a success that was in time closes the alert that it answers, as if nothing had been; so does one within the row of an alert that leaves less than `alert_after` of it; a failure that a later success followed is no news |
 //! | changed | after a change of the terms by which an alert opened it closes where they do not bear it out |
 //!
 //! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
 //!
-//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them, `row.rs` the threshold, `runs.rs` the run limits.
+//! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them, `row.rs` the threshold, `runs.rs` the run limits,
+//! `late.rs` what was reported late.
 
 mod due;
+mod late;
 mod row;
 mod runs;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use uuid::Uuid;
 
-use crate::alert::{Cause, OpenAlert, Reason};
+use crate::alert::{Cause, OpenAlert, Reason, time_and_day};
 use crate::facts::{Event, Run};
+use crate::reminders::Reminders;
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::Schedule;
 use crate::{Invalid, Time};
-use due::{Anchor, Due, alert_due, first, later, missed, remembered};
+use due::{Anchor, Due, alert_due, first, later, missed, missed_next, remembered};
+use late::{Answered, answered, is_new_failure, is_passed_over, shortened};
+
+pub use late::PastMiss;
 use row::Row;
 use runs::{RunLimit, is_running, over_without_a_word, run_limits};
+
+/// What stands among the terms that were changed where a person has accepted figures that were other than expected.
+pub const ACCEPTED: &str = "accepted";
 
 /// How soon a held reservation is looked at again, in case its site was removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
@@ -52,11 +65,15 @@ pub struct View<'a> {
     pub reservation: &'a Reservation,
     /// Its runs; needed where it has run limits, and to show that one is going.
     pub runs: &'a [Run],
-    /// Its check-ins since the last look; needed where there are new failures, it stands in a row of them, or `min_run` is set.
+    /// Its check-ins since the last look; needed where there are new failures, it stands in a row of them, or `min_run` or `expect` is
+    /// set.
     pub unseen: &'a [Event],
     /// When a run ended whose start was recorded after the last look had seen that end: the row is counted anew, from the events in
     /// `unseen`, which then reach back further.
     pub anew: Option<Time>,
+    /// Whether an end of a run before the last one that was heard at the last look was reported late: the row is counted anew, from the
+    /// events in `unseen`, which then reach back further.
+    pub is_mended: bool,
     /// The alert that is open on it.
     pub open_alert: Option<&'a OpenAlert>,
     /// Whether it stands behind a site that is silent.
@@ -75,6 +92,7 @@ impl<'a> View<'a> {
             runs: &[],
             unseen: &[],
             anew: None,
+            is_mended: false,
             open_alert,
             behind_silent_site: false,
             blind: &[],
@@ -153,7 +171,7 @@ impl State {
     }
 
     /// The place of what somebody has to do something about, the worst first; all others share the last.
-    pub fn badness(self) -> usize {
+    pub fn severity(self) -> usize {
         let bad = [Self::Down, Self::Overdue, Self::Held, Self::Unobserved, Self::Late];
         bad.iter().position(|state| *state == self).unwrap_or(bad.len())
     }
@@ -181,15 +199,36 @@ pub enum Change {
     None,
     /// Open an alert and tell it.
     Open(Reason),
-    /// Tell the open alert again.
-    Remind,
+    /// Tell the open alert again; with what has come since it was told last, where that is why.
+    Remind(Option<Reason>),
     /// Close the open alert; tell that the job is back.
     Recover,
+    /// Close the open alert, since it turns out that the job was well: tell that, and when it had run.
+    Answer(Answer),
     /// Open and close an alert, told in one message: the trouble came and went between two looks.
     OpenAndRecover(Reason),
     /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule
     /// changed: not overdue by it". Runs that were told since it opened count as untold.
     Withdraw(String),
+}
+
+/// What shows that a job was well of which an alert is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It had succeeded then, in time; that was reported late.
+    HadRun(Time),
+    /// The run of which the alert tells had ended then, in time; that was reported late.
+    HadEnded(Time),
+}
+
+impl Answer {
+    /// As a sentence without its end: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
+    pub fn words(self, now: Time, zone: Tz) -> String {
+        match self {
+            Self::HadRun(at) => format!("it had run at {}", time_and_day(at, now, zone)),
+            Self::HadEnded(at) => format!("its run had ended at {}", time_and_day(at, now, zone)),
+        }
+    }
 }
 
 /// A conclusion with its reasons.
@@ -209,24 +248,35 @@ pub struct Evaluation {
     pub change: Change,
     /// The runs of which it is told now that they are over their limit, and those that were over without a word, by their ids.
     pub told_runs: Vec<Option<Uuid>>,
+    /// What [`OpenAlert::answered_until`] becomes, where reports that came late have moved it.
+    pub answered_until: Option<Time>,
+    /// Failures that were reported late, and that nobody is told of but by the summary, since a later success has followed them.
+    pub passed_over: Vec<Time>,
     /// What to write down.
     pub conclusions: Conclusions,
 }
 
+impl Conclusions {
+    /// Those of a reservation of which nothing is known yet but its spec.
+    pub fn first(reservation: &Reservation, now: Time) -> Self {
+        evaluate(&View::of(reservation, None), now).conclusions
+    }
+}
+
 /// Draws the conclusion about one reservation at `now`.
 pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
-    let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
+    let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
     let snoozed = before.snoozes.at(now).is_some();
     let row = Row::read(view);
 
     let first = first(view).unwrap_or(Due::never(now));
-    let needed = terms.alert_after.saturating_sub(row.count).clamp(1, MOST_ALERT_AFTER) as usize;
+    let needed = spec.alert_after.saturating_sub(row.count).clamp(1, MOST_ALERT_AFTER) as usize;
     let alert_due = alert_due(view, needed).unwrap_or(Due::never(now));
-    let missed_by_now = match terms.alert_after {
+    let missed_by_now = match spec.alert_after {
         ..=1 => i64::from(alert_due.deadline <= now),
         _ => missed(view, Anchor::latest(view.reservation), now, needed, false).0 as i64,
     };
-    let in_a_row = row.count.saturating_add(missed_by_now).min(terms.alert_after);
+    let in_a_row = row.count.saturating_add(missed_by_now).min(spec.alert_after);
     let overdue = first.deadline <= now || missed_by_now > 0;
 
     let limits = run_limits(view);
@@ -237,7 +287,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let missed = (alert_due.deadline <= now).then_some(Reason::Missed {
         expected_at: alert_due.expected_at,
         deadline: alert_due.deadline,
-        in_a_row: terms.alert_after,
+        in_a_row: spec.alert_after,
         unobserved: alert_due.unobserved,
     });
     // Where a success has come since, an alert may just have closed: its end is told by one look, this by the next.
@@ -252,25 +302,36 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let is_silent = missed.is_some() || overdue;
     // A failure was reported over the network that the site provides, so a silent site does not hold it.
     let silence = overran.or(missed);
-    let held = silence.is_some() && view.behind_silent_site && !snoozed && !terms.is_site;
+    let is_missed_again = spec.remind_every == Reminders::Each && view.open_alert.is_some() && overdue;
+    let is_held_back = view.behind_silent_site && !snoozed && !spec.is_site;
+    let held = is_held_back && (silence.is_some() || is_missed_again);
 
+    let answered = view.open_alert.filter(|_| !row.bad).and_then(|alert| answered(view, alert));
+    let shortened = view
+        .open_alert
+        .filter(|_| (1..spec.alert_after).contains(&in_a_row))
+        .filter(|alert| passed.iter().all(|limit| limit.is_let_go(alert, view.runs)))
+        .and_then(|alert| shortened(view, alert));
     let change = match view.open_alert {
+        Some(alert) if is_accepted(before, alert) && !row.bad && !is_silent => {
+            Change::Withdraw("its figures were accepted as right from now on".to_owned())
+        }
         Some(alert)
             if !row.bad
                 && !is_silent
-                && facts.last_checkin_at > alert.success_before
+                && (facts.last_checkin_at > alert.success_before || answered.is_some())
                 && passed.iter().all(|limit| limit.is_let_go(alert, view.runs)) =>
         {
-            Change::Recover
+            answered.map_or(Change::Recover, |answered| Change::Answer(answered.by))
         }
-        Some(alert) => match (&before.changed, terms.remind_every) {
-            (Some(changed), _)
+        Some(alert) => match &before.changed {
+            Some(changed)
                 if concerns(changed, alert) && !is_borne_out && !bears_out(view, alert, needed, now) =>
             {
                 Change::Withdraw(withdrawn(alert, changed))
             }
-            (_, Some(every)) if !snoozed && !held && later(alert.told_at, every) <= now => Change::Remind,
-            _ => Change::None,
+            _ if snoozed => Change::None,
+            _ => reminder(view, alert, &row, held, now),
         },
         None if snoozed => Change::None,
         None => match (row.standing, row.passed, silence) {
@@ -281,10 +342,11 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             (None, None, _) => Change::None,
         },
     };
+    let change = shortened.map_or(change, Change::Answer);
 
     let down = match change {
-        Change::Open(_) | Change::Remind => true,
-        Change::Recover | Change::OpenAndRecover(_) | Change::Withdraw(_) => false,
+        Change::Open(_) | Change::Remind(_) => true,
+        Change::Recover | Change::Answer(_) | Change::OpenAndRecover(_) | Change::Withdraw(_) => false,
         Change::None => view.open_alert.is_some(),
     };
     // An alert says nothing of a run that it does not name: where that still goes when it has closed, it is told then.
@@ -296,10 +358,15 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let told = passed.iter().filter(|limit| !limit.is_told() && named == Some(limit.started_at));
     let told_runs = in_order(told.map(|limit| limit.run.run_id).chain(over_without_a_word(view)).collect());
     let told_at = match change {
-        Change::Open(_) | Change::Remind => now,
+        Change::Open(_) | Change::Remind(_) => now,
         _ => view.open_alert.map_or(now, |alert| alert.told_at),
     };
-    let reminder = terms.remind_every.filter(|_| down && !snoozed).map(|every| later(told_at, every));
+    let reminder = match spec.remind_every {
+        _ if !down || snoozed => None,
+        Reminders::Never => None,
+        Reminders::Every(every) => Some(later(told_at, every)),
+        Reminders::Each => missed_next(view, told_at).map(|due| due.deadline),
+    };
     let wake_at = [
         Some(alert_due.deadline).filter(|_| !down),
         run_limit.filter(|_| !down),
@@ -329,6 +396,13 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         () if facts.is_new() => State::New,
         () => State::Up,
     };
+    let known = view.open_alert.and_then(|alert| alert.answered_until);
+    let answered_until = answered
+        .filter(|_| down)
+        .and_then(|Answered { until, .. }| until)
+        .filter(|until| Some(*until) != known);
+    let passed_over =
+        view.unseen.iter().filter(|event| is_passed_over(view, event)).map(|event| event.at).collect();
     let status = match (down, facts.is_new()) {
         (true, _) => Status::Down,
         (false, true) => Status::New,
@@ -342,6 +416,8 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         in_a_row,
         change,
         told_runs,
+        answered_until,
+        passed_over,
         conclusions: Conclusions {
             status,
             wake_at,
@@ -352,9 +428,55 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             fail_streak: row.count,
             heard_at: facts.last_end_at(),
             short_at: row.short_at,
-            eager: (terms.has_run_limits() && facts.last_start_at.is_some()) || has_respite,
+            unexpected: row.unexpected,
+            // A report may say itself how long its run took.
+            eager: spec.min_run.is_some()
+                || !spec.expect.is_empty()
+                || (spec.max_run.is_some() && facts.last_start_at.is_some())
+                || has_respite,
+            reported_late: false,
         },
     }
+}
+
+/// Whether the alert is told again, outside of snoozes; `held` where what is silent stands behind a silent site.
+fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time) -> Change {
+    let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
+    match spec.remind_every {
+        Reminders::Never => Change::None,
+        Reminders::Every(every) if !held && later(alert.told_at, every) <= now => Change::Remind(None),
+        Reminders::Every(_) => Change::None,
+        Reminders::Each => {
+            // One within a snooze waits for its end.
+            let was_silent = || {
+                let until = facts.last_end_at().and_then(|at| before.snoozed_until(at));
+                until > Some(alert.told_at)
+            };
+            let has_failed = || view.unseen.iter().any(|event| is_new_failure(view, event));
+            if row.bad && (has_failed() || was_silent()) {
+                return Change::Remind(row.latest.clone());
+            }
+            match missed_next(view, alert.told_at).filter(|due| !held && due.deadline <= now) {
+                Some(due) => Change::Remind(missed_since(view, alert, row, due, now)),
+                None => Change::None,
+            }
+        }
+    }
+}
+
+/// Why the alert is told again for an instant that was missed; none where the alert itself says it.
+fn missed_since(view: &View<'_>, alert: &OpenAlert, row: &Row, due: Due, now: Time) -> Option<Reason> {
+    if alert.reason.cause() == Cause::Missed && !row.bad {
+        return None;
+    }
+    let most = MOST_ALERT_AFTER as usize;
+    let since = missed(view, Anchor::latest(view.reservation), now, most, false).0 as i64;
+    Some(Reason::Missed {
+        expected_at: due.expected_at,
+        deadline: due.deadline,
+        in_a_row: row.count.saturating_add(since),
+        unobserved: due.unobserved,
+    })
 }
 
 /// Ids in an order of their own, whatever the order of the rows.
@@ -363,17 +485,23 @@ fn in_order(mut ids: Vec<Option<Uuid>>) -> Vec<Option<Uuid>> {
     ids
 }
 
-/// Whether what was changed is among the terms by which this alert opened.
-fn concerns(changed: &str, alert: &OpenAlert) -> bool {
-    let terms: &[&str] = match alert.reason.cause() {
-        Cause::Missed => &["schedule", "grace", "alert_after"],
-        Cause::Overran => &["max_run"],
-        Cause::Failed => &["alert_after", "min_run"],
-    };
-    changed.split(", ").any(|field| terms.contains(&field))
+/// Whether a person has accepted the figures of which this alert tells.
+fn is_accepted(before: &Conclusions, alert: &OpenAlert) -> bool {
+    let changed = before.changed.as_deref().unwrap_or_default();
+    matches!(alert.reason, Reason::Unexpected { .. }) && changed.split(", ").any(|field| field == ACCEPTED)
 }
 
-/// Whether the alert would be open by the terms as they are now, from what was known when it opened.
+/// Whether what was changed is among the terms by which this alert opened.
+fn concerns(changed: &str, alert: &OpenAlert) -> bool {
+    let spec: &[&str] = match alert.reason.cause() {
+        Cause::Missed => &["schedule", "grace", "alert_after"],
+        Cause::Overran => &["max_run"],
+        Cause::Failed => &["alert_after", "min_run", "expect"],
+    };
+    changed.split(", ").any(|field| spec.contains(&field))
+}
+
+/// Whether the alert would be open by the spec as they are now, from what was known when it opened.
 ///
 /// A later start that hides its run, a blind window that was learnt of later, and a snooze of an older version, which
 /// has no beginning of its own, do not matter.
@@ -383,7 +511,7 @@ fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bo
             let its_run = view.runs.iter().find(|run| run.started_at == Some(started_at));
             let ended_at = its_run.and_then(|run| run.ended_at).max(view.reservation.facts.runs_over_at);
             let until = ended_at.filter(|ended| *ended >= started_at).unwrap_or(now);
-            view.reservation.terms.max_run.is_some_and(|max_run| later(started_at, max_run) <= until)
+            view.reservation.spec.max_run.is_some_and(|max_run| later(started_at, max_run) <= until)
         }
         Reason::Missed { .. } => {
             let mut reservation = view.reservation.clone();
@@ -392,7 +520,7 @@ fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bo
             let seeing = View { reservation: &reservation, blind: &[], refused: None, ..*view };
             alert_due(&seeing, needed).is_some_and(|due| due.deadline <= now)
         }
-        Reason::Failed { .. } | Reason::TooShort { .. } => false,
+        Reason::Failed { .. } | Reason::TooShort { .. } | Reason::Unexpected { .. } => false,
     }
 }
 

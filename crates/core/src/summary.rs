@@ -41,6 +41,9 @@ pub struct Incident {
     pub opened_at: Time,
     /// When it closed; none while it is open.
     pub closed_at: Option<Time>,
+    /// Whether it is a failure that was over when it was reported: nobody was told, and there was no alert.
+    #[serde(default)]
+    pub reported_late: bool,
 }
 
 /// A reservation that is missed now.

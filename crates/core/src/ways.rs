@@ -6,14 +6,14 @@
 
 pub mod kept;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::AlerterName;
 use crate::recipient::{MailAddress, Recipient};
-use crate::reservation::Terms;
+use crate::reservation::Spec;
 
 /// The name of the alerter that is always there: it writes to the log.
 pub const LOG: &str = "log";
@@ -27,9 +27,14 @@ const NAMED: usize = 3;
 const ALIKE: f64 = 0.75;
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
+///
+/// One that is parked (`enabled = false`) is one of them: its messages take that way, and wait until it is enabled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaysOut {
     kinds: BTreeMap<String, String>,
+    /// Those that are parked. A version before this knew none.
+    #[serde(default)]
+    parked: BTreeSet<String>,
     /// The alerter that mail addresses go through.
     mail: Option<String>,
 }
@@ -83,6 +88,11 @@ pub enum DeadEnd {
     },
 }
 
+/// What is said of an alerter that is parked: its messages wait.
+pub fn parked_words(name: &str) -> String {
+    format!("{name} is parked (enabled = false): messages through it wait until it is enabled again")
+}
+
 /// Where a list of recipients leads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
@@ -104,24 +114,42 @@ impl Way {
     }
 }
 
+impl Route {
+    /// The alerters on it that are parked: their messages wait.
+    pub fn parked<'a>(&'a self, known: &'a WaysOut) -> impl Iterator<Item = &'a str> {
+        let mut names: Vec<&str> = self.ways.iter().map(|way| way.alerter.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter().filter(|name| known.is_parked(name))
+    }
+}
+
 impl WaysOut {
     /// Those of these alerters, each with its kind.
     pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, &'a str)>) -> Self {
         let mut kinds: BTreeMap<String, String> =
             alerters.into_iter().map(|(name, kind)| (name.to_string(), kind.to_owned())).collect();
         kinds.entry(LOG.to_owned()).or_insert_with(|| LOG.to_owned());
-        let mail = mail_among(&kinds);
-        Self { kinds, mail }
+        Self::of(kinds, BTreeSet::new(), None)
     }
 
-    /// These and those of `others`; mail goes the way that it goes here, where it goes any.
+    /// The same, with those parked that `is_parked` takes.
+    #[must_use]
+    pub fn parking(self, is_parked: impl Fn(&str) -> bool) -> Self {
+        let parked = self.kinds.keys().filter(|name| is_parked(name)).cloned().collect();
+        Self::of(self.kinds, parked, None)
+    }
+
+    /// These and those of `others`; mail goes the way that it goes here, where it goes any. An alerter is parked where all that
+    /// have it park it: any other sends its messages.
     #[must_use]
     pub fn and(mut self, others: &Self) -> Self {
+        self.parked.retain(|name| !others.has(name) || others.is_parked(name));
+        self.parked.extend(others.parked.iter().filter(|name| !self.has(name)).cloned().collect::<Vec<_>>());
         for (name, kind) in &others.kinds {
             self.kinds.entry(name.clone()).or_insert_with(|| kind.clone());
         }
-        self.mail = self.mail.or_else(|| mail_among(&self.kinds));
-        self
+        Self::of(self.kinds, self.parked, self.mail)
     }
 
     /// Those of these whose names `works` takes.
@@ -129,13 +157,36 @@ impl WaysOut {
     pub fn only(&self, works: &dyn Fn(&str) -> bool) -> Self {
         let taken = self.kinds.iter().filter(|(name, _)| works(name));
         let kinds: BTreeMap<_, _> = taken.map(|(name, kind)| (name.clone(), kind.clone())).collect();
-        let mail = self.mail.clone().filter(|mail| works(mail)).or_else(|| mail_among(&kinds));
-        Self { kinds, mail }
+        let parked = self.parked.iter().filter(|name| works(name)).cloned().collect();
+        Self::of(kinds, parked, self.mail.clone())
     }
 
-    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name.
+    /// Mail goes through `mail` where that is one of them and works, else as [`mail`](Self::mail) says.
+    fn of(kinds: BTreeMap<String, String>, parked: BTreeSet<String>, mail: Option<String>) -> Self {
+        let works = |mail: &String| kinds.contains_key(mail) && !parked.contains(mail);
+        let mail = mail.filter(works).or_else(|| mail_among(&kinds, &parked));
+        Self { kinds, parked, mail }
+    }
+
+    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name. One that
+    /// is parked is taken only where all are.
     pub fn mail(&self) -> Option<&str> {
         self.mail.as_deref()
+    }
+
+    /// Whether there is an alerter of this name and it is parked: its messages wait.
+    pub fn is_parked(&self, name: &str) -> bool {
+        self.parked.contains(name)
+    }
+
+    /// Those that are parked, in the order of their names.
+    pub fn parked(&self) -> impl Iterator<Item = &str> {
+        self.parked.iter().map(String::as_str)
+    }
+
+    /// Whether the alerter `name` sends to an address, so that its name alone leads nowhere.
+    pub fn needs_address(&self, name: &str) -> bool {
+        self.kinds.get(name).is_some_and(|kind| kind == SMTP)
     }
 
     /// Whether there is an alerter of this name.
@@ -149,11 +200,18 @@ impl WaysOut {
     }
 
     /// Where the messages of a reservation go: to the log, and to whom its `notify` and `alerters` lead.
-    pub fn of_terms(&self, terms: &Terms) -> Route {
-        let mut route = self.route("notify", terms.notify.iter(), &terms.alerters);
+    pub fn of_terms(&self, spec: &Spec) -> Route {
+        let mut route = self.route("notify", spec.notify.iter(), &spec.alerters);
         route.ways.retain(|way| way.alerter != LOG);
         route.ways.insert(0, Way::log());
         route
+    }
+
+    /// What about the messages of a reservation people should know: whom no way leads to, and what waits since it is parked.
+    pub fn warnings_of(&self, spec: &Spec) -> Vec<String> {
+        let route = self.of_terms(spec);
+        let parked = route.parked(self).map(|name| format!("notify: {}", parked_words(name)));
+        route.dead_ends.iter().map(ToString::to_string).chain(parked).collect()
     }
 
     /// Where `recipients` lead, which stand in `field`. Unless it is empty, only the alerters of `only` are used; the log always is.
@@ -184,13 +242,12 @@ impl WaysOut {
                 left_out.push(recipient.as_str().to_owned());
                 continue;
             }
-            match self.kinds.get(&way.alerter).map(String::as_str) {
-                None => route.dead_ends.push(self.unknown(field, &way.alerter)),
-                Some(SMTP) if way.address.is_none() => {
-                    route.dead_ends.push(DeadEnd::NeedsAddress { field, name: way.alerter });
-                }
-                Some(_) if route.ways.contains(&way) => {}
-                Some(_) => route.ways.push(way),
+            if !self.has(&way.alerter) {
+                route.dead_ends.push(self.unknown(field, &way.alerter));
+            } else if way.address.is_none() && self.needs_address(&way.alerter) {
+                route.dead_ends.push(DeadEnd::NeedsAddress { field, name: way.alerter });
+            } else if !route.ways.contains(&way) {
+                route.ways.push(way);
             }
         }
         if !is_empty {
@@ -260,10 +317,9 @@ impl fmt::Display for DeadEnd {
     }
 }
 
-fn mail_among(kinds: &BTreeMap<String, String>) -> Option<String> {
-    let mut smtp = kinds.iter().filter(|(_, kind)| *kind == SMTP).map(|(name, _)| name);
-    let first = smtp.clone().next();
-    smtp.find(|name| *name == MAIL).or(first).cloned()
+fn mail_among(kinds: &BTreeMap<String, String>, parked: &BTreeSet<String>) -> Option<String> {
+    let smtp = kinds.iter().filter(|(_, kind)| *kind == SMTP).map(|(name, _)| name);
+    smtp.min_by_key(|name| (parked.contains(*name), *name != MAIL)).cloned()
 }
 
 #[cfg(test)]
@@ -354,5 +410,31 @@ mod tests {
         let both = ways(&[("zz", "smtp")]).and(&ways(&[("mail", "smtp"), ("chat", "slack")]));
         assert_eq!((both.mail(), both.has("chat")), (Some("zz"), true));
         assert_eq!(ways(&[]).and(&ways(&[("aa", "smtp")])).mail(), Some("aa"));
+    }
+
+    #[test]
+    fn one_that_is_parked_is_a_way_and_mail_takes_another_where_there_is_one() {
+        let all = ways(&[("mail", "smtp"), ("relay", "smtp"), ("chat", "slack")]);
+        let parking = |names: &'static [&str]| all.clone().parking(move |name: &str| names.contains(&name));
+        let some = parking(&["chat", "mail"]);
+        assert_eq!(route(&some, "chat", &[]), (vec!["chat".to_owned()], vec![]), "its name is valid");
+        assert_eq!(some.mail(), Some("relay"));
+        assert_eq!(parking(&["mail", "relay"]).mail(), Some("mail"), "then it waits");
+        assert_eq!(some.parked().collect::<Vec<_>>(), ["chat", "mail"]);
+        // Another sweeper may send for it.
+        let both = some.clone().and(&ways(&[("chat", "slack")]));
+        assert_eq!((both.is_parked("chat"), both.is_parked("mail")), (false, true));
+        let both = ways(&[("mail", "smtp")]).and(&some);
+        assert_eq!(
+            (both.is_parked("chat"), both.is_parked("mail"), both.mail()),
+            (true, false, Some("mail"))
+        );
+        assert_eq!(some.only(&|name| name != "relay").mail(), Some("mail"));
+        let notify = Recipients::parse("notify", "chat, a@x.org").unwrap();
+        let found = some.route("notify", notify.iter(), &[]);
+        assert_eq!(found.parked(&some).collect::<Vec<_>>(), ["chat"]);
+        // A version before this wrote none.
+        let before: WaysOut = serde_json::from_str(r#"{"kinds":{"log":"log"},"mail":null}"#).unwrap();
+        assert_eq!(before, ways(&[]));
     }
 }

@@ -5,9 +5,10 @@
 use chrono::TimeDelta;
 
 use crate::alert::{Cause, Reason};
+use crate::expect::ALSO;
 use crate::notice::{EventKind, SubjectForm};
-use crate::reservation::Terms;
-use crate::schedule::Schedule;
+use crate::reservation::Spec;
+use crate::schedule::KINDS;
 use crate::{duration, terminal};
 
 /// How much of an output a message shows at most.
@@ -53,6 +54,14 @@ impl SubjectWords {
         }
     }
 
+    /// The subject where a report that came late shows that `job` was well: "BACK shop/backup: it had run at 02:00 on Wed 25 Nov (UTC)".
+    pub fn answered(self, job: &str, ending: &str) -> String {
+        match self {
+            Self::Uniform => format!("BACK {job}: {ending}"),
+            Self::Classic => format!("Back online: {job}"),
+        }
+    }
+
     /// The subject where the alert of `job` closed without a success: "WITHDRAWN shop/backup: schedule changed: not overdue by it".
     pub fn withdrawn(self, job: &str, ending: &str) -> String {
         match self {
@@ -92,7 +101,13 @@ fn trouble(reason: &Reason) -> String {
         Reason::Failed { exit_code: Some(code), .. } => format!("failed with exit status {code}"),
         Reason::Failed { exit_code: None, .. } => "failed".to_owned(),
         Reason::TooShort { took_ms, .. } => format!("ended too soon, after {}", span(*took_ms)),
+        Reason::Unexpected { figures, .. } => first_sentence(figures).to_owned(),
     }
+}
+
+/// Of several figures that are other than expected the first: a headline has no room for more.
+fn first_sentence(figures: &str) -> &str {
+    figures.split_once(ALSO).map_or(figures, |(first, _)| first)
 }
 
 fn classic(event: EventKind, cause: Cause, job: &str) -> String {
@@ -109,21 +124,24 @@ fn classic(event: EventKind, cause: Cause, job: &str) -> String {
     }
 }
 
-/// When check-ins are expected by these terms, in words that follow "Expected": "each day at 03:00, with 1 hour of grace". Its times are on
+fn is_kind(word: &str) -> bool {
+    KINDS.iter().any(|(kind, _)| *kind == word)
+}
+
+/// When check-ins are expected by this spec, in words that follow "Expected": "each day at 03:00, with 1 hour of grace". Its times are on
 /// the clock of the schedule's zone.
-pub fn expected(terms: &Terms) -> String {
-    let words = terms.schedule.in_words();
-    let words = words.strip_suffix(&format!(", {}", terms.schedule.zone())).unwrap_or(&words);
+pub fn expected(spec: &Spec) -> String {
+    let words = spec.schedule.in_words();
+    let words = words.strip_suffix(&format!(", {}", spec.schedule.zone())).unwrap_or(&words);
     let on_some_days = words.contains(" on ") || words.contains(" from ");
-    let mut text = match (&terms.schedule, words.split_once(' ')) {
-        (Schedule::Cron(_) | Schedule::Calendar(_), Some(("at", _))) if !on_some_days => {
-            format!("each day {words}")
-        }
-        (_, Some(("cron" | "calendar", _))) => format!("by {words}"),
+    let mut text = match (spec.schedule.period(), words.split_once(' ')) {
+        (None, Some(("at", _))) if !on_some_days => format!("each day {words}"),
+        // The expression itself: there are no short words for it.
+        (None, Some((kind, _))) if is_kind(kind) => format!("by {words}"),
         _ => words.to_owned(),
     };
-    if terms.grace > TimeDelta::zero() {
-        text.push_str(&format!(", with {} of grace", duration::words(terms.grace)));
+    if spec.grace > TimeDelta::zero() {
+        text.push_str(&format!(", with {} of grace", duration::words(spec.grace)));
     }
     text
 }
@@ -190,7 +208,8 @@ mod tests {
     use super::*;
     use crate::Time;
     use crate::names::{AppName, ComponentName};
-    use crate::reservation::Wishes;
+    use crate::reservation::Patch;
+    use crate::schedule::Schedule;
 
     #[test]
     fn a_subject_is_state_job_and_trouble() {
@@ -199,6 +218,9 @@ mod tests {
         let missed = Reason::Missed { expected_at: at, deadline: at, in_a_row: 1, unobserved: None };
         let overran = Reason::Overran { started_at: at, max_run_ms: 3_600_000, unobserved: None };
         let short = Reason::TooShort { at, took_ms: 2000, min_run_ms: 60_000 };
+        let figures =
+            "rows was 0; expected: rows > 0. Also, bytes is missing; expected: bytes > 0".to_owned();
+        let unexpected = Reason::Unexpected { at, figures };
         use EventKind::*;
         for (event, reason, expected, classic) in [
             (Opened, failed(Some(1)), "DOWN a/b: failed with exit status 1", "Job failed: a/b"),
@@ -206,6 +228,7 @@ mod tests {
             (Opened, missed.clone(), "DOWN a/b: has not checked in", "Job Failed to checkin: a/b"),
             (Opened, overran, "DOWN a/b: runs longer than 1 hour", "Job still running: a/b"),
             (Opened, short, "DOWN a/b: ended too soon, after 2 seconds", "Job failed: a/b"),
+            (Opened, unexpected, "DOWN a/b: rows was 0; expected: rows > 0", "Job failed: a/b"),
             (
                 Reminder,
                 missed.clone(),
@@ -230,14 +253,14 @@ mod tests {
 
     #[test]
     fn what_was_expected_is_said_in_words() {
-        let terms = |schedule: Schedule, grace| {
-            let wishes = Wishes {
+        let spec = |schedule: Schedule, grace| {
+            let patch = Patch {
                 schedule: Some((schedule, None)),
                 grace: Some(TimeDelta::minutes(grace)),
-                ..Wishes::default()
+                ..Patch::default()
             };
             let names = (AppName::parse("a").unwrap(), ComponentName::parse("b").unwrap());
-            expected(&wishes.into_terms(names.0, names.1).unwrap())
+            expected(&patch.into_spec(names.0, names.1).unwrap())
         };
         let cron = |text| Schedule::cron(text, "Europe/Berlin").unwrap();
         for (schedule, grace, said) in [
@@ -253,7 +276,7 @@ mod tests {
             (Schedule::calendar("daily", Some("UTC")).unwrap(), 0, "each day at 00:00"),
             (Schedule::calendar("*-*~3", Some("UTC")).unwrap(), 0, "by calendar *-*~3"),
         ] {
-            assert_eq!(terms(schedule, grace), said);
+            assert_eq!(spec(schedule, grace), said);
         }
     }
 

@@ -65,8 +65,11 @@ impl Life {
             if let (Schedule::Every(_), Some((_, before, _))) = (&self.schedule, instants.last()) {
                 deadline = deadline.max(*before);
             }
+            // What was heard by `now` was not hidden by what began later.
             let touches = |window: &Window| {
-                window.from <= deadline && window.until >= expected - seconds(60) && window.until > anchor
+                window.from <= deadline.min(now)
+                    && window.until >= expected - seconds(60)
+                    && window.until > anchor
             };
             instants.push((expected, deadline, self.blind.iter().any(touches)));
             next = self.schedule.following(expected);
@@ -153,9 +156,9 @@ fn a_life() -> impl Strategy<Value = Life> {
 
 /// Lives through it, looking at each second or only when woken.
 fn live(life: &Life, when_woken: bool) -> (Vec<(Time, bool)>, Vec<i64>) {
-    let mut job = Job::with_schedule(life.schedule.clone()).with(|terms| {
-        terms.grace = seconds(life.grace);
-        terms.alert_after = life.alert_after;
+    let mut job = Job::with_schedule(life.schedule.clone()).with(|spec| {
+        spec.grace = seconds(life.grace);
+        spec.alert_after = life.alert_after;
     });
     let (mut ends, mut snoozes) = (life.ends.iter().peekable(), life.snoozes.iter().peekable());
     let mut rows = Vec::new();
@@ -180,7 +183,7 @@ fn live(life: &Life, when_woken: bool) -> (Vec<(Time, bool)>, Vec<i64>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::lives(48))]
 
     #[test]
     fn the_rules_say_what_the_oracle_says(life in a_life()) {
@@ -268,7 +271,7 @@ impl Shift {
 
     /// The same by the rules, looking at each second or only when woken.
     fn live(&self, when_woken: bool) -> Vec<(i64, Option<Option<usize>>)> {
-        let mut job = Job::every("12h").with(|terms| terms.max_run = Some(seconds(self.max_run)));
+        let mut job = Job::every("12h").with(|spec| spec.max_run = Some(seconds(self.max_run)));
         for now in 0..LENGTH {
             let of = |n: usize| common::run(n as u128 + 1);
             for (n, (start, end)) in self.runs.iter().enumerate() {
@@ -328,7 +331,7 @@ fn a_shift() -> impl Strategy<Value = Shift> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(common::lives(192))]
 
     #[test]
     fn each_run_over_its_limit_is_told_once_or_is_over(shift in a_shift()) {
@@ -337,4 +340,78 @@ proptest! {
             prop_assert_eq!(&shift.live(when_woken), &told, "when woken: {}", when_woken);
         }
     }
+}
+
+/// Compares one life with the oracle.
+fn assert_as_the_oracle_says(life: &Life) {
+    let (told, rows) = life.told();
+    for when_woken in [false, true] {
+        let (ours, our_rows) = live(life, when_woken);
+        assert_eq!(ours, told, "when woken: {when_woken}");
+        let differs = our_rows.iter().zip(&rows).position(|(ours, theirs)| ours != theirs);
+        assert_eq!(
+            differs.map(|s| (after(s as i64), our_rows[s], rows[s])),
+            None,
+            "when woken: {when_woken}"
+        );
+    }
+}
+
+fn snooze(mode: SnoozeMode, from: i64, until: i64) -> Snooze {
+    Snooze { from: after(from), until: after(until), mode }
+}
+
+#[test]
+fn a_skip_in_a_blind_window_moves_the_interval() {
+    assert_as_the_oracle_says(&Life {
+        schedule: Schedule::every(seconds(318)).unwrap(),
+        grace: 60,
+        alert_after: 2,
+        ends: Vec::new(),
+        snoozes: vec![snooze(SnoozeMode::Quiet, 229, 336), snooze(SnoozeMode::Skip, 337, 637)],
+        blind: vec![Window { from: after(564), until: after(576) }],
+    });
+}
+
+#[test]
+fn what_a_quiet_snooze_moves_in_a_blind_window_holds_up_the_next_instant() {
+    let (schedule, blind) = (
+        |n| Schedule::every(seconds(n)).unwrap(),
+        |from, until| Window { from: after(from), until: after(until) },
+    );
+    assert_as_the_oracle_says(&Life {
+        schedule: schedule(489),
+        grace: 0,
+        alert_after: 2,
+        ends: Vec::new(),
+        snoozes: vec![snooze(SnoozeMode::Quiet, 67, 589), snooze(SnoozeMode::Quiet, 698, 979)],
+        blind: vec![blind(915, 918)],
+    });
+    // One that it holds up is touched, too.
+    assert_as_the_oracle_says(&Life {
+        schedule: schedule(240),
+        grace: 0,
+        alert_after: 2,
+        ends: Vec::new(),
+        snoozes: vec![snooze(SnoozeMode::Quiet, 341, 927)],
+        blind: vec![blind(961, 962)],
+    });
+}
+
+#[test]
+fn a_success_at_the_very_end_of_a_snooze_leaves_nothing_to_tell() {
+    let shift =
+        Shift { max_run: 30, runs: vec![(422, Some(535))], fails: vec![105], snoozes: vec![(105, 535)] };
+    for when_woken in [false, true] {
+        assert_eq!(shift.live(when_woken), []);
+    }
+    assert_eq!(shift.told(), []);
+    assert_as_the_oracle_says(&Life {
+        schedule: Schedule::every(seconds(900)).unwrap(),
+        grace: 0,
+        alert_after: 1,
+        ends: vec![(105, false), (535, true)],
+        snoozes: vec![snooze(SnoozeMode::Quiet, 105, 535)],
+        blind: Vec::new(),
+    });
 }

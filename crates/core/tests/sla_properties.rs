@@ -6,10 +6,11 @@
 mod common;
 
 use chrono::TimeDelta;
-use common::{Job, at, run};
+use common::{Job, at, reported, run};
 use innkeeper_core::alert::{OpenAlert, Reason};
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::facts::{Event, Facts, Run};
+use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::{Conclusions, Status, Window};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::Change;
@@ -37,7 +38,7 @@ fn a_job() -> impl Strategy<Value = Job> {
         Just(Job::cron("*/3 * * * *", "Europe/Berlin")),
         Just(Job::cron("12,14 * * * *", "Australia/Lord_Howe")),
     ];
-    (schedule, 0i64..90).prop_map(|(job, grace)| job.with(|terms| terms.grace = seconds(grace)))
+    (schedule, 0i64..90).prop_map(|(job, grace)| job.with(|spec| spec.grace = seconds(grace)))
 }
 
 /// Any number of different moments of the first hour, in order.
@@ -47,16 +48,18 @@ fn moments(n: std::ops::Range<usize>) -> impl Strategy<Value = Vec<i64>> {
 
 /// Any job with a past of a few minutes that somebody has looked at at `at("00:10")`.
 fn a_job_with_a_past() -> impl Strategy<Value = Job> {
-    let terms = (1i64..4, prop::option::of(30i64..200), prop::option::of(30i64..200), any::<bool>());
+    let figures = prop::bool::weighted(0.3);
+    let spec = (1i64..4, prop::option::of(30i64..200), common::reminders(30..200), any::<bool>(), figures);
     let checkins = prop::collection::vec((0u8..5, 0i64..600), 0..6);
     let snooze = prop::option::of((300i64..600, 1i64..600, any::<bool>()));
     let blind = prop::collection::vec((400i64..900, 1i64..100), 0..2);
-    (a_job(), terms, checkins, snooze, blind, any::<bool>()).prop_map(
-        |(job, (alert_after, max_run, remind, short), checkins, snooze, blind, held)| {
-            let mut job = job.alert_after(alert_after).with(|terms| {
-                terms.max_run = max_run.map(seconds);
-                terms.min_run = short.then(|| seconds(20));
-                terms.remind_every = remind.map(seconds);
+    (a_job(), spec, checkins, snooze, blind, any::<bool>()).prop_map(
+        |(job, (alert_after, max_run, remind, short, odd_figures), checkins, snooze, blind, held)| {
+            let job = if odd_figures { job.with_odd_figures() } else { job };
+            let mut job = job.alert_after(alert_after).with(|spec| {
+                spec.max_run = max_run.map(seconds);
+                spec.min_run = short.then(|| seconds(20));
+                spec.remind_every = remind;
             });
             let mut checkins = checkins;
             checkins.sort_by_key(|(_, s)| *s);
@@ -121,7 +124,7 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
         any_span(),
         prop::option::of(any_span()),
         prop::option::of(any_span()),
-        prop::option::of(any_span()),
+        prop_oneof![4 => prop::option::of(any_span()).prop_map(Reminders::from), 1 => Just(Reminders::Each)],
     );
     let count = || prop_oneof![0i64..60, Just(i64::MAX)];
     let maybe = || prop::option::of(any_time());
@@ -131,9 +134,9 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
     let blind = prop::collection::vec((any_time(), any_time()), 0..3);
     (schedule, limits, (count(), any_time()), facts, before, (alert, blind, maybe(), any_span())).prop_map(
         |(schedule, limits, (alert_after, created_at), facts, before, (alert, blind, event, took))| {
-            let mut job = Job::with_schedule(schedule).made_at(created_at).with(|terms| {
-                (terms.grace, terms.max_run, terms.min_run, terms.remind_every) = limits;
-                terms.alert_after = alert_after;
+            let mut job = Job::with_schedule(schedule).made_at(created_at).with(|spec| {
+                (spec.grace, spec.max_run, spec.min_run, spec.remind_every) = limits;
+                spec.alert_after = alert_after;
             });
             job.reservation.facts = Facts {
                 last_checkin_at: facts.0,
@@ -163,11 +166,27 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
                 reason: Reason::Overran { started_at: told_at, max_run_ms: i64::MIN, unobserved: None },
                 told_at,
                 success_before,
+                answered_until: success_before,
             });
-            job.runs = vec![Run { run_id: None, started_at: facts.1, ended_at: None, told_at: facts.2 }];
+            job.runs = vec![Run {
+                run_id: None,
+                started_at: facts.1,
+                ended_at: None,
+                told_at: facts.2,
+                start_arrived_at: facts.3,
+            }];
             job.blind = blind.into_iter().map(|(from, until)| Window { from, until }).collect();
             job.unseen = event
-                .map(|at| Event { at, kind: CheckInKind::Success, exit_code: None, duration: Some(took) })
+                .map(|at| Event {
+                    id: 0,
+                    at,
+                    kind: CheckInKind::Success,
+                    exit_code: None,
+                    duration: Some(took),
+                    unexpected: (at.timestamp() % 3 == 0).then(|| "rows is missing".to_owned()),
+                    late: at.timestamp() % 2 == 0,
+                    seen: false,
+                })
                 .into_iter()
                 .collect();
             job
@@ -183,8 +202,8 @@ proptest! {
         job in a_job(), checkins in moments(0..12), looks in moments(0..40),
     ) {
         let mut job = job;
-        let schedule = job.reservation.terms.schedule.clone();
-        let grace = job.reservation.terms.grace;
+        let schedule = job.reservation.spec.schedule.clone();
+        let grace = job.reservation.spec.grace;
         let mut coming = checkins.into_iter().peekable();
         let mut latest = None;
         for look in looks {
@@ -205,16 +224,16 @@ proptest! {
     #[test]
     fn a_check_in_at_every_expected_instant_never_alerts(job in a_job(), late in prop::collection::vec(0.0f64..1.0, 1..20)) {
         let mut job = job;
-        let terms = job.reservation.terms.clone();
-        let mut expected = terms.schedule.expected_after(job.reservation.created_at, false).unwrap();
+        let spec = job.reservation.spec.clone();
+        let mut expected = spec.schedule.expected_after(job.reservation.created_at, false).unwrap();
         for late in late {
-            let late = (terms.grace.num_milliseconds() as f64 * late) as i64;
+            let late = (spec.grace.num_milliseconds() as f64 * late) as i64;
             // Within its grace, and for cron before the next instant, which it would be early for.
-            let near = terms.schedule.period_at(expected).num_milliseconds() / 2 - 1;
+            let near = spec.schedule.period_at(expected).num_milliseconds() / 2 - 1;
             let checkin = expected + TimeDelta::milliseconds(late.min(near));
             job.sleep_until(checkin - TimeDelta::milliseconds(1));
             job.success_at(checkin);
-            expected = terms.schedule.expected_after(checkin, true).unwrap();
+            expected = spec.schedule.expected_after(checkin, true).unwrap();
         }
         job.sleep_until(expected - TimeDelta::milliseconds(1));
         prop_assert_eq!(job.told, []);
@@ -237,10 +256,10 @@ proptest! {
                     let change = job.look_at(after(s));
                     match change {
                         Change::Open(_) => prop_assert!(!incident || success_since, "opened twice"),
-                        Change::OpenAndRecover(_) | Change::Recover | Change::Withdraw(_) => {
+                        Change::OpenAndRecover(_) | Change::Recover | Change::Answer(_) | Change::Withdraw(_) => {
                             prop_assert!(success_since || !incident, "closed by nothing");
                         }
-                        Change::None | Change::Remind => continue,
+                        Change::None | Change::Remind(_) => continue,
                     }
                     incident = job.alert.is_some();
                     success_since = false;
@@ -266,7 +285,7 @@ proptest! {
         wait in 0i64..300,
     ) {
         // A run's length is known only where its start was recorded first, so `min_run` is another matter.
-        let job = job.with(|terms| terms.min_run = None);
+        let job = job.with(|spec| spec.min_run = None);
         let checkin = |kind: usize, s, named: bool| CheckIn {
             run_id: named.then(|| run(9)),
             exit_code: (KINDS[kind] == CheckInKind::Fail).then_some(s as i32 % 3),
@@ -286,14 +305,19 @@ proptest! {
     #[test]
     fn nor_does_it_where_somebody_looks_in_between(
         job in a_job_with_a_past(), kinds in (0usize..2, 0usize..2), times in (600i64..700, 600i64..700),
+        late in (any::<bool>(), any::<bool>()),
     ) {
         prop_assume!(times.0 != times.1);
-        let mut job = job.alert_after(1).with(|terms| terms.min_run = None);
+        let mut job = job.alert_after(1).with(|spec| spec.min_run = None);
         // A failure during a snooze opens nothing, and keeps open what is: there it does matter.
         job.reservation.conclusions.snoozes = Snoozes::default();
         job.look_at(at("00:10"));
         let now = after(times.0.max(times.1));
-        let (one, two) = (CheckIn::new(KINDS[kinds.0], after(times.0)), CheckIn::new(KINDS[kinds.1], after(times.1)));
+        let checkin = |kind: usize, s, late: bool| {
+            let checkin = CheckIn::new(KINDS[kind], after(s));
+            if late { reported(checkin, now) } else { checkin }
+        };
+        let (one, two) = (checkin(kinds.0, times.0, late.0), checkin(kinds.1, times.1, late.1));
         let open_after = |first: &CheckIn, second: &CheckIn| {
             let mut job = job.clone();
             job.check_in(first.clone());
@@ -311,19 +335,19 @@ proptest! {
         job in a_job(), alert_after in 1i64..5, checkins in moments(0..8), ms in 0i64..1000,
     ) {
         let mut job = job.alert_after(alert_after);
-        let terms = job.reservation.terms.clone();
-        let mut expected = terms.schedule.expected_after(job.reservation.created_at, false);
+        let spec = job.reservation.spec.clone();
+        let mut expected = spec.schedule.expected_after(job.reservation.created_at, false);
         for checkin in checkins {
             let checkin = after(checkin) + TimeDelta::milliseconds(ms);
             job.sleep_until(checkin);
             job.success_at(checkin);
-            expected = terms.schedule.expected_after(checkin, true);
+            expected = spec.schedule.expected_after(checkin, true);
         }
         job.sleep_until(at("12:00"));
         for _ in 1..alert_after {
-            expected = terms.schedule.following(expected.unwrap());
+            expected = spec.schedule.following(expected.unwrap());
         }
-        let deadline = expected.unwrap() + terms.grace;
+        let deadline = expected.unwrap() + spec.grace;
         prop_assert_eq!(job.openings().last().copied(), Some(deadline));
         prop_assert!(job.alert.is_some());
     }

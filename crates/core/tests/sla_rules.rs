@@ -7,6 +7,7 @@ mod common;
 use chrono_tz::Tz;
 use common::{Job, at, reason, run, span, utc};
 use innkeeper_core::alert::{Cause, Reason, Unobserved};
+use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::facts::Event;
 use innkeeper_core::reservation::{Status, Window};
 use innkeeper_core::sla::{Change, State};
@@ -118,7 +119,8 @@ mod once_and_recovery {
     fn an_alert_is_told_again_where_that_is_wished() {
         let mut job = Job::every("5m").remind_every("6h");
         job.sleep_until(at("18:10"));
-        let told: Vec<_> = job.told.iter().map(|(at, change)| (*at, change == &Change::Remind)).collect();
+        let told: Vec<_> =
+            job.told.iter().map(|(at, change)| (*at, change == &Change::Remind(None))).collect();
         assert_eq!(
             told,
             [(at("00:05"), false), (at("06:05"), true), (at("12:05"), true), (at("18:05"), true)]
@@ -129,9 +131,183 @@ mod once_and_recovery {
     fn a_late_look_reminds_once_and_counts_from_then() {
         let mut job = Job::every("5m").remind_every("1h");
         job.sleep_until(at("00:05"));
-        assert_eq!(job.look_at(at("04:30")), Change::Remind);
+        assert_eq!(job.look_at(at("04:30")), Change::Remind(None));
         assert_eq!(job.look_at(at("05:29:59")), Change::None);
-        assert_eq!(job.look_at(at("05:30")), Change::Remind);
+        assert_eq!(job.look_at(at("05:30")), Change::Remind(None));
+    }
+
+    fn failed(clock: &str, in_a_row: i64) -> Change {
+        Change::Remind(Some(Reason::Failed { at: at(clock), exit_code: Some(3), in_a_row }))
+    }
+
+    #[test]
+    fn each_failed_run_is_told_where_that_is_wished() {
+        let mut job = Job::every("1h").grace("5m").remind_every("each").alert_after(2);
+        job.fail_at(at("00:10"));
+        assert_eq!(job.look_at(at("00:10")), Change::None);
+        job.fail_at(at("00:20"));
+        assert!(matches!(job.look_at(at("00:20")), Change::Open(Reason::Failed { in_a_row: 2, .. })));
+        assert_eq!(job.look_at(at("00:21")), Change::None, "nothing has come since");
+        job.fail_at(at("00:30"));
+        assert_eq!(job.reservation.conclusions.wake_at, at("00:30"), "somebody looks at once");
+        assert_eq!(job.look_at(at("00:30")), failed("00:30", 3));
+        assert_eq!(job.look_at(at("00:30")), Change::None);
+        // Several between two looks are told together.
+        job.fail_at(at("00:40"));
+        job.fail_at(at("00:50"));
+        assert_eq!(job.look_at(at("00:50")), failed("00:50", 5));
+        // A start, a remark and a success are none.
+        job.start_at(at("00:55"));
+        job.log_at(at("00:56"));
+        assert_eq!(job.look_at(at("00:56")), Change::None);
+        job.success_at(at("00:57"));
+        assert_eq!(job.look_at(at("00:57")), Change::Recover);
+        // A success ends what a failure before it would have told.
+        let mut job = Job::every("1h").remind_every("each");
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        job.fail_at(at("00:20"));
+        job.success_at(at("00:20:01"));
+        assert_eq!(job.look_at(at("00:21")), Change::Recover);
+    }
+
+    #[test]
+    fn each_run_that_is_too_short_is_told_too() {
+        let mut job = Job::every("1h").remind_every("each").min_run("10m");
+        let short = |job: &mut Job, n: u128, from: &str, to: &str| {
+            job.start_of(run(n), at(from));
+            job.success_of(run(n), at(to));
+            job.look_at(at(to))
+        };
+        assert!(matches!(short(&mut job, 1, "00:10", "00:11"), Change::Open(Reason::TooShort { .. })));
+        let change = short(&mut job, 2, "00:20", "00:21");
+        assert!(
+            matches!(change, Change::Remind(Some(Reason::TooShort { took_ms: 60_000, .. }))),
+            "{change:?}"
+        );
+        assert_eq!(short(&mut job, 3, "00:30", "00:50"), Change::Recover);
+    }
+
+    #[test]
+    fn each_further_instant_that_is_missed_is_told() {
+        for mut job in [Job::every("1h"), Job::cron("0 * * * *", "UTC")] {
+            job = job.grace("5m").remind_every("each");
+            job.sleep_until(at("04:30"));
+            let told: Vec<_> = job.told.iter().map(|(at, change)| (*at, change.clone())).collect();
+            assert_eq!(
+                told.iter().map(|(at, _)| *at).collect::<Vec<_>>(),
+                ["01:05", "02:05", "03:05", "04:05"].map(at)
+            );
+            assert!(
+                told[1..].iter().all(|(_, change)| *change == Change::Remind(None)),
+                "as the alert says: {told:?}"
+            );
+            // Then it fails, is silent again, and is looked at late.
+            job.fail_at(at("04:40"));
+            assert!(matches!(job.look_at(at("04:40")), Change::Remind(Some(Reason::Failed { .. }))));
+            let change = job.look_at(at("09:00"));
+            assert!(matches!(change, Change::Remind(Some(Reason::Missed { .. }))), "{change:?}");
+            assert_eq!(job.look_at(at("09:01")), Change::None, "one for all of them");
+            job.success_at(at("09:02"));
+            assert_eq!(job.look_at(at("09:02")), Change::Recover);
+        }
+        // Years later it is found without counting all instants.
+        let mut job = Job::every("1s").remind_every("each");
+        job.sleep_until(at("00:00:01"));
+        let later = utc("2036-01-01 00:00");
+        assert_eq!(job.look_at(later), Change::Remind(None));
+        assert_eq!(job.reservation.conclusions.wake_at, later + span("1s"));
+    }
+
+    #[test]
+    fn a_job_that_failed_and_then_is_missed_is_told_so() {
+        let mut job = Job::every("1h").grace("5m").remind_every("each");
+        job.fail_at(at("00:30"));
+        job.look_at(at("00:30"));
+        job.sleep_until(at("01:40"));
+        let missed =
+            Reason::Missed { expected_at: at("01:30"), deadline: at("01:35"), in_a_row: 2, unobserved: None };
+        assert_eq!(job.told.last().unwrap(), &(at("01:35"), Change::Remind(Some(missed))));
+    }
+
+    #[test]
+    fn a_snooze_silences_each_failure_until_its_end() {
+        let mut job = Job::every("12h").remind_every("each");
+        job.fail_at(at("00:10"));
+        job.look_at(at("00:10"));
+        job.quiet("00:15", "01:00");
+        for clock in ["00:20", "00:30"] {
+            job.fail_at(at(clock));
+            assert_eq!(job.look_at(at(clock)), Change::None);
+        }
+        job.sleep_until(at("02:00"));
+        assert_eq!(job.told[1..], [(at("01:00"), failed("00:30", 3))], "still true at its end, once");
+        // What is over by then is told to nobody.
+        job.quiet("02:00", "03:00");
+        job.fail_at(at("02:20"));
+        job.look_at(at("02:20"));
+        job.success_at(at("02:30"));
+        assert_eq!(job.look_at(at("02:30")), Change::Recover);
+        job.sleep_until(at("04:00"));
+        assert_eq!(job.told.len(), 3);
+        // What is missed within a skip is not expected.
+        let mut job = Job::every("10m").remind_every("each");
+        job.sleep_until(at("00:10"));
+        job.skip("00:15", "01:00");
+        job.sleep_until(at("01:15"));
+        assert_eq!(job.told.iter().map(|(at, _)| *at).collect::<Vec<_>>(), ["00:10", "01:10"].map(at));
+    }
+
+    #[test]
+    fn a_failure_that_is_no_news_reminds_nobody() {
+        let mut job = Job::every("12h").remind_every("each");
+        job.success_at(at("00:30"));
+        job.fail_at(at("00:40"));
+        job.look_at(at("00:40"));
+        job.report(CheckInKind::Fail, at("00:20"), at("01:00"));
+        assert_eq!(job.look_at(at("01:00")), Change::None, "a success has followed it");
+        job.report(CheckInKind::Fail, at("00:35"), at("01:10"));
+        assert_eq!(job.look_at(at("01:10")), failed("00:40", 2), "none has followed this one");
+    }
+
+    #[test]
+    fn a_silent_site_holds_what_is_missed_but_no_failure() {
+        let mut job = Job::every("1h").remind_every("each");
+        job.sleep_until(at("01:00"));
+        job.behind_silent_site = true;
+        job.sleep_until(at("03:30"));
+        assert_eq!(job.told.len(), 1);
+        job.fail_at(at("03:40"));
+        assert!(matches!(job.look_at(at("03:40")), Change::Remind(Some(Reason::Failed { .. }))));
+        job.sleep_until(at("05:00"));
+        assert_eq!(job.told.len(), 2);
+        job.behind_silent_site = false;
+        job.sleep_until(at("05:01"));
+        assert_eq!(job.told.len(), 3, "the site is back, and the job is not");
+        // Also where one miss alone would open nothing.
+        let mut job = Job::every("1h").max_run("10m").alert_after(3).remind_every("each");
+        job.start_at(at("00:10"));
+        job.sleep_until(at("00:30"));
+        job.behind_silent_site = true;
+        job.sleep_until(at("01:30"));
+        assert_eq!(job.openings(), [at("00:20")]);
+        assert_eq!(job.told.len(), 1);
+        job.behind_silent_site = false;
+        job.sleep_until(at("01:31"));
+        assert!(
+            matches!(job.told[1..], [(_, Change::Remind(Some(Reason::Missed { .. })))]),
+            "{:?}",
+            job.told
+        );
+    }
+
+    #[test]
+    fn a_hanging_run_is_told_again_when_another_fails() {
+        let mut job = Job::every("12h").max_run("10m").remind_every("each");
+        job.start_of(run(1), at("00:10"));
+        job.sleep_until(at("00:20"));
+        job.fail_at(at("00:30"));
+        assert!(matches!(job.look_at(at("00:30")), Change::Remind(Some(Reason::Failed { .. }))));
     }
 
     #[test]
@@ -691,7 +867,7 @@ mod lost_ends {
             job.start_of(run(2), at("03:00"));
             job.success_of(run(2), at("03:20"));
             job.sleep_until(at("03:40"));
-            job.change_at(at("03:45"), |terms| terms.max_run = Some(span("3h")));
+            job.change_at(at("03:45"), |spec| spec.max_run = Some(span("3h")));
             job.sleep_until(at("12:00"));
             assert_eq!(job.openings().len(), usize::from(failed), "{failed} {snoozed}: {:?}", job.told);
         }
@@ -709,7 +885,7 @@ mod changed_terms {
         job.success_at(utc("2026-01-04 20:30"));
         job.sleep_until(at("01:10"));
         assert_eq!(job.openings(), [at("01:05")]);
-        job.change_at(at("01:30"), |terms| terms.schedule = Schedule::cron("0 2 * * *", "UTC").unwrap());
+        job.change_at(at("01:30"), |spec| spec.schedule = Schedule::cron("0 2 * * *", "UTC").unwrap());
         assert_eq!(
             job.look_at(at("01:30")),
             Change::Withdraw("schedule changed: not overdue by it".to_owned())
@@ -724,10 +900,10 @@ mod changed_terms {
     fn an_alert_that_the_new_terms_bear_out_stays() {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
-        job.change_at(at("00:20"), |terms| terms.grace = span("10m"));
+        job.change_at(at("00:20"), |spec| spec.grace = span("10m"));
         assert_eq!(job.look_at(at("00:20")), Change::None);
         assert!(job.alert.is_some());
-        job.change_at(at("00:21"), |terms| terms.grace = span("1h"));
+        job.change_at(at("00:21"), |spec| spec.grace = span("1h"));
         assert_eq!(job.look_at(at("00:21")), Change::Withdraw("grace changed: not overdue by it".to_owned()));
     }
 
@@ -736,7 +912,7 @@ mod changed_terms {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
         job.blind(at("00:04"), at("00:19"));
-        job.change_at(at("00:20"), |terms| terms.owner = "ops".to_owned());
+        job.change_at(at("00:20"), |spec| spec.owner = "ops".to_owned());
         assert_eq!(job.look_at(at("00:20")), Change::None);
     }
 
@@ -745,18 +921,18 @@ mod changed_terms {
         let mut job = Job::every("12h");
         job.fail_at(at("01:00"));
         job.look_at(at("01:00"));
-        job.change_at(at("01:01"), |terms| terms.alert_after = 2);
+        job.change_at(at("01:01"), |spec| spec.alert_after = 2);
         assert_eq!(
             job.look_at(at("01:01")),
             Change::Withdraw("alert_after changed: no alert is due by it".to_owned())
         );
-        job.change_at(at("01:02"), |terms| terms.alert_after = 1);
+        job.change_at(at("01:02"), |spec| spec.alert_after = 1);
         assert_eq!(cause(&job.look_at(at("01:02"))), Cause::Failed, "and it is true again");
 
         let mut job = Job::every("12h").max_run("10m");
         job.start_at(at("01:00"));
         job.sleep_until(at("01:10"));
-        job.change_at(at("01:11"), |terms| terms.max_run = Some(span("1h")));
+        job.change_at(at("01:11"), |spec| spec.max_run = Some(span("1h")));
         assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
         job.sleep_until(at("02:00"));
         assert_eq!(job.openings(), [at("01:10"), at("02:00")], "its new limit is told as well");
@@ -765,7 +941,7 @@ mod changed_terms {
         job.start_at(at("01:00"));
         job.success_at(at("01:01"));
         job.look_at(at("01:01"));
-        job.change_at(at("01:02"), |terms| terms.min_run = None);
+        job.change_at(at("01:02"), |spec| spec.min_run = None);
         assert!(matches!(job.look_at(at("01:02")), Change::Withdraw(_)));
     }
 
@@ -775,13 +951,13 @@ mod changed_terms {
         job.start_at(at("01:00"));
         job.sleep_until(at("01:30"));
         job.start_at(at("02:00"));
-        job.change_at(at("02:05"), |terms| terms.grace = span("4h"));
+        job.change_at(at("02:05"), |spec| spec.grace = span("4h"));
         assert_eq!(job.look_at(at("02:05")), Change::None, "nothing succeeded");
-        job.change_at(at("02:06"), |terms| terms.max_run = Some(span("40m")));
+        job.change_at(at("02:06"), |spec| spec.max_run = Some(span("40m")));
         assert_eq!(job.look_at(at("02:06")), Change::None, "by 40 minutes it is over its limit as well");
         job.sleep_until(at("02:50"));
         assert_eq!(job.openings(), [at("01:30")]);
-        job.change_at(at("02:51"), |terms| terms.max_run = Some(span("4h")));
+        job.change_at(at("02:51"), |spec| spec.max_run = Some(span("4h")));
         let withdrawn = Change::Withdraw("max_run changed: no run is over its limit by it".to_owned());
         assert_eq!(job.look_at(at("02:51")), withdrawn);
 
@@ -790,11 +966,11 @@ mod changed_terms {
         job.sleep_until(at("01:30"));
         job.fail_at(at("01:50"));
         job.look_at(at("01:50"));
-        job.change_at(at("02:00"), |terms| terms.grace = span("1m"));
+        job.change_at(at("02:00"), |spec| spec.grace = span("1m"));
         assert_eq!(job.look_at(at("02:00")), Change::None, "its last word is a failure");
-        job.change_at(at("02:01"), |terms| terms.max_run = Some(span("50m")));
+        job.change_at(at("02:01"), |spec| spec.max_run = Some(span("50m")));
         assert_eq!(job.look_at(at("02:01")), Change::None, "it went on for 50 minutes");
-        job.change_at(at("02:02"), |terms| terms.max_run = Some(span("51m")));
+        job.change_at(at("02:02"), |spec| spec.max_run = Some(span("51m")));
         assert!(matches!(job.look_at(at("02:02")), Change::Withdraw(_)));
     }
 
@@ -804,9 +980,9 @@ mod changed_terms {
         job.success_at(at("01:00"));
         job.sleep_until(at("02:00"));
         job.blind(at("01:00"), at("02:20"));
-        job.change_at(at("02:30"), |terms| terms.grace = span("1m"));
+        job.change_at(at("02:30"), |spec| spec.grace = span("1m"));
         assert_eq!(job.look_at(at("02:30")), Change::None);
-        job.change_at(at("02:31"), |terms| terms.grace = span("1h"));
+        job.change_at(at("02:31"), |spec| spec.grace = span("1h"));
         assert!(matches!(job.look_at(at("02:31")), Change::Withdraw(_)));
     }
 
@@ -818,7 +994,7 @@ mod changed_terms {
         job.start_of(run(2), at("02:00"));
         job.success_of(run(2), at("02:10"));
         assert_eq!(job.look_at(at("02:10")), Change::Recover);
-        job.change_at(at("02:20"), |terms| terms.max_run = Some(span("3h")));
+        job.change_at(at("02:20"), |spec| spec.max_run = Some(span("3h")));
         for (id, hour) in [(3, 3), (4, 4), (5, 5)] {
             let start = at("00:00") + span("1h") * hour;
             job.sleep_until(start);
@@ -837,9 +1013,9 @@ mod changed_terms {
             let mut job = Job::every("12h").max_run("10m");
             job.start_of(run(1), at("01:00"));
             job.sleep_until(at("01:10"));
-            job.change_at(at("01:11"), |terms| terms.max_run = longer.map(span));
+            job.change_at(at("01:11"), |spec| spec.max_run = longer.map(span));
             assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
-            job.change_at(at("01:20"), |terms| terms.max_run = Some(span(back)));
+            job.change_at(at("01:20"), |spec| spec.max_run = Some(span(back)));
             job.sleep_until(at("01:30"));
             assert_eq!(job.openings(), [at("01:10"), at("01:20")], "{longer:?}, then {back}");
         }
@@ -853,7 +1029,7 @@ mod changed_terms {
             job.sleep_until(at("04:09"));
             job.fail_at(at("04:10"));
             job.sleep_until(at("04:15"));
-            job.change_at(at("04:20"), |terms| terms.alert_after = raised);
+            job.change_at(at("04:20"), |spec| spec.alert_after = raised);
             let look = job.look_at(at("04:20"));
             // Missed at 1, 2, 3 and 4 o'clock; the failure answers the last.
             if raised <= 4 {
@@ -874,9 +1050,9 @@ mod changed_terms {
         job.sleep_until(at("02:05"));
         // Of one that an older version began only the end is known: it is taken to reach back to the last success.
         job.skip("01:00", "08:00");
-        job.change_at(at("03:10"), |terms| terms.grace = span("10m"));
+        job.change_at(at("03:10"), |spec| spec.grace = span("10m"));
         assert_eq!(job.look_at(at("03:10")), Change::None);
-        job.change_at(at("03:11"), |terms| terms.grace = span("3h"));
+        job.change_at(at("03:11"), |spec| spec.grace = span("3h"));
         assert!(matches!(job.look_at(at("03:11")), Change::Withdraw(_)));
     }
 
@@ -885,7 +1061,7 @@ mod changed_terms {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
         job.quiet("00:06", "03:00");
-        job.change_at(at("00:10"), |terms| terms.grace = span("1h"));
+        job.change_at(at("00:10"), |spec| spec.grace = span("1h"));
         assert!(matches!(job.look_at(at("00:10")), Change::Withdraw(_)));
     }
 }
@@ -1149,13 +1325,13 @@ mod snooze {
         for mut job in [Job::every("720h"), Job::cron("30 0 5 * *", "UTC")] {
             job.success_at(at("00:45"));
             let begin = at("00:00");
-            let due = if job.reservation.terms.schedule.notation().starts_with("every") { 30 } else { 31 };
+            let due = if job.reservation.spec.schedule.notation().starts_with("every") { 30 } else { 31 };
             for day in 1..=due + 27 {
                 let from = begin + span("24h") * day;
                 job.sleep_until(from);
                 job.snooze(innkeeper_core::snooze::SnoozeMode::Skip, from, from + span("1h"));
             }
-            assert_eq!(job.told, [], "{}", job.reservation.terms.schedule.notation());
+            assert_eq!(job.told, [], "{}", job.reservation.spec.schedule.notation());
             job.sleep_until(begin + span("24h") * 70);
             assert_eq!(job.openings().len(), 1, "the next is expected");
         }
@@ -1170,7 +1346,7 @@ mod snooze {
                 job.sleep_until(from);
                 job.snooze(innkeeper_core::snooze::SnoozeMode::Skip, from, from + span("2h"));
             }
-            assert_eq!(job.told, [], "{}", job.reservation.terms.schedule.notation());
+            assert_eq!(job.told, [], "{}", job.reservation.spec.schedule.notation());
         }
     }
 
@@ -1295,7 +1471,7 @@ mod snooze {
         assert_eq!(job.look_at(at("01:40")), Change::None, "no reminder");
         assert_eq!(job.look_at(at("02:59")), Change::None);
         assert_eq!(job.reservation.conclusions.wake_at, at("03:00"));
-        assert_eq!(job.look_at(at("03:00")), Change::Remind, "not closed by its end, but told again");
+        assert_eq!(job.look_at(at("03:00")), Change::Remind(None), "not closed by its end, but told again");
         assert!(job.alert.is_some());
     }
 
@@ -1392,7 +1568,7 @@ mod site {
 
     #[test]
     fn the_site_itself_is_not_held() {
-        let mut site = Job::every("1h").with(|terms| terms.is_site = true);
+        let mut site = Job::every("1h").with(|spec| spec.is_site = true);
         site.behind_silent_site = true;
         assert_eq!(cause(&site.look_at(at("01:00"))), Cause::Missed);
     }
@@ -1408,7 +1584,7 @@ mod site {
             if looks_between {
                 assert_eq!(job.look_at(at("00:31")), Change::None);
             }
-            assert_eq!(job.look_at(at("00:40")), Change::Remind, "looked at between: {looks_between}");
+            assert_eq!(job.look_at(at("00:40")), Change::Remind(None), "looked at between: {looks_between}");
         }
     }
 
@@ -1419,7 +1595,7 @@ mod site {
         job.behind_silent_site = true;
         assert_eq!(job.look_at(at("01:30")), Change::None);
         job.behind_silent_site = false;
-        assert_eq!(job.look_at(at("01:40")), Change::Remind);
+        assert_eq!(job.look_at(at("01:40")), Change::Remind(None));
         job.behind_silent_site = true;
         job.success_at(at("01:50"));
         assert_eq!(job.look_at(at("01:50")), Change::Recover);

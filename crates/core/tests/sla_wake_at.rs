@@ -1,8 +1,8 @@
 //! `wake_at` is never late: who looks only when woken tells the same things at the same times as who looks each second, and what
 //! the pages show is what the sweeper has told.
 //!
-//! A random history is lived through second by second, as the store records it: check-ins (in time and recorded late), runs that
-//! overlap, failures, snoozes, changes of the terms, and spans in which nothing could be recorded, which are seen while they go
+//! A random history is lived through second by second, as the store records it: check-ins (in time, recorded late, and reported late), runs that
+//! overlap, failures, snoozes, changes of the spec, and spans in which nothing could be recorded, which are seen while they go
 //! on and are remembered when they end. Each seed plays some of them; `INNKEEPER_TEST_SEED` plays another. Without the eagerness of
 //! reservations under a respite (`Conclusions::eager`) seed 11 fails.
 
@@ -12,9 +12,10 @@
 mod common;
 
 use chrono::TimeDelta;
-use common::{Job, at, run};
+use common::{Job, at, reported, run};
 use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{Change, State};
@@ -32,14 +33,14 @@ const BLIND: i64 = 5;
 /// What happens at one second.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A check-in is recorded, so many seconds after it came.
-    CheckIn { kind: CheckInKind, run: Option<u8>, late: i64 },
+    /// A check-in is recorded, so many seconds after it came; where it is a report, so many after it happened.
+    CheckIn { kind: CheckInKind, run: Option<u8>, late: i64, report: bool },
     /// Nothing can be recorded for so long, and with `all_away` nobody looks either. A short span is remembered only where a
     /// process starts at its end.
     Blind { seconds: i64, start: bool, all_away: bool },
     /// Nothing is told for so long; zero ends a snooze.
     Snooze(SnoozeMode, i64),
-    /// The terms are changed.
+    /// The spec is changed.
     Change(Edit),
 }
 
@@ -48,7 +49,7 @@ enum Edit {
     Grace(i64),
     AlertAfter(i64),
     MaxRun(Option<i64>),
-    RemindEvery(Option<i64>),
+    RemindEvery(Reminders),
     Schedule(Schedule),
 }
 
@@ -73,16 +74,22 @@ fn a_schedule() -> impl Strategy<Value = Schedule> {
 
 fn a_job() -> impl Strategy<Value = Job> {
     let limit = || prop::option::weighted(0.2, 30i64..200);
-    (a_schedule(), 0i64..90, prop_oneof![2 => Just(1i64), 1 => 2i64..4], (limit(), limit())).prop_map(
-        |(schedule, grace, alert_after, (max_run, remind))| {
-            Job::with_schedule(schedule).with(|terms| {
-                terms.grace = seconds(grace);
-                terms.alert_after = alert_after;
-                terms.max_run = max_run.map(seconds);
-                terms.remind_every = remind.map(seconds);
-            })
-        },
+    (
+        a_schedule(),
+        0i64..90,
+        prop_oneof![2 => Just(1i64), 1 => 2i64..4],
+        (limit(), common::reminders(30..200), prop::bool::weighted(0.3)),
     )
+        .prop_map(|(schedule, grace, alert_after, (max_run, remind, odd_figures))| {
+            let job = Job::with_schedule(schedule);
+            let job = if odd_figures { job.with_odd_figures() } else { job };
+            job.with(|spec| {
+                spec.grace = seconds(grace);
+                spec.alert_after = alert_after;
+                spec.max_run = max_run.map(seconds);
+                spec.remind_every = remind;
+            })
+        })
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -98,11 +105,12 @@ fn a_step() -> impl Strategy<Value = Step> {
         (0i64..90).prop_map(Edit::Grace),
         (1i64..4).prop_map(Edit::AlertAfter),
         prop::option::of(30i64..200).prop_map(Edit::MaxRun),
-        prop::option::of(30i64..200).prop_map(Edit::RemindEvery),
+        common::reminders(30..200).prop_map(Edit::RemindEvery),
         a_schedule().prop_map(Edit::Schedule),
     ];
     prop_oneof![
-        3 => (kind, run, late).prop_map(|(kind, run, late)| Step::CheckIn { kind, run, late }),
+        3 => (kind, run, late, any::<bool>())
+            .prop_map(|(kind, run, late, report)| Step::CheckIn { kind, run, late, report }),
         4 => (prop_oneof![1i64..8, 8i64..200], any::<bool>(), any::<bool>())
             .prop_map(|(seconds, start, all_away)| Step::Blind { seconds, start, all_away }),
         2 => (prop_oneof![Just(SnoozeMode::Quiet), Just(SnoozeMode::Skip)], prop_oneof![Just(0i64), 1i64..300])
@@ -116,8 +124,8 @@ fn a_job_and_its_history() -> impl Strategy<Value = Story> {
     let going_on = prop::collection::vec((-20i64..60, prop::bool::weighted(0.7)), 75);
     let steps = prop::collection::vec((0..LENGTH, a_step()), 0..9);
     (a_job(), going_on, steps).prop_map(|(job, checkins, mut steps)| {
-        let period = job.reservation.terms.schedule.period_at(after(0)).num_seconds();
-        let success = Step::CheckIn { kind: CheckInKind::Success, run: None, late: 0 };
+        let period = job.reservation.spec.schedule.period_at(after(0)).num_seconds();
+        let success = Step::CheckIn { kind: CheckInKind::Success, run: None, late: 0, report: false };
         let places = (1..).map(|n| n * period);
         let checkins = places.zip(checkins).filter(|(_, (_, comes))| *comes);
         steps.extend(checkins.map(|(place, (off, _))| ((place + off).max(1), success.clone())));
@@ -136,19 +144,19 @@ struct Story {
 impl std::fmt::Debug for Story {
     /// What a person needs of it; a cron expression as it is kept takes pages.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "{:?}\n{:?}", self.job.reservation.terms.written(), self.steps)
+        writeln!(f, "{:?}\n{:?}", self.job.reservation.spec.written(), self.steps)
     }
 }
 
 impl Edit {
-    /// Changes the terms.
+    /// Changes the spec.
     fn apply(&self, job: &mut Job, now: Time) {
-        job.change_at(now, |terms| match self {
-            Self::Grace(grace) => terms.grace = seconds(*grace),
-            Self::AlertAfter(n) => terms.alert_after = *n,
-            Self::MaxRun(most) => terms.max_run = most.map(seconds),
-            Self::RemindEvery(every) => terms.remind_every = every.map(seconds),
-            Self::Schedule(schedule) => terms.schedule = schedule.clone(),
+        job.change_at(now, |spec| match self {
+            Self::Grace(grace) => spec.grace = seconds(*grace),
+            Self::AlertAfter(n) => spec.alert_after = *n,
+            Self::MaxRun(most) => spec.max_run = most.map(seconds),
+            Self::RemindEvery(reminders) => spec.remind_every = *reminders,
+            Self::Schedule(schedule) => spec.schedule = schedule.clone(),
         });
     }
 }
@@ -215,11 +223,14 @@ fn live_through(job: Job, history: &[(i64, Step)]) -> Result<(), TestCaseError> 
             }
             for job in [&mut sleeper, &mut watcher] {
                 match step {
-                    Step::CheckIn { kind, run: named, late } => job.check_in(CheckIn {
-                        run_id: named.map(|n| run(n.into())),
-                        exit_code: (*kind == CheckInKind::Fail).then_some(1),
-                        ..CheckIn::new(*kind, after((now - late).max(0)))
-                    }),
+                    Step::CheckIn { kind, run: named, late, report } => {
+                        let checkin = CheckIn {
+                            run_id: named.map(|n| run(n.into())),
+                            exit_code: (*kind == CheckInKind::Fail).then_some(1),
+                            ..CheckIn::new(*kind, after((now - late).max(0)))
+                        };
+                        job.check_in(if *report { reported(checkin, after(now)) } else { checkin });
+                    }
                     Step::Snooze(mode, length) => job.snooze(*mode, after(now), after(now + length)),
                     Step::Change(edit) => edit.apply(job, after(now)),
                     Step::Blind { .. } => {}
@@ -273,7 +284,7 @@ fn who_looks_only_when_woken_tells_what_who_looks_each_second_tells() {
 #[test]
 fn a_success_after_a_blind_window_brings_the_deadline_of_a_cron_job_nearer() {
     let job = Job::cron("*/5 * * * *", "UTC").grace("30s");
-    let success = || Step::CheckIn { kind: CheckInKind::Success, run: None, late: 0 };
+    let success = || Step::CheckIn { kind: CheckInKind::Success, run: None, late: 0, report: false };
     let blind = Step::Blind { seconds: 130, start: true, all_away: true };
     live_through(job, &[(120, success()), (290, blind), (480, success())]).unwrap();
 }

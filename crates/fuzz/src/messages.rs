@@ -8,19 +8,19 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::facts::Facts;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::EventKind;
-use innkeeper_core::reservation::{Conclusions, Reservation, Wishes};
+use innkeeper_core::reservation::{Conclusions, Patch, Reservation};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::wording::{self, SubjectWords};
 use innkeeper_node::{Config, KnownWays, Role};
-use innkeeper_store::Told;
-use innkeeper_sweeper::messages::Speaker;
+use innkeeper_store::AlertEvent;
+use innkeeper_sweeper::messages::MessageComposer;
 use innkeeper_sweeper::own;
 use uuid::Uuid;
 
-static SPEAKER: LazyLock<Option<Speaker>> = LazyLock::new(|| {
+static SPEAKER: LazyLock<Option<MessageComposer>> = LazyLock::new(|| {
     let config = Config::from_toml(Role::Standalone, "operator = 'log'").ok()?;
     let sender = own::Sender { address: "192.0.2.1".to_owned(), host: "inn".to_owned() };
-    Some(Speaker {
+    Some(MessageComposer {
         instance: config.instance.clone(),
         public_url: config.pages_url.clone(),
         sender,
@@ -41,16 +41,17 @@ pub(crate) fn templates(data: &[u8]) {
     let notes = text();
     let joined: String = wording::parts(&notes).iter().map(|(_, part)| *part).collect();
     assert_eq!(joined, notes);
-    let Some(speaker) = SPEAKER.as_ref() else { return };
+    let Some(composer) = SPEAKER.as_ref() else { return };
     let now = Time::UNIX_EPOCH + TimeDelta::days(20_000);
     let reason = Reason::Failed { at: now - TimeDelta::hours(1), exit_code: Some(1), in_a_row: 1 };
-    let told = |event| Told {
-        event,
+    let told = |kind| AlertEvent {
+        kind,
         reservation: &reservation,
         reason: &reason,
         alert_id: 7,
         dedup_key: "innkeeper-7",
         opened_at: now - TimeDelta::hours(1),
+        since: now - TimeDelta::hours(1),
         notes: &notes,
         took: Some(TimeDelta::seconds(90)),
         usual: None,
@@ -59,12 +60,13 @@ pub(crate) fn templates(data: &[u8]) {
         behind: 0,
         reached: &[],
         ending: None,
+        answered: false,
         now,
     };
     let mut notices = Vec::new();
     for event in [EventKind::Opened, EventKind::Reminder, EventKind::Recovered, EventKind::OpenedAndRecovered]
     {
-        notices.extend(speaker.tell(&told(event)).into_iter().map(|delivery| delivery.notice));
+        notices.extend(composer.tell(&told(event)).into_iter().map(|delivery| delivery.notice));
     }
     for notice in &notices {
         innkeeper_alerter::fuzz::write(std::slice::from_ref(notice));
@@ -78,7 +80,7 @@ fn reservation(mut text: impl FnMut() -> String) -> Option<Reservation> {
     let names = text();
     let (app, component) = names.split_once('\n').unwrap_or((&names, "backup"));
     let (app, component) = (AppName::parse(app).ok()?, ComponentName::parse(component).ok()?);
-    let wishes = Wishes {
+    let patch = Patch {
         alert_msg: Some(text()),
         alert_subject: Some(text()),
         recovery_msg: Some(text()),
@@ -86,13 +88,13 @@ fn reservation(mut text: impl FnMut() -> String) -> Option<Reservation> {
         owner: Some(text()),
         runbook: Some(text()),
         schedule: Some((Schedule::every(TimeDelta::minutes(5)).ok()?, None)),
-        ..Wishes::default()
+        ..Patch::default()
     };
     let created_at = Time::UNIX_EPOCH + TimeDelta::days(19_000);
     Some(Reservation {
         id: 3,
         key: Uuid::nil(),
-        terms: wishes.checked().ok()?.into_terms(app, component).ok()?,
+        spec: patch.checked().ok()?.into_spec(app, component).ok()?,
         created_at,
         facts: Facts::default(),
         conclusions: Conclusions::fresh(created_at),

@@ -1,13 +1,15 @@
 //! From what clients send to typed values. Every error names the field as the client wrote it.
 
-use chrono::TimeDelta;
-use innkeeper_core::names::{AlerterName, AppName, ComponentName};
+use innkeeper_core::figures::Figures;
+use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::near::nearest;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::{Frequency, TimeUnit};
+use innkeeper_core::reservation::ReservationDocument;
+use innkeeper_core::reservation::document::{FIELDS, Form};
+use innkeeper_core::schedule::{Frequency, TimeUnit};
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, duration};
-use innkeeper_node::http::decoded;
+use innkeeper_http::decoded;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
@@ -126,10 +128,25 @@ impl Fields {
         if fields.as_ref().is_ok_and(|fields| check(fields).is_ok()) {
             return fields;
         }
-        match Self::read(body, known, passed, Keys::Exact) {
-            Ok(exact) if check(&exact).is_ok() => Ok(exact),
-            _ => fields,
+        let is_well = |read: &Result<Self, Invalid>| read.as_ref().is_ok_and(|fields| check(fields).is_ok());
+        let exact = Self::read(body, known, passed, Keys::Exact);
+        if is_well(&exact) {
+            return exact;
         }
+        let Some(whole) = mended(body) else { return fields };
+        let mended = [Keys::InAnyCase, Keys::Exact].map(|keys| Self::read(&whole, known, passed, keys));
+        mended
+            .into_iter()
+            .find(|read| is_well(read) && read.as_ref().is_ok_and(Self::is_named_whole))
+            .unwrap_or(fields)
+    }
+
+    /// Whether no text but the notes, names above all, has a character that stands for what is none.
+    fn is_named_whole(&self) -> bool {
+        let is_broken = |(name, value): (&String, &Value)| {
+            name != "notes" && value.as_str().is_some_and(|text| text.contains(char::REPLACEMENT_CHARACTER))
+        };
+        !self.values.iter().any(is_broken)
     }
 
     fn read(
@@ -140,13 +157,20 @@ impl Fields {
     ) -> Result<Self, Invalid> {
         let wrong = |problem: String| Invalid::new("body", problem);
         std::str::from_utf8(body).map_err(|error| wrong(format!("is not UTF-8: {error}")))?;
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let object = Object { fields: Self::new(known), passed, keys };
-        let read = object.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
-        read.map_err(|error| match error.classify() {
+        let read = |body: &[u8]| {
+            let mut json = serde_json::Deserializer::from_slice(body);
+            let object = Object { fields: Self::new(known), passed, keys };
+            object.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields))
+        };
+        read(body).map_err(|error| match error.classify() {
             Category::Data => wrong("must be a JSON object".to_owned()),
             _ => wrong(format!("is not JSON: {error}")),
         })
+    }
+
+    /// Takes the `known` fields of a JSON object that was read already; nobody is told of the others.
+    pub fn of_object(values: Map<String, Value>, known: &'static [&'static str]) -> Self {
+        Self { values, known, unknown: Vec::new() }
     }
 
     /// Reads the `known` fields of a query; the last of equal names counts. The others may be broken.
@@ -163,6 +187,11 @@ impl Fields {
             fields.values.insert((*name).to_owned(), Value::String(value));
         }
         Ok(fields)
+    }
+
+    /// The figures of a field, an object of names and numbers; and what is wrong with those that are none, as sentences.
+    pub fn figures(&self, field: &'static str) -> (Figures, Vec<String>) {
+        figures_of_object(self.get(field))
     }
 
     /// What of it nobody reads, as sentences.
@@ -186,7 +215,7 @@ impl Fields {
     }
 
     /// The value, unless it is absent or null.
-    fn get(&self, field: &str) -> Option<&Value> {
+    pub fn get(&self, field: &str) -> Option<&Value> {
         debug_assert!(self.known.contains(&field), "{field} is read and not known");
         self.values.get(field).filter(|value| !value.is_null())
     }
@@ -251,20 +280,42 @@ impl Fields {
         }
     }
 
-    /// A duration: a text like `5m`, or a number of seconds.
-    pub fn duration(&self, field: &'static str) -> Result<Option<TimeDelta>, Invalid> {
+    /// A duration as a text: one like `5m`, or a number of seconds.
+    fn duration(&self, field: &'static str, wanted: &str) -> Result<Option<String>, Invalid> {
         match self.get(field) {
             None => Ok(None),
-            Some(Value::String(text)) => duration::parse(field, text).map(Some),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(Value::Number(seconds)) => seconds
                 .as_i64()
                 .filter(|seconds| (0..=duration::LONGEST.num_seconds()).contains(seconds))
-                .map(|seconds| Some(TimeDelta::seconds(seconds)))
+                .map(|seconds| Some(format!("{seconds}s")))
                 .ok_or_else(|| {
                     Invalid::new(field, format!("{seconds}; give whole seconds, or a text like \"5m\""))
                 }),
-            Some(other) => Err(wrong_type(field, other, "a duration like \"5m\"")),
+            Some(other) => Err(wrong_type(field, other, wanted)),
         }
+    }
+
+    /// The reservation that they describe, whatever forms its protocol has for their values. Its names are
+    /// empty where they are missing.
+    pub fn reservation(&self) -> Result<ReservationDocument, Invalid> {
+        let mut document: Map<String, Value> =
+            ["app", "component"].map(|name| (name.to_owned(), Value::from(""))).into_iter().collect();
+        for (field, form) in FIELDS {
+            let value = match form {
+                Form::Text => self.text(field)?.map(Value::from),
+                Form::Integer => self.integer(field)?.map(Value::from),
+                Form::Flag => self.flag(field)?.map(Value::from),
+                Form::List | Form::Recipients => self.list(field)?.map(Value::from),
+                Form::Duration => self.duration(field, "a duration like \"5m\"")?.map(Value::from),
+                Form::Reminders => {
+                    self.duration(field, "a duration like \"6h\", or \"each\"")?.map(Value::from)
+                }
+            };
+            document.extend(value.map(|value| (field.to_owned(), value)));
+        }
+        serde_json::from_value(Value::Object(document))
+            .map_err(|error| Invalid::new("body", error.to_string()))
     }
 
     /// A count and its unit; the count stands in the first of `counts` that is there.
@@ -300,11 +351,6 @@ impl Fields {
         }
     }
 
-    /// Recipients: mail addresses and names of alerters, known or not.
-    pub fn recipients(&self, field: &'static str) -> Result<Option<Recipients>, Invalid> {
-        self.list(field)?.map(|list| Recipients::of_any_entries(field, &list)).transpose()
-    }
-
     /// The recipients in whatever text there is, and what in it is none.
     pub fn any_recipients(&self, field: &'static str) -> Result<Option<(Recipients, Vec<DeadEnd>)>, Invalid> {
         let Some(list) = self.list(field)? else { return Ok(None) };
@@ -312,11 +358,82 @@ impl Fields {
         let others = others.iter().map(|text| DeadEnd::NoRecipient { field, text: cut(text) });
         Ok(Some((recipients, others.collect())))
     }
+}
 
-    /// Names of alerters, known or not.
-    pub fn alerters(&self, field: &'static str) -> Result<Option<Vec<AlerterName>>, Invalid> {
-        self.list(field)?.map(|list| AlerterName::any_list(field, &list)).transpose()
+/// JSON that can be read, made of what programs write that cannot: half a surrogate pair that stands alone becomes U+FFFD (Python and
+/// JavaScript write such halves for bytes that are no text), and a number that is none (`NaN`, `Infinity`, `1e999`) becomes null. None where
+/// neither is in it. What a job printed or counted must not cost it its check-in.
+pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
+    let half = |at: usize| {
+        let digits = std::str::from_utf8(json.get(at..at + 6)?.strip_prefix(b"\\u")?).ok()?;
+        u16::from_str_radix(digits, 16).ok().filter(|unit| (0xd800..=0xdfff).contains(unit))
+    };
+    let (mut whole, mut at) = (Vec::with_capacity(json.len()), 0);
+    let (mut is_changed, mut in_text) = (false, false);
+    while let Some(byte) = json.get(at) {
+        let word = if in_text { &[][..] } else { word_at(json, at) };
+        let (taken, instead): (usize, Option<&[u8]>) = match (byte, half(at), half(at + 6)) {
+            _ if !word.is_empty() => (word.len(), is_no_number(word).then_some(b"null")),
+            (b'\\', Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, None),
+            (b'\\', Some(_), _) => (6, Some(b"\\ufffd")),
+            // Whatever is escaped, a quote or a backslash perhaps, is no beginning of another.
+            (b'\\', None, _) => (2, None),
+            (b'"', ..) => {
+                in_text = !in_text;
+                (1, None)
+            }
+            _ => (1, None),
+        };
+        let end = (at + taken).min(json.len());
+        is_changed |= instead.is_some();
+        whole.extend_from_slice(instead.unwrap_or(&json[at..end]));
+        at = end;
     }
+    is_changed.then_some(whole)
+}
+
+/// The number or word that begins there.
+fn word_at(json: &[u8], at: usize) -> &[u8] {
+    let length =
+        json[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
+    &json[at..at + length]
+}
+
+/// Whether a word is what programs write for a number that JSON has no word for.
+fn is_no_number(word: &[u8]) -> bool {
+    let is_numeric = word.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
+    match std::str::from_utf8(word) {
+        Ok("NaN" | "-NaN" | "Infinity" | "-Infinity") => true,
+        Ok(text) => is_numeric && text.parse().is_ok_and(f64::is_infinite),
+        Err(_) => false,
+    }
+}
+
+/// The figures of an object of names and numbers, where there is one; and what is wrong with those that are none, as sentences.
+pub(crate) fn figures_of_object(value: Option<&Value>) -> (Figures, Vec<String>) {
+    let (figures, problems) = value.map(Figures::from_json).unwrap_or_default();
+    (figures, problems.iter().take(MOST_TOLD).map(ToString::to_string).collect())
+}
+
+/// The figures of a query, `figure=rows=1200` once for each; and what is wrong with those that are none, as sentences.
+pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
+    let (mut figures, mut problems) = (Figures::default(), Vec::new());
+    for pair in query.split('&') {
+        let Some(text) = pair.strip_prefix("figure=") else { continue };
+        // A figure has no blanks, and a large number may be written 5.4e+09.
+        let decoded = decoded(&text.replace('+', "%2B")).map_err(|problem| Invalid::new("figure", problem));
+        let set = decoded.and_then(|text| figures.set_text(&text).map_err(|flaw| flaw.of(&text)));
+        if let Some(error) = set.err().filter(|_| problems.len() < MOST_TOLD) {
+            problems.push(error.to_string());
+        }
+    }
+    (figures, problems)
+}
+
+/// The query without its figures, which are read by themselves.
+pub(crate) fn without_figures(query: &str) -> String {
+    let others: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("figure=")).collect();
+    others.join("&")
 }
 
 /// Unknown fields that are told of.
@@ -343,6 +460,30 @@ fn wrong_type(field: &'static str, value: &Value, wanted: &str) -> Invalid {
 #[allow(clippy::unwrap_used, reason = "a test fails by it")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_json_has_no_word_for_is_replaced_and_all_else_stays() {
+        let of = |json: &str| mended(json.as_bytes()).map(|whole| String::from_utf8(whole).unwrap());
+        for (json, whole) in [
+            (r#"{"a":"x\udc80y"}"#, Some(r#"{"a":"x\ufffdy"}"#)),
+            (r#"["\ud83d\ude00","\uD83D!"]"#, Some(r#"["\ud83d\ude00","\ufffd!"]"#)),
+            (r#"["\ude00\ud83d"]"#, Some(r#"["\ufffd\ufffd"]"#)),
+            (r#"["\ud83d\ud83d\ude00"]"#, Some(r#"["\ufffd\ud83d\ude00"]"#)),
+            (r#"["\\udc80"]"#, None),
+            (r#"["\u00e9","\ud83d\ude00"]"#, None),
+            (r#"["\udc8"]"#, None),
+            ("\\", None),
+            (r#"{"a":NaN,"b":-Infinity,"c":[1e999,1e9]}"#, Some(r#"{"a":null,"b":null,"c":[null,1e9]}"#)),
+            (r#"{"NaN":"NaN, \"1e999","b":true}"#, None),
+        ] {
+            assert_eq!(of(json).as_deref(), whole, "{json}");
+        }
+        let read = |json: &str| Fields::from_checkin(json.as_bytes(), &["app", "notes"], &[], |_| Ok(()));
+        assert_eq!(read(r#"{"notes":"\udcff!"}"#).unwrap().text("notes").unwrap(), Some("\u{fffd}!"));
+        for json in [r#"{"notes":"\udcff"#, r#"{"app":"\udcff","notes":""}"#] {
+            assert!(read(json).is_err(), "{json}");
+        }
+    }
 
     /// However many are sent, as few are compared with the known ones as are told of.
     #[test]

@@ -7,17 +7,19 @@ use actix_web::http::Uri;
 use innkeeper_core::Invalid;
 use innkeeper_core::excerpt::Excerpt;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::Patch;
+use innkeeper_ingest_routes::healthchecks::{ONE, THREE, TWO};
 use innkeeper_store::Target;
 
 use crate::fields::Fields;
-use crate::{gocron, gotel, healthchecks};
+use crate::{gocron, gotel, healthchecks, reports};
 
 static ADDRESSES: LazyLock<Vec<(usize, ResourceDef)>> = LazyLock::new(|| {
     let of = |count, patterns: &[&'static str]| -> Vec<_> {
         patterns.iter().map(|pattern| (count, ResourceDef::new(*pattern))).collect()
     };
-    [of(1, &healthchecks::ONE), of(2, &healthchecks::TWO), of(3, &healthchecks::THREE)].concat()
+    [of(1, &ONE), of(2, &TWO), of(3, &THREE)].concat()
 });
 
 /// A ping: its path and query, and what its job wrote.
@@ -43,21 +45,21 @@ pub fn ping(address: &[u8], log: &[u8]) {
         }
         if let Ok(pinged) = healthchecks::pinged(uri.query().unwrap_or_default(), word) {
             assert!(pinged.exit_code.is_none_or(|code| (0..=255).contains(&code)));
-            assert!(pinged.warnings.len() <= 1);
+            assert!(pinged.warnings.len() <= 6);
         }
     }
 }
 
-/// The body of a request of GoTel's or gocron's, taken for each that there is.
+/// The body of a request of GoTel's, gocron's or an agent's, taken for each that there is.
 pub fn body(body: &[u8]) {
     let alerters: Vec<_> = AlerterName::parse("alerters", "ops").into_iter().collect();
     if let Ok((fields, is_listed)) = gotel::reservation_fields(body) {
         drop(gotel::names(&fields));
         drop(fields.refuse_unknown());
-        keeps(gotel::wishes(&fields, is_listed, None, &alerters));
+        keeps(gotel::patch(&fields, is_listed, Reminders::Never, &alerters));
     }
     if let Ok(said) = gotel::said(body) {
-        assert!(!said.notes.contains('\0') && said.passed_over.len() <= 5);
+        assert!(!said.notes.contains('\0') && said.passed_over.len() <= 11);
     }
     if let Ok(fields) = Fields::from_json(body, &gotel::SNOOZE, &gotel::PASSED) {
         drop(gotel::names(&fields));
@@ -68,6 +70,11 @@ pub fn body(body: &[u8]) {
     }
     if let Ok(fields) = gocron::body_fields(body) {
         wished(&fields);
+    }
+    for checkin in reports::read(body) {
+        let report = checkin.report.as_ref();
+        assert!(checkin.at <= checkin.arrived_at() && !checkin.notes.contains('\0'));
+        assert!(report.is_some_and(|report| report.signal.iter().all(|signal| signal.is_ascii())));
     }
 }
 
@@ -82,12 +89,12 @@ fn wished(fields: &Fields) {
     drop(fields.app("account"));
     drop(fields.component("cronname"));
     drop(fields.unknown());
-    keeps(gocron::wishes(fields).map(|(wishes, _)| wishes));
+    keeps(gocron::patch(fields).map(|(patch, _)| patch));
 }
 
 /// What passed the checks passes them again.
-fn keeps(wishes: Result<Wishes, Invalid>) {
-    if let Ok(wishes) = wishes {
-        assert!(wishes.clone().checked().is_ok(), "{wishes:?}");
+fn keeps(patch: Result<Patch, Invalid>) {
+    if let Ok(patch) = patch {
+        assert!(patch.clone().checked().is_ok(), "{patch:?}");
     }
 }

@@ -1,27 +1,30 @@
 //! gocron's protocol: a check-in that brings its reservation along, in a query or as JSON.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
 use chrono::TimeDelta;
 use innkeeper_core::Invalid;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
-use innkeeper_core::reservation::{Frequency, TimeUnit, Wishes};
-use innkeeper_core::schedule::Schedule;
+use innkeeper_core::reservation::document::Alerters;
+use innkeeper_core::reservation::{Patch, ReservationDocument};
+use innkeeper_core::schedule::TimeUnit;
 use innkeeper_core::ways::DeadEnd;
-use innkeeper_node::Seldom;
-use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warnings};
+use innkeeper_http::{ApiError, Body, Caller, Routes, with_warnings};
+use innkeeper_ingest_routes::gocron as described;
+use innkeeper_logging::Seldom;
 use innkeeper_store::{Arrival, Definition, Recorded, StoreError, Target};
+use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::Desk;
-use crate::fields::Fields;
+use crate::AppState;
+use crate::fields::{Fields, figures_of_query, without_figures};
 
-pub(crate) const FIELDS: [&str; 5] = ["cronname", "account", "email", "frequency", "site"];
+pub(crate) const FIELDS: [&str; 6] = ["cronname", "account", "email", "frequency", "site", "figures"];
 
 /// What gocron's own programs send besides, since they send all that they know of a job.
 const PASSED: [&str; 3] = ["ipaddress", "lastruntime", "alerted"];
@@ -33,10 +36,10 @@ const ASKED_AT_ONCE: usize = 64;
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
-        .get_with_query_by_browser("/", Need::Nothing, sent_by_browser)
-        .get_with_query("/", Need::Manage, by_query)
-        .get("/", Need::Nothing, alive)
-        .post("/", Need::Manage, by_body);
+        .get_with_query_by_browser(described::BY_QUERY.path, Permission::Nothing, sent_by_browser)
+        .get_with_query(described::BY_QUERY.path, described::BY_QUERY.permission, by_query)
+        .get(described::BY_QUERY.path, Permission::Nothing, alive)
+        .described(&described::BY_BODY, by_body);
 }
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -47,20 +50,20 @@ async fn alive() -> HttpResponse {
 }
 
 /// A `GET` that a link or another site's page can have a browser send does nothing.
-async fn sent_by_browser(desk: Data<Desk>, request: HttpRequest) -> HttpResponse {
+async fn sent_by_browser(app_state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     static REFUSED: Seldom = Seldom::new();
     if let Some(job) = named(request.query_string()) {
         REFUSED.warn(format_args!(
             "the check-in of {job} from {} was refused, since gocron's GET looked like a browser's; have the program POST the same \
              fields, or send Accept: */* and no header that browsers add",
-            desk.source(&request)
+            app_state.source(&request)
         ));
     }
     let page = include_str!("../templates/sent_by_browser.html");
     HttpResponse::Forbidden().content_type("text/html; charset=utf-8").body(page)
 }
 
-async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+async fn by_query(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     if request.method() == Method::HEAD {
         static HEADS: Seldom = Seldom::new();
         // Its answer has no body to say it in.
@@ -68,7 +71,7 @@ async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Ans
         if let Some(job) = named(request.query_string()) {
             HEADS.warn(format_args!(
                 "the check-in of {job} from {} was refused: {why}",
-                desk.source(&request)
+                app_state.source(&request)
             ));
         }
         let refused = ApiError::MethodNotAllowed { allow: "GET, OPTIONS, POST".to_owned() };
@@ -78,7 +81,13 @@ async fn by_query(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Ans
         let why = "a login does not check in by this call, since any link could have it sent; programs show a token";
         return Err(ApiError::Forbidden(why.to_owned()));
     }
-    check_in(&desk, &caller, &request, &Fields::from_query(request.query_string(), &FIELDS)?).await
+    check_in(
+        &app_state,
+        &caller,
+        &request,
+        &Fields::from_query(&without_figures(request.query_string()), &FIELDS)?,
+    )
+    .await
 }
 
 /// The job that a query is about, as far as it names one.
@@ -87,36 +96,49 @@ fn named(query: &str) -> Option<String> {
     Some(format!("{}/{}", fields.app("account").ok()?, fields.component("cronname").ok()?))
 }
 
-async fn by_body(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    check_in(&desk, &caller, &request, &body_fields(&body)?).await
+async fn by_body(
+    app_state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    Body(body): Body,
+) -> Answer {
+    check_in(&app_state, &caller, &request, &body_fields(&body)?).await
 }
 
 pub(crate) fn body_fields(body: &[u8]) -> Result<Fields, Invalid> {
     Fields::from_checkin(body, &FIELDS, &PASSED, |fields| {
         fields.app("account")?;
         fields.component("cronname")?;
-        wishes(fields).map(drop)
+        patch(fields).map(drop)
     })
 }
 
-async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fields: &Fields) -> Answer {
+async fn check_in(
+    app_state: &Data<AppState>,
+    caller: &Caller,
+    request: &HttpRequest,
+    fields: &Fields,
+) -> Answer {
     let (app, component) = (fields.app("account")?, fields.component("cronname")?);
     caller.covers(&app)?;
     let name = format!("{app}/{component}");
     let target = Target::Names(app, component);
     let by = caller.actor().who;
-    let checkin =
-        CheckIn { source: desk.source(request), by, ..CheckIn::new(CheckInKind::Success, desk.now()) };
-    let (wishes, no_recipients) = wishes(fields)?;
-    let passed_over = fields.unknown();
-    let notify = wishes.notify.clone().unwrap_or_default();
-    let definition = Definition::Always(Box::new(wishes));
-    match desk.queue.submit(Arrival { target, checkin, definition }).await? {
+    let (mut figures, mut passed_over) = figures_of_query(request.query_string());
+    let (of_body, problems) = fields.figures("figures");
+    passed_over.extend(figures.add(&of_body).map(|problem| problem.to_string()));
+    passed_over.extend(problems.into_iter().chain(fields.unknown()));
+    let source = app_state.source(request);
+    let checkin = CheckIn { source, by, figures, ..CheckIn::new(CheckInKind::Success, app_state.now()) };
+    let (patch, no_recipients) = patch(fields)?;
+    let notify = patch.notify.clone().unwrap_or_default();
+    let definition = Definition::Always(Box::new(patch));
+    match app_state.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, reservation_id, alerters } => {
             // By what is known of the reservation from writing the check-in; nothing more is asked of the database for it.
             let mut dead_ends = no_recipients.clone();
-            dead_ends.extend(desk.latest_ways().route("email", notify.iter(), &alerters).dead_ends);
-            tell(desk, (reservation_id, name), created, &dead_ends, no_recipients);
+            dead_ends.extend(app_state.latest_ways().route("email", notify.iter(), &alerters).dead_ends);
+            tell(app_state, (reservation_id, name), created, &dead_ends, no_recipients);
             let message = if created { "checked in; the reservation is new" } else { "checked in" };
             let answer = HttpResponse::Created().json(json!({ "success": true, "message": message }));
             let sentences: Vec<String> =
@@ -124,7 +146,7 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
             Ok(with_warnings(answer, &sentences))
         }
         Recorded::Refused(problem) => Err(problem.into()),
-        Recorded::Unknown => Err(ApiError::internal("a defined reservation is unknown")),
+        Recorded::Known | Recorded::Unknown => Err(ApiError::internal("a defined reservation is unknown")),
     }
 }
 
@@ -132,27 +154,27 @@ async fn check_in(desk: &Data<Desk>, caller: &Caller, request: &HttpRequest, fie
 /// so its answer does not wait for that. Where the database does not say, a reservation that was there before is taken for unchanged: the
 /// operator hears of it with the next start of a sweeper, or when an alert opens.
 fn tell(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     (id, name): (i64, String),
     created: bool,
     dead_ends: &[DeadEnd],
     no_recipients: Vec<DeadEnd>,
 ) {
-    if desk.astray.knows(&name, dead_ends) {
+    if app_state.astray.knows(&name, dead_ends) {
         return;
     }
-    let Some(asking) = Asking::begin(&desk.asking, &name) else {
+    let Some(asking) = Asking::begin(&app_state.asking, &name) else {
         if created {
-            desk.astray.report(&name, dead_ends);
+            app_state.astray.report(&name, dead_ends);
         }
         return;
     };
-    let (astray, store, ways) = (desk.astray.clone(), desk.store.clone(), desk.ways.clone());
-    let (clock, dead_ends) = (Arc::clone(&desk.clock), dead_ends.to_vec());
+    let (astray, store, ways) = (app_state.astray.clone(), app_state.store.clone(), app_state.ways.clone());
+    let (clock, dead_ends) = (Arc::clone(&app_state.clock), dead_ends.to_vec());
     let is_news = move |dead_ends: &[DeadEnd]| {
-        let Some((terms, changed_at)) = store.terms_of(id)? else { return Ok(false) };
+        let Some((spec, changed_at)) = store.terms_of(id)? else { return Ok(false) };
         // By what the sweepers say now: what the answer went by may be some seconds old.
-        let mut still = ways.dead_ends(&store, &terms);
+        let mut still = ways.dead_ends(&store, &spec);
         still.extend(no_recipients.iter().cloned());
         let age = clock.now() - changed_at;
         // What leads nowhere since the alerters changed is told by the sweeper.
@@ -188,7 +210,7 @@ struct Asking {
 impl Asking {
     /// None where it is asked already, or enough others are: a later check-in asks.
     fn begin(all: &Asked, name: &str) -> Option<Self> {
-        let mut names = all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = all.lock();
         let begins = names.len() < ASKED_AT_ONCE && names.insert(name.to_owned());
         begins.then(|| Self { all: Arc::clone(all), name: name.to_owned() })
     }
@@ -196,26 +218,37 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+        self.all.lock().remove(&self.name);
     }
 }
 
 /// The reservation that every check-in of gocron brings along, and what in its `email`, which may be any text, is no recipient.
-pub(crate) fn wishes(fields: &Fields) -> Result<(Wishes, Vec<DeadEnd>), Invalid> {
+pub(crate) fn patch(fields: &Fields) -> Result<(Patch, Vec<DeadEnd>), Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
     let (notify, others) = fields
         .any_recipients("email")?
         .filter(|(notify, others)| !(notify.is_empty() && others.is_empty()))
         .ok_or_else(|| missing("email"))?;
     let seconds = fields.integer("frequency")?.ok_or_else(|| missing("frequency"))?;
-    let frequency = Frequency::parse("frequency", seconds, TimeUnit::Seconds)?;
-    let wishes = Wishes {
-        notify: Some(notify),
-        schedule: Some((Schedule::every(frequency.span())?, Some(frequency))),
+    let document = ReservationDocument {
+        notify: Some(notify.iter().map(|one| one.as_str().to_owned()).collect()),
+        frequency: Some(seconds),
+        time_units: Some(TimeUnit::Seconds.as_str().to_owned()),
         is_site: Some(fields.flag("site")?.unwrap_or(false)),
-        ..Wishes::default()
+        ..ReservationDocument::default()
     };
-    Ok((wishes, others))
+    let patch = document.patch(Alerters::Any).map_err(|problems| called_as_here(problems.into()))?;
+    Ok((patch, others))
+}
+
+/// The same problem, with the name that gocron has for the field.
+fn called_as_here(problem: Invalid) -> Invalid {
+    let name = match problem.field.as_ref() {
+        "notify" => "email",
+        "is_site" => "site",
+        _ => return problem,
+    };
+    problem.called(name)
 }
 
 #[cfg(test)]

@@ -4,51 +4,26 @@ use std::borrow::Cow;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use chrono::TimeDelta;
 use innkeeper_core::Invalid;
-use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, notes_from};
+use innkeeper_core::figures::Figures;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
-use innkeeper_core::reservation::{Frequency, Wishes};
-use innkeeper_core::schedule::{Parts, Schedule};
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::Patch;
+use innkeeper_core::reservation::document::{Alerters, NAMES};
+use innkeeper_core::schedule::Frequency;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_node::Seldom;
-use innkeeper_node::http::{ApiError, Body, Caller, Routes, with_warning, with_warnings};
+use innkeeper_http::{ApiError, Body, Caller, Routes, with_warning, with_warnings};
+use innkeeper_ingest_routes::gotel as described;
+use innkeeper_logging::Seldom;
 use innkeeper_store::{Arrival, Definition, Recorded, Reserved, Target};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::fields::Fields;
-use crate::{Desk, patiently};
+use crate::fields::{Fields, figures_of_object, figures_of_query};
+use crate::{AppState, patiently};
 
-/// What `POST /reservation` may say.
-const RESERVATION: [&str; 24] = [
-    "app",
-    "component",
-    "slug",
-    "owner",
-    "description",
-    "tags",
-    "notify",
-    "alerters",
-    "alert_msg",
-    "alert_subject",
-    "recovery_msg",
-    "runbook",
-    "frequency",
-    "time_units",
-    "cron",
-    "calendar",
-    "time_zone",
-    "grace",
-    "alert_after",
-    "remind_every",
-    "notify_recovery",
-    "max_run",
-    "min_run",
-    "is_site",
-];
-const CHECKIN: [&str; 3] = ["app", "component", "notes"];
+const CHECKIN: [&str; 4] = ["app", "component", "notes", "figures"];
 pub(crate) const SNOOZE: [&str; 5] = ["app", "component", "duration", "frequency", "time_units"];
 pub(crate) const CHECKOUT: [&str; 2] = ["app", "component"];
 
@@ -72,31 +47,31 @@ const LISTED: [&str; 8] =
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
-        .post("/reservation", Need::Manage, reservation)
-        .post("/checkin", Need::CheckIn, checkin)
-        .post("/snooze", Need::Manage, snooze)
-        .post("/pause", Need::Manage, snooze)
-        .post("/checkout", Need::Manage, checkout);
+        .described(&described::RESERVATION, reservation)
+        .described(&described::CHECKIN, checkin)
+        .described(&described::SNOOZE, snooze)
+        .described(&described::PAUSE, snooze)
+        .described(&described::CHECKOUT, checkout);
 }
 
 type Answer = Result<HttpResponse, ApiError>;
 
 /// Makes a reservation, or changes what the request names of an existing one.
-async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let (fields, is_listed) = reservation_fields(&body)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     fields.refuse_unknown()?;
-    let wishes = wishes(&fields, is_listed, desk.remind_every(), &desk.alerter_names())?;
-    let now = desk.now();
+    let patch = patch(&fields, is_listed, app_state.remind_every(), &app_state.alerter_names())?;
+    let now = app_state.now();
     let name = format!("{app}/{component}");
-    let ways = desk.ways.clone();
-    let (reserved, dead_ends) = patiently(&desk, &caller, move |store| {
-        let reserved = store.reserve(&app, &component, &wishes, now)?;
+    let ways = app_state.ways.clone();
+    let (reserved, dead_ends) = patiently(&app_state, &caller, move |store| {
+        let reserved = store.reserve(&app, &component, &patch, now)?;
         // Of the whole of it: what was not named now may have led nowhere before.
-        let terms = reserved.id().map_or(Ok(None), |id| store.terms_of(id));
-        let dead_ends = match terms {
-            Ok(Some((terms, _))) => ways.dead_ends(store, &terms),
+        let spec = reserved.id().map_or(Ok(None), |id| store.terms_of(id));
+        let dead_ends = match spec {
+            Ok(Some((spec, _))) => ways.dead_ends(store, &spec),
             Ok(None) => Vec::new(),
             Err(error) => {
                 // It is made all the same, and that is what was asked for.
@@ -112,11 +87,11 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
     if let Reserved::Incomplete(problem) = reserved {
         return Err(problem.into());
     }
-    if let Some(wake) = &desk.wake {
+    if let Some(wake) = &app_state.wake {
         wake.wake();
     }
     if let Reserved::Created(_) | Reserved::Changed(_) = reserved {
-        desk.astray.report(&name, &dead_ends);
+        app_state.astray.report(&name, &dead_ends);
     }
     Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }
@@ -125,8 +100,8 @@ async fn reservation(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answ
 pub(crate) fn reservation_fields(body: &[u8]) -> Result<(Fields, bool), Invalid> {
     let is_listed = serde_json::from_slice::<Numbered>(body).is_ok();
     let fields = match is_listed {
-        true => Fields::from_json(body, &RESERVATION, &[&PASSED[..], &LISTED].concat())?,
-        false => Fields::from_json(body, &RESERVATION, &PASSED)?,
+        true => Fields::from_json(body, &NAMES, &[&PASSED[..], &LISTED].concat())?,
+        false => Fields::from_json(body, &NAMES, &PASSED)?,
     };
     Ok((fields, is_listed))
 }
@@ -139,45 +114,20 @@ struct Numbered {
 }
 
 /// What `POST /reservation` may say beyond the two names.
-pub(crate) fn wishes(
+pub(crate) fn patch(
     fields: &Fields,
     is_listed: bool,
-    remind_every_if_new: Option<TimeDelta>,
+    remind_every_if_new: Reminders,
     alerters: &[AlerterName],
-) -> Result<Wishes, Invalid> {
-    let text = |field| fields.text(field).map(|text| text.map(str::to_owned));
-    let schedule = Schedule::of_parts(Parts {
+) -> Result<Patch, Invalid> {
+    let mut document = fields.reservation()?;
+    if is_listed {
         // So a list has a schedule that is no frequency.
-        frequency: fields.integer("frequency")?.filter(|count| !(is_listed && *count == 0)),
-        time_units: fields.text("time_units")?.filter(|unit| !(is_listed && unit.is_empty())),
-        cron: fields.text("cron")?,
-        calendar: fields.text("calendar")?,
-        time_zone: fields.text("time_zone")?,
-    })?;
-    Wishes {
-        slug: text("slug")?,
-        owner: text("owner")?,
-        description: text("description")?,
-        tags: fields.list("tags")?,
-        notify: fields.recipients("notify")?,
-        alerters: fields.alerters("alerters")?,
-        alert_msg: text("alert_msg")?,
-        alert_subject: text("alert_subject")?,
-        recovery_msg: text("recovery_msg")?,
-        runbook: text("runbook")?,
-        schedule,
-        grace: fields.duration("grace")?,
-        alert_after: fields.integer("alert_after")?,
-        remind_every: fields.duration("remind_every")?,
-        remind_every_if_new,
-        notify_recovery: fields.flag("notify_recovery")?,
-        max_run: fields.duration("max_run")?,
-        min_run: fields.duration("min_run")?,
-        is_site: fields.flag("is_site")?,
-        ..Wishes::default()
+        document.frequency = document.frequency.filter(|count| *count != 0);
+        document.time_units = document.time_units.filter(|unit| !unit.is_empty());
     }
-    .knowing("notify", alerters)
-    .checked()
+    let patch = document.patch(Alerters::OrThoseNamed(alerters))?;
+    Ok(Patch { remind_every_if_new, ..patch })
 }
 
 /// A check-in as nearly all of them come; what does not fit is read field by field, for the sake of the error.
@@ -190,17 +140,31 @@ struct Brief<'a> {
     component: Cow<'a, str>,
     #[serde(borrow, default)]
     notes: Option<Cow<'a, str>>,
+    #[serde(default)]
+    figures: Option<serde_json::Value>,
 }
 
-async fn checkin(desk: Data<Desk>, caller: Caller, request: HttpRequest, Body(body): Body) -> Answer {
-    let Said { app, component, notes, passed_over } = said(&body)?;
+async fn checkin(
+    app_state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    Body(body): Body,
+) -> Answer {
+    let Said { app, component, notes, mut figures, mut passed_over } = said(&body)?;
     caller.covers(&app)?;
-    let checkin =
-        CheckIn { notes, source: desk.source(&request), ..CheckIn::new(CheckInKind::Success, desk.now()) };
+    let (of_query, problems) = figures_of_query(request.query_string());
+    passed_over.extend(problems);
+    passed_over.extend(figures.add(&of_query).map(|problem| problem.to_string()));
+    let checkin = CheckIn {
+        notes,
+        figures,
+        source: app_state.source(&request),
+        ..CheckIn::new(CheckInKind::Success, app_state.now())
+    };
     let message = format!("Application checked in: {app}");
     let target = Target::Names(app, component);
-    match desk.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
-        Recorded::Done { .. } => Ok(with_warnings(success(&message), &passed_over)),
+    match app_state.queue.submit(Arrival { target, checkin, definition: Definition::None }).await? {
+        Recorded::Done { .. } | Recorded::Known => Ok(with_warnings(success(&message), &passed_over)),
         Recorded::Unknown => {
             let (app, component) = names(&checkin_fields(&body)?)?;
             Err(unknown(&app, &component))
@@ -214,20 +178,28 @@ pub(crate) struct Said {
     pub app: AppName,
     pub component: ComponentName,
     pub notes: String,
-    /// What of it nobody reads.
+    pub figures: Figures,
+    /// What of it nobody reads, or is no figure.
     pub passed_over: Vec<String>,
 }
 
 pub(crate) fn said(body: &[u8]) -> Result<Said, Invalid> {
-    if let Ok(Brief { app, component, notes }) = serde_json::from_slice::<Brief<'_>>(body) {
+    if let Ok(Brief { app, component, notes, figures }) = serde_json::from_slice::<Brief<'_>>(body) {
         let (app, component) = (AppName::parse(app)?, ComponentName::parse(component)?);
-        let notes = notes.map_or(String::new(), |notes| notes_from(notes.as_bytes()));
-        return Ok(Said { app, component, notes, passed_over: Vec::new() });
+        let (mut figures, mut passed_over) = figures_of_object(figures.as_ref());
+        let notes = notes.map_or(String::new(), |notes| {
+            passed_over.extend(figures.add_lines(&notes).map(|problem| problem.to_string()));
+            notes_from(notes.as_bytes())
+        });
+        return Ok(Said { app, component, notes, figures, passed_over });
     }
     let fields = checkin_fields(body)?;
     let (app, component) = names(&fields)?;
-    let notes = notes_from(fields.text("notes")?.unwrap_or_default().as_bytes());
-    Ok(Said { app, component, notes, passed_over: fields.unknown() })
+    let notes = fields.text("notes")?.unwrap_or_default();
+    let (mut figures, problems) = fields.figures("figures");
+    let of_lines = figures.add_lines(notes).map(|problem| problem.to_string());
+    let passed_over = fields.unknown().into_iter().chain(problems).chain(of_lines).collect();
+    Ok(Said { app, component, notes: notes_from(notes.as_bytes()), figures, passed_over })
 }
 
 fn checkin_fields(body: &[u8]) -> Result<Fields, Invalid> {
@@ -237,19 +209,20 @@ fn checkin_fields(body: &[u8]) -> Result<Fields, Invalid> {
     })
 }
 
-async fn snooze(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+async fn snooze(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let fields = Fields::from_json(&body, &SNOOZE, &PASSED)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     let passed_over = fields.unknown();
     let duration = snoozed_for(&fields)?;
-    let now = desk.now();
+    let now = app_state.now();
     let until = now + duration.span();
     let message = format!("Application alerting paused: {app}");
     let unknown = unknown(&app, &component);
-    let found =
-        patiently(&desk, &caller, move |store| store.snooze(&app, &component, until, SnoozeMode::Skip, now))
-            .await?;
+    let found = patiently(&app_state, &caller, move |store| {
+        store.snooze(&app, &component, until, SnoozeMode::Skip, now)
+    })
+    .await?;
     if found { Ok(with_warnings(success(&message), &passed_over)) } else { Err(unknown) }
 }
 
@@ -258,19 +231,19 @@ pub(crate) fn snoozed_for(fields: &Fields) -> Result<Frequency, Invalid> {
     duration.ok_or_else(|| Invalid::new("duration", "is missing; give a whole number and time_units"))
 }
 
-async fn checkout(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+async fn checkout(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let fields = Fields::from_json(&body, &CHECKOUT, &PASSED)?;
     let (app, component) = names(&fields)?;
     caller.covers(&app)?;
     let passed_over = fields.unknown();
-    let now = desk.now();
+    let now = app_state.now();
     let message = format!("Application Removed [{app}/{component}] ");
     let unknown = unknown(&app, &component);
-    let found = patiently(&desk, &caller, move |store| store.check_out(&app, &component, now)).await?;
+    let found = patiently(&app_state, &caller, move |store| store.check_out(&app, &component, now)).await?;
     if !found {
         return Err(unknown);
     }
-    if let Some(wake) = &desk.wake {
+    if let Some(wake) = &app_state.wake {
         wake.wake();
     }
     Ok(with_warnings(success(&message), &passed_over))

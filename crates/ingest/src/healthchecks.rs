@@ -5,17 +5,18 @@ use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use chrono::TimeDelta;
-use innkeeper_core::access::Need;
 use innkeeper_core::checkin::{CheckIn, CheckInKind, NOTES_KEPT};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::figures::Figures;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{action, slug};
-use innkeeper_node::http::{ApiError, Log, LogEnd, Routes, with_warnings};
+use innkeeper_http::{ApiError, LARGEST_LOG, Log, LogEnd, Routes, with_warnings};
+use innkeeper_ingest_routes::healthchecks::{ONE, PERMISSION, PING_METHODS, PREFLIGHTS, THREE, TWO};
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use uuid::Uuid;
 
-use crate::Desk;
-use crate::fields::{Fields, cut};
+use crate::AppState;
+use crate::fields::{Fields, cut, figures_of_query};
 
 /// Period and grace of a reservation that a ping made.
 const PERIOD: TimeDelta = TimeDelta::days(1);
@@ -23,62 +24,43 @@ const GRACE: TimeDelta = TimeDelta::hours(1);
 /// Who makes it, as the audit log names them: nobody knows more of whoever has the key.
 const PING_KEY: &str = "ping key";
 
-/// The addresses of pings, by how many parts name the job and the action.
-pub(crate) const ONE: [&str; 4] =
-    ["/ping/{first}", "/ping/{first}/", "/{first:[0-9a-fA-F-]{36}}", "/{first:[0-9a-fA-F-]{36}}/"];
-// No path of a page begins like a ping key.
-pub(crate) const TWO: [&str; 6] = [
-    "/ping/{first}/{second}",
-    "/ping/{first}/{second}/",
-    "/{first:[0-9a-fA-F-]{36}}/{second}",
-    "/{first:[0-9a-fA-F-]{36}}/{second}/",
-    "/{first:[0-9a-f]{32}}/{second}",
-    "/{first:[0-9a-f]{32}}/{second}/",
-];
-pub(crate) const THREE: [&str; 4] = [
-    "/ping/{first}/{second}/{third}",
-    "/ping/{first}/{second}/{third}/",
-    "/{first:[0-9a-f]{32}}/{second}/{third}",
-    "/{first:[0-9a-f]{32}}/{second}/{third}/",
-];
-
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    for method in [Method::GET, Method::POST, Method::PUT] {
+    for method in PING_METHODS.map(Method::from) {
         for pattern in ONE {
-            routes.route(method.clone(), pattern, Need::Nothing, one);
+            routes.route(method.clone(), pattern, PERMISSION, one);
         }
         for pattern in TWO {
-            routes.route(method.clone(), pattern, Need::Nothing, two);
+            routes.route(method.clone(), pattern, PERMISSION, two);
         }
         for pattern in THREE {
-            routes.route(method.clone(), pattern, Need::Nothing, three);
+            routes.route(method.clone(), pattern, PERMISSION, three);
         }
     }
-    for pattern in [
-        "/ping/{tail:.+}",
-        "/{first:[0-9a-fA-F-]{36}}",
-        "/{first:[0-9a-fA-F-]{36}}/{tail:.*}",
-        "/{first:[0-9a-f]{32}}/{tail:.+}",
-    ] {
+    for pattern in PREFLIGHTS {
         routes.preflight(pattern, preflight);
     }
 }
 
-async fn one(desk: Data<Desk>, request: HttpRequest, first: Path<String>, log: Log) -> HttpResponse {
-    ping(&desk, &request, addressed(&[&first]), log).await
+async fn one(app_state: Data<AppState>, request: HttpRequest, first: Path<String>, log: Log) -> HttpResponse {
+    ping(&app_state, &request, addressed(&[&first]), log).await
 }
 
-async fn two(desk: Data<Desk>, request: HttpRequest, path: Path<(String, String)>, log: Log) -> HttpResponse {
-    ping(&desk, &request, addressed(&[&path.0, &path.1]), log).await
+async fn two(
+    app_state: Data<AppState>,
+    request: HttpRequest,
+    path: Path<(String, String)>,
+    log: Log,
+) -> HttpResponse {
+    ping(&app_state, &request, addressed(&[&path.0, &path.1]), log).await
 }
 
 async fn three(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     request: HttpRequest,
     path: Path<(String, String, String)>,
     log: Log,
 ) -> HttpResponse {
-    ping(&desk, &request, addressed(&[&path.0, &path.1, &path.2]), log).await
+    ping(&app_state, &request, addressed(&[&path.0, &path.1, &path.2]), log).await
 }
 
 /// Whom the parts of a ping's path mean, and the word that says what happened.
@@ -123,13 +105,13 @@ pub(crate) enum Refusal {
 
 /// Records the ping for the target and action that its path said, and answers in the protocol's words.
 async fn ping(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     said: Result<(Target, &str), Refusal>,
     log: Log,
 ) -> HttpResponse {
     let answer = match said {
-        Ok((target, action)) => record(desk, request, target, action, &log).await,
+        Ok((target, action)) => record(app_state, request, target, action, &log).await,
         Err(refusal) => Err(refusal),
     };
     let mut response = match answer {
@@ -172,13 +154,22 @@ struct Counted {
 }
 
 async fn record(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     target: Target,
     word: &str,
     log: &Log,
 ) -> Result<Counted, Refusal> {
-    let Pinged { kind, exit_code, run_id, create, warnings } = pinged(request.query_string(), word)?;
+    let Pinged { kind, exit_code, run_id, create, mut figures, mut warnings } =
+        pinged(request.query_string(), word)?;
+    let (of_lines, problem) = &log.figures;
+    warnings.extend(problem.clone().or(figures.add(of_lines)).map(|problem| problem.to_string()));
+    if log.end == LogEnd::TooLong {
+        warnings.push(format!(
+            "the body is longer than {} MiB; only so much of it was read, for figures, too",
+            LARGEST_LOG / 1024 / 1024
+        ));
+    }
     // Of a job whose output is sent while it runs nobody knows how it ended: the stream breaks off when it dies, too.
     let is_broken = kind == CheckInKind::Success && log.end == LogEnd::Broken;
     let (kind, exit_code) = if is_broken { (CheckInKind::Log, None) } else { (kind, exit_code) };
@@ -186,14 +177,17 @@ async fn record(
     let checkin = CheckIn {
         exit_code,
         notes: log.excerpt.text(),
-        source: desk.source(request),
+        source: app_state.source(request),
         run_id,
+        figures,
         by: if create { PING_KEY.to_owned() } else { String::new() },
-        ..CheckIn::new(kind, desk.now())
+        ..CheckIn::new(kind, app_state.now())
     };
-    let definition = if create { Definition::IfMissing(Box::new(newcomer(desk)?)) } else { Definition::None };
-    match desk.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
-        Recorded::Done { .. } if is_broken => Err(Refusal::Broken),
+    let definition =
+        if create { Definition::IfMissing(Box::new(newcomer(app_state)?)) } else { Definition::None };
+    match app_state.queue.submit(Arrival { target, checkin, definition }).await.map_err(Refusal::Other)? {
+        Recorded::Done { .. } | Recorded::Known if is_broken => Err(Refusal::Broken),
+        Recorded::Known => Ok(Counted { is_new: false, warnings }),
         Recorded::Done { created, .. } => Ok(Counted { is_new: created, warnings }),
         Recorded::Unknown => Err(Refusal::NotFound),
         Recorded::Refused(problem) => Err(Refusal::Other(problem.into())),
@@ -207,6 +201,8 @@ pub(crate) struct Pinged {
     pub run_id: Option<Uuid>,
     /// Whether its reservation is made where it is missing.
     pub create: bool,
+    /// What `figure=` says in it.
+    pub figures: Figures,
     /// What of its query did not count.
     pub warnings: Vec<String>,
 }
@@ -217,7 +213,7 @@ pub(crate) fn pinged(query: &str, word: &str) -> Result<Pinged, Refusal> {
         if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
     })?;
     let text = |field| fields.text(field).map_err(|error| Refusal::Other(error.into()));
-    let mut warnings = Vec::new();
+    let (figures, mut warnings) = figures_of_query(query);
     // What clients of other services say in the query counts before what a path happens to say.
     let by_state = of_state(query).unwrap_or_else(|warning| {
         warnings.push(warning);
@@ -225,7 +221,7 @@ pub(crate) fn pinged(query: &str, word: &str) -> Result<Pinged, Refusal> {
     });
     let (kind, exit_code) = by_state.or_else(|| action::of_path(word)).ok_or(Refusal::UrlFormat)?;
     let run_id = text("rid")?.map(|rid| key(rid).ok_or(Refusal::UuidFormat)).transpose()?;
-    Ok(Pinged { kind, exit_code, run_id, create: text("create")? == Some("1"), warnings })
+    Ok(Pinged { kind, exit_code, run_id, create: text("create")? == Some("1"), figures, warnings })
 }
 
 /// What the `state` of a query says happened, if anything.
@@ -245,19 +241,19 @@ fn of_state(query: &str) -> Result<Option<(CheckInKind, Option<i32>)>, String> {
 }
 
 /// The reservation that `create=1` makes. Its ping names nobody to tell, so the operator is. A run may take its grace, as in Healthchecks.
-fn newcomer(desk: &Desk) -> Result<Wishes, Refusal> {
+fn newcomer(app_state: &AppState) -> Result<Patch, Refusal> {
     let schedule = Schedule::every(PERIOD).map_err(|error| Refusal::Other(error.into()))?;
-    Ok(Wishes {
-        notify: Some(desk.operator().map_err(|error| Refusal::Other(error.into()))?),
+    Ok(Patch {
+        notify: Some(app_state.operator().map_err(|error| Refusal::Other(error.into()))?),
         schedule: Some((schedule, None)),
         grace: Some(GRACE),
         max_run_if_new: Some(GRACE),
-        ..Wishes::default()
+        ..Patch::default()
     })
 }
 
 /// A UUID in its usual form, with hyphens.
-fn key(text: &str) -> Option<Uuid> {
+pub(crate) fn key(text: &str) -> Option<Uuid> {
     if text.len() == 36 { Uuid::try_parse(text).ok() } else { None }
 }
 

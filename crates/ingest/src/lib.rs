@@ -1,11 +1,13 @@
-//! The guests' door: the HTTP that jobs call, in the words of three protocols (GoTel, gocron, Healthchecks).
+//! The guests' door: the HTTP that jobs call, in the words of three protocols (GoTel, gocron, Healthchecks), and that of the agent.
 //!
 //! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
-//! Where to start: [`Ingest`] puts it together; `queue.rs` and `scribe.rs` are the life of a check-in between
+//! Where to start: [`Ingest`] puts it together; `queue.rs` and `batch_writer.rs` are the life of a check-in between
 //! request and commit, `locked.rs` what becomes of those whose reservation somebody else has locked;
-//! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `fields.rs` parses what comes in.
+//! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `reports.rs` takes what agents report, which may come late;
+//! `fields.rs` parses what comes in.
 
+mod batch_writer;
 mod fields;
 #[doc(hidden)]
 pub mod fuzz;
@@ -15,26 +17,22 @@ mod healthchecks;
 mod locked;
 mod queue;
 mod refused;
-mod scribe;
+mod reports;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
-use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
+use innkeeper_core::reminders::Reminders;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_core::{Clock, Invalid, Time};
+use innkeeper_http::{ApiError, Caller, Listener, Routes, blocking, client_address};
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::Astray;
-use innkeeper_node::http::health::Health;
-use innkeeper_node::http::metrics::Observed;
-use innkeeper_node::http::nodes::Nodes;
-use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, Caller, Gate, HttpService, Routes, client_address};
-use innkeeper_node::{Config, Heart, KnownWays, Part, Role, Shutdown, Wake, descriptors, wait_for_database};
+use innkeeper_node::{Config, KnownWays, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake};
 use innkeeper_store::{Store, StoreError};
 
 pub use queue::Queue;
@@ -49,12 +47,12 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// The running door: its routes share the queue, its writers empty it.
 pub struct Ingest {
-    desk: Data<Desk>,
-    writers: Vec<Part>,
+    app_state: Data<AppState>,
+    writers: Vec<SupervisedThread>,
 }
 
 /// What the handlers share.
-pub(crate) struct Desk {
+pub(crate) struct AppState {
     pub store: Store,
     pub queue: Queue,
     pub clock: Arc<dyn Clock>,
@@ -76,19 +74,14 @@ impl Ingest {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
-        store: Store,
-        config: &Config,
-        heart: &Heart,
-        wake: Option<Wake>,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Self> {
+    pub fn start(process: &Process, wake: Option<Wake>) -> anyhow::Result<Self> {
+        let (store, config, heart) = (process.store(), process.config(), process.heart());
         let metrics = heart.metrics().clone();
         let (length, patience) = (config.ingest.queue, config.ingest.commit_timeout);
         let (queue, waiting) =
             Queue::new(length, patience, metrics.clone(), heart.progresses().ingest.clone());
         metrics.watch_queue(queue.depth())?;
-        let desk = Desk {
+        let app_state = AppState {
             store: store.clone(),
             queue,
             clock: heart.clock(),
@@ -99,34 +92,37 @@ impl Ingest {
             asking: gocron::Asked::default(),
             wake: wake.clone(),
         };
-        let writers = scribe::start(waiting, &store, config.ingest.batch, wake, heart, shutdown)?;
-        Ok(Self { desk: Data::new(desk), writers })
+        let writers =
+            batch_writer::start(waiting, store, config.ingest.batch, wake, heart, process.shutdown())?;
+        Ok(Self { app_state: Data::new(app_state), writers })
     }
 
     /// What registers the routes; one for each listener.
     pub fn routes(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
-        let desk = self.desk.clone();
+        let app_state = self.app_state.clone();
         move |routes| {
-            routes.app_data(desk.clone());
+            routes.app_data(app_state.clone());
             gotel::mount(routes);
             gocron::mount(routes);
+            // Before the pings, whose addresses take any word.
+            reports::mount(routes);
             healthchecks::mount(routes);
         }
     }
+}
 
-    /// Waits until what is queued has been written. Call it when the listeners have ended: as they were asked to, or (not `in_order`) because
-    /// they could not go on. Then what is left of them may keep the queue open, and the writers never learn that nothing more comes.
-    ///
-    /// # Errors
-    /// Why a writer died, if it did.
-    pub fn finish(self, in_order: bool) -> anyhow::Result<()> {
-        drop(self.desk);
-        let join = |part: Part| if in_order { part.join() } else { part.join_within(LAST_WRITES) };
+impl RoleWork for Ingest {
+    /// Waits until what is queued has been written. Where the listener could not go on, what is left of it may keep the queue open, and
+    /// the writers never learn that nothing more comes.
+    fn finish(self: Box<Self>, in_order: bool) -> anyhow::Result<()> {
+        drop(self.app_state);
+        let join =
+            |part: SupervisedThread| if in_order { part.join() } else { part.join_within(LAST_WRITES) };
         self.writers.into_iter().try_for_each(join)
     }
 }
 
-impl Desk {
+impl AppState {
     /// The names that `notify` and `alerters` may use: those of this process's configuration, and those that a sweeper has.
     pub fn alerter_names(&self) -> Vec<AlerterName> {
         self.ways.names(&self.live.get())
@@ -152,7 +148,7 @@ impl Desk {
     }
 
     /// `remind_every` of a reservation made by GoTel's call.
-    pub fn remind_every(&self) -> Option<TimeDelta> {
+    pub fn remind_every(&self) -> Reminders {
         self.live.get().sweeper.remind_every
     }
 
@@ -170,13 +166,13 @@ impl Desk {
 /// Runs a call to the store, on the caller's behalf, on a thread that may block; while the database is away, tries again for as long as a check-in
 /// would wait.
 pub(crate) async fn patiently<T: Send + 'static>(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     call: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, patience) = (desk.store.on_behalf_of(caller.actor()), desk.commit_timeout);
+    let (store, patience) = (app_state.store.on_behalf_of(caller.actor()), app_state.commit_timeout);
     let begun = Instant::now();
-    let done = web::block(move || {
+    let done = blocking(move || {
         loop {
             match call(&store) {
                 Err(error) if error.is_unavailable() && begun.elapsed() + AGAIN + ATTEMPT < patience => {
@@ -196,31 +192,9 @@ pub(crate) async fn patiently<T: Send + 'static>(
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, Role::Ingest, shutdown)?;
-    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let heart = Heart::start(&store, config, Role::Ingest, shutdown)?;
-    let nodes = Nodes::new(store.clone(), &heart, None);
-    let observed = Observed::new(store.clone(), &heart);
-    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
-    let ingest = Ingest::start(store, config, &heart, None, shutdown)?;
-    let routes = ingest.routes();
-    let service = HttpService::new("ingest", config.ingest.listen, gate, move |mounted| {
-        routes(mounted);
-        health.mount(mounted);
-        nodes.mount(mounted);
-        peer.mount(mounted);
-        observed.mount(mounted);
-    });
-    let served = service
-        .workers(config.ingest.workers)
-        .connections(descriptors::for_connections(config))
-        .on_listening(heart.listening())
-        .run(shutdown);
-    shutdown.request();
-    let written = ingest.finish(served.is_ok());
-    let said_goodbye = heart.finish();
-    served?;
-    written?;
-    said_goodbye
+    let process = Process::start(Role::Ingest, config, shutdown)?;
+    let listener = Listener::new(&process, "ingest", config.ingest.listen).workers(config.ingest.workers);
+    let ingest = Ingest::start(&process, None)?;
+    let listener = listener.routes(ingest.routes());
+    process.run(|stop| listener.run(stop), vec![Box::new(ingest)])
 }

@@ -1,14 +1,14 @@
 //! A check-in between its request and its commit.
 //!
-//! Requests put check-ins into a bounded queue; a writer (`scribe.rs`) takes whatever waits, writes it in one transaction, and
+//! Requests put check-ins into a bounded queue; a writer (`batch_writer.rs`) takes whatever waits, writes it in one transaction, and
 //! only then answers. While one batch commits the next gathers: no timers, no added delay.
 
 use std::time::{Duration, Instant};
 
+use innkeeper_http::ApiError;
 use innkeeper_node::Metrics;
 use innkeeper_node::heart::pending::Pending;
 use innkeeper_node::heart::progress::Progress;
-use innkeeper_node::http::ApiError;
 use innkeeper_store::{Arrival, Recorded, Target};
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,20 +66,51 @@ impl Queue {
     /// 503 when that took longer than the commit timeout. The check-in may still be written later, which is true
     /// and harmless: it did arrive.
     pub async fn submit(&self, arrival: Arrival) -> Result<Recorded, ApiError> {
-        let (answer, answered) = oneshot::channel();
-        let asker = Asker { answer, pending: Some(self.progress.come()) };
+        let (entry, answered) = self.entry(arrival);
         let written = async {
-            self.sender.send(Entry { arrival, asker }).await.ok()?;
+            self.sender.send(entry).await.ok()?;
             answered.await.ok()
         };
         match tokio::time::timeout(self.commit_timeout, written).await {
             Ok(Some(Ok(recorded))) => Ok(recorded),
             Ok(Some(Err(Unwritable))) => Err(ApiError::internal("the database refused the check-in")),
-            Ok(None) | Err(_) => {
-                self.metrics.checkins.with_label_values(&["late"]).inc();
-                Err(ApiError::Unavailable { retry_after_s: RETRY_AFTER_S })
-            }
+            Ok(None) | Err(_) => Err(self.too_late(1)),
         }
+    }
+
+    /// Has the check-ins written, in their order; returns after the commit of all of them.
+    ///
+    /// # Errors
+    /// 503 when that took longer than the commit timeout. Any of them may have been written, or may still be.
+    pub(crate) async fn submit_all(&self, arrivals: Vec<Arrival>) -> Result<Vec<Answer>, ApiError> {
+        let count = arrivals.len();
+        let written = async {
+            let mut waiting = Vec::with_capacity(count);
+            for arrival in arrivals {
+                let (entry, answered) = self.entry(arrival);
+                self.sender.send(entry).await.ok()?;
+                waiting.push(answered);
+            }
+            let mut answers = Vec::with_capacity(count);
+            for answered in waiting {
+                answers.push(answered.await.ok()?);
+            }
+            Some(answers)
+        };
+        match tokio::time::timeout(self.commit_timeout, written).await {
+            Ok(Some(answers)) => Ok(answers),
+            Ok(None) | Err(_) => Err(self.too_late(count)),
+        }
+    }
+
+    fn entry(&self, arrival: Arrival) -> (Entry, oneshot::Receiver<Answer>) {
+        let (answer, answered) = oneshot::channel();
+        (Entry { arrival, asker: Asker { answer, pending: Some(self.progress.come()) } }, answered)
+    }
+
+    fn too_late(&self, count: usize) -> ApiError {
+        self.metrics.checkins.with_label_values(&["late"]).inc_by(count as u64);
+        ApiError::Unavailable { retry_after_s: RETRY_AFTER_S }
     }
 }
 

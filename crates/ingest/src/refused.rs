@@ -84,7 +84,8 @@ impl Refused {
         if !refusals.known && refusals.first.elapsed() > TOGETHER {
             *refusals = first();
         }
-        if kind == CheckInKind::Success {
+        // Of what is reported late nobody waits for an excuse.
+        if kind == CheckInKind::Success && arrival.checkin.reported_late_at().is_none() {
             let Window { from, until } = refusals.successes.unwrap_or(Window { from: at, until: at });
             refusals.successes = Some(Window { from: from.min(at), until: until.max(at) });
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use innkeeper_node::Role;
-use innkeeper_node::cli::{Listen, Options, RoleOptions, run_role};
+use innkeeper_node::cli::{Command, Listen, Options, RoleOptions, run_role};
 use structopt::StructOpt;
 
 #[derive(StructOpt)]
@@ -17,11 +17,18 @@ struct Example {
     /// What to do: wait, fail, hang
     #[structopt(long, default_value = "wait")]
     what: String,
+    /// What to do instead
+    #[structopt(subcommand)]
+    command: Option<Command>,
 }
 
 impl RoleOptions for Example {
     fn options(&self) -> &Options {
         &self.options
+    }
+
+    fn command(&self) -> Option<&Command> {
+        self.command.as_ref()
     }
 
     fn listen(&self) -> Option<&str> {

@@ -1,25 +1,34 @@
 //! The alerters of the configuration that is in force.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use innkeeper_alerter::{
     Alerters, Asker, ConfigError as AlerterError, Exchange, useless_certificates as useless,
 };
+use innkeeper_core::ways::parked_words;
 use innkeeper_core::{Clock, Invalid, SystemClock};
+use parking_lot::RwLock;
 
-use crate::config::{Config, ConfigError, Live, Problem};
+use crate::config::{Config, ConfigError, Problem};
 
-/// Reads the files that alerters, peers, heartbeat, mail loop and the login at a provider name, and checks what only they can check. Connects nowhere.
+/// Checks what [`build`] does, for who needs nothing of it.
 ///
 /// # Errors
 /// Everything that is wrong, each with its line.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    build(config, Arc::new(SystemClock)).map(drop)
+}
+
+/// Builds the alerters, reads the files that peers, heartbeat, mail loop and the login at a provider name, and checks what only they can
+/// check. Connects nowhere.
+///
+/// # Errors
+/// Everything that is wrong, each with its line.
+pub(crate) fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Alerters, ConfigError> {
     let mut wrong: Vec<(String, Invalid)> = Vec::new();
-    for (name, alerter) in &config.alerters {
-        if let Err(error) = alerter.build(name, Arc::new(SystemClock)) {
-            wrong.push((format!("alerter.{name}"), error.invalid));
-        }
-    }
+    let built = Alerters::build_all(&config.alerters, clock).map_err(|errors| {
+        wrong.extend(errors.into_iter().map(|error| (format!("alerter.{}", error.alerter), error.invalid)));
+    });
     for (name, peer) in &config.peers {
         wrong.extend(Asker::new(&peer.url).err().map(|invalid| (format!("peer.{name}"), invalid)));
     }
@@ -41,7 +50,12 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         .into_iter()
         .map(|(section, invalid)| config.problem(format!("{section}.{}", invalid.field), invalid.problem))
         .collect();
-    if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    built.ok().filter(|_| problems.is_empty()).ok_or(ConfigError(problems))
+}
+
+/// A line for each alerter that is parked.
+pub(crate) fn parked(config: &Config) -> Vec<String> {
+    config.ways_out().parked().map(|name| format!("alerter.{}", parked_words(name))).collect()
 }
 
 /// A line for each `ca_file` that opens no way to any server.
@@ -55,45 +69,34 @@ pub(crate) fn useless_certificates(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// All alerters, built anew after each reload; clones share them.
+/// All alerters of the configuration in force; clones share them. They are built once at the start, and once by each reload.
 #[derive(Clone)]
-pub struct Ways(Arc<Inner>);
-
-struct Inner {
-    live: Live,
-    clock: Arc<dyn Clock>,
-    built: Mutex<Built>,
-}
-
-struct Built {
-    of: Arc<Config>,
-    alerters: Arc<Alerters>,
-}
+pub struct Ways(Arc<RwLock<Arc<Alerters>>>);
 
 impl Ways {
-    /// Builds them as `config` has them, and as it will have them.
+    /// The process's own, where the configuration can be reloaded; otherwise built now, as `config` has them.
     ///
     /// # Errors
     /// An alerter that cannot be built.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AlerterError> {
-        let live = config.live();
-        let of = live.get();
-        let alerters = Arc::new(Alerters::build(&of.alerters, Arc::clone(&clock))?);
-        Ok(Self(Arc::new(Inner { live, clock, built: Mutex::new(Built { of, alerters }) })))
+        match config.live().alerters() {
+            Some(own) => Ok(own.clone()),
+            None => Alerters::build(&config.alerters, clock).map(Self::of),
+        }
+    }
+
+    /// These.
+    pub(crate) fn of(alerters: Alerters) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(alerters))))
+    }
+
+    /// These from now on.
+    pub(crate) fn replace(&self, alerters: Alerters) {
+        *self.0.write() = Arc::new(alerters);
     }
 
     /// The alerters as they are now.
     pub fn now(&self) -> Arc<Alerters> {
-        let config = self.0.live.get();
-        let mut built = self.0.built.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&built.of, &config) {
-            match Alerters::build(&config.alerters, Arc::clone(&self.0.clock)) {
-                Ok(alerters) => built.alerters = Arc::new(alerters),
-                // They were built once before the reload was accepted; a file of theirs has gone since.
-                Err(error) => log::error!("the alerters stay as they were: {error}"),
-            }
-            built.of = config;
-        }
-        Arc::clone(&built.alerters)
+        Arc::clone(&self.0.read())
     }
 }

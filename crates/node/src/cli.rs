@@ -7,16 +7,18 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use innkeeper_logging as logging;
 use structopt::StructOpt;
 use structopt::clap;
 
 use crate::config::{Config, ConfigError, Live, Overrides};
-use crate::heart::clock;
+use crate::heart::{NodeClock, clock};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
-use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, logging, memory, token};
+use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, memory, token};
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
@@ -39,10 +41,6 @@ pub struct Options {
     /// Directory of the SQLite file; made where it is missing [default: innkeeper-data]
     #[structopt(long, value_name = "DIR", global = true)]
     pub data_dir: Option<String>,
-
-    /// What to do instead of running
-    #[structopt(subcommand)]
-    pub command: Option<Command>,
 }
 
 // What the roles that listen have beside `Options`; again without a doc comment.
@@ -111,6 +109,12 @@ pub enum Command {
         #[structopt(long, value_name = "TIME")]
         expires_in: Option<String>,
     },
+    /// Print a script by which a shell completes this command line, and end
+    Completions {
+        /// The shell
+        #[structopt(possible_values = &clap::Shell::variants(), case_insensitive = true)]
+        shell: clap::Shell,
+    },
 }
 
 /// How long the end of a process waits for its last log lines to be written.
@@ -120,6 +124,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub trait RoleOptions: StructOpt {
     /// What it shares with the other roles.
     fn options(&self) -> &Options;
+
+    /// What to do instead of running, of what every role can do.
+    fn command(&self) -> Option<&Command>;
+
+    /// Whether it is to run until it is stopped, and not to end by itself.
+    fn is_service(&self) -> bool {
+        self.command().is_none()
+    }
 
     /// `--listen`, for a role that has it.
     fn listen(&self) -> Option<&str> {
@@ -136,18 +148,17 @@ pub fn run_role<O: RoleOptions>(
     role: Role,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    run_command(role, O::clap(), run)
+    run_command(role, None, run)
 }
 
 /// [`run_role`] for a role that listens and has no options of its own. Its `--help` calls it `name` and says `about`.
 pub fn run_listening(
     role: Role,
-    name: &str,
+    name: &'static str,
     about: &'static str,
     run: impl FnOnce(&Config, &Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let command = Listening::clap().name(name).about(about);
-    run_command(role, command, |_: &Listening, config, shutdown| run(&config, &shutdown))
+    run_command(role, Some(Name { name, about }), |_: &Listening, config, shutdown| run(&config, &shutdown))
 }
 
 #[derive(StructOpt)]
@@ -156,6 +167,9 @@ struct Listening {
     options: Options,
     #[structopt(flatten)]
     listen: Listen,
+    /// What to do instead of running
+    #[structopt(subcommand)]
+    command: Option<Command>,
 }
 
 impl RoleOptions for Listening {
@@ -163,21 +177,50 @@ impl RoleOptions for Listening {
         &self.options
     }
 
+    fn command(&self) -> Option<&Command> {
+        self.command.as_ref()
+    }
+
     fn listen(&self) -> Option<&str> {
         self.listen.listen.as_deref()
     }
 }
 
+/// The command line of a role whose own type does not name it.
+#[derive(Clone, Copy)]
+struct Name {
+    name: &'static str,
+    about: &'static str,
+}
+
+fn app<O: RoleOptions>(name: Option<Name>) -> clap::App<'static, 'static> {
+    match name {
+        Some(Name { name, about }) => O::clap().name(name).about(about),
+        None => O::clap(),
+    }
+}
+
+/// Prints the script for a shell.
+fn complete(mut app: clap::App<'_, '_>, shell: clap::Shell) -> ExitCode {
+    let (name, mut script) = (app.get_name().to_owned(), Vec::new());
+    app.gen_completions_to(name, shell, &mut script);
+    print(&String::from_utf8_lossy(&script));
+    ExitCode::from(SUCCESS)
+}
+
 fn run_command<O: RoleOptions>(
     role: Role,
-    command: clap::App<'_, '_>,
+    name: Option<Name>,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> ExitCode {
-    let options = match parse::<O>(command, std::env::args_os()) {
+    let options = match parse::<O>(app::<O>(name), std::env::args_os()) {
         Ok(options) => options,
         Err(code) => return ExitCode::from(code),
     };
-    logging::init();
+    if let Some(Command::Completions { shell }) = options.command() {
+        return complete(app::<O>(name), *shell);
+    }
+    logging::init(innkeeper_alerter::tells_secrets);
     let code = match dispatch(role, &options, run) {
         Ok(()) => SUCCESS,
         Err(error) if matches!(error.downcast_ref(), Some(StartupError::Stopped)) => {
@@ -200,9 +243,9 @@ fn dispatch<O: RoleOptions>(
 ) -> anyhow::Result<()> {
     let common = options.options();
     // First of all: a service that reads its configuration must not die of being asked to read it again.
-    let service = match common.command {
-        None => Shutdown::on_signals_of_a_service()?,
-        Some(_) => Shutdown::on_signals()?,
+    let service = match options.is_service() {
+        true => Shutdown::on_signals_of_a_service()?,
+        false => Shutdown::on_signals()?,
     };
     let overrides = Overrides {
         config: common.config.clone(),
@@ -213,7 +256,8 @@ fn dispatch<O: RoleOptions>(
     let config = Config::load(role, &overrides)?;
     // Checked when it was read.
     logging::set_levels(&config.log).map_err(anyhow::Error::msg)?;
-    match &common.command {
+    logging::set_format(config.log_format);
+    match options.command() {
         Some(Command::CheckConfig { all }) => {
             alerters::check(&config)?;
             let missing = config.database.require();
@@ -268,16 +312,21 @@ fn dispatch<O: RoleOptions>(
             print(&backup::restore(&config, file, &service)?);
             Ok(())
         }
+        // Printed before anything is read.
+        Some(Command::Completions { .. }) => Ok(()),
         None => {
-            alerters::check(&config)?;
-            for problem in
-                exposed::unanswered(&config).into_iter().chain(alerters::useless_certificates(&config))
+            let clock = Arc::new(NodeClock::default());
+            let alerters = alerters::build(&config, clock.clone())?;
+            for problem in exposed::unanswered(&config)
+                .into_iter()
+                .chain(alerters::useless_certificates(&config))
+                .chain(alerters::parked(&config))
             {
                 log::warn!("{problem}");
             }
             descriptors::raise_limit();
             memory::give_back();
-            let config = config.reloadable();
+            let config = config.reloadable(clock, alerters);
             let live = config.live();
             service.on_reload(move || reload(&live, role, &overrides))?;
             run(options, config, service)
@@ -299,6 +348,7 @@ fn reload(live: &Live, role: Role, overrides: &Overrides) {
             if let Err(error) = logging::set_levels(&live.get().log) {
                 log::error!("log: {error}");
             }
+            logging::set_format(live.get().log_format);
             for key in &done.changed {
                 log::info!("{key} changed");
             }

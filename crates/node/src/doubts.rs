@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use innkeeper_store::StoreError;
 
-use crate::Config;
 use crate::cli::print;
 use crate::config::DatabaseKind;
 use crate::dead_ends::{self, Told};
 use crate::heart::Operator;
-use crate::http::Mount;
+use crate::{Config, Mount};
 use crate::{alerters, exposed, startup};
 
 /// How long the database may take for its next answer.
@@ -21,6 +20,8 @@ const NAMED: usize = 50;
 
 /// What a look into the database brings.
 enum Seen {
+    /// What is to be known of the database itself.
+    Note(String),
     /// A reservation whose messages lead nowhere.
     Line(String),
     /// How many there are.
@@ -37,7 +38,11 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     for problem in Operator::unreached(config).into_iter().chain(Mount::at(&config.public_url).twin()) {
         print(&format!("Warning: {problem}\n"));
     }
-    for problem in exposed::find(config).into_iter().chain(alerters::useless_certificates(config)) {
+    for problem in alerters::parked(config)
+        .into_iter()
+        .chain(exposed::find(config))
+        .chain(alerters::useless_certificates(config))
+    {
         print(&format!("Warning: {problem}\n"));
     }
     if let DatabaseKind::Sqlite { path, .. } = &config.database.kind
@@ -50,7 +55,7 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     let (config, most) = (config.clone(), if all { usize::MAX } else { NAMED });
     // On a thread that is left behind where the database does not answer: the process ends anyway.
     let looking = std::thread::Builder::new().name("check-config".to_owned()).spawn(move || {
-        let done = look(&config, most, &mut |line| drop(seen.send(Seen::Line(line))));
+        let done = look(&config, most, &mut |found| drop(seen.send(found)));
         drop(seen.send(done));
     });
     if let Err(error) = looking {
@@ -60,6 +65,10 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     let mut named = 0;
     loop {
         let why = match sight.recv_timeout(PATIENCE) {
+            Ok(Seen::Note(line)) => {
+                print(&format!("Warning: {line}\n"));
+                continue;
+            }
             Ok(Seen::Line(line)) => {
                 print(&format!("Warning: {line}\n"));
                 named += 1;
@@ -93,7 +102,7 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     }
 }
 
-fn look(config: &Config, most: usize, name: &mut dyn FnMut(String)) -> Seen {
+fn look(config: &Config, most: usize, tell: &mut dyn FnMut(Seen)) -> Seen {
     let first_line = |error: StoreError| error.to_string().lines().next().unwrap_or_default().to_owned();
     let store = startup::connect(config, 2).and_then(|store| store.check_version().map(|()| store));
     let store = match store {
@@ -101,7 +110,12 @@ fn look(config: &Config, most: usize, name: &mut dyn FnMut(String)) -> Seen {
         Err(error) if startup::is_waited_for(config, &error) => return Seen::Failed(first_line(error)),
         Err(error) => return Seen::Refused(first_line(error)),
     };
-    match dead_ends::find(&store, &config.ways_out(), Told::default(), most, name) {
+    if let Some(problem) = startup::speaks_otherwise(&store) {
+        tell(Seen::Note(problem));
+    }
+    match dead_ends::find(&store, &config.ways_out(), Told::default(), most, &mut |line| {
+        tell(Seen::Line(line))
+    }) {
         Ok(found) => Seen::Done(found.count),
         Err(error) => Seen::Failed(first_line(error)),
     }

@@ -6,10 +6,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use innkeeper_alerter::is_loopback;
-use percent_encoding::percent_decode_str;
+use innkeeper_store::{DatabaseUrl, PostgresUrl};
 
 use crate::Config;
 use crate::config::DatabaseKind;
+use crate::config::postgres_tls::{self, Parameters};
 
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN_BY_OTHERS: u32 = 0o002;
@@ -37,7 +38,11 @@ fn lines(config: &Config, with_chosen: bool) -> Vec<String> {
             }
         }
         DatabaseKind::Postgres => {
-            let found = unverified(config.database.url(), |name| std::env::var(name).ok());
+            let address = match config.database.address() {
+                Some(DatabaseUrl::Postgres(url)) => Some(url),
+                _ => None,
+            };
+            let found = address.and_then(|url| unverified(url, |name| std::env::var(name).ok()));
             lines.extend(found.filter(|found| with_chosen || !found.is_chosen).map(|found| found.what));
         }
     }
@@ -106,64 +111,40 @@ struct Unverified {
     is_chosen: bool,
 }
 
-fn unverified(url: &str, environment: impl Fn(&str) -> Option<String>) -> Option<Unverified> {
-    let (_, rest) = url.split_once("://")?;
-    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = place.split('/').next().unwrap_or_default();
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    let parameter = |wanted: &str| {
-        let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == wanted).map(|(_, value)| decoded(value)).next_back()
-    };
-    let set = |key: &str, variable: &str| {
-        parameter(key).or_else(|| environment(variable)).filter(|value| !value.is_empty())
-    };
+fn unverified(url: &PostgresUrl, environment: impl Fn(&str) -> Option<String>) -> Option<Unverified> {
+    let parameters = Parameters::of(url, environment);
     // A service file may say anything.
-    if set("service", "PGSERVICE").is_some() {
+    if parameters.get("service", "PGSERVICE").is_some() {
         return None;
     }
-    let written: Vec<String> = hosts.split(',').map(host_of).filter(|host| !host.is_empty()).collect();
-    let hosts = match (set("hostaddr", "PGHOSTADDR"), written.is_empty()) {
+    let written: Vec<String> = url.hosts().into_iter().filter(|host| !host.is_empty()).collect();
+    let hosts = match (parameters.get("hostaddr", "PGHOSTADDR"), written.is_empty()) {
         (Some(addresses), _) => listed(&addresses),
-        (None, true) => set("host", "PGHOST").map(|hosts| listed(&hosts)).unwrap_or_default(),
+        (None, true) => parameters.get("host", "PGHOST").map(|hosts| listed(&hosts)).unwrap_or_default(),
         (None, false) => written,
     };
     let elsewhere = hosts.into_iter().find(|host| !host.starts_with(['/', '@']) && !is_loopback(host))?;
-    let authority = set("sslrootcert", "PGSSLROOTCERT");
-    let written = set("sslmode", "PGSSLMODE");
-    let is_chosen = written.is_some();
-    let mode = written.unwrap_or_else(|| match (&authority, parameter("ssl").as_deref()) {
-        (Some(authority), _) if authority == "system" => "verify-full".to_owned(),
-        (_, Some("true")) => "require".to_owned(),
-        _ => "prefer".to_owned(),
-    });
+    let is_chosen = parameters.chosen_mode().is_some();
+    let mode = parameters.mode();
     // For those who set it up before there were the two others, `require` with an authority is `verify-ca`.
-    let is_verified =
-        matches!(mode.as_str(), "verify-full" | "verify-ca") || (mode == "require" && authority.is_some());
+    let is_verified = matches!(mode.as_str(), "verify-full" | "verify-ca")
+        || (mode == "require" && parameters.authority().is_some());
+    let without = if postgres_tls::IS_BUILT_IN {
+        String::new()
+    } else {
+        format!(" This program was built without TLS for Postgres: {}.", postgres_tls::HOW_TO_GET_IT)
+    };
     let what = format!(
         "the database at {elsewhere} is not asked who it is (sslmode={mode}): whoever stands between can read all that is \
          written, and answer in its place. Add ?sslmode=verify-full&sslrootcert=FILE to database.url, FILE being the \
          certificate of the authority that issued its own, or system; or, where the way there is yours alone, an sslmode of \
-         your choice, as ?sslmode=disable"
+         your choice, as ?sslmode=disable.{without}"
     );
     (!is_verified).then_some(Unverified { what, is_chosen })
 }
 
-/// `db:5432` as `db`, `[::1]:5432` as `::1`.
-fn host_of(entry: &str) -> String {
-    let host = match entry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None => entry.split(':').next().unwrap_or_default(),
-    };
-    decoded(host)
-}
-
 fn listed(hosts: &str) -> Vec<String> {
     hosts.split(',').map(str::trim).filter(|host| !host.is_empty()).map(str::to_owned).collect()
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -253,7 +234,8 @@ mod tests {
     #[test]
     fn a_postgres_elsewhere_is_asked_who_it_is() {
         let found = |url: &str, variables: &[(&str, &str)]| {
-            unverified(url, |name| {
+            let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(url) else { panic!("{url}") };
+            unverified(&url, |name| {
                 let found = variables.iter().find(|(variable, _)| *variable == name);
                 found.map(|(_, value)| (*value).to_owned())
             })
@@ -274,7 +256,6 @@ mod tests {
             "postgres://inn@[::1]:5432/inn",
             "postgres://inn@%2Frun%2Fpostgresql/inn",
             "postgres:///inn?host=/run/postgresql",
-            "postgres://",
             "postgres://inn:pw@db/inn?sslmode=verify-full&sslrootcert=/etc/ca.pem",
             "postgres://inn:pw@db/inn?sslmode=verify-ca",
             "postgres://inn:pw@db/inn?sslrootcert=system",

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_core::access::{UserRole, account_name};
+use innkeeper_core::access::{UserRole, account_name, new_user_name};
 use innkeeper_store::{Actor, Removed, Store, TokensLeft, Unconfirmed};
 
 use crate::config::{Auth, Config, url_of};
@@ -13,6 +13,11 @@ use crate::{Role, keys};
 
 /// How long a link can be used.
 pub const USED_WITHIN: TimeDelta = TimeDelta::days(1);
+
+/// Why no user of this name is made.
+pub fn taken(name: &str) -> String {
+    format!("there is a user {name} already, or one whose name looks the same")
+}
 
 /// The address of the link with this secret, on the pages at `pages_url`.
 pub fn link(pages_url: &str, secret: &str) -> String {
@@ -134,7 +139,9 @@ pub fn invite(
             store.invite_again(user.id, &hash, expires_at, now)?;
         }
         None => {
-            store.add_user(&name, role.unwrap_or(UserRole::Viewer), &hash, expires_at, now)?;
+            let (name, role) = (new_user_name("name", &name)?, role.unwrap_or(UserRole::Viewer));
+            let made = store.add_user(&name, role, &hash, expires_at, now)?;
+            anyhow::ensure!(made.is_some(), "{}", taken(&name));
         }
     }
     Ok(link(&pages_url(&store, config, now)?, secret.reveal()))

@@ -1,13 +1,6 @@
 //! Secrets that are drawn at random, and the hashes by which they are known.
 //!
-//! They have 256 bits, so a plain SHA-256 is as good as a slow hash: nobody guesses them. What a person chooses is another matter
-//! ([`password`]). A browser in which somebody has logged in is known again by [`device`]. Of the second factor are the
-//! codes of [`totp`] and [`recovery`].
-
-pub mod device;
-pub mod password;
-pub mod recovery;
-pub mod totp;
+//! They have 256 bits, so a plain SHA-256 is as good as a slow hash: nobody guesses them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use innkeeper_store::LatestFigure;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     PullingGauge, Registry, TextEncoder,
 };
+
+use crate::process_metrics::ProcessMetrics;
 
 /// Seconds: a commit, a sweep.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -37,22 +40,22 @@ pub struct Metrics {
     /// From the deadline, the run limit or the report to the delivery of what tells it first, by `alerter`.
     pub alert_lag: HistogramVec,
     /// Connections of the pool by `state`: `used`, `idle`.
-    pub(crate) pool: IntGaugeVec,
+    pub pool: IntGaugeVec,
     /// The most connections that the pool may have.
-    pub(crate) pool_size: IntGauge,
+    pub pool_size: IntGauge,
     /// Nodes by `role` and `state`, as of this look.
-    pub(crate) nodes: IntGaugeVec,
+    pub nodes: IntGaugeVec,
     /// Seconds since the latest heartbeat of a `role`, as of this look.
-    pub(crate) heartbeat_age: GaugeVec,
+    pub heartbeat_age: GaugeVec,
     /// Alerts that are open since nothing came by the deadline, as of this look.
-    pub(crate) overdue_alerts: IntGauge,
+    pub overdue_alerts: IntGauge,
     /// Alerts that are open, as of this look.
-    pub(crate) open_alerts: IntGauge,
+    pub open_alerts: IntGauge,
     /// Messages that wait, as of this look.
-    pub(crate) waiting: IntGauge,
+    pub waiting: IntGauge,
     /// Messages that do not get through by `alerter` and `state`: `waiting` for longer than ten minutes, `given_up` in the outage that
     /// goes on. As of this look.
-    pub(crate) undelivered: IntGaugeVec,
+    pub undelivered: IntGaugeVec,
 }
 
 impl Metrics {
@@ -96,11 +99,11 @@ impl Metrics {
             &["role"],
         )?;
         registry.register(Box::new(heartbeat_age.clone()))?;
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(ProcessMetrics::new()?))?;
         Ok(Self {
             checkins: counters(
                 "innkeeper_checkins_total",
-                "Check-ins by result: recorded, unknown, refused, late (answered 503; it may be recorded yet)",
+                "Check-ins by result: recorded, known (by its key), unknown, refused, late (answered 503; it may be recorded yet)",
                 &["result"],
             )?,
             batch: histogram("innkeeper_batch_checkins", "Check-ins that were written together", &SIZES)?,
@@ -166,8 +169,37 @@ impl Metrics {
     /// # Errors
     /// A value that cannot be written.
     pub fn text(&self) -> prometheus::Result<String> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        text_of(&self.registry)
     }
+}
+
+/// The latest figures of jobs in Prometheus's text format.
+///
+/// # Errors
+/// A value that cannot be written.
+pub fn of_figures(figures: &[LatestFigure]) -> prometheus::Result<String> {
+    let registry = Registry::new();
+    let value = GaugeVec::new(
+        Opts::new("innkeeper_figure", "The latest value of a figure that a job brought"),
+        &["app", "component", "figure"],
+    )?;
+    let run = GaugeVec::new(
+        Opts::new("innkeeper_run_seconds", "How long the latest run of a job took that was timed"),
+        &["app", "component"],
+    )?;
+    registry.register(Box::new(value.clone()))?;
+    registry.register(Box::new(run.clone()))?;
+    for one in figures {
+        match one.name.as_str() {
+            "" => run.with_label_values(&[one.app.as_str(), &one.component]).set(one.value / 1000.0),
+            name => value.with_label_values(&[one.app.as_str(), &one.component, name]).set(one.value),
+        }
+    }
+    text_of(&registry)
+}
+
+fn text_of(registry: &Registry) -> prometheus::Result<String> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&registry.gather(), &mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }

@@ -1,15 +1,15 @@
 //! How a process is asked to stop, and how its loops sleep so that they hear it.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use innkeeper_logging as logging;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
-
-use crate::logging;
 
 /// How long a stop may take. Service managers kill after 30 s (Kubernetes) or later.
 pub const STOP_WITHIN: Duration = Duration::from_secs(25);
@@ -111,11 +111,8 @@ impl Shutdown {
         let shutdown = self.clone();
         let work = move || {
             loop {
-                let waiting = shutdown
-                    .0
-                    .changed
-                    .wait_while(shutdown.state(), |state| !state.reload && !state.requested);
-                let mut state = waiting.unwrap_or_else(PoisonError::into_inner);
+                let mut state = shutdown.state();
+                shutdown.0.changed.wait_while(&mut state, |state| !state.reload && !state.requested);
                 if state.requested {
                     return;
                 }
@@ -134,14 +131,14 @@ impl Shutdown {
 
     /// Blocks until the stop is asked for.
     pub fn wait(&self) {
-        let waiting = self.0.changed.wait_while(self.state(), |state| !state.requested);
-        drop(waiting.unwrap_or_else(PoisonError::into_inner));
+        self.0.changed.wait_while(&mut self.state(), |state| !state.requested);
     }
 
     /// Blocks until the stop is asked for (true), or `timeout` has passed (false).
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        let waiting = self.0.changed.wait_timeout_while(self.state(), timeout, |state| !state.requested);
-        waiting.unwrap_or_else(PoisonError::into_inner).0.requested
+        let mut state = self.state();
+        self.0.changed.wait_while_for(&mut state, |state| !state.requested, timeout);
+        state.requested
     }
 
     /// Runs `callback` when the stop is asked for, on the thread that asks; now, if it has been already.
@@ -157,7 +154,7 @@ impl Shutdown {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -216,7 +213,7 @@ impl Wake {
 
     /// Ends the sleep of one sleeper, or the next sleep if nobody sleeps: a call is never lost.
     pub fn wake(&self) {
-        *self.0.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.0.rung.lock() = true;
         self.0.changed.notify_all();
     }
 
@@ -224,14 +221,14 @@ impl Wake {
     /// Returns whether to go on: false when the process stops.
     pub fn sleep(&self, timeout: Duration) -> bool {
         let end = Instant::now().checked_add(timeout);
-        let mut rung = self.0.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rung = self.0.rung.lock();
         while !*rung && !self.0.shutdown.is_requested() {
             let left =
                 end.map_or(Duration::from_secs(3600), |end| end.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
-            rung = self.0.changed.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.0.changed.wait_for(&mut rung, left);
         }
         *rung = false;
         drop(rung);

@@ -14,7 +14,7 @@ use crate::heart::away::AwayMark;
 use crate::heart::watchman::{Contact, Finding, LOOK, Watchman};
 use crate::heart::{AWAY, Operator};
 use crate::shutdown::Shutdown;
-use crate::{Part, Role};
+use crate::{Role, SupervisedThread};
 
 /// How often the log says that the database is still away.
 const SAY_EVERY: Duration = Duration::from_secs(30);
@@ -124,7 +124,26 @@ fn open_marking(
     for name in &applied {
         log::info!("applied the migration {name}");
     }
+    if let Some(problem) = speaks_otherwise(&store) {
+        log::warn!("{problem}");
+    }
     Ok((store, applied))
+}
+
+/// That Postgres tells errors in another language than English, and what helps; a doubt is logged.
+pub(crate) fn speaks_otherwise(store: &Store) -> Option<String> {
+    match store.other_language() {
+        Ok(said) => said.map(|said| {
+            format!(
+                "Postgres speaks another language ({said:?}), and this role may not choose: a lock that somebody holds or a \
+                 disk that is full is then taken for a refusal. Have a superuser run once: ALTER ROLE … SET lc_messages = 'C'"
+            )
+        }),
+        Err(error) => {
+            log::debug!("which language the database speaks: {error}");
+            None
+        }
+    }
 }
 
 /// Whether nobody has used this database yet: no process was seen, and nothing is reserved. A doubt is logged.
@@ -198,7 +217,7 @@ struct Alarm<'a> {
     config: &'a Config,
     watchman: Watchman,
     /// The way to the operator; none inside where there is none.
-    raised: Option<Option<(Operator, Part)>>,
+    raised: Option<Option<(Operator, SupervisedThread)>>,
     mark: Option<AwayMark>,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use chrono_tz::Tz;
 use innkeeper_core::Time;
-use innkeeper_core::sla::evaluate;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::summary::{Drafting, Incident, Missed, SPAN, Summary};
 use innkeeper_store::{Store, StoreError};
 use serde::Serialize;
@@ -36,27 +36,29 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
     let (mut missed, mut open, mut recovered) = (Writing::new(), Writing::new(), Writing::new());
     let mut reservations = 0;
     let left_out = store.snapshot(now, |snapshot| {
-        let left_out = snapshot.latest_first(None, |listed| {
+        let left_out = snapshot.latest_first(None, |Assessed { reservation, evaluation, .. }| {
             reservations += 1;
-            let evaluation = evaluate(&listed.view(), now);
             if !evaluation.overdue {
                 return Ok(());
             }
-            let terms = &listed.reservation.terms;
+            let spec = &reservation.spec;
             let one = Missed {
-                reservation_id: listed.reservation.id,
-                app: terms.app.to_string(),
-                component: terms.component.to_string(),
-                owner: terms.owner.clone(),
+                reservation_id: reservation.id,
+                app: spec.app.to_string(),
+                component: spec.component.to_string(),
+                owner: spec.owner.clone(),
                 state: evaluation.state.as_str().to_owned(),
-                last_checkin_at: listed.reservation.facts.last_checkin_at,
+                last_checkin_at: reservation.facts.last_checkin_at,
                 deadline: evaluation.deadline,
             };
             missed.push(evaluation.deadline.timestamp_micros(), &one).map_err(no_room)
         })?;
-        snapshot.incidents(since, |incident| {
-            let list = if incident.closed_at.is_none() { &mut open } else { &mut recovered };
-            list.push(0, &incident).map_err(no_room)
+        snapshot.incidents(since, |incident| match incident.closed_at {
+            None => open.push(0, &incident).map_err(no_room),
+            Some(_) => recovered.push(latest_first(&incident), &incident).map_err(no_room),
+        })?;
+        snapshot.late_failures(since, |incident| {
+            recovered.push(latest_first(&incident), &incident).map_err(no_room)
         })?;
         Ok::<_, StoreError>(left_out)
     })?;
@@ -74,6 +76,11 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
         recovered: recovered.finish().map_err(no_room)?,
         unreadable,
     })
+}
+
+/// The rank of an incident that is over.
+fn latest_first(incident: &Incident) -> i64 {
+    incident.opened_at.timestamp_micros().saturating_neg()
 }
 
 impl Drawn {

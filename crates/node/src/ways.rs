@@ -1,12 +1,13 @@
 //! The ways out as the sweepers have them, which every role warns by.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::{DeadEnd, WaysOut};
 use innkeeper_store::{Store, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::config::Live;
 use crate::{Config, Role};
@@ -45,7 +46,10 @@ struct State {
 impl Config {
     /// The ways out that are configured.
     pub fn ways_out(&self) -> WaysOut {
-        WaysOut::new(self.alerters.iter().map(|(name, alerter)| (name, alerter.kind())))
+        let is_parked = |name: &str| {
+            self.alerters.iter().any(|(known, alerter)| known.as_str() == name && !alerter.enabled)
+        };
+        WaysOut::new(self.alerters.iter().map(|(name, alerter)| (name, alerter.kind()))).parking(is_parked)
     }
 }
 
@@ -111,17 +115,17 @@ impl KnownWays {
         self.get()
     }
 
-    /// What in these terms leads nowhere, also by what the sweepers have said a moment ago: what is known may be some seconds old, and
+    /// What in this spec leads nowhere, also by what the sweepers have said a moment ago: what is known may be some seconds old, and
     /// nobody is to be told wrongly. Asks the database where it finds something.
-    pub fn dead_ends(&self, store: &Store, terms: &Terms) -> Vec<DeadEnd> {
-        let found = self.look(store).of_terms(terms).dead_ends;
+    pub fn dead_ends(&self, store: &Store, spec: &Spec) -> Vec<DeadEnd> {
+        let found = self.look(store).of_terms(spec).dead_ends;
         if found.is_empty() {
             return found;
         }
         if let Err(error) = self.refresh(store) {
             log::debug!("the sweepers' alerters: {error}");
         }
-        self.get().of_terms(terms).dead_ends
+        self.get().of_terms(spec).dead_ends
     }
 
     /// Whether [`look`](Self::look) would ask the database.
@@ -149,7 +153,7 @@ impl KnownWays {
 
     /// The state, by the configuration that is in force now.
     fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state.lock();
         let config = self.0.live.get();
         if !Arc::ptr_eq(&state.of, &config) {
             state.own = Arc::new(config.ways_out());

@@ -1,74 +1,39 @@
-//! All roles in one process: the door, the night watch and the front desk over one database, SQLite by default.
+//! All roles in one process: the door, the sweeper and the pages over one database, SQLite by default.
 //!
 //! It has no logic of its own: it starts the same libraries that the split services are made of, serves ingest and web on
 //! one address, and rings the sweeper's bell when a check-in may change a conclusion. Where to start: [`run`].
 
 use std::net::SocketAddr;
 
+use innkeeper_http::Listener;
+use innkeeper_http::curl::{ASK, CHECK_IN, TOKEN};
 use innkeeper_ingest::Ingest;
 use innkeeper_node::config::{Auth, DatabaseKind};
-use innkeeper_node::curl::{ASK, CHECK_IN, TOKEN};
-use innkeeper_node::http::health::Health;
-use innkeeper_node::http::metrics::Observed;
-use innkeeper_node::http::nodes::Nodes;
-use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{Gate, HttpService};
-use innkeeper_node::invitation::{self, first_admin};
-use innkeeper_node::{Config, Heart, Role, Shutdown, Wake, descriptors, is_unused, wait_for_database};
+use innkeeper_node::{Config, Process, Role, Shutdown, Wake};
 use innkeeper_sweeper::Sweeper;
-use innkeeper_web::{LOOKS_END, Web};
+use innkeeper_web::Web;
 
 /// The whole process: waits for the database, then does everything until it is asked to stop.
 ///
 /// # Errors
 /// What ended it before that: the death of any part ends all.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, Role::Standalone, shutdown)?;
-    let is_first = is_unused(&store);
-    let heart = Heart::start(&store, config, Role::Standalone, shutdown)?;
+    let process = Process::start(Role::Standalone, config, shutdown)?;
     let wake = Wake::new(shutdown);
-    let web_wake = wake.clone();
-    let sweeper = Sweeper::start(&store, config, &heart, wake.clone(), shutdown)?;
-    let ingest = Ingest::start(store.clone(), config, &heart, Some(wake), shutdown)?;
-    let nodes = Nodes::new(store.clone(), &heart, Some(sweeper.singleton().clone()));
-    let observed = Observed::new(store.clone(), &heart);
-    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
-    let setup = first_admin(&store, config, heart.clock().now());
-    invitation::tell_unconfirmed(&store, config);
-    let web = Web::new(store, config, gate.clone(), &heart, Some(web_wake))?;
-    let looking = web.start_looking(shutdown)?;
-    let listening = heart.listening();
-    let ingest_routes = ingest.routes();
-    let (place, own, pages) = (place(config), config.clone(), web.clone());
-    let served = HttpService::new("innkeeper", config.ingest.listen, gate, move |routes| {
-        pages.mount_pages(routes);
-        ingest_routes(routes);
-        pages.mount(routes);
-        health.mount(routes);
-        nodes.mount(routes);
-        peer.mount(routes);
-        observed.mount(routes);
-    })
-    .workers(config.ingest.workers)
-    .connections(descriptors::for_connections(config))
-    .on_listening(move |address| {
-        listening(address);
-        greet(address, &place, &own, setup.as_deref(), is_first);
-    })
-    .run(shutdown);
-    shutdown.request();
-    let written = ingest.finish(served.is_ok());
-    let watched = sweeper.finish();
-    web.finish();
-    let looked = looking.join_within(LOOKS_END);
-    let said_goodbye = heart.finish();
-    served?;
-    written?;
-    watched?;
-    looked?;
-    said_goodbye
+    let sweeper = Sweeper::start(&process, wake.clone())?;
+    let ingest = Ingest::start(&process, Some(wake.clone()))?;
+    let listener = Listener::new(&process, "innkeeper", config.ingest.listen)
+        .workers(config.ingest.workers)
+        .lease(sweeper.singleton());
+    let web = Web::start(&process, listener.authenticator(), Some(wake))?;
+    let (place, own, setup) = (place(config), config.clone(), web.setup_announcement(config));
+    let is_first = process.is_first_start();
+    let listener = listener
+        .routes(web.pages())
+        .routes(ingest.routes())
+        .routes(web.routes())
+        .on_listening(move |address| greet(address, &place, &own, setup(address).as_deref(), is_first));
+    process.run(|stop| listener.run(stop), vec![Box::new(ingest), Box::new(sweeper), Box::new(web)])
 }
 
 /// Where the data lies, without secrets.
@@ -86,9 +51,7 @@ fn greet(address: SocketAddr, place: &str, config: &Config, setup: Option<&str>,
         true => config.public_url.clone(),
         false => format!("http://{address}"),
     };
-    let setup = setup.map_or_else(String::new, |secret| {
-        format!("\n{}", invitation::announcement(config, address, secret))
-    });
+    let setup = setup.map_or_else(String::new, |setup| format!("\n{setup}"));
     let first = if is_first { first_lines(&here, config.auth) } else { String::new() };
     innkeeper_node::cli::announce(format!(
         "\nInnkeeper listens at {here}\nIts data is in {place}\n{setup}{first}\n"

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Inn, Shape, eventually};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
 use innkeeper_testing::client::Answer;
 use serde_json::{Value, json};
 

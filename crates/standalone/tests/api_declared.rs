@@ -177,7 +177,7 @@ fn kinds() -> Vec<Value> {
         json!({ "notify": ["a@example.org", "ops"], "alerters": ["ops", "log"], "tags": ["db", "ä \"q\""], "owner": "日本 'x'" }),
         json!({ "alert_msg": "a\r\n\t\"\"\"\\ {app} ''' \u{202e}", "description": "# [[x]]\n= 1\u{a0}" }),
         json!({ "alert_subject": "{state} \"{app}\" # x", "recovery_msg": "back\n\t\"\"\" '", "runbook": "https://wiki.example.org/a?b=c#d" }),
-        json!({ "owner": "", "tags": [], "notify": [], "max_run": "0s", "description": "\n" }),
+        json!({ "owner": "", "tags": [], "notify": [], "max_run": "0s", "remind_every": "each", "description": "\n" }),
     ];
     for (n, schedule) in schedules.iter().enumerate() {
         for (m, other) in others.iter().enumerate() {

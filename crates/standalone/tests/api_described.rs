@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use innkeeper_testing::client::Client;
+use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ type Routes = BTreeMap<String, BTreeSet<String>>;
 
 fn server() -> Server {
     let config = "operator = [\"log\"]\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
-    Server::start_with(&[("INNKEEPER_LOG", "info,innkeeper_node=debug")], "innkeeper", config, &[])
+    Server::start_with(&[("INNKEEPER_LOG", "info,innkeeper_http=debug")], "innkeeper", config, &[])
 }
 
 /// `/{first:[0-9a-f]{36}}/x` as `/{first}/x`.
@@ -98,6 +99,22 @@ fn every_route_is_described_and_nothing_else() {
             "{route} needs {needs:?}, and {security:?} is described"
         );
     }
+}
+
+/// `web` by itself has none of the routes of `ingest`, and describes them as the standalone program does.
+#[test]
+fn the_front_desk_by_itself_describes_the_routes_of_the_door_too() {
+    let database = TestDatabase::postgres();
+    let arguments = ["--database-url", database.url(), "--listen", "127.0.0.1:0"];
+    let web = Server::start("web", "operator = [\"log\"]\n", &arguments);
+    let described = |server: &Server| Client::default().get(&server.url("/api/v1/openapi.json")).json();
+    let (of_web, of_all) = (described(&web), described(&server()));
+    for (path, method) in
+        [("/checkin", "post"), ("/", "get"), ("/ping/{first}", "put"), ("/api/v1/checkins", "post")]
+    {
+        assert!(of_web["paths"][path][method]["summary"].is_string(), "{method} {path}");
+    }
+    assert_eq!(of_web["paths"], of_all["paths"]);
 }
 
 /// What a token of `manage` alone is answered is described beside the whole reservation.

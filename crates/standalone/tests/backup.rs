@@ -66,6 +66,9 @@ fn a_backup_is_made_while_it_runs_and_restored_when_it_does_not() {
     reserve(&server, "silent");
     database.age(2 * HOUR);
     sink.wait_for(1, PATIENCE);
+    eventually("the log has it", || {
+        (database.count("deliveries WHERE state = 'waiting'") == 1).then_some(())
+    });
     reserve(&server, "healthy");
     assert_eq!(check_in(&server, "healthy"), 200);
 

@@ -192,8 +192,16 @@ fn notes(shape: Shape) {
     for value in [json!(5), json!(["x"]), json!({}), json!(false)] {
         refused(&inn, &before, "POST", "/checkin", &body("notes", &value), "notes");
     }
-    let half = b"{\"app\": \"shop\", \"component\": \"backup\", \"notes\": \"\\ud83d\"}";
+    let half = br#"{"app": "shop", "component": "back\ud83d"}"#;
     refused(&inn, &before, "POST", "/checkin", half, "body");
+    // Half a character of what a job printed costs no check-in, as it costs none in a report.
+    let half = br#"{"app": "shop", "component": "backup", "notes": "\ud83d!", "figures": {"rows": NaN}}"#;
+    assert_eq!(inn.send("POST", "/checkin", &[], half).status, 200);
+    let id = inn.job("shop", "backup")["job_id"].as_i64().expect("an id");
+    assert_eq!(inn.database.store().checkins_of(id, 1).expect("the history")[0].notes, "\u{fffd}!");
+    let half =
+        br#"{"reports": [{"app": "shop", "component": "backup", "kind": "success", "output": "\udc80"}]}"#;
+    assert!(inn.send("POST", "/api/v1/checkins", &[], half).body.contains("recorded"));
     // Anything else that is a text is kept, as far as a database can hold it.
     for (notes, kept) in [("a\u{0}b", "a\u{fffd}b"), ("\u{1b}[31m\u{202e}🐙\r\n", "\u{1b}[31m\u{202e}🐙\r\n")]
     {

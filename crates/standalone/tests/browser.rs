@@ -149,7 +149,7 @@ fn a_provider_is_a_button_away() {
 #[cfg(any(feature = "openid", feature = "passkeys"))]
 fn at_a_free_port<T>(prepare: impl Fn(u16) -> (T, String)) -> (T, Server) {
     for _ in 0..10 {
-        let port = innkeeper_testing::haproxy::free_port();
+        let port = innkeeper_testing::ports::free_port();
         let (prepared, config) = prepare(port);
         let config = config.replacen("127.0.0.1:0", &format!("127.0.0.1:{port}"), 1);
         let mut server = Server::start("innkeeper", &config, &[]);

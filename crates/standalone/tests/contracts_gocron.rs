@@ -148,7 +148,7 @@ fn after_an_upgrade_the_first_words_are_only_noted(shape: Shape) {
     inn.database.execute("UPDATE reservations SET brought = NULL");
     assert_eq!([beat(60), beat(60), beat(90)], [600, 600, 90]);
     assert_eq!(inn.job("acme", "gw")["number_of_checkins"], 4);
-    // What it says anew is judged at once, not when the old terms would have it.
+    // What it says anew is judged at once, not when the old spec would have it.
     let hours_until_the_next_look = || {
         let wake_at = inn.database.number("SELECT wake_at FROM states").expect("a time");
         (wake_at - chrono::Utc::now().timestamp_millis()) / 3_600_000

@@ -5,7 +5,6 @@
 mod common;
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use common::programs::{configured, run};
 use innkeeper_testing::certificates::{Authority, self_signed};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::ports::free_port;
 use innkeeper_testing::process::Server;
 use serde_json::json;
 
@@ -61,7 +61,7 @@ fn a_database_file_that_others_can_read_is_told_and_used() {
 #[test]
 fn postgres_is_believed_only_by_its_certificate() {
     let authority = Authority::new();
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap().port();
+    let port = free_port();
     let _cluster = Cluster::start_encrypted(&authority, &["localhost"], port);
     let directory = configured("");
     let [ours, other] = ["ours.pem", "other.pem"].map(|name| directory.path().join(name));

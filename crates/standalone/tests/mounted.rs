@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::haproxy::{HaProxy, free_port};
+use innkeeper_testing::haproxy::HaProxy;
+use innkeeper_testing::ports::free_port;
 use innkeeper_testing::process::{self, Server};
 use serde_json::json;
 

@@ -98,7 +98,7 @@ fn what_happens_is_counted() {
     assert!((0.0..PATIENCE.as_secs_f64()).contains(&age), "{age}");
     assert!(number("process_resident_memory_bytes") > 1e6);
 
-    // By its new terms it was not late. Then it is heard, and says that it fails: another alert, and nothing is overdue.
+    // By its new spec it was not late. Then it is heard, and says that it fails: another alert, and nothing is overdue.
     assert_eq!(
         post(
             "/reservation",

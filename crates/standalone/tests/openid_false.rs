@@ -12,6 +12,7 @@ use common::openid::{Browser, Providers};
 use common::openid_house::*;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::faketime::FakeClock;
 use serde_json::{Value, json};
 
 #[test]
@@ -77,6 +78,22 @@ fn a_false_token_lets_nobody_in() {
     assert_eq!(users(&house), ["eve: admin"]);
     // A token of a clock that is half a minute behind: by when it is asked for, whatever went before it.
     let answer = try_with(&providers, &house, &json!({ "claims": { "exp": now() - 30 } }));
+    assert!(answer.status == 200 && answer.body.contains("Log out"), "{answer:?}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_refuses_no_token_after() {
+    let (providers, clock) = (providers(), FakeClock::ahead(86_400));
+    let variables = clock.variables();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let more = format!("client_id = \"false\"\n{GROUPS}");
+    let house = house_under(&variables, TestDatabase::sqlite(), PUBLIC, &providers.fake, &more);
+    let answer = try_with(&providers, &house, &json!({}));
+    assert!(answer.status == 502 && answer.body.contains("Expired"), "{answer:?}");
+    // The time that the nodes share comes back slowly; the provider knows nothing of it.
+    clock.set(0);
+    let answer = try_with(&providers, &house, &json!({}));
     assert!(answer.status == 200 && answer.body.contains("Log out"), "{answer:?}");
 }
 

@@ -240,7 +240,7 @@ fn a_reservation_shows_how_it_has_done() {
     for said in [
         "3 timed runs",
         "1 failed; the line is the limit of 1 hour",
-        "#010207",
+        "<path class=\"limit\" ",
         "with exit code 3",
         "&#60;b&#62;bold",
     ] {

@@ -244,3 +244,45 @@ fn a_second_process_leaves_the_database_of_the_first_alone() {
     assert_eq!(all.json()["result"].as_array().map(Vec::len), Some(2), "{all:?}");
     server.terminate(innkeeper_testing::process::PATIENCE);
 }
+
+#[test]
+fn a_shell_completes_every_command_line() {
+    // Before anything is read: a configuration that cannot be used does not matter.
+    let directory = configured("nonsense = true\n");
+    for program in PROGRAMS.into_iter().chain(["innkeeper-agent"]) {
+        for shell in ["bash", "fish", "zsh"] {
+            let (code, out, err) = run(program, directory.path(), &["completions", shell], &[]);
+            assert_eq!((code, err.as_str()), (Some(0), ""), "{program} {shell}");
+            assert!(
+                out.contains(program) && out.contains("completions") && out.contains("config"),
+                "{program} {shell}: {out}"
+            );
+        }
+        let (_, script, _) = run(program, directory.path(), &["completions", "bash"], &[]);
+        let file = directory.path().join("completions.bash");
+        fs::write(&file, script).expect("a file");
+        let checked = std::process::Command::new("bash").arg("-n").arg(&file).output().expect("bash");
+        assert!(checked.status.success(), "{program}: {checked:?}");
+        let (code, _, err) = run(program, directory.path(), &["completions", "cmd"], &[]);
+        assert!(code != Some(0) && err.contains("bash"), "{program}: {err}");
+    }
+}
+
+#[test]
+fn the_summary_is_a_command_of_the_one_program_too() {
+    let directory = configured("");
+    let url = format!("sqlite://{}", directory.path().join("own.db").display());
+    let summary = |program: &str, arguments: &[&str]| {
+        let (code, out, err) = run(program, directory.path(), arguments, &[("INNKEEPER_DATABASE_URL", &url)]);
+        assert_eq!(code, Some(0), "{program} {arguments:?}: {err}");
+        out
+    };
+    // Their first line has the time.
+    let body = |text: String| text.split_once('\n').map(|(_, body)| body.to_owned());
+    let whole = summary("innkeeper", &["summary"]);
+    assert!(whole.starts_with("innkeeper: summary of ") && whole.contains("Nothing is down."), "{whole}");
+    assert_eq!(body(whole), body(summary("sweeper", &["--summary"])));
+    assert!(summary("innkeeper", &["summary", "--json"]).starts_with('{'));
+    let (_, help, _) = run("innkeeper", directory.path(), &["--help"], &[]);
+    assert!(help.contains("summary ") && help.contains("Watches jobs"), "{help}");
+}

@@ -97,7 +97,10 @@ fn alerters_operator_and_log_change_at_once_and_a_bad_file_changes_nothing() {
         });
         server.signal("HUP");
     }
-    fs::write(&secret, "hunter2").unwrap();
+    // Whole at once: a reload may be under way.
+    let whole = secret.with_extension("new");
+    fs::write(&whole, "hunter2").unwrap();
+    fs::rename(&whole, &secret).unwrap();
     rewrite(&server, &new);
     eventually("the operator hears of the end, each time", || {
         let told = |subject: &&String| *subject == "The new configuration is taken";

@@ -11,10 +11,12 @@ use std::time::Duration;
 use common::eventually;
 use common::house::House;
 use common::visitor::{
-    BEHIND_A_PROXY, OTHER_PASSWORD, PASSWORD, Visitor, audit, code, codes_on, house, is_inside,
+    BEHIND_A_PROXY, OTHER_PASSWORD, PASSWORD, Visitor, audit, code, codes_on, house, house_under, is_inside,
     is_written_down, location, secret_on, user,
 };
+use innkeeper_http::keys::totp;
 use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::faketime::FakeClock;
 use innkeeper_testing::process::Server;
 
 #[test]
@@ -69,6 +71,7 @@ fn a_login_asks_for_the_second_factor_and_takes_each_code_once() {
     let answer = visitor.submit("/login/second", &[("code", &used), ("next", "/alerts?q=a")]);
     assert_eq!(location(&answer), "/alerts?q=a");
     assert!(is_inside(&mut visitor) && !visitor.cookies.contains_key("innkeeper-second"));
+    is_written_down(&house, "user ada | ask for second factor | user ada | the password was right");
     is_written_down(&house, "user ada | log in | user ada | password and code");
     assert!(visitor.get("/account").body.contains("password and code"));
 
@@ -105,6 +108,32 @@ fn a_login_asks_for_the_second_factor_and_takes_each_code_once() {
         let bare = secret.replace('-', "");
         assert!(!kept.contains(secret) && !kept.contains(&bare), "{secret} in {kept}");
     }
+}
+
+#[test]
+fn a_clock_that_was_ahead_refuses_no_code_after() {
+    const HOURS: i64 = 20 * 3600;
+    let clock = FakeClock::ahead(HOURS);
+    let variables = clock.variables();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let house = house_under(&variables, "", &[("ada", "editor")]);
+    let mut ada = user(&house, "ada");
+    ada.submit("/account/second-factor", &[("password", PASSWORD)]);
+    let secret = secret_on(&ada.get("/account/second-factor"));
+    let ahead = code(&secret, i32::try_from(HOURS / totp::STEP.num_seconds()).unwrap());
+    codes_on(&ada.submit("/account/second-factor/confirm", &[("code", &ahead)]));
+
+    // The time that the nodes share comes back slowly; a phone knows nothing of it.
+    clock.set(0);
+    let mut visitor = Visitor::new(&house.server);
+    visitor.log_in("ada", PASSWORD);
+    let used = code(&secret, 0);
+    let answer = visitor.submit("/login/second", &[("code", &used)]);
+    assert!(answer.status == 303 && is_inside(&mut visitor), "{answer:?}");
+    let mut second = Visitor::new(&house.server);
+    second.log_in("ada", PASSWORD);
+    assert_eq!(second.submit("/login/second", &[("code", &used)]).status, 401, "and is taken once");
 }
 
 #[test]
@@ -197,7 +226,7 @@ fn a_code_at_two_nodes_at_once_is_taken_by_one() {
     let link = database.store().add_user(
         "ada",
         innkeeper_core::access::UserRole::Viewer,
-        &innkeeper_node::keys::hash("link"),
+        &innkeeper_http::keys::hash("link"),
         innkeeper_core::Clock::now(&innkeeper_core::SystemClock) + chrono::TimeDelta::hours(1),
         innkeeper_core::Clock::now(&innkeeper_core::SystemClock),
     );

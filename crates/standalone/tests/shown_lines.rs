@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::eventually;
-use innkeeper_node::keys;
+use innkeeper_http::keys;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::process::{PATIENCE, Server};
+use innkeeper_testing::process::{PATIENCE, Server, program};
 use serde_json::json;
 
 /// The lines of `text` that call curl.
@@ -29,7 +29,11 @@ fn check(place: &str, lines: &[String]) -> usize {
             for option in [" -m ", " --retry ", " --retry-connrefused"] {
                 assert!(format!(" -{call}").contains(option), "{place}: no{option} in {line}");
             }
-            let checks_in = ["/checkin", "/ping/", "$PING"].iter().any(|address| call.contains(address));
+            // What becomes of reports is said of each, so that the answer is read.
+            let reports =
+                ["/api/v1/checkins", "/reports'", "/reports&"].iter().any(|address| call.contains(address));
+            let checks_in =
+                !reports && ["/checkin", "/ping/", "$PING"].iter().any(|address| call.contains(address));
             for option in ["fs ", " -o /dev/null", " --retry-max-time "] {
                 assert!(!checks_in || call.contains(option), "{place}: no {option} in {line}");
             }
@@ -74,8 +78,8 @@ fn every_line_in_documents_and_on_pages_gets_through_a_restart() {
     };
     assert_eq!(check("the empty list", &page("/status")), 2);
     assert!(check("the page of the API", &page("/api")) > 20);
-    let terms = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
-    assert_eq!(client.post(&server.url("/reservation"), &terms).status, 200);
+    let spec = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(client.post(&server.url("/reservation"), &spec).status, 200);
     let id = database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap();
     assert!(check("the page of a reservation", &page(&format!("/status/{id}"))) >= 5);
 }
@@ -154,8 +158,8 @@ fn the_line_for_a_crontab_gets_through_a_restart() {
     let mut server = Server::start("innkeeper", "", &[&over[..], &["--listen", "127.0.0.1:0"]].concat());
     let (address, url) = (server.address().to_string(), server.url(""));
     let client = Client::default();
-    let terms = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
-    assert_eq!(client.post(&server.url("/reservation"), &terms).status, 200);
+    let spec = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(client.post(&server.url("/reservation"), &spec).status, 200);
     let key = database.text("SELECT key FROM reservations WHERE app = 'shop'").unwrap();
     let id = database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap();
     let page =
@@ -184,4 +188,45 @@ fn the_line_for_a_crontab_gets_through_a_restart() {
         database.text("SELECT CAST(checkins AS TEXT) FROM states s JOIN reservations r ON r.id = s.reservation_id WHERE r.app = 'shop'")
     };
     eventually("the check-in is there", || (counted()? == "1").then_some(()));
+}
+
+#[test]
+fn the_line_for_the_agent_reports_start_end_and_figures() {
+    let database = TestDatabase::sqlite();
+    let server =
+        Server::start("innkeeper", "", &["--listen", "127.0.0.1:0", "--database-url", database.url()]);
+    let client = Client::default();
+    let spec = json!({ "app": "shop", "component": "backup", "frequency": 5, "time_units": "minutes" });
+    assert_eq!(client.post(&server.url("/reservation"), &spec).status, 200);
+    let (key, id) = (
+        database.text("SELECT key FROM reservations WHERE app = 'shop'").unwrap(),
+        database.text("SELECT CAST(id AS TEXT) FROM reservations WHERE app = 'shop'").unwrap(),
+    );
+    let page =
+        client.send("GET", &server.url(&format!("/status/{id}")), &[("accept", "text/html")], b"").unwrap();
+    let line = page.body.lines().find(|line| line.contains("innkeeper-agent exec")).unwrap();
+    let (_, line) = line.split_once("/usr/local/bin/innkeeper-agent ").unwrap();
+    let line = line.replace("</pre>", "");
+    let (options, job) = line.split_once(" -- ").unwrap();
+    assert_eq!(job.trim(), "/usr/local/bin/job");
+    // The public address has the port that was configured.
+    let ping = options.split_whitespace().last().unwrap();
+    assert!(ping.ends_with(&format!("/ping/{key}")), "{line}");
+    let options = options.replace(ping, &format!("{}/ping/{key}", server.url("")));
+
+    let state = tempfile::tempdir().unwrap();
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            &format!("{} {options} -- echo '::figure rows=3'", program("innkeeper-agent").display()),
+        ])
+        .env("XDG_STATE_HOME", state.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "::figure rows=3\n");
+    let kinds =
+        || database.text("SELECT group_concat(kind || ' ' || COALESCE(figures, ''), ', ') FROM checkins");
+    eventually("start and end are there", || (kinds()? == "start , success {\"rows\":3}").then_some(()));
 }

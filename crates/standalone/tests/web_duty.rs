@@ -23,7 +23,7 @@ fn pages_that_cannot_be_made_are_a_duty_that_is_not_done() {
         database.store();
         let (web, others) = match database.kind() {
             DatabaseKind::Sqlite => ("innkeeper", None),
-            // Who shows the nodes while the desk shows nothing.
+            // Who shows the nodes while a page shows nothing.
             DatabaseKind::Postgres => ("web", Some("ingest")),
         };
         let config = format!(

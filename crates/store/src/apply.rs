@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::names::{AlerterName, AppName};
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 
 use crate::connection::AnyConnection;
 use crate::reservations::{lock_states, ping_key, write_terms};
@@ -54,8 +54,8 @@ pub struct Applied {
 /// What is to be done, and on which rows.
 #[derive(Default)]
 struct Plan {
-    create: Vec<Terms>,
-    change: Vec<(i64, Terms, Terms)>,
+    create: Vec<Spec>,
+    change: Vec<(i64, Spec, Spec)>,
     remove: Vec<ReservationRow>,
     unchanged: usize,
 }
@@ -63,9 +63,12 @@ struct Plan {
 impl Store {
     /// Makes `declared` true; each pair of names stands in it once. With `prune`, every other reservation for which it says yes is checked out.
     /// `dry_run` only says what would be done.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn apply(
         &self,
-        declared: &[Terms],
+        declared: &[Spec],
         prune: Option<&dyn Fn(&AppName) -> bool>,
         dry_run: bool,
         now: Time,
@@ -76,7 +79,7 @@ impl Store {
         }
         self.write(|connection| {
             // First, as whoever makes a reservation does: nothing else is held while it waits for others.
-            let apps: BTreeSet<&str> = declared.iter().map(|terms| terms.app.as_str()).collect();
+            let apps: BTreeSet<&str> = declared.iter().map(|spec| spec.app.as_str()).collect();
             for app in apps {
                 ping_key(connection, app)?;
             }
@@ -93,15 +96,18 @@ impl Store {
     }
 
     /// Which alerters each reservation of these apps names, by app and component; those that name none are left out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn alerters_named(
         &self,
         apps: &BTreeSet<&str>,
     ) -> Result<HashMap<(String, String), Vec<AlerterName>>, StoreError> {
         let mut named = HashMap::new();
         for row in rows_of(&mut *self.get()?, apps)? {
-            let alerters = row.terms()?.alerters_named();
+            let alerters = row.spec()?.alerters_named();
             if !alerters.is_empty() {
-                named.insert((row.app, row.component), alerters);
+                named.insert((row.spec.app, row.spec.component), alerters);
             }
         }
         Ok(named)
@@ -131,10 +137,10 @@ impl Store {
         }
         // Those that choose their slugs come before those that take what is left.
         let mut create_next: Vec<_> = plan.create.iter().zip(&mut applied.created).collect();
-        create_next.sort_by_key(|(terms, _)| terms.slug.is_empty());
-        for (terms, named) in create_next {
-            named.id = Some(create(connection, terms.clone(), now)?.ok_or_else(in_between)?);
-            self.note_terms(connection, None, terms, now)?;
+        create_next.sort_by_key(|(spec, _)| spec.slug.is_empty());
+        for (spec, named) in create_next {
+            named.id = Some(create(connection, spec.clone(), now)?.ok_or_else(in_between)?);
+            self.note_terms(connection, None, spec, now)?;
         }
         for row in last {
             self.remove(connection, row, now)?;
@@ -146,7 +152,7 @@ impl Store {
 impl Plan {
     fn draw(
         connection: &mut AnyConnection,
-        declared: &[Terms],
+        declared: &[Spec],
         prune: Option<&dyn Fn(&AppName) -> bool>,
     ) -> Result<Self, StoreError> {
         let mut known = HashMap::new();
@@ -154,7 +160,7 @@ impl Plan {
         for row in rows(connection, declared, prune.is_some())? {
             known.insert((row.app.clone(), row.component.clone()), row);
         }
-        let mut declared: Vec<&Terms> = declared.iter().collect();
+        let mut declared: Vec<&Spec> = declared.iter().collect();
         declared.sort_by(|one, other| (&one.app, &one.component).cmp(&(&other.app, &other.component)));
         for after in declared {
             let name = (after.app.to_string(), after.component.to_string());
@@ -162,7 +168,7 @@ impl Plan {
                 plan.create.push(after.clone());
                 continue;
             };
-            let before = row.terms()?;
+            let before = row.spec()?;
             let after = after.clone().in_words_of(&before);
             if after == before {
                 plan.unchanged += 1;
@@ -182,7 +188,7 @@ impl Plan {
     /// The slugs that it gives, by app.
     fn wanted(&self) -> HashSet<(&str, &str)> {
         let changed = self.change.iter().map(|(_, _, after)| after);
-        self.create.iter().chain(changed).map(|terms| (terms.app.as_str(), terms.slug.as_str())).collect()
+        self.create.iter().chain(changed).map(|spec| (spec.app.as_str(), spec.slug.as_str())).collect()
     }
 
     /// The addresses, by app, that are nobody's once it is carried out.
@@ -201,13 +207,13 @@ impl Plan {
         let given_up = self.given_up();
         let others = self.change.iter().filter(|(_, before, after)| before.slug != after.slug);
         let mut chosen = HashMap::new();
-        for terms in self.create.iter().chain(others.map(|(_, _, after)| after)) {
-            if !given_up.contains(&(terms.app.as_str(), terms.slug.as_str())) {
-                slugs::check_terms(connection, terms)?;
+        for spec in self.create.iter().chain(others.map(|(_, _, after)| after)) {
+            if !given_up.contains(&(spec.app.as_str(), spec.slug.as_str())) {
+                slugs::check_terms(connection, spec)?;
             }
-            let taken = chosen.insert((&terms.app, &terms.slug), &terms.component);
-            if let Some(other) = taken.filter(|_| !terms.slug.is_empty()) {
-                return Err(slugs::taken(terms, other.as_str()));
+            let taken = chosen.insert((&spec.app, &spec.slug), &spec.component);
+            if let Some(other) = taken.filter(|_| !spec.slug.is_empty()) {
+                return Err(slugs::taken(spec, other.as_str()));
             }
         }
         Ok(())
@@ -220,12 +226,9 @@ impl Plan {
     }
 
     fn told(&self) -> Applied {
-        let named = |id, terms: &Terms| Named {
-            id,
-            app: terms.app.to_string(),
-            component: terms.component.to_string(),
-        };
-        let changed = |(id, before, after): &(i64, Terms, Terms)| Changed {
+        let named =
+            |id, spec: &Spec| Named { id, app: spec.app.to_string(), component: spec.component.to_string() };
+        let changed = |(id, before, after): &(i64, Spec, Spec)| Changed {
             reservation: named(Some(*id), after),
             difference: before.difference(after),
         };
@@ -235,7 +238,7 @@ impl Plan {
             component: row.component.clone(),
         };
         Applied {
-            created: self.create.iter().map(|terms| named(None, terms)).collect(),
+            created: self.create.iter().map(|spec| named(None, spec)).collect(),
             changed: self.change.iter().map(changed).collect(),
             removed: self.remove.iter().map(removed).collect(),
             unchanged: self.unchanged,
@@ -246,13 +249,13 @@ impl Plan {
 /// The reservations of the declared apps, or all.
 fn rows(
     connection: &mut AnyConnection,
-    declared: &[Terms],
+    declared: &[Spec],
     all: bool,
 ) -> Result<Vec<ReservationRow>, StoreError> {
     if all {
         return Ok(reservations::table.select(ReservationRow::as_select()).load(connection)?);
     }
-    rows_of(connection, &declared.iter().map(|terms| terms.app.as_str()).collect())
+    rows_of(connection, &declared.iter().map(|spec| spec.app.as_str()).collect())
 }
 
 fn rows_of(connection: &mut AnyConnection, apps: &BTreeSet<&str>) -> Result<Vec<ReservationRow>, StoreError> {

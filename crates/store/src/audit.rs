@@ -59,6 +59,9 @@ impl Store {
     }
 
     /// Adds an entry about something that changes nothing else: a login, a test message.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn note_action(
         &self,
         action: &str,
@@ -91,6 +94,9 @@ impl Store {
 
     /// Adds an entry that will change, or changes the one of this number; returns its number. For what comes in great
     /// numbers: a flood of it must not fill the log.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn note_again(
         &self,
         id: Option<i64>,
@@ -130,6 +136,9 @@ impl Store {
     }
 
     /// Entries before the number `before`, latest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn audit_log(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
         let rows: Vec<AuditRow> = audit::table
             .filter(audit::id.lt(before.unwrap_or(i64::MAX)))

@@ -25,9 +25,9 @@ const BLIND: TimeDelta = TimeDelta::seconds(5);
 /// A node that has not beaten for this long may be gone, where each heartbeat is stored.
 const SILENT: TimeDelta = TimeDelta::seconds(3);
 
-/// What is known of blindness at a time.
+/// What is known at a time of the spans in which check-ins could not be written.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Blind {
+pub struct Blindness {
     /// The windows; among them the one that goes on, where no node can take check-ins.
     pub windows: Vec<Window>,
     /// Whether the one that goes on may yet turn out to be none: then what it excuses has to be looked at again soon.
@@ -36,9 +36,9 @@ pub(crate) struct Blind {
     pub unknown: Option<Window>,
 }
 
-impl Blind {
+impl Blindness {
     /// What is known at `now`.
-    pub fn at(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
+    pub(crate) fn at(connection: &mut AnyConnection, now: Time) -> Result<Self, StoreError> {
         let mut windows = load(connection, now)?;
         let Some(until) = written_until(connection, now)? else {
             return Ok(Self { windows, ..Self::default() });
@@ -51,6 +51,11 @@ impl Blind {
         }
         windows.push(rest);
         Ok(Self { windows, doubtful: now - until <= BLIND + unstored(connection), unknown: None })
+    }
+
+    /// Whether a window goes on at `now`.
+    pub fn goes_on(&self, now: Time) -> bool {
+        self.windows.last().is_some_and(|window| window.until >= now)
     }
 }
 
@@ -130,9 +135,12 @@ pub(crate) fn written_until(connection: &mut AnyConnection, now: Time) -> Result
 /// that lives may write check-ins that have waited, so that it tells nothing of what came before them.
 pub(crate) fn last_written(connection: &mut AnyConnection, now: Time) -> Result<Option<Time>, StoreError> {
     let AnyConnection::Sqlite(_) = connection else { return Ok(None) };
-    let at: Option<i64> =
-        checkins::table.order(checkins::id.desc()).select(checkins::at).first(connection).optional()?;
-    Ok(at.map(time).filter(|at| *at <= now))
+    let latest: Option<(i64, Option<i64>)> = checkins::table
+        .order(checkins::id.desc())
+        .select((checkins::at, checkins::arrived_at))
+        .first(connection)
+        .optional()?;
+    Ok(latest.map(|(at, arrived_at)| time(arrived_at.unwrap_or(at))).filter(|at| *at <= now))
 }
 
 /// How much older than a second a stored heartbeat may be.
@@ -192,11 +200,17 @@ fn load(connection: &mut AnyConnection, now: Time) -> Result<Vec<Window>, StoreE
 
 impl Store {
     /// The blind windows that are remembered, and the one that goes on at `now`; the earliest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn blind_windows(&self, now: Time) -> Result<Vec<Window>, StoreError> {
-        Ok(Blind::at(&mut *self.get()?, now)?.windows)
+        Ok(Blindness::at(&mut *self.get()?, now)?.windows)
     }
 
     /// Forgets windows that ended before `before`, also those of single jobs.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_blind_windows(&self, before: Time) -> Result<usize, StoreError> {
         let connection = &mut *self.get()?;
         diesel::delete(refusals::table.filter(refusals::until_at.lt(ms(before)))).execute(connection)?;

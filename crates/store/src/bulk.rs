@@ -6,13 +6,14 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use innkeeper_core::Time;
-use innkeeper_core::reservation::Conclusions;
+use innkeeper_core::alert::Reason;
+use innkeeper_core::reservation::{Conclusions, Reservation};
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
+use crate::readable::IdAndText;
 use crate::rows::{ms, snoozes_text};
 use crate::schema::states;
-use crate::sweep::{IdAndText, NewAlert, alert_columns};
 
 /// Writes what the sweeper concluded.
 pub(crate) fn write_conclusions(
@@ -26,10 +27,13 @@ pub(crate) fn write_conclusions(
                  SET status = new.status, wake_at = new.wake_at, snoozed_until = new.snoozed_until,
                      fails_seen = new.fails_seen, checkins_seen = new.checkins_seen,
                      fail_streak = new.fail_streak, short_at = new.short_at, eager = new.eager,
-                     snoozes = new.snoozes, heard_at = new.heard_at, changed = new.changed
-                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                     snoozes = new.snoozes, heard_at = new.heard_at, changed = new.changed,
+                     reported_late = new.reported_late, unexpected_at = new.unexpected_at,
+                     unexpected_figures = new.unexpected_figures,
+                     unexpected_checkin = new.unexpected_checkin
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
                       AS new (id, status, wake_at, snoozed_until, fails_seen, checkins_seen, fail_streak, short_at, eager,
-                          snoozes, heard_at, changed)
+                          snoozes, heard_at, changed, reported_late, unexpected_at, unexpected_figures, unexpected_checkin)
                  WHERE s.reservation_id = new.id",
             )
             .bind::<Array<BigInt>, _>(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
@@ -44,6 +48,10 @@ pub(crate) fn write_conclusions(
             .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|(_, row)| snoozes_text(&row.snoozes)).collect::<Vec<_>>())
             .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| row.heard_at.map(ms)).collect::<Vec<_>>())
             .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|(_, row)| row.changed.as_deref()).collect::<Vec<_>>())
+            .bind::<Array<Bool>, _>(rows.iter().map(|(_, row)| row.reported_late).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| unexpected_at(row)).collect::<Vec<_>>())
+            .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|(_, row)| unexpected_figures(row)).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(rows.iter().map(|(_, row)| unexpected_checkin(row)).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -61,12 +69,48 @@ pub(crate) fn write_conclusions(
                         states::snoozes.eq(snoozes_text(&row.snoozes)),
                         states::heard_at.eq(row.heard_at.map(ms)),
                         states::changed.eq(&row.changed),
+                        states::reported_late.eq(row.reported_late),
+                        states::unexpected_at.eq(unexpected_at(row)),
+                        states::unexpected_figures.eq(unexpected_figures(row)),
+                        states::unexpected_checkin.eq(unexpected_checkin(row)),
                     ))
                     .execute(connection)?;
             }
         }
     }
     Ok(())
+}
+
+fn unexpected_at(row: &Conclusions) -> Option<i64> {
+    row.unexpected.as_ref().map(|unexpected| ms(unexpected.at))
+}
+
+fn unexpected_checkin(row: &Conclusions) -> Option<i64> {
+    row.unexpected.as_ref().map(|unexpected| unexpected.checkin_id)
+}
+
+fn unexpected_figures(row: &Conclusions) -> Option<&str> {
+    row.unexpected.as_ref().map(|unexpected| unexpected.figures.as_str())
+}
+
+/// An alert to insert.
+pub(crate) struct NewAlert<'a> {
+    pub reservation: &'a Reservation,
+    pub reason: &'a Reason,
+    pub dedup_key: String,
+    pub closed: bool,
+}
+
+impl NewAlert<'_> {
+    /// The columns `reason` and `sentence`.
+    fn columns(&self) -> Result<(String, String), StoreError> {
+        let reason = serde_json::to_string(self.reason).map_err(|error| StoreError::Corrupt {
+            table: "alerts",
+            id: self.reservation.id,
+            problem: error.to_string(),
+        })?;
+        Ok((reason, self.reason.sentence(self.reservation.spec.schedule.zone())))
+    }
 }
 
 /// Inserts alerts; returns their ids by `dedup_key`.
@@ -78,7 +122,7 @@ pub(crate) fn insert_alerts(
     if new.is_empty() {
         return Ok(HashMap::new());
     }
-    let columns = new.iter().map(alert_columns).collect::<Result<Vec<_>, _>>()?;
+    let columns = new.iter().map(NewAlert::columns).collect::<Result<Vec<_>, _>>()?;
     let now = ms(now);
     let rows: Vec<IdAndText> = match connection {
         AnyConnection::Postgres(connection) => {
@@ -97,9 +141,9 @@ pub(crate) fn insert_alerts(
                  RETURNING id, dedup_key AS text",
             )
             .bind::<Array<BigInt>, _>(new.iter().map(|alert| alert.reservation.id).collect::<Vec<_>>())
-            .bind::<Array<Text>, _>(texts(new, |alert| alert.reservation.terms.app.as_str()))
-            .bind::<Array<Text>, _>(texts(new, |alert| alert.reservation.terms.component.as_str()))
-            .bind::<Array<Text>, _>(texts(new, |alert| &alert.reservation.terms.owner))
+            .bind::<Array<Text>, _>(texts(new, |alert| alert.reservation.spec.app.as_str()))
+            .bind::<Array<Text>, _>(texts(new, |alert| alert.reservation.spec.component.as_str()))
+            .bind::<Array<Text>, _>(texts(new, |alert| &alert.reservation.spec.owner))
             .bind::<Array<Text>, _>(texts(new, |alert| alert.reason.cause().as_str()))
             .bind::<Array<Text>, _>(columns.iter().map(|(reason, _)| reason.as_str()).collect::<Vec<_>>())
             .bind::<Array<Text>, _>(columns.iter().map(|(_, sentence)| sentence.as_str()).collect::<Vec<_>>())
@@ -114,7 +158,7 @@ pub(crate) fn insert_alerts(
         AnyConnection::Sqlite(connection) => {
             let mut rows = Vec::with_capacity(new.len());
             for (alert, (reason, sentence)) in new.iter().zip(&columns) {
-                let terms = &alert.reservation.terms;
+                let spec = &alert.reservation.spec;
                 rows.push(
                     sql_query(
                         "INSERT INTO alerts (reservation_id, app, component, owner, cause, reason, sentence, dedup_key,
@@ -123,9 +167,9 @@ pub(crate) fn insert_alerts(
                          RETURNING id, dedup_key AS text",
                     )
                     .bind::<BigInt, _>(alert.reservation.id)
-                    .bind::<Text, _>(terms.app.as_str())
-                    .bind::<Text, _>(terms.component.as_str())
-                    .bind::<Text, _>(&terms.owner)
+                    .bind::<Text, _>(spec.app.as_str())
+                    .bind::<Text, _>(spec.component.as_str())
+                    .bind::<Text, _>(&spec.owner)
                     .bind::<Text, _>(alert.reason.cause().as_str())
                     .bind::<Text, _>(reason)
                     .bind::<Text, _>(sentence)

@@ -22,7 +22,7 @@ use crate::rewind::bring_back;
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkouts, deliveries, ping_keys, reservations, states};
 use crate::slugs::{self, insert_with_slug};
-use crate::{Store, StoreError, doors, outbox};
+use crate::{Store, StoreError, doors, outbox, recent};
 
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
@@ -73,7 +73,8 @@ struct Kept {
     previous_checkin_id: Option<i64>,
 }
 
-/// Reads what is kept. Older versions kept the parts of the schedule each by itself.
+/// Reads what is kept. Older versions kept the parts of the schedule each by itself, and later the frequency
+/// beside it.
 fn read_kept(text: &str) -> serde_json::Result<Kept> {
     let mut kept: Value = serde_json::from_str(text)?;
     if let Some(reservation) = kept.get_mut("reservation").and_then(Value::as_object_mut)
@@ -85,6 +86,12 @@ fn read_kept(text: &str) -> serde_json::Result<Kept> {
             None => format!("cron {} {}", part("cron"), part("time_zone")),
         };
         reservation.insert("schedule".to_owned(), schedule.into());
+    }
+    if let Some(reservation) = kept.get_mut("reservation")
+        && let Some(count) = reservation["frequency"].as_i64()
+        && let Some(unit) = reservation["time_units"].as_str()
+    {
+        reservation["schedule"] = format!("every {count} {unit}").into();
     }
     serde_json::from_value(kept)
 }
@@ -149,6 +156,9 @@ pub(crate) fn addresses_among(
 
 impl Store {
     /// Removes the reservation. An alert that is open on it closes, and whoever was told of it hears so. False when there is none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn check_out(&self, app: &AppName, component: &ComponentName, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| match find(connection, app, component)? {
             Some(row) => self.remove(connection, &row, now),
@@ -157,6 +167,9 @@ impl Store {
     }
 
     /// The same by its number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn check_out_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| match find_by_id(connection, id)? {
             Some(row) => self.remove(connection, &row, now),
@@ -218,6 +231,9 @@ impl Store {
     }
 
     /// What can be undone, latest first; of the whole installation.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checkouts(&self, limit: i64) -> Result<Vec<Checkout>, StoreError> {
         let rows: Vec<(i64, String, String, i64, String)> = checkouts::table
             .order(checkouts::checked_out_at.desc())
@@ -241,6 +257,9 @@ impl Store {
     }
 
     /// The checkout of the reservation of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
         let row: Option<(String, String, i64, String)> = checkouts::table
             .filter(checkouts::reservation_id.eq(id))
@@ -257,6 +276,9 @@ impl Store {
     }
 
     /// The number of the reservation that has these names.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn id_of(&self, app: &str, component: &str) -> Result<Option<i64>, StoreError> {
         Ok(reservations::table
             .filter(reservations::app.eq(app))
@@ -268,6 +290,9 @@ impl Store {
 
     /// The latest checkout of the reservation of this number that is remembered at all: after a day by the audit log, for as
     /// long as that is kept. Where nobody can tell which part of the names is the app, all of it is, and the component is empty.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn past_checkout(&self, id: i64) -> Result<Option<Checkout>, StoreError> {
         let connection = &mut *self.get()?;
         // As the index says it: not bound, or a plan does not know that it fits.
@@ -298,6 +323,9 @@ impl Store {
     }
 
     /// Takes a checkout back. What it had reported stands, and counts; runs that were going are forgotten.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn undo_checkout(&self, id: i64, now: Time) -> Result<Undone, StoreError> {
         self.write(|connection| {
             let kept: Option<String> = checkouts::table
@@ -315,14 +343,14 @@ impl Store {
             let corrupt = |problem: String| StoreError::Corrupt { table: "checkouts", id, problem };
             let Kept { reservation, mut state, latest_checkin_id, previous_checkin_id } =
                 read_kept(&kept).map_err(|error| corrupt(error.to_string()))?;
-            let mut terms = reservation.terms()?;
-            if !slugs::is_free(connection, &reservation.app, &terms.slug)? {
-                terms.slug.clear();
+            let mut spec = reservation.spec()?;
+            if !slugs::is_free(connection, &reservation.app, &spec.slug)? {
+                spec.slug.clear();
             }
-            let name = format!("{}/{}", terms.app, terms.component);
+            let name = format!("{}/{}", spec.app, spec.component);
             let key = reservation.key.parse().map_err(|_| corrupt("key".to_owned()))?;
             let created_at = time(reservation.created_at).min(now);
-            if insert_with_slug(connection, Some(id), key, &terms, created_at)?.is_none() {
+            if insert_with_slug(connection, Some(id), key, &spec, created_at)?.is_none() {
                 // Its place in `checkouts` comes back with the rollback.
                 return Err(StoreError::Taken(name));
             }
@@ -335,8 +363,8 @@ impl Store {
                 true => String::new(),
                 false => format!("slug: {} -> {slug}", reservation.slug),
             };
-            let doors = doors::of(&terms.app, &terms.component, key);
-            doors::open(connection, id, doors, ms(now))?;
+            let doors = doors::of(&spec.app, &spec.component, key);
+            doors::open(connection, id, doors, ms(now), false)?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
             if state.status == "down" {
                 "up".clone_into(&mut state.status);
@@ -361,10 +389,16 @@ impl Store {
     }
 
     /// Forgets what was checked out before `before`; its history goes with the next prunings. Returns how many.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_checkouts(&self, before: Time) -> Result<usize, StoreError> {
-        Ok(sql_query("DELETE FROM checkouts WHERE checked_out_at < $1")
-            .bind::<BigInt, _>(ms(before))
-            .execute(&mut *self.get()?)?)
+        self.write(|connection| {
+            recent::forget(connection, before)?;
+            Ok(sql_query("DELETE FROM checkouts WHERE checked_out_at < $1")
+                .bind::<BigInt, _>(ms(before))
+                .execute(connection)?)
+        })
     }
 }
 

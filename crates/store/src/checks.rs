@@ -28,6 +28,9 @@ pub struct Check {
 impl Store {
     /// Records how the check `name` stands. When that is new, puts what `tell` makes of the state before into the outbox, in the same
     /// transaction. Returns whether it is new.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn note_check(
         &self,
         name: &str,
@@ -74,6 +77,9 @@ impl Store {
     }
 
     /// Every check, by name.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checks(&self) -> Result<Vec<Check>, StoreError> {
         let rows: Vec<CheckRow> =
             checks::table.order(checks::name).select(CheckRow::as_select()).load(&mut *self.get()?)?;

@@ -57,6 +57,9 @@ pub struct ClockStep {
 
 impl Store {
     /// Keeps a step that a node on `host` has seen at `now`. Returns whether it is the first to say so, and has to tell people.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn note_clock_step(
         &self,
         clock: Ticker,
@@ -107,6 +110,9 @@ impl Store {
     }
 
     /// Says what came of the steps of this clock that are not over yet; `ended`: they are now. Returns whether there was one.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn turn_clock_steps(
         &self,
         clock: Ticker,
@@ -131,6 +137,9 @@ impl Store {
     }
 
     /// The latest steps, latest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn clock_steps(&self, limit: i64) -> Result<Vec<ClockStep>, StoreError> {
         let rows: Vec<Row> = clock_steps::table
             .order(clock_steps::id.desc())
@@ -141,6 +150,9 @@ impl Store {
     }
 
     /// Forgets steps that were seen before `before`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_clock_steps(&self, before: Time) -> Result<usize, StoreError> {
         let old = clock_steps::table.filter(clock_steps::at.lt(ms(before)));
         Ok(diesel::delete(old).execute(&mut *self.get()?)?)

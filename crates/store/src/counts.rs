@@ -1,8 +1,10 @@
-//! How many jobs are down, for the messages that say so. While many are, they are counted once a second; in between
-//! the sweep adds what it opens and takes off what it closes: a storm does not count itself with each of its batches.
+//! How many jobs are down, for the messages that say so. While many are, they are counted once a second; in
+//! between the sweep adds what it opens and takes off what it closes: a storm does not count itself with each
+//! of its batches.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
@@ -34,24 +36,26 @@ impl Count {
 pub(crate) struct LastCount(Mutex<Option<Count>>);
 
 impl LastCount {
-    /// As it is in this transaction, which has opened so many alerts.
+    /// As it is in this transaction, which has opened and closed so many alerts; kept for the passes that
+    /// follow.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn now(
         &self,
         connection: &mut AnyConnection,
         counted: &Counted,
-        opened: i64,
+        (opened, closed): (i64, i64),
     ) -> Result<Count, StoreError> {
         let known = *self.lock();
-        if let Some(known) = known.filter(|known| known.down >= MANY && known.at.elapsed() < CARRIED) {
-            return Ok(Count { down: known.down + opened, ..known });
-        }
-        let down = Down::now(connection, counted)?;
-        Ok(Count { at: Instant::now(), jobs: down.jobs, down: down.beside(false) })
-    }
-
-    /// Keeps a count for the passes that follow, and returns it; so many alerts have closed since.
-    pub fn keep(&self, count: Count, closed: i64) -> Count {
-        *self.lock().insert(Count { down: count.down - closed, ..count })
+        let count = match known.filter(|known| known.down >= MANY && known.at.elapsed() < CARRIED) {
+            Some(known) => Count { down: known.down + opened - closed, ..known },
+            None => {
+                let down = Down::now(connection, counted)?;
+                Count { at: Instant::now(), jobs: down.jobs, down: down.beside(false) }
+            }
+        };
+        Ok(*self.lock().insert(count))
     }
 
     /// Has the next pass count anew: what this one kept may not have been written.
@@ -60,6 +64,6 @@ impl LastCount {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Count>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

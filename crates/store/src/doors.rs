@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_query;
-use diesel::sql_types::{BigInt, Binary, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Bool, Uuid as SqlUuid};
 use innkeeper_core::names::{AppName, ComponentName};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -33,16 +33,17 @@ pub(crate) fn open(
     id: i64,
     doors: [Uuid; 2],
     wake_at: i64,
+    eager: bool,
 ) -> Result<(), StoreError> {
     let door = "INSERT INTO doors (reservation_id, door) VALUES ($1, $2), ($1, $3)";
-    let state = "INSERT INTO states (reservation_id, names_door, key_door, wake_at, eager) VALUES ($1, $2, $3, $4, FALSE)";
+    let state = "INSERT INTO states (reservation_id, names_door, key_door, wake_at, eager) VALUES ($1, $2, $3, $4, $5)";
     let [names, key] = doors;
     match connection {
         AnyConnection::Postgres(connection) => {
             let bound =
                 |sql| sql_query(sql).bind::<BigInt, _>(id).bind::<SqlUuid, _>(names).bind::<SqlUuid, _>(key);
             bound(door).execute(connection)?;
-            bound(state).bind::<BigInt, _>(wake_at).execute(connection)?;
+            bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
             let bound = |sql| {
@@ -50,7 +51,7 @@ pub(crate) fn open(
                 sql_query(sql).bind::<BigInt, _>(id).bind::<Binary, _>(names).bind::<Binary, _>(key)
             };
             bound(door).execute(connection)?;
-            bound(state).bind::<BigInt, _>(wake_at).execute(connection)?;
+            bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
         }
     }
     Ok(())

@@ -20,6 +20,9 @@ const SURELY_LOGGED: TimeDelta = TimeDelta::days(300);
 
 impl Store {
     /// Lets nobody be told until `until` that the duty is missing; `now` ends a snooze. False when there is no such duty.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snooze_duty(&self, name: &str, until: Time, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let snoozed_until = (until > now).then(|| ms(until));
@@ -38,6 +41,9 @@ impl Store {
     }
 
     /// The duties that are snoozed at `now`, and until when.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snoozed_duties(&self, now: Time) -> Result<BTreeMap<String, Time>, StoreError> {
         let rows: Vec<(String, Option<i64>)> = duties::table
             .filter(duties::snoozed_until.gt(ms(now)))
@@ -51,7 +57,7 @@ impl Store {
     /// the duty. Returns their names. The history goes with the next pruning.
     ///
     /// # Errors
-    /// The database's.
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_own_reservations(&self, now: Time) -> Result<Vec<String>, StoreError> {
         let own: Vec<NamedRow> = sql_query(
             "SELECT r.id, r.app, r.component

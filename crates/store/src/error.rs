@@ -41,7 +41,7 @@ pub enum StoreError {
     /// A reservation that is asked for is there and cannot be read.
     #[error("{0}")]
     Unreadable(Unreadable),
-    /// What somebody wishes for cannot be, as things stand in the database.
+    /// What somebody asks for cannot be, as things stand in the database.
     #[error("{0}")]
     Invalid(Invalid),
     /// A pass of the sweep ended by something else than the database.
@@ -142,7 +142,7 @@ fn trouble(error: &DieselError) -> Option<Trouble> {
 
 /// diesel has a kind for few of the codes and hands out none of them, so the others are known by their messages, here and nowhere else:
 /// beside each is the code (SQLSTATE, or SQLite's result code) that it stands for. SQLite's messages are fixed, one for each code.
-/// Postgres's are those of `lc_messages = 'C'` or English; in another language only what diesel has a kind for is recognised.
+/// Postgres' are English, whatever the server speaks: each session asks for that (`language.rs`).
 fn trouble_in(message: &str) -> Option<Trouble> {
     const LOCKS: [&str; 2] = [
         "canceling statement due to lock timeout", // 55P03

@@ -18,6 +18,8 @@ use crate::sessions::{end_other_sessions, end_sessions};
 use crate::users::{find_user, lock_user};
 use crate::{Store, StoreError, User};
 
+/// A step of a code that began later than another by more than this was no neighbour of it.
+const AHEAD: TimeDelta = TimeDelta::minutes(2);
 /// Within this a first code is given for a secret that was shown.
 pub const SET_UP_WITHIN: TimeDelta = TimeDelta::minutes(15);
 
@@ -52,11 +54,17 @@ pub enum AppAdded {
 
 impl Store {
     /// Which a user has.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn factors(&self, user_id: i64) -> Result<Factors, StoreError> {
         factors_of(&mut *self.get()?, user_id)
     }
 
     /// Which each user has, by their numbers; who has none is not in it.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn factors_of_all(&self) -> Result<HashMap<i64, Factors>, StoreError> {
         let connection = &mut *self.get()?;
         let mut all: HashMap<i64, Factors> = HashMap::new();
@@ -74,6 +82,9 @@ impl Store {
     }
 
     /// Keeps the secret that a session is shown until a first code comes. What another session was shown is gone.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn begin_app_setup(
         &self,
         user_id: i64,
@@ -97,6 +108,9 @@ impl Store {
     }
 
     /// The secret that this session is shown, while a first code is waited for.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn app_setup(&self, user_id: i64, session: &str, now: Time) -> Result<Option<String>, StoreError> {
         Ok(totp_setups::table
             .filter(totp_setups::user_id.eq(user_id))
@@ -109,6 +123,9 @@ impl Store {
 
     /// A first code was right, of the step that began at `began`: the secret counts from now on. With a first second factor
     /// come these recovery codes; who has passkeys has theirs. The user's other sessions end, since they came in without.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn finish_app_setup(
         &self,
         user: &User,
@@ -153,6 +170,9 @@ impl Store {
     }
 
     /// The secret of the user's authenticator app.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn app_secret(&self, user_id: i64) -> Result<Option<String>, StoreError> {
         Ok(totp::table
             .filter(totp::user_id.eq(user_id))
@@ -162,17 +182,24 @@ impl Store {
     }
 
     /// Takes the right code of the step that began at `began`, of this secret. False when one of that step or a later
-    /// was taken: of two at once one is taken.
+    /// was taken: of two at once one is taken. One of a step that is minutes later was taken by a clock that was ahead, and
+    /// keeps nobody out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn take_step(&self, user_id: i64, secret: &str, began: Time) -> Result<bool, StoreError> {
         let unused = totp::table
             .filter(totp::user_id.eq(user_id))
             .filter(totp::secret.eq(secret))
-            .filter(totp::used_at.lt(ms(began)));
+            .filter(totp::used_at.lt(ms(began)).or(totp::used_at.gt(ms(began + AHEAD))));
         let taken = diesel::update(unused).set(totp::used_at.eq(ms(began))).execute(&mut *self.get()?)?;
         Ok(taken > 0)
     }
 
     /// Uses a recovery code (as its hash). False when it is none of the user's, or was used.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn use_recovery_code(&self, user: &User, code: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let used = diesel::delete(
@@ -193,6 +220,9 @@ impl Store {
 
     /// Gives a user other recovery codes (as their hashes); those of before are gone. False when there is no second factor
     /// any more for which they could stand in.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn renew_recovery_codes(&self, user: &User, codes: &[String], now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             lock_user(connection, user.id)?;
@@ -207,6 +237,9 @@ impl Store {
 
     /// Removes a user's authenticator app, at their own wish; without a passkey the recovery codes go, too. Their sessions
     /// end but this one. False when they have none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_app(&self, user: &User, session: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             lock_user(connection, user.id)?;
@@ -223,6 +256,9 @@ impl Store {
 
     /// Removes every second factor of a user. Their sessions end but the one that they do it from, where they do it
     /// themselves. False when there is no such user, or nothing to remove.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_second_factor(
         &self,
         user_id: i64,
@@ -245,6 +281,9 @@ impl Store {
     }
 
     /// Says whether a user must have one, whatever is asked of everybody. False when there is no such user.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn require_second_factor(&self, id: i64, required: bool, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(user) = find_user(connection, id)? else { return Ok(false) };

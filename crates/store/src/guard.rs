@@ -9,12 +9,13 @@
 //! and each would cost a wait of its own. A healthy one costs a new connection at most.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use crate::Seldom;
 use diesel::connection::{Connection as _, Instrumentation, InstrumentationEvent};
 use diesel::{ConnectionError, PgConnection};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::net::{Shutdown, SocketAddrUnix, getpeername, shutdown, sockopt};
 
 mod bounds;
@@ -79,7 +80,7 @@ struct State {
 
 impl Line {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Cuts it when `ripe` says so of its state, once; one whose socket was not found cannot be cut. The state stays locked
@@ -118,7 +119,7 @@ impl Instrumentation for Guard {
 /// All lines of this process.
 fn lines() -> MutexGuard<'static, Vec<Weak<Line>>> {
     static LINES: Mutex<Vec<Weak<Line>>> = Mutex::new(Vec::new());
-    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+    LINES.lock()
 }
 
 /// Starts the thread that looks at the lines, once for the process.

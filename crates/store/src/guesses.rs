@@ -20,6 +20,9 @@ const AT_A_TIME: i64 = 2_000;
 
 impl Store {
     /// How long a password with these counts has to wait; none when it may be looked at.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn wait_for(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
         let of: Vec<&str> = counts.iter().map(|count| count.of.as_str()).collect();
         let rows: Vec<(String, i64, i64)> = login_failures::table
@@ -35,6 +38,9 @@ impl Store {
 
     /// Counts a password that is about to be looked at as a wrong one, so that many at once are no better than one
     /// after the other. Nothing is counted where it has to wait; then it returns how long.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn count_guess(&self, counts: &[Count], now: Time) -> Result<Option<TimeDelta>, StoreError> {
         let mut counts = counts.to_vec();
         // In one order, so that two logins never wait for each other.
@@ -85,6 +91,9 @@ impl Store {
 
     /// The password was right: forgets the wrong ones before it. Of a network only itself, since what it tried on
     /// others stays tried.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_guesses(&self, counts: &[Count]) -> Result<(), StoreError> {
         self.write(|connection| {
             for Count { by, of } in counts {

@@ -88,7 +88,7 @@ impl Heartbeat<'_> {
 
 /// What a heartbeat has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beaten {
+pub struct HeartbeatOutcome {
     /// The blind window that this heartbeat has ended.
     pub blind: Option<Window>,
     /// Duties that somebody does again, of which the operator was told that nobody did.
@@ -99,6 +99,9 @@ pub struct Beaten {
 
 impl Store {
     /// Records a heartbeat of `node`, which does these duties. See [`Store::record_heartbeat`].
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn beat(
         &self,
         node: &Node,
@@ -106,7 +109,7 @@ impl Store {
         first: bool,
         now: Time,
         tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
-    ) -> Result<Beaten, StoreError> {
+    ) -> Result<HeartbeatOutcome, StoreError> {
         let work: Vec<Work<'_>> = duties.iter().map(|duty| Work::done(duty, now)).collect();
         self.record_heartbeat(
             &Heartbeat { node, work: &work, first, written_until: None, stopping_since: None, now },
@@ -115,27 +118,30 @@ impl Store {
     }
 
     /// Records a heartbeat. One that ends a blind window records that too, and puts what `tell` makes of it into the outbox.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn record_heartbeat(
         &self,
         heartbeat: &Heartbeat<'_>,
         tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
-    ) -> Result<Beaten, StoreError> {
+    ) -> Result<HeartbeatOutcome, StoreError> {
         let Heartbeat { node, work, now, .. } = *heartbeat;
         self.write(|connection| {
-            let mut beaten = Beaten::default();
+            let mut outcome = HeartbeatOutcome::default();
             let mut written_until = None;
             for work in work {
                 let known = lock_duty(connection, work.duty)?;
                 let is_able = work.problem.is_none();
                 let is_told = known.as_ref().is_some_and(|known| known.told_at.is_some());
                 if is_told && is_able {
-                    beaten.taken_up.push(work.duty.to_owned());
+                    outcome.taken_up.push(work.duty.to_owned());
                 }
                 let mut done_until = work.done_until;
                 if work.duty == blind::DUTY {
                     let own;
                     (done_until, own) =
-                        end_blindness(connection, heartbeat, work, known.is_some(), &mut beaten)?;
+                        end_blindness(connection, heartbeat, work, known.is_some(), &mut outcome)?;
                     written_until = Some(match connection {
                         // Over SQLite the latest time of a node is the joint one: this node's is none yet.
                         AnyConnection::Sqlite(_) if heartbeat.continues(done_until, connection) => done_until,
@@ -144,7 +150,7 @@ impl Store {
                 }
                 let is_news = heartbeat.first
                     || !is_able
-                    || beaten.blind.is_some()
+                    || outcome.blind.is_some()
                     || known.as_ref().is_none_or(|known| known.told_at.is_some() || known.wanted_at.is_some());
                 if is_news || matches!(connection, AnyConnection::Postgres(_)) {
                     let told_at = if is_able { "NULL" } else { "duties.told_at" };
@@ -160,16 +166,19 @@ impl Store {
                 }
             }
             record_node(connection, node, work, written_until, now)?;
-            for delivery in beaten.blind.iter().flat_map(tell) {
+            for delivery in outcome.blind.iter().flat_map(tell) {
                 let NewDelivery { alerter, recipient, notice } = &delivery;
                 outbox::put(connection, None, alerter, recipient, notice, now)?;
             }
-            Ok(beaten)
+            Ok(outcome)
         })
     }
 
     /// Whether somebody waits for a heartbeat of the node `id`, so that it should be stored now: where each is stored, always. `able`
     /// are the duties that it can do.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn wants_heartbeat(&self, id: &str, able: &[&str]) -> Result<bool, StoreError> {
         if self.backend() == DatabaseKind::Postgres {
             return Ok(true);
@@ -192,7 +201,7 @@ fn end_blindness(
     heartbeat: &Heartbeat<'_>,
     work: &Work<'_>,
     known: bool,
-    beaten: &mut Beaten,
+    outcome: &mut HeartbeatOutcome,
 ) -> Result<(Time, Time), StoreError> {
     let Heartbeat { node, first, now, .. } = *heartbeat;
     let mut others = blind::takers(connection, now)?;
@@ -206,7 +215,7 @@ fn end_blindness(
     // Where there are no others, what comes is refused.
     let refuses = heartbeat.stopping_since.filter(|_| !others.iter().any(|other| other.able));
     let taken = |until: Time| refuses.map_or(until, |since| until.min(since));
-    beaten.probe = others.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
+    outcome.probe = others.iter().any(|taker| !taker.able || taker.written_until < now - BEHIND);
     let own = Taker {
         id: node.id.clone(),
         started_at: node.started_at,
@@ -230,7 +239,7 @@ fn end_blindness(
     };
     let before = before.max(known.unwrap_or(before));
     if let Some(until) = until {
-        beaten.blind = blind::end(connection, before, until, starts, &others, now)?;
+        outcome.blind = blind::end(connection, before, until, starts, &others, now)?;
     }
     Ok((until.unwrap_or(before).max(before), own.written_until))
 }

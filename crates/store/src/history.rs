@@ -7,11 +7,13 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::figures::Figures;
 
 use crate::connection::AnyConnection;
+use crate::recent::figures_of;
 use crate::rows::{ms, time};
-use crate::schema::{alerts, checkins, deliveries, runs};
-use crate::{Store, StoreError};
+use crate::schema::{alerts, checkins, deliveries, late_failures, runs};
+use crate::{Store, StoreError, recent};
 
 /// Rows that one statement of the pruning touches at most, so that no lock is held for long.
 const CHUNK: i64 = 5000;
@@ -21,16 +23,24 @@ const CHUNK: i64 = 5000;
 pub struct Checkin {
     /// Its number.
     pub id: i64,
-    /// When it arrived.
+    /// When it happened.
     pub at: Time,
+    /// When it arrived, where it was reported late.
+    pub arrived_at: Option<Time>,
     /// What it said.
     pub kind: CheckInKind,
     /// The exit status, where one was given.
     pub exit_code: Option<i32>,
-    /// How long the run took, where start and end are a pair.
+    /// The signal that ended the run, where the client said so: `SIGTERM`.
+    pub signal: Option<String>,
+    /// How long the run took, where start and end are a pair, or the client said so.
     pub duration: Option<TimeDelta>,
+    /// The most memory that the run used, in bytes, where the client said so.
+    pub peak_memory_bytes: Option<i64>,
     /// The run's id, where it has one.
     pub run_id: Option<String>,
+    /// The numbers that it brought.
+    pub figures: Figures,
     /// The client's address.
     pub source: String,
     /// Notes or body.
@@ -72,11 +82,17 @@ pub struct Pruned {
 
 impl Store {
     /// The latest `limit` check-ins of a reservation, latest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checkins_of(&self, reservation_id: i64, limit: i64) -> Result<Vec<Checkin>, StoreError> {
         latest(&mut *self.get()?, reservation_id, limit)
     }
 
     /// The `limit` check-ins of a reservation before its check-in of the number `before`, latest first. None once that one was pruned.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checkins_before(
         &self,
         reservation_id: i64,
@@ -93,6 +109,9 @@ impl Store {
 
     /// Removes check-ins beyond the latest `keep` of each reservation or older than `older_than`, and alerts and deliveries
     /// that ended before it. Works in small steps, each a transaction of its own; `go_on` is asked between them.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn prune(
         &self,
         keep: i64,
@@ -126,6 +145,8 @@ impl Store {
         .execute(connection)?;
         pruned.alerts =
             diesel::delete(alerts::table.filter(alerts::closed_at.lt(ms(older_than)))).execute(connection)?;
+        diesel::delete(late_failures::table.filter(late_failures::noted_at.lt(ms(older_than))))
+            .execute(connection)?;
         // A run that goes on is kept: its limit may be longer than the history.
         diesel::delete(
             runs::table
@@ -136,7 +157,8 @@ impl Store {
         Ok(pruned)
     }
 
-    /// Ids grow with time, so the oldest rows are the first of the primary key, and no index on `at` is needed.
+    /// The latest of all stays, whatever its age: over SQLite ids go on from it, and what is kept apart from the history goes by them.
+    /// Ids grow with the time of arrival, so the oldest rows are the first of the primary key, and no index on `at` is needed.
     fn prune_old_checkins(&self, older_than: Time) -> Result<usize, StoreError> {
         let connection = &mut *self.get()?;
         let oldest: Vec<i64> =
@@ -144,9 +166,11 @@ impl Store {
         let Some(last) = oldest.last() else { return Ok(0) };
         // A plain bound, because Postgres scans the whole table where it is a subquery. The text is not prepared once for
         // all bounds, as a query of the DSL would be: how many rows lie below it decides about the plan.
-        Ok(sql_query("DELETE FROM checkins WHERE id <= $1 AND at < $2")
+        let latest: Option<i64> = checkins::table.select(max(checkins::id)).first(connection)?;
+        Ok(sql_query("DELETE FROM checkins WHERE id <= $1 AND COALESCE(arrived_at, at) < $2 AND id <> $3")
             .bind::<BigInt, _>(*last)
             .bind::<BigInt, _>(ms(older_than))
+            .bind::<BigInt, _>(latest.unwrap_or_default())
             .execute(connection)?)
     }
 }
@@ -172,12 +196,12 @@ fn prune_numerous(
             .optional()?;
         removed += sql_query(
             "DELETE FROM checkins
-             WHERE id >= $1 AND id <= $2
+             WHERE id >= $1 AND id <= $2 AND id <> $3
                  AND NOT EXISTS (
                      SELECT 1
                      FROM states
                      WHERE states.reservation_id = checkins.reservation_id
-                         AND checkins.number > states.checkins - $3)
+                         AND checkins.number > states.checkins - $4)
                  AND NOT EXISTS (
                      SELECT 1
                      FROM checkouts
@@ -185,6 +209,7 @@ fn prune_numerous(
         )
         .bind::<BigInt, _>(walk.from)
         .bind::<BigInt, _>(to.unwrap_or(latest))
+        .bind::<BigInt, _>(latest)
         .bind::<BigInt, _>(keep)
         .execute(connection)?;
         left -= CHUNK;
@@ -234,6 +259,10 @@ struct Row {
     run_id: Option<String>,
     source: String,
     notes: String,
+    arrived_at: Option<i64>,
+    signal: Option<String>,
+    peak_memory_bytes: Option<i64>,
+    figures: Option<String>,
 }
 
 impl Row {
@@ -246,10 +275,14 @@ impl Row {
         Ok(Checkin {
             id: self.id,
             at: time(self.at),
+            arrived_at: self.arrived_at.map(time),
+            signal: self.signal,
+            peak_memory_bytes: self.peak_memory_bytes,
             kind,
             exit_code: self.exit_code,
             duration: self.duration_ms.map(TimeDelta::milliseconds),
             run_id: self.run_id,
+            figures: figures_of(self.figures.as_deref()),
             source: self.source,
             notes: self.notes,
         })
@@ -292,6 +325,7 @@ pub(crate) fn pair_late(
             CheckInKind::Start if is_its_own && row.at > start.at => return Ok(()),
             CheckInKind::Success | CheckInKind::Fail if is_its_own => {
                 if row.duration.is_none() {
+                    recent::add_run_time(connection, reservation_id, &row, row.at - start.at)?;
                     diesel::update(checkins::table.filter(checkins::id.eq(row.id)))
                         .set(checkins::duration_ms.eq((row.at - start.at).num_milliseconds()))
                         .execute(connection)?;

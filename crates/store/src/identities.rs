@@ -83,6 +83,9 @@ impl Store {
 
     /// The user whom a provider means: makes them when they come for the first time, and gives them the role that they
     /// have now. One whose role changes has no session any more.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn arrive(&self, newcomer: &Newcomer<'_>, now: Time) -> Result<Arrived, StoreError> {
         self.write(|connection| match (find(connection, newcomer)?, newcomer.role) {
             (Some(user), None) => {
@@ -214,11 +217,17 @@ impl Store {
     }
 
     /// Which users come by OpenID Connect, by their numbers.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn users_by_openid(&self) -> Result<Vec<i64>, StoreError> {
         Ok(identities::table.select(identities::user_id).distinct().load(&mut *self.get()?)?)
     }
 
     /// Remembers that a login was begun, by the hash of what must come back.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn begin_openid_login(
         &self,
         login: &str,
@@ -269,6 +278,9 @@ impl Store {
     }
 
     /// Where the login with this hash goes on, which ends with that: it is had once, and in time.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn end_openid_login(&self, login: &str, now: Time) -> Result<Option<String>, StoreError> {
         self.write(|connection| {
             let row = openid_logins::table.filter(openid_logins::hash.eq(login));

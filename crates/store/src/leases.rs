@@ -20,6 +20,9 @@ impl Store {
     /// Takes the lease `name` for `span`, or prolongs it; false while another node holds it. On Postgres the database's clock alone
     /// counts, so that no node's clock can take a lease early; on SQLite `now` does, and there the lease of a node lasts as long as its
     /// heartbeats do, so that it need not be written each second.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn take_lease(
         &self,
         name: &str,
@@ -57,6 +60,9 @@ impl Store {
     }
 
     /// Gives the lease back, if it is held.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn give_lease_back(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         diesel::delete(leases::table.filter(leases::name.eq(name)).filter(leases::holder.eq(holder)))
             .execute(&mut *self.get()?)?;
@@ -64,6 +70,9 @@ impl Store {
     }
 
     /// The node that took the lease last, whether it still holds it or not.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn lease_holder(&self, name: &str) -> Result<Option<String>, StoreError> {
         let connection = &mut *self.get()?;
         Ok(leases::table.filter(leases::name.eq(name)).select(leases::holder).first(connection).optional()?)

@@ -7,17 +7,17 @@
 //! - [`Store`] (`store.rs`; `connection.rs`: connections and transactions, `manager.rs`: how one is opened), [`StoreError`] (`error.rs`), and the bound on every wait for Postgres (`guard.rs`);
 //! - `database_file/`: whether an SQLite file is still the one that was opened; `backup/`: copies of it, and putting one back;
 //! - `checkins.rs`: how a batch of check-ins is written, the hot path; `reservations.rs`: making and changing them; `apply.rs`: a declared set of them;
-//! - `sweep.rs`: claiming what is due and writing conclusions; `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
+//! - `sweep/`: claiming what is due, handing it to who decides, and writing what they decide; `unjudged.rs`, `readable.rs`, `walk.rs`, `mend.rs`: what cannot be judged or read; `outbox/`: claiming and recording deliveries;
 //! - `reads.rs`, `listing.rs`, `snapshot.rs`, `pages.rs`, `history.rs`: what is shown, some or all of it, and pruning;
 //! - `nodes.rs`, `heartbeat.rs`, `duties.rs`, `blind.rs`, `leases.rs`, `checks.rs`: the processes themselves, when none could take check-ins, and what only one may do.
 //! - `clock_steps.rs`, `rewind/`: clocks that jumped, and what they had stamped;
 //! - `ways.rs`: which alerters there are, and where everybody's messages would go;
 //! - `users.rs`, `sessions.rs`, `passkeys.rs`, `tokens.rs`, `audit.rs`: who may come in, and what they changed;
-//! - `seldom.rs`: one line of the log for what happens thousands of times. It knows no database, and lies here because this is the lowest crate that logs.
 //!
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod alert_event;
 mod apply;
 mod audit;
 mod backup;
@@ -30,8 +30,8 @@ mod clock_steps;
 mod connection;
 mod counts;
 mod database_file;
+mod database_url;
 mod doors;
-mod due;
 mod duties;
 mod error;
 mod factors;
@@ -41,6 +41,7 @@ mod guesses;
 mod heartbeat;
 mod history;
 mod identities;
+mod language;
 mod leases;
 mod listing;
 mod manager;
@@ -55,6 +56,7 @@ mod pending_logins;
 mod pooler;
 mod readable;
 mod reads;
+mod recent;
 mod reservations;
 mod reserve;
 mod rewind;
@@ -62,7 +64,6 @@ mod rows;
 mod runs;
 mod said;
 mod schema;
-mod seldom;
 mod sessions;
 mod shares;
 mod sites;
@@ -76,42 +77,48 @@ mod users;
 mod walk;
 mod ways;
 
+use innkeeper_logging::Seldom;
+
+pub use alert_event::AlertEvent;
 pub use apply::{Applied, Changed, Named};
 pub use audit::{Actor, AuditEntry};
 pub use backup::{Backup, Copying, Restored, back_up, restore};
-pub use checkins::{Arrival, Definition, Recorded, Shortcut, Target, Writer, Written};
+pub use blind::Blindness;
+pub use checkins::{Arrival, Definition, FastPath, Recorded, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
 pub use clock_steps::{ClockStep, Ticker};
 pub use connection::DatabaseKind;
 pub use database_file::FileLook;
+pub use database_url::{DatabaseUrl, PostgresUrl};
 pub use error::StoreError;
 pub use factors::{AppAdded, Factors};
 pub use gone::Gone;
-pub use heartbeat::{Beaten, Heartbeat, Work};
+pub use heartbeat::{Heartbeat, HeartbeatOutcome, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use nodes::{Duty, KnownNode, Node, Watched};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
-    Delivery, Finished, GivingUp, GoneAlerter, Outage, OutageNews, Outcome, Place, Reached, Retried, Sending,
-    TOO_LONG, Undelivered, WaitingCounts,
+    Delivery, Finished, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Outcome, Place, Reached,
+    Retried, Sending, TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use passkeys::{CeremonyKind, MOST_PASSKEYS, NewPasskey, Passkey, PasskeyAdded};
 pub use pending_logins::PENDING_FOR;
 pub use readable::{LeftOut, Unreadable};
-pub use reads::Listed;
+pub use recent::{Accepted, LatestFigure, Recent, RecentValue};
 pub use reservations::{Change, Reserved};
 pub use rewind::Rewinding;
-pub use seldom::Seldom;
 pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;
 pub use snapshot::Snapshot;
 pub use store::{PoolUse, Store, StoreConfig};
-pub use sweep::{NewDelivery, Swept, Told};
+pub use sweep::{
+    AlertChange, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow, KnownAlert, NewCheckins,
+    PastAlerts, SweepOutcome, Unjudged,
+};
 pub use tokens::{NewToken, Token, TokenAdded};
-pub use unjudged::Unjudged;
 pub use users::{Removed, TokensLeft, User};
 pub use ways::{Routes, SameRoute};

@@ -10,6 +10,7 @@ use diesel::r2d2::R2D2Connection;
 use crate::StoreError;
 use crate::connection::{AnyConnection, Connected, DatabaseKind};
 use crate::database_file::{DatabaseFile, PRAGMAS, address};
+use crate::database_url::{DatabaseUrl, PostgresUrl};
 use crate::guard::{self, Bounds};
 use crate::pooler::{self, Pooling};
 
@@ -28,43 +29,33 @@ pub(crate) struct Manager {
 
 impl Manager {
     /// That of an address.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn for_url(url: &str) -> Result<Self, StoreError> {
+        const ALLOWED: &str = "allowed: sqlite://PATH, postgres://…, postgresql://…";
         // Checked here because SQLite would take any text for the name of a file.
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let url = with_time_limits(url)?;
-            return Ok(Self {
+        match DatabaseUrl::parse(url).map_err(|what| StoreError::Url(format!("{what}; {ALLOWED}")))? {
+            DatabaseUrl::Postgres(url) => Ok(Self {
                 backend: DatabaseKind::Postgres,
-                url,
+                url: with_time_limits(url).to_string(),
                 bounds: Bounds::WORK,
                 pooling: Pooling::None,
                 file: None,
-            });
-        }
-        match url.strip_prefix("sqlite://") {
-            Some("") => {
-                Err(StoreError::Url("sqlite:// needs a path, as in sqlite://innkeeper.db".to_owned()))
-            }
-            Some(path) => Ok(Self {
+            }),
+            DatabaseUrl::Sqlite { path } => Ok(Self {
                 backend: DatabaseKind::Sqlite,
-                url: path.to_owned(),
+                file: Some(DatabaseFile::at(&path)),
+                url: path,
                 bounds: Bounds::WORK,
                 pooling: Pooling::None,
-                file: Some(DatabaseFile::at(path)),
             }),
-            None => {
-                let scheme = url.split(':').next().unwrap_or_default();
-                Err(StoreError::Url(format!(
-                    "unknown scheme {scheme:?}; allowed: sqlite://, postgres://, postgresql://"
-                )))
-            }
         }
     }
 }
 
 /// Adds to a Postgres address what it does not say itself: how soon a host that is gone is given up.
-fn with_time_limits(url: &str) -> Result<String, StoreError> {
-    let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut query = query.to_owned();
+fn with_time_limits(mut url: PostgresUrl) -> PostgresUrl {
     for (name, value) in [
         ("connect_timeout", "3"),
         ("keepalives_idle", "5"),
@@ -73,14 +64,11 @@ fn with_time_limits(url: &str) -> Result<String, StoreError> {
         ("tcp_user_timeout", "10000"),
         ("application_name", "innkeeper"),
     ] {
-        if !url::form_urlencoded::parse(query.as_bytes()).any(|(known, _)| known == name) {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(&format!("{name}={value}"));
+        if url.parameter(name).is_none() {
+            url.add(name, value);
         }
     }
-    Ok(format!("{place}?{query}"))
+    url
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -157,8 +145,9 @@ mod tests {
 
     #[test]
     fn time_limits_are_added_and_never_overridden() {
-        let url =
-            with_time_limits("postgres://a,b/x?target_session_attrs=read-write&connect_timeout=9").unwrap();
+        let manager =
+            Manager::for_url("postgres://a,b/x?target_session_attrs=read-write&connect_timeout=9").unwrap();
+        let url = manager.url;
         assert!(
             url.starts_with("postgres://a,b/x?target_session_attrs=read-write&connect_timeout=9&"),
             "{url}"

@@ -16,9 +16,8 @@ use innkeeper_core::Time;
 
 use crate::connection::AnyConnection;
 use crate::migrate::make_tables;
-use crate::readable::list;
+use crate::readable::{IdAndText, list};
 use crate::rows::ms;
-use crate::sweep::IdAndText;
 use crate::{Store, StoreError};
 
 /// Tables that are small, and whose rows come again where they are needed.

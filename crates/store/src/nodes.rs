@@ -83,6 +83,9 @@ pub struct Watched {
 
 impl Store {
     /// Records that the node stops as it was asked to.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn say_goodbye(&self, id: &str, now: Time) -> Result<(), StoreError> {
         diesel::update(nodes::table.filter(nodes::id.eq(id)))
             .set(nodes::goodbye_at.eq(Some(ms(now))))
@@ -92,6 +95,9 @@ impl Store {
 
     /// Looks for nodes and duties whose last heartbeat is longer ago than these spans. Each is found once, by one caller alone,
     /// until it beats again; a duty that is snoozed is found when the snooze has ended. Rows of nodes that are long dead are removed.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn watch(
         &self,
         gone_after: TimeDelta,
@@ -159,6 +165,9 @@ impl Store {
     }
 
     /// The nodes, by role and start; those of the last day.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn nodes(&self) -> Result<Vec<KnownNode>, StoreError> {
         let rows: Vec<NodeRow> = nodes::table
             .order((nodes::role, nodes::started_at, nodes::id))
@@ -168,6 +177,9 @@ impl Store {
     }
 
     /// The duties that anybody has had.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn duties(&self) -> Result<Vec<Duty>, StoreError> {
         let rows: Vec<DutyRow> =
             duties::table.order(duties::name).select(DutyRow::as_select()).load(&mut *self.get()?)?;
@@ -180,6 +192,9 @@ impl Store {
     }
 
     /// What the database's clock shows; none for SQLite, whose clock is the machine's.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn database_time(&self) -> Result<Option<Time>, StoreError> {
         match &mut *self.get()? {
             AnyConnection::Sqlite(_) => Ok(None),

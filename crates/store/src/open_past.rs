@@ -38,11 +38,17 @@ pub enum TokenConfirmed {
 impl Store {
     /// Has those users, tokens and shares confirmed anew that the audit log says were made or changed by nobody knows whom:
     /// the migration knows the simplest cases alone, and a node of an older version may have let anybody act since.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn doubt_the_open_past(&self) -> Result<(), StoreError> {
         self.write(doubt)
     }
 
     /// How much has yet to be confirmed of what was made while the house was open.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn unconfirmed(&self) -> Result<Unconfirmed, StoreError> {
         let connection = &mut *self.get()?;
         let users = users::table.filter(users::confirmed.eq(false)).count().get_result(connection)?;
@@ -56,6 +62,9 @@ impl Store {
     }
 
     /// How many tokens are nobody's because their maker was removed before tokens ended with their users.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn tokens_left_behind(&self) -> Result<i64, StoreError> {
         let of_somebody = tokens::created_by.like("user %").or(tokens::created_by.like("token %"));
         let left = tokens::table.filter(tokens::owner_id.is_null()).filter(of_somebody);
@@ -65,6 +74,9 @@ impl Store {
     /// Lets somebody in whom anybody made or changed while the house was open, as what they are now. Their password and
     /// sessions end, and the links to them, since nobody knows in whose hands these are: give them another link. None when
     /// there is no such user.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn confirm_user(&self, id: i64, now: Time) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
             let Some(user) = find_user(connection, id)? else { return Ok(None) };
@@ -86,6 +98,9 @@ impl Store {
     }
 
     /// Lets a token be used that anybody made while the house was open; it is whose who confirms it.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn confirm_token(&self, id: i64, now: Time) -> Result<TokenConfirmed, StoreError> {
         self.write(|connection| {
             let Some((row, owner)) = find_token(connection, id)? else { return Ok(TokenConfirmed::Unknown) };

@@ -110,6 +110,9 @@ pub struct BadGuest {
 
 impl Store {
     /// The first `limit` apps, by name.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn apps(&self, limit: i64) -> Result<Vec<String>, StoreError> {
         use crate::schema::ping_keys;
         Ok(ping_keys::table
@@ -120,6 +123,9 @@ impl Store {
     }
 
     /// How many alerts are open and how many messages wait: what two small indexes know.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn open_counts(&self) -> Result<Counts, StoreError> {
         let connection = &mut *self.get()?;
         Ok(Counts {
@@ -132,6 +138,9 @@ impl Store {
     }
 
     /// Alerts before the number `before`, latest first: of one reservation or of all, the open ones or the past.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn alerts(
         &self,
         reservation_id: Option<i64>,
@@ -143,6 +152,9 @@ impl Store {
     }
 
     /// The same of these apps alone.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn alerts_of_apps(
         &self,
         apps: &[String],
@@ -194,6 +206,9 @@ impl Store {
 
     /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
     /// withdrawn was no trouble.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn troubles(&self, since: &[(i64, Time)]) -> Result<HashMap<i64, Vec<Trouble>>, StoreError> {
         let mut troubles: HashMap<i64, Vec<Trouble>> = HashMap::new();
         if since.is_empty() {
@@ -220,6 +235,9 @@ impl Store {
     }
 
     /// The messages of these alerts, oldest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn deliveries_of(&self, alert_ids: &[i64]) -> Result<Vec<SentDelivery>, StoreError> {
         let rows: Vec<DeliveryRow> = deliveries::table
             .left_join(alerts::table)
@@ -231,6 +249,9 @@ impl Store {
     }
 
     /// Messages in this state before the number `before`, latest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn deliveries(
         &self,
         state: &str,
@@ -252,6 +273,9 @@ impl Store {
     }
 
     /// The reservations with the most alerts since `since`, worst first. Those that were withdrawn do not count.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn bad_guests(&self, since: Time, limit: i64) -> Result<Vec<BadGuest>, StoreError> {
         let rows: Vec<BadGuestRow> = sql_query(
             "SELECT reservation_id, MAX(app) AS app, MAX(component) AS component, COUNT(*) AS alerts, MAX(opened_at) AS latest_at

@@ -18,9 +18,6 @@ use crate::{Store, StoreError, User};
 
 /// The most passkeys of one user.
 pub const MOST_PASSKEYS: usize = 20;
-/// The most ceremonies of one user that are under way at once; the oldest give way. So there are at most so many
-/// times the users.
-const MOST_CEREMONIES: i64 = 10;
 /// How long a browser may take: five minutes, which it is told, and a little for the way.
 pub(crate) const CEREMONY_HOLDS: TimeDelta = TimeDelta::seconds(330);
 
@@ -90,6 +87,9 @@ impl CeremonyKind {
 
 impl Store {
     /// The passkeys of a user, the oldest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn passkeys_of(&self, user_id: i64) -> Result<Vec<Passkey>, StoreError> {
         let rows: Vec<PasskeyRow> = passkeys::table
             .filter(passkeys::user_id.eq(user_id))
@@ -100,6 +100,9 @@ impl Store {
     }
 
     /// Adds a passkey of a user.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn add_passkey(
         &self,
         user: &User,
@@ -138,6 +141,9 @@ impl Store {
 
     /// A passkey has signed: keeps what is known of it now, and how often it has signed, as it says. False, and nothing
     /// is kept, when it has signed that often before (there are two of it), or is no passkey of this user any more.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn use_passkey(
         &self,
         user_id: i64,
@@ -169,6 +175,9 @@ impl Store {
     }
 
     /// Gives a passkey of a user another name. False when there is none of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn rename_passkey(&self, user: &User, id: i64, name: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(before) = name_of(connection, user.id, id)? else { return Ok(false) };
@@ -185,6 +194,9 @@ impl Store {
 
     /// Removes a passkey of a user; without another second factor the recovery codes go, too. Their sessions end but this
     /// one: somebody may have come in by it. False when there is none of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_passkey(&self, user: &User, id: i64, session: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             lock_user(connection, user.id)?;
@@ -198,7 +210,11 @@ impl Store {
     }
 
     /// Begins a ceremony of the session, or the pending login, with this hash. It takes the place of an earlier one of
-    /// the same kind.
+    /// the same kind. Those of sessions and logins that are over go: so a user has at most one of each kind for each of
+    /// theirs, and nobody gives up another one's.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn begin_ceremony(
         &self,
         hash: &str,
@@ -221,22 +237,23 @@ impl Store {
             .bind::<BigInt, _>(ms(now))
             .execute(connection)?;
             sql_query(
-                "DELETE FROM ceremonies WHERE user_id = $1 AND (hash, kind) IN (
-                     SELECT hash, kind FROM ceremonies WHERE user_id = $1 AND NOT (hash = $2 AND kind = $3)
-                     ORDER BY began_at DESC, hash, kind LIMIT 1000 OFFSET $4
-                 )",
+                "DELETE FROM ceremonies
+                 WHERE user_id = $1
+                   AND hash <> $2
+                   AND hash NOT IN (SELECT hash FROM sessions WHERE user_id = $1)
+                   AND hash NOT IN (SELECT hash FROM pending_logins WHERE user_id = $1)",
             )
             .bind::<BigInt, _>(user_id)
             .bind::<Text, _>(hash)
-            .bind::<Text, _>(kind.as_str())
-            // Beside this one, which stays whatever the clock says.
-            .bind::<BigInt, _>(MOST_CEREMONIES - 1)
             .execute(connection)?;
             Ok(())
         })
     }
 
     /// The state of a ceremony that is under way, for whoever asks first: it ends by that.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn take_ceremony(
         &self,
         hash: &str,

@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 
 use crate::connection::AnyConnection;
@@ -14,17 +16,22 @@ use crate::{Store, StoreError};
 pub const PENDING_FOR: TimeDelta = TimeDelta::minutes(5);
 /// So often a factor is shown for it.
 const MOST_TRIES: i64 = 5;
-/// So many of one user wait; beyond, the oldest are given up.
+/// So many of one user wait. Beyond, those go of which most come from one network, and the oldest of them first: whoever
+/// has the password and not the factor pushes out their own.
 const MOST_OF_ONE_USER: i64 = 50;
 
 impl Store {
-    /// Keeps one, known by the hash of its secret, of whoever has shown the password with the hash `password`. False, and
-    /// nothing is kept, when it was changed meanwhile.
+    /// Keeps one, known by the hash of its secret, of whoever has shown the password with the hash `password` from this
+    /// network. False, and nothing is kept, when it was changed meanwhile.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn add_pending_login(
         &self,
         user: &User,
         password: &str,
         login: &str,
+        network: &str,
         now: Time,
     ) -> Result<bool, StoreError> {
         self.write(|connection| {
@@ -35,31 +42,48 @@ impl Store {
             let of_user = pending_logins::table.filter(pending_logins::user_id.eq(user.id));
             diesel::delete(of_user.filter(pending_logins::created_at.le(ms(now - PENDING_FOR))))
                 .execute(connection)?;
-            let too_many: Vec<String> = of_user
-                .order(pending_logins::created_at.desc())
-                .offset(MOST_OF_ONE_USER - 1)
-                .select(pending_logins::hash)
-                .load(connection)?;
-            diesel::delete(pending_logins::table.filter(pending_logins::hash.eq_any(too_many)))
-                .execute(connection)?;
+            sql_query(
+                "DELETE FROM pending_logins WHERE hash IN (
+                     SELECT hash FROM (
+                         SELECT hash, created_at,
+                                row_number() OVER (PARTITION BY network ORDER BY created_at DESC, hash) AS place
+                         FROM pending_logins
+                         WHERE user_id = $1
+                     ) AS placed
+                     ORDER BY place, created_at DESC, hash
+                     LIMIT 1000 OFFSET $2
+                 )",
+            )
+            .bind::<BigInt, _>(user.id)
+            .bind::<BigInt, _>(MOST_OF_ONE_USER - 1)
+            .execute(connection)?;
             diesel::insert_into(pending_logins::table)
                 .values((
                     pending_logins::hash.eq(login),
                     pending_logins::user_id.eq(user.id),
                     pending_logins::tries.eq(0),
+                    pending_logins::network.eq(network),
                     pending_logins::created_at.eq(ms(now)),
                 ))
                 .execute(connection)?;
+            let whom = format!("user {}", user.name);
+            self.note(connection, "ask for second factor", &whom, "the password was right", now)?;
             Ok(true)
         })
     }
 
     /// Whose login it is, while it waits.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
         waiting(&mut *self.get()?, login, MOST_TRIES, now)
     }
 
     /// The same, and counts a try. None when there were too many.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn try_pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
             let row = pending_logins::table

@@ -8,27 +8,18 @@ use std::fmt::{self, Write as _};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_query;
+use diesel::sql_types::{BigInt, Text};
 
 use crate::connection::AnyConnection;
-use crate::rows::{NamedRow, ReservationRow, StateRow};
+use crate::rows::{self, NamedRow, ReservationRow, StateRow};
 use crate::schema::{reservations, states};
-use crate::sweep::IdAndText;
 use crate::{Seldom, StoreError};
 
 /// So many ids in one statement.
 const CHUNK: usize = 500;
 
-/// The columns of numbers: of the terms, then of how it stands.
-const NUMBERS: [&str; 25] = [
-    "r.period_ms",
-    "r.frequency",
-    "r.grace_ms",
-    "r.alert_after",
-    "r.remind_every_ms",
-    "r.notify_recovery",
-    "r.max_run_ms",
-    "r.min_run_ms",
-    "r.is_site",
+/// The columns of numbers beside those of the spec.
+const NUMBERS: [&str; 19] = [
     "r.created_at",
     "s.last_checkin_at",
     "s.last_start_at",
@@ -44,6 +35,9 @@ const NUMBERS: [&str; 25] = [
     "s.checkins_seen",
     "s.fail_streak",
     "s.short_at",
+    "s.unexpected_at",
+    "s.unexpected_checkin",
+    "s.accepted_from",
     "s.heard_at",
 ];
 
@@ -282,7 +276,8 @@ pub(crate) fn malformed(
         return Ok(Vec::new());
     }
     let (mut which, mut any) = (String::new(), String::new());
-    for column in NUMBERS {
+    let of_terms = rows::NUMBERS.iter().map(|column| format!("r.{column}"));
+    for column in of_terms.chain(NUMBERS.iter().map(ToString::to_string)) {
         let wrong = format!("typeof({column}) NOT IN ('integer', 'null')");
         // Writing to a String does not fail.
         let _ = write!(which, " WHEN {wrong} THEN '{column}'");
@@ -306,4 +301,13 @@ pub(crate) fn malformed(
 /// Ids as SQL lists them.
 pub(crate) fn list(ids: &[i64]) -> String {
     ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A number and a text that a query brings back.
+#[derive(QueryableByName)]
+pub(crate) struct IdAndText {
+    #[diesel(sql_type = BigInt)]
+    pub id: i64,
+    #[diesel(sql_type = Text)]
+    pub text: String,
 }

@@ -1,76 +1,49 @@
-//! What is shown: reservations with their state.
+//! What is shown: reservations, and how they stand.
 
 use std::collections::HashMap;
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, OpenAlert};
+use innkeeper_core::assessed::{Assessed, Known};
 use innkeeper_core::facts::Run;
-use innkeeper_core::reservation::{Reservation, Window};
-use innkeeper_core::sla::{Refused, View};
+use innkeeper_core::sites::Sites;
 
-use crate::blind::Blind;
+use crate::blind::Blindness;
 use crate::checkins::Refusals;
 use crate::connection::AnyConnection;
 use crate::rows::{AlertRow, ReservationRow, RunRow, StateRow};
 use crate::schema::{alerts, ping_keys, reservations, runs};
-use crate::sites::Sites;
-use crate::{LeftOut, Seldom, Store, StoreError};
-
-/// A reservation as a list shows it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listed {
-    /// The reservation with its facts and conclusions.
-    pub reservation: Reservation,
-    /// The alert that is open on it.
-    pub open_alert: Option<OpenAlert>,
-    /// Its runs that are going.
-    pub runs: Vec<Run>,
-    /// Whether it stands behind a site that is silent.
-    pub behind_silent_site: bool,
-    /// Spans in which its check-ins could not arrive.
-    pub blind: Vec<Window>,
-    /// The span in which its successes alone were refused.
-    pub refused: Option<Refused>,
-    /// The key that stands before its slug in a ping address, where the app has one.
-    pub ping_key: Option<String>,
-}
-
-impl Listed {
-    /// What a conclusion about it is drawn from.
-    pub fn view(&self) -> View<'_> {
-        View {
-            runs: &self.runs,
-            behind_silent_site: self.behind_silent_site,
-            blind: &self.blind,
-            refused: self.refused,
-            ..View::of(&self.reservation, self.open_alert.as_ref())
-        }
-    }
-}
+use crate::{LeftOut, Seldom, Store, StoreError, sites};
 
 impl Store {
     /// How many alerts are open because nothing came by the deadline.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn overdue_alerts(&self) -> Result<i64, StoreError> {
         let open = alerts::table.filter(alerts::closed_at.is_null());
         Ok(open.filter(alerts::cause.eq(Cause::Missed.as_str())).count().get_result(&mut *self.get()?)?)
     }
 
     /// How many reservations there are.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn count(&self) -> Result<i64, StoreError> {
         Ok(reservations::table.count().get_result(&mut *self.get()?)?)
     }
 }
 
-/// These rows with all that a conclusion about them takes, in their order; with `ids`, the rows are few, and these are theirs: then
-/// only what belongs to them is read. What cannot be read is added to `left_out`.
-pub(crate) fn listed(
+/// These rows as they stand at `now`, in their order; with `ids`, the rows are few, and these are theirs: then only what belongs to
+/// them is read. What cannot be read is added to `left_out`.
+pub(crate) fn assessed(
     connection: &mut AnyConnection,
     rows: Vec<(ReservationRow, StateRow)>,
     ids: Option<&[i64]>,
     now: Time,
     left_out: &mut LeftOut,
-) -> Result<Vec<Listed>, StoreError> {
+) -> Result<Vec<Assessed>, StoreError> {
     let mut open = open_alerts(connection, ids)?;
     let apps = ids.map(|_| {
         let mut apps: Vec<&str> = rows.iter().map(|(row, _)| row.app.as_str()).collect();
@@ -80,24 +53,26 @@ pub(crate) fn listed(
     });
     let ping_keys = ping_keys_of(connection, apps.as_deref())?;
     let mut runs = going_runs(connection, ids)?;
-    let sites = Sites::of_apps(connection, apps, now)?;
-    let (blind, refusals) = (Blind::at(connection, now)?, Refusals::of(connection, ids, now)?);
-    let mut listed = Vec::with_capacity(rows.len());
+    let sites = sites::of_apps(connection, apps, now)?;
+    let sites = Sites::at(now, &sites);
+    let (blindness, refusals) = (Blindness::at(connection, now)?, Refusals::of(connection, ids, now)?);
+    let mut assessed = Vec::with_capacity(rows.len());
     for (row, state) in rows {
         match row.with(&state) {
-            Ok(reservation) => listed.push(Listed {
-                open_alert: open.remove(&row.id),
-                runs: runs.remove(&row.id).unwrap_or_default(),
-                behind_silent_site: sites.silent_for(&reservation),
-                blind: [&blind.windows[..], &sites.silences_for(&reservation)].concat(),
-                refused: refusals.of_one(&reservation, now),
-                ping_key: ping_keys.get(&row.app).cloned(),
-                reservation,
-            }),
+            Ok(reservation) => {
+                let known = Known {
+                    open_alert: open.remove(&row.id),
+                    runs: runs.remove(&row.id).unwrap_or_default(),
+                    refused: refusals.of_one(&reservation, now),
+                    ping_key: ping_keys.get(&row.app).cloned(),
+                    reservation,
+                };
+                assessed.push(known.assess(&blindness.windows, &sites, now));
+            }
             Err(error) => left_out.add(&row, &error),
         }
     }
-    Ok(listed)
+    Ok(assessed)
 }
 
 /// The ping keys of these apps, or of all, by app.

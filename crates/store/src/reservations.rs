@@ -5,7 +5,7 @@ use diesel::sql_query;
 use diesel::sql_types::Text;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::{Reservation, Terms, Wishes};
+use innkeeper_core::reservation::{Patch, Reservation, Spec};
 use innkeeper_core::snooze::{Snooze, SnoozeMode};
 use innkeeper_core::{Invalid, Time};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use crate::connection::AnyConnection;
 use crate::reserve::{Wish, create, reserve_with_alerters};
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, snoozes_text, time};
 use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{Store, StoreError, history, reserve, slugs};
+use crate::{Store, StoreError, history, recent, reserve, slugs};
 
 /// So far back the latest run that was too short is looked for in the history.
 const MOST_READ: i64 = 100;
@@ -55,47 +55,56 @@ impl Reserved {
 
 impl Store {
     /// Makes the reservation, or changes the existing one as wished.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn reserve(
         &self,
         app: &AppName,
         component: &ComponentName,
-        wishes: &Wishes,
+        patch: &Patch,
         now: Time,
     ) -> Result<Reserved, StoreError> {
-        let wish = Wish { wishes, is_brought: false, by: self.actor.as_deref() };
+        let wish = Wish { patch, is_brought: false, by: self.actor.as_deref() };
         self.write(|connection| Ok(reserve_with_alerters(connection, app, component, wish, now)?.0))
     }
 
     /// Makes a reservation of names that nobody has yet. None when they are taken.
-    pub fn create(&self, terms: Terms, now: Time) -> Result<Option<i64>, StoreError> {
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn create(&self, spec: Spec, now: Time) -> Result<Option<i64>, StoreError> {
         self.write(|connection| {
-            let id = create(connection, terms.clone(), now)?;
+            let id = create(connection, spec.clone(), now)?;
             if id.is_some() {
-                self.note_terms(connection, None, &terms, now)?;
+                self.note_terms(connection, None, &spec, now)?;
             }
             Ok(id)
         })
     }
 
-    /// Changes the reservation of this number as wished, if its terms are still those that `expected` takes.
+    /// Changes the reservation of this number as wished, if its spec is still the one that `expected` takes.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn change(
         &self,
         id: i64,
-        wishes: &Wishes,
-        expected: &dyn Fn(&Terms) -> bool,
+        patch: &Patch,
+        expected: &dyn Fn(&Spec) -> bool,
         now: Time,
     ) -> Result<Change, StoreError> {
         self.write(|connection| {
             lock_states(connection, &[id])?;
             let Some(row) = find_by_id(connection, id)? else { return Ok(Change::Unknown) };
-            let before = row.terms_with(wishes.other_schedule())?;
+            let before = row.terms_with(patch.other_schedule())?;
             if !expected(&before) {
                 return Ok(Change::Outdated);
             }
-            match change(connection, row, wishes, now)? {
+            match change(connection, row, patch, now)? {
                 None => Ok(Change::Unknown),
                 Some(Reserved::Changed(_)) => {
-                    let after = wishes.clone().applied_to(before.clone());
+                    let after = patch.clone().applied_to(before.clone());
                     self.note_terms(connection, Some(&before), &after, now)?;
                     Ok(Change::Done)
                 }
@@ -107,14 +116,17 @@ impl Store {
     pub(crate) fn note_terms(
         &self,
         connection: &mut AnyConnection,
-        before: Option<&Terms>,
-        after: &Terms,
+        before: Option<&Spec>,
+        after: &Spec,
         now: Time,
     ) -> Result<(), StoreError> {
         reserve::note_terms(connection, self.actor.as_deref(), before, after, now)
     }
 
     /// Lets nothing be told of the reservation until `until`. False when there is none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snooze(
         &self,
         app: &AppName,
@@ -130,6 +142,9 @@ impl Store {
     }
 
     /// The same by its number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snooze_by_id(
         &self,
         id: i64,
@@ -144,6 +159,9 @@ impl Store {
     }
 
     /// Ends a snooze now. False when there is no such reservation.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn resume_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| match find_by_id(connection, id)? {
             Some(row) => self.put_to_sleep(connection, &row, None, now),
@@ -186,6 +204,9 @@ impl Store {
     }
 
     /// The reservation with its open alert.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn reservation(
         &self,
         app: &AppName,
@@ -210,6 +231,9 @@ impl Store {
     }
 
     /// The key that stands before a slug in the app's ping addresses; made at the first asking.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn ping_key(&self, app: &AppName) -> Result<String, StoreError> {
         self.write(|connection| ping_key(connection, app.as_str()))
     }
@@ -244,10 +268,10 @@ pub(crate) fn find_by_id(
 pub(crate) fn change(
     connection: &mut AnyConnection,
     row: ReservationRow,
-    wishes: &Wishes,
+    patch: &Patch,
     now: Time,
 ) -> Result<Option<Reserved>, StoreError> {
-    if row.terms().is_ok_and(|known| wishes.clone().applied_to(known.clone()) == known) {
+    if row.spec().is_ok_and(|known| patch.clone().applied_to(known.clone()) == known) {
         return Ok(Some(Reserved::Unchanged(row.id)));
     }
     lock_states(connection, &[row.id])?;
@@ -258,8 +282,8 @@ pub(crate) fn change(
         .first(connection)
         .optional()?;
     let Some(row) = row else { return Ok(None) };
-    let before = row.terms_with(wishes.other_schedule())?;
-    let after = wishes.clone().applied_to(before.clone());
+    let before = row.terms_with(patch.other_schedule())?;
+    let after = patch.clone().applied_to(before.clone());
     write_terms(connection, row.id, &before, &after, now)?;
     Ok(Some(Reserved::Changed(row.id)))
 }
@@ -268,8 +292,8 @@ pub(crate) fn change(
 pub(crate) fn write_terms(
     connection: &mut AnyConnection,
     id: i64,
-    before: &Terms,
-    after: &Terms,
+    before: &Spec,
+    after: &Spec,
     now: Time,
 ) -> Result<(), StoreError> {
     if after.slug != before.slug {
@@ -283,23 +307,27 @@ pub(crate) fn write_terms(
         .execute(connection)
         .map_err(|error| slugs::not_written(after, error))?;
     diesel::update(states::table.filter(states::reservation_id.eq(id)))
-        .set((states::wake_at.eq(ms(now)), states::eager.eq(after.has_run_limits())))
+        .set((states::wake_at.eq(ms(now)), states::eager.eq(after.judges_successes())))
         .execute(connection)?;
     if let Some(changed) = before.judged_otherwise(after) {
         note_changed(connection, id, &changed)?;
     }
-    if after.min_run != before.min_run {
-        // Runs that ended under the old rule are not judged by the new one.
-        diesel::update(states::table.filter(states::reservation_id.eq(id)))
-            .set(states::checkins_seen.eq(states::checkins))
-            .execute(connection)?;
+    if after.min_run != before.min_run || after.expect != before.expect {
+        // What ended under the old rule is not judged by the new one. Where there were clauses before, what the sweeper has not looked
+        // at yet is judged by those that there are now, and not passed over.
+        if after.min_run != before.min_run || before.expect.is_empty() {
+            diesel::update(states::table.filter(states::reservation_id.eq(id)))
+                .set(states::checkins_seen.eq(states::checkins))
+                .execute(connection)?;
+        }
         forget_short_run(connection, id, after)?;
+        recent::judge_anew(connection, id, &after.expect)?;
     }
     Ok(())
 }
 
 /// Notes for the sweeper which of the terms that it judges by are other than at its last look.
-fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Result<(), StoreError> {
+pub(crate) fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Result<(), StoreError> {
     let known: Option<Option<String>> = states::table
         .filter(states::reservation_id.eq(id))
         .select(states::changed)
@@ -318,8 +346,8 @@ fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Resul
     Ok(())
 }
 
-/// Forgets the latest run that was too short where it is not by `terms`.
-fn forget_short_run(connection: &mut AnyConnection, id: i64, terms: &Terms) -> Result<(), StoreError> {
+/// Forgets the latest run that was too short where it is not by `spec`.
+fn forget_short_run(connection: &mut AnyConnection, id: i64, spec: &Spec) -> Result<(), StoreError> {
     let short_at: Option<Option<i64>> = states::table
         .filter(states::reservation_id.eq(id))
         .select(states::short_at)
@@ -330,7 +358,7 @@ fn forget_short_run(connection: &mut AnyConnection, id: i64, terms: &Terms) -> R
         .into_iter()
         .find(|checkin| checkin.at == time(short_at) && checkin.duration.is_some())
         .and_then(|checkin| checkin.duration);
-    if took.zip(terms.min_run).is_none_or(|(took, least)| took >= least) {
+    if took.zip(spec.min_run).is_none_or(|(took, least)| took >= least) {
         diesel::update(states::table.filter(states::reservation_id.eq(id)))
             .set(states::short_at.eq(None::<i64>))
             .execute(connection)?;

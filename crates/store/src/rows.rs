@@ -1,14 +1,18 @@
 //! Rows as the tables have them, and their way to and from core's types.
 
+use std::ops::Deref;
+
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::expect::{Expect, Unexpected};
 use innkeeper_core::facts::{Facts, Run};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::{Conclusions, Frequency, Reservation, Status, Terms, TimeUnit};
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::{Conclusions, Reservation, Spec, Status};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::{Snooze, SnoozeMode, Snoozes};
 use serde::{Deserialize, Serialize};
@@ -42,77 +46,10 @@ pub(crate) struct NamedRow {
     pub component: String,
 }
 
-/// One row of `reservations`, without its id.
-#[derive(Debug, Clone, PartialEq, Insertable, AsChangeset)]
+/// The columns of `reservations` that say what it asks for: read, inserted and updated as they stand here.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset, Serialize, Deserialize)]
 #[diesel(table_name = reservations, treat_none_as_null = true)]
 pub(crate) struct TermsRow {
-    pub app: String,
-    pub component: String,
-    pub slug: String,
-    pub owner: String,
-    pub description: String,
-    pub tags: String,
-    pub notify: String,
-    pub alerters: String,
-    pub alert_msg: String,
-    pub alert_subject: String,
-    pub recovery_msg: String,
-    pub runbook: String,
-    pub schedule: String,
-    pub period_ms: Option<i64>,
-    pub frequency: Option<i64>,
-    pub time_units: Option<String>,
-    pub grace_ms: i64,
-    pub alert_after: i64,
-    pub remind_every_ms: Option<i64>,
-    pub notify_recovery: bool,
-    pub max_run_ms: Option<i64>,
-    pub min_run_ms: Option<i64>,
-    pub is_site: bool,
-}
-
-impl From<&Terms> for TermsRow {
-    fn from(terms: &Terms) -> Self {
-        let list = |list: &[String]| serde_json::Value::from(list).to_string();
-        let alerters: Vec<String> = terms.alerters.iter().map(ToString::to_string).collect();
-        let period_ms = match &terms.schedule {
-            Schedule::Every(period) => Some(period.num_milliseconds()),
-            Schedule::Cron(_) | Schedule::Calendar(_) => None,
-        };
-        Self {
-            app: terms.app.to_string(),
-            component: terms.component.to_string(),
-            slug: terms.slug.clone(),
-            owner: terms.owner.clone(),
-            description: terms.description.clone(),
-            tags: list(&terms.tags),
-            notify: terms.notify.to_string(),
-            alerters: list(&alerters),
-            alert_msg: terms.alert_msg.clone(),
-            alert_subject: terms.alert_subject.clone(),
-            recovery_msg: terms.recovery_msg.clone(),
-            runbook: terms.runbook.clone(),
-            schedule: terms.schedule.notation(),
-            period_ms,
-            frequency: terms.frequency.map(|frequency| frequency.count),
-            time_units: terms.frequency.map(|frequency| frequency.unit.as_str().to_owned()),
-            grace_ms: terms.grace.num_milliseconds(),
-            alert_after: terms.alert_after,
-            remind_every_ms: terms.remind_every.map(|span| span.num_milliseconds()),
-            notify_recovery: terms.notify_recovery,
-            max_run_ms: terms.max_run.map(|span| span.num_milliseconds()),
-            min_run_ms: terms.min_run.map(|span| span.num_milliseconds()),
-            is_site: terms.is_site,
-        }
-    }
-}
-
-/// One row of `reservations`.
-#[derive(Debug, Clone, Queryable, QueryableByName, Selectable, Serialize, Deserialize)]
-#[diesel(table_name = reservations)]
-pub(crate) struct ReservationRow {
-    pub id: i64,
-    pub key: String,
     pub app: String,
     pub component: String,
     /// Empty in what older versions kept of a checkout.
@@ -131,16 +68,62 @@ pub(crate) struct ReservationRow {
     pub recovery_msg: String,
     #[serde(default)]
     pub runbook: String,
+    /// See [`Schedule::notation_as_written`].
     pub schedule: String,
-    pub frequency: Option<i64>,
-    pub time_units: Option<String>,
     pub grace_ms: i64,
     pub alert_after: i64,
     pub remind_every_ms: Option<i64>,
     pub notify_recovery: bool,
     pub max_run_ms: Option<i64>,
     pub min_run_ms: Option<i64>,
+    #[serde(default = "no_list")]
+    pub expect: String,
     pub is_site: bool,
+}
+
+/// Those of its columns, and of the row, that are numbers.
+pub(crate) const NUMBERS: [&str; 7] =
+    ["grace_ms", "alert_after", "remind_every_ms", "notify_recovery", "max_run_ms", "min_run_ms", "is_site"];
+
+impl From<&Spec> for TermsRow {
+    fn from(spec: &Spec) -> Self {
+        let list = |list: &[String]| serde_json::Value::from(list).to_string();
+        let alerters: Vec<String> = spec.alerters.iter().map(ToString::to_string).collect();
+        Self {
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
+            slug: spec.slug.clone(),
+            owner: spec.owner.clone(),
+            description: spec.description.clone(),
+            tags: list(&spec.tags),
+            notify: spec.notify.to_string(),
+            alerters: list(&alerters),
+            alert_msg: spec.alert_msg.clone(),
+            alert_subject: spec.alert_subject.clone(),
+            recovery_msg: spec.recovery_msg.clone(),
+            runbook: spec.runbook.clone(),
+            schedule: spec.schedule.notation_as_written(spec.frequency),
+            grace_ms: spec.grace.num_milliseconds(),
+            alert_after: spec.alert_after,
+            remind_every_ms: spec.remind_every.ms(),
+            notify_recovery: spec.notify_recovery,
+            max_run_ms: spec.max_run.map(|span| span.num_milliseconds()),
+            min_run_ms: spec.min_run.map(|span| span.num_milliseconds()),
+            expect: list(&spec.expect.texts()),
+            is_site: spec.is_site,
+        }
+    }
+}
+
+/// One row of `reservations`.
+#[derive(Debug, Clone, Queryable, Selectable, Serialize, Deserialize)]
+#[diesel(table_name = reservations)]
+pub(crate) struct ReservationRow {
+    pub id: i64,
+    pub key: String,
+    #[diesel(embed)]
+    #[serde(flatten)]
+    pub spec: TermsRow,
     pub created_at: i64,
     /// What ping addresses called it before slugs were stored; they still may.
     #[serde(default)]
@@ -150,32 +133,46 @@ pub(crate) struct ReservationRow {
     pub brought: Option<String>,
 }
 
+impl Deref for ReservationRow {
+    type Target = TermsRow;
+
+    fn deref(&self) -> &TermsRow {
+        &self.spec
+    }
+}
+
+/// What older versions kept of a checkout has no clauses.
+fn no_list() -> String {
+    "[]".to_owned()
+}
+
 impl ReservationRow {
-    /// The terms; an error when a column does not hold what it was given.
-    pub fn terms(&self) -> Result<Terms, StoreError> {
+    /// The spec; an error when a column does not hold what it was given.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn spec(&self) -> Result<Spec, StoreError> {
         self.terms_with(None)
     }
 
     /// The same; a schedule that cannot be read is no error where somebody gives another.
-    pub fn terms_with(&self, other: Option<&Schedule>) -> Result<Terms, StoreError> {
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn terms_with(&self, other: Option<&Schedule>) -> Result<Spec, StoreError> {
         let corrupt = |problem: String| StoreError::Corrupt { table: "reservations", id: self.id, problem };
         let list = |column: &str, text: &str| {
             serde_json::from_str::<Vec<String>>(text).map_err(|error| corrupt(format!("{column}: {error}")))
         };
-        let schedule = Schedule::parse(&self.schedule).or_else(|error| other.cloned().ok_or(error));
-        let frequency = match (self.frequency, &self.time_units) {
-            (Some(count), Some(unit)) => {
-                let unit = TimeUnit::parse(unit).map_err(|error| corrupt(error.to_string()))?;
-                Some(Frequency { count, unit })
-            }
-            _ => None,
-        };
+        let (schedule, frequency) = Schedule::parse_as_written(&self.schedule)
+            .or_else(|error| other.cloned().map(|other| (other, None)).ok_or(error))
+            .map_err(|error| corrupt(error.to_string()))?;
         let alerters = list("alerters", &self.alerters)?
             .iter()
             .map(|name| AlerterName::parse("alerters", name))
             .collect::<Result<_, _>>()
             .map_err(|error| corrupt(error.to_string()))?;
-        Ok(Terms {
+        Ok(Spec {
             app: AppName::trusted(self.app.clone()),
             component: ComponentName::trusted(self.component.clone()),
             slug: self.slug.clone(),
@@ -188,19 +185,24 @@ impl ReservationRow {
             alert_subject: self.alert_subject.clone(),
             recovery_msg: self.recovery_msg.clone(),
             runbook: self.runbook.clone(),
-            schedule: schedule.map_err(|error| corrupt(error.to_string()))?,
+            schedule,
             frequency,
             grace: span(self.grace_ms),
             alert_after: self.alert_after,
-            remind_every: self.remind_every_ms.map(span),
+            remind_every: Reminders::from_ms(self.remind_every_ms),
             notify_recovery: self.notify_recovery,
             max_run: self.max_run_ms.map(span),
             min_run: self.min_run_ms.map(span),
+            expect: Expect::parse(&list("expect", &self.expect)?)
+                .map_err(|error| corrupt(error.to_string()))?,
             is_site: self.is_site,
         })
     }
 
     /// The reservation with its state.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn with(&self, state: &StateRow) -> Result<Reservation, StoreError> {
         let key = Uuid::parse_str(&self.key).map_err(|error| StoreError::Corrupt {
             table: "reservations",
@@ -210,7 +212,7 @@ impl ReservationRow {
         Ok(Reservation {
             id: self.id,
             key,
-            terms: self.terms()?,
+            spec: self.spec()?,
             created_at: time(self.created_at),
             facts: state.facts(),
             conclusions: state.conclusions()?,
@@ -248,6 +250,17 @@ pub(crate) struct StateRow {
     pub heard_at: Option<i64>,
     #[serde(default)]
     pub changed: Option<String>,
+    #[serde(default)]
+    pub reported_late: bool,
+    #[serde(default)]
+    pub unexpected_at: Option<i64>,
+    #[serde(default)]
+    pub unexpected_figures: Option<String>,
+    #[serde(default)]
+    pub unexpected_checkin: Option<i64>,
+    /// What medians count begins with this check-in, where a person has accepted it.
+    #[serde(default)]
+    pub accepted_from: Option<i64>,
 }
 
 impl StateRow {
@@ -266,6 +279,9 @@ impl StateRow {
     }
 
     /// Its snoozes. Of one that a version before 2026-12 began only the end is known; it meant that what was due in it is not expected.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn snoozes(&self) -> Result<Snoozes, StoreError> {
         let Some(end) = self.snoozed_until else { return Ok(Snoozes::default()) };
         let Some(text) = &self.snoozes else {
@@ -281,6 +297,12 @@ impl StateRow {
         let before = |ms: i64| time(end.saturating_sub(ms));
         let snooze = |(mode, from, until)| Snooze { from: before(from), until: before(until), mode };
         Ok(spans.into_iter().map(snooze).collect())
+    }
+
+    fn unexpected(&self) -> Option<Unexpected> {
+        let figures = self.unexpected_figures.clone().unwrap_or_default();
+        let checkin_id = self.unexpected_checkin.unwrap_or_default();
+        self.unexpected_at.map(|at| Unexpected { at: time(at), checkin_id, figures })
     }
 
     fn conclusions(&self) -> Result<Conclusions, StoreError> {
@@ -303,7 +325,9 @@ impl StateRow {
             checkins_seen: self.checkins_seen,
             fail_streak: self.fail_streak,
             short_at: self.short_at.map(time),
+            unexpected: self.unexpected(),
             eager: self.eager,
+            reported_late: self.reported_late,
         })
     }
 }
@@ -326,6 +350,7 @@ pub(crate) struct RunRow {
     pub started_at: Option<i64>,
     pub ended_at: Option<i64>,
     pub told_at: Option<i64>,
+    pub start_arrived_at: Option<i64>,
 }
 
 impl RunRow {
@@ -335,11 +360,13 @@ impl RunRow {
             started_at: self.started_at.map(time),
             ended_at: self.ended_at.map(time),
             told_at: self.told_at.map(time),
+            start_arrived_at: self.start_arrived_at.map(time),
         }
     }
 }
 
-/// The `ending` of an alert that was closed by a checkout. Any other says why it was withdrawn: then there was no trouble.
+/// The `ending` of an alert that was closed by a checkout. Any other says why it was withdrawn, or what came late and shows that the job
+/// was well: then there was no trouble.
 pub(crate) const CHECKED_OUT: &str = "checked out";
 
 /// One row of `alerts`.
@@ -360,6 +387,7 @@ pub(crate) struct AlertRow {
     pub closed_at: Option<i64>,
     pub success_before: Option<i64>,
     pub ending: Option<String>,
+    pub answered_until: Option<i64>,
 }
 
 impl AlertRow {
@@ -375,6 +403,7 @@ impl AlertRow {
             reason,
             told_at: time(self.told_at),
             success_before: self.success_before.map(time),
+            answered_until: self.answered_until.map(time),
         })
     }
 }

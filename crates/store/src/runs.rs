@@ -27,6 +27,9 @@ pub(crate) struct Runs {
 
 impl Runs {
     /// Loads the runs of `reservations`. Their states are locked by the caller, so nobody else changes them.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn of(connection: &mut AnyConnection, reservations: &[i64]) -> Result<Self, StoreError> {
         let rows: Vec<RunRow> = match reservations {
             [] => Vec::new(),
@@ -64,7 +67,10 @@ impl Runs {
                     // What has an id ends once.
                     return None;
                 }
-                run.started_at = run.started_at.max(Some(at));
+                if run.started_at < Some(at) {
+                    run.started_at = Some(at);
+                    run.start_arrived_at = checkin.reported_late_at().map(ms);
+                }
                 None
             }
             CheckInKind::Success | CheckInKind::Fail => {
@@ -84,8 +90,14 @@ impl Runs {
     fn run(&mut self, reservation_id: i64, run_id: String) -> &mut RunRow {
         let key = (reservation_id, run_id);
         self.changed.insert(key.clone());
-        let bare =
-            RunRow { reservation_id, run_id: key.1.clone(), started_at: None, ended_at: None, told_at: None };
+        let bare = RunRow {
+            reservation_id,
+            run_id: key.1.clone(),
+            started_at: None,
+            ended_at: None,
+            told_at: None,
+            start_arrived_at: None,
+        };
         self.known.entry(key).or_insert(bare)
     }
 
@@ -105,17 +117,23 @@ impl Runs {
     }
 
     /// Writes what changed, and forgets the oldest runs of a job that has very many.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn write(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
         for run in self.known.iter().filter(|(key, _)| self.changed.contains(*key)).map(|(_, run)| run) {
             sql_query(
-                "INSERT INTO runs (reservation_id, run_id, started_at, ended_at) VALUES ($1, $2, $3, $4)
+                "INSERT INTO runs (reservation_id, run_id, started_at, ended_at, start_arrived_at)
+                 VALUES ($1, $2, $3, $4, $5)
                  ON CONFLICT (reservation_id, run_id)
-                 DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at",
+                 DO UPDATE SET started_at = excluded.started_at, ended_at = excluded.ended_at,
+                     start_arrived_at = excluded.start_arrived_at",
             )
             .bind::<BigInt, _>(run.reservation_id)
             .bind::<Text, _>(&run.run_id)
             .bind::<Nullable<BigInt>, _>(run.started_at)
             .bind::<Nullable<BigInt>, _>(run.ended_at)
+            .bind::<Nullable<BigInt>, _>(run.start_arrived_at)
             .execute(connection)?;
         }
         let reservations: BTreeSet<i64> = self.changed.iter().map(|(id, _)| *id).collect();

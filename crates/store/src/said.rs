@@ -1,15 +1,16 @@
 //! What messages say beside the conclusion: the output of the latest run, how long runs take, what else is down.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
+use innkeeper_core::alert::OutputOf;
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::reservation::Reservation;
+use parking_lot::Mutex;
 
 use crate::StoreError;
 use crate::connection::AnyConnection;
@@ -18,19 +19,6 @@ use crate::schema::{alerts, checkins, reservations};
 
 /// Check-ins of a reservation that are looked at: enough for the runs that tell what is usual.
 const LOOKED_AT: i64 = 40;
-
-/// The run that a message speaks of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Of {
-    /// The latest, whether it has ended or not.
-    Latest,
-    /// The latest that has ended.
-    Ended,
-    /// The latest that failed.
-    Failure,
-    /// The latest that succeeded.
-    Success,
-}
 
 /// What a job said last, and how long its runs take.
 #[derive(Debug, Clone, Default)]
@@ -68,12 +56,15 @@ struct Row {
 
 impl Said {
     /// What these said, in two queries for all of them.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn of<'a>(
         connection: &mut AnyConnection,
-        reservations: impl Iterator<Item = (&'a Reservation, Of)>,
+        reservations: impl Iterator<Item = (&'a Reservation, OutputOf)>,
     ) -> Result<Self, StoreError> {
         let heard = reservations.filter(|(reservation, _)| reservation.facts.checkins > 0);
-        let runs: HashMap<i64, Of> = heard.map(|(reservation, of)| (reservation.id, of)).collect();
+        let runs: HashMap<i64, OutputOf> = heard.map(|(reservation, of)| (reservation.id, of)).collect();
         let ids: Vec<i64> = runs.keys().copied().collect();
         let mut said = Self { by_id: HashMap::new(), nothing: Last::default() };
         if ids.is_empty() {
@@ -82,14 +73,14 @@ impl Said {
         // Back from the latest check-in of each, by the chain that the history's own reader follows.
         let rows: Vec<Row> = sql_query(format!(
             "WITH RECURSIVE back AS (
-                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms, c.run_id,
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.at, c.kind, c.duration_ms, c.run_id,
                         CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, 1 AS depth
                  FROM states s
                  JOIN checkins c
                      ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id AND c.number = s.checkins
                  WHERE s.reservation_id IN ({})
                  UNION ALL
-                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.kind, c.duration_ms, c.run_id,
+                 SELECT c.id, c.reservation_id, c.number, c.previous_id, c.at, c.kind, c.duration_ms, c.run_id,
                         CASE WHEN c.notes = '' THEN 0 ELSE 1 END AS has_notes, back.depth + 1 AS depth
                  FROM back
                  JOIN checkins c
@@ -97,14 +88,14 @@ impl Said {
                  WHERE back.depth < $1
              )
              SELECT id, reservation_id, kind, duration_ms, run_id, CAST(has_notes AS BIGINT) AS has_notes
-             FROM back ORDER BY reservation_id, number DESC",
+             FROM back ORDER BY reservation_id, at DESC, number DESC",
             list(&ids)
         ))
         .bind::<BigInt, _>(LOOKED_AT)
         .load(connection)?;
         let mut wanted = Vec::new();
         for rows in rows.chunk_by(|one, next| one.reservation_id == next.reservation_id) {
-            let of = runs.get(&rows[0].reservation_id).copied().unwrap_or(Of::Latest);
+            let of = runs.get(&rows[0].reservation_id).copied().unwrap_or(OutputOf::Latest);
             let (took, usual) = lengths(rows, of);
             said.by_id.insert(rows[0].reservation_id, Last { notes: String::new(), took, usual });
             wanted.extend(with_output(rows, of));
@@ -138,24 +129,24 @@ impl Row {
     }
 
     /// Whether it is the end of a run that is spoken of.
-    fn ends(&self, of: Of) -> bool {
+    fn ends(&self, of: OutputOf) -> bool {
         match of {
-            Of::Latest | Of::Ended => self.is_end(),
-            Of::Failure => self.is(CheckInKind::Fail),
-            Of::Success => self.is(CheckInKind::Success),
+            OutputOf::Latest | OutputOf::Ended => self.is_end(),
+            OutputOf::Failure => self.is(CheckInKind::Fail),
+            OutputOf::Success => self.is(CheckInKind::Success),
         }
     }
 }
 
 /// The check-in, of these latest first, whose text is the output of the run that is spoken of.
-fn with_output(rows: &[Row], of: Of) -> Option<i64> {
+fn with_output(rows: &[Row], of: OutputOf) -> Option<i64> {
     let is_log = |row: &Row| row.is(CheckInKind::Log);
     let its = rows.iter().find(|row| match of {
-        Of::Latest => !is_log(row),
+        OutputOf::Latest => !is_log(row),
         _ => row.ends(of),
     });
     let its = match of {
-        Of::Latest => its.or(rows.first())?,
+        OutputOf::Latest => its.or(rows.first())?,
         _ => its?,
     };
     // Lines of a log need not name their run.
@@ -178,7 +169,7 @@ fn with_output(rows: &[Row], of: Of) -> Option<i64> {
 }
 
 /// How long the run took that is spoken of, or else the latest that ended, and the median of the successes before it.
-fn lengths(rows: &[Row], of: Of) -> (Option<TimeDelta>, Option<TimeDelta>) {
+fn lengths(rows: &[Row], of: OutputOf) -> (Option<TimeDelta>, Option<TimeDelta>) {
     let latest = rows.iter().position(|row| row.ends(of)).or_else(|| rows.iter().position(Row::is_end));
     let span = |ms: i64| TimeDelta::try_milliseconds(ms);
     let took = latest.and_then(|latest| rows[latest].duration_ms).and_then(span);
@@ -212,6 +203,9 @@ pub(crate) struct Down {
 impl Down {
     /// As it is in this transaction. Very many jobs are counted seldom: `counted` is what was counted before. Where a damaged block
     /// does not let them be counted there are none: messages leave the number out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn now(connection: &mut AnyConnection, counted: &Counted) -> Result<Self, StoreError> {
         match apart(connection, |connection| Self::count(connection, counted)) {
             Err(error) if !error.is_unavailable() && !is_over(connection) => {
@@ -224,7 +218,7 @@ impl Down {
 
     fn count(connection: &mut AnyConnection, counted: &Counted) -> Result<Self, StoreError> {
         let down = alerts::table.filter(alerts::closed_at.is_null()).count().get_result(connection)?;
-        let mut counted = counted.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = counted.0.lock();
         let known = counted.filter(|(at, jobs)| *jobs >= VERY_MANY && at.elapsed() < SELDOM);
         let jobs = match known {
             Some((_, jobs)) => jobs,
@@ -265,7 +259,7 @@ mod tests {
                 .flatten()
                 .map(|one| Row { kind: one.kind.clone(), run_id: None, ..*one })
                 .collect();
-            let (took, usual) = lengths(&rows, Of::Ended);
+            let (took, usual) = lengths(&rows, OutputOf::Ended);
             (took.map(|span| span.num_milliseconds()), usual.map(|span| span.num_milliseconds()))
         };
         assert_eq!(
@@ -279,7 +273,7 @@ mod tests {
     #[test]
     fn the_output_is_that_of_the_run_that_is_spoken_of() {
         use CheckInKind::{Fail, Log, Start, Success};
-        use Of::{Ended, Failure, Latest};
+        use OutputOf::{Ended, Failure, Latest};
         let of = |of, rows: &[(CheckInKind, bool)]| {
             let rows: Vec<Row> = (0i64..)
                 .zip(rows)
@@ -292,8 +286,8 @@ mod tests {
         assert_eq!(of(Failure, &[(Fail, false), (Start, false), (Success, true)]), None);
         assert_eq!(of(Latest, &[(Success, true), (Success, true)]), Some(0));
         // Another run's, in each of these.
-        assert_eq!(of(Of::Success, &[(Success, false), (Fail, true)]), None, "back, without a word");
-        assert_eq!(of(Of::Success, &[(Success, false), (Start, true), (Fail, true)]), Some(1));
+        assert_eq!(of(OutputOf::Success, &[(Success, false), (Fail, true)]), None, "back, without a word");
+        assert_eq!(of(OutputOf::Success, &[(Success, false), (Start, true), (Fail, true)]), Some(1));
         assert_eq!(
             of(Failure, &[(Fail, false), (Start, false), (Fail, true)]),
             None,
@@ -324,7 +318,7 @@ mod tests {
                     ..row(*kind, None, *has_notes)
                 })
                 .collect();
-            with_output(&rows, Of::Failure)
+            with_output(&rows, OutputOf::Failure)
         };
         let (a, b) = (Some("a"), Some("b"));
         assert_eq!(of(&[(Fail, a, false), (Log, b, true), (Log, a, true), (Start, a, false)]), Some(2));

@@ -16,9 +16,6 @@ table! {
         alerters -> Text,
         alert_msg -> Text,
         schedule -> Text,
-        period_ms -> Nullable<BigInt>,
-        frequency -> Nullable<BigInt>,
-        time_units -> Nullable<Text>,
         grace_ms -> BigInt,
         alert_after -> BigInt,
         remind_every_ms -> Nullable<BigInt>,
@@ -33,6 +30,7 @@ table! {
         alert_subject -> Text,
         recovery_msg -> Text,
         runbook -> Text,
+        expect -> Text,
     }
 }
 
@@ -61,6 +59,11 @@ table! {
         snoozes -> Nullable<Text>,
         heard_at -> Nullable<BigInt>,
         changed -> Nullable<Text>,
+        reported_late -> Bool,
+        unexpected_at -> Nullable<BigInt>,
+        unexpected_figures -> Nullable<Text>,
+        unexpected_checkin -> Nullable<BigInt>,
+        accepted_from -> Nullable<BigInt>,
     }
 }
 
@@ -71,6 +74,7 @@ table! {
         started_at -> Nullable<BigInt>,
         ended_at -> Nullable<BigInt>,
         told_at -> Nullable<BigInt>,
+        start_arrived_at -> Nullable<BigInt>,
     }
 }
 
@@ -87,6 +91,20 @@ table! {
         notes -> Text,
         number -> BigInt,
         previous_id -> Nullable<BigInt>,
+        arrived_at -> Nullable<BigInt>,
+        signal -> Nullable<Text>,
+        peak_memory_bytes -> Nullable<BigInt>,
+        figures -> Nullable<Text>,
+    }
+}
+
+table! {
+    recent_values (reservation_id, name, checkin_id) {
+        reservation_id -> BigInt,
+        name -> Text,
+        checkin_id -> BigInt,
+        value -> Double,
+        outcome -> Text,
     }
 }
 
@@ -106,6 +124,7 @@ table! {
         closed_at -> Nullable<BigInt>,
         success_before -> Nullable<BigInt>,
         ending -> Nullable<Text>,
+        answered_until -> Nullable<BigInt>,
     }
 }
 
@@ -279,6 +298,7 @@ table! {
         user_id -> BigInt,
         tries -> BigInt,
         created_at -> BigInt,
+        network -> Text,
     }
 }
 
@@ -421,6 +441,21 @@ table! {
     }
 }
 
+table! {
+    report_keys (key) {
+        key -> Text,
+        arrived_at -> BigInt,
+    }
+}
+
+table! {
+    late_failures (reservation_id, at) {
+        reservation_id -> BigInt,
+        at -> BigInt,
+        noted_at -> BigInt,
+    }
+}
+
 joinable!(ways -> nodes (node_id));
 joinable!(states -> reservations (reservation_id));
 joinable!(identities -> users (user_id));
@@ -436,3 +471,4 @@ allow_tables_to_appear_in_same_query!(leases, nodes);
 allow_tables_to_appear_in_same_query!(ways, nodes);
 allow_tables_to_appear_in_same_query!(reservations, states, runs, checkins, alerts, deliveries, ping_keys);
 allow_tables_to_appear_in_same_query!(states, unjudged);
+allow_tables_to_appear_in_same_query!(late_failures, reservations);

@@ -25,8 +25,8 @@ const SEEN_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// A link for a password is removed this long after its end.
 const LINKS_KEPT: TimeDelta = TimeDelta::days(1);
 
-/// The most sessions of one user that are shown.
-const SHOWN: i64 = 100;
+/// The most sessions of one user. Beyond, those that were used longest ago end.
+const MOST_SESSIONS: i64 = 100;
 
 /// A session that is to begin.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +76,11 @@ pub struct KnownSession {
 }
 
 impl Store {
-    /// Begins a session. False when the login that waited was given up, or has become a session; when the password was
+    /// Begins a session; beyond 100 of a user the one that was used longest ago ends. False when the login that waited was given up, or has become a session; when the password was
     /// changed meanwhile; and by a password alone where the user has set up a second factor meanwhile.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn begin_session(&self, user: &User, new: &NewSession<'_>, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             lock_user(connection, user.id)?;
@@ -94,6 +97,13 @@ impl Store {
             if new.method == LoginMethod::Password && factors_of(connection, user.id)?.any() {
                 return Ok(false);
             }
+            let too_many: Vec<String> = sessions::table
+                .filter(sessions::user_id.eq(user.id))
+                .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::hash))
+                .offset(MOST_SESSIONS - 1)
+                .select(sessions::hash)
+                .load(connection)?;
+            diesel::delete(sessions::table.filter(sessions::hash.eq_any(too_many))).execute(connection)?;
             diesel::insert_into(sessions::table)
                 .values((
                     sessions::hash.eq(new.hash),
@@ -114,6 +124,9 @@ impl Store {
     /// The session with this hash, unless it was not used for `idle`, is 30 days old, its user has yet to be confirmed, or
     /// it was begun by the password alone when its user had a second factor: a node of an older version does so. Where
     /// somebody `uses` it, that is written down: not what a page does by itself.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn session(
         &self,
         session: &str,
@@ -151,6 +164,9 @@ impl Store {
     }
 
     /// Ends a session.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn end_session(&self, session: &str, now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             let ended =
@@ -163,6 +179,9 @@ impl Store {
     }
 
     /// The sessions of a user that have not ended, those that were used last first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn sessions_of(
         &self,
         user_id: i64,
@@ -174,7 +193,7 @@ impl Store {
             .filter(sessions::seen_at.gt(ms(now - idle)))
             .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
             .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::hash))
-            .limit(SHOWN)
+            .limit(MOST_SESSIONS)
             .select((
                 sessions::hash,
                 sessions::created_at,
@@ -199,6 +218,9 @@ impl Store {
     }
 
     /// Ends one of a user's own sessions. False when it is none of theirs.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn end_own_session(&self, user: &User, session: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let own =
@@ -215,6 +237,9 @@ impl Store {
 
     /// Ends every session of a user, but the one that they do it from where they do it themselves. Returns how many;
     /// none when there is no such user.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn end_sessions(
         &self,
         user_id: i64,
@@ -236,6 +261,9 @@ impl Store {
 
     /// Removes what has ended: sessions, logins that wait, links that nobody used, ceremonies, wrong passwords, logins at a
     /// provider that never ended, and entries of the audit log from before `log_begins`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
         // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
         let windows = self.blind_windows(now)?;

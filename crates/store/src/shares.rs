@@ -38,6 +38,9 @@ impl Share {
 
 impl Store {
     /// Everything that is shown, by kind and subject.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn shares(&self) -> Result<Vec<Share>, StoreError> {
         let rows: Vec<ShareRow> = shares::table
             .order((shares::shape.desc(), shares::kind, shares::subject))
@@ -47,11 +50,17 @@ impl Store {
     }
 
     /// What is shown under this key.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn share(&self, key: &str) -> Result<Option<Share>, StoreError> {
         find(&mut *self.get()?, key)
     }
 
     /// The one of this shape and subject.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn share_of(&self, shape: &str, kind: &str, subject: &str) -> Result<Option<Share>, StoreError> {
         let row: Option<ShareRow> = shares::table
             .filter(shares::shape.eq(shape))
@@ -65,6 +74,9 @@ impl Store {
 
     /// Shows something. What is shown already gets the new title, and keeps its key, unless nobody knows who knows that. What
     /// anybody shows in an open house, or gives another title, has yet to be confirmed, whatever `share` says.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn add_share(&self, share: &Share) -> Result<(), StoreError> {
         self.write(|connection| {
             sql_query(
@@ -87,6 +99,9 @@ impl Store {
     }
 
     /// Lets something be seen that anybody showed while the house was open. False when it is not shown.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn confirm_share(&self, key: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(share) = find(connection, key)? else { return Ok(false) };
@@ -101,6 +116,9 @@ impl Store {
     }
 
     /// Shows it no more. False when it was not shown.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_share(&self, key: &str, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(share) = find(connection, key)? else { return Ok(false) };

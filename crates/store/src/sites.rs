@@ -1,4 +1,4 @@
-//! Sites: Internet gateways whose silence holds the alerts of the jobs behind them.
+//! What is known of sites, the Internet gateways whose silence holds the alerts of the jobs behind them.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -6,8 +6,7 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::reservation::{Reservation, Window};
-use innkeeper_core::sla::{View, evaluate};
-use innkeeper_core::snooze::Snoozes;
+use innkeeper_core::sites::Site;
 
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read_within};
@@ -20,17 +19,6 @@ const SITE_MEMORY: TimeDelta = TimeDelta::days(7);
 
 /// Each pass of the sweep that looks at a job of its app comes by such a site.
 static UNREADABLE: Seldom = Seldom::new();
-
-/// The sites of the apps at hand: Internet gateways whose silence holds the alerts behind them.
-pub(crate) struct Sites(Vec<Site>);
-
-struct Site {
-    id: i64,
-    app: String,
-    source: String,
-    silent: bool,
-    silences: Vec<Window>,
-}
 
 #[derive(QueryableByName)]
 struct Id {
@@ -58,85 +46,58 @@ fn ids_of(connection: &mut AnyConnection, apps: Option<Vec<&str>>) -> Result<Vec
     Ok(query.load(connection)?)
 }
 
-impl Sites {
-    /// The sites of the apps of these reservations.
-    pub fn of(connection: &mut AnyConnection, found: &[Reservation], now: Time) -> Result<Self, StoreError> {
-        let mut apps: Vec<&str> = found.iter().map(|found| found.terms.app.as_str()).collect();
-        apps.sort_unstable();
-        apps.dedup();
-        Self::of_apps(connection, Some(apps), now)
-    }
+/// The sites of the apps of these reservations.
+pub(crate) fn of(
+    connection: &mut AnyConnection,
+    found: &[Reservation],
+    now: Time,
+) -> Result<Vec<Site>, StoreError> {
+    let mut apps: Vec<&str> = found.iter().map(|found| found.spec.app.as_str()).collect();
+    apps.sort_unstable();
+    apps.dedup();
+    of_apps(connection, Some(apps), now)
+}
 
-    /// The sites of these apps, or all.
-    pub fn of_apps(
-        connection: &mut AnyConnection,
-        apps: Option<Vec<&str>>,
-        now: Time,
-    ) -> Result<Self, StoreError> {
-        let ids = ids_of(connection, apps)?;
-        if ids.is_empty() {
-            return Ok(Self(Vec::new()));
-        }
-        let Read { rows, unreadable } = read_within(connection, &ids)?;
-        for (id, problem) in unreadable {
-            UNREADABLE.error(format_args!("the site of number {id} holds nothing: {problem}"));
-        }
-        let incidents: Vec<AlertRow> = alerts::table
-            .filter(alerts::reservation_id.eq_any(ids))
-            .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))
-            .select(AlertRow::as_select())
-            .load(connection)?;
-        let mut sites = Vec::with_capacity(rows.len());
-        for (row, state) in &rows {
-            let mut site = match row.with(state) {
-                Ok(site) => site,
-                Err(error) => {
-                    UNREADABLE
-                        .error(format_args!("the site {}/{} holds nothing: {error}", row.app, row.component));
-                    continue;
-                }
-            };
-            let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
-            // A snooze keeps its silence from being told, and does not end it.
-            site.conclusions.snoozes = Snoozes::default();
-            let open = of_site().any(|alert| alert.closed_at.is_none());
-            // One that was withdrawn was none.
-            let silences = of_site()
-                .filter(|alert| alert.ending.is_none())
-                .filter_map(|alert| {
-                    let from = time(alert.success_before.unwrap_or(alert.opened_at));
-                    Some(Window { from, until: time(alert.closed_at?) })
-                })
-                .collect();
-            sites.push(Site {
-                id: row.id,
-                app: row.app.clone(),
-                source: state.last_source.clone(),
-                silent: open || evaluate(&View::of(&site, None), now).overdue,
-                silences,
-            });
-        }
-        Ok(Self(sites))
+/// The sites of these apps, or all. One that cannot be read is logged and left out.
+pub(crate) fn of_apps(
+    connection: &mut AnyConnection,
+    apps: Option<Vec<&str>>,
+    now: Time,
+) -> Result<Vec<Site>, StoreError> {
+    let ids = ids_of(connection, apps)?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
-
-    /// The sites that this reservation stands behind.
-    fn of_reservation<'a>(&'a self, reservation: &'a Reservation) -> impl Iterator<Item = &'a Site> {
-        let source = &reservation.facts.last_source;
-        self.0.iter().filter(move |site| {
-            !source.is_empty()
-                && site.source == *source
-                && site.app == reservation.terms.app.as_str()
-                && site.id != reservation.id
-        })
+    let Read { rows, unreadable } = read_within(connection, &ids)?;
+    for (id, problem) in unreadable {
+        UNREADABLE.error(format_args!("the site of number {id} holds nothing: {problem}"));
     }
-
-    /// Whether the reservation stands behind a site that is silent.
-    pub fn silent_for(&self, reservation: &Reservation) -> bool {
-        self.of_reservation(reservation).any(|site| site.silent)
+    let incidents: Vec<AlertRow> = alerts::table
+        .filter(alerts::reservation_id.eq_any(ids))
+        .filter(alerts::closed_at.is_null().or(alerts::closed_at.gt(ms(now - SITE_MEMORY))))
+        .select(AlertRow::as_select())
+        .load(connection)?;
+    let mut sites = Vec::with_capacity(rows.len());
+    for (row, state) in &rows {
+        let reservation = match row.with(state) {
+            Ok(reservation) => reservation,
+            Err(error) => {
+                UNREADABLE
+                    .error(format_args!("the site {}/{} holds nothing: {error}", row.app, row.component));
+                continue;
+            }
+        };
+        let of_site = || incidents.iter().filter(|alert| alert.reservation_id == row.id);
+        // One that was withdrawn was none.
+        let silences = of_site()
+            .filter(|alert| alert.ending.is_none())
+            .filter_map(|alert| {
+                let from = time(alert.success_before.unwrap_or(alert.opened_at));
+                Some(Window { from, until: time(alert.closed_at?) })
+            })
+            .collect();
+        let has_open_alert = of_site().any(|alert| alert.closed_at.is_none());
+        sites.push(Site { reservation, has_open_alert, silences });
     }
-
-    /// The silences that are over of the sites that the reservation stands behind.
-    pub fn silences_for(&self, reservation: &Reservation) -> Vec<Window> {
-        self.of_reservation(reservation).flat_map(|site| site.silences.iter().copied()).collect()
-    }
+    Ok(sites)
 }

@@ -10,7 +10,7 @@ use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{PgConnection, SqliteConnection};
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::{Invalid, Time, slug};
 use uuid::Uuid;
 
@@ -27,16 +27,16 @@ const MOST_AT_ONCE: usize = 512;
 /// The version of the migration that brings them.
 const INTRODUCED_BY: &str = "20261130000016";
 
-/// Inserts the row of a reservation as [`insert`] does, under the slug that its terms choose, or one that is made of
+/// Inserts the row of a reservation as [`insert`] does, under the slug that its spec choose, or one that is made of
 /// its component. None when its names are taken.
 pub(crate) fn insert_with_slug(
     connection: &mut AnyConnection,
     id: Option<i64>,
     key: Uuid,
-    terms: &Terms,
+    spec: &Spec,
     created_at: Time,
 ) -> Result<Option<i64>, StoreError> {
-    let mut row = TermsRow::from(terms);
+    let mut row = TermsRow::from(spec);
     let wanted = slug::of(&row.component);
     let is_chosen = !row.slug.is_empty();
     let before = match is_chosen {
@@ -45,7 +45,7 @@ pub(crate) fn insert_with_slug(
     };
     for _ in 0..TRIES {
         if is_chosen {
-            check_terms(connection, terms)?;
+            check_terms(connection, spec)?;
         } else if let Some(slug) = before.first()
             && is_free(connection, &row.app, slug)?
         {
@@ -135,34 +135,34 @@ fn taken_just_now(error: DieselError) -> StoreError {
     }
 }
 
-/// The error of writing these terms.
-pub(crate) fn not_written(terms: &Terms, error: DieselError) -> StoreError {
+/// The error of writing this spec.
+pub(crate) fn not_written(spec: &Spec, error: DieselError) -> StoreError {
     match is_of_taken_slug(&error) {
         true => {
-            let problem = format!("{:?} has just become an address of another component", terms.slug);
+            let problem = format!("{:?} has just become an address of another component", spec.slug);
             StoreError::Invalid(Invalid::new("slug", problem))
         }
         false => error.into(),
     }
 }
 
-/// Checks that the slug which these terms choose is the address of no other reservation.
+/// Checks that the slug which this spec chooses is the address of no other reservation.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] where it is.
-pub(crate) fn check_terms(connection: &mut AnyConnection, terms: &Terms) -> Result<(), StoreError> {
-    if terms.slug.is_empty() {
+pub(crate) fn check_terms(connection: &mut AnyConnection, spec: &Spec) -> Result<(), StoreError> {
+    if spec.slug.is_empty() {
         return Ok(());
     }
-    match owner(connection, terms.app.as_str(), &terms.slug)? {
-        Some(other) if other != terms.component.as_str() => Err(taken(terms, &other)),
+    match owner(connection, spec.app.as_str(), &spec.slug)? {
+        Some(other) if other != spec.component.as_str() => Err(taken(spec, &other)),
         _ => Ok(()),
     }
 }
 
-/// That the slug of these terms belongs to another component of the app.
-pub(crate) fn taken(terms: &Terms, other: &str) -> StoreError {
-    let Terms { app, component, slug, .. } = terms;
+/// That the slug of this spec belongs to another component of the app.
+pub(crate) fn taken(spec: &Spec, other: &str) -> StoreError {
+    let Spec { app, component, slug, .. } = spec;
     let problem = format!("{slug:?} cannot be that of {app}/{component}: it is an address of {app}/{other}");
     StoreError::Invalid(Invalid::new("slug", problem))
 }

@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::assessed::Assessed;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::summary::Incident;
 
 use crate::connection::AnyConnection;
 use crate::readable::{self, Read, apart, malformed, named, read_within};
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, ms, time};
-use crate::schema::{alerts, reservations, states};
-use crate::{LeftOut, Listed, Store, StoreError, Unreadable, reads};
+use crate::schema::{alerts, late_failures, reservations, states};
+use crate::{LeftOut, Store, StoreError, Unreadable, reads};
 
 /// The longest that a snapshot is open. A million reservations are to take less than half a minute; a slow machine needs longer for
 /// as many, and is better served late than never.
@@ -30,6 +31,26 @@ const LONGEST: Duration = Duration::from_secs(120);
 const KEYS: i64 = 10_000;
 /// Rows that one statement reads.
 const ROWS: usize = 1000;
+
+/// Has `read` see everything as it is at one moment.
+pub(crate) fn at_one_time<T, E: From<StoreError>>(
+    connection: &mut AnyConnection,
+    read: impl FnOnce(&mut AnyConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    match connection {
+        AnyConnection::Postgres(_) => connection.transaction(|connection| {
+            connection.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+            Ok::<_, StoreError>(read(connection))
+        })?,
+        // Each transaction that reads is a snapshot. One that has met a damaged page cannot be committed, though all else was read.
+        AnyConnection::Sqlite(_) => {
+            connection.batch_execute("BEGIN").map_err(StoreError::from)?;
+            let done = read(connection);
+            connection.batch_execute("ROLLBACK").map_err(StoreError::from)?;
+            done
+        }
+    }
+}
 
 /// See the module.
 pub struct Snapshot<'c> {
@@ -51,24 +72,15 @@ impl Store {
         let mut pooled = self.get()?;
         let connection: &mut AnyConnection = &mut pooled;
         let begun = Instant::now();
-        match connection {
-            AnyConnection::Postgres(_) => connection.transaction(|connection| {
-                connection.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
-                Ok::<_, StoreError>(read(&mut Snapshot { connection, now, begun }))
-            })?,
-            // Each transaction that reads is a snapshot. One that has met a damaged page cannot be committed, though all else was read.
-            AnyConnection::Sqlite(_) => {
-                connection.batch_execute("BEGIN").map_err(StoreError::from)?;
-                let done = read(&mut Snapshot { connection, now, begun });
-                connection.batch_execute("ROLLBACK").map_err(StoreError::from)?;
-                done
-            }
-        }
+        at_one_time(connection, |connection| read(&mut Snapshot { connection, now, begun }))
     }
 
     /// All reservations, or those of one app, as they are at `now`; latest check-in first. Rows that cannot be read are logged
     /// and left out. All of them at once: for where there are few.
-    pub fn list(&self, app: Option<&str>, now: Time) -> Result<Vec<Listed>, StoreError> {
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn list(&self, app: Option<&str>, now: Time) -> Result<Vec<Assessed>, StoreError> {
         let mut listed = Vec::new();
         let apps = app.map(|app| vec![app.to_owned()]);
         self.snapshot(now, |snapshot| {
@@ -81,6 +93,9 @@ impl Store {
     }
 
     /// The incidents that were open at some time since `since`, those still open first, then latest first. All of them at once.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn incidents_since(&self, since: Time) -> Result<Vec<Incident>, StoreError> {
         let mut incidents = Vec::new();
         self.snapshot(since, |snapshot| {
@@ -102,7 +117,7 @@ impl Snapshot<'_> {
     pub fn latest_first<E: From<StoreError>>(
         &mut self,
         apps: Option<&[String]>,
-        mut visit: impl FnMut(Listed) -> Result<(), E>,
+        mut visit: impl FnMut(Assessed) -> Result<(), E>,
     ) -> Result<LeftOut, E> {
         let mut keys: Vec<(Reverse<i64>, i64)> = Vec::new();
         let together = self.all_keys(
@@ -118,7 +133,7 @@ impl Snapshot<'_> {
         }
         keys.sort_unstable();
         let mut left_out = LeftOut::default();
-        let read = |snapshot: &mut Self, ids: &[i64]| snapshot.listed(ids, &mut left_out);
+        let read = |snapshot: &mut Self, ids: &[i64]| snapshot.assessed(ids, &mut left_out);
         self.rows_in_order(&keys, read, &mut visit)?;
         left_out.say();
         Ok(left_out)
@@ -131,7 +146,7 @@ impl Snapshot<'_> {
     pub fn by_name<E: From<StoreError>>(
         &mut self,
         apps: Option<&[String]>,
-        mut visit: impl FnMut(Terms) -> Result<(), E>,
+        mut visit: impl FnMut(Spec) -> Result<(), E>,
     ) -> Result<(), E> {
         // Sorted here, because a database sorts by its own locale. All names stand in one text, each key has its place in it.
         let (mut names, mut keys) = (String::new(), Vec::new());
@@ -145,7 +160,7 @@ impl Snapshot<'_> {
         };
         match self.all_keys(|snapshot, after| snapshot.names(apps, after), &mut keep) {
             Err(StoreError::Damaged(_)) => {
-                // The row at fault is found, and named, where the terms are read.
+                // The row at fault is found, and named, where the spec is read.
                 (names, keys) = (String::new(), Vec::new());
                 for (id, app, component) in self.indexed_names(apps)? {
                     keys.push((names.len(), id));
@@ -160,7 +175,7 @@ impl Snapshot<'_> {
             (parts.next(), parts.next())
         };
         keys.sort_unstable_by(|(one, _), (other, _)| name(*one).cmp(&name(*other)));
-        self.rows_in_order(&keys, Self::terms, &mut visit)
+        self.rows_in_order(&keys, Self::spec, &mut visit)
     }
 
     /// The incidents that were open at some time since `since`: those still open first, then latest first.
@@ -185,6 +200,43 @@ impl Snapshot<'_> {
             self.rows_in_order(&keys, Self::incidents_of, &mut visit)?;
         }
         Ok(())
+    }
+
+    /// The failures noted since `since` that were over when they were reported, as incidents; the latest ten thousand.
+    ///
+    /// # Errors
+    /// The database's, and those of `visit`, which end it.
+    pub fn late_failures<E: From<StoreError>>(
+        &mut self,
+        since: Time,
+        visit: impl FnMut(Incident) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rows: Vec<(i64, String, String, String, i64)> = late_failures::table
+            .inner_join(reservations::table.on(reservations::id.eq(late_failures::reservation_id)))
+            .filter(late_failures::noted_at.ge(ms(since)))
+            .order((late_failures::at.desc(), late_failures::reservation_id))
+            .limit(KEYS)
+            .select((
+                reservations::id,
+                reservations::app,
+                reservations::component,
+                reservations::owner,
+                late_failures::at,
+            ))
+            .load(self.connection)
+            .map_err(StoreError::from)?;
+        let incident = |(reservation_id, app, component, owner, at)| Incident {
+            reservation_id,
+            app,
+            component,
+            owner,
+            cause: "failed".to_owned(),
+            reason: "It failed, and had succeeded again when that was reported.".to_owned(),
+            opened_at: time(at),
+            closed_at: Some(time(at)),
+            reported_late: true,
+        };
+        rows.into_iter().map(incident).try_for_each(visit)
     }
 
     /// Hands every key to `keep`, which returns its number. `read` has those after a number, in their order, [`KEYS`] at most.
@@ -313,16 +365,16 @@ impl Snapshot<'_> {
     }
 
     /// The reservations of these numbers that can be read, in their order.
-    fn listed(&mut self, ids: &[i64], left_out: &mut LeftOut) -> Result<Vec<Listed>, StoreError> {
+    fn assessed(&mut self, ids: &[i64], left_out: &mut LeftOut) -> Result<Vec<Assessed>, StoreError> {
         let Read { rows, unreadable } = read_within(self.connection, ids)?;
         left_out.add_all(self.connection, unreadable)?;
         let rows = in_order(ids, rows, |(row, _)| row.id);
         let ids: Vec<i64> = rows.iter().map(|(row, _)| row.id).collect();
-        reads::listed(self.connection, rows, Some(&ids), self.now, left_out)
+        reads::assessed(self.connection, rows, Some(&ids), self.now, left_out)
     }
 
     /// The terms of these reservations, in their order.
-    fn terms(&mut self, ids: &[i64]) -> Result<Vec<Terms>, StoreError> {
+    fn spec(&mut self, ids: &[i64]) -> Result<Vec<Spec>, StoreError> {
         let malformed = match malformed(self.connection, ids) {
             // The row at fault is found below.
             Err(error) if !error.is_unavailable() => Vec::new(),
@@ -344,8 +396,8 @@ impl Snapshot<'_> {
             }
             rows => rows?,
         };
-        let terms = |row: ReservationRow| {
-            row.terms().map_err(|error| {
+        let spec = |row: ReservationRow| {
+            row.spec().map_err(|error| {
                 StoreError::Unreadable(Unreadable {
                     reservation_id: row.id,
                     app: row.app.clone(),
@@ -354,7 +406,7 @@ impl Snapshot<'_> {
                 })
             })
         };
-        in_order(ids, rows, |row| row.id).into_iter().map(terms).collect()
+        in_order(ids, rows, |row| row.id).into_iter().map(spec).collect()
     }
 
     fn incidents_of(&mut self, ids: &[i64]) -> Result<Vec<Incident>, StoreError> {
@@ -371,6 +423,7 @@ impl Snapshot<'_> {
             reason: row.sentence,
             opened_at: time(row.opened_at),
             closed_at: row.closed_at.map(time),
+            reported_late: false,
         };
         Ok(in_order(ids, rows, |row| row.id).into_iter().map(incident).collect())
     }

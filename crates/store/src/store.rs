@@ -1,10 +1,11 @@
 //! The store: a pool of connections, and how it is used.
 
-use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use diesel::{RunQueryDsl, sql_query, sql_types};
+use parking_lot::Mutex;
 
 use crate::checkins::KnownDoors;
 use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
@@ -52,10 +53,22 @@ pub struct Store {
     pub(crate) actor: Option<Arc<Actor>>,
     /// The OpenID provider at which users can log in.
     pub(crate) issuer: Option<Arc<str>>,
+    /// Until when waits last at most, in a process that stops; for all stores that were made of one.
+    last_wait: Arc<OnceLock<LastWait>>,
+}
+
+/// Until when callers wait for a connection at most.
+#[derive(Debug, Clone, Copy)]
+struct LastWait {
+    at: Instant,
+    /// Else those alone that wait briefly.
+    everybody: bool,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
 const POOL_PATIENCE: Duration = Duration::from_secs(3);
+/// How long one waits after the last wait of a process that stops: a connection is made within that.
+const LEAST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pool itself, as the file of an SQLite database knows it.
 struct Pool(r2d2::Pool<Manager>);
@@ -70,11 +83,17 @@ impl Keeper for Pool {
 impl Store {
     /// Takes the address and makes the pool. Connections are opened as they are needed, so this does not
     /// fail when the database is away; a wrong address fails.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
         Ok(Self::over(Manager::for_url(&config.url)?, config.pool_size))
     }
 
     /// The same by way of a pooler in transaction mode, as PgBouncer's: nothing is relied on that lasts longer than a transaction.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn connect_through_pooler(config: &StoreConfig) -> Result<Self, StoreError> {
         let manager = Manager { pooling: Pooling::Transaction, ..Manager::for_url(&config.url)? };
         Ok(Self::over(manager, config.pool_size))
@@ -83,13 +102,31 @@ impl Store {
     /// The same store over a pool of its own: for a part that must not wait while others use all connections.
     #[must_use]
     pub fn apart(&self) -> Self {
-        Self::over(self.manager.clone(), 2)
+        Self { last_wait: Arc::clone(&self.last_wait), ..Self::over(self.manager.clone(), 2) }
     }
 
     /// The same for a part that others judge by how regularly it works (heartbeats, leases): it waits for the database only briefly.
     #[must_use]
     pub fn apart_with_short_waits(&self) -> Self {
-        Self::over(Manager { bounds: Bounds::HEARTBEAT, ..self.manager.clone() }, 2)
+        let manager = Manager { bounds: Bounds::HEARTBEAT, ..self.manager.clone() };
+        Self { last_wait: Arc::clone(&self.last_wait), ..Self::over(manager, 2) }
+    }
+
+    /// Has waits for a connection end at `at`, also those that begin later, for a process that stops: however many there are, the database
+    /// is waited for once. All waits, or the [short ones](Self::apart_with_short_waits) alone. The first call counts.
+    pub fn end_waits(&self, at: Instant, everybody: bool) {
+        self.last_wait.get_or_init(|| LastWait { at, everybody });
+    }
+
+    /// How long a caller waits for a connection from now on.
+    fn patience(&self) -> Duration {
+        let is_short = self.manager.bounds.here == Bounds::HEARTBEAT.here;
+        match self.last_wait.get().filter(|last| last.everybody || is_short) {
+            Some(last) => {
+                last.at.saturating_duration_since(Instant::now()).clamp(LEAST_PATIENCE, POOL_PATIENCE)
+            }
+            None => POOL_PATIENCE,
+        }
     }
 
     fn over(manager: Manager, pool_size: u32) -> Self {
@@ -114,6 +151,7 @@ impl Store {
             last_count: Arc::default(),
             actor: None,
             issuer: None,
+            last_wait: Arc::default(),
         }
     }
 
@@ -147,6 +185,9 @@ impl Store {
     }
 
     /// Asks the database for one row.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn ping(&self) -> Result<(), StoreError> {
         if let Some(file) = self.file() {
             file.check()?;
@@ -155,6 +196,9 @@ impl Store {
     }
 
     /// The database's kind and version: `("postgres", "15.8")`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn database_version(&self) -> Result<(String, String), StoreError> {
         let sql = match self.backend {
             DatabaseKind::Postgres => "SELECT current_setting('server_version') AS text",
@@ -171,7 +215,7 @@ impl Store {
         {
             file.check()?;
         }
-        Ok(Pooled(self.pool.0.get()?))
+        Ok(Pooled(self.pool.0.get_timeout(self.patience())?))
     }
 
     /// The file, where the database is one.
@@ -191,6 +235,9 @@ impl Store {
     }
 
     /// Brings SQLite's log into its file, as far as nobody reads what was before. Costs nothing when nothing was written.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.file().map_or(Ok(()), |file| file.checkpoint())
     }
@@ -282,5 +329,22 @@ mod tests {
         drop(second);
         assert_eq!(store.pool_use().used, 0);
         assert!(store.pool_use().idle >= 2, "{:?}", store.pool_use());
+    }
+
+    #[test]
+    fn short_waits_of_a_process_that_stops_end_together() {
+        let url = "postgres://innkeeper@127.0.0.1:1/none".to_owned();
+        let store = Store::connect(&StoreConfig { url: url.clone(), pool_size: 2 }).unwrap();
+        let (heart, lease) = (store.apart_with_short_waits(), store.apart_with_short_waits());
+        assert_eq!(heart.patience(), POOL_PATIENCE);
+        store.end_waits(Instant::now(), false);
+        store.end_waits(Instant::now() + POOL_PATIENCE, true);
+        assert_eq!([&heart, &lease].map(Store::patience), [LEAST_PATIENCE; 2]);
+        assert_eq!([&store, &store.apart()].map(Store::patience), [POOL_PATIENCE; 2], "as before");
+        assert!(heart.get().is_err_and(|error| error.is_unavailable()));
+        let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
+        let apart = store.apart();
+        store.end_waits(Instant::now(), true);
+        assert_eq!([&store, &apart].map(Store::patience), [LEAST_PATIENCE; 2]);
     }
 }

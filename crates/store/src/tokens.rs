@@ -79,6 +79,9 @@ pub enum TokenAdded {
 
 impl Store {
     /// Every token, by name.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn tokens(&self) -> Result<Vec<Token>, StoreError> {
         let rows: Vec<Row> = tokens::table
             .left_join(users::table)
@@ -89,6 +92,9 @@ impl Store {
     }
 
     /// Makes a token.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn add_token(&self, token: &NewToken, now: Time) -> Result<TokenAdded, StoreError> {
         self.write(|connection| {
             let apps: Vec<&str> = token.apps.iter().map(AppName::as_str).collect();
@@ -136,6 +142,9 @@ impl Store {
     }
 
     /// Removes a token. None when there is none of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_token(&self, id: i64, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let name: Option<String> =
@@ -149,6 +158,9 @@ impl Store {
 
     /// The token with this hash, until it ends or its owner is removed. Says that it is used; whether it can be is its
     /// `confirmed`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn token(&self, hash: &str, now: Time) -> Result<Option<Token>, StoreError> {
         let connection = &mut *self.get()?;
         let row: Option<Row> = tokens::table

@@ -6,87 +6,26 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 
-use crate::blind::Blind;
-use crate::connection::{AnyConnection, write_on};
+use crate::blind::Blindness;
+use crate::connection::write_on;
 use crate::readable::names_of;
-use crate::rows::{ms, time};
+use crate::rows::ms;
 use crate::schema::{states, unjudged};
-use crate::sweep::{Claim, Tell, begin, due_ids};
+use crate::sweep::{AGAIN, Claim, Decider, SweepOutcome, Unjudged, aside, begin, due_ids, judged};
 use crate::walk::{self, Found};
-use crate::{NewDelivery, Store, StoreError, Swept, outbox};
+use crate::{NewDelivery, Store, StoreError, outbox};
 
-/// How soon one of them is tried again.
-pub(crate) const AGAIN: TimeDelta = TimeDelta::seconds(60);
 /// So many failures without a single success are no fault of rows.
 const NO_ROWS_FAULT: usize = 64;
 /// So many others are tried, to see whether it is a fault of rows.
 const OTHERS: i64 = 5;
 /// No reservation is looked at later than this, year 9999.
 const LATEST_MS: i64 = 253_402_300_799_999;
-
-/// A reservation that cannot be judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unjudged {
-    /// Its number.
-    pub reservation_id: i64,
-    /// Its app; empty where not even that can be read.
-    pub app: String,
-    /// Its component.
-    pub component: String,
-    /// Why.
-    pub problem: String,
-    /// Since when.
-    pub since_at: Time,
-}
-
-impl Unjudged {
-    /// Its names, or its number.
-    pub fn name(&self) -> String {
-        match self.app.as_str() {
-            "" => format!("reservation {}", self.reservation_id),
-            app => format!("{app}/{}", self.component),
-        }
-    }
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = unjudged)]
-struct UnjudgedRow {
-    reservation_id: i64,
-    app: String,
-    component: String,
-    problem: String,
-    since_at: i64,
-}
-
-impl From<UnjudgedRow> for Unjudged {
-    fn from(row: UnjudgedRow) -> Self {
-        let UnjudgedRow { reservation_id, app, component, problem, since_at } = row;
-        Self { reservation_id, app, component, problem, since_at: time(since_at) }
-    }
-}
-
-/// The ids that are put aside, and until when.
-pub(crate) fn aside(connection: &mut AnyConnection) -> Result<Vec<(i64, i64)>, StoreError> {
-    Ok(unjudged::table.select((unjudged::reservation_id, unjudged::again_at)).load(connection)?)
-}
-
-/// These could be judged. Returns the names of those that could not before.
-pub(crate) fn judged(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<String>, StoreError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let known = unjudged::table.filter(unjudged::reservation_id.eq_any(ids));
-    let rows: Vec<UnjudgedRow> = known.select(UnjudgedRow::as_select()).load(connection)?;
-    diesel::delete(unjudged::table.filter(unjudged::reservation_id.eq_any(ids))).execute(connection)?;
-    Ok(rows.into_iter().map(|row| Unjudged::from(row).name()).collect())
-}
 
 impl Store {
     /// As [`Store::sweep_from`] of what has just failed with `error`, or by a panic: what can be judged is, and the rest is returned with
@@ -99,17 +38,17 @@ impl Store {
         from: Option<Time>,
         now: Time,
         limit: i64,
-        tell: Tell<'_>,
+        decider: &dyn Decider,
         error: StoreError,
-    ) -> Result<Swept, StoreError> {
+    ) -> Result<SweepOutcome, StoreError> {
         let Some(Found { due, unreadable }) = self.due_around_damage(from, now, limit)? else {
             return Err(error);
         };
         let mut halves = Halves {
             store: self,
             now,
-            tell,
-            swept: Swept::default(),
+            decider,
+            outcome: SweepOutcome::default(),
             failed: Vec::new(),
             succeeded: !unreadable.is_empty(),
         };
@@ -122,14 +61,14 @@ impl Store {
                 halves.sweep(&[id])?;
             }
         }
-        let Halves { mut swept, failed, succeeded, .. } = halves;
+        let Halves { mut outcome, failed, succeeded, .. } = halves;
         if !succeeded && !failed.is_empty() && !self.can_write_others(&due, failed.len())? {
             return Err(error);
         }
-        swept.looked += failed.len();
-        swept.unjudged.extend(failed);
-        swept.unjudged.extend(unreadable);
-        Ok(swept)
+        outcome.looked += failed.len();
+        outcome.unjudged.extend(failed);
+        outcome.unjudged.extend(unreadable);
+        Ok(outcome)
     }
 
     /// Whether the state of another reservation than these, of which `failed` could not be judged, can be written. Where there is no other,
@@ -166,7 +105,7 @@ impl Store {
     ) -> Result<Option<Found>, StoreError> {
         let connection = &mut *self.get()?;
         // What all have in common: where that cannot be read, none of them is at fault.
-        Blind::at(connection, now)?;
+        Blindness::at(connection, now)?;
         match due_ids(connection, from, now, limit) {
             Ok(due) => Ok((!due.is_empty()).then_some(Found { due, unreadable: Vec::new() })),
             Err(error) if error.is_unavailable() => Err(error),
@@ -182,7 +121,7 @@ impl Store {
     /// Puts these aside for a minute. What `tell` makes of those that are new goes into the outbox in the same transaction.
     ///
     /// # Errors
-    /// The database's.
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn put_aside(
         &self,
         problems: &[(i64, String)],
@@ -236,23 +175,11 @@ impl Store {
         })
     }
 
-    /// Those that cannot be judged.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn unjudged(&self) -> Result<Vec<Unjudged>, StoreError> {
-        let rows: Vec<UnjudgedRow> = unjudged::table
-            .order((unjudged::app, unjudged::component, unjudged::reservation_id))
-            .select(UnjudgedRow::as_select())
-            .load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(Unjudged::from).collect())
-    }
-
     /// Looks for times at which nobody would ever look at a reservation again (the sweeper finds what is due by them) and has it
     /// looked at now; forgets those put aside that are gone. Returns how many times it has mended.
     ///
     /// # Errors
-    /// The database's.
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn mend_wakes(&self, now: Time) -> Result<usize, StoreError> {
         let connection = &mut *self.get()?;
         // Both find them at the ends of the index. SQLite sorts texts behind all numbers.
@@ -301,8 +228,8 @@ struct OneId {
 struct Halves<'a> {
     store: &'a Store,
     now: Time,
-    tell: Tell<'a>,
-    swept: Swept,
+    decider: &'a dyn Decider,
+    outcome: SweepOutcome,
     /// Those that could not be judged alone, and why.
     failed: Vec<(i64, String)>,
     succeeded: bool,
@@ -311,11 +238,11 @@ struct Halves<'a> {
 impl Halves<'_> {
     /// Whether it went on to the end, because it is the fault of single rows.
     fn sweep(&mut self, ids: &[i64]) -> Result<bool, StoreError> {
-        let sweep = || self.store.sweep_claimed(&Claim::These(ids), self.now, self.tell);
+        let sweep = || self.store.sweep_claimed(&Claim::These(ids), self.now, self.decider);
         let problem = match catch_unwind(AssertUnwindSafe(sweep)) {
-            Ok(Ok(swept)) => {
+            Ok(Ok(outcome)) => {
                 self.succeeded = true;
-                self.swept.add(swept);
+                self.outcome.add(outcome);
                 return Ok(true);
             }
             Ok(Err(error)) if error.is_unavailable() => return Err(error),

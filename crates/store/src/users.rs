@@ -4,7 +4,7 @@
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::access::UserRole;
+use innkeeper_core::access::{UserRole, look_alike, new_user_name};
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
@@ -58,6 +58,9 @@ pub enum Removed {
 
 impl Store {
     /// Every user, by name.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn users(&self) -> Result<Vec<User>, StoreError> {
         let rows: Vec<UserRow> =
             users::table.order(users::name).select(UserRow::as_select()).load(&mut *self.get()?)?;
@@ -65,6 +68,9 @@ impl Store {
     }
 
     /// The user of this name, with the hash of the password where one was chosen.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn user_named(&self, name: &str) -> Result<Option<(User, Option<String>)>, StoreError> {
         let row: Option<UserRow> = users::table
             .filter(users::name.eq(name))
@@ -78,7 +84,11 @@ impl Store {
         .transpose()
     }
 
-    /// Makes a user, and the link (as its hash) by which they choose a password. None when the name is taken.
+    /// Makes a user, and the link (as its hash) by which they choose a password. None when the name is taken, or looks like
+    /// another user's.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn add_user(
         &self,
         name: &str,
@@ -101,10 +111,14 @@ impl Store {
         })
     }
 
-    /// Makes the user of this name, who signs on without a password, where there is none yet.
-    pub fn user_or_new(&self, name: &str, role: UserRole, now: Time) -> Result<User, StoreError> {
+    /// Makes the user of this name, who signs on without a password, where there is none yet. None where there is one
+    /// whose name looks the same.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn user_or_new(&self, name: &str, role: UserRole, now: Time) -> Result<Option<User>, StoreError> {
         if let Some((user, _)) = self.user_named(name)? {
-            return Ok(user);
+            return Ok(Some(user));
         }
         let made = self.write(|connection| {
             let made = insert_user(connection, name, role, None, now)?;
@@ -114,15 +128,16 @@ impl Store {
             Ok(made)
         })?;
         match made {
-            Some(user) => Ok(user),
+            Some(user) => Ok(Some(user)),
             // Made by another request in between.
-            None => self.user_named(name)?.map(|(user, _)| user).ok_or_else(|| {
-                StoreError::Unavailable(format!("the user {name} is being made and removed at the same time"))
-            }),
+            None => Ok(self.user_named(name)?.map(|(user, _)| user)),
         }
     }
 
     /// Gives a user another role, and ends their sessions. False when there is none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn change_role(&self, id: i64, role: UserRole, now: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             let Some(user) = find_user(connection, id)? else { return Ok(false) };
@@ -138,6 +153,9 @@ impl Store {
 
     /// Sets another password (hashed) where the old one (hashed) still is. The user's links and other sessions end, and
     /// `session` goes on. False when the password was changed in between.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn change_password(
         &self,
         user: &User,
@@ -161,6 +179,9 @@ impl Store {
     }
 
     /// A new link (as its hash) for a user to choose a password by. False when there is none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn invite_again(
         &self,
         id: i64,
@@ -178,6 +199,9 @@ impl Store {
     }
 
     /// Removes a user with their sessions and links, and their tokens or what is left of them.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn remove_user(&self, id: i64, tokens: TokensLeft, now: Time) -> Result<Removed, StoreError> {
         self.write(|connection| {
             let Some(user) = find_user(connection, id)? else { return Ok(Removed::Unknown) };
@@ -204,6 +228,9 @@ impl Store {
     }
 
     /// Whether there is an admin who can log in.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn has_admin(&self) -> Result<bool, StoreError> {
         self.has_admin_in(&mut *self.get()?)
     }
@@ -222,6 +249,9 @@ impl Store {
     }
 
     /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
         self.write(|connection| {
             if self.has_admin_in(connection)? {
@@ -233,6 +263,9 @@ impl Store {
     }
 
     /// For whom this link (as its hash) is, while it can be used: a user, or (`None`) the first admin.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn invited(&self, invitation: &str, now: Time) -> Result<Option<Option<User>>, StoreError> {
         let connection = &mut *self.get()?;
         let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
@@ -245,6 +278,9 @@ impl Store {
 
     /// Uses a link (as its hash): sets the password (hashed) of its user, or makes the first admin under `name`. Ends the user's sessions and all
     /// such links. None when the link cannot be used any more, or the name is taken.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn accept_invitation(
         &self,
         invitation: &str,
@@ -254,8 +290,9 @@ impl Store {
     ) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
             let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
-            if let Some(id) = user_id {
-                lock_user(connection, id)?;
+            match user_id {
+                Some(id) => lock_user(connection, id)?,
+                None => lock_first_links(connection)?,
             }
             // Whoever deletes it has used it.
             let used = diesel::delete(invitations::table.filter(invitations::hash.eq(invitation)))
@@ -293,7 +330,7 @@ impl Store {
     }
 }
 
-/// Inserts a user; none when the name is taken.
+/// Inserts a user; none when the name is taken, looks like another user's, or can be no new one's.
 pub(crate) fn insert_user(
     connection: &mut AnyConnection,
     name: &str,
@@ -301,6 +338,13 @@ pub(crate) fn insert_user(
     password: Option<&str>,
     now: Time,
 ) -> Result<Option<User>, StoreError> {
+    if new_user_name("name", name).is_err() {
+        return Ok(None);
+    }
+    let others: Vec<String> = users::table.select(users::name).load(connection)?;
+    if others.iter().any(|other| look_alike(other, name)) {
+        return Ok(None);
+    }
     let made = diesel::sql_query(
         "INSERT INTO users (name, role, password, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
     )
@@ -315,6 +359,15 @@ pub(crate) fn insert_user(
     let row: UserRow =
         users::table.filter(users::name.eq(name)).select(UserRow::as_select()).first(connection)?;
     row.user().map(Some)
+}
+
+/// Has those who use links for the first admin do so one after the other: only one of them becomes it.
+fn lock_first_links(connection: &mut AnyConnection) -> Result<(), StoreError> {
+    if let AnyConnection::Postgres(connection) = connection {
+        diesel::sql_query("SELECT hash FROM invitations WHERE user_id IS NULL ORDER BY hash FOR UPDATE")
+            .execute(connection)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Option<User>, StoreError> {

@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_core::ways::kept::{Presence, SweeperWays};
 
@@ -46,6 +46,9 @@ pub struct Routes {
 
 impl Store {
     /// Records which alerters the sweeper `node` has.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn publish_ways(&self, node: &str, alerters: &WaysOut) -> Result<(), StoreError> {
         let text = serde_json::to_string(alerters).map_err(|error| corrupt(error.to_string()))?;
         self.write(|connection| {
@@ -61,6 +64,9 @@ impl Store {
     }
 
     /// The alerters of the sweepers that are there, the latest started first; where none is, of those that were there last.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn published_ways(&self) -> Result<Vec<(String, WaysOut)>, StoreError> {
         /// Its id, its alerters, and when it started, said goodbye, and was told to be gone.
         type Row = (String, String, Option<i64>, Option<i64>, Option<i64>);
@@ -93,6 +99,9 @@ impl Store {
     }
 
     /// The sweepers that are there, and those that are away and have said which alerters they have.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn sweepers(&self) -> Result<Vec<SweeperWays>, StoreError> {
         let connection = &mut *self.get()?;
         let mut said: HashMap<String, String> =
@@ -144,6 +153,9 @@ impl Store {
     }
 
     /// Forgets which alerters these nodes had.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_ways(&self, nodes: &[String]) -> Result<(), StoreError> {
         self.write(|connection| {
             diesel::delete(ways::table.filter(ways::node_id.eq_any(nodes))).execute(connection)?;
@@ -153,6 +165,9 @@ impl Store {
 
     /// The routes of up to `limit` reservations whose numbers are higher than `after`; of those that were last changed at `until` at the
     /// latest. What cannot be read is left out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn routes_after(&self, after: i64, until: Option<Time>, limit: i64) -> Result<Routes, StoreError> {
         let connection = &mut *self.get()?;
         let last_id: Option<i64> = reservations::table
@@ -194,6 +209,9 @@ impl Store {
 
     /// App and component of up to `limit` reservations on this route with numbers up to `to`, in the order of their numbers; of those that
     /// were last changed at `until` at the latest.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn names_on_route(
         &self,
         route: &SameRoute,
@@ -214,13 +232,16 @@ impl Store {
     }
 
     /// The terms of the reservation `id`, and when they were changed last; none when there is none.
-    pub fn terms_of(&self, id: i64) -> Result<Option<(Terms, Time)>, StoreError> {
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn terms_of(&self, id: i64) -> Result<Option<(Spec, Time)>, StoreError> {
         let row: Option<(ReservationRow, i64)> = reservations::table
             .filter(reservations::id.eq(id))
             .select((ReservationRow::as_select(), reservations::updated_at))
             .first(&mut *self.get()?)
             .optional()?;
-        row.map(|(row, updated_at)| Ok((row.terms()?, time(updated_at)))).transpose()
+        row.map(|(row, updated_at)| Ok((row.spec()?, time(updated_at)))).transpose()
     }
 }
 

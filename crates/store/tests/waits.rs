@@ -106,7 +106,7 @@ fn an_operators_stricter_bound_stays_and_its_end_is_passing() {
     database.execute(&format!("ALTER DATABASE {name} SET statement_timeout = '150ms'"));
     let store = database.connect();
     let held = database.hold("states");
-    let (error, took) = timed(|| store.sweep(at(60), 10, &tell_log).unwrap_err());
+    let (error, took) = timed(|| store.sweep(at(60), 10, &Rules(tell_log)).unwrap_err());
     drop(held);
     assert!(error.is_unavailable() && took < Duration::from_secs(4), "{error:?} after {took:?}");
     assert_eq!(store.pass(at(60)).opened, 1);

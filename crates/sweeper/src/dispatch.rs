@@ -2,8 +2,8 @@
 //! other waiting.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -12,18 +12,20 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time, lived};
+use innkeeper_logging::within;
 use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
 use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::backoff;
-use crate::begin::Begin;
-use crate::crews::Retired;
 use crate::leases::Leases;
 use crate::parts;
+use crate::scan_cursor::ScanCursor;
+use crate::worker_pools::Retired;
 
-/// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its crew get theirs
+/// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its worker pool get theirs
 /// when a provider is slow.
 const SINGLES: usize = 8;
 /// And at most: twice as many each time while a provider is quick.
@@ -51,20 +53,22 @@ const RECORD: &str = "record";
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
 /// The senders of one alerter: a bell for each.
-pub struct Crew {
+pub struct WorkerPool {
     /// The alerter's name.
     pub name: AlerterName,
     pub(crate) bells: Vec<Wake>,
     /// One of them at a time claims a digest.
     pub(crate) claiming: Arc<Mutex<()>>,
-    pub(crate) begin: Arc<Mutex<Begin<Place>>>,
+    pub(crate) cursor: Arc<Mutex<ScanCursor<Place>>>,
     /// The alerter's kind.
     pub(crate) kind: &'static str,
+    /// When the alerter was enabled again after it was parked; none where this process has not seen it parked.
+    pub(crate) enabled_at: Option<Time>,
     pub(crate) retired: Retired,
     pub(crate) complaints: Arc<Complaints>,
 }
 
-impl Crew {
+impl WorkerPool {
     pub(crate) fn new(
         name: &AlerterName,
         alerter: &dyn Alerter,
@@ -75,8 +79,9 @@ impl Crew {
             name: name.clone(),
             bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect(),
             claiming: Arc::default(),
-            begin: Arc::default(),
+            cursor: Arc::default(),
             kind: alerter.kind(),
+            enabled_at: None,
             retired: Retired::default(),
             complaints: Arc::default(),
         }
@@ -121,15 +126,17 @@ pub struct Sender {
     pub lease: TimeDelta,
     /// What this process has claimed.
     pub leases: Leases,
-    /// Held by the one of its crew that claims a digest.
+    /// Held by the one of its worker pool that claims a digest.
     pub claiming: Arc<Mutex<()>>,
-    /// Where its crew looks for what is sent alone.
-    pub begin: Arc<Mutex<Begin<Place>>>,
+    /// Where its worker pool looks for what is sent alone.
+    pub cursor: Arc<Mutex<ScanCursor<Place>>>,
     /// How long a message is tried again.
     pub retry_for: TimeDelta,
+    /// When its alerter was enabled again: a message was not tried before.
+    pub enabled_at: Option<Time>,
     /// What it counts.
     pub metrics: Metrics,
-    /// What its crew says in the log.
+    /// What its worker pool says in the log.
     pub complaints: Arc<Complaints>,
     /// How it gets on with what it writes of messages.
     pub progress: Progress,
@@ -181,7 +188,7 @@ impl Sender {
         done
     }
 
-    /// Its crew at one of the two.
+    /// Its worker pool at one of the two.
     fn worker(&self, what: &str) -> String {
         format!("{what} {}", self.name)
     }
@@ -201,24 +208,24 @@ impl Sender {
         let last = |sendings: &[Sending]| {
             sendings.iter().flat_map(|one| &one.deliveries).map(|one| (one.next_at, one.id)).max()
         };
-        let begin = || self.begin.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = begin().of_look(now);
+        let cursor = || self.cursor.lock();
+        let from = cursor().of_look(now);
         if from.is_some() {
             let sendings = claim(from)?;
             if let Some(place) = last(&sendings) {
-                begin().further(place);
+                cursor().further(place);
                 return Ok(sendings);
             }
         }
         let sendings = claim(None)?;
-        begin().whole(now, last(&sendings));
+        cursor().whole(now, last(&sendings));
         Ok(sendings)
     }
 
     fn claim_digest(&self, alerter: &dyn Alerter, token: &str) -> Result<Option<Sending>, StoreError> {
         let limit = if alerter.sums_up() { DIGEST } else { LIST };
         // In the database they would take turns all the same, each with a connection of its own.
-        let _claiming = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        let _claiming = self.claiming.lock();
         let now = self.clock.now();
         self.store.claim_digest(self.name.as_str(), now, self.lease, token, limit, alerter.sums_up())
     }
@@ -321,6 +328,8 @@ impl Sender {
 
     /// Sends one sending, outside of any transaction.
     fn send(&self, alerter: &dyn Alerter, sending: &Sending) -> Sent {
+        let first = sending.deliveries.first().and_then(|delivery| u64::try_from(delivery.id).ok());
+        let _delivery = first.map(|id| within("delivery", id));
         let recipient = match sending.recipient.as_str() {
             "" => None,
             text => match MailAddress::parse("recipient", text) {
@@ -364,6 +373,8 @@ impl Sender {
             Sent::Retryable { after, maybe_sent, problem } => {
                 let oldest =
                     sending.deliveries.iter().map(|delivery| delivery.created_at).min().unwrap_or(now);
+                // As long as its alerter was parked it could not be tried.
+                let oldest = self.enabled_at.map_or(oldest, |enabled_at| oldest.max(enabled_at));
                 if self.is_given_up(oldest, now) {
                     let given_up = format_args!("a message through {way} is given up: {problem}");
                     self.complaints.given_up.error(given_up);

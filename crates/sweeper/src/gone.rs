@@ -11,9 +11,9 @@ use innkeeper_core::{Clock, Time, duration, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
 use innkeeper_node::heart::{Operator, Singleton};
-use innkeeper_store::{GivingUp, GoneAlerter, NewDelivery, Store, StoreError, Told};
+use innkeeper_store::{AlertEvent, GivingUp, GoneAlerter, NewDelivery, Store, StoreError};
 
-use crate::messages::Speaker;
+use crate::messages::MessageComposer;
 
 /// How long the alerters must have been the same: by then every sweeper knows of it, and writes nothing more for one that is gone. What is
 /// younger waits: a sweeper that has a new alerter may write for it before it says so.
@@ -110,14 +110,14 @@ impl Gone {
     /// Gives up what was put in for `alerter` until then, in at most `left` transactions.
     fn give_up(&mut self, alerter: &str, until: Time, left: &mut usize) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let speaker = Speaker::new(&self.live.get(), self.operator.ways());
+        let composer = MessageComposer::new(&self.live.get(), self.operator.ways());
         let mut all = 0;
         while *left > 0 && self.singleton.is_held() && !self.shutdown.is_requested() {
             let is_told = Cell::new(false);
             let giving_up = GivingUp {
                 limit: BATCH,
                 until,
-                anew: &|told: &Told<'_>| speaker.tell_anew(told),
+                anew: &|event: &AlertEvent<'_>| composer.tell_anew(event),
                 operator: &|gone: &GoneAlerter| {
                     is_told.set(true);
                     self.tell(gone, now)

@@ -51,8 +51,9 @@ impl Keeper {
         self.store.forget_visits(ago(AUDIT_KEPT), now)?;
         self.store.forget_pacing(now - PACING_KEPT)?;
         self.store.forget_checkouts(ago(UNDO_WITHIN))?;
-        let older_than = ago(TimeDelta::days(config.history.keep_days.into()));
         let go_on = || self.singleton.is_held() && self.clock.is_steady() && !shutdown.is_requested();
+        self.store.forget_report_keys(ago(config.ingest.reports_back), &go_on)?;
+        let older_than = ago(TimeDelta::days(config.history.keep_days.into()));
         let pruned = self.store.prune(config.history.keep_checkins.into(), older_than, walk, &go_on)?;
         log::debug!("pruned {pruned:?}");
         Ok(())

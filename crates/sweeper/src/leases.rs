@@ -2,13 +2,14 @@
 //! crash, and are renewed while it lives, so that a slow provider's messages stay its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::{Seldom, Shutdown};
 use innkeeper_store::{Sending, Store, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The claims under way, by token. Clones share them.
 #[derive(Clone, Default)]
@@ -39,7 +40,7 @@ impl Leases {
     }
 
     fn claims(&self) -> MutexGuard<'_, HashMap<String, Vec<i64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

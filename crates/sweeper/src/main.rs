@@ -1,20 +1,20 @@
-//! The night watch as a process of its own, and the weekly summary.
+//! The sweeper as a process of its own, and the weekly summary.
 
 use std::process::ExitCode;
 
 use innkeeper_node::Role;
-use innkeeper_node::cli::{Options, RoleOptions, run_role};
+use innkeeper_node::cli::{Command, Options, RoleOptions, run_role};
 use innkeeper_sweeper::summary::{self, Wanted};
 use structopt::StructOpt;
 
-/// Finds overdue reservations and sends alerts; or prints the weekly summary.
-#[derive(Debug, StructOpt)]
+/// Finds overdue reservations and sends alerts; or prints the weekly summary
+#[derive(StructOpt)]
 #[structopt(name = "sweeper")]
-struct Command {
+struct Arguments {
     #[structopt(flatten)]
     options: Options,
 
-    /// Print what is missed now and what went wrong in the last seven days, and end
+    /// Print what is down now and what went wrong in the last seven days, and end
     #[structopt(long)]
     summary: bool,
 
@@ -25,20 +25,32 @@ struct Command {
     /// With --summary: print JSON
     #[structopt(long, requires = "summary")]
     json: bool,
+
+    /// What to do instead of running
+    #[structopt(subcommand)]
+    command: Option<Command>,
 }
 
-impl RoleOptions for Command {
+impl RoleOptions for Arguments {
     fn options(&self) -> &Options {
         &self.options
+    }
+
+    fn command(&self) -> Option<&Command> {
+        self.command.as_ref()
+    }
+
+    fn is_service(&self) -> bool {
+        self.command.is_none() && !self.summary
     }
 }
 
 fn main() -> ExitCode {
-    run_role(Role::Sweeper, |command: &Command, config, shutdown| {
-        if command.summary {
-            let wanted = Wanted { send: command.verbose, json: command.json };
-            return summary::run(&config, wanted, &shutdown);
+    run_role(Role::Sweeper, |arguments: &Arguments, config, shutdown| match arguments.summary {
+        true => {
+            let wanted = Wanted { send: arguments.verbose, json: arguments.json };
+            summary::run(&config, wanted, &shutdown)
         }
-        innkeeper_sweeper::run(&config, &shutdown)
+        false => innkeeper_sweeper::run(&config, &shutdown),
     })
 }

@@ -5,12 +5,12 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::duration;
 use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::Recipient;
-use innkeeper_core::reservation::Terms;
-use innkeeper_core::ways::{DeadEnd, WaysOut};
+use innkeeper_core::reservation::Spec;
+use innkeeper_core::ways::{DeadEnd, WaysOut, parked_words};
 use innkeeper_core::wording::{self, SubjectWords};
 use innkeeper_node::config::LOG_ALERTER;
 use innkeeper_node::{Config, KnownWays, Seldom};
-use innkeeper_store::{NewDelivery, Reached, Told};
+use innkeeper_store::{AlertEvent, NewDelivery, Reached};
 
 use crate::own;
 
@@ -19,7 +19,7 @@ const NAMED: usize = 5;
 
 /// Who speaks, and through what.
 #[derive(Debug, Clone)]
-pub struct Speaker {
+pub struct MessageComposer {
     /// The installation's name.
     pub instance: String,
     /// Where people reach it.
@@ -36,8 +36,8 @@ pub struct Speaker {
     pub keep_incidents: Vec<String>,
 }
 
-impl Speaker {
-    /// The speaker of this configuration.
+impl MessageComposer {
+    /// The composer of this configuration.
     pub fn new(config: &Config, ways: &KnownWays) -> Self {
         Self {
             instance: config.instance.clone(),
@@ -49,7 +49,7 @@ impl Speaker {
             keep_incidents: config
                 .alerters
                 .iter()
-                .filter(|(_, alerter)| alerter.kind() == "pagerduty")
+                .filter(|(_, alerter)| alerter.keeps_incidents())
                 .map(|(name, _)| name.to_string())
                 .collect(),
         }
@@ -57,13 +57,13 @@ impl Speaker {
 
     /// The messages about what happened: one to each recipient, and one to the log. Where a recipient leads nowhere, the operator gets
     /// the message, too, and reads why.
-    pub fn tell(&self, told: &Told<'_>) -> Vec<NewDelivery> {
-        let notice = self.notice(told);
-        let terms = &told.reservation.terms;
-        let spared = told.event == EventKind::Recovered && !terms.notify_recovery;
-        let mut deliveries = match told.event {
-            EventKind::Recovered => self.back(told, &notice),
-            _ => self.out(terms, notice),
+    pub fn tell(&self, event: &AlertEvent<'_>) -> Vec<NewDelivery> {
+        let notice = self.notice(event);
+        let spec = &event.reservation.spec;
+        let spared = event.kind == EventKind::Recovered && !spec.notify_recovery;
+        let mut deliveries = match event.kind {
+            EventKind::Recovered => self.back(event, &notice),
+            _ => self.out(spec, notice),
         };
         deliveries.retain(|one| {
             !spared || one.alerter == LOG_ALERTER || self.keep_incidents.contains(&one.alerter)
@@ -73,13 +73,13 @@ impl Speaker {
     }
 
     /// An alert of which nobody has heard, to each who is to be told of it now; where that is nobody, to the operator. The log has it.
-    pub fn tell_anew(&self, told: &Told<'_>) -> Vec<NewDelivery> {
-        let notice = self.notice(told);
-        let mut deliveries = self.out(&told.reservation.terms, notice.clone());
+    pub fn tell_anew(&self, event: &AlertEvent<'_>) -> Vec<NewDelivery> {
+        let notice = self.notice(event);
+        let mut deliveries = self.out(&event.reservation.spec, notice.clone());
         deliveries.retain(|one| one.alerter != LOG_ALERTER);
         if deliveries.is_empty() {
             let ways = self.ways.get();
-            let notice = for_operator(notice, &ways.of_terms(&told.reservation.terms).dead_ends);
+            let notice = for_operator(notice, &ways.of_terms(&event.reservation.spec).dead_ends);
             let operator = ways.route("operator", &self.operator, &[]).ways;
             deliveries.extend(operator.iter().map(|way| NewDelivery::through(way, notice.clone())));
         }
@@ -87,12 +87,21 @@ impl Speaker {
         deliveries
     }
 
-    /// To each whom the terms name, and the log. Where that leads nowhere, to the operator with the reason.
-    fn out(&self, terms: &Terms, notice: Notice) -> Vec<NewDelivery> {
+    /// To each whom the spec name, and the log. Where that leads nowhere, to the operator with the reason.
+    fn out(&self, spec: &Spec, notice: Notice) -> Vec<NewDelivery> {
         let ways = self.ways.get();
-        let route = ways.of_terms(terms);
+        let route = ways.of_terms(spec);
         let mut deliveries: Vec<NewDelivery> =
             route.ways.iter().map(|way| NewDelivery::through(way, notice.clone())).collect();
+        static PARKED: Seldom = Seldom::new();
+        for name in route.parked(&ways) {
+            PARKED.warn(format_args!(
+                "{}/{}: a message waits: {}",
+                spec.app,
+                spec.component,
+                parked_words(name)
+            ));
+        }
         if route.dead_ends.is_empty() {
             return deliveries;
         }
@@ -101,7 +110,7 @@ impl Speaker {
         for dead_end in &route.dead_ends {
             DEAD_ENDS.error(format_args!(
                 "{}/{}: a message does not go out: {dead_end}",
-                terms.app, terms.component
+                spec.app, spec.component
             ));
         }
         let notice = for_operator(notice, &route.dead_ends);
@@ -119,17 +128,17 @@ impl Speaker {
     }
 
     /// To each who was told of the trouble, whoever would be told of it now; and the log.
-    fn back(&self, told: &Told<'_>, notice: &Notice) -> Vec<NewDelivery> {
+    fn back(&self, event: &AlertEvent<'_>, notice: &Notice) -> Vec<NewDelivery> {
         let known = self.ways.get();
         let mut ways = vec![(LOG_ALERTER, "")];
-        for Reached { alerter, recipient, waits } in told.reached {
+        for Reached { alerter, recipient, waits } in event.reached {
             // Where the bad news still waits for an alerter, the good news waits behind it.
             let is_there = *waits || known.has(alerter);
             let way = match known.mail() {
                 _ if is_there => (alerter.as_str(), recipient.as_str()),
                 Some(mail) if !recipient.is_empty() => (mail, recipient.as_str()),
                 _ => {
-                    let name = format!("{}/{}", told.reservation.terms.app, told.reservation.terms.component);
+                    let name = format!("{}/{}", event.reservation.spec.app, event.reservation.spec.component);
                     static UNHEARD: Seldom = Seldom::new();
                     UNHEARD.warn(format_args!(
                         "{name} is back, and {} does not hear of it: {alerter} told of the trouble, and is configured no more",
@@ -150,70 +159,72 @@ impl Speaker {
         ways.iter().map(delivery).collect()
     }
 
-    fn notice(&self, told: &Told<'_>) -> Notice {
-        let Told { reservation, reason, now, event, .. } = told;
-        let terms = &reservation.terms;
-        let zone = terms.schedule.zone();
-        let over = matches!(event, EventKind::Recovered | EventKind::OpenedAndRecovered);
+    fn notice(&self, event: &AlertEvent<'_>) -> Notice {
+        let AlertEvent { reservation, reason, now, kind, .. } = event;
+        let spec = &reservation.spec;
+        let zone = spec.schedule.zone();
+        let over = matches!(kind, EventKind::Recovered | EventKind::OpenedAndRecovered);
         let mut alert = AlertNotice {
-            id: told.alert_id,
-            dedup_key: told.dedup_key.to_owned(),
+            id: event.alert_id,
+            dedup_key: event.dedup_key.to_owned(),
             cause: reason.cause(),
             reason: reason.sentence(zone),
             exit_code: match reason {
                 Reason::Failed { exit_code, .. } => *exit_code,
                 _ => None,
             },
-            opened_at: told.opened_at,
+            opened_at: event.opened_at,
             closed_at: over.then_some(*now),
-            since: reason.since(),
+            since: event.since,
             reservation_id: reservation.id,
-            app: terms.app.to_string(),
-            component: terms.component.to_string(),
-            owner: terms.owner.clone(),
-            description: terms.description.clone(),
-            tags: terms.tags.clone(),
-            notify: terms.notify.to_string(),
-            schedule: schedule(terms),
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
+            owner: spec.owner.clone(),
+            description: spec.description.clone(),
+            tags: spec.tags.clone(),
+            notify: spec.notify.to_string(),
+            schedule: schedule(spec),
             last_checkin_at: reservation.facts.last_checkin_at,
             checkins: reservation.facts.checkins,
-            notes: wording::last_lines(told.notes),
+            notes: wording::last_lines(event.notes),
             details: Details {
                 why: Some((*reason).clone()),
                 own_text: String::new(),
                 time_zone: zone.to_string(),
-                expected: wording::expected(terms),
+                expected: wording::expected(spec),
                 source: reservation.facts.last_source.clone(),
-                took_ms: told.took.map(|span| span.num_milliseconds()),
-                usual_ms: told.usual.map(|span| span.num_milliseconds()),
-                runbook: terms.runbook.clone(),
+                took_ms: event.took.map(|span| span.num_milliseconds()),
+                usual_ms: event.usual.map(|span| span.num_milliseconds()),
+                runbook: spec.runbook.clone(),
                 also_told: Vec::new(),
-                others_down: told.others_down,
-                jobs: told.jobs,
-                behind: if terms.is_site { told.behind } else { 0 },
+                others_down: event.others_down,
+                jobs: event.jobs,
+                behind: if spec.is_site { event.behind } else { 0 },
                 undelivered: Vec::new(),
                 checked_out: false,
-                ending: told.ending.unwrap_or_default().to_owned(),
+                ending: event.ending.unwrap_or_default().to_owned(),
+                answered: event.answered,
             },
         };
         let url = job_page(&self.public_url, reservation.id);
         let own =
-            own::Words { told, alert: &alert, url: &url, sender: &self.sender, instance: &self.instance };
-        let own_text = if told.ending.is_some() { String::new() } else { own.text() };
-        let (subject, subject_form) = match own.subject().filter(|_| told.ending.is_none()) {
+            own::Words { event, alert: &alert, url: &url, sender: &self.sender, instance: &self.instance };
+        let own_text = if event.ending.is_some() && !event.answered { String::new() } else { own.text() };
+        let (subject, subject_form) = match own.subject().filter(|_| event.ending.is_none()) {
             Some(subject) => (subject, SubjectForm::Own),
             None => {
-                let job = format!("{}/{}", terms.app, terms.component);
-                let subject = match told.ending {
+                let job = format!("{}/{}", spec.app, spec.component);
+                let subject = match event.ending {
+                    Some(ending) if event.answered => self.subjects.answered(&job, ending),
                     Some(ending) => self.subjects.withdrawn(&job, ending),
-                    None => self.subjects.subject(*event, reason, &job, own::lasted(told)),
+                    None => self.subjects.subject(*kind, reason, &job, own::lasted(event)),
                 };
                 (subject, self.subjects.form())
             }
         };
         alert.details.own_text = own_text;
         Notice {
-            event: *event,
+            event: *kind,
             instance: self.instance.clone(),
             subject,
             subject_form,
@@ -240,10 +251,16 @@ fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
         .iter()
         .map(|one| match (one.alerter.as_str(), one.recipient.as_str()) {
             (LOG_ALERTER, _) => None,
-            (name, "") => Some(match kind(name).as_deref().and_then(kind_in_words) {
-                Some(kind) => format!("{name} ({kind})"),
-                None => name.to_owned(),
-            }),
+            (name, "") => {
+                let parked = ways.is_parked(name).then(|| "parked".to_owned());
+                let kind = kind(name).as_deref().and_then(kind_in_words).map(str::to_owned);
+                let beside: Vec<String> = kind.into_iter().chain(parked).collect();
+                Some(match beside.is_empty() {
+                    true => name.to_owned(),
+                    false => format!("{name} ({})", beside.join(", ")),
+                })
+            }
+            (name, address) if ways.is_parked(name) => Some(format!("{address} ({name} is parked)")),
             (_, address) => Some(address.to_owned()),
         })
         .collect();
@@ -286,10 +303,10 @@ fn for_operator(mut notice: Notice, dead_ends: &[DeadEnd]) -> Notice {
 }
 
 /// "every 5 minutes, grace 1 minute"
-fn schedule(terms: &Terms) -> String {
-    let mut text = terms.schedule.to_string();
-    if terms.grace > TimeDelta::zero() {
-        text.push_str(&format!(", grace {}", duration::words(terms.grace)));
+fn schedule(spec: &Spec) -> String {
+    let mut text = spec.schedule.to_string();
+    if spec.grace > TimeDelta::zero() {
+        text.push_str(&format!(", grace {}", duration::words(spec.grace)));
     }
     text
 }
@@ -297,16 +314,16 @@ fn schedule(terms: &Terms) -> String {
 /// A notice that belongs to no alert.
 pub(crate) fn plain(
     event: EventKind,
-    speaker: &Speaker,
+    composer: &MessageComposer,
     subject: String,
     text: String,
     at: innkeeper_core::Time,
 ) -> Notice {
-    let url = Some(format!("{}/status", speaker.public_url.trim_end_matches('/')));
-    let subject_form = speaker.subjects.form();
+    let url = Some(format!("{}/status", composer.public_url.trim_end_matches('/')));
+    let subject_form = composer.subjects.form();
     Notice {
         event,
-        instance: speaker.instance.clone(),
+        instance: composer.instance.clone(),
         subject,
         subject_form,
         text,

@@ -125,8 +125,12 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(outage: &'a Outage, ways: &KnownWays, now: Time) -> Self {
-        let problem = outage.problem.chars().take(LONGEST_PROBLEM).collect();
-        Self { outage, problem, is_configured: ways.get().has(&outage.alerter), now }
+        let known = ways.get();
+        let problem = match known.is_parked(&outage.alerter) {
+            true => "it is parked (enabled = false), and they wait until it is enabled again".to_owned(),
+            false => outage.problem.chars().take(LONGEST_PROBLEM).collect(),
+        };
+        Self { outage, problem, is_configured: known.has(&outage.alerter), now }
     }
 }
 

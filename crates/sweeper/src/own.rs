@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::notice::{AlertNotice, EventKind};
 use innkeeper_core::{duration, template, wording};
-use innkeeper_store::Told;
+use innkeeper_store::AlertEvent;
 
 /// An address to which nothing is sent: the way there tells by which of its own addresses this machine is known.
 const OUTSIDE: &str = "192.0.2.1:9";
@@ -44,7 +44,7 @@ fn address_of(host: &str) -> Option<IpAddr> {
 
 /// What the placeholders are filled from.
 pub(crate) struct Words<'a> {
-    pub told: &'a Told<'a>,
+    pub event: &'a AlertEvent<'a>,
     pub alert: &'a AlertNotice,
     pub url: &'a str,
     pub sender: &'a Sender,
@@ -54,21 +54,21 @@ pub(crate) struct Words<'a> {
 impl Words<'_> {
     /// The text that stands in the message of this event; empty where the reservation has none for it.
     pub fn text(&self) -> String {
-        let terms = &self.told.reservation.terms;
-        match self.told.event {
-            EventKind::Opened | EventKind::Reminder => self.filled(&terms.alert_msg),
-            EventKind::Recovered => self.filled(&terms.recovery_msg),
+        let spec = &self.event.reservation.spec;
+        match self.event.kind {
+            EventKind::Opened | EventKind::Reminder => self.filled(&spec.alert_msg),
+            EventKind::Recovered => self.filled(&spec.recovery_msg),
             // It tells of both.
-            EventKind::OpenedAndRecovered if terms.recovery_msg.is_empty() => self.filled(&terms.alert_msg),
-            EventKind::OpenedAndRecovered => self.filled(&terms.recovery_msg),
+            EventKind::OpenedAndRecovered if spec.recovery_msg.is_empty() => self.filled(&spec.alert_msg),
+            EventKind::OpenedAndRecovered => self.filled(&spec.recovery_msg),
             EventKind::Summary | EventKind::Operator => String::new(),
         }
     }
 
     /// The subject of an alert or its reminder, where the reservation has its own.
     pub fn subject(&self) -> Option<String> {
-        let own = self.filled(&self.told.reservation.terms.alert_subject);
-        match self.told.event {
+        let own = self.filled(&self.event.reservation.spec.alert_subject);
+        match self.event.kind {
             // Also where its placeholders stand for nothing: a provider refuses an alert without a subject.
             _ if own.trim().is_empty() => None,
             EventKind::Opened => Some(own),
@@ -78,32 +78,32 @@ impl Words<'_> {
     }
 
     fn filled(&self, text: &str) -> String {
-        let Self { told, alert, .. } = self;
-        let terms = &told.reservation.terms;
-        let last = told.reservation.facts.last_checkin_at;
+        let Self { event, alert, .. } = self;
+        let spec = &event.reservation.spec;
+        let last = event.reservation.facts.last_checkin_at;
         template::fill(text, |name| {
             Some(match name {
-                "jobid" => told.reservation.id.to_string(),
+                "jobid" => event.reservation.id.to_string(),
                 "app" => alert.app.clone(),
                 "component" => alert.component.clone(),
                 "owner" => alert.owner.clone(),
                 "notify" => alert.notify.clone(),
                 "frequency" => {
-                    terms.frequency.map_or_else(|| terms.schedule.to_string(), |every| every.to_string())
+                    spec.frequency.map_or_else(|| spec.schedule.to_string(), |every| every.to_string())
                 }
                 "last" => {
                     last.map_or("never".to_owned(), |at| at.format("%a, %d %b %Y %H:%M:%S UTC").to_string())
                 }
-                "since" => last.map_or("never".to_owned(), |at| duration::ago(told.now - at)),
+                "since" => last.map_or("never".to_owned(), |at| duration::ago(event.now - at)),
                 "checkins" => alert.checkins.to_string(),
                 "srv" => self.sender.address.clone(),
                 "host" => self.sender.host.clone(),
                 "reason" => alert.reason.clone(),
-                "deadline" => stamp(told.reason.since(), terms.schedule.zone()),
-                "lasted" => duration::words(lasted(told)),
+                "deadline" => stamp(event.reason.since(), spec.schedule.zone()),
+                "lasted" => duration::words(lasted(event)),
                 "notes" => alert.notes.clone(),
-                "runbook" => terms.runbook.clone(),
-                "state" => wording::state(told.event).unwrap_or_default().to_owned(),
+                "runbook" => spec.runbook.clone(),
+                "state" => wording::state(event.kind).unwrap_or_default().to_owned(),
                 "instance" => self.instance.to_owned(),
                 "url" => self.url.to_owned(),
                 _ => return None,
@@ -113,6 +113,6 @@ impl Words<'_> {
 }
 
 /// How long the incident has lasted.
-pub(crate) fn lasted(told: &Told<'_>) -> TimeDelta {
-    (told.now - told.reason.since()).max(TimeDelta::zero())
+pub(crate) fn lasted(event: &AlertEvent<'_>) -> TimeDelta {
+    (event.now - event.since).max(TimeDelta::zero())
 }

@@ -11,8 +11,8 @@ use innkeeper_node::config::Live;
 use innkeeper_node::dead_ends::{self, Found, Told};
 use innkeeper_node::heart::astray::{LeadNowhere, NAMED};
 use innkeeper_node::heart::{Operator, Singleton};
-use innkeeper_node::{KnownWays, Shutdown};
-use innkeeper_store::{Seldom, Store, StoreError};
+use innkeeper_node::{KnownWays, Seldom, Shutdown};
+use innkeeper_store::{Store, StoreError};
 
 use crate::gone::Gone;
 

@@ -14,10 +14,11 @@ use innkeeper_core::summary::{NARROWEST, Summary, WIDTH};
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heart::clock;
 use innkeeper_node::summary::{Drawn, draw_up};
-use innkeeper_node::{Config, KnownWays, Shutdown, reach_database};
+use innkeeper_node::{Config, KnownWays, Shutdown, Ways, reach_database};
+use structopt::StructOpt;
 use uuid::Uuid;
 
-use crate::messages::{Speaker, plain};
+use crate::messages::{MessageComposer, plain};
 
 /// Tries for each recipient, and the pause between them: a person or a timer waits for the result.
 const TRIES: u32 = 3;
@@ -25,12 +26,16 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long the database may be away.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How the summary is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// How the summary is asked for. A doc comment here would become the description of the command it belongs to.
+#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, StructOpt)]
 pub struct Wanted {
-    /// Also send it.
+    /// Also send it through the alerters that have `summary = true`
+    #[structopt(long = "verbose")]
     pub send: bool,
-    /// Print JSON in place of tables.
+
+    /// Print JSON
+    #[structopt(long)]
     pub json: bool,
 }
 
@@ -47,13 +52,13 @@ pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Resu
     if !wanted.send {
         return Ok(());
     }
-    let alerters = Alerters::build(&config.alerters, machine)?;
+    let alerters = Ways::new(config, machine)?.now();
     if alerters.for_summaries().next().is_none() {
         log::warn!("the summary was not sent: no alerter has `summary = true`");
         return Ok(());
     }
-    let speaker = Speaker::new(config, &KnownWays::of(config));
-    send(&alerters, &config.operator, &notice(summary, &speaker))
+    let composer = MessageComposer::new(config, &KnownWays::of(config));
+    send(&alerters, &config.operator, &notice(summary, &composer))
 }
 
 /// The zone on whose clock a summary tells times: that of its schedule.
@@ -62,10 +67,10 @@ pub fn zone(config: &Config) -> Tz {
 }
 
 /// The message that says what a summary says.
-pub fn notice(summary: Summary, speaker: &Speaker) -> Notice {
+pub fn notice(summary: Summary, composer: &MessageComposer) -> Notice {
     let subject = format!("Summary: {}", summary.headline());
     let text = innkeeper_alerter::summary::text(&summary);
-    let mut notice = plain(EventKind::Summary, speaker, subject, text, summary.at);
+    let mut notice = plain(EventKind::Summary, composer, subject, text, summary.at);
     notice.summary = Some(Box::new(summary));
     notice
 }
@@ -103,9 +108,9 @@ pub fn ways(alerters: &Alerters, operator: &[Recipient]) -> Vec<(String, String)
     };
     alerters
         .for_summaries()
-        .flat_map(|name| match alerters.get(name.as_str()).map(|alerter| alerter.kind()) {
-            Some("smtp") => addresses().map(|address| (name.to_string(), address)).collect(),
-            _ => vec![(name.to_string(), String::new())],
+        .flat_map(|(name, needs_address)| match needs_address {
+            true => addresses().map(|address| (name.to_string(), address)).collect(),
+            false => vec![(name.to_string(), String::new())],
         })
         .collect()
 }
@@ -114,17 +119,20 @@ pub fn ways(alerters: &Alerters, operator: &[Recipient]) -> Vec<(String, String)
 fn send(alerters: &Alerters, operator: &[Recipient], notice: &Notice) -> anyhow::Result<()> {
     let mut failures: Vec<String> = Vec::new();
     let mut ways = 0;
-    for name in alerters.for_summaries() {
-        let Some(alerter) = alerters.get(name.as_str()) else { continue };
-        let recipients: Vec<Option<&MailAddress>> = match alerter.kind() {
-            "smtp" => operator
+    for (name, needs_address) in alerters.for_summaries() {
+        let Some(alerter) = alerters.get(name.as_str()) else {
+            log::warn!("the summary does not go out through {name}, which is parked (enabled = false)");
+            continue;
+        };
+        let recipients: Vec<Option<&MailAddress>> = match needs_address {
+            true => operator
                 .iter()
                 .filter_map(|recipient| match recipient {
                     Recipient::Mail(address) => Some(Some(address)),
                     Recipient::Alerter(_) => None,
                 })
                 .collect(),
-            _ => vec![None],
+            false => vec![None],
         };
         if recipients.is_empty() {
             failures.push(format!("{name}: `operator` names no mail address that the summary could go to"));

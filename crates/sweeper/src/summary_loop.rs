@@ -11,7 +11,7 @@ use innkeeper_node::summary::draw_up;
 use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{NewDelivery, Store, StoreError};
 
-use crate::messages::Speaker;
+use crate::messages::MessageComposer;
 use crate::summary::{notice, ways};
 
 /// How often it looks whether it is time.
@@ -28,7 +28,7 @@ pub struct Summaries {
     /// Only one node sends them.
     pub singleton: Singleton,
     /// Who speaks.
-    pub speaker: Speaker,
+    pub composer: MessageComposer,
     /// Where they go: alerter, and mail address where it needs one.
     pub ways: Vec<(String, String)>,
     /// When.
@@ -50,8 +50,8 @@ impl Summaries {
         if self.schedule.expected_after(last.since_at, false).is_none_or(|at| now < at) {
             return Ok(false);
         }
-        let drawn = draw_up(&self.store, &self.speaker.instance, now)?;
-        let notice = notice(drawn.summary(&self.speaker.public_url, self.schedule.zone())?, &self.speaker);
+        let drawn = draw_up(&self.store, &self.composer.instance, now)?;
+        let notice = notice(drawn.summary(&self.composer.public_url, self.schedule.zone())?, &self.composer);
         // Drawing it up may have taken longer than the lease: who finds that another has sent it meanwhile sends nothing.
         let deliveries = |before: Option<&str>| {
             if before != Some(last.state.as_str()) {
@@ -78,7 +78,7 @@ impl Summaries {
                 continue;
             }
             let (config, alerters) = (live.get(), alerters.now());
-            self.speaker = Speaker::new(&config, &self.speaker.ways);
+            self.composer = MessageComposer::new(&config, &self.composer.ways);
             self.ways = ways(&alerters, &config.operator);
             match self.send_if_due() {
                 Ok(true) => log::info!("the summary goes out"),

@@ -8,15 +8,17 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
+use innkeeper_logging::{Numbers, within};
 use innkeeper_node::heart::Operator;
 use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Wake};
-use innkeeper_store::{Store, StoreError, Swept, Told, Unjudged};
+use innkeeper_store::{AlertEvent, Store, StoreError, SweepOutcome, Unjudged};
 
-use crate::begin::Begin;
-use crate::crews::Crews;
-use crate::dispatch::Crew;
-use crate::messages::Speaker;
+use crate::decide::Rules;
+use crate::dispatch::WorkerPool;
+use crate::messages::MessageComposer;
+use crate::scan_cursor::ScanCursor;
+use crate::worker_pools::WorkerPools;
 
 /// The longest sleep: what another process wrote is seen after that at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -49,7 +51,7 @@ pub struct Watch {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Who puts it into words.
-    pub speaker: Speaker,
+    pub composer: MessageComposer,
     /// The most reservations of one transaction.
     pub batch: i64,
     /// What it counts.
@@ -63,35 +65,35 @@ impl Watch {
     ///
     /// # Errors
     /// The database's.
-    pub fn sweep_once(&self, now: Time) -> Result<Swept, StoreError> {
-        let mut swept = self.sweep(None, now)?;
-        self.put_aside(&mut swept, now)?;
-        Ok(swept)
+    pub fn sweep_once(&self, now: Time) -> Result<SweepOutcome, StoreError> {
+        let mut outcome = self.sweep(None, now)?;
+        self.put_aside(&mut outcome, now)?;
+        Ok(outcome)
     }
 
     /// Looks at one batch, and where that fails at the parts of it that can be looked at.
-    fn sweep(&self, from: Option<Time>, now: Time) -> Result<Swept, StoreError> {
-        let tell = |told: &Told<'_>| self.speaker.tell(told);
-        let sweep = || self.store.sweep_from(from, now, self.batch, &tell);
+    fn sweep(&self, from: Option<Time>, now: Time) -> Result<SweepOutcome, StoreError> {
+        let rules = Rules(|event: &AlertEvent<'_>| self.composer.tell(event));
+        let sweep = || self.store.sweep_from(from, now, self.batch, &rules);
         let error = match catch_unwind(AssertUnwindSafe(sweep)) {
             Ok(Err(error)) if !error.is_unavailable() => error,
             Ok(done) => return done,
             // Its connection is thrown away with its transaction.
             Err(_) => StoreError::Sweep("it panicked".to_owned()),
         };
-        self.store.sweep_halves(from, now, self.batch, &tell, error)
+        self.store.sweep_halves(from, now, self.batch, &rules, error)
     }
 
     /// Names to the operator what cannot be judged, and what can be again.
-    fn put_aside(&self, swept: &mut Swept, now: Time) -> Result<(), StoreError> {
+    fn put_aside(&self, outcome: &mut SweepOutcome, now: Time) -> Result<(), StoreError> {
         let tell = |unjudged: &Unjudged| {
             let Some(operator) = &self.operator else { return Vec::new() };
             let (job, problem) = (unjudged.name(), &unjudged.problem);
             operator.deliveries(SweepMessage::NotJudged { job, problem }, now)
         };
-        let problems = std::mem::take(&mut swept.unjudged);
+        let problems = std::mem::take(&mut outcome.unjudged);
         self.store.put_aside(&problems, now, &tell)?;
-        for name in &swept.judged_again {
+        for name in &outcome.judged_again {
             match &self.operator {
                 Some(operator) => operator.tell(SweepMessage::JudgedAgain { job: name }),
                 None => log::info!("{name} is judged again"),
@@ -106,12 +108,12 @@ impl Watch {
         }
     }
 
-    fn count(&self, swept: &Swept, begun: Instant) {
-        if swept.looked == 0 {
+    fn count(&self, outcome: &SweepOutcome, begun: Instant) {
+        if outcome.looked == 0 {
             return;
         }
         self.metrics.sweep.observe(begun.elapsed().as_secs_f64());
-        let Swept { looked, opened, closed, reminded, .. } = swept;
+        let SweepOutcome { looked, opened, closed, reminded, .. } = outcome;
         for (what, count) in
             [("looked", looked), ("opened", opened), ("closed", closed), ("reminded", reminded)]
         {
@@ -127,16 +129,21 @@ impl Watch {
     }
 
     /// One pass over one batch; returns how long to sleep before the next, and nothing where nothing may be judged.
-    fn pass(&self, begin: &mut Begin<Time>, crews: &[Crew]) -> Result<Option<Duration>, StoreError> {
+    fn pass(
+        &self,
+        cursor: &mut ScanCursor<Time>,
+        worker_pools: &[WorkerPool],
+    ) -> Result<Option<Duration>, StoreError> {
         let now = self.clock.now();
         if !self.may_judge(now)? {
             return Ok(None);
         }
-        let from = begin.of_look(now);
+        let _pass = within("pass", PASSES.next());
+        let from = cursor.of_look(now);
         let begun = Instant::now();
-        let mut swept = self.sweep(from, now)?;
-        self.put_aside(&mut swept, now)?;
-        if from.is_none() && (begin.is_new() || begin_of_minute(now)) {
+        let mut outcome = self.sweep(from, now)?;
+        self.put_aside(&mut outcome, now)?;
+        if from.is_none() && (cursor.is_new() || begin_of_minute(now)) {
             match self.store.mend_wakes(now) {
                 // Where a row cannot be read, the sweep names it.
                 Err(error) if !error.is_unavailable() => {
@@ -150,10 +157,10 @@ impl Watch {
                 );
             }
         }
-        self.count(&swept, begun);
-        let backlog = swept.looked >= self.batch as usize;
-        for crew in crews {
-            crew.call(swept.deliveries.contains_key(crew.name.as_str()));
+        self.count(&outcome, begun);
+        let backlog = outcome.looked >= self.batch as usize;
+        for worker_pool in worker_pools {
+            worker_pool.call(outcome.deliveries.contains_key(worker_pool.name.as_str()));
         }
         if backlog {
             return Ok(Some(Duration::ZERO));
@@ -167,14 +174,17 @@ impl Watch {
             next => next?,
         };
         if from.is_none() {
-            begin.whole(now, Some(next.map_or(now, |next| next.min(now)) - OVERLAP));
+            cursor.whole(now, Some(next.map_or(now, |next| next.min(now)) - OVERLAP));
         }
         let until_next = |next: Time| (next - self.clock.now()).to_std().unwrap_or_default();
         let pause = next.map_or(LONGEST_SLEEP, until_next).min(LONGEST_SLEEP);
-        let is_locked = swept.looked == 0 && pause.is_zero();
+        let is_locked = outcome.looked == 0 && pause.is_zero();
         Ok(Some(if is_locked { LOCKED_SLEEP } else { pause.max(SHORTEST_SLEEP) }))
     }
 }
+
+/// By which the lines of one pass are found in the log.
+static PASSES: Numbers = Numbers::new();
 
 /// Whether a look at `now` is one of those that happen once a minute or so.
 fn begin_of_minute(now: Time) -> bool {
@@ -182,29 +192,29 @@ fn begin_of_minute(now: Time) -> bool {
 }
 
 /// The loop, until the process stops.
-pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, crews: &mut Crews) {
+pub(crate) fn run(watch: &mut Watch, progress: &Progress, wake: &Wake, worker_pools: &mut WorkerPools) {
     let (mut away, mut short) = (false, false);
-    let (crewless, failures) = (Seldom::new(), Seldom::new());
-    let mut begin = Begin::default();
+    let (poolless, failures) = (Seldom::new(), Seldom::new());
+    let mut cursor = ScanCursor::default();
     loop {
-        match crews.follow() {
+        match worker_pools.follow() {
             Ok(Some(config)) => {
                 watch.batch = i64::from(config.sweeper.batch);
-                watch.speaker = Speaker::new(&config, &watch.speaker.ways);
+                watch.composer = MessageComposer::new(&config, &watch.composer.ways);
                 if std::mem::take(&mut short) {
                     watch.tell(SweepMessage::SendersBack);
                 }
             }
             Ok(None) => {}
             Err(error) => {
-                crewless.error(format_args!("not every alerter has its senders: {error:#}"));
+                poolless.error(format_args!("not every alerter has its senders: {error:#}"));
                 if !std::mem::replace(&mut short, true) {
                     watch.tell(SweepMessage::SendersMissing { error: format!("{error:#}") });
                 }
             }
         }
         let attempt = progress.begin("sweep");
-        let pause = match watch.pass(&mut begin, &crews.working) {
+        let pause = match watch.pass(&mut cursor, &worker_pools.working) {
             Ok(pause) => {
                 match pause {
                     Some(_) => attempt.succeeded(),

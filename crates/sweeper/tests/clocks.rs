@@ -12,7 +12,7 @@ use common::{config, wait_until, webhook};
 use innkeeper_core::access::UserRole;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_testing::client::Client;
@@ -49,14 +49,14 @@ impl House {
 
     /// As of the clock that the processes live by: to one that is a day ahead, what was made by the true time is long overdue.
     fn reserve(&self, job: &str) {
-        let wishes = Wishes {
+        let patch = Patch {
             notify: Some(Recipients::parse("notify", "hook").unwrap()),
             schedule: Some((Schedule::every(TimeDelta::seconds(3)).unwrap(), None)),
             grace: Some(TimeDelta::seconds(3)),
-            ..Wishes::default()
+            ..Patch::default()
         };
         let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(job).unwrap());
-        self.database.store().reserve(&app, &component, &wishes, self.clock.now()).unwrap();
+        self.database.store().reserve(&app, &component, &patch, self.clock.now()).unwrap();
     }
 
     fn start(&mut self, programs: &[&str], under_it: bool) {

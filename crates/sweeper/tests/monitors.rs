@@ -10,12 +10,12 @@ use common::parts::{Parts, done};
 use common::*;
 use innkeeper_alerter::Alerters;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_node::heart::Singleton;
 use innkeeper_node::{Config, Role};
-use innkeeper_sweeper::messages::Speaker;
+use innkeeper_sweeper::messages::MessageComposer;
 use innkeeper_sweeper::summary;
 use innkeeper_sweeper::summary_loop::Summaries;
 use innkeeper_testing::client::Client;
@@ -233,7 +233,7 @@ fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
             store: parts.store.clone(),
             clock: parts.clock.clone(),
             singleton: Singleton::new(parts.store.clone(), "me", parts.clock.clone()),
-            speaker: Speaker::new(&config, &innkeeper_node::KnownWays::of(&config)),
+            composer: MessageComposer::new(&config, &innkeeper_node::KnownWays::of(&config)),
             ways: summary::ways(&alerters, &config.operator),
             schedule: Schedule::cron("0 * * * *", "UTC").unwrap(),
         };
@@ -279,16 +279,16 @@ fn reservations_that_a_node_of_an_older_version_has_made_go_before_they_alert() 
         let store = database.store();
         let names =
             |component| (AppName::parse("innkeeper").unwrap(), ComponentName::parse(component).unwrap());
-        let wishes = |about: &str| Wishes {
+        let patch = |about: &str| Patch {
             schedule: Some((Schedule::every(chrono::TimeDelta::seconds(60)).unwrap(), None)),
             owner: Some("Innkeeper".to_owned()),
             description: Some(about.to_owned()),
-            ..Wishes::default()
+            ..Patch::default()
         };
         let now = SystemClock.now();
         for (component, about) in [("ingest", "Whether a node does the work of ingest"), ("web", "Ours")] {
             let (app, component) = names(component);
-            store.reserve(&app, &component, &wishes(about), now).unwrap();
+            store.reserve(&app, &component, &patch(about), now).unwrap();
         }
         let sweeper = Server::start("sweeper", &config(&database, ""), &[]);
         sweeper.wait_for_log("innkeeper/ingest is removed");

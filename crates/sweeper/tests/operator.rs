@@ -12,12 +12,12 @@ use std::time::Duration;
 use common::{Word, config, webhook};
 use innkeeper_core::SystemClock;
 use innkeeper_node::heart::Operator;
-use innkeeper_node::{Config, Part, Role, Shutdown};
+use innkeeper_node::{Config, Role, Shutdown, SupervisedThread};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::PATIENCE;
 
-fn start(alerters: &str, operator: &str, shutdown: &Shutdown) -> (Operator, Part) {
+fn start(alerters: &str, operator: &str, shutdown: &Shutdown) -> (Operator, SupervisedThread) {
     let text = config(&TestDatabase::sqlite(), alerters)
         .replace("operator = [\"log\"]", &format!("operator = [{operator}]"));
     let config = Config::from_toml(Role::Sweeper, &text).unwrap();

@@ -66,6 +66,27 @@ fn a_database_that_goes_away_is_waited_for() {
 }
 
 #[test]
+fn a_stop_at_any_moment_of_an_outage_waits_for_the_database_once() {
+    let cluster = Cluster::start();
+    let database = TestDatabase::postgres_in(&cluster.url());
+    let sweepers: Vec<Server> = (0..8).map(|_| sweeper(&database, "")).collect();
+    for sweeper in &sweepers {
+        sweeper.wait_for_log("watching over");
+    }
+    cluster.stop();
+    // Heartbeat and lease wait in turns of some seconds each, so that each stop finds them in another place.
+    std::thread::scope(|scope| {
+        for (n, mut sweeper) in (0..).zip(sweepers) {
+            scope.spawn(move || {
+                sweeper.wait_for_log("trying again each second");
+                std::thread::sleep(Duration::from_millis(900) * n);
+                stop(&mut sweeper, &format!("{n}"), Duration::from_secs(8));
+            });
+        }
+    });
+}
+
+#[test]
 fn what_was_sent_when_the_database_goes_away_is_not_sent_again() {
     let cluster = Cluster::start();
     let database = TestDatabase::postgres_in(&cluster.url());

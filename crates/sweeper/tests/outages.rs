@@ -13,7 +13,7 @@ mod common;
 use chrono::{Datelike as _, TimeDelta, TimeZone as _, Utc};
 use common::parts::Parts;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::Node;
@@ -83,9 +83,9 @@ impl House {
             Some(cron) => Schedule::cron(cron, "UTC").unwrap(),
             None => Schedule::every(story.period).unwrap(),
         };
-        let wishes = Wishes { schedule: Some((schedule, None)), grace: Some(GRACE), ..Wishes::default() };
+        let patch = Patch { schedule: Some((schedule, None)), grace: Some(GRACE), ..Patch::default() };
         let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(component).unwrap());
-        self.parts.store.reserve(&app, &component, &wishes, self.now()).unwrap();
+        self.parts.store.reserve(&app, &component, &patch, self.now()).unwrap();
     }
 
     fn sweep(&self) {

@@ -9,7 +9,7 @@ use common::parts::{Parts, mail};
 use innkeeper_core::Clock;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::smtp_sink::SmtpSink;
@@ -21,15 +21,15 @@ fn hook(name: &str) -> String {
 }
 
 /// A job of each minute, told again every ten, as it is changed.
-fn reserve(parts: &Parts, notify: &str, more: Wishes) {
-    let wishes = Wishes {
+fn reserve(parts: &Parts, notify: &str, more: Patch) {
+    let patch = Patch {
         schedule: Some((Schedule::every(chrono::TimeDelta::minutes(1)).unwrap(), None)),
         notify: Some(Recipients::parse("notify", notify).unwrap()),
-        remind_every: Some(chrono::TimeDelta::minutes(10)),
+        remind_every: Some(innkeeper_core::reminders::Reminders::Every(chrono::TimeDelta::minutes(10))),
         ..more
     };
     let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse("job").unwrap());
-    parts.store.reserve(&app, &component, &wishes, parts.clock.now()).unwrap();
+    parts.store.reserve(&app, &component, &patch, parts.clock.now()).unwrap();
     parts.sweep();
 }
 
@@ -51,7 +51,7 @@ fn whoever_was_told_of_the_trouble_hears_of_its_end_and_nobody_else() {
     for database in TestDatabase::both() {
         let parts = Parts::new(&database, "log", &alerters);
         let seen = &mut 0;
-        let nothing = Wishes::default;
+        let nothing = Patch::default;
 
         reserve(&parts, "one, a@example.org, pager", nothing());
         parts.advance(60);
@@ -80,7 +80,7 @@ fn whoever_was_told_of_the_trouble_hears_of_its_end_and_nobody_else() {
         parts.advance(60);
         parts.sweep();
         assert_eq!(told(&database, seen), ["opened one", "opened pager"]);
-        let narrowed = Wishes {
+        let narrowed = Patch {
             notify_recovery: Some(false),
             alerters: Some(vec![AlerterName::parse("alerters", "two").unwrap()]),
             ..nothing()
@@ -101,7 +101,7 @@ fn an_alerter_that_is_configured_no_more_is_left_out_and_mail_goes_through_the_o
     for database in TestDatabase::both() {
         let parts = Parts::new(&database, "log", &before);
         let seen = &mut 0;
-        reserve(&parts, "one, two, a@example.org", Wishes::default());
+        reserve(&parts, "one, two, a@example.org", Patch::default());
         parts.advance(60);
         parts.sweep();
         assert_eq!(told(&database, seen).len(), 3);

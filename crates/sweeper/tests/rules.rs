@@ -74,6 +74,47 @@ fn alert_after_remind_every_and_notify_recovery_are_kept() {
 }
 
 #[test]
+fn each_failed_run_is_told_where_that_is_wished() {
+    for database in TestDatabase::both() {
+        let (house, sink) = house(database);
+        let spec = json!({ "remind_every": "each", "alert_after": 2 });
+        house.reserve("probe", "hook", spec.clone());
+        house.reserve("other", "hook", json!({ "remind_every": "6h", "alert_after": 2 }));
+        assert_eq!(house.database.count("reservations WHERE remind_every_ms = -1"), 1);
+        for _ in 0..4 {
+            house.ping("probe", "/3");
+            house.ping("other", "/3");
+            house.settle();
+        }
+        assert_eq!(house.told("hook", "probe"), ["opened", "reminder", "reminder"]);
+        assert_eq!(house.told("hook", "other"), ["opened"]);
+        let last = || {
+            let of_it = sink.requests().into_iter().map(|request| request.json());
+            let mut of_it = of_it.filter(|body| body["alert"]["component"] == "probe");
+            of_it.next_back().unwrap()["text"].as_str().unwrap().to_owned()
+        };
+        assert!(last().contains("exit status 3, 4 times in a row."), "{}", last());
+        // A snooze silences it, and what fails meanwhile is told at its end.
+        house.snooze("probe", 1);
+        house.ping("probe", "/4");
+        house.settle();
+        assert_eq!(house.told("hook", "probe").len(), 3);
+        house.pass(HOUR + MINUTE);
+        assert_eq!(house.told("hook", "probe").len(), 4);
+        assert!(last().contains("exit status 4, 5 times in a row."), "{}", last());
+        // Then it is silent: each time that passes is told.
+        house.pass(HOUR);
+        assert_eq!(house.told("hook", "probe").len(), 5);
+        assert!(last().contains("has not checked in"), "{}", last());
+        house.pass(HOUR);
+        assert_eq!(house.told("hook", "probe").len(), 6);
+        house.ping("probe", "");
+        house.settle();
+        assert_eq!(house.told("hook", "probe").last().unwrap(), "recovered");
+    }
+}
+
+#[test]
 fn runs_that_are_too_long_or_too_short_are_told() {
     for database in TestDatabase::both() {
         let (house, sink) = house(database);

@@ -18,11 +18,12 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    Arrival, Definition, Finished, NewDelivery, Node, Outcome, Recorded, Store, Target, Told,
+    AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Outcome, Recorded, Store, Target,
 };
+use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
 
 /// Clocks differ from the true time by up to this, each way.
@@ -101,13 +102,13 @@ impl World {
     fn make_job(&mut self, n: usize) {
         let period = TimeDelta::seconds(self.rng.i64(20..=900));
         let grace = TimeDelta::seconds(self.rng.i64(10..=60));
-        let wishes = Wishes {
+        let patch = Patch {
             schedule: Some((Schedule::every(period).unwrap(), None)),
             grace: Some(grace),
             notify: Some(Recipients::parse("notify", "hook").unwrap()),
-            ..Wishes::default()
+            ..Patch::default()
         };
-        self.store.reserve(&app(), &name(n), &wishes, self.now).unwrap();
+        self.store.reserve(&app(), &name(n), &patch, self.now).unwrap();
         let silent_from =
             (self.rng.u8(0..4) == 0).then(|| self.now + TimeDelta::seconds(self.rng.i64(0..=1800)));
         self.jobs.push(Job {
@@ -207,12 +208,12 @@ impl World {
             let store = self.store.clone();
             let died = catch_unwind(AssertUnwindSafe(|| {
                 // No panic, which would be printed each time.
-                store.sweep(now, 7, &|_| resume_unwind(Box::new("a crash"))).map(|swept| swept.looked)
+                store.sweep(now, 7, &Rules(|_| resume_unwind(Box::new("a crash")))).map(|swept| swept.looked)
             }));
             self.crashes += usize::from(died.is_err());
             return;
         }
-        self.store.sweep(now, 7, &tell).unwrap();
+        self.store.sweep(now, 7, &Rules(&tell)).unwrap();
     }
 
     /// A sender's step. It may die after the claim, or after the sending.
@@ -261,7 +262,7 @@ impl World {
             self.now += TimeDelta::seconds(1);
             self.beat(false);
             for offset in self.sweepers {
-                while self.store.sweep(self.now + offset, 50, &tell).unwrap().looked > 0 {}
+                while self.store.sweep(self.now + offset, 50, &Rules(&tell)).unwrap().looked > 0 {}
             }
             self.send();
         }
@@ -291,7 +292,7 @@ impl World {
             let said = format!("seed {seed}, job {n}, every {}, grace {}", job.period, job.grace);
             let stands = listed
                 .iter()
-                .find(|one| one.reservation.terms.component.as_str() == format!("job-{n}"))
+                .find(|one| one.reservation.spec.component.as_str() == format!("job-{n}"))
                 .unwrap();
             assert_eq!(
                 stands.reservation.facts.checkins, job.acknowledged,
@@ -340,10 +341,10 @@ impl World {
     }
 }
 
-fn tell(told: &Told<'_>) -> Vec<NewDelivery> {
-    let subject = told.reservation.terms.component.to_string();
+fn tell(told: &AlertEvent<'_>) -> Vec<NewDelivery> {
+    let subject = told.reservation.spec.component.to_string();
     let notice = innkeeper_core::notice::Notice {
-        event: told.event,
+        event: told.kind,
         instance: "simulation".to_owned(),
         subject,
         subject_form: Default::default(),

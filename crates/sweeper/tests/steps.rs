@@ -6,7 +6,7 @@ mod common;
 
 use common::parts::{Parts, done, mail};
 use common::*;
-use innkeeper_store::Swept;
+use innkeeper_store::SweepOutcome;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
@@ -27,7 +27,7 @@ fn a_sweep_takes_a_batch_and_nothing_twice() {
         let sink = SmtpSink::plain();
         let parts = Parts::new(&database, "log", &mail(&sink));
         overdue(&database, "shop", 10, "ops@example.com");
-        let swept: Vec<Swept> = (0..4).map(|_| parts.sweep()).collect();
+        let swept: Vec<SweepOutcome> = (0..4).map(|_| parts.sweep()).collect();
         assert_eq!(swept.iter().map(|swept| swept.looked).collect::<Vec<_>>(), [4, 4, 2, 0]);
         assert_eq!(swept.iter().map(|swept| swept.opened).sum::<usize>(), 10);
         assert_eq!(swept[0].deliveries["log"], 4);
@@ -64,6 +64,30 @@ fn the_end_never_overtakes_a_beginning_that_may_have_been_sent() {
         assert!(back.starts_with("BACK shop/job-000: after 59 minutes 5"), "{:?}: {back}", database.kind());
         assert_eq!(mails[0].1, mails[1].1, "a repeat is known by its id");
         assert_ne!(mails[1].1, mails[2].1);
+    }
+}
+
+#[test]
+fn what_waited_while_its_alerter_was_parked_is_tried_as_long_as_any_other() {
+    const DAY: i64 = 24 * 3600;
+    for database in TestDatabase::both() {
+        let sink = HttpSink::start();
+        sink.otherwise(Answer::status(500));
+        let hook = format!("[alerter.hook]\nkind = \"webhook\"\nurl = \"{}\"\n", sink.url("/"));
+        let mut parts = Parts::new(&database, "hook", &hook);
+        overdue(&database, "shop", 1, "hook");
+        parts.sweep();
+        let waits = || database.count("deliveries WHERE alerter = 'hook' AND state = 'waiting'") == 1;
+        // Parked for three days; then a provider that fails is tried for one.
+        parts.sender.enabled_at = Some(parts.advance(3 * DAY));
+        assert_eq!(parts.dispatch(), done(1, 0));
+        assert!(waits(), "{:?}", database.kind());
+        parts.advance(DAY - 3600);
+        assert_eq!(parts.dispatch(), done(1, 0));
+        assert!(waits(), "{:?}", database.kind());
+        parts.advance(2 * 3600);
+        assert_eq!(parts.dispatch(), done(1, 0));
+        assert!(!waits(), "{:?}: a day is over", database.kind());
     }
 }
 

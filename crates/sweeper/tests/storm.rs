@@ -13,7 +13,7 @@ use common::parts::mail;
 use common::*;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_testing::database::TestDatabase;
@@ -26,16 +26,16 @@ const JOBS: usize = 30;
 /// Reserves `JOBS` jobs whose deadlines are spread over one second, the first in two.
 fn due_within_a_second(database: &TestDatabase, notify: &str) {
     let store = database.store();
-    let wishes = Wishes {
+    let patch = Patch {
         notify: Some(Recipients::parse("notify", notify).unwrap()),
         schedule: Some((Schedule::every(TimeDelta::hours(1)).unwrap(), None)),
-        ..Wishes::default()
+        ..Patch::default()
     };
     let first = SystemClock.now() + TimeDelta::seconds(2) - TimeDelta::hours(1);
     for n in 0..JOBS {
         let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(job(n)).unwrap());
         let at = first + TimeDelta::milliseconds(1000 * n as i64 / JOBS as i64);
-        store.reserve(&app, &component, &wishes, at).unwrap();
+        store.reserve(&app, &component, &patch, at).unwrap();
     }
 }
 

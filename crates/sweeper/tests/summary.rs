@@ -9,10 +9,11 @@ use std::process::Output;
 use common::*;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::{Arrival, Definition, Target};
+use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process;
@@ -37,13 +38,13 @@ fn eventful(database: &TestDatabase) {
     let now = SystemClock.now();
     let reserve = |name: &str, hours: i64| {
         let every = Schedule::every(chrono::TimeDelta::hours(hours)).unwrap();
-        let wishes = Wishes {
+        let patch = Patch {
             owner: Some(format!("owner of {}", name.chars().take(20).collect::<String>())),
             schedule: Some((every, None)),
-            ..Wishes::default()
+            ..Patch::default()
         };
         let (app, component) = (AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
-        store.reserve(&app, &component, &wishes, now - chrono::TimeDelta::hours(2)).unwrap();
+        store.reserve(&app, &component, &patch, now - chrono::TimeDelta::hours(2)).unwrap();
     };
     let check_in = |name: &str, kind| {
         let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
@@ -57,17 +58,17 @@ fn eventful(database: &TestDatabase) {
     reserve("failing", 5);
     reserve("recovered", 1);
     reserve("flapping", 5);
-    store.sweep(now, 100, &|_| Vec::new()).unwrap();
+    store.sweep(now, 100, &Rules(|_| Vec::new())).unwrap();
     check_in("failing", CheckInKind::Success);
     for _ in 0..3 {
         check_in("flapping", CheckInKind::Fail);
-        store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+        store.sweep(SystemClock.now(), 100, &Rules(|_| Vec::new())).unwrap();
         check_in("flapping", CheckInKind::Success);
-        store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+        store.sweep(SystemClock.now(), 100, &Rules(|_| Vec::new())).unwrap();
     }
     check_in("failing", CheckInKind::Fail);
     check_in("recovered", CheckInKind::Success);
-    store.sweep(SystemClock.now(), 100, &|_| Vec::new()).unwrap();
+    store.sweep(SystemClock.now(), 100, &Rules(|_| Vec::new())).unwrap();
 }
 
 fn id_of(database: &TestDatabase, component: &str) -> String {

@@ -33,6 +33,7 @@ fn incident(id: i64, component: &str, cause: &str, hours_ago: i64, lasted: Optio
         reason: String::new(),
         opened_at,
         closed_at: lasted.map(|minutes| opened_at + TimeDelta::minutes(minutes)),
+        reported_late: false,
     }
 }
 
@@ -100,8 +101,9 @@ fn mail(summary: Summary) -> (String, String) {
     let config = Config::from_toml(Role::Sweeper, &config).unwrap();
     let alerters: BTreeMap<_, _> = config.alerters.clone();
     let alerters = Alerters::build(&alerters, Arc::new(SystemClock)).unwrap();
-    let speaker = innkeeper_sweeper::messages::Speaker::new(&config, &innkeeper_node::KnownWays::of(&config));
-    let notice: Notice = innkeeper_sweeper::summary::notice(summary, &speaker);
+    let composer =
+        innkeeper_sweeper::messages::MessageComposer::new(&config, &innkeeper_node::KnownWays::of(&config));
+    let notice: Notice = innkeeper_sweeper::summary::notice(summary, &composer);
     assert_eq!(notice.event, EventKind::Summary);
     // As it lies in the outbox.
     let notice: Notice = serde_json::from_str(&serde_json::to_string(&notice).unwrap()).unwrap();

@@ -16,7 +16,7 @@ use innkeeper_testing::process::{PATIENCE, Server};
 fn broken(kind: DatabaseKind) -> Vec<(&'static str, &'static str)> {
     let both = vec![
         ("reservations", "tags = '{'"),
-        ("reservations", "period_ms = NULL, schedule = 'cron at noon UTC'"),
+        ("reservations", "schedule = 'cron at noon UTC'"),
         ("reservations", "notify = 'nobody@nowhere@'"),
         ("reservations", "key = 'not a key'"),
     ];

@@ -1,12 +1,13 @@
 //! A mail server: Postfix takes mail over SMTP with STARTTLS, Dovecot shows it over IMAP with TLS. Both run in the foreground on ports
 //! of loopback, from configuration in a directory of the test's own.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use innkeeper_testing::certificates::Authority;
+use innkeeper_testing::ports::free_port;
 use tempfile::TempDir;
 
 /// The one mailbox.
@@ -271,10 +272,6 @@ fn wait_for(port: u16) {
         assert!(Instant::now() < until, "nobody listens on {port}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 fn write(path: &Path, text: &str) {

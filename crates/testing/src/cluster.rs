@@ -29,6 +29,20 @@ impl Cluster {
         cluster
     }
 
+    /// The same; its messages are in this language (`de`), by the translations that it brings along.
+    pub fn start_speaking(language: &str) -> Self {
+        let variables = vec![("LC_ALL", "C.UTF-8".to_owned()), ("LANGUAGE", language.to_owned())];
+        let cluster = Self::make(variables);
+        cluster.set("lc_messages = 'C.UTF-8'\n");
+        cluster.resume();
+        cluster
+    }
+
+    /// What it has written into its log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
     /// The same, to be reached over TCP as well, at 127.0.0.1 and this port, with TLS for whoever wants it, by a certificate of `authority`
     /// for these names.
     pub fn start_encrypted(authority: &Authority, names: &[&str], port: u16) -> Self {

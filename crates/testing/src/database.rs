@@ -21,7 +21,7 @@ pub use role::Role;
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";
 
 /// The tables whose times [`TestDatabase::age`] moves.
-const AGEING: [&str; 22] = [
+const AGEING: [&str; 24] = [
     "reservations",
     "states",
     "runs",
@@ -44,6 +44,8 @@ const AGEING: [&str; 22] = [
     "totp",
     "totp_setups",
     "pending_logins",
+    "report_keys",
+    "late_failures",
 ];
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];

@@ -1,6 +1,6 @@
 //! A real HAProxy that hands what lies below a path on to Innkeeper.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,6 @@ const PROGRAM: &str = "/usr/sbin/haproxy";
 pub struct HaProxy {
     child: Child,
     _directory: TempDir,
-}
-
-/// A port of this machine that nobody listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 impl HaProxy {

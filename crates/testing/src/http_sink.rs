@@ -12,9 +12,10 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::tcp_server::{Stream, TcpServer, hang, locked};
@@ -170,10 +171,8 @@ impl HttpSink {
 
     /// Waits until `count` requests have come; panics after `patience`.
     pub fn wait_for(&self, count: usize, patience: Duration) -> Vec<Received> {
-        let state = locked(&self.shared.state);
-        let waited =
-            self.shared.came.wait_timeout_while(state, patience, |state| state.received.len() < count);
-        let (state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = locked(&self.shared.state);
+        self.shared.came.wait_while_for(&mut state, |state| state.received.len() < count, patience);
         assert!(
             state.received.len() >= count,
             "{} of {count} requests in {patience:?}",

@@ -12,6 +12,7 @@
 //! - [`proxy`]: a TCP proxy before Postgres that swallows what it is to pass on;
 //! - [`faketime`]: a wall clock that a test sets for the processes it starts;
 //! - [`process`]: Innkeeper's own programs, started, stopped and killed; [`client`]: HTTP to them;
+//! - [`ports`]: ports of this machine that are free, or stay closed;
 //! - [`jobs`]: jobs that check in again and again;
 //! - [`certificates`]: an authority and its certificates, made for the test;
 //! - [`authenticator`]: what makes a passkey, and signs with it.
@@ -26,6 +27,7 @@ pub mod haproxy;
 pub mod http_sink;
 pub mod jobs;
 pub mod pgbouncer;
+pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod smtp_sink;

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tempfile::TempDir;
 
 /// How long a process may take for what it is asked, on a busy machine.
@@ -27,7 +28,7 @@ struct Log {
 
 impl Log {
     fn text(&self) -> MutexGuard<'_, String> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+        self.text.lock()
     }
 }
 
@@ -148,7 +149,7 @@ impl Server {
             }
             let left = end.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{what:?} did not come; the log:\n{text}");
-            text = self.log.grown.wait_timeout(text, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.log.grown.wait_for(&mut text, left);
         }
     }
 

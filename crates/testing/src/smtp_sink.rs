@@ -14,9 +14,10 @@
 mod conversation;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use rustls::ServerConfig;
 
 use crate::tcp_server::{TcpServer, locked};
@@ -191,9 +192,8 @@ impl SmtpSink {
 
     /// Waits until `count` mails have been taken; panics after `patience`.
     pub fn wait_for(&self, count: usize, patience: Duration) -> Vec<ReceivedMail> {
-        let state = locked(&self.shared.state);
-        let waited = self.shared.came.wait_timeout_while(state, patience, |state| state.mails.len() < count);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let mut state = locked(&self.shared.state);
+        self.shared.came.wait_while_for(&mut state, |state| state.mails.len() < count, patience);
         assert!(state.mails.len() >= count, "{} of {count} mails in {patience:?}", state.mails.len());
         state.mails.clone()
     }

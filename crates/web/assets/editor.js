@@ -16,10 +16,11 @@
     }
   };
   form.addEventListener("input", (event) => {
-    if (!["kind", "frequency", "time_units", "cron", "calendar", "time_zone", "grace"].includes(event.target.name)) return;
+    const choice = event.target.closest(".choice");
+    if (!choice && event.target.name !== "grace") return;
     // Whoever types a cron expression means that kind.
-    const kind = { frequency: "every", time_units: "every", cron: "cron", calendar: "calendar" }[event.target.name];
-    if (kind) form.querySelector(`input[name=kind][value=${kind}]`).checked = true;
+    const kind = choice?.querySelector("input[name=kind]");
+    if (kind) kind.checked = true;
     clearTimeout(timer);
     timer = setTimeout(explain, 200);
   });

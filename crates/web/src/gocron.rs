@@ -2,22 +2,27 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::AppName;
-use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Caller, Routes};
+use innkeeper_http::description::{Description, Parameter};
+use innkeeper_http::{ApiError, Caller, Routes};
+use innkeeper_ingest_routes::gocron::GROUP;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Desk;
-use crate::lists::{Shown, reservations};
+use crate::AppState;
+use crate::lists::reservations;
+
+const ALL: Description = Description::get("/cron", Permission::Read, GROUP, "List all reservations");
+const MISSED: Description = Description::get("/cron/missed", Permission::Read, GROUP, "List what is overdue");
+const OF_ACCOUNT: Description =
+    Description::get("/cron/{account}", Permission::Read, GROUP, "List the reservations of an account")
+        .with(&[Parameter::path("account", "the app", "shop")]);
+pub(crate) const ROUTES: [Description; 3] = [ALL, MISSED, OF_ACCOUNT];
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get("/cron", Need::Read, all).get("/cron/missed", Need::Read, missed).get(
-        "/cron/{account}",
-        Need::Read,
-        of_account,
-    );
+    routes.described(&ALL, all).described(&MISSED, missed).described(&OF_ACCOUNT, of_account);
 }
 
 /// A reservation as gocron shows it. `Frequency` is seconds (0 for a cron schedule), `Lastruntime` Unix seconds (0 before
@@ -35,50 +40,47 @@ struct Cron {
     alerted: bool,
 }
 
-impl From<Shown> for Cron {
-    fn from(Shown { listed, .. }: Shown) -> Self {
-        let (terms, facts) = (&listed.reservation.terms, &listed.reservation.facts);
+impl From<Assessed> for Cron {
+    fn from(Assessed { reservation, open_alert, .. }: Assessed) -> Self {
+        let (spec, facts) = (&reservation.spec, &reservation.facts);
         Self {
-            cronname: terms.component.to_string(),
-            account: terms.app.to_string(),
-            email: terms.notify.to_string(),
-            frequency: match &terms.schedule {
-                Schedule::Every(period) => period.num_seconds(),
-                Schedule::Cron(_) | Schedule::Calendar(_) => 0,
-            },
-            site: terms.is_site,
+            cronname: spec.component.to_string(),
+            account: spec.app.to_string(),
+            email: spec.notify.to_string(),
+            frequency: spec.schedule.period().map_or(0, |period| period.num_seconds()),
+            site: spec.is_site,
             ipaddress: facts.last_source.clone(),
             lastruntime: facts.last_checkin_at.map_or(0, |at| at.timestamp()),
-            alerted: listed.open_alert.is_some(),
+            alerted: open_alert.is_some(),
         }
     }
 }
 
 /// Those of which `shape` makes something: an object, with its account where one was named, and their number before them.
 async fn crons(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     account: Option<AppName>,
-    shape: impl Fn(Shown) -> Option<Cron> + Send + 'static,
+    shape: impl Fn(Assessed) -> Option<Cron> + Send + 'static,
 ) -> Result<(HttpResponse, usize), ApiError> {
     let named = account.as_ref().map(|account| json!(account.to_string()));
-    let list = reservations(desk, caller, account, move |shown, _| shape(shown), "]}").await?;
+    let list = reservations(app_state, caller, account, move |shown, _| shape(shown), "]}").await?;
     let (account, count) =
         (named.map(|name| format!(r#""Account":{name},"#)).unwrap_or_default(), list.count);
     Ok((list.answer(format!(r#"{{{account}"Count":{count},"Crons":["#)), count))
 }
 
-async fn all(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    Ok(crons(&desk, &caller, None, |shown| Some(shown.into())).await?.0)
+async fn all(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    Ok(crons(&app_state, &caller, None, |shown| Some(shown.into())).await?.0)
 }
 
-async fn missed(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let overdue = |shown: Shown| shown.evaluation.overdue.then(|| shown.into());
-    Ok(crons(&desk, &caller, None, overdue).await?.0)
+async fn missed(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let overdue = |shown: Assessed| shown.evaluation.overdue.then(|| shown.into());
+    Ok(crons(&app_state, &caller, None, overdue).await?.0)
 }
 
 async fn of_account(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     account: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
@@ -87,7 +89,7 @@ async fn of_account(
     // What can be no name is not asked of the database: Postgres takes no NUL.
     let name = AppName::parse(account.as_str()).ok().filter(|name| name.as_str() == account);
     let name = name.ok_or_else(nothing)?;
-    match crons(&desk, &caller, Some(name), |shown| Some(shown.into())).await? {
+    match crons(&app_state, &caller, Some(name), |shown| Some(shown.into())).await? {
         (_, 0) => Err(nothing()),
         (answer, _) => Ok(answer),
     }

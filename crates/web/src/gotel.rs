@@ -2,19 +2,27 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
 use innkeeper_core::alert::stamp;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::duration;
-use innkeeper_core::schedule::Schedule;
-use innkeeper_node::http::{ApiError, Caller, Routes};
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::schedule::Parts;
+use innkeeper_http::description::Description;
+use innkeeper_http::{ApiError, Caller, Routes};
+use innkeeper_ingest_routes::gotel::GROUP;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::Desk;
-use crate::lists::{Shown, reservations};
+use crate::AppState;
+use crate::lists::reservations;
+
+const LIST: Description =
+    Description::get("/reservation", Permission::Read, GROUP, "List all reservations, latest check-in first");
+pub(crate) const ROUTES: [Description; 1] = [LIST];
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
-    routes.get("/", Need::Nothing, alive).get("/reservation", Need::Read, list);
+    routes.get("/", Permission::Nothing, alive).described(&LIST, list);
 }
 
 async fn alive() -> HttpResponse {
@@ -67,59 +75,57 @@ struct Job {
     time_units: String,
 }
 
-async fn list(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let public_url = desk.public_url.clone();
-    let may_check_in = caller.may(Need::CheckIn);
+async fn list(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let public_url = app_state.public_url.clone();
+    let may_check_in = caller.may(Permission::CheckIn);
     let shape = move |shown, now| Some(job(shown, now, may_check_in.then_some(&*public_url)));
-    let list = reservations(&desk, &caller, None, shape, r#"],"success":true}"#).await?;
+    let list = reservations(&app_state, &caller, None, shape, r#"],"success":true}"#).await?;
     Ok(list.answer(r#"{"result":["#.to_owned()))
 }
 
 /// A reservation; with a `public_url` for whoever may check in.
-fn job(shown: Shown, now: innkeeper_core::Time, public_url: Option<&str>) -> Job {
-    let Shown { listed, evaluation } = shown;
-    let reservation = listed.reservation;
-    let (terms, last) = (reservation.terms, reservation.facts.last_checkin_at);
-    let zone = terms.schedule.zone();
-    let (frequency, time_units) = match (terms.frequency, &terms.schedule) {
-        (Some(frequency), _) => (frequency.count, frequency.unit.as_str()),
-        (None, Schedule::Every(period)) => (period.num_seconds(), "seconds"),
-        (None, Schedule::Cron(_) | Schedule::Calendar(_)) => (0, ""),
-    };
+fn job(assessed: Assessed, now: innkeeper_core::Time, public_url: Option<&str>) -> Job {
+    let Assessed { reservation, open_alert, ping_key, evaluation, .. } = assessed;
+    let (spec, last) = (reservation.spec, reservation.facts.last_checkin_at);
+    let zone = spec.schedule.zone();
+    let Parts { frequency, time_units, .. } = spec.schedule.parts(spec.frequency);
+    let (frequency, time_units) = (frequency.unwrap_or(0), time_units.unwrap_or_default().to_owned());
     Job {
         job_id: reservation.id,
-        slug: terms.slug,
-        owner: terms.owner,
-        notify: terms.notify.to_string(),
-        alert_msg: terms.alert_msg,
-        alert_subject: terms.alert_subject,
-        recovery_msg: terms.recovery_msg,
-        runbook: terms.runbook,
-        app: terms.app.to_string(),
-        component: terms.component.to_string(),
+        slug: spec.slug,
+        owner: spec.owner,
+        notify: spec.notify.to_string(),
+        alert_msg: spec.alert_msg,
+        alert_subject: spec.alert_subject,
+        recovery_msg: spec.recovery_msg,
+        runbook: spec.runbook,
+        app: spec.app.to_string(),
+        component: spec.component.to_string(),
         frequency,
-        time_units: time_units.to_owned(),
+        time_units,
         last_checkin: last.map_or(0, |at| at.timestamp()),
         last_checkin_str: last.map_or("never".to_owned(), |at| stamp(at, zone)),
         time_since_last_checkin: last.map_or("never".to_owned(), |at| duration::ago(now - at)),
-        failing_sla: evaluation.overdue || listed.open_alert.is_some(),
+        failing_sla: evaluation.overdue || open_alert.is_some(),
         number_of_checkins: reservation.facts.checkins,
         state: evaluation.state.as_str(),
-        schedule: terms.schedule.to_string(),
+        schedule: spec.schedule.to_string(),
         expected_at: evaluation.expected_at.timestamp(),
         deadline: evaluation.deadline.timestamp(),
-        reason: listed.open_alert.map(|alert| alert.reason.sentence(zone)),
+        reason: open_alert.map(|alert| alert.reason.sentence(zone)),
         ping_url: public_url.map(|public_url| format!("{public_url}/ping/{}", reservation.key)),
-        ping_key: listed.ping_key.filter(|_| public_url.is_some()),
-        description: terms.description,
-        tags: terms.tags,
-        alerters: terms.alerters.iter().map(ToString::to_string).collect(),
-        grace: duration::short(terms.grace),
-        alert_after: terms.alert_after,
-        remind_every: terms.remind_every.map(duration::short),
-        notify_recovery: terms.notify_recovery,
-        max_run: terms.max_run.map(duration::short),
-        min_run: terms.min_run.map(duration::short),
+        ping_key: ping_key.filter(|_| public_url.is_some()),
+        description: spec.description,
+        tags: spec.tags,
+        alerters: spec.alerters.iter().map(ToString::to_string).collect(),
+        grace: duration::short(spec.grace),
+        alert_after: spec.alert_after,
+        remind_every: Some(spec.remind_every)
+            .filter(|reminders| *reminders != Reminders::Never)
+            .map(Reminders::short),
+        notify_recovery: spec.notify_recovery,
+        max_run: spec.max_run.map(duration::short),
+        min_run: spec.min_run.map(duration::short),
         snoozed_until: reservation.conclusions.snoozed_until(now).map(|until| until.timestamp()),
     }
 }

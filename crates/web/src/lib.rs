@@ -1,4 +1,4 @@
-//! The front desk: answers people and programs that ask about reservations.
+//! Pages and API: answers people and programs that ask about reservations.
 //!
 //! It only reads. What a reservation is shown as comes from [`innkeeper_core::sla`], so it cannot disagree with the sweeper.
 //!
@@ -23,7 +23,8 @@ mod refused_logins;
 mod second_factor;
 mod tally;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
@@ -32,22 +33,19 @@ use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Clock, Time};
+use innkeeper_http::nodes::{Parked, parked};
+use innkeeper_http::{ApiError, Authenticator, Listener, Routes, Spools};
 use innkeeper_node::config::{Auth, Live};
 use innkeeper_node::heart::progress::Progress;
 use innkeeper_node::heart::{Astray, Operator};
-use innkeeper_node::http::health::Health;
-use innkeeper_node::http::metrics::Observed;
-use innkeeper_node::http::nodes::Nodes;
-use innkeeper_node::http::peer::Peer;
-use innkeeper_node::http::{ApiError, Gate, HttpService, Routes, Spools};
 use innkeeper_node::invitation::{announcement, first_admin, tell_unconfirmed};
-use innkeeper_node::{
-    Config, Heart, KnownWays, Part, Role, Shutdown, Wake, Ways, descriptors, wait_for_database,
-};
+use innkeeper_node::{Config, KnownWays, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake, Ways};
 use innkeeper_store::{Counts, Store, StoreError};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use openid::{OpenId, Provider, Seats};
@@ -56,19 +54,34 @@ use passkeys::RelyingParty;
 use refused_logins::RefusedLogins;
 use tally::{Counted, Tally};
 
+/// An alerter as the settings show it.
+pub struct KnownAlerter {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Whether it sends to a mail address.
+    pub needs_address: bool,
+    /// Whether it is parked: its messages wait.
+    pub is_parked: bool,
+}
+
 /// How long a stop waits for a look that is under way.
-pub const LOOKS_END: Duration = Duration::from_secs(1);
+const LOOKS_END: Duration = Duration::from_secs(1);
 /// How long counts hold.
 const COUNTS_HOLD: Duration = Duration::from_secs(5);
 
-/// The front desk's routes and what they share.
-#[derive(Clone)]
+/// Pages and API: the routes, and what they share.
 pub struct Web {
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
+    /// What looks whether pages could be made.
+    looking: SupervisedThread,
+    /// The secret of the link by which the first admin is made, where there is one.
+    setup: Option<String>,
 }
 
 /// What the handlers share.
-pub(crate) struct Desk {
+pub(crate) struct AppState {
     store: Store,
     clock: Arc<dyn Clock>,
     pub public_url: String,
@@ -83,7 +96,7 @@ pub(crate) struct Desk {
     pub signs_on: bool,
     /// The provider at which people log in, where there is one.
     pub openid: Option<OpenId>,
-    pub gate: Gate,
+    pub authenticator: Authenticator,
     /// The configuration in force.
     live: Live,
     /// Every way out.
@@ -110,7 +123,7 @@ pub(crate) struct Desk {
     relying_party: Result<RelyingParty, String>,
 }
 
-impl Desk {
+impl AppState {
     /// At which origin there are passkeys.
     ///
     /// # Errors
@@ -161,11 +174,23 @@ impl Desk {
         }
     }
 
-    /// The alerters, with their kinds.
-    pub fn alerter_kinds(&self) -> Vec<(String, &'static str)> {
+    /// The alerters, in the order of their names.
+    pub fn alerters(&self) -> Vec<KnownAlerter> {
         let alerters = self.ways.now();
-        let kind = |name: &AlerterName| alerters.get(name.as_str()).map_or("", |way| way.kind());
-        alerters.names().map(|name| (name.to_string(), kind(name))).collect()
+        let working = alerters.names().filter_map(|name| {
+            let alerter = alerters.get(name.as_str())?;
+            let (kind, needs_address) = (alerter.kind(), alerter.needs_address());
+            Some(KnownAlerter { name: name.to_string(), kind, needs_address, is_parked: false })
+        });
+        let parked = alerters.parked().map(|(name, kind)| KnownAlerter {
+            name: name.to_string(),
+            kind,
+            needs_address: false,
+            is_parked: true,
+        });
+        let mut all: Vec<KnownAlerter> = working.chain(parked).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// Every name that `notify` and `alerters` may use: those of this process's configuration, and those that a sweeper has.
@@ -174,22 +199,35 @@ impl Desk {
     }
 
     /// What in the terms of a reservation leads nowhere.
-    pub fn dead_ends(&self, terms: &Terms) -> Vec<DeadEnd> {
-        self.known_ways.get().of_terms(terms).dead_ends
+    pub fn dead_ends(&self, spec: &Spec) -> Vec<DeadEnd> {
+        self.known_ways.get().of_terms(spec).dead_ends
+    }
+
+    /// What about the messages of this spec people should know: what leads nowhere, and what waits since it is parked.
+    pub fn warnings_of(&self, spec: &Spec) -> Vec<String> {
+        self.known_ways.get().warnings_of(spec)
+    }
+
+    /// How many messages wait for each alerter that is parked, by the sweepers' word.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        parked(&self.store, &self.known_ways.look(&self.store))
     }
 
     /// Tells the operator what leads nowhere of a reservation that was made or changed. Does not wait for that.
-    pub fn report(&self, terms: &Terms) {
+    pub fn report(&self, spec: &Spec) {
         let (ways, store, astray) = (self.known_ways.clone(), self.store.clone(), self.astray.clone());
-        let terms = terms.clone();
+        let spec = spec.clone();
         drop(actix_web::web::block(move || {
-            let name = format!("{}/{}", terms.app, terms.component);
-            astray.report(&name, &ways.dead_ends(&store, &terms));
+            let name = format!("{}/{}", spec.app, spec.component);
+            astray.report(&name, &ways.dead_ends(&store, &spec));
         }));
     }
 
     /// `remind_every` of a reservation that is made by the form, unless it says otherwise.
-    pub fn remind_every(&self) -> Option<TimeDelta> {
+    pub fn remind_every(&self) -> Reminders {
         self.live.get().sweeper.remind_every
     }
 
@@ -201,7 +239,10 @@ impl Desk {
         notice: &Notice,
     ) -> Result<(), String> {
         let alerters = self.ways.now();
-        let way = alerters.get(alerter).ok_or_else(|| format!("there is no alerter {alerter}"))?;
+        let way = alerters.get(alerter).ok_or_else(|| match alerters.is_parked(alerter) {
+            true => "it is parked; remove enabled = false from its section to send through it".to_owned(),
+            false => format!("there is no alerter {alerter}"),
+        })?;
         let key = Uuid::new_v4().to_string();
         match way.send(&Message { notices: std::slice::from_ref(notice), recipient, key: &key }) {
             Sent::Delivered => Ok(()),
@@ -214,20 +255,20 @@ impl Desk {
     /// # Errors
     /// The database's.
     pub fn counts(&self) -> Result<Counts, StoreError> {
-        let known = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.counted.lock();
         if let Some((at, counts)) = known
             && at.elapsed() < COUNTS_HOLD
         {
             return Ok(counts);
         }
         let counts = self.store.open_counts()?;
-        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counts));
+        *self.counted.lock() = Some((Instant::now(), counts));
         Ok(counts)
     }
 
     /// How many alerts are open, as it was known last: whoever asks the store has it looked at.
     pub fn down(&self) -> i64 {
-        let known = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.counted.lock();
         known.map_or(0, |(_, counts)| counts.down)
     }
 
@@ -244,19 +285,22 @@ impl Desk {
 }
 
 impl Web {
-    /// A desk over `store`. `wake` is the sweeper's, where it runs in this process.
+    /// Starts what looks whether pages could be made, until the process stops. `authenticator` is the listener's; `wake` is the sweeper's, where it
+    /// runs in this process.
     ///
     /// # Errors
-    /// An alerter, or the login at a provider, that cannot be built.
-    pub fn new(
-        store: Store,
-        config: &Config,
-        gate: Gate,
-        heart: &Heart,
+    /// A login at a provider that cannot be built, or no thread to be had.
+    pub fn start(
+        process: &Process,
+        authenticator: &Authenticator,
         wake: Option<Wake>,
     ) -> anyhow::Result<Self> {
-        let clock = heart.clock();
-        let ways = Ways::new(config, clock.clone())?;
+        let (store, config, heart) = (process.store().clone(), process.config(), process.heart());
+        let (clock, authenticator) = (process.clock(), authenticator.clone());
+        let setup = first_admin(&store, config, clock.now());
+        tell_unconfirmed(&store, config);
+        let progress = heart.progresses().web.clone();
+        let looking = looks::start(store.clone(), Arc::clone(&clock), progress.clone(), process.shutdown())?;
         let openid = config.web.openid.as_ref().map(|openid| {
             anyhow::Ok(OpenId {
                 provider: Provider::new(openid, &config.public_url)?,
@@ -266,7 +310,7 @@ impl Web {
             })
         });
         Ok(Self {
-            desk: Data::new(Desk {
+            app_state: Data::new(AppState {
                 store,
                 clock,
                 public_url: config.public_url.clone(),
@@ -276,9 +320,9 @@ impl Web {
                 is_open: config.auth == Auth::Open,
                 signs_on: config.web.sign_on_header.is_some(),
                 openid: openid.transpose()?,
-                gate,
+                authenticator,
                 live: config.live(),
-                ways,
+                ways: process.alerters().clone(),
                 wake,
                 operator: heart.operator().clone(),
                 known_ways: heart.ways().clone(),
@@ -287,39 +331,52 @@ impl Web {
                 tally: Tally::new(),
                 refused_logins: RefusedLogins::default(),
                 spools: Spools::default(),
-                progress: heart.progresses().web.clone(),
+                progress,
                 #[cfg(feature = "passkeys")]
                 relying_party: RelyingParty::of(&config.pages_url, &config.instance),
             }),
+            looking,
+            setup,
         })
     }
 
-    /// Starts what looks whether pages could be made, until the process stops. Do not wait for its end longer than [`LOOKS_END`].
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub fn start_looking(&self, shutdown: &Shutdown) -> std::io::Result<Part> {
-        let Desk { store, clock, progress, .. } = &**self.desk;
-        looks::start(store.clone(), Arc::clone(clock), progress.clone(), shutdown)
+    /// What registers the pages. `/` and `/nodes` are pages for browsers alone, so bring this before what answers programs there.
+    pub fn pages(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
+        let app_state = self.app_state.clone();
+        move |routes| {
+            routes.app_data(app_state.clone());
+            pages::mount(routes);
+        }
     }
 
-    /// Writes what waits to be written, at the end of the process. Blocks.
-    pub fn finish(&self) {
-        self.desk.refused_logins.finish(&self.desk.store);
+    /// What registers the routes of both protocols and of the API. `GET /` is registered too; beside ingest, whose `GET /` knows more, bring
+    /// this second.
+    pub fn routes(&self) -> impl Fn(&mut Routes<'_>) + Send + Sync + 'static {
+        let app_state = self.app_state.clone();
+        move |routes| {
+            routes.app_data(app_state.clone());
+            gotel::mount(routes);
+            gocron::mount(routes);
+            api::mount(routes);
+        }
     }
 
-    /// Registers the pages. `/` and `/nodes` are pages for browsers alone, so mount this before what answers programs there.
-    pub fn mount_pages(&self, routes: &mut Routes<'_>) {
-        routes.app_data(self.desk.clone());
-        pages::mount(routes);
+    /// What says where the first admin is made, by the address at which this process listens; nothing where there is one, or callers are
+    /// not asked who they are.
+    pub fn setup_announcement(
+        &self,
+        config: &Config,
+    ) -> impl FnOnce(SocketAddr) -> Option<String> + Send + use<> {
+        let (config, setup) = (config.clone(), self.setup.clone());
+        move |listening| setup.map(|secret| announcement(&config, listening, &secret))
     }
+}
 
-    /// Registers the routes of both protocols. `GET /` is registered too; beside ingest, whose `GET /` knows more, mount this second.
-    pub fn mount(&self, routes: &mut Routes<'_>) {
-        routes.app_data(self.desk.clone());
-        gotel::mount(routes);
-        gocron::mount(routes);
-        api::mount(routes);
+impl RoleWork for Web {
+    /// Writes what waits to be written, and ends what looks.
+    fn finish(self: Box<Self>, _in_order: bool) -> anyhow::Result<()> {
+        self.app_state.refused_logins.finish(&self.app_state.store);
+        self.looking.join_within(LOOKS_END)
     }
 }
 
@@ -328,41 +385,12 @@ impl Web {
 /// # Errors
 /// What ended it before that.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
-    let store = wait_for_database(config, Role::Web, shutdown)?;
-    let health = Health::new(store.clone(), env!("CARGO_PKG_VERSION"));
-    let heart = Heart::start(&store, config, Role::Web, shutdown)?;
-    let nodes = Nodes::new(store.clone(), &heart, None);
-    let observed = Observed::new(store.clone(), &heart);
-    let peer = Peer::new(store.clone(), heart.clock(), &config.instance);
-    let gate = Gate::new(&store, config, heart.clock()).telling(heart.operator());
-    let setup = first_admin(&store, config, heart.clock().now());
-    tell_unconfirmed(&store, config);
-    let (listening, own) = (heart.listening(), config.clone());
-    let web = Web::new(store, config, gate.clone(), &heart, None)?;
-    let looking = web.start_looking(shutdown)?;
-    let pages = web.clone();
-    let service = HttpService::new("web", config.web.listen, gate, move |routes| {
-        pages.mount_pages(routes);
-        pages.mount(routes);
-        health.mount(routes);
-        nodes.mount(routes);
-        peer.mount(routes);
-        observed.mount(routes);
+    let process = Process::start(Role::Web, config, shutdown)?;
+    let listener = Listener::new(&process, "web", config.web.listen);
+    let web = Web::start(&process, listener.authenticator(), None)?;
+    let setup = web.setup_announcement(config);
+    let listener = listener.routes(web.pages()).routes(web.routes()).on_listening(move |address| {
+        setup(address).into_iter().for_each(innkeeper_node::cli::announce);
     });
-    let served = service
-        .connections(descriptors::for_connections(config))
-        .on_listening(move |address| {
-            listening(address);
-            if let Some(secret) = setup {
-                innkeeper_node::cli::announce(announcement(&own, address, &secret));
-            }
-        })
-        .run(shutdown);
-    shutdown.request();
-    web.finish();
-    let looked = looking.join_within(LOOKS_END);
-    let said_goodbye = heart.finish();
-    served?;
-    looked?;
-    said_goodbye
+    process.run(|stop| listener.run(stop), vec![Box::new(web)])
 }

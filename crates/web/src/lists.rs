@@ -6,33 +6,27 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use innkeeper_core::Time;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::AppName;
-use innkeeper_core::sla::{Evaluation, evaluate};
-use innkeeper_node::http::{ApiError, Caller, Spool, Spooled, with_warning_of};
-use innkeeper_store::{LeftOut, Listed};
+use innkeeper_http::{ApiError, Caller, Spool, Spooled, with_warning_of};
+use innkeeper_store::LeftOut;
 use serde::Serialize;
 
-use crate::Desk;
+use crate::AppState;
 
 /// The content type of a list.
 pub(crate) const JSON: &str = "application/json";
 
-/// A reservation and what is to be shown of it.
-pub(crate) struct Shown {
-    pub listed: Listed,
-    pub evaluation: Evaluation,
-}
-
 /// Writes the reservations that the caller may see, or those of one app, as they stand now, latest check-in first: those of which `shape` makes something,
 /// with commas between, and `end` behind them.
 pub(crate) async fn reservations<T: Serialize>(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     app: Option<AppName>,
-    shape: impl Fn(Shown, Time) -> Option<T> + Send + 'static,
+    shape: impl Fn(Assessed, Time) -> Option<T> + Send + 'static,
     end: &'static str,
 ) -> Result<List, ApiError> {
-    let (store, now, asker) = (desk.store.clone(), desk.clock.now(), caller.clone());
+    let (store, now, asker) = (app_state.store.clone(), app_state.clock.now(), caller.clone());
     let apps = match &app {
         Some(app) => Some(vec![app.to_string()]),
         None => caller.apps(),
@@ -40,12 +34,11 @@ pub(crate) async fn reservations<T: Serialize>(
     let write = move |spool: &mut Spool| {
         let mut count = 0;
         let left_out = store.snapshot(now, |snapshot| {
-            snapshot.latest_first(apps.as_deref(), |listed| {
-                if asker.covers(&listed.reservation.terms.app).is_err() {
+            snapshot.latest_first(apps.as_deref(), |one| {
+                if asker.covers(&one.reservation.spec.app).is_err() {
                     return Ok(());
                 }
-                let evaluation = evaluate(&listed.view(), now);
-                let Some(shaped) = shape(Shown { listed, evaluation }, now) else { return Ok(()) };
+                let Some(shaped) = shape(one, now) else { return Ok(()) };
                 spool.text(if count > 0 { "," } else { "" })?;
                 count += 1;
                 spool.json(&shaped)
@@ -55,7 +48,7 @@ pub(crate) async fn reservations<T: Serialize>(
         Ok((count, left_out))
     };
     let (spooled, (count, mut left_out)) =
-        desk.spools.make(write).await.inspect_err(|error| desk.failed(error))?;
+        app_state.spools.make(write).await.inspect_err(|error| app_state.failed(error))?;
     if caller.apps().is_some() {
         // A row of which not even the app can be read may be another's.
         left_out.named.retain(|one| caller.covers_named(&one.app).is_ok());

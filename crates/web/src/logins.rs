@@ -10,16 +10,16 @@ use actix_web::HttpRequest;
 use actix_web::web::{self, Data};
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_core::access::account_name;
 use innkeeper_core::guesses::{Count, network_of};
+use innkeeper_core::names::one_line;
 use innkeeper_core::password::LONGEST;
-use innkeeper_node::Seldom;
-use innkeeper_node::http::ApiError;
-use innkeeper_node::keys::password::{self, Turn, Waiting};
-use innkeeper_node::keys::{self, device};
+use innkeeper_http::ApiError;
+use innkeeper_http::keys::password::{self, Turn, Waiting};
+use innkeeper_http::keys::{self, device};
+use innkeeper_logging::Seldom;
 use innkeeper_store::{StoreError, User};
 
-use crate::Desk;
+use crate::AppState;
 use crate::refused_logins::{Whom, Why};
 
 /// What a name and a password turned out to be.
@@ -58,7 +58,7 @@ struct Asked {
 /// # Errors
 /// The database's.
 pub(crate) async fn check(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     source: &str,
     name: &str,
@@ -66,30 +66,30 @@ pub(crate) async fn check(
 ) -> Result<Verdict, ApiError> {
     let asked = Question {
         name: name.to_owned(),
-        may_be: account_name("name", name).is_ok() && given.len() <= LONGEST,
+        may_be: one_line("name", name, 100).is_ok() && given.len() <= LONGEST,
         network: network_of(source),
-        devices: desk.gate.devices_of(request),
+        devices: app_state.authenticator.devices_of(request),
     };
     let network = asked.network.clone();
-    let (asked, wait) = on_thread(desk, move |desk, now| whom(desk, asked, now)).await?;
+    let (asked, wait) = on_thread(app_state, move |app_state, now| whom(app_state, asked, now)).await?;
     let user = asked.user.as_ref().map(|(user, _)| user.name.clone());
-    let (verdict, why) = match look(desk, &network, asked, wait, given).await? {
+    let (verdict, why) = match look(app_state, &network, asked, wait, given).await? {
         Verdict::Wrong => (Verdict::Wrong, Why::Wrong),
         Verdict::TooSoon(wait) => (Verdict::TooSoon(wait), Why::TooSoon),
         Verdict::Crowded => (Verdict::Crowded, Why::Crowded),
         Verdict::Unconfirmed => (Verdict::Unconfirmed, Why::Unconfirmed),
         right @ Verdict::Right { .. } => return Ok(right),
     };
-    refused(desk, source, user, why).await;
+    refused(app_state, source, user, why).await;
     Ok(verdict)
 }
 
 /// Says in both logs that somebody was refused: `user` where there is one of the name.
-pub(crate) async fn refused(desk: &Desk, source: &str, user: Option<String>, why: Why) {
+pub(crate) async fn refused(app_state: &AppState, source: &str, user: Option<String>, why: Why) {
     static REFUSED: Seldom = Seldom::new();
     REFUSED.warn(format_args!("a login is refused, from {source}: {}", why.as_str()));
     let whom = user.map_or(Whom::Unknown, Whom::User);
-    desk.refused_logins.note(&desk.store, source, whom, why, desk.clock.now()).await;
+    app_state.refused_logins.note(&app_state.store, source, whom, why, app_state.clock.now()).await;
 }
 
 /// The known device of this user among those that a request shows: their number and its name.
@@ -103,9 +103,13 @@ pub(crate) fn known_device(
 }
 
 /// Whom it means, and how long it has to wait.
-fn whom(desk: &Desk, question: Question, now: Time) -> Result<(Asked, Option<TimeDelta>), StoreError> {
+fn whom(
+    app_state: &AppState,
+    question: Question,
+    now: Time,
+) -> Result<(Asked, Option<TimeDelta>), StoreError> {
     let Question { name, may_be, network, devices } = question;
-    let user = if may_be { desk.store.user_named(&name)? } else { None };
+    let user = if may_be { app_state.store.user_named(&name)? } else { None };
     let hash = user.as_ref().and_then(|(user, hash)| Some((user.id, hash.as_ref()?)));
     let device = hash.and_then(|(id, hash)| known_device(&devices, id, hash, now));
     let counts = match &device {
@@ -113,12 +117,12 @@ fn whom(desk: &Desk, question: Question, now: Time) -> Result<(Asked, Option<Tim
         // Hashed: people type their password into the wrong field.
         None => Count::of_stranger(&keys::hash(&name), &network),
     };
-    let wait = desk.store.wait_for(&counts, now)?;
+    let wait = app_state.store.wait_for(&counts, now)?;
     Ok((Asked { user, is_known_device: device.is_some(), counts }, wait))
 }
 
 async fn look(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     network: &str,
     asked: Asked,
     wait: Option<TimeDelta>,
@@ -131,12 +135,18 @@ async fn look(
     let user = asked.user.as_ref().map(|(user, _)| user.name.clone()).filter(|_| asked.is_known_device);
     let waiting = user.as_deref().map_or(Waiting::Stranger(network), Waiting::Known);
     let Ok(turn) = password::turn(waiting).await else { return Ok(Verdict::Crowded) };
-    on_thread(desk, move |desk, now| compare(desk, asked, &given, turn, now)).await
+    on_thread(app_state, move |app_state, now| compare(app_state, asked, &given, turn, now)).await
 }
 
 /// Counts first, and takes it back where the password is right: of many at once each counts before any is looked at.
-fn compare(desk: &Desk, asked: Asked, given: &str, mut turn: Turn, now: Time) -> Result<Verdict, StoreError> {
-    if let Some(wait) = desk.store.count_guess(&asked.counts, now)? {
+fn compare(
+    app_state: &AppState,
+    asked: Asked,
+    given: &str,
+    mut turn: Turn,
+    now: Time,
+) -> Result<Verdict, StoreError> {
+    if let Some(wait) = app_state.store.count_guess(&asked.counts, now)? {
         return Ok(Verdict::TooSoon(wait));
     }
     let hash = asked.user.as_ref().and_then(|(_, hash)| hash.as_deref());
@@ -147,11 +157,13 @@ fn compare(desk: &Desk, asked: Asked, given: &str, mut turn: Turn, now: Time) ->
     drop(turn);
     let (Some((user, Some(hash))), true) = (asked.user, is_right) else { return Ok(Verdict::Wrong) };
     // It may have been changed, and the user removed, while this one waited in line.
-    let Some((user, Some(now_hash))) = desk.store.user_named(&user.name)? else { return Ok(Verdict::Wrong) };
+    let Some((user, Some(now_hash))) = app_state.store.user_named(&user.name)? else {
+        return Ok(Verdict::Wrong);
+    };
     if now_hash != hash {
         return Ok(Verdict::Wrong);
     }
-    desk.store.forget_guesses(&asked.counts)?;
+    app_state.store.forget_guesses(&asked.counts)?;
     if !user.confirmed {
         return Ok(Verdict::Unconfirmed);
     }
@@ -160,10 +172,10 @@ fn compare(desk: &Desk, asked: Asked, given: &str, mut turn: Turn, now: Time) ->
 
 /// Runs what may block on a thread for it.
 pub(crate) async fn on_thread<T: Send + 'static>(
-    desk: &Data<Desk>,
-    question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
+    app_state: &Data<AppState>,
+    question: impl FnOnce(&AppState, Time) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let shared = desk.clone();
+    let shared = app_state.clone();
     let answer = web::block(move || question(&shared, shared.clock.now())).await;
-    answer.map_err(ApiError::internal)?.map_err(ApiError::from).inspect_err(|error| desk.failed(error))
+    answer.map_err(ApiError::internal)?.map_err(ApiError::from).inspect_err(|error| app_state.failed(error))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::heart::progress::{PROBE, Progress};
-use innkeeper_node::{Part, Shutdown};
+use innkeeper_node::{Shutdown, SupervisedThread};
 use innkeeper_store::{Cursor, Filter, Store, StoreError};
 
 /// How often it is asked whether a look is needed.
@@ -20,9 +20,9 @@ pub(crate) fn start(
     clock: Arc<dyn Clock>,
     progress: Progress,
     shutdown: &Shutdown,
-) -> std::io::Result<Part> {
+) -> std::io::Result<SupervisedThread> {
     let stop = shutdown.clone();
-    Part::spawn("looks", shutdown, move || {
+    SupervisedThread::spawn("looks", shutdown, move || {
         loop {
             if progress.needs_probe() {
                 let attempt = progress.begin(PROBE);

@@ -1,4 +1,4 @@
-//! The front desk as a process of its own.
+//! Pages and API as a process of its own.
 
 use std::process::ExitCode;
 

@@ -9,7 +9,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use innkeeper_node::keys;
+use innkeeper_http::keys;
 use innkeeper_store::{Passkey, User};
 use serde::de::DeserializeOwned;
 use url::{Host, Url};

@@ -2,14 +2,15 @@
 //! neither the log nor the database's time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::web;
 use innkeeper_core::Time;
 use innkeeper_core::guesses::network_of;
-use innkeeper_node::Seldom;
+use innkeeper_logging::Seldom;
 use innkeeper_store::{Actor, Store, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// So many networks have an entry of their own in a minute; the others have one together.
 const NETWORKS: usize = 20;
@@ -201,7 +202,7 @@ impl RefusedLogins {
 }
 
 fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
-    book.lock().unwrap_or_else(PoisonError::into_inner)
+    book.lock()
 }
 
 /// Something could not be written, and waits.
@@ -211,7 +212,7 @@ struct Unwritten;
 fn write(book: &Mutex<Book>, writing: &Mutex<()>, store: &Store) -> Result<(), Unwritten> {
     // Again, since something may be counted just before the turn is given up.
     while lock(book).has_unwritten() {
-        let Ok(_writing) = writing.try_lock() else { return Ok(()) };
+        let Some(_writing) = writing.try_lock() else { return Ok(()) };
         let unwritten = lock(book).take_unwritten();
         let mut failed = false;
         for entry in unwritten {

@@ -9,13 +9,13 @@ use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::guesses::{Count, network_of};
 use innkeeper_core::second_factor::Factor;
-use innkeeper_node::http::ApiError;
-use innkeeper_node::keys::{device, recovery, totp};
+use innkeeper_http::ApiError;
+use innkeeper_http::keys::{device, recovery, totp};
 #[cfg(feature = "passkeys")]
 use innkeeper_store::CeremonyKind;
 use innkeeper_store::{Actor, Store, StoreError, User};
 
-use crate::Desk;
+use crate::AppState;
 use crate::logins::{on_thread, refused};
 #[cfg(feature = "passkeys")]
 use crate::passkeys::Refusal;
@@ -36,18 +36,18 @@ pub(crate) enum Shown {
 /// # Errors
 /// The database's.
 pub(crate) async fn check(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     source: &str,
     user: &User,
     given: &str,
 ) -> Result<Shown, ApiError> {
     let (asked, given) = (user.clone(), given.to_owned());
-    let look = move |_: &Desk, store: &Store, now| {
+    let look = move |app_state: &AppState, store: &Store, now| {
         let wrong = || "The code is wrong, or was used before. Wait for the next one.".to_owned();
-        Ok(used(store, &asked, &given, now)?.ok_or_else(wrong))
+        Ok(used(app_state, store, &asked, &given, now)?.ok_or_else(wrong))
     };
-    counted(desk, request, source, user, Why::WrongCode, look).await
+    counted(app_state, request, source, user, Why::WrongCode, look).await
 }
 
 /// Looks at what a passkey signed in a ceremony of this session or login (as its hash), and keeps that it was used.
@@ -56,7 +56,7 @@ pub(crate) async fn check(
 /// The database's, and that there are no passkeys here.
 #[cfg(feature = "passkeys")]
 pub(crate) async fn check_passkey(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     source: &str,
     user: &User,
@@ -64,10 +64,10 @@ pub(crate) async fn check_passkey(
     credential: String,
 ) -> Result<Shown, ApiError> {
     // Whoever has an address without passkeys is told so, and nothing is counted.
-    desk.relying_party()?;
+    app_state.relying_party()?;
     let asked = user.clone();
-    let look = move |desk: &Desk, store: &Store, now| {
-        let signed = signed(desk, store, &asked, &holder, &credential, now)?;
+    let look = move |app_state: &AppState, store: &Store, now| {
+        let signed = signed(app_state, store, &asked, &holder, &credential, now)?;
         if let Err(why) = &signed {
             store.note_action("refuse passkey", &format!("user {}", asked.name), why, now)?;
         }
@@ -75,20 +75,22 @@ pub(crate) async fn check_passkey(
             format!("The passkey is refused: {why}. Try it again, or give a code or a recovery code instead.")
         }))
     };
-    counted(desk, request, source, user, Why::WrongPasskey, look).await
+    counted(app_state, request, source, user, Why::WrongPasskey, look).await
 }
 
 /// Whether a passkey of this user has signed, or why that is not believed.
 #[cfg(feature = "passkeys")]
 fn signed(
-    desk: &Desk,
+    app_state: &AppState,
     store: &Store,
     user: &User,
     holder: &str,
     credential: &str,
     now: Time,
 ) -> Result<Result<(), String>, StoreError> {
-    let Ok(party) = desk.relying_party() else { return Ok(Err("there are no passkeys here".to_owned())) };
+    let Ok(party) = app_state.relying_party() else {
+        return Ok(Err("there are no passkeys here".to_owned()));
+    };
     let Some(state) = store.take_ceremony(holder, CeremonyKind::Authenticate, user.id, now)? else {
         return Ok(Err("nothing was asked for, or it was answered before, or too late".to_owned()));
     };
@@ -111,38 +113,39 @@ fn signed(
 /// # Errors
 /// The database's.
 pub(crate) async fn counted(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     source: &str,
     user: &User,
     wrong: Why,
-    look: impl FnOnce(&Desk, &Store, Time) -> Result<Result<Factor, String>, StoreError> + Send + 'static,
+    look: impl FnOnce(&AppState, &Store, Time) -> Result<Result<Factor, String>, StoreError> + Send + 'static,
 ) -> Result<Shown, ApiError> {
-    let (devices, from, asked) = (desk.gate.devices_of(request), source.to_owned(), user.clone());
-    let shown = on_thread(desk, move |desk, now| {
-        let hash = desk.store.user_named(&asked.name)?.and_then(|(_, hash)| hash);
+    let (devices, from, asked) =
+        (app_state.authenticator.devices_of(request), source.to_owned(), user.clone());
+    let shown = on_thread(app_state, move |app_state, now| {
+        let hash = app_state.store.user_named(&asked.name)?.and_then(|(_, hash)| hash);
         // Whoever had the password before there was a factor may have had many browsers known.
         let device = hash.and_then(|hash| factor_device(&devices, asked.id, &hash, now));
         let counts = match device {
             Some(device) => Count::of_devices_codes(&device),
             None => Count::of_strangers_codes(asked.id, &network_of(&from)),
         };
-        if let Some(wait) = desk.store.count_guess(&counts, now)? {
+        if let Some(wait) = app_state.store.count_guess(&counts, now)? {
             return Ok(Shown::TooSoon(wait));
         }
         let actor = Actor { who: format!("user {}", asked.name), source: from };
-        let factor = match look(desk, &desk.store.on_behalf_of(actor), now)? {
+        let factor = match look(app_state, &app_state.store.on_behalf_of(actor), now)? {
             Ok(factor) => factor,
             Err(problem) => return Ok(Shown::Wrong(problem)),
         };
-        desk.store.forget_guesses(&counts)?;
+        app_state.store.forget_guesses(&counts)?;
         Ok(Shown::Right(factor))
     })
     .await?;
     match shown {
         Shown::Right(_) => {}
-        Shown::Wrong(_) => refused(desk, source, Some(user.name.clone()), wrong).await,
-        Shown::TooSoon(_) => refused(desk, source, Some(user.name.clone()), Why::TooSoon).await,
+        Shown::Wrong(_) => refused(app_state, source, Some(user.name.clone()), wrong).await,
+        Shown::TooSoon(_) => refused(app_state, source, Some(user.name.clone()), Why::TooSoon).await,
     }
     Ok(shown)
 }
@@ -155,10 +158,18 @@ fn factor_device(devices: &HashMap<i64, String>, user: i64, hash: &str, now: Tim
 }
 
 /// Which factor it is of, if it is one and is used for the first time.
-fn used(store: &Store, user: &User, given: &str, now: Time) -> Result<Option<Factor>, StoreError> {
+fn used(
+    app_state: &AppState,
+    store: &Store,
+    user: &User,
+    given: &str,
+    now: Time,
+) -> Result<Option<Factor>, StoreError> {
     if totp::digits(given).is_some() {
         let Some(secret) = store.app_secret(user.id)? else { return Ok(None) };
-        let Some(began) = totp::step_began(&secret, given, now) else { return Ok(None) };
+        let Some(began) = totp::step_began(&secret, given, app_state.clock.uncorrected()) else {
+            return Ok(None);
+        };
         return Ok(store.take_step(user.id, &secret, began)?.then_some(Factor::Code));
     }
     let Some(code) = recovery::known_by(given) else { return Ok(None) };

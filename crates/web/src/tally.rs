@@ -1,16 +1,17 @@
 //! How many reservations are in each state.
 //!
-//! What state a reservation is in is not a column, so all of them are evaluated. That is done beside the pages, by a thread that is started when
+//! What state a reservation is in is not a column, so all of them are loaded. That is done beside the pages, by a thread that is started when
 //! somebody looks and what is known is old; a page shows what is known. It reads some at a time, and holds nothing but the counts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use innkeeper_core::Clock;
-use innkeeper_core::sla::{State, evaluate};
+use innkeeper_core::sla::State;
 use innkeeper_store::{Store, StoreError};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Reservations that are read at a time.
 const STEP: i64 = 1000;
@@ -68,7 +69,7 @@ impl Counted {
 
 impl Shared {
     fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        self.progress.lock()
     }
 }
 
@@ -88,9 +89,7 @@ impl Tally {
             progress.latest.as_ref().is_none_or(|latest| latest.is_old() && latest.took < MOMENT);
         let left = progress.going.and_then(|begun| MOMENT.checked_sub(begun.elapsed()));
         if let Some(left) = left.filter(|_| is_worth_it) {
-            let waited =
-                self.shared.done.wait_timeout_while(progress, left, |progress| progress.going.is_some());
-            progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+            self.shared.done.wait_while_for(&mut progress, |progress| progress.going.is_some(), left);
         }
         progress.latest.clone()
     }
@@ -139,8 +138,8 @@ fn count(store: &Store, clock: &dyn Clock, stop: &AtomicBool) -> Result<Option<C
         let step = Instant::now();
         let now = clock.now();
         let walked = store.walk(after, STEP, now)?;
-        for listed in &walked.listed {
-            *by_state.entry(evaluate(&listed.view(), now).state).or_default() += 1;
+        for one in &walked.listed {
+            *by_state.entry(one.evaluation.state).or_default() += 1;
             total += 1;
         }
         match walked.next {

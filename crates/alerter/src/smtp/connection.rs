@@ -6,13 +6,14 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lettre::Address;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::commands::{Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailParameter};
+use parking_lot::{Mutex, MutexGuard};
 use rustls::ClientConfig;
 
 use super::dialogue::{Dialogue, LONGEST_TRANSFER};
@@ -123,7 +124,7 @@ impl Postman {
     }
 
     fn parked(&self) -> MutexGuard<'_, Vec<(Dialogue, Instant)>> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parked.lock()
     }
 
     fn open(&self, patience: &Patience) -> Result<Dialogue, Failure> {

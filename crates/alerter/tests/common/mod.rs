@@ -13,6 +13,7 @@ use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectFor
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::wording::SubjectWords;
 use innkeeper_core::{Clock, ManualClock, Time};
+use innkeeper_settings::{Findings, Section};
 use innkeeper_testing::smtp_sink::SmtpSink;
 
 /// 2026-11-20 02:05:00 UTC, on which the tests' clocks stand.
@@ -24,11 +25,19 @@ pub fn clock() -> Arc<dyn Clock> {
     Arc::new(ManualClock::at(now()))
 }
 
-/// Reads a table of the configuration, `kind` included.
+/// Reads a section of the configuration, `kind` included, and what is wrong with it.
+pub fn read(toml: &str) -> (Option<AlerterConfig>, Vec<String>) {
+    let table = innkeeper_settings::parse("f", toml).unwrap();
+    let mut findings = Findings::default();
+    let config = AlerterConfig::read("ops", Section::new("alerter.ops", table, &mut findings));
+    (config, findings.problems.iter().map(ToString::to_string).collect())
+}
+
+/// The same, where nothing is wrong.
 pub fn config(toml: &str) -> AlerterConfig {
-    let table: toml::Table = toml.parse().unwrap();
-    let kind = table["kind"].as_str().unwrap().to_owned();
-    AlerterConfig::deserialize(&kind, toml::Value::Table(table)).unwrap()
+    let (config, problems) = read(toml);
+    assert_eq!(problems, Vec::<String>::new(), "{toml}");
+    config.unwrap()
 }
 
 pub fn try_build(toml: &str) -> Result<Box<dyn Alerter>, ConfigError> {
@@ -51,19 +60,23 @@ pub fn plain_smtp_within(sink: &SmtpSink, timeout: &str) -> Box<dyn Alerter> {
     ))
 }
 
-/// The error of a table that can be read but not built.
+/// The error of a section that cannot be used: found when it is read, or else when it is built.
 pub fn build_error(toml: &str) -> String {
+    let (_, problems) = read(toml);
+    if !problems.is_empty() {
+        return problems.join("\n");
+    }
     match try_build(toml) {
         Ok(_) => panic!("this should not have been built: {toml}"),
         Err(error) => error.to_string(),
     }
 }
 
-/// The error of a table that cannot be read.
+/// The errors of a section that cannot be read.
 pub fn read_error(toml: &str) -> String {
-    let table: toml::Table = toml.parse().unwrap();
-    let kind = table["kind"].as_str().unwrap().to_owned();
-    AlerterConfig::deserialize(&kind, toml::Value::Table(table)).unwrap_err().to_string()
+    let (_, problems) = read(toml);
+    assert!(!problems.is_empty(), "this should not have been read: {toml}");
+    problems.join("\n")
 }
 
 /// A notice of the job `shop/NAME`, which is overdue, with all that a notice can say.
@@ -140,6 +153,16 @@ pub fn failed(component: &str) -> Notice {
     failed
 }
 
+/// A recovery by a report that came late.
+pub fn answered(component: &str) -> Notice {
+    let mut answered = notice(EventKind::Recovered, component);
+    let ending = "it had run at 02:00 on Fri 20 Nov (Europe/Berlin)";
+    answered.subject = SubjectWords::Uniform.answered(&format!("shop/{component}"), ending);
+    let details = &mut answered.alert.as_mut().unwrap().details;
+    (details.ending, details.answered) = (ending.to_owned(), true);
+    answered
+}
+
 /// The same with words of the reservation's own.
 pub fn with_own(mut notice: Notice, text: &str) -> Notice {
     notice.alert.as_mut().unwrap().details.own_text = text.to_owned();
@@ -208,6 +231,5 @@ pub fn permanent(sent: Sent) -> String {
 
 /// An address on this machine where nothing listens.
 pub fn nowhere() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", innkeeper_testing::ports::closed_port())
 }

@@ -9,12 +9,14 @@ mod lists;
 mod mails;
 mod pages;
 mod pgbench;
+mod probing;
 mod scan;
 mod spike;
 mod sqlite;
 mod storms;
 mod sustained;
 mod watching;
+mod wrapped;
 
 use anyhow::Result;
 
@@ -60,5 +62,7 @@ pub const FIGURES: &[Figure] = &[
     figure("pages-sqlite", "pages of many reservations over SQLite", pages::over_sqlite),
     figure("lists", "lists of many reservations over Postgres", lists::over_postgres),
     figure("lists-sqlite", "lists of many reservations over SQLite", lists::over_sqlite),
+    figure("agent", "a job that the agent wraps", wrapped::a_job_that_is_wrapped),
+    figure("probes", "1,000 TCP probes a minute", probing::a_thousand_probes),
     figure("cold-start", "from start to first check-in", cold_start::from_start_to_first_checkin),
 ];

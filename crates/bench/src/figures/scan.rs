@@ -12,7 +12,7 @@ use crate::world::World;
 use crate::world::database::Database;
 use crate::world::roles::Roles;
 
-/// The two questions of a pass, as `store/src/sweep.rs` asks them; the time is just before the earliest that is due.
+/// The two questions of a pass, as `store/src/sweep/` asks them; the time is just before the earliest that is due.
 const QUESTIONS: [(&str, &str); 2] = [
     ("next", "SELECT wake_at FROM states WHERE wake_at >= $from ORDER BY wake_at LIMIT 1"),
     (

@@ -11,14 +11,14 @@ pub const PERIOD_MS: i64 = 300_000;
 pub const GRACE_MS: i64 = 60_000;
 
 const COLUMNS: &str =
-    "key, app, component, slug, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms,
-    frequency, time_units, grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at";
+    "key, app, component, slug, owner, description, tags, notify, alerters, alert_msg, schedule,
+    grace_ms, alert_after, notify_recovery, is_site, created_at, updated_at";
 
 /// The columns of the `n`th reservation from its key on.
 fn columns(now: i64) -> String {
     format!(
         "'bench', 'job-' || n, 'job-' || n, 'ops', 'a job of the benchmark', '[]',
-         CASE WHEN n < {WITH_HOOK} THEN 'hook' ELSE '' END, '[]', '', 'every 5m', {PERIOD_MS}, 5, 'minutes', {GRACE_MS}, 1, TRUE,
+         CASE WHEN n < {WITH_HOOK} THEN 'hook' ELSE '' END, '[]', '', 'every 5 minutes', {GRACE_MS}, 1, TRUE,
          FALSE, {now} - 86400000, {now}"
     )
 }

@@ -10,6 +10,7 @@ pub mod roles;
 mod sample;
 pub mod sink;
 pub mod sqlite;
+pub mod tls;
 pub mod usage;
 
 use std::path::{Path, PathBuf};

@@ -109,7 +109,8 @@ pub fn take_complaints() -> Vec<String> {
     COMPLAINTS.lock().map(|mut all| std::mem::take(&mut *all)).unwrap_or_default()
 }
 
-fn path_of(name: &str) -> Result<PathBuf> {
+/// Where a program of this build lies.
+pub fn path_of(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.with_file_name(name);
     ensure!(path.exists(), "{} is not built; run scripts/bench", path.display());

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use chrono::TimeDelta;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::{Reserved, Store};
@@ -15,9 +15,9 @@ pub fn resembles(store: &Store, tables: &[String], number: impl Fn(&str) -> Resu
     let app = AppName::parse("bench")?;
     let component = ComponentName::parse("sample")?;
     let schedule = Schedule::every(TimeDelta::days(7))?;
-    let wishes = Wishes { schedule: Some((schedule, None)), ..Wishes::default() };
+    let patch = Patch { schedule: Some((schedule, None)), ..Patch::default() };
     let now = SystemClock.now();
-    let Reserved::Created(id) = store.reserve(&app, &component, &wishes, now)? else {
+    let Reserved::Created(id) = store.reserve(&app, &component, &patch, now)? else {
         anyhow::bail!("the sample was there before");
     };
     for table in tables {

@@ -43,6 +43,31 @@ impl Sqlite {
         self.database.execute(sql);
     }
 
+    /// How many check-ins of this job are recorded, starts and ends.
+    pub fn checkins_of(&self, component: &str) -> Result<i64> {
+        let sql = format!(
+            "SELECT states.checkins FROM states JOIN reservations ON reservations.id = states.reservation_id
+             WHERE reservations.component = '{component}'"
+        );
+        self.database.number(&sql).context("there is no such job")
+    }
+
+    /// How many check-ins of this app's jobs are recorded.
+    pub fn checkins_in(&self, app: &str) -> Result<i64> {
+        let sql = format!(
+            "SELECT coalesce(sum(states.checkins), 0)
+             FROM states JOIN reservations ON reservations.id = states.reservation_id
+             WHERE reservations.app = '{app}'"
+        );
+        self.database.number(&sql).context("a sum is a number")
+    }
+
+    /// How many jobs this app has.
+    pub fn reservations_of(&self, app: &str) -> Result<i64> {
+        let sql = format!("SELECT count(*) FROM reservations WHERE app = '{app}'");
+        self.database.number(&sql).context("a count is a number")
+    }
+
     /// Its address, as `database.url` takes it.
     pub fn url(&self) -> &str {
         self.database.url()

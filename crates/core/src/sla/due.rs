@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use super::View;
 use crate::alert::Unobserved;
 use crate::reservation::{Reservation, Window};
-use crate::schedule::{EARLY, Schedule};
+use crate::schedule::{EARLY, MOST_LEEWAY, Schedule};
 use crate::snooze::{Snooze, SnoozeMode, Snoozes};
 use crate::{Time, duration};
 
@@ -156,7 +156,7 @@ impl<'a> Instants<'a> {
     }
 
     fn beside(view: &View<'a>, anchor: Anchor, most: usize, blind: Vec<Window>) -> Self {
-        let next = view.reservation.terms.schedule.expected_after(anchor.at, anchor.heard);
+        let next = view.reservation.spec.schedule.expected_after(anchor.at, anchor.heard);
         Self {
             view: *view,
             blind,
@@ -173,33 +173,51 @@ impl<'a> Instants<'a> {
         self.view.reservation.conclusions.snoozes.at(at)
     }
 
+    /// The first instant at `bound` or later, where those between `next` and it need not be told apart; or one before that which another
+    /// snooze moves than the `quiet` one in which the last was.
+    fn past(&self, next: Time, bound: Time, quiet: Option<&Snooze>) -> Option<Time> {
+        let snoozes = &self.view.reservation.conclusions.snoozes;
+        let bound = match (self.snooze_at(next), quiet) {
+            (None, _) => {
+                let other = snoozes.iter().map(|snooze| snooze.from).filter(|from| *from > next).min();
+                other.map_or(bound, |from| from.min(bound))
+            }
+            (Some(snooze), Some(quiet)) if snooze.from == quiet.from => snooze.until.min(bound),
+            (Some(_), _) => next,
+        };
+        if bound <= next { Some(next) } else { from(&self.view.reservation.spec.schedule, next, bound) }
+    }
+
+    /// Goes on from the end of a snooze that skips `expected_at`.
+    fn skip(&mut self, expected_at: Time, snooze: &Snooze) {
+        let schedule = &self.view.reservation.spec.schedule;
+        self.next = match schedule {
+            Schedule::Every(period) => snooze.until.checked_add_signed(*period),
+            _ => from(schedule, expected_at, snooze.until),
+        };
+        self.restarted |= matches!(schedule, Schedule::Every(_));
+    }
+
+    /// Leaves out the instants before `bound`.
+    fn begin_at(&mut self, bound: Time) {
+        while let Some(next) = self.next.filter(|next| *next < bound) {
+            match self.snooze_at(next) {
+                Some(snooze) if snooze.mode == SnoozeMode::Skip => self.skip(next, snooze),
+                quiet => self.next = self.past(next, bound, quiet),
+            }
+        }
+    }
+
     /// The next instant that is expected, and the quiet snooze in which it lies.
     fn step(&mut self) -> Option<(Time, Option<&'a Snooze>)> {
-        let schedule = &self.view.reservation.terms.schedule;
+        let schedule = &self.view.reservation.spec.schedule;
         loop {
             let expected_at = self.next?;
             match self.snooze_at(expected_at) {
-                Some(snooze) if snooze.mode == SnoozeMode::Skip => {
-                    self.next = match schedule {
-                        Schedule::Every(period) => snooze.until.checked_add_signed(*period),
-                        Schedule::Cron(_) | Schedule::Calendar(_) => {
-                            from(schedule, expected_at, snooze.until)
-                        }
-                    };
-                    self.restarted |= matches!(schedule, Schedule::Every(_));
-                }
-                Some(snooze) => {
-                    let before = self.inside.filter(|(of, _)| *of == snooze.from).map_or(0, |(_, n)| n);
-                    self.inside = Some((snooze.from, before + 1));
-                    self.next = match before + 1 >= self.most {
-                        true => from(schedule, expected_at, snooze.until),
-                        false => schedule.following(expected_at),
-                    };
-                    return Some((expected_at, Some(snooze)));
-                }
-                None => {
+                Some(snooze) if snooze.mode == SnoozeMode::Skip => self.skip(expected_at, snooze),
+                quiet => {
                     self.next = schedule.following(expected_at);
-                    return Some((expected_at, None));
+                    return Some((expected_at, quiet));
                 }
             }
         }
@@ -211,14 +229,15 @@ impl Iterator for Instants<'_> {
 
     fn next(&mut self) -> Option<Due> {
         let (expected_at, quiet) = self.step()?;
-        let terms = &self.view.reservation.terms;
-        let (schedule, grace) = (&terms.schedule, terms.grace);
+        let spec = &self.view.reservation.spec;
+        let (schedule, grace) = (&spec.schedule, spec.grace);
         let period = schedule.period_at(expected_at);
         let natural = later(later(expected_at, schedule.leeway(expected_at)), grace);
         let after_quiet = quiet.map(|quiet| later(later(quiet.until, period.min(MOST_RESPITE)), grace));
         let unblinded = after_quiet.map_or(natural, |at| at.max(natural));
         let is_interval = matches!(schedule, Schedule::Every(_));
-        let mut deadline = Deadline::new(unblinded, period, grace);
+        let unmoved = self.floor.filter(|_| spec.alert_after > 1).max(Some(unblinded));
+        let mut deadline = Deadline::new(unmoved.unwrap_or(unblinded), period, grace);
         for window in &self.blind {
             if !deadline.is_reached_by(window) {
                 break;
@@ -228,7 +247,7 @@ impl Iterator for Instants<'_> {
                 if self.touching.last() != Some(window) {
                     self.touching.push(*window);
                 }
-                if terms.alert_after > 1 {
+                if spec.alert_after > 1 {
                     // What else it touches counts as little.
                     let beyond = later(later(window.until, EARLY), TimeDelta::milliseconds(1));
                     let floor = self.floor.max(is_interval.then_some(unblinded));
@@ -237,18 +256,28 @@ impl Iterator for Instants<'_> {
                         window.from <= floor.map_or(natural, |floor| floor.max(natural))
                     };
                     self.next = self.next.and_then(|next| match next < beyond && touches(next) {
-                        true => from(schedule, next, beyond),
+                        true => self.past(next, beyond, quiet),
                         false => Some(next),
                     });
                 }
             }
         }
+        // Those that do not count leave their places to the others.
+        if let Some(quiet) = quiet
+            && (deadline.unobserved.is_none() || spec.alert_after <= 1)
+        {
+            let before = self.inside.filter(|(of, _)| *of == quiet.from).map_or(0, |(_, n)| n);
+            self.inside = Some((quiet.from, before + 1));
+            if before + 1 >= self.most {
+                self.next = from(schedule, expected_at, quiet.until);
+            }
+        }
         let at = self.floor.map_or(deadline.at, |floor| floor.max(deadline.at));
         // An interval has but one due instant; those after it are further periods of the same silence.
         self.floor = match (deadline.unobserved, schedule) {
-            (Some(_), _) if terms.alert_after <= 1 => Some(at),
+            (Some(_), _) if spec.alert_after <= 1 => Some(at),
             (_, Schedule::Every(_)) => self.floor.max(Some(unblinded)),
-            (_, Schedule::Cron(_) | Schedule::Calendar(_)) => self.floor,
+            _ => self.floor,
         };
         Some(Due {
             expected_at,
@@ -264,17 +293,17 @@ impl Iterator for Instants<'_> {
 /// The snoozes that still matter at `now`. Where there are many, one that is over is forgotten if nothing was due in it, nor the job
 /// heard in it last.
 pub(super) fn remembered(view: &View<'_>, now: Time) -> Snoozes {
-    let Reservation { terms, facts, conclusions, .. } = view.reservation;
+    let Reservation { spec, facts, conclusions, .. } = view.reservation;
     let heard = facts.last_end_at();
     let anchor = Anchor::latest(view.reservation);
-    let mut next = terms.schedule.expected_after(anchor.at, anchor.heard);
+    let mut next = spec.schedule.expected_after(anchor.at, anchor.heard);
     let has_instant = |snooze: &Snooze| {
         next = next.and_then(|next| match next < snooze.from {
-            true => from(&terms.schedule, next, snooze.from),
+            true => from(&spec.schedule, next, snooze.from),
             false => Some(next),
         });
         let holds = next.is_some_and(|next| snooze.holds(next));
-        if let (true, SnoozeMode::Skip, Schedule::Every(period)) = (holds, snooze.mode, &terms.schedule) {
+        if let (true, SnoozeMode::Skip, Schedule::Every(period)) = (holds, snooze.mode, &spec.schedule) {
             next = snooze.until.checked_add_signed(*period);
         }
         holds || heard.is_some_and(|heard| snooze.holds(heard))
@@ -291,9 +320,7 @@ fn from(schedule: &Schedule, expected_at: Time, bound: Time) -> Option<Time> {
             let periods = missing / period + i64::from(missing % period != 0);
             expected_at.checked_add_signed(TimeDelta::try_milliseconds(periods.checked_mul(period)?)?)
         }
-        Schedule::Cron(_) | Schedule::Calendar(_) => {
-            schedule.following(bound.checked_sub_signed(TimeDelta::milliseconds(1))?)
-        }
+        _ => schedule.following(bound.checked_sub_signed(TimeDelta::milliseconds(1))?),
     }
 }
 
@@ -302,15 +329,29 @@ pub(super) fn first(view: &View<'_>) -> Option<Due> {
     Instants::after(view, Anchor::latest(view.reservation), 1).next()
 }
 
+/// The first instant that is missed after `told`, as long as the job is not heard.
+pub(super) fn missed_next(view: &View<'_>, told: Time) -> Option<Due> {
+    let spec = &view.reservation.spec;
+    let mut instants = Instants::after(view, Anchor::latest(view.reservation), 1);
+    // None before that has a later deadline but for a snooze or a blind window, which an instant after it has outlived, too.
+    let bound = told.checked_sub_signed(spec.grace).and_then(|at| at.checked_sub_signed(MOST_LEEWAY));
+    instants.begin_at(bound.unwrap_or(Time::MIN_UTC));
+    instants.find(|due| due.deadline > told && (spec.alert_after <= 1 || due.unobserved.is_none()))
+}
+
 /// The deadline at which the job has missed `missing` instants in a row.
 ///
 /// Where several are asked for, those that a blind window touches do not count. The bound of [`Deadline`] holds for the row as for
 /// one instant.
 pub(super) fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
-    let Reservation { terms, .. } = view.reservation;
-    let anchor = Anchor::latest(view.reservation);
+    alert_due_after(view, Anchor::latest(view.reservation), missing)
+}
+
+/// The same, where the job was last heard at `anchor`.
+pub(super) fn alert_due_after(view: &View<'_>, anchor: Anchor, missing: usize) -> Option<Due> {
+    let Reservation { spec, .. } = view.reservation;
     let blind = blind(view, anchor);
-    if terms.alert_after <= 1 {
+    if spec.alert_after <= 1 {
         let mut earliest: Option<Due> = None;
         for due in Instants::beside(view, anchor, 1, blind) {
             let inside = due.inside;
@@ -327,8 +368,8 @@ pub(super) fn alert_due(view: &View<'_>, missing: usize) -> Option<Due> {
     let mut instants = Instants::beside(view, anchor, missing, blind);
     let moved = nth_missed(&mut instants, missing);
     let at_least = moved.map_or(Time::MAX_UTC, |due| due.deadline);
-    let period = terms.schedule.period_at(unmoved.expected_at);
-    let mut deadline = Deadline::new(unmoved.deadline, period, terms.grace);
+    let period = spec.schedule.period_at(unmoved.expected_at);
+    let mut deadline = Deadline::new(unmoved.deadline, period, spec.grace);
     for window in instants.touching {
         if !deadline.is_reached_by(&window) {
             break;

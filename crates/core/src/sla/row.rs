@@ -5,9 +5,11 @@
 
 use super::View;
 use super::due::{Anchor, missed};
+use super::late::{is_failure, is_no_news};
 use crate::Time;
 use crate::alert::Reason;
 use crate::checkin::CheckInKind;
+use crate::expect::Unexpected;
 use crate::facts::Event;
 use crate::reservation::{MOST_ALERT_AFTER, Reservation};
 
@@ -19,10 +21,14 @@ pub(super) struct Row {
     pub bad: bool,
     /// Why an alert is due for failures that no success has followed.
     pub standing: Option<Reason>,
+    /// What the latest end is, where that is a failure.
+    pub latest: Option<Reason>,
     /// Why one was due for failures that a success has followed since the last look.
     pub passed: Option<Reason>,
     /// The latest success that came too soon.
     pub short_at: Option<Time>,
+    /// The latest success whose figures were other than expected.
+    pub unexpected: Option<Unexpected>,
 }
 
 /// A row while events are added to it.
@@ -31,6 +37,7 @@ struct Reader<'a> {
     anchor: Anchor,
     count: i64,
     short_at: Option<Time>,
+    unexpected: Option<Unexpected>,
     /// The first reason to open an alert since the last look.
     crossed: Option<Reason>,
     /// A reason that waits for the end of a snooze.
@@ -39,16 +46,18 @@ struct Reader<'a> {
     is_complete: bool,
     /// What was before is no news.
     news_from: Option<Time>,
+    /// What was seen before, or is reported late, is no news.
+    is_mending: bool,
 }
 
 impl Row {
     /// Reads what has come since the last look.
     pub fn read(view: &View<'_>) -> Self {
-        let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
+        let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
         let mut unseen = lost_failures(view);
-        unseen.extend_from_slice(view.unseen);
+        unseen.extend(view.unseen.iter().filter(|event| !is_no_news(view, event)).cloned());
         // Of one instant the failure comes first, as in the facts, where a success outdoes it.
-        unseen.sort_by_key(|event| (event.at, event.kind != CheckInKind::Fail, event.exit_code));
+        unseen.sort_by_key(|event| (event.at, !is_failure(view, event), event.exit_code));
 
         let (since, count, seen) = match view.anew {
             None => (before.heard_at, before.fail_streak, before.checkins_seen),
@@ -60,41 +69,82 @@ impl Row {
             anchor: Anchor::new(view.reservation, since),
             count,
             short_at: before.short_at,
+            unexpected: before.unexpected.clone(),
             crossed: None,
             silent: waiting(view).filter(|_| view.anew.is_none()),
-            is_complete: i64::try_from(view.unseen.len()).unwrap_or(i64::MAX) >= came,
+            is_complete: new_events(view) >= came,
             news_from: view.anew,
+            is_mending: false,
         };
+        if view.is_mended && view.anew.is_none() {
+            let later = unseen.partition_point(|event| Some(event.at) <= before.heard_at);
+            reader.mend(&unseen[..later]);
+            unseen.drain(..later);
+        }
         unseen.iter().for_each(|event| reader.add(event));
-        let Reader { mut count, short_at, crossed, .. } = reader;
+        let Reader { mut count, short_at, unexpected, crossed, .. } = reader;
 
         // What is true now comes from the facts, which do not depend on the order of recording.
         let failed = facts.last_fail_at > facts.last_checkin_at;
         let latest = facts.last_end_at();
-        let short = terms.min_run.is_some() && short_at.is_some() && short_at == latest;
-        let bad = failed || short;
+        let short = spec.min_run.is_some() && short_at.is_some() && short_at == latest;
+        let other = unexpected.as_ref().filter(|last| !spec.expect.is_empty() && Some(last.at) == latest);
+        let bad = failed || short || other.is_some();
         // At least one: a success that is recorded late may precede the failure that was seen.
         count = if bad { count.max(1) } else { 0 };
-        let is_standing = bad && count >= terms.alert_after;
+        let is_standing = bad && count >= spec.alert_after;
         let known = || match latest? {
             at if failed => Some(Reason::Failed { at, exit_code: facts.last_exit_code, in_a_row: count }),
-            at => Some(too_short(view, at)),
+            at if short => Some(too_short(view, at)),
+            at => other.map(|last| Reason::Unexpected { at, figures: last.figures.clone() }),
         };
+        let latest_end = known().filter(|_| bad);
         let (standing, passed) = match is_standing {
-            true => (crossed.or_else(known), None),
+            true => (crossed.or_else(|| latest_end.clone()), None),
             false => (None, crossed),
         };
-        Self { count, bad, standing, passed, short_at }
+        let unexpected = unexpected.filter(|last| Some(last.at) == latest);
+        Self { count, bad, standing, latest: latest_end, passed, short_at, unexpected }
     }
 }
 
 impl Reader<'_> {
+    /// The row up to the end that was heard last at the last look, counted anew from these events, some of which were reported late.
+    /// A success only shortens it, and a failure adds one at most: when it was counted before, more was known of snoozes and blind
+    /// windows than is now.
+    fn mend(&mut self, events: &[Event]) {
+        let view = self.view;
+        let all = i64::try_from(view.unseen.len()).unwrap_or(i64::MAX);
+        let is_whole = all >= view.reservation.facts.checkins;
+        let mut mended = Reader {
+            view,
+            anchor: Anchor::new(view.reservation, None),
+            count: 0,
+            short_at: self.short_at,
+            unexpected: self.unexpected.clone(),
+            crossed: None,
+            silent: None,
+            is_complete: is_whole,
+            news_from: None,
+            is_mending: true,
+        };
+        events.iter().for_each(|event| mended.add(event));
+        let new_fails = events.iter().filter(|event| !event.seen && is_failure(view, event)).count();
+        let most = self.count.saturating_add(i64::try_from(new_fails).unwrap_or(i64::MAX));
+        let is_good = |event: &Event| event.kind == CheckInKind::Success && !is_failure(view, event);
+        let is_complete = is_whole || events.iter().any(is_good);
+        let least = if is_complete { 0 } else { self.count };
+        self.count = mended.count.max(least).min(most);
+        (self.short_at, self.unexpected, self.crossed) = (mended.short_at, mended.unexpected, mended.crossed);
+    }
+
     fn add(&mut self, event: &Event) {
-        let terms = &self.view.reservation.terms;
-        match (event.kind, event.duration, terms.min_run) {
+        let spec = &self.view.reservation.spec;
+        let is_news = !self.is_mending || !(event.seen || event.late);
+        match (event.kind, event.duration, spec.min_run) {
             (CheckInKind::Fail, ..) => {
                 let (at, exit_code) = (event.at, event.exit_code);
-                self.failure(at, |in_a_row| Reason::Failed { at, exit_code, in_a_row });
+                self.failure(at, is_news, |in_a_row| Reason::Failed { at, exit_code, in_a_row });
             }
             (CheckInKind::Success, Some(took), Some(least)) if took < least => {
                 self.short_at = self.short_at.max(Some(event.at));
@@ -103,16 +153,31 @@ impl Reader<'_> {
                     took_ms: took.num_milliseconds(),
                     min_run_ms: least.num_milliseconds(),
                 };
-                self.failure(event.at, |_| reason);
+                self.failure(event.at, is_news, |_| reason);
             }
-            (CheckInKind::Success, ..) => self.success(event.at),
+            (CheckInKind::Success, ..) => match &event.unexpected {
+                Some(figures) => self.unexpected(event, figures, is_news),
+                None => self.success(event.at),
+            },
             (CheckInKind::Start | CheckInKind::Log, ..) => {}
         }
     }
 
+    fn unexpected(&mut self, event: &Event, figures: &str, is_news: bool) {
+        let at = event.at;
+        if self.unexpected.as_ref().is_none_or(|known| known.at <= at) {
+            self.unexpected = Some(Unexpected { at, checkin_id: event.id, figures: figures.to_owned() });
+        }
+        self.failure(at, is_news, |_| Reason::Unexpected { at, figures: figures.to_owned() });
+    }
+
     fn success(&mut self, at: Time) {
-        self.tell_what_waited(at);
+        // One at the very end of a snooze comes before what waited for that.
+        self.tell_what_waited(|until| until < at);
         self.silent = None;
+        // A success of the same instant outdoes what was bad.
+        self.unexpected.take_if(|last| last.at == at);
+        self.short_at.take_if(|short_at| *short_at == at);
         if self.anchor.heard && at < self.anchor.at {
             // Recorded late: of what was counted, only the latest is known to have followed it.
             self.count = self.count.min(1);
@@ -121,8 +186,8 @@ impl Reader<'_> {
         (self.count, self.anchor, self.is_complete) = (0, Anchor { at, heard: true }, true);
     }
 
-    fn failure(&mut self, at: Time, reason: impl FnOnce(i64) -> Reason) {
-        self.tell_what_waited(at);
+    fn failure(&mut self, at: Time, is_news: bool, reason: impl FnOnce(i64) -> Reason) {
+        self.tell_what_waited(|until| until <= at);
         let anchor = self.anchor;
         let succeeded = anchor.heard && self.count == 0;
         let in_a_row = if anchor.heard && (at < anchor.at || at == anchor.at && succeeded) {
@@ -136,8 +201,8 @@ impl Reader<'_> {
             (self.anchor, self.is_complete) = (Anchor { at, heard: true }, true);
             self.count
         };
-        let alert_after = self.view.reservation.terms.alert_after;
-        if in_a_row < alert_after || Some(at) < self.news_from {
+        let alert_after = self.view.reservation.spec.alert_after;
+        if in_a_row < alert_after || Some(at) < self.news_from || !is_news {
             return;
         }
         // It is told of the failure that reaches it, or of the one after the misses that do.
@@ -151,7 +216,7 @@ impl Reader<'_> {
 
     /// How many instants were missed since the anchor when a failure came at `at`, and whether one of them is what it answers.
     fn missed_until(&self, at: Time) -> (i64, bool) {
-        let terms = &self.view.reservation.terms;
+        let spec = &self.view.reservation.spec;
         // As far as any `alert_after` reaches, since it may be raised.
         let most = MOST_ALERT_AFTER.saturating_sub(self.count);
         if most <= 0 || !self.is_complete {
@@ -159,13 +224,13 @@ impl Reader<'_> {
         }
         let most = usize::try_from(most).unwrap_or(1);
         let (missed, is_last) = missed(self.view, self.anchor, at, most, true);
-        let is_early = terms.schedule.expected_after(at, true) != terms.schedule.following(at);
+        let is_early = spec.schedule.expected_after(at, true) != spec.schedule.following(at);
         (i64::try_from(missed).unwrap_or(i64::MAX), is_last && !is_early)
     }
 
-    /// A reason that waited for the end of a snooze was told then, if nothing came before it.
-    fn tell_what_waited(&mut self, now: Time) {
-        if let Some((_, reason)) = self.silent.take_if(|(until, _)| *until <= now) {
+    /// A reason that waited for the end of a snooze that is over was told then, if nothing came before it.
+    fn tell_what_waited(&mut self, is_over: impl FnOnce(Time) -> bool) {
+        if let Some((_, reason)) = self.silent.take_if(|(until, _)| is_over(*until)) {
             self.crossed.get_or_insert(reason);
         }
     }
@@ -173,9 +238,15 @@ impl Reader<'_> {
 
 /// The reason that waited for the end of a snooze at the last look.
 fn waiting(view: &View<'_>) -> Option<(Time, Reason)> {
-    let Reservation { terms, facts, conclusions: before, .. } = view.reservation;
-    let at = before.heard_at.filter(|_| before.fail_streak >= terms.alert_after.max(1))?;
+    let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
+    let at = before.heard_at.filter(|_| before.fail_streak >= spec.alert_after.max(1))?;
     let until = before.snoozed_until(at).filter(|_| view.open_alert.is_none())?;
+    if let Some(last) = before.unexpected.as_ref().filter(|last| last.at == at) {
+        return Some((until, Reason::Unexpected { at, figures: last.figures.clone() }));
+    }
+    if before.short_at == Some(at) {
+        return Some((until, too_short(view, at)));
+    }
     let exit_code = facts.last_exit_code.filter(|_| facts.last_fail_at == Some(at));
     Some((until, Reason::Failed { at, exit_code, in_a_row: before.fail_streak }))
 }
@@ -184,21 +255,37 @@ fn waiting(view: &View<'_>) -> Option<(Time, Reason)> {
 fn too_short(view: &View<'_>, at: Time) -> Reason {
     let its_run = view.runs.iter().find(|run| run.ended_at == Some(at));
     let took = its_run.and_then(|run| run.started_at).map_or(0, |started| (at - started).num_milliseconds());
-    let least = view.reservation.terms.min_run.unwrap_or_default();
+    let least = view.reservation.spec.min_run.unwrap_or_default();
     Reason::TooShort { at, took_ms: took.max(0), min_run_ms: least.num_milliseconds() }
+}
+
+/// How many of the events have come since the last look.
+fn new_events(view: &View<'_>) -> i64 {
+    let new = view.unseen.iter().filter(|event| !event.seen).count();
+    i64::try_from(new).unwrap_or(i64::MAX)
 }
 
 /// The failures since the last look that the facts count and the history no longer has, as far as the facts
 /// tell of them.
 fn lost_failures(view: &View<'_>) -> Vec<Event> {
     let Reservation { facts, conclusions: before, .. } = view.reservation;
-    let kept = view.unseen.iter().filter(|event| event.kind == CheckInKind::Fail).map(|event| event.at);
+    let is_new_failure = |event: &&Event| event.kind == CheckInKind::Fail && !event.seen;
+    let kept = view.unseen.iter().filter(is_new_failure).map(|event| event.at);
     // What is pruned is the oldest.
     let at = kept.clone().min().or(facts.last_fail_at);
     let kept = i64::try_from(kept.count()).unwrap_or(i64::MAX);
     let lost = facts.fails.saturating_sub(before.fails_seen).saturating_sub(kept);
     let lost = lost.clamp(0, MOST_ALERT_AFTER);
     let exit_code = facts.last_exit_code.filter(|_| kept == 0);
-    let event = |at| Event { at, kind: CheckInKind::Fail, exit_code, duration: None };
+    let event = |at| Event {
+        id: 0,
+        at,
+        kind: CheckInKind::Fail,
+        exit_code,
+        duration: None,
+        unexpected: None,
+        late: false,
+        seen: false,
+    };
     at.into_iter().flat_map(|at| (0..lost).map(move |_| event(at))).collect()
 }

@@ -13,6 +13,9 @@ use crate::alert::{OpenAlert, Unobserved};
 use crate::facts::Run;
 use crate::reservation::Reservation;
 
+/// Of a run whose start was reported late the end may be on the way, too: it has so long to arrive.
+const END_ON_ITS_WAY: TimeDelta = TimeDelta::minutes(1);
+
 /// A run that is going, and until when it must have ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunLimit<'a> {
@@ -61,8 +64,8 @@ impl RunLimit<'_> {
 /// deadline, and excuses it for good when the job is heard after it: then another run has begun or ended, and nobody can say whether
 /// this one still goes.
 pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
-    let Reservation { terms, facts, .. } = view.reservation;
-    let Some(max_run) = terms.max_run else { return Vec::new() };
+    let Reservation { spec, facts, .. } = view.reservation;
+    let Some(max_run) = spec.max_run else { return Vec::new() };
     let heard_at = facts.last_end_at().max(facts.last_start_at);
     // No end can have been refused of a run whose start was written after that.
     let refused = view.refused.map(|refused| refused.blind(heard_at));
@@ -71,8 +74,10 @@ pub(super) fn run_limits<'a>(view: &View<'a>) -> Vec<RunLimit<'a>> {
         .iter()
         .filter_map(|run| Some((run, run.going_since(facts)?)))
         .filter_map(|(run, started_at)| {
-            let period = terms.schedule.period_at(started_at);
-            let mut limit = Deadline::new(later(started_at, max_run), period, terms.grace);
+            let period = spec.schedule.period_at(started_at);
+            let at_the_soonest = run.start_arrived_at.map(|arrived| later(arrived, END_ON_ITS_WAY));
+            let at = at_the_soonest.max(Some(later(started_at, max_run))).unwrap_or(started_at);
+            let mut limit = Deadline::new(at, period, spec.grace);
             for window in blind.iter().filter(|window| window.until >= started_at) {
                 if !limit.is_reached_by(window) {
                     break;
@@ -96,8 +101,8 @@ fn is_over(started_at: Time, max_run: TimeDelta, runs: &[Run]) -> bool {
 
 /// The runs that are over without a word and not yet noted as such, by their ids: a longer limit does not bring them back.
 pub(super) fn over_without_a_word<'a>(view: &View<'a>) -> impl Iterator<Item = Option<Uuid>> + 'a {
-    let Reservation { terms, facts, .. } = view.reservation;
-    let (runs, max_run) = (view.runs, terms.max_run);
+    let Reservation { spec, facts, .. } = view.reservation;
+    let (runs, max_run) = (view.runs, spec.max_run);
     runs.iter().filter_map(move |run| {
         let started_at = run.going_since(facts)?;
         let is_new = run.told_at.is_none_or(|noted| noted < started_at);

@@ -48,7 +48,17 @@ impl Drafting {
 
     /// An incident that is over, the latest first.
     pub fn recovered(&mut self, over: Incident) {
-        let Incident { reservation_id: id, app, component, owner, cause, opened_at, closed_at, .. } = over;
+        let Incident {
+            reservation_id: id,
+            app,
+            component,
+            owner,
+            cause,
+            opened_at,
+            closed_at,
+            reported_late,
+            ..
+        } = over;
         if self.all_down.contains(&id) {
             if let Some(known) = self.down.iter_mut().find(|down| down.job.id == id) {
                 known.before += 1;
@@ -56,7 +66,8 @@ impl Drafting {
             return;
         }
         let closed_at = closed_at.unwrap_or(opened_at);
-        let (what, down_ms) = (word(&cause), (closed_at - opened_at).num_milliseconds());
+        let what = if reported_late { "failed (reported late)" } else { word(&cause) };
+        let down_ms = (closed_at - opened_at).num_milliseconds();
         let room = self.recovered.len() < MOST_ROWS;
         let next = room.then_some(self.recovered.len());
         match self.all_recovered.entry(id) {
@@ -137,6 +148,7 @@ mod tests {
             reason: String::new(),
             opened_at: at(from),
             closed_at: to.map(at),
+            reported_late: false,
         }
     }
 
@@ -181,6 +193,21 @@ mod tests {
             [(5, "failed or missed", 3, at(20), hours("4 hours")), (6, "failed", 1, at(7), hours("1 hour"))]
         );
         assert_eq!((more_down, more_recovered), (0, 0));
+    }
+
+    #[test]
+    fn failures_that_were_over_when_they_were_reported_are_told_apart() {
+        let mut drafting = Drafting::default();
+        let late = |id, hour| Incident { reported_late: true, ..incident(id, "failed", hour, Some(hour)) };
+        drafting.recovered(late(1, 9));
+        drafting.recovered(incident(1, "failed", 7, Some(8)));
+        drafting.recovered(late(2, 6));
+        drafting.recovered(late(2, 5));
+        let (_, _, recovered, _) = drafting.lists();
+        let recovered: Vec<_> =
+            recovered.iter().map(|one| (one.what.as_str(), one.times, one.down_ms)).collect();
+        let both = "failed (reported late) or failed";
+        assert_eq!(recovered, [(both, 2, 3_600_000), ("failed (reported late)", 2, 0)]);
     }
 
     #[test]

@@ -8,14 +8,17 @@
 use chrono::{NaiveDateTime, TimeDelta};
 use innkeeper_core::Time;
 use innkeeper_core::alert::{OpenAlert, Reason};
-use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::checkin::{CheckIn, CheckInKind, Report};
 use innkeeper_core::duration;
+use innkeeper_core::expect::Expect;
 use innkeeper_core::facts::{Event, Facts, Run};
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::{Conclusions, Reservation, Terms, Window, Wishes};
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::{Conclusions, Patch, Reservation, Spec, Window};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::{Change, Evaluation, Refused, View, evaluate};
 use innkeeper_core::snooze::{Snooze, SnoozeMode};
+use proptest::prelude::*;
 use uuid::Uuid;
 
 /// An instant in UTC: `2026-03-29 01:00`, seconds if need be.
@@ -47,10 +50,14 @@ pub struct Job {
     pub runs: Vec<Run>,
     /// The check-ins since the last look.
     pub unseen: Vec<Event>,
+    /// Those before it.
+    pub past: Vec<Event>,
     pub blind: Vec<Window>,
     /// The first and the last of its own successes that were refused.
     pub refused: Option<Window>,
     pub behind_silent_site: bool,
+    /// Whether figures are expected, and each success whose second can be divided by 5 brings others.
+    pub odd_figures: bool,
     /// Every change so far, and when it was made.
     pub told: Vec<(Time, Change)>,
 }
@@ -67,14 +74,14 @@ impl Job {
     }
 
     pub fn with_schedule(schedule: Schedule) -> Self {
-        let wishes =
-            Wishes { schedule: Some((schedule, None)), grace: Some(TimeDelta::zero()), ..Wishes::default() };
+        let patch =
+            Patch { schedule: Some((schedule, None)), grace: Some(TimeDelta::zero()), ..Patch::default() };
         let names = (AppName::parse("app").unwrap(), ComponentName::parse("component").unwrap());
         let created_at = at("00:00");
         let reservation = Reservation {
             id: 1,
             key: Uuid::nil(),
-            terms: wishes.into_terms(names.0, names.1).unwrap(),
+            spec: patch.into_spec(names.0, names.1).unwrap(),
             created_at,
             facts: Facts::default(),
             conclusions: Conclusions::fresh(created_at),
@@ -84,9 +91,11 @@ impl Job {
             alert: None,
             runs: Vec::new(),
             unseen: Vec::new(),
+            past: Vec::new(),
             blind: Vec::new(),
             refused: None,
             behind_silent_site: false,
+            odd_figures: false,
             told: Vec::new(),
         }
     }
@@ -98,31 +107,46 @@ impl Job {
         self
     }
 
-    /// The same job on other terms.
-    pub fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
-        change(&mut self.reservation.terms);
-        self.reservation.conclusions.eager = self.reservation.terms.has_run_limits();
+    /// The same job on another spec.
+    pub fn with(mut self, change: impl FnOnce(&mut Spec)) -> Self {
+        change(&mut self.reservation.spec);
+        self.reservation.conclusions.eager = self.reservation.spec.judges_successes();
         self
     }
 
     pub fn grace(self, grace: &str) -> Self {
-        self.with(|terms| terms.grace = span(grace))
+        self.with(|spec| spec.grace = span(grace))
     }
 
     pub fn alert_after(self, n: i64) -> Self {
-        self.with(|terms| terms.alert_after = n)
+        self.with(|spec| spec.alert_after = n)
     }
 
     pub fn max_run(self, limit: &str) -> Self {
-        self.with(|terms| terms.max_run = Some(span(limit)))
+        self.with(|spec| spec.max_run = Some(span(limit)))
     }
 
     pub fn min_run(self, least: &str) -> Self {
-        self.with(|terms| terms.min_run = Some(span(least)))
+        self.with(|spec| spec.min_run = Some(span(least)))
+    }
+
+    pub fn expect(self, clauses: &[&str]) -> Self {
+        self.with(|spec| spec.expect = Expect::parse(clauses).unwrap())
+    }
+
+    /// The same job, of whose successes some bring figures that are other than expected.
+    pub fn with_odd_figures(self) -> Self {
+        Self { odd_figures: true, ..self.expect(&["rows > 0"]) }
+    }
+
+    fn figures_of(&self, checkin: &CheckIn) -> Option<String> {
+        let is_odd =
+            self.odd_figures && checkin.kind == CheckInKind::Success && checkin.at.timestamp() % 5 == 0;
+        is_odd.then(|| "rows was 0; expected: rows > 0".to_owned())
     }
 
     pub fn remind_every(self, every: &str) -> Self {
-        self.with(|terms| terms.remind_every = Some(span(every)))
+        self.with(|spec| spec.remind_every = Reminders::parse("remind_every", every).unwrap())
     }
 
     pub fn success_at(&mut self, at: Time) {
@@ -137,6 +161,12 @@ impl Job {
         self.check_in(CheckIn { exit_code: Some(3), ..CheckIn::new(CheckInKind::Fail, at) });
     }
 
+    /// A success whose figures are other than expected.
+    pub fn unexpected_at(&mut self, at: Time, figures: &str) {
+        self.check_in(CheckIn::new(CheckInKind::Success, at));
+        self.unseen.last_mut().unwrap().unexpected = Some(figures.to_owned());
+    }
+
     pub fn log_at(&mut self, at: Time) {
         self.check_in(CheckIn::new(CheckInKind::Log, at));
     }
@@ -149,9 +179,14 @@ impl Job {
         self.check_in(CheckIn { run_id: Some(id), ..CheckIn::new(CheckInKind::Success, at) });
     }
 
+    /// What happened at `at` is reported at `arrived_at`.
+    pub fn report(&mut self, kind: CheckInKind, at: Time, arrived_at: Time) {
+        self.check_in(reported(CheckIn::new(kind, at), arrived_at));
+    }
+
     /// Records a check-in as ingest does: facts, history, runs, and a wake-up where a conclusion may change.
     pub fn check_in(&mut self, checkin: CheckIn) {
-        let wakes = self.reservation.conclusions.wakes(checkin.kind, &self.reservation.facts);
+        let wakes = self.reservation.conclusions.wakes(&checkin, &self.reservation.facts);
         self.reservation.facts.record(&checkin);
         let ends = matches!(checkin.kind, CheckInKind::Success | CheckInKind::Fail);
         let mut duration = None;
@@ -163,6 +198,7 @@ impl Job {
                     started_at: None,
                     ended_at: None,
                     told_at: None,
+                    start_arrived_at: None,
                 });
                 self.runs.len() - 1
             });
@@ -172,18 +208,26 @@ impl Job {
                 duration = started.map(|started| checkin.at - started);
                 run.ended_at = run.ended_at.max(Some(checkin.at));
             } else {
+                if run.started_at < Some(checkin.at) {
+                    run.start_arrived_at = checkin.reported_late_at();
+                }
                 run.started_at = run.started_at.max(Some(checkin.at));
             }
         }
         let conclusions = &mut self.reservation.conclusions;
         if wakes {
-            conclusions.wake_at = conclusions.wake_at.min(checkin.at);
+            conclusions.wake_at = conclusions.wake_at.min(checkin.arrived_at());
         }
+        conclusions.reported_late |= checkin.reported_late_at().is_some();
         self.unseen.push(Event {
+            id: 0,
             at: checkin.at,
             kind: checkin.kind,
             exit_code: checkin.exit_code,
             duration,
+            unexpected: self.figures_of(&checkin),
+            late: checkin.reported_late_at().is_some(),
+            seen: false,
         });
     }
 
@@ -202,13 +246,13 @@ impl Job {
         self.snooze(SnoozeMode::Skip, at(from), at(until));
     }
 
-    /// Changes the terms as the store does, which has the sweeper look at once.
-    pub fn change_at(&mut self, now: Time, change: impl FnOnce(&mut Terms)) {
-        let before = self.reservation.terms.clone();
-        change(&mut self.reservation.terms);
+    /// Changes the spec as the store does, which has the sweeper look at once.
+    pub fn change_at(&mut self, now: Time, change: impl FnOnce(&mut Spec)) {
+        let before = self.reservation.spec.clone();
+        change(&mut self.reservation.spec);
         let conclusions = &mut self.reservation.conclusions;
-        conclusions.changed = before.judged_otherwise(&self.reservation.terms).or(conclusions.changed.take());
-        conclusions.eager = self.reservation.terms.has_run_limits();
+        conclusions.changed = before.judged_otherwise(&self.reservation.spec).or(conclusions.changed.take());
+        conclusions.eager = self.reservation.spec.judges_successes();
         conclusions.wake_at = now;
     }
 
@@ -219,12 +263,23 @@ impl Job {
 
     /// The conclusion at `now`, without acting on it.
     pub fn seen_at(&self, now: Time) -> Evaluation {
+        let conclusions = &self.reservation.conclusions;
+        let is_older = |event: &Event| {
+            matches!(event.kind, CheckInKind::Success | CheckInKind::Fail)
+                && Some(event.at) <= conclusions.heard_at
+        };
+        let is_mended = conclusions.reported_late
+            && conclusions.fail_streak > 0
+            && self.unseen.iter().any(|event| event.late && is_older(event));
+        let past: &[Event] = if is_mended { &self.past } else { &[] };
+        let unseen = [&self.unseen[..], past].concat();
         let view = View {
             runs: &self.runs,
-            unseen: &self.unseen,
+            unseen: &unseen,
+            is_mended,
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
-            refused: self.refused.map(|window| Refused::new(window, &self.reservation.terms.schedule, now)),
+            refused: self.refused.map(|window| Refused::new(window, &self.reservation.spec.schedule, now)),
             ..View::of(&self.reservation, self.alert.as_ref())
         };
         evaluate(&view, now)
@@ -233,7 +288,10 @@ impl Job {
     /// Looks as the sweeper does: draws the conclusion, writes it down, opens or closes the alert.
     pub fn look_at(&mut self, now: Time) -> Change {
         let seen = self.seen_at(now);
-        self.unseen.clear();
+        self.past.extend(self.unseen.drain(..).map(|event| Event { seen: true, ..event }));
+        if let (Some(alert), Some(success)) = (&mut self.alert, seen.answered_until) {
+            alert.answered_until = Some(success);
+        }
         self.reservation.conclusions = seen.conclusions;
         for run in self.runs.iter_mut().filter(|run| seen.told_runs.contains(&run.run_id)) {
             run.told_at = Some(now);
@@ -248,10 +306,11 @@ impl Job {
                     reason: reason.clone(),
                     told_at: now,
                     success_before: self.reservation.facts.last_checkin_at,
+                    answered_until: None,
                 });
             }
-            Change::Remind => self.alert.as_mut().expect("nothing is open").told_at = now,
-            Change::Recover => assert!(self.alert.take().is_some(), "nothing was open"),
+            Change::Remind(_) => self.alert.as_mut().expect("nothing is open").told_at = now,
+            Change::Recover | Change::Answer(_) => assert!(self.alert.take().is_some(), "nothing was open"),
             Change::Withdraw(_) => {
                 let alert = self.alert.take().expect("nothing was open");
                 for run in &mut self.runs {
@@ -279,6 +338,28 @@ impl Job {
         let opens = |change: &Change| matches!(change, Change::Open(_) | Change::OpenAndRecover(_));
         self.told.iter().filter(|(_, change)| opens(change)).map(|(at, _)| *at).collect()
     }
+}
+
+/// Some reminders, or none.
+pub fn reminders(seconds: std::ops::Range<i64>) -> impl Strategy<Value = Reminders> {
+    prop_oneof![
+        3 => Just(Reminders::Never),
+        2 => seconds.prop_map(|s| Reminders::Every(TimeDelta::seconds(s))),
+        2 => Just(Reminders::Each),
+    ]
+}
+
+/// So many random lives; with `PROPTEST_CASES` set, as many as that says.
+pub fn lives(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
+    ProptestConfig { cases, failure_persistence: None, ..default }
+}
+
+/// This check-in, reported at `arrived_at`.
+pub fn reported(checkin: CheckIn, arrived_at: Time) -> CheckIn {
+    let report = Report { key: None, arrived_at, took: None, signal: None, peak_memory_bytes: None };
+    CheckIn { report: Some(Box::new(report)), ..checkin }
 }
 
 /// The reason of a change that opens an alert.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use innkeeper_alerter::AlerterConfig;
 
-use super::setting::{Setting, Value};
 use super::*;
+use innkeeper_settings::{Setting, Value};
 
 const ANNOTATED: &str = include_str!("../../../../deploy/innkeeper.toml");
 
@@ -26,7 +26,7 @@ fn without_files() -> String {
 }
 
 fn load(text: &str) -> (Config, Findings) {
-    let root = setting::parse("innkeeper.toml", text).unwrap_or_else(|error| panic!("{error}"));
+    let root = innkeeper_settings::parse("innkeeper.toml", text).unwrap_or_else(|error| panic!("{error}"));
     read(Role::Standalone, None, root, [], &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -55,16 +55,14 @@ fn every_line_of_it_can_be_uncommented() {
 #[test]
 fn every_key_of_the_code_stands_in_it_and_no_other() {
     let (config, findings) = load(&without_files());
-    let mut expected: BTreeSet<String> = findings.known.into_iter().collect();
-    for (name, alerter) in &config.alerters {
-        let keys = AlerterConfig::keys(alerter.kind());
-        expected.extend(keys.iter().chain(&["kind"]).map(|key| format!("alerter.{name}.{key}")));
+    let expected: BTreeSet<String> = findings.known.into_iter().collect();
+    for key in super::watch::PEER_KEYS {
+        assert!(expected.contains(&format!("peer.north.{key}")), "{key}");
     }
-    expected.extend(["url", "url_file", "admin", "every"].map(|key| format!("peer.north.{key}")));
-    let found = keys(&setting::parse("innkeeper.toml", &uncommented(|_| true)).unwrap());
+    let found = keys(&innkeeper_settings::parse("innkeeper.toml", &uncommented(|_| true)).unwrap());
     assert_eq!(found, expected);
     let kinds: BTreeSet<&str> = config.alerters.values().map(AlerterConfig::kind).collect();
-    assert_eq!(kinds, AlerterConfig::kinds().iter().copied().collect());
+    assert_eq!(kinds, AlerterConfig::kinds().into_iter().collect());
 }
 
 #[test]
@@ -78,7 +76,7 @@ fn every_default_it_tells_is_the_codes() {
                 (
                     (&config.instance, config.subjects),
                     &config.public_url,
-                    &config.log,
+                    (&config.log, config.log_format),
                     config.auth,
                     (config.allow_open, &config.allowed_hosts),
                     &config.operator

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use innkeeper_core::recipient::Recipient;
+use innkeeper_store::DatabaseUrl;
 
-use super::problem::Origin;
-use super::section::Findings;
-use super::{Auth, Config};
+use super::{Auth, Config, postgres_tls};
+use innkeeper_settings::{Findings, Origin};
 
 /// Everyone that the list `key` names must be reachable.
 pub(crate) fn recipients(
@@ -75,6 +75,22 @@ pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findin
     }
     if config.web.sign_on_header.is_some() {
         refuse("stands beside web.sign_on_header, by which a proxy says who calls; choose one of the two");
+    }
+}
+
+/// A database that is to be reached by TLS needs a program that speaks it.
+pub(crate) fn database_tls(config: &Config, findings: &mut Findings) {
+    let Some(DatabaseUrl::Postgres(url)) = config.database.address() else { return };
+    if postgres_tls::IS_BUILT_IN {
+        return;
+    }
+    let parameters = postgres_tls::Parameters::of(url, |name| std::env::var(name).ok());
+    if let Some(demand) = parameters.demand() {
+        let what = format!(
+            "asks for TLS ({demand}), and this program was built without it for Postgres; {}",
+            postgres_tls::HOW_TO_GET_IT
+        );
+        findings.problem(config.places.place("database.url"), "database.url", what);
     }
 }
 

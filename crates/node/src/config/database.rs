@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use innkeeper_core::secret::Secret;
+use innkeeper_store::{DatabaseUrl, PostgresUrl};
 
-use super::problem::{ConfigError, Origin, Problem};
-use super::section::Section;
 use crate::Role;
+use innkeeper_settings::{ConfigError, Origin, Problem, Section};
 
 const DEFAULT_URL: &str = "sqlite://innkeeper.db";
 
@@ -34,7 +34,10 @@ pub enum DatabaseKind {
 /// Where everything is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseConfig {
-    url: Secret,
+    /// None where what is written is no address.
+    url: Option<DatabaseUrl>,
+    /// The address whole, with its password.
+    secret: Secret,
     /// A role that cannot do without one, where none is set.
     missing_for: Option<Role>,
     /// What the URL leads to.
@@ -57,13 +60,14 @@ impl DatabaseConfig {
             section.secret("url", "url_file").unwrap_or((Secret::new(DEFAULT_URL), Origin::Default));
         let missing_for = (matches!(origin, Origin::Default) && role != Role::Standalone).then_some(role);
         let (url, kind) = match resolve(written.reveal(), data_dir) {
-            Ok(resolved) => resolved,
+            Ok((url, kind)) => (Some(url), kind),
             Err(what) => {
                 section.refuse("url", origin, what);
-                (written, DatabaseKind::Postgres)
+                (None, DatabaseKind::Postgres)
             }
         };
-        Self { url, kind, pool_size, behind_pooler, missing_for }
+        let secret = url.as_ref().map_or(written, |url| Secret::new(url.to_string()));
+        Self { url, secret, kind, pool_size, behind_pooler, missing_for }
     }
 
     /// Fails when nobody said where the database is and this is one of several services that share it: it would make a file
@@ -82,111 +86,64 @@ impl DatabaseConfig {
 
     /// The URL with its password, for the store and nobody else. SQLite's names an absolute path.
     pub fn url(&self) -> &str {
-        self.url.reveal()
+        self.secret.reveal()
+    }
+
+    /// The same taken apart.
+    pub(crate) fn address(&self) -> Option<&DatabaseUrl> {
+        self.url.as_ref()
     }
 
     /// The URL without its password, fit to be shown.
     pub fn masked_url(&self) -> String {
-        mask(self.url.reveal())
+        self.url.as_ref().map_or_else(|| "…".to_owned(), DatabaseUrl::masked)
     }
 }
 
-/// Checks the scheme, and finds SQLite's file. An error never shows the URL: it may hold a password.
-fn resolve(url: &str, data_dir: &Path) -> Result<(Secret, DatabaseKind), String> {
+/// Reads the address, and finds SQLite's file. An error never shows the address: it may hold a password.
+fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), String> {
     const ALLOWED: &str = "write sqlite://innkeeper.db (a file in data_dir), sqlite:///path/to/file, or postgres://user@host/database";
-    if url.chars().any(char::is_control) {
-        return Err("has a control character; write one line".to_owned());
-    }
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(format!("has no scheme; {ALLOWED}"));
-    };
-    match scheme {
-        "postgres" | "postgresql" if rest.is_empty() => Err(format!("names no server; {ALLOWED}")),
-        "postgres" | "postgresql" if has_bare_separator(rest) => {
-            Err("has an @ where none may stand; in a user or password write @ as %40, / as %2F, ? as %3F"
-                .to_owned())
-        }
-        "postgres" | "postgresql" => {
+    match DatabaseUrl::parse(url).map_err(|what| format!("{what}; {ALLOWED}"))? {
+        DatabaseUrl::Postgres(mut url) => {
             let is_set = |variable: &&str| std::env::var_os(variable).is_some();
             let known = SYSTEM_AUTHORITIES.iter().find(|file| Path::new(file).exists());
             // Whoever has set these has told OpenSSL where to look.
-            let known = known.filter(|_| !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set));
-            Ok((
-                Secret::new(known.map_or(url.to_owned(), |file| trusting(url, file))),
-                DatabaseKind::Postgres,
-            ))
+            if let Some(file) = known
+                && !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set)
+            {
+                trust(&mut url, file);
+            }
+            Ok((DatabaseUrl::Postgres(url), DatabaseKind::Postgres))
         }
-        "sqlite" if rest.is_empty() => Err(format!("names no file; {ALLOWED}")),
-        "sqlite" if rest.starts_with(":memory:") || rest.contains(['?', '#']) => {
+        DatabaseUrl::Sqlite { path } if path.starts_with(":memory:") || path.contains(['?', '#']) => {
             Err(format!("takes the path of a file and no parameters; {ALLOWED}"))
         }
-        "sqlite" => {
-            let path = data_dir.join(rest);
-            let url = path.to_str().map(|path| Secret::new(format!("sqlite://{path}"))).ok_or_else(|| {
+        DatabaseUrl::Sqlite { path } => {
+            let path = data_dir.join(path);
+            let url = path.to_str().map(|path| DatabaseUrl::Sqlite { path: path.to_owned() });
+            let url = url.ok_or_else(|| {
                 format!("lies in {data_dir:?}, whose name is not UTF-8; choose another data_dir")
             })?;
             Ok((url, DatabaseKind::Sqlite { path }))
         }
-        other if other.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => {
-            Err(format!("the scheme {other}:// is not known; {ALLOWED}"))
-        }
-        _ => Err(format!("has an unknown scheme; {ALLOWED}")),
     }
 }
 
-/// The URL with `file` in the place of `sslrootcert=system`, and what that brings along. A weaker `sslmode` beside it is left for the
-/// library to refuse.
-fn trusting(url: &str, file: &str) -> String {
-    let Some((place, parameters)) = url.split_once('?') else { return url.to_owned() };
-    let parameters: Vec<&str> = parameters.split('&').collect();
-    let modes: Vec<&str> =
-        parameters.iter().filter_map(|parameter| parameter.strip_prefix("sslmode=")).collect();
-    if !parameters.contains(&"sslrootcert=system") || modes.iter().any(|mode| *mode != "verify-full") {
-        return url.to_owned();
+/// Puts `file` in the place of `sslrootcert=system`, and what that brings along. A weaker `sslmode` beside it is left for the library
+/// to refuse.
+fn trust(url: &mut PostgresUrl, file: &str) {
+    let modes: Vec<String> =
+        url.parameters().filter(|(name, _)| name == "sslmode").map(|(_, value)| value).collect();
+    if url.parameter("sslrootcert").as_deref() != Some("system")
+        || modes.iter().any(|mode| mode != "verify-full")
+    {
+        return;
     }
-    let named = format!("sslrootcert={file}");
-    let mut parameters: Vec<&str> = parameters
-        .into_iter()
-        .map(|parameter| if parameter == "sslrootcert=system" { named.as_str() } else { parameter })
-        .collect();
+    url.without("sslrootcert");
+    url.add("sslrootcert", file);
     if modes.is_empty() {
-        parameters.push("sslmode=verify-full");
+        url.add("sslmode", "verify-full");
     }
-    format!("{place}?{}", parameters.join("&"))
-}
-
-/// Whether an `@` stands elsewhere than between user and host. Then the password has a separator in it, and the
-/// server's library would take a part of the password for a host or port, and show it in its error.
-fn has_bare_separator(rest: &str) -> bool {
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    rest.matches('@').count() != usize::from(authority.matches('@').count() == 1)
-}
-
-/// Puts dots for the password, wherever one can stand: before the last `@`, and in the parameters.
-fn mask(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return "…".to_owned() };
-    // A password may hold an unescaped @, / or ?; so the last @ ends it, even if that hides more than it must.
-    let (user, place) = match rest.rsplit_once('@') {
-        Some((credentials, place)) => match credentials.split_once(':') {
-            Some((user, _)) => (format!("{user}:…@"), place),
-            None => (format!("{credentials}@"), place),
-        },
-        None => (String::new(), rest),
-    };
-    let place = match place.split_once('?') {
-        None => place.to_owned(),
-        Some((place, parameters)) => {
-            let parameters: Vec<String> = parameters
-                .split('&')
-                .map(|parameter| match parameter.split_once('=') {
-                    Some((key, _)) if key.to_ascii_lowercase().contains("pass") => format!("{key}=…"),
-                    _ => parameter.to_owned(),
-                })
-                .collect();
-            format!("{place}?{}", parameters.join("&"))
-        }
-    };
-    format!("{scheme}://{user}{place}")
 }
 
 #[cfg(test)]
@@ -194,34 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_password_survives_masking() {
-        for (url, shown) in [
-            ("postgres://inn:hunter2@db/inn", "postgres://inn:…@db/inn"),
-            ("postgres://inn:hun@t/e?r2@db/inn", "postgres://inn:…@db/inn"),
-            (
-                "postgres://inn:hunter2@a:1,b:2/inn?target_session_attrs=read-write",
-                "postgres://inn:…@a:1,b:2/inn?target_session_attrs=read-write",
-            ),
-            (
-                "postgres://db/inn?user=x&password=hunter2&sslpassword=hunter2&sslmode=require",
-                "postgres://db/inn?user=x&password=…&sslpassword=…&sslmode=require",
-            ),
-            ("postgres://inn@db/inn", "postgres://inn@db/inn"),
-            ("postgres:///inn?host=/run/postgresql", "postgres:///inn?host=/run/postgresql"),
-            ("sqlite:///var/lib/innkeeper/innkeeper.db", "sqlite:///var/lib/innkeeper/innkeeper.db"),
-            ("host=db password=hunter2", "…"),
-        ] {
-            assert_eq!(mask(url), shown);
-        }
-    }
-
-    #[test]
     fn a_file_is_found_in_the_data_directory() {
         let dir = Path::new("/data");
         for (url, path) in [("sqlite://x.db", "/data/x.db"), ("sqlite:///y/x.db", "/y/x.db")] {
             let (resolved, kind) = resolve(url, dir).unwrap();
             assert_eq!(kind, DatabaseKind::Sqlite { path: path.into() });
-            assert_eq!(resolved.reveal(), format!("sqlite://{path}"));
+            assert_eq!(resolved.to_string(), format!("sqlite://{path}"));
         }
     }
 
@@ -231,7 +166,7 @@ mod tests {
             ("postgres://db/inn?sslrootcert=system", "postgres://db/inn?sslrootcert=/ca&sslmode=verify-full"),
             (
                 "postgres://db/inn?sslmode=verify-full&sslrootcert=system&x=y",
-                "postgres://db/inn?sslmode=verify-full&sslrootcert=/ca&x=y",
+                "postgres://db/inn?sslmode=verify-full&x=y&sslrootcert=/ca",
             ),
             (
                 "postgres://db/inn?sslrootcert=system&sslmode=require",
@@ -240,7 +175,9 @@ mod tests {
             ("postgres://db/inn?sslrootcert=/other", "postgres://db/inn?sslrootcert=/other"),
             ("postgres://db/system", "postgres://db/system"),
         ] {
-            assert_eq!(trusting(url, "/ca"), found);
+            let Ok(DatabaseUrl::Postgres(mut url)) = DatabaseUrl::parse(url) else { panic!("{url}") };
+            trust(&mut url, "/ca");
+            assert_eq!(url.to_string(), found);
         }
     }
 

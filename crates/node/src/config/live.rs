@@ -4,24 +4,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
-use innkeeper_alerter::{LARGEST_CERTIFICATES, read_file};
+use innkeeper_alerter::Alerters;
+use innkeeper_settings::{ConfigError, LARGEST_CERTIFICATES, Setting, Table, Value, read_file};
+use parking_lot::{Mutex, RwLock};
 
-use super::problem::ConfigError;
-use super::setting::{Setting, Table, Value};
 use super::{Config, Overrides};
-use crate::{Role, alerters};
+use crate::heart::NodeClock;
+use crate::{Role, Ways, alerters};
 
 /// The keys that take effect while the process runs, and the sections of such keys, which end in a dot. Every other key needs a
 /// restart: [`adopt`] takes over these alone.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
     "alerter.",
     "expect.",
     "history.",
     "ingest.rate_per_source",
     "ingest.trusted_proxies",
     "log",
+    "log_format",
     "operator",
     "sweeper.batch",
     "sweeper.remind_every",
@@ -39,6 +41,7 @@ fn adopt(old: &Config, new: Config) -> Config {
     next.ingest.rate_per_source = new.ingest.rate_per_source;
     next.ingest.trusted_proxies = new.ingest.trusted_proxies;
     next.log = new.log;
+    next.log_format = new.log_format;
     next.operator = new.operator;
     next.sweeper.batch = new.sweeper.batch;
     next.sweeper.remind_every = new.sweeper.remind_every;
@@ -65,6 +68,10 @@ pub struct Live(Arc<Inner>);
 
 struct Inner {
     current: RwLock<Arc<Config>>,
+    /// The clock of this process, which its alerters go by.
+    clock: Arc<NodeClock>,
+    /// What was built of the alerters' sections; none where nobody reloads.
+    alerters: Option<Ways>,
     /// As it was when the process started.
     started: Marks,
     followers: Mutex<Vec<Follower>>,
@@ -74,21 +81,40 @@ struct Inner {
 type Follower = Box<dyn Fn(&Result<Reloaded, ConfigError>) + Send>;
 
 impl Live {
-    /// Begins with this configuration.
+    /// Begins with this configuration, of which nothing was built.
     pub(super) fn new(config: Config) -> Self {
+        Self::of(config, Arc::default(), None)
+    }
+
+    /// Begins with this configuration and its alerters, which go by `clock`.
+    pub(super) fn with_alerters(config: Config, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
+        Self::of(config, clock, Some(Ways::of(alerters)))
+    }
+
+    fn of(config: Config, clock: Arc<NodeClock>, alerters: Option<Ways>) -> Self {
         let started = config.marks.clone();
         let current = RwLock::new(Arc::new(config));
-        Self(Arc::new(Inner { current, started, followers: Mutex::default() }))
+        Self(Arc::new(Inner { current, clock, alerters, started, followers: Mutex::default() }))
+    }
+
+    /// The clock of this process.
+    pub(crate) fn clock(&self) -> Arc<NodeClock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    /// The alerters of this process, where the configuration can be reloaded.
+    pub(crate) fn alerters(&self) -> Option<&Ways> {
+        self.0.alerters.as_ref()
     }
 
     /// The configuration that is in force now.
     pub fn get(&self) -> Arc<Config> {
-        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.current.read())
     }
 
     /// Calls `follower` after each reload, on the thread that reloads.
     pub fn on_reload(&self, follower: impl Fn(&Result<Reloaded, ConfigError>) + Send + 'static) {
-        self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(follower));
+        self.0.followers.lock().push(Box::new(follower));
     }
 
     /// Reads the configuration anew, with every file that it names. What cannot be used changes nothing.
@@ -97,19 +123,23 @@ impl Live {
     /// Everything that is wrong with the new one; the old one stays in force.
     pub fn reload(&self, role: Role, overrides: &Overrides) -> Result<Reloaded, ConfigError> {
         let done = Config::load(role, overrides).and_then(|new| self.replace(new));
-        for follower in self.0.followers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for follower in self.0.followers.lock().iter() {
             follower(&done);
         }
         done
     }
 
     fn replace(&self, new: Config) -> Result<Reloaded, ConfigError> {
-        alerters::check(&new)?;
+        let alerters = alerters::build(&new, self.clock())?;
         let old = self.get();
         let changed = old.marks.differences(&new.marks).into_iter().filter(|key| is_live(key)).collect();
         let waiting =
             self.0.started.differences(&new.marks).into_iter().filter(|key| !is_live(key)).collect();
-        *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(adopt(&old, new));
+        // Before the configuration: who finds that one new finds its alerters.
+        if let Some(own) = self.alerters() {
+            own.replace(alerters);
+        }
+        *self.0.current.write() = Arc::new(adopt(&old, new));
         Ok(Reloaded { changed, waiting })
     }
 }
@@ -233,6 +263,7 @@ mod tests {
     fn every_live_key_exists_and_takes_effect() {
         let changed = "
             log = 'debug'
+            log_format = 'json'
             operator = ['log']
             expect = { ingest = 2, web = 1 }
             [alerter.new]

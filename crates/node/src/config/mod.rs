@@ -3,24 +3,18 @@
 //! [`Config::load`] is the only way in. It returns typed values that need no second check, or everything
 //! that is wrong with them, each problem with its line, key and what is allowed.
 //!
-//! Where to start: [`Config`] and the structs of its sections; then `layers` (what overrides what) and
-//! `section` (how a key is read).
+//! Where to start: [`Config`] and the structs of its sections; how a key is read, and what overrides what, is in
+//! [`innkeeper_settings`].
 
 mod alerters;
 #[cfg(test)]
 mod annotated_tests;
 mod checks;
 mod database;
-mod deserialize;
-mod layers;
 mod live;
 mod openid;
 mod parts;
-mod places;
-mod problem;
-mod secret_file;
-mod section;
-mod setting;
+pub(crate) mod postgres_tls;
 mod show;
 mod sign_on;
 #[cfg(test)]
@@ -30,25 +24,30 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use innkeeper_alerter::AlerterConfig;
+use innkeeper_alerter::{AlerterConfig, Alerters};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::{MOST_RECIPIENTS, Recipient};
 use innkeeper_core::wording::SubjectWords;
+use innkeeper_settings::{
+    AGENTS_VARIABLES, Deeper, Findings, Flag, Named, Places, Section, Table, Variables, lay_environment,
+    lay_flags, parse, take,
+};
+pub use innkeeper_settings::{ConfigError, Origin, Problem};
 
 pub use database::{DatabaseConfig, DatabaseKind};
 pub use live::{Live, Reloaded};
 pub use openid::OpenIdConfig;
 pub use parts::{ExpectConfig, HistoryConfig, IngestConfig, SweeperConfig, WebConfig};
-pub use problem::{ConfigError, Origin, Problem};
 pub(crate) use top::url_of;
 pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 
-use crate::{Role, logging};
+use innkeeper_logging::{self as logging, Format};
+
+use crate::Role;
+use crate::heart::NodeClock;
 use live::Marks;
-use places::Places;
-use section::{Findings, Section, take};
-use setting::Table;
 
 /// The sections there are, beside the alerters' own.
 const SECTIONS: [&str; 10] = [
@@ -64,8 +63,35 @@ const SECTIONS: [&str; 10] = [
     "web",
 ];
 
+/// The environment variables that set them. What the programs of a `command` alerter are given, which may call Innkeeper in
+/// turn, is for others, and so are the file's name, what the agent is told, and what it tells a job.
+fn variables() -> Variables {
+    Variables {
+        sections: &SECTIONS,
+        named: vec![
+            Named {
+                section: "alerter",
+                always: &[LOG_ALERTER],
+                makers: &["kind"],
+                keys: alerters::all_keys(),
+            },
+            Named {
+                section: "peer",
+                always: &[],
+                makers: &["url_file", "url"],
+                keys: watch::PEER_KEYS.map(str::to_owned).into(),
+            },
+        ],
+        deeper: &[
+            Deeper { path: &["web", "openid", "roles"], keys: &["viewer", "editor", "admin"] },
+            Deeper { path: &["web", "openid"], keys: &[] },
+        ],
+        others: &[&["CONFIG", "EVENT", "APP", "COMPONENT", "IDEMPOTENCY_KEY", "RUN"], &AGENTS_VARIABLES],
+    }
+}
+
 /// The name of the alerter that is always there: it writes to the log.
-pub const LOG_ALERTER: &str = "log";
+pub const LOG_ALERTER: &str = innkeeper_core::ways::LOG;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone)]
@@ -84,6 +110,8 @@ pub struct Config {
     pub pages_url: String,
     /// What is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
     pub log: String,
+    /// What lines of the log look like.
+    pub log_format: Format,
     /// Who may call.
     pub auth: Auth,
     /// Whether an open listener may be reached from other machines.
@@ -144,6 +172,22 @@ pub struct Overrides {
     pub data_dir: Option<String>,
 }
 
+impl Overrides {
+    /// The keys that they set, for this role.
+    fn flags(&self, role: Role) -> impl Iterator<Item = Flag> {
+        let flag =
+            |section, key, value: &Option<String>, flag| Flag { section, key, value: value.clone(), flag };
+        let listen =
+            role.listen_section().map(|section| flag(Some(section), "listen", &self.listen, "--listen"));
+        [
+            flag(None, "data_dir", &self.data_dir, "--data-dir"),
+            flag(Some("database"), "url", &self.database_url, "--database-url"),
+        ]
+        .into_iter()
+        .chain(listen)
+    }
+}
+
 impl Config {
     /// Reads the file, the environment and the flags.
     ///
@@ -168,7 +212,7 @@ impl Config {
         let environment = environment.into_iter().filter_map(Result::ok);
         let (path, root) = match &file {
             None => (None, Table::new()),
-            Some((path, text)) => (Some(path.clone()), setting::parse(&path.display().to_string(), text)?),
+            Some((path, text)) => (Some(path.clone()), parse(&path.display().to_string(), text)?),
         };
         read(role, path, root, environment, overrides).map(|(config, _)| config)
     }
@@ -178,14 +222,15 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, all at once.
     pub fn from_toml(role: Role, text: &str) -> Result<Self, ConfigError> {
-        let root = setting::parse("innkeeper.toml", text)?;
+        let root = parse("innkeeper.toml", text)?;
         read(role, None, root, [], &Overrides::default()).map(|(config, _)| config)
     }
 
-    /// The same as the first of those that reloads bring: [`Config::live`] leads to the one in force.
+    /// The same as the first of those that reloads bring: [`Config::live`] leads to the one in force, and to its `alerters`, which go by
+    /// `clock`.
     #[must_use]
-    pub(crate) fn reloadable(mut self) -> Self {
-        self.live = Some(Live::new(self.clone()));
+    pub(crate) fn reloadable(mut self, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
+        self.live = Some(Live::with_alerters(self.clone(), clock, alerters));
         self
     }
 
@@ -228,20 +273,21 @@ fn read(
     overrides: &Overrides,
 ) -> Result<(Config, Findings), ConfigError> {
     let mut findings = Findings::default();
-    layers::lay_environment(&mut root, environment, &mut findings);
-    layers::lay_flags(&mut root, overrides, role.listen_section(), &mut findings);
+    lay_environment(&mut root, environment, &variables(), &mut findings);
+    lay_flags(&mut root, overrides.flags(role), &mut findings);
 
     let (places, marks) = (Places::of(&root), Marks::of(&root));
     let tables = SECTIONS.map(|name| take(&mut root, name, &mut findings));
     let [alerter, database, expect, heartbeat, history, ingest, mail_loop, peer, sweeper, mut web] = tables;
 
-    let mut top = Section::new("", root, &mut findings);
+    let mut top = Section::top(&SECTIONS, root, &mut findings);
     let instance = top.parsed("instance", "innkeeper".to_owned(), top::instance);
     let subjects = top.parsed("subjects", SubjectWords::default(), SubjectWords::parse);
     let public_url = top.parsed("public_url", None, |text| top::public_url(text).map(Some));
     let log = top.parsed("log", logging::DEFAULT.to_owned(), |text| {
         logging::check_levels(text).map(|()| text.to_owned())
     });
+    let log_format = top.parsed("log_format", Format::default(), Format::parse);
     let auth = top.parsed("auth", Auth::Open, top::auth);
     let allow_open = top.flag("allow_open", false);
     let allowed_hosts = top.list("allowed_hosts", top::MOST_HOSTS, top::host_name);
@@ -306,6 +352,7 @@ fn read(
         is_public_url_given,
         pages_url,
         log,
+        log_format,
         auth,
         allow_open,
         allowed_hosts,
@@ -339,6 +386,7 @@ fn read(
         Role::Standalone => Some("cargo build --release --features openid"),
     };
     checks::openid(&config, build, &mut findings);
+    checks::database_tls(&config, &mut findings);
     match role.listen_section() {
         Some("ingest") => {
             checks::listener(&config, "ingest.listen", config.ingest.listen, ingest_origin, &mut findings)

@@ -7,11 +7,8 @@ use innkeeper_core::access::UserRole;
 use innkeeper_core::claims::{ClaimPath, ClaimRules};
 use innkeeper_core::names::one_line;
 use innkeeper_core::secret::Secret;
+use innkeeper_settings::{Findings, Origin, Section, Setting, Table, Value};
 use url::Url;
-
-use super::problem::Origin;
-use super::section::{Findings, Section};
-use super::setting::{Setting, Table, Value};
 
 /// The most scopes, and the most values of a role.
 const MOST_SCOPES: usize = 50;
@@ -200,8 +197,8 @@ fn value(text: &str) -> Result<String, String> {
 mod tests {
     use crate::Role;
     use crate::config::checks;
-    use crate::config::section::Findings;
     use crate::config::{Config, ConfigError, Overrides};
+    use innkeeper_settings::Findings;
 
     const TOP: &str = "auth = 'tokens'\npublic_url = 'https://inn.example.org'\n";
     const WHOLE: &str = "[web.openid]\nissuer = 'https://id.example.org/realm'\nclient_id = 'inn'\n";

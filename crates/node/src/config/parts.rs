@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use innkeeper_core::access::UserRole;
 use innkeeper_core::duration::LONGEST;
+use innkeeper_core::reminders::Reminders;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::second_factor::RequiredOf;
+use innkeeper_settings::Section;
 
 use super::OpenIdConfig;
-use super::section::Section;
 use super::sign_on;
-use crate::http::TrustedProxies;
+use crate::TrustedProxies;
 
 /// The most entries of a list of proxies; each request is compared with them.
 const MOST_PROXIES: usize = 1000;
@@ -25,6 +26,8 @@ pub struct IngestConfig {
     pub listen: SocketAddr,
     /// How long a check-in waits to be committed before it is answered 503.
     pub commit_timeout: Duration,
+    /// How long ago what is reported may have happened.
+    pub reports_back: TimeDelta,
     /// The most check-ins that wait to be written.
     pub queue: usize,
     /// The most check-ins of one transaction.
@@ -46,6 +49,11 @@ impl IngestConfig {
                 TimeDelta::seconds(8),
                 TimeDelta::milliseconds(100)..=TimeDelta::minutes(5),
             )),
+            reports_back: section.duration(
+                "reports_back",
+                TimeDelta::days(7),
+                TimeDelta::hours(1)..=TimeDelta::days(30),
+            ),
             queue: section.number("queue", 65_536, 1..=10_000_000),
             batch: section.number("batch", 1000, 1..=10_000),
             trusted_proxies: sign_on::proxies(section, "trusted_proxies", MOST_PROXIES),
@@ -61,7 +69,7 @@ impl IngestConfig {
     }
 }
 
-/// `[web]`: the desk that people come to.
+/// `[web]`: the pages and the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebConfig {
     /// The address to listen on; standalone serves this on ingest's.
@@ -105,8 +113,8 @@ impl WebConfig {
 /// `[sweeper]`: the night watch and the sending of what it finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweeperConfig {
-    /// How often an open alert is repeated, for reservations made by GoTel's call; none for never.
-    pub remind_every: Option<TimeDelta>,
+    /// How often an open alert is repeated, for reservations made by GoTel's call.
+    pub remind_every: Reminders,
     /// The most reservations evaluated in one transaction.
     pub batch: u32,
     /// How long a claimed delivery is its claimer's without being renewed.
@@ -131,12 +139,9 @@ impl SweeperConfig {
         });
         let upto = |least: TimeDelta| -> RangeInclusive<TimeDelta> { least..=LONGEST };
         Self {
-            remind_every: Some(section.duration(
-                "remind_every",
-                TimeDelta::hours(6),
-                upto(TimeDelta::zero()),
-            ))
-            .filter(|every| *every > TimeDelta::zero()),
+            remind_every: section.parsed("remind_every", Reminders::Every(TimeDelta::hours(6)), |text| {
+                Reminders::parse("remind_every", text).map_err(|invalid| invalid.problem)
+            }),
             batch: section.number("batch", 500, 1..=10_000),
             lease: section.duration(
                 "lease",

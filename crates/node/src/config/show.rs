@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use innkeeper_alerter::AlerterConfig;
 use innkeeper_core::duration;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipient;
@@ -11,12 +12,12 @@ use super::{Auth, Config};
 impl Config {
     /// Whether mail addresses lead anywhere.
     pub fn can_mail(&self) -> bool {
-        self.alerters.values().any(|alerter| alerter.kind() == "smtp")
+        self.alerters.values().any(AlerterConfig::needs_address)
     }
 
     /// Whether the alerter `name` sends to mail addresses, so that its name alone leads nowhere.
     pub(crate) fn sends_mail(&self, name: &AlerterName) -> bool {
-        self.alerters.get(name).is_some_and(|alerter| alerter.kind() == "smtp")
+        self.alerters.get(name).is_some_and(AlerterConfig::needs_address)
     }
 
     /// A display of what is in force, one `key: value` a line, without secrets.
@@ -54,7 +55,7 @@ impl fmt::Display for Summary<'_> {
         if let Some(openid) = &config.web.openid {
             line("openid", format!("{}, as {}", openid.issuer, openid.client_id))?;
         }
-        let reminders = config.sweeper.remind_every.map_or("never".to_owned(), duration::short);
+        let reminders = config.sweeper.remind_every.words().unwrap_or("never".to_owned());
         line("reminders", format!("{reminders} (for reservations made by GoTel's call)"))?;
         line(
             "history",
@@ -73,7 +74,12 @@ impl fmt::Display for Summary<'_> {
             line(&format!("peer {name}"), format!("asked every {}", duration::short(peer.every)))?;
         }
         for (name, alerter) in &config.alerters {
-            line(&format!("alerter {name}"), format!(" {}", alerter.kind()))?;
+            let parked = if alerter.enabled { "" } else { ", parked (enabled = false): its messages wait" };
+            line(&format!("alerter {name}"), format!(" {}{parked}", alerter.kind()))?;
+        }
+        writeln!(f, "Set by:")?;
+        for (key, origin) in config.places.keys() {
+            writeln!(f, "  {key} = … ({origin})")?;
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::section::Section;
-use crate::http::TrustedProxies;
+use crate::TrustedProxies;
+use innkeeper_settings::Section;
 
 /// Headers that mean something else, and that callers, or any proxy, set for that.
 const TAKEN: [&str; 157] = [

@@ -3,7 +3,7 @@
 use super::*;
 
 fn with(text: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Config, ConfigError> {
-    let root = setting::parse("f.toml", text)?;
+    let root = innkeeper_settings::parse("f.toml", text)?;
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     read(Role::Standalone, None, root, environment, overrides).map(|(config, _)| config)
 }
@@ -26,15 +26,15 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
     for (text, said) in [
         (
             "\ninstanse = 'x'",
-            "f:2: instanse: unknown key; allowed: allow_open, allowed_hosts, auth, data_dir, instance, log, operator, public_url, subjects",
+            "f:2: instanse: unknown key; allowed: allow_open, allowed_hosts, auth, data_dir, instance, log, log_format, operator, public_url, subjects",
         ),
         (
             "[ingest]\n\nqueu = 1",
-            "f:3: ingest.queu: unknown key; allowed: batch, commit_timeout, listen, queue, rate_per_source, trusted_proxies, workers",
+            "f:3: ingest.queu: unknown key; allowed: batch, commit_timeout, listen, queue, rate_per_source, reports_back, trusted_proxies, workers",
         ),
         (
             "[alerter.x]\nkind = 'log'\nurl = 'a'",
-            "f:3: alerter.x.url: unknown key; allowed for kind = \"log\": kind, summary",
+            "f:3: alerter.x.url: unknown key; allowed for kind = \"log\": enabled, kind, summary",
         ),
         (
             "[ingets]\nqueue = 1",
@@ -106,11 +106,11 @@ fn each_problem_names_its_line_its_key_and_what_is_allowed() {
         ("[alerter.log]\nkind = 'webhook'", "f:2: alerter.log.kind: the name log is kept for kind = \"log\""),
         ("[alerter.mail]\nkind = 'smtp'\nhost = 'x'", "f:1: alerter.mail: the key from is missing"),
         (
-            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y'\npassword = 12345",
-            "f:5: alerter.mail.password: ",
+            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y@x.org'\nusername = 'u'\npassword = 12345",
+            "f:6: alerter.mail.password: ",
         ),
         (
-            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y'\ntimeout = '5'",
+            "[alerter.mail]\nkind = 'smtp'\nhost = 'x'\nfrom = 'y@x.org'\ntimeout = '5'",
             "f:5: alerter.mail.timeout: \"5\" has no unit",
         ),
         ("alerter = { ops = 1 }", "f:1: alerter.ops: is a whole number; an alerter is a section"),
@@ -189,18 +189,23 @@ fn the_environment_sets_every_type_over_the_file() {
     assert_eq!(config.ingest.commit_timeout.as_secs(), 2);
     assert_eq!(
         config.ingest.trusted_proxies,
-        crate::http::TrustedProxies::new(vec![
-            "10.0.0.5/32".parse().unwrap(),
-            "10.1.0.0/16".parse().unwrap()
-        ])
+        crate::TrustedProxies::new(vec!["10.0.0.5/32".parse().unwrap(), "10.1.0.0/16".parse().unwrap()])
     );
-    assert_eq!(config.sweeper.remind_every, None);
+    assert_eq!(config.sweeper.remind_every, innkeeper_core::reminders::Reminders::Never);
     assert_eq!(config.history.keep_days, 30, "an empty variable is none");
     assert!(config.knows_alerter("mail") && config.knows_alerter("log") && !config.knows_alerter("ops"));
     let mail = &config.alerters[&AlerterName::parse("x", "mail").unwrap()];
-    assert!(mail.for_summaries());
+    assert!(mail.summary);
     assert!(format!("{mail:?}").contains("2525"), "{mail:?}");
     assert!(!format!("{config:?}").contains("12345"));
+}
+
+#[test]
+fn what_the_agent_is_told_and_tells_a_job_is_passed_over() {
+    let variables = innkeeper_settings::AGENTS_VARIABLES.map(|name| format!("INNKEEPER_{name}"));
+    let mut environment: Vec<(&str, &str)> = variables.iter().map(|name| (name.as_str(), "x")).collect();
+    environment.push(("INNKEEPER_RUN", "6f9619ff-8b86-4011-b42d-00c04fc964ff"));
+    with(MAIL, &environment, &Overrides::default()).unwrap();
 }
 
 #[test]
@@ -213,7 +218,7 @@ fn a_variable_that_fits_nothing_is_an_error_that_names_it() {
         ("INNKEEPER_PORT", "the environment variable INNKEEPER_PORT: port: unknown key; allowed: allow_open"),
         (
             "INNKEEPER_ALERTER_OPS_URL",
-            "INNKEEPER_ALERTER_OPS_URL: belongs to no alerter; the configuration file has: mail",
+            "INNKEEPER_ALERTER_OPS_URL: belongs to no alerter; there are: log, mail",
         ),
         ("INNKEEPER_ALERTER_MAIL_COLOUR", "INNKEEPER_ALERTER_MAIL_COLOUR: alerter.mail.colour: unknown key"),
         ("INNKEEPER_INGEST_QUEUE", "INNKEEPER_INGEST_QUEUE: ingest.queue: \"hunter\" is not a number"),
@@ -446,4 +451,157 @@ fn the_mail_loop_sends_its_password_nowhere_in_the_clear() {
     for host in ["localhost", "127.0.0.1", "::1"] {
         Config::from_toml(Role::Standalone, &with_host(host, "none")).unwrap();
     }
+}
+
+/// A configuration with every section and key: the annotated one, taken from its comments.
+fn whole() -> String {
+    include_str!("../../../../deploy/innkeeper.toml")
+        .lines()
+        .map(|line| {
+            line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line)
+        })
+        .filter(|line| {
+            line.split_once(" = ").is_none_or(|(key, _)| key == "ca_file" || !key.ends_with("_file"))
+        })
+        .map(|line| match line {
+            // A login at a provider that is off has no other keys.
+            "issuer = \"\"" => "issuer = \"https://id.example.org\"\n".to_owned(),
+            "client_id = \"\"" => "client_id = \"inn\"\n".to_owned(),
+            "role = \"\"" => "role = \"viewer\"\n".to_owned(),
+            "auth = \"open\"" => "auth = \"tokens\"\n".to_owned(),
+            line => format!("{line}\n"),
+        })
+        .collect()
+}
+
+/// All that a configuration says, without where it stands.
+fn said(config: &Config) -> String {
+    let config = Config { file: None, places: Places::default(), marks: Marks::default(), ..config.clone() };
+    format!("{config:?}")
+}
+
+#[test]
+fn every_boolean_key_takes_the_same_words_wherever_it_is_set() {
+    let root = || innkeeper_settings::parse("f.toml", &whole()).unwrap();
+    let load = |root: Table, environment: &[(String, String)]| {
+        // Which has no use for the login, and reads its keys all the same, whatever it is built with.
+        read(Role::Sweeper, None, root, environment.iter().cloned(), &Overrides::default())
+    };
+    let (_, findings) = load(root(), &[]).unwrap();
+    let flags: std::collections::BTreeSet<String> = findings.flags.into_iter().collect();
+    for known in ["allow_open", "web.openid.trust_names", "alerter.mail.summary", "alerter.ops.enabled"] {
+        assert!(flags.contains(known), "{known}: {flags:?}");
+    }
+    for key in flags {
+        // The log cannot be parked.
+        let values: &[bool] = if key == "alerter.log.enabled" { &[true] } else { &[true, false] };
+        let set = |value: innkeeper_settings::Value| {
+            let mut root = root();
+            let mut table = &mut root;
+            let (sections, last) = key.rsplit_once('.').unwrap_or(("", &key));
+            for section in sections.split('.').filter(|section| !section.is_empty()) {
+                let innkeeper_settings::Value::Table(inner) = &mut table.get_mut(section).unwrap().value
+                else {
+                    panic!("{section}")
+                };
+                table = inner;
+            }
+            let origin = Origin::Default;
+            table.insert(last.to_owned(), innkeeper_settings::Setting { value, origin });
+            root
+        };
+        let mut both = Vec::new();
+        for value in values {
+            let (config, _) = load(set(innkeeper_settings::Value::Bool(*value)), &[]).unwrap();
+            let expected = said(&config);
+            let words = innkeeper_settings::FLAG_WORDS.iter().filter(|(_, flag)| flag == value);
+            for word in words.flat_map(|(word, _)| [(*word).to_owned(), word.to_uppercase()]) {
+                let (config, _) = load(set(innkeeper_settings::Value::Text(word.clone())), &[]).unwrap();
+                assert_eq!(said(&config), expected, "{key} = {word:?}");
+                let variable = format!("INNKEEPER_{}", key.to_uppercase().replace('.', "_"));
+                let (config, _) = load(root(), &[(variable.clone(), word.clone())])
+                    .unwrap_or_else(|error| panic!("{variable}={word}: {error}"));
+                assert_eq!(said(&config), expected, "{variable}={word}");
+            }
+            both.push(expected);
+        }
+        assert!(both.len() == 1 || both[0] != both[1], "{key} says nothing");
+        for wrong in ["maybe", "2", "ja", "t"] {
+            let error =
+                load(set(innkeeper_settings::Value::Text(wrong.to_owned())), &[]).unwrap_err().to_string();
+            let what = format!(
+                "{key}: {wrong:?} is neither true nor false; allowed: true, yes, on, 1, false, no, off, 0"
+            );
+            assert!(error.contains(&what), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_alerter_and_a_peer_can_be_made_by_the_environment_alone() {
+    let environment = [
+        ("INNKEEPER_OPERATOR", "ops@example.org,on_call"),
+        ("INNKEEPER_ALERTER_MAIL_KIND", "smtp"),
+        ("INNKEEPER_ALERTER_MAIL_HOST", "mx.example.org"),
+        ("INNKEEPER_ALERTER_MAIL_FROM", "inn@example.org"),
+        ("INNKEEPER_ALERTER_ON_CALL_KIND", "webhook"),
+        ("INNKEEPER_ALERTER_ON_CALL_URL", "https://example.org/hunter2"),
+        ("INNKEEPER_ALERTER_LOG_SUMMARY", "yes"),
+        ("INNKEEPER_PEER_NORTH_URL", "https://north.example.org/hunter2"),
+        ("INNKEEPER_PEER_NORTH_ADMIN", "on_call"),
+    ];
+    let config = with("", &environment, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+    let kinds: Vec<_> =
+        config.alerters.iter().map(|(name, alerter)| (name.as_str(), alerter.kind())).collect();
+    assert_eq!(kinds, [("log", "log"), ("mail", "smtp"), ("on_call", "webhook")]);
+    assert_eq!(config.peers.len(), 1);
+    let shown = config.summary().to_string();
+    assert!(
+        shown.contains("alerter.mail.host = … (the environment variable INNKEEPER_ALERTER_MAIL_HOST)"),
+        "{shown}"
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
+    for (more, said) in [
+        (
+            ("INNKEEPER_ALERTER_MAIL_PROT", "25"),
+            "INNKEEPER_ALERTER_MAIL_PROT: alerter.mail.prot: unknown key; allowed for kind = \"smtp\"",
+        ),
+        (
+            ("INNKEEPER_ALERTER_MAIL_PORT", "0"),
+            "INNKEEPER_ALERTER_MAIL_PORT: alerter.mail.port: 0 is out of bounds",
+        ),
+        (
+            ("INNKEEPER_ALERTER_FAX_KIND", "fax"),
+            "INNKEEPER_ALERTER_FAX_KIND: alerter.fax.kind: \"fax\" is not known; allowed: smtp",
+        ),
+        (("INNKEEPER_ALERTER_BAD!_KIND", "log"), "INNKEEPER_ALERTER_BAD!_KIND: alerter.bad!: is not a name"),
+        (
+            ("INNKEEPER_ALERTER_CHAT_KIND", "slack"),
+            "INNKEEPER_ALERTER_CHAT_KIND: alerter.chat.url: is missing; give url or url_file",
+        ),
+        (
+            ("INNKEEPER_ALERTER_MAIL_PASSWORD_FILE", "/x"),
+            "INNKEEPER_ALERTER_MAIL_PASSWORD_FILE: alerter.mail.username: is missing beside password",
+        ),
+    ] {
+        let environment = [&environment[..], &[more]].concat();
+        let error = with("", &environment, &Overrides::default()).unwrap_err().to_string();
+        assert!(error.contains(said) && error.lines().count() == 1, "{error}");
+    }
+}
+
+#[test]
+fn an_alerter_that_is_parked_keeps_its_name_and_is_checked_as_ever() {
+    let parked = format!("{MAIL}enabled = false\n[alerter.ops]\nkind = 'log'\nenabled = 'no'\n");
+    let config =
+        with(&format!("operator = ['a@example.org', 'ops']\n{parked}"), &[], &Overrides::default()).unwrap();
+    assert!(config.knows_alerter("ops") && config.can_mail());
+    assert_eq!(config.ways_out().parked().collect::<Vec<_>>(), ["mail", "ops"]);
+    assert!(config.summary().to_string().contains("smtp, parked (enabled = false)"));
+    let unreached = crate::heart::Operator::unreached(&config).join("\n");
+    assert!(
+        unreached.contains("operator: mail is parked") && unreached.contains("operator: ops is parked"),
+        "{unreached}"
+    );
+    assert!(problems(&format!("{parked}colour = 1")).contains("alerter.ops.colour: unknown key"));
 }

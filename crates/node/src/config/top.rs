@@ -1,7 +1,7 @@
 //! The keys above the sections, and where the file is.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{Error, ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -9,14 +9,17 @@ use innkeeper_core::names::one_line;
 use url::Url;
 
 use super::Auth;
-use super::problem::{ConfigError, Origin};
+use innkeeper_settings::{ConfigError, Origin};
 
 const PLACES: [&str; 2] = ["./innkeeper.toml", "/etc/innkeeper/innkeeper.toml"];
 
 /// The largest configuration file, bytes.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// The file to read and its text: the one that was named, else the first that exists, else none.
+/// The file to read and its text: the one that was named, else the first of the usual places that has one, else none.
+///
+/// A file of the usual places that is there and cannot be read is passed over, with a warning, where a later place has one:
+/// whoever starts a service may stand in somebody's home. Otherwise it is an error, since the defaults are not what it says.
 pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let from_environment =
         std::env::var_os("INNKEEPER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -26,14 +29,41 @@ pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)
             Err(error) => Err(unreadable(&path, &error)),
         };
     }
-    for path in PLACES.map(Path::new) {
+    let places = PLACES.map(Path::new);
+    let mut passed_over: Vec<(&Path, Error)> = Vec::new();
+    for path in places {
         match read_text(path) {
-            Ok(text) => return Ok(Some((path.to_path_buf(), text))),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Ok(text) => {
+                for (other, error) in &passed_over {
+                    log::warn!(
+                        "cannot read the configuration file {}: {error}; {} is used in its place. Name another by --config",
+                        other.display(),
+                        path.display()
+                    );
+                }
+                return Ok(Some((path.to_path_buf(), text)));
+            }
+            Err(error) if is_missing(path, &error) => {}
+            Err(error) if is_out_of_reach(&error) => passed_over.push((path, error)),
+            // It can be read, and it is no configuration.
             Err(error) => return Err(unreadable(path, &error)),
         }
     }
-    Ok(None)
+    let first = passed_over.into_iter().next();
+    first.map_or(Ok(None), |(path, error)| Err(unreadable(path, &error)))
+}
+
+/// Whether a file may be there that this process cannot get at: it may not read it or enter a directory above, it is a
+/// directory, or a link that leads nowhere.
+fn is_out_of_reach(error: &Error) -> bool {
+    use ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), PermissionDenied | IsADirectory | NotFound | NotADirectory)
+}
+
+/// Whether there is nothing at `path`. A link that leads nowhere is something.
+fn is_missing(path: &Path, error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        && !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 /// Never more than a configuration may have, so that a device given by mistake does not keep a start.
@@ -46,7 +76,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> ConfigError {
+fn unreadable(path: &Path, error: &Error) -> ConfigError {
     let what = format!("cannot read the configuration file {}: {error}", path.display());
     ConfigError::about(Origin::Default, what)
 }

@@ -10,8 +10,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::{MOST_RECIPIENTS, MailAddress, Recipient};
 use innkeeper_core::secret::Secret;
 
-use super::section::{Findings, Section, too_many};
-use super::setting::{Setting, Table, Value};
+use innkeeper_settings::{Findings, Section, Setting, Table, Value, too_many};
 
 /// The most folders that the mail loop looks into.
 const MOST_FOLDERS: usize = 50;
@@ -139,6 +138,9 @@ pub struct PeerConfig {
     /// How often it is asked.
     pub every: TimeDelta,
 }
+
+/// The keys of a peer.
+pub(crate) const PEER_KEYS: [&str; 4] = ["url", "url_file", "admin", "every"];
 
 /// Reads `[peer.NAME]` of every name.
 pub(crate) fn peers(table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, PeerConfig> {

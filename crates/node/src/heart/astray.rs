@@ -2,11 +2,12 @@
 //! follows within a minute together.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
 use innkeeper_core::ways::DeadEnd;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Operator;
 
@@ -80,7 +81,7 @@ impl Astray {
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock()
     }
 }
 

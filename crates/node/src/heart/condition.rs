@@ -220,7 +220,7 @@ impl Condition {
     }
 
     /// The heartbeat is over, stored or not.
-    pub fn beaten(&mut self, work: &[Work<'_>]) {
+    pub fn outcome(&mut self, work: &[Work<'_>]) {
         self.written_until = written_until(work);
     }
 

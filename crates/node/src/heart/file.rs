@@ -10,7 +10,7 @@ use innkeeper_core::Clock as _;
 use innkeeper_store::{DatabaseKind, FileLook, Store};
 
 use super::{NodeClock, Operator};
-use crate::{Part, Shutdown};
+use crate::{Shutdown, SupervisedThread};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ pub(super) fn start(
     operator: &Operator,
     clock: &Arc<NodeClock>,
     shutdown: &Shutdown,
-) -> std::io::Result<Option<Part>> {
+) -> std::io::Result<Option<SupervisedThread>> {
     if store.backend() == DatabaseKind::Postgres {
         return Ok(None);
     }
@@ -68,7 +68,7 @@ pub(super) fn start(
         },
     };
     let stop = shutdown.clone();
-    Part::spawn("database file", shutdown, move || {
+    SupervisedThread::spawn("database file", shutdown, move || {
         while !stop.wait_timeout(LOOK) {
             caretaker.look();
         }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use innkeeper_alerter::{Message, Sent};
 use innkeeper_core::notice::Notice;
-use innkeeper_core::ways::Way;
+use innkeeper_core::ways::{Way, parked_words};
 
-use crate::{Part, Shutdown, Ways};
+use crate::{Shutdown, SupervisedThread, Ways};
 
 /// The first pause before a message is tried again; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ pub(super) struct Letter {
 /// The sender of one alerter.
 struct Sender {
     queue: SyncSender<Letter>,
-    part: Part,
+    part: SupervisedThread,
 }
 
 /// Gives each letter to the sender of its alerter, until the process stops or nobody writes any more; then waits for the senders.
@@ -51,9 +51,9 @@ pub(super) fn hand_out(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutd
         unsent.retain_mut(|one| one.next > Instant::now() || one.try_again(ways));
     }
     unsent.retain_mut(|one| one.try_again(ways));
-    let parts: Vec<Part> = senders.into_values().map(|sender| sender.part).collect();
+    let parts: Vec<SupervisedThread> = senders.into_values().map(|sender| sender.part).collect();
     // Their queues are closed now: each sends what waits once more, and ends.
-    parts.into_iter().try_for_each(Part::join)
+    parts.into_iter().try_for_each(SupervisedThread::join)
 }
 
 /// Returns the letter where the system gives no thread for its sender.
@@ -95,7 +95,7 @@ fn hand_to(
 fn start(ways: Ways, shutdown: &Shutdown) -> std::io::Result<Sender> {
     let (queue, letters) = sync_channel(MOST);
     let stop = shutdown.clone();
-    let part = Part::spawn("operator's sender", shutdown, move || {
+    let part = SupervisedThread::spawn("operator's sender", shutdown, move || {
         send_all(&ways, &letters, &stop);
         Ok(())
     })?;
@@ -149,7 +149,25 @@ impl Waiting {
     fn try_again(&mut self, ways: &Ways) -> bool {
         let Letter { way: Way { alerter, address }, notice, key } = &self.letter;
         let alerters = ways.now();
-        let Some(way) = alerters.get(alerter) else { return false };
+        let Some(way) = alerters.get(alerter) else {
+            let is_parked = alerters.is_parked(alerter);
+            if is_parked && self.begun.elapsed() <= PATIENCE {
+                if self.pause == FIRST_PAUSE {
+                    log::warn!(
+                        "a message to the operator waits, {}: {}",
+                        notice.subject,
+                        parked_words(alerter)
+                    );
+                    self.pause *= 2;
+                }
+                // Sent soon after it is enabled again.
+                self.next = Instant::now() + FIRST_PAUSE;
+                return true;
+            }
+            let why = if is_parked { "is parked" } else { "is there no more" };
+            log::error!("the operator is not told through {alerter}, which {why}: {}", notice.subject);
+            return false;
+        };
         let message = Message { notices: std::slice::from_ref(notice), recipient: address.as_ref(), key };
         let problem = match way.send(&message) {
             Sent::Delivered => return false,

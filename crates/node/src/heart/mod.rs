@@ -25,12 +25,13 @@ mod singleton;
 mod troubles;
 pub(crate) mod watchman;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_store::{Node as NodeRow, Store};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 pub use astray::Astray;
@@ -45,9 +46,9 @@ pub(crate) use troubles::SENDING;
 use watchman::Contact;
 
 use crate::config::Live;
-use crate::{Config, KnownWays, Metrics, Part, Role, Shutdown};
+use crate::{Config, KnownWays, Metrics, Role, Shutdown, SupervisedThread};
 use condition::Condition;
-use pulse::{History, Pulse};
+use pulse::{HeartbeatLoop, History};
 use refusals::Refusals;
 use reloads::Reloads;
 
@@ -61,6 +62,9 @@ pub const MISSING_AFTER: TimeDelta = TimeDelta::seconds(15);
 pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
 /// How long the database may be away before the operator hears of it.
 pub const AWAY: Duration = Duration::from_secs(20);
+/// How long after the stop is asked for its heartbeats, its goodbye and its lease wait for a database that does not answer, all together;
+/// where no check-ins are taken in, whatever else it does, too.
+const LAST_WAIT: Duration = Duration::from_secs(3);
 /// How long a stop waits for the goodbye, and for a message to the operator that is being sent.
 const FAREWELL: Duration = Duration::from_secs(8);
 
@@ -75,7 +79,7 @@ pub fn missing_after(store: &Store) -> TimeDelta {
 }
 
 /// The heart of a process: the heartbeat's thread, and what it shares.
-pub struct Heart {
+pub struct Heartbeat {
     clock: Arc<NodeClock>,
     operator: Operator,
     live: Live,
@@ -84,19 +88,19 @@ pub struct Heart {
     address: Arc<Mutex<String>>,
     metrics: Metrics,
     progresses: Progresses,
-    parts: Vec<Part>,
+    parts: Vec<SupervisedThread>,
     /// Asked for when all work is done, after the stop.
     finished: Shutdown,
 }
 
-impl Heart {
+impl Heartbeat {
     /// Starts it. The first heartbeat is out when this returns, so that a blind window that ends here is known before anything is
     /// judged; where the database does not take it, the thread goes on trying.
     ///
     /// # Errors
     /// An alerter that cannot be built, or no thread to be had.
     pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
-        let clock = Arc::new(NodeClock::default());
+        let clock = config.live().clock();
         let (operator, sender) = Operator::start(config, role, clock.clone(), shutdown)?;
         for problem in Operator::unreached(config) {
             log::warn!("{problem}");
@@ -111,9 +115,13 @@ impl Heart {
         let log = Reloads::new(&apart, clock.clone(), role, &host);
         config.live().on_reload(move |done| log.note(done));
         let address = Arc::<Mutex<String>>::default();
+        let waiting = apart.clone();
+        // What was taken in is written for as long as it takes.
+        let everybody = !role.duties().contains(&"ingest");
+        shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, everybody));
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());
-        let mut pulse = Pulse {
+        let mut pulse = HeartbeatLoop {
             store: apart,
             clock: clock.clone(),
             follower: Follower::new(Arc::clone(&clock), &host, store),
@@ -153,7 +161,7 @@ impl Heart {
         pulse.tick();
         let (stop, finished) = (shutdown.clone(), Shutdown::new());
         let done = finished.clone();
-        let heart = Part::spawn("heart", shutdown, move || {
+        let heart = SupervisedThread::spawn("heart", shutdown, move || {
             while !stop.wait_timeout(BEAT) {
                 pulse.tick();
             }
@@ -210,7 +218,7 @@ impl Heart {
     /// What says where this node listens, once it does.
     pub fn listening(&self) -> impl FnOnce(std::net::SocketAddr) + Send + 'static {
         let address = Arc::clone(&self.address);
-        move |listening| *address.lock().unwrap_or_else(PoisonError::into_inner) = listening.to_string()
+        move |listening| *address.lock() = listening.to_string()
     }
 
     /// Waits for its end, a while at most: the goodbye is said now. Call it after the stop, when what was taken in has been written.

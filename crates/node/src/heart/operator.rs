@@ -8,15 +8,15 @@ use askama::Template;
 use innkeeper_alerter::rendered;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::Recipient;
-use innkeeper_core::reservation::Terms;
-use innkeeper_core::ways::{SMTP, Way, WaysOut};
+use innkeeper_core::reservation::Spec;
+use innkeeper_core::ways::{self, Way, WaysOut};
 use innkeeper_core::{Clock, Time};
 use innkeeper_store::NewDelivery;
 use uuid::Uuid;
 
 use super::letters::{self, Letter};
 use crate::config::Live;
-use crate::{Config, KnownWays, Part, Role, Shutdown, Ways};
+use crate::{Config, KnownWays, Role, Shutdown, SupervisedThread, Ways};
 
 /// A message to the operator. Only a template makes one: a line `Subject: …`, an empty one, and the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +57,13 @@ impl Operator {
         role: Role,
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
-    ) -> anyhow::Result<(Self, Part)> {
+    ) -> anyhow::Result<(Self, SupervisedThread)> {
         let alerters = Ways::new(config, Arc::clone(&clock))?;
         let (queue, letters) = channel();
         let stop = shutdown.clone();
-        let part = Part::spawn("operator", shutdown, move || letters::hand_out(&alerters, &letters, &stop))?;
+        let part = SupervisedThread::spawn("operator", shutdown, move || {
+            letters::hand_out(&alerters, &letters, &stop)
+        })?;
         Ok((Self { live: config.live(), ways: KnownWays::new(config, role), clock, queue }, part))
     }
 
@@ -103,11 +105,11 @@ impl Operator {
     /// The same to where the alerts of a reservation go.
     pub fn deliveries_as_of(
         &self,
-        terms: &Terms,
+        spec: &Spec,
         message: impl Into<OperatorMessage>,
         now: Time,
     ) -> Vec<NewDelivery> {
-        self.through(&self.ways.get().of_terms(terms).ways, self.notice(message.into(), now))
+        self.through(&self.ways.get().of_terms(spec).ways, self.notice(message.into(), now))
     }
 
     /// The same to the operator on other ways than through the alerters `failing`, and not to the recipients `refused`, each behind its
@@ -119,13 +121,13 @@ impl Operator {
         message: impl Into<OperatorMessage>,
         now: Time,
     ) -> Vec<NewDelivery> {
-        let works = |name: &str| !failing.contains(&name);
         let ways = self.ways.get();
+        let works = |name: &str| !failing.contains(&name) && !ways.is_parked(name);
         let working = ways.only(&works);
         let mut around = working.route("operator", &self.live.get().operator, &[]).ways;
         around.retain(|way| !refused.contains(&(&way.alerter, way.recipient())));
-        if around.iter().all(|way| way.alerter == innkeeper_core::ways::LOG) {
-            let others = working.kinds().filter(|(_, kind)| *kind != SMTP);
+        if around.iter().all(|way| way.alerter == ways::LOG) {
+            let others = working.kinds().filter(|(name, _)| !working.needs_address(name));
             around = others.map(|(name, _)| Way { alerter: name.to_owned(), address: None }).collect();
         }
         self.through(&around, self.notice(message.into(), now))
@@ -138,8 +140,10 @@ impl Operator {
                 "operator: is empty, so that nobody hears of Innkeeper's own troubles but the log".to_owned(),
             ];
         }
-        let route = config.ways_out().route("operator", &config.operator, &[]);
-        route.dead_ends.iter().map(ToString::to_string).collect()
+        let ways = config.ways_out();
+        let route = ways.route("operator", &config.operator, &[]);
+        let parked = route.parked(&ways).map(|name| format!("operator: {}", ways::parked_words(name)));
+        route.dead_ends.iter().map(ToString::to_string).chain(parked).collect()
     }
 
     fn reached(&self, ways: &WaysOut, recipients: &[Recipient]) -> Vec<Way> {

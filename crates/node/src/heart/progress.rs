@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_store::StoreError;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::pending::{Pending, Slices};
 
@@ -199,7 +200,7 @@ impl Progress {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }
 
@@ -293,11 +294,11 @@ mod tests {
         }
 
         fn now(&self) -> Instant {
-            *self.0.lock().unwrap()
+            *self.0.lock()
         }
 
         fn pass(&self, by: Duration) {
-            *self.0.lock().unwrap() += by;
+            *self.0.lock() += by;
         }
 
         fn progress(&self) -> Progress {

@@ -1,6 +1,6 @@
 //! The heartbeat: what is recorded each second, what follows from the heartbeats of others, and the goodbye.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
@@ -9,8 +9,10 @@ use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_store::{
-    Beaten, DatabaseKind, Gone, Heartbeat, KnownNode, Node as NodeRow, Store, StoreError, Watched, Work,
+    DatabaseKind, Gone, Heartbeat, HeartbeatOutcome, KnownNode, Node as NodeRow, Store, StoreError, Watched,
+    Work,
 };
+use parking_lot::Mutex;
 
 use super::clock::{Follower, NodeClock};
 use super::condition::{Condition, Progresses};
@@ -29,7 +31,7 @@ const LAST_WRITES: Duration = Duration::from_secs(20);
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 
 /// The heartbeat itself.
-pub(super) struct Pulse {
+pub(super) struct HeartbeatLoop {
     pub store: Store,
     pub clock: Arc<NodeClock>,
     pub follower: Follower,
@@ -47,17 +49,17 @@ pub(super) struct Pulse {
     pub stopping_since: Option<Time>,
 }
 
-impl Pulse {
+impl HeartbeatLoop {
     /// One heartbeat, and a look at the others.
     pub fn tick(&mut self) {
         self.astray.flush(false);
         self.refusals.flush(Instant::now());
-        let beaten = self.correct_and_beat();
-        self.condition.look(beaten.is_ok(), &self.node, &self.operator);
-        match beaten {
-            Ok(beaten) => {
+        let outcome = self.correct_and_beat();
+        self.condition.look(outcome.is_ok(), &self.node, &self.operator);
+        match outcome {
+            Ok(outcome) => {
                 self.contact.made();
-                for duty in &beaten.taken_up {
+                for duty in &outcome.taken_up {
                     self.operator.tell(NodeMessage::TakenUp { some: some(duty), whose: self.words() });
                 }
                 for (what, done) in [("watch", self.watch()), ("expected nodes", self.look_for_expected())] {
@@ -78,10 +80,10 @@ impl Pulse {
         }
     }
 
-    fn correct_and_beat(&mut self) -> Result<Beaten, StoreError> {
+    fn correct_and_beat(&mut self) -> Result<HeartbeatOutcome, StoreError> {
         self.follower.follow(&self.store, &self.operator);
         self.node.offset = self.clock.offset();
-        self.node.address = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.node.address = self.address.lock().clone();
         let now = self.clock.now();
         if !self.clock.is_steady() {
             // No sweep is made meanwhile, which afterwards looks as if nobody swept.
@@ -89,17 +91,17 @@ impl Pulse {
         }
         let work = self.condition.work(now);
         if self.condition.is_due(&self.store, &self.node, &work)? {
-            let beaten = self.beat(&work, now)?;
+            let outcome = self.beat(&work, now)?;
             self.history.beat_at(now);
-            return Ok(beaten);
+            return Ok(outcome);
         }
-        self.condition.beaten(&work);
+        self.condition.outcome(&work);
         self.history.beat_at(now);
-        Ok(Beaten::default())
+        Ok(HeartbeatOutcome::default())
     }
 
     /// Stores a heartbeat.
-    fn beat(&mut self, work: &[Work<'static>], now: Time) -> Result<Beaten, StoreError> {
+    fn beat(&mut self, work: &[Work<'static>], now: Time) -> Result<HeartbeatOutcome, StoreError> {
         let operator = &self.operator;
         let tell = |window: &Window| match window.until - window.from > WORTH_TELLING {
             true => operator.deliveries(blind(window), now),
@@ -116,29 +118,29 @@ impl Pulse {
         // SQLite has one file, to which a heartbeat commits as a check-in does. That it cannot be written is told as such: it is in reach.
         let of_one_file = self.store.backend() == DatabaseKind::Sqlite && self.duties.contains(&"ingest");
         let attempt = of_one_file.then(|| self.progresses.ingest.begin(HEARTBEAT));
-        let beaten = match (self.store.record_heartbeat(&heartbeat, &tell), attempt) {
-            (Ok(beaten), attempt) => {
+        let outcome = match (self.store.record_heartbeat(&heartbeat, &tell), attempt) {
+            (Ok(outcome), attempt) => {
                 if let Some(attempt) = attempt {
                     attempt.succeeded();
                 }
-                beaten
+                outcome
             }
             (Err(error), Some(attempt)) if !heartbeat.first => {
                 log::debug!("heartbeat: {error}");
                 attempt.failed(&error);
-                return Ok(Beaten::default());
+                return Ok(HeartbeatOutcome::default());
             }
             (Err(error), _) => return Err(error),
         };
-        if let Some(window) = &beaten.blind {
+        if let Some(window) = &outcome.blind {
             log::warn!("{}", OperatorMessage::from(blind(window)).text);
         }
-        if beaten.probe {
+        if outcome.probe {
             self.progresses.ingest.want_probe();
         }
         self.condition.stored(&self.node, work);
-        self.condition.beaten(work);
-        Ok(beaten)
+        self.condition.outcome(work);
+        Ok(outcome)
     }
 
     fn watch(&self) -> Result<(), StoreError> {

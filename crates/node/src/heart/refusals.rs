@@ -1,10 +1,11 @@
 //! Telling the operator of a configuration that is refused when it is read again: the first at once, those of the next ten minutes together,
 //! and that one is taken again.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Operator;
 use crate::config::ConfigError;
@@ -65,7 +66,7 @@ impl Refusals {
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock()
     }
 }
 

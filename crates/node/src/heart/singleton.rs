@@ -1,11 +1,12 @@
 //! Work that only one node does: it holds a lease, and stops before anybody else can take it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_store::{Store, StoreError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::boot;
 use crate::Shutdown;
@@ -82,6 +83,6 @@ impl Singleton {
     }
 
     fn until(&self) -> MutexGuard<'_, Option<Duration>> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.until.lock()
     }
 }

@@ -1,14 +1,15 @@
 //! Whether the database is within reach, told by a thread that never asks it anything: the heartbeat says when it was reached, and
 //! a query that hangs keeps nobody from noticing that it was not.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::away::AwayMark;
 use super::{AWAY, Operator};
-use crate::{Part, Shutdown};
+use crate::{Shutdown, SupervisedThread};
 
 /// How often it looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
@@ -39,7 +40,7 @@ impl Contact {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -106,10 +107,10 @@ pub(super) fn start(
     duties: &'static [&'static str],
     mark: AwayMark,
     shutdown: &Shutdown,
-) -> std::io::Result<Part> {
+) -> std::io::Result<SupervisedThread> {
     let mut watchman = Watchman::new(contact, AWAY).having_told(mark.is_set());
     let stop = shutdown.clone();
-    Part::spawn("watchman", shutdown, move || {
+    SupervisedThread::spawn("watchman", shutdown, move || {
         while !stop.wait_timeout(LOOK) {
             match watchman.look(Instant::now()) {
                 Some(Finding::OutOfReach(waited, problem)) => {

@@ -27,9 +27,15 @@ pub struct Caller {
 
 impl House {
     pub fn open(more: &str) -> Self {
+        Self::open_under(&[], more)
+    }
+
+    /// The same with these variables in its environment.
+    pub fn open_under(variables: &[(&str, &str)], more: &str) -> Self {
         let database = TestDatabase::sqlite();
         let config = format!("auth = \"tokens\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{more}");
-        let server = Server::start("innkeeper", &config, &["--database-url", database.url()]);
+        let arguments = ["--database-url", database.url()];
+        let server = Server::start_with(variables, "innkeeper", &config, &arguments);
         Self { server, client: Client::new(Duration::from_secs(60)), database }
     }
 

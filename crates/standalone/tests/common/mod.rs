@@ -51,7 +51,7 @@ pub struct Inn {
     /// Where jobs call.
     pub door: SocketAddr,
     /// Where people ask.
-    pub desk: SocketAddr,
+    pub app_state: SocketAddr,
     pub client: Client,
     pub database: TestDatabase,
 }
@@ -83,11 +83,11 @@ impl Inn {
             Shape::Split => vec![start("ingest", true), start("web", true), start("sweeper", false)],
         };
         let door = servers[0].address();
-        let desk = servers.get(1).map_or(door, Server::address);
+        let app_state = servers.get(1).map_or(door, Server::address);
         if let Some(sweeper) = servers.get(2) {
             sweeper.wait_for_log("watching over");
         }
-        Self { servers, door, desk, client: Client::default(), database }
+        Self { servers, door, app_state, client: Client::default(), database }
     }
 
     /// Has every process read `config` in place of what it has.
@@ -115,7 +115,7 @@ impl Inn {
 
     /// The URL of `path` where people ask.
     pub fn at_desk(&self, path: &str) -> String {
-        format!("http://{}{path}", self.desk)
+        format!("http://{}{path}", self.app_state)
     }
 
     /// GET from where people ask.

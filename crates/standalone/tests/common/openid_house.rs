@@ -27,11 +27,22 @@ pub fn house(issuer: &str, more: &str) -> House {
 }
 
 pub fn house_over(database: TestDatabase, public: &str, issuer: &str, more: &str) -> House {
+    house_under(&[], database, public, issuer, more)
+}
+
+/// The same with these variables in its environment.
+pub fn house_under(
+    variables: &[(&str, &str)],
+    database: TestDatabase,
+    public: &str,
+    issuer: &str,
+    more: &str,
+) -> House {
     let config = format!(
         "auth = \"tokens\"\npublic_url = \"{public}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[web.openid]\n\
          issuer = \"{issuer}\"\n{more}"
     );
-    let server = Server::start("innkeeper", &config, &["--database-url", database.url()]);
+    let server = Server::start_with(variables, "innkeeper", &config, &["--database-url", database.url()]);
     House { server, client: Client::new(Duration::from_secs(60)), database }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use innkeeper_core::{Clock as _, SystemClock};
-use innkeeper_node::keys::totp;
+use innkeeper_http::keys::totp;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::process::Server;
 
@@ -128,7 +128,12 @@ impl<'s> Visitor<'s> {
 
 /// A house with these users, who have chosen their passwords.
 pub fn house(more: &str, users: &[(&str, &str)]) -> House {
-    let house = House::open(more);
+    house_under(&[], more, users)
+}
+
+/// The same with these variables in its environment.
+pub fn house_under(variables: &[(&str, &str)], more: &str, users: &[(&str, &str)]) -> House {
+    let house = House::open_under(variables, more);
     for (name, role) in users {
         let link = house.link(name, role);
         let answer =

@@ -1,7 +1,8 @@
 //! Giving up a copy that is being written.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::{refused, remove_written};
 use crate::StoreError;
@@ -25,7 +26,7 @@ enum Stage {
 impl Copying {
     /// Gives it up, and removes what is written of it. False where it is whole already: it gets its name in a moment.
     pub fn abandon(&self) -> bool {
-        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = self.0.lock();
         match &*stage {
             Stage::Finishing => return false,
             Stage::Writing(path) => remove_written(path),
@@ -51,14 +52,14 @@ impl Copying {
 
     /// Nothing is written any more.
     pub(super) fn end(&self) {
-        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = self.0.lock();
         if let Stage::Writing(_) = &*stage {
             *stage = Stage::Nothing;
         }
     }
 
     fn step<T>(&self, step: impl FnOnce() -> Result<(T, Stage), StoreError>) -> Result<T, StoreError> {
-        let mut stage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stage = self.0.lock();
         if let Stage::Abandoned = &*stage {
             return Err(refused("it was stopped".to_owned()));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use innkeeper_core::Time;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::facts::Facts;
 
@@ -20,18 +21,25 @@ pub(crate) struct Merged {
     pub runs_over_at: Option<i64>,
     pub checkins: i64,
     pub fails: i64,
+    /// When the latest of them arrived.
+    pub arrived_at: i64,
+    /// Whether one of them was reported late.
+    pub late: bool,
 }
 
 impl Merged {
     /// One for each reservation, in id order.
     pub fn by_reservation<'a>(checkins: impl Iterator<Item = (i64, &'a CheckIn)>) -> Vec<Self> {
-        let mut facts: BTreeMap<i64, Facts> = BTreeMap::new();
+        let mut merged: BTreeMap<i64, (Facts, Option<Time>, bool)> = BTreeMap::new();
         for (id, checkin) in checkins {
-            facts.entry(id).or_default().record(checkin);
+            let (facts, arrived_at, late) = merged.entry(id).or_default();
+            facts.record(checkin);
+            *arrived_at = (*arrived_at).max(Some(checkin.arrived_at()));
+            *late |= checkin.reported_late_at().is_some();
         }
-        facts
+        merged
             .into_iter()
-            .map(|(id, facts)| Self {
+            .map(|(id, (facts, arrived_at, late))| Self {
                 id,
                 last_checkin_at: facts.last_checkin_at.map(ms),
                 last_start_at: facts.last_start_at.map(ms),
@@ -42,6 +50,8 @@ impl Merged {
                 runs_over_at: facts.runs_over_at.map(ms),
                 checkins: facts.checkins,
                 fails: facts.fails,
+                arrived_at: arrived_at.map(ms).unwrap_or_default(),
+                late,
             })
             .collect()
     }

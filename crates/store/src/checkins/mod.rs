@@ -4,6 +4,7 @@
 //! that two nodes' batches cannot deadlock), add the history. What a check-in means is decided by the sweeper;
 //! here `wake_at` is only pulled forward where a conclusion may change.
 
+mod keys;
 mod merge;
 mod plain;
 mod postgres;
@@ -13,20 +14,21 @@ mod resolve;
 mod sqlite;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use diesel::r2d2::R2D2Connection;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::{Invalid, Time};
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::connection::{AnyConnection, Connected, write_on};
 use crate::database_file::Keeper;
 use crate::runs::Runs;
-use crate::{Store, StoreError, history};
+use crate::{Store, StoreError, history, recent};
 
 use merge::Merged;
 pub(crate) use plain::KnownDoors;
@@ -55,9 +57,9 @@ pub enum Definition {
     /// It does not: an unknown target is an error.
     None,
     /// It makes the reservation where it is missing.
-    IfMissing(Box<Wishes>),
+    IfMissing(Box<Patch>),
     /// It makes the reservation, or changes in it what is other than what the check-in before brought along.
-    Always(Box<Wishes>),
+    Always(Box<Patch>),
 }
 
 /// One check-in and whom it is for.
@@ -83,6 +85,8 @@ pub enum Recorded {
         /// The reservation's `alerters`, where the check-in brought it along.
         alerters: Vec<AlerterName>,
     },
+    /// One with the same key was recorded before; nothing was written.
+    Known,
     /// There is no such reservation; nothing was written.
     Unknown,
     /// It brought a definition that cannot make a reservation; nothing was written.
@@ -100,7 +104,7 @@ pub struct Written {
 
 /// What became of those of a batch that could go the short way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortcut {
+pub struct FastPath {
     /// One for each arrival, in their order; none for what was not written and has to go the general way.
     pub recorded: Vec<Option<Recorded>>,
     /// Whether a conclusion may have changed, so that a sweeper should look now.
@@ -120,7 +124,7 @@ struct Slot(Mutex<Option<Connected>>);
 
 impl Slot {
     fn connection(&self) -> MutexGuard<'_, Option<Connected>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -153,6 +157,9 @@ impl Writer {
     }
 
     /// Writes the batch in one transaction. An error means that nothing of it was written.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn record(&mut self, batch: &[Arrival]) -> Result<Written, StoreError> {
         let file = self.store.file().cloned();
         self.on_connection(|connection| {
@@ -163,7 +170,10 @@ impl Writer {
 
     /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
     /// does not say to be recorded it has not written: that is for [`Writer::record`]. An error means that nothing was written.
-    pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<Shortcut, StoreError> {
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<FastPath, StoreError> {
         let known = Arc::clone(&self.store.known_doors);
         let file = self.store.file().cloned();
         self.on_connection(|connection| plain::record(file.as_ref(), connection, &known, batch))
@@ -227,8 +237,24 @@ pub(crate) struct HistoryRow<'a> {
     pub previous_id: Option<i64>,
 }
 
+impl HistoryRow<'_> {
+    fn signal(&self) -> Option<&str> {
+        self.checkin.report.as_ref()?.signal.as_deref()
+    }
+
+    fn figures(&self) -> Option<String> {
+        recent::figures_text(&self.checkin.figures)
+    }
+
+    fn peak_memory_bytes(&self) -> Option<i64> {
+        self.checkin.report.as_ref()?.peak_memory_bytes
+    }
+}
+
 fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, StoreError> {
-    let mut resolved = resolve::resolve(connection, batch)?;
+    // First, as nothing is held then of what others who have the same keys may wait for.
+    let known = keys::take(connection, batch)?;
+    let mut resolved = resolve::resolve(connection, batch, &known)?;
     let mut arrivals: Vec<(i64, &CheckIn)> = batch
         .iter()
         .zip(&resolved)
@@ -254,6 +280,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
             *resolved = Resolved::Unknown;
         }
     }
+    keys::give_back(connection, batch, &mut resolved)?;
 
     let named =
         arrivals.iter().filter(|(_, checkin)| checkin.run_id.is_some() && checkin.kind != CheckInKind::Log);
@@ -272,7 +299,8 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
             if paired && runs.is_late_start(*reservation_id, checkin) {
                 late_starts.push((*reservation_id, checkin));
             }
-            let duration_ms = if paired { runs.record(*reservation_id, checkin) } else { None };
+            let between = if paired { runs.record(*reservation_id, checkin) } else { None };
+            let duration_ms = took_ms(checkin).or(between);
             let (id, reservation_id) = (**id, *reservation_id);
             history.push(HistoryRow { id, reservation_id, checkin, duration_ms, number, previous_id });
             previous_id = Some(id);
@@ -283,11 +311,18 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
         AnyConnection::Postgres(connection) => postgres::add_history(connection, &history)?,
         AnyConnection::Sqlite(connection) => sqlite::add_history(connection, &history)?,
     }
+    recent::add(connection, &history)?;
     for (reservation_id, start) in late_starts {
         history::pair_late(connection, reservation_id, start)?;
     }
     let recorded = resolved.into_iter().map(Recorded::from).collect();
     Ok(Written { recorded, wake })
+}
+
+/// How long the run took that this ends, as its agent says.
+fn took_ms(checkin: &CheckIn) -> Option<i64> {
+    let is_end = matches!(checkin.kind, CheckInKind::Success | CheckInKind::Fail);
+    checkin.report.as_ref().filter(|_| is_end)?.took.map(|took| took.num_milliseconds())
 }
 
 /// Ids for so many rows of the history, ascending.
@@ -306,6 +341,7 @@ impl From<Resolved> for Recorded {
     fn from(resolved: Resolved) -> Self {
         match resolved {
             Resolved::Known { id, created, alerters } => Self::Done { reservation_id: id, created, alerters },
+            Resolved::Recorded => Self::Known,
             Resolved::Unknown => Self::Unknown,
             Resolved::Refused(problem) => Self::Refused(problem),
         }
@@ -314,5 +350,5 @@ impl From<Resolved> for Recorded {
 
 /// The time of a batch, where one is needed: its latest arrival.
 pub(crate) fn batch_time(batch: &[Arrival]) -> Option<Time> {
-    batch.iter().map(|arrival| arrival.checkin.at).max()
+    batch.iter().map(|arrival| arrival.checkin.arrived_at()).max()
 }

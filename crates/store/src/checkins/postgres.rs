@@ -56,8 +56,9 @@ pub(crate) fn update_facts(
     let mut rows: Vec<UpdatedRow> = sql_query(
         "WITH new AS (
              SELECT *
-             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails, latest_id)
+             FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+                  AS new (id, checkin_at, start_at, fail_at, exit_code, seen_at, source, over_at, checkins, fails, latest_id,
+                      arrived_at, late)
          ), locked AS (
              SELECT s.reservation_id
              FROM states s
@@ -83,14 +84,15 @@ pub(crate) fn update_facts(
              checkins = s.checkins + new.checkins,
              fails = s.fails + new.fails,
              wake_at = CASE
-                 WHEN s.eager OR s.status = 'down' OR new.fails > 0
-                     OR new.start_at IS NOT NULL AND s.last_start_at IS NULL THEN LEAST(s.wake_at, new.seen_at)
+                 WHEN s.eager OR s.status = 'down' OR new.fails > 0 OR new.late
+                     OR new.start_at IS NOT NULL AND s.last_start_at IS NULL THEN LEAST(s.wake_at, new.arrived_at)
                  ELSE s.wake_at END,
+             reported_late = s.reported_late OR new.late,
              previous_checkin_id = s.latest_checkin_id,
              latest_checkin_id = new.latest_id
          FROM new, locked
          WHERE s.reservation_id = new.id AND locked.reservation_id = new.id
-         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.seen_at AS wake,
+         RETURNING s.reservation_id AS id, s.last_start_at IS NOT NULL AS has_starts, s.wake_at <= new.arrived_at AS wake,
              s.checkins, s.previous_checkin_id",
     )
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.id).collect::<Vec<_>>())
@@ -104,6 +106,8 @@ pub(crate) fn update_facts(
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.checkins).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.fails).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(Merged::latest(merged, ids).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(merged.iter().map(|new| new.arrived_at).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(merged.iter().map(|new| new.late).collect::<Vec<_>>())
     .load(connection)?;
     rows.sort_by_key(|row| row.id);
     Ok(rows
@@ -142,9 +146,9 @@ pub(crate) fn add_history(
     }
     sql_query(
         "INSERT INTO checkins (id, reservation_id, at, kind, exit_code, duration_ms, run_id, source, notes, number,
-             previous_id)
+             previous_id, arrived_at, signal, peak_memory_bytes, figures)
          OVERRIDING SYSTEM VALUE
-         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind::<Array<BigInt>, _>(history.iter().map(|row| row.id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(history.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
@@ -159,6 +163,12 @@ pub(crate) fn add_history(
     .bind::<Array<Text>, _>(history.iter().map(|row| row.checkin.notes.as_str()).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(history.iter().map(|row| row.number).collect::<Vec<_>>())
     .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(|row| row.previous_id).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(
+        history.iter().map(|row| row.checkin.reported_late_at().map(ms)).collect::<Vec<_>>(),
+    )
+    .bind::<Array<Nullable<Text>>, _>(history.iter().map(HistoryRow::signal).collect::<Vec<_>>())
+    .bind::<Array<Nullable<BigInt>>, _>(history.iter().map(HistoryRow::peak_memory_bytes).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Text>>, _>(history.iter().map(HistoryRow::figures).collect::<Vec<_>>())
     .execute(connection)?;
     Ok(())
 }

@@ -25,6 +25,9 @@ pub(crate) struct Refusals(HashMap<i64, Window>);
 
 impl Refusals {
     /// Those of these reservations, or of all, as far as they have been at `now`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn of(connection: &mut AnyConnection, ids: Option<&[i64]>, now: Time) -> Result<Self, StoreError> {
         let mut query = refusals::table.filter(refusals::from_at.le(ms(now))).into_boxed();
         if let Some(ids) = ids {
@@ -40,7 +43,7 @@ impl Refusals {
     /// That of this reservation, if it has one.
     pub fn of_one(&self, reservation: &Reservation, now: Time) -> Option<Refused> {
         let window = self.0.get(&reservation.id)?;
-        Some(Refused::new(*window, &reservation.terms.schedule, now))
+        Some(Refused::new(*window, &reservation.spec.schedule, now))
     }
 }
 
@@ -49,7 +52,7 @@ impl Writer {
     /// meanwhile, it begins anew.
     ///
     /// # Errors
-    /// The database's.
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn note_refusal(&mut self, arrival: &Arrival, window: Window) -> Result<(), StoreError> {
         let file = self.store.file().cloned();
         self.on_connection(|connection| {

@@ -7,7 +7,7 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Invalid;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
@@ -28,17 +28,20 @@ pub(crate) enum Resolved {
         /// Its `alerters`, where the arrival brought its reservation along.
         alerters: Vec<AlerterName>,
     },
+    /// It was recorded before, by its key.
+    Recorded,
     Unknown,
     Refused(Invalid),
 }
 
-/// Resolves each target of the batch, making or changing the reservations that arrivals bring along.
+/// Resolves each target of the batch but those that are `known` to be recorded, making or changing the reservations that arrivals bring along.
 ///
 /// Batches that make reservations take turns, and what is there is locked in id order before anything is changed, so
 /// that batches which make and change the same reservations wait for each other and never in a circle.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
+    known_before: &[bool],
 ) -> Result<Vec<Resolved>, StoreError> {
     let mut ids = find_all(connection, batch)?;
     let makes =
@@ -54,15 +57,19 @@ pub(crate) fn resolve(
     let now = batch_time(batch).unwrap_or_default();
     let mut defined: HashMap<&Target, Resolved> = HashMap::new();
     let mut resolved = Vec::with_capacity(batch.len());
-    for arrival in batch {
+    for (arrival, is_known) in batch.iter().zip(known_before) {
+        if *is_known {
+            resolved.push(Resolved::Recorded);
+            continue;
+        }
         let found = || defined.get(&arrival.target).or_else(|| ids.get(&arrival.target)).cloned();
         let answer = match &arrival.definition {
             Definition::None => found().unwrap_or(Resolved::Unknown),
-            Definition::IfMissing(wishes) => match found() {
+            Definition::IfMissing(patch) => match found() {
                 Some(answer) => answer,
-                None => define(connection, arrival, wishes, false, now)?,
+                None => define(connection, arrival, patch, false, now)?,
             },
-            Definition::Always(wishes) => define(connection, arrival, wishes, true, now)?,
+            Definition::Always(patch) => define(connection, arrival, patch, true, now)?,
         };
         if let Resolved::Known { id, .. } = &answer {
             defined.insert(&arrival.target, known(*id));
@@ -96,13 +103,13 @@ fn lock_known(connection: &mut AnyConnection, ids: &HashMap<Target, Resolved>) -
 fn define(
     connection: &mut AnyConnection,
     arrival: &Arrival,
-    wishes: &Wishes,
+    patch: &Patch,
     is_brought: bool,
     now: innkeeper_core::Time,
 ) -> Result<Resolved, StoreError> {
     let Arrival { target, checkin, .. } = arrival;
     let by = Actor { who: checkin.by.clone(), source: checkin.source.clone() };
-    let wish = Wish { wishes, is_brought, by: Some(&by).filter(|by| !by.who.is_empty()) };
+    let wish = Wish { patch, is_brought, by: Some(&by).filter(|by| !by.who.is_empty()) };
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
@@ -121,8 +128,8 @@ fn define(
             if let Some(row) = find(connection, &app, &component)? {
                 return Ok(known(row.id));
             }
-            let wishes = Wishes { slug: Some(slug.clone()), ..wishes.clone() };
-            reserve_with_alerters(connection, &app, &component, Wish { wishes: &wishes, ..wish }, now)?
+            let patch = Patch { slug: Some(slug.clone()), ..patch.clone() };
+            reserve_with_alerters(connection, &app, &component, Wish { patch: &patch, ..wish }, now)?
         }
         Target::Slug { .. } | Target::Key(_) => return Ok(Resolved::Unknown),
     };

@@ -69,13 +69,14 @@ pub(crate) fn update_facts(
                  checkins = checkins + $8,
                  fails = fails + $9,
                  wake_at = CASE
-                     WHEN eager OR status = 'down' OR $9 > 0 OR $2 IS NOT NULL AND last_start_at IS NULL
-                         THEN MIN(wake_at, $5)
+                     WHEN eager OR status = 'down' OR $9 > 0 OR $10 OR $2 IS NOT NULL AND last_start_at IS NULL
+                         THEN MIN(wake_at, $11)
                      ELSE wake_at END,
+                 reported_late = reported_late OR $10,
                  previous_checkin_id = latest_checkin_id,
-                 latest_checkin_id = $10
-             WHERE reservation_id = $11
-             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at <= $5 AS wake, checkins, previous_checkin_id",
+                 latest_checkin_id = $12
+             WHERE reservation_id = $13
+             RETURNING last_start_at IS NOT NULL AS has_starts, wake_at <= $11 AS wake, checkins, previous_checkin_id",
         )
         .bind::<Nullable<BigInt>, _>(new.last_checkin_at)
         .bind::<Nullable<BigInt>, _>(new.last_start_at)
@@ -86,6 +87,8 @@ pub(crate) fn update_facts(
         .bind::<Nullable<BigInt>, _>(new.runs_over_at)
         .bind::<BigInt, _>(new.checkins)
         .bind::<BigInt, _>(new.fails)
+        .bind::<Bool, _>(new.late)
+        .bind::<BigInt, _>(new.arrived_at)
         .bind::<BigInt, _>(latest_id)
         .bind::<BigInt, _>(new.id)
         .get_result(connection)
@@ -124,6 +127,10 @@ pub(crate) fn add_history(
                 checkins::notes.eq(&row.checkin.notes),
                 checkins::number.eq(row.number),
                 checkins::previous_id.eq(row.previous_id),
+                checkins::arrived_at.eq(row.checkin.reported_late_at().map(ms)),
+                checkins::signal.eq(row.signal()),
+                checkins::peak_memory_bytes.eq(row.peak_memory_bytes()),
+                checkins::figures.eq(row.figures()),
             ))
             .execute(connection)?;
     }

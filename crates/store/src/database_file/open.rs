@@ -3,10 +3,11 @@
 use std::fs::{self, File, Metadata};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use diesel::connection::{Connection as _, SimpleConnection as _};
 use diesel::{RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::beside;

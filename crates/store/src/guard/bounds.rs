@@ -5,6 +5,8 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection as _;
 use diesel::{PgConnection, QueryResult};
 
+use crate::language::ask_for_english;
+
 /// The bounds of one connection's statements. The server's come before the one that is kept here, so that a statement that merely waits
 /// (for a lock, say) ends with an error of the server, and the connection lives on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,10 @@ impl Bounds {
         if let Err(error) = connection.batch_execute(&settings("('client_connection_check_interval', 2000)"))
         {
             log::debug!("the server does not look whether anybody still waits for it: {error}");
+        }
+        // Without it Innkeeper works as well as it does with a server that speaks another language; a start tells of that.
+        if let Err(error) = ask_for_english(connection) {
+            log::debug!("the server is not asked for English: {error}");
         }
         Ok(())
     }

@@ -8,13 +8,15 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use diesel::connection::Connection as _;
 use diesel::{ConnectionError, PgConnection};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rustix::net::{Shutdown, shutdown, sockopt};
+
+use crate::database_url::{DatabaseUrl, PostgresUrl};
 
 use super::{copy_if, has_mark, leads_to_postgres, open_files, with_file};
 
@@ -31,7 +33,10 @@ const MARKS: u32 = 5000;
 
 /// Connects; returns a second handle of the connection's socket, where it was found.
 pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), ConnectionError> {
-    let address = Address::of(url);
+    let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::parse(url) else {
+        return Err(ConnectionError::InvalidConnectionUrl("it is no address of Postgres".to_owned()));
+    };
+    let address = Address::of(&url);
     let attempt = Attempt::begin(&address);
     let finder = if address.is_file { Some(Finder::start(address.mark)?) } else { None };
     let connection = PgConnection::establish(&address.marked_url);
@@ -65,37 +70,25 @@ struct Address {
 }
 
 impl Address {
-    fn of(url: &str) -> Self {
+    fn of(url: &PostgresUrl) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let (place, query) = url.split_once('?').unwrap_or((url, ""));
-        // libpq reads a plus sign as itself.
-        let query = query.replace('+', "%2B");
-        let parameters: Vec<(String, String)> =
-            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        let get = |name: &str| parameters.iter().rfind(|(known, _)| known == name).map(|(_, value)| value);
-        let number = |name: &str| get(name).and_then(|value| value.parse::<u32>().ok());
+        let number = |name: &str| url.parameter(name).and_then(|value| value.parse::<u32>().ok());
         let user_timeout = number("tcp_user_timeout").unwrap_or_default();
         // Zero leaves it to the system; the mark must then be no bound, before it is taken away again.
         let base = if user_timeout == 0 { 3_600_000 } else { user_timeout };
         let mark = base.saturating_add(1 + NEXT.fetch_add(1, Ordering::Relaxed) % MARKS);
-        let authority = place.split_once("://").map_or(place, |(_, rest)| rest);
-        let authority = authority.split('/').next().unwrap_or_default();
-        let hosts = authority.rsplit('@').next().unwrap_or_default();
-        let by_parameter = get("host").or(get("hostaddr")).map(String::as_str);
-        let all: Vec<&str> = by_parameter.unwrap_or(hosts).split(',').collect();
-        let is_file = |host: &&str| {
-            host.is_empty()
-                || host.starts_with(['/', '@', ':'])
-                || host.to_ascii_lowercase().starts_with("%2f")
+        let by_parameter = url.parameter("host").or(url.parameter("hostaddr"));
+        let all = match by_parameter {
+            Some(hosts) => hosts.split(',').map(str::to_owned).collect(),
+            None => url.hosts(),
         };
-        let kept = parameters.iter().filter(|(name, _)| name != "tcp_user_timeout");
-        let mut marked = url::form_urlencoded::Serializer::new(String::new());
-        marked.extend_pairs(kept.map(|(name, value)| (name, value)));
-        // Here a plus sign stands for a blank.
-        let marked = marked.append_pair("tcp_user_timeout", &mark.to_string()).finish().replace('+', "%20");
+        let is_file = |host: &String| host.is_empty() || host.starts_with(['/', '@']);
+        let mut marked = url.clone();
+        marked.without("tcp_user_timeout");
+        marked.add("tcp_user_timeout", &mark.to_string());
         let each = Duration::from_secs(number("connect_timeout").unwrap_or(3).clamp(2, 60).into());
         Self {
-            marked_url: format!("{place}?{marked}"),
+            marked_url: marked.to_string(),
             mark,
             user_timeout,
             is_file: all.iter().any(is_file),
@@ -188,9 +181,8 @@ static GIVEN_BACK: Condvar = Condvar::new();
 
 impl Turn {
     fn take() -> Result<Self, ConnectionError> {
-        let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = GIVEN_BACK.wait_timeout_while(taken, TURN_PATIENCE, |taken| *taken);
-        let mut taken = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut taken = TAKEN.lock();
+        GIVEN_BACK.wait_while_for(&mut taken, |taken| *taken, TURN_PATIENCE);
         if *taken {
             let hung = "another connection to the server is being begun, and takes long";
             return Err(ConnectionError::BadConnection(hung.to_owned()));
@@ -202,7 +194,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        *TAKEN.lock() = false;
         GIVEN_BACK.notify_one();
     }
 }
@@ -221,7 +213,7 @@ struct UnderWay {
 
 fn under_way() -> MutexGuard<'static, Vec<UnderWay>> {
     static UNDER_WAY: Mutex<Vec<UnderWay>> = Mutex::new(Vec::new());
-    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
+    UNDER_WAY.lock()
 }
 
 impl Attempt {
@@ -271,7 +263,11 @@ mod tests {
 
     #[test]
     fn what_an_address_says_about_connecting() {
-        let address = Address::of(
+        let of = |url: &str| match DatabaseUrl::parse(url) {
+            Ok(DatabaseUrl::Postgres(url)) => Address::of(&url),
+            other => panic!("{url}: {other:?}"),
+        };
+        let address = of(
             "postgres://me:x@a:1,b/x?connect_timeout=9&options=-c%20a%3Db&password=x+%2B&tcp_user_timeout=10000",
         );
         assert!(!address.is_file && address.user_timeout == 10_000);
@@ -279,15 +275,15 @@ mod tests {
         assert!((10_001..=15_000).contains(&address.mark));
         assert!(address.marked_url.contains("options=-c%20a%3Db"), "{}", address.marked_url);
         assert!(
-            address.marked_url.contains("password=x%2B%2B"),
+            address.marked_url.contains("password=x+%2B"),
             "a plus sign is itself: {}",
             address.marked_url
         );
         assert!(address.marked_url.ends_with(&format!("tcp_user_timeout={}", address.mark)));
         for file in ["postgres://%2Ftmp/x", "postgres:///x", "postgres://me@/x", "postgres://h/x?host=/tmp"] {
-            assert!(Address::of(file).is_file, "{file}");
+            assert!(of(file).is_file, "{file}");
         }
-        let (one, other) = (Address::of("postgres://h/x"), Address::of("postgres://h/x"));
+        let (one, other) = (of("postgres://h/x"), of("postgres://h/x"));
         assert!(one.mark != other.mark && one.mark > 3_600_000 && one.user_timeout == 0);
     }
 }

@@ -27,6 +27,9 @@ impl Store {
     /// Has a message that was given up wait again, as if it had not been tried, and has it tried now, by itself, also
     /// while messages gather for its recipient. One that waits is tried now too. When it was put in stays: one older
     /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn retry_delivery(&self, id: i64, now: Time) -> Result<Retried, StoreError> {
         let kept = Kept::of(&self.sweepers()?, now).filter(|kept| kept.is_complete);
         self.write(|connection| {

@@ -21,6 +21,9 @@ const DIGEST_LOCKS: i32 = 0x1221_6b65;
 
 impl Store {
     /// Claims up to `limit` single messages for `alerter`, each a sending of its own, oldest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn claim_singles(
         &self,
         alerter: &str,
@@ -34,6 +37,9 @@ impl Store {
 
     /// The same, of those that stand behind `place`. What has gone out leaves an entry in the index that is dead and yet passed over
     /// one by one until the table is vacuumed: who works off a storm need not begin with them each time.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn claim_singles_after(
         &self,
         place: Option<Place>,
@@ -77,6 +83,9 @@ impl Store {
     /// somebody who does not gather messages at the moment, and has messages gather for them.
     ///
     /// What may have been sent before goes out again as it was; everything else that is ready goes out together.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn claim_digest(
         &self,
         alerter: &str,

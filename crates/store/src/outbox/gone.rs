@@ -11,14 +11,14 @@ use innkeeper_core::ways::LOG;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
 use super::{put, put_all, reached};
-use crate::blind::Blind;
+use crate::alert_event::{AlertEvent, count_behind};
+use crate::blind::Blindness;
 use crate::connection::AnyConnection;
-use crate::due::{Due, load_due};
 use crate::readable::list;
 use crate::rows::ms;
 use crate::said::{Counted, Down, Said};
 use crate::schema::{alerts, deliveries, outages, states};
-use crate::sweep::{Told, count_behind, troubled};
+use crate::sweep::{DueReservation, load_due};
 use crate::{NewDelivery, Store, StoreError};
 
 /// What there is to tell of an alerter that is gone.
@@ -39,13 +39,16 @@ pub struct GivingUp<'a> {
     /// Those that were put in later stay.
     pub until: Time,
     /// Tells an open alert that nobody has heard of.
-    pub anew: &'a dyn Fn(&Told<'_>) -> Vec<NewDelivery>,
+    pub anew: &'a dyn Fn(&AlertEvent<'_>) -> Vec<NewDelivery>,
     /// Tells the operator.
     pub operator: &'a dyn Fn(&GoneAlerter) -> Vec<NewDelivery>,
 }
 
 impl Store {
     /// The alerters for which messages wait.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn awaited_alerters(&self) -> Result<Vec<String>, StoreError> {
         let connection = &mut *self.get()?;
         let mut all: Vec<String> = Vec::new();
@@ -64,9 +67,24 @@ impl Store {
         }
     }
 
+    /// How many messages wait for `alerter`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn waiting_for(&self, alerter: &str) -> Result<i64, StoreError> {
+        Ok(deliveries::table
+            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::alerter.eq(alerter))
+            .count()
+            .get_result(&mut *self.get()?)?)
+    }
+
     /// Gives up messages that wait for `alerter`, which is gone, in one transaction with what is told because of it: of an open alert to
     /// whoever is to be told of it now, where nobody has heard of it, and with `is_first` to the operator of all that wait. Leaves out what is
     /// being sent, or belongs to a reservation that somebody else has locked. Returns how many it gave up.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn give_up_for_gone(
         &self,
         alerter: &str,
@@ -243,26 +261,28 @@ fn anew(
     let mut reservations: Vec<i64> =
         open.iter().filter(|(id, _)| !is_heard(id)).map(|(_, reservation)| *reservation).collect();
     reservations.sort_unstable();
-    let (due, unreadable) = load_due(connection, &reservations, &Blind::default(), now)?;
+    let (batch, unreadable) = load_due(connection, &reservations, Blindness::default(), now)?;
+    let due = batch.due;
     for (id, problem) in unreadable {
         log::error!("the alert of reservation {id} is not told anew: {problem}");
     }
     let spoken =
-        due.iter().filter_map(|due| Some((&due.reservation, troubled(&due.alert.as_ref()?.open.reason))));
+        due.iter().filter_map(|due| Some((&due.reservation, due.alert.as_ref()?.open.reason.output_of())));
     let said = Said::of(connection, spoken)?;
     let down = Down::now(connection, &Counted::default())?;
     let mut all = Vec::with_capacity(due.len());
-    for Due { reservation, alert, .. } in &due {
+    for DueReservation { reservation, alert, .. } in &due {
         let Some(alert) = alert else { continue };
-        let behind = if reservation.terms.is_site { count_behind(connection, reservation)? } else { 0 };
+        let behind = count_behind(connection, reservation)?;
         let last = said.by(reservation.id);
-        let told = Told {
-            event: EventKind::Opened,
+        let event = AlertEvent {
+            kind: EventKind::Opened,
             reservation,
             reason: &alert.open.reason,
             alert_id: alert.open.id,
             dedup_key: &alert.dedup_key,
             opened_at: alert.open.opened_at,
+            since: alert.open.reason.since(),
             notes: &last.notes,
             took: last.took,
             usual: last.usual,
@@ -271,10 +291,11 @@ fn anew(
             behind,
             reached: &[],
             ending: None,
+            answered: false,
             now,
         };
-        let name = format!("{}/{}", reservation.terms.app, reservation.terms.component);
-        all.push((alert.open.id, name, (giving_up.anew)(&told)));
+        let name = format!("{}/{}", reservation.spec.app, reservation.spec.component);
+        all.push((alert.open.id, name, (giving_up.anew)(&event)));
     }
     Ok(all)
 }

@@ -24,7 +24,7 @@ impl Store {
     /// Since when no mail has gone out, though some should have; none where mail goes out or nobody has any.
     ///
     /// # Errors
-    /// The database's.
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn mail_fails_since(&self, now: Time) -> Result<Option<Time>, StoreError> {
         let connection = &mut *self.get()?;
         let waiting: Option<i64> = deliveries::table

@@ -20,18 +20,37 @@ use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::ways::Way;
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
-use crate::{NewDelivery, Store, StoreError};
+use crate::{Store, StoreError};
 
 pub use again::Retried;
 pub use gone::{GivingUp, GoneAlerter};
 pub use outages::{Outage, OutageNews, TOO_LONG, Undelivered};
 pub use reached::Reached;
 pub(crate) use reached::reached;
+
+/// One message for the outbox.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDelivery {
+    /// The alerter's name.
+    pub alerter: String,
+    /// The mail address; empty where the alerter has but one recipient.
+    pub recipient: String,
+    /// The message.
+    pub notice: Notice,
+}
+
+impl NewDelivery {
+    /// A message on this way.
+    pub fn through(way: &Way, notice: Notice) -> Self {
+        Self { alerter: way.alerter.clone(), recipient: way.recipient().to_owned(), notice }
+    }
+}
 
 /// One message of a sending.
 #[derive(Debug, Clone, PartialEq)]
@@ -110,6 +129,9 @@ pub struct WaitingCounts {
 
 impl Store {
     /// Puts messages that belong to no alert (summary, operator) into the outbox.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn put_notices(&self, new: &[NewDelivery], now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             for delivery in new {
@@ -122,6 +144,9 @@ impl Store {
 
     /// When the next message of `alerter` is ready to go out; none when nothing waits. May be early: one that is claimed, or waits
     /// for an earlier one of its incident, counts too.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn next_delivery_at(&self, alerter: &str) -> Result<Option<Time>, StoreError> {
         // Not MIN: for that, planners without statistics read the other index of what waits from end to end.
         let next: Option<i64> = deliveries::table
@@ -135,6 +160,9 @@ impl Store {
     }
 
     /// How many deliveries wait and how many were given up.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn waiting_counts(&self) -> Result<WaitingCounts, StoreError> {
         let connection = &mut *self.get()?;
         let mut count = |state: &str| {

@@ -75,6 +75,9 @@ pub(super) type AllGivenUp = BTreeMap<(String, String), GivenUp>;
 impl Store {
     /// Looks what does not get through at `now`, messages that were put in before `before` among it, and puts what `tell` makes of the news into the outbox, in the transaction that marks it
     /// as told. Writes nothing where all is well. Returns the news.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn watch_outages(
         &self,
         before: Time,
@@ -129,6 +132,9 @@ impl Store {
     }
 
     /// The outages that go on, as of the last look.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn outages(&self) -> Result<Vec<Outage>, StoreError> {
         let rows: Vec<OutageRow> = outages::table
             .order((outages::alerter, outages::recipient))
@@ -138,6 +144,9 @@ impl Store {
     }
 
     /// What of the latest alert of each of these reservations did not reach somebody; those of which all did are left out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn undelivered(&self, ids: &[i64], now: Time) -> Result<HashMap<i64, Undelivered>, StoreError> {
         let connection = &mut *self.get()?;
         let latest: Vec<(i64, Option<i64>)> = alerts::table

@@ -145,6 +145,9 @@ pub(super) fn ended(
 
 impl Store {
     /// Forgets for whom messages gathered until before `before`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn forget_pacing(&self, before: Time) -> Result<usize, StoreError> {
         let old = pacing::table.filter(pacing::next_at.lt(ms(before)));
         Ok(diesel::delete(old).execute(&mut *self.get()?)?)

@@ -15,6 +15,9 @@ const CHUNK: usize = 10_000;
 
 impl Store {
     /// Records what became of claimed deliveries. Those whose lease another sender has taken over meanwhile are left alone.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn finish(&self, token: &str, finished: &[Finished], now: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             let mut given_up = AllGivenUp::new();
@@ -37,6 +40,9 @@ impl Store {
 
     /// Prolongs the claim `token` of `ids` until `until`; what another sender has taken over meanwhile is left alone, and so is
     /// what is being recorded at this moment: it needs no lease any more, and two who lock many rows must not wait for each other.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn renew_lease(&self, token: &str, ids: &[i64], until: Time) -> Result<(), StoreError> {
         self.write(|connection| {
             for ids in ids.chunks(CHUNK) {

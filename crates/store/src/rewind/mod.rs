@@ -130,6 +130,9 @@ impl Stage {
 impl Store {
     /// Does the next batch of a pass. Returns whether the pass is through. A batch that fails is smaller the next time; a row that cannot
     /// be moved alone is left out, since all others would wait for it.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn rewind_some(&self, rewind: &Rewind, progress: &mut Rewinding) -> Result<bool, StoreError> {
         let Rewinding { stage, most, is_for_stragglers } = *progress;
         let most = most.min(stage.most());
@@ -158,6 +161,9 @@ impl Store {
     }
 
     /// A whole pass.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn rewind(&self, rewind: &Rewind) -> Result<(), StoreError> {
         let mut progress = Rewinding::default();
         while !self.rewind_some(rewind, &mut progress)? {}
@@ -165,13 +171,20 @@ impl Store {
     }
 
     /// The newest time that any node has recorded; none in a new database.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn newest_time(&self) -> Result<Option<Time>, StoreError> {
         let connection = &mut *self.get()?;
         let duty: Option<i64> = duties::table.select(max(duties::beat_at)).first(connection)?;
         let beat: Option<i64> = nodes::table.select(max(nodes::beat_at)).first(connection)?;
         let goodbye: Option<i64> = nodes::table.select(max(nodes::goodbye_at)).first(connection)?;
-        let latest: Vec<i64> =
-            checkins::table.order(checkins::id.desc()).limit(LATEST).select(checkins::at).load(connection)?;
-        Ok(latest.into_iter().max().max(duty).max(beat).max(goodbye).map(time))
+        let latest: Vec<(i64, Option<i64>)> = checkins::table
+            .order(checkins::id.desc())
+            .limit(LATEST)
+            .select((checkins::at, checkins::arrived_at))
+            .load(connection)?;
+        let latest = latest.into_iter().map(|(at, arrived_at)| arrived_at.unwrap_or(at));
+        Ok(latest.max().max(duty).max(beat).max(goodbye).map(time))
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn rewind(
                 runs::started_at.eq(run.started_at.map(|at| course.of(at))),
                 runs::ended_at.eq(run.ended_at.map(|at| course.of(at))),
                 runs::told_at.eq(run.told_at.map(|at| course.of(at))),
+                runs::start_arrived_at.eq(run.start_arrived_at.map(|at| course.of(at))),
             ))
             .execute(connection)?;
         }
@@ -121,6 +122,7 @@ pub(super) fn rewind(
                     alerts::opened_at.eq(course.of(alert.opened_at)),
                     alerts::told_at.eq(course.of(alert.told_at)),
                     alerts::success_before.eq(alert.success_before.map(|at| course.of(at))),
+                    alerts::answered_until.eq(alert.answered_until.map(|at| course.of(at))),
                 ))
                 .execute(connection)?;
         }
@@ -152,6 +154,7 @@ fn facts(row: &StateRow) -> Vec<i64> {
         row.last_seen_at,
         row.runs_over_at,
         row.short_at,
+        row.unexpected_at,
         row.heard_at,
     ];
     facts.into_iter().flatten().collect()
@@ -165,6 +168,7 @@ fn move_facts(row: &mut StateRow, course: &Course) {
         &mut row.last_seen_at,
         &mut row.runs_over_at,
         &mut row.short_at,
+        &mut row.unexpected_at,
         &mut row.heard_at,
     ] {
         *fact = fact.map(|at| course.of(at));
@@ -243,9 +247,9 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
                 "UPDATE states s
                  SET last_checkin_at = new.checkin, last_start_at = new.start, last_fail_at = new.fail, last_seen_at = new.seen,
                      runs_over_at = new.runs_over, short_at = new.short, snoozed_until = new.snoozed, wake_at = new.wake,
-                     heard_at = new.heard, snoozes = new.snoozes
-                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-                      AS new (id, checkin, start, fail, seen, runs_over, short, snoozed, wake, heard, snoozes)
+                     heard_at = new.heard, snoozes = new.snoozes, unexpected_at = new.unexpected
+                 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                      AS new (id, checkin, start, fail, seen, runs_over, short, snoozed, wake, heard, snoozes, unexpected)
                  WHERE s.reservation_id = new.id",
             )
             .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.reservation_id).collect::<Vec<_>>())
@@ -259,6 +263,7 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
             .bind::<Array<BigInt>, _>(rows.iter().map(|row| row.wake_at).collect::<Vec<_>>())
             .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.heard_at))
             .bind::<Array<Nullable<Text>>, _>(rows.iter().map(|row| row.snoozes.as_deref()).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(column(|row| row.unexpected_at))
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
@@ -271,6 +276,7 @@ fn write(connection: &mut AnyConnection, rows: &[StateRow]) -> Result<(), StoreE
                         states::last_seen_at.eq(row.last_seen_at),
                         states::runs_over_at.eq(row.runs_over_at),
                         states::short_at.eq(row.short_at),
+                        states::unexpected_at.eq(row.unexpected_at),
                         states::snoozed_until.eq(row.snoozed_until),
                         states::wake_at.eq(row.wake_at),
                         states::heard_at.eq(row.heard_at),
@@ -291,6 +297,8 @@ struct Late {
     reservation_id: i64,
     #[diesel(sql_type = BigInt)]
     at: i64,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    arrived_at: Option<i64>,
 }
 
 /// Moves the check-ins of these reservations, found from the latest backwards.
@@ -309,38 +317,46 @@ fn rewind_history(
     let ids: Vec<i64> = courses.keys().copied().collect();
     let late: Vec<Late> = sql_query(format!(
         "WITH RECURSIVE back AS (
-             SELECT c.id, c.reservation_id, c.at, c.number, c.previous_id
+             SELECT c.id, c.reservation_id, c.at, c.arrived_at, c.number, c.previous_id
              FROM states s
              JOIN checkins c ON c.id = s.latest_checkin_id AND c.reservation_id = s.reservation_id
              WHERE s.reservation_id IN (SELECT {listed})
              UNION ALL
-             SELECT c.id, c.reservation_id, c.at, c.number, c.previous_id
+             SELECT c.id, c.reservation_id, c.at, c.arrived_at, c.number, c.previous_id
              FROM back
              JOIN checkins c
                  ON c.id = back.previous_id AND c.reservation_id = back.reservation_id AND c.number = back.number - 1
-             WHERE back.at > $2
+             WHERE COALESCE(back.arrived_at, back.at) > $2
          )
-         SELECT id, reservation_id, at FROM back WHERE at > $3"
+         SELECT id, reservation_id, at, arrived_at FROM back WHERE COALESCE(arrived_at, at) > $3"
     ))
     .bind::<Text, _>(serde_json::json!(ids).to_string())
     .bind::<BigInt, _>(now - DISORDER_MS)
     .bind::<BigInt, _>(now)
     .load(connection)?;
-    let moved: Vec<(i64, i64)> =
-        late.iter().filter_map(|row| Some((row.id, courses.get(&row.reservation_id)?.of(row.at)))).collect();
+    let moved: Vec<(i64, i64, Option<i64>)> = late
+        .iter()
+        .filter_map(|row| {
+            let course = courses.get(&row.reservation_id)?;
+            Some((row.id, course.of(row.at), row.arrived_at.map(|at| course.of(at))))
+        })
+        .collect();
     match connection {
         AnyConnection::Postgres(connection) => {
             sql_query(
-                "UPDATE checkins c SET at = new.at FROM unnest($1, $2) AS new (id, at) WHERE c.id = new.id",
+                "UPDATE checkins c SET at = new.at, arrived_at = new.arrived_at
+                 FROM unnest($1, $2, $3) AS new (id, at, arrived_at)
+                 WHERE c.id = new.id",
             )
-            .bind::<Array<BigInt>, _>(moved.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-            .bind::<Array<BigInt>, _>(moved.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(moved.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(moved.iter().map(|(_, at, _)| *at).collect::<Vec<_>>())
+            .bind::<Array<Nullable<BigInt>>, _>(moved.iter().map(|(.., at)| *at).collect::<Vec<_>>())
             .execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
-            for (id, at) in moved {
+            for (id, at, arrived_at) in moved {
                 diesel::update(checkins::table.filter(checkins::id.eq(id)))
-                    .set(checkins::at.eq(at))
+                    .set((checkins::at.eq(at), checkins::arrived_at.eq(arrived_at)))
                     .execute(connection)?;
             }
         }

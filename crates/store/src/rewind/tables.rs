@@ -20,7 +20,7 @@ const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
 /// The tables that may be large, moved by their ids.
 pub(super) const LARGE: [&str; 3] = ["deliveries", "alerts", "audit"];
 /// The others, each moved at once.
-pub(super) const SMALL: [&str; 20] = [
+pub(super) const SMALL: [&str; 22] = [
     "unjudged",
     "outages",
     "blind_windows",
@@ -41,13 +41,15 @@ pub(super) const SMALL: [&str; 20] = [
     "totp",
     "totp_setups",
     "pending_logins",
+    "report_keys",
+    "late_failures",
 ];
 /// Those that say how far the nodes are.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
-const PAST: [(&str, &[&str]); 23] = [
-    ("alerts", &["opened_at", "told_at", "closed_at", "success_before"]),
+const PAST: [(&str, &[&str]); 25] = [
+    ("alerts", &["opened_at", "told_at", "closed_at", "success_before", "answered_until"]),
     ("nodes", &["started_at", "beat_at", "goodbye_at", "told_at", "written_until_at", "proved_at"]),
     ("duties", &["beat_at", "told_at", "wanted_at"]),
     ("unjudged", &["since_at", "again_at"]),
@@ -70,6 +72,8 @@ const PAST: [(&str, &[&str]); 23] = [
     ("audit", &["at"]),
     ("clock_steps", &["at", "ended_at"]),
     ("refusals", &["from_at", "until_at"]),
+    ("report_keys", &["arrived_at"]),
+    ("late_failures", &["noted_at"]),
     // What gathers until a time that is to come goes out now.
     ("pacing", &["next_at", "sent_at", "sent_before_at"]),
 ];
@@ -248,7 +252,8 @@ mod tests {
     use crate::{Store, StoreConfig};
 
     /// Moved elsewhere: by `reservations.rs`, or above in a way of its own.
-    const OTHERWISE: [&str; 20] = [
+    const OTHERWISE: [&str; 23] = [
+        "checkins.arrived_at",
         "checkins.at",
         "deliveries.created_at",
         "deliveries.finished_at",
@@ -259,6 +264,7 @@ mod tests {
         "leases.until_at",
         "reservations.created_at",
         "runs.ended_at",
+        "runs.start_arrived_at",
         "runs.started_at",
         "runs.told_at",
         "states.heard_at",
@@ -269,9 +275,11 @@ mod tests {
         "states.runs_over_at",
         "states.short_at",
         "states.snoozed_until",
+        "states.unexpected_at",
     ];
     /// Is pulled to now, or stays: what somebody wished for, or what is only compared.
-    const STAY: [&str; 3] = ["reservations.updated_at", "states.wake_at", "tokens.expires_at"];
+    const STAY: [&str; 4] =
+        ["late_failures.at", "reservations.updated_at", "states.wake_at", "tokens.expires_at"];
 
     #[derive(QueryableByName)]
     struct Column {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use innkeeper_core::access::{Scope, UserRole};
 use innkeeper_core::guesses::Count;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{
     Actor, Change, NewToken, Removed, Reserved, Share, StoreError, Token, TokenAdded, TokenConfirmed,
@@ -15,6 +15,7 @@ use crate::world::*;
 
 on_both!(
     the_first_admin_is_made_once,
+    a_name_that_looks_like_anothers_is_taken,
     a_link_is_used_once_and_in_time,
     sessions_end,
     a_role_that_changes_ends_the_sessions,
@@ -52,6 +53,23 @@ fn the_first_admin_is_made_once(database: &TestDatabase) {
     assert_eq!((users.len(), users[0].role, users[0].has_password), (1, UserRole::Admin, true));
 }
 
+fn a_name_that_looks_like_anothers_is_taken(database: &TestDatabase) {
+    let store = database.store();
+    for name in ["ada", "Bjorn Åse", "юлия"] {
+        store.add_user(name, UserRole::Editor, name, at(100), at(0)).unwrap().unwrap();
+    }
+    for name in
+        ["Ada", "ADA", "ａｄａ", "a\u{200B}da", "ad\u{430}", "Bjorn A\u{30A}se", "bjornåse", "ЮЛИЯ", "юлиa"]
+    {
+        let made = store.add_user(name, UserRole::Admin, "other", at(100), at(0)).unwrap();
+        assert_eq!(made, None, "{name}");
+        assert_eq!(store.user_or_new(name, UserRole::Admin, at(0)).unwrap(), None, "{name}");
+    }
+    assert_eq!(database.count("users"), 3);
+    assert!(store.user_or_new("ada", UserRole::Admin, at(0)).unwrap().is_some());
+    assert!(store.user_or_new("ada2", UserRole::Admin, at(0)).unwrap().is_some());
+}
+
 fn a_link_is_used_once_and_in_time(database: &TestDatabase) {
     let store = database.store();
     let bob = store.add_user("bob", UserRole::Editor, "link", at(100), at(0)).unwrap().unwrap();
@@ -71,8 +89,8 @@ fn a_link_is_used_once_and_in_time(database: &TestDatabase) {
 
 fn sessions_end(database: &TestDatabase) {
     let store = database.store();
-    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
-    assert_eq!(store.user_or_new("ada", UserRole::Viewer, at(0)).unwrap(), user);
+    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap().unwrap();
+    assert_eq!(store.user_or_new("ada", UserRole::Viewer, at(0)).unwrap().unwrap(), user);
     store.begin_session(&user, &new_session("session"), at(0)).unwrap();
     let hours = |n: i64| at(n * 3600);
     let session = store.session("session", true, IDLE, hours(11)).unwrap().unwrap();
@@ -101,7 +119,7 @@ fn sessions_end(database: &TestDatabase) {
 
 fn a_role_that_changes_ends_the_sessions(database: &TestDatabase) {
     let store = database.store();
-    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap();
+    let user = store.user_or_new("ada", UserRole::Admin, at(0)).unwrap().unwrap();
     store.begin_session(&user, &new_session("session"), at(0)).unwrap();
     assert!(store.change_role(user.id, UserRole::Viewer, at(1)).unwrap());
     assert_eq!(store.session("session", true, IDLE, at(1)).unwrap(), None);
@@ -169,7 +187,7 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
     let store = database.store();
     let ids = ["ada", "bob", "eve", "vera"].map(|name| {
         let role = if name == "vera" { UserRole::Viewer } else { UserRole::Editor };
-        store.user_or_new(name, role, at(0)).unwrap().id
+        store.user_or_new(name, role, at(0)).unwrap().unwrap().id
     });
     let [ada, bob, eve, vera] = ids;
     let by = |who: &str| store.on_behalf_of(Actor { who: who.to_owned(), source: "10.0.0.5".to_owned() });
@@ -234,7 +252,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let store = database.store();
     let anybody = store.on_behalf_of(Actor { who: "anybody".to_owned(), source: "10.0.0.5".to_owned() });
     let admin = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
-    store.user_or_new("ada", UserRole::Editor, at(0)).unwrap();
+    store.user_or_new("ada", UserRole::Editor, at(0)).unwrap().unwrap();
     let yet = |count| Unconfirmed { users: count, tokens: count, shares: 0 };
     let mallory = anybody.add_user("mallory", UserRole::Admin, "link", at(100), at(0)).unwrap().unwrap();
     assert!(!mallory.confirmed);
@@ -382,7 +400,7 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
     let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     let id = ada.book("backup", &every(60));
     ada.book("backup", &every(60));
-    ada.book("backup", &Wishes { grace: Some(seconds(90)), ..every(60) });
+    ada.book("backup", &Patch { grace: Some(seconds(90)), ..every(60) });
     store.book("other", &every(60));
     ada.snooze_by_id(id, at(100), SnoozeMode::Quiet, at(1)).unwrap();
     ada.resume_by_id(id, at(2)).unwrap();
@@ -415,11 +433,11 @@ fn who_changed_what_is_written_down(database: &TestDatabase) {
 fn a_change_of_what_was_changed_is_refused(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("backup", &every(60));
-    let seen = store.look("backup").terms;
-    let wish = |grace| Wishes { grace: Some(seconds(grace)), ..Wishes::default() };
-    assert_eq!(store.change(id, &wish(1), &|terms| *terms == seen, at(1)).unwrap(), Change::Done);
-    assert_eq!(store.change(id, &wish(2), &|terms| *terms == seen, at(2)).unwrap(), Change::Outdated);
-    assert_eq!(store.look("backup").terms.grace, seconds(1));
+    let seen = store.look("backup").spec;
+    let wish = |grace| Patch { grace: Some(seconds(grace)), ..Patch::default() };
+    assert_eq!(store.change(id, &wish(1), &|spec| *spec == seen, at(1)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &wish(2), &|spec| *spec == seen, at(2)).unwrap(), Change::Outdated);
+    assert_eq!(store.look("backup").spec.grace, seconds(1));
     assert_eq!(store.change(id + 1, &wish(2), &|_| true, at(2)).unwrap(), Change::Unknown);
 }
 

@@ -1,7 +1,7 @@
 //! A declared set: all of it becomes true at once, or nothing.
 
 use innkeeper_core::names::AppName;
-use innkeeper_core::reservation::{Terms, Wishes};
+use innkeeper_core::reservation::{Patch, Spec};
 use innkeeper_store::{Actor, Applied, Named, Store, StoreError, Undone};
 use innkeeper_testing::database::TestDatabase;
 
@@ -17,23 +17,23 @@ on_both!(
     slugs_are_those_after_all_of_it,
 );
 
-fn terms(name: &str, wishes: Wishes) -> Terms {
-    terms_of(SHOP, name, wishes)
+fn spec(name: &str, patch: Patch) -> Spec {
+    terms_of(SHOP, name, patch)
 }
 
-fn terms_of(of: &str, name: &str, wishes: Wishes) -> Terms {
-    wishes.into_terms(app(of), component(name)).unwrap()
+fn terms_of(of: &str, name: &str, patch: Patch) -> Spec {
+    patch.into_spec(app(of), component(name)).unwrap()
 }
 
-fn graceful(grace: i64) -> Wishes {
-    Wishes { grace: Some(seconds(grace)), ..every(60) }
+fn graceful(grace: i64) -> Patch {
+    Patch { grace: Some(seconds(grace)), ..every(60) }
 }
 
-fn all_terms(store: &Store, of: Option<&str>) -> Vec<Terms> {
+fn all_terms(store: &Store, of: Option<&str>) -> Vec<Spec> {
     let (apps, mut all) = (of.map(|app| vec![app.to_owned()]), Vec::new());
     let read = store.snapshot(at(10), |snapshot| {
-        snapshot.by_name(apps.as_deref(), |terms| {
-            all.push(terms);
+        snapshot.by_name(apps.as_deref(), |spec| {
+            all.push(spec);
             Ok::<_, StoreError>(())
         })
     });
@@ -52,11 +52,11 @@ fn counts(applied: &Applied) -> (usize, usize, usize, usize) {
     (applied.created.len(), applied.changed.len(), applied.removed.len(), applied.unchanged)
 }
 
-fn world(store: &Store) -> Vec<Terms> {
+fn world(store: &Store) -> Vec<Spec> {
     for name in ["changed", "kept", "gone"] {
         store.book(name, &every(60));
     }
-    vec![terms("new", every(60)), terms("kept", every(60)), terms("changed", graceful(90))]
+    vec![spec("new", every(60)), spec("kept", every(60)), spec("changed", graceful(90))]
 }
 
 fn what_is_declared_becomes_true_and_once_more_changes_nothing(database: &TestDatabase) {
@@ -68,7 +68,7 @@ fn what_is_declared_becomes_true_and_once_more_changes_nothing(database: &TestDa
     assert_eq!(applied.created[0].id, Some(store.look("new").id));
     assert_eq!(applied.changed[0].difference, ["grace: 0s -> 1m30s"]);
     assert_eq!((names(&applied.removed), applied.unchanged), (vec!["gone"], 1));
-    assert_eq!(store.look("changed").terms.grace, seconds(90));
+    assert_eq!(store.look("changed").spec.grace, seconds(90));
     assert!(store.look("changed").conclusions.wake_at <= at(10), "the sweeper looks at it anew");
     assert_eq!(counts(&store.apply(&declared, Some(&all), false, at(11)).unwrap()), (0, 0, 0, 3));
     assert_eq!(all_terms(&store, None).len(), 3);
@@ -82,7 +82,7 @@ fn a_dry_run_says_the_same_and_does_nothing(database: &TestDatabase) {
     let declared = world(&store);
     let dry = store.apply(&declared, Some(&all), true, at(10)).unwrap();
     assert_eq!((dry.created[0].id, database.count("reservations")), (None, 3));
-    assert_eq!(store.look("changed").terms.grace, seconds(0));
+    assert_eq!(store.look("changed").spec.grace, seconds(0));
     let mut wet = store.apply(&declared, Some(&all), false, at(10)).unwrap();
     wet.created[0].id = None;
     assert_eq!(dry, wet);
@@ -103,11 +103,11 @@ fn what_is_pruned_is_of_the_apps_that_are_meant(database: &TestDatabase) {
 fn the_same_in_other_words_is_no_change(database: &TestDatabase) {
     let store = database.store();
     store.book("pinged", &every(86_400));
-    let frequency = innkeeper_core::reservation::Frequency {
+    let frequency = innkeeper_core::schedule::Frequency {
         count: 86_400,
-        unit: innkeeper_core::reservation::TimeUnit::Seconds,
+        unit: innkeeper_core::schedule::TimeUnit::Seconds,
     };
-    let mut declared = terms("pinged", every(86_400));
+    let mut declared = spec("pinged", every(86_400));
     declared.frequency = Some(frequency);
     assert_eq!(counts(&store.apply(&[declared], None, false, at(1)).unwrap()), (0, 0, 0, 1));
 }
@@ -115,7 +115,7 @@ fn the_same_in_other_words_is_no_change(database: &TestDatabase) {
 fn two_sets_at_once_end_as_one_of_them(database: &TestDatabase) {
     let store = database.store();
     world(&store);
-    let sets = [10, 20].map(|grace| ["a", "b", "kept", "new"].map(|name| terms(name, graceful(grace))));
+    let sets = [10, 20].map(|grace| ["a", "b", "kept", "new"].map(|name| spec(name, graceful(grace))));
     together(2, |n| {
         let store = database.connect();
         patiently(|| store.apply(&sets[n], Some(&all), false, at(10)))
@@ -123,7 +123,7 @@ fn two_sets_at_once_end_as_one_of_them(database: &TestDatabase) {
     let now = all_terms(&store, None);
     // The slugs are the store's.
     let ours = sets
-        .map(|set| set.into_iter().zip(&now).map(|(terms, now)| terms.in_words_of(now)).collect::<Vec<_>>());
+        .map(|set| set.into_iter().zip(&now).map(|(spec, now)| spec.in_words_of(now)).collect::<Vec<_>>());
     assert!(ours.contains(&now), "{now:?}");
 }
 
@@ -148,12 +148,10 @@ fn each_change_is_written_down(database: &TestDatabase) {
 
 fn slugs_are_those_after_all_of_it(database: &TestDatabase) {
     let store = database.store();
-    let with = |name: &str, slug: &str| terms(name, Wishes { slug: Some(slug.to_owned()), ..every(60) });
+    let with = |name: &str, slug: &str| spec(name, Patch { slug: Some(slug.to_owned()), ..every(60) });
     let slugs = || {
-        let mut slugs: Vec<(String, String)> = all_terms(&store, None)
-            .into_iter()
-            .map(|terms| (terms.component.to_string(), terms.slug))
-            .collect();
+        let mut slugs: Vec<(String, String)> =
+            all_terms(&store, None).into_iter().map(|spec| (spec.component.to_string(), spec.slug)).collect();
         slugs.sort();
         slugs
     };
@@ -166,14 +164,14 @@ fn slugs_are_those_after_all_of_it(database: &TestDatabase) {
         // One gives up what another takes.
         (vec![with("a-2", "q"), with("b", "y"), with("c", "x")], [("a-2", "q"), ("b", "y"), ("c", "x")]),
         // What is chosen comes before what is made of a name.
-        (vec![terms("K", every(60)), with("l", "k"), with("c", "x")], [("K", "k-2"), ("c", "x"), ("l", "k")]),
+        (vec![spec("K", every(60)), with("l", "k"), with("c", "x")], [("K", "k-2"), ("c", "x"), ("l", "k")]),
     ] {
         let told = counts(&store.apply(&set, Some(&all), true, at(2)).unwrap());
         assert_eq!(counts(&store.apply(&set, Some(&all), false, at(2)).unwrap()), told, "{expected:?}");
         assert_eq!(slugs(), expected.map(|(name, slug)| (name.to_owned(), slug.to_owned())));
     }
     // What stays the address of another is refused, and nothing is done.
-    let taken = [terms("K", every(60)), with("l", "x"), with("c", "x")];
+    let taken = [spec("K", every(60)), with("l", "x"), with("c", "x")];
     assert!(matches!(store.apply(&taken, None, false, at(3)), Err(StoreError::Invalid(_))));
     assert_eq!(slugs()[2].1, "k");
 }

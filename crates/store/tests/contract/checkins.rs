@@ -1,7 +1,7 @@
 //! Writing a batch of check-ins: whom they find, what they bring along, and what is kept of them.
 
 use innkeeper_core::checkin::{CheckIn, notes_from};
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_store::{Arrival, Definition, Recorded, Target};
 use innkeeper_testing::database::TestDatabase;
 use uuid::Uuid;
@@ -109,13 +109,13 @@ fn a_missing_reservation_comes_along_once(database: &TestDatabase) {
     // It is there now, so that nothing about it changes.
     let other = by(named("backup"), Definition::IfMissing(Box::new(every(3600))));
     assert_eq!(store.record(&[other]).recorded, [done(id, false)]);
-    assert_eq!(store.look("backup").terms.schedule, every(60).schedule.unwrap().0);
+    assert_eq!(store.look("backup").spec.schedule, every(60).schedule.unwrap().0);
     assert_eq!(store.look("backup").facts.checkins, 4);
 }
 
 fn a_definition_that_cannot_make_a_reservation_is_refused(database: &TestDatabase) {
     let store = database.store();
-    let owner = Wishes { owner: Some("ops".to_owned()), ..Wishes::default() };
+    let owner = Patch { owner: Some("ops".to_owned()), ..Patch::default() };
     let batch = [
         by(named("backup"), Definition::Always(Box::new(owner.clone()))),
         by(named("restore"), Definition::IfMissing(Box::new(owner))),
@@ -129,7 +129,7 @@ fn a_definition_that_cannot_make_a_reservation_is_refused(database: &TestDatabas
 
 fn a_definition_on_every_check_in_changes_the_reservation(database: &TestDatabase) {
     let store = database.store();
-    let owner = |name: &str| Wishes { owner: Some(name.to_owned()), ..every(60) };
+    let owner = |name: &str| Patch { owner: Some(name.to_owned()), ..every(60) };
     let batch = [
         by(named("backup"), Definition::Always(Box::new(owner("a")))),
         by(named("backup"), Definition::None),
@@ -138,22 +138,22 @@ fn a_definition_on_every_check_in_changes_the_reservation(database: &TestDatabas
     let recorded = store.record(&batch).recorded;
     let id = store.look("backup").id;
     assert_eq!(recorded, [done(id, true), done(id, false), done(id, false)]);
-    assert_eq!((store.look("backup").terms.owner.as_str(), store.look("backup").facts.checkins), ("b", 3));
+    assert_eq!((store.look("backup").spec.owner.as_str(), store.look("backup").facts.checkins), ("b", 3));
     store.record(&[by(named("backup"), Definition::Always(Box::new(owner("c"))))]);
-    assert_eq!(store.look("backup").terms.owner, "c");
+    assert_eq!(store.look("backup").spec.owner, "c");
 }
 
 fn what_is_brought_along_counts_where_it_is_new(database: &TestDatabase) {
     let store = database.store();
     let bring = |owner: &str, period: i64| {
-        let wishes = Wishes { owner: Some(owner.to_owned()), ..every(period) };
-        store.record(&[by(named("backup"), Definition::Always(Box::new(wishes)))]);
-        let terms = store.look("backup").terms;
-        (terms.owner, terms.schedule)
+        let patch = Patch { owner: Some(owner.to_owned()), ..every(period) };
+        store.record(&[by(named("backup"), Definition::Always(Box::new(patch)))]);
+        let spec = store.look("backup").spec;
+        (spec.owner, spec.schedule)
     };
     let is = |owner: &str, period: i64| (owner.to_owned(), every(period).schedule.unwrap().0);
     assert_eq!(bring("job", 60), is("job", 60));
-    let edit = |owner: &str| Wishes { owner: Some(owner.to_owned()), ..every(600) };
+    let edit = |owner: &str| Patch { owner: Some(owner.to_owned()), ..every(600) };
     store.book("backup", &edit("ada"));
     assert_eq!(bring("job", 60), is("ada", 600));
     assert_eq!(bring("job", 90), is("ada", 90));
@@ -207,7 +207,7 @@ fn the_history_keeps_what_was_said(database: &TestDatabase) {
         assert_eq!(kept.run_id, said.run_id.map(|id| id.to_string()));
     }
     assert_eq!(store.checkins_of(id, 1).unwrap(), kept[..1]);
-    let others = Wishes { owner: Some(name.to_owned()), ..Wishes::default() };
+    let others = Patch { owner: Some(name.to_owned()), ..Patch::default() };
     for _ in 0..2 {
         store.record(&[by(named(name), Definition::Always(Box::new(others.clone())))]);
     }

@@ -1,6 +1,6 @@
 //! Several writers at once: nothing is lost, and nobody waits for somebody who waits for him.
 
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_store::{Arrival, Definition, Target, Written};
 use innkeeper_testing::database::TestDatabase;
 
@@ -60,8 +60,8 @@ fn definitions_in_opposite_order_all_count(database: &TestDatabase) {
     });
     all_write(database, |writer, round| {
         let define = |(n, name): (usize, &String)| {
-            let wishes = Wishes { owner: Some(format!("{writer} {round}")), ..every(60) };
-            let definition = if n % 3 == 0 { Definition::None } else { Definition::Always(Box::new(wishes)) };
+            let patch = Patch { owner: Some(format!("{writer} {round}")), ..every(60) };
+            let definition = if n % 3 == 0 { Definition::None } else { Definition::Always(Box::new(patch)) };
             Arrival { definition, ..arrival(name, success(at(1))) }
         };
         names.iter().enumerate().map(define).collect()

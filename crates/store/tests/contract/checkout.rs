@@ -44,10 +44,13 @@ fn nothing_of_it_stays_but_its_incidents(database: &TestDatabase) {
 
 fn everyone_who_was_told_hears_of_it_once_and_after(database: &TestDatabase) {
     let store = database.store();
-    let wishes = innkeeper_core::reservation::Wishes { remind_every: Some(seconds(10)), ..every(60) };
-    store.book("backup", &wishes);
-    store.sweep(at(60), 10, &tell_three).unwrap();
-    store.sweep(at(70), 10, &tell_three).unwrap();
+    let patch = innkeeper_core::reservation::Patch {
+        remind_every: Some(innkeeper_core::reminders::Reminders::Every(seconds(10))),
+        ..every(60)
+    };
+    store.book("backup", &patch);
+    store.sweep(at(60), 10, &Rules(tell_three)).unwrap();
+    store.sweep(at(70), 10, &Rules(tell_three)).unwrap();
     let dedup_key = database.text("SELECT dedup_key FROM alerts").unwrap();
     store.check_out(&app(SHOP), &component("backup"), at(75)).unwrap();
 
@@ -101,7 +104,7 @@ fn nobody_hears_of_it_when_nothing_was_open(database: &TestDatabase) {
 fn a_message_that_cannot_be_read_does_not_keep_it_from_leaving(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    store.sweep(at(60), 10, &tell_three).unwrap();
+    store.sweep(at(60), 10, &Rules(tell_three)).unwrap();
     database.execute("UPDATE deliveries SET notice = 'no JSON' WHERE alerter = 'pager'");
     assert!(store.check_out(&app(SHOP), &component("backup"), at(61)).unwrap());
     assert_eq!(database.count("deliveries WHERE event = 'recovered'"), 2);
@@ -160,8 +163,8 @@ fn undone_it_is_as_it_was(database: &TestDatabase) {
     assert_eq!(store.undo_checkout(id, at(5)).unwrap(), Undone::Unknown);
     let after = store.look("backup");
     assert_eq!(
-        (after.id, after.key, &after.terms, &after.facts),
-        (id, before.key, &before.terms, &before.facts)
+        (after.id, after.key, &after.spec, &after.facts),
+        (id, before.key, &before.spec, &before.facts)
     );
     assert_eq!(after.created_at, before.created_at);
     assert_eq!(store.checkins_of(id, 10).unwrap(), history);

@@ -51,7 +51,7 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
     store.begin_app_setup(ada.id, "hash", "secret", at(DAY + 60)).unwrap();
     store.finish_app_setup(&ada, "hash", "secret", at(DAY + 60), &[], at(DAY + 60)).unwrap();
     database.execute("UPDATE users SET password = 'password'");
-    assert!(store.add_pending_login(&ada, "password", "pending", at(DAY + 60)).unwrap());
+    assert!(store.add_pending_login(&ada, "password", "pending", "10.0.0.5", at(DAY + 60)).unwrap());
     store.note_clock_step(Ticker::Database, "here", seconds(DAY), "followed", at(DAY)).unwrap();
     for sql in [
         "INSERT INTO duties (name, beat_at) VALUES ('ingest', ",

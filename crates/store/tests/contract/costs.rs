@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_store::{DatabaseKind, Finished, Outcome};
 use innkeeper_testing::database::TestDatabase;
 
@@ -42,11 +42,11 @@ fn in_a_storm_what_is_down_is_counted_once_a_second(database: &TestDatabase) {
     store.book("late", &every(20));
     let others = RefCell::new(Vec::new());
     let pass = |second, limit| {
-        let told = store.sweep(at(second), limit, &|told| {
+        let rules = Rules(|told| {
             others.borrow_mut().push((told.others_down, told.jobs));
             tell_log(told)
         });
-        told.unwrap()
+        store.sweep(at(second), limit, &rules).unwrap()
     };
     pass(10, 200);
     let begun = Instant::now();
@@ -97,7 +97,7 @@ fn the_sites_of_an_app_are_found_without_a_look_at_its_other_jobs() {
     let database = TestDatabase::sqlite();
     let store = database.store();
     store.book("job", &every(60));
-    store.book("gateway", &Wishes { is_site: Some(true), ..every(600) });
+    store.book("gateway", &Patch { is_site: Some(true), ..every(600) });
     let pass = asked(|| assert_eq!(store.pass(at(60)).looked, 1));
     let plans = plans(&database, &pass, "WHERE is_site");
     assert!(plans.iter().any(|step| step.contains("INDEX reservations_that_are_sites")), "{plans:?}");

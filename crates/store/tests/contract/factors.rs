@@ -28,6 +28,7 @@ on_both!(
     a_second_factor_is_removed_with_all_that_hangs_on_it,
     it_can_be_required_of_one_user,
     a_user_sees_and_ends_their_own_sessions,
+    of_one_user_few_sessions_go_on,
     what_a_page_does_by_itself_is_no_use_of_a_session,
     another_password_ends_the_other_sessions,
     a_removed_user_leaves_nothing,
@@ -121,7 +122,7 @@ fn a_step_is_taken_once(database: &TestDatabase) {
 
 fn a_recovery_code_is_used_once(database: &TestDatabase) {
     let (store, user) = ada_with_an_app(database, &["a", "b", "c"]);
-    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap();
+    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap().unwrap();
     assert!(!store.use_recovery_code(&bob, "a", at(1001)).unwrap(), "somebody else's");
     assert!(!store.use_recovery_code(&user, "x", at(1001)).unwrap());
     let (one, other) = (database.connect(), database.connect());
@@ -137,12 +138,12 @@ fn a_recovery_code_is_used_once(database: &TestDatabase) {
 
 fn a_login_waits_five_minutes_and_five_tries(database: &TestDatabase) {
     let (store, user) = ada(database);
-    store.add_pending_login(&user, "hash", "login", at(0)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(0)).unwrap();
     assert_eq!(store.pending_login("login", at(299)).unwrap(), Some(user.clone()));
     assert_eq!(store.pending_login("login", at(300)).unwrap(), None);
     assert_eq!(store.try_pending_login("login", at(300)).unwrap(), None);
     assert_eq!(store.pending_login("other", at(1)).unwrap(), None);
-    store.add_pending_login(&user, "hash", "again", at(400)).unwrap();
+    store.add_pending_login(&user, "hash", "again", "10.0.0.5", at(400)).unwrap();
     assert_eq!(database.count("pending_logins"), 1, "what waited in vain is gone");
     let tries = together(12, |_| patiently(|| store.try_pending_login("again", at(401))));
     assert_eq!(tries.iter().flatten().count(), 5, "{tries:?}");
@@ -152,21 +153,34 @@ fn a_login_waits_five_minutes_and_five_tries(database: &TestDatabase) {
 
 fn of_one_user_few_logins_wait(database: &TestDatabase) {
     let (store, user) = ada(database);
-    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap();
+    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap().unwrap();
     database.execute("UPDATE users SET password = 'hash'");
-    assert!(store.add_pending_login(&bob, "hash", "bobs", at(0)).unwrap());
+    assert!(store.add_pending_login(&bob, "hash", "bobs", "10.0.0.5", at(0)).unwrap());
     for n in 0..120 {
-        store.add_pending_login(&user, "hash", &format!("login {n}"), at(n)).unwrap();
+        store.add_pending_login(&user, "hash", &format!("login {n}"), "10.0.0.5", at(n)).unwrap();
     }
     assert_eq!(database.count("pending_logins"), 51);
     assert!(store.pending_login("login 119", at(120)).unwrap().is_some());
     assert_eq!(store.pending_login("login 69", at(120)).unwrap(), None, "the oldest are given up");
     assert!(store.pending_login("bobs", at(120)).unwrap().is_some());
+    // Whoever comes from elsewhere stays, however many come from here, and the other way round.
+    assert!(store.add_pending_login(&user, "hash", "elsewhere", "10.0.0.6", at(121)).unwrap());
+    for n in 122..222 {
+        store.add_pending_login(&user, "hash", &format!("login {n}"), "10.0.0.5", at(n)).unwrap();
+    }
+    assert!(store.pending_login("elsewhere", at(222)).unwrap().is_some());
+    assert_eq!(store.pending_login("login 172", at(222)).unwrap(), None);
+    for n in 222..322 {
+        let network = format!("10.1.{n}.0");
+        store.add_pending_login(&user, "hash", &format!("login {n}"), &network, at(n)).unwrap();
+    }
+    assert_eq!(database.count("pending_logins"), 51);
+    assert!(store.pending_login("login 321", at(322)).unwrap().is_some());
 }
 
 fn a_waiting_login_becomes_one_session(database: &TestDatabase) {
     let (store, user) = ada(database);
-    store.add_pending_login(&user, "hash", "login", at(0)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(0)).unwrap();
     let begun = together(4, |n| {
         let hash = format!("session {n}");
         let method = LoginMethod::PasswordAnd(Factor::RecoveryCode);
@@ -267,8 +281,9 @@ fn what_is_begun_while_the_password_changes_waits_for_it(database: &TestDatabase
     let begun = meanwhile(database, change, || patiently(|| store.begin_session(&user, &with_hash, at(1))));
     assert!(!begun, "a session by the old one");
     database.execute("UPDATE users SET password = 'hash'");
-    let waits =
-        meanwhile(database, change, || patiently(|| store.add_pending_login(&user, "hash", "late", at(1))));
+    let waits = meanwhile(database, change, || {
+        patiently(|| store.add_pending_login(&user, "hash", "late", "10.0.0.5", at(1)))
+    });
     assert!(!waits, "a login by the old one");
     assert_eq!((database.count("sessions"), database.count("pending_logins")), (0, 0));
     // The other way round.
@@ -335,7 +350,7 @@ fn what_changes_a_login_gives_up_those_that_wait(database: &TestDatabase) {
     let (store, user) = ada(database);
     let waits = |name: &str| {
         let hash = store.user_named("ada").unwrap().unwrap().1.unwrap();
-        assert!(store.add_pending_login(&user, &hash, name, at(0)).unwrap());
+        assert!(store.add_pending_login(&user, &hash, name, "10.0.0.5", at(0)).unwrap());
     };
     let is_given_up =
         |name: &str, by: &str| assert_eq!(store.pending_login(name, at(1)).unwrap(), None, "{by}");
@@ -355,7 +370,7 @@ fn a_second_factor_is_removed_with_all_that_hangs_on_it(database: &TestDatabase)
     let (store, user) = ada_with_an_app(database, &["a"]);
     let with_code = NewSession { method: LoginMethod::PasswordAnd(Factor::Code), ..new_session("other") };
     assert!(store.begin_session(&user, &with_code, at(1001)).unwrap());
-    store.add_pending_login(&user, "hash", "login", at(1001)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(1001)).unwrap();
     assert!(store.remove_second_factor(user.id, Some("session"), at(1002)).unwrap());
     assert_eq!(store.factors(user.id).unwrap(), Factors::default());
     assert!(store.session("session", true, IDLE, at(1003)).unwrap().is_some());
@@ -397,7 +412,7 @@ fn it_can_be_required_of_one_user(database: &TestDatabase) {
 
 fn a_user_sees_and_ends_their_own_sessions(database: &TestDatabase) {
     let (store, user) = ada(database);
-    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap();
+    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap().unwrap();
     store.begin_session(&bob, &new_session("bobs"), at(0)).unwrap();
     for (n, hash) in ["one", "two", "three"].into_iter().enumerate() {
         store.begin_session(&user, &new_session(hash), at(n as i64)).unwrap();
@@ -425,6 +440,21 @@ fn a_user_sees_and_ends_their_own_sessions(database: &TestDatabase) {
     }
 }
 
+fn of_one_user_few_sessions_go_on(database: &TestDatabase) {
+    let (store, user) = ada(database);
+    let bob = store.user_or_new("bob", UserRole::Viewer, at(0)).unwrap().unwrap();
+    store.begin_session(&bob, &new_session("bobs"), at(0)).unwrap();
+    for n in 0..120 {
+        store.begin_session(&user, &new_session(&format!("session {n}")), at(n)).unwrap();
+        // The first one is used.
+        store.session("session 0", true, IDLE, at(n + 40)).unwrap().unwrap();
+    }
+    assert_eq!(database.count("sessions"), 101);
+    let is_there = |session: &str| store.session(session, false, IDLE, at(121)).unwrap().is_some();
+    assert!(is_there("session 0") && is_there("session 119") && is_there("bobs"));
+    assert!(!is_there("session 1") && !is_there("session 20") && is_there("session 21"));
+}
+
 fn what_a_page_does_by_itself_is_no_use_of_a_session(database: &TestDatabase) {
     let (store, user) = ada(database);
     store.begin_session(&user, &new_session("open"), at(0)).unwrap();
@@ -443,7 +473,7 @@ fn another_password_ends_the_other_sessions(database: &TestDatabase) {
     for session in ["this", "other"] {
         store.begin_session(&user, &new_session(session), at(0)).unwrap();
     }
-    store.add_pending_login(&user, "hash", "login", at(0)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(0)).unwrap();
     store.invite_again(user.id, "again", at(100), at(0)).unwrap();
     assert!(!store.change_password(&user, "not the hash", "new", "this", at(1)).unwrap());
     assert!(store.session("other", true, IDLE, at(1)).unwrap().is_some());
@@ -459,7 +489,7 @@ fn another_password_ends_the_other_sessions(database: &TestDatabase) {
 
 fn a_removed_user_leaves_nothing(database: &TestDatabase) {
     let (store, user) = ada_with_an_app(database, &["a"]);
-    store.add_pending_login(&user, "hash", "login", at(1001)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(1001)).unwrap();
     store.begin_app_setup(user.id, "session", "OTHER", at(1001)).unwrap();
     assert_eq!(store.remove_user(user.id, TokensLeft::End, at(1002)).unwrap(), Removed::Done { tokens: 0 });
     for table in ["sessions", "totp", "totp_setups", "recovery_codes", "pending_logins"] {
@@ -470,7 +500,7 @@ fn a_removed_user_leaves_nothing(database: &TestDatabase) {
 fn what_waited_in_vain_is_forgotten(database: &TestDatabase) {
     let (store, user) = ada(database);
     store.begin_session(&user, &new_session("session"), at(0)).unwrap();
-    store.add_pending_login(&user, "hash", "login", at(0)).unwrap();
+    store.add_pending_login(&user, "hash", "login", "10.0.0.5", at(0)).unwrap();
     store.begin_app_setup(user.id, "session", "SECRET", at(0)).unwrap();
     store.forget_visits(at(0), at(299)).unwrap();
     assert_eq!((database.count("pending_logins"), database.count("totp_setups")), (1, 1));

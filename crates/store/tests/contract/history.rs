@@ -86,6 +86,8 @@ fn incidents_and_messages_go_when_they_ended_long_ago(database: &TestDatabase) {
     store.pass(at(60));
     store.check_in("a", &[success(at(70))]);
     store.pass(at(70));
+    // The latest of all stays, however old.
+    store.check_in("b", &[log(at(71))]);
     // Two of a are delivered, that of b still waits.
     for second in [70, 71] {
         let sent = store.claim_singles("log", at(second), seconds(9), "t", 10).unwrap();
@@ -112,7 +114,7 @@ fn the_latest_check_in_is_listed_first(database: &TestDatabase) {
     store.pass(at(31));
     let names = |app: Option<&str>| {
         let listed = store.list(app, at(0)).unwrap();
-        listed.iter().map(|one| one.reservation.terms.component.to_string()).collect::<Vec<_>>()
+        listed.iter().map(|one| one.reservation.spec.component.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(names(Some(SHOP)), ["first", "second", "never", "never either"]);
     assert_eq!(names(None), ["first", "second", "never", "never either", "teller"]);

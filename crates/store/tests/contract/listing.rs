@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::assessed::Assessed;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::{State, evaluate};
+use innkeeper_core::sla::State;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page, Store};
 use innkeeper_testing::database::TestDatabase;
@@ -19,6 +20,7 @@ on_both!(
     a_state_is_what_evaluation_says,
     a_page_of_a_state_stops_looking_and_goes_on_from_there,
     a_walk_comes_by_all,
+    a_job_that_changes_its_half_is_in_each_page_once,
 );
 
 /// The components on all pages from `cursor` on.
@@ -27,7 +29,7 @@ fn through(store: &Store, filter: &Filter, mut cursor: Cursor, limit: i64, now: 
     loop {
         let page = store.page(filter, &cursor, limit, at(now)).unwrap();
         assert!(page.listed.len() as i64 <= limit);
-        all.extend(page.listed.iter().map(|one| one.reservation.terms.component.to_string()));
+        all.extend(page.listed.iter().map(|one| one.reservation.spec.component.to_string()));
         match page.next {
             Some(next) => cursor = next,
             None => return all,
@@ -69,14 +71,14 @@ fn a_list_is_paged_through_without_a_gap_those_that_are_down_first(database: &Te
 
 fn a_filter_takes_what_it_says_and_nothing_else(database: &TestDatabase) {
     let store = database.store();
-    let wishes = |owner: &str, tags: &[&str]| Wishes {
+    let patch = |owner: &str, tags: &[&str]| Patch {
         owner: Some(owner.to_owned()),
         tags: Some(tags.iter().map(|tag| (*tag).to_owned()).collect()),
         ..every(60)
     };
-    store.book("Backup 100%", &wishes("ada", &["db", "night"]));
-    store.book("backup_1000", &wishes("bob", &["dbx"]));
-    store.book("report", &wishes("ada", &[]));
+    store.book("Backup 100%", &patch("ada", &["db", "night"]));
+    store.book("backup_1000", &patch("bob", &["dbx"]));
+    store.book("report", &patch("ada", &[]));
     let with = |filter: Filter| names(&store, &filter, 10);
     let text = |text: &str| with(Filter { text: Some(text.to_owned()), ..Filter::default() });
     assert_eq!(text("BACKUP"), ["Backup 100%", "backup_1000"]);
@@ -117,31 +119,31 @@ fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {
 
 /// An inn with jobs in every state at 1000.
 fn in_every_state(store: &Store) {
-    let cron = |expression: &str| Wishes {
+    let cron = |expression: &str| Patch {
         schedule: Some((Schedule::cron(expression, "UTC").unwrap(), None)),
         grace: Some(TimeDelta::hours(1)),
-        ..Wishes::default()
+        ..Patch::default()
     };
-    let graceful = |period| Wishes { grace: Some(seconds(500)), ..every(period) };
+    let graceful = |period| Patch { grace: Some(seconds(500)), ..every(period) };
     store.book("down", &every(60));
     store.book("down too", &every(60));
     store.book("new", &every(100_000));
     store.book("new by cron", &cron("0 2 * * *"));
-    for (name, wishes) in [
+    for (name, patch) in [
         ("up", every(100_000)),
         ("up by cron", cron("0 2 * * *")),
         ("late", graceful(900)),
         ("late by cron", cron("10 0 * * *")),
-        ("overdue", Wishes { alert_after: Some(3), ..every(600) }),
+        ("overdue", Patch { alert_after: Some(3), ..every(600) }),
         ("snoozed", every(100_000)),
         ("running", every(100_000)),
     ] {
-        store.book(name, &wishes);
+        store.book(name, &patch);
         store.check_in(name, &[success(at(1))]);
     }
     store.check_in("running", &[start(at(900))]);
     store.snooze(&app(SHOP), &component("snoozed"), at(5000), SnoozeMode::Quiet, at(10)).unwrap();
-    store.book("gateway", &Wishes { is_site: Some(true), ..every(100) });
+    store.book("gateway", &Patch { is_site: Some(true), ..every(100) });
     store.book("held", &every(950));
     for name in ["gateway", "held"] {
         store.check_in(name, &[from("203.0.113.7", success(at(1)))]);
@@ -157,8 +159,8 @@ fn a_state_is_what_evaluation_says(database: &TestDatabase) {
     let listed = store.page(&Filter::default(), &Cursor::name(), 100, at(1000)).unwrap().listed;
     let mut met = BTreeSet::new();
     for state in State::ALL {
-        let named = |one: &innkeeper_store::Listed| one.reservation.terms.component.to_string();
-        let is = |one: &&innkeeper_store::Listed| evaluate(&one.view(), at(1000)).state == state;
+        let named = |one: &Assessed| one.reservation.spec.component.to_string();
+        let is = |one: &&Assessed| one.evaluation.state == state;
         let by_name: Vec<String> = listed.iter().filter(is).map(named).collect();
         if !by_name.is_empty() {
             met.insert(state.as_str());
@@ -192,7 +194,7 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
          WHERE reservation_id <> (SELECT id FROM reservations WHERE component = '{last}')"
     ));
     database.execute(&format!(
-        "UPDATE reservations SET schedule = 'every 500s', period_ms = 500000, grace_ms = 900000 WHERE component = '{last}'"
+        "UPDATE reservations SET schedule = 'every 500s', grace_ms = 900000 WHERE component = '{last}'"
     ));
     let late = Filter { state: Some(State::Late), ..Filter::default() };
     let page = store.page(&late, &Cursor::name(), 50, at(1000)).unwrap();
@@ -207,7 +209,8 @@ fn a_page_of_a_state_stops_looking_and_goes_on_from_there(database: &TestDatabas
 
 /// So many copies of the reservation `job`, with their states.
 fn copies(database: &TestDatabase, count: i64) -> String {
-    let columns = "app, owner, description, tags, notify, alerters, alert_msg, schedule, period_ms, grace_ms, alert_after,
+    let columns =
+        "app, owner, description, tags, notify, alerters, alert_msg, schedule, grace_ms, alert_after,
         notify_recovery, is_site, created_at, updated_at";
     let (numbers, padded) = match database.kind() {
         DatabaseKind::Postgres => {
@@ -243,4 +246,29 @@ fn a_walk_comes_by_all(database: &TestDatabase) {
     }
     assert_eq!(seen, 5);
     assert!(store.walk(0, 5, at(10)).unwrap().next.is_some(), "there may be more");
+}
+
+fn a_job_that_changes_its_half_is_in_each_page_once(database: &TestDatabase) {
+    let store = database.store();
+    for name in ["a", "job", "z"] {
+        store.book(name, &every(100_000));
+    }
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for second in 1..150 {
+                let checkin = if second % 2 == 1 { fail(at(second), 1) } else { success(at(second)) };
+                store.check_in("job", &[checkin]);
+                store.pass(at(second));
+            }
+            is_over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
+            let page = store.page(&Filter::default(), &Cursor::worst(), 10, at(200)).unwrap();
+            let mut names: Vec<String> =
+                page.listed.iter().map(|one| one.reservation.spec.component.to_string()).collect();
+            names.sort();
+            assert_eq!(names, ["a", "job", "z"]);
+        }
+    });
 }

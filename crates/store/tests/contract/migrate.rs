@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use innkeeper_core::reservation::Wishes;
-use innkeeper_core::schedule::Schedule;
+use innkeeper_core::reservation::{Patch, Spec};
+use innkeeper_core::schedule::{Frequency, Schedule, TimeUnit};
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{Actor, Arrival, DatabaseKind, Definition, StoreError, Target, Undone};
 use innkeeper_testing::database::TestDatabase;
@@ -21,6 +21,7 @@ on_both!(
     reservations_of_innkeepers_own_go_and_those_of_users_stay,
     what_a_node_of_an_older_version_makes_again_goes_again,
     schedules_of_before_are_carried_over,
+    frequencies_of_before_become_a_part_of_the_schedule,
     accounts_of_the_open_past_are_told_from_the_others,
     a_database_of_a_newer_version_is_refused_and_left_as_it_is,
 );
@@ -106,10 +107,16 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
     database.execute("DELETE FROM checkins WHERE number = 1");
     // What came later is no part of the tables that it makes anew.
     let mut migrations = migrations(database.kind());
-    let rules = migrations.iter().position(|(up, _)| up.contains("rows and lost ends")).unwrap();
-    let (rules_up, rules_down) = migrations.remove(rules);
+    let mut later = |words: &str| {
+        let place = migrations.iter().position(|(up, _)| up.contains(words)).unwrap();
+        migrations.remove(place)
+    };
+    let (rules_up, rules_down) = later("rows and lost ends");
+    let (reports_up, reports_down) = later("Reports of agents");
+    let (figures_up, figures_down) = later("Figures: numbers");
     let (up, down) = migrations.remove(1);
-    [rules_down, down, up, rules_up].iter().for_each(|sql| database.execute(sql));
+    let all = [figures_down, reports_down, rules_down, down, up, rules_up, reports_up, figures_up];
+    all.iter().for_each(|sql| database.execute(sql));
     let history = |id| store.checkins_of(id, 100).unwrap();
     assert_eq!(ids.iter().map(|id| history(*id).len()).collect::<Vec<_>>(), [8, 2, 0]);
     assert_eq!(history(ids[1])[1].at, at(1));
@@ -121,9 +128,9 @@ fn what_was_there_before_the_chain_is_carried_over(database: &TestDatabase) {
 fn schedules_of_before_are_carried_over(database: &TestDatabase) {
     let store = database.store();
     let cron = Schedule::cron("0 2 * * *", "Europe/Berlin").unwrap();
-    let nightly = Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() };
+    let nightly = Patch { schedule: Some((cron.clone(), None)), ..Patch::default() };
     let often = store.book("often", &every(300));
-    let gone = [("nightly", &nightly), ("gone", &nightly)].map(|(name, wishes)| store.book(name, wishes))[1];
+    let gone = [("nightly", &nightly), ("gone", &nightly)].map(|(name, patch)| store.book(name, patch))[1];
     store.check_in("often", &[fail(at(1), 1)]);
     assert!(store.check_out(&app(SHOP), &component("gone"), at(2)).unwrap());
     // As it was before: the tables, and what is kept of a check-out.
@@ -140,8 +147,8 @@ fn schedules_of_before_are_carried_over(database: &TestDatabase) {
 
     let store = database.connect();
     assert_eq!(store.migrate().unwrap().len(), newer);
-    assert_eq!(store.look("often").terms.schedule, every(300).schedule.unwrap().0);
-    assert_eq!(store.look("nightly").terms.schedule, cron);
+    assert_eq!(store.look("often").spec.schedule, every(300).schedule.unwrap().0);
+    assert_eq!(store.look("nightly").spec.schedule, cron);
     assert_eq!(
         (store.look("often").id, store.look("often").facts.fails),
         (often, 1),
@@ -149,22 +156,89 @@ fn schedules_of_before_are_carried_over(database: &TestDatabase) {
     );
     assert_eq!(store.checkins_of(often, 10).unwrap().len(), 1);
     assert_eq!(store.undo_checkout(gone, at(3)).unwrap(), Undone::Done);
-    assert_eq!(store.look("gone").terms.schedule, cron);
+    assert_eq!(store.look("gone").spec.schedule, cron);
     assert!(store.book("new", &every(60)) > gone, "no number is given twice");
+}
+
+fn frequencies_of_before_become_a_part_of_the_schedule(database: &TestDatabase) {
+    let store = database.store();
+    let written = |count, unit| {
+        let frequency = Frequency { count, unit };
+        let schedule = Schedule::every(frequency.span()).unwrap();
+        Patch { schedule: Some((schedule, Some(frequency))), ..Patch::default() }
+    };
+    let cron = (Schedule::cron("0 2 * * *", "Europe/Berlin").unwrap(), None);
+    let patch = [
+        ("seconds", written(90, TimeUnit::Seconds)),
+        ("minutes", written(5, TimeUnit::Minutes)),
+        ("hours", written(12, TimeUnit::Hours)),
+        ("days", written(1, TimeUnit::Days)),
+        ("pinged", every(5400)),
+        ("nightly", Patch { schedule: Some(cron), ..Patch::default() }),
+    ];
+    for (name, patch) in &patch {
+        store.book(name, patch);
+    }
+    let gone = store.book("gone", &patch[2].1);
+    let broken = store.book("broken", &every(60));
+    assert!(store.check_out(&app(SHOP), &component("gone"), at(2)).unwrap());
+    // As it was before: the columns, their values, and what is kept of a check-out.
+    let newer = back_before(database, "The schedule is one column");
+    let kept = |name: &str, column: &str| {
+        database.text(&format!("SELECT CAST({column} AS TEXT) FROM reservations WHERE component = '{name}'"))
+    };
+    let before =
+        |name: &str| ["schedule", "period_ms", "frequency", "time_units"].map(|column| kept(name, column));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(before("minutes"), [some("every 300s"), some("300000"), some("5"), some("minutes")]);
+    assert_eq!(before("days"), [some("every 86400s"), some("86400000"), some("1"), some("days")]);
+    assert_eq!(before("pinged"), [some("every 5400s"), some("5400000"), None, None]);
+    assert_eq!(before("nightly"), [some("cron 0 2 * * * Europe/Berlin"), None, None, None]);
+    // Versions of then wrote this.
+    database.execute("UPDATE reservations SET schedule = 'every 1h30m' WHERE component = 'pinged'");
+    database.execute("UPDATE reservations SET schedule = 'now and then' WHERE component = 'broken'");
+    database.execute(
+        r#"UPDATE checkouts SET reservation = replace(reservation, '"schedule":"every 12 hours"',
+               '"schedule":"every 12h","frequency":12,"time_units":"hours"')"#,
+    );
+    assert_eq!(database.count("checkouts WHERE reservation LIKE '%\"frequency\":12%'"), 1);
+
+    let store = database.connect();
+    assert_eq!(store.migrate().unwrap().len(), newer);
+    let schedule = |name: &str| kept(name, "schedule").unwrap();
+    assert_eq!(
+        ["seconds", "minutes", "hours", "days", "pinged", "nightly", "broken"].map(schedule),
+        [
+            "every 90 seconds",
+            "every 5 minutes",
+            "every 12 hours",
+            "every 1 days",
+            "every 5400s",
+            "cron 0 2 * * * Europe/Berlin",
+            "now and then"
+        ]
+    );
+    let said = |spec: &Spec| Some((spec.schedule.clone(), spec.frequency));
+    for (name, patch) in &patch {
+        assert_eq!(said(&store.look(name).spec), patch.schedule, "{name}");
+    }
+    assert_eq!(store.undo_checkout(gone, at(3)).unwrap(), Undone::Done);
+    assert_eq!((store.look("gone").id, said(&store.look("gone").spec)), (gone, patch[2].1.schedule.clone()));
+    assert!(store.book("new", &every(60)) > broken, "no number is given twice");
 }
 
 fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestDatabase) {
     let store = database.store();
-    let own = |duty: &str| Wishes {
+    let own = |duty: &str| Patch {
         owner: Some("Innkeeper".to_owned()),
         description: Some(format!("Whether a node does the work of {duty}")),
         ..every(60)
     };
     let inn = app("innkeeper");
-    for (duty, wishes) in
+    for (duty, patch) in
         [("ingest", own("ingest")), ("sweeper", own("sweeper")), ("web", every(60)), ("backup", every(60))]
     {
-        store.reserve(&inn, &component(duty), &wishes, at(0)).unwrap();
+        store.reserve(&inn, &component(duty), &patch, at(0)).unwrap();
     }
     store.book("ingest", &own("ingest"));
     assert_eq!(store.pass(at(60)).opened, 5);
@@ -185,7 +259,7 @@ fn reservations_of_innkeepers_own_go_and_those_of_users_stay(database: &TestData
 fn what_a_node_of_an_older_version_makes_again_goes_again(database: &TestDatabase) {
     let store = database.store();
     let inn = app("innkeeper");
-    let own = |duty: &str| Wishes {
+    let own = |duty: &str| Patch {
         owner: Some("Innkeeper".to_owned()),
         description: Some(format!("Whether a node does the work of {duty}")),
         ..every(60)
@@ -276,6 +350,7 @@ fn tables(database: &TestDatabase) -> Tables {
         if column.starts_with("__diesel") {
             continue;
         }
+        let column = column.replace("double precision", "double");
         let words: Vec<&str> = column.split(' ').collect();
         let [table, name, kind, nullable] = words[..] else { panic!("{column}") };
         let columns = tables.entry(table.to_owned()).or_default();

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
-use innkeeper_core::sla::{State, evaluate};
-use innkeeper_store::{Beaten, DatabaseKind, Heartbeat, Node, Store, Watched, Work};
+use innkeeper_core::sla::State;
+use innkeeper_store::{DatabaseKind, Heartbeat, HeartbeatOutcome, Node, Store, Watched, Work};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -44,12 +44,12 @@ fn node(id: &str, role: &str) -> Node {
     }
 }
 
-fn beat_first(store: &Store, id: &str, duty: &str, now: Time, first: bool) -> Beaten {
+fn beat_first(store: &Store, id: &str, duty: &str, now: Time, first: bool) -> HeartbeatOutcome {
     let tell = |_: &Window| vec![delivery("log", "", remark("blind"))];
     store.beat(&node(id, duty), &[duty], first, now, &tell).unwrap()
 }
 
-fn beat(store: &Store, id: &str, duty: &str, now: Time) -> Beaten {
+fn beat(store: &Store, id: &str, duty: &str, now: Time) -> HeartbeatOutcome {
     beat_first(store, id, duty, now, false)
 }
 
@@ -341,7 +341,7 @@ fn nobody_is_blamed_while_no_ingest_is_there_nor_before_the_time_to_be_heard_aga
     for second in [60, 120, 600] {
         assert_eq!(store.pass(at(second)).opened, 0, "at {second}");
     }
-    let state = |now| evaluate(&store.list(None, now).unwrap()[0].view(), now).state;
+    let state = |now| store.list(None, now).unwrap()[0].evaluation.state;
     assert_eq!(state(at(610)), State::Unobserved);
     beat(&store, "a", "ingest", at(620));
     let alive = |second| {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, Told, WaitingCounts};
+use innkeeper_store::{AlertEvent, Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, WaitingCounts};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -352,7 +352,7 @@ fn what_waits_for_an_alerter_that_is_gone_is_given_up(database: &TestDatabase) {
         told.borrow_mut().push(gone.messages);
         vec![delivery("mail", TO, remark("told"))]
     };
-    let anew = |_: &Told<'_>| panic!("none belongs to an alert");
+    let anew = |_: &AlertEvent<'_>| panic!("none belongs to an alert");
     let giving_up = |until| GivingUp { limit: 2, until: at(until), anew: &anew, operator: &operator };
     let give_up = |first, second| store.give_up_for_gone("gone", first, at(second), &giving_up(0)).unwrap();
     assert_eq!([give_up(true, 2), give_up(false, 2), give_up(false, 2)], [2, 2, 0], "not what is being sent");

@@ -142,17 +142,17 @@ fn what_is_asked_for_brings_along_what_it_would_wait_for(database: &TestDatabase
     let store = database.store();
     put(&store, 0, &["storm"]);
     assert_eq!(send(&store, 59), ["storm"]);
-    let tell = |told: &innkeeper_store::Told<'_>| {
+    let tell = |told: &innkeeper_store::AlertEvent<'_>| {
         vec![delivery(
             "mail",
             TO,
-            innkeeper_core::notice::Notice { subject: told.event.as_str().to_owned(), ..notice(told) },
+            innkeeper_core::notice::Notice { subject: told.kind.as_str().to_owned(), ..notice(told) },
         )]
     };
     store.book("backup", &every(60));
-    store.sweep(at(60), 10, &tell).unwrap();
+    store.sweep(at(60), 10, &Rules(&tell)).unwrap();
     store.check_in("backup", &[success(at(61))]);
-    store.sweep(at(61), 10, &tell).unwrap();
+    store.sweep(at(61), 10, &Rules(&tell)).unwrap();
     let waiting = store.deliveries("waiting", None, 10).unwrap();
     let end = waiting.iter().map(|one| one.id).max().unwrap();
     assert_eq!(store.retry_delivery(end, at(62)).unwrap(), Retried::Done);

@@ -19,9 +19,9 @@ on_both!(
 /// An alert of `name` that opened at `at(60)` and closed at `at(61)`: two messages for each of three ways.
 fn opened_and_closed(store: &Store, name: &str) {
     store.book(name, &every(60));
-    store.sweep(at(60), 10, &tell_three).unwrap();
+    store.sweep(at(60), 10, &Rules(tell_three)).unwrap();
     store.check_in(name, &[success(at(61))]);
-    store.sweep(at(61), 10, &tell_three).unwrap();
+    store.sweep(at(61), 10, &Rules(tell_three)).unwrap();
 }
 
 fn events<'a>(sendings: impl IntoIterator<Item = &'a innkeeper_store::Sending>) -> Vec<&'a str> {
@@ -78,10 +78,10 @@ fn a_digest_takes_an_incident_as_one_and_in_order(database: &TestDatabase) {
 fn a_digest_waits_for_what_is_being_sent_or_tried_again(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    store.sweep(at(60), 10, &tell_three).unwrap();
+    store.sweep(at(60), 10, &Rules(tell_three)).unwrap();
     let first = [digest(&store, 60, "t").unwrap(), digest(&store, 60, "t").unwrap()];
     store.check_in("backup", &[success(at(61))]);
-    store.sweep(at(61), 10, &tell_three).unwrap();
+    store.sweep(at(61), 10, &Rules(tell_three)).unwrap();
     assert_eq!(digest(&store, 62, "u"), None, "the beginning is being sent");
     finish(&store, "t", &first[..1], retry(100, false), 62);
     finish(&store, "t", &first[1..], Outcome::Delivered, 62);
@@ -95,13 +95,13 @@ fn a_digest_waits_for_what_is_being_sent_or_tried_again(database: &TestDatabase)
 fn a_digest_waits_for_what_must_go_out_alone(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    let tell = |told: &innkeeper_store::Told<'_>| tell_three(told)[..1].to_vec();
-    store.sweep(at(60), 10, &tell).unwrap();
+    let tell = |told: &innkeeper_store::AlertEvent<'_>| tell_three(told)[..1].to_vec();
+    store.sweep(at(60), 10, &Rules(&tell)).unwrap();
     let first = digest(&store, 60, "t").unwrap();
     // It may have been sent, so it must go out again just so; and it is due later than what follows it.
     finish(&store, "t", [&first], retry(100, true), 62);
     store.check_in("backup", &[success(at(61))]);
-    store.sweep(at(61), 10, &tell).unwrap();
+    store.sweep(at(61), 10, &Rules(&tell)).unwrap();
     let again = digest(&store, 100, "u").unwrap();
     assert_eq!((events([&again]), &again.key), (vec!["opened"], &first.key));
     assert_eq!(digest(&store, 100, "u"), None);
@@ -120,11 +120,11 @@ fn many_digesters_never_send_the_end_before_the_beginning(database: &TestDatabas
         let own = database.connect();
         if n == 0 {
             for round in 1..=5 {
-                own.sweep(at(60 * round), 100, &tell_log).unwrap();
+                own.sweep(at(60 * round), 100, &Rules(tell_log)).unwrap();
                 let batch: Vec<_> =
                     (0..30).map(|n| arrival(&format!("job {n}"), success(at(60 * round)))).collect();
                 own.record(&batch);
-                own.sweep(at(60 * round), 100, &tell_log).unwrap();
+                own.sweep(at(60 * round), 100, &Rules(tell_log)).unwrap();
             }
             done.store(true, std::sync::atomic::Ordering::SeqCst);
             return;

@@ -1,10 +1,9 @@
 //! What pages ask for beside reservations.
 
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::assessed::Assessed;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_store::{
-    Arrival, Change, Cursor, Filter, Listed, Outcome, SentDelivery, StoreError, Target, Topic,
-};
+use innkeeper_store::{Arrival, Change, Cursor, Filter, Outcome, SentDelivery, StoreError, Target, Topic};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
@@ -20,8 +19,8 @@ on_both!(
 
 fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
     let store = database.store();
-    let site = Wishes { is_site: Some(true), ..every(60) };
-    let long = Wishes { max_run: Some(seconds(500_000)), ..every(100_000) };
+    let site = Patch { is_site: Some(true), ..every(60) };
+    let long = Patch { max_run: Some(seconds(500_000)), ..every(100_000) };
     let names = |of: &str, name: &str| Target::Names(app(of), component(name));
     for (n, of) in ["bank", "inn", "shop", "zoo"].into_iter().enumerate() {
         store.reserve(&app(of), &component("gateway"), &site, at(0)).unwrap();
@@ -38,7 +37,7 @@ fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
     assert!(whole.iter().all(|one| one.ping_key.is_some()));
     assert_eq!(whole.iter().filter(|one| one.behind_silent_site && !one.runs.is_empty()).count(), 4);
     let of_whole =
-        |one: &Listed| whole.iter().find(|other| other.reservation.id == one.reservation.id).cloned();
+        |one: &Assessed| whole.iter().find(|other| other.reservation.id == one.reservation.id).cloned();
     for limit in [1, 3, 8] {
         let page = store.page(&Filter::default(), &Cursor::worst(), limit, at(100)).unwrap().listed;
         assert_eq!(page.len() as i64, limit);
@@ -52,7 +51,7 @@ fn a_page_knows_of_its_rows_what_the_whole_list_knows(database: &TestDatabase) {
 fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("backup", &every(60));
-    store.sweep(at(60), 10, &|_| vec![delivery("mail", "ops@example.com", remark("down"))]).unwrap();
+    store.sweep(at(60), 10, &Rules(|_| vec![delivery("mail", "ops@example.com", remark("down"))])).unwrap();
     let alerts = store.alerts(Some(id), Some(true), None, 10).unwrap();
     assert_eq!((alerts.len(), alerts[0].component.as_str(), alerts[0].closed_at), (1, "backup", None));
     let of = |app: &str| store.alerts_of_apps(&[app.to_owned()], None, None, 10).unwrap();
@@ -141,8 +140,7 @@ fn what_was_withdrawn_was_no_trouble(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("job", &every(60));
     assert_eq!(store.pass(at(60)).opened, 1);
-    let longer =
-        Wishes { schedule: Some((Schedule::every(seconds(600)).unwrap(), None)), ..Wishes::default() };
+    let longer = Patch { schedule: Some((Schedule::every(seconds(600)).unwrap(), None)), ..Patch::default() };
     assert_eq!(store.change(id, &longer, &|_| true, at(90)).unwrap(), Change::Done);
     assert_eq!(store.troubles(&[(id, at(0))]).unwrap()[&id].len(), 1, "open yet");
     assert_eq!(store.pass(at(90)).closed, 1);

@@ -2,7 +2,7 @@
 
 use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, Reason};
-use innkeeper_core::reservation::{Window, Wishes};
+use innkeeper_core::reservation::{Patch, Window};
 use innkeeper_store::Store;
 use innkeeper_testing::database::TestDatabase;
 
@@ -47,8 +47,8 @@ fn refused(store: &Store, component: &str, now: Time) -> Option<(Time, Time, Tim
 }
 
 /// Expected every day, with a grace of a thousand seconds and an hour for a run.
-fn daily() -> Wishes {
-    Wishes { grace: Some(seconds(1000)), max_run: Some(seconds(3600)), ..every(86_400) }
+fn daily() -> Patch {
+    Patch { grace: Some(seconds(1000)), max_run: Some(seconds(3600)), ..every(86_400) }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::{Frequency, Status, TimeUnit, Wishes};
-use innkeeper_core::schedule::Schedule;
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_core::schedule::{Frequency, Schedule, TimeUnit};
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::Reserved;
 use innkeeper_testing::database::TestDatabase;
@@ -26,9 +27,9 @@ on_both!(
     a_ping_key_is_stable_and_its_own,
 );
 
-fn full() -> Wishes {
+fn full() -> Patch {
     let every = Schedule::every(seconds(300)).unwrap();
-    Wishes {
+    Patch {
         owner: Some("o'hara \"ops\" \\ 日本".to_owned()),
         description: Some("Zeile 1\nZeile 2; DROP TABLE states; --".to_owned()),
         tags: Some(vec!["db".to_owned(), "it's".to_owned()]),
@@ -38,24 +39,24 @@ fn full() -> Wishes {
         schedule: Some((every, Some(Frequency { count: 5, unit: TimeUnit::Minutes }))),
         grace: Some(seconds(30)),
         alert_after: Some(3),
-        remind_every: Some(seconds(3600)),
+        remind_every: Some(Reminders::Every(seconds(3600))),
         notify_recovery: Some(false),
         max_run: Some(seconds(120)),
         min_run: Some(seconds(2)),
         is_site: Some(true),
-        ..Wishes::default()
+        ..Patch::default()
     }
 }
 
 fn what_is_reserved_comes_back_whole(database: &TestDatabase) {
     let store = database.store();
     let cron =
-        Wishes { schedule: Some((Schedule::cron("30 2 * * 1-5", "Europe/Berlin").unwrap(), None)), ..full() };
-    for (name, wishes) in [("it's \"all\" 'quoted' \\", full()), ("夜間バックアップ 🦀", cron)] {
-        let id = store.book(name, &wishes);
+        Patch { schedule: Some((Schedule::cron("30 2 * * 1-5", "Europe/Berlin").unwrap(), None)), ..full() };
+    for (name, patch) in [("it's \"all\" 'quoted' \\", full()), ("夜間バックアップ 🦀", cron)] {
+        let id = store.book(name, &patch);
         let reservation = store.look(name);
-        let expected = wishes.into_terms(app(SHOP), component(name)).unwrap().in_words_of(&reservation.terms);
-        assert_eq!((reservation.id, &reservation.terms), (id, &expected));
+        let expected = patch.into_spec(app(SHOP), component(name)).unwrap().in_words_of(&reservation.spec);
+        assert_eq!((reservation.id, &reservation.spec), (id, &expected));
         assert_eq!(reservation.created_at, at(0));
         assert_eq!(reservation.facts, Default::default());
         assert_eq!(reservation.conclusions.status, Status::New);
@@ -65,46 +66,46 @@ fn what_is_reserved_comes_back_whole(database: &TestDatabase) {
 fn a_wish_changes_what_it_names_and_nothing_else(database: &TestDatabase) {
     let store = database.store();
     let id = store.book("backup", &full());
-    let reserve = |wishes: &Wishes| store.reserve(&app(SHOP), &component("backup"), wishes, at(9)).unwrap();
+    let reserve = |patch: &Patch| store.reserve(&app(SHOP), &component("backup"), patch, at(9)).unwrap();
     let key = store.look("backup").key;
 
     assert_eq!(reserve(&full()), Reserved::Unchanged(id));
-    assert_eq!(reserve(&Wishes::default()), Reserved::Unchanged(id));
-    let wish = Wishes { owner: Some("dev".to_owned()), max_run: Some(seconds(0)), ..Wishes::default() };
+    assert_eq!(reserve(&Patch::default()), Reserved::Unchanged(id));
+    let wish = Patch { owner: Some("dev".to_owned()), max_run: Some(seconds(0)), ..Patch::default() };
     assert_eq!(reserve(&wish), Reserved::Changed(id));
     assert_eq!(reserve(&wish), Reserved::Unchanged(id));
 
-    let mut expected = full().into_terms(app(SHOP), component("backup")).unwrap();
+    let mut expected = full().into_spec(app(SHOP), component("backup")).unwrap();
     (expected.owner, expected.max_run, expected.slug) = ("dev".to_owned(), None, "backup".to_owned());
     let now = store.look("backup");
-    assert_eq!((now.terms, now.key, now.created_at), (expected, key, at(0)));
+    assert_eq!((now.spec, now.key, now.created_at), (expected, key, at(0)));
 
     // From one kind of schedule to the other and back.
     let cron = Schedule::cron("0 * * * *", "UTC").unwrap();
-    reserve(&Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() });
-    assert_eq!(store.look("backup").terms.schedule, cron);
+    reserve(&Patch { schedule: Some((cron.clone(), None)), ..Patch::default() });
+    assert_eq!(store.look("backup").spec.schedule, cron);
     reserve(&every(60));
-    assert_eq!(store.look("backup").terms.frequency, None);
+    assert_eq!(store.look("backup").spec.frequency, None);
 }
 
 fn another_schedule_mends_one_that_cannot_be_read(database: &TestDatabase) {
     let store = database.store();
     let cron = Schedule::cron("0 * * * *", "UTC").unwrap();
-    let id = store.book("backup", &Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() });
+    let id = store.book("backup", &Patch { schedule: Some((cron.clone(), None)), ..Patch::default() });
     // As a version before took it.
     database.execute("UPDATE reservations SET schedule = 'cron 0 2 * MON * UTC'");
-    let reserve = |wishes: &Wishes| store.reserve(&app(SHOP), &component("backup"), wishes, at(9));
-    let error = reserve(&Wishes { owner: Some("dev".to_owned()), ..Wishes::default() }).unwrap_err();
+    let reserve = |patch: &Patch| store.reserve(&app(SHOP), &component("backup"), patch, at(9));
+    let error = reserve(&Patch { owner: Some("dev".to_owned()), ..Patch::default() }).unwrap_err();
     assert!(error.to_string().contains("month: MON is a day of week"), "{error}");
-    let wishes = Wishes { schedule: Some((cron.clone(), None)), ..Wishes::default() };
-    assert_eq!(reserve(&wishes).unwrap(), Reserved::Changed(id));
-    assert_eq!(store.look("backup").terms.schedule, cron);
+    let patch = Patch { schedule: Some((cron.clone(), None)), ..Patch::default() };
+    assert_eq!(reserve(&patch).unwrap(), Reserved::Changed(id));
+    assert_eq!(store.look("backup").spec.schedule, cron);
 }
 
 fn a_wish_without_a_schedule_makes_nothing(database: &TestDatabase) {
     let store = database.store();
-    let wishes = Wishes { owner: Some("ops".to_owned()), ..Wishes::default() };
-    let reserved = store.reserve(&app(SHOP), &component("backup"), &wishes, at(0)).unwrap();
+    let patch = Patch { owner: Some("ops".to_owned()), ..Patch::default() };
+    let reserved = store.reserve(&app(SHOP), &component("backup"), &patch, at(0)).unwrap();
     assert!(matches!(reserved, Reserved::Incomplete(problem) if problem.field == "frequency"));
     assert_eq!(store.count().unwrap(), 0);
 }
@@ -132,21 +133,21 @@ fn changes_of_different_things_at_once_all_stay(database: &TestDatabase) {
     store.book("backup", &every(60));
     for round in 1..30 {
         together(2, |n| {
-            let wishes = match n {
-                0 => Wishes { owner: Some(format!("owner {round}")), ..Wishes::default() },
-                _ => Wishes { grace: Some(seconds(round)), ..Wishes::default() },
+            let patch = match n {
+                0 => Patch { owner: Some(format!("owner {round}")), ..Patch::default() },
+                _ => Patch { grace: Some(seconds(round)), ..Patch::default() },
             };
-            store.reserve(&app(SHOP), &component("backup"), &wishes, at(0)).unwrap()
+            store.reserve(&app(SHOP), &component("backup"), &patch, at(0)).unwrap()
         });
-        let terms = store.look("backup").terms;
-        assert_eq!((terms.owner, terms.grace), (format!("owner {round}"), seconds(round)));
+        let spec = store.look("backup").spec;
+        assert_eq!((spec.owner, spec.grace), (format!("owner {round}"), seconds(round)));
     }
 }
 
 fn the_first_look_is_at_the_first_deadline(database: &TestDatabase) {
     let store = database.store();
     assert_eq!(store.next_wake_at().unwrap(), None);
-    store.book("backup", &Wishes { grace: Some(seconds(30)), ..every(60) });
+    store.book("backup", &Patch { grace: Some(seconds(30)), ..every(60) });
     store.book("slow", &every(3600));
     assert_eq!(store.next_wake_at().unwrap(), Some(at(90)));
 }
@@ -164,8 +165,8 @@ fn a_new_shortest_run_does_not_judge_earlier_runs(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(3600));
     store.check_in("backup", &[start(at(10)), success(at(11))]);
-    let wishes = Wishes { min_run: Some(seconds(60)), ..Wishes::default() };
-    store.reserve(&app(SHOP), &component("backup"), &wishes, at(20)).unwrap();
+    let patch = Patch { min_run: Some(seconds(60)), ..Patch::default() };
+    store.reserve(&app(SHOP), &component("backup"), &patch, at(20)).unwrap();
     assert_eq!(store.pass(at(20)).opened, 0);
     store.check_in("backup", &[start(at(30)), success(at(31))]);
     assert_eq!(store.pass(at(31)).opened, 1);
@@ -207,9 +208,9 @@ fn a_ping_key_is_stable_and_its_own(database: &TestDatabase) {
 
 fn two_changes_do_not_bring_together_what_cannot_be(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { max_run: Some(seconds(10)), ..every(60) });
-    let longer = Wishes { min_run: Some(seconds(20)), ..Wishes::default() };
+    store.book("backup", &Patch { max_run: Some(seconds(10)), ..every(60) });
+    let longer = Patch { min_run: Some(seconds(20)), ..Patch::default() };
     let reserved = store.reserve(&app(SHOP), &component("backup"), &longer, at(1)).unwrap();
     assert!(matches!(reserved, Reserved::Incomplete(problem) if problem.field == "min_run"));
-    assert_eq!(store.look("backup").terms.min_run, None);
+    assert_eq!(store.look("backup").spec.min_run, None);
 }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::{Status, Wishes};
+use innkeeper_core::reservation::{Patch, Status};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::Change;
@@ -84,7 +84,7 @@ fn a_snooze_of_before_has_an_end_alone(database: &TestDatabase) {
 
 fn a_row_goes_on_over_passes_and_an_upgrade(database: &TestDatabase) {
     let store = database.store();
-    store.book("job", &Wishes { alert_after: Some(4), ..every(100) });
+    store.book("job", &Patch { alert_after: Some(4), ..every(100) });
     store.pass(at(100));
     // 100 is missed and answered late; then a further failure.
     store.check_in("job", &[fail(at(150), 1)]);
@@ -100,7 +100,7 @@ fn a_row_goes_on_over_passes_and_an_upgrade(database: &TestDatabase) {
 
 fn which_runs_were_told_is_kept(database: &TestDatabase) {
     let store = database.store();
-    store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    store.book("job", &Patch { max_run: Some(seconds(60)), ..every(100_000) });
     store.check_in("job", &[of_run(1, start(at(10)))]);
     assert_eq!(store.pass(at(10)).opened, 0);
     assert_eq!(store.pass(at(70)).opened, 1);
@@ -117,8 +117,8 @@ fn which_runs_were_told_is_kept(database: &TestDatabase) {
 
 fn a_run_whose_alert_was_withdrawn_is_told_again(database: &TestDatabase) {
     let store = database.store();
-    let limit = |max_run| Wishes { max_run: Some(seconds(max_run)), ..Wishes::default() };
-    let id = store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    let limit = |max_run| Patch { max_run: Some(seconds(max_run)), ..Patch::default() };
+    let id = store.book("job", &Patch { max_run: Some(seconds(60)), ..every(100_000) });
     store.check_in("job", &[of_run(1, start(at(10)))]);
     store.pass(at(10));
     assert_eq!(store.pass(at(70)).opened, 1);
@@ -131,7 +131,7 @@ fn a_run_whose_alert_was_withdrawn_is_told_again(database: &TestDatabase) {
 
 fn a_run_over_its_limit_is_told_after_the_alert_that_was_open(database: &TestDatabase) {
     let store = database.store();
-    store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    store.book("job", &Patch { max_run: Some(seconds(60)), ..every(100_000) });
     store.check_in("job", &[fail(at(10), 1)]);
     assert_eq!(store.pass(at(10)).opened, 1);
     store.check_in("job", &[of_run(1, start(at(20))), of_run(2, start(at(70)))]);
@@ -149,8 +149,8 @@ fn a_run_over_its_limit_is_told_after_the_alert_that_was_open(database: &TestDat
 
 fn a_run_that_was_over_without_a_word_is_not_told_by_a_longer_limit(database: &TestDatabase) {
     let store = database.store();
-    let longer = Wishes { max_run: Some(seconds(3600)), ..Wishes::default() };
-    let id = store.book("job", &Wishes { max_run: Some(seconds(60)), ..every(100_000) });
+    let longer = Patch { max_run: Some(seconds(3600)), ..Patch::default() };
+    let id = store.book("job", &Patch { max_run: Some(seconds(60)), ..every(100_000) });
     snooze(database, 5, 900, SnoozeMode::Quiet);
     store.check_in("job", &[of_run(1, start(at(10)))]);
     store.pass(at(10));
@@ -167,9 +167,9 @@ fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &Tes
     let store = database.store();
     let named = (app(SHOP), component("job"));
     let id = store.book("job", &every(60));
-    let longer = |period| Wishes {
+    let longer = |period| Patch {
         schedule: Some((Schedule::every(seconds(period)).unwrap(), None)),
-        ..Wishes::default()
+        ..Patch::default()
     };
     type Way<'a> = Box<dyn Fn(i64) + 'a>;
     let changes: [Way<'_>; 3] = [
@@ -178,9 +178,9 @@ fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &Tes
             assert_eq!(store.change(id, &longer(80_000), &|_| true, at(now)).unwrap(), Change::Done)
         }),
         Box::new(|now| {
-            let mut terms = store.look("job").terms;
-            terms.schedule = Schedule::every(seconds(80_000)).unwrap();
-            store.apply(&[terms], None, false, at(now)).unwrap();
+            let mut spec = store.look("job").spec;
+            spec.schedule = Schedule::every(seconds(80_000)).unwrap();
+            store.apply(&[spec], None, false, at(now)).unwrap();
         }),
     ];
     for (n, change) in (0..).zip(&changes) {
@@ -201,8 +201,8 @@ fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &Tes
 
 fn a_short_run_is_none_by_another_limit(database: &TestDatabase) {
     let store = database.store();
-    let least = |s| Wishes { min_run: Some(seconds(s)), ..Wishes::default() };
-    store.book("job", &Wishes { min_run: Some(seconds(60)), ..every(100_000) });
+    let least = |s| Patch { min_run: Some(seconds(s)), ..Patch::default() };
+    store.book("job", &Patch { min_run: Some(seconds(60)), ..every(100_000) });
     store.check_in("job", &[start(at(10)), success(at(40))]);
     assert_eq!(store.pass(at(40)).opened, 1);
     store.reserve(&app(SHOP), &component("job"), &least(50), at(50)).unwrap();
@@ -237,7 +237,7 @@ fn a_short_run_is_judged_as_such_in_whatever_order_it_is_recorded(database: &Tes
             for (end_first, looks) in [(false, false), (true, false), (true, true)] {
                 count += 1;
                 let name = format!("job {count}");
-                let number = store.book(&name, &Wishes { min_run: Some(seconds(10)), ..every(100_000) });
+                let number = store.book(&name, &Patch { min_run: Some(seconds(10)), ..every(100_000) });
                 if !is_first {
                     store.check_in(&name, &[start(at(10)), success(at(30))]);
                     store.pass(at(30));
@@ -268,7 +268,7 @@ fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: 
     let store = database.store();
     for end_first in [false, true] {
         let name = format!("job {end_first}");
-        store.book(&name, &Wishes { min_run: Some(seconds(10)), alert_after: Some(4), ..every(100_000) });
+        store.book(&name, &Patch { min_run: Some(seconds(10)), alert_after: Some(4), ..every(100_000) });
         store.check_in(&name, &[start(at(10)), success(at(30))]);
         store.pass(at(30));
         store.check_in(&name, &[fail(at(50), 1)]);
@@ -289,7 +289,7 @@ fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: 
             .reserve(
                 &app(SHOP),
                 &component(&name),
-                &Wishes { alert_after: Some(1), ..Wishes::default() },
+                &Patch { alert_after: Some(1), ..Patch::default() },
                 at(1010),
             )
             .unwrap();
@@ -307,7 +307,7 @@ fn a_row_of_short_runs_is_counted_in_whatever_order_they_are_recorded(database: 
 
 fn a_start_of_before_is_not_that_of_a_later_end(database: &TestDatabase) {
     let store = database.store();
-    let id = store.book("job", &Wishes { min_run: Some(seconds(10)), ..every(100_000) });
+    let id = store.book("job", &Patch { min_run: Some(seconds(10)), ..every(100_000) });
     // The end of the first is lost; its start is recorded last.
     store.check_in("job", &[start(at(105)), success(at(120))]);
     store.pass(at(120));

@@ -1,7 +1,7 @@
 //! Runs: starts and their ends, paired in the history and remembered for `max_run`.
 
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_store::Walk;
 use innkeeper_testing::database::TestDatabase;
 use proptest::prelude::*;
@@ -89,7 +89,7 @@ fn a_job_without_starts_leaves_no_runs(database: &TestDatabase) {
 
 fn many_runs_leave_few_rows(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { max_run: Some(seconds(5)), ..every(60) });
+    store.book("backup", &Patch { max_run: Some(seconds(5)), ..every(60) });
     for n in 0..130 {
         let batch = [of_run(n as u128, start(at(n * 10))), of_run(n as u128, success(at(n * 10 + 1)))];
         store.check_in("backup", &batch);
@@ -104,7 +104,7 @@ fn many_runs_leave_few_rows(database: &TestDatabase) {
 
 fn a_run_that_goes_on_is_never_forgotten(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { max_run: Some(seconds(100_000)), ..every(1_000_000) });
+    store.book("backup", &Patch { max_run: Some(seconds(100_000)), ..every(1_000_000) });
     store.check_in("backup", &[of_run(1_000, start(at(1)))]);
     for n in 0..200 {
         let batch = [of_run(n, start(at(n as i64 * 10 + 2))), of_run(n, success(at(n as i64 * 10 + 3)))];

@@ -1,8 +1,8 @@
 //! Sites: while one is silent, alerts of the jobs behind it are held.
 
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Change, Told};
+use innkeeper_store::{AlertEvent, Change};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -17,8 +17,8 @@ on_both!(
 
 const ADDRESS: &str = "203.0.113.7";
 
-fn site(period: i64) -> Wishes {
-    Wishes { is_site: Some(true), ..every(period) }
+fn site(period: i64) -> Patch {
+    Patch { is_site: Some(true), ..every(period) }
 }
 
 fn alerts_behind_a_silent_site_are_held_and_given_a_respite(database: &TestDatabase) {
@@ -110,9 +110,9 @@ fn the_site_itself_tells_how_many_stand_behind_it(database: &TestDatabase) {
         store.check_in(&name, &[from(ADDRESS, success(at(0)))]);
     }
     store.book("elsewhere", &every(60));
-    let tell = |told: &Told<'_>| {
+    let tell = |told: &AlertEvent<'_>| {
         assert_eq!(told.behind, 3);
         tell_log(told)
     };
-    assert_eq!(store.sweep(at(20), 10, &tell).unwrap().opened, 1);
+    assert_eq!(store.sweep(at(20), 10, &Rules(&tell)).unwrap().opened, 1);
 }

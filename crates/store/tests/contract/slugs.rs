@@ -1,7 +1,7 @@
 //! Slugs: one reservation each, made as Healthchecks makes them, and no address is ever lost.
 
 use innkeeper_core::Invalid;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::slug;
 use innkeeper_store::{Arrival, Change, Definition, Recorded, Reserved, Store, StoreError, Target, Undone};
 use innkeeper_testing::database::TestDatabase;
@@ -23,12 +23,12 @@ on_both!(
     two_who_choose_the_same_slug_at_once_are_told,
 );
 
-fn chosen(slug: &str) -> Wishes {
-    Wishes { slug: Some(slug.to_owned()), ..every(60) }
+fn chosen(slug: &str) -> Patch {
+    Patch { slug: Some(slug.to_owned()), ..every(60) }
 }
 
 fn slug_of(store: &Store, name: &str) -> String {
-    store.look(name).terms.slug
+    store.look(name).spec.slug
 }
 
 /// Pings by slug in the app of the tests; the reservation that has it.
@@ -71,9 +71,9 @@ fn a_slug_is_made_of_the_component_and_belongs_to_one(database: &TestDatabase) {
     // In another app it is another's.
     store.reserve(&app("bakery"), &component("a.b"), &every(60), at(0)).unwrap();
     let other = store.reservation(&app("bakery"), &component("a.b")).unwrap().unwrap().0;
-    assert_eq!(other.terms.slug, "ab");
+    assert_eq!(other.spec.slug, "ab");
     // A change of something else is none of the slug.
-    store.book("日本", &Wishes { owner: Some("ada".to_owned()), ..Wishes::default() });
+    store.book("日本", &Patch { owner: Some("ada".to_owned()), ..Patch::default() });
     assert_eq!(slug_of(&store, "日本"), numbered);
 }
 
@@ -112,7 +112,7 @@ fn a_slug_is_chosen_and_changed(database: &TestDatabase) {
     let change = |slug: &str| store.change(id, &chosen(slug), &|_| true, at(2)).unwrap();
     assert_eq!(change("db--2"), Change::Done);
     assert_eq!((reached(&store, "db--2"), reached(&store, "db-1")), (Some(id), None));
-    assert_eq!(store.look("backup").terms.slug, "db--2");
+    assert_eq!(store.look("backup").spec.slug, "db--2");
     assert_eq!(change("db--2"), Change::Done, "its own is not taken");
 }
 
@@ -132,16 +132,16 @@ fn a_slug_that_belongs_to_another_is_refused(database: &TestDatabase) {
         other => panic!("{other:?}"),
     };
     refused(store.change(other, &chosen("x"), &|_| true, at(1)).map(drop), "b");
-    let terms = |name: &str, slug: &str| chosen(slug).into_terms(app(SHOP), component(name)).unwrap();
-    refused(store.create(terms("c", "x"), at(1)).map(drop), "c");
+    let spec = |name: &str, slug: &str| chosen(slug).into_spec(app(SHOP), component(name)).unwrap();
+    refused(store.create(spec("c", "x"), at(1)).map(drop), "c");
     for dry_run in [true, false] {
-        refused(store.apply(&[terms("c", "x")], None, dry_run, at(1)).map(drop), "c");
-        refused(store.apply(&[terms("b", "x")], None, dry_run, at(1)).map(drop), "b");
-        let twice = store.apply(&[terms("c", "y"), terms("d", "y")], None, dry_run, at(1));
+        refused(store.apply(&[spec("c", "x")], None, dry_run, at(1)).map(drop), "c");
+        refused(store.apply(&[spec("b", "x")], None, dry_run, at(1)).map(drop), "b");
+        let twice = store.apply(&[spec("c", "y"), spec("d", "y")], None, dry_run, at(1));
         assert!(matches!(twice, Err(StoreError::Invalid(_))), "{twice:?}");
     }
     // Of names that are there already nothing is said of a slug.
-    assert_eq!(store.create(terms("a", "x"), at(1)).unwrap(), None);
+    assert_eq!(store.create(spec("a", "x"), at(1)).unwrap(), None);
     assert_eq!((database.count("reservations"), slug_of(&store, "b").as_str()), (2, "b"));
 }
 
@@ -284,10 +284,10 @@ fn two_who_choose_the_same_slug_at_once_are_told(database: &TestDatabase) {
     let ids = ["a", "b", "c", "d"].map(|name| store.book(name, &every(60)));
     for round in 0..20 {
         let changes = together(ids.len(), |n| {
-            let wishes = chosen(&format!("x{round}"));
+            let patch = chosen(&format!("x{round}"));
             let store = database.connect();
             loop {
-                match store.change(ids[n], &wishes, &|_| true, at(round + 1)) {
+                match store.change(ids[n], &patch, &|_| true, at(round + 1)) {
                     Err(error) if error.is_unavailable() => {}
                     done => return done,
                 }

@@ -14,7 +14,7 @@ fn what_changes_meanwhile_is_not_seen(database: &TestDatabase) {
     }
     store.check_in("b", &[success(at(10))]);
     store.pass(at(65));
-    let (mut seen, mut terms, mut incidents) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seen, mut spec, mut incidents) = (Vec::new(), Vec::new(), Vec::new());
     let read = store.snapshot(at(65), |snapshot| {
         snapshot.latest_first(None, |one| {
             if seen.is_empty() {
@@ -24,11 +24,11 @@ fn what_changes_meanwhile_is_not_seen(database: &TestDatabase) {
                 other.book("d", &every(60));
                 other.pass(at(66));
             }
-            seen.push((one.reservation.terms.component.to_string(), one.open_alert.is_some()));
+            seen.push((one.reservation.spec.component.to_string(), one.open_alert.is_some()));
             Ok::<_, StoreError>(())
         })?;
         snapshot.by_name(None, |one| {
-            terms.push(one.component.to_string());
+            spec.push(one.component.to_string());
             Ok::<_, StoreError>(())
         })?;
         snapshot.incidents(at(0), |one| {
@@ -41,17 +41,17 @@ fn what_changes_meanwhile_is_not_seen(database: &TestDatabase) {
         all.iter().map(|(name, flag)| ((*name).to_owned(), *flag)).collect()
     };
     assert_eq!(seen, named(&[("b", false), ("a", true), ("c", true)]));
-    assert_eq!(terms, ["a", "b", "c"]);
+    assert_eq!(spec, ["a", "b", "c"]);
     assert_eq!(incidents, named(&[("a", false), ("c", false)]));
     let after: Vec<_> = store.list(None, at(66)).unwrap();
-    let after: Vec<&str> = after.iter().map(|one| one.reservation.terms.component.as_str()).collect();
+    let after: Vec<&str> = after.iter().map(|one| one.reservation.spec.component.as_str()).collect();
     assert_eq!(after, ["a", "b", "d"]);
 }
 
 fn more_than_a_piece_comes_in_one_order(database: &TestDatabase) {
     let store = database.store();
     let declared: Vec<_> = (0..1234)
-        .map(|n| every(60).into_terms(app(["zoo", "Bank"][n % 2]), component(&format!("job {n}"))).unwrap())
+        .map(|n| every(60).into_spec(app(["zoo", "Bank"][n % 2]), component(&format!("job {n}"))).unwrap())
         .collect();
     store.apply(&declared, None, false, at(0)).unwrap();
     database.execute(
@@ -64,13 +64,12 @@ fn more_than_a_piece_comes_in_one_order(database: &TestDatabase) {
         .collect();
     assert!(order.len() == 1234 && order.is_sorted());
     let of_one = store.list(Some("Bank"), at(60)).unwrap();
-    let bank: Vec<_> =
-        listed.into_iter().filter(|one| one.reservation.terms.app.as_str() == "Bank").collect();
+    let bank: Vec<_> = listed.into_iter().filter(|one| one.reservation.spec.app.as_str() == "Bank").collect();
     assert_eq!(of_one, bank);
     let mut names = Vec::new();
     let read = store.snapshot(at(60), |snapshot| {
-        snapshot.by_name(None, |terms| {
-            names.push((terms.app.to_string(), terms.component.to_string()));
+        snapshot.by_name(None, |spec| {
+            names.push((spec.app.to_string(), spec.component.to_string()));
             Ok::<_, StoreError>(())
         })
     });

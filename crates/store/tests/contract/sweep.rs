@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::notice::EventKind;
-use innkeeper_core::reservation::{Status, Wishes};
-use innkeeper_store::{DatabaseKind, StoreError, Swept, Told, Walk};
+use innkeeper_core::reminders::Reminders;
+use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_store::{AlertEvent, DatabaseKind, StoreError, SweepOutcome, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -16,6 +17,7 @@ use crate::world::*;
 on_both!(
     only_what_is_due_is_looked_at_the_longest_overdue_first,
     an_alert_opens_once_is_told_again_and_closes,
+    each_failure_is_told_where_that_is_wished,
     trouble_that_came_and_went_is_told_in_one_message,
     an_alert_is_told_with_the_latest_notes_and_its_number,
     every_alerter_gets_its_own_words,
@@ -41,7 +43,7 @@ fn only_what_is_due_is_looked_at_the_longest_overdue_first(database: &TestDataba
         store.book(name, &every(period));
     }
     let opened = |now, limit| {
-        let swept = store.sweep(at(now), limit, &tell_log).unwrap();
+        let swept = store.sweep(at(now), limit, &Rules(tell_log)).unwrap();
         assert_eq!((swept.looked, swept.opened), (swept.opened, swept.deliveries.values().sum()));
         database.texts("SELECT component FROM alerts ORDER BY id").join("")
     };
@@ -54,23 +56,23 @@ fn only_what_is_due_is_looked_at_the_longest_overdue_first(database: &TestDataba
 
 fn an_alert_opens_once_is_told_again_and_closes(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { remind_every: Some(seconds(100)), ..every(60) });
+    store.book("backup", &Patch { remind_every: Some(Reminders::Every(seconds(100))), ..every(60) });
     store.check_in("backup", &[success(at(0))]);
-    let nothing = Swept { looked: 1, ..Swept::default() };
+    let nothing = SweepOutcome { looked: 1, ..SweepOutcome::default() };
 
-    assert_eq!(store.pass(at(60)), Swept { opened: 1, deliveries: to_log(1), ..nothing.clone() });
+    assert_eq!(store.pass(at(60)), SweepOutcome { opened: 1, deliveries: to_log(1), ..nothing.clone() });
     let alert = store.alert("backup").unwrap();
     let missed = Reason::Missed { expected_at: at(60), deadline: at(60), in_a_row: 1, unobserved: None };
     assert_eq!((alert.reason, alert.opened_at, alert.told_at), (missed, at(60), at(60)));
     assert_eq!(alert.success_before, Some(at(0)));
     assert_eq!(store.look("backup").conclusions.status, Status::Down);
 
-    assert_eq!(store.pass(at(159)), Swept::default());
-    assert_eq!(store.pass(at(160)), Swept { reminded: 1, deliveries: to_log(1), ..nothing.clone() });
+    assert_eq!(store.pass(at(159)), SweepOutcome::default());
+    assert_eq!(store.pass(at(160)), SweepOutcome { reminded: 1, deliveries: to_log(1), ..nothing.clone() });
     assert_eq!(store.alert("backup").unwrap().told_at, at(160));
 
     store.check_in("backup", &[success(at(170))]);
-    assert_eq!(store.pass(at(170)), Swept { closed: 1, deliveries: to_log(1), ..nothing });
+    assert_eq!(store.pass(at(170)), SweepOutcome { closed: 1, deliveries: to_log(1), ..nothing });
     assert_eq!(store.alert("backup"), None);
     assert_eq!(store.look("backup").conclusions.status, Status::Up);
     assert_eq!(store.next_wake_at().unwrap(), Some(at(230)));
@@ -79,6 +81,50 @@ fn an_alert_opens_once_is_told_again_and_closes(database: &TestDatabase) {
     assert_eq!(told, ["opened", "reminder", "recovered"]);
     let incidents = store.incidents_since(at(0)).unwrap();
     assert_eq!((incidents.len(), incidents[0].closed_at), (1, Some(at(170))));
+}
+
+fn each_failure_is_told_where_that_is_wished(database: &TestDatabase) {
+    let store = database.store();
+    store.book("backup", &Patch { remind_every: Some(Reminders::Each), alert_after: Some(2), ..every(60) });
+    assert_eq!(store.look("backup").spec.remind_every, Reminders::Each);
+    let told = std::sync::Mutex::new(Vec::new());
+    let pass = |second| {
+        let tell = |told_of: &AlertEvent<'_>| {
+            assert_eq!(told_of.since, at(20), "the trouble is as old as the alert, whatever is news");
+            told.lock().unwrap().push((told_of.kind, told_of.reason.clone(), told_of.notes.to_owned()));
+            tell_log(told_of)
+        };
+        let swept = store.sweep(at(second), 1000, &Rules(&tell)).unwrap();
+        assert_eq!(swept.looked, 1, "it is looked at once, at {second}");
+        (swept.opened, swept.reminded, std::mem::take(&mut *told.lock().unwrap()))
+    };
+    let failed = |second, in_a_row| Reason::Failed { at: at(second), exit_code: Some(3), in_a_row };
+    let noted = |second: i64| CheckIn { notes: format!("at {second}"), ..fail(at(second), 3) };
+    store.check_in("backup", &[noted(10), noted(20)]);
+    assert_eq!(pass(20), (1, 0, vec![(EventKind::Opened, failed(20, 2), "at 20".to_owned())]));
+    for (second, in_a_row) in [(30, 3), (40, 4)] {
+        store.check_in("backup", &[noted(second)]);
+        let reminder = (EventKind::Reminder, failed(second, in_a_row), format!("at {second}"));
+        assert_eq!(pass(second), (0, 1, vec![reminder]));
+        assert_eq!(store.alert("backup").unwrap().told_at, at(second));
+    }
+    // Several at once, one of them reported late, are told by one.
+    store.check_in("backup", &[reported(fail(at(35), 3), at(50)), noted(45), noted(50)]);
+    assert_eq!(pass(50), (0, 1, vec![(EventKind::Reminder, failed(50, 7), "at 50".to_owned())]));
+    // Silent for a minute, and for another.
+    for second in [110, 170] {
+        assert_eq!(store.next_wake_at().unwrap(), Some(at(second)));
+        let (_, reminded, told) = pass(second);
+        assert!(
+            matches!(told[..], [(_, Reason::Missed { deadline, .. }, _)] if deadline == at(second)),
+            "{told:?}"
+        );
+        assert_eq!(reminded, 1);
+    }
+    // The alert is still about what opened it.
+    assert_eq!(store.alert("backup").unwrap().reason, failed(20, 2));
+    store.check_in("backup", &[success(at(180))]);
+    assert_eq!(store.pass(at(180)).closed, 1);
 }
 
 fn trouble_that_came_and_went_is_told_in_one_message(database: &TestDatabase) {
@@ -99,18 +145,18 @@ fn an_alert_is_told_with_the_latest_notes_and_its_number(database: &TestDatabase
     store.check_in("backup", &[noted("fine", success(at(1))), noted("disk full", fail(at(2), 1))]);
     store.book("other", &every(60));
     store.check_in("other", &[noted("not this", fail(at(2), 1))]);
-    let told = |told: &innkeeper_store::Told<'_>| {
+    let told = |told: &innkeeper_store::AlertEvent<'_>| {
         if told.reservation.id == id {
             let number =
                 database.number(&format!("SELECT COUNT(*) FROM alerts WHERE id = {}", told.alert_id));
             // The alert is not yet committed: only its number is known.
             assert_eq!(number, Some(0));
-            assert_eq!((told.notes, told.event, told.behind), ("disk full", EventKind::Opened, 0));
+            assert_eq!((told.notes, told.kind, told.behind), ("disk full", EventKind::Opened, 0));
             assert_eq!((told.opened_at, told.now), (at(2), at(2)));
         }
         tell_log(told)
     };
-    store.sweep(at(2), 10, &told).unwrap();
+    store.sweep(at(2), 10, &Rules(&told)).unwrap();
     let sent = store.claim_singles("log", at(2), seconds(9), "t", 10).unwrap();
     let alerts = sent.iter().map(|one| one.deliveries[0].notice.alert.clone().unwrap());
     for alert in alerts {
@@ -124,12 +170,12 @@ fn an_alert_is_told_with_the_latest_notes_and_its_number(database: &TestDatabase
 fn every_alerter_gets_its_own_words(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    let tell = |told: &innkeeper_store::Told<'_>| {
+    let tell = |told: &innkeeper_store::AlertEvent<'_>| {
         let mut one = tell_three(told);
         one.iter_mut().for_each(|new| new.notice.text = format!("for {} {}", new.alerter, new.recipient));
         one
     };
-    store.sweep(at(60), 10, &tell).unwrap();
+    store.sweep(at(60), 10, &Rules(&tell)).unwrap();
     for (alerter, count) in [("mail", 2), ("pager", 1)] {
         let sent = store.claim_singles(alerter, at(60), seconds(9), "t", 10).unwrap();
         assert_eq!(sent.len(), count);
@@ -141,7 +187,7 @@ fn every_alerter_gets_its_own_words(database: &TestDatabase) {
 
 fn failures_in_a_row_are_counted_over_passes(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { alert_after: Some(3), ..every(3600) });
+    store.book("backup", &Patch { alert_after: Some(3), ..every(3600) });
     for (second, opened) in [(1, 0), (2, 0)] {
         store.check_in("backup", &[fail(at(second), 1)]);
         assert_eq!(store.pass(at(second)).opened, opened);
@@ -156,7 +202,7 @@ fn failures_in_a_row_are_counted_over_passes(database: &TestDatabase) {
 
 fn runs_that_are_too_short_are_found_in_the_unseen_history(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { min_run: Some(seconds(30)), ..every(3600) });
+    store.book("backup", &Patch { min_run: Some(seconds(30)), ..every(3600) });
     store.check_in("backup", &[start(at(0)), success(at(40))]);
     assert_eq!(store.pass(at(40)).opened, 0);
     store.check_in("backup", &[start(at(50)), success(at(55))]);
@@ -169,7 +215,7 @@ fn runs_that_are_too_short_are_found_in_the_unseen_history(database: &TestDataba
 
 fn failures_whose_history_is_pruned_still_count(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { alert_after: Some(3), ..every(3600) });
+    store.book("backup", &Patch { alert_after: Some(3), ..every(3600) });
     store.check_in("backup", &[fail(at(1), 1), fail(at(2), 2), fail(at(3), 3)]);
     store.prune(1, at(0), &mut Walk::default(), &|| true).unwrap();
     assert_eq!(database.count("checkins"), 1);
@@ -180,11 +226,11 @@ fn a_panic_while_telling_leaves_nothing(database: &TestDatabase) {
     let store = database.store();
     store.book("a", &every(60));
     store.book("b", &every(61));
-    let panics = |told: &innkeeper_store::Told<'_>| match told.reservation.terms.component.as_str() {
+    let panics = |told: &innkeeper_store::AlertEvent<'_>| match told.reservation.spec.component.as_str() {
         "b" => panic!("no words"),
         _ => tell_log(told),
     };
-    let swept = catch_unwind(AssertUnwindSafe(|| store.sweep(at(70), 10, &panics)));
+    let swept = catch_unwind(AssertUnwindSafe(|| store.sweep(at(70), 10, &Rules(&panics))));
     assert!(swept.is_err());
     assert_eq!((database.count("alerts"), database.count("deliveries")), (0, 0));
     assert_eq!(database.count("states WHERE status = 'new'"), 2);
@@ -201,13 +247,15 @@ fn trouble_that_ends_while_rows_are_looked_at_one_by_one_is_no_fault_of_the_firs
     // Together, as the first half, and one by one: the trouble is over after the second attempt, or never for one of them.
     let sweep = |second, attempts: usize, always: &str| {
         let tried = AtomicUsize::new(0);
-        let tell = |told: &Told<'_>| {
-            let name = told.reservation.terms.component.as_str();
+        let tell = |told: &AlertEvent<'_>| {
+            let name = told.reservation.spec.component.as_str();
             assert!(name != always, "{name}, not today");
             assert!(tried.fetch_add(1, Ordering::SeqCst) >= attempts, "not yet");
             tell_log(told)
         };
-        store.sweep_halves(None, at(second), 10, &tell, StoreError::Sweep("it failed".to_owned())).unwrap()
+        store
+            .sweep_halves(None, at(second), 10, &Rules(&tell), StoreError::Sweep("it failed".to_owned()))
+            .unwrap()
     };
     let swept = sweep(10, 2, "");
     assert_eq!((swept.unjudged.len(), swept.looked, swept.opened), (0, 3, 3), "{:?}", swept.unjudged);
@@ -225,7 +273,7 @@ fn trouble_that_ends_while_rows_are_looked_at_one_by_one_is_no_fault_of_the_firs
 fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
     let store = database.store();
     store.book("backup", &every(60));
-    store.sweep(at(60), 10, &|_| Vec::new()).unwrap();
+    store.sweep(at(60), 10, &Rules(|_| Vec::new())).unwrap();
     store.check_in("backup", &[success(at(61))]);
     let refuse = match database.kind() {
         DatabaseKind::Postgres => "ALTER TABLE deliveries ADD CONSTRAINT no CHECK (alerter <> 'log')",
@@ -234,7 +282,7 @@ fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
         }
     };
     database.execute(refuse);
-    assert!(store.sweep(at(61), 10, &tell_log).is_err());
+    assert!(store.sweep(at(61), 10, &Rules(tell_log)).is_err());
     assert_eq!(
         database.count("alerts WHERE closed_at IS NULL"),
         1,
@@ -250,20 +298,20 @@ fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
 
 fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDatabase) {
     let store = database.store();
-    let cron = Wishes {
+    let cron = Patch {
         schedule: Some((innkeeper_core::schedule::Schedule::cron("* * * * *", "UTC").unwrap(), None)),
-        ..Wishes::default()
+        ..Patch::default()
     };
     store.book("bad", &cron);
     // A site of the same app, too: every other reservation of the app asks for it.
-    store.book("site", &Wishes { is_site: Some(true), ..cron });
+    store.book("site", &Patch { is_site: Some(true), ..cron });
     store.book("good", &every(60));
     database.execute(
         "UPDATE reservations SET schedule = 'cron at full moon UTC' WHERE component IN ('bad', 'site')",
     );
-    database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE period_ms IS NULL)");
+    database.execute("UPDATE states SET wake_at = 0 WHERE reservation_id IN (SELECT id FROM reservations WHERE schedule LIKE 'cron %')");
     // Even when only one fits into a pass, the turn of the good one comes.
-    let opened: usize = (0..3).map(|_| store.sweep(at(60), 1, &tell_log).unwrap().opened).sum();
+    let opened: usize = (0..3).map(|_| store.sweep(at(60), 1, &Rules(tell_log)).unwrap().opened).sum();
     assert_eq!(opened, 1);
     assert_eq!(store.pass(at(61)).looked, 0);
     assert_eq!(store.pass(at(60 + 300)).looked, 2, "after a while they are tried again");
@@ -272,7 +320,7 @@ fn a_row_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDataba
     );
     let listed: Vec<_> = store.list(None, at(0)).unwrap();
     assert_eq!(
-        listed.iter().map(|one| one.reservation.terms.component.as_str()).collect::<Vec<_>>(),
+        listed.iter().map(|one| one.reservation.spec.component.as_str()).collect::<Vec<_>>(),
         ["good"]
     );
 }
@@ -288,7 +336,7 @@ fn an_alert_that_cannot_be_read_is_put_off_and_hinders_nobody(database: &TestDat
     assert_eq!((swept.looked, swept.opened, swept.closed), (2, 1, 0));
     assert_eq!(store.pass(at(61)).looked, 0);
     let listed = store.list(None, at(0)).unwrap();
-    assert!(listed.iter().any(|one| one.reservation.terms.component.as_str() == "good"), "{listed:?}");
+    assert!(listed.iter().any(|one| one.reservation.spec.component.as_str() == "good"), "{listed:?}");
 }
 
 fn many_at_once_are_told_each(database: &TestDatabase) {
@@ -296,7 +344,7 @@ fn many_at_once_are_told_each(database: &TestDatabase) {
     for n in 0..300 {
         store.book(&format!("job {n}"), &every(60));
     }
-    let swept = store.sweep(at(60), 1000, &tell_three).unwrap();
+    let swept = store.sweep(at(60), 1000, &Rules(tell_three)).unwrap();
     assert_eq!((swept.looked, swept.opened), (300, 300));
     assert_eq!(swept.deliveries, BTreeMap::from([("mail".to_owned(), 600), ("pager".to_owned(), 300)]));
     assert_eq!(database.count("alerts a JOIN deliveries d ON d.alert_id = a.id"), 900);

@@ -18,7 +18,7 @@ fn several_sweepers_open_each_alert_once(database: &TestDatabase) {
             let own = database.connect();
             let mut looked = 0;
             loop {
-                let swept = patiently(|| own.sweep(now, 7, &tell_log));
+                let swept = patiently(|| own.sweep(now, 7, &Rules(tell_log)));
                 looked += swept.looked;
                 // Another may hold what is left.
                 if swept.looked == 0 && patiently(|| own.next_wake_at()) > Some(now) {
@@ -55,7 +55,7 @@ fn check_ins_during_a_sweep_are_honoured(database: &TestDatabase) {
         for second in 1..=20 {
             match n {
                 0 => record(&own, second * 50),
-                _ => drop(patiently(|| own.sweep(at(second * 50 - 1), 30, &tell_log))),
+                _ => drop(patiently(|| own.sweep(at(second * 50 - 1), 30, &Rules(tell_log)))),
             }
         }
     });

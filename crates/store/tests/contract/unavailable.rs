@@ -83,11 +83,11 @@ fn a_connection_that_is_cut_within_a_transaction_is_told_as_unavailable() {
     let database = TestDatabase::postgres();
     let store = database.store();
     store.book("backup", &every(60));
-    let cut = |told: &innkeeper_store::Told<'_>| {
+    let cut = |told: &innkeeper_store::AlertEvent<'_>| {
         database.execute(TERMINATE);
         tell_log(told)
     };
-    let error = store.sweep(at(60), 10, &cut).unwrap_err();
+    let error = store.sweep(at(60), 10, &Rules(&cut)).unwrap_err();
     assert!(error.is_unavailable(), "{error:?}");
     assert_eq!(database.count("alerts"), 0);
     assert_eq!(store.pass(at(60)).opened, 1);
@@ -132,7 +132,7 @@ fn a_writer_that_panicked_leaves_no_transaction_open() {
         let store = database.store();
         store.book("backup", &every(60));
         let swept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            store.sweep(at(60), 10, &|_| panic!("on purpose"))
+            store.sweep(at(60), 10, &Rules(|_| panic!("on purpose")))
         }));
         assert!(swept.is_err());
         store.check_in("backup", &[success(at(61))]);

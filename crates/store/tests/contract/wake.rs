@@ -1,7 +1,7 @@
 //! When a check-in wakes the sweeper, and when it leaves `wake_at`, an indexed column, alone.
 
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::{Conclusions, Status, Wishes};
+use innkeeper_core::reservation::{Conclusions, Patch, Status};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_testing::database::TestDatabase;
 
@@ -50,7 +50,7 @@ fn a_failure_wakes_at_once(database: &TestDatabase) {
 
 fn a_start_under_a_run_limit_wakes_at_once(database: &TestDatabase) {
     let store = database.store();
-    store.book("backup", &Wishes { max_run: Some(seconds(5)), ..every(60) });
+    store.book("backup", &Patch { max_run: Some(seconds(5)), ..every(60) });
     assert_eq!(check_in(database, start(at(20))), (true, -40));
     store.pass(at(20));
     assert_eq!(store.next_wake_at().unwrap(), Some(at(25)));
@@ -58,8 +58,8 @@ fn a_start_under_a_run_limit_wakes_at_once(database: &TestDatabase) {
     // Without limits again, a start changes no conclusion.
     store.check_in("backup", &[success(at(26))]);
     assert_eq!(store.pass(at(26)).closed, 1);
-    let wishes = Wishes { max_run: Some(seconds(0)), ..Wishes::default() };
-    store.reserve(&app(SHOP), &component("backup"), &wishes, at(27)).unwrap();
+    let patch = Patch { max_run: Some(seconds(0)), ..Patch::default() };
+    store.reserve(&app(SHOP), &component("backup"), &patch, at(27)).unwrap();
     store.pass(at(27));
     assert_eq!(check_in(database, start(at(28))), (false, 0));
 }
@@ -106,9 +106,13 @@ fn a_look_from_a_time_on_leaves_out_what_was_due_before(database: &TestDatabase)
     store.book("late", &every(90));
     let next = |from: i64| store.next_wake_from(Some(at(from))).unwrap();
     assert_eq!([next(0), next(60), next(61), next(91)], [Some(at(60)), Some(at(60)), Some(at(90)), None]);
-    assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &tell_log).unwrap().opened, 1, "the late one");
-    assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &tell_log).unwrap().looked, 0);
-    assert_eq!(store.sweep_from(Some(at(60)), at(100), 10, &tell_log).unwrap().opened, 1);
+    assert_eq!(
+        store.sweep_from(Some(at(61)), at(100), 10, &Rules(tell_log)).unwrap().opened,
+        1,
+        "the late one"
+    );
+    assert_eq!(store.sweep_from(Some(at(61)), at(100), 10, &Rules(tell_log)).unwrap().looked, 0);
+    assert_eq!(store.sweep_from(Some(at(60)), at(100), 10, &Rules(tell_log)).unwrap().opened, 1);
     assert_eq!(store.pass(at(100)).looked, 0);
 }
 
@@ -118,7 +122,7 @@ fn a_check_in_wakes_where_the_rules_say_so(database: &TestDatabase) {
     let mut second = 0;
     for eager in [false, true] {
         for status in [Status::New, Status::Up, Status::Down] {
-            for checkin in [success, start, log, |at| fail(at, 1)] {
+            for checkin in [success, start, log, |at| fail(at, 1), late] {
                 for short_way in [true, false] {
                     second += 1;
                     let (checkin, wake_at) = (checkin(at(second)), at(second + 60));
@@ -129,7 +133,8 @@ fn a_check_in_wakes_where_the_rules_say_so(database: &TestDatabase) {
                     ));
                     let facts = store.look("backup").facts;
                     let before = Conclusions { eager, status, ..Conclusions::fresh(wake_at) };
-                    let expected = if before.wakes(checkin.kind, &facts) { checkin.at } else { wake_at };
+                    let expected =
+                        if before.wakes(&checkin, &facts) { checkin.arrived_at() } else { wake_at };
                     let batch = [arrival("backup", checkin)];
                     let written = match short_way {
                         true => store.record(&batch),
@@ -137,11 +142,20 @@ fn a_check_in_wakes_where_the_rules_say_so(database: &TestDatabase) {
                     };
                     let after = store.look("backup").conclusions;
                     assert_eq!(after.wake_at, expected, "{before:?} {batch:?}");
-                    assert_eq!(written.wake, expected == batch[0].checkin.at, "{before:?} {batch:?}");
+                    assert_eq!(
+                        written.wake,
+                        expected == batch[0].checkin.arrived_at(),
+                        "{before:?} {batch:?}"
+                    );
                 }
             }
         }
     }
+}
+
+/// A success that is reported late.
+fn late(at: innkeeper_core::Time) -> CheckIn {
+    reported(success(at - seconds(301)), at)
 }
 
 /// Nothing could be recorded between these seconds.
@@ -155,7 +169,7 @@ fn a_success_under_a_respite_wakes_at_once(database: &TestDatabase) {
     let schedule = Schedule::cron("*/5 * * * *", "UTC").unwrap();
     store.book(
         "backup",
-        &Wishes { schedule: Some((schedule, None)), grace: Some(seconds(30)), ..Wishes::default() },
+        &Patch { schedule: Some((schedule, None)), grace: Some(seconds(30)), ..Patch::default() },
     );
     store.check_in("backup", &[success(at(120))]);
     blind(database, 290, 420);

@@ -3,17 +3,23 @@
 use chrono::{DateTime, TimeDelta};
 use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
-use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use innkeeper_core::checkin::{CheckIn, CheckInKind, Report};
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::{AlertNotice, EventKind, Notice};
-use innkeeper_core::reservation::{Reservation, Wishes};
+use innkeeper_core::reservation::{Patch, Reservation};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_store::{
-    Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, Store, StoreError, Swept, Target, Told,
-    Writer, Written,
+    AlertEvent, Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, Store, StoreError,
+    SweepOutcome, Target, Writer, Written,
 };
 use uuid::Uuid;
+
+/// The sweeper's own decisions, which need nothing but the store and the rules.
+#[path = "../../../sweeper/src/decide.rs"]
+mod decide;
+
+pub use decide::Rules;
 
 /// The app of nearly every test.
 pub const SHOP: &str = "shop";
@@ -49,8 +55,8 @@ pub fn component(name: &str) -> ComponentName {
 }
 
 /// Expected so often, with no grace.
-pub fn every(period: i64) -> Wishes {
-    Wishes { schedule: Some((Schedule::every(seconds(period)).unwrap(), None)), ..Wishes::default() }
+pub fn every(period: i64) -> Patch {
+    Patch { schedule: Some((Schedule::every(seconds(period)).unwrap(), None)), ..Patch::default() }
 }
 
 pub fn success(at: Time) -> CheckIn {
@@ -78,6 +84,19 @@ pub fn from(source: &str, checkin: CheckIn) -> CheckIn {
     CheckIn { source: source.to_owned(), ..checkin }
 }
 
+/// The check-in, reported at `arrived_at`.
+pub fn reported(checkin: CheckIn, arrived_at: Time) -> CheckIn {
+    let report = Report { key: None, arrived_at, took: None, signal: None, peak_memory_bytes: None };
+    CheckIn { report: Some(Box::new(report)), ..checkin }
+}
+
+/// The same, with the key of this number.
+pub fn keyed(key: u128, checkin: CheckIn, arrived_at: Time) -> CheckIn {
+    let mut checkin = reported(checkin, arrived_at);
+    checkin.report.as_mut().unwrap().key = Some(Uuid::from_u128(key));
+    checkin
+}
+
 /// The component of [`SHOP`] as a target.
 pub fn named(name: &str) -> Target {
     Target::Names(app(SHOP), component(name))
@@ -91,7 +110,7 @@ pub fn arrival(name: &str, checkin: CheckIn) -> Arrival {
 /// The store's calls on [`SHOP`], in one word each.
 pub trait Shop {
     /// Reserves at `at(0)`; returns the id.
-    fn book(&self, name: &str, wishes: &Wishes) -> i64;
+    fn book(&self, name: &str, patch: &Patch) -> i64;
     /// Records check-ins of one component in one batch.
     fn check_in(&self, name: &str, checkins: &[CheckIn]) -> Written;
     /// Records a batch.
@@ -101,12 +120,12 @@ pub trait Shop {
     /// The alert that is open on the component.
     fn alert(&self, name: &str) -> Option<OpenAlert>;
     /// One pass over what is due, told to the alerter `log`.
-    fn pass(&self, now: Time) -> Swept;
+    fn pass(&self, now: Time) -> SweepOutcome;
 }
 
 impl Shop for Store {
-    fn book(&self, name: &str, wishes: &Wishes) -> i64 {
-        match self.reserve(&app(SHOP), &component(name), wishes, at(0)).unwrap() {
+    fn book(&self, name: &str, patch: &Patch) -> i64 {
+        match self.reserve(&app(SHOP), &component(name), patch, at(0)).unwrap() {
             Reserved::Created(id) | Reserved::Changed(id) | Reserved::Unchanged(id) => id,
             Reserved::Incomplete(problem) => panic!("{problem}"),
         }
@@ -131,18 +150,18 @@ impl Shop for Store {
         self.reservation(&app(SHOP), &component(name)).unwrap().expect(name).1
     }
 
-    fn pass(&self, now: Time) -> Swept {
-        self.sweep(now, 1000, &tell_log).unwrap()
+    fn pass(&self, now: Time) -> SweepOutcome {
+        self.sweep(now, 1000, &Rules(tell_log)).unwrap()
     }
 }
 
 /// Tells the alerter `log`.
-pub fn tell_log(told: &Told<'_>) -> Vec<NewDelivery> {
+pub fn tell_log(told: &AlertEvent<'_>) -> Vec<NewDelivery> {
     vec![delivery("log", "", notice(told))]
 }
 
 /// Tells two people by mail, and a pager.
-pub fn tell_three(told: &Told<'_>) -> Vec<NewDelivery> {
+pub fn tell_three(told: &AlertEvent<'_>) -> Vec<NewDelivery> {
     [("mail", "a@example.org"), ("mail", "b@example.org"), ("pager", "")]
         .map(|(alerter, recipient)| delivery(alerter, recipient, notice(told)))
         .to_vec()
@@ -153,12 +172,12 @@ pub fn delivery(alerter: &str, recipient: &str, notice: Notice) -> NewDelivery {
 }
 
 /// The message about what happened; its text is the notes.
-pub fn notice(told: &Told<'_>) -> Notice {
-    let terms = &told.reservation.terms;
+pub fn notice(told: &AlertEvent<'_>) -> Notice {
+    let spec = &told.reservation.spec;
     Notice {
-        event: told.event,
+        event: told.kind,
         instance: "test".to_owned(),
-        subject: format!("{}/{}", terms.app, terms.component),
+        subject: format!("{}/{}", spec.app, spec.component),
         subject_form: Default::default(),
         text: told.notes.to_owned(),
         at: told.now,
@@ -168,19 +187,19 @@ pub fn notice(told: &Told<'_>) -> Notice {
             id: told.alert_id,
             dedup_key: told.dedup_key.to_owned(),
             cause: told.reason.cause(),
-            reason: told.reason.sentence(terms.schedule.zone()),
+            reason: told.reason.sentence(spec.schedule.zone()),
             exit_code: None,
             opened_at: told.opened_at,
             closed_at: None,
             since: told.reason.since(),
             reservation_id: told.reservation.id,
-            app: terms.app.to_string(),
-            component: terms.component.to_string(),
-            owner: terms.owner.clone(),
-            description: terms.description.clone(),
-            tags: terms.tags.clone(),
-            notify: terms.notify.to_string(),
-            schedule: terms.schedule.to_string(),
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
+            owner: spec.owner.clone(),
+            description: spec.description.clone(),
+            tags: spec.tags.clone(),
+            notify: spec.notify.to_string(),
+            schedule: spec.schedule.to_string(),
             last_checkin_at: told.reservation.facts.last_checkin_at,
             checkins: told.reservation.facts.checkins,
             notes: told.notes.to_owned(),
@@ -235,16 +254,16 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
 
 /// Records a batch as the door does: the short way what can go it, the general way the rest.
 pub fn record(writer: &mut Writer, batch: &[Arrival]) -> Result<Written, StoreError> {
-    let shortcut = writer.record_plain(batch)?;
+    let fast_path = writer.record_plain(batch)?;
     let open = |recorded: &Option<Recorded>| recorded.is_none();
     let rest: Vec<Arrival> = batch
         .iter()
-        .zip(&shortcut.recorded)
+        .zip(&fast_path.recorded)
         .filter(|(_, recorded)| open(recorded))
         .map(|(arrival, _)| arrival.clone())
         .collect();
     let written = writer.record(&rest)?;
     let mut others = written.recorded.into_iter();
-    let recorded = shortcut.recorded.into_iter().map(|recorded| recorded.or_else(|| others.next()).unwrap());
-    Ok(Written { recorded: recorded.collect(), wake: shortcut.wake || written.wake })
+    let recorded = fast_path.recorded.into_iter().map(|recorded| recorded.or_else(|| others.next()).unwrap());
+    Ok(Written { recorded: recorded.collect(), wake: fast_path.wake || written.wake })
 }

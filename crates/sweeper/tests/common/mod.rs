@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
-use innkeeper_core::reservation::Wishes;
+use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::DatabaseKind;
@@ -180,16 +180,16 @@ pub fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
 /// Puts `count` hourly reservations of `app` into the database, named `job-000` and on, as old as they must be to be overdue.
 pub fn overdue(database: &TestDatabase, app: &str, count: usize, notify: &str) {
     let store = database.store();
-    let wishes = Wishes {
+    let patch = Patch {
         notify: Some(Recipients::parse("notify", notify).expect("recipients")),
         schedule: Some((Schedule::every(chrono::TimeDelta::hours(1)).expect("an hour"), None)),
-        ..Wishes::default()
+        ..Patch::default()
     };
     let made_at = SystemClock.now() - chrono::TimeDelta::hours(2);
     for n in 0..count {
         let (app, component) =
             (AppName::parse(app).expect("a name"), ComponentName::parse(job(n)).expect("a name"));
-        store.reserve(&app, &component, &wishes, made_at).expect("a reservation");
+        store.reserve(&app, &component, &patch, made_at).expect("a reservation");
     }
 }
 

@@ -8,10 +8,10 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
 use innkeeper_node::{Config, KnownWays, Metrics, Role, Shutdown};
-use innkeeper_store::{Arrival, Definition, Store, Swept, Target};
+use innkeeper_store::{Arrival, Definition, Store, SweepOutcome, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
 use innkeeper_sweeper::leases::Leases;
-use innkeeper_sweeper::messages::Speaker;
+use innkeeper_sweeper::messages::MessageComposer;
 use innkeeper_sweeper::watch::Watch;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::smtp_sink::SmtpSink;
@@ -41,12 +41,12 @@ impl Parts {
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let alerters = Alerters::build(&config.alerters, clock.clone()).expect("it works");
         let store = database.store();
-        let speaker = Speaker::new(&config, &KnownWays::of(&config));
+        let composer = MessageComposer::new(&config, &KnownWays::of(&config));
         let metrics = Metrics::new().expect("it works");
         let watch = Watch {
             store: store.clone(),
             clock: clock.clone(),
-            speaker,
+            composer,
             batch: 4,
             metrics: metrics.clone(),
             operator: None,
@@ -59,8 +59,9 @@ impl Parts {
             lease: TimeDelta::seconds(5),
             leases: Leases::default(),
             claiming: Arc::default(),
-            begin: Arc::default(),
+            cursor: Arc::default(),
             retry_for: TimeDelta::days(1),
+            enabled_at: None,
             metrics,
             complaints: Arc::default(),
             progress: innkeeper_node::heart::progress::Progress::new(std::time::Duration::from_secs(15)),
@@ -68,7 +69,7 @@ impl Parts {
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }
     }
 
-    pub fn sweep(&self) -> Swept {
+    pub fn sweep(&self) -> SweepOutcome {
         self.watch.sweep_once(self.clock.now()).expect("it works")
     }
 

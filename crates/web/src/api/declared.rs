@@ -6,20 +6,20 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
 use innkeeper_core::names::AppName;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::DeadEnd;
+use innkeeper_http::{ApiError, Caller, LargeBody, Spool};
 use innkeeper_node::heart::astray::line;
-use innkeeper_node::http::{ApiError, Caller, LargeBody, Spool};
 use innkeeper_store::{Applied, Changed, Named, Store};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::document::ReservationDocument;
+use super::document::{ReservationDocument, terms_knowing};
 use super::reading::{self, Asked};
 use super::{ask, named_app};
-use crate::Desk;
+use crate::AppState;
 use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -94,10 +94,10 @@ impl AppliedSet {
     }
 }
 
-/// What of these terms leads nowhere, by app and component.
-fn astray(desk: &Desk, terms: &[Terms]) -> Vec<(String, Vec<DeadEnd>)> {
+/// What of this spec leads nowhere, by app and component.
+fn astray(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd>)> {
     let named =
-        terms.iter().map(|terms| (format!("{}/{}", terms.app, terms.component), desk.dead_ends(terms)));
+        spec.iter().map(|spec| (format!("{}/{}", spec.app, spec.component), app_state.dead_ends(spec)));
     named.filter(|(_, dead_ends)| !dead_ends.is_empty()).collect()
 }
 
@@ -115,20 +115,25 @@ fn astray(desk: &Desk, terms: &[Terms]) -> Vec<(String, Vec<DeadEnd>)> {
     request_body(content((DeclaredDocument = "application/json", example = json!({"reservations": [{"app": "shop",
         "component": "backup", "frequency": 1, "time_units": "hours", "grace": "10m"}]})), (DeclaredDocument = "application/toml"))),
     responses((status = 200, description = "what was done, or would be", body = AppliedSet)))]
-pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest, body: LargeBody) -> Answer {
+pub(crate) async fn apply(
+    app_state: Data<AppState>,
+    caller: Caller,
+    request: HttpRequest,
+    body: LargeBody,
+) -> Answer {
     let asked = Asked::of(&request, &["dry_run", "prune", "app"])?;
     let dry_run = asked.flag("dry_run")?.unwrap_or_default();
     let prune = asked.flag("prune")?.unwrap_or_default();
     let app = named_app(&caller, asked.text("app"))?;
-    if dry_run && !caller.may(Need::Read) {
+    if dry_run && !caller.may(Permission::Read) {
         return Err(ApiError::Forbidden(
             "a dry run says what there is and writes nothing: it needs the scope read beside manage"
                 .to_owned(),
         ));
     }
     let is_toml = names_toml(&request, header::CONTENT_TYPE);
-    let (asker, shared) = (caller.clone(), desk.clone());
-    let (applied, warnings) = ask(&desk, &caller, move |store, now| {
+    let (asker, shared) = (caller.clone(), app_state.clone());
+    let (applied, warnings) = ask(&app_state, &caller, move |store, now| {
         // Here, where nobody else waits for the thread: it may be 16 MiB.
         let document: DeclaredDocument =
             if is_toml { reading::toml(&body.0) } else { reading::json(&body.0) }?;
@@ -137,19 +142,19 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
                 "is empty, and prune would check everything out; name the app to be emptied with app=";
             return Err(Invalid::new("reservations", problem).into());
         }
-        let terms = declared(document, store, &shared, &asker, app.as_ref())?;
+        let spec = declared(document, store, &shared, &asker, app.as_ref())?;
         let is_meant = |of: &AppName| match &app {
             Some(app) => app == of,
             None => asker.covers(of).is_ok(),
         };
-        let applied = store.apply(&terms, prune.then_some(&is_meant), dry_run, now)?;
-        let mut astray = astray(&shared, &terms);
+        let applied = store.apply(&spec, prune.then_some(&is_meant), dry_run, now)?;
+        let mut astray = astray(&shared, &spec);
         if !astray.is_empty() {
             // By what the sweepers say now; where they cannot be asked, by what is known.
             if let Err(error) = shared.known_ways.refresh(&shared.store) {
                 log::debug!("the sweepers' alerters: {error}");
             }
-            astray = self::astray(&shared, &terms);
+            astray = self::astray(&shared, &spec);
         }
         let warnings =
             astray.iter().take(MOST_WARNINGS).map(|(name, dead_ends)| line(name, dead_ends)).collect();
@@ -166,21 +171,21 @@ pub(crate) async fn apply(desk: Data<Desk>, caller: Caller, request: HttpRequest
         Ok((applied, warnings))
     })
     .await?;
-    desk.look_again();
-    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings, caller.may(Need::Read))))
+    app_state.look_again();
+    Ok(HttpResponse::Ok().json(AppliedSet::of(applied, dry_run, warnings, caller.may(Permission::Read))))
 }
 
 /// The terms of each entry. The first that cannot be taken is named. An entry may name an alerter that is gone if its reservation does already.
 fn declared(
     document: DeclaredDocument,
     store: &Store,
-    desk: &Desk,
+    app_state: &AppState,
     caller: &Caller,
     app: Option<&AppName>,
-) -> Result<Vec<Terms>, ApiError> {
+) -> Result<Vec<Spec>, ApiError> {
     let mut all = Vec::with_capacity(document.reservations.len());
     let mut places: HashMap<(String, String), usize> = HashMap::new();
-    let known = desk.alerter_names();
+    let known = app_state.alerter_names();
     let gone = document.reservations.iter().filter(|entry| entry.names_other_than(&known));
     let mut named_before = store.alerters_named(&gone.map(|entry| entry.app.as_str()).collect())?;
     for (place, entry) in document.reservations.into_iter().enumerate() {
@@ -189,26 +194,25 @@ fn declared(
             invalid.called(field)
         };
         let before = named_before.remove(&(entry.app.clone(), entry.component.clone()));
-        let terms = match before {
-            Some(before) => entry.terms_knowing(desk, &[&known[..], &before].concat()),
-            None => entry.terms_knowing(desk, &known),
+        let spec = match before {
+            Some(before) => terms_knowing(entry, app_state, &[&known[..], &before].concat()),
+            None => terms_knowing(entry, app_state, &known),
         };
-        let terms = terms.map_err(at)?;
-        if let Some(app) = app.filter(|app| **app != terms.app) {
+        let spec = spec.map_err(at)?;
+        if let Some(app) = app.filter(|app| **app != spec.app) {
             return Err(
-                at(Invalid::new("app", format!("is {}, and this is the set of {app}", terms.app))).into()
+                at(Invalid::new("app", format!("is {}, and this is the set of {app}", spec.app))).into()
             );
         }
-        caller.covers(&terms.app).map_err(|error| match error {
+        caller.covers(&spec.app).map_err(|error| match error {
             ApiError::Forbidden(text) => ApiError::Forbidden(format!("reservations[{place}].app: {text}")),
             other => other,
         })?;
-        if let Some(first) = places.insert((terms.app.to_string(), terms.component.to_string()), place) {
-            let problem =
-                format!("{}/{} stands in reservations[{first}] already", terms.app, terms.component);
+        if let Some(first) = places.insert((spec.app.to_string(), spec.component.to_string()), place) {
+            let problem = format!("{}/{} stands in reservations[{first}] already", spec.app, spec.component);
             return Err(at(Invalid::new("component", problem)).into());
         }
-        all.push(terms);
+        all.push(spec);
     }
     Ok(all)
 }
@@ -234,20 +238,20 @@ pub(crate) fn apply_by_post() {}
 #[utoipa::path(get, path = "/api/v1/export", tag = "Declared set", security(("bearer" = ["read"])),
     params(("app" = Option<String>, Query, description = "just this app")),
     responses((status = 200, description = "the set", content((DeclaredDocument = "application/json"), (DeclaredDocument = "application/toml")))))]
-pub(crate) async fn export(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+pub(crate) async fn export(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["app"])?;
     let app = named_app(&caller, asked.text("app"))?;
     let is_toml = names_toml(&request, header::ACCEPT);
-    let (store, asker, now) = (desk.store.clone(), caller.clone(), desk.clock.now());
+    let (store, asker, now) = (app_state.store.clone(), caller.clone(), app_state.clock.now());
     let apps = app.map(|app| vec![app.to_string()]).or_else(|| caller.apps());
     let write = move |spool: &mut Spool| {
         let mut count = 0;
         store.snapshot(now, |snapshot| {
-            snapshot.by_name(apps.as_deref(), |terms| {
-                if asker.covers(&terms.app).is_err() {
+            snapshot.by_name(apps.as_deref(), |spec| {
+                if asker.covers(&spec.app).is_err() {
                     return Ok(());
                 }
-                spool.text(&entry(ReservationDocument::of(&terms), is_toml, count)?)?;
+                spool.text(&entry(ReservationDocument::of(&spec), is_toml, count)?)?;
                 count += 1;
                 Ok::<_, ApiError>(())
             })
@@ -255,7 +259,7 @@ pub(crate) async fn export(desk: Data<Desk>, caller: Caller, request: HttpReques
         spool.text(if is_toml { "" } else { "]}" })?;
         Ok(count)
     };
-    let (list, count) = desk.spools.make(write).await?;
+    let (list, count) = app_state.spools.make(write).await?;
     Ok(match (is_toml, count) {
         (true, 0) => list.answer(TOML, "reservations = []\n".to_owned()),
         (true, _) => list.answer(TOML, String::new()),

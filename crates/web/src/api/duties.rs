@@ -4,12 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use chrono::{DateTime, Utc};
 use innkeeper_core::{Invalid, Time};
-use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_http::{ApiError, Body, Caller};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ask, reading, rest};
-use crate::Desk;
+use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -39,10 +39,15 @@ pub(crate) struct DutySnooze {
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     request_body(content = DutySnooze, example = json!({"duration": "2h"})),
     responses((status = 200, description = "it sleeps", body = Duty)))]
-pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, name: Path<String>, Body(body): Body) -> Answer {
+pub(crate) async fn snooze(
+    app_state: Data<AppState>,
+    caller: Caller,
+    name: Path<String>,
+    Body(body): Body,
+) -> Answer {
     let snooze: DutySnooze = reading::json(&body)?;
     let end = move |now| rest::end(snooze.duration.as_deref(), snooze.until.as_deref(), now);
-    sleep(&desk, &caller, name.into_inner(), end).await
+    sleep(&app_state, &caller, name.into_inner(), end).await
 }
 
 /// End the snooze of a duty
@@ -51,17 +56,17 @@ pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, name: Path<String>,
 #[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "House", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     responses((status = 200, description = "it is watched again", body = Duty)))]
-pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, name: Path<String>) -> Answer {
-    sleep(&desk, &caller, name.into_inner(), Ok).await
+pub(crate) async fn resume(app_state: Data<AppState>, caller: Caller, name: Path<String>) -> Answer {
+    sleep(&app_state, &caller, name.into_inner(), Ok).await
 }
 
 async fn sleep(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     name: String,
     end: impl FnOnce(Time) -> Result<Time, Invalid> + Send + 'static,
 ) -> Answer {
-    let duty = ask(desk, caller, move |store, now| {
+    let duty = ask(app_state, caller, move |store, now| {
         let until = end(now)?;
         if !store.snooze_duty(&name, until, now)? {
             return Err(ApiError::NotFound(format!("there is no duty {name:?}")));

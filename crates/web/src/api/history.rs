@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{PastAlert, Retried, Store};
 
 use super::reading::Asked;
 use super::shown::{Alert, Alerts, CheckIns, Deliveries, Delivery, next};
 use super::{ask, visible};
-use crate::Desk;
+use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -23,14 +23,14 @@ type Answer = Result<HttpResponse, ApiError>;
     ),
     responses((status = 200, description = "the latest", body = CheckIns)))]
 pub(crate) async fn checkins(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     request: HttpRequest,
 ) -> Answer {
     let limit = Asked::of(&request, &["limit"])?.limit()?;
     let (asker, id) = (caller.clone(), id.into_inner());
-    let checkins = ask(&desk, &caller, move |store, now| {
+    let checkins = ask(&app_state, &caller, move |store, now| {
         visible(store, &asker, id, now)?;
         Ok(store.checkins_of(id, limit)?)
     })
@@ -47,7 +47,7 @@ pub(crate) async fn checkins(
     ),
     responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
 pub(crate) async fn alerts_of(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     request: HttpRequest,
@@ -55,7 +55,7 @@ pub(crate) async fn alerts_of(
     let asked = Asked::of(&request, &["before", "limit"])?;
     let (before, limit) = (asked.before()?, asked.limit()?);
     let (asker, id) = (caller.clone(), id.into_inner());
-    let page = ask(&desk, &caller, move |store, now| {
+    let page = ask(&app_state, &caller, move |store, now| {
         visible(store, &asker, id, now)?;
         with_deliveries(store, store.alerts(Some(id), None, before, limit)?, limit)
     })
@@ -73,11 +73,11 @@ pub(crate) async fn alerts_of(
         ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
     ),
     responses((status = 200, description = "a page, each with its messages", body = Alerts)))]
-pub(crate) async fn alerts(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+pub(crate) async fn alerts(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["open", "before", "limit"])?;
     let (open, before, limit) = (asked.flag("open")?, asked.before()?, asked.limit()?);
     let apps = caller.apps();
-    let page = ask(&desk, &caller, move |store, _| {
+    let page = ask(&app_state, &caller, move |store, _| {
         let alerts = match apps {
             Some(apps) => store.alerts_of_apps(&apps, open, before, limit)?,
             None => store.alerts(None, open, before, limit)?,
@@ -109,13 +109,14 @@ fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<
         ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
     ),
     responses((status = 200, description = "a page", body = Deliveries)))]
-pub(crate) async fn deliveries(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["state", "before", "limit"])?;
     let state = asked
         .word("state", &["waiting", "delivered", "dead"])?
         .ok_or_else(|| Invalid::new("state", "is missing; give waiting, delivered or dead"))?;
     let (before, limit) = (asked.before()?, asked.limit()?);
-    let deliveries = ask(&desk, &caller, move |store, _| Ok(store.deliveries(state, before, limit)?)).await?;
+    let deliveries =
+        ask(&app_state, &caller, move |store, _| Ok(store.deliveries(state, before, limit)?)).await?;
     let deliveries: Vec<Delivery> = deliveries.into_iter().map(Delivery::from).collect();
     Ok(HttpResponse::Ok()
         .json(Deliveries { next: next(&deliveries, limit, |delivery| delivery.id), deliveries }))
@@ -130,9 +131,9 @@ pub(crate) async fn deliveries(desk: Data<Desk>, caller: Caller, request: HttpRe
         (status = 204, description = "it is tried now"),
         (status = 409, description = "it was delivered, or there is no alerter of its name any more"),
     ))]
-pub(crate) async fn retry(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+pub(crate) async fn retry(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let id = id.into_inner();
-    match ask(&desk, &caller, move |store, now| Ok(store.retry_delivery(id, now)?)).await? {
+    match ask(&app_state, &caller, move |store, now| Ok(store.retry_delivery(id, now)?)).await? {
         Retried::Done => Ok(HttpResponse::NoContent().finish()),
         Retried::Unknown => Err(ApiError::NotFound(format!("there is no message {id}"))),
         Retried::Delivered => Err(ApiError::Conflict(format!("the message {id} was delivered"))),

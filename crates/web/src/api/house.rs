@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use innkeeper_node::http::{ApiError, Caller, Who};
+use innkeeper_http::{ApiError, Caller, Who};
 use innkeeper_node::summary::draw_up;
 use innkeeper_store::AuditEntry;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::ask;
 use super::reading::Asked;
 use super::shown::next;
-use crate::Desk;
+use crate::AppState;
 use crate::lists::JSON;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -57,9 +57,10 @@ pub(crate) async fn me(caller: Caller) -> HttpResponse {
 /// What is missed now, and what went wrong and recovered in the last seven days.
 #[utoipa::path(get, path = "/api/v1/summary", tag = "House", security(("bearer" = ["read"])),
     responses((status = 200, description = "the summary, as the `--json` of the sweeper's `--summary`", body = Summary)))]
-pub(crate) async fn summary(desk: Data<Desk>) -> Answer {
-    let (store, instance, now) = (desk.store.clone(), desk.instance.clone(), desk.clock.now());
-    let (list, ()) = desk.spools.make(move |spool| spool.json(&draw_up(&store, &instance, now)?)).await?;
+pub(crate) async fn summary(app_state: Data<AppState>) -> Answer {
+    let (store, instance, now) = (app_state.store.clone(), app_state.instance.clone(), app_state.clock.now());
+    let (list, ()) =
+        app_state.spools.make(move |spool| spool.json(&draw_up(&store, &instance, now)?)).await?;
     Ok(list.answer(JSON, String::new()))
 }
 
@@ -119,6 +120,8 @@ pub(crate) struct Incident {
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
+    /// Whether it is a failure that was over when it was reported: nobody was told, and there was no alert.
+    reported_late: bool,
 }
 
 /// One entry of the audit log.
@@ -156,10 +159,10 @@ pub(crate) struct Audit {
         ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),
     ),
     responses((status = 200, description = "a page", body = Audit)))]
-pub(crate) async fn audit(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+pub(crate) async fn audit(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["before", "limit"])?;
     let (before, limit) = (asked.before()?, asked.limit()?);
-    let entries = ask(&desk, &caller, move |store, _| Ok(store.audit_log(before, limit)?)).await?;
+    let entries = ask(&app_state, &caller, move |store, _| Ok(store.audit_log(before, limit)?)).await?;
     let entry = |entry: AuditEntry| Entry {
         id: entry.id,
         at: entry.at,

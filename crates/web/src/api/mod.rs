@@ -2,18 +2,19 @@
 //!
 //! Each subject is a file: `reservations.rs` (one by one), `declared.rs` (a whole set), `rest.rs` (snoozes, undone check-outs), `history.rs`
 //! (check-ins, alerts, messages), `tokens.rs`, `house.rs` (summary, audit log), `duties.rs` (snoozes of Innkeeper's own). `document.rs` is a reservation as a person writes it; `reading.rs`
-//! reads bodies and queries. `openapi.rs` and `protocols.rs` describe all routes, `page.rs` shows that description.
+//! reads bodies and queries. `openapi.rs` describes all routes, with `described.rs` for those of the protocols, `page.rs` shows that description.
 //!
 //! Errors are `application/problem+json` (RFC 9457); the routes see to that.
 
 pub(crate) mod declared;
+mod described;
 mod document;
 mod duties;
+mod figures;
 mod history;
 mod house;
 mod openapi;
 mod page;
-mod protocols;
 pub(crate) mod reading;
 pub(crate) mod reservations;
 mod rest;
@@ -21,76 +22,94 @@ mod shown;
 mod tokens;
 
 use actix_web::http::Method;
-use actix_web::web::{self, Data};
+use actix_web::web::Data;
 use innkeeper_core::Time;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::AppName;
-use innkeeper_node::http::{ApiError, Caller, Routes, nodes};
-use innkeeper_store::{Listed, Store, StoreError};
+use innkeeper_http::description::Description;
+use innkeeper_http::{ApiError, Caller, Routes, blocking, nodes};
+use innkeeper_store::{Store, StoreError};
 
 pub(crate) use document::etag;
+pub(crate) use figures::{not_accepted, says};
 pub(crate) use history::no_alerter;
 pub(crate) use tokens::{added, confirm_one, remove_within, within};
 
-use crate::Desk;
+use crate::AppState;
+
+/// `GET /nodes` below this API: its handler is not one of ours.
+const NODES: Description = Description {
+    // A problem, as of all that lies below `/api/`.
+    failure: "",
+    ..Description::get(
+        "/api/v1/nodes",
+        Permission::ReadAll,
+        "House",
+        "List the processes of this installation",
+    )
+};
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     const ONE: &str = "/api/v1/reservations/{id}";
     let of = |part: &str| format!("{ONE}{part}");
     routes
-        .api(Method::GET, "/api/v1/openapi.json", Need::Nothing, openapi::openapi)
-        .api(Method::GET, "/api/v1/me", Need::Known, house::me)
-        .api(Method::GET, "/api/v1/reservations", Need::Read, reservations::list)
-        .api(Method::POST, "/api/v1/reservations", Need::Manage, reservations::create)
-        .api(Method::GET, ONE, Need::Read, reservations::look)
-        .api(Method::PATCH, ONE, Need::Manage, reservations::change)
-        .api(Method::DELETE, ONE, Need::Manage, reservations::check_out)
-        .api(Method::POST, &of("/undo-checkout"), Need::Manage, rest::undo_checkout)
-        .api(Method::POST, &of("/snooze"), Need::Manage, rest::snooze)
-        .api(Method::POST, &of("/resume"), Need::Manage, rest::resume)
-        .api(Method::GET, &of("/check-ins"), Need::Read, history::checkins)
-        .api(Method::GET, &of("/alerts"), Need::Read, history::alerts_of)
-        .api(Method::GET, "/api/v1/alerts", Need::Read, history::alerts)
-        .api(Method::GET, "/api/v1/deliveries", Need::ReadAll, history::deliveries)
-        .api(Method::POST, "/api/v1/deliveries/{id}/retry", Need::ManageAll, history::retry)
-        .api(Method::PUT, "/api/v1/apply", Need::Manage, declared::apply)
-        .api(Method::POST, "/api/v1/apply", Need::Manage, declared::apply)
-        .api(Method::GET, "/api/v1/export", Need::Read, declared::export)
-        .api(Method::GET, "/api/v1/tokens", Need::ManageAll, tokens::list)
-        .api(Method::POST, "/api/v1/tokens", Need::ManageAll, tokens::create)
-        .api(Method::DELETE, "/api/v1/tokens/{id}", Need::ManageAll, tokens::remove)
-        .api(Method::POST, "/api/v1/tokens/{id}/confirm", Need::Administer, tokens::confirm)
-        .api(Method::GET, "/api/v1/nodes", Need::ReadAll, nodes::nodes)
-        .api(Method::POST, "/api/v1/duties/{name}/snooze", Need::ManageAll, duties::snooze)
-        .api(Method::POST, "/api/v1/duties/{name}/resume", Need::ManageAll, duties::resume)
-        .api(Method::GET, "/api/v1/summary", Need::ReadAll, house::summary)
-        .api(Method::GET, "/api/v1/audit", Need::Administer, house::audit)
-        .page("/api", Need::Nothing, page::page);
+        .api(Method::GET, "/api/v1/openapi.json", Permission::Nothing, openapi::openapi)
+        .api(Method::GET, "/api/v1/me", Permission::Known, house::me)
+        .api(Method::GET, "/api/v1/reservations", Permission::Read, reservations::list)
+        .api(Method::POST, "/api/v1/reservations", Permission::Manage, reservations::create)
+        .api(Method::GET, ONE, Permission::Read, reservations::look)
+        .api(Method::PATCH, ONE, Permission::Manage, reservations::change)
+        .api(Method::DELETE, ONE, Permission::Manage, reservations::check_out)
+        .api(Method::POST, &of("/undo-checkout"), Permission::Manage, rest::undo_checkout)
+        .api(Method::POST, &of("/snooze"), Permission::Manage, rest::snooze)
+        .api(Method::POST, &of("/resume"), Permission::Manage, rest::resume)
+        .api(Method::GET, &of("/figures"), Permission::Read, figures::figures)
+        .api(Method::POST, &of("/accept-figures"), Permission::Manage, figures::accept)
+        .api(Method::GET, &of("/check-ins"), Permission::Read, history::checkins)
+        .api(Method::GET, &of("/alerts"), Permission::Read, history::alerts_of)
+        .api(Method::GET, "/api/v1/alerts", Permission::Read, history::alerts)
+        .api(Method::GET, "/api/v1/deliveries", Permission::ReadAll, history::deliveries)
+        .api(Method::POST, "/api/v1/deliveries/{id}/retry", Permission::ManageAll, history::retry)
+        .api(Method::PUT, "/api/v1/apply", Permission::Manage, declared::apply)
+        .api(Method::POST, "/api/v1/apply", Permission::Manage, declared::apply)
+        .api(Method::GET, "/api/v1/export", Permission::Read, declared::export)
+        .api(Method::GET, "/api/v1/tokens", Permission::ManageAll, tokens::list)
+        .api(Method::POST, "/api/v1/tokens", Permission::ManageAll, tokens::create)
+        .api(Method::DELETE, "/api/v1/tokens/{id}", Permission::ManageAll, tokens::remove)
+        .api(Method::POST, "/api/v1/tokens/{id}/confirm", Permission::Administer, tokens::confirm)
+        .api(Method::GET, NODES.path, NODES.permission, nodes::nodes)
+        .api(Method::POST, "/api/v1/duties/{name}/snooze", Permission::ManageAll, duties::snooze)
+        .api(Method::POST, "/api/v1/duties/{name}/resume", Permission::ManageAll, duties::resume)
+        .api(Method::GET, "/api/v1/summary", Permission::ReadAll, house::summary)
+        .api(Method::GET, "/api/v1/audit", Permission::Administer, house::audit)
+        .page("/api", Permission::Nothing, page::page);
 }
 
 /// Asks the store, on the caller's behalf, on a thread that may block.
 pub(crate) async fn ask<T: Send + 'static>(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     question: impl FnOnce(&Store, Time) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, now, shared) = (desk.store.on_behalf_of(caller.actor()), desk.clock.now(), desk.clone());
-    web::block(move || {
+    let (store, now, shared) =
+        (app_state.store.on_behalf_of(caller.actor()), app_state.clock.now(), app_state.clone());
+    blocking(move || {
         // Answers warn by them.
         shared.known_ways.look(&shared.store);
         question(&store, now)
     })
     .await
     .map_err(ApiError::internal)?
-    .inspect_err(|error| desk.failed(error))
+    .inspect_err(|error| app_state.failed(error))
 }
 
 /// The reservation of this number. One of an app that the caller does not have is answered as one that is not there: its name is none of theirs.
-fn visible(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<Listed, ApiError> {
+fn visible(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<Assessed, ApiError> {
     match store.listed(id, now) {
         Err(StoreError::Unreadable(one)) if caller.covers_named(&one.app).is_err() => Err(no_reservation(id)),
         listed => listed?
-            .filter(|listed| caller.covers(&listed.reservation.terms.app).is_ok())
+            .filter(|listed| caller.covers(&listed.reservation.spec.app).is_ok())
             .ok_or_else(|| no_reservation(id)),
     }
 }

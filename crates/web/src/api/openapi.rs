@@ -1,10 +1,12 @@
-//! The description of every route, as OpenAPI 3.1: made from the handlers of this API, and from the table of the protocols.
+//! The description of every route, as OpenAPI 3.1: made from the handlers of this API, and from the descriptions of the
+//! protocols.
 
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use innkeeper_node::http::ApiError;
+use innkeeper_http::ApiError;
+use innkeeper_ingest_routes::reports;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::openapi::path::Operation;
@@ -13,9 +15,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi, ToSchema};
 
-use crate::Desk;
+use crate::AppState;
 
-use super::{declared, document, duties, history, house, protocols, reservations, rest, tokens};
+use super::{declared, described, document, duties, figures, history, house, reservations, rest, tokens};
 
 /// The description as JSON.
 pub(crate) static TEXT: LazyLock<String> =
@@ -43,6 +45,8 @@ pub(crate) static TEXT: LazyLock<String> =
         declared::apply,
         declared::apply_by_post,
         declared::export,
+        figures::figures,
+        figures::accept,
         history::checkins,
         history::alerts_of,
         history::alerts,
@@ -56,16 +60,19 @@ pub(crate) static TEXT: LazyLock<String> =
         duties::resume,
         house::summary,
         house::audit,
+        reports::by_names,
+        reports::by_key,
         openapi,
     ),
     components(schemas(Problem, document::ReservationDocument)),
-    modifiers(&Protocols, &Patch, &Problems, &Bearer),
+    modifiers(&Protocols, &PatchBodies, &Problems, &Bearer),
     tags(
         (name = "Reservations", description = "One by one."),
         (name = "Declared set", description = "All of them as one document, as it lies in a repository."),
         (name = "History", description = "Check-ins, alerts and messages."),
         (name = "Tokens", description = "What programs show."),
         (name = "House", description = "The installation itself."),
+        (name = "Agent", description = "What `innkeeper-agent` reports, and other clients that keep reports while no server is there."),
         (name = "GoTel", description = "Reservations and check-ins as GoTel's clients send them."),
         (name = "gocron", description = "Check-ins that bring their reservation along."),
         (name = "Healthchecks", description = "Pings by an address of one's own."),
@@ -93,10 +100,10 @@ pub(crate) struct Problem {
 /// Read this description
 #[utoipa::path(get, path = "/api/v1/openapi.json", tag = "House",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
-pub(crate) async fn openapi(desk: Data<Desk>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn openapi(app_state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let mut document: Value = serde_json::from_str(&TEXT).map_err(ApiError::internal)?;
     // Where nobody says where that is, it is where the document comes from.
-    if let Some(url) = &desk.given_url {
+    if let Some(url) = &app_state.given_url {
         document["servers"] = json!([{ "url": url }]);
     }
     Ok(HttpResponse::Ok().json(document))
@@ -106,14 +113,14 @@ struct Protocols;
 
 impl Modify for Protocols {
     fn modify(&self, document: &mut Document) {
-        protocols::describe(&mut document.paths);
+        described::describe(&mut document.paths);
     }
 }
 
 /// The merge patch: the document, with nothing required.
-struct Patch;
+struct PatchBodies;
 
-impl Modify for Patch {
+impl Modify for PatchBodies {
     fn modify(&self, document: &mut Document) {
         let Some(components) = &mut document.components else { return };
         let Some(RefOr::T(Schema::Object(whole))) = components.schemas.get_mut("ReservationDocument") else {

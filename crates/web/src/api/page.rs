@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::curl::{ASK, CHECK_IN, TOKEN};
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::curl::{ASK, CHECK_IN, TOKEN};
+use innkeeper_http::{ApiError, Caller};
 use serde_json::{Map, Value};
 
 use super::openapi::TEXT;
-use crate::Desk;
+use crate::AppState;
 use crate::pages::frame::Frame;
 use crate::pages::page as answer;
 
@@ -85,9 +85,9 @@ static DESCRIBED: LazyLock<Described> =
     LazyLock::new(|| described(&serde_json::from_str(&TEXT).unwrap_or_default()));
 
 /// The page.
-pub(crate) async fn page(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn page(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let Described { about, groups, shapes } = &*DESCRIBED;
-    answer(&ApiPage { frame: Frame::of(&desk, &caller, "/api"), about, groups, shapes })
+    answer(&ApiPage { frame: Frame::of(&app_state, &caller, "/api"), about, groups, shapes })
 }
 
 fn described(document: &Value) -> Described {
@@ -167,7 +167,9 @@ fn scope(operation: &Value) -> String {
 
 /// A command that calls it, without the address in its middle.
 fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
-    let checks_in = ["/checkin", "/ping/", "/{first}"].iter().any(|door| path.starts_with(door))
+    // What becomes of reports is said of each.
+    let checks_in = !path.ends_with("/reports")
+        && ["/checkin", "/ping/", "/{first}"].iter().any(|door| path.starts_with(door))
         || (path, method) == ("/", "post");
     let mut before = if checks_in { CHECK_IN } else { ASK }.to_owned();
     let content =

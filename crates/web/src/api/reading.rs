@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use actix_web::HttpRequest;
 use innkeeper_core::names::one_line;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_node::http::decoded;
+use innkeeper_http::decoded;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

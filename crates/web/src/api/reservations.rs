@@ -5,20 +5,22 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::one_line;
-use innkeeper_core::reservation::{Terms, Wishes};
+use innkeeper_core::reservation::{Patch, Spec};
+use innkeeper_core::schedule::KINDS;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_node::http::{ApiError, Body, Caller};
-use innkeeper_store::{Change, Cursor, Filter, Listed, Store, Undelivered};
+use innkeeper_http::{ApiError, Body, Caller};
+use innkeeper_store::{Change, Cursor, Filter, Store, Undelivered};
 use serde_json::{Map, Value};
 
-use super::document::{ReservationDocument, etag};
+use super::document::{ReservationDocument, changed_terms, etag, spec};
 use super::reading::{self, Asked};
 use super::shown::{Changeable, Reservation, Reservations};
 use super::{ask, named_app, no_reservation, visible};
-use crate::Desk;
+use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -40,7 +42,7 @@ const TRIES: usize = 3;
         ("cursor" = Option<String>, Query, description = "`next` of the page before"),
     ),
     responses((status = 200, description = "a page", body = Reservations)))]
-pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest) -> Answer {
+pub(crate) async fn list(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &LISTED_BY)?;
     let state = asked.text("state").map(|word| State::parse("state", word)).transpose()?;
     let cursor = match asked.text("cursor") {
@@ -59,7 +61,7 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
         state,
         apps: caller.apps(),
     };
-    let (page, undelivered, now) = ask(&desk, &caller, move |store, now| {
+    let (page, undelivered, now) = ask(&app_state, &caller, move |store, now| {
         let page = store.page(&filter, &cursor, limit, now)?;
         let ids: Vec<i64> = page.listed.iter().map(|one| one.reservation.id).collect();
         let undelivered = store.undelivered(&ids, now)?;
@@ -67,7 +69,7 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller, request: HttpRequest)
     })
     .await?;
     let shown =
-        |one: &Listed| Reservation::of(one, undelivered.get(&one.reservation.id), &desk, &caller, now);
+        |one: &Assessed| Reservation::of(one, undelivered.get(&one.reservation.id), &app_state, &caller, now);
     let next = page.next.as_ref().map(write_cursor).transpose().map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().json(Reservations { reservations: page.listed.iter().map(shown).collect(), next }))
 }
@@ -101,33 +103,33 @@ pub(crate) fn read_cursor(text: &str) -> Result<Cursor, Invalid> {
         (status = 201, description = "it is made; `Location` and `ETag` say where and how it is", body = Changeable),
         (status = 409, description = "there is one of these names"),
     ))]
-pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
-    let terms = reading::json::<ReservationDocument>(&body)?.terms(&desk)?;
-    caller.covers(&terms.app)?;
-    let name = format!("{}/{}", terms.app, terms.component);
-    let standing = ask(&desk, &caller, move |store, now| {
-        let id = store.create(terms, now)?.ok_or_else(|| {
+pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
+    let spec = spec(reading::json(&body)?, &app_state)?;
+    caller.covers(&spec.app)?;
+    let name = format!("{}/{}", spec.app, spec.component);
+    let standing = ask(&app_state, &caller, move |store, now| {
+        let id = store.create(spec, now)?.ok_or_else(|| {
             ApiError::Conflict(format!("there is a reservation {name} already; change it with PATCH"))
         })?;
         Standing::of(store, store.listed(id, now)?.ok_or_else(|| no_reservation(id))?, now)
     })
     .await?;
-    desk.look_again();
-    desk.report(&standing.listed.reservation.terms);
-    let location = format!("/api/v1/reservations/{}", standing.listed.reservation.id);
+    app_state.look_again();
+    app_state.report(&standing.assessed.reservation.spec);
+    let location = format!("/api/v1/reservations/{}", standing.assessed.reservation.id);
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, location));
-    Ok(answer(&mut response, &desk, &caller, &standing))
+    Ok(answer(&mut response, &app_state, &caller, &standing))
 }
 
 /// Look at a reservation
 #[utoipa::path(get, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["read"])),
     params(("id" = i64, Path, description = "its number")),
     responses((status = 200, description = "the reservation, with its `ETag`", body = Reservation)))]
-pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+pub(crate) async fn look(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let asker = caller.clone();
     let look = move |store: &Store, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &ask(&desk, &caller, look).await?))
+    Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &ask(&app_state, &caller, look).await?))
 }
 
 /// Change a reservation
@@ -147,7 +149,7 @@ pub(crate) async fn look(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Ans
         (status = 428, description = "`If-Match` is missing"),
     ))]
 pub(crate) async fn change(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     request: HttpRequest,
@@ -155,17 +157,16 @@ pub(crate) async fn change(
 ) -> Answer {
     let matching = Matching::of(request.headers())?;
     let patch: Map<String, Value> = reading::json(&body)?;
-    let (asker, shared, id) = (caller.clone(), desk.clone(), id.into_inner());
-    let standing = ask(&desk, &caller, move |store, now| {
+    let (asker, shared, id) = (caller.clone(), app_state.clone(), id.into_inner());
+    let standing = ask(&app_state, &caller, move |store, now| {
         for _ in 0..TRIES {
-            let listed = visible(store, &asker, id, now)?;
-            let before = listed.reservation.terms;
+            let before = visible(store, &asker, id, now)?.reservation.spec;
             if !matching.takes(&before) {
                 return Err(outdated());
             }
             let after = patched(&before, patch.clone(), &shared)?;
             // What was read is what is changed, whatever `If-Match` takes.
-            match store.change(id, &Wishes::for_all_of(after), &|terms| *terms == before, now)? {
+            match store.change(id, &Patch::for_all_of(after), &|spec| *spec == before, now)? {
                 Change::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
                 Change::Unknown => return Err(no_reservation(id)),
                 Change::Outdated => {}
@@ -174,24 +175,24 @@ pub(crate) async fn change(
         Err(ApiError::Unavailable { retry_after_s: 1 })
     })
     .await?;
-    desk.look_again();
-    desk.report(&standing.listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &standing))
+    app_state.look_again();
+    app_state.report(&standing.assessed.reservation.spec);
+    Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &standing))
 }
 
-/// The terms with a merge patch of their document applied.
-fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Terms, ApiError> {
+/// The spec with a merge patch of its document applied.
+fn patched(before: &Spec, patch: Map<String, Value>, app_state: &AppState) -> Result<Spec, ApiError> {
     let document = serde_json::to_value(ReservationDocument::of(before)).map_err(ApiError::internal)?;
     let Value::Object(mut fields) = document else {
         return Err(ApiError::internal("a document is an object"));
     };
     let wishes_for = |field: &str| patch.get(field).is_some_and(|value| !value.is_null());
     // Another kind of schedule takes the place of the one before; two at once are refused below.
-    let kinds: [&[&str]; 3] = [&["frequency", "time_units"], &["cron"], &["calendar"]];
-    let (wished, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| wishes_for(kind[0]));
+    let (wished, others): (Vec<_>, Vec<_>) =
+        KINDS.into_iter().partition(|(_, said_by)| wishes_for(said_by[0]));
     if !wished.is_empty() {
-        fields.retain(|field, _| !others.concat().contains(&field.as_str()));
-        if wished == [kinds[0]] {
+        fields.retain(|field, _| !others.iter().any(|(_, said_by)| said_by.contains(&field.as_str())));
+        if wished == [KINDS[0]] {
             fields.remove("time_zone");
         }
     }
@@ -206,7 +207,7 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
     }
     let document: ReservationDocument = reading::value(Value::Object(fields))?;
     // A recipient that has come to lead nowhere is no reason to refuse another change; the answer warns of it.
-    Ok(document.changed_terms(desk, before)?.in_words_of(before))
+    Ok(changed_terms(document, app_state, before)?.in_words_of(before))
 }
 
 /// Check a reservation out
@@ -215,14 +216,14 @@ fn patched(before: &Terms, patch: Map<String, Value>, desk: &Desk) -> Result<Ter
 #[utoipa::path(delete, path = "/api/v1/reservations/{id}", tag = "Reservations", security(("bearer" = ["manage"])),
     params(("id" = i64, Path, description = "its number")),
     responses((status = 204, description = "it is checked out")))]
-pub(crate) async fn check_out(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+pub(crate) async fn check_out(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
-    ask(&desk, &caller, move |store, now| {
+    ask(&app_state, &caller, move |store, now| {
         visible(store, &asker, id, now)?;
         if store.check_out_by_id(id, now)? { Ok(()) } else { Err(no_reservation(id)) }
     })
     .await?;
-    desk.look_again();
+    app_state.look_again();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -249,10 +250,10 @@ impl Matching {
         Ok(if tags.iter().any(|tag| tag == "*") { Self::Any } else { Self::These(tags) })
     }
 
-    fn takes(&self, terms: &Terms) -> bool {
+    fn takes(&self, spec: &Spec) -> bool {
         match self {
             Self::Any => true,
-            Self::These(tags) => tags.contains(&etag(terms)),
+            Self::These(tags) => tags.contains(&etag(spec)),
         }
     }
 }
@@ -263,28 +264,28 @@ fn outdated() -> ApiError {
 
 /// A reservation as an answer shows it.
 pub(crate) struct Standing {
-    pub listed: Listed,
+    pub assessed: Assessed,
     undelivered: Option<Undelivered>,
     now: Time,
 }
 
 impl Standing {
     /// With what of its messages does not get through.
-    pub fn of(store: &Store, listed: Listed, now: Time) -> Result<Self, ApiError> {
-        let id = listed.reservation.id;
-        Ok(Self { undelivered: store.undelivered(&[id], now)?.remove(&id), listed, now })
+    pub fn of(store: &Store, assessed: Assessed, now: Time) -> Result<Self, ApiError> {
+        let id = assessed.reservation.id;
+        Ok(Self { undelivered: store.undelivered(&[id], now)?.remove(&id), assessed, now })
     }
 }
 
 /// The reservation as it stands, with its `ETag`. Who may write and not read is told no more than which one it is.
 pub(crate) fn answer(
     response: &mut HttpResponseBuilder,
-    desk: &Desk,
+    app_state: &AppState,
     caller: &Caller,
     standing: &Standing,
 ) -> HttpResponse {
-    let Standing { listed, undelivered, now } = standing;
-    let reservation = Reservation::of(listed, undelivered.as_ref(), desk, caller, *now);
+    let Standing { assessed, undelivered, now } = standing;
+    let reservation = Reservation::of(assessed, undelivered.as_ref(), app_state, caller, *now);
     response.insert_header((header::ETAG, reservation.etag()));
-    response.json(Changeable::of(reservation, listed, caller.may(Need::Read)))
+    response.json(Changeable::of(reservation, assessed, caller.may(Permission::Read)))
 }

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Path};
 use innkeeper_core::duration::{self, LONGEST};
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_http::{ApiError, Body, Caller};
 use innkeeper_store::Undone;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::reservations::{Standing, answer};
 use super::shown::Changeable;
 use super::{ask, no_reservation, reading, visible};
-use crate::Desk;
+use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -69,9 +69,14 @@ pub(super) fn end(duration: Option<&str>, until: Option<&str>, now: Time) -> Res
     params(("id" = i64, Path, description = "its number")),
     request_body(content = Snooze, example = json!({"duration": "2h"})),
     responses((status = 200, description = "it sleeps", body = Changeable)))]
-pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body(body): Body) -> Answer {
+pub(crate) async fn snooze(
+    app_state: Data<AppState>,
+    caller: Caller,
+    id: Path<i64>,
+    Body(body): Body,
+) -> Answer {
     let snooze: Snooze = reading::json(&body)?;
-    sleep(&desk, &caller, *id, move |now| snooze.end(now).map(Some)).await
+    sleep(&app_state, &caller, *id, move |now| snooze.end(now).map(Some)).await
 }
 
 /// End a snooze
@@ -83,19 +88,19 @@ pub(crate) async fn snooze(desk: Data<Desk>, caller: Caller, id: Path<i64>, Body
         (status = 200, description = "it is watched again", body = Changeable),
         (status = 409, description = "it is not snoozed"),
     ))]
-pub(crate) async fn resume(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
-    sleep(&desk, &caller, *id, |_| Ok(None)).await
+pub(crate) async fn resume(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
+    sleep(&app_state, &caller, *id, |_| Ok(None)).await
 }
 
 /// Has a reservation sleep until an end; without one, wakes one that sleeps.
 async fn sleep(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     id: i64,
     end: impl FnOnce(Time) -> Result<Option<(Time, SnoozeMode)>, Invalid> + Send + 'static,
 ) -> Answer {
     let asker = caller.clone();
-    let standing = ask(desk, caller, move |store, now| {
+    let standing = ask(app_state, caller, move |store, now| {
         let end = end(now)?;
         let listed = visible(store, &asker, id, now)?;
         let is_there = match end {
@@ -111,8 +116,8 @@ async fn sleep(
         Standing::of(store, visible(store, &asker, id, now)?, now)
     })
     .await?;
-    desk.look_again();
-    Ok(answer(&mut HttpResponse::Ok(), desk, caller, &standing))
+    app_state.look_again();
+    Ok(answer(&mut HttpResponse::Ok(), app_state, caller, &standing))
 }
 
 /// Undo a check-out
@@ -125,9 +130,9 @@ async fn sleep(
         (status = 404, description = "no such check-out can be undone"),
         (status = 409, description = "its names are taken by another reservation"),
     ))]
-pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+pub(crate) async fn undo_checkout(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
-    let standing = ask(&desk, &caller, move |store, now| {
+    let standing = ask(&app_state, &caller, move |store, now| {
         let unknown = || ApiError::NotFound(format!("there is no check-out of {id} that can be undone"));
         let checkout = store.checkout(id)?.ok_or_else(unknown)?;
         if asker.covers_named(&checkout.app).is_err() {
@@ -142,7 +147,7 @@ pub(crate) async fn undo_checkout(desk: Data<Desk>, caller: Caller, id: Path<i64
         }
     })
     .await?;
-    desk.look_again();
-    desk.report(&standing.listed.reservation.terms);
-    Ok(answer(&mut HttpResponse::Ok(), &desk, &caller, &standing))
+    app_state.look_again();
+    app_state.report(&standing.assessed.reservation.spec);
+    Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &standing))
 }

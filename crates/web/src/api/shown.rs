@@ -2,15 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
-use innkeeper_core::access::Need;
-use innkeeper_core::sla::evaluate;
-use innkeeper_node::http::Caller;
-use innkeeper_store::{Checkin, Listed, PastAlert, SentDelivery, Undelivered};
+use innkeeper_core::access::Permission;
+use innkeeper_core::assessed::Assessed;
+use innkeeper_http::Caller;
+use innkeeper_store::{Checkin, PastAlert, SentDelivery, Undelivered};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::document::{ReservationDocument, etag};
-use crate::Desk;
+use crate::AppState;
 use crate::pages::view::warnings;
 
 /// A reservation and how it stands.
@@ -57,22 +57,21 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     pub fn of(
-        listed: &Listed,
+        assessed: &Assessed,
         undelivered: Option<&Undelivered>,
-        desk: &Desk,
+        app_state: &AppState,
         caller: &Caller,
         now: Time,
     ) -> Self {
-        let may_check_in = caller.may(Need::CheckIn);
-        let evaluation = evaluate(&listed.view(), now);
-        let reservation = &listed.reservation;
-        let terms = &reservation.terms;
+        let may_check_in = caller.may(Permission::CheckIn);
+        let Assessed { reservation, open_alert, ping_key, evaluation, .. } = assessed;
+        let spec = &reservation.spec;
         Self {
             id: reservation.id,
-            document: ReservationDocument::of(terms),
+            document: ReservationDocument::of(spec),
             state: evaluation.state.as_str(),
-            reason: listed.open_alert.as_ref().map(|alert| alert.reason.sentence(terms.schedule.zone())),
-            schedule: terms.schedule.to_string(),
+            reason: open_alert.as_ref().map(|alert| alert.reason.sentence(spec.schedule.zone())),
+            schedule: spec.schedule.to_string(),
             expected_at: evaluation.expected_at,
             deadline: evaluation.deadline,
             last_checkin_at: reservation.facts.last_checkin_at,
@@ -81,11 +80,11 @@ impl Reservation {
             snoozed_until: reservation.conclusions.snoozed_until(now),
             snooze_mode: reservation.conclusions.snooze_at(now).map(|snooze| snooze.mode.as_str()),
             created_at: reservation.created_at,
-            ping_url: may_check_in.then(|| format!("{}/ping/{}", desk.public_url, reservation.key)),
-            ping_key: listed.ping_key.clone().filter(|_| may_check_in),
-            has_ping_key: listed.ping_key.is_some(),
-            etag: etag(terms),
-            warnings: warnings(&desk.dead_ends(terms), undelivered),
+            ping_url: may_check_in.then(|| format!("{}/ping/{}", app_state.public_url, reservation.key)),
+            ping_key: ping_key.clone().filter(|_| may_check_in),
+            has_ping_key: ping_key.is_some(),
+            etag: etag(spec),
+            warnings: warnings(app_state.warnings_of(spec), undelivered),
         }
     }
 
@@ -115,13 +114,12 @@ pub(crate) enum Changeable {
 }
 
 impl Changeable {
-    pub fn of(reservation: Reservation, listed: &Listed, may_read: bool) -> Self {
+    pub fn of(reservation: Reservation, assessed: &Assessed, may_read: bool) -> Self {
         if may_read {
             return Self::Whole(Box::new(reservation));
         }
-        let Listed { reservation: stored, .. } = listed;
-        let [app, component] =
-            [stored.terms.app.as_str(), stored.terms.component.as_str()].map(str::to_owned);
+        let stored = &assessed.reservation;
+        let [app, component] = [stored.spec.app.as_str(), stored.spec.component.as_str()].map(str::to_owned);
         Self::Named(Written { id: stored.id, app, component, etag: reservation.etag })
     }
 }
@@ -138,16 +136,25 @@ pub(crate) struct Reservations {
 /// A check-in.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CheckIn {
-    /// When it arrived.
+    /// When it happened.
     at: DateTime<Utc>,
+    /// When it arrived, where it was reported late; else null.
+    arrived_at: Option<DateTime<Utc>>,
     /// `success`, `start`, `fail` or `log`.
     kind: &'static str,
     /// The exit status, where one was given.
     exit_code: Option<i32>,
-    /// How long the run took, where start and end are a pair; milliseconds.
+    /// The signal that ended the run, where an agent said so: `SIGTERM`.
+    signal: Option<String>,
+    /// How long the run took, where start and end are a pair, or an agent said so; milliseconds.
     duration_ms: Option<i64>,
+    /// The most memory that the run used, where an agent said so; bytes.
+    peak_memory_bytes: Option<i64>,
     /// The run's id, where it has one.
     run_id: Option<String>,
+    /// The figures that it brought, by name.
+    #[schema(value_type = Object)]
+    figures: serde_json::Value,
     /// The client's address.
     source: String,
     /// Notes or body.
@@ -158,9 +165,13 @@ impl From<Checkin> for CheckIn {
     fn from(checkin: Checkin) -> Self {
         Self {
             at: checkin.at,
+            arrived_at: checkin.arrived_at,
             kind: checkin.kind.as_str(),
             exit_code: checkin.exit_code,
+            signal: checkin.signal,
+            peak_memory_bytes: checkin.peak_memory_bytes,
             duration_ms: checkin.duration.map(|duration| duration.num_milliseconds()),
+            figures: checkin.figures.json(),
             run_id: checkin.run_id,
             source: checkin.source,
             notes: checkin.notes,
@@ -194,7 +205,8 @@ pub(crate) struct Alert {
     opened_at: DateTime<Utc>,
     /// When it closed; null while it is open.
     closed_at: Option<DateTime<Utc>>,
-    /// Why it closed, where no success closed it: `schedule changed: not overdue by it`, `checked out`.
+    /// Why it closed, where it was no success that came in: `schedule changed: not overdue by it`, `checked out`, or what was reported late and
+    /// shows that the job was well: `it had run at 02:00 on Wed 25 Nov (Europe/Berlin)`.
     ending: Option<String>,
     /// The messages about it, oldest first.
     pub deliveries: Vec<Delivery>,

@@ -6,14 +6,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use innkeeper_core::access::{MOST_APPS, Rights, Scope, account_name};
 use innkeeper_core::names::AppName;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_node::http::{ApiError, Body, Caller};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
+use innkeeper_http::{ApiError, Body, Caller};
 use innkeeper_store::{NewToken, Store, TokenAdded, TokenConfirmed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ask, reading};
-use crate::Desk;
+use crate::AppState;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -92,8 +92,8 @@ impl From<innkeeper_store::Token> for Token {
 /// List tokens
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
     responses((status = 200, description = "all of them, without their secrets", body = Tokens)))]
-pub(crate) async fn list(desk: Data<Desk>, caller: Caller) -> Answer {
-    let tokens = ask(&desk, &caller, |store, _| Ok(store.tokens()?)).await?;
+pub(crate) async fn list(app_state: Data<AppState>, caller: Caller) -> Answer {
+    let tokens = ask(&app_state, &caller, |store, _| Ok(store.tokens()?)).await?;
     Ok(HttpResponse::Ok().json(Tokens { tokens: tokens.into_iter().map(Into::into).collect() }))
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn list(desk: Data<Desk>, caller: Caller) -> Answer {
         (status = 403, description = "it could do more than who makes it, or would last longer than the token that makes it, or the house is open"),
         (status = 409, description = "there is one of this name"),
     ))]
-pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -> Answer {
+pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let wanted: TokenDocument = reading::json(&body)?;
     let name = account_name("name", &wanted.name)?;
     let scopes = Scope::parse_list(wanted.scopes.iter().map(String::as_str))?;
@@ -122,11 +122,11 @@ pub(crate) async fn create(desk: Data<Desk>, caller: Caller, Body(body): Body) -
         .map(|app| AppName::parse(app).map_err(|error| error.called("apps")))
         .collect::<Result<Vec<_>, _>>()?;
     let expires_at = wanted.expires_at.map(|text| reading::instant("expires_at", &text)).transpose()?;
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     within(&caller, &Rights::of_token(scopes.clone(), apps.clone()))?;
     let secret = format!("ik_{}", keys::draw().map_err(ApiError::internal)?.reveal());
     let new = NewToken { name, hash: keys::hash(&secret), scopes, apps, expires_at };
-    let made = ask(&desk, &caller, move |store, now| {
+    let made = ask(&app_state, &caller, move |store, now| {
         if new.expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(Invalid::new("expires_at", "is past").into());
         }
@@ -160,9 +160,9 @@ pub(crate) fn added(store: &Store, new: &NewToken, now: Time) -> Result<innkeepe
         (status = 204, description = "it is removed"),
         (status = 403, description = "it could do more than who would remove it"),
     ))]
-pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
+pub(crate) async fn remove(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let (asker, id) = (caller.clone(), id.into_inner());
-    ask(&desk, &caller, move |store, now| remove_within(store, &asker, id, now)).await?;
+    ask(&app_state, &caller, move |store, now| remove_within(store, &asker, id, now)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -177,10 +177,10 @@ pub(crate) async fn remove(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> A
         (status = 404, description = "there is none of this number"),
         (status = 409, description = "it is of a user who has to be confirmed first"),
     ))]
-pub(crate) async fn confirm(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Answer {
-    desk.knows_who_asks()?;
+pub(crate) async fn confirm(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
+    app_state.knows_who_asks()?;
     let id = id.into_inner();
-    ask(&desk, &caller, move |store, now| confirm_one(store, id, now)).await?;
+    ask(&app_state, &caller, move |store, now| confirm_one(store, id, now)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

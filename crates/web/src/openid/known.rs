@@ -1,7 +1,7 @@
 //! What is known of the provider: its own description and its keys, fetched when they are needed first and then kept for
 //! a while.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_alerter::{Exchange, is_loopback};
@@ -15,6 +15,7 @@ use openidconnect::url::Url;
 use openidconnect::{
     AdditionalProviderMetadata, DiscoveryError, HttpRequest, HttpResponse, IssuerUrl, ProviderMetadata,
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::{Trouble, shown};
@@ -92,7 +93,7 @@ impl Known {
     }
 
     fn description_at(&self, now: Instant) -> Result<Arc<Description>, Trouble> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let old = state.description.clone();
         match &old {
             Some((at, description)) if now.saturating_duration_since(*at) < HOLDS => {
@@ -108,7 +109,7 @@ impl Known {
 
     /// The same with keys that were fetched after `old`, for a key that is not among those; none when that was done just before.
     pub fn newer(&self, old: &Arc<Description>) -> Result<Option<Arc<Description>>, Trouble> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if let Some((_, now)) = state.description.as_ref().filter(|(_, now)| !Arc::ptr_eq(now, old)) {
             return Ok(Some(Arc::clone(now)));
         }

@@ -27,7 +27,7 @@ pub(crate) use seats::Seats;
 pub(crate) use without::Provider;
 
 use innkeeper_core::access::UserRole;
-use innkeeper_node::keys;
+use innkeeper_http::keys;
 
 use crate::refused_logins::Why;
 

@@ -1,9 +1,10 @@
 //! How many ask the provider at once: each takes a thread for as long as the provider takes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::time::sleep;
+use parking_lot::Mutex;
 
 /// In all, and of one network.
 const MOST: usize = 8;
@@ -35,7 +36,7 @@ impl Seats {
     }
 
     fn try_take(&self, network: &str) -> Option<Seat> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.0.lock();
         let of_network = taken.iter().filter(|known| *known == network).count();
         if taken.len() >= MOST || of_network >= MOST_OF_A_NETWORK {
             return None;
@@ -47,7 +48,7 @@ impl Seats {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.seats.0.lock();
         if let Some(at) = taken.iter().position(|known| *known == self.network) {
             taken.swap_remove(at);
         }

@@ -7,9 +7,9 @@ use askama::Template;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use innkeeper_core::password as new_password;
 use innkeeper_core::schedule::zone;
-use innkeeper_node::http::{ApiError, Caller, Theme};
-use innkeeper_node::keys::password::{self, Waiting};
-use innkeeper_node::keys::{self, device};
+use innkeeper_http::keys::password::{self, Waiting};
+use innkeeper_http::keys::{self, device};
+use innkeeper_http::{ApiError, Caller, Theme};
 use innkeeper_store::{Factors, KnownSession, StoreError, User};
 
 use super::account_passkeys::PasskeysShown;
@@ -18,7 +18,7 @@ use super::frame::Frame;
 use super::login::{CROWDS_LAST_S, wait, wait_for_codes};
 use super::view::When;
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::logins::{self, Verdict};
 use crate::second_factor::{self, Shown};
 
@@ -61,43 +61,43 @@ pub(super) struct Said {
 
 /// The page.
 pub async fn account(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    show(&desk, &caller, &request, Said::default()).await
+    show(&app_state, &caller, &request, Said::default()).await
 }
 
 pub(super) async fn show(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     said: Said,
 ) -> Result<HttpResponse, ApiError> {
     let account = match caller.user() {
-        Some(user) => Some(account_of(desk, caller, request, user).await?),
+        Some(user) => Some(account_of(app_state, caller, request, user).await?),
         None => {
             // What stands around it.
-            ask(desk, |_, _| Ok(())).await?;
+            ask(app_state, |_, _| Ok(())).await?;
             None
         }
     };
-    page(&AccountPage { frame: Frame::of(desk, caller, "/account"), account, zones: &TZ_VARIANTS, said })
+    page(&AccountPage { frame: Frame::of(app_state, caller, "/account"), account, zones: &TZ_VARIANTS, said })
 }
 
 async fn account_of(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     user: &User,
 ) -> Result<Account, ApiError> {
-    let (id, idle) = (user.id, desk.live.get().web.session);
-    let (sessions, factors, passkeys, now) = ask(desk, move |desk, now| {
-        let store = &desk.store;
+    let (id, idle) = (user.id, app_state.live.get().web.session);
+    let (sessions, factors, passkeys, now) = ask(app_state, move |app_state, now| {
+        let store = &app_state.store;
         Ok((store.sessions_of(id, idle, now)?, store.factors(id)?, store.passkeys_of(id)?, now))
     })
     .await?;
-    let (own, zone) = (own_session(desk, request), caller.zone_or(chrono_tz::UTC));
+    let (own, zone) = (own_session(app_state, request), caller.zone_or(chrono_tz::UTC));
     let row = |session: KnownSession| SessionRow {
         is_this: session.hash == own,
         begun: When::new(session.created_at, zone, now),
@@ -113,30 +113,30 @@ async fn account_of(
         shortest: new_password::SHORTEST,
         sessions: sessions.into_iter().map(row).collect(),
         factors,
-        passkeys: PasskeysShown::of(desk, passkeys, zone, now),
-        must_have_factor: desk.gate.requires_second_factor(user),
+        passkeys: PasskeysShown::of(app_state, passkeys, zone, now),
+        must_have_factor: app_state.authenticator.requires_second_factor(user),
     })
 }
 
 /// What the session is known by from which this was sent; nothing where there is none.
-pub(super) fn own_session(desk: &Desk, request: &HttpRequest) -> String {
-    desk.gate.session_of(request).map(|secret| keys::hash(&secret)).unwrap_or_default()
+pub(super) fn own_session(app_state: &AppState, request: &HttpRequest) -> String {
+    app_state.authenticator.session_of(request).map(|secret| keys::hash(&secret)).unwrap_or_default()
 }
 
-/// The user whose account it is; the gate lets nobody else through.
+/// The user whose account it is; the authenticator lets nobody else through.
 pub(super) fn own(caller: &Caller) -> Result<User, ApiError> {
     caller.user().cloned().ok_or_else(|| ApiError::Forbidden("no user is logged in here".to_owned()))
 }
 
 /// The page with what could not be done.
 pub(super) async fn refuse(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     problem: impl Into<String>,
 ) -> Result<HttpResponse, ApiError> {
     let said = Said { text: problem.into(), is_problem: true };
-    let mut answer = show(desk, caller, request, said).await?;
+    let mut answer = show(app_state, caller, request, said).await?;
     *answer.status_mut() = StatusCode::BAD_REQUEST;
     Ok(answer)
 }
@@ -144,7 +144,7 @@ pub(super) async fn refuse(
 /// The hash of the user's password, where this is it; else what is wrong. Wrong ones are counted as
 /// those of a login.
 pub(super) async fn proven(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     given: String,
@@ -153,7 +153,7 @@ pub(super) async fn proven(
     if !user.has_password {
         return Ok(Err("You have no password here.".to_owned()));
     }
-    match logins::check(desk, request, &caller.source, &user.name, given).await? {
+    match logins::check(app_state, request, &caller.source, &user.name, given).await? {
         Verdict::Right { hash, .. } => Ok(Ok(hash)),
         Verdict::Wrong | Verdict::Unconfirmed => Ok(Err("The password is wrong.".to_owned())),
         Verdict::TooSoon(time) => Err(wait(time)),
@@ -164,15 +164,15 @@ pub(super) async fn proven(
 /// The same, and a code of the second factor in `code`, or what a passkey signed in `credential`. It is looked at where the
 /// password is right.
 pub(super) async fn proven_twice(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     form: &Form,
 ) -> Result<Result<(), String>, ApiError> {
-    if let Err(problem) = proven(desk, caller, request, form.raw("password").to_owned()).await? {
+    if let Err(problem) = proven(app_state, caller, request, form.raw("password").to_owned()).await? {
         return Ok(Err(problem));
     }
-    match shown(desk, caller, request, form).await? {
+    match shown(app_state, caller, request, form).await? {
         Shown::Right(_) => Ok(Ok(())),
         Shown::Wrong(problem) => Ok(Err(problem)),
         Shown::TooSoon(time) => Err(wait_for_codes(time)),
@@ -182,20 +182,20 @@ pub(super) async fn proven_twice(
 /// What a login asks for: the password, and a second factor where the user has one. Else a password alone would add a
 /// factor, and by that remove the others.
 pub(super) async fn proven_as_a_login_is(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     form: &Form,
 ) -> Result<Result<(), String>, ApiError> {
     let id = own(caller)?.id;
-    match ask(desk, move |desk, _| desk.store.factors(id)).await?.any() {
-        true => proven_twice(desk, caller, request, form).await,
-        false => Ok(proven(desk, caller, request, form.raw("password").to_owned()).await?.map(drop)),
+    match ask(app_state, move |app_state, _| app_state.store.factors(id)).await?.any() {
+        true => proven_twice(app_state, caller, request, form).await,
+        false => Ok(proven(app_state, caller, request, form.raw("password").to_owned()).await?.map(drop)),
     }
 }
 
 async fn shown(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     form: &Form,
@@ -203,31 +203,33 @@ async fn shown(
     let user = own(caller)?;
     #[cfg(feature = "passkeys")]
     if !form.raw("credential").is_empty() {
-        let (session, credential) = (own_session(desk, request), form.raw("credential").to_owned());
-        return second_factor::check_passkey(desk, request, &caller.source, &user, session, credential).await;
+        let (session, credential) = (own_session(app_state, request), form.raw("credential").to_owned());
+        return second_factor::check_passkey(app_state, request, &caller.source, &user, session, credential)
+            .await;
     }
-    second_factor::check(desk, request, &caller.source, &user, form.text("code")).await
+    second_factor::check(app_state, request, &caller.source, &user, form.text("code")).await
 }
 
 /// Takes another password. The other sessions end, and browsers that were known are strangers, but this one.
 pub async fn change_password(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (user, chosen) = (own(&caller)?, form.raw("new").to_owned());
-    let checked = new_password::check_new("password", &chosen, &[&user.name, &desk.instance, "innkeeper"])
-        .and_then(|()| match form.raw("again") == chosen {
-            true => Ok(()),
-            false => Err(innkeeper_core::Invalid::new("password", "was not typed the same both times")),
-        });
+    let checked =
+        new_password::check_new("password", &chosen, &[&user.name, &app_state.instance, "innkeeper"])
+            .and_then(|()| match form.raw("again") == chosen {
+                true => Ok(()),
+                false => Err(innkeeper_core::Invalid::new("password", "was not typed the same both times")),
+            });
     if let Err(invalid) = checked {
-        return refuse(&desk, &caller, &request, invalid.to_string()).await;
+        return refuse(&app_state, &caller, &request, invalid.to_string()).await;
     }
-    let old = match proven(&desk, &caller, &request, form.raw("password").to_owned()).await? {
+    let old = match proven(&app_state, &caller, &request, form.raw("password").to_owned()).await? {
         Ok(old) => old,
-        Err(problem) => return refuse(&desk, &caller, &request, problem).await,
+        Err(problem) => return refuse(&app_state, &caller, &request, problem).await,
     };
     let mut turn = password::turn(Waiting::Known(&user.name))
         .await
@@ -236,34 +238,35 @@ pub async fn change_password(
         .await
         .map_err(ApiError::internal)?
         .map_err(ApiError::internal)?;
-    let (id, actor, session) = (user.id, caller.actor(), own_session(&desk, &request));
-    let device = ask(&desk, move |desk, now| {
-        if !desk.store.on_behalf_of(actor).change_password(&user, &old, &new, &session, now)? {
+    let (id, actor, session) = (user.id, caller.actor(), own_session(&app_state, &request));
+    let device = ask(&app_state, move |app_state, now| {
+        if !app_state.store.on_behalf_of(actor).change_password(&user, &old, &new, &session, now)? {
             return Ok(None);
         }
-        let has_shown_factor = desk.store.factors(user.id)?.any();
+        let has_shown_factor = app_state.store.factors(user.id)?.any();
         let device = device::issue(user.id, &new, has_shown_factor, now);
         device.map(Some).map_err(|error| StoreError::Unavailable(error.to_string()))
     })
     .await?
     .ok_or_else(|| ApiError::Conflict("your password was just changed by somebody else".to_owned()))?;
     let text = "The password is changed. Your other sessions have ended.".to_owned();
-    let mut answer = show(&desk, &caller, &request, Said { text, is_problem: false }).await?;
-    answer.add_cookie(&desk.gate.device_cookie(id, device)).map_err(ApiError::internal)?;
+    let mut answer = show(&app_state, &caller, &request, Said { text, is_problem: false }).await?;
+    answer.add_cookie(&app_state.authenticator.device_cookie(id, device)).map_err(ApiError::internal)?;
     Ok(answer)
 }
 
 /// Ends one of the user's sessions.
 pub async fn end_session(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     session: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (user, actor, session) = (own(&caller)?, caller.actor(), session.into_inner());
-    let ended =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).end_own_session(&user, &session, now))
-            .await?;
+    let ended = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).end_own_session(&user, &session, now)
+    })
+    .await?;
     match ended {
         true => Ok(see_other("/account#sessions")),
         false => Err(ApiError::NotFound("you have no such session, or it has ended".to_owned())),
@@ -272,26 +275,28 @@ pub async fn end_session(
 
 /// Ends all of them but the one that this comes from.
 pub async fn end_other_sessions(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&desk, &request));
-    ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).end_sessions(user.id, Some(&session), now))
-        .await?;
+    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&app_state, &request));
+    ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).end_sessions(user.id, Some(&session), now)
+    })
+    .await?;
     Ok(see_other("/account#sessions"))
 }
 
 /// Keeps the colours and the zone that somebody chose.
-pub async fn choose_display(desk: Data<Desk>, form: Form) -> Result<HttpResponse, ApiError> {
+pub async fn choose_display(app_state: Data<AppState>, form: Form) -> Result<HttpResponse, ApiError> {
     let theme = Theme::parse("theme", form.text("theme"))?;
     let zone = match form.text("zone") {
         "" => None,
         name => Some(zone::parse("zone", name)?),
     };
     let mut answer = see_other("/account#display");
-    for cookie in [desk.gate.theme_cookie(theme), desk.gate.zone_cookie(zone)] {
+    for cookie in [app_state.authenticator.theme_cookie(theme), app_state.authenticator.zone_cookie(zone)] {
         answer.add_cookie(&cookie).map_err(ApiError::internal)?;
     }
     Ok(answer)

@@ -7,8 +7,8 @@ use askama::Template;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use innkeeper_core::secret::Secret;
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys::{device, recovery, totp};
+use innkeeper_http::keys::{device, recovery, totp};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{AppAdded, Factors, StoreError, User};
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -19,7 +19,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::login::{LoginQuery, local};
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 
 /// The width of the picture, in pixels at least.
 const PICTURE: u32 = 220;
@@ -59,38 +59,38 @@ struct CodesPage<'a> {
 
 /// The page on which an app is set up.
 pub async fn set_up_page(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     query: Query<LoginQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    show(&desk, &caller, &request, &query.next, "").await
+    show(&app_state, &caller, &request, &query.next, "").await
 }
 
 async fn show(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     next: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, session) = (own(caller)?, own_session(desk, request));
+    let (user, session) = (own(caller)?, own_session(app_state, request));
     let id = user.id;
-    let (secret, factors, now) = ask(desk, move |desk, now| {
-        Ok((desk.store.app_setup(id, &session, now)?, desk.store.factors(id)?, now))
+    let (secret, factors, now) = ask(app_state, move |app_state, now| {
+        Ok((app_state.store.app_setup(id, &session, now)?, app_state.store.factors(id)?, now))
     })
     .await?;
     let shown = match secret {
-        Some(secret) if !factors.app => Some(shown(&secret, &desk.instance, &user.name)?),
+        Some(secret) if !factors.app => Some(shown(&secret, &app_state.instance, &user.name)?),
         _ => None,
     };
     let mut answer = page(&SetUpPage {
-        frame: Frame::of(desk, caller, "/account/second-factor"),
+        frame: Frame::of(app_state, caller, "/account/second-factor"),
         has_password: user.has_password,
         app: shown,
         factors,
         must_set_up: caller.lacks_second_factor,
-        passkeys: PasskeysShown::of(desk, Vec::new(), chrono_tz::UTC, now),
+        passkeys: PasskeysShown::of(app_state, Vec::new(), chrono_tz::UTC, now),
         next: local(next).to_owned(),
         problem: problem.to_owned(),
     })?;
@@ -104,13 +104,13 @@ async fn show(
 /// The page with what could not be done.
 #[cfg(feature = "passkeys")]
 pub(super) async fn refuse_set_up(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     next: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
-    show(desk, caller, request, next, problem).await
+    show(app_state, caller, request, next, problem).await
 }
 
 fn shown(secret: &str, instance: &str, user: &str) -> Result<AppShown, ApiError> {
@@ -130,111 +130,120 @@ fn keep_nowhere(answer: &mut HttpResponse) {
 
 /// Begins to set up an app, for whoever shows what a login asks for: draws a secret.
 pub async fn begin(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (user, next) = (own(&caller)?, form.text("next").to_owned());
-    if let Err(problem) = proven_as_a_login_is(&desk, &caller, &request, &form).await? {
-        return show(&desk, &caller, &request, &next, &problem).await;
+    if let Err(problem) = proven_as_a_login_is(&app_state, &caller, &request, &form).await? {
+        return show(&app_state, &caller, &request, &next, &problem).await;
     }
     let secret = totp::draw().map_err(ApiError::internal)?;
-    let session = own_session(&desk, &request);
-    ask(&desk, move |desk, now| desk.store.begin_app_setup(user.id, &session, secret.reveal(), now)).await?;
+    let session = own_session(&app_state, &request);
+    ask(&app_state, move |app_state, now| {
+        app_state.store.begin_app_setup(user.id, &session, secret.reveal(), now)
+    })
+    .await?;
     Ok(see_other(&super::entry::with_next("/account/second-factor", local(&next))))
 }
 
 /// Takes a first code: the app counts from now on. Shows the recovery codes, this once.
 pub async fn confirm(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (user, next) = (own(&caller)?, form.text("next").to_owned());
-    let (codes, session) = (recovery::draw().map_err(ApiError::internal)?, own_session(&desk, &request));
+    let (codes, session) = (recovery::draw().map_err(ApiError::internal)?, own_session(&app_state, &request));
     let (hashes, given, actor) = (hashes(&codes), form.text("code").to_owned(), caller.actor());
-    let done = ask(&desk, move |desk, now| {
-        let Some(secret) = desk.store.app_setup(user.id, &session, now)? else {
+    let done = ask(&app_state, move |app_state, now| {
+        let Some(secret) = app_state.store.app_setup(user.id, &session, now)? else {
             return Ok(Some(AppAdded::TooLate));
         };
-        let Some(began) = totp::step_began(&secret, &given, now) else { return Ok(None) };
-        let store = desk.store.on_behalf_of(actor);
+        let Some(began) = totp::step_began(&secret, &given, app_state.clock.uncorrected()) else {
+            return Ok(None);
+        };
+        let store = app_state.store.on_behalf_of(actor);
         store.finish_app_setup(&user, &session, &secret, began, &hashes, now).map(Some)
     })
     .await?;
     match done {
         Some(AppAdded::First) => {
-            knowing(&desk, own(&caller)?, show_codes(&desk, &caller, &codes, true, &next)?).await
+            knowing(&app_state, own(&caller)?, show_codes(&app_state, &caller, &codes, true, &next)?).await
         }
         Some(AppAdded::Another) => Ok(see_other("/account#second-factor")),
         None => {
             let problem =
                 "The code is wrong. It changes every 30 seconds; the clock of the phone must be right.";
-            show(&desk, &caller, &request, &next, problem).await
+            show(&app_state, &caller, &request, &next, problem).await
         }
         Some(AppAdded::TooLate) => {
             let problem = "This took longer than a quarter of an hour, was done already, or was begun in another browser. \
                            Begin again.";
-            show(&desk, &caller, &request, &next, problem).await
+            show(&app_state, &caller, &request, &next, problem).await
         }
     }
 }
 
 /// The answer, with the cookie by which the browser is known from now on: a first factor was just shown there.
 pub(super) async fn knowing(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     user: User,
     mut answer: HttpResponse,
 ) -> Result<HttpResponse, ApiError> {
     let id = user.id;
-    let device = ask(desk, move |desk, now| {
-        let password = desk.store.user_named(&user.name)?.and_then(|(_, password)| password);
+    let device = ask(app_state, move |app_state, now| {
+        let password = app_state.store.user_named(&user.name)?.and_then(|(_, password)| password);
         let known = password.map(|password| device::issue(user.id, &password, true, now));
         known.transpose().map_err(|error| StoreError::Unavailable(error.to_string()))
     })
     .await?;
     if let Some(device) = device {
-        answer.add_cookie(&desk.gate.device_cookie(id, device)).map_err(ApiError::internal)?;
+        answer.add_cookie(&app_state.authenticator.device_cookie(id, device)).map_err(ApiError::internal)?;
     }
     Ok(answer)
 }
 
 /// Removes the authenticator app, for whoever shows the password and a code.
 pub async fn remove(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    if let Err(problem) = proven_twice(&desk, &caller, &request, &form).await? {
-        return refuse(&desk, &caller, &request, problem).await;
+    if let Err(problem) = proven_twice(&app_state, &caller, &request, &form).await? {
+        return refuse(&app_state, &caller, &request, problem).await;
     }
-    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&desk, &request));
-    ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_app(&user, &session, now)).await?;
+    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&app_state, &request));
+    ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).remove_app(&user, &session, now)
+    })
+    .await?;
     Ok(see_other("/account#second-factor"))
 }
 
 /// Makes other recovery codes, for whoever shows the password and a code.
 pub async fn renew_codes(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    if let Err(problem) = proven_twice(&desk, &caller, &request, &form).await? {
-        return refuse(&desk, &caller, &request, problem).await;
+    if let Err(problem) = proven_twice(&app_state, &caller, &request, &form).await? {
+        return refuse(&app_state, &caller, &request, problem).await;
     }
     let codes = recovery::draw().map_err(ApiError::internal)?;
     let (user, actor, hashes) = (own(&caller)?, caller.actor(), hashes(&codes));
-    let renewed =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).renew_recovery_codes(&user, &hashes, now))
-            .await?;
+    let renewed = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).renew_recovery_codes(&user, &hashes, now)
+    })
+    .await?;
     if !renewed {
-        return refuse(&desk, &caller, &request, "You have no second factor any more.").await;
+        return refuse(&app_state, &caller, &request, "You have no second factor any more.").await;
     }
-    show_codes(&desk, &caller, &codes, false, "/account#second-factor")
+    show_codes(&app_state, &caller, &codes, false, "/account#second-factor")
 }
 
 pub(super) fn hashes(codes: &[Secret]) -> Vec<String> {
@@ -242,14 +251,14 @@ pub(super) fn hashes(codes: &[Secret]) -> Vec<String> {
 }
 
 pub(super) fn show_codes(
-    desk: &Desk,
+    app_state: &AppState,
     caller: &Caller,
     codes: &[Secret],
     is_new: bool,
     next: &str,
 ) -> Result<HttpResponse, ApiError> {
     let mut answer = page(&CodesPage {
-        frame: Frame::of(desk, caller, "/account/second-factor"),
+        frame: Frame::of(app_state, caller, "/account/second-factor"),
         codes: codes.iter().map(|code| code.reveal().to_owned()).collect(),
         is_new,
         next: local(next).to_owned(),

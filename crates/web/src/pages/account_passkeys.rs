@@ -5,7 +5,7 @@ use innkeeper_core::Time;
 use innkeeper_store::Passkey;
 
 use super::view::When;
-use crate::Desk;
+use crate::AppState;
 
 /// What a page shows of passkeys.
 pub(super) struct PasskeysShown {
@@ -26,8 +26,8 @@ pub(super) struct PasskeyRow {
 }
 
 impl PasskeysShown {
-    pub fn of(desk: &Desk, passkeys: Vec<Passkey>, zone: Tz, now: Time) -> Self {
-        let (origin, why_not) = match desk.passkeys_at() {
+    pub fn of(app_state: &AppState, passkeys: Vec<Passkey>, zone: Tz, now: Time) -> Self {
+        let (origin, why_not) = match app_state.passkeys_at() {
             Ok(origin) => (origin.to_owned(), String::new()),
             Err(why) => (String::new(), why.to_owned()),
         };

@@ -4,17 +4,18 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use askama::Template;
 use chrono::TimeDelta;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, Time, duration};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Listed, Retried, Undone};
+use innkeeper_http::{ApiError, Caller};
+use innkeeper_store::{Accepted, Retried, Undone};
 
 use super::form::Form;
 use super::{ask, see_other};
-use crate::Desk;
-use crate::api::no_alerter;
+use crate::AppState;
+use crate::api::{no_alerter, not_accepted};
 
 /// The longest snooze.
 const LONGEST_SNOOZE: TimeDelta = TimeDelta::days(365);
@@ -30,7 +31,7 @@ fn back(id: i64, said: &str) -> HttpResponse {
 
 /// Lets nothing alert on it for a while.
 pub async fn snooze(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     form: Form,
@@ -45,11 +46,12 @@ pub async fn snooze(
     if span <= TimeDelta::zero() || span > LONGEST_SNOOZE {
         return Err(Invalid::new("duration", "give a time of at most 365 days, as in 2h or 3d").into());
     }
-    let done =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_by_id(id, now + span, mode, now));
+    let done = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).snooze_by_id(id, now + span, mode, now)
+    });
     match done.await? {
         true => {
-            desk.look_again();
+            app_state.look_again();
             Ok(back(id, if mode == SnoozeMode::Skip { "skipped" } else { "snoozed" }))
         }
         false => Err(unknown()),
@@ -58,37 +60,59 @@ pub async fn snooze(
 
 /// Ends its snooze: what is still true is told.
 pub async fn resume(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    let is_asleep = |listed: &Listed, now: Time| listed.reservation.conclusions.snoozed_until(now).is_some();
-    let done = ask(&desk, move |desk, now| match desk.store.listed(id, now)? {
+    let is_asleep = |one: &Assessed, now: Time| one.reservation.conclusions.snoozed_until(now).is_some();
+    let done = ask(&app_state, move |app_state, now| match app_state.store.listed(id, now)? {
         None => Ok(false),
-        Some(listed) if is_asleep(&listed, now) => desk.store.on_behalf_of(actor).resume_by_id(id, now),
+        Some(listed) if is_asleep(&listed, now) => app_state.store.on_behalf_of(actor).resume_by_id(id, now),
         Some(_) => Ok(true),
     })
     .await?;
     if !done {
         return Err(unknown());
     }
-    desk.look_again();
+    app_state.look_again();
     Ok(back(id, "resumed"))
 }
 
-/// Removes it; the list offers to take that back.
-pub async fn check_out(
-    desk: Data<Desk>,
+/// Makes the figures of its latest success right from now on.
+pub async fn accept_figures(
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).check_out_by_id(id, now)).await? {
+    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).accept_figures(id, now))
+        .await?
+    {
+        Accepted::Done(_) => {
+            app_state.look_again();
+            Ok(back(id, "accepted"))
+        }
+        Accepted::Unknown => Err(unknown()),
+        refused => Err(ApiError::Conflict(not_accepted(&refused))),
+    }
+}
+
+/// Removes it; the list offers to take that back.
+pub async fn check_out(
+    app_state: Data<AppState>,
+    caller: Caller,
+    id: Path<i64>,
+    _: Form,
+) -> Result<HttpResponse, ApiError> {
+    let (id, actor) = (id.into_inner(), caller.actor());
+    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).check_out_by_id(id, now))
+        .await?
+    {
         true => {
-            desk.look_again();
+            app_state.look_again();
             Ok(see_other(&format!("/status?checked_out={id}")))
         }
         false => Err(unknown()),
@@ -97,15 +121,17 @@ pub async fn check_out(
 
 /// Takes a check-out back.
 pub async fn undo(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).undo_checkout(id, now)).await? {
+    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).undo_checkout(id, now))
+        .await?
+    {
         Undone::Done => {
-            desk.look_again();
+            app_state.look_again();
             Ok(back(id, "back"))
         }
         Undone::Unknown => Err(ApiError::NotFound("there is nothing to undo any more".to_owned())),
@@ -127,42 +153,44 @@ struct TestAlert<'a> {
 
 /// Sends a test alert to whoever hears of it, through the outbox, as a real one would go.
 pub async fn test_alert(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    let done = ask(&desk, move |desk, now| {
-        let Some(listed) = desk.store.listed(id, now)? else { return Ok(false) };
-        let terms = &listed.reservation.terms;
-        let job = format!("{}/{}", terms.app, terms.component);
-        let (schedule, dead_ends) = (&terms.schedule, desk.dead_ends(terms));
+    let done = ask(&app_state, move |app_state, now| {
+        let Some(listed) = app_state.store.listed(id, now)? else { return Ok(false) };
+        let spec = &listed.reservation.spec;
+        let job = format!("{}/{}", spec.app, spec.component);
+        let (schedule, dead_ends) = (&spec.schedule, app_state.dead_ends(spec));
         let message = TestAlert { job, by: &actor.who, schedule, dead_ends };
-        let messages = desk.operator.deliveries_as_of(terms, message, now);
-        desk.store.on_behalf_of(actor).put_notices(&messages, now)?;
+        let messages = app_state.operator.deliveries_as_of(spec, message, now);
+        app_state.store.on_behalf_of(actor).put_notices(&messages, now)?;
         Ok(true)
     })
     .await?;
     if !done {
         return Err(unknown());
     }
-    desk.look_again();
+    app_state.look_again();
     Ok(back(id, "tested"))
 }
 
 /// Tries a message again at once.
 pub async fn retry(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).retry_delivery(id, now)).await? {
+    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).retry_delivery(id, now))
+        .await?
+    {
         // Delivered in between: that is what was wanted.
         Retried::Done | Retried::Delivered => {
-            desk.look_again();
+            app_state.look_again();
             Ok(see_other("/deliveries"))
         }
         Retried::Unknown => Err(ApiError::NotFound("there is no such message".to_owned())),
@@ -177,6 +205,7 @@ pub fn said(word: &str) -> &'static str {
         "changed" => "The reservation is changed.",
         "snoozed" => "It is snoozed. What is still true at the end is told then.",
         "skipped" => "It is snoozed. What is due until the end is not expected.",
+        "accepted" => "Its figures are right from now on: medians begin anew with them.",
         "resumed" => "The snooze has ended; what is still true is told.",
         "back" => "It is back, with its ping address and its history.",
         "tested" => "A test alert is on its way to whoever hears of this reservation; see Deliveries.",

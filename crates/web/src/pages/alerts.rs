@@ -3,13 +3,13 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 use serde::Deserialize;
 
 use super::frame::Frame;
 use super::view::AlertRow;
 use super::{ENTRIES, ask, page};
-use crate::Desk;
+use crate::AppState;
 
 /// The place of a page.
 #[derive(Deserialize)]
@@ -28,15 +28,15 @@ struct AlertsPage<'a> {
 
 /// The page.
 pub async fn alerts(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     query: Query<Before>,
 ) -> Result<HttpResponse, ApiError> {
     let before = query.before;
-    let (open, past, now) = ask(&desk, move |desk, now| {
+    let (open, past, now) = ask(&app_state, move |app_state, now| {
         let open =
-            if before.is_none() { desk.store.alerts(None, Some(true), None, 500)? } else { Vec::new() };
-        Ok((open, desk.store.alerts(None, Some(false), before, ENTRIES)?, now))
+            if before.is_none() { app_state.store.alerts(None, Some(true), None, 500)? } else { Vec::new() };
+        Ok((open, app_state.store.alerts(None, Some(false), before, ENTRIES)?, now))
     })
     .await?;
     let next = (past.len() as i64 == ENTRIES)
@@ -47,7 +47,7 @@ pub async fn alerts(
         alerts.iter().map(|alert| AlertRow::of(alert, &[], zone, now)).collect()
     };
     page(&AlertsPage {
-        frame: Frame::of(&desk, &caller, "/alerts"),
+        frame: Frame::of(&app_state, &caller, "/alerts"),
         open: rows(&open),
         past: rows(&past),
         next,

@@ -6,13 +6,13 @@ use askama::Template;
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use innkeeper_core::Time;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::BadGuest;
 
 use super::frame::Frame;
 use super::view::When;
 use super::{ask, page};
-use crate::Desk;
+use crate::AppState;
 
 /// How far back bad guests are counted.
 const BAD_DAYS: i64 = 30;
@@ -26,13 +26,14 @@ struct BadGuestsPage<'a> {
 }
 
 /// The page.
-pub async fn bad_guests(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (guests, now) =
-        ask(&desk, |desk, now| Ok((desk.store.bad_guests(now - TimeDelta::days(BAD_DAYS), 100)?, now)))
-            .await?;
+pub async fn bad_guests(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (guests, now) = ask(&app_state, |app_state, now| {
+        Ok((app_state.store.bad_guests(now - TimeDelta::days(BAD_DAYS), 100)?, now))
+    })
+    .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
     let guests = guests.iter().map(|guest| GuestRow::of(guest, zone, now)).collect();
-    page(&BadGuestsPage { frame: Frame::of(&desk, &caller, "/badguests"), days: BAD_DAYS, guests })
+    page(&BadGuestsPage { frame: Frame::of(&app_state, &caller, "/badguests"), days: BAD_DAYS, guests })
 }
 
 /// A reservation with many alerts.

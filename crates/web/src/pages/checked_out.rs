@@ -4,13 +4,13 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Checkout, UNDO_WITHIN};
 
 use super::frame::Frame;
 use super::view::When;
 use super::{ask, page};
-use crate::Desk;
+use crate::AppState;
 
 #[derive(Template)]
 #[template(path = "checked_out.html")]
@@ -32,14 +32,15 @@ struct CheckedOutPage<'a> {
 ///
 /// # Errors
 /// That nothing is known of it, or the database's.
-pub async fn show(desk: &Data<Desk>, caller: &Caller, id: i64) -> Result<HttpResponse, ApiError> {
-    let found = ask(desk, move |desk, now| {
-        let undoable = desk.store.checkout(id)?;
+pub async fn show(app_state: &Data<AppState>, caller: &Caller, id: i64) -> Result<HttpResponse, ApiError> {
+    let found = ask(app_state, move |app_state, now| {
+        let undoable = app_state.store.checkout(id)?;
         let can_come_back = undoable.is_some();
-        let Some(checkout) = undoable.map_or_else(|| desk.store.past_checkout(id), |it| Ok(Some(it)))? else {
+        let Some(checkout) = undoable.map_or_else(|| app_state.store.past_checkout(id), |it| Ok(Some(it)))?
+        else {
             return Ok(None);
         };
-        let successor = desk.store.id_of(&checkout.app, &checkout.component)?;
+        let successor = app_state.store.id_of(&checkout.app, &checkout.component)?;
         Ok(Some((checkout, can_come_back, successor, now)))
     })
     .await?;
@@ -47,7 +48,7 @@ pub async fn show(desk: &Data<Desk>, caller: &Caller, id: i64) -> Result<HttpRes
         found.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
     let zone = caller.zone_or(chrono_tz::UTC);
     let mut answer = page(&CheckedOutPage {
-        frame: Frame::of(desk, caller, "/checked-out"),
+        frame: Frame::of(app_state, caller, "/checked-out"),
         by: match checkout.who.as_str() {
             "" | "anybody" => "somebody who was not asked for a name".to_owned(),
             who => who.to_owned(),

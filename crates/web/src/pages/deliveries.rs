@@ -3,34 +3,46 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use askama::Template;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::nodes::Parked;
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::Topic;
 
 use super::frame::Frame;
 use super::view::DeliveryRow;
 use super::{ask, page};
-use crate::Desk;
+use crate::AppState;
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]
 struct DeliveriesPage<'a> {
     frame: Frame<'a>,
+    parked: Vec<Parked>,
     groups: [(&'static str, &'static str, Vec<DeliveryRow>); 2],
 }
 
 /// The page.
-pub async fn deliveries(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (waiting, dead, now) = ask(&desk, |desk, now| {
-        Ok((desk.store.deliveries("waiting", None, 200)?, desk.store.deliveries("dead", None, 200)?, now))
+pub async fn deliveries(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (waiting, dead, parked, now) = ask(&app_state, |app_state, now| {
+        let (waiting, dead) = (
+            app_state.store.deliveries("waiting", None, 200)?,
+            app_state.store.deliveries("dead", None, 200)?,
+        );
+        Ok((waiting, dead, app_state.parked()?, now))
     })
     .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
-    let rows = |all: &[innkeeper_store::SentDelivery]| {
-        all.iter().map(|one| DeliveryRow::of(one, zone, now)).collect::<Vec<_>>()
+    let row = |one: &innkeeper_store::SentDelivery| {
+        let mut row = DeliveryRow::of(one, zone, now);
+        if one.state == "waiting" && parked.iter().any(|parked| parked.alerter == one.alerter) {
+            row.problem = format!("{} is parked", one.alerter);
+            row.next = None;
+        }
+        row
     };
+    let rows = |all: &[innkeeper_store::SentDelivery]| all.iter().map(row).collect::<Vec<_>>();
     let groups = [
         ("Waiting", "Nothing waits: everything has gone out.", rows(&waiting)),
         ("Given up", "Nothing was given up.", rows(&dead)),
     ];
-    page(&DeliveriesPage { frame: Frame::of(&desk, &caller, "/deliveries"), groups })
+    page(&DeliveriesPage { frame: Frame::of(&app_state, &caller, "/deliveries"), parked, groups })
 }

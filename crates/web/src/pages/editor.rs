@@ -6,10 +6,10 @@ use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use chrono_tz::{TZ_VARIANTS, Tz};
 use innkeeper_core::alert::stamp;
-use innkeeper_core::reservation::Terms;
+use innkeeper_core::reservation::Spec;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Invalid, Time, duration};
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::Change;
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ use super::draft::{Draft, Problems};
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::api::etag;
 
 /// Expected times that are shown.
@@ -77,12 +77,12 @@ impl Explanation {
                     true => "no grace".to_owned(),
                     false => format!("{} grace", duration::words(grace)),
                 };
-                let words = match &schedule {
-                    Schedule::Every(period) => format!(
+                let words = match schedule.period() {
+                    Some(period) => format!(
                         "Expected {} after each check-in, {grace}. If it checked in now and kept to that:",
-                        duration::words(*period)
+                        duration::words(period)
                     ),
-                    Schedule::Cron(_) | Schedule::Calendar(_) => format!("Expected at these times, {grace}:"),
+                    None => format!("Expected at these times, {grace}:"),
                 };
                 let next = next_times(&schedule, now, NEXT);
                 Self { words, problem: String::new(), next: next.iter().map(|at| stamp(*at, zone)).collect() }
@@ -99,7 +99,7 @@ pub fn next_times(schedule: &Schedule, now: Time, count: usize) -> Vec<Time> {
 }
 
 fn show(
-    desk: &Desk,
+    app_state: &AppState,
     caller: &Caller,
     (id, version): (Option<i64>, String),
     draft: Draft,
@@ -107,16 +107,16 @@ fn show(
 ) -> Result<HttpResponse, ApiError> {
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let title = match id {
-        Some(_) => format!("Change {}/{}", draft.app, draft.component),
+        Some(_) => format!("Change {}/{}", draft.text("app"), draft.text("component")),
         None => "New reservation".to_owned(),
     };
-    let explanation = Explanation::of(&draft, desk.clock.now());
+    let explanation = Explanation::of(&draft, app_state.clock.now());
     // Those that can send, whatever this process is configured with.
-    let ways = desk.known_ways.get();
+    let ways = app_state.known_ways.get();
     let gone = |names: Vec<String>| names.into_iter().filter(|name| !ways.has(name)).collect();
     let (notify_gone, alerters_gone) = (gone(draft.alerters_notified()), gone(draft.alerters.clone()));
     let mut answer = page(&EditorPage {
-        frame: Frame::of(desk, caller, "/new"),
+        frame: Frame::of(app_state, caller, "/new"),
         title,
         id,
         version,
@@ -138,56 +138,61 @@ pub struct NewQuery {
 }
 
 /// The empty form, or a copy.
-pub async fn new(desk: Data<Desk>, caller: Caller, query: Query<NewQuery>) -> Result<HttpResponse, ApiError> {
+pub async fn new(
+    app_state: Data<AppState>,
+    caller: Caller,
+    query: Query<NewQuery>,
+) -> Result<HttpResponse, ApiError> {
     let draft = match query.copy {
-        None => Draft::fresh(desk.remind_every()),
+        None => Draft::fresh(app_state.remind_every()),
         Some(id) => {
-            let terms = terms_of(&desk, id).await?;
-            let draft = Draft::of(&terms);
-            Draft { component: format!("{}-copy", draft.component), slug: String::new(), ..draft }
+            let spec = terms_of(&app_state, id).await?;
+            let draft = Draft::of(&spec);
+            let component = format!("{}-copy", draft.text("component"));
+            draft.with("component", component).with("slug", "")
         }
     };
-    show(&desk, &caller, (None, String::new()), draft, Problems::new())
+    show(&app_state, &caller, (None, String::new()), draft, Problems::new())
 }
 
 /// Makes it.
-pub async fn make(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
+pub async fn make(app_state: Data<AppState>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
     let draft = Draft::from_form(&form);
     let nothing = || (None, String::new());
     if form.is_ticked("check") {
-        return show(&desk, &caller, nothing(), draft, Problems::new());
+        return show(&app_state, &caller, nothing(), draft, Problems::new());
     }
     let parsed = draft
-        .parse(&desk.alerter_names())
-        .and_then(|(app, component, wishes)| wishes.into_terms(app, component).map_err(at_its_field));
-    let terms = match parsed {
-        Ok(terms) => terms,
-        Err(problems) => return show(&desk, &caller, nothing(), draft, problems),
+        .parse(&app_state.alerter_names())
+        .and_then(|(app, component, patch)| patch.into_spec(app, component).map_err(at_its_field));
+    let spec = match parsed {
+        Ok(spec) => spec,
+        Err(problems) => return show(&app_state, &caller, nothing(), draft, problems),
     };
-    caller.covers(&terms.app)?;
-    let (actor, name) = (caller.actor(), format!("{}/{}", terms.app, terms.component));
-    let made = move |desk: &Desk, now| {
-        let made = desk.store.on_behalf_of(actor).create(terms.clone(), now)?;
+    caller.covers(&spec.app)?;
+    let (actor, name) = (caller.actor(), format!("{}/{}", spec.app, spec.component));
+    let made = move |app_state: &AppState, now| {
+        let made = app_state.store.on_behalf_of(actor).create(spec.clone(), now)?;
         if made.is_some() {
-            desk.report(&terms);
+            app_state.report(&spec);
         }
         Ok(made)
     };
-    let made = match ask(&desk, made).await {
+    let made = match ask(&app_state, made).await {
         Err(ApiError::BadRequest(invalid)) => {
-            return show(&desk, &caller, nothing(), draft, at_its_field(invalid));
+            return show(&app_state, &caller, nothing(), draft, at_its_field(invalid));
         }
         made => made?,
     };
     match made {
         Some(id) => {
-            desk.look_again();
+            app_state.look_again();
             Ok(see_other(&format!("/status/{id}?said=made")))
         }
         None => {
             let problem =
                 format!("there is a reservation {name} already; give this another name, or change that one");
-            show(&desk, &caller, nothing(), draft, Problems::from([("component".to_owned(), problem)]))
+            show(&app_state, &caller, nothing(), draft, Problems::from([("component".to_owned(), problem)]))
         }
     }
 }
@@ -196,67 +201,68 @@ fn at_its_field(invalid: Invalid) -> Problems {
     Problems::from([(invalid.field.into_owned(), invalid.problem)])
 }
 
-async fn terms_of(desk: &Data<Desk>, id: i64) -> Result<Terms, ApiError> {
-    let listed = ask(desk, move |desk, now| desk.store.listed(id, now)).await?;
+async fn terms_of(app_state: &Data<AppState>, id: i64) -> Result<Spec, ApiError> {
+    let listed = ask(app_state, move |app_state, now| app_state.store.listed(id, now)).await?;
     let listed = listed.ok_or_else(|| ApiError::NotFound("there is no such reservation".to_owned()))?;
-    Ok(listed.reservation.terms)
+    Ok(listed.reservation.spec)
 }
 
 /// The form with what is there.
-pub async fn edit(desk: Data<Desk>, caller: Caller, id: Path<i64>) -> Result<HttpResponse, ApiError> {
-    let terms = match terms_of(&desk, *id).await {
+pub async fn edit(
+    app_state: Data<AppState>,
+    caller: Caller,
+    id: Path<i64>,
+) -> Result<HttpResponse, ApiError> {
+    let spec = match terms_of(&app_state, *id).await {
         // Its page says where it has gone.
         Err(ApiError::NotFound(_)) => return Ok(see_other(&format!("/status/{id}"))),
         found => found?,
     };
-    show(&desk, &caller, (Some(*id), etag(&terms)), Draft::of(&terms), Problems::new())
+    show(&app_state, &caller, (Some(*id), etag(&spec)), Draft::of(&spec), Problems::new())
 }
 
 /// Changes it, unless somebody else did since the form was made.
 pub async fn change(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let id = id.into_inner();
     let seen = form.text("version").to_owned();
-    let known = terms_of(&desk, id).await?;
+    let known = terms_of(&app_state, id).await?;
     // The names stay: they are what a reservation is known by.
-    let draft = Draft {
-        app: known.app.to_string(),
-        component: known.component.to_string(),
-        ..Draft::from_form(&form)
-    };
+    let draft =
+        Draft::from_form(&form).with("app", known.app.as_str()).with("component", known.component.as_str());
     let place = (Some(id), seen.clone());
     if form.is_ticked("check") {
-        return show(&desk, &caller, place, draft, Problems::new());
+        return show(&app_state, &caller, place, draft, Problems::new());
     }
     // It may go on naming what it named, also an alerter that is gone: its page warns of that.
-    let wishes = match draft.parse(&[desk.alerter_names(), known.alerters_named()].concat()) {
-        Ok((_, _, wishes)) => wishes,
-        Err(problems) => return show(&desk, &caller, place, draft, problems),
+    let patch = match draft.parse(&[app_state.alerter_names(), known.alerters_named()].concat()) {
+        Ok((_, _, patch)) => patch,
+        Err(problems) => return show(&app_state, &caller, place, draft, problems),
     };
     let actor = caller.actor();
-    let after = wishes.clone().applied_to(known.clone());
-    let changed = ask(&desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(actor);
-        let changed = store.change(id, &wishes, &|terms| etag(terms) == seen, now)?;
+    let after = patch.clone().applied_to(known.clone());
+    let changed = ask(&app_state, move |app_state, now| {
+        let store = app_state.store.on_behalf_of(actor);
+        let changed = store.change(id, &patch, &|spec| etag(spec) == seen, now)?;
         if changed == Change::Done {
-            desk.report(&after);
+            app_state.report(&after);
         }
         Ok(changed)
     })
     .await;
     let changed = match changed {
         Err(ApiError::BadRequest(invalid)) => {
-            return show(&desk, &caller, place, draft, at_its_field(invalid));
+            return show(&app_state, &caller, place, draft, at_its_field(invalid));
         }
         changed => changed?,
     };
     match changed {
         Change::Done => {
-            desk.look_again();
+            app_state.look_again();
             Ok(see_other(&format!("/status/{id}?said=changed")))
         }
         Change::Unknown => Err(ApiError::NotFound("there is no such reservation any more".to_owned())),
@@ -264,12 +270,18 @@ pub async fn change(
             let problem = "Somebody else changed this reservation meanwhile; what is below is yours, and sending it again \
                            overwrites theirs";
             let place = (Some(id), etag(&known));
-            show(&desk, &caller, place, draft, Problems::from([("version".to_owned(), problem.to_owned())]))
+            show(
+                &app_state,
+                &caller,
+                place,
+                draft,
+                Problems::from([("version".to_owned(), problem.to_owned())]),
+            )
         }
     }
 }
 
 /// The schedule that was typed so far, explained: a part of a page, for the script.
-pub async fn explain(desk: Data<Desk>, form: Form) -> Result<HttpResponse, ApiError> {
-    page(&Explanation::of(&Draft::from_form(&form), desk.clock.now()))
+pub async fn explain(app_state: Data<AppState>, form: Form) -> Result<HttpResponse, ApiError> {
+    page(&Explanation::of(&Draft::from_form(&form), app_state.clock.now()))
 }

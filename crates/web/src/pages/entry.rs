@@ -5,14 +5,15 @@ use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::browser;
+use innkeeper_core::guesses::network_of;
 use innkeeper_core::second_factor::{Factor, LoginMethod};
-use innkeeper_node::http::{ApiError, Caller, unconfirmed};
-use innkeeper_node::keys::{self, device, totp};
+use innkeeper_http::keys::{self, device, totp};
+use innkeeper_http::{ApiError, Caller, unconfirmed};
 use innkeeper_store::{Actor, NewSession, StoreError, User};
 
 use super::login_second::begin_again;
 use super::{ask, see_other};
-use crate::Desk;
+use crate::AppState;
 
 /// The path with `next` in its query.
 pub(super) fn with_next(path: &str, next: &str) -> String {
@@ -22,7 +23,7 @@ pub(super) fn with_next(path: &str, next: &str) -> String {
 
 /// The password of this user, with this hash, was right: asks for the second factor, where they have one, or lets them in.
 pub(super) async fn password_was_right(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     caller: &Caller,
     user: User,
@@ -30,16 +31,23 @@ pub(super) async fn password_was_right(
     next: &str,
 ) -> Result<HttpResponse, ApiError> {
     let id = user.id;
-    if !ask(desk, move |desk, _| desk.store.factors(id)).await?.any() {
-        return begin(desk, request, caller, user, By::Password(password), next).await;
+    if !ask(app_state, move |app_state, _| app_state.store.factors(id)).await?.any() {
+        return begin(app_state, request, caller, user, By::Password(password), next).await;
     }
     let secret = keys::draw().map_err(ApiError::internal)?;
     let hash = keys::hash(secret.reveal());
-    if !ask(desk, move |desk, now| desk.store.add_pending_login(&user, &password, &hash, now)).await? {
-        return begin_again(desk, caller, next).await;
+    let actor = Actor { who: format!("user {}", user.name), source: caller.source.clone() };
+    let network = network_of(&caller.source);
+    let waits = ask(app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).add_pending_login(&user, &password, &hash, &network, now)
+    });
+    if !waits.await? {
+        return begin_again(app_state, caller, next).await;
     }
     let mut answer = see_other(&with_next("/login/second", next));
-    answer.add_cookie(&desk.gate.pending_cookie(secret.reveal())).map_err(ApiError::internal)?;
+    answer
+        .add_cookie(&app_state.authenticator.pending_cookie(secret.reveal()))
+        .map_err(ApiError::internal)?;
     Ok(answer)
 }
 
@@ -55,7 +63,7 @@ pub(super) enum By {
 
 /// Begins a session of this user, from a browser that is known from now on, and goes on to `next`.
 pub(super) async fn begin(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     request: &HttpRequest,
     caller: &Caller,
     user: User,
@@ -73,13 +81,14 @@ pub(super) async fn begin(
     };
     let draw = || keys::draw().map_err(ApiError::internal);
     let (secret, csrf) = (draw()?, draw()?);
-    let must_set_up = method == LoginMethod::Password && desk.gate.requires_second_factor(&user);
+    let must_set_up =
+        method == LoginMethod::Password && app_state.authenticator.requires_second_factor(&user);
     let app = if must_set_up { Some(totp::draw().map_err(ApiError::internal)?) } else { None };
-    let (hash, before) = (keys::hash(secret.reveal()), desk.gate.session_of(request));
+    let (hash, before) = (keys::hash(secret.reveal()), app_state.authenticator.session_of(request));
     let (source, browser, was_pending) = (caller.source.clone(), browser_of(request), pending.is_some());
-    let device = ask(desk, move |desk, now| {
+    let device = ask(app_state, move |app_state, now| {
         let actor = Actor { who: format!("user {}", user.name), source: source.clone() };
-        let store = desk.store.on_behalf_of(actor);
+        let store = app_state.store.on_behalf_of(actor);
         let new = NewSession {
             hash: &hash,
             csrf: csrf.reveal(),
@@ -106,15 +115,15 @@ pub(super) async fn begin(
         known.transpose().map_err(|error| StoreError::Unavailable(error.to_string())).map(Some)
     })
     .await?;
-    let Some(device) = device else { return begin_again(desk, caller, next).await };
+    let Some(device) = device else { return begin_again(app_state, caller, next).await };
     let mut answer = match must_set_up {
         true => see_other(&with_next("/account/second-factor", next)),
         false => see_other(next),
     };
-    let mut cookies = vec![desk.gate.session_cookie(secret.reveal())];
-    cookies.extend(device.map(|device| desk.gate.device_cookie(id, device)));
+    let mut cookies = vec![app_state.authenticator.session_cookie(secret.reveal())];
+    cookies.extend(device.map(|device| app_state.authenticator.device_cookie(id, device)));
     if was_pending {
-        cookies.push(desk.gate.pending_cookie(""));
+        cookies.push(app_state.authenticator.pending_cookie(""));
     }
     for cookie in &cookies {
         answer.add_cookie(cookie).map_err(ApiError::internal)?;

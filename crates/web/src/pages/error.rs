@@ -4,11 +4,11 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _};
 use askama::Template;
-use innkeeper_node::http::{ApiError, Caller};
+use innkeeper_http::{ApiError, Caller};
 
 use super::frame::Frame;
 use super::{POLICY, see_other};
-use crate::Desk;
+use crate::AppState;
 
 #[derive(Template)]
 #[template(path = "error.html")]
@@ -34,7 +34,7 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
         return see_other("/account/second-factor");
     }
     let plain = || error.error_response();
-    let Some(desk) = request.app_data::<Data<Desk>>() else { return plain() };
+    let Some(app_state) = request.app_data::<Data<AppState>>() else { return plain() };
     let known = request.extensions().get::<Caller>().cloned();
     let caller = known.unwrap_or_else(Caller::nobody);
     let title = match error.status_code() {
@@ -49,7 +49,8 @@ pub fn error_page(error: &ApiError, request: &HttpRequest) -> HttpResponse {
         _ => "Something went wrong",
     };
     let shown =
-        ErrorPage { frame: Frame::of(desk, &caller, "/error"), title, detail: error.to_string() }.render();
+        ErrorPage { frame: Frame::of(app_state, &caller, "/error"), title, detail: error.to_string() }
+            .render();
     match shown {
         Ok(text) => error
             .begin_response()

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
 use innkeeper_core::Invalid;
-use innkeeper_node::http::{ApiError, Body, Caller};
+use innkeeper_http::{ApiError, Body, Caller};
 
 /// The fields of a form. A form without the caller's own `csrf` is refused: another site may have had it sent.
 pub struct Form(Vec<(String, String)>);

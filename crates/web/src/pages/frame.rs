@@ -1,12 +1,12 @@
 //! What every page shows around its content.
 
 use chrono_tz::Tz;
-use innkeeper_core::access::{Need, UserRole};
-use innkeeper_node::http::{Caller, Theme, Who};
+use innkeeper_core::access::{Permission, UserRole};
+use innkeeper_http::{Caller, Theme, Who};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::Desk;
+use crate::AppState;
 
 /// The header of a page, and what its reader may do.
 pub struct Frame<'a> {
@@ -36,40 +36,41 @@ pub struct Frame<'a> {
     pub theme: &'static str,
     /// The zone that the reader chose; empty for that of whatever a time is about.
     pub zone: &'static str,
-    desk: &'a Desk,
+    app_state: &'a AppState,
     path: &'static str,
 }
 
 impl<'a> Frame<'a> {
-    pub fn of(desk: &'a Desk, caller: &Caller, path: &'static str) -> Self {
+    pub fn of(app_state: &'a AppState, caller: &Caller, path: &'static str) -> Self {
         let user = match &caller.who {
             Who::User(user) => user.name.clone(),
             Who::Token(name) => format!("token {name}"),
             Who::Anybody => String::new(),
         };
         Self {
-            instance: &desk.instance,
-            public_url: &desk.public_url,
-            base: desk.gate.mount().base(),
+            instance: &app_state.instance,
+            public_url: &app_state.public_url,
+            base: app_state.authenticator.mount().base(),
             csrf: caller.csrf.clone(),
-            can_log_out: caller.user().is_some() && !desk.signs_on,
+            can_log_out: caller.user().is_some() && !app_state.signs_on,
             user,
-            may_manage: caller.may(Need::ManageAll),
-            may_administer: caller.may(Need::Administer) && (caller.is(UserRole::Admin) || desk.is_open),
-            is_open: desk.is_open,
-            is_inside: caller.may(Need::ReadAll),
+            may_manage: caller.may(Permission::ManageAll),
+            may_administer: caller.may(Permission::Administer)
+                && (caller.is(UserRole::Admin) || app_state.is_open),
+            is_open: app_state.is_open,
+            is_inside: caller.may(Permission::ReadAll),
             down_here: None,
-            now: desk.clock.now().to_rfc3339(),
+            now: app_state.clock.now().to_rfc3339(),
             theme: caller.theme.map_or("", Theme::as_str),
             zone: caller.zone.map_or("", Tz::name),
-            desk,
+            app_state,
             path,
         }
     }
 
     /// How many jobs are down; none where that is nothing for the reader.
     fn down(&self) -> i64 {
-        self.down_here.unwrap_or_else(|| if self.is_inside { self.desk.down() } else { 0 })
+        self.down_here.unwrap_or_else(|| if self.is_inside { self.app_state.down() } else { 0 })
     }
 
     /// What stands before the title while something is down.

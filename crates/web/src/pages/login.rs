@@ -5,11 +5,11 @@ use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use chrono::TimeDelta;
-use innkeeper_core::access::{UserRole, account_name};
+use innkeeper_core::access::{UserRole, new_user_name};
 use innkeeper_core::password as new_password;
-use innkeeper_node::http::{ApiError, Caller, unconfirmed};
-use innkeeper_node::keys;
-use innkeeper_node::keys::password::{self, Waiting};
+use innkeeper_http::keys;
+use innkeeper_http::keys::password::{self, Waiting};
+use innkeeper_http::{ApiError, Caller, unconfirmed};
 use innkeeper_store::{Actor, User};
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ use super::entry::password_was_right;
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::logins::{self, Verdict, refused};
 use crate::refused_logins::Why;
 
@@ -45,56 +45,59 @@ pub struct LoginQuery {
 
 /// The page.
 pub async fn login(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     query: Query<LoginQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    if desk.is_open || caller.user().is_some() {
+    if app_state.is_open || caller.user().is_some() {
         return Ok(see_other(local(&query.next)));
     }
     // Whoever logs out has no cookie any more.
-    let problem = match desk.gate.session_of(&request) {
+    let problem = match app_state.authenticator.session_of(&request) {
         Some(_) => "You were logged out: nothing was done here for a while, or the session was ended.",
         None => "",
     };
-    show(&desk, &caller, "", &query.next, problem).await
+    show(&app_state, &caller, "", &query.next, problem).await
 }
 
 /// The page with what was wrong, which stands above its form.
 pub(super) async fn show(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     name: &str,
     next: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
-    let makes_admins = desk.openid.as_ref().is_some_and(|openid| openid.makes_admins);
+    let makes_admins = app_state.openid.as_ref().is_some_and(|openid| openid.makes_admins);
     page(&LoginPage {
-        frame: Frame::of(desk, caller, "/login"),
+        frame: Frame::of(app_state, caller, "/login"),
         name: name.to_owned(),
         next: local(next).to_owned(),
         problem: problem.to_owned(),
-        is_first: !desk.signs_on && !makes_admins && !ask(desk, |desk, _| desk.store.has_admin()).await?,
-        provider: desk.openid.as_ref().map(|openid| openid.label.as_str()),
+        is_first: !app_state.signs_on
+            && !makes_admins
+            && !ask(app_state, |app_state, _| app_state.store.has_admin()).await?,
+        provider: app_state.openid.as_ref().map(|openid| openid.label.as_str()),
     })
 }
 
 /// A name and a password against a session.
 pub async fn log_in(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (name, given) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let next = local(form.text("next")).to_owned();
-    match logins::check(&desk, &request, &caller.source, &name, given).await? {
+    match logins::check(&app_state, &request, &caller.source, &name, given).await? {
         Verdict::Right { user, hash } => {
-            password_was_right(&desk, &request, &caller, user, hash, &next).await
+            password_was_right(&app_state, &request, &caller, user, hash, &next).await
         }
         Verdict::Wrong => {
-            let mut answer = show(&desk, &caller, &name, &next, "The name or the password is wrong.").await?;
+            let mut answer =
+                show(&app_state, &caller, &name, &next, "The name or the password is wrong.").await?;
             *answer.status_mut() = actix_web::http::StatusCode::UNAUTHORIZED;
             Ok(answer)
         }
@@ -120,19 +123,19 @@ fn in_seconds(time: TimeDelta) -> u32 {
 
 /// Ends the session.
 pub async fn log_out(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    if let Some(session) = desk.gate.session_of(&request) {
-        ask(&desk, move |desk, now| {
-            desk.store.on_behalf_of(caller.actor()).end_session(&keys::hash(&session), now)
+    if let Some(session) = app_state.authenticator.session_of(&request) {
+        ask(&app_state, move |app_state, now| {
+            app_state.store.on_behalf_of(caller.actor()).end_session(&keys::hash(&session), now)
         })
         .await?;
     }
     let mut answer = see_other("/login");
-    let mut cookie = desk.gate.session_cookie("");
+    let mut cookie = app_state.authenticator.session_cookie("");
     cookie.make_removal();
     answer.add_cookie(&cookie).map_err(ApiError::internal)?;
     Ok(answer)
@@ -160,23 +163,23 @@ struct SetupPage<'a> {
 
 /// The page on which a link is used: a password is chosen.
 pub async fn setup(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     secret: actix_web::web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let invited = invited(&desk, &caller, &secret).await?;
-    show_setup(&desk, &caller, invited.as_ref(), "", "")
+    let invited = invited(&app_state, &caller, &secret).await?;
+    show_setup(&app_state, &caller, invited.as_ref(), "", "")
 }
 
 fn show_setup(
-    desk: &Desk,
+    app_state: &AppState,
     caller: &Caller,
     invited: Option<&User>,
     name: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
     let mut answer = page(&SetupPage {
-        frame: Frame::of(desk, caller, "/setup"),
+        frame: Frame::of(app_state, caller, "/setup"),
         user: invited.map(|user| user.name.clone()).unwrap_or_default(),
         role: invited.map_or(UserRole::Admin, |user| user.role).as_str(),
         name: name.to_owned(),
@@ -189,12 +192,16 @@ fn show_setup(
 }
 
 /// For whom the link is.
-async fn invited(desk: &Data<Desk>, caller: &Caller, secret: &str) -> Result<Option<User>, ApiError> {
+async fn invited(
+    app_state: &Data<AppState>,
+    caller: &Caller,
+    secret: &str,
+) -> Result<Option<User>, ApiError> {
     let hash = keys::hash(secret);
-    if let Some(invited) = ask(desk, move |desk, now| desk.store.invited(&hash, now)).await? {
+    if let Some(invited) = ask(app_state, move |app_state, now| app_state.store.invited(&hash, now)).await? {
         return Ok(invited);
     }
-    refused(desk, &caller.source, None, Why::Link).await;
+    refused(app_state, &caller.source, None, Why::Link).await;
     Err(ApiError::NotFound(
         "this link was used, or is too old; an admin can make another, or `innkeeper invite NAME` on the machine"
             .to_owned(),
@@ -203,21 +210,21 @@ async fn invited(desk: &Data<Desk>, caller: &Caller, secret: &str) -> Result<Opt
 
 /// Takes the password that was chosen, and logs in.
 pub async fn set_up(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     secret: actix_web::web::Path<String>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let invited = invited(&desk, &caller, &secret).await?;
+    let invited = invited(&app_state, &caller, &secret).await?;
     let (name, chosen) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let checked = match &invited {
         Some(_) => Ok(()),
-        None => account_name("name", &name).map(drop),
+        None => new_user_name("name", &name).map(drop),
     }
     .and_then(|()| {
         let user = invited.as_ref().map_or(&name, |user| &user.name);
-        new_password::check_new("password", &chosen, &[user, &desk.instance, "innkeeper"])
+        new_password::check_new("password", &chosen, &[user, &app_state.instance, "innkeeper"])
     })
     .and_then(|()| match form.raw("again") == chosen {
         true => Ok(()),
@@ -225,7 +232,7 @@ pub async fn set_up(
     });
     if let Err(invalid) = checked {
         let problem = invalid.to_string();
-        let mut answer = show_setup(&desk, &caller, invited.as_ref(), &name, &problem)?;
+        let mut answer = show_setup(&app_state, &caller, invited.as_ref(), &name, &problem)?;
         *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
         return Ok(answer);
     }
@@ -238,12 +245,16 @@ pub async fn set_up(
         .map_err(ApiError::internal)?;
     let (link, source, password) = (keys::hash(&secret), caller.source.clone(), hashed.clone());
     let who = format!("user {}", invited.as_ref().map_or(&name, |user| &user.name));
-    let user = ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
+    let user = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
     })
     .await?
-    .ok_or_else(|| ApiError::Conflict("this link was just used, or the name is taken".to_owned()))?;
-    password_was_right(&desk, &request, &caller, user, password, "/status").await
+    .ok_or_else(|| {
+        ApiError::Conflict(
+            "this link was just used, or a user has this name, or one that looks the same".to_owned(),
+        )
+    })?;
+    password_was_right(&app_state, &request, &caller, user, password, "/status").await
 }
 
 #[cfg(test)]

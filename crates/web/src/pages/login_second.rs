@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Factors, User};
 
 use super::entry::{By, begin, with_next};
@@ -13,7 +13,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::login::{LoginQuery, local, show as show_login, wait_for_codes};
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::second_factor::{self, Shown};
 
 #[derive(Template)]
@@ -35,33 +35,33 @@ pub(super) const TOO_LATE: &str = "This login took too long, too many codes or p
 
 /// The page.
 pub async fn second(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     query: Query<LoginQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    let Some(login) = desk.gate.pending_of(&request) else {
+    let Some(login) = app_state.authenticator.pending_of(&request) else {
         return Ok(see_other(&with_next("/login", local(&query.next))));
     };
     let hash = keys::hash(&login);
-    match ask(&desk, move |desk, now| desk.store.pending_login(&hash, now)).await? {
-        Some(user) => show(&desk, &caller, &user, &query.next, String::new()).await,
+    match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
+        Some(user) => show(&app_state, &caller, &user, &query.next, String::new()).await,
         None => Ok(see_other(&with_next("/login", local(&query.next)))),
     }
 }
 
 async fn show(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     user: &User,
     next: &str,
     problem: String,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, passkeys) = (user.id, desk.passkeys_at());
+    let (id, passkeys) = (user.id, app_state.passkeys_at());
     page(&SecondPage {
-        frame: Frame::of(desk, caller, "/login"),
+        frame: Frame::of(app_state, caller, "/login"),
         user: user.name.clone(),
-        factors: ask(desk, move |desk, _| desk.store.factors(id)).await?,
+        factors: ask(app_state, move |app_state, _| app_state.store.factors(id)).await?,
         origin: passkeys.unwrap_or_default().to_owned(),
         why_not: passkeys.err().unwrap_or_default().to_owned(),
         next: local(next).to_owned(),
@@ -71,44 +71,49 @@ async fn show(
 
 /// The page with what is wrong.
 pub(super) async fn refuse(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     user: &User,
     next: &str,
     problem: String,
 ) -> Result<HttpResponse, ApiError> {
-    let mut answer = show(desk, caller, user, next, problem).await?;
+    let mut answer = show(app_state, caller, user, next, problem).await?;
     *answer.status_mut() = StatusCode::UNAUTHORIZED;
     Ok(answer)
 }
 
 /// The first step once more: the second took too long, or was wrong too often.
 pub(super) async fn begin_again(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     next: &str,
 ) -> Result<HttpResponse, ApiError> {
-    let mut answer = show_login(desk, caller, "", next, TOO_LATE).await?;
+    let mut answer = show_login(app_state, caller, "", next, TOO_LATE).await?;
     *answer.status_mut() = StatusCode::UNAUTHORIZED;
     Ok(answer)
 }
 
 /// A code against a session.
 pub async fn show_code(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let next = local(form.text("next")).to_owned();
-    let login = desk.gate.pending_of(&request).map(|login| keys::hash(&login)).unwrap_or_default();
+    let login =
+        app_state.authenticator.pending_of(&request).map(|login| keys::hash(&login)).unwrap_or_default();
     let hash = login.clone();
-    let Some(user) = ask(&desk, move |desk, now| desk.store.try_pending_login(&hash, now)).await? else {
-        return begin_again(&desk, &caller, &next).await;
+    let Some(user) =
+        ask(&app_state, move |app_state, now| app_state.store.try_pending_login(&hash, now)).await?
+    else {
+        return begin_again(&app_state, &caller, &next).await;
     };
-    match second_factor::check(&desk, &request, &caller.source, &user, form.text("code")).await? {
-        Shown::Right(factor) => begin(&desk, &request, &caller, user, By::Second(factor, login), &next).await,
-        Shown::Wrong(problem) => refuse(&desk, &caller, &user, &next, problem).await,
+    match second_factor::check(&app_state, &request, &caller.source, &user, form.text("code")).await? {
+        Shown::Right(factor) => {
+            begin(&app_state, &request, &caller, user, By::Second(factor, login), &next).await
+        }
+        Shown::Wrong(problem) => refuse(&app_state, &caller, &user, &next, problem).await,
         Shown::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }

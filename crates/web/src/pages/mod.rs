@@ -16,6 +16,7 @@ mod draft;
 mod editor;
 mod entry;
 mod error;
+mod figures;
 mod form;
 pub(crate) mod frame;
 mod login;
@@ -43,11 +44,11 @@ use actix_web::http::header;
 use actix_web::web::{self, Data};
 use askama::Template;
 use innkeeper_core::Time;
-use innkeeper_core::access::Need;
-use innkeeper_node::http::{ApiError, Routes};
+use innkeeper_core::access::Permission;
+use innkeeper_http::{ApiError, Routes};
 use innkeeper_store::StoreError;
 
-use crate::Desk;
+use crate::AppState;
 
 /// Check-ins and alerts on a page.
 const ENTRIES: i64 = 50;
@@ -59,67 +60,76 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub(crate) fn mount(routes: &mut Routes<'_>) {
     routes
         .error_page(error::error_page)
-        .page("/login", Need::Nothing, login::login)
-        .form("/login", Need::Nothing, login::log_in)
-        .page(openid::BEGINNING, Need::Nothing, openid::begin)
-        .page(crate::openid::CALLBACK, Need::Nothing, openid::end)
-        .page("/login/second", Need::Nothing, login_second::second)
-        .form("/login/second", Need::Nothing, login_second::show_code)
-        .form("/logout", Need::Nothing, login::log_out)
-        .page("/setup/{secret}", Need::Nothing, login::setup)
-        .form("/setup/{secret}", Need::Nothing, login::set_up)
-        .page("/account", Need::Known, account::account)
-        .form("/account/display", Need::Known, account::choose_display)
-        .form("/account/password", Need::Account, account::change_password)
-        .form("/account/sessions/end-others", Need::Account, account::end_other_sessions)
-        .form("/account/sessions/{hash}/end", Need::Account, account::end_session)
-        .page("/account/second-factor", Need::SetUp, account_factor::set_up_page)
-        .form("/account/second-factor", Need::SetUp, account_factor::begin)
-        .form("/account/second-factor/confirm", Need::SetUp, account_factor::confirm)
-        .form("/account/second-factor/remove", Need::Account, account_factor::remove)
-        .form("/account/recovery-codes", Need::Account, account_factor::renew_codes)
+        .page("/login", Permission::Nothing, login::login)
+        .form("/login", Permission::Nothing, login::log_in)
+        .page(openid::BEGINNING, Permission::Nothing, openid::begin)
+        .page(crate::openid::CALLBACK, Permission::Nothing, openid::end)
+        .page("/login/second", Permission::Nothing, login_second::second)
+        .form("/login/second", Permission::Nothing, login_second::show_code)
+        .form("/logout", Permission::Nothing, login::log_out)
+        .page("/setup/{secret}", Permission::Nothing, login::setup)
+        .form("/setup/{secret}", Permission::Nothing, login::set_up)
+        .page("/account", Permission::Known, account::account)
+        .form("/account/display", Permission::Known, account::choose_display)
+        .form("/account/password", Permission::Account, account::change_password)
+        .form("/account/sessions/end-others", Permission::Account, account::end_other_sessions)
+        .form("/account/sessions/{hash}/end", Permission::Account, account::end_session)
+        .page("/account/second-factor", Permission::SetUp, account_factor::set_up_page)
+        .form("/account/second-factor", Permission::SetUp, account_factor::begin)
+        .form("/account/second-factor/confirm", Permission::SetUp, account_factor::confirm)
+        .form("/account/second-factor/remove", Permission::Account, account_factor::remove)
+        .form("/account/recovery-codes", Permission::Account, account_factor::renew_codes)
         .public_page("/public/{key}", public::status)
-        .get("/badge/{key}.svg", Need::Nothing, public::badge)
-        .page("/settings", Need::ReadAll, settings::settings)
-        .form("/settings/alerters/{name}/test", Need::ManageAll, settings::test_alerter)
-        .form("/settings/shares", Need::ManageAll, settings_shares::add_share)
-        .form("/settings/shares/{key}/remove", Need::ManageAll, settings_shares::remove_share)
-        .form("/settings/shares/{key}/confirm", Need::Administer, settings_shares::confirm_share)
-        .form("/settings/tokens", Need::ManageAll, settings::add_token)
-        .form("/settings/tokens/{id}/remove", Need::ManageAll, settings::remove_token)
-        .form("/settings/tokens/{id}/confirm", Need::Administer, settings::confirm_token)
-        .form("/settings/users", Need::Administer, settings_users::add_user)
-        .form("/settings/users/{id}/confirm", Need::Administer, settings_users::confirm_user)
-        .form("/settings/users/{id}/link", Need::Administer, settings_users::link_user)
-        .form("/settings/users/{id}/role", Need::Administer, settings_users::change_user)
-        .form("/settings/users/{id}/remove", Need::Administer, settings_users::remove_user)
-        .form("/settings/users/{id}/second-factor/require", Need::Administer, settings_users::require_factor)
-        .form("/settings/users/{id}/second-factor/remove", Need::Administer, settings_users::remove_factor)
-        .form("/settings/users/{id}/sessions/end", Need::Administer, settings_users::end_sessions)
-        .page("/settings/audit", Need::Administer, audit::audit)
-        .page_for_browsers("/", Need::ReadAll, status::status)
-        .page_for_browsers("/nodes", Need::ReadAll, nodes::nodes)
-        .form("/nodes/{duty}/snooze", Need::ManageAll, nodes::snooze)
-        .form("/nodes/{duty}/resume", Need::ManageAll, nodes::resume)
-        .page("/status", Need::ReadAll, status::status)
-        .page("/new", Need::ManageAll, editor::new)
-        .form("/new", Need::ManageAll, editor::make)
-        .form("/explain", Need::ManageAll, editor::explain)
-        .page("/status/{id}/edit", Need::ManageAll, editor::edit)
-        .form("/status/{id}/edit", Need::ManageAll, editor::change)
-        .form("/status/{id}/snooze", Need::ManageAll, actions::snooze)
-        .form("/status/{id}/resume", Need::ManageAll, actions::resume)
-        .form("/status/{id}/test-alert", Need::ManageAll, actions::test_alert)
-        .form("/status/{id}/check-out", Need::ManageAll, actions::check_out)
-        .form("/status/{id}/undo", Need::ManageAll, actions::undo)
-        .page("/status/{id}", Need::ReadAll, reservation::reservation)
-        .page("/alerts", Need::ReadAll, alerts::alerts)
-        .form("/deliveries/{id}/retry", Need::ManageAll, actions::retry)
-        .page("/deliveries", Need::ReadAll, deliveries::deliveries)
-        .page("/badguests", Need::ReadAll, badguests::bad_guests)
-        .get("/assets/style.css", Need::Nothing, style)
-        .get("/assets/editor.js", Need::Nothing, editor_script)
-        .get("/assets/live.js", Need::Nothing, script);
+        .get("/badge/{key}.svg", Permission::Nothing, public::badge)
+        .page("/settings", Permission::ReadAll, settings::settings)
+        .form("/settings/alerters/{name}/test", Permission::ManageAll, settings::test_alerter)
+        .form("/settings/shares", Permission::ManageAll, settings_shares::add_share)
+        .form("/settings/shares/{key}/remove", Permission::ManageAll, settings_shares::remove_share)
+        .form("/settings/shares/{key}/confirm", Permission::Administer, settings_shares::confirm_share)
+        .form("/settings/tokens", Permission::ManageAll, settings::add_token)
+        .form("/settings/tokens/{id}/remove", Permission::ManageAll, settings::remove_token)
+        .form("/settings/tokens/{id}/confirm", Permission::Administer, settings::confirm_token)
+        .form("/settings/users", Permission::Administer, settings_users::add_user)
+        .form("/settings/users/{id}/confirm", Permission::Administer, settings_users::confirm_user)
+        .form("/settings/users/{id}/link", Permission::Administer, settings_users::link_user)
+        .form("/settings/users/{id}/role", Permission::Administer, settings_users::change_user)
+        .form("/settings/users/{id}/remove", Permission::Administer, settings_users::remove_user)
+        .form(
+            "/settings/users/{id}/second-factor/require",
+            Permission::Administer,
+            settings_users::require_factor,
+        )
+        .form(
+            "/settings/users/{id}/second-factor/remove",
+            Permission::Administer,
+            settings_users::remove_factor,
+        )
+        .form("/settings/users/{id}/sessions/end", Permission::Administer, settings_users::end_sessions)
+        .page("/settings/audit", Permission::Administer, audit::audit)
+        .page_for_browsers("/", Permission::ReadAll, status::status)
+        .page_for_browsers("/nodes", Permission::ReadAll, nodes::nodes)
+        .form("/nodes/{duty}/snooze", Permission::ManageAll, nodes::snooze)
+        .form("/nodes/{duty}/resume", Permission::ManageAll, nodes::resume)
+        .page("/status", Permission::ReadAll, status::status)
+        .page("/new", Permission::ManageAll, editor::new)
+        .form("/new", Permission::ManageAll, editor::make)
+        .form("/explain", Permission::ManageAll, editor::explain)
+        .page("/status/{id}/edit", Permission::ManageAll, editor::edit)
+        .form("/status/{id}/edit", Permission::ManageAll, editor::change)
+        .form("/status/{id}/accept-figures", Permission::ManageAll, actions::accept_figures)
+        .form("/status/{id}/snooze", Permission::ManageAll, actions::snooze)
+        .form("/status/{id}/resume", Permission::ManageAll, actions::resume)
+        .form("/status/{id}/test-alert", Permission::ManageAll, actions::test_alert)
+        .form("/status/{id}/check-out", Permission::ManageAll, actions::check_out)
+        .form("/status/{id}/undo", Permission::ManageAll, actions::undo)
+        .page("/status/{id}", Permission::ReadAll, reservation::reservation)
+        .page("/alerts", Permission::ReadAll, alerts::alerts)
+        .form("/deliveries/{id}/retry", Permission::ManageAll, actions::retry)
+        .page("/deliveries", Permission::ReadAll, deliveries::deliveries)
+        .page("/badguests", Permission::ReadAll, badguests::bad_guests)
+        .get("/assets/style.css", Permission::Nothing, style)
+        .get("/assets/editor.js", Permission::Nothing, editor_script)
+        .get("/assets/live.js", Permission::Nothing, script);
     #[cfg(feature = "passkeys")]
     passkeys::mount(routes);
 }
@@ -145,10 +155,10 @@ fn asset(kind: &'static str, text: &'static str) -> HttpResponse {
 
 /// Asks the store on a thread that may block.
 async fn ask<T: Send + 'static>(
-    desk: &Data<Desk>,
-    question: impl FnOnce(&Desk, Time) -> Result<T, StoreError> + Send + 'static,
+    app_state: &Data<AppState>,
+    question: impl FnOnce(&AppState, Time) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let shared = desk.clone();
+    let shared = app_state.clone();
     let asked = move || {
         // Pages warn by them.
         shared.known_ways.look(&shared.store);
@@ -157,7 +167,7 @@ async fn ask<T: Send + 'static>(
         question(&shared, shared.clock.now())
     };
     let answer = web::block(asked).await.map_err(ApiError::internal)?;
-    answer.map_err(ApiError::from).inspect_err(|error| desk.failed(error))
+    answer.map_err(ApiError::from).inspect_err(|error| app_state.failed(error))
 }
 
 /// Goes on to another page, as after a form.

@@ -7,16 +7,16 @@ use chrono::TimeDelta;
 use chrono_tz::Tz;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
+use innkeeper_http::nodes::{Parked, STEPS_SHOWN};
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_node::heart::{LEASE, Strength, clock, gone_after, missing_after, strengths};
-use innkeeper_node::http::nodes::STEPS_SHOWN;
-use innkeeper_node::http::{ApiError, Caller};
 use innkeeper_store::{Check, ClockStep, Duty, KnownNode};
 
 use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
-use crate::Desk;
+use crate::AppState;
 
 #[derive(Template)]
 #[template(path = "nodes.html")]
@@ -25,33 +25,43 @@ struct NodesPage<'a> {
     nodes: Vec<NodeRow>,
     duties: Vec<DutyRow>,
     fewer: Vec<Strength>,
+    parked: Vec<Parked>,
     checks: Vec<CheckRow>,
     windows: Vec<WindowRow>,
     steps: Vec<StepRow>,
 }
 
 /// The page.
-pub async fn nodes(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    let (nodes, (duties, snoozed), checks, (windows, steps), holder, now) = ask(&desk, |desk, now| {
-        let store = &desk.store;
-        let windows = (store.blind_windows(now)?, store.clock_steps(STEPS_SHOWN)?);
-        let duties = (store.duties()?, store.snoozed_duties(now)?);
-        Ok((store.nodes()?, duties, store.checks()?, windows, store.lease_holder(LEASE)?, now))
-    })
-    .await?;
+pub async fn nodes(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    let (nodes, (duties, snoozed), (checks, parked), (windows, steps), holder, now) =
+        ask(&app_state, |app_state, now| {
+            let store = &app_state.store;
+            let windows = (store.blind_windows(now)?, store.clock_steps(STEPS_SHOWN)?);
+            let duties = (store.duties()?, store.snoozed_duties(now)?);
+            Ok((
+                store.nodes()?,
+                duties,
+                (store.checks()?, app_state.parked()?),
+                windows,
+                store.lease_holder(LEASE)?,
+                now,
+            ))
+        })
+        .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
-    let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&desk.store), zone, now);
+    let node = |known| NodeRow::of(known, holder.as_deref(), gone_after(&app_state.store), zone, now);
     let duty = |duty: &Duty| {
-        DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&desk.store), zone, now)
+        DutyRow::of(duty, snoozed.get(&duty.name).copied(), missing_after(&app_state.store), zone, now)
     };
-    let fewer = strengths(&desk.live.get().expect, &nodes, gone_after(&desk.store), now)
+    let fewer = strengths(&app_state.live.get().expect, &nodes, gone_after(&app_state.store), now)
         .into_iter()
         .filter(|it| !it.is_enough());
     page(&NodesPage {
-        frame: Frame::of(&desk, &caller, "/nodes"),
+        frame: Frame::of(&app_state, &caller, "/nodes"),
         nodes: nodes.iter().map(node).collect(),
         duties: duties.iter().map(duty).collect(),
         fewer: fewer.collect(),
+        parked,
         checks: checks.iter().map(|check| CheckRow::of(check, zone, now)).collect(),
         windows: windows.iter().rev().map(|window| WindowRow::of(window, zone, now)).collect(),
         steps: steps.iter().map(|step| StepRow::of(step, zone, now)).collect(),
@@ -63,34 +73,35 @@ const SNOOZE: TimeDelta = TimeDelta::days(1);
 
 /// Lets nobody be told for a day that no node has the duty.
 pub async fn snooze(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     duty: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    sleep(&desk, &caller, duty.into_inner(), SNOOZE).await
+    sleep(&app_state, &caller, duty.into_inner(), SNOOZE).await
 }
 
 /// Ends that.
 pub async fn resume(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     duty: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    sleep(&desk, &caller, duty.into_inner(), TimeDelta::zero()).await
+    sleep(&app_state, &caller, duty.into_inner(), TimeDelta::zero()).await
 }
 
 async fn sleep(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     duty: String,
     span: TimeDelta,
 ) -> Result<HttpResponse, ApiError> {
     let actor = caller.actor();
-    let known =
-        ask(desk, move |desk, now| desk.store.on_behalf_of(actor).snooze_duty(&duty, now + span, now))
-            .await?;
+    let known = ask(app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).snooze_duty(&duty, now + span, now)
+    })
+    .await?;
     match known {
         true => Ok(see_other("/nodes")),
         false => Err(ApiError::NotFound("there is no such duty".to_owned())),

@@ -5,9 +5,9 @@ use actix_web::web::{self, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Time;
 use innkeeper_core::guesses::network_of;
-use innkeeper_node::Seldom;
-use innkeeper_node::http::{ApiError, Caller, unconfirmed};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
+use innkeeper_http::{ApiError, Caller, unconfirmed};
+use innkeeper_logging::Seldom;
 use innkeeper_store::{Arrived, Newcomer};
 use serde::Deserialize;
 use url::Url;
@@ -15,7 +15,7 @@ use url::Url;
 use super::entry::{By, begin as begin_session, with_next};
 use super::login::{local, show};
 use super::{ask, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::openid::{Beginning, OpenId, Person, Provider, Returned, Trouble, is_secret};
 use crate::refused_logins::{Whom, Why};
 
@@ -35,23 +35,23 @@ pub struct Beginner {
 
 /// Sends a browser to the provider.
 pub async fn begin(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     query: Query<Beginner>,
 ) -> Result<HttpResponse, ApiError> {
-    there_is_one(&desk)?;
+    there_is_one(&app_state)?;
     let next = if query.next.len() > LONGEST_NEXT { local("") } else { local(&query.next) }.to_owned();
     if caller.user().is_some() {
         return Ok(see_other(&next));
     }
     // The provider sends people back to the public address, where alone they have a cookie of it then. Once: behind a
     // proxy that gives another name, it looks as if nobody ever came by the right one.
-    if query.moved.is_empty() && !is_at(&desk.public_url, request.connection_info().host()) {
+    if query.moved.is_empty() && !is_at(&app_state.public_url, request.connection_info().host()) {
         let path = with_next(BEGINNING, &next);
-        return Ok(see_other(&format!("{}{path}&moved=1", desk.public_url)));
+        return Ok(see_other(&format!("{}{path}&moved=1", app_state.public_url)));
     }
-    let browser = match desk.gate.openid_of(&request).filter(|secret| is_secret(secret)) {
+    let browser = match app_state.authenticator.openid_of(&request).filter(|secret| is_secret(secret)) {
         Some(secret) => secret,
         None => keys::draw().map_err(ApiError::internal)?.reveal().to_owned(),
     };
@@ -59,14 +59,15 @@ pub async fn begin(
     let login = Beginning::of(&browser, state.reveal())
         .ok_or_else(|| ApiError::internal("a secret that was drawn is none"))?;
     let begun = login.clone();
-    let to = match asked(&desk, &caller, move |provider, _| provider.begin(&begun)).await? {
+    let to = match asked(&app_state, &caller, move |provider, _| provider.begin(&begun)).await? {
         Ok(to) => to,
-        Err(trouble) => return refuse(&desk, &caller, Whom::Somebody, &next, trouble).await,
+        Err(trouble) => return refuse(&app_state, &caller, Whom::Somebody, &next, trouble).await,
     };
     let (network, hash) = (network_of(&caller.source), login.hash());
-    ask(&desk, move |desk, now| desk.store.begin_openid_login(&hash, &network, &next, now)).await?;
+    ask(&app_state, move |app_state, now| app_state.store.begin_openid_login(&hash, &network, &next, now))
+        .await?;
     let mut answer = see_other(&to);
-    answer.add_cookie(&desk.gate.openid_cookie(&browser)).map_err(ApiError::internal)?;
+    answer.add_cookie(&app_state.authenticator.openid_cookie(&browser)).map_err(ApiError::internal)?;
     Ok(answer)
 }
 
@@ -97,19 +98,20 @@ pub struct Callback {
 
 /// Takes a browser back, and lets its user in.
 pub async fn end(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     query: Query<Callback>,
 ) -> Result<HttpResponse, ApiError> {
-    there_is_one(&desk)?;
+    there_is_one(&app_state)?;
     let Callback { state, code, iss, error, error_description } = query.into_inner();
-    let login = desk.gate.openid_of(&request).and_then(|browser| Beginning::of(&browser, &state));
+    let login =
+        app_state.authenticator.openid_of(&request).and_then(|browser| Beginning::of(&browser, &state));
     let next = match &login {
         None => None,
         Some(login) => {
             let hash = login.hash();
-            ask(&desk, move |desk, now| desk.store.end_openid_login(&hash, now)).await?
+            ask(&app_state, move |app_state, now| app_state.store.end_openid_login(&hash, now)).await?
         }
     };
     let (Some(login), Some(next)) = (login, next) else {
@@ -117,35 +119,35 @@ pub async fn end(
         if caller.user().is_some() {
             return Ok(see_other(local("")));
         }
-        return not_begun(&desk, &caller).await;
+        return not_begun(&app_state, &caller).await;
     };
     let returned = Returned { code, issuer: iss, error, error_description };
     let person =
-        match asked(&desk, &caller, move |provider, now| provider.end(&login, &returned, now)).await? {
+        match asked(&app_state, &caller, move |provider, now| provider.end(&login, &returned, now)).await? {
             Ok(person) => person,
-            Err(trouble) => return refuse(&desk, &caller, Whom::Somebody, &next, trouble).await,
+            Err(trouble) => return refuse(&app_state, &caller, Whom::Somebody, &next, trouble).await,
         };
-    arrive(&desk, &caller, &request, person, &next).await
+    arrive(&app_state, &caller, &request, person, &next).await
 }
 
 /// Somebody of whom it is known who they are: whether they may come in.
 async fn arrive(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     person: Person,
     next: &str,
 ) -> Result<HttpResponse, ApiError> {
-    let openid = there_is_one(desk)?;
+    let openid = there_is_one(app_state)?;
     let (role_follows, trust_names) = (openid.provider.role_follows(), openid.provider.trusts_names());
     let whom = person.name.clone().map_or(Whom::Somebody, Whom::User);
     let (source, role, stated) = (caller.source.clone(), person.role, person.name.clone());
     let unsaid = person.unsaid.clone().map(|why| format!("You cannot come in: {why}."));
     // Nobody loses a role by it either.
     if let (Some(problem), None) = (&unsaid, role) {
-        return refused(desk, caller, whom, Why::RoleUnsaid, next, problem, StatusCode::FORBIDDEN).await;
+        return refused(app_state, caller, whom, Why::RoleUnsaid, next, problem, StatusCode::FORBIDDEN).await;
     }
-    let arrived = ask(desk, move |desk, now| {
+    let arrived = ask(app_state, move |app_state, now| {
         let newcomer = Newcomer {
             issuer: &person.issuer,
             subject: &person.subject,
@@ -156,13 +158,13 @@ async fn arrive(
             trust_names,
             source: &source,
         };
-        desk.store.arrive(&newcomer, now)
+        app_state.store.arrive(&newcomer, now)
     })
     .await?;
     let (why, problem) = match arrived {
         Arrived::In(user) => {
             // The cookie stays for other tabs, and holds ten minutes.
-            return begin_session(desk, request, caller, user, By::OpenId, next).await;
+            return begin_session(app_state, request, caller, user, By::OpenId, next).await;
         }
         Arrived::Unconfirmed(user) => (Why::Unconfirmed, unconfirmed(&format!("The user {}", user.name))),
         Arrived::NoRole => {
@@ -189,12 +191,12 @@ async fn arrive(
             ),
         ),
     };
-    refused(desk, caller, whom, why, next, &problem, StatusCode::FORBIDDEN).await
+    refused(app_state, caller, whom, why, next, &problem, StatusCode::FORBIDDEN).await
 }
 
 /// The login at a provider.
-fn there_is_one(desk: &Desk) -> Result<&OpenId, ApiError> {
-    desk.openid.as_ref().ok_or_else(|| {
+fn there_is_one(app_state: &AppState) -> Result<&OpenId, ApiError> {
+    app_state.openid.as_ref().ok_or_else(|| {
         ApiError::NotFound(
             "nobody logs in at a provider here: there is no [web.openid] in the configuration".to_owned(),
         )
@@ -203,7 +205,7 @@ fn there_is_one(desk: &Desk) -> Result<&OpenId, ApiError> {
 
 /// Asks the provider on a thread that may block, as soon as there is a seat.
 async fn asked<T: Send + 'static>(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     question: impl FnOnce(&Provider, Time) -> Result<T, Trouble> + Send + 'static,
 ) -> Result<Result<T, Trouble>, ApiError> {
@@ -212,26 +214,26 @@ async fn asked<T: Send + 'static>(
             "it answers slowly, and others wait for it already; try again in some seconds".to_owned(),
         )
     };
-    let Some(seat) = there_is_one(desk)?.seats.take(&network_of(&caller.source)).await else {
+    let Some(seat) = there_is_one(app_state)?.seats.take(&network_of(&caller.source)).await else {
         return Ok(Err(away()));
     };
-    let shared = desk.clone();
+    let shared = app_state.clone();
     web::block(move || {
         let _seat = seat;
         let openid = there_is_one(&shared)?;
-        Ok(question(&openid.provider, shared.clock.now()))
+        Ok(question(&openid.provider, shared.clock.uncorrected()))
     })
     .await
     .map_err(ApiError::internal)?
 }
 
-async fn not_begun(desk: &Data<Desk>, caller: &Caller) -> Result<HttpResponse, ApiError> {
+async fn not_begun(app_state: &Data<AppState>, caller: &Caller) -> Result<HttpResponse, ApiError> {
     let problem = "This login was not begun in this browser, or was used already, or took more than ten minutes. Begin again from here.";
-    refused(desk, caller, Whom::Somebody, Why::NotBegun, "", problem, StatusCode::BAD_REQUEST).await
+    refused(app_state, caller, Whom::Somebody, Why::NotBegun, "", problem, StatusCode::BAD_REQUEST).await
 }
 
 async fn refuse(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     whom: Whom,
     next: &str,
@@ -242,12 +244,12 @@ async fn refuse(
         Trouble::Refused(_) => StatusCode::FORBIDDEN,
         Trouble::Unaccepted(_) | Trouble::Untrusted(_) => StatusCode::BAD_GATEWAY,
     };
-    refused(desk, caller, whom, trouble.why(), next, &trouble.problem(), status).await
+    refused(app_state, caller, whom, trouble.why(), next, &trouble.problem(), status).await
 }
 
 /// Writes down that nobody came in, and shows the login with the reason.
 async fn refused(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     whom: Whom,
     why: Why,
@@ -257,8 +259,8 @@ async fn refused(
 ) -> Result<HttpResponse, ApiError> {
     static REFUSED: Seldom = Seldom::new();
     REFUSED.warn(format_args!("a login is refused, from {}: {}: {problem}", caller.source, why.as_str()));
-    desk.refused_logins.note(&desk.store, &caller.source, whom, why, desk.clock.now()).await;
-    let mut answer = show(desk, caller, "", next, problem).await?;
+    app_state.refused_logins.note(&app_state.store, &caller.source, whom, why, app_state.clock.now()).await;
+    let mut answer = show(app_state, caller, "", next, problem).await?;
     *answer.status_mut() = status;
     Ok(answer)
 }

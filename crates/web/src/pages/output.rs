@@ -2,9 +2,10 @@
 
 use chrono_tz::Tz;
 use innkeeper_core::Time;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::terminal::plain;
-use innkeeper_store::{Checkin, Listed};
+use innkeeper_store::Checkin;
 
 use super::view::When;
 
@@ -28,14 +29,17 @@ pub struct Output {
 impl Output {
     /// The output to show first of a reservation with these check-ins, latest first: none unless it is down, or has
     /// failed since its last success.
-    pub fn of(listed: &Listed, recent: &[Checkin], zone: Tz, now: Time) -> Option<Self> {
-        let since = recent.iter().take_while(|one| one.kind != CheckInKind::Success);
-        let since: Vec<&Checkin> = since.collect();
+    pub fn of(assessed: &Assessed, recent: &[Checkin], zone: Tz, now: Time) -> Option<Self> {
+        // What was reported late stands where it belongs.
+        let mut recent: Vec<&Checkin> = recent.iter().collect();
+        recent.sort_by_key(|one| std::cmp::Reverse(one.at));
+        let since: Vec<&Checkin> =
+            recent.into_iter().take_while(|one| one.kind != CheckInKind::Success).collect();
         let has_failed = since.iter().any(|one| one.kind == CheckInKind::Fail);
-        if listed.open_alert.is_none() && !has_failed {
+        if assessed.open_alert.is_none() && !has_failed {
             return None;
         }
-        let shown = |one: &&Checkin| {
+        let shown = |one: &Checkin| {
             let text = plain(&one.notes);
             let text = text.trim_end();
             (!text.trim().is_empty()).then(|| Self {
@@ -47,7 +51,7 @@ impl Output {
                 whole: (end(text).len() < text.len()).then(|| text.to_owned()),
             })
         };
-        since.iter().find_map(shown)
+        since.into_iter().find_map(shown)
     }
 }
 

@@ -6,9 +6,9 @@
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _};
-use innkeeper_core::access::{Need, account_name};
-use innkeeper_node::http::{ApiError, Caller, Routes};
-use innkeeper_node::keys::{self, recovery};
+use innkeeper_core::access::{Permission, account_name};
+use innkeeper_http::keys::{self, recovery};
+use innkeeper_http::{ApiError, Caller, Routes};
 use innkeeper_store::{CeremonyKind, MOST_PASSKEYS, NewPasskey, PasskeyAdded, User};
 
 use super::account::{own, own_session, proven_as_a_login_is, refuse};
@@ -17,7 +17,7 @@ use super::entry::{By, begin};
 use super::form::Form;
 use super::login::{local, wait_for_codes};
 use super::{ask, asset, login_second, see_other};
-use crate::Desk;
+use crate::AppState;
 use crate::passkeys::Challenge;
 use crate::second_factor::{self, Shown};
 
@@ -29,14 +29,14 @@ const TOO_LATE: &str = "This took longer than five minutes, or was done already.
 /// Registers the routes.
 pub(super) fn mount(routes: &mut Routes<'_>) {
     routes
-        .form("/account/passkeys/begin", Need::SetUp, begin_adding)
-        .form("/account/passkeys/finish", Need::SetUp, finish_adding)
-        .form("/account/passkeys/ask", Need::Account, begin_proving)
-        .form("/account/passkeys/{id}/name", Need::Account, rename)
-        .form("/account/passkeys/{id}/remove", Need::Account, remove)
-        .form("/login/second/passkey/begin", Need::Nothing, begin_login)
-        .form("/login/second/passkey/finish", Need::Nothing, finish_login)
-        .get("/assets/passkeys.js", Need::Nothing, script);
+        .form("/account/passkeys/begin", Permission::SetUp, begin_adding)
+        .form("/account/passkeys/finish", Permission::SetUp, finish_adding)
+        .form("/account/passkeys/ask", Permission::Account, begin_proving)
+        .form("/account/passkeys/{id}/name", Permission::Account, rename)
+        .form("/account/passkeys/{id}/remove", Permission::Account, remove)
+        .form("/login/second/passkey/begin", Permission::Nothing, begin_login)
+        .form("/login/second/passkey/finish", Permission::Nothing, finish_login)
+        .get("/assets/passkeys.js", Permission::Nothing, script);
 }
 
 async fn script() -> HttpResponse {
@@ -50,7 +50,7 @@ fn to_script(answer: Result<HttpResponse, ApiError>) -> HttpResponse {
 
 /// Begins a ceremony of the session or login with this hash, and answers with its challenge.
 async fn challenge(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     holder: String,
     kind: CeremonyKind,
     user: &User,
@@ -58,7 +58,8 @@ async fn challenge(
 ) -> Result<HttpResponse, ApiError> {
     let Challenge { options, state } = challenge;
     let id = user.id;
-    ask(desk, move |desk, now| desk.store.begin_ceremony(&holder, kind, id, &state, now)).await?;
+    ask(app_state, move |app_state, now| app_state.store.begin_ceremony(&holder, kind, id, &state, now))
+        .await?;
     Ok(HttpResponse::Ok()
         .insert_header(("cache-control", "no-store"))
         .content_type("application/json")
@@ -67,34 +68,34 @@ async fn challenge(
 
 /// Begins to add a passkey, for whoever shows what a login asks for.
 async fn begin_adding(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Result<Form, ApiError>,
 ) -> HttpResponse {
-    to_script(challenge_to_add(&desk, &caller, &request, form).await)
+    to_script(challenge_to_add(&app_state, &caller, &request, form).await)
 }
 
 async fn challenge_to_add(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     form: Result<Form, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
-    let (form, party, user) = (form?, desk.relying_party()?, own(caller)?);
+    let (form, party, user) = (form?, app_state.relying_party()?, own(caller)?);
     account_name("name", form.text("name"))?;
-    if let Err(problem) = proven_as_a_login_is(desk, caller, request, &form).await? {
+    if let Err(problem) = proven_as_a_login_is(app_state, caller, request, &form).await? {
         return Err(ApiError::Conflict(problem));
     }
     let id = user.id;
-    let passkeys = ask(desk, move |desk, _| desk.store.passkeys_of(id)).await?;
+    let passkeys = ask(app_state, move |app_state, _| app_state.store.passkeys_of(id)).await?;
     let begun = party.begin_adding(&user, &passkeys).map_err(ApiError::Internal)?;
-    challenge(desk, session_of(desk, request)?, CeremonyKind::Register, &user, begun).await
+    challenge(app_state, session_of(app_state, request)?, CeremonyKind::Register, &user, begun).await
 }
 
 /// The session (as its hash) from which this was sent.
-fn session_of(desk: &Desk, request: &HttpRequest) -> Result<String, ApiError> {
-    let session = own_session(desk, request);
+fn session_of(app_state: &AppState, request: &HttpRequest) -> Result<String, ApiError> {
+    let session = own_session(app_state, request);
     match session.is_empty() {
         true => Err(ApiError::Forbidden("this is for whoever has logged in with a password".to_owned())),
         false => Ok(session),
@@ -103,40 +104,42 @@ fn session_of(desk: &Desk, request: &HttpRequest) -> Result<String, ApiError> {
 
 /// Adds the passkey that a browser made. With the first second factor come recovery codes, which are shown this once.
 async fn finish_adding(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (party, user, session) = (desk.relying_party()?, own(&caller)?, session_of(&desk, &request)?);
+    let (party, user, session) =
+        (app_state.relying_party()?, own(&caller)?, session_of(&app_state, &request)?);
     let (next, answer) = (form.text("next").to_owned(), form.raw("credential"));
     let name = match account_name("name", form.text("name")) {
         Ok(name) => name,
-        Err(invalid) => return cannot_add(&desk, &caller, &request, &next, &invalid.to_string()).await,
+        Err(invalid) => return cannot_add(&app_state, &caller, &request, &next, &invalid.to_string()).await,
     };
     if answer.is_empty() {
-        return cannot_add(&desk, &caller, &request, &next, NEEDS_SCRIPT).await;
+        return cannot_add(&app_state, &caller, &request, &next, NEEDS_SCRIPT).await;
     }
     let (holder, id) = (session.clone(), user.id);
-    let state =
-        ask(&desk, move |desk, now| desk.store.take_ceremony(&holder, CeremonyKind::Register, id, now))
-            .await?;
-    let Some(state) = state else { return cannot_add(&desk, &caller, &request, &next, TOO_LATE).await };
+    let state = ask(&app_state, move |app_state, now| {
+        app_state.store.take_ceremony(&holder, CeremonyKind::Register, id, now)
+    })
+    .await?;
+    let Some(state) = state else { return cannot_add(&app_state, &caller, &request, &next, TOO_LATE).await };
     let made = match party.finish_adding(&state, answer).map_err(ApiError::Internal)? {
         Ok(made) => made,
         Err(refusal) => {
             let (actor, why, whom) = (caller.actor(), refusal.to_string(), format!("user {}", user.name));
-            ask(&desk, move |desk, now| {
-                desk.store.on_behalf_of(actor).note_action("refuse passkey", &whom, &why, now)
+            ask(&app_state, move |app_state, now| {
+                app_state.store.on_behalf_of(actor).note_action("refuse passkey", &whom, &why, now)
             })
             .await?;
             let problem = format!("The passkey is refused: {refusal}.");
-            return cannot_add(&desk, &caller, &request, &next, &problem).await;
+            return cannot_add(&app_state, &caller, &request, &next, &problem).await;
         }
     };
     let codes = recovery::draw().map_err(ApiError::internal)?;
     let (actor, recovery_codes) = (caller.actor(), hashes(&codes));
-    let added = ask(&desk, move |desk, now| {
+    let added = ask(&app_state, move |app_state, now| {
         let new = NewPasskey {
             credential_id: &made.credential_id,
             credential: &made.credential,
@@ -144,66 +147,70 @@ async fn finish_adding(
             session: &session,
             recovery_codes: &recovery_codes,
         };
-        desk.store.on_behalf_of(actor).add_passkey(&user, new, now)
+        app_state.store.on_behalf_of(actor).add_passkey(&user, new, now)
     })
     .await?;
     match added {
         PasskeyAdded::First => {
-            knowing(&desk, own(&caller)?, show_codes(&desk, &caller, &codes, true, &next)?).await
+            knowing(&app_state, own(&caller)?, show_codes(&app_state, &caller, &codes, true, &next)?).await
         }
         PasskeyAdded::Another => Ok(see_other("/account#passkeys")),
         PasskeyAdded::Taken => {
             let problem = "This passkey is somebody’s already.";
-            cannot_add(&desk, &caller, &request, &next, problem).await
+            cannot_add(&app_state, &caller, &request, &next, problem).await
         }
         PasskeyAdded::TooMany => {
             let problem = format!("You have {MOST_PASSKEYS} passkeys, which are the most. Remove one first.");
-            cannot_add(&desk, &caller, &request, &next, &problem).await
+            cannot_add(&app_state, &caller, &request, &next, &problem).await
         }
     }
 }
 
 /// The page from which it was tried, with what could not be done.
 async fn cannot_add(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
     next: &str,
     problem: &str,
 ) -> Result<HttpResponse, ApiError> {
     match caller.lacks_second_factor {
-        true => refuse_set_up(desk, caller, request, next, problem).await,
-        false => refuse(desk, caller, request, problem).await,
+        true => refuse_set_up(app_state, caller, request, next, problem).await,
+        false => refuse(app_state, caller, request, problem).await,
     }
 }
 
 /// Begins to ask the user for one of their passkeys, in place of a code.
 async fn begin_proving(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Result<Form, ApiError>,
 ) -> HttpResponse {
     let answer = async {
         form?;
-        challenge_to_show(&desk, session_of(&desk, &request)?, &own(&caller)?).await
+        challenge_to_show(&app_state, session_of(&app_state, &request)?, &own(&caller)?).await
     };
     to_script(answer.await)
 }
 
-async fn challenge_to_show(desk: &Data<Desk>, holder: String, user: &User) -> Result<HttpResponse, ApiError> {
-    let (party, id) = (desk.relying_party()?, user.id);
-    let passkeys = ask(desk, move |desk, _| desk.store.passkeys_of(id)).await?;
+async fn challenge_to_show(
+    app_state: &Data<AppState>,
+    holder: String,
+    user: &User,
+) -> Result<HttpResponse, ApiError> {
+    let (party, id) = (app_state.relying_party()?, user.id);
+    let passkeys = ask(app_state, move |app_state, _| app_state.store.passkeys_of(id)).await?;
     if passkeys.is_empty() {
         return Err(ApiError::Conflict("This account has no passkey.".to_owned()));
     }
     let begun = party.begin_asking(&passkeys).map_err(ApiError::Internal)?;
-    challenge(desk, holder, CeremonyKind::Authenticate, user, begun).await
+    challenge(app_state, holder, CeremonyKind::Authenticate, user, begun).await
 }
 
 /// Gives a passkey another name.
 async fn rename(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     id: Path<i64>,
@@ -212,30 +219,32 @@ async fn rename(
     let (user, actor, id) = (own(&caller)?, caller.actor(), id.into_inner());
     let name = match account_name("name", form.text("name")) {
         Ok(name) => name,
-        Err(invalid) => return refuse(&desk, &caller, &request, invalid.to_string()).await,
+        Err(invalid) => return refuse(&app_state, &caller, &request, invalid.to_string()).await,
     };
-    let found =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).rename_passkey(&user, id, &name, now))
-            .await?;
+    let found = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).rename_passkey(&user, id, &name, now)
+    })
+    .await?;
     if found { Ok(see_other("/account#passkeys")) } else { Err(no_such_passkey()) }
 }
 
 /// Removes a passkey, for whoever shows the password and a second factor.
 async fn remove(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (user, actor, id) = (own(&caller)?, caller.actor(), id.into_inner());
-    if let Err(problem) = proven_as_a_login_is(&desk, &caller, &request, &form).await? {
-        return refuse(&desk, &caller, &request, problem).await;
+    if let Err(problem) = proven_as_a_login_is(&app_state, &caller, &request, &form).await? {
+        return refuse(&app_state, &caller, &request, problem).await;
     }
-    let session = own_session(&desk, &request);
-    let found =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_passkey(&user, id, &session, now))
-            .await?;
+    let session = own_session(&app_state, &request);
+    let found = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).remove_passkey(&user, id, &session, now)
+    })
+    .await?;
     if found { Ok(see_other("/account#passkeys")) } else { Err(no_such_passkey()) }
 }
 
@@ -244,13 +253,17 @@ fn no_such_passkey() -> ApiError {
 }
 
 /// Begins to ask whoever has shown the password for a passkey.
-async fn begin_login(desk: Data<Desk>, request: HttpRequest, form: Result<Form, ApiError>) -> HttpResponse {
+async fn begin_login(
+    app_state: Data<AppState>,
+    request: HttpRequest,
+    form: Result<Form, ApiError>,
+) -> HttpResponse {
     let answer = async {
         form?;
-        let login = pending_of(&desk, &request);
+        let login = pending_of(&app_state, &request);
         let hash = login.clone();
-        match ask(&desk, move |desk, now| desk.store.pending_login(&hash, now)).await? {
-            Some(user) => challenge_to_show(&desk, login, &user).await,
+        match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
+            Some(user) => challenge_to_show(&app_state, login, &user).await,
             None => Err(ApiError::Conflict(login_second::TOO_LATE.to_owned())),
         }
     };
@@ -258,37 +271,43 @@ async fn begin_login(desk: Data<Desk>, request: HttpRequest, form: Result<Form, 
 }
 
 /// The login (as its hash) that waits for the second factor; of nobody's where none does.
-fn pending_of(desk: &Desk, request: &HttpRequest) -> String {
-    desk.gate.pending_of(request).map(|login| keys::hash(&login)).unwrap_or_default()
+fn pending_of(app_state: &AppState, request: &HttpRequest) -> String {
+    app_state.authenticator.pending_of(request).map(|login| keys::hash(&login)).unwrap_or_default()
 }
 
 /// A passkey against a session.
 async fn finish_login(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     let next = local(form.text("next")).to_owned();
-    let login = pending_of(&desk, &request);
+    let login = pending_of(&app_state, &request);
     let hash = login.clone();
     if form.raw("credential").is_empty() {
         // Nothing was shown, so nothing is counted.
-        return match ask(&desk, move |desk, now| desk.store.pending_login(&hash, now)).await? {
-            Some(user) => login_second::refuse(&desk, &caller, &user, &next, NEEDS_SCRIPT.to_owned()).await,
-            None => login_second::begin_again(&desk, &caller, &next).await,
+        return match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
+            Some(user) => {
+                login_second::refuse(&app_state, &caller, &user, &next, NEEDS_SCRIPT.to_owned()).await
+            }
+            None => login_second::begin_again(&app_state, &caller, &next).await,
         };
     }
-    let Some(user) = ask(&desk, move |desk, now| desk.store.try_pending_login(&hash, now)).await? else {
-        return login_second::begin_again(&desk, &caller, &next).await;
+    let Some(user) =
+        ask(&app_state, move |app_state, now| app_state.store.try_pending_login(&hash, now)).await?
+    else {
+        return login_second::begin_again(&app_state, &caller, &next).await;
     };
     let credential = form.raw("credential").to_owned();
     let shown =
-        second_factor::check_passkey(&desk, &request, &caller.source, &user, login.clone(), credential)
+        second_factor::check_passkey(&app_state, &request, &caller.source, &user, login.clone(), credential)
             .await?;
     match shown {
-        Shown::Right(factor) => begin(&desk, &request, &caller, user, By::Second(factor, login), &next).await,
-        Shown::Wrong(problem) => login_second::refuse(&desk, &caller, &user, &next, problem).await,
+        Shown::Right(factor) => {
+            begin(&app_state, &request, &caller, user, By::Second(factor, login), &next).await
+        }
+        Shown::Wrong(problem) => login_second::refuse(&app_state, &caller, &user, &next, problem).await,
         Shown::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }

@@ -1,19 +1,15 @@
-//! How long runs took, as a drawing.
-//!
-//! It is drawn in colours that nobody chose: the style sheet finds elements by them and gives them those of the page, light or dark.
+//! How long runs took, as a bar chart: `plot.svg` draws it.
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
 use innkeeper_core::{Time, duration};
-use plotters::prelude::*;
 
-const TEXT: RGBColor = RGBColor(1, 2, 3);
-const GRID: RGBColor = RGBColor(1, 2, 4);
-const GOOD: RGBColor = RGBColor(1, 2, 5);
-const BAD: RGBColor = RGBColor(1, 2, 6);
-const LIMIT: RGBColor = RGBColor(1, 2, 7);
-/// Of all texts in it.
-const FONT_SIZE: u32 = 13;
+/// Free space at the edges, and the room that the texts at the left and below take.
+const MARGIN: u32 = 8;
+const LEFT: u32 = 66;
+const BELOW: u32 = 52;
+/// Steps of the scale at most.
+const STEPS: f64 = 5.0;
 
 /// A run that has ended.
 pub struct Ended {
@@ -22,21 +18,116 @@ pub struct Ended {
     pub well: bool,
 }
 
-/// A drawing for a size of window.
+/// A chart for a size of window.
 #[derive(Clone, Copy)]
 pub struct Size {
     pub class: &'static str,
-    pub wide: u32,
-    pub high: u32,
-    /// Times written below.
-    pub times: usize,
+    pub width: u32,
+    pub height: u32,
+    /// Times written below, at most.
+    times: usize,
 }
 
 /// For desks and for telephones.
 pub const SIZES: [Size; 2] = [
-    Size { class: "wide", wide: 1000, high: 220, times: 8 },
-    Size { class: "narrow", wide: 360, high: 220, times: 3 },
+    Size { class: "wide", width: 1000, height: 220, times: 8 },
+    Size { class: "narrow", width: 360, height: 220, times: 3 },
 ];
+
+/// A chart. Places are in the units of [`Size`], from the top left corner.
+pub struct Plot {
+    pub size: Size,
+    pub left: u32,
+    pub right: u32,
+    pub bottom: u32,
+    pub bars: Vec<Bar>,
+    /// The scale at the left.
+    pub amounts: Vec<Tick>,
+    /// The times below.
+    pub times: Vec<Tick>,
+    /// The height of `max_run`.
+    pub limit: Option<f64>,
+    pub unit: &'static str,
+    pub zone: Tz,
+}
+
+/// A run.
+pub struct Bar {
+    pub x: f64,
+    pub y: f64,
+    pub width: f64,
+    pub height: f64,
+    pub is_success: bool,
+}
+
+/// A place at an edge, and what is written there.
+pub struct Tick {
+    pub at: f64,
+    pub label: String,
+}
+
+impl Plot {
+    /// The runs, oldest first; none where there are none.
+    pub fn of(runs: &[Ended], max_run: Option<TimeDelta>, zone: Tz, size: Size) -> Option<Self> {
+        let (oldest, newest) = (runs.first()?, runs.last()?);
+        let longest = runs.iter().map(|run| run.took).chain(max_run).max()?;
+        let (unit, unit_ms) = unit(longest);
+        let in_unit = |span: TimeDelta| span.num_milliseconds() as f64 / unit_ms;
+        let top = (in_unit(longest) * 1.12).max(1.0);
+        let (left, right, bottom) = (LEFT, size.width - MARGIN, size.height - BELOW);
+        let y = |amount: f64| tenth(f64::from(bottom) - amount / top * f64::from(bottom - MARGIN));
+        let slot = f64::from(right - left) / runs.len() as f64;
+        let bar = |(place, run): (usize, &Ended)| {
+            // A run that took no time is seen, too.
+            let above = y(in_unit(run.took).max(top / 100.0));
+            Bar {
+                x: tenth(f64::from(left) + (place as f64 + 0.1) * slot),
+                y: above,
+                width: tenth(slot * 0.8),
+                height: tenth(f64::from(bottom) - above),
+                is_success: run.well,
+            }
+        };
+        let form = if newest.at - oldest.at > TimeDelta::days(1) { "%-d %b %H:%M" } else { "%H:%M:%S" };
+        // The same distance between all, and the first one where there is room for half of its text.
+        let each = runs.len().div_ceil(size.times);
+        let times = runs.iter().enumerate().skip(each / 2).step_by(each).map(|(place, run)| Tick {
+            at: tenth(f64::from(left) + (place as f64 + 0.5) * slot),
+            label: run.at.with_timezone(&zone).format(form).to_string(),
+        });
+        let step = step(top);
+        let amounts = (0..).map(|n| f64::from(n) * step).take_while(|amount| *amount <= top);
+        let label = |amount: f64| if step < 1.0 { format!("{amount:.1}") } else { format!("{amount:.0}") };
+        Some(Self {
+            size,
+            left,
+            right,
+            bottom,
+            bars: runs.iter().enumerate().map(bar).collect(),
+            amounts: amounts.map(|amount| Tick { at: y(amount), label: label(amount) }).collect(),
+            times: times.collect(),
+            limit: max_run.map(|limit| y(in_unit(limit))),
+            unit,
+            zone,
+        })
+    }
+}
+
+/// A tenth of a unit is as fine as a screen shows it.
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// The distance of the marks of a scale that goes up to `top`: 1, 2 or 5 times a power of ten, at least 0.1.
+fn step(top: f64) -> f64 {
+    let least = (top / STEPS).max(0.1);
+    let power = 10_f64.powf(least.log10().floor());
+    [1.0, 2.0, 5.0]
+        .map(|times| times * power)
+        .into_iter()
+        .find(|step| *step >= least * 0.999)
+        .unwrap_or(10.0 * power)
+}
 
 /// The unit in which spans up to `longest` are read best: its name and its length.
 fn unit(longest: TimeDelta) -> (&'static str, f64) {
@@ -69,84 +160,6 @@ pub fn words(runs: &[Ended], max_run: Option<TimeDelta>) -> String {
     text + "."
 }
 
-/// The runs, oldest first, as an SVG element; none where there are none.
-///
-/// # Errors
-/// Of the library, in words.
-pub fn draw(
-    runs: &[Ended],
-    max_run: Option<TimeDelta>,
-    zone: Tz,
-    size: Size,
-) -> Result<Option<String>, String> {
-    let Some(longest) = runs.iter().map(|run| run.took).chain(max_run).max() else { return Ok(None) };
-    if runs.is_empty() {
-        return Ok(None);
-    }
-    let mut svg = String::new();
-    draw_on(&mut svg, runs, max_run, longest, zone, size).map_err(|error| error.to_string())?;
-    let head = format!(
-        "<svg class=\"plot {}\" role=\"img\" aria-label=\"{}\" ",
-        size.class,
-        words(runs, max_run).replace('"', "")
-    );
-    Ok(Some(svg.replacen("<svg ", &head, 1)))
-}
-
-fn draw_on(
-    svg: &mut String,
-    runs: &[Ended],
-    max_run: Option<TimeDelta>,
-    longest: TimeDelta,
-    zone: Tz,
-    size: Size,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let (unit, unit_ms) = unit(longest);
-    let in_unit = |span: TimeDelta| span.num_milliseconds() as f64 / unit_ms;
-    let top = (in_unit(longest) * 1.12).max(1.0);
-    let right = runs.len() as f64 - 0.5;
-    let form =
-        if runs[runs.len() - 1].at - runs[0].at > TimeDelta::days(1) { "%-d %b %H:%M" } else { "%H:%M:%S" };
-    let time = |place: &f64| {
-        let run = runs.get(place.round() as usize).filter(|_| place.fract() == 0.0 && *place >= 0.0);
-        run.map(|run| run.at.with_timezone(&zone).format(form).to_string()).unwrap_or_default()
-    };
-    let amount = |value: &f64| if top < 5.0 { format!("{value:.1}") } else { format!("{value:.0}") };
-    let text = || ("sans-serif", FONT_SIZE).into_font().color(&TEXT);
-
-    let area = SVGBackend::with_string(svg, (size.wide, size.high)).into_drawing_area();
-    let mut chart = ChartBuilder::on(&area)
-        .margin(8)
-        .x_label_area_size(44)
-        .y_label_area_size(58)
-        .build_cartesian_2d(-0.5..right, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(GRID)
-        .label_style(text())
-        .axis_desc_style(text())
-        .x_desc(format!("when it ended ({zone})"))
-        .y_desc(unit)
-        .x_labels(size.times)
-        .y_labels(5)
-        .x_label_formatter(&time)
-        .y_label_formatter(&amount)
-        .draw()?;
-    chart.draw_series(runs.iter().enumerate().map(|(place, run)| {
-        let (place, high) = (place as f64, in_unit(run.took).max(top / 100.0));
-        let color = if run.well { GOOD } else { BAD };
-        Rectangle::new([(place - 0.4, 0.0), (place + 0.4, high)], color.filled())
-    }))?;
-    if let Some(limit) = max_run.map(in_unit) {
-        chart.draw_series([PathElement::new([(-0.5, limit), (right, limit)], LIMIT.stroke_width(2))])?;
-    }
-    area.present()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawing_has_its_limit_and_its_units_and_nothing_inline() {
+    fn all_of_it_lies_within_its_size() {
         for (each_ms, unit) in [
             (0, "milliseconds"),
             (900, "seconds"),
@@ -169,26 +182,52 @@ mod tests {
             (3_600_000, "hours"),
             (90_000_000, "days"),
         ] {
-            for size in SIZES {
-                for limit in [None, Some(TimeDelta::milliseconds(each_ms * 12 + 1))] {
-                    let svg =
-                        draw(&runs(10, each_ms), limit, chrono_tz::Europe::Berlin, size).unwrap().unwrap();
-                    assert!(!svg.contains("style="), "{svg}");
-                    assert!(svg.contains(unit) && svg.contains("when it ended (Europe/Berlin)"), "{svg}");
-                    assert!(svg.contains("#010205") && svg.contains("#010206"), "{svg}");
-                    assert_eq!(svg.contains("#010207"), limit.is_some(), "{svg}");
+            for (size, count) in
+                SIZES.into_iter().flat_map(|size| [1, 2, 7, 10, 100].map(|count| (size, count)))
+            {
+                let limit = Some(TimeDelta::milliseconds(each_ms * (count + 2) + 1));
+                let plot = Plot::of(&runs(count, each_ms), limit, chrono_tz::Europe::Berlin, size).unwrap();
+                if count == 10 {
+                    assert_eq!(plot.unit, unit);
+                }
+                let (left, right) = (f64::from(plot.left), f64::from(plot.right));
+                let heights = f64::from(MARGIN)..=f64::from(plot.bottom);
+                assert_eq!(plot.bars.len(), count as usize);
+                for bar in &plot.bars {
+                    assert!(bar.x >= left && bar.x + bar.width <= right + 0.2 && bar.height > 0.0, "{count}");
                     assert!(
-                        svg.starts_with("<svg class=\"plot ") && svg.contains("aria-label=\"The latest 10 ")
+                        heights.contains(&bar.y) && bar.y + bar.height <= *heights.end() + 0.1,
+                        "{count}"
                     );
                 }
+                assert!((2..=6).contains(&plot.amounts.len()), "{}", plot.amounts.len());
+                assert!(plot.amounts.iter().all(|tick| heights.contains(&tick.at)));
+                assert_eq!(plot.amounts[0].label.trim_end_matches(".0"), "0");
+                assert!((1..=size.times).contains(&plot.times.len()), "{count}");
+                assert!(plot.times.iter().all(|tick| left < tick.at && tick.at < right));
+                assert!(plot.limit.is_some_and(|limit| plot.bars.iter().all(|bar| limit <= bar.y)));
             }
         }
     }
 
     #[test]
-    fn one_run_is_drawn_and_none_is_not() {
-        assert!(draw(&runs(1, 5), None, chrono_tz::UTC, SIZES[0]).unwrap().is_some());
-        assert_eq!(draw(&[], Some(TimeDelta::hours(1)), chrono_tz::UTC, SIZES[0]).unwrap(), None);
+    fn failures_and_times_are_told() {
+        let plot = Plot::of(&runs(5, 1000), None, chrono_tz::Europe::Berlin, SIZES[1]).unwrap();
+        let well: Vec<bool> = plot.bars.iter().map(|bar| bar.is_success).collect();
+        assert_eq!((well, plot.limit), (vec![true, true, true, false, true], None));
+        // Half past one in Berlin is no time of a run: each has its own.
+        let labels: Vec<&str> = plot.times.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels, ["02:00:00", "04:00:00"]);
+        assert!(Plot::of(&[], Some(TimeDelta::hours(1)), chrono_tz::UTC, SIZES[0]).is_none());
+    }
+
+    #[test]
+    fn a_scale_goes_by_round_numbers() {
+        for (top, expected) in
+            [(1.0, 0.2), (1.12, 0.5), (5.0, 1.0), (6.0, 2.0), (11.2, 5.0), (100.0, 20.0), (2016.0, 500.0)]
+        {
+            assert!((step(top) - expected).abs() < 1e-9, "{top}: {}", step(top));
+        }
     }
 
     #[test]

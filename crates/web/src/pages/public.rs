@@ -4,14 +4,15 @@ use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{Data, Path};
 use askama::Template;
-use innkeeper_core::sla::{State, evaluate};
+use innkeeper_core::assessed::Assessed;
+use innkeeper_core::sla::State;
 use innkeeper_core::{Time, duration};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Cursor, Filter, Listed, Share, StoreError};
+use innkeeper_http::{ApiError, Caller};
+use innkeeper_store::{Cursor, Filter, Share, StoreError};
 
 use super::frame::Frame;
 use super::{ask, page};
-use crate::Desk;
+use crate::AppState;
 
 /// Reservations of a status page.
 const ROWS: i64 = 500;
@@ -48,35 +49,34 @@ struct Badge {
 /// What is shown of a share.
 struct Shown {
     share: Share,
-    listed: Vec<Listed>,
+    listed: Vec<Assessed>,
     more: bool,
-    now: Time,
 }
 
 /// Everything that a share covers, the worst first.
-fn look(desk: &Desk, key: &str, shape: &str, now: Time) -> Result<Option<Shown>, StoreError> {
+fn look(app_state: &AppState, key: &str, shape: &str, now: Time) -> Result<Option<Shown>, StoreError> {
     if key.contains('\0') {
         return Ok(None);
     }
-    let is_seen = |share: &Share| share.shape == shape && (share.confirmed || desk.is_open);
-    let Some(share) = desk.store.share(key)?.filter(is_seen) else { return Ok(None) };
+    let is_seen = |share: &Share| share.shape == shape && (share.confirmed || app_state.is_open);
+    let Some(share) = app_state.store.share(key)?.filter(is_seen) else { return Ok(None) };
     let filter = match share.kind.as_str() {
         "app" => Filter { app: Some(share.subject.clone()), ..Filter::default() },
         "tag" => Filter { tag: Some(share.subject.clone()), ..Filter::default() },
         _ => {
             let listed = match share.subject.parse() {
                 // What is wrong with a row is nothing for strangers: nothing is known of it.
-                Ok(id) => match desk.store.listed(id, now) {
+                Ok(id) => match app_state.store.listed(id, now) {
                     Err(StoreError::Unreadable(_)) => None,
                     listed => listed?,
                 },
                 Err(_) => None,
             };
-            return Ok(Some(Shown { share, listed: listed.into_iter().collect(), more: false, now }));
+            return Ok(Some(Shown { share, listed: listed.into_iter().collect(), more: false }));
         }
     };
-    let found = desk.store.page(&filter, &Cursor::worst(), ROWS, now)?;
-    Ok(Some(Shown { share, listed: found.listed, more: found.next.is_some(), now }))
+    let found = app_state.store.page(&filter, &Cursor::worst(), ROWS, now)?;
+    Ok(Some(Shown { share, listed: found.listed, more: found.next.is_some() }))
 }
 
 fn gone() -> ApiError {
@@ -85,29 +85,28 @@ fn gone() -> ApiError {
 
 /// How they stand together: the worst that is bad, else up if any is, else what they are.
 fn together(shown: &Shown) -> Option<State> {
-    let states: Vec<State> =
-        shown.listed.iter().map(|listed| evaluate(&listed.view(), shown.now).state).collect();
-    let worst = states.iter().min_by_key(|state| state.badness()).copied();
-    let bad = worst.filter(|state| state.badness() < State::Up.badness());
+    let states: Vec<State> = shown.listed.iter().map(|one| one.evaluation.state).collect();
+    let worst = states.iter().min_by_key(|state| state.severity()).copied();
+    let bad = worst.filter(|state| state.severity() < State::Up.severity());
     let up = || [State::Up, State::Running].into_iter().find(|up| states.contains(up)).map(|_| State::Up);
     bad.or_else(up).or_else(|| states.first().copied())
 }
 
 /// The status page.
-pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn status(app_state: Data<AppState>, key: Path<String>) -> Result<HttpResponse, ApiError> {
     let key = key.into_inner();
-    let (shown, rows) = ask(&desk, move |desk, now| {
-        let Some(shown) = look(desk, &key, "page", now)? else { return Ok(None) };
+    let (shown, rows) = ask(&app_state, move |app_state, now| {
+        let Some(shown) = look(app_state, &key, "page", now)? else { return Ok(None) };
         let by_tag = shown.share.kind == "tag";
-        let row = |listed: &Listed| {
-            let terms = &listed.reservation.terms;
+        let row = |one: &Assessed| {
+            let spec = &one.reservation.spec;
             PublicRow {
                 name: if by_tag {
-                    format!("{}/{}", terms.app, terms.component)
+                    format!("{}/{}", spec.app, spec.component)
                 } else {
-                    terms.component.to_string()
+                    spec.component.to_string()
                 },
-                state: evaluate(&listed.view(), now).state.as_str(),
+                state: one.evaluation.state.as_str(),
             }
         };
         let rows: Vec<PublicRow> = shown.listed.iter().map(row).collect();
@@ -122,7 +121,7 @@ pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse,
         (all, down) => format!("{} of {} down.", down, duration::counted(all as i64, "job")),
     };
     // Without the names of the house's other pages, whoever looks.
-    let mut frame = Frame::of(&desk, &Caller::nobody(), "/public");
+    let mut frame = Frame::of(&app_state, &Caller::nobody(), "/public");
     frame.down_here = Some(down as i64);
     page(&PublicPage {
         frame,
@@ -135,9 +134,10 @@ pub async fn status(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse,
 }
 
 /// The badge: a title, and how its jobs stand together.
-pub async fn badge(desk: Data<Desk>, key: Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn badge(app_state: Data<AppState>, key: Path<String>) -> Result<HttpResponse, ApiError> {
     let key = key.into_inner();
-    let shown = ask(&desk, move |desk, now| look(desk, &key, "badge", now)).await?.ok_or_else(gone)?;
+    let shown =
+        ask(&app_state, move |app_state, now| look(app_state, &key, "badge", now)).await?.ok_or_else(gone)?;
     let state = together(&shown);
     let title = shown.share.title;
     let word = state.map_or("nothing", State::as_str);

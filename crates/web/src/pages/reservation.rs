@@ -4,23 +4,26 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Query};
 use askama::Template;
 use chrono::TimeDelta;
-use innkeeper_core::access::Need;
+use innkeeper_core::access::Permission;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::checkin::CheckInKind;
-use innkeeper_core::sla::{Evaluation, evaluate};
+use innkeeper_core::expect::Verdict;
+use innkeeper_core::reservation::Reservation;
 use innkeeper_core::uptime::{Trouble, uptime};
 use innkeeper_core::{Time, duration};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Checkin, Listed, Share, Undelivered};
+use innkeeper_http::{ApiError, Caller};
+use innkeeper_store::{Checkin, Recent, Share, Undelivered};
 
+use super::figures::{self, ClauseRow, FigureRow};
 use super::frame::Frame;
 use super::output::Output;
-use super::plot::{self, Ended};
+use super::plot::{self, Ended, Plot};
 use super::snippets::snippets;
 use super::strip::{self, Strip};
 use super::timeline::{Entry, Place, Timeline};
 use super::view::{self, Row, When};
 use super::{actions, ask, checked_out, page};
-use crate::Desk;
+use crate::AppState;
 
 /// Check-ins that the plot is drawn from.
 const PLOTTED: i64 = 100;
@@ -45,6 +48,7 @@ struct ReservationPage<'a> {
     description: String,
     notify: String,
     max_run: String,
+    reminders: String,
     deadline: When,
     created: When,
     coming: Vec<When>,
@@ -54,8 +58,12 @@ struct ReservationPage<'a> {
     /// The ping address that has the slug.
     slug_url: Option<String>,
     uptimes: Vec<UptimeRow>,
-    plots: Vec<String>,
+    plots: Vec<Plot>,
     plot_words: String,
+    figures: Vec<FigureRow>,
+    clauses: Vec<ClauseRow>,
+    /// Whether its latest success was other than expected in a way that a person may accept.
+    acceptable: bool,
     entries: Vec<Entry>,
     further: bool,
     next: Option<String>,
@@ -97,34 +105,55 @@ impl UptimeRow {
 
 /// What the page takes from the store.
 struct Known {
-    listed: Listed,
-    evaluation: Evaluation,
+    assessed: Assessed,
     troubles: Vec<Trouble>,
     recent: Vec<Checkin>,
     timeline: Timeline,
     history_begins: Time,
     badge: Option<Share>,
     undelivered: Option<Undelivered>,
+    values: Recent,
+    verdicts: Vec<Option<Verdict>>,
     now: Time,
 }
 
-fn know(desk: &Desk, id: i64, place: Place, now: Time) -> Result<Option<Known>, innkeeper_store::StoreError> {
-    let Some(listed) = desk.store.listed(id, now)? else { return Ok(None) };
-    let evaluation = evaluate(&listed.view(), now);
+fn know(
+    app_state: &AppState,
+    id: i64,
+    place: Place,
+    now: Time,
+) -> Result<Option<Known>, innkeeper_store::StoreError> {
+    let Some(assessed) = app_state.store.listed(id, now)? else { return Ok(None) };
     let longest = SPANS.iter().filter_map(|(_, span)| now.checked_sub_signed(*span)).min().unwrap_or(now);
-    let since = strip::needed_since(&listed, &evaluation, now).min(longest);
-    let troubles = desk.store.troubles(&[(id, since)])?.remove(&id).unwrap_or_default();
+    let since = strip::needed_since(&assessed, now).min(longest);
+    let troubles = app_state.store.troubles(&[(id, since)])?.remove(&id).unwrap_or_default();
     Ok(Some(Known {
-        recent: desk.store.checkins_of(id, PLOTTED)?,
-        timeline: Timeline::load(&desk.store, id, place)?,
-        history_begins: desk.history_begins(now),
-        badge: desk.store.share_of("badge", "reservation", &id.to_string())?,
-        undelivered: desk.store.undelivered(&[id], now)?.remove(&id),
-        listed,
-        evaluation,
+        recent: app_state.store.checkins_of(id, PLOTTED)?,
+        timeline: Timeline::load(&app_state.store, id, place)?,
+        history_begins: app_state.history_begins(now),
+        badge: app_state.store.share_of("badge", "reservation", &id.to_string())?,
+        undelivered: app_state.store.undelivered(&[id], now)?.remove(&id),
+        values: app_state.store.recent(id)?,
+        verdicts: app_state.store.verdicts(&assessed.reservation)?,
+        assessed,
         troubles,
         now,
     }))
+}
+
+/// Whether the latest success broke nothing but clauses with a median.
+fn is_acceptable(assessed: &Assessed, verdicts: &[Option<Verdict>]) -> bool {
+    let Reservation { spec, facts, conclusions, .. } = &assessed.reservation;
+    let is_latest =
+        conclusions.unexpected.as_ref().is_some_and(|last| Some(last.at) == facts.last_checkin_at);
+    let mut broken = spec
+        .expect
+        .clauses()
+        .iter()
+        .zip(verdicts)
+        .filter(|(_, verdict)| matches!(verdict, Some(Verdict::Broken(_))))
+        .peekable();
+    is_latest && broken.peek().is_some() && broken.all(|(clause, _)| clause.median_of().is_some())
 }
 
 /// The runs among these check-ins whose length is known, oldest first.
@@ -133,7 +162,10 @@ fn ended(checkins: &[Checkin]) -> Vec<Ended> {
         let well = checkin.kind != CheckInKind::Fail;
         Some(Ended { at: checkin.at, took: checkin.duration?, well })
     };
-    checkins.iter().rev().filter_map(run).collect()
+    let mut ended: Vec<Ended> = checkins.iter().rev().filter_map(run).collect();
+    // What was reported late stands where it belongs.
+    ended.sort_by_key(|run| run.at);
+    ended
 }
 
 /// What was done before the page was shown.
@@ -145,64 +177,61 @@ pub struct Said {
 
 /// The page.
 pub async fn reservation(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     place: Query<Place>,
     query: Query<Said>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = (id.into_inner(), place.into_inner());
-    let known = ask(&desk, move |desk, now| know(desk, id, place, now)).await?;
-    let Some(known) = known else { return checked_out::show(&desk, &caller, id).await };
-    let Known { undelivered, listed, evaluation, troubles, recent, timeline, history_begins, badge, now } =
-        &known;
+    let known = ask(&app_state, move |app_state, now| know(app_state, id, place, now)).await?;
+    let Some(known) = known else { return checked_out::show(&app_state, &caller, id).await };
+    let Known { undelivered, assessed, troubles, recent, timeline, history_begins, badge, now, .. } = &known;
     let (now, history_begins) = (*now, *history_begins);
-    let reservation = &listed.reservation;
-    let terms = &reservation.terms;
-    let zone = caller.zone_or(terms.schedule.zone());
-    let may_check_in = caller.may(Need::CheckIn);
+    let Assessed { reservation, ping_key, evaluation, .. } = assessed;
+    let spec = &reservation.spec;
+    let zone = caller.zone_or(spec.schedule.zone());
+    let may_check_in = caller.may(Permission::CheckIn);
     let when = |at: Time| When::new(at, zone, now);
     let runs = ended(recent);
-    let plots = plot::SIZES.iter().filter_map(|size| {
-        plot::draw(&runs, terms.max_run, zone, *size).unwrap_or_else(|error| {
-            log::error!("the runs of reservation {id} are not drawn: {error}");
-            None
-        })
-    });
+    let plots = plot::SIZES.into_iter().filter_map(|size| Plot::of(&runs, spec.max_run, zone, size));
     let uptimes =
         SPANS.iter().map(|span| UptimeRow::of(*span, reservation.created_at, history_begins, troubles, now));
-    let warnings = view::warnings(&desk.dead_ends(terms), undelivered.as_ref());
+    let warnings = view::warnings(app_state.warnings_of(spec), undelivered.as_ref());
     let snoozed_until = reservation.conclusions.snoozed_until(now);
-    let output = Output::of(listed, recent, zone, now);
+    let output = Output::of(assessed, recent, zone, now);
     let above = output.as_ref().map(|output| output.checkin_id);
     page(&ReservationPage {
-        frame: Frame::of(&desk, &caller, ""),
+        frame: Frame::of(&app_state, &caller, ""),
         said: actions::said(&query.said),
         badge: badge.as_ref().map(|share| format!("/badge/{}.svg", share.key)),
-        row: Row::of(listed, evaluation, warnings, caller.zone, now),
-        strip: Strip::of(listed, evaluation, troubles, history_begins, now),
-        sentence: view::sentence(listed, evaluation, zone, now),
+        row: Row::of(assessed, warnings, caller.zone, now),
+        strip: Strip::of(assessed, troubles, history_begins, now),
+        sentence: view::sentence(assessed, zone, now),
         output,
-        description: terms.description.clone(),
-        notify: terms.notify.to_string(),
-        max_run: terms.max_run.map(duration::words).unwrap_or_default(),
+        description: spec.description.clone(),
+        notify: spec.notify.to_string(),
+        max_run: spec.max_run.map(duration::words).unwrap_or_default(),
+        reminders: spec.remind_every.words().unwrap_or_default(),
         deadline: when(evaluation.deadline),
         created: when(reservation.created_at),
-        coming: terms.schedule.coming(evaluation.expected_at, now, COMING).into_iter().map(when).collect(),
+        coming: spec.schedule.coming(evaluation.expected_at, now, COMING).into_iter().map(when).collect(),
         snoozed_until: snoozed_until.map(when),
         checkins_count: reservation.facts.checkins,
-        slug: reservation.terms.slug.clone(),
-        slug_url: listed
-            .ping_key
+        slug: reservation.spec.slug.clone(),
+        slug_url: ping_key
             .as_ref()
             .filter(|_| may_check_in)
-            .map(|key| format!("{}/ping/{key}/{}", desk.public_url, reservation.terms.slug)),
+            .map(|key| format!("{}/ping/{key}/{}", app_state.public_url, reservation.spec.slug)),
         uptimes: uptimes.collect(),
         plots: plots.collect(),
-        plot_words: plot::words(&runs, terms.max_run),
+        plot_words: plot::words(&runs, spec.max_run),
+        figures: figures::rows(&known.values),
+        clauses: figures::clauses(&spec.expect, &known.verdicts),
+        acceptable: is_acceptable(assessed, &known.verdicts),
         entries: timeline.rows(above, zone, now),
         further: place.is_further(),
         next: timeline.next.map(|place| format!("/status/{id}?{}", place.query())),
-        snippets: if may_check_in { snippets(&desk.public_url, listed) } else { Vec::new() },
+        snippets: if may_check_in { snippets(&app_state.public_url, assessed) } else { Vec::new() },
     })
 }

@@ -11,23 +11,23 @@ use innkeeper_core::names::AppName;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Invalid, Time, duration};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{NewToken, Share, Token, User};
 
 use super::form::Form;
 use super::frame::Frame;
 use super::view::When;
 use super::{ask, page, see_other};
-use crate::Desk;
 use crate::api::{self, added, confirm_one, remove_within, within};
+use crate::{AppState, KnownAlerter};
 
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct SettingsPage<'a> {
     frame: Frame<'a>,
     is_open: bool,
-    alerters: Vec<(String, &'static str)>,
+    alerters: Vec<KnownAlerter>,
     tokens: Vec<TokenRow>,
     has_unconfirmed_tokens: bool,
     users: Vec<UserRow>,
@@ -87,27 +87,27 @@ struct ShareRow {
 }
 
 /// The page.
-pub async fn settings(desk: Data<Desk>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    show(&desk, &caller, Said::default()).await
+pub async fn settings(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+    show(&app_state, &caller, Said::default()).await
 }
 
-async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResponse, ApiError> {
-    let frame = Frame::of(desk, caller, "/settings");
+async fn show(app_state: &Data<AppState>, caller: &Caller, said: Said) -> Result<HttpResponse, ApiError> {
+    let frame = Frame::of(app_state, caller, "/settings");
     let (may_administer, may_manage) = (frame.may_administer, frame.may_manage);
-    let (tokens, users, factors, by_openid, shares, apps, now) = ask(desk, move |desk, now| {
-        let tokens = if may_manage { desk.store.tokens()? } else { Vec::new() };
-        let users = if may_administer { desk.store.users()? } else { Vec::new() };
-        let factors = if may_administer { desk.store.factors_of_all()? } else { HashMap::new() };
-        let by_openid = if may_administer { desk.store.users_by_openid()? } else { Vec::new() };
-        Ok((tokens, users, factors, by_openid, desk.store.shares()?, desk.store.apps(500)?, now))
+    let (tokens, users, factors, by_openid, shares, apps, now) = ask(app_state, move |app_state, now| {
+        let tokens = if may_manage { app_state.store.tokens()? } else { Vec::new() };
+        let users = if may_administer { app_state.store.users()? } else { Vec::new() };
+        let factors = if may_administer { app_state.store.factors_of_all()? } else { HashMap::new() };
+        let by_openid = if may_administer { app_state.store.users_by_openid()? } else { Vec::new() };
+        Ok((tokens, users, factors, by_openid, app_state.store.shares()?, app_state.store.apps(500)?, now))
     })
     .await?;
     let zone = caller.zone_or(chrono_tz::UTC);
     let own = caller.user().map(|user| user.id);
     page(&SettingsPage {
         frame,
-        is_open: desk.is_open,
-        alerters: desk.alerter_kinds(),
+        is_open: app_state.is_open,
+        alerters: app_state.alerters(),
         has_unconfirmed_tokens: tokens.iter().any(|token| !token.confirmed),
         has_unconfirmed_users: users.iter().any(|user| !user.confirmed),
         tokens: tokens.iter().map(|token| token_row(token, zone, now)).collect(),
@@ -117,7 +117,7 @@ async fn show(desk: &Data<Desk>, caller: &Caller, said: Said) -> Result<HttpResp
                 has_factor: factors.contains_key(&user.id),
                 factor: match by_openid.contains(&user.id) && !user.has_password {
                     true => "at the provider",
-                    false => factor_words(desk, user, factors.contains_key(&user.id)),
+                    false => factor_words(app_state, user, factors.contains_key(&user.id)),
                 },
                 is_by_openid: by_openid.contains(&user.id),
                 ..user_row(user, own, &users, &tokens)
@@ -165,8 +165,8 @@ fn user_row(user: &User, own: Option<i64>, users: &[User], tokens: &[Token]) -> 
     }
 }
 
-fn factor_words(desk: &Desk, user: &User, has_factor: bool) -> &'static str {
-    match (has_factor, desk.gate.requires_second_factor(user)) {
+fn factor_words(app_state: &AppState, user: &User, has_factor: bool) -> &'static str {
+    match (has_factor, app_state.authenticator.requires_second_factor(user)) {
         (true, true) => "has one, as required",
         (true, false) => "has one",
         (false, true) => "has yet to set one up",
@@ -188,41 +188,45 @@ fn share_row(share: &Share) -> ShareRow {
 
 /// What could not be taken, above the page that it was sent from.
 pub(super) async fn refuse(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     problem: String,
 ) -> Result<HttpResponse, ApiError> {
     let mut answer =
-        show(desk, caller, Said { text: problem, is_problem: true, secret: String::new() }).await?;
+        show(app_state, caller, Said { text: problem, is_problem: true, secret: String::new() }).await?;
     *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
     Ok(answer)
 }
 
 /// What was done, with what is shown this once.
 pub(super) async fn tell(
-    desk: &Data<Desk>,
+    app_state: &Data<AppState>,
     caller: &Caller,
     text: String,
     secret: String,
 ) -> Result<HttpResponse, ApiError> {
-    show(desk, caller, Said { text, secret, is_problem: false }).await
+    show(app_state, caller, Said { text, secret, is_problem: false }).await
 }
 
 /// Makes a token, and shows its secret this once.
-pub async fn add_token(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+pub async fn add_token(
+    app_state: Data<AppState>,
+    caller: Caller,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    app_state.knows_who_asks()?;
     let secret = format!("ik_{}", keys::draw().map_err(ApiError::internal)?.reveal());
-    let new = match new_token(&form, &secret, desk.clock.now()) {
+    let new = match new_token(&form, &secret, app_state.clock.now()) {
         Ok(new) => new,
-        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
+        Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
     };
     within(&caller, &Rights::of_token(new.scopes.clone(), new.apps.clone()))?;
-    match api::ask(&desk, &caller, move |store, now| added(store, &new, now)).await {
+    match api::ask(&app_state, &caller, move |store, now| added(store, &new, now)).await {
         Ok(token) => {
             let text = format!("This is the token {}. It is shown only now:", token.name);
-            tell(&desk, &caller, text, secret).await
+            tell(&app_state, &caller, text, secret).await
         }
-        Err(ApiError::Conflict(problem)) => refuse(&desk, &caller, format!("name: {problem}")).await,
+        Err(ApiError::Conflict(problem)) => refuse(&app_state, &caller, format!("name: {problem}")).await,
         Err(error) => Err(error),
     }
 }
@@ -249,32 +253,32 @@ fn new_token(form: &Form, secret: &str, now: Time) -> Result<NewToken, Invalid> 
 
 /// Removes a token.
 pub async fn remove_token(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let id = id.into_inner();
-    api::ask(&desk, &caller.clone(), move |store, now| remove_within(store, &caller, id, now)).await?;
+    api::ask(&app_state, &caller.clone(), move |store, now| remove_within(store, &caller, id, now)).await?;
     Ok(see_other("/settings#tokens"))
 }
 
 /// Lets a token be used that anybody made while the house was open.
 pub async fn confirm_token(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let id = id.into_inner();
-    api::ask(&desk, &caller, move |store, now| confirm_one(store, id, now)).await?;
+    api::ask(&app_state, &caller, move |store, now| confirm_one(store, id, now)).await?;
     Ok(see_other("/settings#tokens"))
 }
 
 /// Sends a message through an alerter, now, and shows what the provider answers.
 pub async fn test_alerter(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     name: Path<String>,
     form: Form,
@@ -284,39 +288,44 @@ pub async fn test_alerter(
         "" => None,
         address => match MailAddress::parse("recipient", address) {
             Ok(address) => Some(address),
-            Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
+            Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
         },
     };
-    if !desk.alerter_kinds().iter().any(|(known, _)| *known == name) {
+    if !app_state.alerters().iter().any(|known| known.name == name) {
         return Err(ApiError::NotFound(format!("there is no alerter {name}")));
     }
     let by = caller.actor();
-    let now = desk.clock.now();
+    let now = app_state.clock.now();
     let notice = Notice {
         event: EventKind::Operator,
-        instance: desk.instance.clone(),
+        instance: app_state.instance.clone(),
         subject: "Test message".to_owned(),
         subject_form: SubjectForm::default(),
         text: innkeeper_alerter::texts::test(&name, &by.who),
         at: now,
-        url: Some(format!("{}/settings", desk.pages_url)),
+        url: Some(format!("{}/settings", app_state.pages_url)),
         alert: None,
         summary: None,
     };
     let wanted = name.clone();
-    let sent = ask(&desk, move |desk, now| {
+    let sent = ask(&app_state, move |app_state, now| {
         // Sent outside of any transaction; what became of it is written down after.
-        let sent = desk.send_now(&wanted, recipient.as_ref(), &notice);
+        let sent = app_state.send_now(&wanted, recipient.as_ref(), &notice);
         let outcome = sent.as_ref().map_or_else(Clone::clone, |()| "delivered".to_owned());
-        desk.store.on_behalf_of(by).note_action("test alerter", &wanted, &outcome, now)?;
+        app_state.store.on_behalf_of(by).note_action("test alerter", &wanted, &outcome, now)?;
         Ok(sent)
     })
     .await?;
     match sent {
         Ok(()) => {
-            tell(&desk, &caller, format!("The provider of {name} has taken the test message."), String::new())
-                .await
+            tell(
+                &app_state,
+                &caller,
+                format!("The provider of {name} has taken the test message."),
+                String::new(),
+            )
+            .await
         }
-        Err(problem) => refuse(&desk, &caller, format!("{name}: {problem}")).await,
+        Err(problem) => refuse(&app_state, &caller, format!("{name}: {problem}")).await,
     }
 }

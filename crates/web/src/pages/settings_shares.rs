@@ -4,26 +4,30 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
 use innkeeper_core::Invalid;
 use innkeeper_core::names::one_line;
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::keys;
+use innkeeper_http::keys;
+use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::Share;
 
 use super::form::Form;
 use super::settings::refuse;
 use super::{ask, see_other};
-use crate::Desk;
+use crate::AppState;
 
 /// Shows an app or a tag to whoever has the link.
-pub async fn add_share(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
+pub async fn add_share(
+    app_state: Data<AppState>,
+    caller: Caller,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
     let parsed = shared(&form);
     let (shape, kind, subject, title) = match parsed {
         Ok(parsed) => parsed,
-        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
+        Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
     };
     let key = keys::draw().map_err(ApiError::internal)?.reveal().to_owned();
     let (actor, back) = (caller.actor(), super::login::local(form.text("back")).to_owned());
-    ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(actor).add_share(&Share {
+    ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).add_share(&Share {
             key,
             shape,
             kind,
@@ -55,26 +59,29 @@ fn shared(form: &Form) -> Result<(String, String, String, String), Invalid> {
 
 /// Shows it no more.
 pub async fn remove_share(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     key: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     let (key, actor) = (key.into_inner(), caller.actor());
-    ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_share(&key, now)).await?;
+    ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).remove_share(&key, now))
+        .await?;
     Ok(see_other("/settings#shares"))
 }
 
 /// Lets something be seen that anybody showed while the house was open.
 pub async fn confirm_share(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     key: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let (key, actor) = (key.into_inner(), caller.actor());
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).confirm_share(&key, now)).await? {
+    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).confirm_share(&key, now))
+        .await?
+    {
         true => Ok(see_other("/settings#shares")),
         false => Err(ApiError::NotFound("nothing is shown under this link".to_owned())),
     }

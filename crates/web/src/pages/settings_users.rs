@@ -3,75 +3,83 @@
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::Invalid;
-use innkeeper_core::access::{UserRole, account_name};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_node::{invitation, keys};
+use innkeeper_core::access::{UserRole, new_user_name};
+use innkeeper_http::{ApiError, Caller, keys};
+use innkeeper_node::invitation;
 use innkeeper_store::{Removed, TokensLeft};
 
 use super::account::own_session;
 use super::form::Form;
 use super::settings::{refuse, tell};
 use super::{ask, see_other};
-use crate::Desk;
+use crate::AppState;
 
 /// Makes a user, and shows the link by which they choose a password.
-pub async fn add_user(desk: Data<Desk>, caller: Caller, form: Form) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
-    let parsed = account_name("name", form.text("name"))
+pub async fn add_user(
+    app_state: Data<AppState>,
+    caller: Caller,
+    form: Form,
+) -> Result<HttpResponse, ApiError> {
+    app_state.knows_who_asks()?;
+    let parsed = new_user_name("name", form.text("name"))
         .and_then(|name| UserRole::parse("role", form.text("role")).map(|role| (name, role)));
     let (name, role) = match parsed {
         Ok(parsed) => parsed,
-        Err(invalid) => return refuse(&desk, &caller, invalid.to_string()).await,
+        Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
     };
     let secret = keys::draw().map_err(ApiError::internal)?;
     let (hash, actor, wanted) = (keys::hash(secret.reveal()), caller.actor(), name.clone());
-    let made = ask(&desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(actor);
+    let made = ask(&app_state, move |app_state, now| {
+        let store = app_state.store.on_behalf_of(actor);
         store.add_user(&wanted, role, &hash, now + invitation::USED_WITHIN, now)
     })
     .await?;
     match made {
         Some(_) => {
             let text = format!("Send this link to {name}. It works once, within a day:");
-            tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
+            tell(&app_state, &caller, text, invitation::link(&app_state.pages_url, secret.reveal())).await
         }
-        None => refuse(&desk, &caller, format!("name: there is a user {name} already")).await,
+        None => refuse(&app_state, &caller, format!("name: {}", invitation::taken(&name))).await,
     }
 }
 
 /// Makes another link for a user.
 pub async fn link_user(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let secret = keys::draw().map_err(ApiError::internal)?;
     let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
-    let found = ask(&desk, move |desk, now| {
-        desk.store.on_behalf_of(actor).invite_again(id, &hash, now + invitation::USED_WITHIN, now)
+    let found = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).invite_again(id, &hash, now + invitation::USED_WITHIN, now)
     })
     .await?;
     if !found {
         return Err(no_such_user());
     }
     let text = "With this link a new password is chosen. It works once, within a day:".to_owned();
-    tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
+    tell(&app_state, &caller, text, invitation::link(&app_state.pages_url, secret.reveal())).await
 }
 
 /// Gives a user another role.
 pub async fn change_user(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let (id, actor) = (id.into_inner(), caller.actor());
     not_oneself(&caller, id)?;
     let role = UserRole::parse("role", form.text("role"))?;
-    match ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).change_role(id, role, now)).await? {
+    match ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).change_role(id, role, now)
+    })
+    .await?
+    {
         true => Ok(see_other("/settings#users")),
         false => Err(no_such_user()),
     }
@@ -80,33 +88,33 @@ pub async fn change_user(
 /// Lets a user in whom anybody made or changed while the house was open, as what they are now, and shows the link by which
 /// they choose a password: the one before may be anybody's.
 pub async fn confirm_user(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let secret = keys::draw().map_err(ApiError::internal)?;
     let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
-    let confirmed = ask(&desk, move |desk, now| {
-        let store = desk.store.on_behalf_of(actor);
+    let confirmed = ask(&app_state, move |app_state, now| {
+        let store = app_state.store.on_behalf_of(actor);
         let Some(user) = store.confirm_user(id, now)? else { return Ok(None) };
         // Who signs on needs none, and who was confirmed meanwhile keeps the password.
-        if !desk.signs_on && !user.has_password {
+        if !app_state.signs_on && !user.has_password {
             store.invite_again(id, &hash, now + invitation::USED_WITHIN, now)?;
         }
         Ok(Some(user))
     })
     .await?;
     match confirmed {
-        Some(user) if !desk.signs_on && !user.has_password => {
+        Some(user) if !app_state.signs_on && !user.has_password => {
             let text = format!(
                 "{} is confirmed as {}. With this link they choose a password; the one before, if any, is good for nothing. \
                  It works once, within a day:",
                 user.name,
                 user.role.as_str()
             );
-            tell(&desk, &caller, text, invitation::link(&desk.pages_url, secret.reveal())).await
+            tell(&app_state, &caller, text, invitation::link(&app_state.pages_url, secret.reveal())).await
         }
         Some(_) => Ok(see_other("/settings#users")),
         None => Err(no_such_user()),
@@ -115,7 +123,7 @@ pub async fn confirm_user(
 
 /// Removes a user. Their tokens end, or are those of the user from then on whom `tokens` names by number.
 pub async fn remove_user(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     form: Form,
@@ -125,14 +133,16 @@ pub async fn remove_user(
     let tokens = match form.text("tokens") {
         "" | "end" => TokensLeft::End,
         heir => {
-            desk.knows_who_asks()?;
+            app_state.knows_who_asks()?;
             let heir =
                 heir.parse().map_err(|_| Invalid::new("tokens", "give end, or the number of a user"))?;
             TokensLeft::GoTo(heir)
         }
     };
-    let removed =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_user(id, tokens, now)).await?;
+    let removed = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).remove_user(id, tokens, now)
+    })
+    .await?;
     match removed {
         Removed::Done { .. } => Ok(see_other("/settings#users")),
         Removed::Unknown => Err(no_such_user()),
@@ -145,33 +155,35 @@ pub async fn remove_user(
 
 /// Says whether a user must have a second factor.
 pub async fn require_factor(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let (id, actor, required) = (id.into_inner(), caller.actor(), form.is_ticked("required"));
-    let found =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).require_second_factor(id, required, now))
-            .await?;
+    let found = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).require_second_factor(id, required, now)
+    })
+    .await?;
     if found { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
 }
 
 /// Removes the second factor of a user who has lost it, and ends their sessions.
 pub async fn remove_factor(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    desk.knows_who_asks()?;
+    app_state.knows_who_asks()?;
     let (id, actor) = (id.into_inner(), caller.actor());
     // Their own they remove with the password and a code.
     not_oneself(&caller, id)?;
-    let removed =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).remove_second_factor(id, None, now))
-            .await?;
+    let removed = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).remove_second_factor(id, None, now)
+    })
+    .await?;
     match removed {
         true => Ok(see_other("/settings#users")),
         false => Err(ApiError::NotFound("there is no such user, or they have no second factor".to_owned())),
@@ -180,7 +192,7 @@ pub async fn remove_factor(
 
 /// Ends every session of a user; of the admin's own, all but this.
 pub async fn end_sessions(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     request: HttpRequest,
     id: Path<i64>,
@@ -188,10 +200,11 @@ pub async fn end_sessions(
 ) -> Result<HttpResponse, ApiError> {
     let (id, actor) = (id.into_inner(), caller.actor());
     let is_self = caller.user().is_some_and(|user| user.id == id);
-    let session = is_self.then(|| own_session(&desk, &request));
-    let ended =
-        ask(&desk, move |desk, now| desk.store.on_behalf_of(actor).end_sessions(id, session.as_deref(), now))
-            .await?;
+    let session = is_self.then(|| own_session(&app_state, &request));
+    let ended = ask(&app_state, move |app_state, now| {
+        app_state.store.on_behalf_of(actor).end_sessions(id, session.as_deref(), now)
+    })
+    .await?;
     if ended.is_some() { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
 }
 

@@ -1,13 +1,13 @@
 //! What to paste into a job so that it checks in.
 
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_node::curl::CHECK_IN;
-use innkeeper_store::Listed;
+use innkeeper_http::curl::CHECK_IN;
 
 /// Names and texts.
-pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)> {
-    let ping = format!("{public_url}/ping/{}", listed.reservation.key);
-    let schedule = &listed.reservation.terms.schedule;
+pub fn snippets(public_url: &str, assessed: &Assessed) -> Vec<(&'static str, String)> {
+    let ping = format!("{public_url}/ping/{}", assessed.reservation.key);
+    let schedule = &assessed.reservation.spec.schedule;
     let cron = crontab_time(schedule);
     let zone = schedule.zone();
     let curl = CHECK_IN;
@@ -16,10 +16,14 @@ pub fn snippets(public_url: &str, listed: &Listed) -> Vec<(&'static str, String)
             "Crontab",
             match schedule {
                 Schedule::Every(_) => format!("{cron}  /usr/local/bin/job && {curl} {ping}"),
-                Schedule::Cron(_) | Schedule::Calendar(_) => {
+                _ => {
                     format!("# by a clock in {zone}\n{cron}  /usr/local/bin/job && {curl} {ping}")
                 }
             },
+        ),
+        (
+            "Crontab, with the agent beside the job: start, end, output, figures; nothing is lost while this is away",
+            format!("{cron}  /usr/local/bin/innkeeper-agent exec --ping {ping} -- /usr/local/bin/job"),
         ),
         (
             "Shell, with its start and its exit code",
@@ -89,7 +93,6 @@ fn crontab_time(schedule: &Schedule) -> String {
             let expression = cron.expression();
             if expression.split_whitespace().count() == 6 { nightly() } else { expression.to_owned() }
         }
-        Schedule::Calendar(_) => nightly(),
         Schedule::Every(period) => match (period.num_seconds() % 60, period.num_minutes()) {
             (0, 1) => "* * * * *".to_owned(),
             (0, minutes) if minutes < 60 && 60 % minutes == 0 => format!("*/{minutes} * * * *"),
@@ -100,6 +103,7 @@ fn crontab_time(schedule: &Schedule) -> String {
             (0, 10_080) => "0 2 * * 1".to_owned(),
             _ => nightly(),
         },
+        _ => nightly(),
     }
 }
 

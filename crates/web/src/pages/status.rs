@@ -6,17 +6,18 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Query};
 use askama::Template;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::duration;
-use innkeeper_core::sla::{Evaluation, State, evaluate};
-use innkeeper_node::http::{ApiError, Caller};
-use innkeeper_store::{Checkout, Counts, Listed, Unjudged};
+use innkeeper_core::sla::State;
+use innkeeper_http::{ApiError, Caller};
+use innkeeper_store::{Checkout, Counts, Unjudged};
 
 use super::frame::Frame;
 use super::status_query::{SORTS, StatusQuery};
 use super::strip::{self, Strip};
 use super::view::{self, Row};
 use super::{ask, page};
-use crate::Desk;
+use crate::AppState;
 use crate::tally::Counted;
 
 /// Reservations on a page.
@@ -88,7 +89,7 @@ impl StatusPage<'_> {
 
 /// The page.
 pub async fn status(
-    desk: Data<Desk>,
+    app_state: Data<AppState>,
     caller: Caller,
     query: Query<StatusQuery>,
 ) -> Result<HttpResponse, ApiError> {
@@ -96,57 +97,46 @@ pub async fn status(
     let (filter, cursor) = (query.filter()?, query.cursor());
     let gone = query.checked_out;
     let worst_first = query.is_sorted("worst");
-    let (rows, next, looked_at, checked_out, counts, tally, unjudged) = ask(&desk, move |desk, now| {
-        let found = desk.store.page(&filter, &cursor, ROWS, now)?;
-        let mut shown: Vec<(Listed, Evaluation)> = found
-            .listed
-            .into_iter()
-            .map(|listed| {
-                let evaluation = evaluate(&listed.view(), now);
-                (listed, evaluation)
-            })
-            .collect();
-        if worst_first {
-            // The database knows who is down; what else is bad it does not, so that is sorted within the page.
-            shown.sort_by_key(|(_, evaluation)| evaluation.state.badness());
-        }
-        let needed: Vec<_> = shown
-            .iter()
-            .map(|(listed, evaluation)| (listed.reservation.id, strip::needed_since(listed, evaluation, now)))
-            .collect();
-        let troubles = desk.store.troubles(&needed)?;
-        let history_begins = desk.history_begins(now);
-        let ids: Vec<i64> = shown.iter().map(|(listed, _)| listed.reservation.id).collect();
-        let undelivered = desk.store.undelivered(&ids, now)?;
-        let row = |(listed, evaluation): &(Listed, Evaluation)| {
-            let troubles = troubles.get(&listed.reservation.id).map(Vec::as_slice).unwrap_or_default();
-            let lost = undelivered.get(&listed.reservation.id);
-            let warnings = view::warnings(&desk.dead_ends(&listed.reservation.terms), lost);
-            (
-                Row::of(listed, evaluation, warnings, zone, now),
-                Strip::of(listed, evaluation, troubles, history_begins, now),
-            )
-        };
-        let rows: Vec<(Row, Strip)> = shown.iter().map(row).collect();
-        let checked_out = match gone {
-            Some(id) => desk.store.checkout(id)?,
-            None => None,
-        };
-        Ok((
-            rows,
-            found.next,
-            found.looked_at,
-            checked_out,
-            desk.counts()?,
-            desk.tally(),
-            desk.store.unjudged()?,
-        ))
-    })
-    .await?;
+    let (rows, next, looked_at, checked_out, counts, tally, unjudged) =
+        ask(&app_state, move |app_state, now| {
+            let found = app_state.store.page(&filter, &cursor, ROWS, now)?;
+            let mut shown = found.listed;
+            if worst_first {
+                // The database knows who is down; what else is bad it does not, so that is sorted within the page.
+                shown.sort_by_key(|one| one.evaluation.state.severity());
+            }
+            let needed: Vec<_> =
+                shown.iter().map(|one| (one.reservation.id, strip::needed_since(one, now))).collect();
+            let troubles = app_state.store.troubles(&needed)?;
+            let history_begins = app_state.history_begins(now);
+            let ids: Vec<i64> = shown.iter().map(|one| one.reservation.id).collect();
+            let undelivered = app_state.store.undelivered(&ids, now)?;
+            let row = |one: &Assessed| {
+                let troubles = troubles.get(&one.reservation.id).map(Vec::as_slice).unwrap_or_default();
+                let lost = undelivered.get(&one.reservation.id);
+                let warnings = view::warnings(app_state.warnings_of(&one.reservation.spec), lost);
+                (Row::of(one, warnings, zone, now), Strip::of(one, troubles, history_begins, now))
+            };
+            let rows: Vec<(Row, Strip)> = shown.iter().map(row).collect();
+            let checked_out = match gone {
+                Some(id) => app_state.store.checkout(id)?,
+                None => None,
+            };
+            Ok((
+                rows,
+                found.next,
+                found.looked_at,
+                checked_out,
+                app_state.counts()?,
+                app_state.tally(),
+                app_state.store.unjudged()?,
+            ))
+        })
+        .await?;
     let next = next.map(|cursor| query.address(Some(&cursor)));
     let tally = tally.as_ref().map(Arc::as_ref).map(|counted| TallyRow::of(counted, &query));
     page(&StatusPage {
-        frame: Frame::of(&desk, &caller, "/status"),
+        frame: Frame::of(&app_state, &caller, "/status"),
         query,
         counts,
         tally,

@@ -1,9 +1,9 @@
 //! The last periods of a reservation as a small drawing.
 
-use innkeeper_core::sla::Evaluation;
+use chrono::TimeDelta;
+use innkeeper_core::assessed::Assessed;
 use innkeeper_core::uptime::{self, Slot, Trouble};
 use innkeeper_core::{Time, duration};
-use innkeeper_store::Listed;
 
 /// Periods in the drawing.
 const PERIODS: i32 = 30;
@@ -17,22 +17,21 @@ pub struct Strip {
 }
 
 /// The time from which on alerts have to be known for the drawing.
-pub fn needed_since(listed: &Listed, evaluation: &Evaluation, now: Time) -> Time {
-    let period = listed.reservation.terms.schedule.period_at(evaluation.expected_at);
+pub fn needed_since(assessed: &Assessed, now: Time) -> Time {
+    let period = period(assessed);
     period.checked_mul(PERIODS).and_then(|span| now.checked_sub_signed(span)).unwrap_or(Time::UNIX_EPOCH)
+}
+
+/// One period of its schedule, as long as the one is that ends when it is expected.
+fn period(assessed: &Assessed) -> TimeDelta {
+    assessed.reservation.spec.schedule.period_at(assessed.evaluation.expected_at)
 }
 
 impl Strip {
     /// The drawing; before `history_begins` alerts are not remembered.
-    pub fn of(
-        listed: &Listed,
-        evaluation: &Evaluation,
-        troubles: &[Trouble],
-        history_begins: Time,
-        now: Time,
-    ) -> Self {
-        let reservation = &listed.reservation;
-        let period = reservation.terms.schedule.period_at(evaluation.expected_at);
+    pub fn of(assessed: &Assessed, troubles: &[Trouble], history_begins: Time, now: Time) -> Self {
+        let reservation = &assessed.reservation;
+        let period = period(assessed);
         let was_heard = reservation.facts.checkins > 0;
         let since = was_heard.then(|| reservation.created_at.max(history_begins));
         let slots = uptime::slots(period, PERIODS, since, troubles, now);

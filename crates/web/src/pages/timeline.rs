@@ -7,8 +7,8 @@ use innkeeper_core::{Time, duration};
 use innkeeper_store::{Checkin, PastAlert, SentDelivery, Store, StoreError};
 use serde::Deserialize;
 
-use super::ENTRIES;
 use super::view::{AlertRow, When};
+use super::{ENTRIES, figures};
 
 /// The place of a page: before this check-in and this alert.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -43,7 +43,8 @@ pub enum Happened {
 impl Happened {
     fn at(&self) -> Time {
         match self {
-            Self::Checkin(checkin) => checkin.at,
+            // What was reported late stands where it became known.
+            Self::Checkin(checkin) => checkin.arrived_at.unwrap_or(checkin.at),
             Self::Alert(alert) => alert.opened_at,
         }
     }
@@ -116,6 +117,17 @@ fn merge(checkins: Vec<Checkin>, alerts: Vec<PastAlert>, place: Place) -> (Vec<H
     (happened, more.then_some(next))
 }
 
+/// So many bytes as people read them: "12.3 MB".
+fn bytes_in_words(bytes: i64) -> String {
+    let units = ["kB", "MB", "GB", "TB", "PB"];
+    let mut size = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while size >= 999.95 && unit + 1 < units.len() {
+        (size, unit) = (size / 1000.0, unit + 1);
+    }
+    format!("{size:.1} {}", units[unit])
+}
+
 /// A row of the page.
 pub enum Entry {
     Checkin(CheckinRow),
@@ -128,7 +140,15 @@ pub struct CheckinRow {
     pub at: When,
     pub kind: &'static str,
     pub exit_code: Option<i32>,
+    /// The signal that ended it; empty where none is known.
+    pub signal: String,
     pub took: String,
+    /// The most memory that it used: "12.3 MB"; empty where that is not known.
+    pub memory: String,
+    /// What it brought: "rows 1,200".
+    pub figures: String,
+    /// When it arrived, where it was reported late.
+    pub reported: Option<When>,
     pub source: String,
     pub notes: String,
     /// Whether what it wrote stands above.
@@ -142,7 +162,11 @@ impl CheckinRow {
             at: When::new(checkin.at, zone, now),
             kind: checkin.kind.as_str(),
             exit_code: checkin.exit_code.filter(|_| checkin.kind == CheckInKind::Fail),
+            signal: checkin.signal.clone().unwrap_or_default(),
             took: checkin.duration.map(duration::words).unwrap_or_default(),
+            memory: checkin.peak_memory_bytes.map(bytes_in_words).unwrap_or_default(),
+            figures: figures::in_words(&checkin.figures),
+            reported: checkin.arrived_at.map(|at| When::new(at, zone, now)),
             source: checkin.source.clone(),
             notes: if is_above { String::new() } else { plain(&checkin.notes).into_owned() },
             is_above,
@@ -164,9 +188,13 @@ mod tests {
             id,
             at: at(seconds),
             kind: CheckInKind::Success,
+            arrived_at: None,
             exit_code: None,
+            signal: None,
             duration: None,
+            peak_memory_bytes: None,
             run_id: None,
+            figures: innkeeper_core::figures::Figures::default(),
             source: String::new(),
             notes: String::new(),
         }

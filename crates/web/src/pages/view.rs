@@ -2,11 +2,11 @@
 
 use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
-use innkeeper_core::sla::{Evaluation, State};
+use innkeeper_core::assessed::Assessed;
+use innkeeper_core::sla::State;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Time, duration};
-use innkeeper_store::{Listed, PastAlert, SentDelivery, Topic, Undelivered};
+use innkeeper_store::{PastAlert, SentDelivery, Topic, Undelivered};
 
 /// An instant: exact, and how far away it is.
 pub struct When {
@@ -50,39 +50,33 @@ pub struct Row {
 
 impl Row {
     /// `zone`: the one that the reader chose.
-    pub fn of(
-        listed: &Listed,
-        evaluation: &Evaluation,
-        warnings: Vec<String>,
-        zone: Option<Tz>,
-        now: Time,
-    ) -> Self {
-        let reservation = &listed.reservation;
-        let (terms, facts) = (&reservation.terms, &reservation.facts);
-        let zone = zone.unwrap_or_else(|| terms.schedule.zone());
+    pub fn of(assessed: &Assessed, warnings: Vec<String>, zone: Option<Tz>, now: Time) -> Self {
+        let Assessed { reservation, open_alert, evaluation, .. } = assessed;
+        let (spec, facts) = (&reservation.spec, &reservation.facts);
+        let zone = zone.unwrap_or_else(|| spec.schedule.zone());
         Self {
             id: reservation.id,
-            app: terms.app.to_string(),
-            component: terms.component.to_string(),
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
             state: evaluation.state.as_str(),
-            schedule: match terms.grace.is_zero() {
-                true => terms.schedule.in_words(),
-                false => format!("{}, {} grace", terms.schedule.in_words(), duration::words(terms.grace)),
+            schedule: match spec.grace.is_zero() {
+                true => spec.schedule.in_words(),
+                false => format!("{}, {} grace", spec.schedule.in_words(), duration::words(spec.grace)),
             },
             last: facts.last_word().map(|(kind, at)| (kind.as_str(), When::new(at, zone, now))),
             last_success: facts.last_checkin_at.map(|at| When::new(at, zone, now)),
             expected: When::new(evaluation.expected_at, zone, now),
-            owner: terms.owner.clone(),
-            tags: terms.tags.clone(),
-            reason: listed.open_alert.as_ref().map(|alert| alert.reason.sentence(zone)).unwrap_or_default(),
+            owner: spec.owner.clone(),
+            tags: spec.tags.clone(),
+            reason: open_alert.as_ref().map(|alert| alert.reason.sentence(zone)).unwrap_or_default(),
             warnings,
         }
     }
 }
 
-/// What about its messages is not as it should be: whom no way leads to, and what of its latest alert did not get through.
-pub fn warnings(dead_ends: &[DeadEnd], undelivered: Option<&Undelivered>) -> Vec<String> {
-    let mut warnings: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
+/// What about the messages of a reservation is not as it should be: `warnings` of where they go, and what of its latest alert did
+/// not get through.
+pub fn warnings(mut warnings: Vec<String>, undelivered: Option<&Undelivered>) -> Vec<String> {
     if let Some(Undelivered { given_up, waiting, problem }) = undelivered {
         let because = if problem.is_empty() { String::new() } else { format!(": {problem}") };
         let counted = |count: i64, one: &str, several: &str| match count {
@@ -101,14 +95,15 @@ pub fn warnings(dead_ends: &[DeadEnd], undelivered: Option<&Undelivered>) -> Vec
 }
 
 /// The state of a reservation with its reason.
-pub fn sentence(listed: &Listed, evaluation: &Evaluation, zone: Tz, now: Time) -> String {
+pub fn sentence(assessed: &Assessed, zone: Tz, now: Time) -> String {
+    let Assessed { reservation, open_alert, evaluation, .. } = assessed;
     let at = |at: Time| stamp(at, zone);
     let (expected, deadline) = (at(evaluation.expected_at), at(evaluation.deadline));
-    if let Some(alert) = &listed.open_alert {
+    if let Some(alert) = open_alert {
         let since = duration::words(now - alert.opened_at);
         return format!("Down for {since}. {}", alert.reason.sentence(zone));
     }
-    let (count, alert_after) = (evaluation.in_a_row, listed.reservation.terms.alert_after);
+    let (count, alert_after) = (evaluation.in_a_row, reservation.spec.alert_after);
     let row = match count > 0 && count < alert_after {
         true => format!("{count} of {alert_after} failures before an alert. "),
         false => String::new(),
@@ -121,7 +116,7 @@ pub fn sentence(listed: &Listed, evaluation: &Evaluation, zone: Tz, now: Time) -
         State::Late => format!("{row}Late: expected at {expected}. It has until {deadline}."),
         State::Overdue | State::Down => format!("{row}Overdue since {deadline}: expected at {expected}."),
         State::Snoozed => {
-            let conclusions = &listed.reservation.conclusions;
+            let conclusions = &reservation.conclusions;
             let until = conclusions
                 .snoozed_until(now)
                 .map_or_else(String::new, |until| format!(" until {}", at(until)));

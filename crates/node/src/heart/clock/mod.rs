@@ -53,6 +53,10 @@ impl Clock for NodeClock {
         Time::from_timestamp_millis(at).unwrap_or_else(|| SystemClock.now())
     }
 
+    fn uncorrected(&self) -> Time {
+        SystemClock.now()
+    }
+
     fn is_steady(&self) -> bool {
         self.steady.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! The common case made cheap: successes that bring nothing along, name no run, and are for a reservation that knows no
+//! The common case made cheap: successes that bring nothing along, no figures either, name no run, are no report of an agent's, and are for a reservation that knows no
 //! starts.
 //!
 //! The reservations are found by what the store remembers of the doors. One prepared statement takes all of them: it
@@ -9,12 +9,13 @@ mod known;
 mod postgres;
 mod sqlite;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
-use super::{Arrival, Definition, Recorded, Shortcut, Target};
+use super::{Arrival, Definition, FastPath, Recorded, Target};
 use crate::connection::{AnyConnection, write_on};
 use crate::database_file::DatabaseFile;
 use crate::{StoreError, doors, guard};
@@ -47,8 +48,12 @@ fn door(target: &Target) -> Option<Uuid> {
 }
 
 fn may_be_short(arrival: &Arrival) -> bool {
-    let CheckIn { kind, run_id, .. } = &arrival.checkin;
-    *kind == CheckInKind::Success && run_id.is_none() && arrival.definition == Definition::None
+    let CheckIn { kind, run_id, report, figures, .. } = &arrival.checkin;
+    *kind == CheckInKind::Success
+        && run_id.is_none()
+        && report.is_none()
+        && figures.is_empty()
+        && arrival.definition == Definition::None
 }
 
 /// Writes those of the batch that can go the short way, in one transaction.
@@ -57,7 +62,7 @@ pub(super) fn record(
     connection: &mut AnyConnection,
     known: &Mutex<KnownDoors>,
     batch: &[Arrival],
-) -> Result<Shortcut, StoreError> {
+) -> Result<FastPath, StoreError> {
     let doors: Vec<(Uuid, usize)> = batch
         .iter()
         .enumerate()
@@ -77,9 +82,9 @@ pub(super) fn record(
     remove_all_of_equals(&mut plain);
     plain.retain(|plain| may_be_short(&batch[plain.place]));
 
-    let mut shortcut = Shortcut { recorded: vec![None; batch.len()], wake: false };
+    let mut fast_path = FastPath { recorded: vec![None; batch.len()], wake: false };
     if plain.is_empty() {
-        return Ok(shortcut);
+        return Ok(fast_path);
     }
     let alone = match connection {
         AnyConnection::Postgres(connection) => guard::begins_with(connection).is_none(),
@@ -93,14 +98,14 @@ pub(super) fn record(
     let written = if alone { write(connection)? } else { write_on(file, connection, write)? };
     for Update { id, wake } in written {
         if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
-            shortcut.recorded[plain[found].place] =
+            fast_path.recorded[plain[found].place] =
                 Some(Recorded::Done { reservation_id: id, created: false, alerters: Vec::new() });
         }
-        shortcut.wake |= wake;
+        fast_path.wake |= wake;
     }
-    let closed = plain.iter().filter(|plain| shortcut.recorded[plain.place].is_none());
+    let closed = plain.iter().filter(|plain| fast_path.recorded[plain.place].is_none());
     closed.for_each(|plain| lock(known).forget(plain.door));
-    Ok(shortcut)
+    Ok(fast_path)
 }
 
 /// The reservations of the doors, as far as there are any: remembered, or found now.
@@ -126,7 +131,7 @@ fn find(
 }
 
 fn lock(known: &Mutex<KnownDoors>) -> MutexGuard<'_, KnownDoors> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+    known.lock()
 }
 
 /// Leaves only those that are alone with their id.

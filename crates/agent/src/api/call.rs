@@ -1,0 +1,108 @@
+//! Calls of the management API, for people and scripts: any method, any body, and the answer whole.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::http::{Method, Request, header};
+use url::Url;
+
+use super::{Api, Trouble, bounded_wait, place, refused, unanswered};
+
+/// No list, page or set is longer, bytes.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// A call of `path`, with its query.
+#[derive(Debug, Clone)]
+pub struct Call<'c> {
+    /// GET, POST, PUT, PATCH or DELETE.
+    pub method: Method,
+    /// Below the address of the API: `/api/v1/reservations`.
+    pub path: &'c str,
+    /// Names and values of the query.
+    pub query: Vec<(&'c str, &'c str)>,
+    /// What is sent, and of which type.
+    pub body: Option<(&'c str, String)>,
+    /// The type of answer that is wanted.
+    pub accept: &'c str,
+}
+
+impl<'c> Call<'c> {
+    /// One without a body.
+    pub fn new(method: Method, path: &'c str) -> Self {
+        Self { method, path, query: Vec::new(), body: None, accept: "application/json" }
+    }
+
+    /// One with a JSON body.
+    pub fn json(method: Method, path: &'c str, body: &Value) -> Self {
+        Self { body: Some(("application/json", body.to_string())), ..Self::new(method, path) }
+    }
+}
+
+impl Api {
+    /// The address at which the management API is: in a split deployment another than the server's.
+    fn managing(&self, call: &Call<'_>) -> Result<Url, Trouble> {
+        let mut url = self.address(self.api.as_ref(), call.path)?;
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        Ok(url)
+    }
+
+    /// Makes the call and gives back what is answered, as text. Redirects are told, and not followed.
+    ///
+    /// # Errors
+    /// What came of it instead.
+    pub fn call(&self, call: Call<'_>, patience: Duration) -> Result<String, Trouble> {
+        let (url, until) = (self.managing(&call)?, Instant::now() + patience);
+        let mut request =
+            Request::builder().method(call.method).uri(url.as_str()).header(header::ACCEPT, call.accept);
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        }
+        let body = match call.body {
+            Some((kind, body)) => {
+                request = request.header(header::CONTENT_TYPE, kind);
+                body
+            }
+            None => String::new(),
+        };
+        let request = request
+            .body(body)
+            .map_err(|_| Trouble::Unable("the token has characters that no header takes".to_owned()))?;
+        let left = until.saturating_duration_since(Instant::now());
+        let limited = self.agent.configure_request(request).timeout_global(Some(left)).build();
+        let mut response = self.agent.run(limited).map_err(|error| unanswered(&url, &error))?;
+        let status = response.status().as_u16();
+        let header = |name: header::HeaderName| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (wait, to) = (header(header::RETRY_AFTER), header(header::LOCATION));
+        let read = response.body_mut().with_config().limit(LARGEST).read_to_string();
+        let place = place(&url);
+        match (status, read) {
+            (200..=299, read) => read.map_err(|error| unanswered(&url, &error)),
+            (300..=399, _) => Err(Trouble::Redirected { place, to: to.unwrap_or_default() }),
+            (408 | 425 | 429 | 500.., _) => {
+                Err(Trouble::Busy { place, status, retry_after: wait.and_then(|text| bounded_wait(&text)) })
+            }
+            (_, read) => Err(refused(&url, status, read.as_deref().unwrap_or_default())),
+        }
+    }
+
+    /// The same, with JSON as the answer.
+    ///
+    /// # Errors
+    /// What came of it instead.
+    pub fn call_json(&self, call: Call<'_>, patience: Duration) -> Result<Value, Trouble> {
+        let url = self.managing(&call)?;
+        let text = self.call(call, patience)?;
+        if text.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).map_err(|_| Trouble::Garbled {
+            place: place(&url),
+            why: "its answer is not JSON; where the API has another address than the jobs' door, set api"
+                .to_owned(),
+        })
+    }
+}

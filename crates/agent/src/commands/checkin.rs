@@ -1,0 +1,201 @@
+//! `checkin`: one check-in from a script.
+
+use std::io::{Read as _, Write as _};
+use std::time::{Duration, Instant};
+
+use structopt::StructOpt;
+use uuid::Uuid;
+
+use super::{Desk, Failure, PATIENCE, exit, say};
+use crate::api::{Api, Trouble};
+use crate::clock::Stamp;
+use crate::config::{self, Loaded, Overrides};
+use crate::figures;
+use crate::logbook;
+use crate::report::{Kind, Names, Report};
+use crate::sender::{Outcome, Sender, deliver};
+use crate::spool::{Destination, Entry, Spool};
+use crate::state::State;
+
+/// The longest text that is read, bytes; the server keeps less.
+const LARGEST: u64 = 64 * 1024;
+/// The server gets so long to answer, whatever `exec.max_delay` says.
+const LEAST: Duration = Duration::from_secs(2);
+
+// See `exec::options::Options`.
+#[allow(missing_docs)]
+#[derive(Debug, StructOpt)]
+pub struct Options {
+    /// The reservation: APP/COMPONENT
+    #[structopt(value_name = "APP/COMPONENT")]
+    name: String,
+
+    /// A run has begun
+    #[structopt(long, conflicts_with_all = &["fail", "log", "exit-status", "signal"])]
+    start: bool,
+
+    /// It has failed
+    #[structopt(long, conflicts_with_all = &["log", "exit-status"])]
+    fail: bool,
+
+    /// Something to know, which changes nothing
+    #[structopt(long, conflicts_with_all = &["exit-status", "signal"])]
+    log: bool,
+
+    /// How it ended: 0 is a success, all else a failure
+    #[structopt(long, value_name = "STATUS")]
+    exit_status: Option<u8>,
+
+    /// The signal that ended it, as in SIGKILL: a failure
+    #[structopt(long, value_name = "NAME", conflicts_with = "exit-status")]
+    signal: Option<String>,
+
+    /// Which run it is, so that a start and its end are one
+    #[structopt(long, value_name = "UUID")]
+    run: Option<Uuid>,
+
+    /// What is kept with it; - reads it from standard input
+    #[structopt(long, value_name = "TEXT")]
+    notes: Option<String>,
+
+    /// A number that it brings; can be given several times. Lines ::figure NAME=VALUE of the notes are such as well
+    #[structopt(long = "figure", value_name = "NAME=VALUE", number_of_values = 1)]
+    figures: Vec<String>,
+
+    /// Keep it on disk until the server has it, whatever is in the way, and say troubles in the agent's log alone: for
+    /// units, where nobody would do it again
+    #[structopt(long)]
+    keep: bool,
+}
+
+impl Options {
+    /// Whether nobody is there who would do it again.
+    pub fn is_unattended(&self) -> bool {
+        self.keep
+    }
+
+    /// Checks in, now or as soon as the server takes it. A mistake in the configuration keeps nothing out.
+    pub fn check_in_unattended(self, overrides: &Overrides) -> u8 {
+        let done = self.report().and_then(|report| {
+            let entry = Entry { destination: Destination::Server(None), reports: vec![report], terms: None };
+            unattended(entry, config::load(overrides)).map_err(Failure::Wrong)
+        });
+        match done {
+            Ok(status) => status,
+            Err(failure) => {
+                let _ = writeln!(std::io::stderr(), "innkeeper-agent: {failure}");
+                failure.status()
+            }
+        }
+    }
+
+    fn report(&self) -> Result<Report, Failure> {
+        let names = Names::parse(&self.name)?;
+        let kind = match (self.start, self.fail, self.log, self.exit_status) {
+            (true, ..) => Kind::Start,
+            (_, true, ..) => Kind::Fail,
+            _ if self.signal.is_some() => Kind::Fail,
+            (_, _, true, _) => Kind::Log,
+            (.., Some(1..)) => Kind::Fail,
+            _ => Kind::Success,
+        };
+        let mut report = Report::new(Some(names), kind, Stamp::now());
+        report.exit_status = self.exit_status;
+        report.signal.clone_from(&self.signal);
+        report.run = self.run;
+        report.figures = figures::given("--figure", &self.figures)?;
+        report.output = match self.notes.as_deref() {
+            Some("-") => Some(standard_input()?),
+            notes => notes.map(str::to_owned),
+        };
+        Ok(report)
+    }
+}
+
+/// Puts the entry into the spool, and sends that; where there is no disk for it, the entry alone.
+fn unattended(entry: Entry, loaded: Loaded) -> Result<u8, String> {
+    let Loaded { config, problems, .. } = loaded;
+    let state = State::open(config.state.as_deref());
+    logbook::open(state.as_ref().ok());
+    problems.iter().for_each(logbook::note);
+    let api = Api::new(&config);
+    let patience = config.max_delay.to_std().unwrap_or_default().max(LEAST);
+    let kept = state.and_then(|state| {
+        let spool = Spool::open(&state, config.spool)?;
+        let name = spool.add(Uuid::new_v4(), &entry).map_err(|error| error.to_string())?;
+        Ok((state, spool, name))
+    });
+    match (kept, api) {
+        (Ok((state, spool, name)), Ok(api)) => {
+            let (until, sender) =
+                (Instant::now() + patience, Sender { spool: &spool, api: &api, state: &state });
+            let is_gone = || spool.list().is_ok_and(|names| !names.contains(&name));
+            if let Some(_turn) = sender.turn(until, is_gone) {
+                sender.pass_of(&entry.destination, until);
+            }
+            Ok(0)
+        }
+        (Ok(_), Err(problem)) => {
+            logbook::note(problem);
+            Ok(0)
+        }
+        (Err(_), Ok(api)) => {
+            let reports: Vec<&Report> = entry.reports.iter().collect();
+            let delivered = deliver(&api, &entry.destination, &reports, PATIENCE);
+            let delivered = delivered.map_err(|trouble| trouble.to_string())?;
+            match delivered.outcomes.iter().find_map(Outcome::problem) {
+                Some(problem) => Err(problem.to_owned()),
+                None => Ok(0),
+            }
+        }
+        (Err(disk), Err(problem)) => Err(format!("{problem}; and it cannot be kept: {disk}")),
+    }
+}
+
+pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
+    let names = Names::parse(&options.name)?;
+    let report = options.report()?;
+    let destination = Destination::Server(None);
+    match deliver(&desk.api, &destination, &[&report], PATIENCE) {
+        Ok(delivered) => match delivered.outcomes.into_iter().next() {
+            Some(Outcome::Done) => {
+                let what = match report.kind {
+                    Kind::Success => "has checked in",
+                    Kind::Fail => "has failed: it is recorded",
+                    Kind::Start => "has begun: it is recorded",
+                    Kind::Log => "has a note more",
+                };
+                say(&format!("{names} {what}"));
+                Ok(0)
+            }
+            Some(Outcome::GivenUp(problem) | Outcome::Refused(problem)) => Err(Failure::Wrong(problem)),
+            Some(Outcome::Unknown) | None => Err(Failure::Unknown(names)),
+        },
+        Err(trouble @ (Trouble::Unreachable { .. } | Trouble::TimedOut { .. } | Trouble::Busy { .. })) => {
+            keep(desk, Entry { destination, reports: vec![report], terms: None }, &trouble)
+        }
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+fn standard_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(LARGEST).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::Wrong(format!("standard input: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).replace('\0', "\u{FFFD}"))
+}
+
+/// Keeps the check-in in the spool, from where it goes out later with its own time.
+fn keep(desk: &Desk, entry: Entry, trouble: &Trouble) -> Result<u8, Failure> {
+    let kept = State::open(desk.config.state.as_deref()).and_then(|state| {
+        let spool = Spool::open(&state, desk.config.spool)?;
+        spool.add(Uuid::new_v4(), &entry).map_err(|error| error.to_string())
+    });
+    match kept {
+        Ok(_) => {
+            say(&format!("{trouble}; the check-in is kept, and goes out with the next flush or exec"));
+            Ok(exit::LATER)
+        }
+        Err(problem) => Err(Failure::Wrong(format!("{trouble}; and it cannot be kept: {problem}"))),
+    }
+}

@@ -1,0 +1,165 @@
+//! `discover`: shows what is scheduled here, and puts the agent before it.
+
+use std::path::{Path, PathBuf};
+
+use innkeeper_core::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use structopt::StructOpt;
+
+use super::{Desk, Failure, PATIENCE, exit, say, say_json};
+use crate::config::{self, Overrides};
+use crate::discover::plan::{Plan, PlanOptions, Refused};
+use crate::discover::record::Record;
+use crate::discover::{Found, SearchOptions, apply, find, table, undo};
+use crate::exec::terms::Told;
+use crate::sender::reserve;
+use crate::state::State;
+
+// See `exec::options::Options`.
+#[allow(missing_docs)]
+#[derive(Debug, StructOpt)]
+pub struct Options {
+    /// Show what --apply would change, and change nothing
+    #[structopt(long)]
+    diff: bool,
+
+    /// Make the reservations, and put the agent before all that is not watched yet: crontab lines are changed, timers
+    /// get a drop-in. The diff is shown first, and a copy of each table is kept
+    #[structopt(long, conflicts_with = "diff")]
+    apply: bool,
+
+    /// Take all such changes back, byte for byte
+    #[structopt(long, conflicts_with_all = &["diff", "apply"])]
+    undo: bool,
+
+    /// The app of the reservations [default: this machine's name]
+    #[structopt(long, value_name = "APP")]
+    app: Option<String>,
+
+    /// Write the schedule into each line, so that it makes its reservation itself and a change of it is told
+    #[structopt(long)]
+    with_schedule: bool,
+
+    /// Also what packages brought
+    #[structopt(long)]
+    packaged: bool,
+
+    /// Also lines of @reboot
+    #[structopt(long)]
+    reboot: bool,
+
+    /// Look below this directory instead of at the machine
+    #[structopt(long, value_name = "DIRECTORY", parse(from_os_str))]
+    root: Option<PathBuf>,
+
+    /// Only these: APP/COMPONENT or COMPONENT as the table has it
+    #[structopt(value_name = "NAME")]
+    only: Vec<String>,
+
+    /// Write JSON
+    #[structopt(long)]
+    json: bool,
+}
+
+pub(super) fn run(desk: &Desk, options: &Options, overrides: &Overrides) -> Result<u8, Failure> {
+    let state = State::open(desk.config.state.as_deref())?;
+    let directory = state.within("discover")?;
+    let (root, search) = searched(options, Record::read(&directory)?);
+    let found = find(&root, &search);
+    if options.undo {
+        let outcomes = undo::undo(&found, &directory, &search)?;
+        let status = told(options, &outcomes, "nothing is to be taken back");
+        if !outcomes.is_empty() && !options.json {
+            say("Their reservations stay, and go overdue: innkeeper-agent checkout removes one.");
+        }
+        return Ok(status);
+    }
+    let agent =
+        std::env::current_exe().map_err(|error| format!("where the agent lies is not known: {error}"))?;
+    let how = PlanOptions { agent: &agent, schedule_flags: options.with_schedule, only: &options.only };
+    let plan = Plan::new(&found, how);
+    if options.apply {
+        if desk.config.server.is_none() || !config::files_name_server(overrides) {
+            let files =
+                "/etc/innkeeper/agent.toml, or in ~/.config/innkeeper/agent.toml of each user who has a job";
+            return Err(Failure::Wrong(format!(
+                "what cron and systemd start does not have this environment: name the server (server = \"http://…\") in {files}"
+            )));
+        }
+        if !options.json {
+            say(plan.diff().trim_end());
+            refused(&found, &plan.refused);
+        }
+        if !options.with_schedule {
+            make_reservations(desk, &state, &found, &plan)?;
+        }
+        let outcomes = apply::apply(&plan, &found, &directory, &search)?;
+        return Ok(told(options, &outcomes, "nothing is to be changed"));
+    }
+    match (options.json, options.diff) {
+        (true, _) => say_json(&json!({
+            "found": value(&found)?,
+            "diff": plan.diff(),
+            "refused": value(&plan.refused)?,
+        })),
+        (false, true) => {
+            say(plan.diff().trim_end());
+            refused(&found, &plan.refused);
+        }
+        (false, false) => say(table(&found).trim_end()),
+    }
+    Ok(0)
+}
+
+fn searched(options: &Options, record: Record) -> (PathBuf, SearchOptions) {
+    let now = SystemClock.now();
+    let (root, usual) = match &options.root {
+        Some(root) => (root.clone(), SearchOptions::of_files(now)),
+        None => (Path::new("/").to_owned(), SearchOptions::of_this_machine(now)),
+    };
+    let search = SearchOptions {
+        app: options.app.clone(),
+        packaged: options.packaged,
+        reboot: options.reboot,
+        names: record.names,
+        ..usual
+    };
+    (root, search)
+}
+
+fn value(of: &impl serde::Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(of).map_err(|error| Failure::Wrong(error.to_string()))
+}
+
+/// Says what is left as it is, and why.
+fn refused(found: &Found, refused: &[Refused]) {
+    for Refused { entry, reason } in refused {
+        if let Some(entry) = found.entries.get(*entry) {
+            say(&format!("{} is left as it is: {reason}", entry.place()));
+        }
+    }
+}
+
+/// Makes the reservations of all that will report, or changes their schedules where these changed since.
+fn make_reservations(desk: &Desk, state: &State, found: &Found, plan: &Plan) -> Result<(), Failure> {
+    let server = desk.config.server.as_ref().map(url::Url::as_str);
+    for terms in found.reservations(plan) {
+        let body = terms.body();
+        let told = Told::of(state, server, &body);
+        if !told.as_ref().is_some_and(Told::is_known) {
+            reserve(&desk.api, None, &body, PATIENCE)?;
+            told.iter().for_each(Told::note);
+        }
+    }
+    Ok(())
+}
+
+/// Says what was done, and gives back what the program ends with.
+fn told(options: &Options, outcomes: &[apply::Outcome], nothing: &str) -> u8 {
+    match options.json {
+        true => say_json(&json!({ "outcomes": outcomes })),
+        false if outcomes.is_empty() => say(nothing),
+        false => outcomes.iter().for_each(|outcome| say(&format!("{}: {}", outcome.place, outcome.says))),
+    }
+    if outcomes.iter().all(|outcome| outcome.done) { 0 } else { exit::NO }
+}

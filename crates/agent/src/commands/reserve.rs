@@ -1,0 +1,187 @@
+//! `reserve`: makes a reservation, or changes of it what the command line names.
+
+use innkeeper_core::duration;
+use innkeeper_core::reminders::Reminders;
+use serde_json::{Value, json};
+use structopt::StructOpt;
+
+use super::{Desk, Failure, PATIENCE, exit, say};
+use crate::api::Trouble;
+use crate::report::Names;
+use crate::sender::reserve;
+use crate::terms::ScheduleFlags;
+
+// See `exec::options::Options`.
+#[allow(missing_docs)]
+#[derive(Debug, StructOpt)]
+pub struct Options {
+    /// The reservation: APP/COMPONENT
+    #[structopt(value_name = "APP/COMPONENT")]
+    name: String,
+
+    /// It checks in every so often (15m, 1d)
+    #[structopt(long, value_name = "PERIOD", conflicts_with_all = &["cron", "calendar"])]
+    every: Option<String>,
+
+    /// It checks in at the instants of this cron expression
+    #[structopt(long, value_name = "EXPRESSION", conflicts_with = "calendar")]
+    cron: Option<String>,
+
+    /// It checks in at the instants of this systemd calendar expression
+    #[structopt(long, value_name = "EXPRESSION")]
+    calendar: Option<String>,
+
+    /// The time zone of --cron or --calendar [default: this machine's]
+    #[structopt(long, value_name = "ZONE")]
+    tz: Option<String>,
+
+    /// How late it may be (10m)
+    #[structopt(long, value_name = "DURATION")]
+    grace: Option<String>,
+
+    /// Who is told: mail addresses and alerters, with commas
+    #[structopt(long, value_name = "RECIPIENTS")]
+    notify: Option<String>,
+
+    /// Only by these alerters, with commas
+    #[structopt(long, value_name = "ALERTERS")]
+    alerters: Option<String>,
+
+    /// Whose it is
+    #[structopt(long, value_name = "NAME")]
+    owner: Option<String>,
+
+    /// What it is, for people
+    #[structopt(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// A tag; can be given several times
+    #[structopt(long = "tag", value_name = "TAG", number_of_values = 1)]
+    tags: Vec<String>,
+
+    /// What to do when it is down: a link
+    #[structopt(long, value_name = "URL")]
+    runbook: Option<String>,
+
+    /// The longest that a run may take
+    #[structopt(long, value_name = "DURATION")]
+    max_run: Option<String>,
+
+    /// A success sooner than this after its start is a failure
+    #[structopt(long, value_name = "DURATION")]
+    min_run: Option<String>,
+
+    /// Misses and failures in a row before an alert opens, 1 to 50
+    #[structopt(long, value_name = "NUMBER")]
+    alert_after: Option<u8>,
+
+    /// How often an open alert is told again; 0s for once only, each for at each failed run
+    #[structopt(long, value_name = "DURATION")]
+    remind_every: Option<String>,
+
+    /// What must hold of its figures ('rows > 0', 'bytes >= 0.5 * median(10)'), or a success is a failure; can be given
+    /// several times, and '' removes it
+    #[structopt(long, value_name = "CLAUSE", number_of_values = 1)]
+    expect: Vec<String>,
+
+    /// Whether its return is told: true or false
+    #[structopt(long, value_name = "BOOL")]
+    notify_recovery: Option<bool>,
+}
+
+pub(super) fn run(desk: &Desk, options: &Options) -> Result<u8, Failure> {
+    let names = Names::parse(&options.name)?;
+    let terms = terms(&names, options)?;
+    match reserve(&desk.api, None, &terms, PATIENCE) {
+        Ok(reserved) => {
+            reserved.changes.iter().for_each(|change| say(&format!("{names}: {change}")));
+            reserved.warning.iter().for_each(|warning| say(&format!("warning: {warning}")));
+            say(&format!("{names} is reserved"));
+            // Not all of what was asked for is done.
+            Ok(if reserved.changes.is_empty() { 0 } else { exit::WRONG })
+        }
+        Err(Trouble::Refused { status: 400, why, .. }) if why.contains("is missing") => Err(Failure::Wrong(
+            format!("{why} (the first time a reservation needs --every, --cron or --calendar)"),
+        )),
+        Err(trouble) => Err(trouble.into()),
+    }
+}
+
+/// The fields that the command line names, and no others.
+fn terms(names: &Names, options: &Options) -> Result<Value, String> {
+    let flags = ScheduleFlags {
+        every: options.every.as_deref(),
+        cron: options.cron.as_deref(),
+        calendar: options.calendar.as_deref(),
+        tz: options.tz.as_deref(),
+        grace: options.grace.as_deref(),
+        expect: &options.expect,
+        remind_every: options.remind_every.as_deref(),
+    };
+    let mut fields = flags.fields()?;
+    let spans = [("--max-run", "max_run", &options.max_run), ("--min-run", "min_run", &options.min_run)];
+    for (flag, key, given) in spans {
+        if let Some(text) = given {
+            duration::parse(flag, text).map_err(|invalid| invalid.to_string())?;
+            fields.insert(key.to_owned(), json!(text));
+        }
+    }
+    if let Some(text) = &options.remind_every {
+        let reminders = Reminders::parse("--remind-every", text).map_err(|invalid| invalid.to_string())?;
+        fields.insert("remind_every".to_owned(), json!(reminders.short()));
+    }
+    let texts = [
+        ("notify", &options.notify),
+        ("alerters", &options.alerters),
+        ("owner", &options.owner),
+        ("description", &options.description),
+        ("runbook", &options.runbook),
+    ];
+    for (key, text) in texts {
+        fields.extend(text.as_ref().map(|text| (key.to_owned(), json!(text))));
+    }
+    if !options.tags.is_empty() {
+        fields.insert("tags".to_owned(), json!(options.tags));
+    }
+    fields.extend(options.alert_after.map(|n| ("alert_after".to_owned(), json!(n))));
+    fields.extend(options.notify_recovery.map(|is_told| ("notify_recovery".to_owned(), json!(is_told))));
+    fields.insert("app".to_owned(), json!(names.app));
+    fields.insert("component".to_owned(), json!(names.component));
+    Ok(Value::Object(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(arguments: &[&str]) -> Result<Value, String> {
+        let all = ["reserve", "shop/backup"].iter().chain(arguments);
+        let options = Options::from_iter_safe(all).map_err(|error| error.message)?;
+        terms(&Names::parse(&options.name)?, &options)
+    }
+
+    #[test]
+    fn only_what_is_named_is_sent() {
+        assert_eq!(of(&[]).unwrap(), json!({"app": "shop", "component": "backup"}));
+        let said =
+            of(&["--every", "90m", "--notify", "ops@example.org,hook", "--tag", "a", "--tag", "b"]).unwrap();
+        assert_eq!(
+            said,
+            json!({"app": "shop", "component": "backup", "frequency": 90, "time_units": "minutes",
+                "notify": "ops@example.org,hook", "tags": ["a", "b"]})
+        );
+        let said = of(&["--remind-every", "0s", "--alert-after", "3", "--notify-recovery", "false"]).unwrap();
+        assert_eq!((&said["remind_every"], &said["alert_after"]), (&json!("0s"), &json!(3)));
+        assert_eq!(said["notify_recovery"], json!(false));
+        assert_eq!(of(&["--remind-every", "each"]).unwrap()["remind_every"], json!("each"));
+        for wrong in [
+            &["--every", "x"][..],
+            &["--max-run", "soon"],
+            &["--tz", "UTC"],
+            &["--alert-after", "-1"],
+            &["--remind-every", "often"],
+        ] {
+            of(wrong).unwrap_err();
+        }
+    }
+}

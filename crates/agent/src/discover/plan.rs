@@ -1,0 +1,257 @@
+//! What would be changed, before anything is: shown as a unified diff.
+
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Serialize;
+use similar::TextDiff;
+
+use super::command::Watched;
+use super::machine::Cron;
+use super::reach::cannot_run;
+use super::source::{Source, Target};
+use super::wrap::{Wrapping, unwrap};
+use super::{Entry, Found, Origin, anacron, crontab, drop_in};
+
+/// How the changes are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct PlanOptions<'a> {
+    /// The agent's absolute path, which is written into lines and units.
+    pub agent: &'a Path,
+    /// Whether the lines carry the schedule, so that `exec` makes the reservation by itself.
+    pub schedule_flags: bool,
+    /// The only reservations that are meant, as `app/component` or `component`; all where it is empty.
+    pub only: &'a [String],
+}
+
+/// What would be changed.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The changes, each of one table or unit.
+    pub changes: Vec<Change>,
+    /// What is left as it is.
+    pub refused: Vec<Refused>,
+}
+
+/// The change of one table or unit.
+#[derive(Debug)]
+pub struct Change {
+    /// What is changed.
+    pub target: Target,
+    /// Its place, for people.
+    pub shown: String,
+    /// Its content before; none where there is none.
+    pub before: Option<Vec<u8>>,
+    /// Its content without any of discover's changes.
+    pub original: Option<Vec<u8>>,
+    /// Its content after.
+    pub after: Vec<u8>,
+    /// Which entries it is about, by their indices.
+    pub entries: Vec<usize>,
+}
+
+/// Something that is left as it is.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    /// The index of the entry.
+    pub entry: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// A part of a file, and what is to stand there.
+pub(super) type Edit = (Range<usize>, Vec<u8>);
+
+impl PlanOptions<'_> {
+    fn means(&self, entry: &Entry) -> bool {
+        let name = format!("{}/{}", entry.app, entry.component);
+        self.only.is_empty() || self.only.iter().any(|only| *only == name || *only == entry.component)
+    }
+}
+
+impl Plan {
+    /// What is to be changed so that all that was found reports. It changes nothing twice.
+    pub fn new(found: &Found, options: PlanOptions<'_>) -> Self {
+        let mut plan = Self::default();
+        for (index, source) in found.sources.iter().enumerate() {
+            plan.table(found, index, source, options);
+        }
+        for (index, entry) in found.entries.iter().enumerate() {
+            match &entry.origin {
+                Origin::Service(service) => plan.service(index, entry, service, &found.root, options),
+                Origin::Nothing if is_unwatched(entry) && options.means(entry) => {
+                    plan.refuse(index, entry.refusal.clone())
+                }
+                Origin::Nothing | Origin::Line { .. } => {}
+            }
+        }
+        plan.refused.sort_by_key(|refused| refused.entry);
+        plan
+    }
+
+    /// The entries that would report, by their indices.
+    pub fn entries(&self) -> impl Iterator<Item = usize> {
+        self.changes.iter().flat_map(|change| change.entries.iter().copied())
+    }
+
+    /// All changes as one unified diff.
+    pub fn diff(&self) -> String {
+        self.changes.iter().map(Change::diff).collect()
+    }
+
+    fn refuse(&mut self, entry: usize, reason: Option<String>) {
+        self.refused.extend(reason.map(|reason| Refused { entry, reason }));
+    }
+
+    fn table(&mut self, found: &Found, index: usize, source: &Source, options: PlanOptions<'_>) {
+        let mut edits: Vec<Edit> = Vec::new();
+        let mut entries = Vec::new();
+        for (number, entry) in found.entries.iter().enumerate() {
+            let Origin::Line { source: of, at, before, shell, percent } = &entry.origin else { continue };
+            if *of != index || entry.watched == Watched::ByHand || !options.means(entry) {
+                continue;
+            }
+            let there = &source.bytes[at.clone()];
+            let own = unwrap(there, *percent);
+            let command = own.as_ref().map_or(there, |own| own.command.as_slice());
+            let refusal =
+                entry.refusal.clone().or_else(|| cannot_run(options.agent, &entry.user, &found.root));
+            if refusal.is_some() {
+                self.refuse(number, refusal.filter(|_| own.is_none()));
+                continue;
+            }
+            let with_flags = own.as_ref().map_or(options.schedule_flags, |own| !own.flags.is_empty());
+            let terms = entry.reservation().filter(|_| with_flags);
+            let flags = terms.map(|terms| terms.flags()).unwrap_or_default();
+            if let Some(own) = &own {
+                // It is changed again where it says another schedule than the line has, or its agent is gone.
+                let is_gone = found.root == Path::new("/") && !Path::new(&own.agent).exists();
+                if own.flags == flags && !is_gone {
+                    continue;
+                }
+            }
+            let wrapping = Wrapping {
+                agent: options.agent,
+                app: &entry.app,
+                component: &entry.component,
+                flags: &flags,
+                shell,
+                percent: *percent,
+            };
+            match wrapping.wrap(command, *before, found.cron == Cron::Cronie) {
+                Ok(wrapped) if unwrap(&wrapped, *percent).is_some_and(|back| back.command == command) => {
+                    edits.push((at.clone(), wrapped));
+                    entries.push(number);
+                }
+                Ok(_) => self.refuse(number, Some("the change could not be taken back".to_owned())),
+                Err(problem) => self.refuse(number, Some(problem)),
+            }
+        }
+        if edits.is_empty() {
+            return;
+        }
+        let after = edited(&source.bytes, edits);
+        if !reads_alike(source, &after, found.cron) {
+            let reason = "cron would read the changed table otherwise".to_owned();
+            self.refused.extend(entries.into_iter().map(|entry| Refused { entry, reason: reason.clone() }));
+            return;
+        }
+        self.changes.push(Change {
+            target: source.target.clone(),
+            shown: source.shown.clone(),
+            before: Some(source.bytes.clone()),
+            original: Some(original(found, index)),
+            after,
+            entries,
+        });
+    }
+
+    fn service(&mut self, index: usize, entry: &Entry, service: &str, root: &Path, options: PlanOptions<'_>) {
+        if !is_unwatched(entry) || !options.means(entry) {
+            return;
+        }
+        // The drop-in's command runs as root, whoever the service runs as.
+        let refusal = entry.refusal.clone().or_else(|| cannot_run(options.agent, "root", root));
+        if refusal.is_some() {
+            return self.refuse(index, refusal);
+        }
+        let path = drop_in::path(root, service);
+        if fs::symlink_metadata(&path).is_ok() {
+            return self
+                .refuse(index, Some(format!("{} is there already, and not discover's", path.display())));
+        }
+        match drop_in::text(options.agent, &entry.app, &entry.component) {
+            Ok(text) => self.changes.push(Change {
+                shown: Path::new("/").join(path.strip_prefix(root).unwrap_or(&path)).display().to_string(),
+                target: Target::File(path),
+                before: None,
+                original: None,
+                after: text.into_bytes(),
+                entries: vec![index],
+            }),
+            Err(problem) => self.refuse(index, Some(problem)),
+        }
+    }
+}
+
+/// The content of a source without any of discover's changes.
+pub(super) fn original(found: &Found, index: usize) -> Vec<u8> {
+    let bytes = &found.sources[index].bytes;
+    let own = found.entries.iter().filter_map(|entry| match &entry.origin {
+        Origin::Line { source, at, percent, .. } if *source == index => {
+            Some((at.clone(), unwrap(&bytes[at.clone()], *percent)?.command))
+        }
+        _ => None,
+    });
+    edited(bytes, own.collect())
+}
+
+fn is_unwatched(entry: &Entry) -> bool {
+    !matches!(entry.watched, Watched::Discover | Watched::ByHand)
+}
+
+fn edited(bytes: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
+    edits.sort_by_key(|(at, _)| at.start);
+    let mut after = bytes.to_vec();
+    for (at, text) in edits.into_iter().rev() {
+        after.splice(at, text);
+    }
+    after
+}
+
+/// Whether all lines run at the same times, as the same users and in the same environment.
+fn reads_alike(source: &Source, after: &[u8], cron: Cron) -> bool {
+    match &source.form {
+        Some(form) => {
+            let jobs = |bytes: &[u8]| {
+                let table = crontab::read(bytes, form, cron, &|_| true);
+                let jobs =
+                    table.jobs.into_iter().map(|job| (job.line, job.rhythm, job.user, job.environment));
+                (jobs.collect::<Vec<_>>(), table.problems, table.broken)
+            };
+            jobs(&source.bytes) == jobs(after)
+        }
+        None => {
+            let jobs = |bytes: &[u8]| {
+                let (jobs, problems) = anacron::read(bytes);
+                let jobs =
+                    jobs.into_iter().map(|job| (job.line, job.days, job.delay, job.name, job.environment));
+                (jobs.collect::<Vec<_>>(), problems)
+            };
+            jobs(&source.bytes) == jobs(after)
+        }
+    }
+}
+
+impl Change {
+    /// The change as a unified diff.
+    pub fn diff(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let before = self.before.as_deref().map(text).unwrap_or_default();
+        let after = text(&self.after);
+        let old = if self.before.is_some() { self.shown.as_str() } else { "/dev/null" };
+        let diff = TextDiff::from_lines(&before, &after);
+        diff.unified_diff().context_radius(3).header(old, &self.shown).to_string()
+    }
+}

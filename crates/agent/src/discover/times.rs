@@ -1,0 +1,99 @@
+//! When a line runs, as a schedule of the core, and how late its success may be.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use innkeeper_core::duration;
+use innkeeper_core::schedule::{Schedule, zone};
+
+use super::crontab::{CronJob, Rhythm};
+use super::machine::{Cron, Machine, SearchOptions};
+
+/// A job that runs once at each start is expected once in so long, which is: never, but its failure is told.
+const NEVER: TimeDelta = duration::LONGEST;
+/// The least grace that is proposed where nothing is said to be late.
+pub(super) const LEAST_GRACE: TimeDelta = TimeDelta::minutes(5);
+/// And the most.
+pub(super) const MOST_GRACE: TimeDelta = TimeDelta::hours(1);
+/// Runs that are looked at for the shortest time between two.
+const LOOKED_AT: usize = 20;
+
+/// When a line runs, and how late its success may be.
+pub(super) fn of_line(
+    job: &CronJob,
+    machine: &Machine,
+    options: &SearchOptions,
+    notes: &mut Vec<String>,
+) -> (Option<Schedule>, TimeDelta) {
+    let zone = zone_of(job, machine, notes);
+    let mut spread = TimeDelta::zero();
+    let text = match &job.rhythm {
+        Rhythm::Reboot if options.reboot => {
+            notes.push("it runs at each start: nobody can miss it, but its failure is told".to_owned());
+            return (Schedule::every(NEVER).ok(), LEAST_GRACE);
+        }
+        Rhythm::Reboot => {
+            notes.push(
+                "it runs once at each start and has no period by which a run could be missed".to_owned(),
+            );
+            return (None, LEAST_GRACE);
+        }
+        Rhythm::Nickname(name) => (*name).to_owned(),
+        Rhythm::Times(times) => match times.expression() {
+            Ok(expression) => {
+                spread = TimeDelta::minutes(i64::from(expression.spread_minutes));
+                notes.extend(expression.note);
+                expression.text
+            }
+            Err(problem) => {
+                notes.push(problem);
+                return (None, LEAST_GRACE);
+            }
+        },
+    };
+    let schedule =
+        match zone.and_then(|zone| Schedule::cron(&text, zone.name()).map_err(|wrong| wrong.problem)) {
+            Ok(schedule) => schedule,
+            Err(problem) => {
+                notes.push(problem);
+                return (None, LEAST_GRACE);
+            }
+        };
+    let delay = job.environment.get("RANDOM_DELAY").filter(|_| machine.cron == Cron::Cronie);
+    if let Some(minutes) = delay.and_then(|text| text.parse::<i64>().ok()).filter(|m| (0..=1440).contains(m))
+    {
+        spread += TimeDelta::minutes(minutes);
+        notes.push(format!("RANDOM_DELAY makes it up to {minutes} minutes late: that is in its grace"));
+    }
+    let grace = usual_grace(&schedule, options.now) + spread;
+    (Some(schedule), grace)
+}
+
+fn zone_of(job: &CronJob, machine: &Machine, notes: &mut Vec<String>) -> Result<Tz, String> {
+    let cron = machine.cron;
+    let Some(named) = job.environment.get("CRON_TZ").filter(|named| !named.is_empty()) else {
+        let of_systemd = job.environment.get("TZ").filter(|_| cron == Cron::SystemdCron);
+        return match of_systemd {
+            Some(named) => {
+                zone::parse("TZ", named.trim_start_matches(':')).map_err(|invalid| invalid.to_string())
+            }
+            None => Ok(machine.zone),
+        };
+    };
+    if !cron.knows_zone() {
+        notes.push(format!("CRON_TZ is no zone to {}: it runs in {}", cron.name(), machine.zone));
+        return Ok(machine.zone);
+    }
+    if cron == Cron::Cronie {
+        notes.push("in the hour of a clock change cronie may leave out jobs of another zone".to_owned());
+    }
+    zone::parse("CRON_TZ", named.trim_start_matches(':')).map_err(|invalid| invalid.to_string())
+}
+
+/// Half the shortest time between two runs, from five minutes to an hour: the success of a run is what is
+/// waited for, and nobody knows yet how long a run takes.
+pub(super) fn usual_grace(schedule: &Schedule, now: DateTime<Utc>) -> TimeDelta {
+    let first = schedule.following(now);
+    let runs: Vec<_> = std::iter::successors(first, |at| schedule.following(*at)).take(LOOKED_AT).collect();
+    let between = runs.windows(2).map(|two| two[1] - two[0]).min();
+    between.map_or(MOST_GRACE, |between| between / 2).clamp(LEAST_GRACE, MOST_GRACE)
+}

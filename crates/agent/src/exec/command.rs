@@ -1,0 +1,156 @@
+//! Starts the job: its arguments as they are, its environment with one variable more.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::Errno;
+use uuid::Uuid;
+
+use super::nesting::RUN;
+use super::streams::Ends;
+
+/// Found, and not executable.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// Not found.
+pub const NOT_FOUND: u8 = 127;
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// A program and its arguments.
+    Direct(Vec<OsString>),
+    /// A script for a shell in which a pipeline fails when one of its commands does, and its arguments.
+    Shell(OsString, Vec<OsString>),
+}
+
+/// Why it could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotStarted {
+    /// What the agent ends with, as a shell would.
+    pub status: u8,
+    /// What is wrong, for people.
+    pub problem: String,
+    /// Descriptors, processes or memory are lacking, of which the agent itself has some.
+    pub is_for_lack: bool,
+}
+
+impl NotStarted {
+    fn new(status: u8, problem: String) -> Self {
+        Self { status, problem, is_for_lack: false }
+    }
+}
+
+/// Starts `job` as the run `run`; in a process group of its own where `own_group`.
+///
+/// # Errors
+/// It could not be started.
+pub fn start(job: &Job, run: Uuid, own_group: bool, ends: Option<Ends>) -> Result<Child, NotStarted> {
+    let argv = match job {
+        Job::Direct(argv) => argv.clone(),
+        Job::Shell(script, arguments) => shell(script, arguments)?,
+    };
+    let Some((program, arguments)) = argv.split_first() else {
+        return Err(NotStarted::new(NOT_FOUND, "there is no command".to_owned()));
+    };
+    let begin = |mut command: Command| {
+        command.args(arguments).env(RUN, run.to_string());
+        if own_group {
+            command.process_group(0);
+        }
+        if let Some(Ends { out, err }) = &ends {
+            command.stdout(Stdio::from(out.try_clone()?)).stderr(Stdio::from(err.try_clone()?));
+        }
+        command.spawn()
+    };
+    let begun = begin(Command::new(program)).or_else(|error| {
+        let is_script = error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+        match found(program).filter(|_| is_script) {
+            // One without a first line that names its interpreter: it is for the shell.
+            Some(path) => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg(path);
+                begin(shell)
+            }
+            None => Err(error),
+        }
+    });
+    begun.map_err(|error| not_started(program, &error))
+}
+
+fn not_started(program: &OsStr, error: &io::Error) -> NotStarted {
+    let name = program.to_string_lossy();
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::AGAIN, Errno::NOMEM].map(Errno::raw_os_error);
+    match error.kind() {
+        io::ErrorKind::NotFound if found(program).is_some() => {
+            let problem =
+                format!("{name} cannot be run: the interpreter that its first line names is not found");
+            NotStarted::new(NOT_FOUND, problem)
+        }
+        io::ErrorKind::NotFound => NotStarted::new(NOT_FOUND, format!("{name} is not found")),
+        _ => NotStarted {
+            is_for_lack: error.raw_os_error().is_some_and(|code| lacking.contains(&code)),
+            ..NotStarted::new(NOT_EXECUTABLE, format!("{name} cannot be run: {error}"))
+        },
+    }
+}
+
+/// Where a program lies, looked for as the system does.
+fn found(program: &OsStr) -> Option<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return Some(PathBuf::from(program)).filter(|path| path.exists());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+/// The command line by which a shell runs `script` so that a pipeline fails when one of its commands does.
+fn shell(script: &OsStr, arguments: &[OsString]) -> Result<Vec<OsString>, NotStarted> {
+    let known = ["bash", "/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"];
+    let bash = known.iter().find_map(|name| found(OsStr::new(name)));
+    let program = bash.or_else(|| {
+        // Shells that know it and have another name: that of busybox, newer ones of Debian.
+        let knows = Command::new("/bin/sh")
+            .args(["-o", "pipefail", "-c", ":"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        knows.is_ok_and(|status| status.success()).then(|| PathBuf::from("/bin/sh"))
+    });
+    let Some(program) = program else {
+        let problem = "--shell needs bash, which is not found, or a /bin/sh that knows pipefail; install bash, or write \
+                       the job as a script and name it after --";
+        return Err(NotStarted::new(NOT_FOUND, problem.to_owned()));
+    };
+    let mut argv: Vec<OsString> = vec![program.clone().into(), "-o".into(), "pipefail".into(), "-c".into()];
+    argv.push(script.to_owned());
+    argv.push(program.file_name().unwrap_or(program.as_os_str()).to_owned());
+    argv.extend_from_slice(arguments);
+    Ok(argv)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_it_was_not_started() {
+        let start = |argv: &[&str]| {
+            let job = Job::Direct(argv.iter().map(OsString::from).collect());
+            super::start(&job, Uuid::nil(), false, None).unwrap_err()
+        };
+        assert_eq!(start(&["no-such-program-here"]).status, NOT_FOUND);
+        assert_eq!(start(&["/no/such/program"]).problem, "/no/such/program is not found");
+        assert_eq!(start(&["/etc/passwd"]).status, NOT_EXECUTABLE);
+        assert_eq!(start(&["/tmp"]).status, NOT_EXECUTABLE);
+    }
+}

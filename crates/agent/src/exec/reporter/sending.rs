@@ -1,0 +1,154 @@
+//! What a run's reporter sends: the reservation, the start, and the end with what else waits.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::setup::{Disk, Setup, USUAL_DELAY};
+use super::super::terms::Told;
+use super::{SPREAD, Shared, locked};
+use crate::api::{Api, Trouble};
+use crate::logbook;
+use crate::report::Report;
+use crate::sender::{
+    Outcome, PATIENCE, Sender, be_patient, deliver, is_final, jitter, keep_patience, reserve,
+};
+use crate::spool::{Destination, Entry, Name};
+
+impl Shared {
+    /// Makes the reservation, or changes it, where its terms are new.
+    pub(super) fn reserve(&self, setup: &Setup) {
+        let Ok(api) = &setup.api else { return };
+        if let (Some(terms), Destination::Server(server)) = (&self.facts.terms, &self.facts.destination) {
+            let told = setup.disk.as_ref().and_then(|disk| Told::of(&disk.state, server.as_deref(), terms));
+            if !told.as_ref().is_some_and(Told::is_known) {
+                match reserve(api, server.as_deref(), terms, PATIENCE) {
+                    Ok(reserved) => {
+                        reserved.notes().for_each(logbook::note);
+                        told.iter().for_each(|told| told.note());
+                    }
+                    Err(trouble) => logbook::note(format_args!("the reservation is not made: {trouble}")),
+                }
+            }
+        }
+    }
+
+    /// Reports the start.
+    pub(super) fn begin(&self, setup: &Setup) {
+        let Some(start) = locked(&self.start).clone() else { return };
+        if self.send(setup, &self.entry(vec![start]), PATIENCE).is_ok() {
+            *locked(&self.start) = None;
+        }
+    }
+
+    /// Sends an entry by itself.
+    pub(super) fn send(&self, setup: &Setup, entry: &Entry, patience: Duration) -> Result<(), Trouble> {
+        let api = setup.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+        let state = setup.disk.as_ref().map(|disk| &disk.state);
+        state.map_or(Ok(()), |state| be_patient(state, &entry.destination))?;
+        self.send_by(api, entry, patience).inspect_err(|trouble| {
+            logbook::note(trouble);
+            state.iter().for_each(|state| keep_patience(state, &entry.destination, trouble));
+        })
+    }
+
+    fn send_by(&self, api: &Api, entry: &Entry, patience: Duration) -> Result<(), Trouble> {
+        let until = Instant::now() + patience;
+        let left = || until.saturating_duration_since(Instant::now());
+        let reports: Vec<&Report> = entry.reports.iter().collect();
+        let mut delivered = deliver(api, &entry.destination, &reports, left())?;
+        if let (Some(terms), Destination::Server(server)) = (&entry.terms, &entry.destination)
+            && delivered.outcomes.contains(&Outcome::Unknown)
+        {
+            // It was checked out since, or this server is another one.
+            reserve(api, server.as_deref(), terms, left())?.notes().for_each(logbook::note);
+            delivered = deliver(api, &entry.destination, &reports, left())?;
+        }
+        self.learn(delivered.output_bytes);
+        if let Some(problem) = delivered.outcomes.iter().find_map(Outcome::mendable_problem) {
+            return Err(Trouble::Unable(problem.to_owned()));
+        }
+        delivered.outcomes.iter().filter_map(Outcome::problem).for_each(logbook::note);
+        Ok(())
+    }
+
+    /// Sends the run's end, after what else lies in the spool.
+    pub(super) fn last(&self, setup: &Setup, entry: &Entry) {
+        let Ok(api) = &setup.api else { return };
+        let until = Instant::now() + setup.delay;
+        let left = || until.saturating_duration_since(Instant::now());
+        let is_first = setup.disk.as_ref().is_none_or(|disk| !self.has_others(disk));
+        let sent = is_first.then(|| self.send(setup, entry, left()));
+        // Also where it was sent: what is being written is removed only when it is there.
+        let name = self.wait_until_kept();
+        let sender = setup.disk.as_ref().map(|Disk { state, spool, .. }| Sender { spool, api, state });
+        let again = match (sent, &sender, &name) {
+            (Some(Ok(())), Some(sender), Some(name)) => return sender.spool.remove(name),
+            (Some(Ok(())), ..) => return,
+            (Some(Err(trouble)), ..) if trouble.may_pass_soon() => 1,
+            (Some(Err(trouble)), Some(sender), Some(_)) if is_final(&trouble) => {
+                // It leaves the spool by that.
+                if let Some(_turn) = sender.turn(until, || false) {
+                    sender.pass_of(&entry.destination, until);
+                }
+                return;
+            }
+            (Some(Err(_)), ..) => return,
+            (None, ..) => 2,
+        };
+        for n in 0..again {
+            if n > 0 || again == 1 {
+                // A server that is being restarted is back in a moment.
+                thread::sleep(SPREAD / 8 + jitter(SPREAD / 4));
+            }
+            let trouble = match (&sender, &name) {
+                (Some(sender), Some(name)) => {
+                    let is_gone = || sender.spool.list().is_ok_and(|names| !names.contains(name));
+                    let Some(_turn) = sender.turn(until, is_gone) else { return };
+                    sender.pass_of(&entry.destination, until).trouble
+                }
+                _ => self.send(setup, entry, left()).err(),
+            };
+            if !trouble.is_some_and(|trouble| trouble.may_pass_soon()) {
+                return;
+            }
+        }
+    }
+
+    /// Whether entries of other runs wait for the same destination: they go first.
+    fn has_others(&self, disk: &Disk) -> bool {
+        let goes_first =
+            |name: &Name| name.goes_to(&self.facts.destination) && !name.is_about(self.facts.run);
+        disk.spool.list().is_ok_and(|names| names.iter().any(goes_first))
+    }
+
+    /// Sends what waits for other destinations, beside all else: nothing waits for it.
+    pub(super) fn send_others(self: &Arc<Self>, setup: &Arc<Setup>) {
+        let (shared, setup) = (Arc::clone(self), Arc::clone(setup));
+        let send = move || {
+            let (Ok(api), Some(Disk { state, spool, .. })) = (&setup.api, &setup.disk) else { return };
+            let (sender, own) = (Sender { spool, api, state }, &shared.facts.destination);
+            if spool.list().is_ok_and(|names| names.iter().any(|name| !name.goes_to(own)))
+                && let Some(_turn) = sender.turn_of_others()
+            {
+                sender.pass_of_others(own, Instant::now() + PATIENCE);
+            }
+        };
+        // Without a thread for it, the next one does it.
+        drop(thread::Builder::new().spawn(send));
+    }
+
+    fn wait_until_kept(&self) -> Option<Name> {
+        let kept = locked(&self.kept);
+        let kept = self.is_kept.wait_timeout_while(kept, USUAL_DELAY, |kept| kept.is_none());
+        kept.unwrap_or_else(PoisonError::into_inner).0.clone().flatten()
+    }
+
+    pub(super) fn learn(&self, output_bytes: Option<usize>) {
+        if let Some(bytes) = output_bytes {
+            let most = self.most_output.load(Ordering::Relaxed);
+            self.output_bytes.store(bytes.min(most), Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A record of each run while it lasts. One whose agent is gone is a run that was interrupted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::clock::Stamp;
+use crate::logbook;
+use crate::report::{Kind, Report};
+use crate::spool::{Entry, HALF, Spool, remove_abandoned};
+use crate::state::try_lock;
+
+/// No record is larger, bytes.
+const LARGEST: u64 = 1024 * 1024;
+
+/// What is written of a run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which run.
+    pub run: Uuid,
+    /// Its start, as it would be reported.
+    pub start: Entry,
+    /// The key of the report of its end.
+    pub end_key: Uuid,
+}
+
+/// A record; its run is this process's as long as the file is open.
+#[derive(Debug)]
+pub struct Running {
+    half: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+impl Running {
+    /// Writes the record of a run that begins, beside its place.
+    ///
+    /// # Errors
+    /// As writing does; then nothing of it is there.
+    pub fn begin(directory: &Path, record: &Record) -> io::Result<Self> {
+        let path = directory.join(format!("{}.json", record.run));
+        let half = directory.join(format!("{HALF}{}", record.run));
+        let written = (|| {
+            let mut options = OpenOptions::new();
+            let mut file = options.read(true).append(true).create_new(true).mode(0o600).open(&half)?;
+            // Before anybody can see it.
+            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+            file.write_all(&line(record)?)?;
+            Ok(file)
+        })();
+        match written {
+            Ok(file) => Ok(Self { half, path, file }),
+            Err(error) => {
+                let _ = fs::remove_file(&half);
+                Err(error)
+            }
+        }
+    }
+
+    /// Syncs it and moves it into its place, unless it `is_over` by then; it is there for good when this returns.
+    ///
+    /// # Errors
+    /// As syncing and renaming do.
+    pub fn publish(&self, is_over: impl Fn() -> bool) -> io::Result<()> {
+        self.file.sync_all()?;
+        if is_over() {
+            return Ok(());
+        }
+        match fs::rename(&self.half, &self.path) {
+            // It has ended just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_over() => return Ok(()),
+            renamed => renamed?,
+        }
+        self.path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    }
+
+    /// Notes that the run is still there.
+    pub fn touch(&self) {
+        // When it was interrupted is then known less well.
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
+    /// Notes how the run ended. It is not synced: it outlives this process, which is what it is for.
+    ///
+    /// # Errors
+    /// As writing does; even then it may be known how the run ended.
+    pub fn note_end(&self, end: &Report) -> io::Result<()> {
+        let mut file = &self.file;
+        // On a full disk the block that the record has already takes this much, and perhaps no output.
+        file.write_all(&line(&Report { output: None, ..end.clone() })?)?;
+        if end.output.is_some() {
+            file.write_all(&line(end)?)?;
+        }
+        Ok(())
+    }
+
+    /// The run has ended, and its end is kept elsewhere.
+    pub fn end(&self) {
+        // In this order: it may be moved meanwhile.
+        for path in [&self.half, &self.path] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    logbook::note(format_args!("{} cannot be removed: {error}", path.display()));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = vec![b'\n'];
+    serde_json::to_writer(&mut line, value)?;
+    Ok(line)
+}
+
+/// The record that a file has, and how its run ended where that was noted. What is torn counts as absent.
+fn read(content: &[u8]) -> (Option<Record>, Option<Report>) {
+    let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let record = lines.next().and_then(|line| serde_json::from_slice(line).ok());
+    let end = lines.filter_map(|line| serde_json::from_slice::<Report>(line).ok()).next_back();
+    (record, end)
+}
+
+/// Puts the end of each run in `directory` whose agent is gone into the spool: as it was noted, and else a failure.
+pub fn recover(directory: &Path, spool: &Spool) {
+    let Ok(found) = fs::read_dir(directory) else { return };
+    for file in found.flatten() {
+        let path = file.path();
+        if file.file_name().as_encoded_bytes().starts_with(HALF.as_bytes()) {
+            // Whoever makes one has the lock before an end is noted.
+            if has_end(&path) {
+                recover_one(&path, spool);
+            } else {
+                remove_abandoned(&path);
+            }
+            continue;
+        }
+        let is_record = file
+            .file_name()
+            .to_str()
+            .is_some_and(|name| Uuid::try_parse(name.trim_end_matches(".json")).is_ok());
+        if !is_record {
+            continue;
+        }
+        recover_one(&path, spool);
+    }
+}
+
+fn recover_one(path: &Path, spool: &Spool) {
+    // Nobody's: whoever runs has it.
+    if let Ok(Some(lock)) = try_lock(path)
+        && let Err(error) = abandoned(path, &lock, spool)
+    {
+        logbook::note(format_args!("the end of the run of {} cannot be kept: {error}", path.display()));
+    }
+}
+
+fn has_end(path: &Path) -> bool {
+    innkeeper_settings::read_file(path, LARGEST).is_ok_and(|content| read(&content).1.is_some())
+}
+
+fn abandoned(path: &Path, lock: &File, spool: &Spool) -> io::Result<()> {
+    let content = innkeeper_settings::read_file(path, LARGEST).map_err(io::Error::other)?;
+    let (Some(record), end) = read(&content) else {
+        logbook::note(format_args!("the record {} is torn", path.display()));
+        return fs::remove_file(path);
+    };
+    // Its end was kept, and only its record was left.
+    if !spool.has(record.run)? {
+        let seen = lock.metadata()?.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+        let entry = match end {
+            Some(end) => Some(with_end(&record, end)),
+            None => interrupted(&record, i64::try_from(seen.as_millis()).unwrap_or(0), &Stamp::now()),
+        };
+        if let Some(entry) = entry {
+            spool.add(record.run, &entry)?;
+        }
+    }
+    fs::remove_file(path)
+}
+
+fn with_end(record: &Record, end: Report) -> Entry {
+    let mut entry = record.start.clone();
+    entry.reports.push(end);
+    entry
+}
+
+/// The start and the failure of a run that was last seen at `seen_ms` by the wall clock.
+fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<Entry> {
+    let start = record.start.reports.first()?;
+    let is_same_boot = start.stamp.boot_id == now.boot_id && !now.boot_id.is_empty();
+    let stamp = match is_same_boot {
+        true => {
+            let since = u64::try_from(now.wall_ms.saturating_sub(seen_ms)).unwrap_or(0);
+            now.before(since.min(start.stamp.ago_ms(now)))
+        }
+        // After the restart only the wall clock knows.
+        false => Stamp { wall_ms: seen_ms.max(start.stamp.wall_ms), ..start.stamp.clone() },
+    };
+    let why = match is_same_boot {
+        true => "the agent that ran it was killed; what became of the command is not known",
+        false => "the machine was restarted while it ran",
+    };
+    let mut end = Report::new(start.names.clone(), Kind::Fail, stamp);
+    end.key = record.end_key;
+    end.run = Some(record.run);
+    end.output = Some(format!("innkeeper-agent: this run was interrupted: {why}"));
+    Some(with_end(record, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Bounds;
+    use crate::report::Names;
+    use crate::spool::Destination;
+    use crate::state::State;
+
+    fn record(stamp: Stamp) -> Record {
+        let mut start = Report::new(Some(Names::parse("a/b").unwrap()), Kind::Start, stamp);
+        let run = Uuid::new_v4();
+        start.run = Some(run);
+        let start = Entry { destination: Destination::Server(None), reports: vec![start], terms: None };
+        Record { run, start, end_key: Uuid::new_v4() }
+    }
+
+    #[test]
+    fn a_run_is_told_as_interrupted_once_its_agent_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(Some(directory.path())).unwrap();
+        let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
+        let record = record(Stamp::now());
+        let running = Running::begin(&runs, &record).unwrap();
+        running.publish(|| false).unwrap();
+        recover(&runs, &spool);
+        assert!(spool.list().unwrap().is_empty(), "it runs");
+        drop(running);
+        recover(&runs, &spool);
+        recover(&runs, &spool);
+        let names = spool.list().unwrap();
+        assert_eq!(names.len(), 1);
+        let entry = spool.read(&names[0]).unwrap();
+        let kinds: Vec<Kind> = entry.reports.iter().map(|report| report.kind).collect();
+        assert_eq!(kinds, [Kind::Start, Kind::Fail]);
+        assert_eq!((entry.reports[1].key, entry.reports[1].run), (record.end_key, Some(record.run)));
+        assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_whose_end_is_kept_was_not_interrupted() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(Some(directory.path())).unwrap();
+        let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
+        let record = record(Stamp::now());
+        Running::begin(&runs, &record).unwrap().publish(|| false).unwrap();
+        spool.add(record.run, &record.start).unwrap();
+        fs::write(runs.join(format!("{}.json", Uuid::new_v4())), "{").unwrap();
+        recover(&runs, &spool);
+        assert_eq!(spool.list().unwrap().len(), 1);
+        assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_run_whose_end_was_noted_is_told_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = State::open(Some(directory.path())).unwrap();
+        let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
+        for is_published in [false, true] {
+            let record = record(Stamp::now());
+            let running = Running::begin(&runs, &record).unwrap();
+            if is_published {
+                running.publish(|| false).unwrap();
+            }
+            let mut end = Report::new(None, Kind::Success, Stamp::now());
+            end.output = Some("12 files\nall".to_owned());
+            running.note_end(&end).unwrap();
+            recover(&runs, &spool);
+            assert!(spool.list().unwrap().is_empty(), "it is not gone yet");
+            drop(running);
+            recover(&runs, &spool);
+            let names = spool.list().unwrap();
+            assert_eq!(spool.read(&names[0]).unwrap().reports[1..], [end]);
+            spool.remove(&names[0]);
+            assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn of_an_end_that_is_torn_the_part_before_counts() {
+        let whole = |value: &serde_json::Value| line(value).unwrap();
+        let mut short = Report::new(None, Kind::Success, Stamp::now());
+        let content = |short: &Report, tail: &[u8]| {
+            [whole(&serde_json::json!(record(Stamp::now()))), line(short).unwrap(), tail.to_vec()].concat()
+        };
+        assert_eq!(read(&content(&short, b"\n{\"kind\": \"suc")).1, Some(short.clone()));
+        short.output = Some("x".to_owned());
+        assert_eq!(read(&content(&short, b"")).1, Some(short));
+    }
+
+    #[test]
+    fn a_restart_of_the_machine_is_told_as_such() {
+        let now = Stamp { boot_id: "b".to_owned(), boot_ms: 60_000, wall_ms: 1_000_000 };
+        let began = Stamp { boot_id: "a".to_owned(), boot_ms: 5_000_000, wall_ms: 100_000 };
+        let entry = interrupted(&record(began), 160_000, &now).unwrap();
+        assert!(entry.reports[1].output.as_deref().unwrap().contains("the machine was restarted"));
+        assert_eq!(entry.reports[1].stamp.ago_ms(&now), 840_000);
+        assert_eq!(entry.reports[0].stamp.ago_ms(&now), 900_000);
+    }
+}

@@ -1,0 +1,275 @@
+//! A job's output on its way through: unchanged, at once, and the two streams apart.
+//!
+//! Each stream is a pipe with a thread that reads it. After the job's end a pipe may still be open, because a process
+//! that the job left behind holds it. Such a pipe is handed to a process of its own (`drain`), which lives as long as
+//! somebody writes to it: closing it would end that process by SIGPIPE.
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use innkeeper_core::figures::Lines;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::gathered::Gathered;
+use super::held::Held;
+use super::tail::Tail;
+
+/// After the job's end a pipe that says nothing for so long is handed over.
+const QUIET: Duration = Duration::from_millis(150);
+/// And one that never stops after this.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1);
+/// What is read at once, bytes: most jobs write little.
+const CHUNK: usize = 4 * 1024;
+/// And of a job that writes much: what a pipe holds.
+const LARGEST_CHUNK: usize = 64 * 1024;
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard output.
+    Out = 1,
+    /// Standard error.
+    Err = 2,
+}
+
+/// The agent's own standard output and standard error, to which the job's go.
+#[derive(Debug)]
+pub struct Writer {
+    out: File,
+    err: File,
+    /// Nobody reads it any more.
+    is_closed: [AtomicBool; 2],
+}
+
+impl Writer {
+    /// Over the two that this process was given.
+    ///
+    /// # Errors
+    /// They cannot be duplicated.
+    pub fn new() -> io::Result<Self> {
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Ok(Self { out, err, is_closed: Default::default() })
+    }
+
+    /// Over two files.
+    #[cfg(test)]
+    pub fn over(out: File, err: File) -> Self {
+        Self { out, err, is_closed: Default::default() }
+    }
+
+    fn file(&self, stream: Stream) -> &File {
+        match stream {
+            Stream::Out => &self.out,
+            Stream::Err => &self.err,
+        }
+    }
+
+    /// Writes all of `bytes`. What cannot be written is lost to its reader, and the job goes on.
+    pub fn write(&self, stream: Stream, bytes: &[u8]) {
+        let closed = &self.is_closed[stream as usize - 1];
+        let mut file = self.file(stream);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody made it so; a job that writes to it itself would find that, too.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut ready = [PollFd::new(file, PollFlags::OUT)];
+                    if poll(&mut ready, None).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::BrokenPipe {
+                        closed.store(true, Ordering::Release);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_closed(&self, stream: Stream) -> bool {
+        self.is_closed[stream as usize - 1].load(Ordering::Acquire)
+    }
+
+    /// A duplicate of one of them.
+    ///
+    /// # Errors
+    /// As duplicating does.
+    pub fn duplicate(&self, stream: Stream) -> io::Result<OwnedFd> {
+        Ok(self.file(stream).try_clone()?.into())
+    }
+
+    /// Whether both lead to the same place: then one pipe serves both, and keeps their order.
+    fn is_one(&self) -> bool {
+        let id = |file: &File| file.metadata().map(|found| (found.dev(), found.ino(), found.rdev()));
+        matches!((id(&self.out), id(&self.err)), (Ok(out), Ok(err)) if out == err)
+    }
+}
+
+/// What the threads of the streams have in common.
+#[derive(Debug)]
+pub struct Shared {
+    /// Where the output goes.
+    pub writer: Writer,
+    tail: Mutex<Tail>,
+    figures: Mutex<Gathered>,
+    held: Option<Mutex<Held>>,
+}
+
+impl Shared {
+    /// Keeps the end of the output in `tail`, its figures in `figures`, and all of it in `held` where it is held back.
+    pub fn new(writer: Writer, tail: Tail, figures: Gathered, held: Option<Held>) -> Self {
+        Self { writer, tail: Mutex::new(tail), figures: Mutex::new(figures), held: held.map(Mutex::new) }
+    }
+
+    /// The end of the output.
+    pub fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The figures so far.
+    pub fn figures(&self) -> MutexGuard<'_, Gathered> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was held back.
+    pub fn release(&self) {
+        if let Some(held) = &self.held {
+            held.lock().unwrap_or_else(PoisonError::into_inner).write_all(&self.writer);
+        }
+    }
+
+    fn take(&self, stream: Stream, bytes: &[u8], lines: &mut Lines) {
+        match &self.held {
+            None => self.writer.write(stream, bytes),
+            Some(held) => {
+                held.lock().unwrap_or_else(PoisonError::into_inner).push(stream, bytes, &self.writer);
+            }
+        }
+        self.tail().push(bytes);
+        lines.push(bytes, &mut |line| self.figures().take(line));
+    }
+}
+
+/// The threads that read a job's output.
+#[derive(Debug)]
+pub struct Pumps {
+    threads: Vec<(Stream, JoinHandle<Option<PipeReader>>)>,
+    /// Dropped when the job has ended.
+    alive: PipeWriter,
+}
+
+/// The ends that are the job's.
+#[derive(Debug)]
+pub struct Ends {
+    /// Its standard output.
+    pub out: PipeWriter,
+    /// Its standard error.
+    pub err: PipeWriter,
+}
+
+impl Pumps {
+    /// Makes the pipes and starts the threads.
+    ///
+    /// # Errors
+    /// There are no descriptors or threads for it. The job then writes to where it would have written without us.
+    pub fn start(shared: &Arc<Shared>) -> io::Result<(Self, Ends)> {
+        let (ended, alive) = io::pipe()?;
+        let mut threads = Vec::new();
+        let (from_out, out) = io::pipe()?;
+        let mut sources = vec![(Stream::Out, from_out)];
+        let err = match shared.writer.is_one() {
+            true => out.try_clone()?,
+            false => {
+                let (from_err, err) = io::pipe()?;
+                sources.push((Stream::Err, from_err));
+                err
+            }
+        };
+        for (stream, source) in sources {
+            let (shared, ended) = (Arc::clone(shared), ended.try_clone()?);
+            let pump = move || {
+                let mut lines = Lines::default();
+                let left = pump(stream, source, &ended, &shared, &mut lines);
+                lines.finish(&mut |line| shared.figures().take(line));
+                left
+            };
+            threads.push((stream, thread::Builder::new().spawn(pump)?));
+        }
+        Ok((Self { threads, alive }, Ends { out, err }))
+    }
+
+    /// Tells the threads that the job has ended, and waits until they have written what there is. Pipes that somebody
+    /// still holds are given back.
+    pub fn finish(self) -> Vec<(Stream, PipeReader)> {
+        drop(self.alive);
+        let ends = self.threads.into_iter().map(|(stream, thread)| (stream, thread.join()));
+        ends.filter_map(|(stream, left)| Some((stream, left.ok().flatten()?))).collect()
+    }
+}
+
+/// Reads `source` until its end; gives it back where, after the job's end, somebody else still holds it.
+fn pump(
+    stream: Stream,
+    mut source: PipeReader,
+    ended: &PipeReader,
+    shared: &Shared,
+    lines: &mut Lines,
+) -> Option<PipeReader> {
+    let mut chunk = vec![0; CHUNK];
+    let mut over: Option<Instant> = None;
+    loop {
+        match over {
+            None => {
+                let mut ready = [PollFd::new(&source, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+                if let Err(error) = poll(&mut ready, None)
+                    && error != rustix::io::Errno::INTR
+                {
+                    return Some(source);
+                }
+                if !ready[1].revents().is_empty() {
+                    over = Some(Instant::now());
+                }
+                if ready[0].revents().is_empty() {
+                    continue;
+                }
+            }
+            Some(since) => {
+                let quiet = Timespec { tv_sec: 0, tv_nsec: i64::from(QUIET.subsec_nanos()) };
+                let mut ready = [PollFd::new(&source, PollFlags::IN)];
+                match poll(&mut ready, Some(&quiet)) {
+                    Ok(0) => return Some(source),
+                    Ok(_) if since.elapsed() > LONGEST_DRAIN => return Some(source),
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return Some(source),
+                }
+            }
+        }
+        match source.read(&mut chunk) {
+            Ok(0) => return None,
+            Ok(n) => {
+                shared.take(stream, &chunk[..n], lines);
+                if n == chunk.len() && n < LARGEST_CHUNK {
+                    chunk.resize(n * 2, 0);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+        // Whoever reads us is gone: the job is to find that as it would without us.
+        if shared.writer.is_closed(stream) {
+            return None;
+        }
+    }
+}

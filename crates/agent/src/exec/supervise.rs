@@ -1,0 +1,325 @@
+//! Beside the running job: passes signals on, reaps orphans, ends what runs for too long, and sees how the job ends.
+
+use std::collections::HashSet;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::wait::{Id, WaitPidFlag};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process, kill_process_group, wait, waitid,
+    waitpid,
+};
+
+use super::phase::Phase;
+use super::signals::{Came, Signals};
+use super::timer::{Timer, ms, timespec};
+use super::tree;
+use crate::clock;
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// By itself, with this status.
+    Exited(u8),
+    /// By this signal.
+    Signalled(i32),
+}
+
+impl Status {
+    /// As shells say it: 128 and the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Signalled(signal) => u8::try_from(128 + signal).unwrap_or(255),
+        }
+    }
+}
+
+/// What `--max-run` says.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The longest that the job may run, sleep of the machine and stops included.
+    pub after: Duration,
+    /// Whether it is ended then, and how long it has from TERM to KILL.
+    pub kill_after: Option<Duration>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// How the job ended.
+    pub status: Status,
+    /// How long it ran.
+    pub duration_ms: u64,
+    /// The most memory that one of its processes had at once.
+    pub peak_memory_bytes: Option<u64>,
+    /// Whether it was ended because it ran for too long.
+    pub was_ended: bool,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
+/// After KILL its processes are waited for so long.
+const AFTER_KILL: Duration = Duration::from_secs(5);
+/// How often it is looked whether processes that are not our children are still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The supervision of one job.
+pub struct Supervisor {
+    /// The job's own process.
+    pub pid: Pid,
+    /// Whether it has a process group of its own; else it shares ours, and the terminal's signals reach it without us.
+    pub own_group: bool,
+    /// What came before it.
+    pub strangers: HashSet<i32>,
+    /// When it was started, by the boot clock.
+    pub begun_ms: u64,
+    /// How long it may run.
+    pub limit: Option<Limit>,
+    /// What catches signals; without it they have their usual effect.
+    pub signals: Option<Signals>,
+}
+
+struct State {
+    phase: Phase,
+    wants_stop: bool,
+    is_stopped: bool,
+    timer: Option<Timer>,
+    notes: Vec<String>,
+}
+
+impl Supervisor {
+    /// Stays with the job until its end. `on_overrun` is called when it runs for too long.
+    pub fn run(mut self, mut on_overrun: impl FnMut()) -> Ended {
+        let timer = Timer::new().ok();
+        let mut state =
+            State { phase: Phase::Running, wants_stop: false, is_stopped: false, timer, notes: Vec::new() };
+        let mut ended: Option<(Status, u64)> = None;
+        loop {
+            let came = self.signals.as_mut().map(Signals::take).unwrap_or_default();
+            came.into_iter().for_each(|came| self.pass_on(came, &mut state));
+            if ended.is_none() {
+                ended = self.look().map(|status| (status, clock::boot_ms()));
+            }
+            if ended.is_none() {
+                self.look_for_stop(&mut state);
+            }
+            if ended.is_none() || state.phase != Phase::Running {
+                self.keep_limit(&mut state, &mut on_overrun);
+            }
+            if let Some((status, at)) = ended {
+                let is_over = match state.phase {
+                    Phase::Running | Phase::Told => true,
+                    Phase::Terminating(_) => self.others().is_empty(),
+                    Phase::Killed(until) => clock::boot_ms() >= until || self.others().is_empty(),
+                };
+                if is_over {
+                    return self.end(status, at, state);
+                }
+            }
+            self.wait(&state, ended.is_some());
+        }
+    }
+
+    fn wait(&self, state: &State, has_ended: bool) {
+        let over = self.limit.map(|limit| self.begun_ms + ms(limit.after));
+        let next = state.phase.next(over, clock::boot_ms());
+        let mut timeout = has_ended.then_some(LOOK_AGAIN);
+        let mut fds = Vec::new();
+        if let Some(signals) = &self.signals {
+            fds.push(PollFd::new(signals.waiting(), PollFlags::IN));
+        } else {
+            timeout = Some(LOOK_AGAIN);
+        }
+        if let Some(at) = next {
+            match &state.timer {
+                Some(timer) if timer.set(at).is_ok() => fds.push(PollFd::new(timer, PollFlags::IN)),
+                // A clock that stops while the machine sleeps: looked at now and then.
+                _ => {
+                    let left = Duration::from_millis(at.saturating_sub(clock::boot_ms()));
+                    let left = left.min(Duration::from_secs(10));
+                    timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+                }
+            }
+        }
+        let timeout = timeout.map(timespec);
+        // Whatever it was, everything is looked at.
+        let _ = poll(&mut fds, timeout.as_ref());
+    }
+
+    /// Passes a signal on, unless the terminal has sent it to the job as well.
+    fn pass_on(&self, came: Came, state: &mut State) {
+        if came.is_stop() {
+            state.wants_stop = true;
+        }
+        if came.is_continue() {
+            state.wants_stop = false;
+            state.is_stopped = false;
+        }
+        if came.by_process || self.own_group {
+            self.send(came.signal, &mut state.notes);
+        }
+    }
+
+    fn send(&self, signal: i32, notes: &mut Vec<String>) {
+        let Some(named) = Signal::from_named_raw(signal) else {
+            return self.send_unnamed(signal);
+        };
+        let sent = match self.own_group {
+            // The job's process is not reaped before the end: the group's number is nobody else's.
+            true => kill_process_group(self.pid, named).map_err(io::Error::from),
+            false => self.send_each(named, |stat| stat.group == getpgrp()),
+        };
+        match sent {
+            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+                let note = format!("{} could not be passed on: {error}", super::signals::name(signal));
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            // Its processes have just ended.
+            Ok(()) | Err(_) => {}
+        }
+    }
+
+    /// A real-time signal, of which the libraries know no name.
+    fn send_unnamed(&self, signal: i32) {
+        let target =
+            if self.own_group { format!("-{}", self.pid.as_raw_nonzero()) } else { self.pid.to_string() };
+        let script = format!("kill -{signal} {target}");
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = command.status();
+    }
+
+    /// Sends to each of the job's processes that fits; to the job's own where the system does not tell them.
+    fn send_each(&self, signal: Signal, fits: impl Fn(&tree::Stat) -> bool) -> io::Result<()> {
+        let processes = tree::of_job(&self.strangers);
+        if processes.is_empty() {
+            return Ok(kill_process(self.pid, signal)?);
+        }
+        let mut result = Ok(());
+        for (pid, stat) in processes.iter().filter(|(_, stat)| fits(stat)) {
+            if let Err(error) = tree::send(*pid, stat, signal) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    /// Ends or kills all of the job: its group, and whoever has left it.
+    fn end_all(&self, signal: Signal, notes: &mut Vec<String>) {
+        let mut sent = match self.own_group {
+            true => kill_process_group(self.pid, signal).map_err(io::Error::from),
+            false => Ok(()),
+        };
+        let group = self.pid.as_raw_nonzero().get();
+        let others = self.send_each(signal, |stat| !self.own_group || stat.group != group);
+        if sent.is_ok() {
+            sent = others;
+        }
+        if let Err(error) = sent
+            && error.raw_os_error() == Some(Errno::PERM.raw_os_error())
+        {
+            notes.push(format!("not all of it could be ended: {error}"));
+        }
+    }
+
+    fn keep_limit(&self, state: &mut State, on_overrun: &mut impl FnMut()) {
+        let Some(limit) = self.limit else { return };
+        let now = clock::boot_ms();
+        match state.phase {
+            Phase::Running if now >= self.begun_ms + ms(limit.after) => {
+                on_overrun();
+                state.phase = match limit.kill_after {
+                    None => Phase::Told,
+                    Some(kill_after) => {
+                        self.end_all(Signal::TERM, &mut state.notes);
+                        // One that is stopped would never see it.
+                        self.end_all(Signal::CONT, &mut Vec::new());
+                        Phase::Terminating(now + ms(kill_after))
+                    }
+                };
+            }
+            Phase::Terminating(at) if now >= at => {
+                self.end_all(Signal::KILL, &mut state.notes);
+                state.phase = Phase::Killed(now + ms(AFTER_KILL));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the job has ended. It stays unreaped, so that its number stays its own.
+    fn look(&self) -> Option<Status> {
+        self.reap_orphans();
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::Pid(self.pid), options) {
+            Ok(Some(found)) => match (found.exit_status(), found.terminating_signal()) {
+                (Some(code), _) => Some(Status::Exited(u8::try_from(code & 0xff).unwrap_or(255))),
+                (None, Some(signal)) => Some(Status::Signalled(signal)),
+                (None, None) => None,
+            },
+            Ok(None) | Err(Errno::INTR) => None,
+            // Somebody else has reaped it: how it ended is not known.
+            Err(_) => Some(Status::Exited(255)),
+        }
+    }
+
+    /// Reaps what became our child because its parent ended; never the job.
+    fn reap_orphans(&self) {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let own = self.pid.as_raw_nonzero().get();
+        loop {
+            match nix::sys::wait::waitid(Id::All, flags).map(|found| found.pid()) {
+                Ok(Some(pid)) if pid.as_raw() != own => {
+                    if let Some(pid) = Pid::from_raw(pid.as_raw()) {
+                        let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+                    }
+                }
+                // The job itself, nobody, or one whose signal has no name: that one waits until the end.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// A job that was stopped together with us stops us as well, so that whoever waits for us sees it.
+    fn look_for_stop(&self, state: &mut State) {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+        if let Ok(Some(found)) = waitid(WaitId::Pid(self.pid), options)
+            && found.stopped()
+        {
+            state.is_stopped = true;
+        }
+        if state.is_stopped && (state.wants_stop || !self.own_group) {
+            state.is_stopped = false;
+            state.wants_stop = false;
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+    }
+
+    fn others(&self) -> Vec<(i32, tree::Stat)> {
+        tree::of_job(&self.strangers)
+    }
+
+    fn end(self, status: Status, at: u64, state: State) -> Ended {
+        let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
+        let peak = usage.and_then(|usage| u64::try_from(usage.max_rss()).ok()).map(|kib| kib * 1024);
+        Ended {
+            status,
+            duration_ms: at.saturating_sub(self.begun_ms),
+            peak_memory_bytes: peak,
+            was_ended: matches!(state.phase, Phase::Terminating(_) | Phase::Killed(_)),
+            notes: state.notes,
+        }
+    }
+}
+
+fn getpgrp() -> i32 {
+    rustix::process::getpgrp().as_raw_nonzero().get()
+}

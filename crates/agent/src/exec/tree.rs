@@ -1,0 +1,183 @@
+//! The processes of a job: all that descend from it, also those that have left its group.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
+
+/// What the system says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `R`, `S`, `Z` …
+    pub state: u8,
+    /// Its parent.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// When it was started; with the number it says which process it is.
+    pub started: u64,
+}
+
+impl Stat {
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// What `/proc` says of `pid`.
+pub fn stat(pid: i32) -> Option<Stat> {
+    read_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name stands in brackets, and may have brackets and blanks itself.
+fn read_stat(bytes: &[u8]) -> Option<Stat> {
+    let end = bytes.iter().rposition(|byte| *byte == b')')?;
+    let text = std::str::from_utf8(bytes.get(end + 2..)?).ok()?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    Some(Stat {
+        state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        started: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// The children of this process that are there before the job is started. They are not the job's.
+pub fn children() -> HashSet<i32> {
+    // Twice: the system may pass over one while another ends.
+    if let (Ok(first), Ok(second)) = (listed_children(), listed_children()) {
+        return &first | &second;
+    }
+    let own = getpid().as_raw_nonzero().get();
+    all().into_iter().filter(|(_, stat)| stat.parent == own).map(|(pid, _)| pid).collect()
+}
+
+/// The same as the system lists them: of no other process anything is read. Not each system does.
+fn listed_children() -> io::Result<HashSet<i32>> {
+    let mut found = HashSet::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        match fs::read_to_string(path.join("children")) {
+            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            // The thread has just ended; its children are another's now.
+            Err(_) if !path.exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// The living processes of a job, whose orphans become children of this process.
+pub fn of_job(strangers: &HashSet<i32>) -> Vec<(i32, Stat)> {
+    let all = all();
+    let own = getpid().as_raw_nonzero().get();
+    let mut below: HashMap<i32, Vec<i32>> = HashMap::new();
+    for (pid, stat) in &all {
+        below.entry(stat.parent).or_default().push(*pid);
+    }
+    let mut found = Vec::new();
+    let mut seen = HashSet::from([own]);
+    let mut open: Vec<i32> = below.get(&own).into_iter().flatten().copied().collect();
+    open.retain(|pid| !strangers.contains(pid));
+    while let Some(pid) = open.pop() {
+        if !seen.insert(pid) {
+            continue;
+        }
+        open.extend(below.get(&pid).into_iter().flatten());
+        if let Some(stat) = all.get(&pid).filter(|stat| stat.is_alive()) {
+            found.push((pid, *stat));
+        }
+    }
+    found
+}
+
+fn all() -> HashMap<i32, Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers.filter_map(|pid| Some((pid, stat(pid)?))).collect()
+}
+
+/// Sends `signal` to the process that `stat` was read of, and to none that got its number since.
+///
+/// # Errors
+/// It is not permitted.
+pub fn send(pid: i32, seen: &Stat, signal: Signal) -> io::Result<()> {
+    let Some(number) = Pid::from_raw(pid) else { return Ok(()) };
+    let sent = match pidfd_open(number, PidfdFlags::empty()) {
+        Ok(process) => match stat(pid) {
+            Some(now) if now.started == seen.started => pidfd_send_signal(process, signal),
+            Some(_) | None => Ok(()),
+        },
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        // Linux before 5.3, and what stands in for it.
+        Err(_) => kill_process(number, signal),
+    };
+    match sent {
+        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_have_brackets() {
+        let mut text = b"12 (a) b (c) S 7 12 3 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 1".to_vec();
+        let stat = read_stat(&text).unwrap();
+        assert_eq!(stat, Stat { state: b'S', parent: 7, group: 12, started: 4711 });
+        text.truncate(30);
+        assert_eq!(read_stat(&text), None);
+    }
+
+    #[test]
+    fn children_of_all_threads_are_listed() {
+        let start = || std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            tell.send(start()).unwrap();
+            // The thread stays, and its child is its own.
+            let _ = wait.recv();
+        });
+        let mut both = [start(), told.recv().unwrap()];
+        let listed = listed_children();
+        for child in &both {
+            let pid = i32::try_from(child.id()).unwrap();
+            assert!(children().contains(&pid));
+            assert!(listed.as_ref().is_ok_and(|listed| listed.contains(&pid)), "{listed:?}");
+        }
+        drop(go);
+        thread.join().unwrap();
+        for child in &mut both {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn strangers_are_left_alone() {
+        let mut stranger = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let strangers = children();
+        assert!(strangers.contains(&i32::try_from(stranger.id()).unwrap()));
+        let mut job = std::process::Command::new("sh").args(["-c", "sleep 100 & wait"]).spawn().unwrap();
+        let pid = i32::try_from(job.id()).unwrap();
+        let begun = std::time::Instant::now();
+        let found = loop {
+            let found: Vec<(i32, Stat)> =
+                of_job(&strangers).into_iter().filter(|(p, stat)| *p == pid || stat.parent == pid).collect();
+            if found.len() == 2 {
+                break found;
+            }
+            assert!(begun.elapsed().as_secs() < 60, "{found:?}");
+        };
+        for (pid, stat) in &found {
+            send(*pid, stat, Signal::KILL).unwrap();
+        }
+        job.wait().unwrap();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}

@@ -1,0 +1,153 @@
+//! One run: until when it may take, in all and phase by phase, and how long its phases took.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use innkeeper_core::{Time, duration};
+
+use super::network::Family;
+use super::outcome::{Failure, Phase, Phases};
+
+/// The limits that the phases have of their own; none where only the limit of the whole holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PhaseLimits([Option<Duration>; 5]);
+
+impl PhaseLimits {
+    pub(crate) fn set(&mut self, phase: Phase, limit: Option<Duration>) {
+        self.0[phase as usize] = limit;
+    }
+
+    fn get(&self, phase: Phase) -> Option<Duration> {
+        self.0[phase as usize]
+    }
+}
+
+/// A run that has begun.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The wall clock's time at its start: certificates are judged by it.
+    pub(crate) now: Time,
+    /// What the target is known by.
+    pub(crate) key: String,
+    pub(crate) started: Instant,
+    pub(crate) timeout: Duration,
+    pub(crate) phases: Phases,
+    /// The family that this run is narrowed to, where both are to be checked.
+    pub(crate) family: Option<Family>,
+}
+
+impl Attempt {
+    pub(crate) fn new(key: String, now: Time, timeout: Duration) -> Self {
+        Self { now, key, started: Instant::now(), timeout, phases: Phases::default(), family: None }
+    }
+
+    /// The end of the whole, for what has no phases.
+    pub(crate) fn whole(&self) -> Bound {
+        let at = self.started + self.timeout;
+        Bound { at, limit: self.timeout, doing: None }
+    }
+
+    /// When `phase`, which begins now, has to be over.
+    pub(crate) fn bound(&self, phase: Phase, limits: &PhaseLimits) -> Bound {
+        let whole = Bound { doing: Some(phase.in_words()), ..self.whole() };
+        match limits.get(phase) {
+            Some(limit) if Instant::now() + limit < whole.at => {
+                Bound { at: Instant::now() + limit, limit, doing: whole.doing }
+            }
+            _ => whole,
+        }
+    }
+
+    /// Does what `phase` is, within its bound, and notes how long it took, also where it fails.
+    pub(crate) fn phase<T>(
+        &mut self,
+        phase: Phase,
+        limits: &PhaseLimits,
+        work: impl FnOnce(&Bound) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (bound, begun) = (self.bound(phase, limits), Instant::now());
+        let done = work(&bound);
+        self.phases.add(phase, begun.elapsed());
+        done
+    }
+}
+
+/// A moment at which waiting ends, and what is said then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    pub at: Instant,
+    limit: Duration,
+    doing: Option<&'static str>,
+}
+
+impl Bound {
+    /// The time that is left; an error when there is none.
+    pub(crate) fn left(&self) -> io::Result<Duration> {
+        let left = self.at.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+
+    /// The same, so much later.
+    pub(crate) fn later(self, by: Duration) -> Self {
+        Self { at: self.at + by, ..self }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
+    /// What is said when it is over.
+    pub(crate) fn timeout(&self) -> Failure {
+        let limit = duration::short(TimeDelta::from_std(self.limit).unwrap_or(duration::LONGEST));
+        let doing = self.doing.map(|doing| format!(" while {doing}")).unwrap_or_default();
+        Failure::critical(format!("timed out after {limit}{doing}"))
+    }
+
+    /// What is said of an error that came before it was over.
+    pub(crate) fn failure(&self, doing: &str, error: &io::Error) -> Failure {
+        if self.is_over() || matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) {
+            return self.timeout();
+        }
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+            io::ErrorKind::ConnectionReset => "the server cut the connection".to_owned(),
+            io::ErrorKind::BrokenPipe => "the server closed the connection".to_owned(),
+            _ => plain_error(error),
+        };
+        if doing.is_empty() { Failure::critical(what) } else { Failure::critical(format!("{doing}: {what}")) }
+    }
+}
+
+/// An error of the system without its number: "Connection refused".
+pub(crate) fn plain_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((what, _)) => what.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    #[test]
+    fn the_nearer_of_two_limits_holds_and_says_which_it_was() {
+        let attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(10));
+        let mut limits = PhaseLimits::default();
+        limits.set(Phase::Tls, Some(Duration::from_secs(2)));
+        limits.set(Phase::Body, Some(Duration::from_secs(60)));
+        let said = |phase| attempt.bound(phase, &limits).timeout().what;
+        assert_eq!(said(Phase::Tls), "timed out after 2s while agreeing on TLS");
+        assert_eq!(said(Phase::Body), "timed out after 10s while reading the answer");
+        assert_eq!(attempt.whole().timeout().what, "timed out after 10s");
+    }
+
+    #[test]
+    fn nothing_is_left_after_the_end() {
+        let attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::ZERO);
+        assert!(attempt.whole().is_over() && attempt.whole().left().is_err());
+    }
+}

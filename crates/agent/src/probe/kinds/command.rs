@@ -1,0 +1,147 @@
+//! `command`: any program that behaves as monitoring plugins do: exit status 0 to 3, a first line, more
+//! lines, performance data.
+
+use std::process::Command as Program;
+
+use innkeeper_settings::Section;
+
+use super::{Check, Subject};
+use crate::probe::attempt::Attempt;
+use crate::probe::outcome::{Failure, Outcome, Status};
+use crate::probe::perfdata;
+use crate::probe::program::{self, Ended, Finished};
+use crate::probe::read;
+
+/// The most words of a command.
+const MOST_WORDS: usize = 1000;
+
+/// A program and its arguments. `{target}` in them is the target.
+#[derive(Debug)]
+pub(crate) struct Command {
+    words: Vec<String>,
+    directory: Option<String>,
+    /// The most bytes that are kept of its output.
+    output_limit: usize,
+}
+
+impl Command {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let origin = section.origin("command");
+        let shell_origin = section.origin("shell");
+        let mut words: Vec<String> = section.list("command", MOST_WORDS, |word| Ok(word.to_owned()));
+        let shell = read::maybe_text(section, "shell");
+        match (words.first(), shell) {
+            (Some(_), Some(_)) => {
+                section.refuse("shell", shell_origin, "stands beside command; give one of them")
+            }
+            (None, Some(script)) => words = vec!["/bin/sh".to_owned(), "-c".to_owned(), script],
+            (Some(program), None) if program.is_empty() => {
+                section.refuse("command", origin, "begins with an empty text; give a program");
+            }
+            (Some(_), None) => {}
+            (None, None) => {
+                let what =
+                    "is missing; write command = [\"/path/to/program\", \"argument\"], or shell = \"…\"";
+                section.refuse("command", origin, what);
+            }
+        }
+        let directory = section.parsed("directory", None, |text| match text.starts_with('/') {
+            true => Ok(Some(text.to_owned())),
+            false => Err(format!("{text:?} is not absolute; write /path")),
+        });
+        let output_limit = section.parsed("output_limit", 64 * 1024, |text| {
+            let size = read::size(text)?;
+            usize::try_from(size)
+                .ok()
+                .filter(|size| (1024..=1 << 20).contains(size))
+                .ok_or_else(|| format!("{text:?} is out of bounds; at least 1KiB, at most 1MiB"))
+        });
+        Self { words, directory, output_limit }
+    }
+}
+
+impl Check for Command {
+    fn subject(&self, target: &str) -> Result<Subject, String> {
+        match target.contains('\0') {
+            true => Err("has a NUL character in it".to_owned()),
+            false => Ok(Subject { label: target.to_owned(), host: String::new() }),
+        }
+    }
+
+    fn needs_target(&self) -> bool {
+        false
+    }
+
+    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+        let [program, arguments @ ..] = self.words.as_slice() else {
+            return Err(Failure::unknown("there is no command"));
+        };
+        let mut command = Program::new(program);
+        // A script finds the target in its environment: put into its text it would be a part of the program.
+        let is_script = program == "/bin/sh" && arguments.first().is_some_and(|word| word == "-c");
+        let filled = |word: &String| if is_script { word.clone() } else { word.replace("{target}", target) };
+        command.args(arguments.iter().map(filled)).env("TARGET", target);
+        command.current_dir(self.directory.as_deref().unwrap_or("/"));
+        let finished = program::run(command, program, self.output_limit, attempt)?;
+        Ok(judged(&finished, attempt))
+    }
+}
+
+/// What a plugin's end says. The exit status alone decides; words in its text do not.
+pub(crate) fn judged(finished: &Finished, attempt: &Attempt) -> Outcome {
+    let (status, told) = match finished.ended {
+        Ended::Exit(0) => (Status::Ok, None),
+        Ended::Exit(1) => (Status::Warning, None),
+        Ended::Exit(2) => (Status::Critical, None),
+        Ended::Exit(3) => (Status::Unknown, None),
+        Ended::Exit(126) => (Status::Unknown, Some("exit status 126: it cannot be executed".to_owned())),
+        Ended::Exit(127) => (
+            Status::Unknown,
+            Some("exit status 127: it, or a program that it needs, was not found".to_owned()),
+        ),
+        Ended::Exit(code) => (Status::Unknown, Some(format!("exit status {code}, which is none of 0 to 3"))),
+        Ended::Signal(signal) => (Status::Unknown, Some(format!("ended by {}", signal_name(signal)))),
+        Ended::TimedOut => (Status::Unknown, Some(attempt.whole().timeout().what)),
+        Ended::Stuck => {
+            let what = attempt.whole().timeout().what;
+            (Status::Unknown, Some(format!("{what}, and does not end even by KILL")))
+        }
+    };
+    let (stdout, stderr) = (finished.stdout.text(), finished.stderr.text());
+    let is_silent = stdout.trim().is_empty();
+    // Only stdout counts; where there is none, stderr says what went wrong.
+    let parsed = match is_silent {
+        true => perfdata::PluginOutput { figures: Vec::new(), ..perfdata::parse(&stderr.replace('|', "¦")) },
+        false => perfdata::parse(&stdout),
+    };
+    let said = match (parsed.first_line.as_str(), told) {
+        ("", Some(told)) => told,
+        ("", None) => "it says nothing".to_owned(),
+        (line, Some(told)) => format!("{told}: {line}"),
+        (line, None) => line.to_owned(),
+    };
+    let mut outcome = Outcome::new(status, said).with_details(&parsed.long_text);
+    for (label, figure) in parsed.figures {
+        outcome = outcome.figure(&label, figure.value, &figure.unit);
+    }
+    outcome
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
+}

@@ -1,0 +1,37 @@
+//! `tcp`: a port takes connections.
+
+use innkeeper_settings::Section;
+
+use super::{Check, Subject};
+use crate::probe::attempt::Attempt;
+use crate::probe::network::{Network, host_and_port, with_port};
+use crate::probe::outcome::{Failure, Outcome, Phase};
+
+/// Connects, and closes the connection.
+#[derive(Debug)]
+pub(crate) struct Tcp {
+    network: Network,
+}
+
+impl Tcp {
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        Self { network: Network::read(section, &[Phase::Dns, Phase::Connect]) }
+    }
+}
+
+impl Check for Tcp {
+    fn subject(&self, target: &str) -> Result<Subject, String> {
+        let (host, port) = host_and_port(target, None)?;
+        Ok(Subject { label: with_port(&host, port), host })
+    }
+
+    fn network(&self) -> Option<&Network> {
+        Some(&self.network)
+    }
+
+    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+        let (host, port) = host_and_port(target, None).map_err(Failure::unknown)?;
+        let wire = self.network.connect(attempt, &host, port)?;
+        Ok(Outcome::ok(format!("connected to {}", wire.peer)))
+    }
+}

@@ -1,0 +1,43 @@
+//! Checks that run here, each reporting to a reservation of its own.
+//!
+//! Where to start: [`config`] reads `[probe.NAME]` and says what is wrong; [`run`] makes one check of one
+//! target and returns its [`Outcome`], without any server; [`timetable`] decides when which target is due,
+//! [`once`] what cron's runs do, and [`Runner`] runs them. Each kind of probe is a file of `kinds` that
+//! implements its `Check`.
+
+mod aside;
+mod attempt;
+pub mod config;
+mod dns_messages;
+mod dns_records;
+mod exchange;
+mod figures;
+mod hidden;
+mod http_body;
+mod http_headers;
+mod kinds;
+mod lines;
+mod network;
+pub mod once;
+mod outcome;
+mod perfdata;
+mod program;
+mod promise;
+mod proxy;
+mod read;
+mod resolve;
+mod run;
+pub mod runner;
+mod starttls;
+mod targets;
+pub mod timetable;
+mod timing;
+mod tls;
+
+pub use config::{BrokenProbe, Probe, Probes};
+pub use outcome::{Figure, MOST_FIGURES, Outcome, Phase, Phases, Status};
+pub use promise::{Promise, Remind};
+pub use run::run;
+pub use runner::{Report, Runner};
+pub use targets::Target;
+pub use timing::Slots;

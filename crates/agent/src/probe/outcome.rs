@@ -1,0 +1,279 @@
+//! What came of a run: a state, a line for people, and figures.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use innkeeper_core::terminal;
+
+/// The longest first line, in characters.
+const LONGEST_SUMMARY: usize = 300;
+/// The most bytes that are kept of what follows it.
+const LONGEST_DETAILS: usize = 64 * 1024;
+/// The most figures that one run brings.
+pub const MOST_FIGURES: usize = 100;
+
+/// How it stands, as monitoring plugins have it. The worse is the greater; what is not known is worse than a
+/// warning and better than what is known to be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// All is well.
+    Ok,
+    /// It works, and somebody should look after it.
+    Warning,
+    /// The check itself could not be made.
+    Unknown,
+    /// It does not work.
+    Critical,
+}
+
+impl Status {
+    /// `OK`, `WARNING`, `UNKNOWN`, `CRITICAL`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Unknown => "UNKNOWN",
+            Self::Critical => "CRITICAL",
+        }
+    }
+
+    /// The exit status that a monitoring plugin has for it.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A part of a run that is measured and may have a limit of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The name is resolved.
+    Dns,
+    /// The connection is made.
+    Connect,
+    /// TLS is agreed on, STARTTLS included.
+    Tls,
+    /// From the request to the first byte of the answer.
+    FirstByte,
+    /// The rest of the answer.
+    Body,
+}
+
+impl Phase {
+    /// All, in their order.
+    pub const ALL: [Self; 5] = [Self::Dns, Self::Connect, Self::Tls, Self::FirstByte, Self::Body];
+
+    /// Its name in figures: `dns`, `connect`, `tls`, `first_byte`, `body`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::FirstByte => "first_byte",
+            Self::Body => "body",
+        }
+    }
+
+    /// What went on in it, for a message about its limit.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Dns => "resolving the name",
+            Self::Connect => "connecting",
+            Self::Tls => "agreeing on TLS",
+            Self::FirstByte => "waiting for the answer",
+            Self::Body => "reading the answer",
+        }
+    }
+}
+
+/// How long each phase took, those of all redirects together; none where a run did not come to it or has no
+/// such phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases([Option<Duration>; 5]);
+
+impl Phases {
+    /// How long `phase` took.
+    pub fn get(&self, phase: Phase) -> Option<Duration> {
+        self.0[phase as usize]
+    }
+
+    pub(crate) fn add(&mut self, phase: Phase, took: Duration) {
+        *self.0[phase as usize].get_or_insert_default() += took;
+    }
+
+    /// Those that there were, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
+        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+    }
+}
+
+/// A number that a run brings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figure {
+    /// The number as it was written; finite.
+    pub value: f64,
+    /// Its unit as it was written (`s`, `%`, `B`); may be empty.
+    pub unit: String,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// How it stands.
+    pub status: Status,
+    /// One line for people: no control characters, no secrets, at most 300 characters.
+    pub summary: String,
+    /// More lines; may be empty.
+    pub details: String,
+    /// How long each phase took.
+    pub phases: Phases,
+    /// Numbers by name.
+    pub figures: BTreeMap<String, Figure>,
+    /// How long it took in all.
+    pub took: Duration,
+}
+
+impl Outcome {
+    pub(crate) fn new(status: Status, summary: impl AsRef<str>) -> Self {
+        Self {
+            status,
+            summary: one_line(summary.as_ref()),
+            details: String::new(),
+            phases: Phases::default(),
+            figures: BTreeMap::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    pub(crate) fn ok(summary: impl AsRef<str>) -> Self {
+        Self::new(Status::Ok, summary)
+    }
+
+    #[must_use]
+    pub(crate) fn with_details(mut self, details: &str) -> Self {
+        self.details = capped(&terminal::plain(details));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn figure(mut self, name: &str, value: f64, unit: &str) -> Self {
+        if value.is_finite() && self.figures.len() < MOST_FIGURES {
+            self.figures.insert(name.to_owned(), Figure { value, unit: unit.to_owned() });
+        }
+        self
+    }
+
+    /// Notes something beside what it says already. The worse state counts, and what is worse is told first.
+    pub(crate) fn also(&mut self, status: Status, what: &str) {
+        let joined = match status > self.status {
+            true => format!("{what}; {}", self.summary),
+            false => format!("{}; {what}", self.summary),
+        };
+        self.summary = one_line(&joined);
+        self.status = self.status.max(status);
+    }
+
+    /// The whole as a report's text: the first line, the rest, how long the phases took.
+    pub fn text(&self) -> String {
+        let mut text = format!("{}: {}\n", self.status, self.summary);
+        if !self.details.is_empty() {
+            text.push_str(&self.details);
+            text.push_str(if self.details.ends_with('\n') { "" } else { "\n" });
+        }
+        let phases: Vec<String> =
+            self.phases.iter().map(|(phase, took)| format!("{} {}", phase.as_str(), in_ms(took))).collect();
+        if !phases.is_empty() {
+            text.push_str(&format!("[{}; {} in all]\n", phases.join(", "), in_ms(self.took)));
+        }
+        text
+    }
+}
+
+/// Why a run ended before it had its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub status: Status,
+    pub what: String,
+}
+
+impl Failure {
+    pub(crate) fn critical(what: impl Into<String>) -> Self {
+        Self { status: Status::Critical, what: what.into() }
+    }
+
+    pub(crate) fn unknown(what: impl Into<String>) -> Self {
+        Self { status: Status::Unknown, what: what.into() }
+    }
+}
+
+/// A duration in milliseconds, as reports have it: `12 ms`, `0.4 ms`.
+pub(crate) fn in_ms(took: Duration) -> String {
+    let ms = took.as_secs_f64() * 1000.0;
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// A text as one line without control characters, cut where it is long.
+pub(crate) fn one_line(text: &str) -> String {
+    let plain = terminal::plain(text);
+    let line = plain.split(['\n', '\r', '\t', '\u{2028}', '\u{2029}']).map(str::trim);
+    let line = line.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LONGEST_SUMMARY) {
+        None => line,
+        Some((_, _)) => {
+            let kept: String = line.chars().take(LONGEST_SUMMARY - 1).collect();
+            format!("{}…", kept.trim_end())
+        }
+    }
+}
+
+fn capped(text: &str) -> String {
+    if text.len() <= LONGEST_DETAILS {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST_DETAILS).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}\n[... cut off after {end} bytes ...]", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_one_short_line() {
+        assert_eq!(one_line("a\r\nb\u{1b}[31mc\0\n"), "a bc");
+        assert_eq!(one_line(&"é".repeat(300)).chars().count(), 300);
+        let long = one_line(&"é".repeat(301));
+        assert!(long.ends_with('…') && long.chars().count() == 300);
+    }
+
+    #[test]
+    fn the_worse_is_told_first_and_counts() {
+        let mut outcome = Outcome::ok("status 200");
+        outcome.also(Status::Warning, "the certificate ends in 3 days");
+        assert_eq!(
+            (outcome.status, outcome.summary.as_str()),
+            (Status::Warning, "the certificate ends in 3 days; status 200")
+        );
+        outcome.also(Status::Ok, "all read");
+        assert_eq!(outcome.status, Status::Warning);
+        assert!(Status::Critical > Status::Unknown && Status::Unknown > Status::Warning);
+    }
+
+    #[test]
+    fn what_is_long_is_cut_and_says_so() {
+        let outcome = Outcome::ok("x").with_details(&"é".repeat(40_000));
+        assert!(outcome.details.ends_with("\n[... cut off after 65536 bytes ...]"));
+        let outcome = Outcome::ok("x").figure("a", f64::NAN, "").figure("b", 1.0, "s");
+        assert_eq!(outcome.figures.len(), 1);
+    }
+}

@@ -1,0 +1,239 @@
+//! Programs that a probe starts: their output and how they ended, within a limit.
+//!
+//! A program runs in a process group of its own. At its limit the group gets TERM, and KILL two seconds
+//! later. What it has left running in the background when it ends goes on.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
+};
+
+use super::aside::aside;
+use super::attempt::{Attempt, plain_error};
+use super::network::wait_for;
+use super::outcome::Failure;
+
+/// A program that does not heed TERM is killed so long after it.
+const KILL_AFTER: Duration = Duration::from_secs(2);
+/// The longest that a run may last beyond its limit.
+pub(crate) const OVERTIME: Duration = Duration::from_secs(3);
+/// The longest that output is read after the program's end.
+const REST: Duration = Duration::from_millis(500);
+/// After the program's end its output is read until there was none for so long: what it left behind may hold
+/// the other end.
+const QUIET: Duration = Duration::from_millis(200);
+/// How often the program's end is looked for where the system cannot tell of it.
+const LOOK: Duration = Duration::from_millis(20);
+/// Programs that need a PATH and find none, as those that cron's `@reboot` starts, have this.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With this exit status.
+    Exit(i32),
+    /// By this signal.
+    Signal(i32),
+    /// By us, at its limit.
+    TimedOut,
+    /// Not even KILL has ended it yet: it waits for the system.
+    Stuck,
+}
+
+/// Output, as much of it as is kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Captured {
+    pub bytes: Vec<u8>,
+    /// How much there was in all.
+    pub length: usize,
+}
+
+impl Captured {
+    fn push(&mut self, bytes: &[u8], most: usize) {
+        self.length += bytes.len();
+        let room = most.saturating_sub(self.bytes.len()).min(bytes.len());
+        self.bytes.extend_from_slice(&bytes[..room]);
+    }
+
+    /// Its text, with a mark where it was cut.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.bytes).replace('\0', "\u{fffd}");
+        if self.length > self.bytes.len() {
+            // A character may be cut in two.
+            let whole = text.trim_end_matches('\u{fffd}').len();
+            text.truncate(whole);
+            text.push_str(&format!("\n[... {} bytes left out ...]\n", self.length - self.bytes.len()));
+        }
+        text
+    }
+}
+
+/// What came of a program.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub ended: Ended,
+    pub stdout: Captured,
+    pub stderr: Captured,
+}
+
+/// Runs `command`, called `name`, to its end, or until the attempt's limit is over; `most` bytes of each of
+/// its outputs are kept.
+///
+/// It gets no input and no variable of ours (`INNKEEPER_…`): they hold tokens.
+pub(crate) fn run(
+    mut command: Command,
+    name: &str,
+    most: usize,
+    attempt: &Attempt,
+) -> Result<Finished, Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command.env("LC_ALL", "C");
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"INNKEEPER_") {
+            command.env_remove(name);
+        }
+    }
+    if std::env::var_os("PATH").is_none() {
+        command.env("PATH", PATH);
+    }
+    let (name, limit) = (name.to_owned(), attempt.whole().at);
+    // Also the start may never come back: the program or its directory lies where nobody answers.
+    aside(&attempt.key, &attempt.whole().later(OVERTIME), move || {
+        let child = command
+            .spawn()
+            .map_err(|error| Failure::unknown(format!("cannot run {name}: {}", plain_error(&error))))?;
+        Ok(Running::new(child, most).finish(limit))
+    })
+}
+
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+    /// Tells of its end; none where the system has no such thing.
+    ended: Option<OwnedFd>,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    finished: Finished,
+    most: usize,
+}
+
+impl Running {
+    fn new(mut child: Child, most: usize) -> Self {
+        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or_default());
+        let ended = group.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let finished =
+            Finished { ended: Ended::Stuck, stdout: Captured::default(), stderr: Captured::default() };
+        Self { child, group, ended, stdout, stderr, finished, most }
+    }
+
+    fn finish(mut self, limit: Instant) -> Finished {
+        let in_time = self.read_until_end(limit);
+        if !in_time {
+            self.signal(Signal::TERM);
+            self.read_until_end(Instant::now() + KILL_AFTER);
+            // What is left of the group goes too, also where its first process heeded TERM.
+            self.signal(Signal::KILL);
+            self.read_until_end(Instant::now() + QUIET);
+        }
+        self.read_the_rest();
+        self.finished.ended = match (in_time, self.has_ended()) {
+            (_, false) => Ended::Stuck,
+            (false, true) => Ended::TimedOut,
+            (true, true) => Ended::Exit(0),
+        };
+        self.reap(in_time);
+        self.finished
+    }
+
+    /// Takes the ended process off the system's table. One that is stuck is waited for by a thread of its
+    /// own.
+    fn reap(&mut self, in_time: bool) {
+        use std::os::unix::process::ExitStatusExt as _;
+        if self.finished.ended == Ended::Stuck {
+            let pid = self.group;
+            std::thread::spawn(move || pid.map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)));
+            return;
+        }
+        if let (Ok(status), true) = (self.child.wait(), in_time) {
+            let signal = status.signal().map_or(Ended::Stuck, Ended::Signal);
+            self.finished.ended = status.code().map_or(signal, Ended::Exit);
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The process is not reaped yet, so that the number of its group is still its own.
+        if let Some(group) = self.group {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.group.is_none_or(|pid| !matches!(waitid(WaitId::Pid(pid), options), Ok(None)))
+    }
+
+    /// Reads until the process has ended; whether it had at `limit`.
+    fn read_until_end(&mut self, limit: Instant) -> bool {
+        loop {
+            if self.has_ended() {
+                return true;
+            }
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            self.read_for(if self.ended.is_some() { left } else { left.min(LOOK) }, true);
+        }
+    }
+
+    /// Reads what is there still, until nothing comes or the last who could write has gone.
+    fn read_the_rest(&mut self) {
+        let until = Instant::now() + REST;
+        while (self.stdout.is_some() || self.stderr.is_some()) && Instant::now() < until {
+            if !self.read_for(QUIET, false) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for output, or for the end, and reads what came; whether anything did.
+    fn read_for(&mut self, wait: Duration, until_end: bool) -> bool {
+        let mut fds = Vec::new();
+        let outputs = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
+        let end = self.ended.as_ref().filter(|_| until_end).map(AsFd::as_fd);
+        let readable = PollFlags::IN;
+        fds.extend(
+            outputs.into_iter().chain([end]).flatten().map(|fd| PollFd::from_borrowed_fd(fd, readable)),
+        );
+        if wait_for(&mut fds, wait).is_err() {
+            return false;
+        }
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        let from_stdout = self.stdout.is_some() && ready.next().unwrap_or_default();
+        let from_stderr = self.stderr.is_some() && ready.next().unwrap_or_default();
+        if from_stdout {
+            read_some(&mut self.stdout, &mut self.finished.stdout, self.most);
+        }
+        if from_stderr {
+            read_some(&mut self.stderr, &mut self.finished.stderr, self.most);
+        }
+        from_stdout || from_stderr
+    }
+}
+
+fn read_some(from: &mut Option<impl Read>, into: &mut Captured, most: usize) {
+    let mut buffer = [0; 16 * 1024];
+    let read = from.as_mut().map(|pipe| pipe.read(&mut buffer));
+    match read {
+        Some(Ok(length @ 1..)) => into.push(&buffer[..length], most),
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+        _ => *from = None,
+    }
+}

@@ -1,0 +1,81 @@
+//! One run of one target.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Duration;
+
+use innkeeper_core::Time;
+
+use super::attempt::Attempt;
+use super::config::Probe;
+use super::network::Family;
+use super::outcome::{Outcome, Phases, Status, in_ms};
+use super::targets::Target;
+
+/// Checks `target` once, and takes no longer than the probe's limit (a program that does not heed TERM: three
+/// seconds more). `now` is the wall clock's time, by which certificates are judged.
+pub fn run(probe: &Probe, target: &Target, now: Time) -> Outcome {
+    let is_both = probe.check.network().is_some_and(|network| network.family == Family::Both);
+    let mut outcome = match is_both {
+        true => over_both(probe, target, now),
+        false => once(probe, target, Attempt::new(target.key(), now, probe.timeout)),
+    };
+    if let Some(limit) = probe.warn_after
+        && outcome.took > limit
+        && outcome.status == Status::Ok
+    {
+        let what = format!("it took {}, longer than {}", in_ms(outcome.took), in_ms(limit));
+        outcome.also(Status::Warning, &what);
+    }
+    outcome
+}
+
+fn once(probe: &Probe, target: &Target, mut attempt: Attempt) -> Outcome {
+    let started = attempt.started;
+    // Bytes of strangers are read here by code of others too: what panics is this check, and no other.
+    let done = catch_unwind(AssertUnwindSafe(|| probe.check.run(target.given.reveal(), &mut attempt)));
+    let mut outcome = match done {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(failure)) => Outcome::new(failure.status, failure.what),
+        Err(_) => Outcome::new(Status::Unknown, "the check itself failed: an error in this program"),
+    };
+    let phases: &Phases = &attempt.phases;
+    outcome.took = started.elapsed();
+    for (phase, took) in phases.iter() {
+        outcome = outcome.figure(&format!("{}_ms", phase.as_str()), rounded_ms(took), "ms");
+    }
+    outcome.phases = attempt.phases;
+    let took = rounded_ms(outcome.took);
+    outcome.figure("time_ms", took, "ms")
+}
+
+/// IPv4 and IPv6 at the same time. Figures and lines say which they are of; the worse counts.
+fn over_both(probe: &Probe, target: &Target, now: Time) -> Outcome {
+    let over = |family| {
+        let mut attempt = Attempt::new(target.key(), now, probe.timeout);
+        attempt.family = Some(family);
+        once(probe, target, attempt)
+    };
+    let (v4, v6) = thread::scope(|scope| {
+        let v4 = scope.spawn(|| over(Family::V4));
+        let v6 = over(Family::V6);
+        let lost = || Outcome::new(Status::Unknown, "the check itself failed: an error in this program");
+        (v4.join().unwrap_or_else(|_| lost()), v6)
+    });
+    let mut merged = Outcome::new(v4.status, format!("IPv4: {}", v4.summary));
+    merged.also(v6.status, &format!("IPv6: {}", v6.summary));
+    let details = [("IPv4", &v4), ("IPv6", &v6)].map(|(name, outcome)| format!("{name}: {}", outcome.text()));
+    merged = merged.with_details(&details.concat());
+    merged.took = v4.took.max(v6.took);
+    for (name, outcome) in [("ipv4", v4), ("ipv6", v6)] {
+        for (figure, number) in outcome.figures {
+            merged = merged.figure(&format!("{name}_{figure}"), number.value, &number.unit);
+        }
+    }
+    merged
+}
+
+/// In milliseconds, to the hundredth.
+fn rounded_ms(took: Duration) -> f64 {
+    (took.as_secs_f64() * 100_000.0).round() / 100.0
+}

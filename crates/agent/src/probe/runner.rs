@@ -1,0 +1,234 @@
+//! Runs probes as their timetable says, each in a thread of its own, and hands out what came of them. Whom that is
+//! reported to is another matter.
+//!
+//! ```text
+//! let mut runner = Runner::new(probes, clock.now());
+//! loop {
+//!     for report in runner.step(clock.now()) { … }
+//!     runner.wait(a second);
+//! }
+//! ```
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use innkeeper_core::Time;
+use innkeeper_core::figures::Figures;
+
+use super::config::{Probe, Probes};
+use super::figures;
+use super::once::Occasion;
+use super::outcome::{Outcome, Status};
+use super::run::run;
+use super::targets::Target;
+use super::timetable::{After, Start, Timetable, tasks};
+
+/// What came of a target, once it counts.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The name of its probe.
+    pub probe: String,
+    /// The target, with the names of its reservation.
+    pub target: Target,
+    /// What came of its last run.
+    pub outcome: Outcome,
+    /// Its figures as they are reported.
+    pub figures: Figures,
+    /// How many of them had no room.
+    pub figures_beyond: usize,
+    /// Whether that is a failure of the reservation.
+    pub is_failure: bool,
+    /// How often it was run for this: 1 where it was not repeated.
+    pub runs: u32,
+    /// When it was due.
+    pub due: Time,
+    /// When its last run began, by the clock that [`Runner::step`] was given.
+    pub started: Time,
+    /// How many instants were left out before it, because it ran or waited too long.
+    pub missed: u32,
+}
+
+/// A run that has ended.
+struct Ended {
+    probe: Arc<Probe>,
+    target: Target,
+    outcome: Outcome,
+    start: Start,
+    started: Time,
+}
+
+/// Runs probes.
+pub struct Runner {
+    probes: Vec<Arc<Probe>>,
+    /// Which probe and which of its targets each task is.
+    places: Vec<(usize, usize)>,
+    table: Timetable,
+    sender: Sender<Ended>,
+    receiver: Receiver<Ended>,
+    ended: VecDeque<Ended>,
+    /// Instants that were left out before the first of several runs, by task.
+    missed: HashMap<String, u32>,
+}
+
+impl Runner {
+    /// Runs these probes from `now` on, again and again.
+    pub fn new(probes: Probes, now: Time) -> Self {
+        Self::over(probes, |_, _| true, |tasks, slots| Timetable::new(tasks, slots, now))
+    }
+
+    /// Runs once what this run of cron's checks, all of it at `now`.
+    pub fn once(probes: Probes, occasion: Occasion, now: Time) -> Self {
+        let selects =
+            |probe: &Probe, target: &Target| occasion.selects(&probe.promise.schedule, &target.key(), now);
+        Self::over(probes, selects, |tasks, slots| Timetable::once(tasks, slots, now))
+    }
+
+    fn over(
+        probes: Probes,
+        selects: impl Fn(&Probe, &Target) -> bool,
+        table: impl FnOnce(Vec<super::timetable::Task>, super::timing::Slots) -> Timetable,
+    ) -> Self {
+        let (sender, receiver) = channel();
+        let all = tasks(&probes).into_iter();
+        let chosen = all.filter(|(_, of_probe, of_target)| {
+            let probe = &probes.probes[*of_probe];
+            selects(probe, &probe.targets[*of_target])
+        });
+        let (tasks, places): (Vec<_>, Vec<_>) =
+            chosen.map(|(task, of_probe, of_target)| (task, (of_probe, of_target))).unzip();
+        Self {
+            table: table(tasks, probes.slots),
+            places,
+            probes: probes.probes.into_iter().map(Arc::new).collect(),
+            sender,
+            receiver,
+            ended: VecDeque::new(),
+            missed: HashMap::new(),
+        }
+    }
+
+    /// Takes another configuration. What runs goes on to its end; of a target that is gone nothing is reported
+    /// any more. A probe that cannot be loaded any more stays as it was: a slip of the pen ends no watch.
+    pub fn reload(&mut self, mut probes: Probes, now: Time) {
+        let taken: HashSet<String> =
+            probes.probes.iter().flat_map(|probe| &probe.targets).map(Target::key).collect();
+        let is_broken = |probe: &Probe| probes.broken.iter().any(|broken| broken.name == probe.name);
+        let is_free = |probe: &Probe| probe.targets.iter().all(|target| !taken.contains(&target.key()));
+        let kept = self.probes.iter().filter(|probe| is_broken(probe) && is_free(probe));
+        let kept: Vec<Probe> = kept.map(|probe| Probe::clone(probe)).collect();
+        probes.probes.extend(kept);
+        let (tasks, places) =
+            tasks(&probes).into_iter().map(|(task, probe, target)| (task, (probe, target))).unzip();
+        self.table.replace(tasks, probes.slots, now);
+        self.places = places;
+        self.probes = probes.probes.into_iter().map(Arc::new).collect();
+    }
+
+    /// Takes what has ended and starts what is due at `now`; what counts is returned.
+    pub fn step(&mut self, now: Time) -> Vec<Report> {
+        self.ended.extend(self.receiver.try_iter());
+        let mut reports = Vec::new();
+        while let Some(ended) = self.ended.pop_front() {
+            reports.extend(self.settle(ended, now));
+        }
+        for start in self.table.start_due(now) {
+            self.start(start, now);
+        }
+        reports
+    }
+
+    /// Waits until a run has ended, at most this long.
+    pub fn wait(&mut self, longest: Duration) {
+        if self.ended.is_empty()
+            && let Ok(ended) = self.receiver.recv_timeout(longest)
+        {
+            self.ended.push_back(ended);
+        }
+    }
+
+    /// The probes that are run, those among them that were kept at a reload.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        self.probes.iter().map(AsRef::as_ref)
+    }
+
+    /// When there is something to start next; none where nothing waits for a time.
+    pub fn next_wake(&self, now: Time) -> Option<Time> {
+        self.table.next_wake(now)
+    }
+
+    /// The wall clock was set.
+    pub fn clock_set(&mut self, now: Time) {
+        self.table.clock_set(now);
+    }
+
+    /// Starts nothing any more. What runs is waited for by [`Self::step`] until [`Self::is_done`].
+    pub fn stop(&mut self) {
+        self.table.stop();
+    }
+
+    /// How many run now.
+    pub fn running(&self) -> usize {
+        self.table.running_now()
+    }
+
+    /// Whether nothing runs and nothing will: all of a [`Self::once`] is done.
+    pub fn is_done(&self) -> bool {
+        self.ended.is_empty() && self.table.is_done()
+    }
+
+    fn start(&mut self, start: Start, now: Time) {
+        let Some((probe, target)) = self.places.get(start.task).and_then(|(of_probe, of_target)| {
+            let probe = self.probes.get(*of_probe)?;
+            Some((Arc::clone(probe), probe.targets.get(*of_target)?.clone()))
+        }) else {
+            return;
+        };
+        if start.attempt == 1 {
+            self.missed.insert(target.key(), start.missed);
+        }
+        let sender = self.sender.clone();
+        let (name, ours) =
+            (format!("probe {}", probe.name), (Arc::clone(&probe), target.clone(), start.clone()));
+        let running = thread::Builder::new().name(name).spawn(move || {
+            let outcome = run(&probe, &target, now);
+            // Nobody listens any more where the program ends.
+            let _ = sender.send(Ended { probe, target, outcome, start, started: now });
+        });
+        if let Err(error) = running {
+            let (probe, target, start) = ours;
+            let outcome = Outcome::new(Status::Unknown, format!("cannot start a thread: {error}"));
+            self.ended.push_back(Ended { probe, target, outcome, start, started: now });
+        }
+    }
+
+    fn settle(&mut self, ended: Ended, now: Time) -> Option<Report> {
+        let Ended { probe, target, outcome, start, started } = ended;
+        let is_failure = probe.is_failure(outcome.status);
+        let key = target.key();
+        match self.table.finished(&key, is_failure, now) {
+            After::Retry(_) => None,
+            After::Drop => {
+                self.missed.remove(&key);
+                None
+            }
+            After::Report => {
+                let (figures, figures_beyond) = figures::of(&outcome, &probe.promise.expected_names());
+                Some(Report {
+                    probe: probe.name.clone(),
+                    target,
+                    outcome,
+                    figures,
+                    figures_beyond,
+                    is_failure,
+                    runs: start.attempt,
+                    due: start.due,
+                    started,
+                    missed: self.missed.remove(&key).unwrap_or_default(),
+                })
+            }
+        }
+    }
+}

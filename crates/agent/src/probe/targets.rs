@@ -1,0 +1,200 @@
+//! The targets of a probe: each is checked by itself and has a reservation of its own.
+
+use std::collections::HashSet;
+
+use innkeeper_core::names::{AppName, ComponentName};
+use innkeeper_core::secret::Secret;
+use innkeeper_settings::{Findings, Origin, Section, Table, Value};
+
+use super::kinds::Check;
+
+/// The most targets of one probe.
+const MOST_TARGETS: usize = 10_000;
+
+/// One target: what is checked, and whose reservation hears of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The target as the configuration has it. It may hold a password: never report it.
+    pub(crate) given: Secret,
+    /// The target as reports call it, without user, password and query; empty for a kind that needs none.
+    pub label: String,
+    /// The host that is asked, so that one host is not asked too much at once; empty where there is none.
+    pub host: String,
+    /// With `component`, the identity of its reservation.
+    pub app: AppName,
+    /// With `app`, the identity of its reservation.
+    pub component: ComponentName,
+}
+
+impl Target {
+    /// What it is known by: the two names of its reservation.
+    pub fn key(&self) -> String {
+        format!("{}\n{}", self.app, self.component)
+    }
+}
+
+/// A target before its kind has seen it.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    name: Option<String>,
+    text: String,
+    origin: Origin,
+}
+
+/// What `target` and `targets` say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Targets {
+    given: Vec<Given>,
+    is_list: bool,
+}
+
+impl Targets {
+    /// Reads `target = "…"`, or `targets` as a list, or as a table of names. `path` is the section's name.
+    pub(crate) fn read(path: &str, table: &Table, findings: &mut Findings) -> Self {
+        let key = |key: &str| format!("{path}.{key}");
+        let mut given = Vec::new();
+        match (table.get("target"), table.get("targets")) {
+            (Some(_), Some(list)) => {
+                findings.problem(
+                    list.origin.clone(),
+                    key("targets"),
+                    "stands beside target; give one of them",
+                );
+            }
+            (Some(one), None) => match &one.value {
+                Value::Text(text) => given.push(Given::new(None, text, &one.origin)),
+                other => {
+                    let what = format!("is {}; write a text in quotes, or several in targets", other.kind());
+                    findings.problem(one.origin.clone(), key("target"), what);
+                }
+            },
+            (None, Some(list)) => {
+                match &list.value {
+                    Value::Text(text) => {
+                        let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+                        given.extend(texts.map(|text| Given::new(None, text, &list.origin)));
+                    }
+                    Value::List(entries) => {
+                        for entry in entries {
+                            match &entry.value {
+                                Value::Text(text) => given.push(Given::new(None, text, &entry.origin)),
+                                other => {
+                                    let what =
+                                        format!("has {} in its list; write texts in quotes", other.kind());
+                                    findings.problem(entry.origin.clone(), key("targets"), what);
+                                }
+                            }
+                        }
+                    }
+                    Value::Table(entries) => {
+                        for (name, entry) in entries {
+                            match &entry.value {
+                                Value::Text(text) => given.push(Given::new(Some(name), text, &entry.origin)),
+                                other => {
+                                    let what = format!("is {}; write a text in quotes", other.kind());
+                                    findings.problem(
+                                        entry.origin.clone(),
+                                        key(&format!("targets.{name}")),
+                                        what,
+                                    );
+                                }
+                            }
+                        }
+                    }
+                    other => {
+                        let what =
+                            format!("is {}; write a list of texts, or name = \"target\"", other.kind());
+                        findings.problem(list.origin.clone(), key("targets"), what);
+                    }
+                }
+                if given.is_empty() && findings.problems.is_empty() {
+                    findings.problem(
+                        list.origin.clone(),
+                        key("targets"),
+                        "is empty; name at least one target",
+                    );
+                }
+                if given.len() > MOST_TARGETS {
+                    let what = format!("has {} entries; at most {MOST_TARGETS}", given.len());
+                    findings.problem(list.origin.clone(), key("targets"), what);
+                    given.clear();
+                }
+            }
+            (None, None) => {}
+        }
+        Self { given, is_list: table.contains_key("targets") }
+    }
+
+    /// Checks the targets as their kind wants them, and gives each its reservation's names.
+    pub(crate) fn named(
+        self,
+        probe: &str,
+        check: &dyn Check,
+        default_app: &str,
+        section: &mut Section<'_>,
+    ) -> Vec<Target> {
+        let origin = section.origin("kind");
+        let app = section.parsed("app", default_app.to_owned(), |text| Ok::<_, String>(text.to_owned()));
+        let usual = if self.is_list { format!("{probe} {{target}}") } else { probe.to_owned() };
+        let component_origin = section.origin("component");
+        let pattern = section.parsed("component", usual, |text| Ok::<_, String>(text.to_owned()));
+        if self.given.len() > 1 && !pattern.contains("{target}") && !app.contains("{target}") {
+            let what = "would give all targets one reservation; put {target} into it";
+            section.refuse("component", component_origin, what);
+            return Vec::new();
+        }
+        let given = match (self.given.is_empty(), check.needs_target()) {
+            (true, true) if self.is_list => return Vec::new(),
+            (true, true) => {
+                section.refuse("target", origin, "the key target, or targets for several, is missing");
+                return Vec::new();
+            }
+            (true, false) => vec![Given { name: None, text: String::new(), origin }],
+            (false, _) => self.given,
+        };
+        let key = if self.is_list { "targets" } else { "target" };
+        let mut targets = Vec::new();
+        let mut seen = HashSet::new();
+        for Given { name, text, origin } in given {
+            let subject = match check.subject(&text) {
+                Ok(subject) => subject,
+                Err(problem) => {
+                    section.refuse(key, origin, problem);
+                    continue;
+                }
+            };
+            // One address may stand for all names.
+            let address = check.network().and_then(|network| network.address.clone());
+            let host = if subject.host.is_empty() { None } else { address };
+            let host = host.unwrap_or(subject.host);
+            let called = name.as_deref().unwrap_or(&subject.label);
+            let names = AppName::parse(app.replace("{target}", called))
+                .and_then(|app| Ok((app, ComponentName::parse(pattern.replace("{target}", called))?)));
+            let (app, component) = match names {
+                Ok(names) => names,
+                Err(invalid) => {
+                    let what = format!(
+                        "{called:?} makes no name of a reservation: {invalid}; name the target: \
+                         targets = {{ name = \"…\" }}"
+                    );
+                    section.refuse(key, origin, what);
+                    continue;
+                }
+            };
+            if !seen.insert((app.clone(), component.clone())) {
+                let what =
+                    format!("{called:?} comes twice; name the targets apart: targets = {{ name = \"…\" }}");
+                section.refuse(key, origin, what);
+                continue;
+            }
+            targets.push(Target { given: Secret::new(text), label: subject.label, host, app, component });
+        }
+        targets
+    }
+}
+
+impl Given {
+    fn new(name: Option<&String>, text: &str, origin: &Origin) -> Self {
+        Self { name: name.cloned(), text: text.to_owned(), origin: origin.clone() }
+    }
+}

@@ -1,0 +1,181 @@
+//! What is to be thought of the certificates that a server shows: trusted or not, for this name or not, and
+//! which of them count.
+//!
+//! Those that count are the server's own and those by which it is trusted, without the root: roots that have
+//! expired are sent along by many servers and hurt nobody, and so do certificates of other chains.
+
+use std::time::Duration;
+
+use innkeeper_core::Time;
+use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
+
+use super::facts::Facts;
+use super::{lifetime, roots};
+
+/// What came of judging a chain.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Whether an authority that is trusted here has issued it, its dates apart; else why it is not trusted.
+    pub trust: Result<(), String>,
+    /// Whether it is for the server's name; else what it is for.
+    pub name: Result<(), String>,
+    /// The certificates that count, the server's own first; empty where what was shown is no certificate.
+    pub used: Vec<Facts>,
+    /// How many were shown.
+    pub shown: usize,
+}
+
+impl Verdict {
+    /// Whether the certificate is good in every respect at `now`; else why it is not.
+    pub(crate) fn verified(&self, now: Time) -> Result<(), String> {
+        self.trust.clone()?;
+        self.name.clone()?;
+        self.used.iter().try_for_each(|certificate| lifetime::holds(certificate, now))
+    }
+}
+
+/// Judges `chain`, as a server showed it, for `server`.
+pub(super) fn judge(
+    chain: &[CertificateDer<'static>],
+    server: &ServerName<'_>,
+    authorities: &[CertificateDer<'static>],
+    now: Time,
+) -> Verdict {
+    let shown = chain.len();
+    let Some((own, others)) = chain.split_first() else {
+        let nothing = Err("the server showed no certificate".to_owned());
+        return Verdict { trust: nothing.clone(), name: nothing, used: Vec::new(), shown };
+    };
+    let Some(facts) = Facts::of(own) else {
+        let broken = Err("what the server showed is no certificate (X.509)".to_owned());
+        return Verdict { trust: broken.clone(), name: broken, used: Vec::new(), shown };
+    };
+    let entity = match EndEntityCert::try_from(own) {
+        Ok(entity) => entity,
+        Err(error) => {
+            let used = by_issuer(facts, others);
+            let trust = Err(format!("its certificate cannot be verified: {}", in_words(&error)));
+            return Verdict { trust, name: Ok(()), used, shown };
+        }
+    };
+    let name = entity.verify_is_valid_for_subject_name(server).map_err(|_| other_name(server, &facts));
+    let system = roots::of_system();
+    let own_anchors: Vec<TrustAnchor<'_>> =
+        authorities.iter().filter_map(|authority| anchor_from_trusted_cert(authority).ok()).collect();
+    let anchors: Vec<TrustAnchor<'_>> = own_anchors.into_iter().chain(system.iter().cloned()).collect();
+    let (trust, used) = match find_path(&entity, &anchors, others, &facts, now) {
+        Ok(path) => {
+            let path = path.iter().filter_map(Facts::of);
+            (Ok(()), std::iter::once(facts).chain(path).collect())
+        }
+        // Whoever names a server's own certificate as trusted means it, also where it calls itself an
+        // authority's.
+        Err(_) if authorities.contains(own) => (Ok(()), vec![facts]),
+        Err(error) => (Err(distrusted(&error, &facts, others.len())), by_issuer(facts, others)),
+    };
+    Verdict { trust, name, used, shown }
+}
+
+/// The certificates between the server's own and a root that is trusted. Dates are another fact: where they
+/// are in the way, the chain is looked for as it was when the server's own held, at its end and at its
+/// beginning.
+fn find_path(
+    entity: &EndEntityCert<'_>,
+    anchors: &[TrustAnchor<'_>],
+    others: &[CertificateDer<'static>],
+    own: &Facts,
+    now: Time,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let first = path_at(entity, anchors, others, now);
+    match first {
+        Err(Error::CertExpired { .. } | Error::CertNotValidYet { .. } | Error::InvalidCertValidity) => {
+            let second = chrono::TimeDelta::seconds(1);
+            let then = [own.not_after - second, own.not_before + second];
+            let found = then.into_iter().find_map(|then| path_at(entity, anchors, others, then).ok());
+            match found {
+                Some(path) => Ok(path),
+                None => Err(path_at(entity, anchors, others, own.not_after - second)
+                    .err()
+                    .unwrap_or(Error::UnknownIssuer)),
+            }
+        }
+        other => other,
+    }
+}
+
+fn path_at(
+    entity: &EndEntityCert<'_>,
+    anchors: &[TrustAnchor<'_>],
+    others: &[CertificateDer<'static>],
+    at: Time,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
+    let seconds = u64::try_from(at.timestamp()).unwrap_or_default();
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+    let path =
+        entity.verify_for_usage(algorithms, anchors, others, at, KeyUsage::server_auth(), None, None)?;
+    Ok(path.intermediate_certificates().map(|certificate| certificate.der().into_owned()).collect())
+}
+
+/// The server's own certificate and those that issued one another from there on, roots left out: what counts
+/// where nothing is trusted.
+fn by_issuer(own: Facts, others: &[CertificateDer<'static>]) -> Vec<Facts> {
+    let mut rest: Vec<Facts> = others.iter().filter_map(Facts::of).collect();
+    let mut used = vec![own];
+    while let Some(last) = used.last().filter(|last| !last.is_self_issued()) {
+        let Some(at) = rest.iter().position(|other| other.subject_raw == last.issuer_raw) else { break };
+        let next = rest.swap_remove(at);
+        if next.is_self_issued() {
+            break;
+        }
+        used.push(next);
+    }
+    used
+}
+
+fn other_name(server: &ServerName<'_>, facts: &Facts) -> String {
+    let asked = server.to_str();
+    match facts.names.as_slice() {
+        [] => format!("its certificate is not for {asked}: it names no server (subjectAltName)"),
+        names => {
+            let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+            let more = names.len().saturating_sub(5);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("its certificate is not for {asked}, but for {}{more}", shown.join(", "))
+        }
+    }
+}
+
+fn distrusted(error: &Error, facts: &Facts, others: usize) -> String {
+    match error {
+        // An authority of the same name may be known here, whose key is another.
+        _ if facts.is_self_issued() => "its certificate is not trusted here: it is self-signed".to_owned(),
+        Error::UnknownIssuer if others == 0 => format!(
+            "its certificate is not trusted here: issued by {:?}, which the server does not send along and nobody \
+             here knows",
+            facts.issuer
+        ),
+        Error::UnknownIssuer => {
+            format!("its certificate is not trusted here: no known authority is behind {:?}", facts.issuer)
+        }
+        error => format!("its certificate is not trusted here: {}", in_words(error)),
+    }
+}
+
+fn in_words(error: &Error) -> String {
+    match error {
+        Error::CaUsedAsEndEntity => "it is that of an authority (CA:TRUE)".to_owned(),
+        Error::EndEntityUsedAsCa => "it was issued by what is no authority".to_owned(),
+        Error::RequiredEkuNotFoundContext(_) => "it is not for servers (extendedKeyUsage)".to_owned(),
+        Error::InvalidSignatureForPublicKey => "a signature in its chain is wrong".to_owned(),
+        Error::UnsupportedCertVersion => "it is not of X.509 version 3".to_owned(),
+        Error::NameConstraintViolation => "its authority may not issue for this name".to_owned(),
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "it is signed in a way that is not known here".to_owned()
+        }
+        // Its words are names of its kinds of errors, with what is within.
+        error => format!("{error:?}").split([' ', '(']).next().unwrap_or_default().to_owned(),
+    }
+}

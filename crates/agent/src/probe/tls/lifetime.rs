@@ -1,0 +1,151 @@
+//! How long certificates hold still, and when that is too short.
+
+use chrono::{SecondsFormat, TimeDelta};
+use innkeeper_core::Time;
+use innkeeper_core::duration::words;
+use innkeeper_settings::Section;
+
+use super::facts::Facts;
+use crate::probe::outcome::{Outcome, Status};
+
+/// By default a certificate is due for renewal in the last third of its lifetime, and at most this long
+/// before its end.
+const AT_MOST: TimeDelta = TimeDelta::days(21);
+const LONGEST: TimeDelta = TimeDelta::days(3650);
+
+/// When the end of a certificate is too near.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Thresholds {
+    /// A warning when less is left; none for a third of the lifetime, at most 21 days.
+    warn: Option<TimeDelta>,
+    /// Critical when less is left.
+    critical: TimeDelta,
+}
+
+impl Thresholds {
+    /// Reads `warn_left` and `min_left`.
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let bounds = TimeDelta::zero()..=LONGEST;
+        let unset = TimeDelta::seconds(-1);
+        let warn = section.duration("warn_left", unset, bounds.clone());
+        let critical = section.duration("min_left", TimeDelta::zero(), bounds);
+        Self { warn: Some(warn).filter(|warn| *warn != unset), critical }
+    }
+
+    fn warn_for(&self, certificate: &Facts) -> TimeDelta {
+        self.warn.unwrap_or_else(|| (certificate.lifetime() / 3).min(AT_MOST))
+    }
+
+    /// How the certificates that count stand at `now`: the worst, and what to say of it. Nothing where all
+    /// hold long enough.
+    pub(crate) fn judge(&self, used: &[Facts], now: Time) -> Option<(Status, String)> {
+        let judged = used.iter().enumerate().filter_map(|(at, certificate)| {
+            let whose = if at == 0 {
+                "certificate".to_owned()
+            } else {
+                format!("certificate of {:?}", certificate.called())
+            };
+            if let Err(problem) = holds(certificate, now) {
+                return Some((Status::Critical, problem));
+            }
+            let left = certificate.not_after - now;
+            let status = match left {
+                left if left < self.critical => Status::Critical,
+                left if left < self.warn_for(certificate) => Status::Warning,
+                _ => return None,
+            };
+            Some((status, format!("its {whose} ends in {}, {}", words(left), day(certificate.not_after))))
+        });
+        // Of two that are as bad the one nearer to the server.
+        judged.reduce(|worst, next| if next.0 > worst.0 { next } else { worst })
+    }
+}
+
+/// Whether a certificate holds at `now`; else since or from when, and what time it is here: it may be this
+/// clock that is wrong.
+pub(super) fn holds(certificate: &Facts, now: Time) -> Result<(), String> {
+    let here = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let whose = format!("the certificate of {:?}", certificate.called());
+    if now > certificate.not_after {
+        let ago = words(now - certificate.not_after);
+        let day = day(certificate.not_after);
+        return Err(format!("{whose} has expired {ago} ago, {day} (the time here is {here})"));
+    }
+    if now < certificate.not_before {
+        let day = day(certificate.not_before);
+        return Err(format!("{whose} is not valid yet, from {day} on (the time here is {here})"));
+    }
+    Ok(())
+}
+
+/// Adds the days that are left of the first that ends, and of the server's own.
+pub(crate) fn figures(outcome: Outcome, used: &[Facts], now: Time) -> Outcome {
+    let days = |certificate: &Facts| {
+        let seconds = (certificate.not_after - now).num_seconds() as f64;
+        (seconds / 864.0).floor() / 100.0
+    };
+    let Some(own) = used.first() else { return outcome };
+    let least = used.iter().map(days).fold(f64::INFINITY, f64::min);
+    outcome.figure("days_left", least, "d").figure("leaf_days_left", days(own), "d")
+}
+
+pub(crate) fn day(time: Time) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+
+    fn lasting(days: i64) -> Facts {
+        let not_before = DateTime::UNIX_EPOCH + TimeDelta::days(10_000);
+        Facts {
+            subject: "a.example".into(),
+            issuer: "b".into(),
+            names: Vec::new(),
+            not_before,
+            not_after: not_before + TimeDelta::days(days),
+            subject_raw: vec![1],
+            issuer_raw: vec![2],
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_is_relative_to_the_lifetime() {
+        let usual = Thresholds::default();
+        for (lifetime, fine, short) in [(90, 22, 20), (397, 22, 20), (6, 3, 1), (30, 11, 9), (3650, 22, 20)] {
+            let certificate = lasting(lifetime);
+            let at = |left| certificate.not_after - TimeDelta::days(left);
+            let used = [certificate.clone()];
+            assert_eq!(usual.judge(&used, at(fine)), None, "{lifetime} days");
+            assert_eq!(usual.judge(&used, at(short)).unwrap().0, Status::Warning, "{lifetime} days");
+        }
+    }
+
+    #[test]
+    fn the_dates_count_to_the_second_and_the_time_here_is_told() {
+        let certificate = lasting(90);
+        let second = TimeDelta::seconds(1);
+        assert_eq!(holds(&certificate, certificate.not_after), Ok(()));
+        assert_eq!(holds(&certificate, certificate.not_before), Ok(()));
+        let late = holds(&certificate, certificate.not_after + second).unwrap_err();
+        assert!(
+            late.contains("has expired 1 second ago") && late.contains("the time here is 1997"),
+            "{late}"
+        );
+        let early = holds(&certificate, certificate.not_before - second).unwrap_err();
+        assert!(early.contains("not valid yet") && early.contains("the time here is"), "{early}");
+    }
+
+    #[test]
+    fn the_worst_of_the_chain_counts() {
+        let (own, authority) = (lasting(90), Facts { subject: "CA".into(), ..lasting(80) });
+        let now = own.not_after - TimeDelta::days(5);
+        let (status, what) = Thresholds::default().judge(&[own.clone(), authority], now).unwrap();
+        assert_eq!(status, Status::Critical);
+        assert!(what.contains("\"CA\" has expired 5 days ago"), "{what}");
+        let days = Thresholds { warn: Some(TimeDelta::zero()), critical: TimeDelta::hours(121) };
+        assert_eq!(days.judge(&[own], now).unwrap().0, Status::Critical, "fractions of days count");
+    }
+}

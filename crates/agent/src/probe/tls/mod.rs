@@ -1,0 +1,261 @@
+//! TLS: the handshake, and what the server showed in it.
+//!
+//! The handshake itself takes every certificate; [`judge`] says afterwards whether it is trusted, whether it
+//! is for that name, and until when it holds, as facts apart. So an expired, foreign or self-signed
+//! certificate can be looked at, and nothing is sent before it was judged.
+
+pub(crate) mod facts;
+pub(crate) mod judge;
+pub(crate) mod lifetime;
+mod roots;
+mod verifier;
+
+use std::io;
+use std::sync::Arc;
+
+use innkeeper_settings::{LARGEST_CERTIFICATES, LARGEST_SECRET, Origin, Section};
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use self::judge::{Verdict, judge};
+use self::verifier::Recorder;
+use super::attempt::Attempt;
+use super::network::{Network, Wire, host};
+use super::outcome::{Failure, Phase};
+use super::read;
+
+/// A connection over TLS.
+pub(crate) type Encrypted = StreamOwned<ClientConnection, Wire>;
+
+/// Whom a probe trusts, and who it says it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trust {
+    /// Whether a certificate that is not trusted is a failure.
+    pub verify: bool,
+    /// The name that is asked for and that the certificate must have; else the target's.
+    pub server_name: Option<String>,
+    /// Trusted beside the system's authorities.
+    authorities: Vec<CertificateDer<'static>>,
+    client: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
+}
+
+impl Trust {
+    /// Reads `verify`, `server_name`, `ca_file`, `client_cert_file` and `client_key_file`.
+    pub(crate) fn read(section: &mut Section<'_>) -> Self {
+        let verify = section.flag("verify", true);
+        let server_name = section.parsed("server_name", None, |text| host(text).map(Some));
+        let authorities = section.parsed("ca_file", Vec::new(), certificates);
+        let certificate = section.parsed("client_cert_file", None, |path| certificates(path).map(Some));
+        let key_origin = section.origin("client_key_file");
+        let key = section.parsed("client_key_file", None, |path| {
+            let pem = read::file(path, LARGEST_SECRET)?;
+            PrivateKeyDer::from_pem_slice(&pem)
+                .map(Some)
+                .map_err(|_| format!("{path:?} holds no private key in PEM without a password"))
+        });
+        let client = match (certificate, key) {
+            (Some(chain), Some(key)) => {
+                // A key that is another certificate's is found here, not at three in the morning.
+                let fits = builder().and_then(|builder| {
+                    let builder = builder.with_root_certificates(rustls::RootCertStore::empty());
+                    builder
+                        .with_client_auth_cert(chain.clone(), key.clone_key())
+                        .map_err(|error| error.to_string())
+                });
+                if let Err(problem) = fits {
+                    let what = format!("does not go with the certificate of client_cert_file: {problem}");
+                    section.refuse("client_key_file", key_origin, what);
+                }
+                Some(Arc::new((chain, key)))
+            }
+            (Some(_), None) if key_origin == Origin::Default => {
+                let origin = section.origin("client_cert_file");
+                section.refuse("client_key_file", origin, "is missing; client_cert_file goes with it");
+                None
+            }
+            (None, Some(_)) if section.origin("client_cert_file") == Origin::Default => {
+                section.refuse("client_cert_file", key_origin, "is missing; client_key_file goes with it");
+                None
+            }
+            _ => None,
+        };
+        Self { verify, server_name, authorities, client }
+    }
+
+    /// The same, whatever the server shows.
+    pub(crate) fn lenient(&self) -> Self {
+        Self { verify: false, ..self.clone() }
+    }
+
+    /// Agrees on TLS with the server at the other end, which is asked for as `name`. What it shows is judged,
+    /// and refused where this wants it trusted.
+    pub(crate) fn handshake(
+        &self,
+        wire: Wire,
+        name: &str,
+        network: &Network,
+        attempt: &mut Attempt,
+    ) -> Result<(Encrypted, Verdict), Failure> {
+        let (stream, verdict) = self.look(wire, name, network, attempt)?;
+        if self.verify {
+            verdict.verified(attempt.now).map_err(Failure::critical)?;
+        }
+        Ok((stream, verdict))
+    }
+
+    /// The same, where the verdict is left to the caller.
+    pub(crate) fn look(
+        &self,
+        wire: Wire,
+        name: &str,
+        network: &Network,
+        attempt: &mut Attempt,
+    ) -> Result<(Encrypted, Verdict), Failure> {
+        let recorder = Arc::new(Recorder::new());
+        let server = server_name(name)?;
+        let agreed = self.agree(wire, &server, &recorder, network, attempt);
+        let stream = agreed.map_err(Refusal::into_failure)?;
+        Ok((stream, self.verdict(&recorder, &server, attempt)))
+    }
+
+    /// Looks at what the server shows and says goodbye. A server that shows its certificate and then refuses
+    /// us, as those do that want one of ours, has been seen too: then its refusal is told beside.
+    pub(crate) fn see(
+        &self,
+        wire: Wire,
+        name: &str,
+        network: &Network,
+        attempt: &mut Attempt,
+    ) -> Result<(Verdict, Option<String>), Failure> {
+        let recorder = Arc::new(Recorder::new());
+        let server = server_name(name)?;
+        let refused = match self.agree(wire, &server, &recorder, network, attempt) {
+            Ok(mut stream) => {
+                stream.conn.send_close_notify();
+                // Who does not take a goodbye has gone already.
+                let _ = stream.conn.complete_io(&mut stream.sock);
+                None
+            }
+            Err(Refusal::WithoutCertificate(failure)) if !recorder.chain().is_empty() => Some(failure.what),
+            Err(refusal) => return Err(refusal.into_failure()),
+        };
+        Ok((self.verdict(&recorder, &server, attempt), refused))
+    }
+
+    fn verdict(&self, recorder: &Recorder, server: &ServerName<'_>, attempt: &Attempt) -> Verdict {
+        let mut verdict = judge(&recorder.chain(), server, &self.authorities, attempt.now);
+        if verdict.trust.is_ok() {
+            verdict.trust = recorder.proof();
+        }
+        verdict
+    }
+
+    fn agree(
+        &self,
+        mut wire: Wire,
+        server: &ServerName<'static>,
+        recorder: &Arc<Recorder>,
+        network: &Network,
+        attempt: &mut Attempt,
+    ) -> Result<Encrypted, Refusal> {
+        let mut is_for_lack_of_ours = false;
+        let agreed = attempt.phase(Phase::Tls, &network.limits, |bound| {
+            wire.bound = *bound;
+            let config = self.config(recorder).map_err(Failure::unknown)?;
+            let mut connection = ClientConnection::new(Arc::new(config), server.clone())
+                .map_err(|error| Failure::unknown(format!("TLS cannot be set up: {error}")))?;
+            while connection.is_handshaking() {
+                if let Err(error) = connection.complete_io(&mut wire) {
+                    let has_gone = matches!(
+                        error.kind(),
+                        io::ErrorKind::UnexpectedEof
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::BrokenPipe
+                    );
+                    let is_alert = matches!(tls_error(&error), Some(rustls::Error::AlertReceived(_)));
+                    is_for_lack_of_ours = recorder.was_asked() && (is_alert || has_gone);
+                    return Err(failed(&error, &wire));
+                }
+            }
+            Ok(StreamOwned::new(connection, wire))
+        });
+        agreed.map_err(|failure| match is_for_lack_of_ours {
+            true => Refusal::WithoutCertificate(failure),
+            false => Refusal::Other(failure),
+        })
+    }
+
+    fn config(&self, recorder: &Arc<Recorder>) -> Result<ClientConfig, String> {
+        let verifier = Arc::clone(recorder) as Arc<dyn rustls::client::danger::ServerCertVerifier>;
+        let builder = builder()?.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match self.client.as_deref() {
+            None => builder.with_client_cert_resolver(Arc::clone(recorder) as Arc<dyn ResolvesClientCert>),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(|error| format!("the client certificate cannot be used: {error}"))?,
+        };
+        // Each run looks at the certificate anew.
+        config.resumption = rustls::client::Resumption::disabled();
+        Ok(config)
+    }
+}
+
+/// Why the two did not agree on TLS.
+enum Refusal {
+    /// The server has asked for a certificate of ours, and there is none.
+    WithoutCertificate(Failure),
+    Other(Failure),
+}
+
+impl Refusal {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::WithoutCertificate(failure) | Self::Other(failure) => failure,
+        }
+    }
+}
+
+/// The name as TLS asks for it: without the dot that ends it in DNS.
+fn server_name(name: &str) -> Result<ServerName<'static>, Failure> {
+    let bare = name.strip_suffix('.').unwrap_or(name).to_owned();
+    ServerName::try_from(bare)
+        .map_err(|_| Failure::unknown(format!("{name} is no name that TLS can ask for")))
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())
+}
+
+/// The certificates of a file in PEM.
+fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = read::file(path, LARGEST_CERTIFICATES)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("{path:?} holds no certificate in PEM")),
+        Err(error) => Err(format!("{path:?} is not PEM: {error}")),
+    }
+}
+
+/// What is said when the two did not agree.
+fn failed(error: &io::Error, wire: &Wire) -> Failure {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            Failure::critical(format!("TLS failed: what {} answers is not TLS", wire.peer))
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            Failure::critical(format!("TLS failed: the server refused with the alert {alert:?}"))
+        }
+        Some(error) => Failure::critical(format!("TLS failed: {error}")),
+        None => wire.bound.failure("TLS failed", error),
+    }
+}

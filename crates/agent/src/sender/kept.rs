@@ -1,0 +1,137 @@
+//! Reports that the server does not take as things are, and will take once somebody has set something right: a
+//! reservation that was checked out by mistake, a token that is not for this app, a proxy with a small limit.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Stamp;
+use crate::logbook;
+use crate::report::Names;
+use crate::spool::{Destination, Entry, Name, Spool, write_whole};
+use crate::state::State;
+
+/// How long after it happened a report is kept, milliseconds.
+const LONGEST: u64 = 24 * 3_600_000;
+/// Of one job so many entries are kept, the newest.
+const MOST: usize = 100;
+/// They are tried again after so long, milliseconds.
+const PAUSE: u64 = 60_000;
+const FILE: &str = "kept.json";
+
+/// When which entries were tried last, for all who send from one spool.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Tried(BTreeMap<String, Stamp>);
+
+impl Tried {
+    pub(super) fn read(state: &State) -> Self {
+        let content = std::fs::read(state.file(FILE)).unwrap_or_default();
+        serde_json::from_slice(&content).unwrap_or_default()
+    }
+
+    /// Forgets it, so that all are tried at once.
+    pub(super) fn forget(state: &State) {
+        // There is none, or they wait a minute.
+        let _ = std::fs::remove_file(state.file(FILE));
+    }
+
+    /// Whether the entry is not to be tried yet.
+    pub(super) fn has(&self, name: &Name, now: &Stamp) -> bool {
+        self.0.get(name.as_str()).is_some_and(|tried| tried.ago_ms(now) < PAUSE)
+    }
+}
+
+#[derive(Debug)]
+struct One {
+    name: Name,
+    whose: (Option<Names>, Destination),
+    why: String,
+}
+
+/// What a pass has kept.
+#[derive(Debug, Default)]
+pub struct Kept(Vec<One>);
+
+impl Kept {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keeps the entry in the spool, or gives it up if it is too old; how many reports are given up.
+    pub(super) fn add(&mut self, spool: &Spool, name: &Name, entry: &Entry, why: &str) -> usize {
+        let now = Stamp::now();
+        let names = entry.reports.first().and_then(|report| report.names.clone());
+        let one = One { name: name.clone(), whose: (names, entry.destination.clone()), why: why.to_owned() };
+        if entry.reports.iter().all(|report| report.stamp.ago_ms(&now) > LONGEST) {
+            one.give_up(spool);
+            return entry.reports.len();
+        }
+        self.0.push(one);
+        0
+    }
+
+    /// Bounds what is kept and notes when it was tried; how many entries are given up.
+    pub(super) fn finish(&mut self, state: &State, spool: &Spool, mut tried: Tried) -> usize {
+        let mut of_job: HashMap<(Option<Names>, Destination), usize> = HashMap::new();
+        let mut given_up = 0;
+        // The newest first.
+        self.0.sort_by(|a, b| b.name.cmp(&a.name));
+        self.0.retain(|one| {
+            let count = of_job.entry(one.whose.clone()).or_default();
+            *count += 1;
+            if *count > MOST {
+                one.give_up(spool);
+                given_up += 1;
+            }
+            *count <= MOST
+        });
+        let before: Vec<String> = tried.0.keys().cloned().collect();
+        if self.0.is_empty() && before.is_empty() {
+            return given_up;
+        }
+        let here: HashSet<String> =
+            spool.list().unwrap_or_default().iter().map(|name| name.as_str().to_owned()).collect();
+        tried.0.retain(|name, _| here.contains(name));
+        tried.0.extend(self.0.iter().map(|one| (one.name.as_str().to_owned(), Stamp::now())));
+        if tried.0.is_empty() {
+            Tried::forget(state);
+        } else if !self.0.is_empty() || !before.iter().eq(tried.0.keys()) {
+            let content = serde_json::to_vec(&tried).map_err(std::io::Error::other);
+            let written = state
+                .within("")
+                .map_err(std::io::Error::other)
+                .and_then(|directory| content.and_then(|content| write_whole(&directory, FILE, &content)));
+            if let Err(error) = written {
+                logbook::note(format_args!("what is kept cannot be noted: {error}"));
+            }
+        }
+        if !self.0.is_empty() {
+            logbook::note(&*self);
+        }
+        given_up
+    }
+}
+
+impl One {
+    fn give_up(&self, spool: &Spool) {
+        logbook::note(format_args!("a report of {} is given up: {}", self.whose(), self.why));
+        spool.remove(&self.name);
+    }
+
+    fn whose(&self) -> String {
+        self.whose.0.as_ref().map_or_else(|| "a ping address".to_owned(), ToString::to_string)
+    }
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count =
+            innkeeper_core::duration::counted(i64::try_from(self.0.len()).unwrap_or(i64::MAX), "report");
+        let why = self.0.first().map(|one| format!("{}: {}", one.whose(), one.why)).unwrap_or_default();
+        write!(
+            f,
+            "{count} kept for a day, in case this is set right (a reservation that is missing: innkeeper-agent reserve): {why}"
+        )
+    }
+}

@@ -1,0 +1,58 @@
+//! When to try again: not before the server wants it, and not all at once.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Stamp;
+use crate::logbook;
+use crate::spool::{Destination, write_whole};
+use crate::state::State;
+
+/// A `Retry-After`, kept for all processes that send from one spool. Each destination has its own.
+#[derive(Serialize, Deserialize)]
+pub(super) struct NotBefore {
+    asked: Stamp,
+    wait_ms: u64,
+}
+
+impl NotBefore {
+    pub(super) fn write(state: &State, destination: &Destination, wait: Duration) {
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        let this = Self { asked: Stamp::now(), wait_ms };
+        let Ok(directory) = state.within("") else { return };
+        let content = serde_json::to_vec(&this).map_err(std::io::Error::other);
+        if let Err(error) =
+            content.and_then(|content| write_whole(&directory, &file_name(destination), &content))
+        {
+            logbook::note(format_args!("how long the server wants patience cannot be kept: {error}"));
+        }
+    }
+
+    /// How much of it is left.
+    pub(super) fn read(state: &State, destination: &Destination) -> Option<Duration> {
+        let path = state.file(&file_name(destination));
+        let content = std::fs::read(&path).ok()?;
+        let left = serde_json::from_slice(&content)
+            .map_or(0, |this: Self| this.wait_ms.saturating_sub(this.asked.ago_ms(&Stamp::now())));
+        if left == 0 {
+            // A ping address may never be used again. Another process may have been quicker.
+            let _ = std::fs::remove_file(path);
+            return None;
+        }
+        Some(Duration::from_millis(left))
+    }
+}
+
+fn file_name(destination: &Destination) -> String {
+    match destination {
+        Destination::Server(None) => "not-before".to_owned(),
+        other => format!("not-before-{}", other.tag()),
+    }
+}
+
+/// A random time up to `most`: many agents that begin at one instant do not come at one instant.
+pub fn jitter(most: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    most.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

@@ -1,0 +1,136 @@
+//! Which reservations the probes of this machine have at a server: what that server was told of each, and which of them
+//! this agent made. What somebody else had made before is never checked out.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::say;
+use crate::report::Names;
+use crate::spool::write_whole;
+use crate::state::State;
+
+const FILE: &str = "reservations.json";
+
+/// One reservation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// Its names.
+    pub names: Names,
+    /// The probe that it is of; empty for the agent's own.
+    pub probe: String,
+    /// Whether this agent made it.
+    pub made: bool,
+    /// Whether its app is this machine's name, for want of another.
+    pub by_host: bool,
+    /// What the server was told that it is to be; none while it was told nothing.
+    pub told: Option<Value>,
+}
+
+/// Those of one server, by their names.
+type OfServer = BTreeMap<String, Known>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    servers: BTreeMap<String, OfServer>,
+    server: String,
+    state: Option<State>,
+    is_changed: bool,
+}
+
+impl Ledger {
+    /// What is kept in this place of the reservations at `server`. One that cannot be read says that this agent made
+    /// nothing.
+    pub fn open(state: Option<State>, server: &str) -> Self {
+        let mut ledger = Self { state, server: server.to_owned(), ..Self::default() };
+        ledger.read();
+        ledger
+    }
+
+    /// Reads it again: another process may have written it. Nothing that was changed since may be left unwritten.
+    pub fn read(&mut self) {
+        let Some(state) = &self.state else { return };
+        match std::fs::read(state.file(FILE)).map(|bytes| serde_json::from_slice(&bytes)) {
+            Ok(Ok(servers)) => self.servers = servers,
+            Ok(Err(error)) => {
+                say(format_args!(
+                    "{FILE} cannot be read, so that no reservation is checked out by it: {error}"
+                ));
+                self.servers = BTreeMap::new();
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn known(&mut self) -> &mut OfServer {
+        self.is_changed = true;
+        self.servers.entry(self.server.clone()).or_default()
+    }
+
+    /// What is known of this reservation.
+    pub fn get(&self, names: &Names) -> Option<&Known> {
+        self.servers.get(&self.server)?.get(&names.to_string())
+    }
+
+    /// Notes something.
+    pub fn put(&mut self, known: Known) {
+        if self.get(&known.names) != Some(&known) {
+            self.known().insert(known.names.to_string(), known);
+        }
+    }
+
+    /// Forgets a reservation.
+    pub fn forget(&mut self, names: &Names) {
+        if self.get(names).is_some() {
+            self.known().remove(&names.to_string());
+        }
+    }
+
+    /// Those that are not `wanted`.
+    pub fn gone(&self, wanted: impl Fn(&Known) -> bool) -> Vec<Known> {
+        let all = self.servers.get(&self.server).into_iter().flat_map(BTreeMap::values);
+        all.filter(|known| !wanted(known)).cloned().collect()
+    }
+
+    /// Writes what was changed.
+    pub fn write(&mut self) {
+        let Some(state) = self.state.as_ref().filter(|_| self.is_changed) else { return };
+        let written = serde_json::to_vec(&self.servers)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| write_whole(&state.file(""), FILE, &bytes));
+        match written {
+            Ok(()) => self.is_changed = false,
+            Err(error) => {
+                say(format_args!("which reservations the probes have cannot be noted: {error}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_outlives_the_process_and_is_of_one_server() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |server| Ledger::open(Some(State::open(Some(directory.path())).unwrap()), server);
+        let names = Names::parse("web/shop").unwrap();
+        let known =
+            Known { names: names.clone(), probe: "web".to_owned(), made: true, by_host: false, told: None };
+        let mut ledger = open("http://a");
+        ledger.put(known.clone());
+        ledger.write();
+        assert!(open("http://b").get(&names).is_none());
+        let mut ledger = open("http://a");
+        assert_eq!(ledger.get(&names), Some(&known));
+        assert_eq!(ledger.gone(|known| known.probe == "other"), [known]);
+        ledger.forget(&names);
+        ledger.write();
+        assert!(open("http://a").get(&names).is_none());
+        std::fs::write(directory.path().join(FILE), "{torn").unwrap();
+        assert!(open("http://a").get(&names).is_none());
+    }
+}

@@ -1,0 +1,54 @@
+//! `probe`: runs the probes of the configuration on their schedules, and has each report to its own reservation.
+//!
+//! `plan.rs` reads the configuration, `round.rs` runs what is due, `teller.rs` brings reports to the server, and
+//! `ledger.rs` remembers which reservations this agent made, so that it removes no others.
+
+mod ledger;
+mod once;
+mod plan;
+mod round;
+mod settle;
+mod teller;
+mod terms;
+
+use std::io::Write as _;
+
+use structopt::StructOpt;
+
+use crate::config::Overrides;
+use crate::probe::once::Occasion;
+
+/// Something of the configuration is wrong, or a probe failed where that is asked.
+const WRONG: u8 = 1;
+
+// See `exec::options::Options`.
+#[allow(missing_docs)]
+#[derive(Debug, StructOpt)]
+pub struct Options {
+    /// Run what is due at this run of a crontab, and end: minute, hour, day, noon
+    #[structopt(long, value_name = "WHEN")]
+    once: Option<String>,
+
+    /// Run every probe now, write what came of each, and report nothing; ends with 1 where one fails
+    #[structopt(long = "try", conflicts_with = "once")]
+    is_try: bool,
+}
+
+/// Does what the options say, and gives back what the program ends with.
+///
+/// # Errors
+/// What of the options is wrong.
+pub fn run(options: &Options, overrides: &Overrides) -> Result<u8, String> {
+    let occasion = options.once.as_deref().map(Occasion::parse).transpose();
+    let occasion = occasion.map_err(|what| format!("--once: {what}"))?;
+    Ok(match (options.is_try, occasion) {
+        (true, _) => once::try_all(overrides),
+        (_, Some(occasion)) => once::run(overrides, occasion),
+        (false, None) => round::serve(overrides),
+    })
+}
+
+/// Says something to whoever looks at the service's log.
+fn say(what: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "innkeeper-agent: {what}");
+}

@@ -1,0 +1,289 @@
+//! Brings what the probes report to the server: first their reservations, then what waited, then what is new. While the
+//! server is away it puts reports aside in a spool of its own, so that they take no room from the jobs'.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::plan::Plan;
+use super::say;
+use super::settle::Reservations;
+use crate::api::{Api, Trouble};
+use crate::logbook;
+use crate::report::{Names, Report};
+use crate::sender::{Outcome, PATIENCE, Sender, deliver, jitter};
+use crate::spool::{Destination, Entry, Spool};
+use crate::state::State;
+
+/// The most reports of one request, and of one file of the spool.
+const BATCH: usize = 100;
+/// The most of their texts, bytes.
+const BATCH_BYTES: usize = 256 * 1024;
+/// So long reports are gathered before they are sent together.
+const GATHER: Duration = Duration::from_millis(250);
+/// The most reports that wait in memory, where there is no spool.
+const MOST_WAITING: usize = 10_000;
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long the turn to send is waited for, which another run for a crontab may have.
+const TURN: Duration = Duration::from_secs(1);
+/// How often somebody who has nothing to tell looks whether something waits.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What it is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// Another plan.
+    Plan(Box<Plan>),
+    /// Something happened.
+    Report(Box<Report>),
+    /// It is over: within this time.
+    Stop(Duration),
+}
+
+/// See the module.
+pub(super) struct Teller {
+    api: Result<Api, String>,
+    state: Option<State>,
+    spool: Option<Spool>,
+    reservations: Reservations,
+    waiting: VecDeque<Report>,
+    /// Reservations that the server did not know, and that were spoken of.
+    unknown: HashSet<Names>,
+    not_before: Instant,
+    pause: Duration,
+    last_problem: String,
+}
+
+impl Teller {
+    /// One that brings what this plan reports.
+    pub fn new(plan: &Plan) -> Self {
+        let state = State::open(plan.config.state.as_deref())
+            .and_then(|state| State::open(Some(&state.within("probes")?)))
+            .map_err(|problem| say(format_args!("{problem}; what cannot be sent at once waits in memory")))
+            .ok();
+        let mut teller = Self {
+            api: Err(String::new()),
+            reservations: Reservations::new(plan, state.clone()),
+            state,
+            spool: None,
+            waiting: VecDeque::new(),
+            unknown: HashSet::new(),
+            not_before: Instant::now(),
+            pause: Duration::from_secs(1),
+            last_problem: String::new(),
+        };
+        teller.take(plan);
+        teller
+    }
+
+    fn take(&mut self, plan: &Plan) {
+        self.api = Api::new(&plan.config);
+        self.spool = self.state.as_ref().and_then(|state| {
+            let spool = Spool::open(state, plan.config.spool);
+            spool.map_err(|problem| say(format_args!("spool: {problem}"))).ok()
+        });
+        self.reservations = Reservations::new(plan, self.state.clone());
+        self.unknown.clear();
+        self.not_before = Instant::now();
+    }
+
+    /// Takes messages until it is told to stop.
+    pub fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            let mut message = match inbox.recv_timeout(self.wait()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.end(Duration::ZERO),
+            };
+            if matches!(message, Some(Message::Report(_))) {
+                std::thread::sleep(GATHER);
+            }
+            while let Some(one) = message {
+                match one {
+                    Message::Plan(plan) => self.take(&plan),
+                    Message::Report(report) => self.waiting.push_back(*report),
+                    Message::Stop(patience) => {
+                        let reports = inbox.try_iter().filter_map(|message| match message {
+                            Message::Report(report) => Some(*report),
+                            Message::Plan(_) | Message::Stop(_) => None,
+                        });
+                        self.waiting.extend(reports);
+                        return self.end(patience);
+                    }
+                }
+                message = inbox.try_recv().ok();
+            }
+            if Instant::now() >= self.not_before {
+                self.step(Instant::now() + PATIENCE);
+            } else {
+                self.put_aside();
+            }
+        }
+    }
+
+    /// How long there is nothing to do, unless somebody says something.
+    fn wait(&self) -> Duration {
+        let until = match self.reservations.next() {
+            _ if !self.waiting.is_empty() || !self.last_problem.is_empty() => self.not_before,
+            Some(at) => at.max(self.not_before),
+            None => return IDLE,
+        };
+        until.saturating_duration_since(Instant::now()).min(IDLE)
+    }
+
+    /// Brings all, within this time; what is left is put aside. Whether nothing is.
+    pub fn tell(mut self, reports: Vec<Report>, patience: Duration) -> bool {
+        self.waiting.extend(reports);
+        let until = Instant::now() + patience;
+        loop {
+            self.step(until);
+            let is_done =
+                self.waiting.is_empty() && self.last_problem.is_empty() && self.reservations.are_settled();
+            let next = self.not_before.max(self.reservations.next().unwrap_or(self.not_before));
+            if is_done || next >= until {
+                self.put_aside();
+                return is_done;
+            }
+            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn end(mut self, patience: Duration) {
+        if !self.waiting.is_empty() && !patience.is_zero() {
+            self.step(Instant::now() + patience);
+        }
+        self.put_aside();
+    }
+
+    /// One try to bring everything.
+    fn step(&mut self, until: Instant) {
+        match self.bring(until) {
+            Ok(()) => {
+                if !self.last_problem.is_empty() {
+                    say("the server has everything again");
+                    self.last_problem.clear();
+                }
+                self.pause = Duration::from_secs(1);
+                self.not_before = Instant::now();
+            }
+            Err(trouble) => {
+                let problem = trouble.to_string();
+                if problem != self.last_problem {
+                    say(format_args!("{problem}; what the probes find is kept until it can be told"));
+                    self.last_problem = problem;
+                }
+                let wait = match trouble {
+                    Trouble::Busy { retry_after: Some(wait), .. } => wait,
+                    _ => self.pause / 2 + jitter(self.pause),
+                };
+                self.not_before = Instant::now() + wait;
+                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                self.put_aside();
+            }
+        }
+    }
+
+    fn bring(&mut self, until: Instant) -> Result<(), Trouble> {
+        let api = self.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+        self.reservations.settle(api, until)?;
+        if let (Some(spool), Some(state)) = (&self.spool, &self.state)
+            && spool.list().is_ok_and(|waiting| !waiting.is_empty())
+        {
+            let sender = Sender { spool, api, state };
+            // Without a turn somebody else is sending it.
+            let turn = sender.turn(Instant::now() + TURN, || false);
+            if turn.is_some()
+                && let Some(trouble) = sender.pass(until).server_trouble
+            {
+                return Err(trouble);
+            }
+        }
+        let mut unknown = Vec::new();
+        while !self.waiting.is_empty() {
+            let outcomes = deliver_front(api, &self.waiting, until)?;
+            let brought: Vec<Report> = self.waiting.drain(..outcomes.len()).collect();
+            for (outcome, report) in outcomes.into_iter().zip(brought) {
+                let Some(names) = &report.names else { continue };
+                match outcome {
+                    Outcome::Done => {}
+                    Outcome::Unknown => {
+                        self.reservations.forget(names);
+                        unknown.push(report);
+                    }
+                    Outcome::Refused(problem) | Outcome::GivenUp(problem) => {
+                        say(format_args!("a report of {names} is refused: {problem}"));
+                    }
+                }
+            }
+        }
+        self.bring_again(unknown, until)
+    }
+
+    /// Reports of reservations that the server did not know: they are made, and these are brought once more. What is
+    /// unknown then cannot be made.
+    fn bring_again(&mut self, unknown: Vec<Report>, until: Instant) -> Result<(), Trouble> {
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.waiting.extend(unknown);
+        let api = self.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+        self.reservations.settle(api, until)?;
+        while !self.waiting.is_empty() {
+            let outcomes = deliver_front(api, &self.waiting, until)?;
+            let brought: Vec<Report> = self.waiting.drain(..outcomes.len()).collect();
+            for (outcome, report) in outcomes.iter().zip(brought) {
+                if let (Some(problem), Some(names)) = (outcome.problem(), report.names)
+                    && self.unknown.insert(names.clone())
+                {
+                    say(format_args!("reports of {names} are given up: {problem}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what waits into the spool, where there is one.
+    fn put_aside(&mut self) {
+        if let Some(spool) = &self.spool {
+            while !self.waiting.is_empty() {
+                let batch: Vec<&Report> = batch(&self.waiting);
+                let count = batch.len();
+                let entry = Entry {
+                    destination: Destination::Server(None),
+                    reports: batch.into_iter().cloned().collect(),
+                    terms: None,
+                };
+                if let Err(error) = spool.add(Uuid::new_v4(), &entry) {
+                    logbook::note(format_args!("reports cannot be kept on disk: {error}"));
+                    break;
+                }
+                self.waiting.drain(..count);
+            }
+        }
+        let too_many = self.waiting.len().saturating_sub(MOST_WAITING);
+        self.waiting.drain(..too_many);
+    }
+}
+
+/// The reports at the front that one request takes.
+fn batch(waiting: &VecDeque<Report>) -> Vec<&Report> {
+    let mut bytes = 0;
+    let fits = |report: &&Report| {
+        bytes += report.size();
+        bytes <= BATCH_BYTES
+    };
+    let mut batch: Vec<&Report> = waiting.iter().take(BATCH).take_while(fits).collect();
+    if batch.is_empty() {
+        batch.extend(waiting.front());
+    }
+    batch
+}
+
+/// Brings the reports at the front, and gives back what became of each.
+fn deliver_front(api: &Api, waiting: &VecDeque<Report>, until: Instant) -> Result<Vec<Outcome>, Trouble> {
+    let left = until.saturating_duration_since(Instant::now());
+    Ok(deliver(api, &Destination::Server(None), &batch(waiting), left)?.outcomes)
+}

@@ -1,0 +1,166 @@
+//! Probes from the text of a configuration, and servers that behave as tests tell them.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod names;
+pub mod tls;
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use innkeeper_agent::probe::{self, Outcome, Probe, Probes, Status};
+use innkeeper_settings::Findings;
+
+/// Everything that a configuration says, and what is wrong with it beside its probes.
+pub fn read(text: &str) -> (Probes, Findings) {
+    read_for("host.example", text)
+}
+
+fn read_for(app: &str, text: &str) -> (Probes, Findings) {
+    let mut findings = Findings::default();
+    let mut root = innkeeper_settings::parse("agent.toml", text).expect("a text in TOML");
+    let probes = probe::config::read(&mut root, app, &mut findings);
+    assert!(root.is_empty(), "all of it is about probes: {root:?}");
+    (probes, findings)
+}
+
+/// The one probe of a configuration that is right.
+pub fn probe(text: &str) -> Probe {
+    probe_for("host.example", text)
+}
+
+fn probe_for(app: &str, text: &str) -> Probe {
+    let (mut probes, findings) = read_for(app, &format!("[probe.test]\nevery = '1h'\n{text}"));
+    assert_eq!((probes.broken.as_slice(), findings.problems.as_slice()), (&[][..], &[][..]));
+    probes.probes.remove(0)
+}
+
+/// What is wrong with the one probe of a configuration, a line each.
+pub fn problems(text: &str) -> Vec<String> {
+    let (probes, _) = read(&format!("[probe.test]\nevery = '1h'\n{text}"));
+    assert!(probes.probes.is_empty(), "nothing is wrong with {text}");
+    probes.broken[0].problems.iter().map(ToString::to_string).collect()
+}
+
+/// What comes of one run of the one target.
+pub fn check(text: &str) -> Outcome {
+    check_at(text, Utc::now())
+}
+
+/// The same at another time.
+pub fn check_at(text: &str, now: DateTime<Utc>) -> Outcome {
+    // A reservation of its own: no two runs of one go on at once.
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let app = format!("run {}", RUNS.fetch_add(1, Ordering::SeqCst));
+    let probe = probe_for(&app, text);
+    probe::run(&probe, &probe.targets[0], now)
+}
+
+/// Checks how it stands and that the first line has this text.
+#[track_caller]
+pub fn assert_said(outcome: &Outcome, status: Status, text: &str) {
+    assert!(outcome.status == status && outcome.summary.contains(text), "{outcome:#?}");
+}
+
+/// A server on a free port; each connection is served by a thread.
+pub struct Server {
+    pub address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Server {
+    pub fn start(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        Self::on("127.0.0.1:0", serve)
+    }
+
+    pub fn on(address: &str, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
+        let address = listener.local_addr().expect("the address of a listener");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (counted, serve) = (Arc::clone(&connections), Arc::new(serve));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || serve(stream));
+            }
+        });
+        Self { address, connections }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// Says nothing, and waits until the other side goes.
+pub fn hang(mut stream: TcpStream) {
+    let mut buffer = [0; 1024];
+    while let Ok(1..) = stream.read(&mut buffer) {}
+}
+
+/// Sends one byte after the other, for ever: each wait is short, the whole is not.
+pub fn drip(stream: &mut impl Write, bytes: &[u8]) {
+    for byte in bytes.iter().cycle() {
+        if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Reads the head of a request of HTTP, and the body that its length announces.
+pub fn request(stream: &mut impl Read) -> String {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !read.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => read.push(byte[0]),
+            _ => return String::from_utf8_lossy(&read).into_owned(),
+        }
+    }
+    let head = String::from_utf8_lossy(&read).into_owned();
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
+    let mut body = vec![0; length.and_then(|length| length.trim().parse().ok()).unwrap_or(0)];
+    let _ = stream.read_exact(&mut body);
+    head + &String::from_utf8_lossy(&body)
+}
+
+/// A listener whose queue is full: who connects then hears nothing.
+pub fn full(address: IpAddr) -> (TcpListener, Vec<TcpStream>) {
+    let family =
+        if address.is_ipv4() { rustix::net::AddressFamily::INET } else { rustix::net::AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None)
+        .expect("a listener on a free port");
+    rustix::net::bind(&socket, &SocketAddr::new(address, 0)).expect("a listener on a free port");
+    rustix::net::listen(&socket, 0).expect("a listener on a free port");
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr().expect("a listener on a free port");
+    let limit = Duration::from_millis(300);
+    let mut held = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, limit) {
+        held.push(stream);
+        assert!(held.len() < 100);
+    }
+    (listener, held)
+}
+
+/// Waits for what another thread or process is to do.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

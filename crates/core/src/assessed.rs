@@ -1,0 +1,61 @@
+//! How a reservation stands at a time: worked out once, where it is loaded, for all that pages, lists and the
+//! API show of it.
+
+use crate::Time;
+use crate::alert::OpenAlert;
+use crate::facts::Run;
+use crate::reservation::{Reservation, Window};
+use crate::sites::Sites;
+use crate::sla::{Evaluation, Refused, View, evaluate};
+
+/// A reservation, and how it stands at the time at which it was loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Assessed {
+    /// The reservation with its facts and conclusions.
+    pub reservation: Reservation,
+    /// The alert that is open on it.
+    pub open_alert: Option<OpenAlert>,
+    /// Its runs that are going.
+    pub runs: Vec<Run>,
+    /// Whether it is behind a site that is silent.
+    pub behind_silent_site: bool,
+    /// The span in which its successes alone were refused.
+    pub refused: Option<Refused>,
+    /// The key that stands before its slug in a ping address, where the app has one.
+    pub ping_key: Option<String>,
+    /// Its state, and when it is expected.
+    pub evaluation: Evaluation,
+}
+
+/// What is loaded of a reservation that is to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// The reservation with its facts and conclusions.
+    pub reservation: Reservation,
+    /// The alert that is open on it.
+    pub open_alert: Option<OpenAlert>,
+    /// Its runs that are going.
+    pub runs: Vec<Run>,
+    /// The span in which its successes alone were refused.
+    pub refused: Option<Refused>,
+    /// The key that stands before its slug in a ping address, where the app has one.
+    pub ping_key: Option<String>,
+}
+
+impl Known {
+    /// How it stands at `now`. `blind` are the spans in which no check-in could be recorded, `sites` those
+    /// that it may be behind.
+    pub fn assess(self, blind: &[Window], sites: &Sites<'_>, now: Time) -> Assessed {
+        let Self { reservation, open_alert, runs, refused, ping_key } = self;
+        let behind_silent_site = sites.is_silent_for(&reservation);
+        let view = View {
+            runs: &runs,
+            behind_silent_site,
+            blind: &[blind, &sites.silences_for(&reservation)].concat(),
+            refused,
+            ..View::of(&reservation, open_alert.as_ref())
+        };
+        let evaluation = evaluate(&view, now);
+        Assessed { reservation, open_alert, runs, behind_silent_site, refused, ping_key, evaluation }
+    }
+}

@@ -1,0 +1,320 @@
+//! A reservation as a person or a program writes it: one document for every protocol, file and form.
+//!
+//! Whoever reads a request fills a [`ReservationDocument`], whatever names and forms the protocol has for its
+//! fields. [`ReservationDocument::patch`] checks what it says.
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use super::{Patch, Spec};
+use crate::expect::Expect;
+use crate::names::{AlerterName, AppName, ComponentName};
+use crate::recipient::Recipients;
+use crate::reminders::Reminders;
+use crate::schedule::{Parts, Schedule};
+use crate::{Invalid, duration};
+
+/// What a reservation says. The document is the whole truth of it: a field that is absent has its default. Durations are texts like `90s`, `5m`,
+/// `1h30m`, `1d`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReservationDocument {
+    /// The first of the two names that identify it: 1 to 150 characters.
+    pub app: String,
+    /// The second of the two names that identify it: 1 to 150 characters.
+    pub component: String,
+    /// What its ping address `/ping/<ping key>/<slug>` calls it: 1 to 150 of `a–z`, `0–9`, `-`, `_`, unique in its app. Where it is absent it stays as
+    /// it is, and is made of the component in a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// Whose job it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// What the job is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Labels to find it by: at most 20, of 50 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Vec<String>>,
+    /// Who hears of it: mail addresses and names of alerters, at most 50.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Vec<String>>,
+    /// Only these alerters are used, at most 50; all that `notify` leads to where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerters: Option<Vec<String>>,
+    /// The text of its alerts, with placeholders; the usual text where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_msg: Option<String>,
+    /// The subject of its alerts, with placeholders, on one line of 200 characters; the usual subject where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_subject: Option<String>,
+    /// The text of its recoveries, with placeholders; the usual text where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovery_msg: Option<String>,
+    /// What to do when it is down: a link, `https://…` or `http://…`. It stands in every message about the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<String>,
+    /// A check-in every so many `time_units`. This and `time_units`, or `cron`, or `calendar`, must be given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency: Option<i64>,
+    /// `seconds`, `minutes`, `hours` or `days`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_units: Option<String>,
+    /// A check-in at the instants of a cron expression: 5 fields, or 6 with seconds first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// A check-in at the instants of systemd's calendar expressions (`Mon..Fri 02:00`), one a line or separated by `;`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
+    /// The zone whose clock `cron` or `calendar` speaks of; `UTC` where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Slack after the expected instant; `0s`, and `5m` with `cron` or `calendar`, where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<String>,
+    /// Misses or failures in a row before an alert opens, 1 to 50; 1 where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert_after: Option<i64>,
+    /// How often an open alert is told again: a duration, `each` for each failed run and each further instant that is missed, `0s` for once only;
+    /// `sweeper.remind_every` of the configuration where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remind_every: Option<String>,
+    /// Whether "back online" is told; yes where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notify_recovery: Option<bool>,
+    /// The longest that a run may take from its start; no limit where it is absent or `0s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_run: Option<String>,
+    /// A success sooner than this after its start is a failure; no limit where it is absent or `0s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_run: Option<String>,
+    /// What must hold of the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`; at most 10 clauses. A success that breaks one is a
+    /// failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Vec<String>>,
+    /// Whether it is an Internet gateway whose silence holds the alerts behind it; no where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_site: Option<bool>,
+}
+
+/// The form of a field's value. Where a protocol or a form has other forms for it, they are brought into this
+/// one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Flag,
+    /// A list of texts.
+    List,
+    /// A list of recipients, which some write as one text with commas.
+    Recipients,
+    /// A duration, as a text.
+    Duration,
+    /// A duration or a word, as a text.
+    Reminders,
+}
+
+/// The fields of the document, in its order.
+pub const FIELDS: [(&str, Form); 25] = [
+    ("app", Form::Text),
+    ("component", Form::Text),
+    ("slug", Form::Text),
+    ("owner", Form::Text),
+    ("description", Form::Text),
+    ("tags", Form::List),
+    ("notify", Form::Recipients),
+    ("alerters", Form::List),
+    ("alert_msg", Form::Text),
+    ("alert_subject", Form::Text),
+    ("recovery_msg", Form::Text),
+    ("runbook", Form::Text),
+    ("frequency", Form::Integer),
+    ("time_units", Form::Text),
+    ("cron", Form::Text),
+    ("calendar", Form::Text),
+    ("time_zone", Form::Text),
+    ("grace", Form::Duration),
+    ("alert_after", Form::Integer),
+    ("remind_every", Form::Reminders),
+    ("notify_recovery", Form::Flag),
+    ("max_run", Form::Duration),
+    ("min_run", Form::Duration),
+    ("expect", Form::List),
+    ("is_site", Form::Flag),
+];
+
+/// Their names.
+pub const NAMES: [&str; FIELDS.len()] = {
+    let mut names = [""; FIELDS.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = FIELDS[place].0;
+        place += 1;
+    }
+    names
+};
+
+/// The alerters that a document may name.
+#[derive(Debug, Clone, Copy)]
+pub enum Alerters<'a> {
+    /// Whatever they are called: where they lead nowhere, a warning says so.
+    Any,
+    /// These.
+    Only(&'a [AlerterName]),
+    /// These, and those that the reservation names already, as [`Patch::check_for`] finds.
+    OrThoseNamed(&'a [AlerterName]),
+}
+
+/// Everything that is wrong with a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    first: Invalid,
+    others: Vec<Invalid>,
+}
+
+impl IntoIterator for Problems {
+    type Item = Invalid;
+    type IntoIter = std::iter::Chain<std::iter::Once<Invalid>, std::vec::IntoIter<Invalid>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.others)
+    }
+}
+
+impl From<Problems> for Invalid {
+    /// The first of them.
+    fn from(problems: Problems) -> Self {
+        problems.first
+    }
+}
+
+impl ReservationDocument {
+    /// The document of this spec: what is empty or off is left out, everything else is said.
+    pub fn of(spec: &Spec) -> Self {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let list = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
+        let Parts { frequency, time_units, cron, calendar, time_zone } = spec.schedule.parts(spec.frequency);
+        Self {
+            app: spec.app.to_string(),
+            component: spec.component.to_string(),
+            slug: text(&spec.slug),
+            owner: text(&spec.owner),
+            description: text(&spec.description),
+            tags: list(spec.tags.clone()),
+            notify: list(spec.notify.iter().map(|one| one.as_str().to_owned()).collect()),
+            alerters: list(spec.alerters.iter().map(ToString::to_string).collect()),
+            alert_msg: text(&spec.alert_msg),
+            alert_subject: text(&spec.alert_subject),
+            recovery_msg: text(&spec.recovery_msg),
+            runbook: text(&spec.runbook),
+            frequency,
+            time_units: time_units.map(str::to_owned),
+            cron: cron.map(str::to_owned),
+            calendar: calendar.map(str::to_owned),
+            time_zone: time_zone.map(str::to_owned),
+            grace: Some(duration::short(spec.grace)),
+            alert_after: Some(spec.alert_after),
+            remind_every: Some(spec.remind_every.short()),
+            notify_recovery: Some(spec.notify_recovery),
+            max_run: spec.max_run.map(duration::short),
+            min_run: spec.min_run.map(duration::short),
+            expect: list(spec.expect.texts()),
+            is_site: spec.is_site.then_some(true),
+        }
+    }
+
+    /// The names of the reservation that it is about.
+    pub fn names(&self) -> Result<(AppName, ComponentName), Invalid> {
+        Ok((AppName::parse(self.app.as_str())?, ComponentName::parse(self.component.as_str())?))
+    }
+
+    /// Checks all that it says beside the names; what it does not say is not wished for.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with the name of its field.
+    pub fn patch(self, alerters: Alerters<'_>) -> Result<Patch, Problems> {
+        let mut read = Reader::default();
+        let schedule = read.take(self.schedule());
+        let patch = Patch {
+            slug: self.slug,
+            owner: self.owner,
+            description: self.description,
+            tags: self.tags,
+            notify: read.field(self.notify, |list| Recipients::of_any_entries("notify", &list)),
+            alerters: read.field(self.alerters, |list| AlerterName::any_list("alerters", &list)),
+            alert_msg: self.alert_msg,
+            alert_subject: self.alert_subject,
+            recovery_msg: self.recovery_msg,
+            runbook: self.runbook,
+            schedule: schedule.flatten(),
+            grace: read.span("grace", self.grace),
+            alert_after: self.alert_after,
+            remind_every: read.field(self.remind_every, |text| Reminders::parse("remind_every", &text)),
+            notify_recovery: self.notify_recovery,
+            max_run: read.span("max_run", self.max_run),
+            min_run: read.span("min_run", self.min_run),
+            expect: read.field(self.expect, |clauses| Expect::parse(&clauses)),
+            is_site: self.is_site,
+            ..Patch::default()
+        };
+        let (mut patch, wrong) = match alerters {
+            Alerters::Any => patch,
+            Alerters::Only(known) | Alerters::OrThoseNamed(known) => patch.knowing("notify", known),
+        }
+        .looked_through();
+        if let Alerters::Only(_) = alerters {
+            read.problems.extend(patch.unknown.drain(..).map(|(_, problem)| problem));
+        }
+        read.problems.extend(wrong);
+        let mut problems = read.problems.into_iter();
+        match problems.next() {
+            None => Ok(patch),
+            Some(first) => Err(Problems { first, others: problems.collect() }),
+        }
+    }
+
+    /// The schedule, and the frequency as it was written; none where it says nothing of it.
+    pub fn schedule(&self) -> Result<Option<<Schedule as super::FieldType>::Given>, Invalid> {
+        Schedule::of_parts(Parts {
+            frequency: self.frequency,
+            time_units: self.time_units.as_deref(),
+            cron: self.cron.as_deref(),
+            calendar: self.calendar.as_deref(),
+            time_zone: self.time_zone.as_deref(),
+        })
+    }
+
+    /// Whether it names an alerter that is none of `known`.
+    pub fn names_other_than(&self, known: &[AlerterName]) -> bool {
+        let notified = self.notify.iter().flatten().filter(|entry| !entry.contains('@'));
+        let mut named = notified.chain(self.alerters.iter().flatten());
+        named.any(|name| known.iter().all(|known| known.as_str() != name))
+    }
+}
+
+/// Reads fields, and goes on where one is wrong.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Invalid>,
+}
+
+impl Reader {
+    fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
+        read.map_err(|problem| self.problems.push(problem)).ok()
+    }
+
+    fn field<T, U>(&mut self, said: Option<T>, read: impl FnOnce(T) -> Result<U, Invalid>) -> Option<U> {
+        said.and_then(|said| self.take(read(said)))
+    }
+
+    fn span(&mut self, field: &'static str, said: Option<String>) -> Option<TimeDelta> {
+        self.field(said, |text| duration::parse(field, &text))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Who calls, and what they may do.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use chrono_tz::Tz;
+use innkeeper_core::access::{MissingPermission, Permission, Rights, UserRole};
+use innkeeper_core::names::AppName;
+use innkeeper_core::open_past::ANYBODY;
+use innkeeper_store::{Actor, User};
+
+use super::ApiError;
+use super::choices::Theme;
+
+/// Whoever sent a request, as the authenticator found them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is.
+    pub who: Who,
+    /// What they may do.
+    pub rights: Rights,
+    /// The client's address.
+    pub source: String,
+    /// What every form must bring back; empty where there are no forms.
+    pub csrf: String,
+    /// Whether they have to set up a second factor before anything else.
+    pub lacks_second_factor: bool,
+    /// The colours that they chose; none for those of their system.
+    pub theme: Option<Theme>,
+    /// The zone in which they want to read times; none for the zone of whatever it is about.
+    pub zone: Option<Tz>,
+}
+
+/// A kind of caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody asks who calls: `auth` is `open`, or the route is for everybody.
+    Anybody,
+    /// A person.
+    User(User),
+    /// A program with the token of this name.
+    Token(String),
+}
+
+impl Caller {
+    /// Somebody at a route that is for everybody, or where `auth` is `open`.
+    pub(super) fn anybody(rights: Rights, source: String) -> Self {
+        Self::of(Who::Anybody, rights, source)
+    }
+
+    /// Somebody, before it is known what they chose.
+    pub(super) fn of(who: Who, rights: Rights, source: String) -> Self {
+        let csrf = String::new();
+        Self { who, rights, source, csrf, lacks_second_factor: false, theme: None, zone: None }
+    }
+
+    /// The zone that they chose, else this one.
+    pub fn zone_or(&self, own: Tz) -> Tz {
+        self.zone.unwrap_or(own)
+    }
+
+    /// Somebody of whom nothing is known, and who may do nothing.
+    pub fn nobody() -> Self {
+        Self::anybody(Rights::none(), String::new())
+    }
+
+    /// Whether they may touch this app.
+    ///
+    /// # Errors
+    /// 403, which says why not.
+    pub fn covers(&self, app: &AppName) -> Result<(), ApiError> {
+        self.covers_named(app.as_str())
+    }
+
+    /// The same for a name that comes from the database.
+    ///
+    /// # Errors
+    /// See [`Caller::covers`].
+    pub fn covers_named(&self, app: &str) -> Result<(), ApiError> {
+        self.rights.cover(app).map_err(ApiError::from)
+    }
+
+    /// Whether they may do what asks for this: for what a page shows.
+    pub fn may(&self, permission: Permission) -> bool {
+        self.rights.suffice_for(permission).is_ok()
+    }
+
+    /// The apps they are bound to; none for every app.
+    pub fn apps(&self) -> Option<Vec<String>> {
+        self.rights.apps().map(|apps| apps.iter().map(ToString::to_string).collect())
+    }
+
+    /// As the audit log names them.
+    pub fn actor(&self) -> Actor {
+        let who = match &self.who {
+            Who::Anybody => ANYBODY.to_owned(),
+            Who::User(user) => format!("user {}", user.name),
+            Who::Token(name) => format!("token {name}"),
+        };
+        Actor { who, source: self.source.clone() }
+    }
+
+    /// The user, where it is one.
+    pub fn user(&self) -> Option<&User> {
+        match &self.who {
+            Who::User(user) => Some(user),
+            Who::Anybody | Who::Token(_) => None,
+        }
+    }
+
+    /// Whether it is a user with this role.
+    pub fn is(&self, role: UserRole) -> bool {
+        self.user().is_some_and(|user| user.role == role)
+    }
+}
+
+impl From<MissingPermission> for ApiError {
+    fn from(missing: MissingPermission) -> Self {
+        Self::Forbidden(format!("you may not do this: {missing}"))
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let known = request.extensions().get::<Self>().cloned();
+        // Where nothing was asked at the authenticator: a route for everybody, or reading in an open house.
+        ready(Ok(known.unwrap_or_else(Self::nobody)))
+    }
+}

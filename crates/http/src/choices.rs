@@ -1,0 +1,72 @@
+//! What the reader of the pages chose: colours and a zone. Their browser keeps it, so that nobody needs an account for
+//! it.
+
+use actix_web::HttpRequest;
+use actix_web::cookie::time::Duration;
+use actix_web::cookie::{Cookie, SameSite};
+use chrono_tz::Tz;
+use innkeeper_core::Invalid;
+
+use super::{Authenticator, Caller};
+
+const ZONE: &str = "innkeeper-zone";
+const THEME: &str = "innkeeper-theme";
+/// For how long.
+const KEPT: Duration = Duration::days(400);
+
+/// The colours of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Dark text on light ground.
+    Light,
+    /// Light text on dark ground.
+    Dark,
+}
+
+impl Theme {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// Reads `light` or `dark`; `system` is none.
+    pub fn parse(field: &'static str, text: &str) -> Result<Option<Self>, Invalid> {
+        match text {
+            "system" => Ok(None),
+            "light" => Ok(Some(Self::Light)),
+            "dark" => Ok(Some(Self::Dark)),
+            _ => Err(Invalid::new(field, format!("{text:?}; allowed: system, light, dark"))),
+        }
+    }
+}
+
+/// Reads what the caller chose. What nobody can have chosen counts as nothing.
+pub(super) fn read(request: &HttpRequest, caller: &mut Caller) {
+    caller.zone = request.cookie(ZONE).and_then(|cookie| cookie.value().parse().ok());
+    caller.theme =
+        request.cookie(THEME).and_then(|cookie| Theme::parse(THEME, cookie.value()).ok().flatten());
+}
+
+impl Authenticator {
+    /// The cookie that keeps the zone in which somebody reads times, or takes their choice back.
+    pub fn zone_cookie(&self, zone: Option<Tz>) -> Cookie<'static> {
+        self.choice(ZONE, zone.map(Tz::name))
+    }
+
+    /// The cookie that keeps the colours that somebody chose, or takes their choice back.
+    pub fn theme_cookie(&self, theme: Option<Theme>) -> Cookie<'static> {
+        self.choice(THEME, theme.map(Theme::as_str))
+    }
+
+    fn choice(&self, name: &'static str, chosen: Option<&'static str>) -> Cookie<'static> {
+        let mut cookie = self.cookie(name, chosen.unwrap_or_default().to_owned(), SameSite::Lax);
+        match chosen {
+            Some(_) => cookie.set_max_age(KEPT),
+            None => cookie.make_removal(),
+        }
+        cookie
+    }
+}

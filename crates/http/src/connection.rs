@@ -1,0 +1,223 @@
+//! A connection that ends when nobody uses it.
+//!
+//! Actix closes idle connections after a time that is fixed for the whole server. Here the time depends on how many are open, so that
+//! a crowd of connections that say nothing cannot keep out those who have something to say.
+
+use std::future::Future as _;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_web::rt::net::TcpStream;
+use actix_web::rt::time::{Instant, Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use innkeeper_logging::Seldom;
+
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(5);
+/// The same while more than three quarters of all that may be are open.
+const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
+/// How long a connection may go on sending without a whole request coming of it, and in a crowd. Outside of one, bodies have bounds of their own.
+const FRUITLESS: Duration = Duration::from_secs(15);
+const FRUITLESS_IN_A_CROWD: Duration = Duration::from_secs(5);
+/// How long a client may leave an answer unread, and in a crowd.
+const UNREAD: Duration = Duration::from_secs(300);
+const UNREAD_IN_A_CROWD: Duration = Duration::from_secs(30);
+/// How often a waiting connection looks how long it has waited.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How many connections of a listener are open.
+pub(super) struct Census {
+    open: AtomicUsize,
+    most: usize,
+    full: Seldom,
+}
+
+impl Census {
+    /// Of a listener that takes `most` at once.
+    pub(super) fn new(most: usize) -> Self {
+        Self { open: AtomicUsize::new(0), most, full: Seldom::new() }
+    }
+
+    /// Whether so many are open that each is to end with its answer, so that all who wait outside have their turn.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > self.most - self.most / 4
+    }
+}
+
+/// What a connection and the requests that come over it share.
+#[derive(Default)]
+pub(super) struct Usage {
+    /// Requests that a handler is working on.
+    busy: AtomicUsize,
+    /// Those of them whose body is still awaited.
+    reading: AtomicUsize,
+}
+
+impl Usage {
+    /// A handler works while the mark exists.
+    pub(super) fn busy(self: &Arc<Self>) -> Mark {
+        Mark::on(self, |usage| &usage.busy)
+    }
+
+    /// A handler waits for the client while the mark exists.
+    pub(super) fn reading(self: &Arc<Self>) -> Mark {
+        Mark::on(self, |usage| &usage.reading)
+    }
+}
+
+/// Counts while it exists.
+pub(super) struct Mark(Arc<Usage>, fn(&Usage) -> &AtomicUsize);
+
+impl Mark {
+    fn on(usage: &Arc<Usage>, count: fn(&Usage) -> &AtomicUsize) -> Self {
+        count(usage).fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(usage), count)
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.1(&self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+pub(super) struct Connection {
+    stream: TcpStream,
+    census: Arc<Census>,
+    usage: Arc<Usage>,
+    /// When bytes came or went.
+    moved_at: Instant,
+    /// When it was last of use: bytes went out, or a handler worked on a request.
+    used_at: Instant,
+    look: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, census: Arc<Census>, name: &'static str) -> Self {
+        if census.open.fetch_add(1, Ordering::Relaxed) + 1 >= census.most {
+            census.full.warn(format_args!(
+                "{name}: all {} connections are taken, and more wait outside: each now ends with its answer. A higher limit of open \
+                 files (`ulimit -Hn`, LimitNOFILE in the unit) allows more, up to 20,000",
+                census.most
+            ));
+        }
+        let now = Instant::now();
+        let look = Box::pin(sleep(LOOK_EVERY));
+        Self { stream, census, usage: Arc::default(), moved_at: now, used_at: now, look }
+    }
+
+    pub(super) fn usage(&self) -> Arc<Usage> {
+        Arc::clone(&self.usage)
+    }
+
+    /// Whether it has waited for longer than it may, for bytes to come or (`going`) to go. Otherwise it will be woken to look again.
+    fn is_over(&mut self, context: &mut Context<'_>, going: bool) -> bool {
+        while self.look.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            let reading = self.usage.reading.load(Ordering::Relaxed) > 0;
+            if self.usage.busy.load(Ordering::Relaxed) > 0 && !reading {
+                (self.moved_at, self.used_at) = (now, now);
+            }
+            let crowded = self.census.is_crowded();
+            let still = match (going, crowded) {
+                (true, false) => UNREAD,
+                (true, true) => UNREAD_IN_A_CROWD,
+                (false, false) if reading => FRUITLESS,
+                (false, false) => IDLE,
+                (false, true) => IDLE_IN_A_CROWD,
+            };
+            let fruitless = match crowded {
+                true => now - self.used_at >= FRUITLESS_IN_A_CROWD,
+                false => now - self.used_at >= FRUITLESS && !reading,
+            };
+            if now - self.moved_at >= still || (!going && fruitless) {
+                return true;
+            }
+            self.look.as_mut().reset(now + LOOK_EVERY);
+        }
+        false
+    }
+
+    fn written(
+        &mut self,
+        done: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &done {
+            Poll::Pending if self.is_over(context, true) => {
+                return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "nobody reads the answer")));
+            }
+            Poll::Pending => {}
+            Poll::Ready(_) => {
+                self.moved_at = Instant::now();
+                self.used_at = self.moved_at;
+            }
+        }
+        done
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.census.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let done = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            this.moved_at = Instant::now();
+        }
+        // As if the client had closed it: a request that is being answered still is, also where its client is gone.
+        match done {
+            Poll::Pending if this.is_over(context, false) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(_)) if this.usage.busy.load(Ordering::Relaxed) > 0 => Poll::Ready(Ok(())),
+            done => done,
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(done, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(done, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,205 @@
+//! What a route is: its method, path and permission, by which it is registered, and what its description says of it.
+//!
+//! A description is plain data beside the handler, so that the routes that a process has and the ones that the OpenAPI document names
+//! are the same. Whoever makes that document decides how it looks.
+
+use actix_web::http;
+use innkeeper_core::access::Permission;
+
+/// The group of what those who run Innkeeper ask.
+pub(crate) const WATCHING: &str = "Watching";
+
+/// A route.
+#[derive(Debug, Clone, Copy)]
+pub struct Description {
+    /// Its method; with `GET` goes `HEAD`.
+    pub method: Method,
+    /// Its path, as it is registered: `/cron/{account}`, `/{first:[0-9a-f]{32}}/{second}`.
+    pub path: &'static str,
+    /// What it asks of whoever calls it.
+    pub permission: Permission,
+    /// What another form of the same route asks, as `GET /` without a query.
+    pub other_permission: Option<Permission>,
+    /// The group under which it stands: `GoTel`.
+    pub group: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// More of it; empty where the summary says it all.
+    pub details: &'static str,
+    /// What its path and its query have.
+    pub parameters: &'static [Parameter],
+    /// What its body has; none where it takes none.
+    pub body: Option<Body>,
+    /// What it answers when all is well: the status, and what comes with it.
+    pub answer: (&'static str, &'static str),
+    /// What it answers otherwise.
+    pub failure: &'static str,
+}
+
+/// The method of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+}
+
+/// A part of a path or of a query: a text.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// What it means.
+    pub description: &'static str,
+    /// A value; empty for none.
+    pub example: &'static str,
+}
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the path: it cannot be left out.
+    Path,
+    /// In the query: it can.
+    Query,
+}
+
+/// A body: a JSON object.
+#[derive(Debug, Clone, Copy)]
+pub struct Body {
+    /// Its fields.
+    pub fields: &'static [Field],
+    /// A whole one, as JSON.
+    pub example: &'static str,
+}
+
+/// A field of a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: FieldKind,
+    /// Whether it must be there.
+    pub required: bool,
+}
+
+/// What the value of a field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldKind {
+    /// A text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// An object.
+    Object,
+    /// A list of texts.
+    List,
+}
+
+/// What most routes answer to what goes wrong.
+pub const FAILURE: &str = "`{\"success\":false,\"message\":\"…\",\"field\":\"…\"}` with an honest status: `400` names the field, `404`, \
+     `413` over 64 KiB, `503` with `Retry-After` while the database is away";
+
+impl Description {
+    /// A route that is read, and answers JSON.
+    pub const fn get(
+        path: &'static str,
+        permission: Permission,
+        group: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self::of(Method::Get, path, permission, group, summary)
+    }
+
+    /// A route that takes a body, and answers JSON.
+    pub const fn post(
+        path: &'static str,
+        permission: Permission,
+        group: &'static str,
+        summary: &'static str,
+        body: Body,
+    ) -> Self {
+        let mut description = Self::of(Method::Post, path, permission, group, summary);
+        description.body = Some(body);
+        description
+    }
+
+    /// A route of this method that takes no body, and answers JSON.
+    pub const fn of(
+        method: Method,
+        path: &'static str,
+        permission: Permission,
+        group: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            permission,
+            other_permission: None,
+            group,
+            summary,
+            details: "",
+            parameters: &[],
+            body: None,
+            answer: ("200", "JSON"),
+            failure: FAILURE,
+        }
+    }
+
+    /// The same with another answer.
+    #[must_use]
+    pub const fn answers(mut self, status: &'static str, what: &'static str) -> Self {
+        self.answer = (status, what);
+        self
+    }
+
+    /// The same with these parameters.
+    #[must_use]
+    pub const fn with(mut self, parameters: &'static [Parameter]) -> Self {
+        self.parameters = parameters;
+        self
+    }
+}
+
+impl From<Method> for http::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Get => Self::GET,
+            Method::Post => Self::POST,
+            Method::Put => Self::PUT,
+        }
+    }
+}
+
+impl Parameter {
+    /// A part of the path.
+    pub const fn path(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self { name, place: Place::Path, description, example }
+    }
+
+    /// A part of the query.
+    pub const fn query(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self { name, place: Place::Query, description, example }
+    }
+}
+
+impl Field {
+    /// A field that must be there.
+    pub const fn required(name: &'static str, kind: FieldKind) -> Self {
+        Self { name, kind, required: true }
+    }
+
+    /// A field that can be left out.
+    pub const fn optional(name: &'static str, kind: FieldKind) -> Self {
+        Self { name, kind, required: false }
+    }
+}

@@ -1,0 +1,149 @@
+//! `GET /healthcheck` and `GET /version`: whether the database answers, and what runs here.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::web::{self, Data};
+use actix_web::{HttpResponse, http::StatusCode};
+use innkeeper_core::access::Permission;
+use innkeeper_store::{Store, StoreError};
+use serde_json::json;
+
+use super::description::{Description, WATCHING};
+use super::{ApiError, Routes};
+
+const HEALTHCHECK: Description =
+    Description::get("/healthcheck", Permission::Nothing, WATCHING, "Ask whether the database answers");
+const VERSION: Description = Description::get(
+    "/version",
+    Permission::Nothing,
+    WATCHING,
+    "Ask for the versions of Innkeeper and its database",
+);
+pub(super) const ROUTES: [Description; 2] = [HEALTHCHECK, VERSION];
+
+/// How long the database may take to answer a health check.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Questions to the database under way at once. One that hangs keeps its thread, and a load balancer goes on asking.
+const AT_ONCE: usize = 4;
+
+/// What these two pages ask of a database.
+pub trait Database: Send + Sync {
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// Why not.
+    fn ping(&self) -> Result<(), StoreError>;
+    /// Its type (`postgres`, `sqlite`) and version.
+    ///
+    /// # Errors
+    /// Why it does not say.
+    fn version(&self) -> Result<(String, String), StoreError>;
+}
+
+impl Database for Store {
+    fn ping(&self) -> Result<(), StoreError> {
+        Store::ping(self)
+    }
+
+    fn version(&self) -> Result<(String, String), StoreError> {
+        self.database_version()
+    }
+}
+
+/// What the two pages share. Make one, and give clones to every listener's `configure`.
+#[derive(Clone)]
+pub struct Health {
+    database: Arc<dyn Database>,
+    asking: Arc<AtomicUsize>,
+    /// Whether the log has been told of a problem that lasts.
+    said: Arc<AtomicBool>,
+    version: &'static str,
+}
+
+impl Health {
+    /// The health of a process of this `version` over `database`.
+    pub fn new(database: impl Database + 'static, version: &'static str) -> Self {
+        Self { database: Arc::new(database), asking: Arc::default(), said: Arc::default(), version }
+    }
+
+    /// Registers `/healthcheck` and `/version`.
+    pub fn mount(&self, routes: &mut Routes<'_>) {
+        routes
+            .app_data(Data::new(self.clone()))
+            .described(&HEALTHCHECK, healthcheck)
+            .described(&VERSION, version);
+    }
+
+    /// Asks the database on a thread of its own; the error is fit to be shown.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Database) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, &'static str> {
+        const SILENT: &str = "the database does not answer";
+        let place = Place::take(&self.asking).ok_or(SILENT)?;
+        let database = Arc::clone(&self.database);
+        let asking = web::block(move || {
+            let answer = question(database.as_ref());
+            drop(place);
+            answer
+        });
+        let (reason, detail) = match actix_web::rt::time::timeout(PATIENCE, asking).await {
+            Ok(Ok(Ok(answer))) => {
+                if self.said.swap(false, Ordering::SeqCst) {
+                    log::info!("asked how it is, the database answers again");
+                }
+                return Ok(answer);
+            }
+            Ok(Ok(Err(error))) if error.is_unavailable() => {
+                ("the database is not available", error.to_string())
+            }
+            Ok(Ok(Err(error))) => ("the database has a problem", error.to_string()),
+            Ok(Err(_)) => return Err("Innkeeper is stopping"),
+            Err(_) => (SILENT, format!("nothing for {} s", PATIENCE.as_secs())),
+        };
+        // A load balancer asks every few seconds; the log need not say it as often.
+        if !self.said.swap(true, Ordering::SeqCst) {
+            log::warn!("asked how it is, the database said: {detail}");
+        }
+        Err(reason)
+    }
+}
+
+async fn healthcheck(health: Data<Health>) -> HttpResponse {
+    match health.ask(|database| database.ping()).await {
+        Ok(()) => HttpResponse::Ok().json(json!({ "success": true, "message": "the database answers" })),
+        Err(reason) => HttpResponse::build(StatusCode::INTERNAL_SERVER_ERROR)
+            .json(json!({ "success": false, "message": reason })),
+    }
+}
+
+async fn version(health: Data<Health>) -> Result<HttpResponse, ApiError> {
+    match health.ask(|database| database.version()).await {
+        Ok((kind, version)) => Ok(HttpResponse::Ok().json(json!({
+            "version": health.version,
+            "database": { "type": kind, "version": version },
+        }))),
+        Err(_) => Err(ApiError::Unavailable { retry_after_s: 1 }),
+    }
+}
+
+/// One of the few questions that may be under way; given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(asking: &Arc<AtomicUsize>) -> Option<Self> {
+        if asking.fetch_add(1, Ordering::SeqCst) < AT_ONCE {
+            return Some(Self(Arc::clone(asking)));
+        }
+        asking.fetch_sub(1, Ordering::SeqCst);
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}

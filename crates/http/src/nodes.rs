@@ -1,0 +1,270 @@
+//! `GET /nodes` and `GET /is-coordinator`: the processes of this installation, and which of them does what only one may do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
+use chrono::TimeDelta;
+use innkeeper_core::access::Permission;
+use innkeeper_core::ways::{WaysOut, parked_words};
+use innkeeper_core::{Clock, Time, duration};
+use innkeeper_node::config::Live;
+use innkeeper_node::heart::{Heartbeat, LEASE, Singleton, gone_after, missing_after, strengths};
+use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError, Unjudged};
+use serde::Serialize;
+
+use super::description::{Description, WATCHING};
+use super::{ApiError, Routes};
+
+const NODES: Description =
+    Description::get("/nodes", Permission::ReadAll, WATCHING, "List the processes of this installation");
+const IS_COORDINATOR: Description = Description::get(
+    "/is-coordinator",
+    Permission::Nothing,
+    WATCHING,
+    "Ask whether this process does what only one may do",
+)
+.answers("200", "`true` or `false`");
+pub(super) const ROUTES: [Description; 2] = [NODES, IS_COORDINATOR];
+
+/// The most steps of clocks that are shown.
+pub const STEPS_SHOWN: i64 = 20;
+
+/// What the two pages share.
+#[derive(Clone)]
+pub struct Nodes {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    live: Live,
+    /// The lease that this process may hold; none where it has no work that needs it.
+    singleton: Option<Singleton>,
+}
+
+impl Nodes {
+    /// The nodes of the installation whose node `heart` is.
+    pub fn new(store: Store, heart: &Heartbeat) -> Self {
+        Self { store, clock: heart.clock(), live: heart.live().clone(), singleton: None }
+    }
+
+    /// The same in a process that may hold this lease.
+    #[must_use]
+    pub fn with_lease(self, singleton: Singleton) -> Self {
+        Self { singleton: Some(singleton), ..self }
+    }
+
+    /// Registers the two.
+    pub fn mount(&self, routes: &mut Routes<'_>) {
+        routes
+            .app_data(Data::new(self.clone()))
+            .described(&NODES, nodes)
+            .described(&IS_COORDINATOR, is_coordinator);
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    success: bool,
+    at: Time,
+    nodes: Vec<ShownNode>,
+    duties: Vec<ShownDuty>,
+    expected: Vec<ShownStrength>,
+    blind_windows: Vec<ShownWindow>,
+    clock_steps: Vec<ShownStep>,
+    /// Reservations that the sweeper cannot judge.
+    unjudged: Vec<ShownUnjudged>,
+    /// Alerters that are parked.
+    parked: Vec<Parked>,
+}
+
+/// An alerter that is parked (`enabled = false`), and how many messages wait for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Parked {
+    /// Its name.
+    pub alerter: String,
+    /// Messages that wait.
+    pub waiting: i64,
+}
+
+impl fmt::Display for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}; waiting now: {}",
+            parked_words(&self.alerter),
+            duration::counted(self.waiting, "message")
+        )
+    }
+}
+
+/// Those of `ways` that are parked.
+///
+/// # Errors
+/// The database's.
+pub fn parked(store: &Store, ways: &WaysOut) -> Result<Vec<Parked>, StoreError> {
+    let parked = |name: &str| Ok(Parked { alerter: name.to_owned(), waiting: store.waiting_for(name)? });
+    ways.parked().map(parked).collect()
+}
+
+/// `state`: `alive`; `silent` when it has not beaten for ten seconds; `stopped` when it said goodbye. `offset_ms` is what it adds to
+/// its machine's clock; `unable` are the duties that it cannot do now (`sending` is a part of the sweeper's), and `problem` says why.
+#[derive(Serialize)]
+struct ShownNode {
+    id: String,
+    role: String,
+    host: String,
+    address: String,
+    version: String,
+    state: &'static str,
+    started_at: Time,
+    beat_at: Time,
+    goodbye_at: Option<Time>,
+    offset_ms: i64,
+    coordinator: bool,
+    unable: Vec<String>,
+    problem: String,
+}
+
+#[derive(Serialize)]
+struct ShownDuty {
+    name: String,
+    beat_at: Time,
+    done: bool,
+    /// Nobody is told until then that it is missing.
+    snoozed_until: Option<Time>,
+}
+
+/// How many nodes do a duty, where the configuration (`expect`) says how many should.
+#[derive(Serialize)]
+struct ShownStrength {
+    name: &'static str,
+    expected: usize,
+    alive: usize,
+    enough: bool,
+}
+
+#[derive(Serialize)]
+struct ShownUnjudged {
+    reservation_id: i64,
+    app: String,
+    component: String,
+    problem: String,
+    since_at: Time,
+}
+
+#[derive(Serialize)]
+struct ShownWindow {
+    from: Time,
+    until: Time,
+}
+
+/// A clock that jumped, the latest first: `database` (which all nodes follow) or `machine`; `by_ms` is negative where it went back. See
+/// [`innkeeper_store::ClockStep`] for the outcomes.
+#[derive(Serialize)]
+struct ShownStep {
+    at: Time,
+    clock: String,
+    host: String,
+    by_ms: i64,
+    outcome: String,
+    ended_at: Option<Time>,
+}
+
+impl From<ClockStep> for ShownStep {
+    fn from(step: ClockStep) -> Self {
+        let ClockStep { at, clock, host, by, outcome, ended_at, .. } = step;
+        Self { at, clock, host, by_ms: by.num_milliseconds(), outcome, ended_at }
+    }
+}
+
+impl From<Unjudged> for ShownUnjudged {
+    fn from(unjudged: Unjudged) -> Self {
+        let Unjudged { reservation_id, app, component, problem, since_at } = unjudged;
+        Self { reservation_id, app, component, problem, since_at }
+    }
+}
+
+impl ShownNode {
+    fn of(known: KnownNode, coordinator: Option<&str>, gone_after: TimeDelta, now: Time) -> Self {
+        let state = known.state(gone_after, now);
+        let KnownNode { node, beat_at, goodbye_at, unable, problem, .. } = known;
+        Self {
+            coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
+            id: node.id,
+            role: node.role,
+            host: node.host,
+            address: node.address,
+            version: node.version,
+            state,
+            started_at: node.started_at,
+            beat_at,
+            goodbye_at,
+            offset_ms: node.offset.num_milliseconds(),
+            unable,
+            problem,
+        }
+    }
+}
+
+impl Nodes {
+    /// The alerters by the sweepers' word; by this process's configuration where none has said anything.
+    fn ways(&self) -> Result<WaysOut, StoreError> {
+        let said = self.store.published_ways()?.into_iter().map(|(_, ways)| ways);
+        let all = said.reduce(|all, other| all.and(&other));
+        Ok(all.unwrap_or_else(|| self.live.get().ways_out()))
+    }
+
+    fn shown(&self) -> Result<Shown, StoreError> {
+        let now = self.clock.now();
+        let coordinator = self.store.lease_holder(LEASE)?;
+        let (gone_after, missing_after) = (gone_after(&self.store), missing_after(&self.store));
+        let nodes = self.store.nodes()?;
+        let expected = strengths(&self.live.get().expect, &nodes, gone_after, now)
+            .into_iter()
+            .map(|it| ShownStrength {
+                name: it.duty,
+                expected: it.expected,
+                alive: it.alive,
+                enough: it.is_enough(),
+            })
+            .collect();
+        let mut snoozed = self.store.snoozed_duties(now)?;
+        let duty = |Duty { name, beat_at }| ShownDuty {
+            snoozed_until: snoozed.remove(&name),
+            done: now - beat_at <= missing_after,
+            name,
+            beat_at,
+        };
+        let windows = self.store.blind_windows(now)?;
+        Ok(Shown {
+            success: true,
+            at: now,
+            nodes: nodes
+                .into_iter()
+                .map(|known| ShownNode::of(known, coordinator.as_deref(), gone_after, now))
+                .collect(),
+            duties: self.store.duties()?.into_iter().map(duty).collect(),
+            expected,
+            blind_windows: windows
+                .into_iter()
+                .map(|window| ShownWindow { from: window.from, until: window.until })
+                .collect(),
+            clock_steps: self.store.clock_steps(STEPS_SHOWN)?.into_iter().map(ShownStep::from).collect(),
+            unjudged: self.store.unjudged()?.into_iter().map(ShownUnjudged::from).collect(),
+            parked: parked(&self.store, &self.ways()?)?,
+        })
+    }
+}
+
+/// Answers with the nodes, their duties, the blind windows and the latest steps of clocks as JSON.
+///
+/// # Errors
+/// The database's.
+pub async fn nodes(nodes: Data<Nodes>) -> Result<HttpResponse, ApiError> {
+    let shown = web::block(move || nodes.shown()).await.map_err(ApiError::internal)??;
+    Ok(HttpResponse::Ok().json(shown))
+}
+
+async fn is_coordinator(nodes: Data<Nodes>) -> HttpResponse {
+    HttpResponse::Ok().json(nodes.singleton.as_ref().is_some_and(Singleton::is_held))
+}

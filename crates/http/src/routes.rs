@@ -1,0 +1,423 @@
+//! Registers handlers behind the authenticator, and remembers their paths, so that a wrong method is told which ones there are.
+
+use std::sync::Arc;
+
+use actix_web::dev::ResourceDef;
+use actix_web::guard::{self, Guard};
+use actix_web::http::{Method, header};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpMessage as _, HttpRequest, HttpResponse, Responder};
+use innkeeper_core::access::Permission;
+
+use super::description::Description;
+use super::mount::Paths;
+use super::{ApiError, Authenticator};
+
+/// What an error looks like on a page.
+pub type ErrorPage = fn(&ApiError, &HttpRequest) -> HttpResponse;
+
+/// The routes of one listener. Roles that share it register one after the other.
+///
+/// Each says what it needs of its caller ([`Permission`]); nobody else reaches the handler. `HEAD` is taken wherever `GET` is; `OPTIONS` is
+/// answered with the methods of the path, another method with 405 and the same in `Allow`, an unknown path with 404.
+pub struct Routes<'c> {
+    actix: &'c mut ServiceConfig,
+    authenticator: Authenticator,
+    error_page: Option<ErrorPage>,
+    known: Vec<Known>,
+}
+
+/// What is known of a route.
+struct Known {
+    pattern: String,
+    definition: ResourceDef,
+    method: Method,
+    permission: Permission,
+    manner: Manner,
+}
+
+/// Whom a route speaks to, which decides what its errors look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// Jobs and programs: `{"success":false,"message":"…"}`.
+    Plain,
+    /// Programs that manage: `application/problem+json`.
+    Api,
+    /// People: a page, and the way to the login.
+    Page,
+    /// Whoever has the link: a page without forms, and so without cookies.
+    PublicPage,
+}
+
+/// Where a route lies beside its path.
+#[derive(Clone, Copy)]
+enum Only {
+    Always,
+    /// Where the client accepts `text/html`.
+    ForBrowsers,
+    /// Where there is a query.
+    WithQuery,
+    /// Where there is a query, and a browser sent it by itself.
+    WithQueryByBrowser,
+}
+
+impl<'c> Routes<'c> {
+    pub(super) fn new(actix: &'c mut ServiceConfig, authenticator: Authenticator) -> Self {
+        Self { actix, authenticator, error_page: None, known: Vec::new() }
+    }
+
+    /// Makes `value` available to handlers (`web::Data<T>` is registered with its `clone()`).
+    pub fn app_data<T: 'static>(&mut self, value: T) -> &mut Self {
+        self.actix.app_data(value);
+        self
+    }
+
+    /// What errors look like on the pages that are registered after this.
+    pub fn error_page(&mut self, page: ErrorPage) -> &mut Self {
+        self.error_page = Some(page);
+        self
+    }
+
+    /// Answers the route of this description.
+    pub fn described<F, Args>(&mut self, description: &Description, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let Description { method, path, permission, .. } = *description;
+        self.register(method.into(), path, permission, Manner::Plain, Only::Always, handler)
+    }
+
+    /// Answers `GET` and `HEAD` of `pattern` (`/cron/{account}`).
+    pub fn get<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, permission, Manner::Plain, Only::Always, handler)
+    }
+
+    /// The same where the request has a query. Others are left to what is registered next.
+    pub fn get_with_query<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQuery, handler)
+    }
+
+    /// The same where a browser sent it by itself: somebody followed a link, or the page of another site had it sent.
+    pub fn get_with_query_by_browser<F, Args>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: F,
+    ) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQueryByBrowser, handler)
+    }
+
+    /// Answers `POST` of `pattern`.
+    pub fn post<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::POST, pattern, permission, Manner::Plain, Only::Always, handler)
+    }
+
+    /// Answers `method` of `pattern`; for `GET` also `HEAD`. What was registered first wins.
+    pub fn route<F, Args>(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        permission: Permission,
+        handler: F,
+    ) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(method, pattern, permission, Manner::Plain, Only::Always, handler)
+    }
+
+    /// Answers `OPTIONS` of `pattern`, by which a browser asks whether the page of another site may send something there. Elsewhere `OPTIONS` is
+    /// answered with the methods of the path alone.
+    pub fn preflight<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.actix.route(pattern, web::route().guard(guard::Options()).to(handler));
+        self
+    }
+
+    /// Answers `method` of a path of the management API.
+    pub fn api<F, Args>(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        permission: Permission,
+        handler: F,
+    ) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(method, pattern, permission, Manner::Api, Only::Always, handler)
+    }
+
+    /// Answers `GET` and `HEAD` of `pattern` with a page. Who must log in first is sent there.
+    pub fn page<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, permission, Manner::Page, Only::Always, handler)
+    }
+
+    /// Answers `GET` and `HEAD` of `pattern` with a page that everybody may see, and that sets no cookie.
+    pub fn public_page<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, Permission::Nothing, Manner::PublicPage, Only::Always, handler)
+    }
+
+    /// The same where the client asks for a page: `Accept` has `text/html`. Others are left to what is registered next.
+    pub fn page_for_browsers<F, Args>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: F,
+    ) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::GET, pattern, permission, Manner::Page, Only::ForBrowsers, handler)
+    }
+
+    /// Takes what a form of a page sends to `pattern`. The handler must check what the form carries ([`super::Caller::csrf`]).
+    pub fn form<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.register(Method::POST, pattern, permission, Manner::Page, Only::Always, handler)
+    }
+
+    fn register<F, Args>(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        permission: Permission,
+        manner: Manner,
+        only: Only,
+        handler: F,
+    ) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let mut allowed = guard::Any(guard::Method(method.clone()));
+        if method == Method::GET {
+            allowed = allowed.or(guard::Head());
+        }
+        let mut route = web::route().guard(Boxed(Box::new(allowed)));
+        match only {
+            Only::Always => {}
+            Only::ForBrowsers => {
+                // A link to gocron's door is answered there.
+                let is_page = |context: &guard::GuardContext<'_>| {
+                    accepts_pages(context)
+                        && !context.head().uri.query().is_some_and(|query| query.contains("cronname="))
+                };
+                route = route.guard(guard::fn_guard(is_page));
+            }
+            Only::WithQuery => route = route.guard(guard::fn_guard(has_query)),
+            Only::WithQueryByBrowser => {
+                let by_browser = |context: &guard::GuardContext<'_>| {
+                    has_query(context) && is_by_browser(context.head().headers())
+                };
+                route = route.guard(guard::fn_guard(by_browser));
+            }
+        }
+        let passes = manner == Manner::Plain && permission == Permission::Nothing;
+        let route = if passes {
+            route.to(handler)
+        } else {
+            let (authenticator, error_page) = (self.authenticator.clone(), self.error_page);
+            route.to(move |request: HttpRequest, payload: web::Payload| {
+                let (authenticator, handler) = (authenticator.clone(), handler.clone());
+                async move {
+                    let answer =
+                        admitted(&authenticator, permission, manner, &handler, &request, payload).await;
+                    dressed(answer, manner, error_page, &request)
+                }
+            })
+        };
+        self.actix.route(pattern, route);
+        self.known.push(Known {
+            pattern: pattern.to_owned(),
+            definition: ResourceDef::new(pattern),
+            method,
+            permission,
+            manner,
+        });
+        self
+    }
+
+    /// Registers the answer to everything else; with `tell`, logs what there is.
+    pub(super) fn finish(self, tell: bool) {
+        let (known, error_page) = (Arc::new(self.known), self.error_page);
+        for route in known.iter().filter(|_| tell) {
+            let Known { pattern, method, permission, .. } = route;
+            let manner = match route.manner {
+                Manner::PublicPage => Manner::Page,
+                manner => manner,
+            };
+            log::debug!("route {method} {pattern} needs {permission:?}, as {manner:?}");
+        }
+        let paths = known.iter().map(|route| route.definition.clone()).collect();
+        self.actix.app_data(Paths(Arc::new(paths)));
+        self.actix.default_service(web::to(move |request: HttpRequest| {
+            let path = request.path();
+            let manner = match path.starts_with("/api/") {
+                true => Manner::Api,
+                false if request.method().is_safe() && accepts(request.headers().get(header::ACCEPT)) => {
+                    Manner::Page
+                }
+                false => Manner::Plain,
+            };
+            let answer = answer_rest(&known, &request)
+                .unwrap_or_else(|error| HttpResponse::from_error(actix_web::Error::from(error)));
+            let answer = dressed(answer, manner, error_page, &request);
+            async move { answer }
+        }));
+    }
+}
+
+/// The handler's answer, if the authenticator lets the request through to it.
+async fn admitted<F, Args>(
+    authenticator: &Authenticator,
+    permission: Permission,
+    manner: Manner,
+    handler: &F,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    // Nothing has such a name, and Postgres refuses to look for one.
+    if request.path().contains("%00") {
+        let error = ApiError::NotFound("there is nothing at this path".to_owned());
+        return HttpResponse::from_error(actix_web::Error::from(error));
+    }
+    let caller = match authenticator.admit(request, permission, manner == Manner::Page).await {
+        Ok(caller) => caller,
+        Err(error) => return HttpResponse::from_error(actix_web::Error::from(error)),
+    };
+    let cookie = authenticator.missing_cookie(request, &caller);
+    request.extensions_mut().insert(caller);
+    let mut answer = match Args::from_request(request, &mut payload.into_inner()).await {
+        Ok(arguments) => handler.call(arguments).await.respond_to(request).map_into_boxed_body(),
+        Err(error) => HttpResponse::from_error(error.into()),
+    };
+    if let Some(cookie) = cookie
+        && let Err(error) = answer.add_cookie(&cookie)
+    {
+        log::error!("a cookie cannot be set: {error}");
+    }
+    answer
+}
+
+/// The answer in the shape that its readers know.
+fn dressed(
+    answer: HttpResponse,
+    manner: Manner,
+    error_page: Option<ErrorPage>,
+    request: &HttpRequest,
+) -> HttpResponse {
+    let Some(error) = answer.error().and_then(|error| error.as_error::<ApiError>()) else { return answer };
+    match (manner, error_page) {
+        (Manner::Api, _) => error.problem(),
+        (Manner::Page | Manner::PublicPage, Some(page)) => page(error, request),
+        _ => answer,
+    }
+}
+
+fn has_query(context: &guard::GuardContext<'_>) -> bool {
+    context.head().uri.query().is_some_and(|query| !query.is_empty())
+}
+
+/// Whether a request carries what browsers add by themselves and programs do not.
+fn is_by_browser(headers: &header::HeaderMap) -> bool {
+    let named = |name: &header::HeaderName| {
+        ["origin", "referer", "accept-language"].contains(&name.as_str())
+            || ["sec-fetch-", "sec-ch-"].iter().any(|begin| name.as_str().starts_with(begin))
+    };
+    headers.keys().any(named)
+        || headers.get_all(header::ACCEPT).any(|accept| {
+            let accept = accept.as_bytes().to_ascii_lowercase();
+            [&b"text/html"[..], b"image/"]
+                .iter()
+                .any(|kind| accept.windows(kind.len()).any(|part| part == *kind))
+        })
+}
+
+fn accepts_pages(context: &guard::GuardContext<'_>) -> bool {
+    accepts(context.head().headers().get(header::ACCEPT))
+}
+
+fn accepts(accept: Option<&header::HeaderValue>) -> bool {
+    accept.and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
+
+fn answer_rest(known: &[Known], request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let path = request.match_info().as_str();
+    let mut methods: Vec<&str> = Vec::new();
+    for Known { method, .. } in known.iter().filter(|route| route.definition.is_match(path)) {
+        let implied: &[&str] = if *method == Method::GET { &["GET", "HEAD"] } else { &[method.as_str()] };
+        methods.extend(implied);
+    }
+    if methods.is_empty() {
+        return Err(ApiError::NotFound("there is nothing at this path".to_owned()));
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    methods.dedup();
+    let allow = methods.join(", ");
+    if request.method() == Method::OPTIONS {
+        return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
+    }
+    Err(ApiError::MethodNotAllowed { allow })
+}
+
+struct Boxed(Box<dyn Guard>);
+
+impl Guard for Boxed {
+    fn check(&self, context: &guard::GuardContext<'_>) -> bool {
+        self.0.check(context)
+    }
+}

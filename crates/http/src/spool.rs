@@ -1,0 +1,313 @@
+//! Answers of any length, made in one go and sent as slowly as their reader likes.
+//!
+//! A [`Spool`] is where a list is written while the database is asked: into blocks, compressed, first in memory and then in a
+//! temporary file that has no name, so it is gone with this process whatever happens. When all of it is there the database is left
+//! alone, the length of the answer is known, and an error can still be told as one. Then it is sent block by block.
+//!
+//! [`Spools`] bounds how many are made and kept at a time.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Seek as _, SeekFrom, Write};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::web::{self, Bytes};
+use innkeeper_logging::Seldom;
+use lz4_flex::block::{compress, decompress};
+use parking_lot::Mutex;
+use tempfile::SpooledTempFile;
+use tokio::sync::Semaphore;
+
+use super::ApiError;
+
+/// Bytes of a block: what one answer holds in memory besides [`IN_MEMORY`].
+const BLOCK: usize = 128 * 1024;
+/// Compressed bytes of one answer that stay in memory.
+const IN_MEMORY: usize = 256 * 1024;
+/// Compressed bytes of one answer: what some millions of reservations take.
+const LARGEST: u64 = 512 * 1024 * 1024;
+/// Answers that are made at a time; others wait.
+const MAKING: usize = 4;
+/// How long they wait.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Files that are kept at a time.
+const KEPT: usize = 16;
+/// When a file that is still being read may be taken away from its reader, for another that wants one.
+const READ_WITHIN: Duration = Duration::from_secs(600);
+/// Seconds until a repeat is worth it.
+const RETRY_AFTER_S: u32 = 10;
+
+/// All spools of a process. Clones share their bounds.
+#[derive(Clone)]
+pub struct Spools(Arc<Shared>);
+
+struct Shared {
+    making: Semaphore,
+    kept: Mutex<Vec<Weak<Kept>>>,
+}
+
+/// A file that somebody reads; none when it was taken away.
+struct Kept {
+    since: Instant,
+    file: Mutex<Option<File>>,
+}
+
+impl Default for Spools {
+    fn default() -> Self {
+        Self(Arc::new(Shared { making: Semaphore::new(MAKING), kept: Mutex::default() }))
+    }
+}
+
+impl Spools {
+    /// Has `write` write an answer, on a thread that may block, and returns it with what `write` returned. When the caller goes away
+    /// meanwhile, what it writes next is an error.
+    ///
+    /// # Errors
+    /// That of `write`; [`ApiError::Unavailable`] where there is no room.
+    pub async fn make<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Spool) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(Spooled, T), ApiError> {
+        let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, self.0.making.acquire()).await else {
+            return Err(unavailable("too many lists are asked for at once"));
+        };
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _guard = Abandon(Arc::clone(&abandoned));
+        let shared = Arc::clone(&self.0);
+        let made = web::block(move || {
+            let mut spool = Spool::new(abandoned);
+            let value = write(&mut spool)?;
+            let spooled = spool.finish(&shared).map_err(failed)?;
+            Ok::<_, ApiError>((spooled, value))
+        });
+        made.await.map_err(ApiError::internal)?
+    }
+}
+
+/// Says that the caller has gone, when it is dropped.
+struct Abandon(Arc<AtomicBool>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What could not be written. A full disk is no error of the caller's, and may pass.
+fn failed(error: io::Error) -> ApiError {
+    unavailable(&format!("a list cannot be kept in {}: {error}", std::env::temp_dir().display()))
+}
+
+fn unavailable(why: &str) -> ApiError {
+    static REFUSALS: Seldom = Seldom::new();
+    REFUSALS.warn(format_args!("answering 503: {why}"));
+    ApiError::Unavailable { retry_after_s: RETRY_AFTER_S }
+}
+
+/// An answer that is being written.
+pub struct Spool {
+    block: Vec<u8>,
+    file: SpooledTempFile,
+    length: u64,
+    compressed: u64,
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Spool {
+    fn new(abandoned: Arc<AtomicBool>) -> Self {
+        let file = SpooledTempFile::new(IN_MEMORY);
+        Self { block: Vec::with_capacity(BLOCK), file, length: 0, compressed: 0, abandoned }
+    }
+
+    /// Writes a value as JSON.
+    ///
+    /// # Errors
+    /// [`ApiError::Unavailable`] where there is no room.
+    pub fn json(&mut self, value: &impl serde::Serialize) -> Result<(), ApiError> {
+        serde_json::to_writer(self, value).map_err(|error| match error.io_error_kind() {
+            Some(kind) => failed(io::Error::new(kind, error)),
+            None => ApiError::internal(error),
+        })
+    }
+
+    /// Writes text as it is.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn text(&mut self, text: &str) -> Result<(), ApiError> {
+        self.write_all(text.as_bytes()).map_err(failed)
+    }
+
+    fn end_block(&mut self) -> io::Result<()> {
+        if self.abandoned.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody waits for it any more"));
+        }
+        let compressed = compress(&self.block);
+        self.compressed += 8 + compressed.len() as u64;
+        if self.compressed > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too long"));
+        }
+        for length in [compressed.len(), self.block.len()] {
+            self.file.write_all(&(length as u32).to_le_bytes())?;
+        }
+        self.file.write_all(&compressed)?;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, shared: &Shared) -> io::Result<Spooled> {
+        self.end_block()?;
+        self.file.seek(SeekFrom::Start(0))?;
+        let source = match self.file.into_inner() {
+            tempfile::SpooledData::InMemory(bytes) => Source::Memory(io::Cursor::new(bytes.into_inner())),
+            tempfile::SpooledData::OnDisk(file) => Source::File(shared.keep(file)?),
+        };
+        Ok(Spooled { length: self.length, source })
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(BLOCK - self.block.len());
+        self.block.extend_from_slice(&bytes[..taken]);
+        self.length += taken as u64;
+        if self.block.len() == BLOCK {
+            self.end_block()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Counts this file among those that are kept. Where there are too many, one that has been read for long is taken away.
+    fn keep(&self, file: File) -> io::Result<Arc<Kept>> {
+        let mut all = self.kept.lock();
+        all.retain(|kept| kept.strong_count() > 0);
+        if all.len() >= KEPT {
+            let oldest = all.iter().enumerate().filter_map(|(place, kept)| Some((place, kept.upgrade()?)));
+            match oldest.min_by_key(|(_, kept)| kept.since) {
+                Some((place, kept)) if kept.since.elapsed() > READ_WITHIN => {
+                    *kept.file.lock() = None;
+                    all.swap_remove(place);
+                }
+                _ => return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many are being read")),
+            }
+        }
+        let kept = Arc::new(Kept { since: Instant::now(), file: Mutex::new(Some(file)) });
+        all.push(Arc::downgrade(&kept));
+        Ok(kept)
+    }
+}
+
+/// An answer that is whole.
+pub struct Spooled {
+    length: u64,
+    source: Source,
+}
+
+enum Source {
+    Memory(io::Cursor<Vec<u8>>),
+    File(Arc<Kept>),
+}
+
+impl Spooled {
+    /// The answer, with `head` before what was written.
+    pub fn answer(self, content_type: &'static str, head: String) -> HttpResponse {
+        let left = head.len() as u64 + self.length;
+        let body = Body { head: head.into(), length: left, left, source: Some(self.source), reading: None };
+        HttpResponse::Ok().content_type(content_type).body(body)
+    }
+}
+
+/// A source, and its next block.
+type Reading = Pin<Box<dyn Future<Output = io::Result<(Source, Bytes)>>>>;
+
+/// The body of an answer.
+struct Body {
+    head: Bytes,
+    length: u64,
+    left: u64,
+    source: Option<Source>,
+    reading: Option<Reading>,
+}
+
+impl MessageBody for Body {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        let body = &mut *self;
+        let mut next = std::mem::take(&mut body.head);
+        if next.is_empty() {
+            if body.left == 0 {
+                return Poll::Ready(None);
+            }
+            if let Some(source) = body.source.take() {
+                body.reading = Some(Box::pin(read(source)));
+            }
+            let Some(reading) = &mut body.reading else {
+                return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+            };
+            let read = ready!(reading.as_mut().poll(context));
+            body.reading = None;
+            match read {
+                Ok((source, bytes)) => (body.source, next) = (Some(source), bytes),
+                Err(error) => {
+                    static CUT: Seldom = Seldom::new();
+                    CUT.warn(format_args!("a list was cut off while it was sent: {error}"));
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        body.left = body.left.saturating_sub(next.len() as u64);
+        Poll::Ready(Some(Ok(next)))
+    }
+}
+
+/// The next block. What lies on a disk is read where that holds up nobody.
+async fn read(source: Source) -> io::Result<(Source, Bytes)> {
+    match source {
+        Source::Memory(mut bytes) => {
+            let block = next_block(&mut bytes)?;
+            Ok((Source::Memory(bytes), block))
+        }
+        Source::File(kept) => {
+            let read = web::block(move || {
+                let block = match &mut *kept.file.lock() {
+                    Some(file) => next_block(file),
+                    None => Err(io::Error::new(io::ErrorKind::TimedOut, "it was read too slowly")),
+                };
+                block.map(|block| (Source::File(kept), block))
+            });
+            read.await.map_err(io::Error::other)?
+        }
+    }
+}
+
+fn next_block(from: &mut impl io::Read) -> io::Result<Bytes> {
+    let mut length = || {
+        let mut bytes = [0; 4];
+        from.read_exact(&mut bytes).map(|()| u32::from_le_bytes(bytes) as usize)
+    };
+    let (compressed, whole) = (length()?, length()?);
+    let mut bytes = vec![0; compressed];
+    from.read_exact(&mut bytes)?;
+    let block = decompress(&bytes, whole).map_err(io::Error::other)?;
+    Ok(block.into())
+}

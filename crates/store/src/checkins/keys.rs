@@ -1,0 +1,145 @@
+//! Idempotency keys: a report that comes again is recorded once, also where two nodes get it at once.
+//!
+//! A batch takes the keys of its reports before it does anything else, in order, so that batches which have keys in common wait for
+//! each other and never in a circle. What another has taken, and committed, is known.
+
+use std::collections::HashSet;
+
+use chrono::TimeDelta;
+use diesel::pg::PgConnection;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Text};
+use diesel::sqlite::SqliteConnection;
+use innkeeper_core::Time;
+use uuid::Uuid;
+
+use super::Arrival;
+use super::resolve::Resolved;
+use crate::connection::AnyConnection;
+use crate::rows::ms;
+use crate::schema::report_keys;
+use crate::{Store, StoreError};
+
+/// Rows that one statement of the pruning touches at most.
+const CHUNK: i64 = 5000;
+/// Keys are kept so much longer than reports may be late, so that a repeat is known until it is too old.
+const LONGER: TimeDelta = TimeDelta::minutes(5);
+
+fn key(arrival: &Arrival) -> Option<Uuid> {
+    arrival.checkin.report.as_ref()?.key
+}
+
+/// Takes the keys of the batch. Returns which of its arrivals are known: taken before, by another batch or in this one.
+pub(super) fn take(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Vec<bool>, StoreError> {
+    let mut wanted: Vec<(String, i64)> = batch
+        .iter()
+        .filter_map(|arrival| Some((key(arrival)?.to_string(), ms(arrival.checkin.arrived_at()))))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(vec![false; batch.len()]);
+    }
+    wanted.sort_unstable();
+    wanted.dedup_by(|next, before| next.0 == before.0);
+    let taken = match connection {
+        AnyConnection::Postgres(connection) => take_on_postgres(connection, &wanted)?,
+        AnyConnection::Sqlite(connection) => take_on_sqlite(connection, wanted)?,
+    };
+    let mut taken: HashSet<String> = taken.into_iter().collect();
+    Ok(batch.iter().map(|arrival| key(arrival).is_some_and(|key| !taken.remove(&key.to_string()))).collect())
+}
+
+#[derive(QueryableByName)]
+struct Taken {
+    #[diesel(sql_type = Text)]
+    key: String,
+}
+
+/// Whoever inserts a key that another transaction has just inserted waits until that one has ended.
+fn take_on_postgres(
+    connection: &mut PgConnection,
+    wanted: &[(String, i64)],
+) -> Result<Vec<String>, StoreError> {
+    let taken: Vec<Taken> = sql_query(
+        "INSERT INTO report_keys (key, arrived_at)
+         SELECT key, arrived_at
+         FROM unnest($1, $2) AS new (key, arrived_at)
+         ORDER BY key COLLATE \"C\"
+         ON CONFLICT DO NOTHING
+         RETURNING key",
+    )
+    .bind::<Array<Text>, _>(wanted.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>())
+    .bind::<Array<BigInt>, _>(wanted.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+    .load(connection)?;
+    Ok(taken.into_iter().map(|row| row.key).collect())
+}
+
+/// There is one writer.
+fn take_on_sqlite(
+    connection: &mut SqliteConnection,
+    wanted: Vec<(String, i64)>,
+) -> Result<Vec<String>, StoreError> {
+    let mut taken = Vec::with_capacity(wanted.len());
+    for (key, arrived_at) in wanted {
+        let inserted = diesel::insert_or_ignore_into(report_keys::table)
+            .values((report_keys::key.eq(&key), report_keys::arrived_at.eq(arrived_at)))
+            .execute(connection)?;
+        if inserted > 0 {
+            taken.push(key);
+        }
+    }
+    Ok(taken)
+}
+
+/// Gives back the keys of what was not recorded after all; those of the batch that were taken for its repeats are unknown,
+/// too.
+pub(super) fn give_back(
+    connection: &mut AnyConnection,
+    batch: &[Arrival],
+    resolved: &mut [Resolved],
+) -> Result<(), StoreError> {
+    let is_nothing = |resolved: &Resolved| matches!(resolved, Resolved::Unknown | Resolved::Refused(_));
+    let unused: HashSet<Uuid> = batch
+        .iter()
+        .zip(resolved.iter())
+        .filter(|(_, resolved)| is_nothing(resolved))
+        .filter_map(|(arrival, _)| key(arrival))
+        .collect();
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let keys = unused.iter().map(Uuid::to_string);
+    diesel::delete(report_keys::table.filter(report_keys::key.eq_any(keys))).execute(connection)?;
+    for (arrival, resolved) in batch.iter().zip(resolved) {
+        if matches!(resolved, Resolved::Recorded) && key(arrival).is_some_and(|key| unused.contains(&key)) {
+            *resolved = Resolved::Unknown;
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Forgets the keys of reports that arrived before what is `too_old` for a report now. Works in small steps; `go_on` is asked
+    /// between them. Returns how many they were.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn forget_report_keys(&self, too_old: Time, go_on: &dyn Fn() -> bool) -> Result<usize, StoreError> {
+        let connection = &mut *self.get()?;
+        let mut forgotten = 0;
+        while go_on() {
+            let removed = sql_query(
+                "DELETE FROM report_keys
+                 WHERE key IN (SELECT key FROM report_keys WHERE arrived_at < $1 ORDER BY arrived_at LIMIT $2)",
+            )
+            .bind::<BigInt, _>(ms(too_old - LONGER))
+            .bind::<BigInt, _>(CHUNK)
+            .execute(connection)?;
+            forgotten += removed;
+            if removed == 0 {
+                break;
+            }
+        }
+        Ok(forgotten)
+    }
+}

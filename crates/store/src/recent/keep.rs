@@ -1,0 +1,133 @@
+//! Writing the values that check-ins bring, and removing what is too much.
+
+use chrono::TimeDelta;
+use diesel::prelude::*;
+use diesel::sql_query;
+use diesel::sql_types::{Array, BigInt, Double, Text};
+use innkeeper_core::checkin::CheckInKind;
+use innkeeper_core::expect::MOST_VALUES;
+use innkeeper_core::figures::MOST_FIGURES;
+
+use super::{FAIL, MOST_RUN_TIMES, RUN_TIME, SUCCESS};
+use crate::StoreError;
+use crate::checkins::HistoryRow;
+use crate::connection::AnyConnection;
+use crate::history::Checkin;
+use crate::schema::recent_values;
+
+/// A value to keep.
+struct New<'a> {
+    reservation_id: i64,
+    name: &'a str,
+    checkin_id: i64,
+    value: f64,
+    outcome: &'static str,
+}
+
+/// Keeps the figures and run times of a batch.
+pub(crate) fn add(connection: &mut AnyConnection, history: &[HistoryRow<'_>]) -> Result<(), StoreError> {
+    let mut new: Vec<New<'_>> = Vec::new();
+    let mut full: Vec<i64> = Vec::new();
+    for row in history {
+        let outcome = match row.checkin.kind {
+            CheckInKind::Success => SUCCESS,
+            CheckInKind::Fail => FAIL,
+            CheckInKind::Start | CheckInKind::Log => continue,
+        };
+        let (reservation_id, checkin_id) = (row.reservation_id, row.id);
+        let took = row.duration_ms.map(|took| (RUN_TIME, took as f64));
+        let values = row.checkin.figures.iter().chain(took);
+        new.extend(values.map(|(name, value)| New { reservation_id, name, checkin_id, value, outcome }));
+        if is_time_to_trim(checkin_id) && (took.is_some() || !row.checkin.figures.is_empty()) {
+            full.push(reservation_id);
+        }
+    }
+    insert(connection, &new)?;
+    full.sort_unstable();
+    full.dedup();
+    trim(connection, &full)
+}
+
+/// Whether what is too much is removed with this check-in: once in 32 on the average, and in no rhythm that a job's could fit into.
+fn is_time_to_trim(checkin_id: i64) -> bool {
+    // Fibonacci hashing: the highest bits of the product with 2^64 divided by the golden ratio.
+    checkin_id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59 == 0
+}
+
+/// Keeps how long a run took whose start was recorded after its end.
+pub(crate) fn add_run_time(
+    connection: &mut AnyConnection,
+    reservation_id: i64,
+    end: &Checkin,
+    took: TimeDelta,
+) -> Result<(), StoreError> {
+    let outcome = if end.kind == CheckInKind::Fail { FAIL } else { SUCCESS };
+    let value = took.num_milliseconds() as f64;
+    insert(connection, &[New { reservation_id, name: RUN_TIME, checkin_id: end.id, value, outcome }])
+}
+
+fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreError> {
+    match connection {
+        _ if new.is_empty() => {}
+        AnyConnection::Postgres(connection) => {
+            sql_query(
+                "INSERT INTO recent_values (reservation_id, name, checkin_id, value, outcome)
+                 SELECT * FROM unnest($1, $2, $3, $4, $5)
+                 ON CONFLICT (reservation_id, name, checkin_id) DO UPDATE SET value = EXCLUDED.value, outcome = EXCLUDED.outcome",
+            )
+            .bind::<Array<BigInt>, _>(new.iter().map(|new| new.reservation_id).collect::<Vec<_>>())
+            .bind::<Array<Text>, _>(new.iter().map(|new| new.name).collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(new.iter().map(|new| new.checkin_id).collect::<Vec<_>>())
+            .bind::<Array<Double>, _>(new.iter().map(|new| new.value).collect::<Vec<_>>())
+            .bind::<Array<Text>, _>(new.iter().map(|new| new.outcome).collect::<Vec<_>>())
+            .execute(connection)?;
+        }
+        AnyConnection::Sqlite(connection) => {
+            for new in new {
+                diesel::replace_into(recent_values::table)
+                    .values((
+                        recent_values::reservation_id.eq(new.reservation_id),
+                        recent_values::name.eq(new.name),
+                        recent_values::checkin_id.eq(new.checkin_id),
+                        recent_values::value.eq(new.value),
+                        recent_values::outcome.eq(new.outcome),
+                    ))
+                    .execute(connection)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is more than is kept of these reservations. What counts does not make way for what does not: else fifty failures in a
+/// row would leave a median without values. Of the names those stay that came last.
+fn trim(connection: &mut AnyConnection, reservations: &[i64]) -> Result<(), StoreError> {
+    for id in reservations {
+        sql_query(format!(
+            "DELETE FROM recent_values
+             WHERE reservation_id = $1 AND (name, checkin_id) IN (
+                 SELECT name, checkin_id
+                 FROM (
+                     SELECT name, checkin_id,
+                         row_number() OVER (PARTITION BY name, outcome = '{SUCCESS}' ORDER BY checkin_id DESC) AS place
+                     FROM recent_values
+                     WHERE reservation_id = $1) AS ordered
+                 WHERE place > CASE WHEN name = '{RUN_TIME}' THEN {MOST_RUN_TIMES} ELSE {MOST_VALUES} END)"
+        ))
+        .bind::<BigInt, _>(*id)
+        .execute(connection)?;
+        sql_query(format!(
+            "DELETE FROM recent_values
+             WHERE reservation_id = $1 AND name <> '{RUN_TIME}' AND name NOT IN (
+                 SELECT name
+                 FROM recent_values
+                 WHERE reservation_id = $1 AND name <> '{RUN_TIME}'
+                 GROUP BY name
+                 ORDER BY max(checkin_id) DESC, name
+                 LIMIT {MOST_FIGURES})"
+        ))
+        .bind::<BigInt, _>(*id)
+        .execute(connection)?;
+    }
+    Ok(())
+}

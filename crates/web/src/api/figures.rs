@@ -1,0 +1,148 @@
+//! The last values of a reservation's figures, what is expected of them, and what a person accepts.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path};
+use innkeeper_core::expect::{Clause, Verdict};
+use innkeeper_core::figures::number;
+use innkeeper_http::{ApiError, Caller};
+use innkeeper_store::{Accepted, RecentValue};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::reservations::{Standing, answer};
+use super::shown::Changeable;
+use super::{ask, no_reservation, visible};
+use crate::AppState;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// The last values of a reservation, kept whatever becomes of its history.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Figures {
+    /// By name, oldest first: the last 50 values of each of its figures, 20 figures at most.
+    #[schema(value_type = Object)]
+    figures: BTreeMap<String, Vec<FigureValue>>,
+    /// How long its last 200 runs took, oldest first; milliseconds.
+    run_times_ms: Vec<i64>,
+    /// Its clauses, and how they stand by its latest success.
+    expect: Vec<Expected>,
+}
+
+/// A value of a figure.
+#[derive(Serialize, ToSchema)]
+struct FigureValue {
+    /// The value.
+    value: Value,
+    /// Whether medians count it: not where it came with a failure, nor where its success broke a clause and nobody has accepted that.
+    counts: bool,
+}
+
+/// A clause.
+#[derive(Serialize, ToSchema)]
+struct Expected {
+    /// As in `expect`.
+    clause: String,
+    /// `holds`, `broken`, `too_few` (it passes, since its median has fewer than three values), or `unknown` where no success was judged by
+    /// it yet.
+    state: &'static str,
+    /// The same as a sentence.
+    says: String,
+}
+
+impl Expected {
+    fn of(clause: &Clause, verdict: Option<&Verdict>) -> Self {
+        Self { clause: clause.to_string(), state: state(verdict), says: says(verdict) }
+    }
+}
+
+fn state(verdict: Option<&Verdict>) -> &'static str {
+    match verdict {
+        None => "unknown",
+        Some(Verdict::Holds) => "holds",
+        Some(Verdict::TooFew(_)) => "too_few",
+        Some(Verdict::Broken(_)) => "broken",
+    }
+}
+
+/// How a clause stands, as a sentence without its end.
+pub(crate) fn says(verdict: Option<&Verdict>) -> String {
+    match verdict {
+        None => "no success was judged by it yet".to_owned(),
+        Some(Verdict::Holds) => "holds".to_owned(),
+        Some(Verdict::TooFew(0)) => "passes: its median needs three values, and has none".to_owned(),
+        Some(Verdict::TooFew(count)) => format!("passes: its median needs three values, and has {count}"),
+        Some(Verdict::Broken(problem)) => problem.clone(),
+    }
+}
+
+/// Look at the figures of a reservation
+///
+/// The last values of each figure and the last run times, kept apart from the history, and how its clauses stand.
+#[utoipa::path(get, path = "/api/v1/reservations/{id}/figures", tag = "History", security(("bearer" = ["read"])),
+    params(("id" = i64, Path, description = "the reservation's number")),
+    responses((status = 200, description = "its values and clauses", body = Figures)))]
+pub(crate) async fn figures(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
+    let (asker, id) = (caller.clone(), id.into_inner());
+    let figures = ask(&app_state, &caller, move |store, now| {
+        let listed = visible(store, &asker, id, now)?;
+        let (recent, verdicts) = (store.recent(id)?, store.verdicts(&listed.reservation)?);
+        let value = |one: &RecentValue| FigureValue { value: number(one.value), counts: one.counts };
+        let clauses = listed.reservation.spec.expect.clauses().iter().enumerate();
+        Ok(Figures {
+            figures: recent
+                .figures
+                .iter()
+                .map(|(name, values)| (name.clone(), values.iter().map(value).collect()))
+                .collect(),
+            run_times_ms: recent.run_times.iter().map(|one| one.value as i64).collect(),
+            expect: clauses
+                .map(|(place, clause)| Expected::of(clause, verdicts.get(place).and_then(Option::as_ref)))
+                .collect(),
+        })
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(figures))
+}
+
+/// Accept figures as right from now on
+///
+/// The latest success was other than expected, and that is right: its values and those of the successes before it up to one that was as
+/// expected count from now on, and medians leave out what was before. An alert about it closes. It is for clauses with a median; where
+/// another is broken, change `expect`.
+#[utoipa::path(post, path = "/api/v1/reservations/{id}/accept-figures", tag = "Reservations", security(("bearer" = ["manage"])),
+    params(("id" = i64, Path, description = "its number")),
+    responses(
+        (status = 200, description = "they are right from now on", body = Changeable),
+        (status = 409, description = "the latest run ended with no success that broke a clause, or it broke one without a median"),
+    ))]
+pub(crate) async fn accept(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
+    let (asker, id) = (caller.clone(), id.into_inner());
+    let standing = ask(&app_state, &caller, move |store, now| {
+        visible(store, &asker, id, now)?;
+        match store.accept_figures(id, now)? {
+            Accepted::Done(_) => Standing::of(store, visible(store, &asker, id, now)?, now),
+            Accepted::Unknown => Err(no_reservation(id)),
+            refused => Err(ApiError::Conflict(not_accepted(&refused))),
+        }
+    })
+    .await?;
+    app_state.look_again();
+    Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &standing))
+}
+
+/// Why nothing was accepted.
+pub(crate) fn not_accepted(accepted: &Accepted) -> String {
+    match accepted {
+        Accepted::Fixed(figures) => {
+            format!(
+                "{figures}. Only a clause with a median can be accepted: change what is expected, where it is wrong"
+            )
+        }
+        Accepted::Done(_) | Accepted::Nothing | Accepted::Unknown => {
+            "there is nothing to accept: its latest run ended with no success that broke a clause, or was not looked at yet".to_owned()
+        }
+    }
+}
