@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use innkeeper_alerter::Alerters;
@@ -157,22 +157,49 @@ fn is_live(key: &str) -> bool {
 /// What tells two values of a key apart without keeping either: keys with their sections, and a hash of each value. Of a key that names a
 /// file, what is in the file counts too.
 #[derive(Clone, Default)]
-pub(super) struct Marks(BTreeMap<String, u64>);
+pub(super) struct Marks {
+    values: BTreeMap<String, u64>,
+    /// The files that keys name, and a hash of what was in each.
+    files: BTreeMap<PathBuf, u64>,
+}
 
 impl Marks {
     /// Of a whole configuration, all layers laid over one another.
     pub(super) fn of(root: &Table) -> Self {
-        let mut marks = BTreeMap::new();
-        mark(root, "", &mut marks);
-        Self(marks)
+        let mut marks = Self::default();
+        marks.add(root, "");
+        marks
+    }
+
+    /// Whether the files still hold what they held when they were marked.
+    pub(super) fn are_current(&self) -> bool {
+        self.files.iter().all(|(path, marked)| content_hash(path) == *marked)
+    }
+
+    fn add(&mut self, table: &Table, section: &str) {
+        for (key, Setting { value, .. }) in table {
+            let path = format!("{section}{key}");
+            if let Value::Table(inner) = value {
+                self.add(inner, &format!("{path}."));
+                continue;
+            }
+            let mut hasher = DefaultHasher::new();
+            hash(value, &mut hasher);
+            if let (true, Value::Text(file)) = (key.ends_with("_file"), value) {
+                let content = content_hash(Path::new(file));
+                content.hash(&mut hasher);
+                self.files.insert(PathBuf::from(file), content);
+            }
+            self.values.insert(path, hasher.finish());
+        }
     }
 
     /// The keys that differ, in order.
     fn differences(&self, other: &Self) -> Vec<String> {
-        let mut keys: Vec<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let mut keys: Vec<&String> = self.values.keys().chain(other.values.keys()).collect();
         keys.sort();
         keys.dedup();
-        keys.into_iter().filter(|key| self.0.get(*key) != other.0.get(*key)).cloned().collect()
+        keys.into_iter().filter(|key| self.values.get(*key) != other.values.get(*key)).cloned().collect()
     }
 }
 
@@ -183,21 +210,11 @@ impl fmt::Debug for Marks {
     }
 }
 
-fn mark(table: &Table, section: &str, marks: &mut BTreeMap<String, u64>) {
-    for (key, Setting { value, .. }) in table {
-        let path = format!("{section}{key}");
-        if let Value::Table(inner) = value {
-            mark(inner, &format!("{path}."), marks);
-            continue;
-        }
-        let mut hasher = DefaultHasher::new();
-        hash(value, &mut hasher);
-        if let (true, Value::Text(file)) = (key.ends_with("_file"), value) {
-            // One that cannot be read is refused by whoever wants to use it.
-            read_file(Path::new(file), LARGEST_CERTIFICATES).unwrap_or_default().hash(&mut hasher);
-        }
-        marks.insert(path, hasher.finish());
-    }
+/// A hash of what is in a file. One that cannot be read is refused by whoever wants to use it.
+fn content_hash(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    read_file(path, LARGEST_CERTIFICATES).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hash(value: &Value, hasher: &mut DefaultHasher) {
@@ -238,6 +255,26 @@ mod tests {
         assert_eq!((done.changed, done.waiting), (Vec::new(), strings(&["ingest.queue"])), "it still waits");
         let done = live.replace(load("operator = []\nlog = 'debug'\n[ingest]\nqueue = 100")).unwrap();
         assert_eq!(done, Reloaded::default());
+    }
+
+    #[test]
+    fn a_file_that_changes_while_the_configuration_is_read_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "hunter2").unwrap();
+        let root = innkeeper_settings::parse(
+            "innkeeper.toml",
+            &format!("[alerter.ops]\nsecret_file = '{}'", secret.display()),
+        )
+        .unwrap();
+        let marks = Marks::of(&root);
+        assert!(marks.are_current());
+        for change in [&|| fs::write(&secret, "hunter3"), &|| fs::remove_file(&secret)] as [&dyn Fn() -> _; 2] {
+            change().unwrap();
+            assert!(!marks.are_current());
+            fs::write(&secret, "hunter2").unwrap();
+            assert!(marks.are_current());
+        }
     }
 
     #[test]

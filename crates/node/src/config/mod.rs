@@ -188,12 +188,27 @@ impl Overrides {
     }
 }
 
+/// How often the configuration is read while files that it names change under the reader.
+const ATTEMPTS: usize = 3;
+
 impl Config {
     /// Reads the file, the environment and the flags.
     ///
     /// # Errors
     /// Everything that is wrong, all at once.
     pub fn load(role: Role, overrides: &Overrides) -> Result<Self, ConfigError> {
+        for _ in 1..ATTEMPTS {
+            let config = Self::load_once(role, overrides)?;
+            if config.marks.are_current() {
+                return Ok(config);
+            }
+        }
+        // Files that keep changing: a reload after the last change reads them again.
+        Self::load_once(role, overrides)
+    }
+
+    /// The same, where a file with a secret may be replaced between two looks at it.
+    fn load_once(role: Role, overrides: &Overrides) -> Result<Self, ConfigError> {
         let file = top::find_file(overrides.config.as_deref())?;
         let (environment, unreadable): (Vec<_>, Vec<_>) = std::env::vars_os()
             .map(|(name, value)| match (name.into_string(), value.into_string()) {
