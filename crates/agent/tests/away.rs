@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use common::house::{House, Mode};
+use common::instance::{Instance, Mode};
 use common::{Home, kill, nobody, ran, wait_for};
 
 const JOB: [&str; 5] = ["a/b", "--", "sh", "-c", "echo out; echo err >&2; exit 3"];
@@ -31,15 +31,15 @@ fn without_a_server_the_report_waits_and_is_flushed() {
     unharmed(&mut home.exec(&nobody(), &JOB));
     assert_eq!(home.spooled(), 1);
     assert!(home.log().contains("cannot be reached"), "{}", home.log());
-    let house = House::open();
-    let (status, out, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
+    let instance = Instance::open();
+    let (status, out, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!((status, out.as_str(), err.as_str()), (Some(0), "", ""));
-    assert_eq!(house.kinds(), ["start", "fail"]);
-    assert_eq!(house.only("fail")["output"].as_str().unwrap().len(), 8);
+    assert_eq!(instance.kinds(), ["start", "fail"]);
+    assert_eq!(instance.only("fail")["output"].as_str().unwrap().len(), 8);
     assert_eq!(home.spooled(), 0);
     // Nothing is sent twice.
-    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
-    assert_eq!(house.reports().len(), 2);
+    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
+    assert_eq!(instance.reports().len(), 2);
 }
 
 #[test]
@@ -83,17 +83,17 @@ fn a_server_that_hangs_lies_or_refuses_harms_nothing() {
         (say(400, &own(400)), false),
         (say(413, &own(413)), false),
     ] {
-        let (home, house) = (Home::new(), House::open());
-        house.now(mode.clone());
+        let (home, instance) = (Home::new(), Instance::open());
+        instance.now(mode.clone());
         let begun = Instant::now();
-        unharmed(&mut home.exec(&house.url(), &JOB));
+        unharmed(&mut home.exec(&instance.url(), &JOB));
         assert!(begun.elapsed() < BOUND, "{mode:?}: {:?}", begun.elapsed());
         assert_eq!(home.spooled(), usize::from(is_kept), "{mode:?}: {}", home.log());
         if is_kept {
-            house.now(Mode::Well);
-            let (status, _, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
+            instance.now(Mode::Well);
+            let (status, _, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
             assert_eq!(status, Some(0), "{mode:?}: {err}");
-            assert_eq!(house.kinds(), ["start", "fail"], "{mode:?}");
+            assert_eq!(instance.kinds(), ["start", "fail"], "{mode:?}");
         }
     }
 }
@@ -119,21 +119,21 @@ fn what_answers_with_other_than_http_is_no_server() {
 #[test]
 fn a_server_that_dies_in_mid_run_gets_the_end_later() {
     let home = Home::new();
-    let house = House::open();
+    let instance = Instance::open();
     let mut child = home
-        .exec(&house.url(), &["a/b", "--", "sh", "-c", "read x; exit 4"])
+        .exec(&instance.url(), &["a/b", "--", "sh", "-c", "read x; exit 4"])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for("the start", || house.kinds() == ["start"]);
-    house.now(Mode::Close);
+    wait_for("the start", || instance.kinds() == ["start"]);
+    instance.now(Mode::Close);
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(4));
     assert_eq!(home.spooled(), 1);
-    house.now(Mode::Well);
+    instance.now(Mode::Well);
     // The next run brings it, before its own.
-    assert_eq!(ran(&mut home.exec(&house.url(), &["a/c", "--", "true"])).0, Some(0));
-    let told: Vec<(String, String)> = house
+    assert_eq!(ran(&mut home.exec(&instance.url(), &["a/c", "--", "true"])).0, Some(0));
+    let told: Vec<(String, String)> = instance
         .reports()
         .iter()
         .map(|report| {
@@ -146,47 +146,48 @@ fn a_server_that_dies_in_mid_run_gets_the_end_later() {
 
 #[test]
 fn an_answer_that_does_not_come_back_doubles_nothing() {
-    let (home, house) = (Home::new(), House::open());
-    house.now(Mode::RecordAndClose);
-    unharmed(&mut home.exec(&house.url(), &JOB));
+    let (home, instance) = (Home::new(), Instance::open());
+    instance.now(Mode::RecordAndClose);
+    unharmed(&mut home.exec(&instance.url(), &JOB));
     assert_eq!(home.spooled(), 1);
-    house.now(Mode::Well);
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-    assert_eq!(house.kinds(), ["start", "fail"]);
+    instance.now(Mode::Well);
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+    assert_eq!(instance.kinds(), ["start", "fail"]);
     assert_eq!(home.spooled(), 0);
 }
 
 #[test]
 fn a_server_that_asks_for_patience_gets_it() {
-    let (home, house) = (Home::new(), House::open());
-    house.now(Mode::Say(503, "Retry-After: 3600\r\n".to_owned(), String::new()));
-    unharmed(&mut home.exec(&house.url(), &JOB));
-    let before = house.came().requests.len();
-    house.now(Mode::Well);
-    let (status, _, err) = ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", house.url()));
+    let (home, instance) = (Home::new(), Instance::open());
+    instance.now(Mode::Say(503, "Retry-After: 3600\r\n".to_owned(), String::new()));
+    unharmed(&mut home.exec(&instance.url(), &JOB));
+    let before = instance.came().requests.len();
+    instance.now(Mode::Well);
+    let (status, _, err) =
+        ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!(status, Some(75), "{err}");
     assert!(err.contains("patience"), "{err}");
-    assert_eq!(house.came().requests.len(), before);
+    assert_eq!(instance.came().requests.len(), before);
     std::fs::remove_file(home.state().join("not-before")).unwrap();
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
 }
 
 #[test]
 fn reports_wait_in_order_with_the_time_they_happened() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let gone = nobody();
     for n in 0..30 {
         let script = format!("exit {}", n % 2);
         ran(home.exec(&gone, &["a/b", "--", "sh", "-c", &script]).env("INNKEEPER_EXEC_MAX_DELAY", "0s"));
     }
     wait_for("all of them", || home.spooled() == 30);
-    let (status, _, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
+    let (status, _, err) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!(status, Some(0), "{err}");
-    let ago: Vec<u64> = house.reports().iter().map(|report| report["ago_ms"].as_u64().unwrap()).collect();
+    let ago: Vec<u64> = instance.reports().iter().map(|report| report["ago_ms"].as_u64().unwrap()).collect();
     assert_eq!(ago.len(), 60);
     assert!(ago.is_sorted_by(|a, b| a >= b), "{ago:?}");
-    assert_eq!(house.came().requests.len(), 1, "one batch");
-    let kinds = house.kinds();
+    assert_eq!(instance.came().requests.len(), 1, "one batch");
+    let kinds = instance.kinds();
     assert!(
         kinds
             .chunks(2)
@@ -197,14 +198,14 @@ fn reports_wait_in_order_with_the_time_they_happened() {
 
 #[test]
 fn many_agents_at_once_after_an_outage_send_all_of_it_once() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let gone = nobody();
     for _ in 0..20 {
         ran(home.exec(&gone, &["a/old", "--", "true"]).env("INNKEEPER_EXEC_MAX_DELAY", "0s"));
     }
     let agents: Vec<_> = (0..25)
         .map(|n| {
-            home.exec(&house.url(), &[&format!("a/new{n}"), "--", "true"])
+            home.exec(&instance.url(), &[&format!("a/new{n}"), "--", "true"])
                 .env("INNKEEPER_EXEC_MAX_DELAY", "1m")
                 .spawn()
                 .unwrap()
@@ -214,15 +215,15 @@ fn many_agents_at_once_after_an_outage_send_all_of_it_once() {
         let output = agent.wait_with_output().unwrap();
         assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
     }
-    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
-    assert_eq!((house.reports().len(), home.spooled()), (40 + 50, 0));
+    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
+    assert_eq!((instance.reports().len(), home.spooled()), (40 + 50, 0));
 }
 
 #[test]
 fn a_killed_agent_is_told_as_an_interrupted_run() {
-    let (home, house) = (Home::new(), House::open());
-    let mut child = home.exec(&house.url(), &["a/b", "--", "sleep", "1000"]).spawn().unwrap();
-    wait_for("the start", || house.kinds() == ["start"]);
+    let (home, instance) = (Home::new(), Instance::open());
+    let mut child = home.exec(&instance.url(), &["a/b", "--", "sleep", "1000"]).spawn().unwrap();
+    wait_for("the start", || instance.kinds() == ["start"]);
     let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     wait_for("the job", || !children().is_empty());
     let records = || std::fs::read_dir(home.state().join("runs")).unwrap().flatten();
@@ -233,11 +234,11 @@ fn a_killed_agent_is_told_as_an_interrupted_run() {
     kill("KILL", i32::try_from(child.id()).unwrap());
     child.wait().unwrap();
     kill("KILL", job.trim().parse().unwrap());
-    assert_eq!(ran(&mut home.exec(&house.url(), &["a/c", "--", "true"])).0, Some(0));
-    let fail = house.only("fail");
-    assert_eq!((&fail["component"], &fail["run"]), (&"b".into(), &house.reports()[0]["run"]));
+    assert_eq!(ran(&mut home.exec(&instance.url(), &["a/c", "--", "true"])).0, Some(0));
+    let fail = instance.only("fail");
+    assert_eq!((&fail["component"], &fail["run"]), (&"b".into(), &instance.reports()[0]["run"]));
     assert!(fail["output"].as_str().unwrap().contains("interrupted"), "{fail}");
-    assert_eq!(house.kinds(), ["start", "fail", "start", "success"]);
+    assert_eq!(instance.kinds(), ["start", "fail", "start", "success"]);
 }
 
 /// A library that has syncing of files whose paths have `SLOW_SYNC` in them take for ever.
@@ -273,28 +274,30 @@ fn slow_disk(home: &Home) -> std::path::PathBuf {
 fn a_job_that_ended_on_a_slow_disk_is_not_told_as_killed() {
     for slow in ["/spool/", "/runs/", "/innkeeper-agent/"] {
         for script in ["echo 12 files", "sleep 0.3; echo 12 files"] {
-            let (home, house) = (Home::new(), House::open());
+            let (home, instance) = (Home::new(), Instance::open());
             let mut command = home.exec(&nobody(), &["a/b", "--", "sh", "-c", script]);
             let (status, out, _) = ran(command.env("LD_PRELOAD", slow_disk(&home)).env("SLOW_SYNC", slow));
             assert_eq!((status, out.as_str()), (Some(0), "12 files\n"), "{slow}");
-            assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-            assert_eq!(house.kinds(), ["start", "success"], "{slow} {script}: {}", home.log());
-            assert_eq!(house.only("success")["output"], "12 files\n");
+            assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+            assert_eq!(instance.kinds(), ["start", "success"], "{slow} {script}: {}", home.log());
+            assert_eq!(instance.only("success")["output"], "12 files\n");
         }
     }
 }
 
 #[test]
 fn a_broken_configuration_harms_nothing_and_what_is_right_in_it_counts() {
-    let (home, house) = (Home::new(), House::open());
-    let config = home
-        .file("config/innkeeper/agent.toml", &format!("server = '{}'\nservre = 'x'\n[exec\n", house.url()));
+    let (home, instance) = (Home::new(), Instance::open());
+    let config = home.file(
+        "config/innkeeper/agent.toml",
+        &format!("server = '{}'\nservre = 'x'\n[exec\n", instance.url()),
+    );
     unharmed(&mut home.agent(&[&["exec"], &JOB[..]].concat()));
     assert!(home.log().contains("agent.toml:3: "), "{}", home.log());
-    std::fs::write(&config, format!("server = '{}'\nservre = 'x'\n", house.url())).unwrap();
+    std::fs::write(&config, format!("server = '{}'\nservre = 'x'\n", instance.url())).unwrap();
     unharmed(&mut home.agent(&[&["exec"], &JOB[..]].concat()));
     assert!(home.log().contains("agent.toml:2: servre: unknown key"), "{}", home.log());
-    assert_eq!(house.kinds(), ["start", "fail", "start", "fail"]);
+    assert_eq!(instance.kinds(), ["start", "fail", "start", "fail"]);
     unharmed(&mut home.agent(&[&["exec", "--config", "/no/such/file"], &JOB[..]].concat()));
     unharmed(home.agent(&[&["exec"], &JOB[..]].concat()).env("INNKEEPER_TOKEN_FILE", "/no/such/file"));
     unharmed(home.agent(&[&["exec"], &JOB[..]].concat()).env("INNKEEPER_CA_FILE", "/etc/passwd"));
@@ -316,19 +319,20 @@ fn a_token_that_others_can_read_is_told() {
 
 #[test]
 fn without_a_home_and_without_a_place_for_state_it_reports_all_the_same() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let config = home.file("bare.toml", "[spool]\nstate = '/proc/none'\n");
-    let mut command = home.exec(&house.url(), &[&["--config", config.to_str().unwrap()], &JOB[..]].concat());
-    command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("INNKEEPER_SERVER", house.url());
+    let mut command =
+        home.exec(&instance.url(), &[&["--config", config.to_str().unwrap()], &JOB[..]].concat());
+    command.env_clear().env("PATH", std::env::var("PATH").unwrap()).env("INNKEEPER_SERVER", instance.url());
     unharmed(&mut command);
-    assert_eq!(house.kinds(), ["start", "fail"]);
+    assert_eq!(instance.kinds(), ["start", "fail"]);
     // And with the server away as well, there is nothing to be done, and no harm.
     unharmed(command.env("INNKEEPER_SERVER", nobody()));
 }
 
 #[test]
 fn on_a_full_disk_reports_go_straight_to_the_server() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let full = home.path().join("full");
     std::fs::create_dir(&full).unwrap();
     let mounted =
@@ -355,8 +359,8 @@ fn on_a_full_disk_reports_go_straight_to_the_server() {
         unharmed(&mut limited(&nobody()));
         fill().unwrap_err();
     }
-    unharmed(&mut limited(&house.url()));
-    assert!(house.kinds().ends_with(&["start".to_owned(), "fail".to_owned()]), "{:?}", house.kinds());
+    unharmed(&mut limited(&instance.url()));
+    assert!(instance.kinds().ends_with(&["start".to_owned(), "fail".to_owned()]), "{:?}", instance.kinds());
     unharmed(&mut limited(&nobody()));
     if is_mounted {
         assert!(Command::new("umount").arg(&full).status().unwrap().success());
@@ -365,7 +369,7 @@ fn on_a_full_disk_reports_go_straight_to_the_server() {
 
 #[test]
 fn a_limit_on_files_ends_neither_the_agent_nor_its_report() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let agent = env!("CARGO_BIN_EXE_innkeeper-agent");
     let mut command = Command::new("bash");
     command.args([
@@ -373,13 +377,13 @@ fn a_limit_on_files_ends_neither_the_agent_nor_its_report() {
         &format!("ulimit -f 0; exec {agent} exec a/b -- sh -c 'echo out; echo err >&2; exit 3'"),
     ]);
     home.clean(&mut command);
-    unharmed(command.env("INNKEEPER_SERVER", house.url()).stdin(Stdio::null()));
-    assert_eq!(house.kinds(), ["start", "fail"]);
+    unharmed(command.env("INNKEEPER_SERVER", instance.url()).stdin(Stdio::null()));
+    assert_eq!(instance.kinds(), ["start", "fail"]);
 }
 
 #[test]
 fn a_job_with_few_descriptors_runs_as_without_the_agent() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let agent = env!("CARGO_BIN_EXE_innkeeper-agent");
     let job = "sh -c 'echo out; echo err >&2; exit 3'";
     for most in [10, 11, 12, 13, 14, 16, 18, 20, 24, 32] {
@@ -387,7 +391,7 @@ fn a_job_with_few_descriptors_runs_as_without_the_agent() {
             let mut shell = Command::new("bash");
             shell.args(["-c", &format!("ulimit -n {most}; exec {command}")]);
             home.clean(&mut shell);
-            ran(shell.env("INNKEEPER_SERVER", house.url()).stdin(Stdio::null()))
+            ran(shell.env("INNKEEPER_SERVER", instance.url()).stdin(Stdio::null()))
         };
         assert_eq!(under(&format!("{agent} exec a/b -- {job}")), under(job), "{most}");
     }
@@ -395,12 +399,12 @@ fn a_job_with_few_descriptors_runs_as_without_the_agent() {
 
 #[test]
 fn a_first_run_during_an_outage_makes_its_reservation_afterwards() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     ran(&mut home.exec(&nobody(), &["a/b", "--every", "1d", "--", "true"]));
-    house.now(Mode::KnowsNothing);
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-    assert_eq!(house.came().terms.len(), 1);
-    assert_eq!(house.kinds(), ["start", "success"]);
+    instance.now(Mode::KnowsNothing);
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+    assert_eq!(instance.came().terms.len(), 1);
+    assert_eq!(instance.kinds(), ["start", "success"]);
 }
 
 #[test]
@@ -409,24 +413,24 @@ fn what_the_server_does_not_take_is_kept_for_a_day_in_case_it_is_set_right() {
     for (mode, problem) in
         [(Mode::KnowsNothing, "knows no such reservation"), (refusal(), "this token is not for a")]
     {
-        let (home, house) = (Home::new(), House::open());
-        let flush = || ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", house.url()));
-        house.now(mode.clone());
-        unharmed(&mut home.exec(&house.url(), &JOB));
+        let (home, instance) = (Home::new(), Instance::open());
+        let flush = || ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", instance.url()));
+        instance.now(mode.clone());
+        unharmed(&mut home.exec(&instance.url(), &JOB));
         assert_eq!(home.spooled(), 1, "{}", home.log());
         let (status, _, err) = flush();
         assert_eq!((status, err.contains(problem)), (Some(75), true), "{err}");
         // It is not asked again with each run.
-        let before = house.came().requests.len();
-        ran(&mut home.exec(&house.url(), &["a/c", "--no-output", "--", "true"]));
-        assert_eq!((home.spooled(), house.came().requests.len() - before <= 3), (2, true));
-        house.now(Mode::Well);
+        let before = instance.came().requests.len();
+        ran(&mut home.exec(&instance.url(), &["a/c", "--no-output", "--", "true"]));
+        assert_eq!((home.spooled(), instance.came().requests.len() - before <= 3), (2, true));
+        instance.now(Mode::Well);
         assert_eq!(flush(), (Some(0), String::new(), String::new()));
-        assert_eq!(house.kinds(), ["start", "fail", "start", "success"]);
+        assert_eq!(instance.kinds(), ["start", "fail", "start", "success"]);
         assert_eq!(home.spooled(), 0);
 
-        house.now(mode);
-        unharmed(&mut home.exec(&house.url(), &JOB));
+        instance.now(mode);
+        unharmed(&mut home.exec(&instance.url(), &JOB));
         age(&home, 25 * 3_600_000);
         assert_eq!(flush().0, Some(0));
         assert_eq!(home.spooled(), 0);
@@ -437,7 +441,7 @@ fn what_the_server_does_not_take_is_kept_for_a_day_in_case_it_is_set_right() {
 
 #[test]
 fn what_one_job_keeps_is_bounded() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     ran(&mut home.exec(&nobody(), &["a/b", "--", "true"]));
     let spool = home.state().join("spool");
     let first = std::fs::read_dir(&spool).unwrap().flatten().next().unwrap();
@@ -446,24 +450,24 @@ fn what_one_job_keeps_is_bounded() {
         let other = format!("{n:015}{}", &name[15..]);
         std::fs::copy(first.path(), spool.join(other)).unwrap();
     }
-    house.now(Mode::KnowsNothing);
-    ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", house.url()));
+    instance.now(Mode::KnowsNothing);
+    ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!(home.spooled(), 100);
     assert!(spool.join(name).exists(), "the newest stays");
 }
 
 #[test]
 fn another_users_spool_is_not_used() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     std::fs::create_dir_all(home.state()).unwrap();
     if !Command::new("chown").arg("12345").arg(home.state()).status().unwrap().success() {
         // Only root can give a directory away; whoever cannot has no way to be misled by one, either.
         return;
     }
     let config = home.file("named.toml", &format!("[spool]\nstate = '{}'\n", home.state().display()));
-    unharmed(&mut home.exec(&house.url(), &[&["--config", config.to_str().unwrap()], &JOB[..]].concat()));
+    unharmed(&mut home.exec(&instance.url(), &[&["--config", config.to_str().unwrap()], &JOB[..]].concat()));
     assert_eq!(std::fs::read_dir(home.state()).unwrap().count(), 0);
-    assert_eq!(house.kinds(), ["start", "fail"]);
+    assert_eq!(instance.kinds(), ["start", "fail"]);
 }
 
 /// Makes what waits older: it happened so many milliseconds ago, before the machine's latest start.
@@ -481,31 +485,33 @@ fn age(home: &Home, ms: i64) {
 
 #[test]
 fn after_a_restart_of_the_machine_the_wall_clock_tells_how_long_ago_it_was() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     ran(&mut home.exec(&nobody(), &["a/b", "--", "true"]));
     let month = 6 * 24 * 3_600_000;
     age(&home, month);
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-    let ago = house.only("success")["ago_ms"].as_i64().unwrap();
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+    let ago = instance.only("success")["ago_ms"].as_i64().unwrap();
     assert!((month..month + 600_000).contains(&ago), "{ago}");
 }
 
 #[test]
 fn what_is_too_old_is_dropped_and_that_is_told() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     ran(&mut home.exec(&nobody(), &["a/b", "--", "true"]));
     age(&home, 8 * 24 * 3_600_000);
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-    assert_eq!(house.kinds(), ["log"]);
-    assert!(house.only("log")["output"].as_str().unwrap().contains("2 of this job's reports were dropped"));
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+    assert_eq!(instance.kinds(), ["log"]);
+    assert!(
+        instance.only("log")["output"].as_str().unwrap().contains("2 of this job's reports were dropped")
+    );
     assert_eq!(home.spooled(), 0);
-    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
-    assert_eq!(house.kinds(), ["log"], "told once");
+    ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
+    assert_eq!(instance.kinds(), ["log"], "told once");
 }
 
 #[test]
 fn a_torn_entry_holds_up_no_other() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     for _ in 0..2 {
         ran(&mut home.exec(&nobody(), &["a/b", "--", "true"]));
     }
@@ -517,15 +523,15 @@ fn a_torn_entry_holds_up_no_other() {
         .unwrap();
     let text = std::fs::read_to_string(&first).unwrap();
     std::fs::write(&first, &text[..text.len() / 2]).unwrap();
-    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url())).0, Some(0));
-    assert_eq!(house.kinds(), ["start", "success"]);
+    assert_eq!(ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url())).0, Some(0));
+    assert_eq!(instance.kinds(), ["start", "success"]);
     assert!(home.log().contains("torn"), "{}", home.log());
     assert_eq!(std::fs::read_dir(home.state().join("unreadable")).unwrap().count(), 1);
 }
 
 #[test]
 fn one_bad_report_does_not_keep_the_others_out() {
-    let (home, house, ping) = (Home::new(), House::open(), House::open());
+    let (home, instance, ping) = (Home::new(), Instance::open(), Instance::open());
     let gone = nobody();
     ran(&mut home.exec(&gone, &["a/b", "--", "true"]));
     ran(&mut home.agent(&["exec", "--ping", &format!("{}/ping/1", ping.url()), "--", "true"]));
@@ -533,44 +539,46 @@ fn one_bad_report_does_not_keep_the_others_out() {
     ping.now(Mode::Close);
     // The job of a server that is away waits; those of the other go out.
     ran(&mut home.agent(&["exec", "--ping", &format!("{}/ping/2", ping.url()), "--", "true"]));
-    let (status, _, err) = ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", house.url()));
+    let (status, _, err) =
+        ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!(status, Some(75), "{err}");
-    assert_eq!(house.kinds(), ["start", "success", "start", "fail"]);
+    assert_eq!(instance.kinds(), ["start", "success", "start", "fail"]);
     assert_eq!(home.spooled(), 1);
 }
 
 #[test]
 fn a_ping_address_that_asks_for_patience_silences_nobody_else() {
-    let (home, house, ping) = (Home::new(), House::open(), House::open());
+    let (home, instance, ping) = (Home::new(), Instance::open(), Instance::open());
     ping.now(Mode::Say(429, "Retry-After: 3600\r\n".to_owned(), String::new()));
     let address = format!("{}/ping/1", ping.url());
-    ran(home.agent(&["exec", "--ping", &address, "--", "true"]).env("INNKEEPER_SERVER", house.url()));
+    ran(home.agent(&["exec", "--ping", &address, "--", "true"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!(home.spooled(), 1);
     let before = ping.came().requests.len();
-    unharmed(&mut home.exec(&house.url(), &JOB));
-    assert_eq!(house.kinds(), ["start", "fail"], "{}", home.log());
+    unharmed(&mut home.exec(&instance.url(), &JOB));
+    assert_eq!(instance.kinds(), ["start", "fail"], "{}", home.log());
     ran(home.exec(&nobody(), &["a/c", "--", "true"]).env("INNKEEPER_EXEC_MAX_DELAY", "0s"));
-    let (status, _, err) = ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", house.url()));
+    let (status, _, err) =
+        ran(home.agent(&["flush", "--wait", "0s"]).env("INNKEEPER_SERVER", instance.url()));
     assert_eq!((status, err.contains("patience")), (Some(75), true), "{err}");
-    assert_eq!(house.kinds(), ["start", "fail", "start", "success"]);
+    assert_eq!(instance.kinds(), ["start", "fail", "start", "success"]);
     assert_eq!((home.spooled(), ping.came().requests.len()), (1, before), "it is left alone");
 }
 
 #[test]
 fn a_ping_address_that_hangs_holds_up_nobody_else() {
-    let (home, house, hangs) = (Home::new(), House::open(), House::open());
+    let (home, instance, hangs) = (Home::new(), Instance::open(), Instance::open());
     ran(&mut home.agent(&["exec", "--ping", &format!("{}/ping/1", nobody()), "--", "true"]));
     hangs.now(Mode::Hang);
     ran(&mut home.agent(&["exec", "--ping", &format!("{}/ping/2", hangs.url()), "--", "true"]));
     ran(&mut home.exec(&nobody(), &JOB));
     // Jobs bring theirs, and those that waited, though the others stay.
     let begun = Instant::now();
-    unharmed(home.exec(&house.url(), &JOB).env("INNKEEPER_EXEC_MAX_DELAY", "1m"));
+    unharmed(home.exec(&instance.url(), &JOB).env("INNKEEPER_EXEC_MAX_DELAY", "1m"));
     assert!(begun.elapsed() < BOUND, "nothing waits for the others");
-    assert_eq!(house.kinds(), ["start", "fail", "start", "fail"], "{}", home.log());
+    assert_eq!(instance.kinds(), ["start", "fail", "start", "fail"], "{}", home.log());
     assert_eq!(home.spooled(), 2);
     hangs.now(Mode::Well);
-    let mut job = home.exec(&house.url(), &["a/c", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut job = home.exec(&instance.url(), &["a/c", "--", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
     wait_for("what waits for others, while the job runs", || home.spooled() == 1);
     drop(job.stdin.take());
     job.wait().unwrap();
@@ -578,25 +586,25 @@ fn a_ping_address_that_hangs_holds_up_nobody_else() {
 
 #[test]
 fn a_check_in_of_a_unit_is_kept_whatever_is_in_the_way() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let checkin = ["checkin", "a/b", "--keep", "--exit-status", "3", "--notes", "exit-code: exited 3"];
     let silent = (Some(0), String::new(), String::new());
     // No server at all, one that is away, and one that knows neither token nor reservation.
     assert_eq!(ran(&mut home.agent(&checkin)), silent);
     assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", nobody())), silent);
-    house.now(Mode::Say(401, String::new(), String::new()));
-    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", house.url())), silent);
-    house.now(Mode::KnowsNothing);
-    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", house.url())), silent);
+    instance.now(Mode::Say(401, String::new(), String::new()));
+    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", instance.url())), silent);
+    instance.now(Mode::KnowsNothing);
+    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", instance.url())), silent);
     home.file("config/innkeeper/agent.toml", "servre = 'x'\n[exec\n");
-    house.now(Mode::Hang);
-    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", house.url())), silent);
+    instance.now(Mode::Hang);
+    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", instance.url())), silent);
     assert_eq!(home.spooled(), 5, "{}", home.log());
-    house.now(Mode::Well);
+    instance.now(Mode::Well);
     std::fs::remove_file(home.state().join("kept.json")).unwrap();
-    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", house.url())), silent);
-    assert_eq!((house.kinds(), home.spooled()), (vec!["fail".to_owned(); 6], 0));
-    let report = &house.reports()[0];
+    assert_eq!(ran(home.agent(&checkin).env("INNKEEPER_SERVER", instance.url())), silent);
+    assert_eq!((instance.kinds(), home.spooled()), (vec!["fail".to_owned(); 6], 0));
+    let report = &instance.reports()[0];
     assert_eq!((&report["exit_status"], &report["output"]), (&3.into(), &"exit-code: exited 3".into()));
     assert!(report.get("duration_ms").is_none() && report.get("run").is_none(), "{report}");
     assert_eq!(ran(&mut home.agent(&["checkin", "no-slash", "--keep"])).0, Some(2));

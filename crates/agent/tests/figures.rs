@@ -4,18 +4,18 @@
 
 mod common;
 
-use common::house::{House, Mode};
+use common::instance::{Instance, Mode};
 use common::{Home, nobody, ran};
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use serde_json::{Value, json};
 
 /// Runs a script with these options; the report of its end.
 fn end_of(options: &[&str], script: &str) -> Value {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let arguments = [&["a/b"], options, &["--", "sh", "-c", script]].concat();
-    ran(&mut home.exec(&house.url(), &arguments));
-    let kinds = house.kinds();
-    house.only(&kinds[1])
+    ran(&mut home.exec(&instance.url(), &arguments));
+    let kinds = instance.kinds();
+    instance.only(&kinds[1])
 }
 
 #[test]
@@ -42,13 +42,13 @@ fn they_are_found_wherever_they_stand_and_however_they_are_read() {
 
 #[test]
 fn the_output_passes_unchanged() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let script = "echo one; echo ::figure rows=7; echo ::figure bad; echo two >&2";
     let run = |options: &[&str]| {
-        ran(&mut home.exec(&house.url(), &[&["a/b"], options, &["--", "sh", "-c", script]].concat()))
+        ran(&mut home.exec(&instance.url(), &[&["a/b"], options, &["--", "sh", "-c", script]].concat()))
     };
     let all = (Some(0), "one\n::figure rows=7\n::figure bad\n".to_owned(), "two\n".to_owned());
-    let last = || house.reports().pop().unwrap();
+    let last = || instance.reports().pop().unwrap();
     assert_eq!(run(&[]), all);
     assert!(
         last()["output"].as_str().unwrap().contains("begins with ::figure is no figure; give NAME=NUMBER")
@@ -67,10 +67,10 @@ fn the_output_passes_unchanged() {
 
 #[test]
 fn twenty_names_are_kept_and_the_rest_is_told() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let script = "for n in $(seq 30); do echo ::figure f$n=$n; done; echo ::figure f1=77";
-    ran(&mut home.exec(&house.url(), &["a/b", "--figure", "given=1", "--", "sh", "-c", script]));
-    let end = house.only("success");
+    ran(&mut home.exec(&instance.url(), &["a/b", "--figure", "given=1", "--", "sh", "-c", script]));
+    let end = instance.only("success");
     let figures = end["figures"].as_object().unwrap();
     assert_eq!((figures.len(), &figures["f1"], &figures["given"]), (20, &json!(77), &json!(1)));
     assert!(figures.contains_key("f19") && !figures.contains_key("f20"));
@@ -82,11 +82,11 @@ fn twenty_names_are_kept_and_the_rest_is_told() {
 #[test]
 fn what_is_masked_does_not_leave_as_a_figure() {
     let script = "echo ::figure token_abc=1; echo ::figure pin=4711; echo ::figure rows=3";
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let arguments = ["a/b", "--redact", "token_[a-z]+", "--redact-env", "PIN", "--", "sh", "-c", script];
-    let (_, out, _) = ran(home.exec(&house.url(), &arguments).env("PIN", "4711"));
+    let (_, out, _) = ran(home.exec(&instance.url(), &arguments).env("PIN", "4711"));
     assert_eq!(out, "::figure token_abc=1\n::figure pin=4711\n::figure rows=3\n");
-    let end = house.only("success");
+    let end = instance.only("success");
     assert_eq!(end["figures"], json!({"rows": 3}));
     let told = format!("{end}{}", home.log());
     assert!(!told.contains("token_abc") && !told.contains("4711") && told.contains("is left out"), "{told}");
@@ -119,29 +119,29 @@ fn a_wrong_figure_or_clause_runs_nothing() {
 
 #[test]
 fn they_wait_with_their_report() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     ran(&mut home.exec(&nobody(), &["a/b", "--", "sh", "-c", "echo ::figure rows=12.5; exit 1"]));
     assert_eq!(home.spooled(), 1);
-    let (status, ..) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", house.url()));
-    assert_eq!((status, &house.only("fail")["figures"]), (Some(0), &json!({"rows": 12.5})));
+    let (status, ..) = ran(home.agent(&["flush"]).env("INNKEEPER_SERVER", instance.url()));
+    assert_eq!((status, &instance.only("fail")["figures"]), (Some(0), &json!({"rows": 12.5})));
 }
 
 #[test]
 fn a_ping_address_gets_them_and_so_does_a_command_that_is_not_there() {
-    let (home, house) = (Home::new(), House::open());
-    let ping = format!("{}/ping/0c2a3f0e-0000-4000-8000-000000000000", house.url());
+    let (home, instance) = (Home::new(), Instance::open());
+    let ping = format!("{}/ping/0c2a3f0e-0000-4000-8000-000000000000", instance.url());
     ran(&mut home.agent(&["exec", "--ping", &ping, "--figure", "limit=5", "--", "echo", "::figure rows=1"]));
-    assert_eq!(house.only("success")["figures"], json!({"limit": 5, "rows": 1}));
+    assert_eq!(instance.only("success")["figures"], json!({"limit": 5, "rows": 1}));
     ran(&mut home.agent(&["exec", "--ping", &ping, "--figure", "limit=5", "--", "/no/such/program"]));
-    assert_eq!(house.only("fail")["figures"], json!({"limit": 5}));
+    assert_eq!(instance.only("fail")["figures"], json!({"limit": 5}));
 }
 
 #[test]
 fn what_is_expected_goes_into_the_reservation() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let run = |options: &[&str]| {
-        ran(&mut home.exec(&house.url(), &[&["a/b"], options, &["--", "true"]].concat()));
-        house.came().terms.pop().unwrap()
+        ran(&mut home.exec(&instance.url(), &[&["a/b"], options, &["--", "true"]].concat()));
+        instance.came().terms.pop().unwrap()
     };
     let terms = run(&[
         "--every",
@@ -163,22 +163,22 @@ fn what_is_expected_goes_into_the_reservation() {
 
 #[test]
 fn an_older_server_is_asked_for_what_it_knows() {
-    let (home, house) = (Home::new(), House::open());
-    house.now(Mode::Older);
+    let (home, instance) = (Home::new(), Instance::open());
+    instance.now(Mode::Older);
     let options = ["--cron", "*/10 * * * *", "--tz", "UTC", "--expect", "rows > 0", "--remind-every", "each"];
     let (status, out, err) =
-        ran(&mut home.exec(&house.url(), &[&["a/b"], &options[..], &["--", "true"]].concat()));
+        ran(&mut home.exec(&instance.url(), &[&["a/b"], &options[..], &["--", "true"]].concat()));
     assert_eq!((status, out.as_str(), err.as_str()), (Some(0), "", ""));
     assert_eq!(
-        house.came().terms,
+        instance.came().terms,
         [
             json!({"app": "a", "component": "b", "cron": "*/10 * * * *", "time_zone": "UTC", "remind_every": "10m"})
         ]
     );
     assert!(home.log().contains("is left out") && home.log().contains("every 10m instead"), "{}", home.log());
-    assert_eq!(house.kinds(), ["start", "success"]);
+    assert_eq!(instance.kinds(), ["start", "success"]);
     // A person is told.
-    let person = |arguments: &[&str]| ran(home.agent(arguments).env("INNKEEPER_SERVER", house.url()));
+    let person = |arguments: &[&str]| ran(home.agent(arguments).env("INNKEEPER_SERVER", instance.url()));
     let (status, out, _) = person(&["reserve", "a/c", "--every", "1h", "--remind-every", "each"]);
     assert!(status == Some(2) && out.contains("every 1h instead of at each failed run"), "{out}");
     let (status, out, _) = person(&["reserve", "a/c", "--expect", "rows > 0"]);
@@ -187,18 +187,18 @@ fn an_older_server_is_asked_for_what_it_knows() {
 
 #[test]
 fn a_check_in_by_hand_brings_them() {
-    let (home, house) = (Home::new(), House::open());
-    let person = |arguments: &[&str]| ran(home.agent(arguments).env("INNKEEPER_SERVER", house.url()));
+    let (home, instance) = (Home::new(), Instance::open());
+    let person = |arguments: &[&str]| ran(home.agent(arguments).env("INNKEEPER_SERVER", instance.url()));
     let (status, ..) =
         person(&["checkin", "a/b", "--figure", "rows=5", "--figure", "rows=6", "--figure", "x=1"]);
-    assert_eq!((status, &house.only("success")["figures"]), (Some(0), &json!({"rows": 6, "x": 1})));
+    assert_eq!((status, &instance.only("success")["figures"]), (Some(0), &json!({"rows": 6, "x": 1})));
     let (status, _, err) = person(&["checkin", "a/b", "--figure", "rows:5"]);
     assert!(status == Some(2) && err.contains("--figure: \"rows:5\" is no figure"), "{err}");
     let (status, _, err) = person(&["reserve", "a/b", "--expect", "rows ~ 5"]);
     assert!(status == Some(2) && err.contains("--expect: \"rows ~ 5\": after rows one of"), "{err}");
     person(&["reserve", "a/b", "--expect", "rows > 5", "--remind-every", "each"]);
     person(&["reserve", "a/b", "--expect", ""]);
-    let terms = house.came().terms.clone();
+    let terms = instance.came().terms.clone();
     let of = |more: Value| {
         let mut all = json!({"app": "a", "component": "b"});
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -298,13 +298,13 @@ fn a_command_without_its_mark_is_told_so() {
 
 #[test]
 fn status_says_why_a_report_waits() {
-    let (home, house) = (Home::new(), House::open());
-    house.now(Mode::Hang);
-    let mut command = home.exec(&house.url(), &["a/b", "--", "true"]);
+    let (home, instance) = (Home::new(), Instance::open());
+    instance.now(Mode::Hang);
+    let mut command = home.exec(&instance.url(), &["a/b", "--", "true"]);
     ran(command.env("INNKEEPER_EXEC_MAX_DELAY", "1s"));
-    let (_, out, _) = ran(home.agent(&["status"]).env("INNKEEPER_SERVER", house.url()));
+    let (_, out, _) = ran(home.agent(&["status"]).env("INNKEEPER_SERVER", instance.url()));
     assert!(
-        out.contains("1 report\n") && out.contains(&format!("{} did not answer in time", house.url())),
+        out.contains("1 report\n") && out.contains(&format!("{} did not answer in time", instance.url())),
         "{out}"
     );
 }

@@ -114,7 +114,7 @@ fn many_agents_after_a_restart_lose_and_double_nothing() {
 }
 
 #[test]
-fn a_token_is_needed_where_the_house_asks_for_one() {
+fn a_token_is_needed_where_the_instance_asks_for_one() {
     let (home, inn) = (Home::new(), Inn::open("auth = \"tokens\"\n"));
     let token = |name: &str, scopes: &[&str]| {
         let mut command = process::command("innkeeper", inn.server.directory());

@@ -4,31 +4,31 @@
 
 mod common;
 
-use common::house::{House, Mode};
+use common::instance::{Instance, Mode};
 use common::{Home, ran};
 use serde_json::{Value, json};
 
 /// Runs the probes of this configuration once, as a crontab does; status and standard error.
-fn probe(home: &Home, house: &House, probes: &str) -> (Option<i32>, String) {
-    let config =
-        home.file("agent.toml", &format!("server = \"{}\"\n[probes]\napp = \"net\"\n{probes}", house.url()));
+fn probe(home: &Home, instance: &Instance, probes: &str) -> (Option<i32>, String) {
+    let config = home
+        .file("agent.toml", &format!("server = \"{}\"\n[probes]\napp = \"net\"\n{probes}", instance.url()));
     let (status, _, err) =
         ran(&mut home.agent(&["--config", config.to_str().unwrap(), "probe", "--once", "minute"]));
-    // The house knows every reservation.
+    // The instance knows every reservation.
     let of_itself = |line: &&str| !line.contains(" was there before: ");
     (status, err.split_inclusive('\n').filter(of_itself).collect())
 }
 
 /// The report of a plugin that says this.
 fn plugin(output: &str, more: &str) -> Value {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let said = home.file("said", output);
     let text = format!(
         "[probe.disk]\nkind = \"command\"\ncron = \"* * * * *\"\ncommand = [\"cat\", \"{}\"]\n{more}",
         said.display()
     );
-    assert_eq!(probe(&home, &house, &text), (Some(0), String::new()));
-    house.only("success")
+    assert_eq!(probe(&home, &instance, &text), (Some(0), String::new()));
+    instance.only("success")
 }
 
 #[test]
@@ -61,61 +61,61 @@ fn of_many_the_expected_ones_are_kept() {
 
 #[test]
 fn what_a_probe_expects_goes_into_its_reservation() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let text = "[probe.a]\nkind = \"command\"\nevery = \"1m\"\ncommand = [\"true\"]\nremind_every = \"each\"\n\
                 expect = [\"users > 0\", \"time_ms < 2 * median(10)\"]\n\
                 [probe.b]\nkind = \"systemd-unit\"\nevery = \"1m\"\ntarget = \"x\"\nretries = 0\nexpect = [\"active\"]\n\
                 expect_figures = \"time_ms < 500\"\n\
                 [probe.c]\nkind = \"command\"\nevery = \"1m\"\ncommand = [\"true\"]\nexpect = []\n";
-    assert_eq!(probe(&home, &house, text), (Some(0), String::new()));
+    assert_eq!(probe(&home, &instance, text), (Some(0), String::new()));
     let terms = |component: &str| {
-        house.came().terms.iter().find(|terms| terms["component"] == component).unwrap().clone()
+        instance.came().terms.iter().find(|terms| terms["component"] == component).unwrap().clone()
     };
     assert_eq!(terms("a")["expect"], json!(["users > 0", "time_ms < 2 * median(10)"]));
     assert_eq!(terms("a")["remind_every"], "each");
     assert_eq!(terms("b")["expect"], json!(["time_ms < 500"]));
     assert_eq!(terms("c")["expect"], json!([]));
     // It is told once.
-    probe(&home, &house, text);
-    assert_eq!(house.came().terms.len(), 3);
+    probe(&home, &instance, text);
+    assert_eq!(instance.came().terms.len(), 3);
 }
 
 #[test]
 fn every_kind_takes_expect_figures() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let of = |kind: &str, keys: &str| {
         let text = format!("[probe.{kind}]\nkind = \"{kind}\"\nevery = \"1m\"\nretries = 0\n{keys}\n");
-        probe(&home, &house, &text).1
+        probe(&home, &instance, &text).1
     };
     let command = "command = [\"true\"]\nexpect_figures = [\"users > 0\", \"time_ms<5\"]";
     assert_eq!(of("command", command), "");
-    assert_eq!(house.came().terms.last().unwrap()["expect"], json!(["users > 0", "time_ms < 5"]));
+    assert_eq!(instance.came().terms.last().unwrap()["expect"], json!(["users > 0", "time_ms < 5"]));
     assert_eq!(of("tcp", "target = \"127.0.0.1:1\"\nexpect_figures = \"time_ms < 9, connect_ms < 8\""), "");
-    assert_eq!(house.came().terms.last().unwrap()["expect"], json!(["time_ms < 9", "connect_ms < 8"]));
+    assert_eq!(instance.came().terms.last().unwrap()["expect"], json!(["time_ms < 9", "connect_ms < 8"]));
     let err = of("command", &format!("{command}\nexpect = [\"users > 1\"]"));
     assert!(err.contains("probe.command.expect: is expect_figures of this kind; give one of them"), "{err}");
 }
 
 #[test]
 fn an_older_server_is_asked_for_the_probes_interval() {
-    let (home, house) = (Home::new(), House::open());
-    house.now(Mode::Older);
+    let (home, instance) = (Home::new(), Instance::open());
+    instance.now(Mode::Older);
     let text = "[probe.a]\nkind = \"command\"\nevery = \"10m\"\ncommand = [\"true\"]\nremind_every = \"each\"\n\
                 expect = \"users > 0\"\n";
-    let (status, err) = probe(&home, &house, text);
+    let (status, err) = probe(&home, &instance, text);
     assert!(status == Some(0) && err.contains("net/a: the server is an older one"), "{err}");
     assert!(err.contains("every 10m instead of at each failed run"), "{err}");
-    let terms = house.came().terms.clone();
+    let terms = instance.came().terms.clone();
     assert_eq!((terms.len(), &terms[0]["remind_every"], terms[0].get("expect")), (1, &json!("10m"), None));
 }
 
 #[test]
 fn a_wrong_clause_is_that_probes_alone() {
-    let (home, house) = (Home::new(), House::open());
+    let (home, instance) = (Home::new(), Instance::open());
     let text = "[probe.a]\nkind = \"command\"\ncron = \"* * * * *\"\ncommand = [\"true\"]\nexpect = \"users\"\n\
                 [probe.b]\nkind = \"command\"\ncron = \"* * * * *\"\ncommand = [\"true\"]\n";
-    let (status, err) = probe(&home, &house, text);
+    let (status, err) = probe(&home, &instance, text);
     assert_eq!(status, Some(1));
     assert!(err.contains("agent.toml:8: probe.a.expect: \"users\": after users one of"), "{err}");
-    assert_eq!(house.only("success")["component"], "b");
+    assert_eq!(instance.only("success")["component"], "b");
 }

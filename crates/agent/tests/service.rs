@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A server, and a machine whose agent probes.
-struct House {
+struct Instance {
     server: Server,
     database: TestDatabase,
     home: TempDir,
     client: Client,
 }
 
-impl House {
+impl Instance {
     fn open() -> Self {
         let database = TestDatabase::sqlite();
         let config = "[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
@@ -115,151 +115,151 @@ fn tcp(name: &str, port: u16) -> String {
 
 #[test]
 fn targets_are_watched_and_taken_back() {
-    let house = House::open();
+    let instance = Instance::open();
     let listener = || TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let (first, second) = (listener(), listener());
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
     // Somebody has made this one themselves.
     let body = json!({"app": "net", "component": "second", "frequency": 1, "time_units": "days"});
-    assert_eq!(house.client.post(&house.server.url("/reservation"), &body).status, 200);
+    assert_eq!(instance.client.post(&instance.server.url("/reservation"), &body).status, 200);
     let both = tcp("first", port(&first)) + &tcp("second", port(&second));
-    house.configure(
+    instance.configure(
         &(both.clone() + "[probe.odd]\nkind = \"tpc\"\nevery = \"1m\"\ntarget = \"127.0.0.1:1\"\n"),
     );
-    let mut agent = house.start();
+    let mut agent = instance.start();
     for name in ["first", "second"] {
-        house.eventually(name, || house.is_well(name));
+        instance.eventually(name, || instance.is_well(name));
     }
     // What cannot be loaded is told where the agent itself reports.
-    house.eventually("its own", || house.state("innkeeper-agent") == "down");
-    let notes = house.database.texts("SELECT notes FROM checkins").join("\n");
+    instance.eventually("its own", || instance.state("innkeeper-agent") == "down");
+    let notes = instance.database.texts("SELECT notes FROM checkins").join("\n");
     assert!(notes.contains("agent.toml:") && notes.contains("tpc"), "{notes}");
-    assert_eq!(house.shown("first").unwrap()["schedule"], "every 1 second");
-    let log = house.log();
+    assert_eq!(instance.shown("first").unwrap()["schedule"], "every 1 second");
+    let log = instance.log();
     assert!(log.contains("net/second was there before") && !log.contains("net/first was there"), "{log}");
 
     let gone = port(&first);
     drop(first);
-    house.eventually("first is down", || house.state("first") == "down");
+    instance.eventually("first is down", || instance.state("first") == "down");
     let _first = TcpListener::bind(("127.0.0.1", gone)).unwrap();
-    house.eventually("first is back", || house.is_well("first"));
+    instance.eventually("first is back", || instance.is_well("first"));
 
     // Other terms change the reservation, and make none.
-    house.configure(&both.replace("grace = \"1h\"", "grace = \"2h\""));
+    instance.configure(&both.replace("grace = \"1h\"", "grace = \"2h\""));
     agent.signal("-HUP");
-    house.eventually("its new grace", || house.shown("first").is_some_and(|one| one["grace"] == "2h"));
-    house.eventually("its own is well", || house.is_well("innkeeper-agent"));
-    assert_eq!(house.database.count("reservations"), 3);
+    instance.eventually("its new grace", || instance.shown("first").is_some_and(|one| one["grace"] == "2h"));
+    instance.eventually("its own is well", || instance.is_well("innkeeper-agent"));
+    assert_eq!(instance.database.count("reservations"), 3);
 
     // One that cannot be read any more goes on, and is not checked out.
-    house.configure(&both.replace("[probe.first]\nkind = \"tcp\"", "[probe.first]\nkind = \"pct\""));
+    instance.configure(&both.replace("[probe.first]\nkind = \"tcp\"", "[probe.first]\nkind = \"pct\""));
     agent.signal("-HUP");
-    house.eventually("its own is down", || house.state("innkeeper-agent") == "down");
-    assert_ne!(house.state("first"), "", "it is there");
+    instance.eventually("its own is down", || instance.state("innkeeper-agent") == "down");
+    assert_ne!(instance.state("first"), "", "it is there");
 
     // What leaves the configuration is checked out if this agent made it.
-    house.configure("");
+    instance.configure("");
     agent.signal("-HUP");
-    house.eventually("first is checked out", || house.shown("first").is_none());
-    assert!(house.shown("second").is_some(), "somebody else made it");
+    instance.eventually("first is checked out", || instance.shown("first").is_none());
+    assert!(instance.shown("second").is_some(), "somebody else made it");
     agent.signal("-TERM");
-    assert!(agent.0.wait().unwrap().success(), "{}", house.log());
+    assert!(agent.0.wait().unwrap().success(), "{}", instance.log());
 }
 
 #[test]
 fn what_is_found_while_the_server_is_away_is_told_later() {
-    let mut house = House::open();
+    let mut instance = Instance::open();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    house.configure(&tcp("port", listener.local_addr().unwrap().port()));
-    let _agent = house.start();
-    house.eventually("it is up", || house.is_well("port"));
-    let address = house.server.address().to_string();
-    house.server.kill();
+    instance.configure(&tcp("port", listener.local_addr().unwrap().port()));
+    let _agent = instance.start();
+    instance.eventually("it is up", || instance.is_well("port"));
+    let address = instance.server.address().to_string();
+    instance.server.kill();
     let from = SystemClock.now().timestamp_millis();
-    house.eventually("the log says so", || house.log().contains("is kept until it can be told"));
+    instance.eventually("the log says so", || instance.log().contains("is kept until it can be told"));
     std::thread::sleep(Duration::from_secs(3));
     let to = SystemClock.now().timestamp_millis();
     let config = format!("[ingest]\nlisten = \"{address}\"\nworkers = 1\n");
-    house.server = Server::start("innkeeper", &config, &["--database-url", house.database.url()]);
+    instance.server = Server::start("innkeeper", &config, &["--database-url", instance.database.url()]);
     let found = format!("checkins WHERE kind = 'success' AND at BETWEEN {from} AND {to}");
-    house.eventually("what was found then", || house.database.count(&found) >= 2);
-    assert_eq!(house.database.count("alerts"), 0, "nobody is accused");
+    instance.eventually("what was found then", || instance.database.count(&found) >= 2);
+    assert_eq!(instance.database.count("alerts"), 0, "nobody is accused");
 }
 
 #[test]
 fn a_configuration_that_cannot_be_read_ends_no_watch() {
-    let house = House::open();
+    let instance = Instance::open();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    house.configure(&tcp("port", listener.local_addr().unwrap().port()));
-    let agent = house.start();
-    house.eventually("it is up", || house.is_well("port"));
-    let whole = std::fs::read(house.home.path().join("agent.toml")).unwrap();
-    std::fs::write(house.home.path().join("agent.toml"), "[probe.port\nkind =").unwrap();
+    instance.configure(&tcp("port", listener.local_addr().unwrap().port()));
+    let agent = instance.start();
+    instance.eventually("it is up", || instance.is_well("port"));
+    let whole = std::fs::read(instance.home.path().join("agent.toml")).unwrap();
+    std::fs::write(instance.home.path().join("agent.toml"), "[probe.port\nkind =").unwrap();
     agent.signal("-HUP");
-    house.eventually("the log says so", || house.log().contains("all goes on as it was"));
-    let checkins = || house.shown("port").map_or(0, |one| one["checkins"].as_i64().unwrap());
+    instance.eventually("the log says so", || instance.log().contains("all goes on as it was"));
+    let checkins = || instance.shown("port").map_or(0, |one| one["checkins"].as_i64().unwrap());
     let before = checkins();
-    house.eventually("it goes on", || checkins() > before + 1);
+    instance.eventually("it goes on", || checkins() > before + 1);
     drop(agent);
     // Started with it, and told by a flag where the server is.
-    let mut command = house.command(&["--server", &house.server.url(""), "probe"]);
-    let log = std::fs::File::create(house.home.path().join("log")).unwrap();
+    let mut command = instance.command(&["--server", &instance.server.url(""), "probe"]);
+    let log = std::fs::File::create(instance.home.path().join("log")).unwrap();
     let agent = Agent(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-    house.eventually("its own is down", || house.state("innkeeper-agent") == "down");
-    assert!(house.shown("port").is_some(), "nothing is checked out: {}", house.log());
-    std::fs::write(house.home.path().join("agent.toml"), whole).unwrap();
+    instance.eventually("its own is down", || instance.state("innkeeper-agent") == "down");
+    assert!(instance.shown("port").is_some(), "nothing is checked out: {}", instance.log());
+    std::fs::write(instance.home.path().join("agent.toml"), whole).unwrap();
     agent.signal("-HUP");
     let before = checkins();
-    house.eventually("it is read again", || checkins() > before);
+    instance.eventually("it is read again", || checkins() > before);
 }
 
 #[test]
 fn another_server_gets_the_reservations_too() {
-    let mut house = House::open();
+    let mut instance = Instance::open();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    house.configure(&tcp("port", listener.local_addr().unwrap().port()));
-    let agent = house.start();
-    house.eventually("it is up", || house.is_well("port"));
+    instance.configure(&tcp("port", listener.local_addr().unwrap().port()));
+    let agent = instance.start();
+    instance.eventually("it is up", || instance.is_well("port"));
     // The same address, and a database of before.
-    let address = house.server.address().to_string();
-    house.server.kill();
-    house.database = TestDatabase::sqlite();
+    let address = instance.server.address().to_string();
+    instance.server.kill();
+    instance.database = TestDatabase::sqlite();
     let config = format!("[ingest]\nlisten = \"{address}\"\nworkers = 1\n");
-    house.server = Server::start("innkeeper", &config, &["--database-url", house.database.url()]);
-    house.eventually("it is made again", || house.is_well("port"));
+    instance.server = Server::start("innkeeper", &config, &["--database-url", instance.database.url()]);
+    instance.eventually("it is made again", || instance.is_well("port"));
     // Somebody checks it out, though a probe has it.
     let body = json!({"app": "net", "component": "port"});
-    assert_eq!(house.client.post(&house.server.url("/checkout"), &body).status, 200);
-    house.eventually("it is there again", || house.is_well("port"));
+    assert_eq!(instance.client.post(&instance.server.url("/checkout"), &body).status, 200);
+    instance.eventually("it is there again", || instance.is_well("port"));
     // Another address.
-    let other = House::open();
-    house.configure_for(&other, &tcp("port", listener.local_addr().unwrap().port()));
+    let other = Instance::open();
+    instance.configure_for(&other, &tcp("port", listener.local_addr().unwrap().port()));
     agent.signal("-HUP");
     other.eventually("it is made there", || other.is_well("port"));
 }
 
 #[test]
 fn who_may_only_check_in_is_told_so_and_made_no_owner() {
-    let mut house = House::open();
-    house.database = TestDatabase::sqlite();
+    let mut instance = Instance::open();
+    instance.database = TestDatabase::sqlite();
     let config = "auth = \"tokens\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n";
-    house.server = Server::start("innkeeper", config, &["--database-url", house.database.url()]);
+    instance.server = Server::start("innkeeper", config, &["--database-url", instance.database.url()]);
     let token = |scopes: &[&str]| {
-        let mut command = innkeeper_testing::process::command("innkeeper", house.home.path());
-        command.args(["token", scopes[0], "--database-url", house.database.url()]);
+        let mut command = innkeeper_testing::process::command("innkeeper", instance.home.path());
+        command.args(["token", scopes[0], "--database-url", instance.database.url()]);
         for scope in scopes {
             command.args(["--scope", scope]);
         }
         String::from_utf8(command.output().unwrap().stdout).unwrap().trim().to_owned()
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    house.configure(&tcp("port", listener.local_addr().unwrap().port()));
-    let mut command = house.command(&["probe"]);
+    instance.configure(&tcp("port", listener.local_addr().unwrap().port()));
+    let mut command = instance.command(&["probe"]);
     command.env("INNKEEPER_TOKEN", token(&["checkin"]));
-    let log = std::fs::File::create(house.home.path().join("log")).unwrap();
+    let log = std::fs::File::create(instance.home.path().join("log")).unwrap();
     let agent = Agent(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
-    house.eventually("the log says so", || {
-        house.log().contains("the reservation net/port is not as it is to be")
+    instance.eventually("the log says so", || {
+        instance.log().contains("the reservation net/port is not as it is to be")
     });
     // It waits, and does not try all the time.
     let ticks = || {
@@ -278,36 +278,36 @@ fn who_may_only_check_in_is_told_so_and_made_no_owner() {
     std::thread::sleep(Duration::from_secs(3));
     assert!(ticks() - before < 150, "it was busy for {} of 300 hundredths", ticks() - before);
     // An admin makes it by hand: it is theirs.
-    let mut made = house.command(&["reserve", "net/port", "--every", "1d"]);
+    let mut made = instance.command(&["reserve", "net/port", "--every", "1d"]);
     made.env("INNKEEPER_TOKEN", token(&["manage", "checkin"]));
     assert!(made.status().unwrap().success());
-    let kept = house.home.path().join("innkeeper-agent/probes/reservations.json");
+    let kept = instance.home.path().join("innkeeper-agent/probes/reservations.json");
     let kept = std::fs::read_to_string(kept).unwrap_or_default();
     assert!(!kept.contains("\"made\":true"), "{kept}");
 }
 
 #[test]
 fn one_run_for_a_crontab_and_one_to_try() {
-    let house = House::open();
+    let instance = Instance::open();
     let port = free_port();
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let probes = tcp("minutely", port).replace("1s", "1m") + &tcp("daily", port).replace("1s", "1d");
-    house.configure(&probes);
-    let (status, text) = said(&house.command(&["probe", "--try"]).output().unwrap());
+    instance.configure(&probes);
+    let (status, text) = said(&instance.command(&["probe", "--try"]).output().unwrap());
     assert!(status == 0 && text.contains("net/minutely") && text.contains("net/daily"), "{status}: {text}");
-    assert!(house.shown("minutely").is_none(), "nothing is reported");
+    assert!(instance.shown("minutely").is_none(), "nothing is reported");
 
-    let (status, text) = said(&house.command(&["probe", "--once", "minute"]).output().unwrap());
+    let (status, text) = said(&instance.command(&["probe", "--once", "minute"]).output().unwrap());
     assert_eq!((status, text.as_str()), (0, ""), "cron mails what is written");
-    assert_eq!(house.state("minutely"), "up");
-    assert_eq!(house.state("daily"), "new", "its turn has not come");
-    let (status, text) = said(&house.command(&["probe", "--once", "day"]).output().unwrap());
+    assert_eq!(instance.state("minutely"), "up");
+    assert_eq!(instance.state("daily"), "new", "its turn has not come");
+    let (status, text) = said(&instance.command(&["probe", "--once", "day"]).output().unwrap());
     assert_eq!((status, text.as_str()), (0, ""));
-    assert_eq!(house.state("daily"), "up");
+    assert_eq!(instance.state("daily"), "up");
 
     drop(listener);
-    let (status, text) = said(&house.command(&["probe", "--try"]).output().unwrap());
+    let (status, text) = said(&instance.command(&["probe", "--try"]).output().unwrap());
     assert!(status == 1 && text.contains("CRITICAL"), "{status}: {text}");
-    let (status, text) = said(&house.command(&["probe", "--once", "never"]).output().unwrap());
+    let (status, text) = said(&instance.command(&["probe", "--once", "never"]).output().unwrap());
     assert!(status == 125 && text.contains("minute, hour, day, noon"), "{status}: {text}");
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use crate::Time;
 
-/// Whoever comes to an open house, as the audit log names them.
+/// Whoever comes to an open instance, as the audit log names them.
 pub const ANYBODY: &str = "anybody";
 
 /// The actions of the audit log that matter here.

@@ -42,7 +42,7 @@ fn pings(data: &[u8]) {
     innkeeper_ingest::fuzz::ping(address, log.get(1..).unwrap_or_default());
 }
 
-/// A body or a query: taken for each that the doors and the API read.
+/// A body or a query: taken for each that ingest and the API read.
 fn bodies(data: &[u8]) {
     innkeeper_ingest::fuzz::body(data);
     innkeeper_web::fuzz::document(data);

@@ -20,7 +20,7 @@ use innkeeper_core::Clock;
 use innkeeper_core::access::{Permission, Rights, UserRole, account_name};
 use innkeeper_node::TrustedProxies;
 use innkeeper_node::config::{Auth, Config, Live};
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heartbeat::Operator;
 use innkeeper_store::{Actor, Store, Token};
 use parking_lot::Mutex;
 
@@ -434,7 +434,7 @@ fn suffices(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     Ok(caller.rights.suffice_for(permission)?)
 }
 
-/// Why what anybody made while the house was open does not work.
+/// Why what anybody made while the instance was open does not work.
 pub fn unconfirmed(what: &str) -> String {
     format!(
         "{what} was made, or changed, by nobody knows whom while everybody could (auth = \"open\"); it works once an \

@@ -127,7 +127,7 @@ impl FromRequest for Caller {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let known = request.extensions().get::<Self>().cloned();
-        // Where nothing was asked at the authenticator: a route for everybody, or reading in an open house.
+        // Where nothing was asked at the authenticator: a route for everybody, or reading in an open instance.
         ready(Ok(known.unwrap_or_else(Self::nobody)))
     }
 }

@@ -1,4 +1,4 @@
-//! By which names an open house may be reached.
+//! By which names an open instance may be reached.
 //!
 //! Any site can have a name of its own lead to this machine (DNS rebinding): to a browser its pages and Innkeeper's are then one site, and a
 //! script there could do everything. The browser still says by which name it came: `Host` is a header that no script can set.

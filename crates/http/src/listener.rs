@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_node::{Process, Shutdown, descriptors};
 
 use super::health::Health;
@@ -44,7 +44,7 @@ impl Listener {
     pub fn new(process: &Process, name: &'static str, listen: SocketAddr) -> Self {
         let mut listener = Self::bare(process, name, listen);
         listener.connections = descriptors::for_connections(process.config());
-        listener.on_listening(process.heart().listening())
+        listener.on_listening(process.heartbeat().listening())
     }
 
     /// One that only says how the process is, on a thread of its own.
@@ -55,18 +55,18 @@ impl Listener {
     }
 
     fn bare(process: &Process, name: &'static str, listen: SocketAddr) -> Self {
-        let (store, config, heart) = (process.store(), process.config(), process.heart());
+        let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let status = Status {
             health: Health::new(store.clone(), env!("CARGO_PKG_VERSION")),
-            nodes: Nodes::new(store.clone(), heart),
-            peer: Peer::new(store.clone(), heart.clock(), &config.instance),
-            observed: Observed::new(store.clone(), heart),
+            nodes: Nodes::new(store.clone(), heartbeat),
+            peer: Peer::new(store.clone(), heartbeat.clock(), &config.instance),
+            observed: Observed::new(store.clone(), heartbeat),
             answers_checkers: false,
         };
         Self {
             name,
             listen,
-            authenticator: Authenticator::new(store, config, heart.clock()).telling(heart.operator()),
+            authenticator: Authenticator::new(store, config, heartbeat.clock()).telling(heartbeat.operator()),
             status,
             routes: Vec::new(),
             workers: None,

@@ -7,7 +7,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use innkeeper_core::access::Permission;
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::heart::{Heartbeat, Progresses, gone_after};
+use innkeeper_node::heartbeat::{Heartbeat, Progresses, gone_after};
 use innkeeper_node::metrics::{self, Metrics};
 use innkeeper_store::{KnownNode, LatestFigure, Store, StoreError};
 
@@ -35,10 +35,10 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// The process whose node `heart` is.
-    pub fn new(store: Store, heart: &Heartbeat) -> Self {
-        let progresses = heart.progresses().clone();
-        Self { store, clock: heart.clock(), metrics: heart.metrics().clone(), progresses }
+    /// The process whose node `heartbeat` is.
+    pub fn new(store: Store, heartbeat: &Heartbeat) -> Self {
+        let progresses = heartbeat.progresses().clone();
+        Self { store, clock: heartbeat.clock(), metrics: heartbeat.metrics().clone(), progresses }
     }
 
     /// Registers the three.

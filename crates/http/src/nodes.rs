@@ -10,7 +10,7 @@ use innkeeper_core::access::Permission;
 use innkeeper_core::ways::{WaysOut, parked_words};
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::{Heartbeat, LEASE, Singleton, gone_after, missing_after, strengths};
+use innkeeper_node::heartbeat::{Heartbeat, LEASE, Singleton, gone_after, missing_after, strengths};
 use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError, Unjudged};
 use serde::Serialize;
 
@@ -42,9 +42,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// The nodes of the installation whose node `heart` is.
-    pub fn new(store: Store, heart: &Heartbeat) -> Self {
-        Self { store, clock: heart.clock(), live: heart.live().clone(), singleton: None }
+    /// The nodes of the installation whose node `heartbeat` is.
+    pub fn new(store: Store, heartbeat: &Heartbeat) -> Self {
+        Self { store, clock: heartbeat.clock(), live: heartbeat.live().clone(), singleton: None }
     }
 
     /// The same in a process that may hold this lease.

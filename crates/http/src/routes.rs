@@ -245,7 +245,7 @@ impl<'c> Routes<'c> {
         match only {
             Only::Always => {}
             Only::ForBrowsers => {
-                // A link to gocron's door is answered there.
+                // A link to gocron's address is answered there.
                 let is_page = |context: &guard::GuardContext<'_>| {
                     accepts_pages(context)
                         && !context.head().uri.query().is_some_and(|query| query.contains("cronname="))

@@ -11,7 +11,7 @@ use innkeeper_core::access::Permission;
 use parking_lot::Mutex;
 
 use innkeeper_logging::Seldom;
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heartbeat::Operator;
 
 /// How often the operator hears of it.
 const EVERY: Duration = Duration::from_secs(3600);

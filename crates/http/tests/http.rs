@@ -335,7 +335,7 @@ fn bytes_that_lead_nowhere_do_not_keep_a_connection() {
 }
 
 #[test]
-fn bodies_that_never_come_do_not_keep_the_door() {
+fn bodies_that_never_come_do_not_keep_ingest_busy() {
     let server = Server::taking(8, two_roles);
     let mut crowd: Vec<TcpStream> = (0..32)
         .map(|_| {

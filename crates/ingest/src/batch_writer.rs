@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_core::Clock;
 use innkeeper_logging::{Numbers, within};
-use innkeeper_node::heart::progress::{PROBE, Progress};
+use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Heartbeat, Metrics, Seldom, Shutdown, SupervisedThread, Wake};
 use innkeeper_store::{Arrival, DatabaseKind, FastPath, Recorded, Store, StoreError, Writer};
 use parking_lot::{Mutex, MutexGuard};
@@ -38,11 +38,11 @@ pub(crate) fn start(
     store: &Store,
     most: usize,
     wake: Option<Wake>,
-    heart: &Heartbeat,
+    heartbeat: &Heartbeat,
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<SupervisedThread>> {
-    let progress = heart.progresses().ingest.clone();
-    let operator = heart.operator();
+    let progress = heartbeat.progresses().ingest.clone();
+    let operator = heartbeat.operator();
     let (outage, refusals) = (Arc::new(Outage::default()), Arc::new(Seldom::new()));
     let batch_writer = |name, writer, general| BatchWriter {
         name,
@@ -56,7 +56,7 @@ pub(crate) fn start(
         refusals: Arc::clone(&refusals),
         refused: Refused::new(operator),
         delays: Seldom::new(),
-        metrics: heart.metrics().clone(),
+        metrics: heartbeat.metrics().clone(),
         shutdown: shutdown.clone(),
     };
     let mut parts = Vec::new();
@@ -74,7 +74,7 @@ pub(crate) fn start(
         }
     };
     let (probing, stop) = (store.writer(), shutdown.clone());
-    let clock = heart.clock();
+    let clock = heartbeat.clock();
     parts.push(SupervisedThread::spawn("check-in probe", shutdown, move || {
         probe(probing, &progress, clock.as_ref(), &stop);
         Ok(())

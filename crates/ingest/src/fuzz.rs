@@ -1,4 +1,4 @@
-//! The readers of what comes in at the door, for the fuzz targets: each as its handler calls it, without the database.
+//! The readers of what comes in over HTTP, for the fuzz targets: each as its handler calls it, without the database.
 
 use std::sync::LazyLock;
 

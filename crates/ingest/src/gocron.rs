@@ -160,16 +160,17 @@ fn tell(
     dead_ends: &[DeadEnd],
     no_recipients: Vec<DeadEnd>,
 ) {
-    if app_state.astray.knows(&name, dead_ends) {
+    if app_state.dead_end_reporter.knows(&name, dead_ends) {
         return;
     }
     let Some(asking) = Asking::begin(&app_state.asking, &name) else {
         if created {
-            app_state.astray.report(&name, dead_ends);
+            app_state.dead_end_reporter.report(&name, dead_ends);
         }
         return;
     };
-    let (astray, store, ways) = (app_state.astray.clone(), app_state.store.clone(), app_state.ways.clone());
+    let (dead_end_reporter, store, ways) =
+        (app_state.dead_end_reporter.clone(), app_state.store.clone(), app_state.ways.clone());
     let (clock, dead_ends) = (Arc::clone(&app_state.clock), dead_ends.to_vec());
     let is_news = move |dead_ends: &[DeadEnd]| {
         let Some((spec, changed_at)) = store.terms_of(id)? else { return Ok(false) };
@@ -185,13 +186,13 @@ fn tell(
     drop(web::block(move || {
         let _asking = asking;
         match is_news(&dead_ends) {
-            Ok(true) => astray.report(&name, &dead_ends),
-            Ok(false) => astray.remember(&name, &dead_ends),
+            Ok(true) => dead_end_reporter.report(&name, &dead_ends),
+            Ok(false) => dead_end_reporter.remember(&name, &dead_ends),
             Err(error) => {
                 log::debug!("when {name} was changed: {error}");
                 match created {
-                    true => astray.report(&name, &dead_ends),
-                    false => astray.remember(&name, &dead_ends),
+                    true => dead_end_reporter.report(&name, &dead_ends),
+                    false => dead_end_reporter.remember(&name, &dead_ends),
                 }
             }
         }

@@ -91,7 +91,7 @@ async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body
         wake.wake();
     }
     if let Reserved::Created(_) | Reserved::Changed(_) = reserved {
-        app_state.astray.report(&name, &dead_ends);
+        app_state.dead_end_reporter.report(&name, &dead_ends);
     }
     Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }

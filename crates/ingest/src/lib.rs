@@ -1,4 +1,4 @@
-//! The guests' door: the HTTP that jobs call, in the words of three protocols (GoTel, gocron, Healthchecks), and that of the agent.
+//! What jobs call over HTTP, in the words of three protocols (GoTel, gocron, Healthchecks), and that of the agent.
 //!
 //! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
@@ -31,7 +31,7 @@ use innkeeper_core::ways::WaysOut;
 use innkeeper_core::{Clock, Invalid, Time};
 use innkeeper_http::{ApiError, Caller, Listener, Routes, blocking, client_address};
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::Astray;
+use innkeeper_node::heartbeat::DeadEndReporter;
 use innkeeper_node::{Config, KnownWays, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake};
 use innkeeper_store::{Store, StoreError};
 
@@ -45,7 +45,7 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 /// How long each writer may write on when the listeners could not go on.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
-/// The running door: its routes share the queue, its writers empty it.
+/// Ingest while it runs: its routes share the queue, its writers empty it.
 pub struct Ingest {
     app_state: Data<AppState>,
     writers: Vec<SupervisedThread>,
@@ -62,7 +62,7 @@ pub(crate) struct AppState {
     /// The ways out as the sweepers have them.
     pub ways: KnownWays,
     /// How the operator hears of reservations whose messages lead nowhere.
-    pub astray: Astray,
+    pub dead_end_reporter: DeadEndReporter,
     /// What is asked for it.
     pub asking: gocron::Asked,
     /// Woken when a conclusion may have changed.
@@ -75,25 +75,25 @@ impl Ingest {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(process: &Process, wake: Option<Wake>) -> anyhow::Result<Self> {
-        let (store, config, heart) = (process.store(), process.config(), process.heart());
-        let metrics = heart.metrics().clone();
+        let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
+        let metrics = heartbeat.metrics().clone();
         let (length, patience) = (config.ingest.queue, config.ingest.commit_timeout);
         let (queue, waiting) =
-            Queue::new(length, patience, metrics.clone(), heart.progresses().ingest.clone());
+            Queue::new(length, patience, metrics.clone(), heartbeat.progresses().ingest.clone());
         metrics.watch_queue(queue.depth())?;
         let app_state = AppState {
             store: store.clone(),
             queue,
-            clock: heart.clock(),
+            clock: heartbeat.clock(),
             live: config.live(),
             commit_timeout: config.ingest.commit_timeout,
-            ways: heart.ways().clone(),
-            astray: heart.astray().clone(),
+            ways: heartbeat.ways().clone(),
+            dead_end_reporter: heartbeat.dead_end_reporter().clone(),
             asking: gocron::Asked::default(),
             wake: wake.clone(),
         };
         let writers =
-            batch_writer::start(waiting, store, config.ingest.batch, wake, heart, process.shutdown())?;
+            batch_writer::start(waiting, store, config.ingest.batch, wake, heartbeat, process.shutdown())?;
         Ok(Self { app_state: Data::new(app_state), writers })
     }
 

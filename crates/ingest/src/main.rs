@@ -1,4 +1,4 @@
-//! The guests' door as a process of its own.
+//! Ingest as a process of its own.
 
 use std::process::ExitCode;
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use innkeeper_http::ApiError;
 use innkeeper_node::Metrics;
-use innkeeper_node::heart::pending::Pending;
-use innkeeper_node::heart::progress::Progress;
+use innkeeper_node::heartbeat::pending::Pending;
+use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_store::{Arrival, Recorded, Target};
 use tokio::sync::{mpsc, oneshot};
 

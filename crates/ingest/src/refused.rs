@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use askama::Template;
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::reservation::Window;
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heartbeat::Operator;
 use innkeeper_store::{Arrival, StoreError, Target};
 
 /// So many reservations are told of; of any further ones the log alone tells.
@@ -140,7 +140,7 @@ mod tests {
     use chrono::{DateTime, Utc};
     use innkeeper_core::checkin::CheckIn;
     use innkeeper_core::names::{AppName, ComponentName};
-    use innkeeper_node::heart::OperatorMessage;
+    use innkeeper_node::heartbeat::OperatorMessage;
     use innkeeper_store::Definition;
 
     use super::*;

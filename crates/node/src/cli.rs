@@ -15,7 +15,7 @@ use structopt::StructOpt;
 use structopt::clap;
 
 use crate::config::{Config, ConfigError, Live, Overrides};
-use crate::heart::{NodeClock, clock};
+use crate::heartbeat::{NodeClock, clock};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
 use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, memory, token};

@@ -7,7 +7,7 @@ use innkeeper_core::Time;
 use innkeeper_core::ways::{DeadEnd, WaysOut};
 use innkeeper_store::{SameRoute, Store, StoreError};
 
-use crate::heart::astray::line;
+use crate::heartbeat::dead_end_reporter::line;
 
 /// Reservations of one query: each route among them is judged once, so that a million of them need no memory.
 const CHUNK: i64 = 20_000;

@@ -39,7 +39,7 @@ pub fn for_connections(config: &Config) -> usize {
 fn share(limit: Option<u64>, database: u64, senders: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let kept = OWN + PER_DATABASE_CONNECTION * database + PER_SENDER * senders;
-    // Where there are too few for all, a quarter: a door that takes nobody is no door.
+    // Where there are too few for all, a quarter: an address that accepts nobody is of no use.
     let share = limit.saturating_sub(kept).max(limit / 4).clamp(1, MOST);
     usize::try_from(share).unwrap_or(usize::MAX)
 }

@@ -8,7 +8,7 @@ use innkeeper_store::StoreError;
 use crate::cli::print;
 use crate::config::DatabaseKind;
 use crate::dead_ends::{self, Told};
-use crate::heart::Operator;
+use crate::heartbeat::Operator;
 use crate::{Config, Mount};
 use crate::{alerters, exposed, startup};
 

@@ -5,7 +5,7 @@ use innkeeper_core::Time;
 use innkeeper_core::peer::Health;
 use innkeeper_store::{Store, StoreError};
 
-use crate::heart::SENDING;
+use crate::heartbeat::SENDING;
 
 /// The name of the check that the mail loop keeps.
 pub const MAIL: &str = "mail";

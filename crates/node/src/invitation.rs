@@ -8,7 +8,7 @@ use innkeeper_core::access::{UserRole, account_name, new_user_name};
 use innkeeper_store::{Actor, Removed, Store, TokensLeft, Unconfirmed};
 
 use crate::config::{Auth, Config, url_of};
-use crate::heart::gone_after;
+use crate::heartbeat::gone_after;
 use crate::{Role, keys};
 
 /// How long a link can be used.
@@ -79,7 +79,7 @@ fn invite_first_admin(store: &Store, now: Time) -> anyhow::Result<Option<String>
     Ok(invited.then(|| secret.reveal().to_owned()))
 }
 
-/// Says what anybody made while the house was open, where callers are asked now who they are: it does not work.
+/// Says what anybody made while the instance was open, where callers are asked now who they are: it does not work.
 pub fn tell_unconfirmed(store: &Store, config: &Config) {
     if config.auth == Auth::Open {
         return;

@@ -3,7 +3,7 @@
 //!
 //! This crate never decides anything about a reservation, and knows neither SQL nor HTTP that is served.
 //!
-//! Where to start: [`cli::run_role`] is a whole `main`, [`Process`] what each role puts itself together with; [`heart::Heartbeat`] makes a process a node among others; [`config::Config`] is everything that can be set;
+//! Where to start: [`cli::run_role`] is a whole `main`, [`Process`] what each role puts itself together with; [`heartbeat::Heartbeat`] makes a process a node among others; [`config::Config`] is everything that can be set;
 //! [`shutdown::Shutdown`] ends it all.
 
 mod alerters;
@@ -15,7 +15,7 @@ pub mod descriptors;
 mod doubts;
 mod exposed;
 pub mod health;
-pub mod heart;
+pub mod heartbeat;
 pub mod invitation;
 pub mod keys;
 pub mod memory;
@@ -35,7 +35,7 @@ pub mod ways;
 
 pub use alerters::Ways;
 pub use config::Config;
-pub use heart::Heartbeat;
+pub use heartbeat::Heartbeat;
 pub use metrics::Metrics;
 pub use mount::Mount;
 pub use process::{Process, RoleWork};

@@ -26,7 +26,7 @@ pub struct Process {
     is_first_start: bool,
     store: Store,
     alerters: Ways,
-    heart: Heartbeat,
+    heartbeat: Heartbeat,
 }
 
 impl Process {
@@ -38,15 +38,15 @@ impl Process {
         let store = wait_for_database(config, role, shutdown)?;
         // Before the heartbeat, which is what makes a database used.
         let is_first_start = role == Role::Standalone && is_unused(&store);
-        let heart = Heartbeat::start(&store, config, role, shutdown)?;
-        let alerters = Ways::new(config, heart.clock())?;
+        let heartbeat = Heartbeat::start(&store, config, role, shutdown)?;
+        let alerters = Ways::new(config, heartbeat.clock())?;
         Ok(Self {
             config: config.clone(),
             shutdown: shutdown.clone(),
             is_first_start,
             store,
             alerters,
-            heart,
+            heartbeat,
         })
     }
 
@@ -64,7 +64,7 @@ impl Process {
         self.shutdown.request();
         let in_order = served.is_ok();
         let ended: Vec<_> = work.into_iter().map(|work| work.finish(in_order)).collect();
-        let said_goodbye = self.heart.finish();
+        let said_goodbye = self.heartbeat.finish();
         served?;
         ended.into_iter().collect::<anyhow::Result<()>>()?;
         said_goodbye
@@ -91,13 +91,13 @@ impl Process {
     }
 
     /// What makes the process a node among others.
-    pub fn heart(&self) -> &Heartbeat {
-        &self.heart
+    pub fn heartbeat(&self) -> &Heartbeat {
+        &self.heartbeat
     }
 
     /// The time that all nodes share.
     pub fn clock(&self) -> Arc<dyn Clock> {
-        self.heart.clock()
+        self.heartbeat.clock()
     }
 
     /// Whether nobody has used the database before. Only the standalone program asks.

@@ -186,9 +186,9 @@ fn end_at_the_bound() {
 
 /// What a loop sleeps on between two passes: it ends early when there is work, or when the process stops.
 #[derive(Clone)]
-pub struct Wake(Arc<Bell>);
+pub struct Wake(Arc<Sleeper>);
 
-struct Bell {
+struct Sleeper {
     rung: Mutex<bool>,
     changed: Condvar,
     shutdown: Shutdown,
@@ -197,15 +197,15 @@ struct Bell {
 impl Wake {
     /// A wake that `shutdown` rings too.
     pub fn new(shutdown: &Shutdown) -> Self {
-        let wake = Self(Arc::new(Bell {
+        let wake = Self(Arc::new(Sleeper {
             rung: Mutex::new(false),
             changed: Condvar::new(),
             shutdown: shutdown.clone(),
         }));
         let at_stop = Arc::downgrade(&wake.0);
         shutdown.on_request(move || {
-            if let Some(bell) = at_stop.upgrade() {
-                Self(bell).wake();
+            if let Some(sleeper) = at_stop.upgrade() {
+                Self(sleeper).wake();
             }
         });
         wake

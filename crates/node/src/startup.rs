@@ -10,9 +10,9 @@ use innkeeper_core::SystemClock;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
 use crate::config::{Config, DatabaseKind};
-use crate::heart::away::AwayMark;
-use crate::heart::watchman::{Contact, Finding, LOOK, Watchman};
-use crate::heart::{AWAY, Operator};
+use crate::heartbeat::away::AwayMark;
+use crate::heartbeat::reachability::{Contact, Finding, LOOK, ReachabilityMonitor};
+use crate::heartbeat::{AWAY, Operator};
 use crate::shutdown::Shutdown;
 use crate::{Role, SupervisedThread};
 
@@ -99,8 +99,9 @@ fn open_marking(
     let failed = |source| StartupError::Database { url: config.database.masked_url(), source };
     let store = connect(config, config.database.pool_size).map_err(failed)?;
     let begun = Instant::now();
-    let mut alarm = Alarm { config, watchman: Watchman::new(Contact::default(), AWAY), raised: None, mark };
-    let contact = alarm.watchman.contact();
+    let mut alarm =
+        Alarm { config, monitor: ReachabilityMonitor::new(Contact::default(), AWAY), raised: None, mark };
+    let contact = alarm.monitor.contact();
     let applied = until_available(shutdown, is_file, || {
         let migrated = migrate(&store, &contact, shutdown, &mut || {
             if patience.is_none() {
@@ -215,7 +216,7 @@ enum StartMessage<'a> {
 /// Who tells the operator that a start waits for the database.
 struct Alarm<'a> {
     config: &'a Config,
-    watchman: Watchman,
+    monitor: ReachabilityMonitor,
     /// The way to the operator; none inside where there is none.
     raised: Option<Option<(Operator, SupervisedThread)>>,
     mark: Option<AwayMark>,
@@ -223,7 +224,7 @@ struct Alarm<'a> {
 
 impl Alarm<'_> {
     fn look(&mut self) {
-        match self.watchman.look(Instant::now()) {
+        match self.monitor.look(Instant::now()) {
             Some(Finding::OutOfReach(waited, problem)) => {
                 // Not the process's own: it goes on sending when the process is asked to stop.
                 let started =

@@ -1,7 +1,7 @@
-//! All roles in one process: the door, the sweeper and the pages over one database, SQLite by default.
+//! All roles in one process: ingest, the sweeper and the pages over one database, SQLite by default.
 //!
 //! It has no logic of its own: it starts the same libraries that the split services are made of, serves ingest and web on
-//! one address, and rings the sweeper's bell when a check-in may change a conclusion. Where to start: [`run`].
+//! one address, and wakes the sweeper when a check-in may change a conclusion. Where to start: [`run`].
 
 use std::net::SocketAddr;
 

@@ -6,24 +6,26 @@ mod common;
 
 use std::time::Duration;
 
-use common::house::House;
+use common::instance::Instance;
 use common::visitor::{
-    BEHIND_A_PROXY, OTHER_PASSWORD, PASSWORD, Visitor, audit, house, is_inside, is_written_down, location,
+    BEHIND_A_PROXY, OTHER_PASSWORD, PASSWORD, Visitor, audit, instance, is_inside, is_written_down, location,
     user,
 };
 use innkeeper_testing::process::Server;
 
 /// As if there had been more wrong passwords of strangers: what follows is not in a hurry.
-fn longer(house: &House) {
+fn longer(instance: &Instance) {
     let these = "who LIKE 'account % from %'";
-    assert!(house.database.number(&format!("SELECT failures FROM login_failures WHERE {these}")) >= Some(5));
-    house.database.execute(&format!("UPDATE login_failures SET failures = 14 WHERE {these}"));
+    assert!(
+        instance.database.number(&format!("SELECT failures FROM login_failures WHERE {these}")) >= Some(5)
+    );
+    instance.database.execute(&format!("UPDATE login_failures SET failures = 14 WHERE {these}"));
 }
 
 #[test]
 fn a_password_is_changed_with_the_one_of_before() {
-    let house = house("", &[("ada", "editor")]);
-    let (mut ada, mut elsewhere) = (user(&house, "ada"), user(&house, "ada"));
+    let instance = instance("", &[("ada", "editor")]);
+    let (mut ada, mut elsewhere) = (user(&instance, "ada"), user(&instance, "ada"));
     assert!(ada.get("/status").body.contains("<a href=\"/account\">ada</a>"), "her name leads there");
     let known_before = ada.cookies.clone();
     let mut change = |now: &str, new: &str, again: &str| {
@@ -41,23 +43,23 @@ fn a_password_is_changed_with_the_one_of_before() {
     }
     let answer = change(PASSWORD, OTHER_PASSWORD, OTHER_PASSWORD);
     assert!(answer.status == 200 && answer.body.contains("The password is changed."), "{answer:?}");
-    is_written_down(&house, "user ada | change password | user ada | ");
+    is_written_down(&instance, "user ada | change password | user ada | ");
     assert!(is_inside(&mut ada), "this session goes on");
     assert!(!is_inside(&mut elsewhere), "the others end");
-    let mut stranger = Visitor::new(&house.server);
+    let mut stranger = Visitor::new(&instance.server);
     assert_eq!(stranger.log_in("ada", PASSWORD).status, 401);
     assert_eq!(stranger.log_in("ada", OTHER_PASSWORD).status, 303);
 
     // Who guesses keeps strangers out. This browser is known, and one of before the change is none any more.
     for _ in 0..6 {
-        Visitor::new(&house.server).log_in("ada", "wrong");
+        Visitor::new(&instance.server).log_in("ada", "wrong");
     }
-    longer(&house);
-    let mut before = Visitor::new(&house.server);
+    longer(&instance);
+    let mut before = Visitor::new(&instance.server);
     before.cookies = known_before;
     before.cookies.remove("innkeeper");
     assert_eq!(before.log_in("ada", OTHER_PASSWORD).status, 429);
-    let mut known = Visitor::new(&house.server);
+    let mut known = Visitor::new(&instance.server);
     known.cookies = ada.cookies.clone();
     known.cookies.remove("innkeeper");
     assert_eq!(known.log_in("ada", OTHER_PASSWORD).status, 303);
@@ -65,8 +67,8 @@ fn a_password_is_changed_with_the_one_of_before() {
 
 #[test]
 fn wrong_passwords_of_the_account_are_counted_as_those_of_a_login() {
-    let house = house("", &[("ada", "editor")]);
-    let mut ada = user(&house, "ada");
+    let instance = instance("", &[("ada", "editor")]);
+    let mut ada = user(&instance, "ada");
     // Whoever has the session alone, without what makes the browser known.
     ada.cookies.retain(|name, _| !name.contains("device"));
     let mut wrong = |path: &str| {
@@ -78,20 +80,20 @@ fn wrong_passwords_of_the_account_are_counted_as_those_of_a_login() {
         assert_eq!(wrong(path), 400, "{path}");
     }
     assert_eq!(wrong("/account/second-factor/remove"), 400);
-    longer(&house);
+    longer(&instance);
     for path in ["/account/password", "/account/second-factor", "/account/second-factor/remove"] {
         assert_eq!(wrong(path), 429, "{path}");
     }
-    assert_eq!(Visitor::new(&house.server).log_in("ada", PASSWORD).status, 429, "nor by the login");
-    let refused = audit(&house).into_iter().find(|entry| entry.contains("refused login")).unwrap();
+    assert_eq!(Visitor::new(&instance.server).log_in("ada", PASSWORD).status, 429, "nor by the login");
+    let refused = audit(&instance).into_iter().find(|entry| entry.contains("refused login")).unwrap();
     assert!(refused.contains("user ada") && refused.contains("a wrong name or password: 5"), "{refused}");
 }
 
 #[test]
 fn a_user_sees_their_sessions_and_ends_them() {
-    let house = house(BEHIND_A_PROXY, &[("ada", "editor"), ("bob", "viewer")]);
-    let mut ada = user(&house, "ada");
-    let mut phone = Visitor::new(&house.server);
+    let instance = instance(BEHIND_A_PROXY, &[("ada", "editor"), ("bob", "viewer")]);
+    let mut ada = user(&instance, "ada");
+    let mut phone = Visitor::new(&instance.server);
     phone.headers = vec![
         (
             "user-agent",
@@ -100,8 +102,8 @@ fn a_user_sees_their_sessions_and_ends_them() {
         ("x-forwarded-for", "203.0.113.9".to_owned()),
     ];
     phone.enter("ada");
-    let mut third = user(&house, "ada");
-    let mut bob = user(&house, "bob");
+    let mut third = user(&instance, "ada");
+    let mut bob = user(&instance, "bob");
     let page = ada.get("/account").body;
     for text in ["Firefox on Linux", "Chrome on Android", "203.0.113.9", "127.0.0.1", "(this one)"] {
         assert!(page.contains(text), "{text}: {page}");
@@ -115,42 +117,42 @@ fn a_user_sees_their_sessions_and_ends_them() {
     assert_eq!(location(&ada.submit(&end, &[])), "/account#sessions");
     assert!(!is_inside(&mut phone) && is_inside(&mut third) && is_inside(&mut ada));
     assert_eq!(ada.submit(&end, &[]).status, 404, "it has ended");
-    is_written_down(&house, "user ada | end session | user ada | Chrome on Android, 203.0.113.9");
+    is_written_down(&instance, "user ada | end session | user ada | Chrome on Android, 203.0.113.9");
     assert_eq!(location(&ada.submit("/account/sessions/end-others", &[])), "/account#sessions");
     assert!(!is_inside(&mut third) && is_inside(&mut ada) && is_inside(&mut bob));
-    is_written_down(&house, "user ada | end sessions | user ada | 1 ended");
+    is_written_down(&instance, "user ada | end sessions | user ada | 1 ended");
     assert!(!ada.get("/account").body.contains("End all others"), "there are none");
 }
 
 #[test]
 fn a_page_that_is_left_open_keeps_no_session_alive() {
-    let house = house("[web]\nsession = \"1h\"\n", &[("ada", "viewer")]);
-    let (mut open, mut used) = (user(&house, "ada"), user(&house, "ada"));
+    let instance = instance("[web]\nsession = \"1h\"\n", &[("ada", "viewer")]);
+    let (mut open, mut used) = (user(&instance, "ada"), user(&instance, "ada"));
     for minutes in [20, 40, 59] {
-        house.database.age(Duration::from_secs(if minutes == 59 { 19 * 60 } else { 20 * 60 }));
+        instance.database.age(Duration::from_secs(if minutes == 59 { 19 * 60 } else { 20 * 60 }));
         assert_eq!(open.get_by_itself("/status").status, 200, "{minutes}");
         assert_eq!(used.get("/status").status, 200, "{minutes}");
     }
-    house.database.age(Duration::from_secs(2 * 60));
+    instance.database.age(Duration::from_secs(2 * 60));
     let answer = open.get_by_itself("/status");
     assert_eq!(location(&answer), "/login?next=%2Fstatus");
     assert!(open.get("/login?next=%2Fstatus").body.contains("You were logged out"), "and it says why");
-    assert!(!Visitor::new(&house.server).get("/login").body.contains("You were logged out"));
+    assert!(!Visitor::new(&instance.server).get("/login").body.contains("You were logged out"));
     assert_eq!(used.get("/status").status, 200);
     // Whoever logs out knows it.
     used.submit("/logout", &[]);
     assert!(!used.get("/login").body.contains("You were logged out"));
     // What changes something is a use, whatever its header says.
-    let mut ada = user(&house, "ada");
-    house.database.age(Duration::from_secs(40 * 60));
+    let mut ada = user(&instance, "ada");
+    instance.database.age(Duration::from_secs(40 * 60));
     ada.headers.push(("x-requested-by", "live".to_owned()));
     ada.submit("/account/display", &[("theme", "dark"), ("zone", "")]);
-    house.database.age(Duration::from_secs(40 * 60));
+    instance.database.age(Duration::from_secs(40 * 60));
     assert_eq!(ada.get("/status").status, 200);
 }
 
 #[test]
-fn colours_and_zone_are_of_the_browser_in_an_open_house_too() {
+fn colours_and_zone_are_of_the_browser_in_an_open_instance_too() {
     let server = Server::start("innkeeper", "[ingest]\nlisten = \"127.0.0.1:0\"\n", &[]);
     let mut visitor = Visitor::new(&server);
     let page = visitor.get("/account");
@@ -198,10 +200,10 @@ fn colours_and_zone_are_of_the_browser_in_an_open_house_too() {
 
 #[test]
 fn who_signs_on_elsewhere_has_no_password_here() {
-    let house = House::open(
+    let instance = Instance::open(
         "[web]\nsecond_factor = \"everybody\"\nsign_on_header = \"X-Forwarded-User\"\nsign_on_proxies = [\"127.0.0.1\"]\n",
     );
-    let mut grace = Visitor::new(&house.server);
+    let mut grace = Visitor::new(&instance.server);
     grace.headers.push(("x-forwarded-user", "grace".to_owned()));
     let page = grace.get("/account");
     assert!(page.status == 200 && page.body.contains("You have no password here"), "{page:?}");

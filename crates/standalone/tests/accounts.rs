@@ -1,4 +1,4 @@
-//! Accounts and what is written down of them: changes of jobs, users who are removed, and what was made while the house
+//! Accounts and what is written down of them: changes of jobs, users who are removed, and what was made while the instance
 //! was open.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
@@ -7,7 +7,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::house::{Caller, FORM, House, nobody};
+use common::instance::{Caller, FORM, Instance, nobody};
 use common::{Inn, Shape, eventually};
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::database::TestDatabase;
@@ -54,30 +54,30 @@ fn what_a_job_changes_by_itself_is_written_down(shape: Shape) {
 
 #[test]
 fn a_token_is_named_where_it_changes_a_job_by_its_check_in() {
-    let house = House::open("");
-    let admin = house.user("admin");
-    let token = house.token(&admin, "deploy", "scope=manage&scope=checkin");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
+    let token = instance.token(&admin, "deploy", "scope=manage&scope=checkin");
     let body =
         json!({ "cronname": "backup", "account": "shop", "email": "ada@example.org", "frequency": 60 });
-    assert_eq!(house.send(&token, "POST", "/", false, &body.to_string()).status, 201);
+    assert_eq!(instance.send(&token, "POST", "/", false, &body.to_string()).status, 201);
     assert!(
-        told(&house.database)
+        told(&instance.database)
             .contains(&"token deploy | 127.0.0.1 | make reservation | shop/backup | ".to_owned()),
         "{:#?}",
-        told(&house.database)
+        told(&instance.database)
     );
 }
 
 #[test]
 fn every_change_of_who_is_told_and_when_leaves_an_entry() {
-    let house = House::open("[alerter.hook]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
-    let admin = house.user("admin");
-    let entries = || house.database.count("audit");
+    let instance = Instance::open("[alerter.hook]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
+    let admin = instance.user("admin");
+    let entries = || instance.database.count("audit");
     let api = |method: &str, path: &str, body: &str| {
         let mut headers: Vec<(&str, &str)> =
             admin.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         headers.extend([("x-csrf-token", admin.csrf.as_str()), ("if-match", "*")]);
-        house.client.send(method, &house.server.url(path), &headers, body.as_bytes()).unwrap()
+        instance.client.send(method, &instance.server.url(path), &headers, body.as_bytes()).unwrap()
     };
     let leaves = |what: &str, act: &dyn Fn() -> Answer| {
         let before = entries();
@@ -98,7 +98,7 @@ fn every_change_of_who_is_told_and_when_leaves_an_entry() {
     leaves("POST /snooze", &|| api("POST", "/snooze", &rest("a")));
     leaves("POST /pause", &|| api("POST", "/pause", &rest("a")));
     leaves("POST /checkout", &|| api("POST", "/checkout", &of("a")));
-    let id = || house.database.text("SELECT CAST(max(id) AS TEXT) FROM reservations").unwrap();
+    let id = || instance.database.text("SELECT CAST(max(id) AS TEXT) FROM reservations").unwrap();
     leaves("POST /api/v1/reservations", &|| {
         api(
             "POST",
@@ -118,7 +118,7 @@ fn every_change_of_who_is_told_and_when_leaves_an_entry() {
     leaves("resume of a duty", &|| api("POST", "/api/v1/duties/web/resume", ""));
     leaves("POST /api/v1/tokens", &|| api("POST", "/api/v1/tokens", r#"{"name": "t", "scopes": ["read"]}"#));
     leaves("DELETE /api/v1/tokens", &|| api("DELETE", "/api/v1/tokens/1", ""));
-    let form = |path: &str, fields: &str| house.submit(&admin, path, fields);
+    let form = |path: &str, fields: &str| instance.submit(&admin, path, fields);
     leaves("a form", &|| {
         form("/new", "app=shop&component=d&kind=every&frequency=1&time_units=hours&grace=5m&alert_after=1")
     });
@@ -135,27 +135,32 @@ fn every_change_of_who_is_told_and_when_leaves_an_entry() {
     leaves("a share", &|| form("/settings/shares", "shape=page&kind=app&subject=shop"));
     leaves("a duty's snooze", &|| form("/nodes/web/snooze", "duration=1h"));
     leaves("a duty's resume", &|| form("/nodes/web/resume", ""));
-    leaves("a login", &|| house.log_in("admin", "correct+horse"));
+    leaves("a login", &|| instance.log_in("admin", "correct+horse"));
 }
 
 #[test]
 fn the_tokens_of_a_user_who_is_removed_end_or_are_handed_over() {
-    let house = House::open("");
-    let admin = house.user("admin");
-    let editor = house.user("editor");
-    house.user("viewer");
-    let token = house.token(&editor, "editors", "scope=manage&scope=read");
-    let made =
-        house.send(&token, "POST", "/api/v1/tokens", false, r#"{"name": "made-by-it", "scopes": ["read"]}"#);
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
+    let editor = instance.user("editor");
+    instance.user("viewer");
+    let token = instance.token(&editor, "editors", "scope=manage&scope=read");
+    let made = instance.send(
+        &token,
+        "POST",
+        "/api/v1/tokens",
+        false,
+        r#"{"name": "made-by-it", "scopes": ["read"]}"#,
+    );
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(
         (made.json()["owner"].as_str(), made.json()["confirmed"].as_bool()),
         (Some("editor"), Some(true))
     );
-    let works = |caller: &Caller| house.send(caller, "GET", "/api/v1/me", false, "").status == 200;
+    let works = |caller: &Caller| instance.send(caller, "GET", "/api/v1/me", false, "").status == 200;
     assert!(works(&token));
     // It is said beforehand, and asked.
-    let settings = house.send(&admin, "GET", "/settings", true, "").body;
+    let settings = instance.send(&admin, "GET", "/settings", true, "").body;
     for said in
         ["end the 2 tokens of this user", "hand the 2 tokens over to admin", "end when the user is removed"]
     {
@@ -163,44 +168,44 @@ fn the_tokens_of_a_user_who_is_removed_end_or_are_handed_over() {
     }
     assert!(!settings.contains("over to viewer"));
     let remove = |name: &str, fields: &str| {
-        let id = house
+        let id = instance
             .database
             .text(&format!("SELECT CAST(id AS TEXT) FROM users WHERE name = '{name}'"))
             .unwrap();
-        house.submit(&admin, &format!("/settings/users/{id}/remove"), fields)
+        instance.submit(&admin, &format!("/settings/users/{id}/remove"), fields)
     };
     assert_eq!(remove("editor", "tokens=3").status, 409, "a viewer");
     assert_eq!(remove("editor", "tokens=nobody").status, 400);
     assert_eq!(remove("editor", "tokens=1").status, 303, "to the admin");
     assert!(works(&token));
-    assert!(house.send(&admin, "GET", "/settings", true, "").body.contains("of user admin"));
+    assert!(instance.send(&admin, "GET", "/settings", true, "").body.contains("of user admin"));
 
     // The other way: they end, within the seconds for which a token is remembered.
-    let other = house.user("editor");
-    let token = house.token(&other, "others", "scope=read");
+    let other = instance.user("editor");
+    let token = instance.token(&other, "others", "scope=read");
     assert!(works(&token));
     assert_eq!(remove("editor", "tokens=end").status, 303);
     eventually("the end of the token", || (!works(&token)).then_some(()));
-    assert_eq!(house.database.count("tokens"), 2);
+    assert_eq!(instance.database.count("tokens"), 2);
 
     // And on the machine.
-    let third = house.user("editor");
-    let token = house.token(&third, "thirds", "scope=read");
-    let said = house.command(&["remove-user", "editor", "--hand-tokens-to", "admin"]);
+    let third = instance.user("editor");
+    let token = instance.token(&third, "thirds", "scope=read");
+    let said = instance.command(&["remove-user", "editor", "--hand-tokens-to", "admin"]);
     assert!(said.contains("now of admin: 1"), "{said}");
     assert!(works(&token));
-    let said = house.command(&["remove-user", "viewer"]);
+    let said = instance.command(&["remove-user", "viewer"]);
     assert!(said.contains("had no tokens"), "{said}");
 }
 
 #[test]
 fn what_was_removed_makes_no_tokens_and_what_ends_makes_none_that_last() {
-    let house = House::open("");
-    let admin = house.user("admin");
-    let ends = house.token(&admin, "ends", "scope=manage&scope=read&expires_in=1h");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
+    let ends = instance.token(&admin, "ends", "scope=manage&scope=read&expires_in=1h");
     let make = |maker: &Caller, name: &str, expires_at: &str| {
         let body = format!(r#"{{"name": "{name}", "scopes": ["read"], "expires_at": {expires_at}}}"#);
-        house.send(maker, "POST", "/api/v1/tokens", false, &body)
+        instance.send(maker, "POST", "/api/v1/tokens", false, &body)
     };
     for expires_at in ["null", r#""2999-01-01T00:00:00Z""#] {
         let answer = make(&ends, "lasts", expires_at);
@@ -208,17 +213,17 @@ fn what_was_removed_makes_no_tokens_and_what_ends_makes_none_that_last() {
     }
     // The gate remembers what it knows: not for what makes another.
     for removed in ["DELETE FROM tokens WHERE name = 'removed'", "UPDATE tokens SET expires_at = 1"] {
-        let token = house.token(&admin, "removed", "scope=manage&scope=read");
-        assert_eq!(house.send(&token, "GET", "/api/v1/me", false, "").status, 200);
-        house.database.execute(removed);
+        let token = instance.token(&admin, "removed", "scope=manage&scope=read");
+        assert_eq!(instance.send(&token, "GET", "/api/v1/me", false, "").status, 200);
+        instance.database.execute(removed);
         assert_eq!(make(&token, "ghost", "null").status, 401, "{removed}");
-        house.database.execute("DELETE FROM tokens");
+        instance.database.execute("DELETE FROM tokens");
     }
-    assert_eq!(house.database.count("tokens"), 0);
+    assert_eq!(instance.database.count("tokens"), 0);
 }
 
-/// A house that is open, or asks who calls, over this database.
-fn house(database: &TestDatabase, auth: &str) -> Server {
+/// An instance that is open, or asks who calls, over this database.
+fn instance(database: &TestDatabase, auth: &str) -> Server {
     let config = format!("auth = \"{auth}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n");
     Server::start("innkeeper", &config, &["--database-url", database.url()])
 }
@@ -230,9 +235,9 @@ fn submit(server: &Server, cookie: &str, csrf: &str, path: &str, fields: &str) -
 }
 
 #[test]
-fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
+fn while_the_instance_is_open_the_machine_alone_makes_users_and_tokens() {
     let database = TestDatabase::sqlite();
-    let server = house(&database, "open");
+    let server = instance(&database, "open");
     let cookie = format!("innkeeper-form={FORM}");
     let form = |path: &str, fields: &str| submit(&server, &cookie, FORM, path, fields);
     let run = |arguments: &[&str]| {
@@ -273,7 +278,7 @@ fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
     assert_eq!(page(&server), 200);
     drop(server);
     // What the machine made works when callers are asked.
-    let server = house(&database, "tokens");
+    let server = instance(&database, "tokens");
     let shown = format!("Bearer {}", token.trim());
     let me =
         Client::default().send("GET", &server.url("/api/v1/me"), &[("authorization", &shown)], b"").unwrap();
@@ -282,7 +287,7 @@ fn while_the_house_is_open_the_machine_alone_makes_users_and_tokens() {
 }
 
 #[test]
-fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
+fn what_was_made_in_an_open_instance_does_not_work_until_an_admin_confirms_it() {
     let older = TestDatabase::sqlite();
     older.store();
     // As an older version left it: an admin and a token that anybody made. The password is "password".
@@ -299,7 +304,7 @@ fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
         "INSERT INTO shares (key, shape, kind, subject, title, created_at, confirmed)
          VALUES ('badge', 'badge', 'app', 'shop', 'Shop', 1, FALSE)",
     );
-    let server = house(&older, "tokens");
+    let server = instance(&older, "tokens");
     server.wait_for_log("1 users, 1 tokens and 1 pages and badges for outside were made or changed");
     let badge = || Client::default().send("GET", &server.url("/badge/badge.svg"), &[], b"").unwrap().status;
     assert_eq!(badge(), 404);
@@ -316,7 +321,7 @@ fn what_was_made_in_an_open_house_does_not_work_until_an_admin_confirms_it() {
     let me = || Client::default().send("GET", &server.url("/api/v1/me"), &shown, b"").unwrap();
     assert!(me().status == 401 && me().body.contains("confirmed"), "{:?}", me());
 
-    // The first admin is made as in a new house, and decides.
+    // The first admin is made as in a new instance, and decides.
     let log = server.log();
     let path = log[log.find("/setup/").unwrap()..].split_whitespace().next().unwrap().to_owned();
     let chosen = "name=ada&password=correct+horse&again=correct+horse";

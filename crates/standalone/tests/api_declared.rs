@@ -109,7 +109,7 @@ fn a_slug_is_declared_patched_and_typed() {
         let fields = format!(
             "csrf={csrf}&app=shop&component=typed&slug={slug}&kind=every&frequency=1&time_units=hours&alert_after=1"
         );
-        inn.client.send("POST", &inn.at_desk("/new"), &headers, fields.as_bytes()).unwrap()
+        inn.client.send("POST", &inn.at_web("/new"), &headers, fields.as_bytes()).unwrap()
     };
     for (slug, problem) in [("T%20T", "is no slug"), ("db-2", "it is an address of shop/a")] {
         let answer = typed(slug);
@@ -119,7 +119,7 @@ fn a_slug_is_declared_patched_and_typed() {
     assert_eq!(made.status, 303, "{made:?}");
     assert_eq!(slugs(), ["buro-v2", "db-2", "other", "t--t"]);
     let page =
-        inn.client.send("GET", &inn.at_desk(&format!("/status/{}", buro["id"])), &headers, b"").unwrap().body;
+        inn.client.send("GET", &inn.at_web(&format!("/status/{}", buro["id"])), &headers, b"").unwrap().body;
     assert!(page.contains("<dt>Slug</dt><dd>buro-v2 ") && page.contains("/buro-v2</span>"), "{page}");
 }
 

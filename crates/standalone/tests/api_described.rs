@@ -103,7 +103,7 @@ fn every_route_is_described_and_nothing_else() {
 
 /// `web` by itself has none of the routes of `ingest`, and describes them as the standalone program does.
 #[test]
-fn the_front_desk_by_itself_describes_the_routes_of_the_door_too() {
+fn web_by_itself_describes_the_routes_of_ingest_too() {
     let database = TestDatabase::postgres();
     let arguments = ["--database-url", database.url(), "--listen", "127.0.0.1:0"];
     let web = Server::start("web", "operator = [\"log\"]\n", &arguments);

@@ -46,13 +46,14 @@ fn a_body_is_bounded(shape: Shape) {
     let before = inn.everything();
     for path in ["/checkin", "/reservation", "/snooze", "/pause", "/checkout", "/"] {
         for length in [LARGEST + 1, 10 * LARGEST] {
-            let answer = Raw::connect(inn.door).ask(&request(&format!("POST {path}"), "", &body_of(length)));
+            let answer =
+                Raw::connect(inn.ingest).ask(&request(&format!("POST {path}"), "", &body_of(length)));
             assert_eq!(answer.status, 413, "{path} {length}: {answer:?}");
             assert!(answer.body.contains("65536"), "{answer:?}");
         }
         // What is only announced is refused without being sent.
         let announced = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n");
-        assert_eq!(Raw::connect(inn.door).ask(announced.as_bytes()).status, 413, "{path}");
+        assert_eq!(Raw::connect(inn.ingest).ask(announced.as_bytes()).status, 413, "{path}");
     }
     // Chunks announce nothing, and are counted.
     let mut chunked = b"POST /checkin HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
@@ -61,7 +62,7 @@ fn a_body_is_bounded(shape: Shape) {
         chunked.extend_from_slice(&[b' '; 0x1000]);
         chunked.extend_from_slice(b"\r\n");
     }
-    assert_eq!(Raw::connect(inn.door).ask(&chunked).status, 413);
+    assert_eq!(Raw::connect(inn.ingest).ask(&chunked).status, 413);
     assert_eq!(inn.everything(), before);
 }
 
@@ -73,16 +74,16 @@ fn a_head_is_bounded(shape: Shape) {
         format!("X-Many: {}\r\n", "y".repeat(900)).repeat(200),
         "a: b\r\n".repeat(1000),
     ] {
-        let answer = Raw::connect(inn.door).send(&request("POST /checkin", &head, CHECKIN)).answer();
+        let answer = Raw::connect(inn.ingest).send(&request("POST /checkin", &head, CHECKIN)).answer();
         assert!(answer.is_none_or(|answer| (400..500).contains(&answer.status)), "{}", head.len());
     }
     let long = format!("GET /?cronname={}", "x".repeat(300_000));
-    let answer = Raw::connect(inn.door).send(&request(&long, "", b"")).answer();
+    let answer = Raw::connect(inn.ingest).send(&request(&long, "", b"")).answer();
     assert!(answer.is_none_or(|answer| (400..500).contains(&answer.status)));
     assert_eq!(inn.everything(), before);
     // A cookie or a token of some kilobytes is nothing unusual.
     let usual = format!("Cookie: {}\r\n", "x".repeat(8000));
-    assert_eq!(Raw::connect(inn.door).ask(&request("POST /checkin", &usual, CHECKIN)).status, 200);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request("POST /checkin", &usual, CHECKIN)).status, 200);
 }
 
 fn a_hundred_checkins_on_one_connection(shape: Shape) {
@@ -93,7 +94,7 @@ fn a_hundred_checkins_on_one_connection(shape: Shape) {
             _ => request("POST /checkin", "", CHECKIN),
         })
         .collect();
-    let mut connection = Raw::connect(inn.door);
+    let mut connection = Raw::connect(inn.ingest);
     connection.send(&all);
     for n in 0..100 {
         let answer = connection.answer().expect("an answer to each");
@@ -108,7 +109,7 @@ fn expect_100_continue_is_answered(shape: Shape) {
         "POST /checkin HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         CHECKIN.len()
     );
-    let mut connection = Raw::connect(inn.door);
+    let mut connection = Raw::connect(inn.ingest);
     let first = connection.ask(head.as_bytes());
     assert_eq!(first.status, 100, "{first:?}");
     assert_eq!(connection.ask(CHECKIN).status, 200);
@@ -117,7 +118,7 @@ fn expect_100_continue_is_answered(shape: Shape) {
 
 fn a_body_may_come_in_chunks(shape: Shape) {
     let inn = inn(shape);
-    let mut connection = Raw::connect(inn.door);
+    let mut connection = Raw::connect(inn.ingest);
     connection.send(b"POST /checkin HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     for chunk in CHECKIN.chunks(7) {
         connection.send(format!("{:x};ext=1\r\n", chunk.len()).as_bytes()).send(chunk).send(b"\r\n");
@@ -135,13 +136,13 @@ fn a_body_may_come_in_chunks(shape: Shape) {
         &request("POST /checkin", "", CHECKIN),
     ]
     .concat();
-    let answer = Raw::connect(inn.door).ask(&both);
+    let answer = Raw::connect(inn.ingest).ask(&both);
     assert_eq!(answer.status, 400, "{answer:?}");
     let twice = format!("Content-Length: {}\r\n", CHECKIN.len() + 1);
-    assert_eq!(Raw::connect(inn.door).ask(&request("POST /checkin", &twice, CHECKIN)).status, 400);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request("POST /checkin", &twice, CHECKIN)).status, 400);
     for bad in ["zz\r\n", "-1\r\n", "ffffffffffffffffff\r\n"] {
         let head = "POST /checkin HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-        let answer = Raw::connect(inn.door).send(format!("{head}{bad}").as_bytes()).answer();
+        let answer = Raw::connect(inn.ingest).send(format!("{head}{bad}").as_bytes()).answer();
         assert!(answer.is_none_or(|answer| answer.status == 400), "{bad}");
     }
     assert_eq!(checkins(&inn), 1);
@@ -150,12 +151,12 @@ fn a_body_may_come_in_chunks(shape: Shape) {
 fn http_1_0_is_spoken(shape: Shape) {
     let inn = inn(shape);
     let request = format!("POST /checkin HTTP/1.0\r\nContent-Length: {}\r\n\r\n", CHECKIN.len());
-    let mut connection = Raw::connect(inn.door);
+    let mut connection = Raw::connect(inn.ingest);
     let answer = connection.ask(&[request.as_bytes(), CHECKIN].concat());
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_eq!(connection.answer(), None, "it closes");
     let ping = inn.ping_path("shop", "backup");
-    assert_eq!(Raw::connect(inn.door).ask(format!("GET {ping} HTTP/1.0\r\n\r\n").as_bytes()).body, "OK");
+    assert_eq!(Raw::connect(inn.ingest).ask(format!("GET {ping} HTTP/1.0\r\n\r\n").as_bytes()).body, "OK");
     assert_eq!(checkins(&inn), 2);
 }
 
@@ -174,12 +175,16 @@ fn bytes_that_are_no_http_get_no_further(shape: Shape) {
         b"GET /\x00 HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / cron HTTP/1.1\r\nHost: a\r\n\r\n",
     ] {
-        let answer = Raw::connect(inn.door).send(bytes).answer();
+        let answer = Raw::connect(inn.ingest).send(bytes).answer();
         let shown = String::from_utf8_lossy(bytes);
         assert!(answer.as_ref().is_none_or(|a| (400..600).contains(&a.status)), "{shown}: {answer:?}");
     }
     assert_eq!(inn.everything(), before);
-    assert_eq!(Raw::connect(inn.door).ask(&request("POST /checkin", "", CHECKIN)).status, 200, "it is alive");
+    assert_eq!(
+        Raw::connect(inn.ingest).ask(&request("POST /checkin", "", CHECKIN)).status,
+        200,
+        "it is alive"
+    );
 }
 
 fn a_query_may_be_written_raw(shape: Shape) {
@@ -187,14 +192,14 @@ fn a_query_may_be_written_raw(shape: Shape) {
     // curl and shells send what stands there.
     let name = "a{b}|c^d`'";
     let line = format!("GET /?cronname={name}&account=raw&email=a@example.org&frequency=60");
-    assert_eq!(Raw::connect(inn.door).ask(&request(&line, "", b"")).status, 201);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request(&line, "", b"")).status, 201);
     assert_eq!(inn.job("raw", name)["number_of_checkins"], 1);
     // What is not ASCII has to be encoded, whatever it is.
     let before = inn.everything();
     for name in [&b"caf\xc3\xa9"[..], b"caf\xe9"] {
         let line =
             [b"GET /?cronname=", name, b"&account=raw&email=a@example.org&frequency=60 HTTP/1.1\r\n\r\n"];
-        assert_eq!(Raw::connect(inn.door).ask(&line.concat()).status, 400);
+        assert_eq!(Raw::connect(inn.ingest).ask(&line.concat()).status, 400);
     }
     assert_eq!(inn.everything(), before);
 }
@@ -204,10 +209,10 @@ fn what_is_cut_off_is_not_recorded(shape: Shape) {
     let before = inn.everything();
     let whole = request("POST /checkin", "", CHECKIN);
     for length in [10, 40, whole.len() - 20, whole.len() - 1] {
-        Raw::connect(inn.door).send(&whole[..length]);
+        Raw::connect(inn.ingest).send(&whole[..length]);
     }
     // Another connection's request, after them.
-    assert_eq!(Raw::connect(inn.door).ask(&request("GET /healthcheck", "", b"")).status, 200);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request("GET /healthcheck", "", b"")).status, 200);
     assert_eq!(inn.everything(), before);
 }
 
@@ -225,7 +230,7 @@ fn a_path_that_is_not_there(shape: Shape) {
         "/ping/",
         "/a/b/c/d",
     ] {
-        let answer = Raw::connect(inn.door).ask(&request(&format!("POST {path}"), "", CHECKIN));
+        let answer = Raw::connect(inn.ingest).ask(&request(&format!("POST {path}"), "", CHECKIN));
         assert_eq!(answer.status, 404, "{path}: {answer:?}");
     }
     assert_eq!(inn.everything(), before);

@@ -80,8 +80,8 @@ fn the_forms_work_without_javascript() {
 }
 
 #[test]
-fn doors_open_to_whoever_may() {
-    behind_a_login("doors", "");
+fn pages_open_to_whoever_may() {
+    behind_a_login("permissions", "");
 }
 
 #[test]

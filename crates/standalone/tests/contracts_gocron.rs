@@ -337,7 +337,7 @@ fn other_methods_are_refused(shape: Shape) {
         let answer = inn.send(method, "/?cronname=x&account=a&email=a@example.org&frequency=60", &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS, POST")));
         for path in ["/cron", "/cron/missed", "/cron/acme", "/version", "/healthcheck"] {
-            let answer = inn.client.send(method, &inn.at_desk(path), &[], b"").expect("an answer");
+            let answer = inn.client.send(method, &inn.at_web(path), &[], b"").expect("an answer");
             assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD, OPTIONS")), "{path}");
         }
     }
@@ -373,7 +373,7 @@ fn without_its_database_it_is_not_healthy() {
     let inn = Inn::over(TestDatabase::postgres_in(&cluster.url()), Shape::Split, "");
     let client = Client::new(PATIENCE);
     cluster.stop();
-    for url in [inn.at_door("/healthcheck"), inn.at_desk("/healthcheck")] {
+    for url in [inn.at_ingest("/healthcheck"), inn.at_web("/healthcheck")] {
         eventually("the bad news", || {
             let answer = client.get(&url);
             let reason = answer.json()["message"].as_str().is_some_and(|reason| reason.contains("database"));
@@ -382,7 +382,7 @@ fn without_its_database_it_is_not_healthy() {
         assert_eq!(client.get(&url.replace("healthcheck", "version")).status, 503);
     }
     cluster.resume();
-    for url in [inn.at_door("/healthcheck"), inn.at_desk("/healthcheck")] {
+    for url in [inn.at_ingest("/healthcheck"), inn.at_web("/healthcheck")] {
         eventually("the good news", || (client.get(&url).status == 200).then_some(()));
     }
 }

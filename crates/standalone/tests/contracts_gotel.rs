@@ -343,7 +343,7 @@ fn no_content_type_is_needed(shape: Shape) {
     for header in
         ["Content-type: application/x-www-form-urlencoded\r\n", "Content-Type: text/html; charset=x\r\n", ""]
     {
-        let answer = Raw::connect(inn.door).ask(&request("POST /checkin", header, body));
+        let answer = Raw::connect(inn.ingest).ask(&request("POST /checkin", header, body));
         assert_eq!(answer.status, 200, "{header:?} {answer:?}");
     }
     assert_eq!(inn.job("shop", "backup")["number_of_checkins"], 3);
@@ -489,7 +489,7 @@ fn a_wrong_method_is_told_the_right_ones(shape: Shape) {
     let body = br#"{"app": "shop", "component": "backup", "duration": 1, "time_units": "hours"}"#;
     for path in ["/checkin", "/snooze", "/pause", "/checkout"] {
         for method in ["GET", "PUT", "DELETE", "PATCH", "PROPFIND"] {
-            let answer = Raw::connect(inn.door).ask(&request(&format!("{method} {path}"), "", body));
+            let answer = Raw::connect(inn.ingest).ask(&request(&format!("{method} {path}"), "", body));
             assert_eq!(answer.status, 405, "{method} {path}");
             assert!(answer.head.contains("\r\nallow: options, post\r\n"), "{answer:?}");
             assert!(answer.body.contains("\"success\":false"), "{answer:?}");
@@ -500,7 +500,7 @@ fn a_wrong_method_is_told_the_right_ones(shape: Shape) {
         assert_eq!(answer.status, 405, "{answer:?}");
         assert!(answer.header("allow").expect("Allow").contains(allow), "{answer:?}");
     }
-    let answer = inn.client.send("DELETE", &inn.at_desk("/reservation"), &[], body).expect("an answer");
+    let answer = inn.client.send("DELETE", &inn.at_web("/reservation"), &[], body).expect("an answer");
     assert_eq!(answer.status, 405);
     assert!(answer.header("allow").expect("Allow").contains("GET, HEAD, OPTIONS"), "{answer:?}");
     assert_eq!(inn.everything(), before);
@@ -509,7 +509,7 @@ fn a_wrong_method_is_told_the_right_ones(shape: Shape) {
 fn head_is_get_without_a_body(shape: Shape) {
     let inn = Inn::open(shape);
     for path in ["/", "/reservation"] {
-        let answer = inn.client.send("HEAD", &inn.at_desk(path), &[], b"").expect("an answer");
+        let answer = inn.client.send("HEAD", &inn.at_web(path), &[], b"").expect("an answer");
         assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{path}");
     }
 }

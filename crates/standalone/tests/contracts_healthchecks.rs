@@ -295,7 +295,7 @@ fn a_check_that_is_gone_is_not_found(shape: Shape) {
     let ways = Ways::to(&inn);
     inn.post("/checkout", &json!({ "app": "shop", "component": "Nightly Backup" }));
     for way in ways.all() {
-        let answer = Raw::connect(inn.door).ask(&request(&format!("POST {way}"), "", b"too late"));
+        let answer = Raw::connect(inn.ingest).ask(&request(&format!("POST {way}"), "", b"too late"));
         assert_eq!((answer.status, answer.body.as_str()), (404, "not found"), "{way}");
     }
 }

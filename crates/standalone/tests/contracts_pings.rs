@@ -92,7 +92,7 @@ fn a_log_without_end_counts_and_ends_its_connection(shape: Shape) {
     );
     let mut endless = announced.into_bytes();
     endless.resize(17 << 20, b'x');
-    let answer = Raw::connect(inn.door).ask(&endless);
+    let answer = Raw::connect(inn.ingest).ask(&endless);
     assert_eq!((answer.status, answer.body.as_str()), (200, "OK"));
     assert!(answer.head.to_ascii_lowercase().contains("\r\nconnection: close"), "{}", answer.head);
     let (kind, _, notes) = latest(&inn, ways.id);
@@ -174,7 +174,7 @@ fn a_log_may_be_put(shape: Shape) {
             let chunked = format!(
                 "PUT {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
             );
-            let mut connection = Raw::connect(inn.door);
+            let mut connection = Raw::connect(inn.ingest);
             assert_eq!(connection.ask(chunked.as_bytes()).status, 100, "{path}");
             let answer = connection.ask(b"4\r\ndone\r\n0\r\n\r\n");
             if kind.is_empty() {
@@ -216,12 +216,12 @@ fn slashes_in_a_row_are_one(shape: Shape) {
             format!("//{}", way.replacen('/', "//", 3)),
             format!("{way}///?rid={}", Uuid::new_v4()),
         ] {
-            let answer = Raw::connect(inn.door).ask(&request(&format!("GET {path}"), "", b""));
+            let answer = Raw::connect(inn.ingest).ask(&request(&format!("GET {path}"), "", b""));
             assert_eq!((answer.status, answer.body.as_str()), (200, "OK"), "{path}");
         }
     }
-    assert_eq!(Raw::connect(inn.door).ask(&request("GET //healthz", "", b"")).status, 200);
-    assert_eq!(Raw::connect(inn.door).ask(&request("GET //example.org//", "", b"")).status, 404);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request("GET //healthz", "", b"")).status, 200);
+    assert_eq!(Raw::connect(inn.ingest).ask(&request("GET //example.org//", "", b"")).status, 404);
 }
 
 fn browsers_may_ask_before_they_ping(shape: Shape) {

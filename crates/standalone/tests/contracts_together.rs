@@ -1,4 +1,4 @@
-//! The contracts with many callers at once over two doors, over a restart, and over the other database of each shape.
+//! The contracts with many callers at once over two ingests, over a restart, and over the other database of each shape.
 
 mod common;
 
@@ -29,7 +29,7 @@ fn at_once(urls: &[String]) -> Vec<u16> {
 }
 
 #[test]
-fn two_doors_make_one_reservation_of_many_first_checkins() {
+fn two_ingests_make_one_reservation_of_many_first_checkins() {
     let inn = Inn::open(Shape::Split);
     let arguments = ["--listen", "127.0.0.1:0", "--database-url", inn.database.url()];
     let other = Server::start("ingest", "", &arguments);
@@ -39,7 +39,7 @@ fn two_doors_make_one_reservation_of_many_first_checkins() {
         let gocron = format!("/?cronname=job{round}&account=acme&email=a@example.org&frequency=60");
         let ping = format!("/ping/{ping_key}/job{round}?create=1");
         let both = |path: &str| -> Vec<String> {
-            (0..8).flat_map(|_| [inn.at_door(path), other.url(path)]).collect()
+            (0..8).flat_map(|_| [inn.at_ingest(path), other.url(path)]).collect()
         };
         assert_eq!(at_once(&both(&gocron)), [201; 16]);
         let mut once = [200; 16];
@@ -92,7 +92,7 @@ fn each_shape_works_over_the_other_database_too() {
         inn.reserve("shop", "backup", json!({ "notify": "hook" }));
         let gocron: Vec<String> = (0..16)
             .map(|n| {
-                inn.at_door(&format!("/?cronname=job{n}&account=acme&email=a@example.org&frequency=6000"))
+                inn.at_ingest(&format!("/?cronname=job{n}&account=acme&email=a@example.org&frequency=6000"))
             })
             .collect();
         assert_eq!(at_once(&gocron), [201; 16]);

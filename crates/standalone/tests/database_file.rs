@@ -17,7 +17,7 @@ use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
 
-struct House {
+struct Instance {
     database: TestDatabase,
     path: PathBuf,
     operator: HttpSink,
@@ -25,7 +25,7 @@ struct House {
     client: Client,
 }
 
-impl House {
+impl Instance {
     fn open() -> Self {
         Self::over(TestDatabase::sqlite())
     }
@@ -98,37 +98,37 @@ impl House {
 
 #[test]
 fn a_deleted_file_takes_no_check_in_with_it() {
-    let house = House::open();
-    let acknowledged = house.under_load(
-        || fs::remove_file(&house.path).unwrap(),
+    let instance = Instance::open();
+    let acknowledged = instance.under_load(
+        || fs::remove_file(&instance.path).unwrap(),
         || {
             let gone = Instant::now();
-            let text = house.told("The database file was lost");
+            let text = instance.told("The database file was lost");
             assert!(gone.elapsed() < Duration::from_secs(30), "{:?}", gone.elapsed());
             let saved = text.split("saved in ").nth(1).unwrap().split(". ").next().unwrap().to_owned();
-            let answer = house.check_in("a");
+            let answer = instance.check_in("a");
             assert_eq!(answer.status, 503, "{answer:?}");
             assert!(answer.header("retry-after").is_some(), "{answer:?}");
-            assert_eq!(house.reserve("c").status, 503);
-            assert_eq!(house.ready().status, 503);
-            assert!(!house.path.exists(), "no new file is made");
-            fs::rename(saved, &house.path).unwrap();
-            house.told("The database file is back");
-            eventually("it takes check-ins", || (house.check_in("a").status == 200).then_some(()));
+            assert_eq!(instance.reserve("c").status, 503);
+            assert_eq!(instance.ready().status, 503);
+            assert!(!instance.path.exists(), "no new file is made");
+            fs::rename(saved, &instance.path).unwrap();
+            instance.told("The database file is back");
+            eventually("it takes check-ins", || (instance.check_in("a").status == 200).then_some(()));
         },
     );
-    eventually("it is ready, when it has swept again", || (house.ready().status == 200).then_some(()));
-    assert!(house.database.count("checkins") >= acknowledged.min(190), "of each the latest 100 are kept");
-    let counted = house.database.number("SELECT SUM(checkins) FROM states").unwrap();
+    eventually("it is ready, when it has swept again", || (instance.ready().status == 200).then_some(()));
+    assert!(instance.database.count("checkins") >= acknowledged.min(190), "of each the latest 100 are kept");
+    let counted = instance.database.number("SELECT SUM(checkins) FROM states").unwrap();
     assert!(counted > acknowledged, "{acknowledged} were told 200, {counted} are there");
-    assert_eq!(house.database.count("alerts"), 0);
+    assert_eq!(instance.database.count("alerts"), 0);
 }
 
 #[test]
 fn the_file_holds_what_was_written_soon_after() {
-    let house = House::open();
+    let instance = Instance::open();
     for job in 0..3 {
-        assert_eq!(house.reserve(&format!("job-{job}")).status, 200);
+        assert_eq!(instance.reserve(&format!("job-{job}")).status, 200);
     }
     let place = tempfile::TempDir::new().unwrap();
     let mut copies = 0;
@@ -136,7 +136,7 @@ fn the_file_holds_what_was_written_soon_after() {
         // A copy without the log; some hundred pages, so that a minute is enough by far.
         copies += 1;
         let copy = place.path().join(format!("{copies}.db"));
-        fs::copy(&house.path, &copy).unwrap();
+        fs::copy(&instance.path, &copy).unwrap();
         let store = innkeeper_store::Store::connect(&innkeeper_store::StoreConfig {
             url: format!("sqlite://{}", copy.display()),
             pool_size: 2,
@@ -149,42 +149,46 @@ fn the_file_holds_what_was_written_soon_after() {
 #[test]
 fn a_deleted_log_takes_no_check_in_with_it() {
     for suffix in ["-wal", "-shm"] {
-        let house = House::open();
-        let acknowledged = house.under_load(
-            || fs::remove_file(house.beside(suffix)).unwrap(),
+        let instance = Instance::open();
+        let acknowledged = instance.under_load(
+            || fs::remove_file(instance.beside(suffix)).unwrap(),
             || {
-                let text = house.told("The database file was lost and is back");
+                let text = instance.told("The database file was lost and is back");
                 assert!(text.contains("-wal or -shm"), "{text}");
-                eventually("it takes check-ins", || (house.check_in("a").status == 200).then_some(()));
+                eventually("it takes check-ins", || (instance.check_in("a").status == 200).then_some(()));
             },
         );
-        let counted = house.database.number("SELECT SUM(checkins) FROM states").unwrap();
+        let counted = instance.database.number("SELECT SUM(checkins) FROM states").unwrap();
         assert!(counted > acknowledged, "{suffix}: {acknowledged} were told 200, {counted} are there");
-        assert_eq!(house.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(), Some("ok"));
+        assert_eq!(
+            instance.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(),
+            Some("ok")
+        );
     }
 }
 
 #[test]
 fn a_file_that_was_cut_off_takes_no_check_in() {
-    let house = House::open();
+    let instance = Instance::open();
     for job in 0..50 {
-        assert_eq!(house.reserve(&format!("job-{job}")).status, 200);
+        assert_eq!(instance.reserve(&format!("job-{job}")).status, 200);
     }
-    eventually("the file has them", || (fs::metadata(&house.path).unwrap().len() > 100_000).then_some(()));
-    house.under_load(
-        || fs::OpenOptions::new().write(true).open(&house.path).unwrap().set_len(4096).unwrap(),
+    eventually("the file has them", || (fs::metadata(&instance.path).unwrap().len() > 100_000).then_some(()));
+    instance.under_load(
+        || fs::OpenOptions::new().write(true).open(&instance.path).unwrap().set_len(4096).unwrap(),
         || {
             let cut = Instant::now();
-            eventually("it is not ready", || (house.ready().status == 503).then_some(()));
-            assert_eq!((house.check_in("a").status, house.reserve("c").status), (503, 503));
-            let text = house.told("The database file was lost");
+            eventually("it is not ready", || (instance.ready().status == 503).then_some(()));
+            assert_eq!((instance.check_in("a").status, instance.reserve("c").status), (503, 503));
+            let text = instance.told("The database file was lost");
             assert!(text.contains("was cut off") && text.contains("innkeeper restore"), "{text}");
             assert!(cut.elapsed() < Duration::from_secs(10), "{:?}", cut.elapsed());
         },
     );
-    let names = fs::read_dir(house.path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        fs::read_dir(instance.path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name());
     let stale = names.filter(|name| name.to_string_lossy().contains("-wal.stale-")).count();
-    assert_eq!((stale, house.beside("-wal").exists()), (1, false));
+    assert_eq!((stale, instance.beside("-wal").exists()), (1, false));
 }
 
 #[test]
@@ -192,29 +196,29 @@ fn a_file_that_was_overwritten_is_left_until_a_restart() {
     let other = TestDatabase::sqlite();
     other.store().checkpoint().unwrap();
     let other = fs::read(other.url().strip_prefix("sqlite://").unwrap()).unwrap();
-    let house = House::open();
-    assert_eq!(house.reserve("a").status, 200);
-    fs::write(&house.path, &other).unwrap();
-    let text = house.told("The database file was lost");
+    let instance = Instance::open();
+    assert_eq!(instance.reserve("a").status, 200);
+    fs::write(&instance.path, &other).unwrap();
+    let text = instance.told("The database file was lost");
     assert!(text.contains("overwritten") && text.contains("innkeeper restore"), "{text}");
-    assert_eq!((house.check_in("a").status, house.ready().status), (503, 503));
-    let House { database, mut server, .. } = house;
+    assert_eq!((instance.check_in("a").status, instance.ready().status), (503, 503));
+    let Instance { database, mut server, .. } = instance;
     server.terminate(PATIENCE);
-    let house = House::over(database);
-    assert_eq!(house.check_in("a").status, 404, "it is another database, and a good one");
-    assert_eq!(house.reserve("a").status, 200);
-    assert_eq!(house.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(), Some("ok"));
+    let instance = Instance::over(database);
+    assert_eq!(instance.check_in("a").status, 404, "it is another database, and a good one");
+    assert_eq!(instance.reserve("a").status, 200);
+    assert_eq!(instance.database.text("SELECT quick_check FROM pragma_quick_check").as_deref(), Some("ok"));
 }
 
 #[test]
 fn what_can_be_read_of_a_damaged_file_is_worked_with() {
-    let mut house = House::open();
+    let mut instance = Instance::open();
     let jobs = 200;
     for job in 0..jobs {
-        assert_eq!(house.reserve(&format!("job-{job}")).status, 200);
+        assert_eq!(instance.reserve(&format!("job-{job}")).status, 200);
     }
-    house.server.terminate(PATIENCE);
-    let House { database, path, .. } = house;
+    instance.server.terminate(PATIENCE);
+    let Instance { database, path, .. } = instance;
     // One of the pages on which the jobs' states lie.
     let page = database
         .number(
@@ -224,16 +228,16 @@ fn what_can_be_read_of_a_damaged_file_is_worked_with() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&[0xaa; 4096], (page as u64 - 1) * 4096).unwrap();
 
-    let house = House::over(database);
-    let answers: Vec<u16> = (0..jobs).map(|job| house.check_in(&format!("job-{job}")).status).collect();
+    let instance = Instance::over(database);
+    let answers: Vec<u16> = (0..jobs).map(|job| instance.check_in(&format!("job-{job}")).status).collect();
     let count = |wanted: u16| answers.iter().filter(|status| **status == wanted).count();
     let (good, bad) = (count(200), count(500));
     assert!(good > 0 && bad > 0 && good + bad == jobs, "{answers:?}");
-    let text = house.told("The database file is damaged");
+    let text = instance.told("The database file is damaged");
     assert!(text.contains(&*path.to_string_lossy()) && text.contains("states"), "{text}");
-    let ready = house.ready();
+    let ready = instance.ready();
     assert_eq!(ready.status, 503);
     assert!(ready.body.contains("damaged"), "{ready:?}");
-    assert_eq!(house.reserve("new").status, 200);
-    assert_eq!(house.check_in("new").status, 200);
+    assert_eq!(instance.reserve("new").status, 200);
+    assert_eq!(instance.check_in("new").status, 200);
 }

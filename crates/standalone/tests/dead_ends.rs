@@ -22,7 +22,7 @@ in_both_shapes!(
 const NO_MAIL: &str = "notify: ops@example.org is a mail address and no alerter of kind smtp is configured";
 
 fn api(inn: &Inn, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> (u16, Value) {
-    let url = inn.at_desk(&format!("/api/v1{path}"));
+    let url = inn.at_web(&format!("/api/v1{path}"));
     let answer = inn.client.send(method, &url, headers, body.to_string().as_bytes()).unwrap();
     (answer.status, answer.json())
 }
@@ -100,7 +100,7 @@ fn the_pages_show_it_and_the_operator_hears_of_it(shape: Shape) {
     }
     let page = |path: &str| {
         let headers = [("accept", "text/html,*/*;q=0.8")];
-        inn.client.send("GET", &inn.at_desk(path), &headers, b"").unwrap().body
+        inn.client.send("GET", &inn.at_web(path), &headers, b"").unwrap().body
     };
     let list = page("/status");
     assert_eq!(list.matches(NO_MAIL).count(), 6, "{list}");
@@ -139,7 +139,7 @@ fn what_named_an_alerter_before_it_was_renamed_goes_on(shape: Shape) {
     let warns = |answer: &innkeeper_testing::client::Answer, of: &str| {
         answer.header("warning").is_some_and(|warning| warning.contains(of))
     };
-    eventually("the door knows that it is gone", || {
+    eventually("ingest knows that it is gone", || {
         let answer = beat("beat", "new");
         assert_eq!(answer.status, 201, "{answer:?}");
         warns(&answer, gone).then_some(())
@@ -190,7 +190,7 @@ fn a_change_and_a_reload_soon_after_it_are_told_once(shape: Shape) {
     let beat = |inn: &Inn| inn.call("/?account=shop&cronname=beaten&frequency=4000&email=chat");
     let start = Duration::from_secs(8);
     if let Shape::Split = shape {
-        // What is made at a door before a sweeper of its own has looked for the first time may be told by both.
+        // What is made at an ingest before a sweeper of its own has looked for the first time may be told by both.
         std::thread::sleep(start);
     }
     inn.reserve("shop", "mailed", json!({ "notify": "ops@example.org" }));

@@ -21,7 +21,7 @@ const FORM: &str = "0123456789012345678901234567890123456789012";
 
 /// The page at `path`.
 fn page(inn: &Inn, path: &str) -> String {
-    let answer = inn.client.send("GET", &inn.at_desk(path), &[("accept", "text/html")], b"").unwrap();
+    let answer = inn.client.send("GET", &inn.at_web(path), &[("accept", "text/html")], b"").unwrap();
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
@@ -35,7 +35,7 @@ fn submit(inn: &Inn, path: &str, fields: &[(&str, &str)]) -> Answer {
     for (name, value) in fields {
         body.push_str(&format!("&{name}={}", encoded(value)));
     }
-    inn.client.send("POST", &inn.at_desk(path), &headers, body.as_bytes()).unwrap()
+    inn.client.send("POST", &inn.at_web(path), &headers, body.as_bytes()).unwrap()
 }
 
 fn what_waited_for_it_cannot_be_tried_again_until_there_is_one_of_its_name(shape: Shape) {
@@ -51,7 +51,7 @@ fn what_waited_for_it_cannot_be_tried_again_until_there_is_one_of_its_name(shape
     let id = eventually("it is given up", || {
         inn.database.number("SELECT id FROM deliveries WHERE alerter = 'chat' AND state = 'dead'")
     });
-    let retry = || inn.client.post(&inn.at_desk(&format!("/api/v1/deliveries/{id}/retry")), &Value::Null);
+    let retry = || inn.client.post(&inn.at_web(&format!("/api/v1/deliveries/{id}/retry")), &Value::Null);
     let answer = retry();
     let why = "there is no alerter chat any more";
     assert!(answer.status == 409 && answer.body.contains(why), "{answer:?}");

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const MANY: usize = 1000;
 
 /// Who shows the lists of this database.
-fn app_state(database: &TestDatabase, variables: &[(&str, &str)]) -> Server {
+fn web(database: &TestDatabase, variables: &[(&str, &str)]) -> Server {
     database.store();
     let config = format!(
         "operator = [\"log\"]\n[database]\nurl = \"{}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\n[web]\nlisten = \"127.0.0.1:0\"\n",
@@ -33,29 +33,29 @@ fn client() -> Client {
     Client::new(PATIENCE)
 }
 
-fn apply(app_state: &Server, set: &str, content_type: &str) -> Value {
-    let url = app_state.url("/api/v1/apply");
+fn apply(web: &Server, set: &str, content_type: &str) -> Value {
+    let url = web.url("/api/v1/apply");
     let answer = client().send("PUT", &url, &[("content-type", content_type)], set.as_bytes()).unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
 
-fn get(app_state: &Server, path: &str, accept: &str) -> Answer {
-    let answer = client().send("GET", &app_state.url(path), &[("accept", accept)], b"").unwrap();
+fn get(web: &Server, path: &str, accept: &str) -> Answer {
+    let answer = client().send("GET", &web.url(path), &[("accept", accept)], b"").unwrap();
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let length = answer.header("content-length").map(str::to_owned);
     assert_eq!(length, Some(answer.body.len().to_string()), "{path}");
-    let head = client().send("HEAD", &app_state.url(path), &[("accept", accept)], b"").unwrap();
+    let head = client().send("HEAD", &web.url(path), &[("accept", accept)], b"").unwrap();
     assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
     assert!(head.header("content-length").is_some(), "{path}: {head:?}");
     answer
 }
 
-fn many(app_state: &Server, database: &TestDatabase) {
+fn many(web: &Server, database: &TestDatabase) {
     let job =
         |n| json!({ "app": "shop", "component": format!("job-{n}"), "frequency": 1, "time_units": "hours" });
     let jobs: Vec<Value> = (0..MANY).map(job).collect();
-    let applied = apply(app_state, &json!({ "reservations": jobs }).to_string(), "application/json");
+    let applied = apply(web, &json!({ "reservations": jobs }).to_string(), "application/json");
     assert_eq!(applied["created"].as_array().unwrap().len(), MANY);
     // Some kilobytes each, of digits that hardly repeat.
     let digits: Vec<String> = (1..700).map(|n| format!("CAST((id + 7) * {} AS TEXT)", n * 104_729)).collect();
@@ -83,7 +83,7 @@ fn names(values: &Value, app: &str, component: &str) -> Vec<(String, String)> {
 #[test]
 fn lists_are_what_they_were_to_the_byte() {
     for database in TestDatabase::both() {
-        let app_state = app_state(&database, &[]);
+        let web = web(&database, &[]);
         let mut jobs = Vec::new();
         for (n, app) in ["shop", "Bank", "änderung", "a \"b\\"].into_iter().cycle().take(21).enumerate() {
             jobs.push(match n % 3 {
@@ -92,7 +92,7 @@ fn lists_are_what_they_were_to_the_byte() {
                 _ => json!({ "app": app, "component": format!("j{n}"), "frequency": 1, "time_units": "hours", "notify": ["log"], "max_run": "5m" }),
             });
         }
-        apply(&app_state, &json!({ "reservations": jobs }).to_string(), "application/json");
+        apply(&web, &json!({ "reservations": jobs }).to_string(), "application/json");
         // Some are silent, some were heard a while ago, two at the same time.
         database.execute(
             "UPDATE states SET last_checkin_at = 1000000 + (reservation_id / 2) * 60000, checkins = 1
@@ -100,7 +100,7 @@ fn lists_are_what_they_were_to_the_byte() {
         );
 
         database.execute("UPDATE reservations SET created_at = 0 WHERE app <> 'innkeeper'");
-        let body = get(&app_state, "/reservation", "*/*").body;
+        let body = get(&web, "/reservation", "*/*").body;
         let reservations: Value = serde_json::from_str(&body).unwrap();
         // Values are written with their fields by name, and nothing between.
         assert_eq!(body, reservations.to_string());
@@ -121,7 +121,7 @@ fn lists_are_what_they_were_to_the_byte() {
             ("/cron/shop", Some("shop")),
             ("/cron/a%20%22b%5C", Some("a \"b\\")),
         ] {
-            let body = get(&app_state, path, "*/*").body;
+            let body = get(&web, path, "*/*").body;
             let crons: Value = serde_json::from_str(&body).unwrap();
             let account = account.map(|name| format!("\"Account\":{},", json!(name))).unwrap_or_default();
             let count = crons["Crons"].as_array().unwrap().len();
@@ -141,7 +141,7 @@ fn lists_are_what_they_were_to_the_byte() {
             assert!(count > 0, "{path}");
         }
 
-        let body = get(&app_state, "/api/v1/summary", "*/*").body;
+        let body = get(&web, "/api/v1/summary", "*/*").body;
         let summary: Value = serde_json::from_str(&body).unwrap();
         let missed = list(
             &summary["missed"],
@@ -164,10 +164,10 @@ fn lists_are_what_they_were_to_the_byte() {
         for (accept, app) in
             [("*/*", ""), ("application/toml", ""), ("*/*", "?app=Bank"), ("application/toml", "?app=Bank")]
         {
-            let exported = get(&app_state, &format!("/api/v1/export{app}"), accept);
+            let exported = get(&web, &format!("/api/v1/export{app}"), accept);
             let kind = exported.header("content-type").unwrap().to_owned();
             assert_eq!(kind.starts_with(accept), accept != "*/*", "{kind}");
-            let applied = apply(&app_state, &exported.body, &kind);
+            let applied = apply(&web, &exported.body, &kind);
             let changes = ["created", "changed", "removed"].map(|of| applied[of].as_array().unwrap().len());
             assert_eq!(changes, [0, 0, 0], "{applied}");
             assert!(applied["unchanged"].as_u64().unwrap() > 3, "{applied}");
@@ -178,19 +178,19 @@ fn lists_are_what_they_were_to_the_byte() {
             }
         }
         let empty = [
-            get(&app_state, "/api/v1/export?app=none", "*/*"),
-            get(&app_state, "/api/v1/export?app=none", "application/toml"),
+            get(&web, "/api/v1/export?app=none", "*/*"),
+            get(&web, "/api/v1/export?app=none", "application/toml"),
         ];
         assert_eq!(empty.map(|answer| answer.body), ["{\"reservations\":[]}", "reservations = []\n"]);
         for nobody in ["/cron/none", "/cron/%20shop", "/cron/a%00b"] {
-            assert_eq!(client().get(&app_state.url(nobody)).status, 404, "{nobody}");
+            assert_eq!(client().get(&web.url(nobody)).status, 404, "{nobody}");
         }
     }
 }
 
 /// Asks for a list, and reads its beginning.
-fn begin(app_state: &Server) -> TcpStream {
-    let mut stream = TcpStream::connect(app_state.address()).unwrap();
+fn begin(web: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(web.address()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET /reservation HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
     let mut beginning = [0; 1024];
@@ -222,9 +222,9 @@ fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
 #[test]
 fn nothing_waits_for_a_slow_reader_and_one_who_leaves_frees_everything() {
     for database in TestDatabase::both() {
-        let app_state = app_state(&database, &[]);
-        many(&app_state, &database);
-        let slow = begin(&app_state);
+        let web = web(&database, &[]);
+        many(&web, &database);
+        let slow = begin(&web);
         match database.kind() {
             DatabaseKind::Postgres => wait_until("no transaction is open", || {
                 let open = "SELECT COUNT(*) FROM pg_stat_activity
@@ -238,26 +238,26 @@ fn nothing_waits_for_a_slow_reader_and_one_who_leaves_frees_everything() {
                 std::fs::metadata(log).is_ok_and(|log| log.len() == 0)
             }),
         }
-        assert_eq!(nameless_files(&app_state), 1, "what the slow one reads from");
-        let whole = client().get(&app_state.url("/reservation"));
+        assert_eq!(nameless_files(&web), 1, "what the slow one reads from");
+        let whole = client().get(&web.url("/reservation"));
         assert_eq!(whole.header("content-length"), Some(whole.body.len().to_string().as_str()));
         assert!(whole.json()["result"].as_array().unwrap().len() >= MANY);
-        wait_until("the file of a list that was read is gone", || nameless_files(&app_state) == 1);
-        let others: Vec<TcpStream> = (0..3).map(|_| begin(&app_state)).collect();
-        assert_eq!(nameless_files(&app_state), 4);
+        wait_until("the file of a list that was read is gone", || nameless_files(&web) == 1);
+        let others: Vec<TcpStream> = (0..3).map(|_| begin(&web)).collect();
+        assert_eq!(nameless_files(&web), 4);
         drop((slow, others));
-        wait_until("the files of those who left are gone", || nameless_files(&app_state) == 0);
+        wait_until("the files of those who left are gone", || nameless_files(&web) == 0);
     }
 }
 
 #[test]
 fn a_list_for_which_there_is_no_room_is_refused_and_a_short_one_needs_none() {
     let database = TestDatabase::sqlite();
-    let app_state = app_state(&database, &[("TMPDIR", "/nonexistent")]);
-    assert_eq!(client().get(&app_state.url("/reservation")).status, 200);
-    many(&app_state, &database);
-    let refused = client().get(&app_state.url("/reservation"));
+    let web = web(&database, &[("TMPDIR", "/nonexistent")]);
+    assert_eq!(client().get(&web.url("/reservation")).status, 200);
+    many(&web, &database);
+    let refused = client().get(&web.url("/reservation"));
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("10")), "{refused:?}");
-    app_state.wait_for_log("/nonexistent");
-    assert_eq!(client().get(&app_state.url("/cron/nobody")).status, 404);
+    web.wait_for_log("/nonexistent");
+    assert_eq!(client().get(&web.url("/cron/nobody")).status, 404);
 }

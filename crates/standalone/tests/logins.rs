@@ -8,7 +8,7 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::house::{Caller, FORM, House, nobody};
+use common::instance::{Caller, FORM, Instance, nobody};
 use innkeeper_testing::client::{Answer, Client};
 
 /// As the proxy in front of it says who calls.
@@ -29,8 +29,8 @@ fn from_device(source: &str, device: &str) -> Caller {
     caller
 }
 
-fn try_password(house: &House, caller: &Caller, name: &str, password: &str) -> Answer {
-    house.submit(caller, "/login", &format!("name={name}&password={password}"))
+fn try_password(instance: &Instance, caller: &Caller, name: &str, password: &str) -> Answer {
+    instance.submit(caller, "/login", &format!("name={name}&password={password}"))
 }
 
 /// The cookies by which a login makes a browser known.
@@ -43,8 +43,8 @@ fn device_of(answer: &Answer) -> String {
 }
 
 /// Megabytes of memory that the process has, and the most that it ever had.
-fn memory(house: &House) -> (f64, f64) {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", house.server.pid())).unwrap();
+fn memory(instance: &Instance) -> (f64, f64) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", instance.server.pid())).unwrap();
     let kilobytes = |name: &str| -> f64 {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
@@ -53,7 +53,7 @@ fn memory(house: &House) -> (f64, f64) {
 }
 
 /// Wrong passwords of `name` from `count` addresses, `at_once` at a time. How many were answered with each status.
-fn guess(house: &House, name: &str, count: usize, at_once: usize) -> Vec<(u16, usize)> {
+fn guess(instance: &Instance, name: &str, count: usize, at_once: usize) -> Vec<(u16, usize)> {
     let next = AtomicUsize::new(0);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let guessers: Vec<_> = (0..at_once)
@@ -66,7 +66,7 @@ fn guess(house: &House, name: &str, count: usize, at_once: usize) -> Vec<(u16, u
                             return statuses;
                         }
                         let source = format!("203.0.{}.{}", n / 250, n % 250 + 1);
-                        statuses.push(try_password(house, &from(&source), name, "wrong").status);
+                        statuses.push(try_password(instance, &from(&source), name, "wrong").status);
                     }
                 })
             })
@@ -86,10 +86,10 @@ fn guess(house: &House, name: &str, count: usize, at_once: usize) -> Vec<(u16, u
 
 #[test]
 fn guesses_from_a_thousand_addresses_take_no_memory() {
-    let house = House::open(BEHIND_A_PROXY);
+    let instance = Instance::open(BEHIND_A_PROXY);
     // Before the first password of all: the memory in which each is hashed is counted, too.
-    assert_eq!(house.send(&from("192.0.2.1"), "GET", "/login", true, "").status, 200);
-    let (before, _) = memory(&house);
+    assert_eq!(instance.send(&from("192.0.2.1"), "GET", "/login", true, "").status, 200);
+    let (before, _) = memory(&instance);
     // Of many accounts, since one is soon asked for no more.
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -97,13 +97,13 @@ fn guesses_from_a_thousand_addresses_take_no_memory() {
             scope.spawn(|| {
                 while let n @ 0..1000 = next.fetch_add(1, Ordering::Relaxed) {
                     let source = format!("203.0.{}.{}", n / 250, n % 250 + 1);
-                    let answer = try_password(&house, &from(&source), &format!("user{n}"), "wrong");
+                    let answer = try_password(&instance, &from(&source), &format!("user{n}"), "wrong");
                     assert!(matches!(answer.status, 401 | 429 | 503), "{answer:?}");
                 }
             });
         }
     });
-    let (after, most) = memory(&house);
+    let (after, most) = memory(&instance);
     println!("from {before:.1} MB to {after:.1} MB, {most:.1} MB at most");
     assert!(after - before < 25.0, "from {before} MB to {after} MB");
     // 19 of them are where one is hashed.
@@ -112,17 +112,18 @@ fn guesses_from_a_thousand_addresses_take_no_memory() {
 
 #[test]
 fn forty_guesses_at_once_from_one_address_take_no_memory_and_are_counted_first() {
-    let house = House::open("");
-    assert_eq!(house.send(&nobody(), "GET", "/login", true, "").status, 200);
-    let (before, _) = memory(&house);
+    let instance = Instance::open("");
+    assert_eq!(instance.send(&nobody(), "GET", "/login", true, "").status, 200);
+    let (before, _) = memory(&instance);
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..40).map(|_| scope.spawn(|| house.log_in("admin", "wrong").status)).collect();
+        let tries: Vec<_> =
+            (0..40).map(|_| scope.spawn(|| instance.log_in("admin", "wrong").status)).collect();
         tries.into_iter().map(|one| one.join().unwrap()).collect()
     });
     let looked_at = statuses.iter().filter(|status| **status == 401).count();
     assert!((1..=5).contains(&looked_at), "{looked_at} were looked at: {statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 401 | 429 | 503)), "{statuses:?}");
-    let (after, most) = memory(&house);
+    let (after, most) = memory(&instance);
     assert!(
         after - before < 25.0 && most - before < 25.0,
         "from {before} MB to {after} MB, {most} MB at most"
@@ -131,48 +132,53 @@ fn forty_guesses_at_once_from_one_address_take_no_memory_and_are_counted_first()
 
 #[test]
 fn the_addresses_of_one_network_are_counted_as_one_and_keep_nobody_else_out() {
-    let house = House::open(BEHIND_A_PROXY);
-    house.user("admin");
+    let instance = Instance::open(BEHIND_A_PROXY);
+    instance.user("admin");
     let statuses: Vec<u16> = (1..=40)
-        .map(|n| try_password(&house, &from(&format!("2001:db8:1:2::{n:x}")), "admin", "wrong").status)
+        .map(|n| try_password(&instance, &from(&format!("2001:db8:1:2::{n:x}")), "admin", "wrong").status)
         .collect();
     let looked_at = statuses.iter().filter(|status| **status == 401).count();
     assert!(looked_at <= 6, "{statuses:?}");
     // Of many accounts no more than of one address.
     let statuses: Vec<u16> = (1..=60)
         .map(|n| {
-            try_password(&house, &from(&format!("2001:db8:1:3::{n:x}")), &format!("user{n}"), "wrong").status
+            try_password(&instance, &from(&format!("2001:db8:1:3::{n:x}")), &format!("user{n}"), "wrong")
+                .status
         })
         .collect();
     let looked_at = statuses.iter().filter(|status| **status == 401).count();
     assert!(looked_at <= 21, "{statuses:?}");
     // Nobody else waits for them: the owner at home, on a device that was never here.
-    let answer = try_password(&house, &from("2001:db8:1:4::1"), "admin", RIGHT);
+    let answer = try_password(&instance, &from("2001:db8:1:4::1"), "admin", RIGHT);
     assert_eq!(answer.status, 303, "{answer:?}");
-    let answer = try_password(&house, &from("198.51.100.7"), "admin", RIGHT);
+    let answer = try_password(&instance, &from("198.51.100.7"), "admin", RIGHT);
     assert_eq!(answer.status, 303, "{answer:?}");
 }
 
 #[test]
 fn a_known_device_comes_in_whatever_others_guess() {
-    let house = House::open(BEHIND_A_PROXY);
-    house.user("admin");
-    let first = try_password(&house, &from("198.51.100.7"), "admin", RIGHT);
+    let instance = Instance::open(BEHIND_A_PROXY);
+    instance.user("admin");
+    let first = try_password(&instance, &from("198.51.100.7"), "admin", RIGHT);
     let device = device_of(&first);
     // From everywhere, also from where the owner is.
-    guess(&house, "admin", 60, 4);
+    guess(&instance, "admin", 60, 4);
     for _ in 0..30 {
-        try_password(&house, &from("198.51.100.7"), "admin", "wrong");
+        try_password(&instance, &from("198.51.100.7"), "admin", "wrong");
     }
-    assert_eq!(try_password(&house, &from("198.51.100.7"), "admin", RIGHT).status, 429, "a stranger waits");
+    assert_eq!(
+        try_password(&instance, &from("198.51.100.7"), "admin", RIGHT).status,
+        429,
+        "a stranger waits"
+    );
     let owner = from_device("198.51.100.7", &device);
-    let answer = try_password(&house, &owner, "admin", RIGHT);
+    let answer = try_password(&instance, &owner, "admin", RIGHT);
     assert_eq!(answer.status, 303, "{answer:?}");
 
     // And while a flood fills whatever waits.
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (house, ends) = (&house, &ends);
+        let (instance, ends) = (&instance, &ends);
         for guesser in 0..24 {
             scope.spawn(move || {
                 for n in 0.. {
@@ -180,14 +186,14 @@ fn a_known_device_comes_in_whatever_others_guess() {
                         return;
                     }
                     let source = format!("10.{guesser}.{}.{}", n / 250, n % 250 + 1);
-                    try_password(house, &from(&source), &format!("user{guesser}-{n}"), "wrong");
+                    try_password(instance, &from(&source), &format!("user{guesser}-{n}"), "wrong");
                 }
             });
         }
         std::thread::sleep(Duration::from_secs(2));
         for n in 0..5 {
             let begun = Instant::now();
-            let answer = try_password(house, &owner, "admin", RIGHT);
+            let answer = try_password(instance, &owner, "admin", RIGHT);
             if answer.status != 303 || begun.elapsed() > Duration::from_secs(20) {
                 ends.store(true, Ordering::Relaxed);
             }
@@ -200,11 +206,11 @@ fn a_known_device_comes_in_whatever_others_guess() {
 
 #[test]
 fn what_does_not_fit_is_answered_at_once_and_says_so() {
-    let house = House::open(BEHIND_A_PROXY);
+    let instance = Instance::open(BEHIND_A_PROXY);
     let refused: Vec<(Duration, Answer)> = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..100)
             .map(|n| {
-                let house = &house;
+                let instance = &instance;
                 scope.spawn(move || {
                     let client = Client::new(Duration::from_secs(60));
                     let source = format!("203.0.113.{n}");
@@ -213,7 +219,7 @@ fn what_does_not_fit_is_answered_at_once_and_says_so() {
                         [("x-forwarded-for", source.as_str()), ("cookie", &cookie), ("accept", "text/html")];
                     let body = format!("csrf={FORM}&name=user{n}&password=wrong");
                     let begun = Instant::now();
-                    let url = house.server.url("/login");
+                    let url = instance.server.url("/login");
                     let answer = client.send("POST", &url, &headers, body.as_bytes()).unwrap();
                     (begun.elapsed(), answer)
                 })
@@ -232,16 +238,16 @@ fn what_does_not_fit_is_answered_at_once_and_says_so() {
 
 #[test]
 fn a_device_is_known_to_one_user_until_the_password_changes() {
-    let house = House::open(BEHIND_A_PROXY);
-    house.user("admin");
-    house.user("editor");
-    let device = device_of(&try_password(&house, &from("198.51.100.7"), "admin", RIGHT));
+    let instance = Instance::open(BEHIND_A_PROXY);
+    instance.user("admin");
+    instance.user("editor");
+    let device = device_of(&try_password(&instance, &from("198.51.100.7"), "admin", RIGHT));
     let wrong_from_everywhere = |name: &str| {
-        house.database.execute("DELETE FROM login_failures");
-        guess(&house, name, 60, 4);
+        instance.database.execute("DELETE FROM login_failures");
+        guess(&instance, name, 60, 4);
     };
     let enters = |name: &str, device: &str| {
-        try_password(&house, &from_device("198.51.100.8", device), name, RIGHT).status
+        try_password(&instance, &from_device("198.51.100.8", device), name, RIGHT).status
     };
     wrong_from_everywhere("editor");
     let of_editor = device.replace("device-1", "device-2");
@@ -258,29 +264,30 @@ fn a_device_is_known_to_one_user_until_the_password_changes() {
     assert_eq!(enters("admin", &device), 303);
     // Its own wrong ones make it wait, and nobody else.
     let statuses: Vec<u16> = (0..7)
-        .map(|_| try_password(&house, &from_device("198.51.100.7", &device), "admin", "wrong").status)
+        .map(|_| try_password(&instance, &from_device("198.51.100.7", &device), "admin", "wrong").status)
         .collect();
     assert_eq!(statuses, [401, 401, 401, 401, 401, 429, 429]);
-    house.database.execute("DELETE FROM login_failures");
+    instance.database.execute("DELETE FROM login_failures");
     assert_eq!(enters("admin", &device), 303);
 
-    let said = house.command(&["invite", "admin"]);
+    let said = instance.command(&["invite", "admin"]);
     let path = &said[said.find("/setup/").unwrap()..].split_whitespace().next().unwrap();
     let chosen = "password=another+stable+horse&again=another+stable+horse";
-    let answer = house.submit(&nobody(), path, chosen);
+    let answer = instance.submit(&nobody(), path, chosen);
     assert_eq!(answer.status, 303, "{answer:?}");
     device_of(&answer);
     wrong_from_everywhere("admin");
-    let answer = try_password(&house, &from_device("198.51.100.7", &device), "admin", "another+stable+horse");
+    let answer =
+        try_password(&instance, &from_device("198.51.100.7", &device), "admin", "another+stable+horse");
     assert_eq!(answer.status, 429, "the device of an older password");
 }
 
 #[test]
 fn every_refused_login_stands_in_the_audit_log_and_a_flood_fills_it_not() {
-    let house = House::open(BEHIND_A_PROXY);
-    let admin = house.user("admin");
+    let instance = Instance::open(BEHIND_A_PROXY);
+    let admin = instance.user("admin");
     let entries = || -> Vec<(String, String, String)> {
-        let log = house.send(&admin, "GET", "/api/v1/audit?limit=200", false, "").json();
+        let log = instance.send(&admin, "GET", "/api/v1/audit?limit=200", false, "").json();
         let text = |entry: &serde_json::Value, name: &str| entry[name].as_str().unwrap().to_owned();
         let entries = log["entries"].as_array().unwrap_or_else(|| panic!("{log}"));
         entries
@@ -289,23 +296,23 @@ fn every_refused_login_stands_in_the_audit_log_and_a_flood_fills_it_not() {
             .map(|entry| (text(entry, "source"), text(entry, "subject"), text(entry, "detail")))
             .collect()
     };
-    assert_eq!(try_password(&house, &from("203.0.113.9"), "admin", "wrong").status, 401);
+    assert_eq!(try_password(&instance, &from("203.0.113.9"), "admin", "wrong").status, 401);
     let first = entries();
     assert_eq!(first.len(), 1, "{first:?}");
     assert_eq!((first[0].0.as_str(), first[0].1.as_str()), ("203.0.113.9", "user admin"));
     assert!(first[0].2.contains("a wrong name or password: 1"), "{first:?}");
     // What somebody typed into the wrong field is written nowhere.
-    assert_eq!(try_password(&house, &from("203.0.113.10"), "my-own-secret-word", "wrong").status, 401);
+    assert_eq!(try_password(&instance, &from("203.0.113.10"), "my-own-secret-word", "wrong").status, 401);
     assert!(
         entries().iter().any(|(source, subject, _)| source == "203.0.113.10" && subject.contains("nobody"))
     );
-    let kept = house.database.texts("SELECT who || source || subject || detail FROM audit").concat()
-        + &house.database.texts("SELECT who FROM login_failures").concat()
-        + &house.server.log();
+    let kept = instance.database.texts("SELECT who || source || subject || detail FROM audit").concat()
+        + &instance.database.texts("SELECT who FROM login_failures").concat()
+        + &instance.server.log();
     assert!(!kept.contains("my-own-secret-word"), "{kept}");
 
-    let before = house.database.count("audit");
-    guess(&house, "admin", 400, 8);
+    let before = instance.database.count("audit");
+    guess(&instance, "admin", 400, 8);
     let begun = Instant::now();
     let counted = loop {
         let counted: u64 = entries()
@@ -319,17 +326,17 @@ fn every_refused_login_stands_in_the_audit_log_and_a_flood_fills_it_not() {
         std::thread::sleep(Duration::from_millis(200));
     };
     assert_eq!(counted, 402, "each is counted");
-    let after = house.database.count("audit");
+    let after = instance.database.count("audit");
     // A minute may end in between.
     assert!(after - before <= 42, "from {before} to {after}");
 }
 
 #[test]
 fn passwords_that_everybody_chooses_are_refused_and_those_of_before_go_on() {
-    let house = House::open("");
-    let said = house.command(&["invite", "grace", "--role", "editor"]);
+    let instance = Instance::open("");
+    let said = instance.command(&["invite", "grace", "--role", "editor"]);
     let path = said[said.find("/setup/").unwrap()..].split_whitespace().next().unwrap().to_owned();
-    let page = house.send(&nobody(), "GET", &path, true, "");
+    let page = instance.send(&nobody(), "GET", &path, true, "");
     assert!(page.body.contains("at least 12 characters"), "{page:?}");
     for weak in [
         "short-one-1",
@@ -339,18 +346,18 @@ fn passwords_that_everybody_chooses_are_refused_and_those_of_before_go_on() {
         "innkeeper2024",
         "aaaaaaaaaaaaaaa",
     ] {
-        let answer = house.submit(&nobody(), &path, &format!("password={weak}&again={weak}"));
+        let answer = instance.submit(&nobody(), &path, &format!("password={weak}&again={weak}"));
         assert_eq!(answer.status, 400, "{weak}: {answer:?}");
         assert!(
             answer.body.contains("too short") || answer.body.contains("an attacker tries"),
             "{weak}: {answer:?}"
         );
     }
-    let answer = house.submit(&nobody(), &path, "password=vier+blaue+Esel&again=vier+blaue+Esel");
+    let answer = instance.submit(&nobody(), &path, "password=vier+blaue+Esel&again=vier+blaue+Esel");
     assert_eq!(answer.status, 303, "{answer:?}");
     // Of "password", as an older version may have taken it.
-    house.database.execute(
+    instance.database.execute(
         "UPDATE users SET password = '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$PL01amPyeUuxG7H0vIr5X+qHkZvWnHmGBGXFYvh8z2E'",
     );
-    assert_eq!(house.log_in("grace", "password").status, 303, "of an older version");
+    assert_eq!(instance.log_in("grace", "password").status, 303, "of an older version");
 }

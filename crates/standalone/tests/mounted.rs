@@ -12,7 +12,7 @@ use innkeeper_testing::process::{self, Server};
 use serde_json::json;
 
 /// Innkeeper at `/monitor` of a proxy, and a browser that is logged in there.
-struct House {
+struct Instance {
     base: String,
     host: String,
     server: Server,
@@ -21,7 +21,7 @@ struct House {
     cookies: BTreeMap<String, String>,
 }
 
-impl House {
+impl Instance {
     fn open(strips: bool) -> Self {
         let port = free_port();
         let host = format!("http://127.0.0.1:{port}");
@@ -32,15 +32,15 @@ impl House {
         let server = Server::start("innkeeper", &config, &[]);
         let proxy = HaProxy::start(port, server.address(), strips);
         server.wait_for_log("Make the first admin");
-        let mut house =
+        let mut instance =
             Self { base, host, server, _proxy: proxy, client: Client::default(), cookies: BTreeMap::new() };
-        let log = house.server.log();
+        let log = instance.server.log();
         let link = log.split_once("within a day: ").unwrap().1.split_whitespace().next().unwrap().to_owned();
-        assert!(link.starts_with(&format!("{}/setup/", house.base)), "{link}");
+        assert!(link.starts_with(&format!("{}/setup/", instance.base)), "{link}");
         let password = "password=correct+horse&again=correct+horse&name=ada";
-        let entered = house.submit(link.strip_prefix(&house.host).unwrap(), password);
+        let entered = instance.submit(link.strip_prefix(&instance.host).unwrap(), password);
         assert_eq!((entered.status, entered.header("location")), (303, Some("/monitor/status")));
-        house
+        instance
     }
 
     /// Asks as a browser does: a path of the host, with the cookies whose path fits.
@@ -93,75 +93,78 @@ fn leads_to(page: &str) -> Vec<String> {
 
 #[test]
 fn behind_a_proxy_that_strips_the_path() {
-    everything_works(House::open(true));
+    everything_works(Instance::open(true));
 }
 
 #[test]
 fn behind_a_proxy_that_leaves_the_path() {
-    everything_works(House::open(false));
+    everything_works(Instance::open(false));
 }
 
-fn everything_works(mut house: House) {
+fn everything_works(mut instance: Instance) {
     // Who is not logged in is led to the login and from there back.
-    let cookies = std::mem::take(&mut house.cookies);
-    let sent = house.send("GET", "/monitor/status/1?x=y", "");
+    let cookies = std::mem::take(&mut instance.cookies);
+    let sent = instance.send("GET", "/monitor/status/1?x=y", "");
     assert_eq!(sent.header("location"), Some("/monitor/login?next=%2Fstatus%2F1%3Fx%3Dy"), "{sent:?}");
     let login = sent.header("location").unwrap().to_owned();
-    let entered =
-        house.submit_to(&login, "/monitor/login", "name=ada&password=correct+horse&next=%2Fstatus%3Fx%3Dy");
+    let entered = instance.submit_to(
+        &login,
+        "/monitor/login",
+        "name=ada&password=correct+horse&next=%2Fstatus%3Fx%3Dy",
+    );
     assert_eq!(entered.header("location"), Some("/monitor/status?x=y"), "{entered:?}");
-    house.cookies = cookies;
+    instance.cookies = cookies;
 
     // Forms, with what they lead to.
     let fields = "app=shop&component=backup&kind=every&frequency=1&time_units=hours&grace=5m&owner=ada&tags=night&alert_after=1";
-    let made = house.submit("/monitor/new", fields);
+    let made = instance.submit("/monitor/new", fields);
     assert_eq!(made.header("location"), Some("/monitor/status/1?said=made"), "{}", made.body);
-    let token = house.submit_to(
+    let token = instance.submit_to(
         "/monitor/settings",
         "/monitor/settings/tokens",
         "name=jobs&scope=checkin&scope=manage&scope=read",
     );
     let token = token.body.split("ik_").nth(1).unwrap().split('<').next().unwrap().trim().to_owned();
     for share in ["shape=page&kind=app&subject=shop", "shape=badge&kind=reservation&subject=1&title=backup"] {
-        let made = house.submit_to("/monitor/settings", "/monitor/settings/shares", share);
+        let made = instance.submit_to("/monitor/settings", "/monitor/settings/shares", share);
         assert_eq!(made.status, 303, "{made:?}");
     }
-    let invited = house.submit_to("/monitor/settings", "/monitor/settings/users", "name=bob&role=viewer");
-    let link = format!("{}/setup/", house.base);
+    let invited = instance.submit_to("/monitor/settings", "/monitor/settings/users", "name=bob&role=viewer");
+    let link = format!("{}/setup/", instance.base);
     assert!(invited.body.contains(&link), "{}", invited.body);
 
     // Jobs, by the addresses that they are shown.
     let headers = [("authorization", format!("Bearer ik_{token}"))];
     let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let ask = |house: &House, method: &str, path: &str, body: &str| {
-        let url = format!("{}{path}", house.base);
-        house.client.send(method, &url, &headers, body.as_bytes()).unwrap()
+    let ask = |instance: &Instance, method: &str, path: &str, body: &str| {
+        let url = format!("{}{path}", instance.base);
+        instance.client.send(method, &url, &headers, body.as_bytes()).unwrap()
     };
-    let job = ask(&house, "GET", "/reservation", "").json()["result"][0].clone();
+    let job = ask(&instance, "GET", "/reservation", "").json()["result"][0].clone();
     let ping = job["ping_url"].as_str().unwrap().to_owned();
-    assert!(ping.starts_with(&format!("{}/ping/", house.base)), "{ping}");
-    assert_eq!(house.client.get(&ping).status, 200);
-    assert_eq!(house.client.get(&format!("{ping}/3")).status, 200);
+    assert!(ping.starts_with(&format!("{}/ping/", instance.base)), "{ping}");
+    assert_eq!(instance.client.get(&ping).status, 200);
+    assert_eq!(instance.client.get(&format!("{ping}/3")).status, 200);
     let body = json!({ "app": "shop", "component": "backup" }).to_string();
-    assert_eq!(ask(&house, "POST", "/checkin", &body).status, 200);
-    assert_eq!(ask(&house, "GET", "/?cronname=a&account=site&email=log&frequency=300", "").status, 201);
-    assert_eq!(ask(&house, "GET", "?cronname=a&account=site&email=log&frequency=300", "").status, 201);
+    assert_eq!(ask(&instance, "POST", "/checkin", &body).status, 200);
+    assert_eq!(ask(&instance, "GET", "/?cronname=a&account=site&email=log&frequency=300", "").status, 201);
+    assert_eq!(ask(&instance, "GET", "?cronname=a&account=site&email=log&frequency=300", "").status, 201);
     let document =
         json!({ "app": "shop", "component": "api", "frequency": 1, "time_units": "hours" }).to_string();
-    let made = ask(&house, "POST", "/api/v1/reservations", &document);
+    let made = ask(&instance, "POST", "/api/v1/reservations", &document);
     let location = made.header("location").unwrap_or_else(|| panic!("{made:?}")).to_owned();
     assert!(location.starts_with("/monitor/api/v1/reservations/"), "{location}");
-    let known = house.client.send("GET", &format!("{}{location}", house.host), &headers, b"").unwrap();
+    let known = instance.client.send("GET", &format!("{}{location}", instance.host), &headers, b"").unwrap();
     assert_eq!(known.json()["component"], "api");
-    let described = ask(&house, "GET", "/api/v1/openapi.json", "").json();
-    assert_eq!(described["servers"], json!([{ "url": house.base }]));
+    let described = ask(&instance, "GET", "/api/v1/openapi.json", "").json();
+    assert_eq!(described["servers"], json!([{ "url": instance.base }]));
 
     // Every page, and everything that one leads to.
     let begin = ["/monitor", "/monitor/", "/monitor/status/99", "/monitor/api"];
     let mut waiting = begin.map(str::to_owned).to_vec();
     let mut seen: BTreeSet<String> = waiting.iter().cloned().collect();
     while let Some(path) = waiting.pop() {
-        let answer = house.send("GET", &path, "");
+        let answer = instance.send("GET", &path, "");
         let expected = if path.ends_with("/99") { 404 } else { 200 };
         assert_eq!(answer.status, expected, "{path}: {answer:?}");
         if !answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
@@ -182,22 +185,22 @@ fn everything_works(mut house: House) {
     }
     assert!(seen.iter().any(|path| path.starts_with("/monitor/public/")), "{seen:?}");
     assert!(seen.iter().any(|path| path.starts_with("/monitor/badge/")), "{seen:?}");
-    let page = house.page("/monitor/status/1");
+    let page = instance.page("/monitor/status/1");
     assert!(
-        page.contains(&format!("{ping}/start")) && page.contains(&format!("{}/badge/", house.base)),
+        page.contains(&format!("{ping}/start")) && page.contains(&format!("{}/badge/", instance.base)),
         "{page}"
     );
 
     // The command line's link, and the way out.
     let said =
-        process::command("innkeeper", house.server.directory()).args(["invite", "bob"]).output().unwrap();
+        process::command("innkeeper", instance.server.directory()).args(["invite", "bob"]).output().unwrap();
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains(&link), "{said}");
-    let left = house.submit_to("/monitor/status", "/monitor/logout", "");
+    let left = instance.submit_to("/monitor/status", "/monitor/logout", "");
     assert_eq!(left.header("location"), Some("/monitor/login"));
-    assert_eq!(house.send("GET", "/monitor/status", "").status, 303);
+    assert_eq!(instance.send("GET", "/monitor/status", "").status, 303);
     // Past the proxy it works as well.
-    assert_eq!(house.client.get(&house.server.url("/healthcheck")).status, 200);
+    assert_eq!(instance.client.get(&instance.server.url("/healthcheck")).status, 200);
 }
 
 /// A path that begins like the base where the proxy has stripped it is not stripped twice.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::eventually;
 use common::openid::{Browser, Providers};
-use common::openid_house::*;
+use common::openid_instance::*;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::faketime::FakeClock;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 #[test]
 fn a_false_token_lets_nobody_in() {
     let providers = providers();
-    let house = false_house(&providers, "");
+    let instance = false_instance(&providers, "");
     let past = now() - 3600;
     for (knobs, said) in [
         (json!({ "signs": "foreign" }), "signature"),
@@ -54,13 +54,13 @@ fn a_false_token_lets_nobody_in() {
         (json!({ "iss": "https://another.example.org" }), "(iss)"),
         (json!({ "iss": providers.real }), "(iss)"),
     ] {
-        let answer = try_with(&providers, &house, &knobs);
+        let answer = try_with(&providers, &instance, &knobs);
         assert!(answer.status == 502 && answer.body.contains(said), "{knobs}: {answer:?}");
         assert!(answer.body.contains("cannot be trusted"), "{knobs}: {answer:?}");
-        assert_eq!(house.database.count("users"), 0, "{knobs}");
-        assert_eq!(house.database.count("sessions"), 0, "{knobs}");
+        assert_eq!(instance.database.count("users"), 0, "{knobs}");
+        assert_eq!(instance.database.count("sessions"), 0, "{knobs}");
     }
-    assert!(log_of(&house, "refused login").concat().contains("cannot be trusted: "));
+    assert!(log_of(&instance, "refused login").concat().contains("cannot be trusted: "));
     // And what is as it should be does, by each kind of key; also for one of several for whom it was made.
     for knobs in [
         json!({}),
@@ -72,12 +72,12 @@ fn a_false_token_lets_nobody_in() {
         json!({ "alg": "EdDSA" }),
         json!({ "claims": { "groups": null, "preferred_username": null } }),
     ] {
-        let answer = try_with(&providers, &house, &knobs);
+        let answer = try_with(&providers, &instance, &knobs);
         assert!(answer.status == 200 && answer.body.contains("Log out"), "{knobs}: {answer:?}");
     }
-    assert_eq!(users(&house), ["eve: admin"]);
+    assert_eq!(users(&instance), ["eve: admin"]);
     // A token of a clock that is half a minute behind: by when it is asked for, whatever went before it.
-    let answer = try_with(&providers, &house, &json!({ "claims": { "exp": now() - 30 } }));
+    let answer = try_with(&providers, &instance, &json!({ "claims": { "exp": now() - 30 } }));
     assert!(answer.status == 200 && answer.body.contains("Log out"), "{answer:?}");
 }
 
@@ -88,12 +88,12 @@ fn a_clock_that_was_ahead_refuses_no_token_after() {
     let variables: Vec<(&str, &str)> =
         variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let more = format!("client_id = \"false\"\n{GROUPS}");
-    let house = house_under(&variables, TestDatabase::sqlite(), PUBLIC, &providers.fake, &more);
-    let answer = try_with(&providers, &house, &json!({}));
+    let instance = instance_under(&variables, TestDatabase::sqlite(), PUBLIC, &providers.fake, &more);
+    let answer = try_with(&providers, &instance, &json!({}));
     assert!(answer.status == 502 && answer.body.contains("Expired"), "{answer:?}");
     // The time that the nodes share comes back slowly; the provider knows nothing of it.
     clock.set(0);
-    let answer = try_with(&providers, &house, &json!({}));
+    let answer = try_with(&providers, &instance, &json!({}));
     assert!(answer.status == 200 && answer.body.contains("Log out"), "{answer:?}");
 }
 
@@ -119,17 +119,17 @@ fn a_provider_that_is_away_or_mad_leaves_the_passwords() {
         (json!({ "description": { "authorization_endpoint": "http://id.example.org/" } }), "without TLS"),
         (json!({ "description": { "authorization_endpoint": "javascript:alert(1)" } }), "without TLS"),
     ] {
-        let house = false_house(&providers, "");
-        let answer = try_with(&providers, &house, &knobs);
+        let instance = false_instance(&providers, "");
+        let answer = try_with(&providers, &instance, &knobs);
         assert!(answer.status == 503 && answer.body.contains(said), "{knobs}: {answer:?}");
         assert!(answer.body.contains("does not work just now"), "{knobs}: {answer:?}");
         assert!(answer.body.contains("name=\"password\""), "{knobs}: {answer:?}");
-        assert_eq!(browser(&house).go("/login/openid").status, 503);
+        assert_eq!(browser(&instance).go("/login/openid").status, 503);
         if said == "500" {
-            house.user("admin");
+            instance.user("admin");
             providers.misbehave(&json!({}));
             eventually("the provider is asked again", || {
-                (browser(&house).go("/login/openid?next=/alerts").status == 200).then_some(())
+                (browser(&instance).go("/login/openid?next=/alerts").status == 200).then_some(())
             });
         }
     }
@@ -139,13 +139,13 @@ fn a_provider_that_is_away_or_mad_leaves_the_passwords() {
         (json!({ "claims": { "groups": null }, "userinfo": "away" }), "500"),
         (json!({ "description": { "token_endpoint": null } }), "not whole"),
     ] {
-        let house = false_house(&providers, "");
-        let answer = try_with(&providers, &house, &knobs);
+        let instance = false_instance(&providers, "");
+        let answer = try_with(&providers, &instance, &knobs);
         assert!(matches!(answer.status, 502 | 503) && answer.body.contains(said), "{knobs}: {answer:?}");
-        assert_eq!(house.database.count("users"), 0);
+        assert_eq!(instance.database.count("users"), 0);
     }
     // One that has none of these addresses.
-    let closed = house("http://127.0.0.1:9", &format!("client_id = \"x\"\n{GROUPS}"));
+    let closed = instance("http://127.0.0.1:9", &format!("client_id = \"x\"\n{GROUPS}"));
     let answer = browser(&closed).go("/login/openid");
     assert!(answer.status == 503 && answer.body.contains("could not be reached"), "{answer:?}");
     assert!(log_of(&closed, "refused login")[0].contains("the provider was away: 1"));
@@ -154,8 +154,8 @@ fn a_provider_that_is_away_or_mad_leaves_the_passwords() {
 #[test]
 fn new_keys_are_fetched_when_one_is_unknown_and_once_a_minute() {
     let providers = providers();
-    let house = false_house(&providers, "");
-    let is_in = |knobs: Value| try_with(&providers, &house, &knobs).status == 200;
+    let instance = false_instance(&providers, "");
+    let is_in = |knobs: Value| try_with(&providers, &instance, &knobs).status == 200;
     assert!(is_in(json!({})));
     assert_eq!(providers.asked("discovery"), 1);
     providers.rotate();
@@ -176,12 +176,12 @@ fn an_answer_says_who_gives_it_where_that_was_announced() {
         knobs.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         knobs
     };
-    let house = false_house(&providers, "");
-    let answer = try_with(&providers, &house, &announced(json!({})));
+    let instance = false_instance(&providers, "");
+    let answer = try_with(&providers, &instance, &announced(json!({})));
     assert!(answer.status == 502 && answer.body.contains("(iss)"), "{answer:?}");
-    let answer = try_with(&providers, &house, &announced(json!({ "error": "access_denied" })));
+    let answer = try_with(&providers, &instance, &announced(json!({ "error": "access_denied" })));
     assert!(answer.status == 502 && answer.body.contains("(iss)"), "{answer:?}");
-    assert_eq!(try_with(&providers, &house, &announced(json!({ "iss": providers.fake }))).status, 200);
+    assert_eq!(try_with(&providers, &instance, &announced(json!({ "iss": providers.fake }))).status, 200);
 }
 
 #[test]
@@ -189,30 +189,33 @@ fn the_secret_goes_as_the_provider_takes_it() {
     let providers = providers();
     let by = |methods: Value| json!({ "secretInForm": true, "description": { "token_endpoint_auth_methods_supported": methods } });
     let secret = "client_secret = \"hunter2\"\n";
-    let with_secret =
-        |providers: &Providers| house(&providers.fake, &format!("client_id = \"false\"\n{secret}{GROUPS}"));
-    let house = with_secret(&providers);
-    assert_eq!(try_with(&providers, &house, &by(json!(["client_secret_post"]))).status, 200);
-    let house = with_secret(&providers);
-    let answer = try_with(&providers, &house, &by(json!(["private_key_jwt"])));
+    let with_secret = |providers: &Providers| {
+        instance(&providers.fake, &format!("client_id = \"false\"\n{secret}{GROUPS}"))
+    };
+    let instance = with_secret(&providers);
+    assert_eq!(try_with(&providers, &instance, &by(json!(["client_secret_post"]))).status, 200);
+    let instance = with_secret(&providers);
+    let answer = try_with(&providers, &instance, &by(json!(["private_key_jwt"])));
     assert!(answer.status == 503 && answer.body.contains("client_secret_post"), "{answer:?}");
-    let house = with_secret(&providers);
-    let answer = try_with(&providers, &house, &by(json!(["client_secret_basic"])));
+    let instance = with_secret(&providers);
+    let answer = try_with(&providers, &instance, &by(json!(["client_secret_basic"])));
     assert!(answer.body.contains("check client_id and client_secret"), "{answer:?}");
-    assert!(log_of(&house, "refused login")[0].contains("did not accept this program, or its own code: 1"));
+    assert!(
+        log_of(&instance, "refused login")[0].contains("did not accept this program, or its own code: 1")
+    );
     assert!(answer.status == 502 && answer.body.contains("invalid_client"), "{answer:?}");
 }
 
 #[test]
 fn nobody_is_sent_elsewhere_and_the_cookies_are_this_hosts() {
     let providers = providers();
-    let house = house_over(
+    let instance = instance_over(
         TestDatabase::sqlite(),
         "https://inn.example",
         &providers.fake,
         &format!("client_id = \"false\"\n{GROUPS}"),
     );
-    let mut eve = Browser::new("https://inn.example", &house.server.url(""));
+    let mut eve = Browser::new("https://inn.example", &instance.server.url(""));
     let long = format!("/{}", "x".repeat(3000));
     for next in ["//evil.example", "https://evil.example", "/%5Cevil.example", "/a%0d%0aX:%20y", &long] {
         let begun = eve.send("GET", &format!("/login/openid?next={next}"), "");
@@ -238,23 +241,23 @@ fn nobody_is_sent_elsewhere_and_the_cookies_are_this_hosts() {
         assert_eq!(answer.header("location"), Some("/status"), "{next}: {answer:?}");
         eve.forget();
     }
-    let answer = Client::default().get(&house.server.url("/login/openid/callback"));
+    let answer = Client::default().get(&instance.server.url("/login/openid/callback"));
     assert_eq!(answer.status, 400);
 }
 
 #[test]
 fn many_who_wait_for_a_slow_provider_keep_nobody_else() {
     let providers = providers();
-    let house = false_house(&providers, "");
+    let instance = false_instance(&providers, "");
     providers.misbehave(&json!({ "discovery": "slow" }));
     std::thread::scope(|scope| {
         let waiting: Vec<_> = (0..30)
-            .map(|_| scope.spawn(|| browser(&house).send("GET", "/login/openid", "").status))
+            .map(|_| scope.spawn(|| browser(&instance).send("GET", "/login/openid", "").status))
             .collect();
         eventually("the provider is asked", || (providers.asked("discovery") > 0).then_some(()));
         for path in ["/healthz", "/login", "/login"] {
             let begun = Instant::now();
-            assert_eq!(house.client.get(&house.server.url(path)).status, 200);
+            assert_eq!(instance.client.get(&instance.server.url(path)).status, 200);
             // Sooner than the provider's time is over (10 s): so nobody waited for it.
             assert!(begun.elapsed() < Duration::from_secs(8), "{path}: {:?}", begun.elapsed());
         }
@@ -268,9 +271,9 @@ fn many_who_wait_for_a_slow_provider_keep_nobody_else() {
 #[test]
 fn beginnings_without_end_are_few() {
     let providers = providers();
-    let house = false_house(&providers, "");
+    let instance = false_instance(&providers, "");
     for _ in 0..130 {
-        assert_eq!(browser(&house).send("GET", "/login/openid", "").status, 303);
+        assert_eq!(browser(&instance).send("GET", "/login/openid", "").status, 303);
     }
-    assert_eq!(house.database.count("openid_logins"), 100);
+    assert_eq!(instance.database.count("openid_logins"), 100);
 }

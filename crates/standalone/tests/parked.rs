@@ -27,7 +27,7 @@ fn parked(name: &str, sink: &HttpSink) -> String {
 
 /// The page at `path`.
 fn page(inn: &Inn, path: &str) -> String {
-    let answer = inn.client.send("GET", &inn.at_desk(path), &[("accept", "text/html")], b"").unwrap();
+    let answer = inn.client.send("GET", &inn.at_web(path), &[("accept", "text/html")], b"").unwrap();
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
@@ -47,7 +47,7 @@ fn its_messages_wait_visibly_and_go_out_when_it_is_enabled_again(shape: Shape) {
     let set = json!({ "reservations": [{ "app": "shop", "component": "declared", "frequency": 10, "time_units": "hours", "notify": ["chat"] }] });
     let answer = inn.client.send(
         "PUT",
-        &inn.at_desk("/api/v1/apply"),
+        &inn.at_web("/api/v1/apply"),
         &[("content-type", "application/json")],
         set.to_string().as_bytes(),
     );

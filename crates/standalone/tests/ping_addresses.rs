@@ -7,12 +7,12 @@ use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{self, Server};
 use serde_json::{Value, json};
 
-struct House {
+struct Instance {
     database: TestDatabase,
     server: Server,
 }
 
-impl House {
+impl Instance {
     fn open() -> Self {
         let database = TestDatabase::sqlite();
         let config = format!(
@@ -46,11 +46,11 @@ impl House {
 
 #[test]
 fn a_ping_address_is_shown_to_those_who_may_check_in() {
-    let house = House::open();
-    let all = house.token(&["checkin", "read", "manage"]);
-    let reader = house.token(&["read"]);
+    let instance = Instance::open();
+    let all = instance.token(&["checkin", "read", "manage"]);
+    let reader = instance.token(&["read"]);
     let made = json!({ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours" });
-    let made = house.ask(&all, "POST", "/api/v1/reservations", &made);
+    let made = instance.ask(&all, "POST", "/api/v1/reservations", &made);
     assert_eq!(made.status, 201, "{made:?}");
     let url = made.json()["ping_url"].as_str().unwrap().to_owned();
     let secrets =
@@ -71,30 +71,30 @@ fn a_ping_address_is_shown_to_those_who_may_check_in() {
     ];
     let mut shown = 0;
     for path in paths {
-        let answer = house.ask(&reader, "GET", path, &Value::Null);
+        let answer = instance.ask(&reader, "GET", path, &Value::Null);
         assert!(matches!(answer.status, 200 | 403), "{path}: {answer:?}");
         for secret in &secrets {
             assert!(!answer.body.contains(secret.as_str()), "{path}: {answer:?}");
         }
-        let whole = house.ask(&all, "GET", path, &Value::Null).body;
+        let whole = instance.ask(&all, "GET", path, &Value::Null).body;
         shown += usize::from(secrets.iter().all(|secret| whole.contains(secret.as_str())));
     }
     assert_eq!(shown, 4, "both lists, the reservation, and its page");
-    let one = house.ask(&reader, "GET", "/api/v1/reservations/1", &Value::Null).json();
+    let one = instance.ask(&reader, "GET", "/api/v1/reservations/1", &Value::Null).json();
     let is_told = (&one["ping_url"], &one["ping_key"], &one["has_ping_key"]);
     assert_eq!(is_told, (&Value::Null, &Value::Null, &json!(true)));
-    let page = house.ask(&reader, "GET", "/status/1", &Value::Null).body;
+    let page = instance.ask(&reader, "GET", "/status/1", &Value::Null).body;
     assert!(page.contains("It has a ping address."), "{page}");
 }
 
 #[test]
 fn who_may_write_and_not_read_is_told_no_more_than_what_was_written() {
-    let house = House::open();
-    let all = house.token(&["checkin", "read", "manage"]);
-    let writer = house.token(&["manage"]);
+    let instance = Instance::open();
+    let all = instance.token(&["checkin", "read", "manage"]);
+    let writer = instance.token(&["manage"]);
     let document = json!({ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours",
         "alert_msg": "the safe is open", "owner": "ada" });
-    assert_eq!(house.ask(&all, "POST", "/api/v1/reservations", &document).status, 201);
+    assert_eq!(instance.ask(&all, "POST", "/api/v1/reservations", &document).status, 201);
     let other = json!({ "app": "shop", "component": "other", "frequency": 1, "time_units": "hours" });
     for (method, path, body) in [
         ("POST", "/api/v1/reservations", other),
@@ -102,21 +102,21 @@ fn who_may_write_and_not_read_is_told_no_more_than_what_was_written() {
         ("POST", "/api/v1/reservations/1/snooze", json!({ "duration": "1h" })),
         ("POST", "/api/v1/reservations/1/resume", json!({})),
     ] {
-        let answer = house.ask(&writer, method, path, &body);
+        let answer = instance.ask(&writer, method, path, &body);
         assert!(matches!(answer.status, 200 | 201), "{method} {path}: {answer:?}");
         let told: Vec<String> = answer.json().as_object().unwrap().keys().cloned().collect();
         assert_eq!(told, ["app", "component", "etag", "id"], "{method} {path}");
     }
-    assert_eq!(house.ask(&writer, "DELETE", "/api/v1/reservations/1", &Value::Null).status, 204);
-    let back = house.ask(&writer, "POST", "/api/v1/reservations/1/undo-checkout", &Value::Null);
+    assert_eq!(instance.ask(&writer, "DELETE", "/api/v1/reservations/1", &Value::Null).status, 204);
+    let back = instance.ask(&writer, "POST", "/api/v1/reservations/1/undo-checkout", &Value::Null);
     assert_eq!((back.status, back.json().as_object().unwrap().len()), (200, 4), "{back:?}");
     let set = json!({ "reservations": [{ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours" }] });
-    let apply = |token: &str, query: &str| house.ask(token, "PUT", &format!("/api/v1/apply{query}"), &set);
+    let apply = |token: &str, query: &str| instance.ask(token, "PUT", &format!("/api/v1/apply{query}"), &set);
     // What is written by nobody is for those who may read.
     let refused = apply(&writer, "?dry_run=true&prune=true");
     assert!(refused.status == 403 && refused.body.contains("the scope read"), "{refused:?}");
     for path in ["/status/1/edit", "/new", "/settings"] {
-        assert_eq!(house.ask(&writer, "GET", path, &Value::Null).status, 403, "{path}");
+        assert_eq!(instance.ask(&writer, "GET", path, &Value::Null).status, 403, "{path}");
     }
     let difference = |answer: &Answer| answer.json()["changed"][0]["difference"].to_string();
     let known = difference(&apply(&all, "?dry_run=true"));

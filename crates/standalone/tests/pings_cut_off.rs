@@ -29,7 +29,7 @@ const HALVES: [&str; 2] = [
 const KEPT: &str = "rows=17\nhalf a li\n[... cut off after 17 bytes ...]\n";
 
 fn connect(inn: &Inn) -> TcpStream {
-    let stream = TcpStream::connect(inn.door).expect("a connection");
+    let stream = TcpStream::connect(inn.ingest).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(40))).expect("a timeout");
     stream
 }
@@ -211,5 +211,5 @@ fn half_of_a_document_is_none(shape: Shape) {
     let answer: Answer = inn.call("/healthcheck");
     assert_eq!(answer.status, 200);
     assert_eq!(inn.everything(), before, "{}", ways.id);
-    assert_eq!(Raw::connect(inn.door).ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
+    assert_eq!(Raw::connect(inn.ingest).ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);
 }

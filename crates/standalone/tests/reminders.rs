@@ -19,7 +19,7 @@ in_both_shapes!(
 const FORM: &str = "0123456789012345678901234567890123456789012";
 
 fn page(inn: &Inn, path: &str) -> String {
-    let answer = inn.client.send("GET", &inn.at_desk(path), &[("accept", "text/html")], b"").unwrap();
+    let answer = inn.client.send("GET", &inn.at_web(path), &[("accept", "text/html")], b"").unwrap();
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.body
 }
@@ -32,13 +32,13 @@ fn make(inn: &Inn, component: &str, remind_every: &str) -> Answer {
         "csrf={FORM}&app=shop&component={component}&kind=every&frequency=1&time_units=hours&alert_after=1&notify_recovery=1\
          &remind_every={remind_every}"
     );
-    inn.client.send("POST", &inn.at_desk("/new"), &headers, body.as_bytes()).unwrap()
+    inn.client.send("POST", &inn.at_web("/new"), &headers, body.as_bytes()).unwrap()
 }
 
 /// The only reservation, as the API has it.
 fn document(inn: &Inn) -> Value {
     let id = inn.database.number("SELECT id FROM reservations").unwrap();
-    let answer = inn.client.get(&inn.at_desk(&format!("/api/v1/reservations/{id}")));
+    let answer = inn.client.get(&inn.at_web(&format!("/api/v1/reservations/{id}")));
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()
 }
@@ -65,13 +65,13 @@ fn it_is_a_text_of_the_api_and_of_gotels_call(shape: Shape) {
     for (text, said) in [("1h30m", "1h30m"), ("once", "0s"), ("each", "each"), ("0s", "0s")] {
         made = json!({ "app": "shop", "component": "backup", "frequency": 1, "time_units": "hours", "remind_every": text });
         let body = serde_json::to_vec(&json!({ "reservations": [made] })).unwrap();
-        let url = inn.at_desk("/api/v1/apply");
+        let url = inn.at_web("/api/v1/apply");
         let answer = inn.client.send("POST", &url, &[("content-type", "application/json")], &body).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(document(&inn)["remind_every"], said);
     }
     let toml = "[[reservations]]\napp = \"shop\"\ncomponent = \"backup\"\nfrequency = 1\ntime_units = \"hours\"\nremind_every = \"each\"\n";
-    let url = inn.at_desk("/api/v1/apply");
+    let url = inn.at_web("/api/v1/apply");
     let answer =
         inn.client.send("POST", &url, &[("content-type", "application/toml")], toml.as_bytes()).unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");

@@ -7,7 +7,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::house::House;
+use common::instance::Instance;
 use common::{Inn, Shape, eventually, notices, webhook};
 use innkeeper_testing::client::Answer;
 use innkeeper_testing::http_sink::HttpSink;
@@ -260,23 +260,26 @@ fn a_late_failure_that_is_over_alarms_nobody(shape: Shape) {
 
 #[test]
 fn a_token_reports_for_its_apps_alone() {
-    let house = House::open("");
-    let admin = house.user("admin");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
     for app in ["shop", "other"] {
         let body = json!({ "app": app, "component": "backup", "cron": "0 2 * * *" }).to_string();
-        assert_eq!(house.send(&admin, "POST", "/api/v1/reservations", false, &body).status, 201);
+        assert_eq!(instance.send(&admin, "POST", "/api/v1/reservations", false, &body).status, 201);
     }
-    let bound = house.token(&admin, "bound", "scope=checkin&apps=shop");
+    let bound = instance.token(&admin, "bound", "scope=checkin&apps=shop");
     let reports = json!({ "reports": [
         report("success", json!({})), report("success", json!({ "app": "other" })), report("success", json!({ "app": "gone" }))
     ]})
     .to_string();
-    let answer = house.send(&bound, "POST", "/api/v1/checkins", false, &reports);
+    let answer = instance.send(&bound, "POST", "/api/v1/checkins", false, &reports);
     assert_eq!(statuses(&answer), ["recorded", "refused", "refused"]);
-    assert_eq!(house.database.count("checkins"), 1);
-    let reader = house.token(&admin, "reader", "scope=read");
-    assert_eq!(house.send(&reader, "POST", "/api/v1/checkins", false, &reports).status, 403);
-    assert_eq!(house.send(&common::house::nobody(), "POST", "/api/v1/checkins", false, &reports).status, 401);
+    assert_eq!(instance.database.count("checkins"), 1);
+    let reader = instance.token(&admin, "reader", "scope=read");
+    assert_eq!(instance.send(&reader, "POST", "/api/v1/checkins", false, &reports).status, 403);
+    assert_eq!(
+        instance.send(&common::instance::nobody(), "POST", "/api/v1/checkins", false, &reports).status,
+        401
+    );
 }
 
 #[test]

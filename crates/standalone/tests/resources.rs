@@ -80,7 +80,7 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let checked_in =
         client.post(&format!("http://{address}/checkin"), &json!({ "app": "shop", "component": "backup" }));
     assert_eq!(checked_in.status, 200, "{checked_in:?}");
-    eventually("the heart goes on beating", || (beat() > before).then_some(()));
+    eventually("the heartbeat goes on beating", || (beat() > before).then_some(()));
 
     assert!(Command::new("kill").arg(process.0.id().to_string()).status().unwrap().success());
     let status = eventually("SIGTERM ends it", || process.0.try_wait().unwrap());

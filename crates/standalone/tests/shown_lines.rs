@@ -178,7 +178,7 @@ fn the_line_for_a_crontab_gets_through_a_restart() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It is refused at least once before the door opens again.
+    // It is refused at least once before ingest accepts again.
     std::thread::sleep(std::time::Duration::from_millis(500));
     let _again = Server::start("innkeeper", "", &[&over[..], &["--listen", &address]].concat());
     let output = job.wait_with_output().unwrap();

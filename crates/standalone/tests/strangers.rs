@@ -25,7 +25,7 @@ fn jobs(server: &Server) -> usize {
 }
 
 #[test]
-fn an_open_house_answers_by_its_own_names_alone_whoever_asks() {
+fn an_open_instance_answers_by_its_own_names_alone_whoever_asks() {
     let reservation =
         json!({ "app": "a", "component": "b", "frequency": 5, "time_units": "minutes" }).to_string();
     for top in ["", "allow_open = true"] {
@@ -74,7 +74,7 @@ fn an_open_house_answers_by_its_own_names_alone_whoever_asks() {
 }
 
 #[test]
-fn names_of_the_house_are_known() {
+fn names_of_the_instance_are_known() {
     let server = open("public_url = \"https://inn.example.org/\"\nallowed_hosts = [\"jobs.example.org\"]");
     let own = server.address().to_string();
     let machine = gethostname::gethostname().into_string().unwrap();

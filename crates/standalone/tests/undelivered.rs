@@ -35,12 +35,12 @@ fn a_message_given_up_is_told_counted_and_shown(shape: Shape) {
     let metrics = inn.read("/metrics").body;
     assert!(metrics.contains("innkeeper_undelivered{alerter=\"chat\",state=\"given_up\"} 1"), "{metrics}");
     let headers = [("accept", "text/html,*/*;q=0.8")];
-    let page = |path: &str| inn.client.send("GET", &inn.at_desk(path), &headers, b"").unwrap().body;
+    let page = |path: &str| inn.client.send("GET", &inn.at_web(path), &headers, b"").unwrap().body;
     let mark = "1 message about its latest alert was given up";
     assert_eq!(page("/status").matches(mark).count(), 1);
     let id = inn.database.number("SELECT id FROM reservations WHERE component = 'backup'").unwrap();
     assert!(page(&format!("/status/{id}")).contains(mark));
-    let shown = |path: &str| inn.client.get(&inn.at_desk(path)).json();
+    let shown = |path: &str| inn.client.get(&inn.at_web(path)).json();
     let warned = |reservation: &serde_json::Value| reservation["warnings"].to_string();
     assert!(warned(&shown(&format!("/api/v1/reservations/{id}"))).contains(mark));
     let listed = shown("/api/v1/reservations?app=shop");

@@ -87,7 +87,7 @@ impl Store {
         }
     }
 
-    /// Whether it is for whoever comes to an open house.
+    /// Whether it is for whoever comes to an open instance.
     pub(crate) fn acts_for_anybody(&self) -> bool {
         self.actor.as_ref().is_some_and(|actor| actor.who == ANYBODY)
     }

@@ -3,7 +3,7 @@
 //! An ingest node says up to when every check-in that came to it has been written, and whether it can write at all
 //! ([`crate::Work`]). What all of them together have written is the time of the duty `ingest`; a span between two such times that is
 //! too long is a blind window, which the heartbeat that ends it records, in its own transaction. One that goes on is seen by whoever
-//! draws conclusions, so that a job is not blamed for a door that was shut. Nor is silence judged beyond that time while the nodes
+//! draws conclusions, so that a job is not blamed while ingest was not there. Nor is silence judged beyond that time while the nodes
 //! are well: a check-in may be under way.
 
 use chrono::TimeDelta;

@@ -22,7 +22,7 @@ use crate::rewind::bring_back;
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkouts, deliveries, ping_keys, reservations, states};
 use crate::slugs::{self, insert_with_slug};
-use crate::{Store, StoreError, doors, outbox, recent};
+use crate::{Store, StoreError, lookup_keys, outbox, recent};
 
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
@@ -225,7 +225,10 @@ impl Store {
             ))
             .execute(connection)?;
         diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
-        doors::close(connection, &doors::of(&app, &component, row.key.parse().unwrap_or_default()))?;
+        lookup_keys::close(
+            connection,
+            &lookup_keys::of(&app, &component, row.key.parse().unwrap_or_default()),
+        )?;
         self.note(connection, CHECK_OUT, &format!("{app}/{component}"), &noted(row.id), now)?;
         Ok(true)
     }
@@ -363,8 +366,8 @@ impl Store {
                 true => String::new(),
                 false => format!("slug: {} -> {slug}", reservation.slug),
             };
-            let doors = doors::of(&spec.app, &spec.component, key);
-            doors::open(connection, id, doors, ms(now), false)?;
+            let lookup_keys = lookup_keys::of(&spec.app, &spec.component, key);
+            lookup_keys::open(connection, id, lookup_keys, ms(now), false)?;
             // Its alert was closed with the checkout; the sweeper draws its conclusion anew.
             if state.status == "down" {
                 "up".clone_into(&mut state.status);

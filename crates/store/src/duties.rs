@@ -13,7 +13,7 @@ use crate::readable::list;
 use crate::reservations::{find_by_id, lock_states};
 use crate::rows::{NamedRow, ms, time};
 use crate::schema::{alerts, deliveries, duties, reservations, runs, states};
-use crate::{Store, StoreError, doors};
+use crate::{Store, StoreError, lookup_keys};
 
 /// The audit log goes back further than this: it says of each younger reservation whether somebody made it.
 const SURELY_LOGGED: TimeDelta = TimeDelta::days(300);
@@ -105,7 +105,7 @@ impl Store {
                 let Some(row) = find_by_id(connection, *id)? else { continue };
                 let names = (AppName::trusted(app.clone()), ComponentName::trusted(component.clone()));
                 let key = row.key.parse().unwrap_or_default();
-                doors::close(connection, &doors::of(&names.0, &names.1, key))?;
+                lookup_keys::close(connection, &lookup_keys::of(&names.0, &names.1, key))?;
             }
             diesel::delete(runs::table.filter(runs::reservation_id.eq_any(&ids))).execute(connection)?;
             diesel::delete(states::table.filter(states::reservation_id.eq_any(&ids))).execute(connection)?;

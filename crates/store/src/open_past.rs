@@ -45,7 +45,7 @@ impl Store {
         self.write(doubt)
     }
 
-    /// How much has yet to be confirmed of what was made while the house was open.
+    /// How much has yet to be confirmed of what was made while the instance was open.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -71,7 +71,7 @@ impl Store {
         Ok(left.count().get_result(&mut *self.get()?)?)
     }
 
-    /// Lets somebody in whom anybody made or changed while the house was open, as what they are now. Their password and
+    /// Lets somebody in whom anybody made or changed while the instance was open, as what they are now. Their password and
     /// sessions end, and the links to them, since nobody knows in whose hands these are: give them another link. None when
     /// there is no such user.
     ///
@@ -97,7 +97,7 @@ impl Store {
         })
     }
 
-    /// Lets a token be used that anybody made while the house was open; it is whose who confirms it.
+    /// Lets a token be used that anybody made while the instance was open; it is whose who confirms it.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -12,7 +12,7 @@ use crate::connection::AnyConnection;
 use crate::reservations::{Reserved, change, find, ping_key};
 use crate::rows::{TermsRow, ms};
 use crate::schema::reservations;
-use crate::{Actor, StoreError, audit, doors, slugs};
+use crate::{Actor, StoreError, audit, lookup_keys, slugs};
 
 /// A wish for a reservation, and whose it is.
 #[derive(Clone, Copy)]
@@ -159,8 +159,8 @@ pub(crate) fn create(
         conclusions: Conclusions::fresh(now),
     };
     let first = Conclusions::first(&reservation, now);
-    let doors = doors::of(&reservation.spec.app, &reservation.spec.component, key);
-    doors::open(connection, id, doors, ms(first.wake_at), first.eager)?;
+    let lookup_keys = lookup_keys::of(&reservation.spec.app, &reservation.spec.component, key);
+    lookup_keys::open(connection, id, lookup_keys, ms(first.wake_at), first.eager)?;
     Ok(Some(id))
 }
 

@@ -25,7 +25,7 @@ pub struct Share {
     pub title: String,
     /// When it was made.
     pub created_at: Time,
-    /// Whether somebody known shows it: not what anybody showed while the house was open, until an admin confirms it.
+    /// Whether somebody known shows it: not what anybody showed while the instance was open, until an admin confirms it.
     pub confirmed: bool,
 }
 
@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// Shows something. What is shown already gets the new title, and keeps its key, unless nobody knows who knows that. What
-    /// anybody shows in an open house, or gives another title, has yet to be confirmed, whatever `share` says.
+    /// anybody shows in an open instance, or gives another title, has yet to be confirmed, whatever `share` says.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -98,7 +98,7 @@ impl Store {
         })
     }
 
-    /// Lets something be seen that anybody showed while the house was open. False when it is not shown.
+    /// Lets something be seen that anybody showed while the instance was open. False when it is not shown.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

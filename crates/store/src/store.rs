@@ -7,7 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{RunQueryDsl, sql_query, sql_types};
 use parking_lot::Mutex;
 
-use crate::checkins::KnownDoors;
+use crate::checkins::LookupCache;
 use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
 use crate::counts::LastCount;
 use crate::database_file::{DatabaseFile, FileLook, Keeper};
@@ -44,7 +44,7 @@ pub struct Store {
     manager: Manager,
     backend: DatabaseKind,
     /// For all writers of check-ins.
-    pub(crate) known_doors: Arc<Mutex<KnownDoors>>,
+    pub(crate) lookup_cache: Arc<Mutex<LookupCache>>,
     /// How many jobs there were when a sweep counted them last.
     pub(crate) counted: Arc<Counted>,
     /// How many were down after its latest pass.
@@ -146,7 +146,7 @@ impl Store {
             pool,
             manager,
             backend,
-            known_doors: Arc::default(),
+            lookup_cache: Arc::default(),
             counted: Arc::default(),
             last_count: Arc::default(),
             actor: None,
@@ -335,13 +335,13 @@ mod tests {
     fn short_waits_of_a_process_that_stops_end_together() {
         let url = "postgres://innkeeper@127.0.0.1:1/none".to_owned();
         let store = Store::connect(&StoreConfig { url: url.clone(), pool_size: 2 }).unwrap();
-        let (heart, lease) = (store.apart_with_short_waits(), store.apart_with_short_waits());
-        assert_eq!(heart.patience(), POOL_PATIENCE);
+        let (heartbeat, lease) = (store.apart_with_short_waits(), store.apart_with_short_waits());
+        assert_eq!(heartbeat.patience(), POOL_PATIENCE);
         store.end_waits(Instant::now(), false);
         store.end_waits(Instant::now() + POOL_PATIENCE, true);
-        assert_eq!([&heart, &lease].map(Store::patience), [LEAST_PATIENCE; 2]);
+        assert_eq!([&heartbeat, &lease].map(Store::patience), [LEAST_PATIENCE; 2]);
         assert_eq!([&store, &store.apart()].map(Store::patience), [POOL_PATIENCE; 2], "as before");
-        assert!(heart.get().is_err_and(|error| error.is_unavailable()));
+        assert!(heartbeat.get().is_err_and(|error| error.is_unavailable()));
         let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
         let apart = store.apart();
         store.end_waits(Instant::now(), true);

@@ -37,7 +37,7 @@ pub struct Token {
     pub used_at: Option<Time>,
     /// The user whose it is, and with whom it ends.
     pub owner: Option<String>,
-    /// Whether it can be used: not what anybody made while the house was open, until an admin confirms it, nor what
+    /// Whether it can be used: not what anybody made while the instance was open, until an admin confirms it, nor what
     /// belongs to a user of whom the same is to be said.
     pub confirmed: bool,
 }

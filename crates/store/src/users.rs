@@ -25,7 +25,7 @@ pub struct User {
     pub has_password: bool,
     /// When it was made.
     pub created_at: Time,
-    /// Whether an admin or the machine itself let them in: not those whom anybody made while the house was open, until
+    /// Whether an admin or the machine itself let them in: not those whom anybody made while the instance was open, until
     /// an admin confirms them.
     pub confirmed: bool,
     /// Whether an admin wants them to have a second factor, whatever is asked of everybody.

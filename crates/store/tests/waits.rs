@@ -66,17 +66,17 @@ fn a_server_that_stands_still_is_given_up_and_found_again() {
     let store = database.connect();
     store.migrate().unwrap();
     store.book("backup", &every(60));
-    let heart = store.apart_with_short_waits();
-    heart.ping().unwrap();
+    let heartbeat = store.apart_with_short_waits();
+    heartbeat.ping().unwrap();
     let still = cluster.stand_still();
     // The first loses its connection, the second finds none.
     for _ in 0..2 {
-        let (error, took) = timed(|| heart.ping().unwrap_err());
+        let (error, took) = timed(|| heartbeat.ping().unwrap_err());
         assert!(error.is_unavailable() && took < GENEROUS, "{error:?} after {took:?}");
     }
     drop(still);
     let begun = Instant::now();
-    while let Err(error) = heart.ping() {
+    while let Err(error) = heartbeat.ping() {
         assert!(begun.elapsed() < GENEROUS, "{error:?}");
     }
     assert_eq!(store.count().unwrap(), 1);

@@ -13,7 +13,7 @@ use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::{Clock, Time, lived};
 use innkeeper_logging::within;
-use innkeeper_node::heart::progress::Progress;
+use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
 use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
 use parking_lot::Mutex;
@@ -52,11 +52,11 @@ const RECORD: &str = "record";
 /// How soon a result is recorded again while the database is away.
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
-/// The senders of one alerter: a bell for each.
+/// The senders of one alerter: a wake-up call for each.
 pub struct WorkerPool {
     /// The alerter's name.
     pub name: AlerterName,
-    pub(crate) bells: Vec<Wake>,
+    pub(crate) wakes: Vec<Wake>,
     /// One of them at a time claims a digest.
     pub(crate) claiming: Arc<Mutex<()>>,
     pub(crate) cursor: Arc<Mutex<ScanCursor<Place>>>,
@@ -77,7 +77,7 @@ impl WorkerPool {
     ) -> Self {
         Self {
             name: name.clone(),
-            bells: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect(),
+            wakes: (0..senders.max(1)).map(|_| Wake::new(shutdown)).collect(),
             claiming: Arc::default(),
             cursor: Arc::default(),
             kind: alerter.kind(),
@@ -90,14 +90,14 @@ impl WorkerPool {
     /// Has its senders end when they have sent what they are sending.
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
-        self.bells.iter().for_each(Wake::wake);
+        self.wakes.iter().for_each(Wake::wake);
     }
 
     /// Calls them, if a pass of the sweep has put something into the outbox for them.
     pub(crate) fn call(&self, put_in: bool) {
         if put_in {
             // All of them: which one is free, and not waiting for a provider that hangs, nobody knows.
-            self.bells.iter().for_each(Wake::wake);
+            self.wakes.iter().for_each(Wake::wake);
         }
     }
 }
@@ -436,7 +436,7 @@ pub(crate) fn run(
     sender: &mut Sender,
     refresh: impl Fn(&mut Sender) -> bool,
     lead: bool,
-    bell: &Wake,
+    wake: &Wake,
     helpers: &[Wake],
     shutdown: &Shutdown,
 ) {
@@ -448,7 +448,7 @@ pub(crate) fn run(
             Err(error) => complain(sender, &error),
         };
         let since = Instant::now();
-        if shutdown.is_requested() || (pause > Duration::ZERO && !bell.sleep(pause)) {
+        if shutdown.is_requested() || (pause > Duration::ZERO && !wake.sleep(pause)) {
             return;
         }
         called = since.elapsed() < pause || pause.is_zero();

@@ -10,7 +10,7 @@ use innkeeper_core::ways::kept::Kept;
 use innkeeper_core::{Clock, Time, duration, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_store::{AlertEvent, GivingUp, GoneAlerter, NewDelivery, Store, StoreError};
 
 use crate::messages::MessageComposer;
@@ -166,7 +166,7 @@ fn message(gone: &GoneAlerter) -> AlerterGone<'_> {
 
 #[cfg(test)]
 mod tests {
-    use innkeeper_node::heart::OperatorMessage;
+    use innkeeper_node::heartbeat::OperatorMessage;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use innkeeper_core::Clock;
 use innkeeper_core::peer::Health;
 use innkeeper_node::Shutdown;
 use innkeeper_node::health::health;
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_store::Store;
 
 /// Calls an address while all is well.

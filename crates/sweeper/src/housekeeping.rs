@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use innkeeper_core::{Clock, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_store::{Store, StoreError, UNDO_WITHIN, Walk};
 
 /// How often.

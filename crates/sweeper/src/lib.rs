@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use innkeeper_alerter::Asker;
 use innkeeper_http::Listener;
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_node::{Config, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake};
 use parking_lot::Mutex;
 
@@ -61,11 +61,11 @@ impl Sweeper {
     /// # Errors
     /// A peer, a mailbox or an address of the heartbeat that cannot be used, or no thread to be had.
     pub fn start(process: &Process, wake: Wake) -> anyhow::Result<Self> {
-        let (store, config, heart) = (process.store(), process.config(), process.heart());
+        let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let (ways, shutdown) = (process.alerters().clone(), process.shutdown());
-        let clock = heart.clock();
+        let clock = heartbeat.clock();
         // Of its own, as a heartbeat: a lease that is prolonged too late is lost.
-        let singleton = Singleton::new(store.apart_with_short_waits(), heart.id(), heart.clock());
+        let singleton = Singleton::new(store.apart_with_short_waits(), heartbeat.id(), heartbeat.clock());
         let live = config.live();
         let parts = Arc::<Mutex<Vec<SupervisedThread>>>::default();
         let (end, ended) = std::sync::mpsc::channel::<()>();
@@ -89,8 +89,8 @@ impl Sweeper {
             leases: leases.clone(),
             lease: config.sweeper.lease,
             senders: config.sweeper.senders,
-            metrics: heart.metrics().clone(),
-            progress: heart.progresses().sending.clone(),
+            metrics: heartbeat.metrics().clone(),
+            progress: heartbeat.progresses().sending.clone(),
             shutdown: shutdown.clone(),
             parts: Arc::clone(&parts),
             end: end.clone(),
@@ -107,12 +107,12 @@ impl Sweeper {
         let mut watch = watch::Watch {
             store: store.apart(),
             clock: Arc::clone(&clock),
-            composer: MessageComposer::new(config, heart.ways()),
+            composer: MessageComposer::new(config, heartbeat.ways()),
             batch: i64::from(config.sweeper.batch),
-            metrics: heart.metrics().clone(),
-            operator: Some(heart.operator().clone()),
+            metrics: heartbeat.metrics().clone(),
+            operator: Some(heartbeat.operator().clone()),
         };
-        let progress = heart.progresses().sweeper.clone();
+        let progress = heartbeat.progresses().sweeper.clone();
         start("sweep", Box::new(move || watch::run(&mut watch, &progress, &wake, &mut worker_pools)))?;
         let keeper = housekeeping::Keeper { store: store.clone(), clock, live, singleton: singleton.clone() };
         let (claim, stop) = (singleton.clone(), shutdown.clone());
@@ -123,17 +123,17 @@ impl Sweeper {
             start(name, Box::new(move || work(&stop)))?;
         }
         let stop = shutdown.clone();
-        let operator = heart.operator().clone();
-        let gone = gone::Gone::new(store, heart.clock(), config.live(), &operator, &singleton, shutdown);
+        let operator = heartbeat.operator().clone();
+        let gone = gone::Gone::new(store, heartbeat.clock(), config.live(), &operator, &singleton, shutdown);
         let (own, claim) = (store.clone(), singleton.clone());
-        let routing = routing::Routing::new(own, heart.id(), heart.clock(), operator, claim, gone);
+        let routing = routing::Routing::new(own, heartbeat.id(), heartbeat.clock(), operator, claim, gone);
         routing.publish_at_reloads(&config.live());
         let looking = shutdown.clone();
         start("routing", Box::new(move || routing.run(&looking)))?;
         let outages = outages::Outages {
             store: store.clone(),
-            clock: heart.clock(),
-            operator: heart.operator().clone(),
+            clock: heartbeat.clock(),
+            operator: heartbeat.operator().clone(),
             singleton: singleton.clone(),
         };
         let stopping = shutdown.clone();
@@ -173,11 +173,11 @@ impl Outside<'_> {
     /// The loops that are configured, with names for their threads.
     fn loops(&self) -> anyhow::Result<Vec<(&'static str, Loop)>> {
         let Self { process, singleton } = *self;
-        let (store, config, heart) = (process.store(), process.config(), process.heart());
+        let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let (clock, ways) = (process.clock(), process.alerters().clone());
         let mut loops: Vec<(&'static str, Loop)> = Vec::new();
         for (name, peer) in &config.peers {
-            let operator = heart.operator().clone();
+            let operator = heartbeat.operator().clone();
             let peer =
                 Peer::new(name.as_str(), peer, store.clone(), clock.clone(), singleton.clone(), operator)?;
             loops.push(("peer", Box::new(move |stop| peer.run(stop))));
@@ -188,7 +188,7 @@ impl Outside<'_> {
             store.clone(),
             clock.clone(),
             singleton.clone(),
-            heart.operator().clone(),
+            heartbeat.operator().clone(),
             ways.now(),
         )?;
         if let Some(mut mail) = mail {
@@ -201,7 +201,7 @@ impl Outside<'_> {
                 store: store.clone(),
                 clock: clock.clone(),
                 singleton: singleton.clone(),
-                composer: MessageComposer::new(config, heart.ways()),
+                composer: MessageComposer::new(config, heartbeat.ways()),
                 ways: summary::ways(&alerters, &config.operator),
                 schedule: schedule.clone(),
             };

@@ -11,7 +11,7 @@ use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::ways::SMTP;
 use innkeeper_node::config::MailLoopConfig;
 use innkeeper_node::health::{MAIL, OK};
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{Store, StoreError};
 use uuid::Uuid;

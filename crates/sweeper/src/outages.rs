@@ -9,7 +9,7 @@ use askama::Template;
 use chrono_tz::UTC;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::{Clock, Time, duration, lived};
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Shutdown};
 use innkeeper_store::{NewDelivery, Outage, OutageNews, Store, StoreError, TOO_LONG};
 
@@ -144,7 +144,7 @@ fn through(outage: &Outage) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use innkeeper_node::heart::OperatorMessage;
+    use innkeeper_node::heartbeat::OperatorMessage;
 
     use super::*;
 

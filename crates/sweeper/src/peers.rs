@@ -11,7 +11,7 @@ use innkeeper_core::recipient::Recipient;
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::PeerConfig;
 use innkeeper_node::health::OK;
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_store::{Store, StoreError};
 
 /// The state of a peer that does not answer.

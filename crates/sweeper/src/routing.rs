@@ -9,8 +9,8 @@ use innkeeper_core::Clock;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_node::config::Live;
 use innkeeper_node::dead_ends::{self, Found, Told};
-use innkeeper_node::heart::astray::{LeadNowhere, NAMED};
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::dead_end_reporter::{LeadNowhere, NAMED};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Seldom, Shutdown};
 use innkeeper_store::{Store, StoreError};
 
@@ -73,7 +73,7 @@ impl Routing {
             UNTIDY.warn(format_args!("what waits for alerters that are gone is not given up: {error}"));
         }
         let ways = self.ways.get();
-        // What is changed later in this process is told there, by the same alerters. Of other doors it is not known by which.
+        // What is changed later in this process is told there, by the same alerters. Of other processes it is not known by which.
         let age = TimeDelta::from_std(self.ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
         let changed_at =
             self.ways.are_of_all_roles().then(|| self.clock.now().checked_sub_signed(age)).flatten();

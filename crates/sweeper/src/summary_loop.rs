@@ -6,7 +6,7 @@ use std::time::Duration;
 use innkeeper_core::Clock;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_node::summary::draw_up;
 use innkeeper_node::{Shutdown, Ways};
 use innkeeper_store::{NewDelivery, Store, StoreError};

@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use innkeeper_core::discipline::STEP;
 use innkeeper_core::{Clock, Time};
 use innkeeper_logging::{Numbers, within};
-use innkeeper_node::heart::Operator;
-use innkeeper_node::heart::progress::Progress;
+use innkeeper_node::heartbeat::Operator;
+use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Wake};
 use innkeeper_store::{AlertEvent, Store, StoreError, SweepOutcome, Unjudged};
 

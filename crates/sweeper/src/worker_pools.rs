@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::ways::parked_words;
 use innkeeper_node::config::Live;
-use innkeeper_node::heart::progress::Progress;
+use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_node::{Config, Metrics, Shutdown, SupervisedThread, Ways};
 use innkeeper_store::Store;
 use parking_lot::Mutex;
@@ -109,7 +109,7 @@ impl WorkerPools {
     }
 
     fn start(&self, worker_pool: &WorkerPool) -> anyhow::Result<()> {
-        for (place, bell) in worker_pool.bells.iter().enumerate() {
+        for (place, wake) in worker_pool.wakes.iter().enumerate() {
             let mut sender = Sender {
                 store: self.store.clone(),
                 alerters: self.ways.now(),
@@ -125,8 +125,8 @@ impl WorkerPools {
                 complaints: Arc::clone(&worker_pool.complaints),
                 progress: self.progress.clone(),
             };
-            let (bell, stop) = (bell.clone(), self.shutdown.clone());
-            let helpers = if place == 0 { worker_pool.bells[1..].to_vec() } else { Vec::new() };
+            let (wake, stop) = (wake.clone(), self.shutdown.clone());
+            let helpers = if place == 0 { worker_pool.wakes[1..].to_vec() } else { Vec::new() };
             let (ways, live, retired) =
                 (self.ways.clone(), self.live.clone(), Arc::clone(&worker_pool.retired));
             let end = self.end.clone();
@@ -136,7 +136,7 @@ impl WorkerPools {
                     sender.retry_for = live.get().sweeper.retry_for;
                     !retired.load(Ordering::Relaxed)
                 };
-                dispatch::run(&mut sender, refresh, place == 0, &bell, &helpers, &stop);
+                dispatch::run(&mut sender, refresh, place == 0, &wake, &helpers, &stop);
                 drop(end);
                 Ok(())
             })?;

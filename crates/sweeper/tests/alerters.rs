@@ -27,7 +27,7 @@ fn mail_goes_over_starttls_to_each_recipient() {
         std::fs::write(&password, "s3cret & more\n").unwrap();
         let sink =
             SmtpSink::starttls(authority.server(&["localhost"])).with_login("innkeeper", "s3cret & more");
-        let house = House::open(
+        let instance = Instance::open(
             database,
             &format!(
                 "[alerter.post]\nkind = \"smtp\"\nhost = \"localhost\"\nport = {}\nfrom = \"Inn <inn@example.org>\"\n\
@@ -37,8 +37,8 @@ fn mail_goes_over_starttls_to_each_recipient() {
                 ca.display()
             ),
         );
-        house.reserve("backup", "first@example.com, second@example.com", json!({ "description": "<b>&" }));
-        house.pass(2 * HOUR);
+        instance.reserve("backup", "first@example.com, second@example.com", json!({ "description": "<b>&" }));
+        instance.pass(2 * HOUR);
         let opened = sink.wait_for(2, PATIENCE);
         let mut recipients: Vec<&String> = opened.iter().flat_map(|mail| &mail.to).collect();
         recipients.sort();
@@ -57,10 +57,10 @@ fn mail_goes_over_starttls_to_each_recipient() {
             let html = mail.body_html(0).unwrap();
             assert!(html.contains("shop/backup") && html.contains("&#60;b&#62;&#38;"), "{html}");
         }
-        house.check_in("backup");
+        instance.check_in("backup");
         let back = parsed(&sink.wait_for(4, PATIENCE)[3]).subject().unwrap().to_owned();
         assert!(back.starts_with("BACK shop/backup: after 1 hour"), "{back}");
-        house.settle();
+        instance.settle();
         let ids: std::collections::BTreeSet<String> =
             sink.mails().iter().map(|mail| parsed(mail).message_id().unwrap().to_owned()).collect();
         assert_eq!((sink.mails().len(), ids.len()), (4, 4));
@@ -85,7 +85,7 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
         )
         .unwrap();
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
-        let house = House::open(
+        let instance = Instance::open(
             database,
             &format!(
                 "[alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n\
@@ -97,12 +97,12 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
                 webhook("hook", &hook, "secret = \"whisper\"")
             ),
         );
-        house.reserve("backup", "chat, pager, hook, script", json!({ "alert_msg": "{app} is asleep" }));
-        house.pass(2 * HOUR);
-        house.check_in("backup");
-        house.settle();
+        instance.reserve("backup", "chat, pager, hook, script", json!({ "alert_msg": "{app} is asleep" }));
+        instance.pass(2 * HOUR);
+        instance.check_in("backup");
+        instance.settle();
         // In a chat the end of what was told a moment ago gathers with what else happens.
-        house.pass(innkeeper_core::pacing::FIRST.to_std().unwrap());
+        instance.pass(innkeeper_core::pacing::FIRST.to_std().unwrap());
 
         let chat: Vec<String> =
             chat.requests().iter().map(|said| said.json()["text"].as_str().unwrap().to_owned()).collect();
@@ -128,7 +128,7 @@ fn one_alert_reaches_slack_pagerduty_webhook_command_and_log_and_so_does_its_end
         for event in ["opened", "recovered"] {
             let told: Value = serde_json::from_slice(&std::fs::read(out.join(event)).unwrap()).unwrap();
             assert_eq!((&told["event"], &told["alert"]["component"]), (&json!(event), &json!("backup")));
-            house
+            instance
                 .sweeper
                 .wait_for_log(&format!("{event}: {}", if event == "opened" { "DOWN" } else { "BACK" }));
         }
@@ -151,17 +151,17 @@ fn signature(secret: &str, request: &Received) -> String {
 #[test]
 fn alerters_narrow_who_is_told() {
     let [one, two] = [(); 2].map(|()| HttpSink::start());
-    let house = House::open(
+    let instance = Instance::open(
         TestDatabase::sqlite(),
         &format!("{}{}", webhook("one", &one, ""), webhook("two", &two, "")),
     );
-    house.reserve("both", "one, two", json!({}));
-    house.reserve("narrow", "one, two, mail@example.org", json!({ "alerters": ["two"] }));
-    house.pass(2 * HOUR);
+    instance.reserve("both", "one, two", json!({}));
+    instance.reserve("narrow", "one, two, mail@example.org", json!({ "alerters": ["two"] }));
+    instance.pass(2 * HOUR);
     assert_eq!(events(&one.requests()), [("both", "opened")].map(owned));
     let mut two = events(&two.requests());
     two.sort();
     assert_eq!(two, [("both", "opened"), ("narrow", "opened")].map(owned));
-    assert_eq!(house.told("log", "narrow"), ["opened"], "the log is always told");
-    assert_eq!(house.told("mail", "narrow"), Vec::<String>::new());
+    assert_eq!(instance.told("log", "narrow"), ["opened"], "the log is always told");
+    assert_eq!(instance.told("mail", "narrow"), Vec::<String>::new());
 }

@@ -27,7 +27,7 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 /// An installation whose processes live by a clock that the test sets.
-struct House {
+struct Instance {
     database: TestDatabase,
     sink: HttpSink,
     servers: Vec<Server>,
@@ -35,16 +35,16 @@ struct House {
     clock: FakeClock,
 }
 
-impl House {
+impl Instance {
     /// Two jobs expected every three seconds, with as much grace; then the processes.
     fn open(database: TestDatabase, programs: &[&str], clock: FakeClock, under_it: bool) -> Self {
-        let mut house =
+        let mut instance =
             Self { database, sink: HttpSink::start(), clock, servers: Vec::new(), client: Client::default() };
-        house.start(programs, under_it);
+        instance.start(programs, under_it);
         for job in ["healthy", "silent"] {
-            house.reserve(job);
+            instance.reserve(job);
         }
-        house
+        instance
     }
 
     /// As of the clock that the processes live by: to one that is a day ahead, what was made by the true time is long overdue.
@@ -153,38 +153,38 @@ impl House {
     }
 }
 
-fn sqlite(offset: i64) -> House {
-    House::open(TestDatabase::sqlite(), &["innkeeper"], FakeClock::ahead(offset), true)
+fn sqlite(offset: i64) -> Instance {
+    Instance::open(TestDatabase::sqlite(), &["innkeeper"], FakeClock::ahead(offset), true)
 }
 
 #[test]
 fn a_day_ahead_for_four_seconds_changes_nothing_and_is_told() {
-    let house = sqlite(0);
-    house.live(3, &["healthy", "silent"]);
-    house.clock.set(DAY);
-    house.live(4, &["healthy"]);
-    house.clock.set(0);
-    house.live_until("both are told", &["healthy"], || {
-        house.told("jumped 1 day ahead") == 1 && house.told("is back") == 1
+    let instance = sqlite(0);
+    instance.live(3, &["healthy", "silent"]);
+    instance.clock.set(DAY);
+    instance.live(4, &["healthy"]);
+    instance.clock.set(0);
+    instance.live_until("both are told", &["healthy"], || {
+        instance.told("jumped 1 day ahead") == 1 && instance.told("is back") == 1
     });
-    assert!(house.last_step(DAY, "returned"), "{:?}", house.steps());
-    house.reserve("new");
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    wait_until("a new job is watched, too", || house.alerts("new") == 1);
-    assert!(house.ahead() < 30, "nothing was stamped by it");
+    assert!(instance.last_step(DAY, "returned"), "{:?}", instance.steps());
+    instance.reserve("new");
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    wait_until("a new job is watched, too", || instance.alerts("new") == 1);
+    assert!(instance.ahead() < 30, "nothing was stamped by it");
 }
 
 #[test]
 fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() {
-    let house = sqlite(0);
-    // Housekeeping comes half a minute after the start: while the clock is ahead.
+    let instance = sqlite(0);
+    // Instancekeeping comes half a minute after the start: while the clock is ahead.
     let begun = Instant::now();
-    let store = house.database.store();
-    house.live(2, &["healthy", "silent"]);
-    let kept = house.database.count("checkins");
+    let store = instance.database.store();
+    instance.live(2, &["healthy", "silent"]);
+    let kept = instance.database.count("checkins");
     let month = 29 * DAY * 1000;
-    house.database.execute(&format!("UPDATE checkins SET at = at - {month}"));
-    house.sink.otherwise(Answer::status(503));
+    instance.database.execute(&format!("UPDATE checkins SET at = at - {month}"));
+    instance.sink.otherwise(Answer::status(503));
     let waiting = innkeeper_core::notice::Notice {
         event: innkeeper_core::notice::EventKind::Operator,
         instance: "inn".to_owned(),
@@ -202,65 +202,68 @@ fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() 
         notice: waiting,
     };
     store.put_notices(&[delivery], SystemClock.now()).unwrap();
-    house.clock.set(60 * DAY);
-    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(60 * DAY, "followed"));
-    wait_until("its stamps are ahead", || house.ahead() > DAY);
-    house.live(36_u64.saturating_sub(begun.elapsed().as_secs()), &["healthy", "silent"]);
-    assert_eq!(house.database.count("deliveries WHERE state = 'dead'"), 0);
-    house.clock.set(0);
-    house
-        .live_until("it is followed back", &["healthy", "silent"], || house.last_step(-60 * DAY, "followed"));
-    house.sink.otherwise(Answer::status(200));
-    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    assert!(house.database.count("checkins") >= kept);
+    instance.clock.set(60 * DAY);
+    instance
+        .live_until("it is followed", &["healthy", "silent"], || instance.last_step(60 * DAY, "followed"));
+    wait_until("its stamps are ahead", || instance.ahead() > DAY);
+    instance.live(36_u64.saturating_sub(begun.elapsed().as_secs()), &["healthy", "silent"]);
+    assert_eq!(instance.database.count("deliveries WHERE state = 'dead'"), 0);
+    instance.clock.set(0);
+    instance.live_until("it is followed back", &["healthy", "silent"], || {
+        instance.last_step(-60 * DAY, "followed")
+    });
+    instance.sink.otherwise(Answer::status(200));
+    wait_until("what was stamped ahead is moved back", || instance.ahead() < 30);
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(instance.database.count("checkins") >= kept);
     let month_ago = (SystemClock.now() - TimeDelta::days(20)).timestamp_millis();
     assert_eq!(
-        house.database.count(&format!("checkins WHERE at < {month_ago}")),
+        instance.database.count(&format!("checkins WHERE at < {month_ago}")),
         kept,
         "no history was pruned"
     );
     wait_until("what waited is sent", || {
-        house.database.count("deliveries WHERE alert_id IS NULL AND state = 'delivered' AND attempts > 1") > 0
+        instance.database.count("deliveries WHERE alert_id IS NULL AND state = 'delivered' AND attempts > 1")
+            > 0
     });
     let now = (SystemClock.now() + TimeDelta::seconds(30)).timestamp_millis();
-    assert_eq!(house.database.count(&format!("blind_windows WHERE until_at > {now}")), 0);
+    assert_eq!(instance.database.count(&format!("blind_windows WHERE until_at > {now}")), 0);
 }
 
 #[test]
 fn an_hour_back_leaves_nobody_unwatched() {
-    let house = sqlite(0);
-    house.live(3, &["healthy", "silent"]);
-    house.clock.set(-HOUR);
-    house.live_until("it is told", &["healthy", "silent"], || house.told("jumped 1 hour back") == 1);
-    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(-HOUR, "followed"));
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    assert!(house.ahead() < -HOUR + 30, "its time is the clock's");
+    let instance = sqlite(0);
+    instance.live(3, &["healthy", "silent"]);
+    instance.clock.set(-HOUR);
+    instance.live_until("it is told", &["healthy", "silent"], || instance.told("jumped 1 hour back") == 1);
+    instance.live_until("it is followed", &["healthy", "silent"], || instance.last_step(-HOUR, "followed"));
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(instance.ahead() < -HOUR + 30, "its time is the clock's");
 }
 
 /// Kills the processes and starts them with the clock `by` seconds off: behind what was recorded.
 fn a_start_behind_judges_nothing_until_the_clock_is_set(
-    mut house: House,
+    mut instance: Instance,
     programs: &[&str],
     under_it: bool,
     by: i64,
 ) {
-    house.live(3, &["healthy", "silent"]);
-    house.servers.clear();
-    house.clock.set(by);
-    house.start(programs, under_it);
-    wait_until("it is told", || house.told("is behind what was recorded") == 1);
-    house.live(12, &["healthy"]);
-    assert_eq!(house.alerts("silent"), 0, "nothing is judged");
-    assert_eq!(house.nodes()["clock_steps"][0]["outcome"], "held");
-    assert!(house.ahead().abs() < 60, "check-ins are counted from where the last one was");
-    house.clock.set(0);
-    house.live_until("it is believed", &["healthy"], || {
-        house.last_step(by, "released") || house.last_step(by, "followed")
+    instance.live(3, &["healthy", "silent"]);
+    instance.servers.clear();
+    instance.clock.set(by);
+    instance.start(programs, under_it);
+    wait_until("it is told", || instance.told("is behind what was recorded") == 1);
+    instance.live(12, &["healthy"]);
+    assert_eq!(instance.alerts("silent"), 0, "nothing is judged");
+    assert_eq!(instance.nodes()["clock_steps"][0]["outcome"], "held");
+    assert!(instance.ahead().abs() < 60, "check-ins are counted from where the last one was");
+    instance.clock.set(0);
+    instance.live_until("it is believed", &["healthy"], || {
+        instance.last_step(by, "released") || instance.last_step(by, "followed")
     });
-    wait_until("that is told", || house.told("is believed again") == 1);
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    assert_eq!(house.told("is behind what was recorded"), 1, "once, however many nodes there are");
+    wait_until("that is told", || instance.told("is believed again") == 1);
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    assert_eq!(instance.told("is behind what was recorded"), 1, "once, however many nodes there are");
 }
 
 #[test]
@@ -274,106 +277,114 @@ fn a_start_with_the_databases_clock_an_hour_behind_judges_nothing_until_it_is_se
     let clock = FakeClock::ahead(0);
     let cluster = Cluster::start_with(clock.variables());
     let programs = ["ingest", "sweeper"];
-    let house = House::open(TestDatabase::postgres_in(&cluster.url()), &programs, clock, false);
-    a_start_behind_judges_nothing_until_the_clock_is_set(house, &programs, false, -HOUR);
+    let instance = Instance::open(TestDatabase::postgres_in(&cluster.url()), &programs, clock, false);
+    a_start_behind_judges_nothing_until_the_clock_is_set(instance, &programs, false, -HOUR);
 }
 
 #[test]
 fn a_start_weeks_ahead_heals_when_the_clock_is_set() {
-    let mut house = sqlite(0);
-    house.live(2, &["healthy", "silent"]);
-    drop(house.servers.remove(0).into_directory());
-    house.clock.set(21 * DAY);
-    house.start(&["innkeeper"], true);
-    house.live(5, &["healthy", "silent"]);
-    assert!(house.ahead() > DAY);
-    house.clock.set(0);
-    house.live_until("it is followed", &["healthy", "silent"], || house.last_step(-21 * DAY, "followed"));
-    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
-    house.the_silent_is_told_about_and_the_healthy_is_not();
+    let mut instance = sqlite(0);
+    instance.live(2, &["healthy", "silent"]);
+    drop(instance.servers.remove(0).into_directory());
+    instance.clock.set(21 * DAY);
+    instance.start(&["innkeeper"], true);
+    instance.live(5, &["healthy", "silent"]);
+    assert!(instance.ahead() > DAY);
+    instance.clock.set(0);
+    instance
+        .live_until("it is followed", &["healthy", "silent"], || instance.last_step(-21 * DAY, "followed"));
+    wait_until("what was stamped ahead is moved back", || instance.ahead() < 30);
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
 }
 
 #[test]
 fn a_way_back_that_was_cut_off_is_gone_on_with_at_the_next_start() {
-    let mut house = sqlite(DAY);
+    let mut instance = sqlite(DAY);
     // As if it had always been ahead.
-    house.live(3, &["healthy", "silent"]);
-    drop(house.servers.remove(0).into_directory());
-    house.database.execute(
+    instance.live(3, &["healthy", "silent"]);
+    drop(instance.servers.remove(0).into_directory());
+    instance.database.execute(
         "INSERT INTO clock_steps (at, clock, host, by_ms, outcome) VALUES (1, 'machine', 'here', -86400000, 'following')",
     );
-    house.clock.set(0);
-    house.start(&["innkeeper"], true);
-    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
-    assert_eq!(house.told("is behind what was recorded"), 0, "it need not be waited for");
-    house.the_silent_is_told_about_and_the_healthy_is_not();
+    instance.clock.set(0);
+    instance.start(&["innkeeper"], true);
+    wait_until("what was stamped ahead is moved back", || instance.ahead() < 30);
+    assert_eq!(instance.told("is behind what was recorded"), 0, "it need not be waited for");
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
 }
 
 #[test]
 fn a_way_back_that_does_not_get_on_is_told_and_no_sweep_counts_as_made_meanwhile() {
-    let mut house = sqlite(DAY);
-    house.live(3, &["healthy", "silent"]);
-    drop(house.servers.remove(0).into_directory());
+    let mut instance = sqlite(DAY);
+    instance.live(3, &["healthy", "silent"]);
+    drop(instance.servers.remove(0).into_directory());
     let ahead = SystemClock.now() + TimeDelta::days(1);
-    house.database.store().add_user("ada", UserRole::Admin, "link", ahead, ahead).unwrap().unwrap();
-    house.database.execute(
+    instance.database.store().add_user("ada", UserRole::Admin, "link", ahead, ahead).unwrap().unwrap();
+    instance.database.execute(
         "INSERT INTO clock_steps (at, clock, host, by_ms, outcome) VALUES (1, 'machine', 'here', -86400000, 'following');
          CREATE TRIGGER refuse BEFORE UPDATE OF created_at ON users BEGIN SELECT RAISE(ABORT, 'nobody may'); END;",
     );
-    house.clock.set(0);
-    house.start(&["innkeeper"], true);
-    house.live_until("it is told", &["healthy"], || house.told("cannot be moved back") == 1);
-    let text = house.sink.requests().last().unwrap().json()["text"].to_string();
+    instance.clock.set(0);
+    instance.start(&["innkeeper"], true);
+    instance.live_until("it is told", &["healthy"], || instance.told("cannot be moved back") == 1);
+    let text = instance.sink.requests().last().unwrap().json()["text"].to_string();
     assert!(text.contains("nobody may"), "{text}");
-    house.live_until("the sweeper's work counts as not done", &["healthy"], || {
-        house
+    instance.live_until("the sweeper's work counts as not done", &["healthy"], || {
+        instance
             .database
             .count("nodes WHERE unable = 'sweeper' AND problem LIKE 'nothing has been judged since %'")
             == 1
     });
-    assert_eq!(house.alerts("silent"), 0, "nothing is judged");
-    house.database.execute("DROP TRIGGER refuse");
-    house.live_until("that is told", &["healthy"], || house.told("is moved back again") == 1);
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    house.live(14, &["healthy"]);
-    assert_eq!(house.told("There is no"), 0, "{:?}", house.subjects());
-    assert_eq!(house.told("cannot be moved back"), 1, "{:?}", house.subjects());
+    assert_eq!(instance.alerts("silent"), 0, "nothing is judged");
+    instance.database.execute("DROP TRIGGER refuse");
+    instance.live_until("that is told", &["healthy"], || instance.told("is moved back again") == 1);
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    instance.live(14, &["healthy"]);
+    assert_eq!(instance.told("There is no"), 0, "{:?}", instance.subjects());
+    assert_eq!(instance.told("cannot be moved back"), 1, "{:?}", instance.subjects());
 }
 
 #[test]
 fn a_node_whose_own_clock_jumps_follows_the_database_and_says_so() {
-    let house = House::open(TestDatabase::postgres(), &["ingest", "sweeper"], FakeClock::ahead(0), true);
-    house.live(3, &["healthy", "silent"]);
-    house.clock.set(DAY);
-    house.live_until("it is told, once for the machine", &["healthy"], || {
-        house.told("jumped 1 day ahead") == 1
+    let instance =
+        Instance::open(TestDatabase::postgres(), &["ingest", "sweeper"], FakeClock::ahead(0), true);
+    instance.live(3, &["healthy", "silent"]);
+    instance.clock.set(DAY);
+    instance.live_until("it is told, once for the machine", &["healthy"], || {
+        instance.told("jumped 1 day ahead") == 1
     });
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    assert!(house.last_step(DAY, "ignored"), "{:?}", house.steps());
-    assert!(house.ahead() < 30);
-    assert_eq!(house.told("jumped"), 1);
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    assert!(instance.last_step(DAY, "ignored"), "{:?}", instance.steps());
+    assert!(instance.ahead() < 30);
+    assert_eq!(instance.told("jumped"), 1);
 }
 
 #[test]
 fn the_databases_clock_a_day_ahead_and_back_moves_all_nodes_and_accuses_nobody() {
     let clock = FakeClock::ahead(0);
     let cluster = Cluster::start_with(clock.variables());
-    let house = House::open(TestDatabase::postgres_in(&cluster.url()), &["ingest", "sweeper"], clock, false);
+    let instance =
+        Instance::open(TestDatabase::postgres_in(&cluster.url()), &["ingest", "sweeper"], clock, false);
     let both = ["healthy", "silent"];
-    house.live(3, &both);
-    house.clock.set(DAY);
-    house.live(4, &both);
-    house.clock.set(0);
-    house.live_until("nothing was moved", &both, || house.last_step(DAY, "returned"));
-    assert!(house.ahead() < 30);
-    house.clock.set(DAY);
-    house.live_until("it is followed", &both, || house.last_step(DAY, "followed"));
-    house.live(4, &both);
-    assert!(house.ahead() > DAY / 2);
-    house.clock.set(0);
-    house.live_until("it is followed back", &both, || house.last_step(-DAY, "followed"));
-    wait_until("what was stamped ahead is moved back", || house.ahead() < 30);
-    assert_eq!(house.alerts("silent"), 0, "{:?}", house.subjects());
-    house.the_silent_is_told_about_and_the_healthy_is_not();
-    assert_eq!(house.told("The database's clock jumped"), 3, "once for both nodes: {:?}", house.subjects());
+    instance.live(3, &both);
+    instance.clock.set(DAY);
+    instance.live(4, &both);
+    instance.clock.set(0);
+    instance.live_until("nothing was moved", &both, || instance.last_step(DAY, "returned"));
+    assert!(instance.ahead() < 30);
+    instance.clock.set(DAY);
+    instance.live_until("it is followed", &both, || instance.last_step(DAY, "followed"));
+    instance.live(4, &both);
+    assert!(instance.ahead() > DAY / 2);
+    instance.clock.set(0);
+    instance.live_until("it is followed back", &both, || instance.last_step(-DAY, "followed"));
+    wait_until("what was stamped ahead is moved back", || instance.ahead() < 30);
+    assert_eq!(instance.alerts("silent"), 0, "{:?}", instance.subjects());
+    instance.the_silent_is_told_about_and_the_healthy_is_not();
+    assert_eq!(
+        instance.told("The database's clock jumped"),
+        3,
+        "once for both nodes: {:?}",
+        instance.subjects()
+    );
 }

@@ -12,7 +12,7 @@ use innkeeper_testing::process::{PATIENCE, Server};
 use innkeeper_testing::smtp_sink::SmtpSink;
 use serde_json::json;
 
-/// The configuration of a house whose operator is `hook`.
+/// The configuration of an instance whose operator is `hook`.
 fn operated_by(database: &TestDatabase, hook: &HttpSink, more: &str) -> String {
     config(database, &format!("{}{more}", webhook("hook", hook, "")))
         .replace("operator = [\"log\"]", "operator = [\"hook\"]")
@@ -109,11 +109,12 @@ fn at_the_start_the_operator_hears_of_an_alerter_that_was_renamed() {
 }
 
 #[test]
-fn the_sweepers_alerters_count_and_not_those_of_the_door() {
+fn the_sweepers_alerters_count_and_not_those_of_ingest() {
     for database in TestDatabase::both() {
         let [hook, chat] = [(); 2].map(|()| HttpSink::start());
-        // The door knows an alerter that the sweeper lacks.
-        let door = Server::start("ingest", &operated_by(&database, &hook, &webhook("chat", &chat, "")), &[]);
+        // Ingest knows an alerter that the sweeper lacks.
+        let ingest =
+            Server::start("ingest", &operated_by(&database, &hook, &webhook("chat", &chat, "")), &[]);
         let sweeper = Server::start("sweeper", &operated_by(&database, &hook, ""), &[]);
         sweeper.wait_for_log("watching over");
         let client = innkeeper_testing::client::Client::default();
@@ -121,13 +122,13 @@ fn the_sweepers_alerters_count_and_not_those_of_the_door() {
         let mut reserve = |notify: &str| {
             count += 1;
             client.post(
-                &door.url("/reservation"),
+                &ingest.url("/reservation"),
                 &json!({ "app": "shop", "component": format!("job-{count}"), "notify": notify, "frequency": 1,
                     "time_units": "hours" }),
             )
         };
         let mut warned = None;
-        wait_until("the door goes by the sweeper's word", || {
+        wait_until("ingest goes by the sweeper's word", || {
             let answer = reserve("chat");
             assert_eq!((answer.status, answer.body.as_str()), (200, "\"OK\""));
             warned = answer.header("warning").map(str::to_owned);

@@ -139,7 +139,7 @@ fn one_of_several_that_may_not_write_says_so_and_the_others_jobs_are_judged_as_e
     database.store();
     let (sink, role) = (HttpSink::start(), database.role());
     let [able, unable, _sweeper] = two(&database, &sink, &role.url());
-    // Some know one door, some both, and try the one that fails first.
+    // Some know one ingest, some both, and try the one that fails first.
     let (here, there) =
         (Jobs::start(&[&able], &names(3)), Jobs::start(&[&unable, &able], &["both".to_owned()]));
     let silent = Jobs::start(&[&unable], &["silent".to_owned()]);

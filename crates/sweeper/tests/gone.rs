@@ -14,7 +14,7 @@ use common::*;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_core::{Clock, SystemClock};
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Config, Role, Shutdown};
 use innkeeper_store::{Node, Store};
 use innkeeper_sweeper::gone::Gone;
@@ -23,7 +23,7 @@ use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::process::{PATIENCE, Server};
 
-/// The configuration of a house whose operator is `ops`.
+/// The configuration of an instance whose operator is `ops`.
 fn operated(database: &TestDatabase, ops: &HttpSink, more: &str) -> String {
     config(database, &format!("{}{more}", webhook("ops", ops, "")))
         .replace("operator = [\"log\"]", "operator = [\"ops\"]")

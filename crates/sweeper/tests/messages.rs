@@ -14,9 +14,9 @@ use innkeeper_testing::smtp_sink::SmtpSink;
 use mail_parser::MessageParser;
 use serde_json::{Value, json};
 
-/// A house with a way out of each kind, as `mail`, `chat`, `oncall` and `hook`.
+/// An instance with a way out of each kind, as `mail`, `chat`, `oncall` and `hook`.
 struct Told {
-    house: House,
+    instance: Instance,
     mail: SmtpSink,
     chat: HttpSink,
     pager: HttpSink,
@@ -36,8 +36,8 @@ impl Told {
             pager.url("/v2/enqueue"),
             webhook("hook", &hook, "")
         );
-        let house = House::open_as(database, &format!("instance = \"ops.example.org\"\n{top}"), &more);
-        Self { house, mail, chat, pager, hook }
+        let instance = Instance::open_as(database, &format!("instance = \"ops.example.org\"\n{top}"), &more);
+        Self { instance, mail, chat, pager, hook }
     }
 
     /// The subject and the text of the n-th mail.
@@ -58,10 +58,10 @@ const OUTPUT: &str = "\u{1b}[1mcopying\u{1b}[0m\n  1 %\r 50 %\r100 %\r\nthe firs
 fn a_failure_is_told_with_all_that_is_known_of_it_everywhere() {
     for database in TestDatabase::both() {
         let told = Told::open(database, "public_url = \"https://inn.example.org/monitor\"");
-        let house = &told.house;
-        house.reserve("other", "", json!({}));
-        house.pass(2 * HOUR);
-        house.reserve(
+        let instance = &told.instance;
+        instance.reserve("other", "", json!({}));
+        instance.pass(2 * HOUR);
+        instance.reserve(
             "backup",
             "dba@example.org, chat, oncall, hook",
             json!({
@@ -71,22 +71,22 @@ fn a_failure_is_told_with_all_that_is_known_of_it_everywhere() {
             }),
         );
         for (seconds, end) in [(60, ""), (180, ""), (120, ""), (600, "/1")] {
-            house.ping("backup", "/start");
-            house.database.age(Duration::from_secs(seconds));
+            instance.ping("backup", "/start");
+            instance.database.age(Duration::from_secs(seconds));
             if end.is_empty() {
-                house.ping("backup", end);
-                house.database.age(Duration::from_secs(1));
+                instance.ping("backup", end);
+                instance.database.age(Duration::from_secs(1));
             } else {
                 let many: String = (0..60).map(|n| format!("line {n}\n")).collect();
-                house.ping_with(
+                instance.ping_with(
                     "backup",
                     end,
                     &format!("{OUTPUT}{many}\u{1b}[31mERROR\u{1b}[0m AccessDenied\n"),
                 );
             }
         }
-        house.settle();
-        let id = house.database.number("SELECT id FROM reservations WHERE component = 'backup'").unwrap();
+        instance.settle();
+        let id = instance.database.number("SELECT id FROM reservations WHERE component = 'backup'").unwrap();
         let page = format!("https://inn.example.org/monitor/status/{id}");
 
         let (subject, text) = told.mail(0);
@@ -129,10 +129,10 @@ fn a_failure_is_told_with_all_that_is_known_of_it_everywhere() {
         assert!(hook["alert"]["notes"].as_str().unwrap().ends_with("line 59\nERROR AccessDenied"));
 
         // The end has nothing of the run that failed.
-        house.check_in("other");
-        house.settle();
-        house.ping("backup", "");
-        settle_gathered(&house.database);
+        instance.check_in("other");
+        instance.settle();
+        instance.ping("backup", "");
+        settle_gathered(&instance.database);
         let (_, text) = told.mail(1);
         assert!(text.starts_with("shop/backup is back online since "), "{text}");
         assert!(!text.contains("AccessDenied") && !text.contains("Exit status"), "{text}");
@@ -144,8 +144,8 @@ fn a_failure_is_told_with_all_that_is_known_of_it_everywhere() {
 fn a_subject_that_is_filled_with_nothing_is_the_usual_one() {
     let told = Told::open(TestDatabase::sqlite(), "");
     let words = json!({ "alert_subject": "{notes} {runbook}", "owner": "" });
-    told.house.reserve("backup", "dba@example.org, oncall", words);
-    told.house.pass(2 * HOUR);
+    told.instance.reserve("backup", "dba@example.org, oncall", words);
+    told.instance.pass(2 * HOUR);
     let usual = "DOWN shop/backup: has not checked in · ops.example.org";
     assert_eq!(told.mail(0).0, usual);
     assert_eq!(Told::json(&told.pager, 0)["payload"]["summary"], usual);
@@ -155,8 +155,8 @@ fn a_subject_that_is_filled_with_nothing_is_the_usual_one() {
 fn a_reservations_own_words_stand_in_subject_text_recovery_and_log() {
     for database in TestDatabase::both() {
         let told = Told::open(database, "");
-        let house = &told.house;
-        house.reserve(
+        let instance = &told.instance;
+        instance.reserve(
             "backup",
             "dba@example.org, hook",
             json!({
@@ -165,7 +165,7 @@ fn a_reservations_own_words_stand_in_subject_text_recovery_and_log() {
                 "recovery_msg": "Sleep well: it was down for {lasted}. {url}",
             }),
         );
-        house.pass(3 * HOUR);
+        instance.pass(3 * HOUR);
         let (subject, text) = told.mail(0);
         assert_eq!(subject, "[DOWN] backup at ops.example.org");
         let (own, rest) = text.split_once('\n').unwrap();
@@ -174,27 +174,27 @@ fn a_reservations_own_words_stand_in_subject_text_recovery_and_log() {
         assert!(address.parse::<std::net::IpAddr>().is_ok(), "{own}");
         assert_eq!(host, gethostname::gethostname().to_str().unwrap());
         assert!(rest.starts_with("\nshop/backup has not checked in."), "{text}");
-        house.sweeper.wait_for_log("| Call Ada (");
+        instance.sweeper.wait_for_log("| Call Ada (");
 
-        house.check_in("backup");
-        house.settle();
+        instance.check_in("backup");
+        instance.settle();
         let back = Told::json(&told.hook, 1);
         assert_eq!(back["event"], "recovered");
         let text = back["text"].as_str().unwrap();
         assert!(text.starts_with("Sleep well: it was down for 2 hours. http://"), "{text}");
         assert!(text.contains("shop/backup is back online since "), "{text}");
         assert!(back["subject"].as_str().unwrap().starts_with("BACK shop/backup: after 2 hours"), "{back}");
-        house.sweeper.wait_for_log("| Sleep well: it was down for 2 hours.");
+        instance.sweeper.wait_for_log("| Sleep well: it was down for 2 hours.");
     }
 }
 
 #[test]
 fn the_words_by_which_people_filter_can_be_kept() {
     let told = Told::open(TestDatabase::sqlite(), "subjects = \"classic\"");
-    told.house.reserve("backup", "dba@example.org", json!({}));
-    told.house.pass(2 * HOUR);
+    told.instance.reserve("backup", "dba@example.org", json!({}));
+    told.instance.pass(2 * HOUR);
     assert_eq!(told.mail(0).0, "[ops.example.org] Job Failed to checkin: shop/backup");
-    told.house.sweeper.wait_for_log("opened: [ops.example.org] Job Failed to checkin: shop/backup");
-    told.house.check_in("backup");
-    told.house.sweeper.wait_for_log("recovered: [ops.example.org] Back online: shop/backup");
+    told.instance.sweeper.wait_for_log("opened: [ops.example.org] Job Failed to checkin: shop/backup");
+    told.instance.check_in("backup");
+    told.instance.sweeper.wait_for_log("recovered: [ops.example.org] Back online: shop/backup");
 }

@@ -13,7 +13,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock as _, SystemClock};
-use innkeeper_node::heart::Singleton;
+use innkeeper_node::heartbeat::Singleton;
 use innkeeper_node::{Config, Role};
 use innkeeper_sweeper::messages::MessageComposer;
 use innkeeper_sweeper::summary;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{Word, config, webhook};
 use innkeeper_core::SystemClock;
-use innkeeper_node::heart::Operator;
+use innkeeper_node::heartbeat::Operator;
 use innkeeper_node::{Config, Role, Shutdown, SupervisedThread};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};

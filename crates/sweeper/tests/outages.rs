@@ -41,13 +41,13 @@ struct Story {
 /// What was told: component, event, how long after the beginning, and the reason.
 type Told = (String, String, TimeDelta, String);
 
-struct House {
+struct Instance {
     parts: Parts,
     node: Node,
     begin: Time,
 }
 
-impl House {
+impl Instance {
     fn open(database: &TestDatabase) -> Self {
         let parts = Parts::new(database, "log", "");
         let now = parts.clock.now();
@@ -95,27 +95,28 @@ impl House {
 
 /// Lives through the story and returns what was told.
 fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
-    let house = House::open(database);
-    house.alive(database);
-    house.reserve("healthy", story);
-    house.reserve("silent", story);
-    let clock = &house.parts.clock;
-    let (from, until) = (house.begin + story.period - LEAD, house.begin + story.period - LEAD + story.outage);
+    let instance = Instance::open(database);
+    instance.alive(database);
+    instance.reserve("healthy", story);
+    instance.reserve("silent", story);
+    let clock = &instance.parts.clock;
+    let (from, until) =
+        (instance.begin + story.period - LEAD, instance.begin + story.period - LEAD + story.outage);
     let end = until + story.period.min(TimeDelta::hours(1)) + GRACE + story.period * 2;
-    let mut next_checkin = house.begin;
+    let mut next_checkin = instance.begin;
     let mut ended = false;
     loop {
-        let now = house.now();
+        let now = instance.now();
         let away = (from..until).contains(&now);
         if now == from {
             // The last heartbeat.
-            house.alive(database);
+            instance.alive(database);
         }
         if now == next_checkin {
             if !away {
-                house.parts.check_in("healthy");
+                instance.parts.check_in("healthy");
                 if now < from {
-                    house.parts.check_in("silent");
+                    instance.parts.check_in("silent");
                 }
             }
             next_checkin += story.period;
@@ -124,17 +125,17 @@ fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
             if now >= until && !ended {
                 // A new process, as after a restart; nobody else is there.
                 ended = true;
-                house.parts.store.beat(&house.node, &["ingest"], true, now, &|_| Vec::new()).unwrap();
+                instance.parts.store.beat(&instance.node, &["ingest"], true, now, &|_| Vec::new()).unwrap();
             }
-            house.alive(database);
+            instance.alive(database);
         }
         if !away || story.away == Away::Ingest {
-            house.sweep();
+            instance.sweep();
         }
         if now >= end {
             break;
         }
-        let wake = house.parts.store.next_wake_at().unwrap().unwrap().max(now + TimeDelta::seconds(1));
+        let wake = instance.parts.store.next_wake_at().unwrap().unwrap().max(now + TimeDelta::seconds(1));
         let edge = [from, until].into_iter().filter(|edge| *edge > now).min().unwrap_or(end);
         let next = match away && story.away == Away::Everything {
             true => until.min(next_checkin),
@@ -142,7 +143,7 @@ fn live_through(database: &TestDatabase, story: &Story) -> Vec<Told> {
         };
         clock.advance(next.min(end) - now);
     }
-    what_was_told(database, house.begin)
+    what_was_told(database, instance.begin)
 }
 
 fn what_was_told(database: &TestDatabase, begin: Time) -> Vec<Told> {
@@ -246,41 +247,45 @@ fn live_through_restarts(
     restarts: &[TimeDelta],
     end: TimeDelta,
 ) -> Vec<Told> {
-    let house = House::open(database);
-    house.alive(database);
-    house.reserve("healthy", story);
-    house.reserve("silent", story);
-    house.parts.check_in("silent");
+    let instance = Instance::open(database);
+    instance.alive(database);
+    instance.reserve("healthy", story);
+    instance.reserve("silent", story);
+    instance.parts.check_in("silent");
     let (length, second) = (TimeDelta::seconds(2), TimeDelta::seconds(1));
-    let mut next_checkin = house.begin;
-    let mut restarts = restarts.iter().map(|after| house.begin + *after).peekable();
+    let mut next_checkin = instance.begin;
+    let mut restarts = restarts.iter().map(|after| instance.begin + *after).peekable();
     loop {
-        let now = house.now();
+        let now = instance.now();
         let begins = restarts.next_if(|at| *at <= now);
         if now == next_checkin {
             if begins.is_none() {
-                house.parts.check_in("healthy");
+                instance.parts.check_in("healthy");
             }
             next_checkin += story.period;
         }
         if begins.is_some() {
-            house.alive(database);
-            house.parts.store.say_goodbye(&house.node.id, now).unwrap();
-            house.parts.clock.advance(length);
-            while next_checkin <= house.now() {
+            instance.alive(database);
+            instance.parts.store.say_goodbye(&instance.node.id, now).unwrap();
+            instance.parts.clock.advance(length);
+            while next_checkin <= instance.now() {
                 next_checkin += story.period;
             }
-            house.parts.store.beat(&house.node, &["ingest"], true, house.now(), &|_| Vec::new()).unwrap();
+            instance
+                .parts
+                .store
+                .beat(&instance.node, &["ingest"], true, instance.now(), &|_| Vec::new())
+                .unwrap();
         }
-        house.alive(database);
-        house.sweep();
-        let now = house.now();
-        if now >= house.begin + end {
-            return what_was_told(database, house.begin);
+        instance.alive(database);
+        instance.sweep();
+        let now = instance.now();
+        if now >= instance.begin + end {
+            return what_was_told(database, instance.begin);
         }
-        let wake = house.parts.store.next_wake_at().unwrap().unwrap().max(now + second);
+        let wake = instance.parts.store.next_wake_at().unwrap().unwrap().max(now + second);
         let next = wake.min(next_checkin).min(restarts.peek().copied().unwrap_or(wake)).max(now + second);
-        house.parts.clock.advance(next - now);
+        instance.parts.clock.advance(next - now);
     }
 }
 

@@ -36,29 +36,29 @@ fn a_message_that_fails_goes_out_again_under_its_key() {
         for (answer, _) in &failures {
             sink.next(answer.clone());
         }
-        let house = House::open(database, &webhook("hook", &sink, "timeout = \"1s\""));
-        house.reserve("backup", "hook", json!({}));
-        house.database.age(2 * HOUR);
+        let instance = Instance::open(database, &webhook("hook", &sink, "timeout = \"1s\""));
+        instance.reserve("backup", "hook", json!({}));
+        instance.database.age(2 * HOUR);
         for (n, (answer, seconds)) in failures.iter().enumerate() {
             sink.wait_for(n + 1, PATIENCE);
             let mut wait = 0;
             wait_until("the failure is recorded", || {
-                wait = tried_in(&house.database).unwrap_or_default();
+                wait = tried_in(&instance.database).unwrap_or_default();
                 wait > 0
             });
             // Give or take a fifth; what the provider asked for is the least.
             let least = if n == 0 { seconds * 1000 - 1500 } else { seconds * 800 - 1500 };
             assert!((least..=seconds * 1200).contains(&wait), "{answer:?}: {wait} ms");
-            try_again(&house.database);
+            try_again(&instance.database);
         }
         let requests = sink.wait_for(failures.len() + 1, PATIENCE);
-        house.settle();
+        instance.settle();
         assert_eq!(sink.requests().len(), failures.len() + 1);
         let keys: BTreeSet<_> = requests.iter().map(|request| request.header("idempotency-key")).collect();
         assert_eq!(keys.len(), 1, "{keys:?}");
         let bodies: BTreeSet<_> = requests.iter().map(|request| &request.body).collect();
         assert_eq!(bodies.len(), 1, "the same message");
-        assert_eq!(house.database.count("deliveries WHERE state = 'delivered' AND alerter = 'hook'"), 1);
+        assert_eq!(instance.database.count("deliveries WHERE state = 'delivered' AND alerter = 'hook'"), 1);
     }
 }
 
@@ -67,15 +67,15 @@ fn what_is_refused_is_kept_with_its_error_and_its_end_is_told_to_nobody_who_did_
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
         sink.next(Answer::status(400).body("no such channel"));
-        let house = House::open(database, &webhook("hook", &sink, ""));
-        house.reserve("backup", "hook", json!({}));
-        house.pass(2 * HOUR);
-        let problem = house.database.text("SELECT problem FROM deliveries WHERE state = 'dead'").unwrap();
+        let instance = Instance::open(database, &webhook("hook", &sink, ""));
+        instance.reserve("backup", "hook", json!({}));
+        instance.pass(2 * HOUR);
+        let problem = instance.database.text("SELECT problem FROM deliveries WHERE state = 'dead'").unwrap();
         assert!(problem.contains("400") && problem.contains("no such channel"), "{problem}");
-        house.sweeper.wait_for_log("a message through hook cannot be delivered");
-        house.check_in("backup");
-        wait_until("its end is in the log", || house.told("log", "backup").len() == 2);
-        house.settle();
+        instance.sweeper.wait_for_log("a message through hook cannot be delivered");
+        instance.check_in("backup");
+        wait_until("its end is in the log", || instance.told("log", "backup").len() == 2);
+        instance.settle();
         assert_eq!(
             sink.requests().len(),
             1,
@@ -93,14 +93,14 @@ fn an_alerter_that_hangs_slows_no_other() {
         let alerters =
             format!("{}{}", webhook("slow", &slow, "timeout = \"60s\""), webhook("quick", &quick, ""));
         let begun = Instant::now();
-        let house = House::open(database, &alerters);
+        let instance = Instance::open(database, &alerters);
         slow.wait_for(4, PATIENCE);
         quick.wait_for(40, PATIENCE);
         println!("the quick one had all 40 within {:?}", begun.elapsed());
         assert_eq!(slow.requests().len(), 4, "one for each of its senders");
         // And a new one while the slow one still hangs.
-        house.reserve("new", "slow, quick", json!({}));
-        house.ping("new", "/fail");
+        instance.reserve("new", "slow, quick", json!({}));
+        instance.ping("new", "/fail");
         let asked = Instant::now();
         quick.wait_for(41, PATIENCE);
         println!("a new one came within {:?}", asked.elapsed());
@@ -113,10 +113,10 @@ fn one_message_that_hangs_slows_no_other_of_its_alerter() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
         sink.next(Answer::Hang);
-        let house = House::open(database, &webhook("hook", &sink, "timeout = \"60s\""));
+        let instance = Instance::open(database, &webhook("hook", &sink, "timeout = \"60s\""));
         for (n, component) in ["hanging", "second", "third"].into_iter().enumerate() {
-            house.reserve(component, "hook", json!({}));
-            house.ping(component, "/fail");
+            instance.reserve(component, "hook", json!({}));
+            instance.ping(component, "/fail");
             let asked = Instant::now();
             sink.wait_for(n + 1, PATIENCE);
             println!("{component} came within {:?}", asked.elapsed());

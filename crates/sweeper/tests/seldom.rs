@@ -23,12 +23,12 @@ fn a_storm_that_does_not_get_through_is_one_line_for_each_alerter() {
         refusing.otherwise(Answer::status(400));
         overdue(&database, "shop", MANY, "away, refusing, gone");
         let alerters = format!("{}{}", webhook("away", &away, ""), webhook("refusing", &refusing, ""));
-        let house = House::open(database, &alerters);
+        let instance = Instance::open(database, &alerters);
         away.wait_for(MANY, PATIENCE);
         refusing.wait_for(MANY, PATIENCE);
         wait_until("all of it is recorded", || {
             let recorded = "deliveries WHERE alerter IN ('away', 'refusing') AND problem IS NOT NULL";
-            house.database.count(recorded) == 2 * MANY as i64
+            instance.database.count(recorded) == 2 * MANY as i64
         });
         // The first of each kind is said at once; a minute that ends meanwhile may bring one more, with the count.
         for words in [
@@ -36,7 +36,7 @@ fn a_storm_that_does_not_get_through_is_one_line_for_each_alerter() {
             ["a message through refusing", "cannot be delivered"],
             ["a message does not go out", "gone"],
         ] {
-            let said = lines(&house.sweeper, &words);
+            let said = lines(&instance.sweeper, &words);
             assert!((1..=2).contains(&said), "{words:?} stands {said} times in the log of {MANY}");
         }
     }

@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Whether ingest is shut; opens or shuts it now and then.
-    fn door(&mut self) -> bool {
+    fn ingest_is_shut(&mut self) -> bool {
         match self.shut_until {
             Some(until) if self.now < until => return true,
             Some(_) => {
@@ -243,7 +243,7 @@ impl World {
             let next = self.jobs.iter().map(|job| job.next_at).min().unwrap();
             let second = self.now + TimeDelta::seconds(self.rng.i64(1..=9));
             self.now = next.min(second).max(self.now + TimeDelta::milliseconds(50));
-            let shut = self.door();
+            let shut = self.ingest_is_shut();
             for n in 0..JOBS {
                 if self.jobs[n].next_at <= self.now {
                     self.check_in(n, shut);

@@ -7,7 +7,7 @@ mod common;
 use common::parts::{Parts, mail};
 use common::*;
 use innkeeper_core::recipient::Recipients;
-use innkeeper_node::heart::{Operator, Singleton};
+use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Config, Role};
 use innkeeper_store::OutageNews;
 use innkeeper_sweeper::outages::Outages;

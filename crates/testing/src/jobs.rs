@@ -20,32 +20,33 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Makes a reservation `shop/NAME` for each of `names` at the first door (every two seconds, a second of grace, told to `hook`), and
-    /// starts them. Each check-in goes to the first of `doors` that takes it.
-    pub fn start(doors: &[&Server], names: &[String]) -> Self {
+    /// Makes a reservation `shop/NAME` for each of `names` at the first ingest (every two seconds, a second of grace, told to `hook`), and
+    /// starts them. Each check-in goes to the first of `ingests` that takes it.
+    pub fn start(ingests: &[&Server], names: &[String]) -> Self {
         let client = Client::default();
         for name in names {
             let body = json!({
                 "app": "shop", "component": name, "owner": "me", "notify": "hook", "frequency": 2,
                 "time_units": "seconds", "grace": "1s",
             });
-            let answer = client.post(&doors[0].url("/reservation"), &body);
+            let answer = client.post(&ingests[0].url("/reservation"), &body);
             assert_eq!(answer.status, 200, "{answer:?}");
         }
         let stop = Arc::<AtomicBool>::default();
-        let doors: Arc<Vec<String>> = Arc::new(doors.iter().map(|door| door.url("/checkin")).collect());
+        let ingests: Arc<Vec<String>> =
+            Arc::new(ingests.iter().map(|ingest| ingest.url("/checkin")).collect());
         let job = |name: &String| {
-            let (doors, name, stop) = (Arc::clone(&doors), name.clone(), Arc::clone(&stop));
+            let (ingests, name, stop) = (Arc::clone(&ingests), name.clone(), Arc::clone(&stop));
             std::thread::spawn(move || {
                 let (client, headers) = (Client::default(), [("content-type", "application/json")]);
                 let body = json!({ "app": "shop", "component": name }).to_string();
                 while !stop.load(Ordering::SeqCst) {
                     // An error is the end of a server, by which a test may mean something.
-                    let takes = |door: &String| {
-                        let answer = client.send("POST", door, &headers, body.as_bytes());
+                    let takes = |ingest: &String| {
+                        let answer = client.send("POST", ingest, &headers, body.as_bytes());
                         answer.is_ok_and(|answer| answer.status == 200)
                     };
-                    let _ = doors.iter().any(takes);
+                    let _ = ingests.iter().any(takes);
                     std::thread::sleep(EVERY);
                 }
             })

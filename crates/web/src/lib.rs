@@ -40,8 +40,8 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_http::nodes::{Parked, parked};
 use innkeeper_http::{ApiError, Authenticator, Listener, Routes, Spools};
 use innkeeper_node::config::{Auth, Live};
-use innkeeper_node::heart::progress::Progress;
-use innkeeper_node::heart::{Astray, Operator};
+use innkeeper_node::heartbeat::progress::Progress;
+use innkeeper_node::heartbeat::{DeadEndReporter, Operator};
 use innkeeper_node::invitation::{announcement, first_admin, tell_unconfirmed};
 use innkeeper_node::{Config, KnownWays, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake, Ways};
 use innkeeper_store::{Counts, Store, StoreError};
@@ -108,7 +108,7 @@ pub(crate) struct AppState {
     /// The ways out as the sweepers have them.
     known_ways: KnownWays,
     /// How the operator hears of reservations whose messages lead nowhere.
-    pub astray: Astray,
+    pub dead_end_reporter: DeadEndReporter,
     /// What small indexes know, and when it was asked.
     counted: Mutex<Option<(Instant, Counts)>>,
     tally: Tally,
@@ -153,7 +153,7 @@ impl AppState {
         match self.is_open {
             false => Ok(()),
             true => Err(ApiError::Forbidden(
-                "while this house is open (auth = \"open\"), users and tokens are made on the machine alone: \
+                "while this instance is open (auth = \"open\"), users and tokens are made on the machine alone: \
                  `innkeeper invite NAME --role ROLE`, `innkeeper token NAME`"
                     .to_owned(),
             )),
@@ -218,11 +218,12 @@ impl AppState {
 
     /// Tells the operator what leads nowhere of a reservation that was made or changed. Does not wait for that.
     pub fn report(&self, spec: &Spec) {
-        let (ways, store, astray) = (self.known_ways.clone(), self.store.clone(), self.astray.clone());
+        let (ways, store, dead_end_reporter) =
+            (self.known_ways.clone(), self.store.clone(), self.dead_end_reporter.clone());
         let spec = spec.clone();
         drop(actix_web::web::block(move || {
             let name = format!("{}/{}", spec.app, spec.component);
-            astray.report(&name, &ways.dead_ends(&store, &spec));
+            dead_end_reporter.report(&name, &ways.dead_ends(&store, &spec));
         }));
     }
 
@@ -295,11 +296,11 @@ impl Web {
         authenticator: &Authenticator,
         wake: Option<Wake>,
     ) -> anyhow::Result<Self> {
-        let (store, config, heart) = (process.store().clone(), process.config(), process.heart());
+        let (store, config, heartbeat) = (process.store().clone(), process.config(), process.heartbeat());
         let (clock, authenticator) = (process.clock(), authenticator.clone());
         let setup = first_admin(&store, config, clock.now());
         tell_unconfirmed(&store, config);
-        let progress = heart.progresses().web.clone();
+        let progress = heartbeat.progresses().web.clone();
         let looking = looks::start(store.clone(), Arc::clone(&clock), progress.clone(), process.shutdown())?;
         let openid = config.web.openid.as_ref().map(|openid| {
             anyhow::Ok(OpenId {
@@ -324,9 +325,9 @@ impl Web {
                 live: config.live(),
                 ways: process.alerters().clone(),
                 wake,
-                operator: heart.operator().clone(),
-                known_ways: heart.ways().clone(),
-                astray: heart.astray().clone(),
+                operator: heartbeat.operator().clone(),
+                known_ways: heartbeat.ways().clone(),
+                dead_end_reporter: heartbeat.dead_end_reporter().clone(),
                 counted: Mutex::default(),
                 tally: Tally::new(),
                 refused_logins: RefusedLogins::default(),

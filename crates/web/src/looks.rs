@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::{Clock, Time};
-use innkeeper_node::heart::progress::{PROBE, Progress};
+use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Shutdown, SupervisedThread};
 use innkeeper_store::{Cursor, Filter, Store, StoreError};
 

@@ -101,8 +101,7 @@ impl Api {
         }
         serde_json::from_str(&text).map_err(|_| Trouble::Garbled {
             place: place(&url),
-            why: "its answer is not JSON; where the API has another address than the jobs' door, set api"
-                .to_owned(),
+            why: "its answer is not JSON; where the API has another address than ingest, set api".to_owned(),
         })
     }
 }

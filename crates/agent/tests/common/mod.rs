@@ -1,8 +1,8 @@
 //! The agent as a real process, in a home of its own.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-pub mod house;
 pub mod inn;
+pub mod instance;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -47,10 +47,10 @@ impl Database {
         store.migrate()?;
         database.execute(&loader::postgres_reservations(reservations, now_ms()))?;
         database.execute("VACUUM ANALYZE reservations")?;
-        for statement in loader::postgres_doors() {
+        for statement in loader::postgres_lookup_keys() {
             database.execute(&statement)?;
         }
-        database.execute("VACUUM ANALYZE doors")?;
+        database.execute("VACUUM ANALYZE lookup_keys")?;
         database.begin_quietly()?;
         let tables = database.text(
             "SELECT table_name FROM information_schema.columns

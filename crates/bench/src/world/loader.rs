@@ -32,20 +32,20 @@ pub fn postgres_reservations(count: u64, now: i64) -> String {
     )
 }
 
-/// The door of a reservation's names: the first half of the SHA-256 of both with a zero byte between.
-const NAMES_DOOR: &str =
+/// The lookup key of a reservation's names: the first half of the SHA-256 of both with a zero byte between.
+const NAMES_KEY: &str =
     "encode(substring(sha256(convert_to(app, 'UTF8') || '\\x00'::bytea || convert_to(component, 'UTF8')) FOR 16),
             'hex')::uuid";
 
-/// The doors of every reservation.
-pub fn postgres_doors() -> [String; 2] {
-    ["key::uuid", NAMES_DOOR].map(|door| {
-        format!("INSERT INTO doors (door, reservation_id) SELECT {door}, id FROM reservations ORDER BY 1")
+/// The lookup keys of every reservation.
+pub fn postgres_lookup_keys() -> [String; 2] {
+    ["key::uuid", NAMES_KEY].map(|lookup_key| {
+        format!("INSERT INTO lookup_keys (lookup_key, reservation_id) SELECT {lookup_key}, id FROM reservations ORDER BY 1")
     })
 }
 
 /// The same for SQLite, which has no SHA-256, and the states: for the jobs of this range, their numbers.
-pub fn sqlite_doors_and_states(jobs: std::ops::Range<u64>, now: i64, wake_from: i64) -> String {
+pub fn sqlite_lookup_keys_and_states(jobs: std::ops::Range<u64>, now: i64, wake_from: i64) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let rows: Vec<String> = jobs
         .map(|n| {
@@ -56,7 +56,7 @@ pub fn sqlite_doors_and_states(jobs: std::ops::Range<u64>, now: i64, wake_from: 
         .collect();
     format!(
         "CREATE TEMP TABLE made AS WITH made (id, names, key) AS (VALUES {}) SELECT * FROM made;
-         INSERT INTO doors (door, reservation_id) SELECT names, id FROM made UNION ALL SELECT key, id FROM made;
+         INSERT INTO lookup_keys (lookup_key, reservation_id) SELECT names, id FROM made UNION ALL SELECT key, id FROM made;
          {}
          DROP TABLE made;",
         rows.join(","),
@@ -75,17 +75,17 @@ pub fn sqlite_reservations(count: u64, now: i64) -> String {
 }
 
 pub fn postgres_states(now: i64, wake_from: i64) -> String {
-    states(NAMES_DOOR, "key::uuid", "reservations", now, wake_from)
+    states(NAMES_KEY, "key::uuid", "reservations", now, wake_from)
 }
 
 /// A state for each row of `table`: up, last seen now, and to be looked at again at some time within a period after
 /// `wake_from`.
-fn states(names_door: &str, key_door: &str, table: &str, now: i64, wake_from: i64) -> String {
+fn states(names_key: &str, ping_key: &str, table: &str, now: i64, wake_from: i64) -> String {
     format!(
         "INSERT INTO states (reservation_id, last_checkin_at, last_seen_at, last_source, checkins, checkins_seen, status,
-             wake_at, eager, names_door, key_door)
-         SELECT id, {now}, {now}, '127.0.0.1', 1, 1, 'up', {wake_from} + id * 7919 % {PERIOD_MS}, FALSE, {names_door},
-             {key_door}
+             wake_at, eager, names_key, ping_key)
+         SELECT id, {now}, {now}, '127.0.0.1', 1, 1, 'up', {wake_from} + id * 7919 % {PERIOD_MS}, FALSE, {names_key},
+             {ping_key}
          FROM {table}
          ORDER BY id;"
     )

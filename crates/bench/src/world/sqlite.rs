@@ -23,7 +23,7 @@ impl Sqlite {
             let chunks = (first..reservations.min(first + 100_000)).step_by(5000);
             let rows: String = chunks
                 .map(|from| from..reservations.min(from + 5000))
-                .map(|jobs| loader::sqlite_doors_and_states(jobs, now, now + 86_400_000))
+                .map(|jobs| loader::sqlite_lookup_keys_and_states(jobs, now, now + 86_400_000))
                 .collect();
             database.execute(&format!("BEGIN; {rows} COMMIT;"));
         }

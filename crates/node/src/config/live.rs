@@ -11,7 +11,7 @@ use innkeeper_settings::{ConfigError, LARGEST_CERTIFICATES, Setting, Table, Valu
 use parking_lot::{Mutex, RwLock};
 
 use super::{Config, Overrides};
-use crate::heart::NodeClock;
+use crate::heartbeat::NodeClock;
 use crate::{Role, Ways, alerters};
 
 /// The keys that take effect while the process runs, and the sections of such keys, which end in a dot. Every other key needs a
@@ -269,7 +269,8 @@ mod tests {
         .unwrap();
         let marks = Marks::of(&root);
         assert!(marks.are_current());
-        for change in [&|| fs::write(&secret, "hunter3"), &|| fs::remove_file(&secret)] as [&dyn Fn() -> _; 2] {
+        for change in [&|| fs::write(&secret, "hunter3"), &|| fs::remove_file(&secret)] as [&dyn Fn() -> _; 2]
+        {
             change().unwrap();
             assert!(!marks.are_current());
             fs::write(&secret, "hunter2").unwrap();

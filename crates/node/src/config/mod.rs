@@ -46,7 +46,7 @@ pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 use innkeeper_logging::{self as logging, Format};
 
 use crate::Role;
-use crate::heart::NodeClock;
+use crate::heartbeat::NodeClock;
 use live::Marks;
 
 /// The sections there are, beside the alerters' own.

@@ -19,7 +19,7 @@ use crate::TrustedProxies;
 /// The most entries of a list of proxies; each request is compared with them.
 const MOST_PROXIES: usize = 1000;
 
-/// `[ingest]`: the door that jobs come to.
+/// `[ingest]`: what jobs call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IngestConfig {
     /// The address to listen on; standalone serves everything there.

@@ -598,7 +598,7 @@ fn an_alerter_that_is_parked_keeps_its_name_and_is_checked_as_ever() {
     assert!(config.knows_alerter("ops") && config.can_mail());
     assert_eq!(config.ways_out().parked().collect::<Vec<_>>(), ["mail", "ops"]);
     assert!(config.summary().to_string().contains("smtp, parked (enabled = false)"));
-    let unreached = crate::heart::Operator::unreached(&config).join("\n");
+    let unreached = crate::heartbeat::Operator::unreached(&config).join("\n");
     assert!(
         unreached.contains("operator: mail is parked") && unreached.contains("operator: ops is parked"),
         "{unreached}"

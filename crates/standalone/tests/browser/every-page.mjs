@@ -44,7 +44,7 @@ await run(async ({ inn, open, check, expect }) => {
   await inn.reserve(long, long, { owner: long, tags: [long.slice(0, 50), "x"], description: long.repeat(3), notify: "gone" });
   await inn.ping(long, long, "/1", long.repeat(20));
 
-  // Of the house itself: what is shown outside; tokens and users are there.
+  // Of the instance itself: what is shown outside; tokens and users are there.
   const page = await open("/settings");
   await check(page, "settings-unshared");
   const add = async (action, fields) => {
@@ -54,7 +54,7 @@ await run(async ({ inn, open, check, expect }) => {
   };
   await add("/settings/shares", { "Name of the app or tag": "shop", Title: "The shop" });
   await add("/settings/shares", { "Name of the app or tag": long });
-  // While the house is open, the command line alone makes tokens and users, and has.
+  // While the instance is open, the command line alone makes tokens and users, and has.
   assert.equal(await page.getByRole("button", { name: /^Make (token|user)$/ }).count(), 0);
   expect(page, /status of 400/);
   await add("/settings/alerters/gone/test", {});

@@ -2,11 +2,11 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-pub mod house;
+pub mod instance;
 #[cfg(feature = "openid")]
 pub mod openid;
 #[cfg(feature = "openid")]
-pub mod openid_house;
+pub mod openid_instance;
 pub mod programs;
 pub mod raw;
 pub mod refusal;
@@ -49,9 +49,9 @@ pub struct Inn {
     /// Ingest (or all), and then the others. They end before their database does.
     servers: Vec<Server>,
     /// Where jobs call.
-    pub door: SocketAddr,
+    pub ingest: SocketAddr,
     /// Where people ask.
-    pub app_state: SocketAddr,
+    pub web: SocketAddr,
     pub client: Client,
     pub database: TestDatabase,
 }
@@ -82,12 +82,12 @@ impl Inn {
             Shape::Standalone => vec![start("innkeeper", true)],
             Shape::Split => vec![start("ingest", true), start("web", true), start("sweeper", false)],
         };
-        let door = servers[0].address();
-        let app_state = servers.get(1).map_or(door, Server::address);
+        let ingest = servers[0].address();
+        let web = servers.get(1).map_or(ingest, Server::address);
         if let Some(sweeper) = servers.get(2) {
             sweeper.wait_for_log("watching over");
         }
-        Self { servers, door, app_state, client: Client::default(), database }
+        Self { servers, ingest, web, client: Client::default(), database }
     }
 
     /// Has every process read `config` in place of what it has.
@@ -109,34 +109,34 @@ impl Inn {
     }
 
     /// The URL of `path` where jobs call.
-    pub fn at_door(&self, path: &str) -> String {
-        format!("http://{}{path}", self.door)
+    pub fn at_ingest(&self, path: &str) -> String {
+        format!("http://{}{path}", self.ingest)
     }
 
     /// The URL of `path` where people ask.
-    pub fn at_desk(&self, path: &str) -> String {
-        format!("http://{}{path}", self.app_state)
+    pub fn at_web(&self, path: &str) -> String {
+        format!("http://{}{path}", self.web)
     }
 
     /// GET from where people ask.
     pub fn read(&self, path: &str) -> Answer {
-        self.client.get(&self.at_desk(path))
+        self.client.get(&self.at_web(path))
     }
 
     /// POST of JSON to where jobs call.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        self.client.post(&self.at_door(path), body)
+        self.client.post(&self.at_ingest(path), body)
     }
 
     /// GET from where jobs call.
     pub fn call(&self, path: &str) -> Answer {
-        self.client.get(&self.at_door(path))
+        self.client.get(&self.at_ingest(path))
     }
 
     /// Any request to where jobs call.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.client
-            .send(method, &self.at_door(path), headers, body)
+            .send(method, &self.at_ingest(path), headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 

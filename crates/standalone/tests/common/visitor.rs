@@ -10,7 +10,7 @@ use innkeeper_http::keys::totp;
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::process::Server;
 
-use super::house::House;
+use super::instance::Instance;
 
 /// The password of every user here.
 pub const PASSWORD: &str = "correct horse";
@@ -126,26 +126,26 @@ impl<'s> Visitor<'s> {
     }
 }
 
-/// A house with these users, who have chosen their passwords.
-pub fn house(more: &str, users: &[(&str, &str)]) -> House {
-    house_under(&[], more, users)
+/// An instance with these users, who have chosen their passwords.
+pub fn instance(more: &str, users: &[(&str, &str)]) -> Instance {
+    instance_under(&[], more, users)
 }
 
 /// The same with these variables in its environment.
-pub fn house_under(variables: &[(&str, &str)], more: &str, users: &[(&str, &str)]) -> House {
-    let house = House::open_under(variables, more);
+pub fn instance_under(variables: &[(&str, &str)], more: &str, users: &[(&str, &str)]) -> Instance {
+    let instance = Instance::open_under(variables, more);
     for (name, role) in users {
-        let link = house.link(name, role);
+        let link = instance.link(name, role);
         let answer =
-            Visitor::new(&house.server).submit(&link, &[("password", PASSWORD), ("again", PASSWORD)]);
+            Visitor::new(&instance.server).submit(&link, &[("password", PASSWORD), ("again", PASSWORD)]);
         assert_eq!(answer.status, 303, "{answer:?}");
     }
-    house.database.execute("DELETE FROM sessions");
-    house
+    instance.database.execute("DELETE FROM sessions");
+    instance
 }
 
-pub fn user<'h>(house: &'h House, name: &str) -> Visitor<'h> {
-    let mut visitor = Visitor::new(&house.server);
+pub fn user<'h>(instance: &'h Instance, name: &str) -> Visitor<'h> {
+    let mut visitor = Visitor::new(&instance.server);
     visitor.enter(name);
     visitor
 }
@@ -160,15 +160,15 @@ pub fn is_inside(visitor: &mut Visitor<'_>) -> bool {
     visitor.get("/status").status == 200
 }
 
-pub fn audit(house: &House) -> Vec<String> {
-    house
+pub fn audit(instance: &Instance) -> Vec<String> {
+    instance
         .database
         .texts("SELECT who || ' | ' || action || ' | ' || subject || ' | ' || detail FROM audit ORDER BY id")
 }
 
 #[track_caller]
-pub fn is_written_down(house: &House, entry: &str) {
-    let entries = audit(house);
+pub fn is_written_down(instance: &Instance, entry: &str) {
+    let entries = audit(instance);
     assert!(entries.iter().any(|known| known == entry), "{entry} in {entries:#?}");
 }
 

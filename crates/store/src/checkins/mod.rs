@@ -31,7 +31,7 @@ use crate::runs::Runs;
 use crate::{Store, StoreError, history, recent};
 
 use merge::Merged;
-pub(crate) use plain::KnownDoors;
+pub(crate) use plain::LookupCache;
 pub(crate) use refusals::Refusals;
 use resolve::Resolved;
 
@@ -174,7 +174,7 @@ impl Writer {
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn record_plain(&mut self, batch: &[Arrival]) -> Result<FastPath, StoreError> {
-        let known = Arc::clone(&self.store.known_doors);
+        let known = Arc::clone(&self.store.lookup_cache);
         let file = self.store.file().cloned();
         self.on_connection(|connection| plain::record(file.as_ref(), connection, &known, batch))
             .inspect(|_| self.note_written())

@@ -274,11 +274,11 @@ fn a_writer_that_remembers_is_never_wrong(database: &TestDatabase) {
     assert_eq!(record(&mut writer, &by_name).unwrap().recorded, [done(new, false)]);
     assert_eq!((store.look("backup").facts.checkins, store.look("other").facts.checkins), (2, 5));
 
-    // What is remembered is no more than a hint: the write looks at the door.
-    let swap = "UPDATE states SET names_door = key_door, key_door = names_door WHERE reservation_id = ";
+    // What is remembered is no more than a hint: the write looks at the lookup key.
+    let swap = "UPDATE states SET names_key = ping_key, ping_key = names_key WHERE reservation_id = ";
     database.execute(&format!("{swap}{new}"));
     assert_eq!(record(&mut writer, &both).unwrap().recorded, [done(new, false), done(other, false)]);
-    database.execute(&format!("UPDATE states SET names_door = key_door WHERE reservation_id = {other}"));
+    database.execute(&format!("UPDATE states SET names_key = ping_key WHERE reservation_id = {other}"));
     let unwritten = writer.record_plain(&[arrival("other", success(at(4)))]).unwrap();
     assert_eq!(unwritten.recorded, [None]);
     assert_eq!(store.look("other").facts.checkins, 6);

@@ -168,7 +168,7 @@ fn undone_it_is_as_it_was(database: &TestDatabase) {
     );
     assert_eq!(after.created_at, before.created_at);
     assert_eq!(store.checkins_of(id, 10).unwrap(), history);
-    // Both doors lead to it again, and the history goes on.
+    // Both lookup keys lead to it again, and the history goes on.
     store.check_in("backup", &[success(at(6))]);
     let by_key = Arrival { target: Target::Key(before.key), ..arrival("backup", success(at(7))) };
     assert!(matches!(store.record(&[by_key]).recorded[..], [Recorded::Done { .. }]));

@@ -227,8 +227,8 @@ fn copies(database: &TestDatabase, count: i64) -> String {
         "INSERT INTO reservations (key, component, slug, {columns})
          SELECT '00000000-0000-4000-8000-0000000' || {padded}, 'job-' || {padded}, 'job-' || {padded}, {columns}
          FROM ({numbers}) numbers, reservations WHERE component = 'job';
-         INSERT INTO states (reservation_id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door)
-         SELECT id, last_checkin_at, checkins, status, wake_at, eager, names_door, key_door
+         INSERT INTO states (reservation_id, last_checkin_at, checkins, status, wake_at, eager, names_key, ping_key)
+         SELECT id, last_checkin_at, checkins, status, wake_at, eager, names_key, ping_key
          FROM reservations, states WHERE component <> 'job';"
     )
 }

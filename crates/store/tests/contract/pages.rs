@@ -71,7 +71,7 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     };
     let names = format!("{}/backup", alerts[0].app);
     assert_eq!(job(&of[0]), Some((id, names)));
-    let notice = delivery("mail", "ops@example.com", remark("of the house"));
+    let notice = delivery("mail", "ops@example.com", remark("of the instance"));
     store.put_notices(std::slice::from_ref(&notice), at(63)).unwrap();
     let waiting = store.deliveries("waiting", None, 10).unwrap();
     assert_eq!(waiting[0].topic, Topic::Subject(notice.notice.subject));

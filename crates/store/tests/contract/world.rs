@@ -252,7 +252,7 @@ pub fn together<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<
     })
 }
 
-/// Records a batch as the door does: the short way what can go it, the general way the rest.
+/// Records a batch as ingest does: the short way what can go it, the general way the rest.
 pub fn record(writer: &mut Writer, batch: &[Arrival]) -> Result<Written, StoreError> {
     let fast_path = writer.record_plain(batch)?;
     let open = |recorded: &Option<Recorded>| recorded.is_none();

@@ -1,4 +1,4 @@
-//! A house under watch: a database, an ingest and a sweeper as real processes, and sinks for what they send.
+//! An instance under watch: a database, an ingest and a sweeper as real processes, and sinks for what they send.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub mod parts;
@@ -26,7 +26,7 @@ pub const HOUR: Duration = Duration::from_secs(3600);
 #[template(source = "Subject: {{ self.0 }}\n\nIt is so.", ext = "txt")]
 pub struct Word(pub String);
 
-/// The configuration of every process of a house; `more` are sections, the alerters above all.
+/// The configuration of every process of an instance; `more` are sections, the alerters above all.
 pub fn config(database: &TestDatabase, more: &str) -> String {
     format!(
         "operator = [\"log\"]\n[database]\nurl = \"{}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{more}\n",
@@ -40,14 +40,14 @@ pub fn webhook(name: &str, sink: &HttpSink, more: &str) -> String {
 }
 
 /// Jobs check in at the ingest; the sweeper watches.
-pub struct House {
+pub struct Instance {
     pub database: TestDatabase,
     pub ingest: Server,
     pub sweeper: Server,
     client: Client,
 }
 
-impl House {
+impl Instance {
     pub fn open(database: TestDatabase, more: &str) -> Self {
         Self::open_as(database, "", more)
     }
@@ -146,7 +146,7 @@ impl House {
     }
 }
 
-/// See [`House::settle`].
+/// See [`Instance::settle`].
 pub fn settle(database: &TestDatabase) {
     wait_until("nothing is due any more", || {
         // The processes' clocks may be some milliseconds ahead of this one, and what is due there is due.

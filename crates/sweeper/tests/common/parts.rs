@@ -64,7 +64,7 @@ impl Parts {
             enabled_at: None,
             metrics,
             complaints: Arc::default(),
-            progress: innkeeper_node::heart::progress::Progress::new(std::time::Duration::from_secs(15)),
+            progress: innkeeper_node::heartbeat::progress::Progress::new(std::time::Duration::from_secs(15)),
         };
         Self { store, clock, watch, sender, shutdown: Shutdown::new() }
     }

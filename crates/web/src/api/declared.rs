@@ -11,7 +11,7 @@ use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_http::{ApiError, Caller, LargeBody, Spool};
-use innkeeper_node::heart::astray::line;
+use innkeeper_node::heartbeat::dead_end_reporter::line;
 use innkeeper_store::{Applied, Changed, Named, Store};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -95,7 +95,7 @@ impl AppliedSet {
 }
 
 /// What of this spec leads nowhere, by app and component.
-fn astray(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd>)> {
+fn dead_ends_of(app_state: &AppState, spec: &[Spec]) -> Vec<(String, Vec<DeadEnd>)> {
     let named =
         spec.iter().map(|spec| (format!("{}/{}", spec.app, spec.component), app_state.dead_ends(spec)));
     named.filter(|(_, dead_ends)| !dead_ends.is_empty()).collect()
@@ -148,16 +148,16 @@ pub(crate) async fn apply(
             None => asker.covers(of).is_ok(),
         };
         let applied = store.apply(&spec, prune.then_some(&is_meant), dry_run, now)?;
-        let mut astray = astray(&shared, &spec);
-        if !astray.is_empty() {
+        let mut dead_ends = dead_ends_of(&shared, &spec);
+        if !dead_ends.is_empty() {
             // By what the sweepers say now; where they cannot be asked, by what is known.
             if let Err(error) = shared.known_ways.refresh(&shared.store) {
                 log::debug!("the sweepers' alerters: {error}");
             }
-            astray = self::astray(&shared, &spec);
+            dead_ends = self::dead_ends_of(&shared, &spec);
         }
         let warnings =
-            astray.iter().take(MOST_WARNINGS).map(|(name, dead_ends)| line(name, dead_ends)).collect();
+            dead_ends.iter().take(MOST_WARNINGS).map(|(name, dead_ends)| line(name, dead_ends)).collect();
         if !dry_run {
             let changed = applied.changed.iter().map(|changed| &changed.reservation);
             let touched: HashSet<String> = applied
@@ -166,7 +166,9 @@ pub(crate) async fn apply(
                 .chain(changed)
                 .map(|named| format!("{}/{}", named.app, named.component))
                 .collect();
-            shared.astray.report_all(astray.into_iter().filter(|(name, _)| touched.contains(name)));
+            shared
+                .dead_end_reporter
+                .report_all(dead_ends.into_iter().filter(|(name, _)| touched.contains(name)));
         }
         Ok((applied, warnings))
     })

@@ -35,7 +35,7 @@ pub(crate) struct DutySnooze {
 /// Snooze a duty
 ///
 /// Until then the operator is not told that no node does this work.
-#[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "House", security(("bearer" = ["manage"])),
+#[utoipa::path(post, path = "/api/v1/duties/{name}/snooze", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     request_body(content = DutySnooze, example = json!({"duration": "2h"})),
     responses((status = 200, description = "it sleeps", body = Duty)))]
@@ -53,7 +53,7 @@ pub(crate) async fn snooze(
 /// End the snooze of a duty
 ///
 /// The operator is told again.
-#[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "House", security(("bearer" = ["manage"])),
+#[utoipa::path(post, path = "/api/v1/duties/{name}/resume", tag = "Instance", security(("bearer" = ["manage"])),
     params(("name" = String, Path, description = "`ingest`, `sweeper` or `web`")),
     responses((status = 200, description = "it is watched again", body = Duty)))]
 pub(crate) async fn resume(app_state: Data<AppState>, caller: Caller, name: Path<String>) -> Answer {

@@ -1,7 +1,7 @@
 //! The management API under `/api/v1`: for programs that make, change and look at what people see on the pages.
 //!
 //! Each subject is a file: `reservations.rs` (one by one), `declared.rs` (a whole set), `rest.rs` (snoozes, undone check-outs), `history.rs`
-//! (check-ins, alerts, messages), `tokens.rs`, `house.rs` (summary, audit log), `duties.rs` (snoozes of Innkeeper's own). `document.rs` is a reservation as a person writes it; `reading.rs`
+//! (check-ins, alerts, messages), `tokens.rs`, `instance.rs` (summary, audit log), `duties.rs` (snoozes of Innkeeper's own). `document.rs` is a reservation as a person writes it; `reading.rs`
 //! reads bodies and queries. `openapi.rs` describes all routes, with `described.rs` for those of the protocols, `page.rs` shows that description.
 //!
 //! Errors are `application/problem+json` (RFC 9457); the routes see to that.
@@ -12,7 +12,7 @@ mod document;
 mod duties;
 mod figures;
 mod history;
-mod house;
+mod instance;
 mod openapi;
 mod page;
 pub(crate) mod reading;
@@ -45,7 +45,7 @@ const NODES: Description = Description {
     ..Description::get(
         "/api/v1/nodes",
         Permission::ReadAll,
-        "House",
+        "Instance",
         "List the processes of this installation",
     )
 };
@@ -55,7 +55,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
     let of = |part: &str| format!("{ONE}{part}");
     routes
         .api(Method::GET, "/api/v1/openapi.json", Permission::Nothing, openapi::openapi)
-        .api(Method::GET, "/api/v1/me", Permission::Known, house::me)
+        .api(Method::GET, "/api/v1/me", Permission::Known, instance::me)
         .api(Method::GET, "/api/v1/reservations", Permission::Read, reservations::list)
         .api(Method::POST, "/api/v1/reservations", Permission::Manage, reservations::create)
         .api(Method::GET, ONE, Permission::Read, reservations::look)
@@ -81,8 +81,8 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .api(Method::GET, NODES.path, NODES.permission, nodes::nodes)
         .api(Method::POST, "/api/v1/duties/{name}/snooze", Permission::ManageAll, duties::snooze)
         .api(Method::POST, "/api/v1/duties/{name}/resume", Permission::ManageAll, duties::resume)
-        .api(Method::GET, "/api/v1/summary", Permission::ReadAll, house::summary)
-        .api(Method::GET, "/api/v1/audit", Permission::Administer, house::audit)
+        .api(Method::GET, "/api/v1/summary", Permission::ReadAll, instance::summary)
+        .api(Method::GET, "/api/v1/audit", Permission::Administer, instance::audit)
         .page("/api", Permission::Nothing, page::page);
 }
 

@@ -17,7 +17,7 @@ use utoipa::{Modify, OpenApi, ToSchema};
 
 use crate::AppState;
 
-use super::{declared, described, document, duties, figures, history, house, reservations, rest, tokens};
+use super::{declared, described, document, duties, figures, history, instance, reservations, rest, tokens};
 
 /// The description as JSON.
 pub(crate) static TEXT: LazyLock<String> =
@@ -33,7 +33,7 @@ pub(crate) static TEXT: LazyLock<String> =
             theirs by their role. Instants are RFC 3339, durations texts like `5m`.",
     ),
     paths(
-        house::me,
+        instance::me,
         reservations::list,
         reservations::create,
         reservations::look,
@@ -58,8 +58,8 @@ pub(crate) static TEXT: LazyLock<String> =
         tokens::confirm,
         duties::snooze,
         duties::resume,
-        house::summary,
-        house::audit,
+        instance::summary,
+        instance::audit,
         reports::by_names,
         reports::by_key,
         openapi,
@@ -71,7 +71,7 @@ pub(crate) static TEXT: LazyLock<String> =
         (name = "Declared set", description = "All of them as one document, as it lies in a repository."),
         (name = "History", description = "Check-ins, alerts and messages."),
         (name = "Tokens", description = "What programs show."),
-        (name = "House", description = "The installation itself."),
+        (name = "Instance", description = "The installation itself."),
         (name = "Agent", description = "What `innkeeper-agent` reports, and other clients that keep reports while no server is there."),
         (name = "GoTel", description = "Reservations and check-ins as GoTel's clients send them."),
         (name = "gocron", description = "Check-ins that bring their reservation along."),
@@ -98,7 +98,7 @@ pub(crate) struct Problem {
 }
 
 /// Read this description
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "House",
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "Instance",
     responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
 pub(crate) async fn openapi(app_state: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let mut document: Value = serde_json::from_str(&TEXT).map_err(ApiError::internal)?;

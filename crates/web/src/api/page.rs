@@ -169,7 +169,7 @@ fn scope(operation: &Value) -> String {
 fn curl(path: &str, method: &str, operation: &Value) -> (String, String) {
     // What becomes of reports is said of each.
     let checks_in = !path.ends_with("/reports")
-        && ["/checkin", "/ping/", "/{first}"].iter().any(|door| path.starts_with(door))
+        && ["/checkin", "/ping/", "/{first}"].iter().any(|ingest| path.starts_with(ingest))
         || (path, method) == ("/", "post");
     let mut before = if checks_in { CHECK_IN } else { ASK }.to_owned();
     let content =

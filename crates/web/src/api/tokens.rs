@@ -32,7 +32,7 @@ pub(crate) struct Token {
     created_by: String,
     /// The user whose it is: it ends with them, or is handed over when they are removed. Null for the command line's.
     owner: Option<String>,
-    /// Whether it can be used. What anybody made while the house was open cannot, until an admin confirms it.
+    /// Whether it can be used. What anybody made while the instance was open cannot, until an admin confirms it.
     confirmed: bool,
     /// When.
     created_at: DateTime<Utc>,
@@ -100,13 +100,13 @@ pub(crate) async fn list(app_state: Data<AppState>, caller: Caller) -> Answer {
 /// Make a token
 ///
 /// It can do no more than who makes it, and is of the user who makes it, or whose token does: it ends when they are
-/// removed, or is handed over then. The answer has its secret, which is not shown again. In an open house none can be
+/// removed, or is handed over then. The answer has its secret, which is not shown again. In an open instance none can be
 /// made by this.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "Tokens", security(("bearer" = ["manage"])),
     request_body(content = TokenDocument, example = json!({"name": "shop jobs", "scopes": ["checkin"], "apps": ["shop"]})),
     responses(
         (status = 201, description = "it is made", body = MadeToken),
-        (status = 403, description = "it could do more than who makes it, or would last longer than the token that makes it, or the house is open"),
+        (status = 403, description = "it could do more than who makes it, or would last longer than the token that makes it, or the instance is open"),
         (status = 409, description = "there is one of this name"),
     ))]
 pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
@@ -168,7 +168,7 @@ pub(crate) async fn remove(app_state: Data<AppState>, caller: Caller, id: Path<i
 
 /// Confirm a token
 ///
-/// What anybody made while the house was open cannot be used until an admin confirms it. No token can do this; an
+/// What anybody made while the instance was open cannot be used until an admin confirms it. No token can do this; an
 /// admin's session can.
 #[utoipa::path(post, path = "/api/v1/tokens/{id}/confirm", tag = "Tokens", security(("bearer" = ["admin"])),
     params(("id" = i64, Path, description = "its number")),
@@ -184,7 +184,7 @@ pub(crate) async fn confirm(app_state: Data<AppState>, caller: Caller, id: Path<
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Lets a token be used that anybody made while the house was open.
+/// Lets a token be used that anybody made while the instance was open.
 pub(crate) fn confirm_one(store: &Store, id: i64, now: Time) -> Result<(), ApiError> {
     match store.confirm_token(id, now)? {
         TokenConfirmed::Done => Ok(()),

@@ -26,7 +26,7 @@ pub struct Frame<'a> {
     pub may_administer: bool,
     /// Whether programs need no token.
     pub is_open: bool,
-    /// Whether the pages of the house are open to the reader at all: not on the login's page.
+    /// Whether the pages of the instance are open to the reader at all: not on the login's page.
     is_inside: bool,
     /// How many of the jobs that the page is about are down, where it is not about all of them.
     pub down_here: Option<i64>,

@@ -9,7 +9,7 @@ use innkeeper_core::reservation::Window;
 use innkeeper_core::{Time, duration};
 use innkeeper_http::nodes::{Parked, STEPS_SHOWN};
 use innkeeper_http::{ApiError, Caller};
-use innkeeper_node::heart::{LEASE, Strength, clock, gone_after, missing_after, strengths};
+use innkeeper_node::heartbeat::{LEASE, Strength, clock, gone_after, missing_after, strengths};
 use innkeeper_store::{Check, ClockStep, Duty, KnownNode};
 
 use super::form::Form;

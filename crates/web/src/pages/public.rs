@@ -120,7 +120,7 @@ pub async fn status(app_state: Data<AppState>, key: Path<String>) -> Result<Http
         (_, 0) => "Nothing is down.".to_owned(),
         (all, down) => format!("{} of {} down.", down, duration::counted(all as i64, "job")),
     };
-    // Without the names of the house's other pages, whoever looks.
+    // Without the names of the instance's other pages, whoever looks.
     let mut frame = Frame::of(&app_state, &Caller::nobody(), "/public");
     frame.down_here = Some(down as i64);
     page(&PublicPage {

@@ -263,7 +263,7 @@ pub async fn remove_token(
     Ok(see_other("/settings#tokens"))
 }
 
-/// Lets a token be used that anybody made while the house was open.
+/// Lets a token be used that anybody made while the instance was open.
 pub async fn confirm_token(
     app_state: Data<AppState>,
     caller: Caller,

@@ -70,7 +70,7 @@ pub async fn remove_share(
     Ok(see_other("/settings#shares"))
 }
 
-/// Lets something be seen that anybody showed while the house was open.
+/// Lets something be seen that anybody showed while the instance was open.
 pub async fn confirm_share(
     app_state: Data<AppState>,
     caller: Caller,

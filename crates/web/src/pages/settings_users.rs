@@ -85,7 +85,7 @@ pub async fn change_user(
     }
 }
 
-/// Lets a user in whom anybody made or changed while the house was open, as what they are now, and shows the link by which
+/// Lets a user in whom anybody made or changed while the instance was open, as what they are now, and shows the link by which
 /// they choose a password: the one before may be anybody's.
 pub async fn confirm_user(
     app_state: Data<AppState>,

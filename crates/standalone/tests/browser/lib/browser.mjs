@@ -50,15 +50,15 @@ export async function run(test) {
     executablePath: browserProgram(),
     args: ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
   });
-  const house = new House(browser, url);
+  const instance = new Instance(browser, url);
   const failures = [];
   try {
-    await test({ inn: new Inn(url), given: process.argv.slice(3), browser, open: house.open, check: house.check, expect: house.expect });
+    await test({ inn: new Inn(url), given: process.argv.slice(3), browser, open: instance.open, check: instance.check, expect: instance.expect });
   } catch (error) {
     failures.push(error.stack ?? String(error));
-    await house.photographFailure();
+    await instance.photographFailure();
   }
-  failures.push(...house.problems());
+  failures.push(...instance.problems());
   await browser.close();
   for (const failure of failures) console.error(`${script}: ${failure}`);
   process.exitCode = failures.length === 0 ? 0 : 1;
@@ -76,7 +76,7 @@ function browserProgram() {
   return found;
 }
 
-class House {
+class Instance {
   #browser;
   #url;
   // Each page that was opened, and what went wrong on it: { javascript, problems, expected }

@@ -1,11 +1,11 @@
 //! The common case made cheap: successes that bring nothing along, no figures either, name no run, are no report of an agent's, and are for a reservation that knows no
 //! starts.
 //!
-//! The reservations are found by what the store remembers of the doors. One prepared statement takes all of them: it
-//! updates the facts of those that still have the door, and adds the history. What it does not bring back (a door that is
-//! no more, a reservation with runs, the same one by another door) was not written by it, and goes the general way.
+//! The reservations are found by what the store remembers of the lookup keys. One prepared statement takes all of them: it
+//! updates the facts of those that still have the lookup key, and adds the history. What it does not bring back (a lookup key that is
+//! no more, a reservation with runs, the same one by another lookup key) was not written by it, and goes the general way.
 
-mod known;
+mod lookup_cache;
 mod postgres;
 mod sqlite;
 
@@ -18,14 +18,14 @@ use uuid::Uuid;
 use super::{Arrival, Definition, FastPath, Recorded, Target};
 use crate::connection::{AnyConnection, write_on};
 use crate::database_file::DatabaseFile;
-use crate::{StoreError, doors, guard};
+use crate::{StoreError, guard, lookup_keys};
 
-pub(crate) use known::KnownDoors;
+pub(crate) use lookup_cache::LookupCache;
 
 /// A check-in on the short way.
 struct Plain<'a> {
     id: i64,
-    door: Uuid,
+    lookup_key: Uuid,
     checkin: &'a CheckIn,
     /// Its place in the batch.
     place: usize,
@@ -38,10 +38,10 @@ struct Update {
     wake: bool,
 }
 
-/// The door that the target names, where it names one.
-fn door(target: &Target) -> Option<Uuid> {
+/// The lookup key that the target names, where it names one.
+fn lookup_key(target: &Target) -> Option<Uuid> {
     match target {
-        Target::Names(app, component) => Some(doors::of_names(app, component)),
+        Target::Names(app, component) => Some(lookup_keys::of_names(app, component)),
         Target::Key(key) => Some(*key),
         Target::Slug { .. } => None,
     }
@@ -60,20 +60,20 @@ fn may_be_short(arrival: &Arrival) -> bool {
 pub(super) fn record(
     file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
-    known: &Mutex<KnownDoors>,
+    known: &Mutex<LookupCache>,
     batch: &[Arrival],
 ) -> Result<FastPath, StoreError> {
-    let doors: Vec<(Uuid, usize)> = batch
+    let lookup_keys: Vec<(Uuid, usize)> = batch
         .iter()
         .enumerate()
-        .filter_map(|(place, arrival)| Some((door(&arrival.target)?, place)))
+        .filter_map(|(place, arrival)| Some((lookup_key(&arrival.target)?, place)))
         .collect();
-    let ids = find(connection, known, &doors)?;
-    let mut plain: Vec<Plain<'_>> = doors
+    let ids = find(connection, known, &lookup_keys)?;
+    let mut plain: Vec<Plain<'_>> = lookup_keys
         .into_iter()
         .zip(ids)
-        .filter_map(|((door, place), id)| {
-            Some(Plain { id: id?, door, checkin: &batch[place].checkin, place })
+        .filter_map(|((lookup_key, place), id)| {
+            Some(Plain { id: id?, lookup_key, checkin: &batch[place].checkin, place })
         })
         .collect();
     // In the order of their ids, so that two nodes' batches cannot deadlock. Several for the same reservation keep their
@@ -104,20 +104,26 @@ pub(super) fn record(
         fast_path.wake |= wake;
     }
     let closed = plain.iter().filter(|plain| fast_path.recorded[plain.place].is_none());
-    closed.for_each(|plain| lock(known).forget(plain.door));
+    closed.for_each(|plain| lock(known).forget(plain.lookup_key));
     Ok(fast_path)
 }
 
-/// The reservations of the doors, as far as there are any: remembered, or found now.
+/// The reservations of the lookup keys, as far as there are any: remembered, or found now.
 fn find(
     connection: &mut AnyConnection,
-    known: &Mutex<KnownDoors>,
-    doors: &[(Uuid, usize)],
+    known: &Mutex<LookupCache>,
+    lookup_keys: &[(Uuid, usize)],
 ) -> Result<Vec<Option<i64>>, StoreError> {
-    let look = |known: &KnownDoors| doors.iter().map(|(door, _)| known.id_of(*door)).collect::<Vec<_>>();
+    let look = |known: &LookupCache| {
+        lookup_keys.iter().map(|(lookup_key, _)| known.id_of(*lookup_key)).collect::<Vec<_>>()
+    };
     let ids = look(&lock(known));
-    let unknown: Vec<Uuid> =
-        doors.iter().zip(&ids).filter(|(_, id)| id.is_none()).map(|((door, _), _)| *door).collect();
+    let unknown: Vec<Uuid> = lookup_keys
+        .iter()
+        .zip(&ids)
+        .filter(|(_, id)| id.is_none())
+        .map(|((lookup_key, _), _)| *lookup_key)
+        .collect();
     if unknown.is_empty() {
         return Ok(ids);
     }
@@ -126,11 +132,11 @@ fn find(
         AnyConnection::Sqlite(connection) => sqlite::find(connection, &unknown)?,
     };
     let mut known = lock(known);
-    found.into_iter().for_each(|(door, id)| known.remember(door, id));
+    found.into_iter().for_each(|(lookup_key, id)| known.remember(lookup_key, id));
     Ok(look(&known))
 }
 
-fn lock(known: &Mutex<KnownDoors>) -> MutexGuard<'_, KnownDoors> {
+fn lock(known: &Mutex<LookupCache>) -> MutexGuard<'_, LookupCache> {
     known.lock()
 }
 

@@ -13,7 +13,7 @@ use crate::rows::ms;
 /// The statement, with a column of each value.
 struct Write<'a> {
     id: Vec<i64>,
-    door: Vec<Uuid>,
+    lookup_key: Vec<Uuid>,
     at: Vec<i64>,
     source: Vec<&'a str>,
     notes: Vec<&'a str>,
@@ -39,7 +39,7 @@ impl QueryFragment<Pg> for Write<'_> {
         );
         out.push_bind_param::<Array<BigInt>, _>(&self.id)?;
         out.push_sql(", ");
-        out.push_bind_param::<Array<SqlUuid>, _>(&self.door)?;
+        out.push_bind_param::<Array<SqlUuid>, _>(&self.lookup_key)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<BigInt>, _>(&self.at)?;
         out.push_sql(", ");
@@ -47,7 +47,7 @@ impl QueryFragment<Pg> for Write<'_> {
         out.push_sql(", ");
         out.push_bind_param::<Array<Text>, _>(&self.notes)?;
         out.push_sql(
-            ") AS n (reservation_id, door, at, source, notes)
+            ") AS n (reservation_id, lookup_key, at, source, notes)
              ), updated AS (
                  UPDATE states s
                  SET ",
@@ -57,7 +57,7 @@ impl QueryFragment<Pg> for Write<'_> {
         out.push_sql(SET[1]);
         out.push_sql(
             " FROM new
-                 WHERE s.reservation_id = new.reservation_id AND new.door IN (s.names_door, s.key_door)
+                 WHERE s.reservation_id = new.reservation_id AND new.lookup_key IN (s.names_key, s.ping_key)
                      AND s.last_start_at IS NULL
                  RETURNING new.*, s.checkins AS number, s.previous_checkin_id AS previous_id, s.wake_at <= new.at AS wake
              ), added AS (
@@ -74,7 +74,7 @@ impl QueryFragment<Pg> for Write<'_> {
 pub(super) fn write(connection: &mut PgConnection, plain: &[Plain<'_>]) -> Result<Vec<Update>, StoreError> {
     let write = Write {
         id: plain.iter().map(|plain| plain.id).collect(),
-        door: plain.iter().map(|plain| plain.door).collect(),
+        lookup_key: plain.iter().map(|plain| plain.lookup_key).collect(),
         at: plain.iter().map(|plain| ms(plain.checkin.at)).collect(),
         source: plain.iter().map(|plain| plain.checkin.source.as_str()).collect(),
         notes: plain.iter().map(|plain| plain.checkin.notes.as_str()).collect(),
@@ -83,7 +83,7 @@ pub(super) fn write(connection: &mut PgConnection, plain: &[Plain<'_>]) -> Resul
     Ok(rows.into_iter().map(|(id, wake)| Update { id, wake }).collect())
 }
 
-/// Finds the reservations of these doors.
+/// Finds the reservations of these lookup keys.
 struct Find<'a>(&'a [Uuid]);
 
 impl QueryId for Find<'_> {
@@ -99,13 +99,16 @@ impl RunQueryDsl<PgConnection> for Find<'_> {}
 
 impl QueryFragment<Pg> for Find<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT door, reservation_id FROM doors WHERE door = ANY (");
+        out.push_sql("SELECT lookup_key, reservation_id FROM lookup_keys WHERE lookup_key = ANY (");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.0)?;
         out.push_sql(")");
         Ok(())
     }
 }
 
-pub(super) fn find(connection: &mut PgConnection, doors: &[Uuid]) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    Ok(Find(doors).load(connection)?)
+pub(super) fn find(
+    connection: &mut PgConnection,
+    lookup_keys: &[Uuid],
+) -> Result<Vec<(Uuid, i64)>, StoreError> {
+    Ok(Find(lookup_keys).load(connection)?)
 }

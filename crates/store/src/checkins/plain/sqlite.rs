@@ -18,7 +18,7 @@ struct Write<'a> {
     at: i64,
     source: &'a str,
     reservation_id: i64,
-    door: &'a [u8],
+    lookup_key: &'a [u8],
 }
 
 impl QueryId for Write<'_> {
@@ -46,9 +46,9 @@ impl QueryFragment<Sqlite> for Write<'_> {
         out.push_sql(" AS source) AS new WHERE s.reservation_id = ");
         out.push_bind_param::<BigInt, _>(&self.reservation_id)?;
         out.push_sql(" AND ");
-        out.push_bind_param::<Binary, _>(self.door)?;
+        out.push_bind_param::<Binary, _>(self.lookup_key)?;
         out.push_sql(
-            " IN (s.names_door, s.key_door) AND s.last_start_at IS NULL
+            " IN (s.names_key, s.ping_key) AND s.last_start_at IS NULL
              RETURNING checkins, previous_checkin_id, wake_at <= last_seen_at",
         );
         Ok(())
@@ -69,7 +69,7 @@ pub(super) fn write(
             at: ms(plain.checkin.at),
             source: &plain.checkin.source,
             reservation_id: plain.id,
-            door: plain.door.as_bytes(),
+            lookup_key: plain.lookup_key.as_bytes(),
         };
         let row: Option<(i64, Option<i64>, bool)> = write.get_result(connection).optional()?;
         if let Some((number, previous_id, wake)) = row {
@@ -88,7 +88,7 @@ pub(super) fn write(
     Ok(written)
 }
 
-/// Finds the reservation of a door.
+/// Finds the reservation of a lookup key.
 struct Find<'a>(&'a [u8]);
 
 impl QueryId for Find<'_> {
@@ -104,19 +104,19 @@ impl RunQueryDsl<SqliteConnection> for Find<'_> {}
 
 impl QueryFragment<Sqlite> for Find<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("SELECT reservation_id FROM doors WHERE door = ");
+        out.push_sql("SELECT reservation_id FROM lookup_keys WHERE lookup_key = ");
         out.push_bind_param::<Binary, _>(self.0)
     }
 }
 
 pub(super) fn find(
     connection: &mut SqliteConnection,
-    doors: &[Uuid],
+    lookup_keys: &[Uuid],
 ) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    let mut found = Vec::with_capacity(doors.len());
-    for door in doors {
-        let id: Option<i64> = Find(door.as_bytes()).get_result(connection).optional()?;
-        found.extend(id.map(|id| (*door, id)));
+    let mut found = Vec::with_capacity(lookup_keys.len());
+    for lookup_key in lookup_keys {
+        let id: Option<i64> = Find(lookup_key.as_bytes()).get_result(connection).optional()?;
+        found.extend(id.map(|id| (*lookup_key, id)));
     }
     Ok(found)
 }

@@ -7,7 +7,7 @@ use innkeeper_core::discipline::{LONGEST_HOLD, STEPOUT};
 use innkeeper_core::{Time, duration};
 use innkeeper_store::{StoreError, Ticker};
 
-use crate::heart::OperatorMessage;
+use crate::heartbeat::OperatorMessage;
 
 /// A smaller difference needs no word.
 const WORTH_SAYING: TimeDelta = TimeDelta::seconds(1);

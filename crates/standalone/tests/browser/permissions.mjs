@@ -63,7 +63,7 @@ await run(async ({ inn, given, open, check, expect }) => {
   await heading(page, "Alerts");
   assert.equal(path(page), "/alerts");
 
-  // A token: its secret is shown once, and opens the house to a program.
+  // A token: its secret is shown once, and opens the instance to a program.
   const make = async (action, name, fill) => {
     await page.goto("/settings");
     const form = page.locator(`form[action="/settings/${action}"]`);

@@ -133,7 +133,7 @@ enum StrengthMessage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     fn strength(alive: usize) -> Strength {
         Strength { duty: "sweeper", expected: 2, alive }

@@ -1,29 +1,29 @@
 //! What makes a process a node: it beats each second, watches the others, and says goodbye.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `letters.rs` how that is sent,
-//! `astray.rs` how they hear of reservations whose messages lead nowhere, `refusals.rs` of a configuration that is refused, `progress.rs` whether the work of a duty gets done,
+//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `operator_queue.rs` how that is sent,
+//! `dead_end_reporter.rs` how they hear of reservations whose messages lead nowhere, `refusals.rs` of a configuration that is refused, `progress.rs` whether the work of a duty gets done,
 //! `pending.rs` what of it has come and waits, `condition.rs` what a heartbeat says of
 //! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
-//! one node may do, `watchman.rs` who notices that the database is out of reach,
-//! `away.rs` what was told of that last, `pulse.rs` the heartbeat, and what follows from those
+//! one node may do, `reachability.rs` what notices that the database is out of reach,
+//! `away.rs` what was told of that last, `recorder.rs` records the heartbeat, and what follows from those
 //! of the others. Here is what starts them, and what they share.
 
-pub mod astray;
 pub(crate) mod away;
 pub mod clock;
 mod condition;
+pub mod dead_end_reporter;
 mod expected;
 mod file;
-mod letters;
 mod operator;
+mod operator_queue;
 pub mod pending;
 pub mod progress;
-mod pulse;
+pub(crate) mod reachability;
+mod recorder;
 mod refusals;
 mod reloads;
 mod singleton;
 mod troubles;
-pub(crate) mod watchman;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,21 +34,21 @@ use innkeeper_store::{Node as NodeRow, Store};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-pub use astray::Astray;
 use away::AwayMark;
 use clock::Follower;
 pub use clock::NodeClock;
 pub use condition::Progresses;
+pub use dead_end_reporter::DeadEndReporter;
 pub use expected::{FEWER_FOR, Strength, strengths};
 pub use operator::{Operator, OperatorMessage};
+use reachability::Contact;
 pub use singleton::{LEASE, Singleton};
 pub(crate) use troubles::SENDING;
-use watchman::Contact;
 
 use crate::config::Live;
 use crate::{Config, KnownWays, Metrics, Role, Shutdown, SupervisedThread};
 use condition::Condition;
-use pulse::{HeartbeatLoop, History};
+use recorder::{HeartbeatLoop, History};
 use refusals::Refusals;
 use reloads::Reloads;
 
@@ -78,12 +78,12 @@ pub fn missing_after(store: &Store) -> TimeDelta {
     MISSING_AFTER + store.backend().unstored_heartbeats()
 }
 
-/// The heart of a process: the heartbeat's thread, and what it shares.
+/// The heartbeat of a process: the heartbeat's thread, and what it shares.
 pub struct Heartbeat {
     clock: Arc<NodeClock>,
     operator: Operator,
     live: Live,
-    astray: Astray,
+    dead_end_reporter: DeadEndReporter,
     id: String,
     address: Arc<Mutex<String>>,
     metrics: Metrics,
@@ -105,7 +105,7 @@ impl Heartbeat {
         for problem in Operator::unreached(config) {
             log::warn!("{problem}");
         }
-        let astray = Astray::new(operator.clone());
+        let dead_end_reporter = DeadEndReporter::new(operator.clone());
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let refusals = Refusals::new(operator.clone());
         let told = refusals.clone();
@@ -121,12 +121,12 @@ impl Heartbeat {
         shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, everybody));
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());
-        let mut pulse = HeartbeatLoop {
+        let mut recorder = HeartbeatLoop {
             store: apart,
             clock: clock.clone(),
             follower: Follower::new(Arc::clone(&clock), &host, store),
             operator: operator.clone(),
-            astray: astray.clone(),
+            dead_end_reporter: dead_end_reporter.clone(),
             refusals,
             address: Arc::clone(&address),
             duties: role.duties(),
@@ -146,33 +146,44 @@ impl Heartbeat {
             progresses: progresses.clone(),
             stopping_since: None,
         };
-        let id = pulse.node.id.clone();
+        let id = recorder.node.id.clone();
         // First, since what follows asks the database.
-        let looking = watchman::start(
+        let looking = reachability::start(
             contact,
             operator.clone(),
-            pulse.words(),
+            recorder.words(),
             role.duties(),
             AwayMark::new(config, role),
             shutdown,
         )?;
-        pulse.follower.follow(&pulse.store, &pulse.operator);
-        pulse.node.started_at = clock.now();
-        pulse.tick();
+        recorder.follower.follow(&recorder.store, &recorder.operator);
+        recorder.node.started_at = clock.now();
+        recorder.tick();
         let (stop, finished) = (shutdown.clone(), Shutdown::new());
         let done = finished.clone();
-        let heart = SupervisedThread::spawn("heart", shutdown, move || {
+        let heartbeat = SupervisedThread::spawn("heartbeat", shutdown, move || {
             while !stop.wait_timeout(BEAT) {
-                pulse.tick();
+                recorder.tick();
             }
-            pulse.beat_on(&done);
-            pulse.goodbye();
+            recorder.beat_on(&done);
+            recorder.goodbye();
             Ok(())
         })?;
-        let mut parts = vec![looking, heart, sender];
+        let mut parts = vec![looking, heartbeat, sender];
         parts.extend(file::start(store, &operator, &clock, shutdown)?);
         let (live, metrics) = (config.live(), Metrics::new()?);
-        Ok(Self { clock, operator, live, astray, id, address, metrics, progresses, parts, finished })
+        Ok(Self {
+            clock,
+            operator,
+            live,
+            dead_end_reporter,
+            id,
+            address,
+            metrics,
+            progresses,
+            parts,
+            finished,
+        })
     }
 
     /// The time that all nodes share.
@@ -206,8 +217,8 @@ impl Heartbeat {
     }
 
     /// How the operator is told of reservations whose messages lead nowhere.
-    pub fn astray(&self) -> &Astray {
-        &self.astray
+    pub fn dead_end_reporter(&self) -> &DeadEndReporter {
+        &self.dead_end_reporter
     }
 
     /// The ways out that there are.
@@ -227,7 +238,7 @@ impl Heartbeat {
     /// Why a part died, if one did.
     pub fn finish(self) -> anyhow::Result<()> {
         self.finished.request();
-        drop((self.operator, self.astray));
+        drop((self.operator, self.dead_end_reporter));
         self.parts.into_iter().try_for_each(|part| part.join_within(FAREWELL))
     }
 }

@@ -17,9 +17,10 @@ use parking_lot::Mutex;
 use super::clock::{Follower, NodeClock};
 use super::condition::{Condition, Progresses};
 use super::progress::HEARTBEAT;
-use super::watchman::Contact;
+use super::reachability::Contact;
 use super::{
-    Astray, BEAT, Operator, OperatorMessage, Refusals, SETTLED_AFTER, expected, gone_after, missing_after,
+    BEAT, DeadEndReporter, Operator, OperatorMessage, Refusals, SETTLED_AFTER, expected, gone_after,
+    missing_after,
 };
 use crate::Shutdown;
 
@@ -36,7 +37,7 @@ pub(super) struct HeartbeatLoop {
     pub clock: Arc<NodeClock>,
     pub follower: Follower,
     pub operator: Operator,
-    pub astray: Astray,
+    pub dead_end_reporter: DeadEndReporter,
     pub refusals: Refusals,
     pub address: Arc<Mutex<String>>,
     pub duties: &'static [&'static str],
@@ -52,7 +53,7 @@ pub(super) struct HeartbeatLoop {
 impl HeartbeatLoop {
     /// One heartbeat, and a look at the others.
     pub fn tick(&mut self) {
-        self.astray.flush(false);
+        self.dead_end_reporter.flush(false);
         self.refusals.flush(Instant::now());
         let outcome = self.correct_and_beat();
         self.condition.look(outcome.is_ok(), &self.node, &self.operator);
@@ -175,7 +176,7 @@ impl HeartbeatLoop {
     /// Goes on beating after the stop, until the work is done: as long as check-ins are still written and answered, nobody may take this
     /// node for gone and judge the silence of those who sent them. It judges nobody itself.
     pub fn beat_on(&mut self, finished: &Shutdown) {
-        self.astray.flush(true);
+        self.dead_end_reporter.flush(true);
         self.stopping_since = Some(self.clock.now());
         let begun = Instant::now();
         while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
@@ -190,7 +191,7 @@ impl HeartbeatLoop {
     }
 
     pub fn goodbye(&mut self) {
-        self.astray.flush(true);
+        self.dead_end_reporter.flush(true);
         // The next start counts from here, also where the latest heartbeat was not stored.
         let now = self.clock.now();
         let work = self.condition.work(now);

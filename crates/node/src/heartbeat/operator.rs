@@ -14,7 +14,7 @@ use innkeeper_core::{Clock, Time};
 use innkeeper_store::NewDelivery;
 use uuid::Uuid;
 
-use super::letters::{self, Letter};
+use super::operator_queue::{self, Letter};
 use crate::config::Live;
 use crate::{Config, KnownWays, Role, Shutdown, SupervisedThread, Ways};
 
@@ -62,7 +62,7 @@ impl Operator {
         let (queue, letters) = channel();
         let stop = shutdown.clone();
         let part = SupervisedThread::spawn("operator", shutdown, move || {
-            letters::hand_out(&alerters, &letters, &stop)
+            operator_queue::hand_out(&alerters, &letters, &stop)
         })?;
         Ok((Self { live: config.live(), ways: KnownWays::new(config, role), clock, queue }, part))
     }

@@ -20,7 +20,7 @@ const REMEMBERED: usize = 10_000;
 
 /// Gathers them. Clones share what they have gathered.
 #[derive(Clone)]
-pub struct Astray {
+pub struct DeadEndReporter {
     operator: Operator,
     gathered: Arc<Mutex<Gathered>>,
 }
@@ -36,7 +36,7 @@ struct Gathered {
     told_at: Option<Instant>,
 }
 
-impl Astray {
+impl DeadEndReporter {
     /// Tells through `operator`.
     pub fn new(operator: Operator) -> Self {
         Self { operator, gathered: Arc::default() }
@@ -129,7 +129,7 @@ pub struct LeadNowhere<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     #[test]
     fn one_and_many_are_told_apart() {

@@ -20,7 +20,7 @@ type Answer = Result<HttpResponse, ApiError>;
 /// Who calls, and what they may do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Me {
-    /// `user`, `token`, or `anybody` where the house is open.
+    /// `user`, `token`, or `anybody` where the instance is open.
     kind: &'static str,
     /// The user's or token's name.
     name: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Me {
 /// Ask who you are
 ///
 /// And what you may do.
-#[utoipa::path(get, path = "/api/v1/me", tag = "House", security(("bearer" = [])),
+#[utoipa::path(get, path = "/api/v1/me", tag = "Instance", security(("bearer" = [])),
     responses((status = 200, description = "you", body = Me)))]
 pub(crate) async fn me(caller: Caller) -> HttpResponse {
     let (kind, name) = match &caller.who {
@@ -55,7 +55,7 @@ pub(crate) async fn me(caller: Caller) -> HttpResponse {
 /// Read the summary
 ///
 /// What is missed now, and what went wrong and recovered in the last seven days.
-#[utoipa::path(get, path = "/api/v1/summary", tag = "House", security(("bearer" = ["read"])),
+#[utoipa::path(get, path = "/api/v1/summary", tag = "Instance", security(("bearer" = ["read"])),
     responses((status = 200, description = "the summary, as the `--json` of the sweeper's `--summary`", body = Summary)))]
 pub(crate) async fn summary(app_state: Data<AppState>) -> Answer {
     let (store, instance, now) = (app_state.store.clone(), app_state.instance.clone(), app_state.clock.now());
@@ -153,7 +153,7 @@ pub(crate) struct Audit {
 }
 
 /// Read who changed what
-#[utoipa::path(get, path = "/api/v1/audit", tag = "House", security(("bearer" = ["admin"])),
+#[utoipa::path(get, path = "/api/v1/audit", tag = "Instance", security(("bearer" = ["admin"])),
     params(
         ("before" = Option<i64>, Query, description = "`next` of the page before"),
         ("limit" = Option<i64>, Query, description = "1 to 200; 50 where it is absent"),

@@ -54,7 +54,7 @@ pub(crate) enum Finding {
 }
 
 /// Who looks.
-pub(crate) struct Watchman {
+pub(crate) struct ReachabilityMonitor {
     contact: Contact,
     patience: Duration,
     waited: Duration,
@@ -62,7 +62,7 @@ pub(crate) struct Watchman {
     told: bool,
 }
 
-impl Watchman {
+impl ReachabilityMonitor {
     /// One that tells of what lasts for `patience`.
     pub fn new(contact: Contact, patience: Duration) -> Self {
         Self { contact, patience, waited: Duration::ZERO, looked: Instant::now(), told: false }
@@ -108,11 +108,11 @@ pub(super) fn start(
     mark: AwayMark,
     shutdown: &Shutdown,
 ) -> std::io::Result<SupervisedThread> {
-    let mut watchman = Watchman::new(contact, AWAY).having_told(mark.is_set());
+    let mut monitor = ReachabilityMonitor::new(contact, AWAY).having_told(mark.is_set());
     let stop = shutdown.clone();
-    SupervisedThread::spawn("watchman", shutdown, move || {
+    SupervisedThread::spawn("reachability", shutdown, move || {
         while !stop.wait_timeout(LOOK) {
-            match watchman.look(Instant::now()) {
+            match monitor.look(Instant::now()) {
                 Some(Finding::OutOfReach(waited, problem)) => {
                     operator.tell(DatabaseMessage::Away {
                         whose: &words,
@@ -145,7 +145,7 @@ enum DatabaseMessage<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     #[test]
     fn what_follows_is_said_of_what_the_process_does() {
@@ -167,46 +167,47 @@ mod tests {
     #[test]
     fn one_that_was_restarted_tells_that_it_answers() {
         let contact = Contact::default();
-        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20)).having_told(true);
+        let mut monitor =
+            ReachabilityMonitor::new(contact.clone(), Duration::from_secs(20)).having_told(true);
         contact.made();
-        assert_eq!(watchman.look(Instant::now()), Some(Finding::BackAgain));
-        assert_eq!(watchman.look(Instant::now()), None);
+        assert_eq!(monitor.look(Instant::now()), Some(Finding::BackAgain));
+        assert_eq!(monitor.look(Instant::now()), None);
     }
 
     #[test]
     fn it_is_told_once_that_nothing_came_and_once_that_it_does_again() {
         let contact = Contact::default();
-        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20));
+        let mut monitor = ReachabilityMonitor::new(contact.clone(), Duration::from_secs(20));
         let mut now = Instant::now();
-        let mut seconds = |watchman: &mut Watchman, many: u32| {
+        let mut seconds = |monitor: &mut ReachabilityMonitor, many: u32| {
             (0..many * 2)
                 .filter_map(|_| {
                     now += LOOK;
-                    watchman.look(now)
+                    monitor.look(now)
                 })
                 .collect::<Vec<_>>()
         };
-        assert_eq!(seconds(&mut watchman, 19), []);
+        assert_eq!(seconds(&mut monitor, 19), []);
         contact.made();
-        assert_eq!(seconds(&mut watchman, 19), []);
+        assert_eq!(seconds(&mut monitor, 19), []);
         contact.failed(&"refused");
-        let told = seconds(&mut watchman, 40);
+        let told = seconds(&mut monitor, 40);
         let [Finding::OutOfReach(waited, problem)] = &told[..] else { panic!("{told:?}") };
         assert_eq!((waited.as_secs(), problem.as_str()), (20, "refused"));
         contact.made();
-        assert_eq!(seconds(&mut watchman, 5), [Finding::BackAgain]);
-        assert_eq!(seconds(&mut watchman, 5), []);
+        assert_eq!(seconds(&mut monitor, 5), [Finding::BackAgain]);
+        assert_eq!(seconds(&mut monitor, 5), []);
     }
 
     #[test]
     fn a_process_that_was_stopped_accuses_no_database() {
         let contact = Contact::default();
-        let mut watchman = Watchman::new(contact.clone(), Duration::from_secs(20));
+        let mut monitor = ReachabilityMonitor::new(contact.clone(), Duration::from_secs(20));
         let now = Instant::now();
         contact.made();
-        assert_eq!(watchman.look(now), None);
-        assert_eq!(watchman.look(now + Duration::from_secs(600)), None);
+        assert_eq!(monitor.look(now), None);
+        assert_eq!(monitor.look(now + Duration::from_secs(600)), None);
         contact.made();
-        assert_eq!(watchman.look(now + Duration::from_secs(601)), None);
+        assert_eq!(monitor.look(now + Duration::from_secs(601)), None);
     }
 }

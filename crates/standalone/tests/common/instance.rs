@@ -12,7 +12,7 @@ use innkeeper_testing::process::{self, Server};
 /// What a form carries where there is no session: the same text as the cookie's.
 pub const FORM: &str = "0123456789012345678901234567890123456789012";
 
-pub struct House {
+pub struct Instance {
     pub server: Server,
     pub client: Client,
     pub database: TestDatabase,
@@ -25,7 +25,7 @@ pub struct Caller {
     pub csrf: String,
 }
 
-impl House {
+impl Instance {
     pub fn open(more: &str) -> Self {
         Self::open_under(&[], more)
     }

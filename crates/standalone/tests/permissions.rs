@@ -1,4 +1,4 @@
-//! The doors: every route × every kind of caller, and what each is answered. A real process with `auth = "tokens"`.
+//! Permissions: every route × every kind of caller, and what each is answered. A real process with `auth = "tokens"`.
 //!
 //! `ROUTES` says what each route needs, apart from the code: a route that is added or changed must be added or changed here, too.
 
@@ -9,7 +9,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::house::{Caller, FORM, House, nobody};
+use common::instance::{Caller, FORM, Instance, nobody};
 use common::{Inn, Shape, eventually};
 use innkeeper_core::access::Scope;
 use innkeeper_core::{Clock as _, SystemClock};
@@ -308,21 +308,21 @@ fn every_route_asks_for_what_it_should() {
 
 #[test]
 fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
-    let house = House::open("");
-    let admin = house.user("admin");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
     let mut callers = vec![
         nobody(),
-        house.token(&admin, "checkin", "scope=checkin"),
-        house.token(&admin, "read", "scope=read"),
-        house.token(&admin, "manage", "scope=manage"),
-        house.token(&admin, "elsewhere", "scope=checkin&scope=read&scope=manage&apps=zoo"),
-        house.token(&admin, "gone", "scope=checkin&scope=read&scope=manage&expires_in=1d"),
-        house.user("viewer"),
-        house.user("editor"),
+        instance.token(&admin, "checkin", "scope=checkin"),
+        instance.token(&admin, "read", "scope=read"),
+        instance.token(&admin, "manage", "scope=manage"),
+        instance.token(&admin, "elsewhere", "scope=checkin&scope=read&scope=manage&apps=zoo"),
+        instance.token(&admin, "gone", "scope=checkin&scope=read&scope=manage&expires_in=1d"),
+        instance.user("viewer"),
+        instance.user("editor"),
     ];
     // A day later the token that ends has ended; the sessions are as they were.
-    house.database.execute("UPDATE tokens SET expires_at = expires_at - 86400000 WHERE name = 'gone'");
-    let made = house.send(
+    instance.database.execute("UPDATE tokens SET expires_at = expires_at - 86400000 WHERE name = 'gone'");
+    let made = instance.send(
         &admin,
         "POST",
         "/reservation",
@@ -331,12 +331,12 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
             .to_string(),
     );
     assert_eq!(made.status, 200, "{made:?}");
-    let link = house.link("must", "admin");
-    house.database.execute("UPDATE users SET second_factor_required = TRUE WHERE name = 'must'");
-    let answer = house.submit(&nobody(), &link, "password=correct+horse&again=correct+horse");
-    callers.push(house.session_at("/account/second-factor", "must set up", &answer));
+    let link = instance.link("must", "admin");
+    instance.database.execute("UPDATE users SET second_factor_required = TRUE WHERE name = 'must'");
+    let answer = instance.submit(&nobody(), &link, "password=correct+horse&again=correct+horse");
+    callers.push(instance.session_at("/account/second-factor", "must set up", &answer));
     callers.push(admin);
-    let jobs = house.send(callers.last().unwrap(), "GET", "/reservation", false, "").json();
+    let jobs = instance.send(callers.last().unwrap(), "GET", "/reservation", false, "").json();
     let id = jobs["result"][0]["job_id"].to_string();
 
     let mut walked = 0;
@@ -345,7 +345,7 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
         for (group, may) in GROUPS.iter().zip(may) {
             // The login's own are tried below: they end the session.
             for route in group.iter().filter(|route| !route.contains("/logout")) {
-                let answer = call(&house, caller, route, &id);
+                let answer = call(&instance, caller, route, &id);
                 // By a login nobody checks in with gocron's GET: any link could have it sent.
                 let may = may && !(route.ends_with(" with a query") && ["admin", "editor"].contains(&name));
                 // A page shows what there is, whatever it does; but that of the display shows nothing.
@@ -368,16 +368,16 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
     let elsewhere = &callers[4];
     for (method, part) in [("GET", ""), ("DELETE", ""), ("POST", "/resume"), ("GET", "/alerts")] {
         let path = format!("/api/v1/reservations/{id}{part}");
-        let answer = house.send(elsewhere, method, &path, false, "{}");
+        let answer = instance.send(elsewhere, method, &path, false, "{}");
         assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{method} {path}");
     }
-    assert_eq!(house.database.count("reservations"), 1, "nobody checked it out");
+    assert_eq!(instance.database.count("reservations"), 1, "nobody checked it out");
     assert_eq!(walked, MAY.len() * (GROUPS.iter().map(|group| group.len()).sum::<usize>() - 1));
 }
 
 /// Calls a route with something that passes as far as the handler's own refusal, and harms nothing.
-fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
+fn call(instance: &Instance, caller: &Caller, route: &str, id: &str) -> Answer {
     let page = route.ends_with(" as Page");
     let with_query = route.ends_with(" with a query");
     let (method, pattern) =
@@ -420,7 +420,7 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
         }
         _ => String::new(),
     };
-    let answer = house.send(caller, method, &path, page, &body);
+    let answer = instance.send(caller, method, &path, page, &body);
     // Each report is answered by itself.
     if pattern == "/api/v1/checkins" && answer.status == 200 {
         let outcome = &answer.json()["reports"][0];
@@ -430,11 +430,11 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
     }
     // So that the many wrong passwords of this test do not make each other wait.
     if pattern == "/login" && method == "POST" {
-        house.database.execute("DELETE FROM login_failures");
-        // A wrong password is not a door that is shut.
+        instance.database.execute("DELETE FROM login_failures");
+        // a wrong password is not a source that has to wait.
         return Answer { status: if answer.status == 401 { 200 } else { answer.status }, ..answer };
     }
-    // Where no login waits there is nothing behind this door: the page leads to the login, without asking who it is.
+    // Where no login waits nothing is asked here: the page leads to the login, without asking who it is.
     if ["/login/second", "/login/second/passkey/finish"].contains(&pattern) {
         let to_login = answer.header("location").is_some_and(|to| to.starts_with("/login?next=%2Fstatus"));
         let too_late = answer.status == 401 && answer.body.contains("This login took too long");
@@ -446,8 +446,8 @@ fn call(house: &House, caller: &Caller, route: &str, id: &str) -> Answer {
 
 #[test]
 fn a_request_that_another_site_had_sent_changes_nothing() {
-    let house = House::open("");
-    let admin = house.user("admin");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
     let reservation =
         json!({ "app": "shop", "component": "b", "owner": "", "notify": "", "frequency": 5, "time_units": "minutes" })
             .to_string();
@@ -458,9 +458,9 @@ fn a_request_that_another_site_had_sent_changes_nothing() {
         if !csrf.is_empty() {
             headers.push(("x-csrf-token", csrf));
         }
-        house
+        instance
             .client
-            .send("POST", &house.server.url("/reservation"), &headers, reservation.as_bytes())
+            .send("POST", &instance.server.url("/reservation"), &headers, reservation.as_bytes())
             .unwrap()
     };
     assert_eq!(with(&[], "").status, 403, "a cookie alone");
@@ -469,11 +469,11 @@ fn a_request_that_another_site_had_sent_changes_nothing() {
     assert_eq!(with(&[("sec-fetch-site", "same-site")], &admin.csrf).status, 403);
     assert_eq!(with(&[("origin", "https://evil.example")], &admin.csrf).status, 403);
     assert_eq!(with(&[("origin", "null")], &admin.csrf).status, 403);
-    let own = format!("http://{}", house.server.address());
+    let own = format!("http://{}", instance.server.address());
     assert_eq!(with(&[("origin", &own)], &admin.csrf).status, 200);
     assert_eq!(with(&[("sec-fetch-site", "same-origin")], &admin.csrf).status, 200);
     for path in ["/logout", "/new", "/settings/tokens"] {
-        let answer = house.send(&admin, "POST", path, true, "csrf=wrong&name=x");
+        let answer = instance.send(&admin, "POST", path, true, "csrf=wrong&name=x");
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
         assert!(answer.body.contains("has grown old"), "{path}");
     }
@@ -481,56 +481,56 @@ fn a_request_that_another_site_had_sent_changes_nothing() {
     let open = Server::start("innkeeper", "[ingest]\nlisten = \"127.0.0.1:0\"\n", &[]);
     for (method, path) in [("POST", "/reservation"), ("GET", "/?cronname=x&account=y&email=&frequency=5")] {
         let evil = [("sec-fetch-site", "cross-site")];
-        let answer = house.client.send(method, &open.url(path), &evil, reservation.as_bytes()).unwrap();
+        let answer = instance.client.send(method, &open.url(path), &evil, reservation.as_bytes()).unwrap();
         assert_eq!(answer.status, 403, "{path}: {answer:?}");
     }
 }
 
 #[test]
 fn passwords_are_tried_slowly_and_sessions_end() {
-    let house = House::open("[web]\nsession = \"12h\"\n");
-    let admin = house.user("admin");
+    let instance = Instance::open("[web]\nsession = \"12h\"\n");
+    let admin = instance.user("admin");
     for wrong in 0..5 {
-        let answer = house.log_in("admin", "wrong");
+        let answer = instance.log_in("admin", "wrong");
         assert_eq!(answer.status, 401, "{wrong}: {answer:?}");
         assert!(answer.body.contains("The name or the password is wrong."));
     }
-    let answer = house.log_in("admin", "correct+horse");
+    let answer = instance.log_in("admin", "correct+horse");
     assert_eq!(answer.status, 429, "the right one must wait, too: {answer:?}");
     assert!(answer.header("retry-after").is_some());
     // Nobody else has to wait.
-    assert_eq!(house.log_in("nobody-there", "x").status, 401);
-    house.database.age(Duration::from_secs(60));
-    let answer = house.log_in("admin", "correct+horse");
+    assert_eq!(instance.log_in("nobody-there", "x").status, 401);
+    instance.database.age(Duration::from_secs(60));
+    let answer = instance.log_in("admin", "correct+horse");
     assert_eq!((answer.status, answer.header("location")), (303, Some("/alerts")), "{answer:?}");
-    let again = house.session("admin", &answer);
+    let again = instance.session("admin", &answer);
 
-    assert_eq!(house.submit(&again, "/logout", "").status, 303);
-    assert!(is_refused(&house.send(&again, "GET", "/status", true, "")), "a session that was ended");
-    assert!(!is_refused(&house.send(&admin, "GET", "/status", true, "")), "another session of the user");
-    house.database.age(Duration::from_secs(12 * 3600));
-    let answer = house.send(&admin, "GET", "/status?q=a", true, "");
+    assert_eq!(instance.submit(&again, "/logout", "").status, 303);
+    assert!(is_refused(&instance.send(&again, "GET", "/status", true, "")), "a session that was ended");
+    assert!(!is_refused(&instance.send(&admin, "GET", "/status", true, "")), "another session of the user");
+    instance.database.age(Duration::from_secs(12 * 3600));
+    let answer = instance.send(&admin, "GET", "/status?q=a", true, "");
     assert_eq!((answer.status, answer.header("location")), (303, Some("/login?next=%2Fstatus%3Fq%3Da")));
 }
 
 #[test]
 fn what_is_kept_tells_no_secret() {
-    let house = House::open("");
-    let admin = house.user("admin");
-    let token = house.token(&admin, "deploy", "scope=read");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
+    let token = instance.token(&admin, "deploy", "scope=read");
     let secrets = [
         token.headers[0].1.trim_start_matches("Bearer ").to_owned(),
         admin.headers[0].1.trim_start_matches("innkeeper=").to_owned(),
         "correct horse".to_owned(),
     ];
-    let mut kept = house.server.log();
+    let mut kept = instance.server.log();
     for query in [
         "SELECT hash || name || scopes || apps FROM tokens",
         "SELECT hash FROM sessions",
         "SELECT name || COALESCE(password, '') FROM users",
         "SELECT who || action || subject || detail FROM audit",
     ] {
-        kept.push_str(&house.database.texts(query).join("\n"));
+        kept.push_str(&instance.database.texts(query).join("\n"));
     }
     assert!(kept.contains("$argon2id$"), "{kept}");
     for secret in secrets {
@@ -541,36 +541,38 @@ fn what_is_kept_tells_no_secret() {
 #[test]
 fn a_proxy_that_is_listed_says_who_calls() {
     let sign_on = "[web]\nsign_on_header = \"X-Forwarded-User\"\nsign_on_proxies = [\"127.0.0.1\"]\nsign_on_role = \"editor\"\n";
-    let house = House::open(sign_on);
-    let named = |house: &House, name: &str, path: &str| {
+    let instance = Instance::open(sign_on);
+    let named = |instance: &Instance, name: &str, path: &str| {
         let headers = [("x-forwarded-user", name), ("accept", "text/html")];
-        house.client.send("GET", &house.server.url(path), &headers, b"").unwrap()
+        instance.client.send("GET", &instance.server.url(path), &headers, b"").unwrap()
     };
-    let page = named(&house, "grace", "/new");
+    let page = named(&instance, "grace", "/new");
     assert_eq!(page.status, 200, "{page:?}");
     assert!(page.body.contains("grace") && !page.body.contains("Log out"));
-    assert_eq!(named(&house, "grace", "/settings/audit").status, 403, "an editor is no admin");
-    assert!(is_refused(&named(&house, "", "/status")));
-    assert_eq!(named(&house, &"x".repeat(101), "/status").status, 303, "no name of a user");
+    assert_eq!(named(&instance, "grace", "/settings/audit").status, 403, "an editor is no admin");
+    assert!(is_refused(&named(&instance, "", "/status")));
+    assert_eq!(named(&instance, &"x".repeat(101), "/status").status, 303, "no name of a user");
     // Two names, as from a proxy that leaves the caller's own header beside its own.
     for names in
         [&["grace", "root"][..], &["root", "grace"], &["grace", "grace"], &["", "grace"], &["grace, root"]]
     {
         let headers = names.iter().map(|name| ("x-forwarded-user", *name)).chain([("accept", "text/html")]);
         let headers: Vec<_> = headers.collect();
-        let answer = house.client.send("GET", &house.server.url("/status"), &headers, b"").unwrap();
+        let answer = instance.client.send("GET", &instance.server.url("/status"), &headers, b"").unwrap();
         assert!(is_refused(&answer), "{names:?}: {answer:?}");
-        let told =
-            house.client.send("GET", &house.server.url("/api/v1/me"), &headers[..names.len()], b"").unwrap();
+        let told = instance
+            .client
+            .send("GET", &instance.server.url("/api/v1/me"), &headers[..names.len()], b"")
+            .unwrap();
         assert!(told.status == 401 && told.body.contains("have the proxy remove"), "{names:?}: {told:?}");
     }
     // From an address that is not listed the header is nobody's word.
-    let elsewhere = House::open(&sign_on.replace("127.0.0.1", "192.0.2.1"));
+    let elsewhere = Instance::open(&sign_on.replace("127.0.0.1", "192.0.2.1"));
     assert!(is_refused(&named(&elsewhere, "grace", "/status")));
 }
 
 #[test]
-fn a_split_house_asks_at_its_door_and_at_its_desk() {
+fn split_roles_ask_for_permission_at_ingest_and_at_web() {
     let inn = Inn::with(Shape::Split, "auth = \"tokens\"\n");
     let token = NewToken {
         name: "job".to_owned(),
@@ -600,16 +602,16 @@ fn a_split_house_asks_at_its_door_and_at_its_desk() {
 
 #[test]
 fn what_is_shown_outside_tells_names_and_states_alone() {
-    let house = House::open("");
-    let admin = house.user("admin");
+    let instance = Instance::open("");
+    let admin = instance.user("admin");
     let made = json!({ "app": "shop", "component": "backup", "owner": "private-owner", "notify": "private@example.org",
         "description": "private-text", "tags": ["eu"], "frequency": 5, "time_units": "minutes" });
-    assert_eq!(house.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
+    assert_eq!(instance.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
     let other = json!({ "app": "bank", "component": "private-job", "owner": "", "notify": "", "frequency": 5, "time_units": "minutes" });
-    assert_eq!(house.send(&admin, "POST", "/reservation", false, &other.to_string()).status, 200);
+    assert_eq!(instance.send(&admin, "POST", "/reservation", false, &other.to_string()).status, 200);
     let checkin = json!({ "app": "shop", "component": "backup", "notes": "private-notes" });
-    assert_eq!(house.send(&admin, "POST", "/checkin", false, &checkin.to_string()).status, 200);
-    let jobs = house.send(&admin, "GET", "/reservation", false, "").json();
+    assert_eq!(instance.send(&admin, "POST", "/checkin", false, &checkin.to_string()).status, 200);
+    let jobs = instance.send(&admin, "GET", "/reservation", false, "").json();
     let job = jobs["result"].as_array().unwrap().iter().find(|job| job["app"] == "shop").unwrap().clone();
     let (id, ping) =
         (job["job_id"].to_string(), job["ping_url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned());
@@ -619,10 +621,13 @@ fn what_is_shown_outside_tells_names_and_states_alone() {
         "shape=badge&kind=tag&subject=eu".to_owned(),
         format!("shape=badge&kind=reservation&subject={id}&title=backup"),
     ] {
-        assert_eq!(house.submit(&admin, "/settings/shares", &fields).status, 303, "{fields}");
+        assert_eq!(instance.submit(&admin, "/settings/shares", &fields).status, 303, "{fields}");
     }
-    assert_eq!(house.submit(&admin, "/settings/shares", "shape=page&kind=reservation&subject=1").status, 400);
-    let settings = house.send(&admin, "GET", "/settings", true, "").body;
+    assert_eq!(
+        instance.submit(&admin, "/settings/shares", "shape=page&kind=reservation&subject=1").status,
+        400
+    );
+    let settings = instance.send(&admin, "GET", "/settings", true, "").body;
     let mut paths: Vec<String> = settings
         .match_indices("href=\"/public/")
         .chain(settings.match_indices("href=\"/badge/"))
@@ -633,7 +638,7 @@ fn what_is_shown_outside_tells_names_and_states_alone() {
     for path in &paths {
         let key = path.rsplit('/').next().unwrap().trim_end_matches(".svg");
         assert_eq!(key.len(), 43, "nobody guesses {key}");
-        let shown = house.send(&nobody(), "GET", path, true, "");
+        let shown = instance.send(&nobody(), "GET", path, true, "");
         assert_eq!(shown.status, 200, "{path}: {shown:?}");
         let is_badge = path.starts_with("/badge/");
         assert_eq!(shown.header("content-type").unwrap().starts_with("image/svg+xml"), is_badge, "{path}");
@@ -651,8 +656,8 @@ fn what_is_shown_outside_tells_names_and_states_alone() {
         }
     }
     let key = paths[0].rsplit('/').next().unwrap();
-    assert_eq!(house.submit(&admin, &format!("/settings/shares/{key}/remove"), "").status, 303);
-    assert_eq!(house.send(&nobody(), "GET", &paths[0], true, "").status, 404);
+    assert_eq!(instance.submit(&admin, &format!("/settings/shares/{key}/remove"), "").status, 303);
+    assert_eq!(instance.send(&nobody(), "GET", &paths[0], true, "").status, 404);
 }
 
 #[test]
@@ -662,16 +667,16 @@ fn a_test_message_shows_what_the_provider_answers() {
         "{}[alerter.gone]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n",
         common::webhook("hook", &sink)
     );
-    let house = House::open(&config);
-    let admin = house.user("admin");
-    let answer = house.submit(&admin, "/settings/alerters/hook/test", "");
+    let instance = Instance::open(&config);
+    let admin = instance.user("admin");
+    let answer = instance.submit(&admin, "/settings/alerters/hook/test", "");
     assert!(answer.status == 200 && answer.body.contains("The provider of hook has taken"), "{answer:?}");
     let received = sink.wait_for(1, Duration::from_secs(30));
     assert_eq!(received[0].json()["subject"], "Test message");
-    let answer = house.submit(&admin, "/settings/alerters/gone/test", "");
+    let answer = instance.submit(&admin, "/settings/alerters/gone/test", "");
     assert!(answer.status == 400 && answer.body.contains("could not be reached"), "{answer:?}");
-    assert_eq!(house.submit(&admin, "/settings/alerters/nobody/test", "").status, 404);
-    let log = house.send(&admin, "GET", "/settings/audit", true, "").body;
+    assert_eq!(instance.submit(&admin, "/settings/alerters/nobody/test", "").status, 404);
+    let log = instance.send(&admin, "GET", "/settings/audit", true, "").body;
     assert!(log.contains("test alerter") && log.contains("delivered"), "{log}");
 }
 
@@ -693,20 +698,20 @@ fn one_source_that_is_too_fast_waits_and_others_do_not() {
 
 #[test]
 fn a_message_that_waits_is_tried_again_by_its_button() {
-    let house = House::open("[alerter.gone]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
-    let admin = house.user("admin");
+    let instance = Instance::open("[alerter.gone]\nkind = \"webhook\"\nurl = \"http://127.0.0.1:9/x\"\n");
+    let admin = instance.user("admin");
     let made = json!({ "app": "shop", "component": "canary", "owner": "", "notify": "gone", "frequency": 1, "time_units": "seconds" });
-    assert_eq!(house.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
+    assert_eq!(instance.send(&admin, "POST", "/reservation", false, &made.to_string()).status, 200);
     let attempts = || {
         let all = "SELECT CAST(attempts AS TEXT) FROM deliveries WHERE alerter = 'gone'";
-        house.database.texts(all).first().and_then(|text| text.parse::<i64>().ok())
+        instance.database.texts(all).first().and_then(|text| text.parse::<i64>().ok())
     };
     let tried = eventually("the first try", || attempts().filter(|attempts| *attempts > 0));
-    let page = house.send(&admin, "GET", "/deliveries", true, "").body;
+    let page = instance.send(&admin, "GET", "/deliveries", true, "").body;
     let path = page.split("action=\"/deliveries/").nth(1).unwrap().split('"').next().unwrap();
     // Far away, so that no other than the button's try can come.
-    house.database.execute("UPDATE deliveries SET next_at = next_at + 86400000 WHERE state = 'waiting'");
-    assert_eq!(house.submit(&admin, &format!("/deliveries/{path}"), "").status, 303);
+    instance.database.execute("UPDATE deliveries SET next_at = next_at + 86400000 WHERE state = 'waiting'");
+    assert_eq!(instance.submit(&admin, &format!("/deliveries/{path}"), "").status, 303);
     eventually("the next try", || attempts().filter(|attempts| *attempts > tried));
-    assert!(house.send(&admin, "GET", "/settings/audit", true, "").body.contains("retry delivery"));
+    assert!(instance.send(&admin, "GET", "/settings/audit", true, "").body.contains("retry delivery"));
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::connection::AnyConnection;
 
-/// The door of two names: the first half of the SHA-256 of the app, a zero byte (which no name has), and the component.
+/// The lookup key of two names: the first half of the SHA-256 of the app, a zero byte (which no name has), and the component.
 pub(crate) fn of_names(app: &AppName, component: &ComponentName) -> Uuid {
     let hash = Sha256::new()
         .chain_update(app.as_str())
@@ -22,51 +22,51 @@ pub(crate) fn of_names(app: &AppName, component: &ComponentName) -> Uuid {
     Uuid::from_bytes(half)
 }
 
-/// Every door of a reservation: its names' and its ping key.
+/// Every lookup key of a reservation: its names' and its ping key.
 pub(crate) fn of(app: &AppName, component: &ComponentName, key: Uuid) -> [Uuid; 2] {
     [of_names(app, component), key]
 }
 
-/// Opens the doors of the reservation `id`, and makes its state, which says what its doors are.
+/// Opens the lookup keys of the reservation `id`, and makes its state, which says what its lookup keys are.
 pub(crate) fn open(
     connection: &mut AnyConnection,
     id: i64,
-    doors: [Uuid; 2],
+    lookup_keys: [Uuid; 2],
     wake_at: i64,
     eager: bool,
 ) -> Result<(), StoreError> {
-    let door = "INSERT INTO doors (reservation_id, door) VALUES ($1, $2), ($1, $3)";
-    let state = "INSERT INTO states (reservation_id, names_door, key_door, wake_at, eager) VALUES ($1, $2, $3, $4, $5)";
-    let [names, key] = doors;
+    let lookup_key = "INSERT INTO lookup_keys (reservation_id, lookup_key) VALUES ($1, $2), ($1, $3)";
+    let state = "INSERT INTO states (reservation_id, names_key, ping_key, wake_at, eager) VALUES ($1, $2, $3, $4, $5)";
+    let [names, key] = lookup_keys;
     match connection {
         AnyConnection::Postgres(connection) => {
             let bound =
                 |sql| sql_query(sql).bind::<BigInt, _>(id).bind::<SqlUuid, _>(names).bind::<SqlUuid, _>(key);
-            bound(door).execute(connection)?;
+            bound(lookup_key).execute(connection)?;
             bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
         }
         AnyConnection::Sqlite(connection) => {
             let bound = |sql| {
-                let [names, key] = [&names, &key].map(|door| door.as_bytes().as_slice());
+                let [names, key] = [&names, &key].map(|lookup_key| lookup_key.as_bytes().as_slice());
                 sql_query(sql).bind::<BigInt, _>(id).bind::<Binary, _>(names).bind::<Binary, _>(key)
             };
-            bound(door).execute(connection)?;
+            bound(lookup_key).execute(connection)?;
             bound(state).bind::<BigInt, _>(wake_at).bind::<Bool, _>(eager).execute(connection)?;
         }
     }
     Ok(())
 }
 
-/// Closes doors.
-pub(crate) fn close(connection: &mut AnyConnection, doors: &[Uuid]) -> Result<(), StoreError> {
-    let delete = "DELETE FROM doors WHERE door = $1";
-    for door in doors {
+/// Closes lookup keys.
+pub(crate) fn close(connection: &mut AnyConnection, lookup_keys: &[Uuid]) -> Result<(), StoreError> {
+    let delete = "DELETE FROM lookup_keys WHERE lookup_key = $1";
+    for lookup_key in lookup_keys {
         match connection {
             AnyConnection::Postgres(connection) => {
-                sql_query(delete).bind::<SqlUuid, _>(door).execute(connection)?
+                sql_query(delete).bind::<SqlUuid, _>(lookup_key).execute(connection)?
             }
             AnyConnection::Sqlite(connection) => {
-                sql_query(delete).bind::<Binary, _>(door.as_bytes().as_slice()).execute(connection)?
+                sql_query(delete).bind::<Binary, _>(lookup_key.as_bytes().as_slice()).execute(connection)?
             }
         };
     }

@@ -219,7 +219,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     #[test]
     fn each_message_says_what_happened_to_the_file() {

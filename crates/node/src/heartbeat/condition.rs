@@ -1,6 +1,6 @@
 //! How this node does its duties, as its heartbeats say it, and which of them are stored.
 //!
-//! The heart beats each second. Over Postgres each heartbeat is stored; over SQLite one in fifteen seconds is, and what is news: a duty
+//! A node beats each second. Over Postgres each heartbeat is stored; over SQLite one in fifteen seconds is, and what is news: a duty
 //! that fails or is done again, an address, a span in which nothing was written, a question of the sweeper's.
 
 use std::sync::Arc;
@@ -264,7 +264,7 @@ fn unable(work: &[Work<'static>]) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     #[test]
     fn what_fails_and_is_done_again_is_said_with_what_follows() {

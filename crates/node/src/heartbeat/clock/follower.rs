@@ -14,7 +14,7 @@ use innkeeper_store::{DatabaseKind, Rewinding, Store, StoreError, Ticker};
 use super::words::{self, ClockMessage};
 use super::{NodeClock, boot};
 use crate::Seldom;
-use crate::heart::{Operator, OperatorMessage};
+use crate::heartbeat::{Operator, OperatorMessage};
 
 /// An answer that took longer says nothing about the time.
 const SLOW: Duration = Duration::from_secs(3);
@@ -29,7 +29,7 @@ const STRAGGLERS: [Duration; 4] =
 const MOST_UNKEPT: usize = 16;
 
 /// See the module.
-pub(in crate::heart) struct Follower {
+pub(in crate::heartbeat) struct Follower {
     clock: Arc<NodeClock>,
     host: String,
     /// Whose clock the nodes follow.

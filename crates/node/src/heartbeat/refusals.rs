@@ -96,7 +96,7 @@ impl Gathered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heart::OperatorMessage;
+    use crate::heartbeat::OperatorMessage;
 
     #[test]
     fn a_hundred_refusals_are_two_messages_and_the_end_is_told() {

@@ -51,7 +51,7 @@ struct Shared {
 }
 
 /// The server.
-pub struct House {
+pub struct Instance {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -60,7 +60,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl House {
+impl Instance {
     pub fn open() -> Self {
         Self::at("127.0.0.1:0".parse().unwrap())
     }
@@ -69,14 +69,14 @@ impl House {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { mode: Mutex::new(Mode::Well), came: Mutex::default() });
-        let house = Self { address, shared: Arc::clone(&shared) };
+        let instance = Self { address, shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || serve(&stream, &shared));
             }
         });
-        house
+        instance
     }
 
     pub fn url(&self) -> String {

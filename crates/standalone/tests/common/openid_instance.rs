@@ -1,4 +1,4 @@
-//! Houses whose people log in at a provider of `common/openid.rs`.
+//! Instances whose people log in at a provider of `common/openid.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
@@ -9,7 +9,7 @@ use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
 use serde_json::Value;
 
-use super::house::House;
+use super::instance::Instance;
 use super::openid::{Browser, Providers};
 
 pub const PUBLIC: &str = "http://inn.example";
@@ -21,53 +21,53 @@ pub fn providers() -> Providers {
     Providers::start(&format!("{PUBLIC}/login/openid/callback"))
 }
 
-/// A house whose people log in at `issuer`.
-pub fn house(issuer: &str, more: &str) -> House {
-    house_over(TestDatabase::sqlite(), PUBLIC, issuer, more)
+/// An instance whose people log in at `issuer`.
+pub fn instance(issuer: &str, more: &str) -> Instance {
+    instance_over(TestDatabase::sqlite(), PUBLIC, issuer, more)
 }
 
-pub fn house_over(database: TestDatabase, public: &str, issuer: &str, more: &str) -> House {
-    house_under(&[], database, public, issuer, more)
+pub fn instance_over(database: TestDatabase, public: &str, issuer: &str, more: &str) -> Instance {
+    instance_under(&[], database, public, issuer, more)
 }
 
 /// The same with these variables in its environment.
-pub fn house_under(
+pub fn instance_under(
     variables: &[(&str, &str)],
     database: TestDatabase,
     public: &str,
     issuer: &str,
     more: &str,
-) -> House {
+) -> Instance {
     let config = format!(
         "auth = \"tokens\"\npublic_url = \"{public}\"\n[ingest]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[web.openid]\n\
          issuer = \"{issuer}\"\n{more}"
     );
     let server = Server::start_with(variables, "innkeeper", &config, &["--database-url", database.url()]);
-    House { server, client: Client::new(Duration::from_secs(60)), database }
+    Instance { server, client: Client::new(Duration::from_secs(60)), database }
 }
 
-pub fn browser(house: &House) -> Browser {
-    Browser::new(PUBLIC, &house.server.url(""))
+pub fn browser(instance: &Instance) -> Browser {
+    Browser::new(PUBLIC, &instance.server.url(""))
 }
 
-/// A house of the false provider, which is told how to misbehave.
-pub fn false_house(providers: &Providers, more: &str) -> House {
-    house(&providers.fake, &format!("client_id = \"false\"\n{GROUPS}{more}"))
+/// An instance of the false provider, which is told how to misbehave.
+pub fn false_instance(providers: &Providers, more: &str) -> Instance {
+    instance(&providers.fake, &format!("client_id = \"false\"\n{GROUPS}{more}"))
 }
 
-pub fn try_with(providers: &Providers, house: &House, knobs: &Value) -> Answer {
+pub fn try_with(providers: &Providers, instance: &Instance, knobs: &Value) -> Answer {
     providers.misbehave(knobs);
-    browser(house).go("/login/openid?next=/alerts")
+    browser(instance).go("/login/openid?next=/alerts")
 }
 
-pub fn users(house: &House) -> Vec<String> {
-    let mut users = house.database.texts("SELECT name || ': ' || role FROM users");
+pub fn users(instance: &Instance) -> Vec<String> {
+    let mut users = instance.database.texts("SELECT name || ': ' || role FROM users");
     users.sort();
     users
 }
 
-pub fn log_of(house: &House, action: &str) -> Vec<String> {
-    house.database.texts(&format!(
+pub fn log_of(instance: &Instance, action: &str) -> Vec<String> {
+    instance.database.texts(&format!(
         "SELECT who || ' | ' || source || ' | ' || subject || ' | ' || replace(detail, '\n', '; ')
          FROM audit WHERE action = '{action}' ORDER BY id"
     ))

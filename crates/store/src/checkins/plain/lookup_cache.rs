@@ -1,0 +1,118 @@
+//! What is remembered of the lookup keys that were found.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use uuid::Uuid;
+
+/// What is remembered lies in so many tables, so that one that grows is copied alone.
+const TABLES: usize = 20;
+/// The most lookup keys in each: what fits into 2^17 places, 1.2 MB. With more they are all forgotten, and found anew.
+const MOST: usize = (1 << 17) / 8 * 7;
+
+/// From lookup keys to reservations, as they were when they were found. Nothing here is certain: a lookup key is known by 32 bits of
+/// it, and may have been closed since. So the write itself checks that the reservation has this lookup key, and a lookup key that is
+/// not the reservation's is forgotten.
+#[derive(Default)]
+pub(crate) struct LookupCache {
+    tables: [HashMap<u32, u32, BuildHasherDefault<Spread>>; TABLES],
+}
+
+impl LookupCache {
+    /// The reservation that probably has this lookup key.
+    pub fn id_of(&self, lookup_key: Uuid) -> Option<i64> {
+        let short = short(lookup_key);
+        self.tables[place(short)].get(&short).map(|id| i64::from(*id))
+    }
+
+    /// Remembers that the reservation `id` has the lookup key. One too large to be remembered in 32 bits is not.
+    pub fn remember(&mut self, lookup_key: Uuid, id: i64) {
+        let Ok(id) = u32::try_from(id) else { return };
+        let short = short(lookup_key);
+        let table = &mut self.tables[place(short)];
+        if table.len() >= MOST {
+            table.clear();
+        }
+        table.insert(short, id);
+    }
+
+    /// Forgets the lookup key.
+    pub fn forget(&mut self, lookup_key: Uuid) {
+        let short = short(lookup_key);
+        self.tables[place(short)].remove(&short);
+    }
+}
+
+fn place(short: u32) -> usize {
+    short as usize % TABLES
+}
+
+/// 32 bits in which all of the lookup key has a part: keys that were brought along need not be random everywhere.
+fn short(lookup_key: Uuid) -> u32 {
+    let (high, low) = lookup_key.as_u64_pair();
+    let half = high ^ low;
+    (half ^ half >> 32) as u32
+}
+
+/// Spreads a short lookup key, which is random already, over the bits that the map looks at.
+#[derive(Default)]
+pub(crate) struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, short: u32) {
+        // 2^64 divided by the golden ratio (Knuth, The Art of Computer Programming 3, 6.4: multiplicative hashing).
+        self.0 = (self.0 ^ u64::from(short)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lookup_key(number: u64) -> Uuid {
+        Uuid::from_u64_pair(number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number)
+    }
+
+    #[test]
+    fn what_was_found_is_remembered_until_it_is_forgotten() {
+        let mut known = LookupCache::default();
+        assert_eq!(known.id_of(lookup_key(1)), None);
+        known.remember(lookup_key(1), 7);
+        known.remember(lookup_key(2), 8);
+        assert_eq!((known.id_of(lookup_key(1)), known.id_of(lookup_key(2))), (Some(7), Some(8)));
+        known.remember(lookup_key(1), 9);
+        known.forget(lookup_key(2));
+        assert_eq!((known.id_of(lookup_key(1)), known.id_of(lookup_key(2))), (Some(9), None));
+    }
+
+    #[test]
+    fn an_id_that_does_not_fit_is_found_each_time() {
+        let mut known = LookupCache::default();
+        known.remember(lookup_key(1), i64::from(u32::MAX) + 8);
+        assert_eq!(known.id_of(lookup_key(1)), None);
+        known.remember(lookup_key(1), i64::from(u32::MAX));
+        assert_eq!(known.id_of(lookup_key(1)), Some(i64::from(u32::MAX)));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_remembered() {
+        let mut known = LookupCache::default();
+        // Each table is emptied twice, and filled by half.
+        let many = (MOST * TABLES) as u64 * 5 / 2;
+        (0..many).for_each(|number| known.remember(lookup_key(number), 1));
+        for table in &known.tables {
+            assert!((MOST / 8..=MOST).contains(&table.len()) && table.capacity() <= MOST, "{}", table.len());
+        }
+        assert_eq!(known.id_of(lookup_key(many - 1)), Some(1));
+    }
+}

@@ -1,0 +1,4 @@
+ALTER TABLE states RENAME COLUMN ping_key TO key_door;
+ALTER TABLE states RENAME COLUMN names_key TO names_door;
+ALTER TABLE lookup_keys RENAME COLUMN lookup_key TO door;
+ALTER TABLE lookup_keys RENAME TO doors;
