@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -12,11 +13,15 @@ use tempfile::TempDir;
 
 /// How long a process may take for what it is asked, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long what it printed last may be on its way.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A running program of Innkeeper, in a directory of its own. Killed when dropped.
 pub struct Server {
     child: Child,
     log: Arc<Log>,
+    /// What reads its two streams into the log.
+    readers: [JoinHandle<()>; 2],
     directory: TempDir,
 }
 
@@ -112,9 +117,11 @@ impl Server {
             .spawn()
             .expect("the program starts");
         let log = Arc::new(Log::default());
-        follow(child.stdout.take().expect("piped"), Arc::clone(&log));
-        follow(child.stderr.take().expect("piped"), Arc::clone(&log));
-        Self { child, log, directory }
+        let readers = [
+            follow(child.stdout.take().expect("piped"), Arc::clone(&log)),
+            follow(child.stderr.take().expect("piped"), Arc::clone(&log)),
+        ];
+        Self { child, log, readers, directory }
     }
 
     /// Waits until the log has `text`; panics with the whole log if it does not come.
@@ -179,7 +186,20 @@ impl Server {
 
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().expect("its state is known").is_some()
+        let ended = self.child.try_wait().expect("its state is known").is_some();
+        if ended {
+            self.wait_for_whole_log();
+        }
+        ended
+    }
+
+    /// Waits until the log has the last words of a process that has ended. A child that it left behind may hold its streams open; that is not
+    /// waited for.
+    fn wait_for_whole_log(&self) {
+        let end = Instant::now() + LAST_WORDS;
+        while !self.readers.iter().all(JoinHandle::is_finished) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for its end at most `bound`.
@@ -187,6 +207,7 @@ impl Server {
         let end = Instant::now() + bound;
         loop {
             if let Some(status) = self.child.try_wait().expect("its state is known") {
+                self.wait_for_whole_log();
                 return status;
             }
             assert!(Instant::now() < end, "it has not ended within {bound:?}; the log:\n{}", self.log());
@@ -217,7 +238,7 @@ impl Drop for Server {
     }
 }
 
-fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Log>) {
+fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Log>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
@@ -226,5 +247,5 @@ fn follow(stream: impl std::io::Read + Send + 'static, log: Arc<Log>) {
             log.grown.notify_all();
             line.clear();
         }
-    });
+    })
 }
