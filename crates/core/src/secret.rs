@@ -1,21 +1,36 @@
 //! A value that must not be shown.
 
-use serde::Deserialize;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Deserializer};
 
-/// A password, token or key. Its `Debug` shows dots; the text is had only by asking for it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
+/// A password, token or key. Its `Debug` shows dots; the text is had only by asking for it, and its memory is wiped at its end.
+#[derive(Clone)]
+pub struct Secret(SecretString);
 
 impl Secret {
     /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(SecretString::from(text.into()))
     }
 
     /// The text itself. Do not put it in a log line, an error or a page.
     pub fn reveal(&self) -> &str {
-        &self.0
+        self.0.expose_secret()
+    }
+}
+
+/// A reload compares the configuration before with the one after. Not for what a stranger sends: the time tells how much is right.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
+    }
+}
+
+impl Eq for Secret {}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 
