@@ -1,7 +1,7 @@
 //! Idempotency keys: a report that comes again is recorded once, also where two nodes get it at once.
 //!
 //! A batch takes the keys of its reports before it does anything else, in order, so that batches which have keys in common wait for
-//! each other and never in a circle. What another has taken, and committed, is known.
+//! each other and never deadlock. A key that another batch has taken and committed is known.
 
 use std::collections::HashSet;
 
@@ -21,9 +21,9 @@ use crate::rows::ms;
 use crate::schema::report_keys;
 use crate::{Store, StoreError};
 
-/// Rows that one statement of the pruning touches at most.
+/// The most rows that one statement of the pruning deletes.
 const CHUNK: i64 = 5000;
-/// Keys are kept so much longer than reports may be late, so that a repeat is known until it is too old.
+/// Keys are kept this much longer than reports may be late, so that a repeat is known until it is too old to be accepted.
 const LONGER: TimeDelta = TimeDelta::minutes(5);
 
 fn key(arrival: &Arrival) -> Option<Uuid> {
@@ -55,7 +55,7 @@ struct Taken {
     key: String,
 }
 
-/// Whoever inserts a key that another transaction has just inserted waits until that one has ended.
+/// Inserting a key that another open transaction has inserted waits until that transaction ends.
 fn take_on_postgres(
     connection: &mut PgConnection,
     wanted: &[(String, i64)],
@@ -74,7 +74,7 @@ fn take_on_postgres(
     Ok(taken.into_iter().map(|row| row.key).collect())
 }
 
-/// There is one writer.
+/// SQLite has one writer, so nothing is waited for.
 fn take_on_sqlite(
     connection: &mut SqliteConnection,
     wanted: Vec<(String, i64)>,
@@ -91,8 +91,8 @@ fn take_on_sqlite(
     Ok(taken)
 }
 
-/// Gives back the keys of what was not recorded after all; those of the batch that were taken for its repeats are unknown,
-/// too.
+/// Gives back the keys of arrivals that were not recorded after all. Arrivals of the batch that counted as repeats of those
+/// become unknown, too.
 pub(super) fn give_back(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -119,8 +119,8 @@ pub(super) fn give_back(
 }
 
 impl Store {
-    /// Forgets the keys of reports that arrived before what is `too_old` for a report now. Works in small steps; `go_on` is asked
-    /// between them. Returns how many they were.
+    /// Deletes the keys of reports that arrived before `too_old`, the earliest time that a report may name now. Works in small
+    /// steps, and asks `go_on` between them. Returns how many keys it deleted.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

@@ -1,4 +1,4 @@
-//! The check-ins of one batch, merged to one change of facts for each reservation.
+//! Merges the check-ins of one batch into one change of facts for each reservation.
 
 use std::collections::BTreeMap;
 

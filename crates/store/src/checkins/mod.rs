@@ -54,11 +54,11 @@ pub enum Target {
 /// Whether a check-in brings its reservation along.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Definition {
-    /// It does not: an unknown target is an error.
+    /// It does not. If its target is unknown, it is not recorded.
     None,
-    /// It makes the reservation where it is missing.
+    /// It makes the reservation if that is missing.
     IfMissing(Box<Patch>),
-    /// It makes the reservation, or changes in it what is other than what the check-in before brought along.
+    /// It makes the reservation, or changes in it what differs from what the check-in before brought along.
     Always(Box<Patch>),
 }
 
@@ -102,10 +102,10 @@ pub struct Written {
     pub wake: bool,
 }
 
-/// What became of those of a batch that could go the short way.
+/// What became of the arrivals of a batch that could go the short way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FastPath {
-    /// One for each arrival, in their order; none for what was not written and has to go the general way.
+    /// One for each arrival, in their order; none for an arrival that was not written and has to go the general way.
     pub recorded: Vec<Option<Recorded>>,
     /// Whether a conclusion may have changed, so that a sweeper should look now.
     pub wake: bool,
@@ -150,7 +150,7 @@ impl Store {
 }
 
 impl Writer {
-    /// On Postgres gives up a batch that waits longer than this for a row which somebody else has locked.
+    /// On Postgres, gives up a batch that waits longer than this for a row that another transaction has locked.
     #[must_use]
     pub fn that_waits_for_locks_at_most(self, patience: Duration) -> Self {
         Self { lock_patience: Some(patience), ..self }
@@ -168,8 +168,9 @@ impl Writer {
         .inspect(|_| self.note_written())
     }
 
-    /// Writes those of the batch that are plain check-ins of known reservations, in one transaction, prepared once. What it
-    /// does not say to be recorded it has not written: that is for [`Writer::record`]. An error means that nothing was written.
+    /// Writes the plain check-ins of known reservations among the batch, in one transaction, by a statement that is prepared once.
+    /// Arrivals that the result does not name as recorded were not written; [`Writer::record`] writes them. An error means that
+    /// nothing was written.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -180,15 +181,15 @@ impl Writer {
             .inspect(|_| self.note_written())
     }
 
-    /// Check-ins are worth a checkpoint; a probe, which is rolled back, is not.
+    /// Tells the SQLite file that check-ins were written, so that a checkpoint is worthwhile. A probe is rolled back and does not count.
     fn note_written(&self) {
         if let Some(file) = self.store.file() {
             file.note_written();
         }
     }
 
-    /// Runs `work` on the connection, which is taken out meanwhile, so that neither an error nor a panic leaves one behind whose
-    /// transaction is open. One that refused a statement on Postgres is as good as before, and knows its prepared statements.
+    /// Runs `work` on the connection, which leaves its slot meanwhile: after an error or a panic no connection with an open transaction
+    /// is used again. On Postgres a connection that refused a statement is put back, since it knows the prepared statements.
     fn on_connection<T>(
         &mut self,
         work: impl FnOnce(&mut AnyConnection) -> Result<T, StoreError>,
@@ -213,7 +214,7 @@ impl Writer {
 
 /// What the update of the facts says about one reservation.
 pub(crate) struct Updated {
-    /// Which.
+    /// The reservation.
     pub id: i64,
     /// Whether a start was ever recorded, so that runs have to be looked at.
     pub has_starts: bool,
@@ -231,9 +232,9 @@ pub(crate) struct HistoryRow<'a> {
     pub reservation_id: i64,
     pub checkin: &'a CheckIn,
     pub duration_ms: Option<i64>,
-    /// The how manieth of its reservation.
+    /// Its number among the check-ins of its reservation, from 1.
     pub number: i64,
-    /// The one before it.
+    /// The check-in before it of the same reservation.
     pub previous_id: Option<i64>,
 }
 
@@ -252,7 +253,7 @@ impl HistoryRow<'_> {
 }
 
 fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, StoreError> {
-    // First, as nothing is held then of what others who have the same keys may wait for.
+    // First: while this transaction holds no other lock, waiting for another batch with the same keys cannot deadlock.
     let known = keys::take(connection, batch)?;
     let mut resolved = resolve::resolve(connection, batch, &known)?;
     let mut arrivals: Vec<(i64, &CheckIn)> = batch
@@ -274,7 +275,7 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
     let mut with_runs: Vec<i64> =
         updated.iter().filter(|updated| updated.has_starts).map(|updated| updated.id).collect();
     let present: HashMap<i64, Updated> = updated.into_iter().map(|updated| (updated.id, updated)).collect();
-    // What was checked out since it was resolved is unknown after all.
+    // A reservation that was checked out since its target was resolved is unknown after all.
     for resolved in &mut resolved {
         if matches!(resolved, Resolved::Known { id, .. } if !present.contains_key(id)) {
             *resolved = Resolved::Unknown;
@@ -319,13 +320,13 @@ fn record(connection: &mut AnyConnection, batch: &[Arrival]) -> Result<Written, 
     Ok(Written { recorded, wake })
 }
 
-/// How long the run took that this ends, as its agent says.
+/// How long the run took that this check-in ends, as its agent says, ms.
 fn took_ms(checkin: &CheckIn) -> Option<i64> {
     let is_end = matches!(checkin.kind, CheckInKind::Success | CheckInKind::Fail);
     checkin.report.as_ref().filter(|_| is_end)?.took.map(|took| took.num_milliseconds())
 }
 
-/// Ids for so many rows of the history, ascending.
+/// `count` ids for rows of the history, ascending.
 fn new_ids(connection: &mut AnyConnection, count: usize) -> Result<Vec<i64>, StoreError> {
     match connection {
         _ if count == 0 => Ok(Vec::new()),
@@ -348,7 +349,7 @@ impl From<Resolved> for Recorded {
     }
 }
 
-/// The time of a batch, where one is needed: its latest arrival.
+/// The time of a batch: that of its latest arrival; none for an empty batch.
 pub(crate) fn batch_time(batch: &[Arrival]) -> Option<Time> {
     batch.iter().map(|arrival| arrival.checkin.arrived_at()).max()
 }

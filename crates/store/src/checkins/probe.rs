@@ -1,4 +1,4 @@
-//! Whether check-ins can be written: writes where they are written, and takes it back.
+//! Finds out whether check-ins can be written: writes to the same tables, and rolls back.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -21,11 +21,11 @@ enum End {
 }
 
 impl Writer {
-    /// Writes what a check-in writes (a state, the history, a run), and rolls it back, without waiting longer than two seconds for a
-    /// lock. It uses no number of a sequence, and leaves out rows that somebody else has locked.
+    /// Writes what a check-in writes (a state, the history, a run), and rolls it back. It waits at most two seconds for a lock, uses no
+    /// number of a sequence, and skips rows that another transaction has locked.
     ///
     /// # Errors
-    /// Why a check-in cannot be written. A row that alone cannot be is no reason.
+    /// Why check-ins cannot be written. A single row that cannot be written is no error.
     pub fn probe(&mut self, now: Time) -> Result<(), StoreError> {
         match self.probe_at(End::First, now) {
             Err(error) if !error.is_unavailable() => self.probe_at(End::Last, now),
@@ -78,7 +78,7 @@ fn write(connection: &mut AnyConnection, end: End, now: Time) -> Result<(), Stor
             .bind::<BigInt, _>(ms(now))
             .execute(connection)?;
     }
-    // Check-ins have positive ids, so that this one is nobody's.
+    // Check-ins have positive ids, so this one belongs to none.
     let id = -1 - (Uuid::new_v4().as_u64_pair().0 >> 2).cast_signed();
     let system = match connection {
         AnyConnection::Postgres(_) => "OVERRIDING SYSTEM VALUE",

@@ -1,6 +1,6 @@
-//! Jobs whose successes alone the database refuses, while it takes the check-ins of others. For such a job it is a blind
-//! window: from the first that was refused since it was heard of until the next would be expected if the last had been
-//! written, or it is heard of again.
+//! Jobs whose successes the database refuses while it accepts the check-ins of others. Such a job has a blind window of its own: it
+//! begins with the first refused success since the job was last heard from, and ends when the job is heard from again, or when its
+//! next success would be expected if the last refused one had been written.
 
 use std::collections::HashMap;
 use std::slice;
@@ -24,7 +24,7 @@ use crate::schema::refusals;
 pub(crate) struct Refusals(HashMap<i64, Window>);
 
 impl Refusals {
-    /// Those of these reservations, or of all, as far as they have been at `now`.
+    /// The spans of these reservations, or of all, as far as they have lasted at `now`.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -40,7 +40,7 @@ impl Refusals {
         Ok(Self(rows.into_iter().map(|(id, from, until)| (id, window(from, until))).collect()))
     }
 
-    /// That of this reservation, if it has one.
+    /// The span of this reservation, if it has one.
     pub fn of_one(&self, reservation: &Reservation, now: Time) -> Option<Refused> {
         let window = self.0.get(&reservation.id)?;
         Some(Refused::new(*window, &reservation.spec.schedule, now))
@@ -48,8 +48,8 @@ impl Refusals {
 }
 
 impl Writer {
-    /// Notes that successes of the reservation that this check-in is for were refused in `window`. If it was heard of
-    /// meanwhile, it begins anew.
+    /// Notes that successes of the reservation that this check-in is for were refused in `window`. If the reservation was heard from since
+    /// its span began, a new span begins.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.

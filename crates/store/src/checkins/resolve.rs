@@ -1,4 +1,4 @@
-//! From the targets of a batch to reservations.
+//! Finds the reservations that the arrivals of a batch name, and makes or changes those that arrivals bring along.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::reserve::{Wish, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};
 
-/// The advisory lock of those who make reservations: any number will do that no other program uses on this database.
+/// The advisory lock of batches that make reservations. The number is arbitrary; no other program may use it on this database.
 const LOCK: i64 = 0x1221_6b65_6570_6573;
 
 /// What a target turned out to be.
@@ -28,7 +28,7 @@ pub(crate) enum Resolved {
         /// Its `alerters`, where the arrival brought its reservation along.
         alerters: Vec<AlerterName>,
     },
-    /// It was recorded before, by its key.
+    /// Its idempotency key was recorded before.
     Recorded,
     Unknown,
     Refused(Invalid),
@@ -37,7 +37,7 @@ pub(crate) enum Resolved {
 /// Resolves each target of the batch but those that are `known` to be recorded, making or changing the reservations that arrivals bring along.
 ///
 /// Batches that make reservations take turns, and what is there is locked in id order before anything is changed, so
-/// that batches which make and change the same reservations wait for each other and never in a circle.
+/// that batches which make and change the same reservations wait for each other and never deadlock.
 pub(crate) fn resolve(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -79,7 +79,7 @@ pub(crate) fn resolve(
     Ok(resolved)
 }
 
-/// One that was there before.
+/// A reservation that was there before.
 fn known(id: i64) -> Resolved {
     Resolved::Known { id, created: false, alerters: Vec::new() }
 }
@@ -113,7 +113,7 @@ fn define(
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {
-            // Another of the batch may just have made it.
+            // An arrival before it in the batch may just have made it.
             if let Some(found) = find_slugs(connection, &[(ping_key, slug)])?.remove(target) {
                 return Ok(found);
             }
@@ -124,7 +124,7 @@ fn define(
                 .optional()?;
             let Some(app) = app.map(AppName::trusted) else { return Ok(Resolved::Unknown) };
             let component = ComponentName::trusted(slug.clone());
-            // Of that name to the letter, and another slug: it is what is meant.
+            // A component of exactly this name that has another slug is meant.
             if let Some(row) = find(connection, &app, &component)? {
                 return Ok(known(row.id));
             }
@@ -140,7 +140,7 @@ fn define(
     })
 }
 
-/// The reservations of these targets, those that exist.
+/// The reservations of these targets; targets without one are left out.
 pub(super) fn find_all(
     connection: &mut AnyConnection,
     batch: &[Arrival],
@@ -186,7 +186,8 @@ pub(super) fn find_all(
     Ok(found)
 }
 
-/// The reservations with these slugs, after ping keys; those that had them before slugs were stored, where nobody has them now.
+/// The reservations with these slugs, in the apps of these ping keys. If no reservation has a slug, the one counts that had it before
+/// slugs were stored.
 fn find_slugs(
     connection: &mut AnyConnection,
     slugs: &[(&String, &String)],

@@ -1,4 +1,4 @@
-//! The batch as SQLite takes it best: small statements, prepared once, inside one transaction.
+//! Writes a batch to SQLite: small statements that are prepared once, in one transaction.
 
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -42,8 +42,7 @@ struct UpdatedRow {
     previous_checkin_id: Option<i64>,
 }
 
-/// Adds the merged facts; says the same as the statement for Postgres. MAX of several values is NULL when one of
-/// them is, hence COALESCE.
+/// Adds the merged facts, as the statement for Postgres does. MAX of several values is NULL if one of them is, hence COALESCE.
 pub(crate) fn update_facts(
     connection: &mut SqliteConnection,
     merged: &[Merged],
@@ -104,7 +103,7 @@ pub(crate) fn update_facts(
     Ok(updated)
 }
 
-/// The id of the latest row of the history, or 0. Whoever writes holds the write lock, so the next ids are his.
+/// The id of the latest row of the history, or 0. The caller holds the write lock, so nobody else takes the next ids.
 pub(crate) fn latest_id(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     Ok(checkins::table.select(max(checkins::id)).first::<Option<i64>>(connection)?.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! What a person makes right from now on.
+//! A person accepts unexpected figures: they are right from now on.
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
@@ -11,22 +11,22 @@ use crate::rows::{ReservationRow, ms};
 use crate::schema::{recent_values, reservations, states};
 use crate::{Store, StoreError};
 
-/// What became of the wish that what is unexpected be right from now on.
+/// What became of accepting the unexpected figures of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    /// It is; it says what was unexpected.
+    /// They are accepted; the text says what was unexpected.
     Done(String),
-    /// The latest end of a run is no success that broke a clause.
+    /// The latest end of a run is not a success that broke a clause.
     Nothing,
-    /// It broke a clause that compares with a number, or lacked a figure: what is expected has to be changed.
+    /// It broke a clause that compares with a number, or lacked a figure: `expect` has to be changed instead.
     Fixed(String),
     /// There is no such reservation.
     Unknown,
 }
 
 impl Store {
-    /// Makes what was unexpected in the latest success, and in those before it up to one that kept to what is expected, right from now
-    /// on: medians count them, and none of what was before.
+    /// Accepts the figures of the latest success, and of those before it back to one that was as expected: medians count these values,
+    /// and none of the values before them.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -54,7 +54,7 @@ impl Store {
                 return Ok(Accepted::Nothing);
             };
             let brought = figures_at(connection, reservation_id, latest)?;
-            // Without any value its medians pass: what is left is no question of what is usual.
+            // Without values, clauses with a median pass. What still fails is not a question of what is usual.
             if let Some(fixed) = spec.expect.unexpected(&brought, |_| Vec::new()) {
                 return Ok(Accepted::Fixed(fixed));
             }
@@ -96,7 +96,7 @@ fn rows(connection: &mut AnyConnection, reservation_id: i64) -> Result<Vec<Row>,
         .load(connection)?)
 }
 
-/// What the state says of a success that is other than expected: nothing.
+/// Clears what the state says about a success that was not as expected.
 #[derive(Default, AsChangeset)]
 #[diesel(table_name = states, treat_none_as_null = true)]
 pub(super) struct AllExpected {

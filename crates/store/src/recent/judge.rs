@@ -19,7 +19,7 @@ use crate::{Store, StoreError};
 /// How far back the latest success is looked for in the history.
 const MOST_READ: i64 = 100;
 
-/// The values that the clauses of these reservations name, by reservation; of those that expect anything.
+/// The values of the figures that the clauses name, by reservation; only reservations with `expect` are in it.
 pub(crate) fn baselines(
     connection: &mut AnyConnection,
     wanted: &[(i64, &Expect)],
@@ -50,7 +50,7 @@ pub(crate) fn baselines(
 }
 
 impl Store {
-    /// How each clause stands by the figures of the latest success; none where that was not judged by it, or is kept no more.
+    /// The verdict of each clause on the figures of the latest success; none if that was not judged by the clause, or is no longer kept.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -62,7 +62,7 @@ impl Store {
             [] => Vec::new(),
             _ => history::latest(connection, *id, MOST_READ)?,
         };
-        // What was reported late is the latest only if nothing has happened since.
+        // A late report is the latest only if nothing has happened since its time.
         let latest = history
             .into_iter()
             .filter(|row| row.kind == CheckInKind::Success)
@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-/// Notes that these successes were other than expected, or too short to be any, so that medians do not count them.
+/// Notes that these successes were not as expected, or too short, so that medians do not count them.
 pub(crate) fn note_bad(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -115,7 +115,7 @@ pub(crate) fn note_bad(
     Ok(())
 }
 
-/// Judges the latest success that was other than expected by other clauses.
+/// Judges the latest success that was not as expected again, after `expect` has changed.
 pub(crate) fn judge_anew(
     connection: &mut AnyConnection,
     reservation_id: i64,

@@ -1,4 +1,4 @@
-//! Writing the values that check-ins bring, and removing what is too much.
+//! Writes the values that check-ins bring, and removes those beyond the limits.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -48,13 +48,14 @@ pub(crate) fn add(connection: &mut AnyConnection, history: &[HistoryRow<'_>]) ->
     trim(connection, &full)
 }
 
-/// Whether what is too much is removed with this check-in: once in 32 on the average, and in no rhythm that a job's could fit into.
+/// Whether values beyond the limits are removed with this check-in: on average with one in 32, chosen so that no rhythm of a job coincides
+/// with it.
 fn is_time_to_trim(checkin_id: i64) -> bool {
     // Fibonacci hashing: the highest bits of the product with 2^64 divided by the golden ratio.
     checkin_id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 59 == 0
 }
 
-/// Keeps how long a run took whose start was recorded after its end.
+/// Keeps the run time of a run whose start was recorded after its end.
 pub(crate) fn add_run_time(
     connection: &mut AnyConnection,
     reservation_id: i64,
@@ -99,8 +100,8 @@ fn insert(connection: &mut AnyConnection, new: &[New<'_>]) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Removes what is more than is kept of these reservations. What counts does not make way for what does not: else fifty failures in a
-/// row would leave a median without values. Of the names those stay that came last.
+/// Removes the values of these reservations beyond the limits. Values that medians count are not displaced by values that do not count:
+/// otherwise fifty failures in a row would leave a median without values. Of the names, those that came last stay.
 fn trim(connection: &mut AnyConnection, reservations: &[i64]) -> Result<(), StoreError> {
     for id in reservations {
         sql_query(format!(

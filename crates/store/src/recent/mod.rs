@@ -24,7 +24,7 @@ use crate::rows::ms;
 use crate::schema::{recent_values, states};
 use crate::{Store, StoreError};
 
-/// The name under which it is kept how long a run took, in milliseconds. No figure has it.
+/// The name of run times, which are kept in milliseconds. No figure can have it.
 const RUN_TIME: &str = "";
 /// How many run times are kept.
 const MOST_RUN_TIMES: usize = 200;
@@ -54,10 +54,10 @@ pub struct Recent {
 /// The latest value of a figure.
 #[derive(Debug, Clone, PartialEq, QueryableByName)]
 pub struct LatestFigure {
-    /// Of which app.
+    /// The app.
     #[diesel(sql_type = Text)]
     pub app: String,
-    /// And component.
+    /// The component.
     #[diesel(sql_type = Text)]
     pub component: String,
     /// The figure; empty for how long the run took, in milliseconds.
@@ -119,8 +119,8 @@ impl Store {
         Ok(recent)
     }
 
-    /// The latest value of each figure of these apps, or of all where none is named, by app, component and name; `limit` at most. How long
-    /// a run took has an empty name, and is in milliseconds.
+    /// The latest value of each figure of these apps, or of all apps if none is named, sorted by app, component and name; `limit` at most.
+    /// Run times have an empty name, and are in milliseconds.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -169,7 +169,7 @@ fn figures_at(
     Ok(values.into_iter().collect())
 }
 
-/// Forgets the values of what was checked out before `before`, and can be brought back no more.
+/// Deletes the values of reservations that were checked out before `before` and can no longer be restored.
 pub(crate) fn forget(connection: &mut AnyConnection, before: Time) -> Result<(), StoreError> {
     sql_query(
         "DELETE FROM recent_values
@@ -180,12 +180,12 @@ pub(crate) fn forget(connection: &mut AnyConnection, before: Time) -> Result<(),
     Ok(())
 }
 
-/// Figures as their column has them; none where there are none.
+/// Figures as text for their column; none if there are none.
 pub(crate) fn figures_text(figures: &Figures) -> Option<String> {
     (!figures.is_empty()).then(|| figures.json().to_string())
 }
 
-/// Figures of a column. What cannot be read is none.
+/// Figures from the text of their column. Text that cannot be read counts as none.
 pub(crate) fn figures_of(text: Option<&str>) -> Figures {
     let value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     if matches!(value, serde_json::Value::Object(_)) {

@@ -1,18 +1,18 @@
-//! What is remembered of the lookup keys that were found.
+//! The cache of lookup keys: which reservation each one led to.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use uuid::Uuid;
 
-/// What is remembered lies in so many tables, so that one that grows is copied alone.
+/// The cache is split into so many tables, so that only one is copied when it grows.
 const TABLES: usize = 20;
-/// The most lookup keys in each: what fits into 2^17 places, 1.2 MB. With more they are all forgotten, and found anew.
+/// The most lookup keys in each table: 7/8 of 2^17 places, 1.2 MB. A table that is full is emptied, and its keys are looked up again.
 const MOST: usize = (1 << 17) / 8 * 7;
 
-/// From lookup keys to reservations, as they were when they were found. Nothing here is certain: a lookup key is known by 32 bits of
-/// it, and may have been closed since. So the write itself checks that the reservation has this lookup key, and a lookup key that is
-/// not the reservation's is forgotten.
+/// Maps lookup keys to reservations, as they were when they were looked up. An entry is only a hint: it knows 32 bits of the lookup key,
+/// and the lookup key may have been deleted since. Therefore the write itself checks that the reservation has the lookup key, and an
+/// entry that proves wrong is forgotten.
 #[derive(Default)]
 pub(crate) struct LookupCache {
     tables: [HashMap<u32, u32, BuildHasherDefault<Spread>>; TABLES],
@@ -25,7 +25,7 @@ impl LookupCache {
         self.tables[place(short)].get(&short).map(|id| i64::from(*id))
     }
 
-    /// Remembers that the reservation `id` has the lookup key. One too large to be remembered in 32 bits is not.
+    /// Remembers that the reservation `id` has the lookup key, if the id fits into 32 bits.
     pub fn remember(&mut self, lookup_key: Uuid, id: i64) {
         let Ok(id) = u32::try_from(id) else { return };
         let short = short(lookup_key);
@@ -47,14 +47,14 @@ fn place(short: u32) -> usize {
     short as usize % TABLES
 }
 
-/// 32 bits in which all of the lookup key has a part: keys that were brought along need not be random everywhere.
+/// 32 bits that depend on every bit of the lookup key: keys that users bring along are not random in every part.
 fn short(lookup_key: Uuid) -> u32 {
     let (high, low) = lookup_key.as_u64_pair();
     let half = high ^ low;
     (half ^ half >> 32) as u32
 }
 
-/// Spreads a short lookup key, which is random already, over the bits that the map looks at.
+/// Spreads a shortened lookup key, which is random already, over the bits that the map uses.
 #[derive(Default)]
 pub(crate) struct Spread(u64);
 

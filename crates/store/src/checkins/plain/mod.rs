@@ -1,9 +1,9 @@
-//! The common case made cheap: successes that bring nothing along, no figures either, name no run, are no report of an agent's, and are for a reservation that knows no
-//! starts.
+//! The short way for the most frequent check-in: a success without a definition, figures, a run id or a report of an agent, for a
+//! reservation that never had a start.
 //!
-//! The reservations are found by what the store remembers of the lookup keys. One prepared statement takes all of them: it
-//! updates the facts of those that still have the lookup key, and adds the history. What it does not bring back (a lookup key that is
-//! no more, a reservation with runs, the same one by another lookup key) was not written by it, and goes the general way.
+//! The cache of lookup keys names the reservations. One prepared statement updates the facts of all that still have their lookup key,
+//! and adds the history. Check-ins that it does not return (their lookup key is gone, the reservation has runs, or two of the batch are
+//! for one reservation) were not written, and go the general way.
 
 mod lookup_cache;
 mod postgres;
@@ -27,7 +27,7 @@ struct Plain<'a> {
     id: i64,
     lookup_key: Uuid,
     checkin: &'a CheckIn,
-    /// Its place in the batch.
+    /// Its index in the batch.
     place: usize,
 }
 
@@ -56,7 +56,7 @@ fn may_be_short(arrival: &Arrival) -> bool {
         && arrival.definition == Definition::None
 }
 
-/// Writes those of the batch that can go the short way, in one transaction.
+/// Writes the arrivals of the batch that can go the short way, in one transaction.
 pub(super) fn record(
     file: Option<&Arc<DatabaseFile>>,
     connection: &mut AnyConnection,
@@ -94,7 +94,7 @@ pub(super) fn record(
         AnyConnection::Sqlite(connection) => sqlite::write(connection, &plain),
         AnyConnection::Postgres(connection) => postgres::write(connection, &plain),
     };
-    // On Postgres the statement is a transaction of its own, unless one has to begin with more.
+    // On Postgres the statement is a transaction of its own, unless the transaction has to begin with settings.
     let written = if alone { write(connection)? } else { write_on(file, connection, write)? };
     for Update { id, wake } in written {
         if let Ok(found) = plain.binary_search_by_key(&id, |plain| plain.id) {
@@ -108,7 +108,7 @@ pub(super) fn record(
     Ok(fast_path)
 }
 
-/// The reservations of the lookup keys, as far as there are any: remembered, or found now.
+/// The reservations of the lookup keys, from the cache or looked up now; none for a lookup key without a reservation.
 fn find(
     connection: &mut AnyConnection,
     known: &Mutex<LookupCache>,
@@ -140,7 +140,7 @@ fn lock(known: &Mutex<LookupCache>) -> MutexGuard<'_, LookupCache> {
     known.lock()
 }
 
-/// Leaves only those that are alone with their id.
+/// Removes all check-ins of a reservation that has more than one of them.
 fn remove_all_of_equals(plain: &mut Vec<Plain<'_>>) {
     let mut last = None;
     let repeated: Vec<i64> = plain
@@ -152,9 +152,8 @@ fn remove_all_of_equals(plain: &mut Vec<Plain<'_>>) {
     }
 }
 
-/// What the update sets, as both databases understand it, `new` being the check-in. GREATEST and LEAST are spelled out,
-/// because SQLite has none that pass over NULL. In two parts: Postgres compares texts by its locale unless it is told of
-/// another between them.
+/// What the update sets, in SQL of both databases; `new` is the check-in. CASE stands for GREATEST and LEAST, because SQLite has
+/// none that ignore NULL. In two parts: Postgres needs a COLLATE between them, or it compares texts by its locale.
 const SET: [&str; 2] = [
     "last_checkin_at = CASE WHEN new.at < s.last_checkin_at THEN s.last_checkin_at ELSE new.at END,
      last_source = CASE

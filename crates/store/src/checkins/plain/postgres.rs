@@ -10,7 +10,7 @@ use super::{Plain, SET, Update};
 use crate::StoreError;
 use crate::rows::ms;
 
-/// The statement, with a column of each value.
+/// The statement. Each field is one column of all check-ins.
 struct Write<'a> {
     id: Vec<i64>,
     lookup_key: Vec<Uuid>,
