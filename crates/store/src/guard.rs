@@ -1,12 +1,12 @@
-//! A bound on every wait for Postgres, kept on this side of the connection.
+//! A bound on every wait for Postgres, enforced by the client.
 //!
-//! libpq waits for an answer without end, and what lies between (a proxy that swallows bytes, a server that is stopped) can keep
-//! a connection open that will never answer. So each connection has a [`Line`]: a second handle of its socket, and when the
-//! statement under way began. One thread looks at all lines and shuts the socket down of each whose statement has taken
-//! longer than its bound. libpq then returns an error at once, and everything above goes on as after any lost connection.
+//! libpq waits for an answer without a limit, and a proxy that drops bytes or a stopped server can keep a connection open that will
+//! never answer. Therefore each connection has a [`Line`]: a second handle of its socket, and the time at which the current statement
+//! began. One thread checks all lines, and shuts down the socket of each whose statement has taken longer than its bound. libpq then
+//! returns an error at once, and the callers go on as after any lost connection.
 //!
-//! When one line is cut, those at rest are cut with it: what swallowed the bytes of one has probably swallowed those of all,
-//! and each would cost a wait of its own. A healthy one costs a new connection at most.
+//! When one line is cut, the idle ones are cut with it: they have probably failed for the same reason, and each would cost a wait of
+//! its own. Cutting a healthy one costs no more than a new connection.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, OnceLock, Weak};
@@ -23,9 +23,9 @@ mod connecting;
 
 pub(crate) use bounds::{Bounds, IDLE_IN_TRANSACTION};
 
-/// How often the lines are looked at.
+/// How often the lines are checked.
 const TICK: Duration = Duration::from_millis(200);
-/// A look that comes so late comes after the whole process was stopped: answers may be there that nobody could read.
+/// A check that comes this late shows that the whole process was stopped: answers may have arrived meanwhile that nobody could read.
 const STOPPED: Duration = Duration::from_secs(2);
 /// How often the log says that connections were cut.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ struct Line {
 
 struct State {
     bound: Duration,
-    /// Since when a statement has been under way.
+    /// When the current statement began; none between statements.
     since: Option<Instant>,
     /// Its socket was shut down.
     cut: bool,
@@ -83,8 +83,8 @@ impl Line {
         self.state.lock()
     }
 
-    /// Cuts it when `ripe` says so of its state, once; one whose socket was not found cannot be cut. The state stays locked
-    /// meanwhile, so that no statement ends or begins in between.
+    /// Cuts the line once, if `ripe` says so of its state. A line whose socket was not found cannot be cut. The state stays locked
+    /// meanwhile, so that no statement ends or begins.
     fn cut_if(&self, ripe: impl FnOnce(&State) -> bool) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut state = self.state();
@@ -154,7 +154,7 @@ fn begin_anew() {
     }
 }
 
-/// Cuts what has waited too long, and then what is at rest; `said` is when the log last said so.
+/// Cuts the lines that have waited too long, and then the idle ones. `said` is when the log last said so.
 fn look(said: &mut Option<Instant>) {
     connecting::look();
     let known = known();

@@ -45,12 +45,12 @@ impl Copying {
         self.step(|| Ok((make()?, Stage::Writing(path.to_owned()))))
     }
 
-    /// From here on it is not given up any more.
+    /// From here on the copy cannot be given up any more.
     pub(super) fn finish(&self) -> Result<(), StoreError> {
         self.step(|| Ok(((), Stage::Finishing)))
     }
 
-    /// Nothing is written any more.
+    /// The copy was given up; nothing is written any more.
     pub(super) fn end(&self) {
         let mut stage = self.0.lock();
         if let Stage::Writing(_) = &*stage {

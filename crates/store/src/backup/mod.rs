@@ -1,8 +1,8 @@
 //! Copies of an SQLite database: [`back_up`] makes one while Innkeeper runs, [`restore`] puts one in the place of the database.
 //!
 //! Both write under a name of their own and give the copy its name only when it is whole and on the disk, so that neither a crash
-//! nor a full disk leaves something that looks like a database and is none. A copy gets an id of its own: a process that works with
-//! the one is not to take the other for it.
+//! nor a full disk leaves a file that looks like a database but is not one. A copy gets an id of its own, so that a process that works
+//! with one does not take the other for it.
 
 mod copying;
 mod restore;
@@ -87,7 +87,7 @@ fn copy_into(source: &mut SqliteConnection, from: &Path, partial: &Partial) -> R
             })
         }
         StoreError::Damaged(error) => Err(damaged(from, &error.to_string())),
-        // A lock, too, is on what is read: nobody knows of the copy.
+        // An error about a lock is about the source, too: nobody else knows the copy.
         error => Err(refused(format!("{}: {error}", from.display()))),
     }
 }
@@ -194,7 +194,7 @@ fn open(path: &Path, mode: &str) -> Result<SqliteConnection, StoreError> {
 /// Opens a copy that nobody else knows of.
 fn open_copy(path: &Path) -> ConnectionResult<SqliteConnection> {
     let mut copy = SqliteConnection::establish(&address(path, "rw"))?;
-    // No files beside it: what goes wrong with it is thrown away as a whole.
+    // No journal: if anything goes wrong, the whole copy is thrown away.
     copy.batch_execute(
         "PRAGMA busy_timeout = 5000; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = FULL",
     )

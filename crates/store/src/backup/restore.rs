@@ -109,7 +109,7 @@ pub fn restore(database: &Path, from: &Path, copying: &Copying) -> Result<Restor
     Ok(restored)
 }
 
-/// Refuses when another process has the database open: it would go on with the file that was there.
+/// Refuses if another process has the database open: that process would go on with the old file.
 fn nobody_uses(database: &Path) -> Result<(), StoreError> {
     let file = match File::options().read(true).write(true).open(database) {
         Ok(file) => file,
@@ -217,7 +217,7 @@ fn keep(database: &Path) -> Result<PathBuf, StoreError> {
     }
     // A second name rather than another, so that there is a database under the first at every moment.
     match fs::hard_link(database, &kept) {
-        // Another restore was as quick: what it kept stays.
+        // Another restore was as quick; the file that it kept stays.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Err(about(&kept, &error)),
         // A file system without second names.
         Err(_) => rename_to_new(database, &kept)?,

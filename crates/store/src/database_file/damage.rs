@@ -1,7 +1,7 @@
-//! Damage within an SQLite file: a page that says what it cannot.
+//! Damage within an SQLite file: pages whose content is invalid.
 //!
-//! What can be read is worked with. A statement that meets such a page fails, and somebody looks through the whole file then, as
-//! also now and then by itself, so that people hear of damage that no statement meets.
+//! Innkeeper goes on working with the rest. A statement that meets such a page fails; the whole file is then checked. It is also checked
+//! at intervals, so that people hear of damage that no statement meets.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,7 +13,7 @@ use crate::{Store, StoreError};
 /// Whether a statement of this process has met damage since somebody looked.
 static MET: AtomicBool = AtomicBool::new(false);
 
-/// Findings that are told; a damaged file can have thousands.
+/// The most findings that are told; a damaged file can have thousands.
 const MOST: usize = 5;
 
 /// Notes that a statement has met damage.

@@ -1,7 +1,7 @@
-//! What the first page of an SQLite file says, read from the disk itself.
+//! The header of an SQLite file, read from the disk itself.
 //!
-//! SQLite keeps pages in memory and in its log, so that it does not notice when somebody writes another file over its own. The
-//! first hundred bytes are always at the same place, and in the file itself since the checkpoint that follows each start.
+//! SQLite keeps pages in memory and in its log, so it does not notice when another file is written over its own. The header is always
+//! the first hundred bytes, and is in the file itself after the checkpoint that follows each start.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ pub(crate) const APPLICATION: i32 = 0x494e_4e4b;
 
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LENGTH: usize = 100;
-/// A page that is being written just now may be read half: it is read again.
+/// A page that is being written may be read incompletely; it is then read again.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
 pub(super) const TRIES: usize = 3;
 
@@ -26,14 +26,14 @@ pub(crate) struct Header {
     pub id: i32,
     /// The file change counter. It only grows, and a copy from before has a smaller one.
     pub changes: u32,
-    /// How many pages the file has once all of it is there; 0 where that is not said.
+    /// The number of pages that the file should have; 0 if the header does not say it.
     pub pages: u32,
     /// The same in bytes.
     pub length: u64,
 }
 
 impl Header {
-    /// Reads it. None where the file is none of SQLite's, or was cut off.
+    /// Reads the header. None if the file is not an SQLite database, or was truncated.
     pub fn read(file: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; LENGTH];
         match file.read_exact_at(&mut bytes, 0) {
@@ -58,7 +58,7 @@ impl Header {
 
     fn parse(bytes: &[u8; LENGTH]) -> Option<Self> {
         let four = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        // 1 is for what has no room in two bytes.
+        // 1 stands for 65,536, which does not fit into two bytes.
         let page = match u64::from(u16::from_be_bytes([bytes[16], bytes[17]])) {
             1 => 65_536,
             page => page,

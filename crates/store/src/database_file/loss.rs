@@ -1,4 +1,4 @@
-//! A file that was lost: how, and what is said of it.
+//! A database file that was lost: how it was lost, and the sentences that say so.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    /// Whether only a restart helps: what is open does not belong together any more.
+    /// Whether only a restart helps, because the open files do not belong together any more.
     pub fn is_final(self) -> bool {
         matches!(self, Self::LogCut | Self::Overwritten | Self::Cut)
     }
@@ -61,7 +61,7 @@ pub(super) struct Remains {
     pub reader: File,
     /// Which file it is.
     pub main: Identity,
-    /// Whether it has no name any more: with the last connection its content goes.
+    /// Whether it was deleted: its content goes with the last connection.
     pub is_deleted: bool,
     /// SQLite's files beside it, as far as they are its own.
     pub beside: Vec<PathBuf>,
@@ -99,7 +99,7 @@ impl Lost {
         }
     }
 
-    /// What is to be saved and closed, when it is time for it.
+    /// What has to be saved and closed, once it is due.
     pub fn take_remains(&mut self) -> Option<Remains> {
         let is_time = self.problem.as_ref().is_none_or(|(_, again)| Instant::now() >= *again);
         if is_time { self.remains.take() } else { None }

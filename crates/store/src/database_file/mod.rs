@@ -1,13 +1,13 @@
-//! The SQLite file as this process knows it: is it still the one that it opened?
+//! Watches over the SQLite file: is it still the one that this process opened?
 //!
-//! SQLite goes on writing to a file that was deleted, moved, or replaced, and says that all is well. So the file and the two
-//! beside it (the log `-wal` and its index `-shm`) are compared by device and inode around each commit, before anybody is told
-//! that it worked, and its first page is read from the disk each second ([`Header`]), which finds a file that was overwritten in
-//! place. What was lost stays lost until the same database is back: this process closes its connections, saves what it can, and
-//! never makes a new file. Only a start does.
+//! SQLite goes on writing to a file that was deleted, moved, or replaced, and reports success. Therefore the file and the two beside it
+//! (the log `-wal` and its index `-shm`) are compared by device and inode around each commit, before the caller learns that it worked.
+//! Its header is read from the disk each second ([`Header`]), which detects a file that was overwritten in place. A file that was lost
+//! stays lost until the same database is back: this process closes its connections, saves what it can, and never makes a new file.
+//! Only a start does.
 //!
-//! Everything here counts on one connection, the anchor, that stays open as long as the process works with the file: the log is
-//! removed by the last connection that closes, so while there is an anchor a log that is gone was removed by somebody else.
+//! All of this relies on one connection, the anchor, that stays open as long as the process works with the file. The last connection that
+//! closes removes the log; while the anchor is open, a log that is missing was removed by another process.
 
 mod damage;
 mod header;
@@ -45,7 +45,7 @@ pub(crate) struct DatabaseFile {
     state: Mutex<State>,
     /// Open connections, without the anchor.
     connections: AtomicUsize,
-    /// Who keeps connections for later.
+    /// Those that keep idle connections.
     keepers: Mutex<Vec<Weak<dyn Keeper>>>,
     /// Whether something was committed that is worth a checkpoint.
     written: AtomicBool,
@@ -60,7 +60,7 @@ enum State {
     Lost(Lost),
 }
 
-/// Somebody who keeps open connections that nobody uses just now.
+/// A holder of idle connections.
 pub(crate) trait Keeper: Send + Sync {
     /// Closes them.
     fn close_idle(&self);
@@ -192,7 +192,7 @@ impl DatabaseFile {
         }
         if let Some(remains) = lost.take_remains() {
             let way = lost.way;
-            // Nobody waits for this to be told that the file is lost.
+            // The log does not wait for this to say that the file is lost.
             drop(state);
             let settled = rescue::settle(&self.path, way, remains);
             state = lock(&self.state);
@@ -217,7 +217,7 @@ impl DatabaseFile {
         }
     }
 
-    /// Brings what the log holds into the file, as far as nobody reads what was before it. Costs nothing when nothing was written.
+    /// Checkpoints: copies the log into the file, as far as readers allow it. Costs nothing if nothing was written.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let anchor = match &*lock(&self.state) {
             State::Open(open) => open.anchor(),

@@ -25,12 +25,12 @@ pub(super) fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// What is there under this name, if anything.
+/// The identity of the file with this name; none if there is no file.
 pub(super) fn named(path: &Path) -> Option<Identity> {
     fs::metadata(path).ok().as_ref().map(identity)
 }
 
-/// What every connection begins with.
+/// The settings of every connection.
 pub(crate) const PRAGMAS: &str = "
     PRAGMA busy_timeout = 5000;
     PRAGMA journal_mode = WAL;
@@ -301,7 +301,7 @@ struct Marks {
     id: i32,
 }
 
-/// Refuses where there is no database but what one has left: to begin with an empty one would forget all jobs without a word.
+/// Refuses to begin with an empty database if there are remains of another: all jobs would be forgotten without a word.
 fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let has_content = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0);
@@ -334,7 +334,7 @@ fn refuse_to_begin_anew(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether it is a database of one page, on which no table has room.
+/// Whether it is a database of a single page, so that it cannot have a table.
 fn has_no_tables(path: &Path) -> bool {
     let one_page = |file: File| Header::read(&file).ok().flatten().map(|header| header.pages == 1);
     File::open(path).ok().and_then(one_page).unwrap_or(false)
@@ -352,8 +352,8 @@ fn latest(path: &Path, suffix: &str) -> Option<PathBuf> {
         .max()
 }
 
-/// Makes the file where it is missing, readable by its owner alone; SQLite gives its other files the same mode. What cannot
-/// be made here SQLite complains of better.
+/// Makes the file if it is missing, readable by its owner only; SQLite gives its other files the same mode. An error is ignored here,
+/// because SQLite reports it better when it opens the file.
 fn make_private(path: &Path) {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

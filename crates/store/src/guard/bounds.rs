@@ -1,4 +1,4 @@
-//! How long a statement may take, and how the server is told.
+//! How long a statement may take, on the client and on the server.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use diesel::{PgConnection, QueryResult};
 
 use crate::language::ask_for_english;
 
-/// The bounds of one connection's statements. The server's come before the one that is kept here, so that a statement that merely waits
-/// (for a lock, say) ends with an error of the server, and the connection lives on.
+/// The bounds of one connection's statements. The server's are shorter than the client's: a statement that only waits for a lock ends with
+/// an error of the server, and the connection stays usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// When the connection is given up.
@@ -19,14 +19,13 @@ pub(crate) struct Bounds {
     pub lock: Duration,
 }
 
-/// A transaction in which nothing happens for so long holds its locks for a process that was stopped, or whose end did not reach the
-/// server.
+/// The server ends a transaction that is idle for this long: its process was stopped, or ended without the server noticing.
 pub(crate) const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(30);
 
 impl Bounds {
-    /// For what others judge a node by.
+    /// For heartbeats, by which others judge a node.
     pub const HEARTBEAT: Self = Self::new(4000, 3500, 3000);
-    /// For writers of check-ins: what hangs is given up early enough to be tried once more before the requests are answered 503.
+    /// For writers of check-ins: a statement that hangs is given up early enough for a second attempt before the requests are answered 503.
     pub const CHECK_INS: Self = Self::new(5000, 4500, 4000);
     /// For everything else.
     pub const WORK: Self = Self::new(10_000, 9000, 4000);
@@ -48,7 +47,7 @@ impl Bounds {
         {
             log::debug!("the server does not look whether anybody still waits for it: {error}");
         }
-        // Without it Innkeeper works as well as it does with a server that speaks another language; a start tells of that.
+        // A refusal is not fatal: Innkeeper then works as it does with a server in another language, and the start says so.
         if let Err(error) = ask_for_english(connection) {
             log::debug!("the server is not asked for English: {error}");
         }

@@ -1,8 +1,8 @@
 //! Finding the socket of a new connection, and a bound on the connecting itself.
 //!
-//! Over TCP each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds from all others, and is found by
-//! it. A socket file has no such mark: such attempts begin one after the other, and the socket of each is the one that is new. It is
-//! looked for while libpq connects, which may take long, and as soon as it is found the next attempt may begin.
+//! Over TCP each attempt asks libpq for a `tcp_user_timeout` that differs by some milliseconds from all others; this mark identifies
+//! its socket. A socket file has no such mark. Such attempts begin one after the other, and the socket of each is the one that is new.
+//! It is searched for while libpq connects, and once it is found the next attempt may begin.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -28,7 +28,7 @@ const SETTING_UP: Duration = Duration::from_secs(3);
 const LOOK_SOON: Duration = Duration::from_millis(1);
 const LOOK_LATER: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_millis(100);
-/// Marks are drawn from so many.
+/// The number of different marks.
 const MARKS: u32 = 5000;
 
 /// Connects; returns a second handle of the connection's socket, where it was found.
@@ -43,7 +43,7 @@ pub(super) fn connect(url: &str) -> Result<(PgConnection, Option<OwnedFd>), Conn
     let found = finder.and_then(Finder::finish);
     drop(attempt);
     let connection = connection?;
-    // Libpq may have gone on to another host; then what was found is open nowhere but here.
+    // libpq may have gone on to another host; then only this handle of the first socket is still open.
     let socket = match found.filter(|found| places(found.as_fd()) > 1) {
         Some(found) => Some(found),
         None => only(|socket| has_mark(socket, address.mark)),
@@ -97,8 +97,8 @@ impl Address {
     }
 }
 
-/// The one open socket that `is_it` takes. None where there are several: somebody connects to Postgres past this, and better none than
-/// another's.
+/// The one open socket that `is_it` accepts. None if there are several: another part of the process then connects to Postgres without this
+/// module, and no socket is better than a wrong one.
 fn only(is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
     // By its identity: a copy made a moment ago may be met under a number that was free.
     let mut found: HashMap<u64, OwnedFd> = HashMap::new();
@@ -112,13 +112,13 @@ fn only(is_it: impl Fn(BorrowedFd<'_>) -> bool) -> Option<OwnedFd> {
     if found.len() == 1 { found.into_values().next() } else { None }
 }
 
-/// Under how many numbers this process has the socket open.
+/// The number of file descriptors by which this process has the socket open.
 fn places(socket: BorrowedFd<'_>) -> usize {
     let wanted = identity(socket);
     open_files().into_iter().filter(|file| with_file(*file, identity) == wanted).count()
 }
 
-/// What distinguishes a socket from all others, whatever its number.
+/// The identity of a socket, whatever its file descriptor.
 fn identity(socket: BorrowedFd<'_>) -> Option<u64> {
     rustix::fs::fstat(socket).ok().map(|status| status.st_ino)
 }

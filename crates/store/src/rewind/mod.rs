@@ -1,9 +1,9 @@
 //! Moving back what was recorded by a clock that was ahead, before the time that it returned to is used.
 //!
-//! Everything later than the new now moves: facts and history of the reservations (`reservations.rs`, whose order is kept), then the rest
-//! (`tables.rs`). It goes in batches, each a transaction of its own, and a second pass over what was moved changes nothing: so one that was
-//! cut off is made again, and several nodes may do it at once. What cannot be read is left out: its reservation cannot be judged either, and
-//! is named for that.
+//! Every time later than the new now moves back: first the facts and history of the reservations, in order (`reservations.rs`), then the
+//! other tables (`tables.rs`). Each batch is a transaction of its own. A second pass over rows that were moved changes nothing, so a pass
+//! that was cut off is repeated, and several nodes may do it at once. Rows that cannot be read are left out: their reservation cannot be
+//! judged either, and is reported for that.
 
 mod reservations;
 mod tables;
@@ -27,7 +27,7 @@ const LATEST: i64 = 100;
 #[derive(Debug, Clone, Copy)]
 pub struct Rewinding {
     stage: Stage,
-    /// So many rows of a batch at most: fewer after one that failed.
+    /// The most rows of a batch; fewer after a batch that failed.
     most: i64,
     /// Whether it looks for what was written while an earlier one was under way.
     is_for_stragglers: bool,
@@ -39,16 +39,16 @@ enum Stage {
     Reservations(i64),
     /// By the log, so before it.
     SnoozedDuties,
-    /// Those of the so manieth large table after this id.
+    /// The rows of the large table of this index, after this id.
     Rows(usize, i64),
-    /// The so manieth small table.
+    /// The small table of this index.
     Table(usize),
-    /// Heartbeats and leases: last, because the nodes beat on by the old time until the pass is through, and the next start sees by them
-    /// that one was cut off.
+    /// Heartbeats and leases come last: the nodes write heartbeats by the old time until the pass is complete, and the next start finds by
+    /// them that a pass was cut off.
     Heartbeats,
 }
 
-/// Rows of one transaction at most, of which each stands for itself.
+/// The most rows of one transaction, for tables whose rows are independent of each other.
 const MOST: i64 = 5000;
 
 impl Default for Rewinding {

@@ -16,9 +16,9 @@ use crate::rows::{AlertRow, RunRow, StateRow, ms, snoozes_text, time};
 use crate::schema::{alerts, audit, checkins, reservations, runs, states};
 use crate::{Seldom, StoreError};
 
-/// Reservations of one transaction at most.
+/// The most reservations of one transaction.
 pub(super) const MOST: i64 = 500;
-/// A pass that is cut off begins again, and comes by the same rows.
+/// A pass that is cut off begins again, and visits the same rows.
 static UNREADABLE: Seldom = Seldom::new();
 
 /// Check-ins are recorded this nearly in the order of their times.
@@ -26,7 +26,7 @@ const DISORDER_MS: i64 = 60_000;
 
 /// How long ago a node may have concluded something by the old time, when a pass looks for stragglers.
 const LATELY_MS: i64 = 300_000;
-/// Where a conclusion names a time that follows from its own, it is this much later at most.
+/// A time that a conclusion derives from its own is at most this much later.
 const SOON_MS: i64 = 600_000;
 
 /// Whether a reservation of which nothing has moved is looked at again. At first every one is. Afterwards only what a node concluded by the
@@ -134,7 +134,7 @@ pub(super) fn rewind(
     Ok(Some(last))
 }
 
-/// Locks the next states, in the order of their ids, as everybody does.
+/// Locks the next states in the order of their ids, as every writer does.
 fn lock(connection: &mut AnyConnection, after: i64, most: i64) -> Result<Vec<i64>, StoreError> {
     let ids: Vec<i64> = states::table
         .filter(states::reservation_id.gt(after))

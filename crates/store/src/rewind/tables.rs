@@ -12,7 +12,7 @@ use crate::rows::ms;
 
 /// No lease lasts longer: one that ends later was taken by the clock that was ahead.
 const LONGEST_LEASE: TimeDelta = TimeDelta::minutes(10);
-/// Nor does one of what only one node may do.
+/// Nor does a lease of work that only one node may do.
 const LONGEST_TURN: TimeDelta = TimeDelta::minutes(1);
 /// No link for a password lasts longer.
 const LONGEST_INVITATION: TimeDelta = TimeDelta::days(1);
@@ -44,7 +44,7 @@ pub(super) const SMALL: [&str; 22] = [
     "report_keys",
     "late_failures",
 ];
-/// Those that say how far the nodes are.
+/// The tables that say how far the nodes have come.
 const HEARTBEATS: [&str; 2] = ["nodes", "duties"];
 
 /// The columns that say when something was, by their table; those of reservations stand in `reservations.rs`.
@@ -194,7 +194,7 @@ pub(super) fn rewind_heartbeats(connection: &mut AnyConnection, rewind: &Rewind)
     for table in HEARTBEATS {
         rewind_past(connection, rewind, table, "TRUE")?;
     }
-    // Whoever holds it prolongs it within a second.
+    // The holder of a lease extends it within a second.
     sql_query("UPDATE leases SET until_at = $1 WHERE until_at > $2")
         .bind::<BigInt, _>(ms(rewind.now))
         .bind::<BigInt, _>(ms(rewind.now + LONGEST_TURN))
@@ -223,17 +223,17 @@ fn later(column: &str, than: i64) -> String {
     format!("({column} > {than} AND {column} <= {})", i64::MAX)
 }
 
-/// Where a time goes that has been.
+/// The new value of a time in the past.
 fn back(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
     let late = later(column, rewind.stays_ms());
-    // What is NULL stays so.
+    // NULL stays NULL.
     format!(
         "CASE WHEN {late} AND {column} - {by} >= {now} THEN {now} WHEN {late} THEN {column} - {by} ELSE {column} END"
     )
 }
 
-/// Where a time goes that is to come.
+/// The new value of a time in the future.
 fn ahead(column: &str, rewind: &Rewind) -> String {
     let (now, by) = (ms(rewind.now), rewind.by.num_milliseconds());
     let late = later(column, rewind.stays_ms());
