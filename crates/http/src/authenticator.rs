@@ -304,8 +304,7 @@ impl Authenticator {
 
     async fn user_signed_on(&self, name: String, source: &str) -> Result<Caller, ApiError> {
         let role = self.0.sign_on.as_ref().map_or(UserRole::Viewer, |sign_on| sign_on.role);
-        let store =
-            self.0.store.on_behalf_of(Actor { who: format!("user {name}"), source: source.to_owned() });
+        let store = self.0.store.acting_as(Actor::user(&name, source));
         let now = self.0.clock.now();
         let asked = name.clone();
         let user =

@@ -33,7 +33,7 @@ use innkeeper_http::{ApiError, Caller, Listener, Routes, blocking, client_addres
 use innkeeper_node::config::Live;
 use innkeeper_node::heartbeat::DeadEndReporter;
 use innkeeper_node::{Config, KnownWays, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake};
-use innkeeper_store::{Store, StoreError};
+use innkeeper_store::{ActingStore, Store, StoreError};
 
 pub use queue::Queue;
 
@@ -168,9 +168,9 @@ impl AppState {
 pub(crate) async fn patiently<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
-    call: impl Fn(&Store) -> Result<T, StoreError> + Send + 'static,
+    call: impl Fn(&ActingStore) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let (store, patience) = (app_state.store.on_behalf_of(caller.actor()), app_state.commit_timeout);
+    let (store, patience) = (app_state.store.acting_as(caller.actor()), app_state.commit_timeout);
     let begun = Instant::now();
     let done = blocking(move || {
         loop {

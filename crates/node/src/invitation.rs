@@ -120,8 +120,7 @@ pub fn invite(
 ) -> anyhow::Result<String> {
     let name = account_name("name", name)?;
     let role = role.map(|role| UserRole::parse("role", role)).transpose()?;
-    let store =
-        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let store = store.acting_as(Actor::command_line());
     let secret = keys::draw()?;
     let (hash, expires_at) = (keys::hash(secret.reveal()), now + USED_WITHIN);
     match store.user_named(&name)? {
@@ -152,8 +151,7 @@ pub fn invite(
 /// # Errors
 /// A name of nobody, and the database's.
 pub fn reset_second_factor(store: &Store, name: &str, now: Time) -> anyhow::Result<String> {
-    let store =
-        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let store = store.acting_as(Actor::command_line());
     let Some((user, _)) = store.user_named(name)? else { anyhow::bail!("there is no user {name}") };
     Ok(match store.remove_second_factor(user.id, None, now)? {
         true => format!("The second factor of {name} is removed, and their sessions have ended.\n"),
@@ -166,8 +164,7 @@ pub fn reset_second_factor(store: &Store, name: &str, now: Time) -> anyhow::Resu
 /// # Errors
 /// Names of nobody, an heir who cannot have tokens, and the database's.
 pub fn remove(store: &Store, name: &str, heir: Option<&str>, now: Time) -> anyhow::Result<String> {
-    let store =
-        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let store = store.acting_as(Actor::command_line());
     let id_of = |name: &str| -> anyhow::Result<i64> {
         let found = store.user_named(name)?;
         let (user, _) = found.ok_or_else(|| anyhow::anyhow!("there is no user {name}"))?;

@@ -43,8 +43,7 @@ pub fn make(store: &Store, wanted: &Wanted<'_>, now: Time) -> anyhow::Result<Str
         }
     };
     let new = NewToken { name, hash: keys::hash(&secret), scopes, apps, expires_at };
-    let store =
-        store.on_behalf_of(Actor { who: "command line".to_owned(), source: "this machine".to_owned() });
+    let store = store.acting_as(Actor::command_line());
     anyhow::ensure!(
         matches!(store.add_token(&new, now)?, TokenAdded::Made(_)),
         "there is a token {} already; choose another name, or remove it in the settings",

@@ -13,7 +13,7 @@ use crate::reservations::{lock_states, ping_key, write_terms};
 use crate::reserve::create;
 use crate::rows::ReservationRow;
 use crate::schema::reservations;
-use crate::{Store, StoreError, slugs};
+use crate::{ActingStore, Store, StoreError, slugs};
 
 /// Apps that one query asks for at most.
 const CHUNK: usize = 500;
@@ -61,6 +61,26 @@ struct Plan {
 }
 
 impl Store {
+    /// Which alerters each reservation of these apps names, by app and component; those that name none are left out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn alerters_named(
+        &self,
+        apps: &BTreeSet<&str>,
+    ) -> Result<HashMap<(String, String), Vec<AlerterName>>, StoreError> {
+        let mut named = HashMap::new();
+        for row in rows_of(&mut *self.get()?, apps)? {
+            let alerters = row.spec()?.alerters_named();
+            if !alerters.is_empty() {
+                named.insert((row.spec.app, row.spec.component), alerters);
+            }
+        }
+        Ok(named)
+    }
+}
+
+impl ActingStore {
     /// Makes `declared` true; each pair of names stands in it once. With `prune`, every other reservation for which it says yes is checked out.
     /// `dry_run` only says what would be done.
     ///
@@ -93,24 +113,6 @@ impl Store {
             }
             self.carry_out(connection, plan, now)
         })
-    }
-
-    /// Which alerters each reservation of these apps names, by app and component; those that name none are left out.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn alerters_named(
-        &self,
-        apps: &BTreeSet<&str>,
-    ) -> Result<HashMap<(String, String), Vec<AlerterName>>, StoreError> {
-        let mut named = HashMap::new();
-        for row in rows_of(&mut *self.get()?, apps)? {
-            let alerters = row.spec()?.alerters_named();
-            if !alerters.is_empty() {
-                named.insert((row.spec.app, row.spec.component), alerters);
-            }
-        }
-        Ok(named)
     }
 
     fn carry_out(

@@ -1,7 +1,6 @@
 //! Who changed what: an entry beside each change, in its transaction.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use chrono::TimeDelta;
 use diesel::dsl::{exists, max};
@@ -9,26 +8,16 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
-use innkeeper_core::open_past::ANYBODY;
 
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::audit;
-use crate::{Store, StoreError};
+use crate::{ActingStore, Actor, Store, StoreError};
 
 /// The most that is kept of what changed, bytes: a reservation's texts, before and after.
 const LONGEST_DETAIL: usize = 64 * 1024;
 /// How many entries count as the last.
 const LATELY: i64 = 1000;
-
-/// Who asks for a change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Actor {
-    /// `user ada`, `token deploy`, `anybody`.
-    pub who: String,
-    /// The client's address.
-    pub source: String,
-}
 
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +39,31 @@ pub struct AuditEntry {
 }
 
 impl Store {
-    /// The same store; what is changed through it stands in the audit log under this name.
-    #[must_use]
-    pub fn on_behalf_of(&self, actor: Actor) -> Self {
-        let mut store = self.clone();
-        store.actor = Some(Arc::new(actor));
-        store
+    /// Entries before the number `before`, latest first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn audit_log(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        let rows: Vec<AuditRow> = audit::table
+            .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
+            .order(audit::id.desc())
+            .limit(limit)
+            .select(AuditRow::as_select())
+            .load(&mut *self.get()?)?;
+        let entry = |row: AuditRow| AuditEntry {
+            id: row.id,
+            at: time(row.at),
+            who: row.who,
+            source: row.source,
+            action: row.action,
+            subject: row.subject,
+            detail: row.detail,
+        };
+        Ok(rows.into_iter().map(entry).collect())
     }
+}
 
+impl ActingStore {
     /// Adds an entry about something that changes nothing else: a login, a test message.
     ///
     /// # Errors
@@ -72,7 +78,7 @@ impl Store {
         self.write(|connection| self.note(connection, action, subject, detail, now))
     }
 
-    /// Adds an entry, where somebody acts.
+    /// Adds an entry in the transaction of the change.
     pub(crate) fn note(
         &self,
         connection: &mut AnyConnection,
@@ -81,15 +87,7 @@ impl Store {
         detail: &str,
         now: Time,
     ) -> Result<(), StoreError> {
-        match &self.actor {
-            Some(actor) => add(connection, actor, action, subject, detail, now),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether it is for whoever comes to an open instance.
-    pub(crate) fn acts_for_anybody(&self) -> bool {
-        self.actor.as_ref().is_some_and(|actor| actor.who == ANYBODY)
+        add(connection, &self.actor, action, subject, detail, now)
     }
 
     /// Adds an entry that will change, or changes the one of this number; returns its number. For what comes in great
@@ -105,7 +103,7 @@ impl Store {
         detail: &str,
         now: Time,
     ) -> Result<Option<i64>, StoreError> {
-        let Some(actor) = &self.actor else { return Ok(None) };
+        let actor = &self.actor;
         self.write(|connection| {
             if let Some(id) = id {
                 let changed = diesel::update(audit::table.filter(audit::id.eq(id)))
@@ -133,29 +131,6 @@ impl Store {
             .get_result(connection)?;
             Ok(Some(id.id))
         })
-    }
-
-    /// Entries before the number `before`, latest first.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn audit_log(&self, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>, StoreError> {
-        let rows: Vec<AuditRow> = audit::table
-            .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
-            .order(audit::id.desc())
-            .limit(limit)
-            .select(AuditRow::as_select())
-            .load(&mut *self.get()?)?;
-        let entry = |row: AuditRow| AuditEntry {
-            id: row.id,
-            at: time(row.at),
-            who: row.who,
-            source: row.source,
-            action: row.action,
-            subject: row.subject,
-            detail: row.detail,
-        };
-        Ok(rows.into_iter().map(entry).collect())
     }
 }
 

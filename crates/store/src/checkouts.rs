@@ -22,7 +22,7 @@ use crate::rewind::bring_back;
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkouts, deliveries, ping_keys, reservations, states};
 use crate::slugs::{self, insert_with_slug};
-use crate::{Store, StoreError, lookup_keys, outbox, recent};
+use crate::{ActingStore, Store, StoreError, lookup_keys, outbox, recent};
 
 /// How long a checkout can be undone.
 pub const UNDO_WITHIN: TimeDelta = TimeDelta::days(1);
@@ -155,84 +155,6 @@ pub(crate) fn addresses_among(
 }
 
 impl Store {
-    /// Removes the reservation. An alert that is open on it closes, and whoever was told of it hears so. False when there is none.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn check_out(&self, app: &AppName, component: &ComponentName, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| match find(connection, app, component)? {
-            Some(row) => self.remove(connection, &row, now),
-            None => Ok(false),
-        })
-    }
-
-    /// The same by its number.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn check_out_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| match find_by_id(connection, id)? {
-            Some(row) => self.remove(connection, &row, now),
-            None => Ok(false),
-        })
-    }
-
-    pub(crate) fn remove(
-        &self,
-        connection: &mut AnyConnection,
-        row: &ReservationRow,
-        now: Time,
-    ) -> Result<bool, StoreError> {
-        // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
-        lock_states(connection, &[row.id])?;
-        let kept: Option<(StateRow, Option<i64>, Option<i64>)> = states::table
-            .filter(states::reservation_id.eq(row.id))
-            .select((StateRow::as_select(), states::latest_checkin_id, states::previous_checkin_id))
-            .first(connection)
-            .optional()?;
-        // Gone in between.
-        let Some((state, latest_checkin_id, previous_checkin_id)) = kept else { return Ok(false) };
-        let open: Vec<AlertRow> = alerts::table
-            .filter(alerts::reservation_id.eq(row.id))
-            .filter(alerts::closed_at.is_null())
-            .select(AlertRow::as_select())
-            .load(connection)?;
-        for alert in open {
-            diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
-                .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(Some(CHECKED_OUT))))
-                .execute(connection)?;
-            tell_of_checkout(connection, alert.id, now)?;
-        }
-        let (app, component) =
-            (AppName::trusted(row.app.clone()), ComponentName::trusted(row.component.clone()));
-        let kept = Kept { reservation: row.clone(), state, latest_checkin_id, previous_checkin_id };
-        let [slug, old_slug] = [Some(row.slug.clone()), row.old_slug.clone()];
-        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
-            table: "reservations",
-            id: row.id,
-            problem: error.to_string(),
-        };
-        diesel::insert_into(checkouts::table)
-            .values((
-                checkouts::reservation_id.eq(row.id),
-                checkouts::app.eq(&row.app),
-                checkouts::component.eq(&row.component),
-                checkouts::checked_out_at.eq(ms(now)),
-                checkouts::who.eq(self.actor.as_ref().map_or("", |actor| actor.who.as_str())),
-                checkouts::reservation.eq(serde_json::to_string(&kept).map_err(corrupt)?),
-                checkouts::slug.eq(slug),
-                checkouts::old_slug.eq(old_slug),
-            ))
-            .execute(connection)?;
-        diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
-        lookup_keys::close(
-            connection,
-            &lookup_keys::of(&app, &component, row.key.parse().unwrap_or_default()),
-        )?;
-        self.note(connection, CHECK_OUT, &format!("{app}/{component}"), &noted(row.id), now)?;
-        Ok(true)
-    }
-
     /// What can be undone, latest first; of the whole installation.
     ///
     /// # Errors
@@ -325,6 +247,99 @@ impl Store {
         Ok(Some(Checkout { reservation_id: id, app, component, at: time(at), who }))
     }
 
+    /// Forgets what was checked out before `before`; its history goes with the next prunings. Returns how many.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn forget_checkouts(&self, before: Time) -> Result<usize, StoreError> {
+        self.write(|connection| {
+            recent::forget(connection, before)?;
+            Ok(sql_query("DELETE FROM checkouts WHERE checked_out_at < $1")
+                .bind::<BigInt, _>(ms(before))
+                .execute(connection)?)
+        })
+    }
+}
+
+impl ActingStore {
+    /// Removes the reservation. An alert that is open on it closes, and whoever was told of it hears so. False when there is none.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn check_out(&self, app: &AppName, component: &ComponentName, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find(connection, app, component)? {
+            Some(row) => self.remove(connection, &row, now),
+            None => Ok(false),
+        })
+    }
+
+    /// The same by its number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn check_out_by_id(&self, id: i64, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| match find_by_id(connection, id)? {
+            Some(row) => self.remove(connection, &row, now),
+            None => Ok(false),
+        })
+    }
+
+    pub(crate) fn remove(
+        &self,
+        connection: &mut AnyConnection,
+        row: &ReservationRow,
+        now: Time,
+    ) -> Result<bool, StoreError> {
+        // The state's lock first, as everybody takes it, so that no sweep holds the row half-way.
+        lock_states(connection, &[row.id])?;
+        let kept: Option<(StateRow, Option<i64>, Option<i64>)> = states::table
+            .filter(states::reservation_id.eq(row.id))
+            .select((StateRow::as_select(), states::latest_checkin_id, states::previous_checkin_id))
+            .first(connection)
+            .optional()?;
+        // Gone in between.
+        let Some((state, latest_checkin_id, previous_checkin_id)) = kept else { return Ok(false) };
+        let open: Vec<AlertRow> = alerts::table
+            .filter(alerts::reservation_id.eq(row.id))
+            .filter(alerts::closed_at.is_null())
+            .select(AlertRow::as_select())
+            .load(connection)?;
+        for alert in open {
+            diesel::update(alerts::table.filter(alerts::id.eq(alert.id)))
+                .set((alerts::closed_at.eq(Some(ms(now))), alerts::ending.eq(Some(CHECKED_OUT))))
+                .execute(connection)?;
+            tell_of_checkout(connection, alert.id, now)?;
+        }
+        let (app, component) =
+            (AppName::trusted(row.app.clone()), ComponentName::trusted(row.component.clone()));
+        let kept = Kept { reservation: row.clone(), state, latest_checkin_id, previous_checkin_id };
+        let [slug, old_slug] = [Some(row.slug.clone()), row.old_slug.clone()];
+        let corrupt = |error: serde_json::Error| StoreError::Corrupt {
+            table: "reservations",
+            id: row.id,
+            problem: error.to_string(),
+        };
+        diesel::insert_into(checkouts::table)
+            .values((
+                checkouts::reservation_id.eq(row.id),
+                checkouts::app.eq(&row.app),
+                checkouts::component.eq(&row.component),
+                checkouts::checked_out_at.eq(ms(now)),
+                checkouts::who.eq(self.actor.who.as_str()),
+                checkouts::reservation.eq(serde_json::to_string(&kept).map_err(corrupt)?),
+                checkouts::slug.eq(slug),
+                checkouts::old_slug.eq(old_slug),
+            ))
+            .execute(connection)?;
+        diesel::delete(reservations::table.filter(reservations::id.eq(row.id))).execute(connection)?;
+        lookup_keys::close(
+            connection,
+            &lookup_keys::of(&app, &component, row.key.parse().unwrap_or_default()),
+        )?;
+        self.note(connection, CHECK_OUT, &format!("{app}/{component}"), &noted(row.id), now)?;
+        Ok(true)
+    }
+
     /// Takes a checkout back. What it had reported stands, and counts; runs that were going are forgotten.
     ///
     /// # Errors
@@ -388,19 +403,6 @@ impl Store {
         .or_else(|error| match error {
             StoreError::Taken(name) => Ok(Undone::Taken { name }),
             other => Err(other),
-        })
-    }
-
-    /// Forgets what was checked out before `before`; its history goes with the next prunings. Returns how many.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn forget_checkouts(&self, before: Time) -> Result<usize, StoreError> {
-        self.write(|connection| {
-            recent::forget(connection, before)?;
-            Ok(sql_query("DELETE FROM checkouts WHERE checked_out_at < $1")
-                .bind::<BigInt, _>(ms(before))
-                .execute(connection)?)
         })
     }
 }

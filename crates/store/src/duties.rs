@@ -13,33 +13,12 @@ use crate::readable::list;
 use crate::reservations::{find_by_id, lock_states};
 use crate::rows::{NamedRow, ms, time};
 use crate::schema::{alerts, deliveries, duties, reservations, runs, states};
-use crate::{Store, StoreError, lookup_keys};
+use crate::{ActingStore, Store, StoreError, lookup_keys};
 
 /// The audit log goes back further than this: it says of each younger reservation whether somebody made it.
 const SURELY_LOGGED: TimeDelta = TimeDelta::days(300);
 
 impl Store {
-    /// Lets nobody be told until `until` that the duty is missing; `now` ends a snooze. False when there is no such duty.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn snooze_duty(&self, name: &str, until: Time, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let snoozed_until = (until > now).then(|| ms(until));
-            let changed = diesel::update(duties::table.filter(duties::name.eq(name)))
-                .set(duties::snoozed_until.eq(snoozed_until))
-                .execute(connection)?;
-            let (action, detail) = match until > now {
-                true => ("snooze duty", format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))),
-                false => ("resume duty", String::new()),
-            };
-            if changed > 0 {
-                self.note(connection, action, name, &detail, now)?;
-            }
-            Ok(changed > 0)
-        })
-    }
-
     /// The duties that are snoozed at `now`, and until when.
     ///
     /// # Errors
@@ -111,6 +90,29 @@ impl Store {
             diesel::delete(states::table.filter(states::reservation_id.eq_any(&ids))).execute(connection)?;
             diesel::delete(reservations::table.filter(reservations::id.eq_any(&ids))).execute(connection)?;
             Ok(own.iter().map(|row| format!("{}/{}", row.app, row.component)).collect())
+        })
+    }
+}
+
+impl ActingStore {
+    /// Lets nobody be told until `until` that the duty is missing; `now` ends a snooze. False when there is no such duty.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn snooze_duty(&self, name: &str, until: Time, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let snoozed_until = (until > now).then(|| ms(until));
+            let changed = diesel::update(duties::table.filter(duties::name.eq(name)))
+                .set(duties::snoozed_until.eq(snoozed_until))
+                .execute(connection)?;
+            let (action, detail) = match until > now {
+                true => ("snooze duty", format!("until {}", until.format("%Y-%m-%d %H:%M:%S UTC"))),
+                false => ("resume duty", String::new()),
+            };
+            if changed > 0 {
+                self.note(connection, action, name, &detail, now)?;
+            }
+            Ok(changed > 0)
         })
     }
 }

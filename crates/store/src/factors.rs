@@ -16,7 +16,7 @@ use crate::rows::ms;
 use crate::schema::{passkeys, recovery_codes, totp, totp_setups, users};
 use crate::sessions::{end_other_sessions, end_sessions};
 use crate::users::{find_user, lock_user};
-use crate::{Store, StoreError, User};
+use crate::{ActingStore, Store, StoreError, User};
 
 /// A step of a code that began later than another by more than this was no neighbour of it.
 const AHEAD: TimeDelta = TimeDelta::minutes(2);
@@ -121,6 +121,35 @@ impl Store {
             .optional()?)
     }
 
+    /// The secret of the user's authenticator app.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn app_secret(&self, user_id: i64) -> Result<Option<String>, StoreError> {
+        Ok(totp::table
+            .filter(totp::user_id.eq(user_id))
+            .select(totp::secret)
+            .first(&mut *self.get()?)
+            .optional()?)
+    }
+
+    /// Takes the right code of the step that began at `began`, of this secret. False when one of that step or a later
+    /// was taken: of two at once one is taken. One of a step that is minutes later was taken by a clock that was ahead, and
+    /// keeps nobody out.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn take_step(&self, user_id: i64, secret: &str, began: Time) -> Result<bool, StoreError> {
+        let unused = totp::table
+            .filter(totp::user_id.eq(user_id))
+            .filter(totp::secret.eq(secret))
+            .filter(totp::used_at.lt(ms(began)).or(totp::used_at.gt(ms(began + AHEAD))));
+        let taken = diesel::update(unused).set(totp::used_at.eq(ms(began))).execute(&mut *self.get()?)?;
+        Ok(taken > 0)
+    }
+}
+
+impl ActingStore {
     /// A first code was right, of the step that began at `began`: the secret counts from now on. With a first second factor
     /// come these recovery codes; who has passkeys has theirs. The user's other sessions end, since they came in without.
     ///
@@ -167,33 +196,6 @@ impl Store {
             replace_recovery_codes(connection, user.id, codes)?;
             Ok(AppAdded::First)
         })
-    }
-
-    /// The secret of the user's authenticator app.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn app_secret(&self, user_id: i64) -> Result<Option<String>, StoreError> {
-        Ok(totp::table
-            .filter(totp::user_id.eq(user_id))
-            .select(totp::secret)
-            .first(&mut *self.get()?)
-            .optional()?)
-    }
-
-    /// Takes the right code of the step that began at `began`, of this secret. False when one of that step or a later
-    /// was taken: of two at once one is taken. One of a step that is minutes later was taken by a clock that was ahead, and
-    /// keeps nobody out.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn take_step(&self, user_id: i64, secret: &str, began: Time) -> Result<bool, StoreError> {
-        let unused = totp::table
-            .filter(totp::user_id.eq(user_id))
-            .filter(totp::secret.eq(secret))
-            .filter(totp::used_at.lt(ms(began)).or(totp::used_at.gt(ms(began + AHEAD))));
-        let taken = diesel::update(unused).set(totp::used_at.eq(ms(began))).execute(&mut *self.get()?)?;
-        Ok(taken > 0)
     }
 
     /// Uses a recovery code (as its hash). False when it is none of the user's, or was used.

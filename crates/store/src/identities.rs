@@ -16,7 +16,7 @@ use crate::rows::ms;
 use crate::schema::{identities, invitations, openid_logins, users};
 use crate::sessions::end_sessions;
 use crate::users::{User, UserRow, find_user, insert_user, lock_user};
-use crate::{Actor, Store, StoreError};
+use crate::{ActingStore, Actor, Store, StoreError};
 
 /// A login must end this soon after its beginning.
 pub(crate) const LOGINS_HOLD: TimeDelta = TimeDelta::minutes(10);
@@ -102,8 +102,8 @@ impl Store {
 
     /// What a login changes is its user's own deed in the audit log: it vouches for nobody who is doubted
     /// ([`innkeeper_core::open_past`]). `name` is what they are called here, whatever the provider says.
-    fn by(&self, name: &str, newcomer: &Newcomer<'_>) -> Self {
-        self.on_behalf_of(Actor { who: format!("user {name}"), source: newcomer.source.to_owned() })
+    fn by(&self, name: &str, newcomer: &Newcomer<'_>) -> ActingStore {
+        self.acting_as(Actor::user(name, newcomer.source))
     }
 
     /// The first time.
@@ -164,56 +164,6 @@ impl Store {
         let own = self.by(name, newcomer);
         own.note(connection, "change user", &format!("user {name}"), &detail, now)?;
         own.follow(connection, newcomer, user, role, now)
-    }
-
-    /// Another time: the role may have changed.
-    fn follow(
-        &self,
-        connection: &mut AnyConnection,
-        newcomer: &Newcomer<'_>,
-        user: User,
-        role: UserRole,
-        now: Time,
-    ) -> Result<Arrived, StoreError> {
-        if !user.confirmed {
-            return Ok(Arrived::Unconfirmed(user));
-        }
-        if !newcomer.role_follows || user.role == role {
-            return Ok(Arrived::In(user));
-        }
-        if newcomer.keeps_from(&user, role) {
-            return Ok(Arrived::RoleUnsaid);
-        }
-        set_role(connection, &user, role)?;
-        end_sessions(connection, user.id)?;
-        let detail = format!("role: {} -> {}\nby OpenID Connect", user.role.as_str(), role.as_str());
-        self.note(connection, "change user", &format!("user {}", user.name), &detail, now)?;
-        Ok(Arrived::In(User { role, ..user }))
-    }
-
-    /// Their sessions end, their tokens do no more than read, and no password lets them in beside the provider.
-    fn lose_role(&self, connection: &mut AnyConnection, user: &User, now: Time) -> Result<(), StoreError> {
-        lock_user(connection, user.id)?;
-        let ended = end_sessions(connection, user.id)?;
-        let links = diesel::delete(invitations::table.filter(invitations::user_id.eq(user.id)))
-            .execute(connection)?;
-        let passwords = diesel::update(users::table.filter(users::id.eq(user.id)))
-            .filter(users::password.is_not_null())
-            .set(users::password.eq(None::<String>))
-            .execute(connection)?;
-        if ended + links + passwords == 0 && user.role == UserRole::Viewer {
-            return Ok(());
-        }
-        set_role(connection, user, UserRole::Viewer)?;
-        let mut detail = format!(
-            "role: {} -> {}\nby OpenID Connect, which gives no role any more: sessions ended",
-            user.role.as_str(),
-            UserRole::Viewer.as_str()
-        );
-        if passwords + links > 0 {
-            detail.push_str(", password removed");
-        }
-        self.note(connection, "change user", &format!("user {}", user.name), &detail, now)
     }
 
     /// Which users come by OpenID Connect, by their numbers.
@@ -291,6 +241,58 @@ impl Store {
             let ended = diesel::delete(row).execute(connection)?;
             Ok(Some(next).filter(|_| ended == 1 && began_at > ms(now - LOGINS_HOLD)))
         })
+    }
+}
+
+impl ActingStore {
+    /// Another time: the role may have changed.
+    fn follow(
+        &self,
+        connection: &mut AnyConnection,
+        newcomer: &Newcomer<'_>,
+        user: User,
+        role: UserRole,
+        now: Time,
+    ) -> Result<Arrived, StoreError> {
+        if !user.confirmed {
+            return Ok(Arrived::Unconfirmed(user));
+        }
+        if !newcomer.role_follows || user.role == role {
+            return Ok(Arrived::In(user));
+        }
+        if newcomer.keeps_from(&user, role) {
+            return Ok(Arrived::RoleUnsaid);
+        }
+        set_role(connection, &user, role)?;
+        end_sessions(connection, user.id)?;
+        let detail = format!("role: {} -> {}\nby OpenID Connect", user.role.as_str(), role.as_str());
+        self.note(connection, "change user", &format!("user {}", user.name), &detail, now)?;
+        Ok(Arrived::In(User { role, ..user }))
+    }
+
+    /// Their sessions end, their tokens do no more than read, and no password lets them in beside the provider.
+    fn lose_role(&self, connection: &mut AnyConnection, user: &User, now: Time) -> Result<(), StoreError> {
+        lock_user(connection, user.id)?;
+        let ended = end_sessions(connection, user.id)?;
+        let links = diesel::delete(invitations::table.filter(invitations::user_id.eq(user.id)))
+            .execute(connection)?;
+        let passwords = diesel::update(users::table.filter(users::id.eq(user.id)))
+            .filter(users::password.is_not_null())
+            .set(users::password.eq(None::<String>))
+            .execute(connection)?;
+        if ended + links + passwords == 0 && user.role == UserRole::Viewer {
+            return Ok(());
+        }
+        set_role(connection, user, UserRole::Viewer)?;
+        let mut detail = format!(
+            "role: {} -> {}\nby OpenID Connect, which gives no role any more: sessions ended",
+            user.role.as_str(),
+            UserRole::Viewer.as_str()
+        );
+        if passwords + links > 0 {
+            detail.push_str(", password removed");
+        }
+        self.note(connection, "change user", &format!("user {}", user.name), &detail, now)
     }
 }
 

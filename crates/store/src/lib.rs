@@ -17,6 +17,7 @@
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod acting;
 mod alert_event;
 mod apply;
 mod audit;
@@ -79,9 +80,10 @@ mod ways;
 
 use innkeeper_logging::Seldom;
 
+pub use acting::{ActingStore, Actor};
 pub use alert_event::AlertEvent;
 pub use apply::{Applied, Changed, Named};
-pub use audit::{Actor, AuditEntry};
+pub use audit::AuditEntry;
 pub use backup::{Backup, Copying, Restored, back_up, restore};
 pub use blind::Blindness;
 pub use checkins::{Arrival, Definition, FastPath, Recorded, Target, Writer, Written};

@@ -11,7 +11,7 @@ use crate::schema::{audit, invitations, shares, tokens, users};
 use crate::sessions::end_sessions;
 use crate::tokens::{find_token, owner_of};
 use crate::users::{User, find_user};
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// How many of each have yet to be confirmed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,7 +70,9 @@ impl Store {
         let left = tokens::table.filter(tokens::owner_id.is_null()).filter(of_somebody);
         Ok(left.count().get_result(&mut *self.get()?)?)
     }
+}
 
+impl ActingStore {
     /// Lets somebody in whom anybody made or changed while the instance was open, as what they are now. Their password and
     /// sessions end, and the links to them, since nobody knows in whose hands these are: give them another link. None when
     /// there is no such user.
@@ -108,7 +110,7 @@ impl Store {
                 return Ok(TokenConfirmed::OwnerFirst(owner.name));
             }
             if !row.is_confirmed() {
-                let who = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
+                let who = self.actor.who.as_str();
                 let owner = match row.owner_id {
                     Some(owner) => Some(owner),
                     None => owner_of(connection, who)?.id(),

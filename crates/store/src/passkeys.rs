@@ -14,7 +14,7 @@ use crate::rows::{ms, time};
 use crate::schema::{ceremonies, passkeys};
 use crate::sessions::end_other_sessions;
 use crate::users::lock_user;
-use crate::{Store, StoreError, User};
+use crate::{ActingStore, Store, StoreError, User};
 
 /// The most passkeys of one user.
 pub const MOST_PASSKEYS: usize = 20;
@@ -99,46 +99,6 @@ impl Store {
         Ok(rows.into_iter().map(PasskeyRow::passkey).collect())
     }
 
-    /// Adds a passkey of a user.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn add_passkey(
-        &self,
-        user: &User,
-        new: NewPasskey<'_>,
-        now: Time,
-    ) -> Result<PasskeyAdded, StoreError> {
-        self.write(|connection| {
-            lock_user(connection, user.id)?;
-            let factors = factors_of(connection, user.id)?;
-            if factors.passkeys >= MOST_PASSKEYS {
-                return Ok(PasskeyAdded::TooMany);
-            }
-            let added = sql_query(
-                "INSERT INTO passkeys (user_id, credential_id, credential, name, created_at)
-                 VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (credential_id) DO NOTHING",
-            )
-            .bind::<BigInt, _>(user.id)
-            .bind::<Text, _>(new.credential_id)
-            .bind::<Text, _>(new.credential)
-            .bind::<Text, _>(new.name)
-            .bind::<BigInt, _>(ms(now))
-            .execute(connection)?;
-            if added == 0 {
-                return Ok(PasskeyAdded::Taken);
-            }
-            self.note(connection, "add passkey", &format!("user {}", user.name), new.name, now)?;
-            if factors.any() {
-                return Ok(PasskeyAdded::Another);
-            }
-            replace_recovery_codes(connection, user.id, new.recovery_codes)?;
-            end_other_sessions(connection, user.id, new.session)?;
-            Ok(PasskeyAdded::First)
-        })
-    }
-
     /// A passkey has signed: keeps what is known of it now, and how often it has signed, as it says. False, and nothing
     /// is kept, when it has signed that often before (there are two of it), or is no passkey of this user any more.
     ///
@@ -171,41 +131,6 @@ impl Store {
             ))
             .execute(connection)?;
             Ok(used > 0)
-        })
-    }
-
-    /// Gives a passkey of a user another name. False when there is none of this number.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn rename_passkey(&self, user: &User, id: i64, name: &str, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            let Some(before) = name_of(connection, user.id, id)? else { return Ok(false) };
-            if before != name {
-                diesel::update(passkeys::table.filter(passkeys::id.eq(id)))
-                    .set(passkeys::name.eq(name))
-                    .execute(connection)?;
-                let detail = format!("name: {before} -> {name}");
-                self.note(connection, "rename passkey", &format!("user {}", user.name), &detail, now)?;
-            }
-            Ok(true)
-        })
-    }
-
-    /// Removes a passkey of a user; without another second factor the recovery codes go, too. Their sessions end but this
-    /// one: somebody may have come in by it. False when there is none of this number.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn remove_passkey(&self, user: &User, id: i64, session: &str, now: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            lock_user(connection, user.id)?;
-            let Some(name) = name_of(connection, user.id, id)? else { return Ok(false) };
-            diesel::delete(passkeys::table.filter(passkeys::id.eq(id))).execute(connection)?;
-            forget_lone_recovery_codes(connection, user.id)?;
-            end_other_sessions(connection, user.id, session)?;
-            self.note(connection, "remove passkey", &format!("user {}", user.name), &name, now)?;
-            Ok(true)
         })
     }
 
@@ -273,6 +198,83 @@ impl Store {
             .optional()?)
         })?;
         Ok(taken.filter(|taken| now - time(taken.began_at) < CEREMONY_HOLDS).map(|taken| taken.state))
+    }
+}
+
+impl ActingStore {
+    /// Adds a passkey of a user.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn add_passkey(
+        &self,
+        user: &User,
+        new: NewPasskey<'_>,
+        now: Time,
+    ) -> Result<PasskeyAdded, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            let factors = factors_of(connection, user.id)?;
+            if factors.passkeys >= MOST_PASSKEYS {
+                return Ok(PasskeyAdded::TooMany);
+            }
+            let added = sql_query(
+                "INSERT INTO passkeys (user_id, credential_id, credential, name, created_at)
+                 VALUES ($1, $2, $3, $4, $5)
+                 ON CONFLICT (credential_id) DO NOTHING",
+            )
+            .bind::<BigInt, _>(user.id)
+            .bind::<Text, _>(new.credential_id)
+            .bind::<Text, _>(new.credential)
+            .bind::<Text, _>(new.name)
+            .bind::<BigInt, _>(ms(now))
+            .execute(connection)?;
+            if added == 0 {
+                return Ok(PasskeyAdded::Taken);
+            }
+            self.note(connection, "add passkey", &format!("user {}", user.name), new.name, now)?;
+            if factors.any() {
+                return Ok(PasskeyAdded::Another);
+            }
+            replace_recovery_codes(connection, user.id, new.recovery_codes)?;
+            end_other_sessions(connection, user.id, new.session)?;
+            Ok(PasskeyAdded::First)
+        })
+    }
+
+    /// Gives a passkey of a user another name. False when there is none of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn rename_passkey(&self, user: &User, id: i64, name: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            let Some(before) = name_of(connection, user.id, id)? else { return Ok(false) };
+            if before != name {
+                diesel::update(passkeys::table.filter(passkeys::id.eq(id)))
+                    .set(passkeys::name.eq(name))
+                    .execute(connection)?;
+                let detail = format!("name: {before} -> {name}");
+                self.note(connection, "rename passkey", &format!("user {}", user.name), &detail, now)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Removes a passkey of a user; without another second factor the recovery codes go, too. Their sessions end but this
+    /// one: somebody may have come in by it. False when there is none of this number.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn remove_passkey(&self, user: &User, id: i64, session: &str, now: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            lock_user(connection, user.id)?;
+            let Some(name) = name_of(connection, user.id, id)? else { return Ok(false) };
+            diesel::delete(passkeys::table.filter(passkeys::id.eq(id))).execute(connection)?;
+            forget_lone_recovery_codes(connection, user.id)?;
+            end_other_sessions(connection, user.id, session)?;
+            self.note(connection, "remove passkey", &format!("user {}", user.name), &name, now)?;
+            Ok(true)
+        })
     }
 }
 

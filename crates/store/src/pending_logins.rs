@@ -10,7 +10,7 @@ use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::{pending_logins, users};
 use crate::users::{User, UserRow, has_password, lock_user};
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// How long one waits.
 pub const PENDING_FOR: TimeDelta = TimeDelta::minutes(5);
@@ -21,6 +21,36 @@ const MOST_TRIES: i64 = 5;
 const MOST_OF_ONE_USER: i64 = 50;
 
 impl Store {
+    /// Whose login it is, while it waits.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
+        waiting(&mut *self.get()?, login, MOST_TRIES, now)
+    }
+
+    /// The same, and counts a try. None when there were too many.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn try_pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
+        self.write(|connection| {
+            let row = pending_logins::table
+                .filter(pending_logins::hash.eq(login))
+                .filter(pending_logins::tries.lt(MOST_TRIES));
+            let tried = diesel::update(row)
+                .set(pending_logins::tries.eq(pending_logins::tries + 1))
+                .execute(connection)?;
+            if tried == 0 {
+                return Ok(None);
+            }
+            // The last try is one, too.
+            waiting(connection, login, MOST_TRIES + 1, now)
+        })
+    }
+}
+
+impl ActingStore {
     /// Keeps one, known by the hash of its secret, of whoever has shown the password with the hash `password` from this
     /// network. False, and nothing is kept, when it was changed meanwhile.
     ///
@@ -69,34 +99,6 @@ impl Store {
             let whom = format!("user {}", user.name);
             self.note(connection, "ask for second factor", &whom, "the password was right", now)?;
             Ok(true)
-        })
-    }
-
-    /// Whose login it is, while it waits.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
-        waiting(&mut *self.get()?, login, MOST_TRIES, now)
-    }
-
-    /// The same, and counts a try. None when there were too many.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn try_pending_login(&self, login: &str, now: Time) -> Result<Option<User>, StoreError> {
-        self.write(|connection| {
-            let row = pending_logins::table
-                .filter(pending_logins::hash.eq(login))
-                .filter(pending_logins::tries.lt(MOST_TRIES));
-            let tried = diesel::update(row)
-                .set(pending_logins::tries.eq(pending_logins::tries + 1))
-                .execute(connection)?;
-            if tried == 0 {
-                return Ok(None);
-            }
-            // The last try is one, too.
-            waiting(connection, login, MOST_TRIES + 1, now)
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::connection::AnyConnection;
 use crate::reserve::{Wish, create, reserve_with_alerters};
 use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, snoozes_text, time};
 use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{Store, StoreError, history, recent, reserve, slugs};
+use crate::{ActingStore, Store, StoreError, history, recent, reserve, slugs};
 
 /// So far back the latest run that was too short is looked for in the history.
 const MOST_READ: i64 = 100;
@@ -54,6 +54,43 @@ impl Reserved {
 }
 
 impl Store {
+    /// The reservation with its open alert.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn reservation(
+        &self,
+        app: &AppName,
+        component: &ComponentName,
+    ) -> Result<Option<(Reservation, Option<OpenAlert>)>, StoreError> {
+        let connection = &mut *self.get()?;
+        let found: Option<(ReservationRow, StateRow)> = reservations::table
+            .inner_join(states::table)
+            .filter(reservations::app.eq(app.as_str()))
+            .filter(reservations::component.eq(component.as_str()))
+            .select((ReservationRow::as_select(), StateRow::as_select()))
+            .first(connection)
+            .optional()?;
+        let Some((row, state)) = found else { return Ok(None) };
+        let alert: Option<AlertRow> = alerts::table
+            .filter(alerts::reservation_id.eq(row.id))
+            .filter(alerts::closed_at.is_null())
+            .select(AlertRow::as_select())
+            .first(connection)
+            .optional()?;
+        Ok(Some((row.with(&state)?, alert.map(|alert| alert.open_alert()).transpose()?)))
+    }
+
+    /// The key that stands before a slug in the app's ping addresses; made at the first asking.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn ping_key(&self, app: &AppName) -> Result<String, StoreError> {
+        self.write(|connection| ping_key(connection, app.as_str()))
+    }
+}
+
+impl ActingStore {
     /// Makes the reservation, or changes the existing one as wished.
     ///
     /// # Errors
@@ -65,7 +102,7 @@ impl Store {
         patch: &Patch,
         now: Time,
     ) -> Result<Reserved, StoreError> {
-        let wish = Wish { patch, is_brought: false, by: self.actor.as_deref() };
+        let wish = Wish { patch, is_brought: false, by: &self.actor };
         self.write(|connection| Ok(reserve_with_alerters(connection, app, component, wish, now)?.0))
     }
 
@@ -120,7 +157,7 @@ impl Store {
         after: &Spec,
         now: Time,
     ) -> Result<(), StoreError> {
-        reserve::note_terms(connection, self.actor.as_deref(), before, after, now)
+        reserve::note_terms(connection, &self.actor, before, after, now)
     }
 
     /// Lets nothing be told of the reservation until `until`. False when there is none.
@@ -201,41 +238,6 @@ impl Store {
         };
         self.note(connection, action, &format!("{}/{}", row.app, row.component), &detail, now)?;
         Ok(changed > 0)
-    }
-
-    /// The reservation with its open alert.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn reservation(
-        &self,
-        app: &AppName,
-        component: &ComponentName,
-    ) -> Result<Option<(Reservation, Option<OpenAlert>)>, StoreError> {
-        let connection = &mut *self.get()?;
-        let found: Option<(ReservationRow, StateRow)> = reservations::table
-            .inner_join(states::table)
-            .filter(reservations::app.eq(app.as_str()))
-            .filter(reservations::component.eq(component.as_str()))
-            .select((ReservationRow::as_select(), StateRow::as_select()))
-            .first(connection)
-            .optional()?;
-        let Some((row, state)) = found else { return Ok(None) };
-        let alert: Option<AlertRow> = alerts::table
-            .filter(alerts::reservation_id.eq(row.id))
-            .filter(alerts::closed_at.is_null())
-            .select(AlertRow::as_select())
-            .first(connection)
-            .optional()?;
-        Ok(Some((row.with(&state)?, alert.map(|alert| alert.open_alert()).transpose()?)))
-    }
-
-    /// The key that stands before a slug in the app's ping addresses; made at the first asking.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn ping_key(&self, app: &AppName) -> Result<String, StoreError> {
-        self.write(|connection| ping_key(connection, app.as_str()))
     }
 }
 

@@ -21,8 +21,8 @@ pub(crate) struct Wish<'w> {
     pub patch: &'w Patch,
     /// Whether a job brings it along with a check-in: of it counts what differs from what it brought the last time.
     pub is_brought: bool,
-    /// Whose it is; none where nobody's change is written down.
-    pub by: Option<&'w Actor>,
+    /// Whose it is.
+    pub by: &'w Actor,
 }
 
 /// As the audit log has a change of the spec.
@@ -97,12 +97,11 @@ pub(crate) fn reserve_with_alerters(
 /// Writes down who made or changed a reservation.
 pub(crate) fn note_terms(
     connection: &mut AnyConnection,
-    by: Option<&Actor>,
+    by: &Actor,
     before: Option<&Spec>,
     after: &Spec,
     now: Time,
 ) -> Result<(), StoreError> {
-    let Some(by) = by else { return Ok(()) };
     let action = if before.is_some() { CHANGE } else { "make reservation" };
     let subject = format!("{}/{}", after.app, after.component);
     let detail = before.map_or_else(String::new, |before| before.difference(after).join("\n"));
@@ -113,13 +112,12 @@ pub(crate) fn note_terms(
 /// the log has each change once an hour.
 fn note_change(
     connection: &mut AnyConnection,
-    by: Option<&Actor>,
+    by: &Actor,
     is_brought: bool,
     before: &Spec,
     after: &Spec,
     now: Time,
 ) -> Result<(), StoreError> {
-    let Some(by) = by else { return Ok(()) };
     let subject = format!("{}/{}", after.app, after.component);
     let detail = before.difference(after).join("\n");
     if is_brought && audit::has_lately(connection, by, CHANGE, &subject, &detail, now)? {

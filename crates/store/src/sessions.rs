@@ -16,7 +16,7 @@ use crate::schema::{
     audit, invitations, login_failures, openid_logins, pending_logins, sessions, totp_setups, users,
 };
 use crate::users::{User, UserRow, find_user, has_password, lock_user};
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// How long a session lasts at most, whatever happens in it.
 const LONGEST_SESSION: TimeDelta = TimeDelta::days(30);
@@ -76,6 +76,119 @@ pub struct KnownSession {
 }
 
 impl Store {
+    /// The session with this hash, unless it was not used for `idle`, is 30 days old, its user has yet to be confirmed, or
+    /// it was begun by the password alone when its user had a second factor: a node of an older version does so. Where
+    /// somebody `uses` it, that is written down: not what a page does by itself.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn session(
+        &self,
+        session: &str,
+        uses: bool,
+        idle: TimeDelta,
+        now: Time,
+    ) -> Result<Option<Session>, StoreError> {
+        let connection = &mut *self.get()?;
+        let found: Option<(UserRow, String, String, i64, i64)> = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::hash.eq(session))
+            .filter(users::confirmed)
+            .filter(sessions::seen_at.gt(ms(now - idle)))
+            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
+            .select((
+                UserRow::as_select(),
+                sessions::csrf,
+                sessions::method,
+                sessions::seen_at,
+                sessions::created_at,
+            ))
+            .first(connection)
+            .optional()?;
+        let Some((row, csrf, method, seen_at, created_at)) = found else { return Ok(None) };
+        let (user, method) = (row.user()?, LoginMethod::stored(&method));
+        if method == LoginMethod::Password && had_factor(connection, user.id, created_at)? {
+            return Ok(None);
+        }
+        if uses && now - time(seen_at) > SEEN_EVERY.min(idle / 4) {
+            diesel::update(sessions::table.filter(sessions::hash.eq(session)))
+                .set(sessions::seen_at.eq(ms(now)))
+                .execute(connection)?;
+        }
+        Ok(Some(Session { user, csrf, method }))
+    }
+
+    /// The sessions of a user that have not ended, those that were used last first.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn sessions_of(
+        &self,
+        user_id: i64,
+        idle: TimeDelta,
+        now: Time,
+    ) -> Result<Vec<KnownSession>, StoreError> {
+        let rows: Vec<(String, i64, i64, String, String, String)> = sessions::table
+            .filter(sessions::user_id.eq(user_id))
+            .filter(sessions::seen_at.gt(ms(now - idle)))
+            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
+            .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::hash))
+            .limit(MOST_SESSIONS)
+            .select((
+                sessions::hash,
+                sessions::created_at,
+                sessions::seen_at,
+                sessions::source,
+                sessions::browser,
+                sessions::method,
+            ))
+            .load(&mut *self.get()?)?;
+        let known = |(hash, created_at, seen_at, source, browser, method): (_, _, _, _, _, String)| {
+            let method = LoginMethod::stored(&method);
+            KnownSession {
+                hash,
+                created_at: time(created_at),
+                seen_at: time(seen_at),
+                source,
+                browser,
+                method,
+            }
+        };
+        Ok(rows.into_iter().map(known).collect())
+    }
+
+    /// Removes what has ended: sessions, logins that wait, links that nobody used, ceremonies, wrong passwords, logins at a
+    /// provider that never ended, and entries of the audit log from before `log_begins`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
+        // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
+        let windows = self.blind_windows(now)?;
+        let ago = |age| ms(lived::ago(&windows, age, now));
+        let connection = &mut *self.get()?;
+        let longest = ago(LONGEST_SESSION);
+        diesel::delete(
+            sessions::table.filter(sessions::seen_at.lt(longest).or(sessions::created_at.lt(longest))),
+        )
+        .execute(connection)?;
+        diesel::delete(invitations::table.filter(invitations::expires_at.lt(ago(LINKS_KEPT))))
+            .execute(connection)?;
+        forget_ceremonies(connection, ago(CEREMONY_HOLDS))?;
+        diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ago(FAILURES_HOLD))))
+            .execute(connection)?;
+        diesel::delete(openid_logins::table.filter(openid_logins::began_at.lt(ago(LOGINS_HOLD))))
+            .execute(connection)?;
+        diesel::delete(pending_logins::table.filter(pending_logins::created_at.lt(ago(PENDING_FOR))))
+            .execute(connection)?;
+        diesel::delete(totp_setups::table.filter(totp_setups::created_at.lt(ago(SET_UP_WITHIN))))
+            .execute(connection)?;
+        diesel::delete(audit::table.filter(audit::at.lt(ms(log_begins)))).execute(connection)?;
+        Ok(())
+    }
+}
+
+impl ActingStore {
     /// Begins a session; beyond 100 of a user the one that was used longest ago ends. False when the login that waited was given up, or has become a session; when the password was
     /// changed meanwhile; and by a password alone where the user has set up a second factor meanwhile.
     ///
@@ -121,48 +234,6 @@ impl Store {
         })
     }
 
-    /// The session with this hash, unless it was not used for `idle`, is 30 days old, its user has yet to be confirmed, or
-    /// it was begun by the password alone when its user had a second factor: a node of an older version does so. Where
-    /// somebody `uses` it, that is written down: not what a page does by itself.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn session(
-        &self,
-        session: &str,
-        uses: bool,
-        idle: TimeDelta,
-        now: Time,
-    ) -> Result<Option<Session>, StoreError> {
-        let connection = &mut *self.get()?;
-        let found: Option<(UserRow, String, String, i64, i64)> = sessions::table
-            .inner_join(users::table)
-            .filter(sessions::hash.eq(session))
-            .filter(users::confirmed)
-            .filter(sessions::seen_at.gt(ms(now - idle)))
-            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
-            .select((
-                UserRow::as_select(),
-                sessions::csrf,
-                sessions::method,
-                sessions::seen_at,
-                sessions::created_at,
-            ))
-            .first(connection)
-            .optional()?;
-        let Some((row, csrf, method, seen_at, created_at)) = found else { return Ok(None) };
-        let (user, method) = (row.user()?, LoginMethod::stored(&method));
-        if method == LoginMethod::Password && had_factor(connection, user.id, created_at)? {
-            return Ok(None);
-        }
-        if uses && now - time(seen_at) > SEEN_EVERY.min(idle / 4) {
-            diesel::update(sessions::table.filter(sessions::hash.eq(session)))
-                .set(sessions::seen_at.eq(ms(now)))
-                .execute(connection)?;
-        }
-        Ok(Some(Session { user, csrf, method }))
-    }
-
     /// Ends a session.
     ///
     /// # Errors
@@ -171,50 +242,11 @@ impl Store {
         self.write(|connection| {
             let ended =
                 diesel::delete(sessions::table.filter(sessions::hash.eq(session))).execute(connection)?;
-            match &self.actor {
-                Some(actor) if ended > 0 => self.note(connection, "log out", &actor.who, "", now),
-                _ => Ok(()),
+            match ended {
+                0 => Ok(()),
+                _ => self.note(connection, "log out", &self.actor.who, "", now),
             }
         })
-    }
-
-    /// The sessions of a user that have not ended, those that were used last first.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn sessions_of(
-        &self,
-        user_id: i64,
-        idle: TimeDelta,
-        now: Time,
-    ) -> Result<Vec<KnownSession>, StoreError> {
-        let rows: Vec<(String, i64, i64, String, String, String)> = sessions::table
-            .filter(sessions::user_id.eq(user_id))
-            .filter(sessions::seen_at.gt(ms(now - idle)))
-            .filter(sessions::created_at.gt(ms(now - LONGEST_SESSION)))
-            .order((sessions::seen_at.desc(), sessions::created_at.desc(), sessions::hash))
-            .limit(MOST_SESSIONS)
-            .select((
-                sessions::hash,
-                sessions::created_at,
-                sessions::seen_at,
-                sessions::source,
-                sessions::browser,
-                sessions::method,
-            ))
-            .load(&mut *self.get()?)?;
-        let known = |(hash, created_at, seen_at, source, browser, method): (_, _, _, _, _, String)| {
-            let method = LoginMethod::stored(&method);
-            KnownSession {
-                hash,
-                created_at: time(created_at),
-                seen_at: time(seen_at),
-                source,
-                browser,
-                method,
-            }
-        };
-        Ok(rows.into_iter().map(known).collect())
     }
 
     /// Ends one of a user's own sessions. False when it is none of theirs.
@@ -257,36 +289,6 @@ impl Store {
             self.note(connection, "end sessions", &format!("user {}", user.name), &detail, now)?;
             Ok(Some(ended))
         })
-    }
-
-    /// Removes what has ended: sessions, logins that wait, links that nobody used, ceremonies, wrong passwords, logins at a
-    /// provider that never ended, and entries of the audit log from before `log_begins`.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn forget_visits(&self, log_begins: Time, now: Time) -> Result<(), StoreError> {
-        // Removed is only what ended so long ago in lived time: a clock that jumped is no reason.
-        let windows = self.blind_windows(now)?;
-        let ago = |age| ms(lived::ago(&windows, age, now));
-        let connection = &mut *self.get()?;
-        let longest = ago(LONGEST_SESSION);
-        diesel::delete(
-            sessions::table.filter(sessions::seen_at.lt(longest).or(sessions::created_at.lt(longest))),
-        )
-        .execute(connection)?;
-        diesel::delete(invitations::table.filter(invitations::expires_at.lt(ago(LINKS_KEPT))))
-            .execute(connection)?;
-        forget_ceremonies(connection, ago(CEREMONY_HOLDS))?;
-        diesel::delete(login_failures::table.filter(login_failures::last_at.lt(ago(FAILURES_HOLD))))
-            .execute(connection)?;
-        diesel::delete(openid_logins::table.filter(openid_logins::began_at.lt(ago(LOGINS_HOLD))))
-            .execute(connection)?;
-        diesel::delete(pending_logins::table.filter(pending_logins::created_at.lt(ago(PENDING_FOR))))
-            .execute(connection)?;
-        diesel::delete(totp_setups::table.filter(totp_setups::created_at.lt(ago(SET_UP_WITHIN))))
-            .execute(connection)?;
-        diesel::delete(audit::table.filter(audit::at.lt(ms(log_begins)))).execute(connection)?;
-        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use innkeeper_core::Time;
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::shares;
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// Something that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,9 @@ impl Store {
             .optional()?;
         Ok(row.map(ShareRow::share))
     }
+}
 
+impl ActingStore {
     /// Shows something. What is shown already gets the new title, and keeps its key, unless nobody knows who knows that. What
     /// anybody shows in an open instance, or gives another title, has yet to be confirmed, whatever `share` says.
     ///
@@ -92,7 +94,7 @@ impl Store {
             .bind::<Text, _>(&share.subject)
             .bind::<Text, _>(&share.title)
             .bind::<BigInt, _>(ms(share.created_at))
-            .bind::<Bool, _>(share.confirmed && !self.acts_for_anybody())
+            .bind::<Bool, _>(share.confirmed && !self.actor.is_anybody())
             .execute(connection)?;
             self.note(connection, "share", &share.named(), &share.title, share.created_at)
         })

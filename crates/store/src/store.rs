@@ -7,6 +7,7 @@ use diesel::connection::SimpleConnection;
 use diesel::{RunQueryDsl, sql_query, sql_types};
 use parking_lot::Mutex;
 
+use crate::StoreError;
 use crate::checkins::LookupCache;
 use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
 use crate::counts::LastCount;
@@ -15,7 +16,6 @@ use crate::guard::{self, Bounds};
 use crate::manager::{Manager, NoConnection};
 use crate::pooler::Pooling;
 use crate::said::Counted;
-use crate::{Actor, StoreError};
 
 /// Where the database is, and how many connections may be open to it.
 #[derive(Clone)]
@@ -49,8 +49,6 @@ pub struct Store {
     pub(crate) counted: Arc<Counted>,
     /// How many were down after its latest pass.
     pub(crate) last_count: Arc<LastCount>,
-    /// On whose behalf it changes something.
-    pub(crate) actor: Option<Arc<Actor>>,
     /// The OpenID provider at which users can log in.
     pub(crate) issuer: Option<Arc<str>>,
     /// Until when waits last at most, in a process that stops; for all stores that were made of one.
@@ -149,7 +147,6 @@ impl Store {
             lookup_cache: Arc::default(),
             counted: Arc::default(),
             last_count: Arc::default(),
-            actor: None,
             issuer: None,
             last_wait: Arc::default(),
         }

@@ -11,7 +11,7 @@ use innkeeper_core::open_past::ANYBODY;
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::{tokens, users};
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// How exactly a token's last use is known, ms.
 const USED_EVERY: i64 = 3_600_000;
@@ -91,6 +91,32 @@ impl Store {
         rows.into_iter().map(|(row, owner)| row.token(owner)).collect()
     }
 
+    /// The token with this hash, until it ends or its owner is removed. Says that it is used; whether it can be is its
+    /// `confirmed`.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn token(&self, hash: &str, now: Time) -> Result<Option<Token>, StoreError> {
+        let connection = &mut *self.get()?;
+        let row: Option<Row> = tokens::table
+            .left_join(users::table)
+            .filter(tokens::hash.eq(hash))
+            .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(ms(now))))
+            .filter(tokens::owner_id.is_null().or(users::id.is_not_null()))
+            .select((TokenRow::as_select(), Option::<Owner>::as_select()))
+            .first(connection)
+            .optional()?;
+        let Some((row, owner)) = row else { return Ok(None) };
+        if row.used_at.is_none_or(|used_at| used_at < ms(now) - USED_EVERY) {
+            diesel::update(tokens::table.filter(tokens::id.eq(row.id)))
+                .set(tokens::used_at.eq(Some(ms(now))))
+                .execute(connection)?;
+        }
+        row.token(owner).map(Some)
+    }
+}
+
+impl ActingStore {
     /// Makes a token.
     ///
     /// # Errors
@@ -99,7 +125,7 @@ impl Store {
         self.write(|connection| {
             let apps: Vec<&str> = token.apps.iter().map(AppName::as_str).collect();
             let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
-            let by = self.actor.as_ref().map_or("", |actor| actor.who.as_str());
+            let by = self.actor.who.as_str();
             let owner = match owner_of(connection, by)? {
                 // Whoever asks was removed a moment ago: nothing is made that nobody has to answer for.
                 Maker::Gone => return Ok(TokenAdded::MakerGone),
@@ -121,7 +147,7 @@ impl Store {
             .bind::<Text, _>(by)
             .bind::<BigInt, _>(ms(now))
             .bind::<Nullable<BigInt>, _>(token.expires_at.map(ms))
-            .bind::<Bool, _>(!self.acts_for_anybody())
+            .bind::<Bool, _>(!self.actor.is_anybody())
             .bind::<Nullable<BigInt>, _>(owner)
             .execute(connection)?;
             if made == 0 {
@@ -154,30 +180,6 @@ impl Store {
             self.note(connection, "remove token", &format!("token {name}"), "", now)?;
             Ok(true)
         })
-    }
-
-    /// The token with this hash, until it ends or its owner is removed. Says that it is used; whether it can be is its
-    /// `confirmed`.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn token(&self, hash: &str, now: Time) -> Result<Option<Token>, StoreError> {
-        let connection = &mut *self.get()?;
-        let row: Option<Row> = tokens::table
-            .left_join(users::table)
-            .filter(tokens::hash.eq(hash))
-            .filter(tokens::expires_at.is_null().or(tokens::expires_at.gt(ms(now))))
-            .filter(tokens::owner_id.is_null().or(users::id.is_not_null()))
-            .select((TokenRow::as_select(), Option::<Owner>::as_select()))
-            .first(connection)
-            .optional()?;
-        let Some((row, owner)) = row else { return Ok(None) };
-        if row.used_at.is_none_or(|used_at| used_at < ms(now) - USED_EVERY) {
-            diesel::update(tokens::table.filter(tokens::id.eq(row.id)))
-                .set(tokens::used_at.eq(Some(ms(now))))
-                .execute(connection)?;
-        }
-        row.token(owner).map(Some)
     }
 }
 

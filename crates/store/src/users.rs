@@ -10,7 +10,7 @@ use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::{identities, invitations, tokens, users};
 use crate::sessions::{end_other_sessions, end_sessions};
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,57 @@ impl Store {
         .transpose()
     }
 
+    /// Whether there is an admin who can log in.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn has_admin(&self) -> Result<bool, StoreError> {
+        self.has_admin_in(&mut *self.get()?)
+    }
+
+    fn has_admin_in(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
+        // No issuer is empty: without a provider nobody is known by one.
+        let issuer = self.issuer.as_deref().unwrap_or_default();
+        let by_openid = identities::table.filter(identities::issuer.eq(issuer)).select(identities::user_id);
+        let admins: i64 = users::table
+            .filter(users::role.eq(UserRole::Admin.as_str()))
+            .filter(users::password.is_not_null().or(users::id.eq_any(by_openid)))
+            .filter(users::confirmed)
+            .count()
+            .get_result(connection)?;
+        Ok(admins > 0)
+    }
+
+    /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
+        self.write(|connection| {
+            if self.has_admin_in(connection)? {
+                return Ok(false);
+            }
+            invite(connection, invitation, None, expires_at)?;
+            Ok(true)
+        })
+    }
+
+    /// For whom this link (as its hash) is, while it can be used: a user, or (`None`) the first admin.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn invited(&self, invitation: &str, now: Time) -> Result<Option<Option<User>>, StoreError> {
+        let connection = &mut *self.get()?;
+        let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
+        match user_id {
+            Some(id) => Ok(find_user(connection, id)?.map(Some)),
+            None if self.has_admin_in(connection)? => Ok(None),
+            None => Ok(Some(None)),
+        }
+    }
+}
+
+impl ActingStore {
     /// Makes a user, and the link (as its hash) by which they choose a password. None when the name is taken, or looks like
     /// another user's.
     ///
@@ -99,7 +150,7 @@ impl Store {
     ) -> Result<Option<User>, StoreError> {
         self.write(|connection| {
             let Some(mut user) = insert_user(connection, name, role, None, now)? else { return Ok(None) };
-            if self.acts_for_anybody() {
+            if self.actor.is_anybody() {
                 diesel::update(users::table.filter(users::id.eq(user.id)))
                     .set(users::confirmed.eq(false))
                     .execute(connection)?;
@@ -225,55 +276,6 @@ impl Store {
             self.note(connection, "remove user", &format!("user {}", user.name), &detail.join("\n"), now)?;
             Ok(Removed::Done { tokens: names.len() })
         })
-    }
-
-    /// Whether there is an admin who can log in.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn has_admin(&self) -> Result<bool, StoreError> {
-        self.has_admin_in(&mut *self.get()?)
-    }
-
-    fn has_admin_in(&self, connection: &mut AnyConnection) -> Result<bool, StoreError> {
-        // No issuer is empty: without a provider nobody is known by one.
-        let issuer = self.issuer.as_deref().unwrap_or_default();
-        let by_openid = identities::table.filter(identities::issuer.eq(issuer)).select(identities::user_id);
-        let admins: i64 = users::table
-            .filter(users::role.eq(UserRole::Admin.as_str()))
-            .filter(users::password.is_not_null().or(users::id.eq_any(by_openid)))
-            .filter(users::confirmed)
-            .count()
-            .get_result(connection)?;
-        Ok(admins > 0)
-    }
-
-    /// Keeps a link (as its hash) by which the first admin is made. False, and nothing is kept, when there is an admin who can log in.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn invite_first_admin(&self, invitation: &str, expires_at: Time) -> Result<bool, StoreError> {
-        self.write(|connection| {
-            if self.has_admin_in(connection)? {
-                return Ok(false);
-            }
-            invite(connection, invitation, None, expires_at)?;
-            Ok(true)
-        })
-    }
-
-    /// For whom this link (as its hash) is, while it can be used: a user, or (`None`) the first admin.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn invited(&self, invitation: &str, now: Time) -> Result<Option<Option<User>>, StoreError> {
-        let connection = &mut *self.get()?;
-        let Some(user_id) = find_invitation(connection, invitation, now)? else { return Ok(None) };
-        match user_id {
-            Some(id) => Ok(find_user(connection, id)?.map(Some)),
-            None if self.has_admin_in(connection)? => Ok(None),
-            None => Ok(Some(None)),
-        }
     }
 
     /// Uses a link (as its hash): sets the password (hashed) of its user, or makes the first admin under `name`. Ends the user's sessions and all

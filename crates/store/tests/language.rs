@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
-use innkeeper_store::{Store, StoreConfig};
+use innkeeper_store::{ActingStore, Store, StoreConfig};
 use innkeeper_testing::cluster::Cluster;
+use innkeeper_testing::database::tester;
 
 use world::*;
 
@@ -21,8 +22,8 @@ fn german() -> Cluster {
     Cluster::start_speaking("de")
 }
 
-fn connect(url: String) -> Store {
-    Store::connect(&StoreConfig { url, pool_size: 4 }).unwrap()
+fn connect(url: String) -> ActingStore {
+    tester(&Store::connect(&StoreConfig { url, pool_size: 4 }).unwrap())
 }
 
 fn execute(cluster: &Cluster, statements: &str) -> Result<(), diesel::result::Error> {

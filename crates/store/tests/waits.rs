@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use innkeeper_store::{Store, StoreConfig};
+use innkeeper_store::{ActingStore, Store, StoreConfig};
 use innkeeper_testing::cluster::Cluster;
-use innkeeper_testing::database::TestDatabase;
+use innkeeper_testing::database::{TestDatabase, tester};
 use innkeeper_testing::proxy::SwallowingProxy;
 
 use world::*;
@@ -22,8 +22,8 @@ use world::*;
 /// On a busy machine; each bound is far below it.
 const GENEROUS: Duration = Duration::from_secs(40);
 
-fn connect(url: String) -> Store {
-    Store::connect(&StoreConfig { url, pool_size: 8 }).unwrap()
+fn connect(url: String) -> ActingStore {
+    tester(&Store::connect(&StoreConfig { url, pool_size: 8 }).unwrap())
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {

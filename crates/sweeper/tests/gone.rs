@@ -16,7 +16,7 @@ use innkeeper_core::ways::WaysOut;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Config, Role, Shutdown};
-use innkeeper_store::{Node, Store};
+use innkeeper_store::{ActingStore, Node};
 use innkeeper_sweeper::gone::Gone;
 use innkeeper_sweeper::routing::Routing;
 use innkeeper_testing::database::TestDatabase;
@@ -179,7 +179,7 @@ fn as_long_as_one_sweeper_has_it_or_may_come_back_with_it_they_wait() {
 /// What looks, taken out of its sweeper.
 struct Looking<'d> {
     database: &'d TestDatabase,
-    store: Store,
+    store: ActingStore,
     operator: Operator,
     singleton: Singleton,
     shutdown: Shutdown,
@@ -192,7 +192,7 @@ impl<'d> Looking<'d> {
         let (clock, store, shutdown) = (Arc::new(SystemClock), database.store(), Shutdown::new());
         let config = Config::from_toml(Role::Sweeper, &config(database, "")).unwrap();
         let (operator, _) = Operator::start(&config, Role::Sweeper, clock.clone(), &shutdown).unwrap();
-        let singleton = Singleton::new(store.clone(), "me", clock.clone());
+        let singleton = Singleton::new((*store).clone(), "me", clock.clone());
         let gone = Gone::new(&store, clock, config.live(), &operator, &singleton, &shutdown);
         let looking = Self { database, store, operator, singleton, shutdown, gone, at: Instant::now() };
         looking.has("me", &[]);
@@ -328,7 +328,8 @@ fn what_cannot_be_given_up_does_not_keep_it_from_looking_for_dead_ends() {
         looking.store.publish_ways("nobody", &WaysOut::new([])).unwrap();
         refuse(database, "DELETE", "ways");
         let Looking { store, operator, singleton, gone, .. } = looking;
-        let mut routing = Routing::new(store, "me", Arc::new(SystemClock), operator, singleton, gone);
+        let mut routing =
+            Routing::new((*store).clone(), "me", Arc::new(SystemClock), operator, singleton, gone);
         assert_eq!(routing.look_once().unwrap(), Some(0));
     });
 }

@@ -230,9 +230,9 @@ fn the_summary_goes_out_at_its_time_once_and_not_at_the_first_look() {
                 .unwrap();
         let alerters = Alerters::build(&config.alerters, parts.clock.clone()).unwrap();
         let summaries = Summaries {
-            store: parts.store.clone(),
+            store: (*parts.store).clone(),
             clock: parts.clock.clone(),
-            singleton: Singleton::new(parts.store.clone(), "me", parts.clock.clone()),
+            singleton: Singleton::new((*parts.store).clone(), "me", parts.clock.clone()),
             composer: MessageComposer::new(&config, &innkeeper_node::KnownWays::of(&config)),
             ways: summary::ways(&alerters, &config.operator),
             schedule: Schedule::cron("0 * * * *", "UTC").unwrap(),

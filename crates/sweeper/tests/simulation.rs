@@ -21,7 +21,7 @@ use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Outcome, Recorded, Store, Target,
+    ActingStore, AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Outcome, Recorded, Target,
 };
 use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
@@ -53,7 +53,7 @@ type Outage = (Time, Time);
 struct World {
     rng: Rng,
     now: Time,
-    store: Store,
+    store: ActingStore,
     parts: Parts,
     jobs: Vec<Job>,
     /// What each ingest's and each sweeper's clock is off by.

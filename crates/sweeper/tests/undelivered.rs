@@ -31,10 +31,10 @@ impl<'d> Watched<'d> {
         let (operator, _) =
             Operator::start(&config, Role::Sweeper, parts.clock.clone(), &parts.shutdown).unwrap();
         let outages = Outages {
-            store: parts.store.clone(),
+            store: (*parts.store).clone(),
             clock: parts.clock.clone(),
             operator,
-            singleton: Singleton::new(parts.store.clone(), "me", parts.clock.clone()),
+            singleton: Singleton::new((*parts.store).clone(), "me", parts.clock.clone()),
         };
         Self { database, parts, outages }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{PgConnection, QueryResult, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use innkeeper_store::{DatabaseKind, Store, StoreConfig};
+use innkeeper_store::{ActingStore, Actor, DatabaseKind, Store, StoreConfig};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -50,11 +50,19 @@ const AGEING: [&str; 24] = [
 /// The tables of what processes say of themselves each second: older only while none is there.
 const OF_PROCESSES: [&str; 3] = ["nodes", "duties", "leases"];
 
+/// Who changes something through [`TestDatabase::store`], as the audit log names them.
+pub const TESTER: &str = "test";
+
+/// The store through which [`TESTER`] changes something.
+pub fn tester(store: &Store) -> ActingStore {
+    store.acting_as(Actor { who: TESTER.to_owned(), source: "here".to_owned() })
+}
+
 /// A database of a test, dropped with this value.
 pub struct TestDatabase {
     url: String,
     place: Place,
-    store: OnceLock<Store>,
+    store: OnceLock<ActingStore>,
 }
 
 enum Place {
@@ -120,8 +128,8 @@ impl TestDatabase {
         &self.url
     }
 
-    /// A store on it, migrated; the same one each time.
-    pub fn store(&self) -> Store {
+    /// A store on it, migrated; the same one each time. [`TESTER`] changes what is changed through it.
+    pub fn store(&self) -> ActingStore {
         let store = self.store.get_or_init(|| {
             let store = self.connect();
             store.migrate().expect("the migrations");
@@ -131,8 +139,9 @@ impl TestDatabase {
     }
 
     /// A store of its own on it, as another process would have; not migrated.
-    pub fn connect(&self) -> Store {
-        Store::connect(&StoreConfig { url: self.url.clone(), pool_size: 8 }).expect("an address")
+    pub fn connect(&self) -> ActingStore {
+        let store = Store::connect(&StoreConfig { url: self.url.clone(), pool_size: 8 }).expect("an address");
+        tester(&store)
     }
 
     /// Runs SQL: any number of statements.

@@ -324,13 +324,7 @@ impl Entry {
 
     fn write(&self, store: &Store) -> Result<Option<i64>, StoreError> {
         let actor = Actor { who: "nobody".to_owned(), source: self.source.clone() };
-        store.on_behalf_of(actor).note_again(
-            self.id,
-            "refused login",
-            &self.subject(),
-            &self.detail(),
-            self.at,
-        )
+        store.acting_as(actor).note_again(self.id, "refused login", &self.subject(), &self.detail(), self.at)
     }
 
     fn subject(&self) -> String {

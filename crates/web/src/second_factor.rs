@@ -13,7 +13,7 @@ use innkeeper_http::ApiError;
 use innkeeper_http::keys::{device, recovery, totp};
 #[cfg(feature = "passkeys")]
 use innkeeper_store::CeremonyKind;
-use innkeeper_store::{Actor, Store, StoreError, User};
+use innkeeper_store::{ActingStore, Actor, Store, StoreError, User};
 
 use crate::AppState;
 use crate::logins::{on_thread, refused};
@@ -43,7 +43,7 @@ pub(crate) async fn check(
     given: &str,
 ) -> Result<Shown, ApiError> {
     let (asked, given) = (user.clone(), given.to_owned());
-    let look = move |app_state: &AppState, store: &Store, now| {
+    let look = move |app_state: &AppState, store: &ActingStore, now| {
         let wrong = || "The code is wrong, or was used before. Wait for the next one.".to_owned();
         Ok(used(app_state, store, &asked, &given, now)?.ok_or_else(wrong))
     };
@@ -66,7 +66,7 @@ pub(crate) async fn check_passkey(
     // Whoever has an address without passkeys is told so, and nothing is counted.
     app_state.relying_party()?;
     let asked = user.clone();
-    let look = move |app_state: &AppState, store: &Store, now| {
+    let look = move |app_state: &AppState, store: &ActingStore, now| {
         let signed = signed(app_state, store, &asked, &holder, &credential, now)?;
         if let Err(why) = &signed {
             store.note_action("refuse passkey", &format!("user {}", asked.name), why, now)?;
@@ -118,7 +118,9 @@ pub(crate) async fn counted(
     source: &str,
     user: &User,
     wrong: Why,
-    look: impl FnOnce(&AppState, &Store, Time) -> Result<Result<Factor, String>, StoreError> + Send + 'static,
+    look: impl FnOnce(&AppState, &ActingStore, Time) -> Result<Result<Factor, String>, StoreError>
+    + Send
+    + 'static,
 ) -> Result<Shown, ApiError> {
     let (devices, from, asked) =
         (app_state.authenticator.devices_of(request), source.to_owned(), user.clone());
@@ -133,8 +135,8 @@ pub(crate) async fn counted(
         if let Some(wait) = app_state.store.count_guess(&counts, now)? {
             return Ok(Shown::TooSoon(wait));
         }
-        let actor = Actor { who: format!("user {}", asked.name), source: from };
-        let factor = match look(app_state, &app_state.store.on_behalf_of(actor), now)? {
+        let actor = Actor::user(&asked.name, &from);
+        let factor = match look(app_state, &app_state.store.acting_as(actor), now)? {
             Ok(factor) => factor,
             Err(problem) => return Ok(Shown::Wrong(problem)),
         };
@@ -160,7 +162,7 @@ fn factor_device(devices: &HashMap<i64, String>, user: i64, hash: &str, now: Tim
 /// Which factor it is of, if it is one and is used for the first time.
 fn used(
     app_state: &AppState,
-    store: &Store,
+    store: &ActingStore,
     user: &User,
     given: &str,
     now: Time,

@@ -6,7 +6,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
-use innkeeper_store::{Reserved, Store};
+use innkeeper_store::{Actor, Reserved, Store};
 
 /// An error if the reservation 1, which was loaded, has not as many rows as a new one in each of `tables`, those that refer to
 /// reservations. `number` answers SQL.
@@ -17,7 +17,8 @@ pub fn resembles(store: &Store, tables: &[String], number: impl Fn(&str) -> Resu
     let schedule = Schedule::every(TimeDelta::days(7))?;
     let patch = Patch { schedule: Some((schedule, None)), ..Patch::default() };
     let now = SystemClock.now();
-    let Reserved::Created(id) = store.reserve(&app, &component, &patch, now)? else {
+    let acting = store.acting_as(Actor::command_line());
+    let Reserved::Created(id) = acting.reserve(&app, &component, &patch, now)? else {
         anyhow::bail!("the sample was there before");
     };
     for table in tables {
@@ -28,6 +29,6 @@ pub fn resembles(store: &Store, tables: &[String], number: impl Fn(&str) -> Resu
             "the loader is behind the schema: in {table} a reservation has {made} rows, one that was loaded {loaded}"
         );
     }
-    store.check_out(&app, &component, now).context("the sample stays")?;
+    acting.check_out(&app, &component, now).context("the sample stays")?;
     Ok(())
 }

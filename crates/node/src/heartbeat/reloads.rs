@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use innkeeper_core::Clock;
-use innkeeper_store::{Actor, Store};
+use innkeeper_store::{ActingStore, Actor, Store};
 
 use crate::Role;
 use crate::config::{ConfigError, Reloaded};
 
 /// Writes it down.
 pub(super) struct Reloads {
-    store: Store,
+    store: ActingStore,
     clock: Arc<dyn Clock>,
     role: Role,
 }
@@ -19,7 +19,7 @@ impl Reloads {
     /// For the process of this role on this host. A reload waits for the database as long as `store` does.
     pub fn new(store: &Store, clock: Arc<dyn Clock>, role: Role, host: &str) -> Self {
         let actor = Actor { who: "configuration".to_owned(), source: host.to_owned() };
-        Self { store: store.on_behalf_of(actor), clock, role }
+        Self { store: store.acting_as(actor), clock, role }
     }
 
     /// The configuration was read again. One that is refused, or changes nothing, leaves no entry.

@@ -109,7 +109,7 @@ fn define(
 ) -> Result<Resolved, StoreError> {
     let Arrival { target, checkin, .. } = arrival;
     let by = Actor { who: checkin.by.clone(), source: checkin.source.clone() };
-    let wish = Wish { patch, is_brought, by: Some(&by).filter(|by| !by.who.is_empty()) };
+    let wish = Wish { patch, is_brought, by: &by };
     let (reserved, alerters) = match target {
         Target::Names(app, component) => reserve_with_alerters(connection, app, component, wish, now)?,
         Target::Slug { ping_key, slug } if !has_nul(ping_key) && !has_nul(slug) => {

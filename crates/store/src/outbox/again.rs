@@ -8,7 +8,7 @@ use innkeeper_core::ways::kept::Kept;
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::deliveries;
-use crate::{Store, StoreError};
+use crate::{ActingStore, StoreError};
 
 /// What became of the wish to try a message again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Retried {
     NoAlerter(String),
 }
 
-impl Store {
+impl ActingStore {
     /// Has a message that was given up wait again, as if it had not been tried, and has it tried now, by itself, also
     /// while messages gather for its recipient. One that waits is tried now too. When it was put in stays: one older
     /// than messages are tried for gets one more try. One whose alerter is gone stays as it is.

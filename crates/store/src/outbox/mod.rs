@@ -26,7 +26,7 @@ use uuid::Uuid;
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
-use crate::{Store, StoreError};
+use crate::{ActingStore, Store, StoreError};
 
 pub use again::Retried;
 pub use gone::{GivingUp, GoneAlerter};
@@ -128,20 +128,6 @@ pub struct WaitingCounts {
 }
 
 impl Store {
-    /// Puts messages that belong to no alert (summary, operator) into the outbox.
-    ///
-    /// # Errors
-    /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn put_notices(&self, new: &[NewDelivery], now: Time) -> Result<(), StoreError> {
-        self.write(|connection| {
-            for delivery in new {
-                put(connection, None, &delivery.alerter, &delivery.recipient, &delivery.notice, now)?;
-            }
-            let about = new.first().map_or("", |first| first.notice.subject.as_str());
-            self.note(connection, "send message", about, "", now)
-        })
-    }
-
     /// When the next message of `alerter` is ready to go out; none when nothing waits. May be early: one that is claimed, or waits
     /// for an earlier one of its incident, counts too.
     ///
@@ -169,6 +155,22 @@ impl Store {
             deliveries::table.filter(deliveries::state.eq(state)).count().get_result::<i64>(connection)
         };
         Ok(WaitingCounts { waiting: count("waiting")?, dead: count("dead")? })
+    }
+}
+
+impl ActingStore {
+    /// Puts messages that belong to no alert (summary, operator) into the outbox.
+    ///
+    /// # Errors
+    /// A `StoreError` when the database cannot be reached, or refuses the statement.
+    pub fn put_notices(&self, new: &[NewDelivery], now: Time) -> Result<(), StoreError> {
+        self.write(|connection| {
+            for delivery in new {
+                put(connection, None, &delivery.alerter, &delivery.recipient, &delivery.notice, now)?;
+            }
+            let about = new.first().map_or("", |first| first.notice.subject.as_str());
+            self.note(connection, "send message", about, "", now)
+        })
     }
 }
 

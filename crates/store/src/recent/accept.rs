@@ -9,7 +9,7 @@ use crate::connection::AnyConnection;
 use crate::reservations::{lock_states, note_changed};
 use crate::rows::{ReservationRow, ms};
 use crate::schema::{recent_values, reservations, states};
-use crate::{Store, StoreError};
+use crate::{ActingStore, StoreError};
 
 /// What became of accepting the unexpected figures of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Accepted {
     Unknown,
 }
 
-impl Store {
+impl ActingStore {
     /// Accepts the figures of the latest success, and of those before it back to one that was as expected: medians count these values,
     /// and none of the values before them.
     ///

@@ -190,7 +190,7 @@ fn a_users_tokens_end_with_them_or_are_handed_over(database: &TestDatabase) {
         store.user_or_new(name, role, at(0)).unwrap().unwrap().id
     });
     let [ada, bob, eve, vera] = ids;
-    let by = |who: &str| store.on_behalf_of(Actor { who: who.to_owned(), source: "10.0.0.5".to_owned() });
+    let by = |who: &str| store.acting_as(Actor { who: who.to_owned(), source: "10.0.0.5".to_owned() });
     let new = |name: &str| NewToken {
         name: name.to_owned(),
         hash: format!("hash of {name}"),
@@ -250,8 +250,8 @@ fn made(added: Result<TokenAdded, StoreError>) -> Token {
 
 fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
     let store = database.store();
-    let anybody = store.on_behalf_of(Actor { who: "anybody".to_owned(), source: "10.0.0.5".to_owned() });
-    let admin = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let anybody = store.acting_as(Actor { who: "anybody".to_owned(), source: "10.0.0.5".to_owned() });
+    let admin = store.acting_as(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     store.user_or_new("ada", UserRole::Editor, at(0)).unwrap().unwrap();
     let yet = |count| Unconfirmed { users: count, tokens: count, shares: 0 };
     let mallory = anybody.add_user("mallory", UserRole::Admin, "link", at(100), at(0)).unwrap().unwrap();
@@ -268,7 +268,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
         expires_at: None,
     };
     let token = made(anybody.add_token(&new("open"), at(2)));
-    let own = store.on_behalf_of(Actor { who: "user mallory".to_owned(), source: String::new() });
+    let own = store.acting_as(Actor { who: "user mallory".to_owned(), source: String::new() });
     made(own.add_token(&new("mallorys"), at(2)));
     let confirmed = |name: &str| store.token(&format!("hash of {name}"), at(3)).unwrap().unwrap().confirmed;
     assert!(!confirmed("open") && !confirmed("mallorys"));
@@ -320,7 +320,7 @@ fn what_anybody_makes_has_to_be_confirmed(database: &TestDatabase) {
 }
 
 fn what_no_database_takes_is_written_down_all_the_same(database: &TestDatabase) {
-    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    let store = database.store().acting_as(Actor { who: "user ada".to_owned(), source: String::new() });
     store.note_action("add passkey", "user ada", "a\0b", at(1)).unwrap();
     store.note_action("add passkey", "user ada", &"é".repeat(100_000), at(1)).unwrap();
     let log = store.audit_log(None, 2).unwrap();
@@ -332,7 +332,7 @@ fn an_entry_that_is_written_again_is_one(database: &TestDatabase) {
     let store = database.store();
     assert_eq!(store.note_again(None, "refused login", "", "", at(1)).unwrap(), None, "nobody acts");
     let somebody =
-        |source: &str| store.on_behalf_of(Actor { who: "nobody".to_owned(), source: source.to_owned() });
+        |source: &str| store.acting_as(Actor { who: "nobody".to_owned(), source: source.to_owned() });
     let one = somebody("10.0.0.5").note_again(None, "refused login", "user ada", "1", at(1)).unwrap();
     let again =
         somebody("10.0.0.5").note_again(one, "refused login", "user ada, user bob", "2", at(1)).unwrap();
@@ -371,7 +371,7 @@ fn tokens_are_known_by_their_hash_until_they_end(database: &TestDatabase) {
 
 fn a_past_checkout_is_of_the_names_that_it_had(database: &TestDatabase) {
     let store = database.store();
-    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let ada = store.acting_as(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     let checked_out = |names: (&str, &str), t: i64| {
         let made = ada.reserve(&app(names.0), &component(names.1), &every(60), at(0)).unwrap();
         let Reserved::Created(id) = made else { panic!("{made:?}") };
@@ -397,7 +397,7 @@ fn a_past_checkout_is_of_the_names_that_it_had(database: &TestDatabase) {
 
 fn who_changed_what_is_written_down(database: &TestDatabase) {
     let store = database.store();
-    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let ada = store.acting_as(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     let id = ada.book("backup", &every(60));
     ada.book("backup", &every(60));
     ada.book("backup", &Patch { grace: Some(seconds(90)), ..every(60) });
@@ -442,7 +442,7 @@ fn a_change_of_what_was_changed_is_refused(database: &TestDatabase) {
 }
 
 fn what_has_ended_is_forgotten(database: &TestDatabase) {
-    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    let store = database.store().acting_as(Actor { who: "user ada".to_owned(), source: String::new() });
     let days = |n: i64| at(n * 86_400);
     let ada = store.add_user("ada", UserRole::Admin, "old", days(1), at(0)).unwrap().unwrap();
     store.begin_session(&ada, &new_session("old"), at(0)).unwrap();
@@ -476,7 +476,7 @@ fn what_is_shown_outside_has_one_key(database: &TestDatabase) {
     assert_eq!(store.shares().unwrap(), []);
 
     // What anybody shows is confirmed by whoever is known: by saying so, or by showing it again.
-    let by = |who: &str| store.on_behalf_of(Actor { who: who.to_owned(), source: String::new() });
+    let by = |who: &str| store.acting_as(Actor { who: who.to_owned(), source: String::new() });
     let (anybody, ada) = (by("anybody"), by("user ada"));
     let is_confirmed = |key: &str| store.share(key).unwrap().unwrap().confirmed;
     anybody.add_share(&share("three", "Shop")).unwrap();

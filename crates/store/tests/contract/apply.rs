@@ -2,7 +2,7 @@
 
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::{Patch, Spec};
-use innkeeper_store::{Actor, Applied, Named, Store, StoreError, Undone};
+use innkeeper_store::{ActingStore, Actor, Applied, Named, StoreError, Undone};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -29,7 +29,7 @@ fn graceful(grace: i64) -> Patch {
     Patch { grace: Some(seconds(grace)), ..every(60) }
 }
 
-fn all_terms(store: &Store, of: Option<&str>) -> Vec<Spec> {
+fn all_terms(store: &ActingStore, of: Option<&str>) -> Vec<Spec> {
     let (apps, mut all) = (of.map(|app| vec![app.to_owned()]), Vec::new());
     let read = store.snapshot(at(10), |snapshot| {
         snapshot.by_name(apps.as_deref(), |spec| {
@@ -52,7 +52,7 @@ fn counts(applied: &Applied) -> (usize, usize, usize, usize) {
     (applied.created.len(), applied.changed.len(), applied.removed.len(), applied.unchanged)
 }
 
-fn world(store: &Store) -> Vec<Spec> {
+fn world(store: &ActingStore) -> Vec<Spec> {
     for name in ["changed", "kept", "gone"] {
         store.book(name, &every(60));
     }
@@ -130,7 +130,7 @@ fn two_sets_at_once_end_as_one_of_them(database: &TestDatabase) {
 fn each_change_is_written_down(database: &TestDatabase) {
     let store = database.store();
     let declared = world(&store);
-    let ada = store.on_behalf_of(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
+    let ada = store.acting_as(Actor { who: "user ada".to_owned(), source: "10.0.0.5".to_owned() });
     ada.apply(&declared, Some(&all), true, at(9)).unwrap();
     ada.apply(&declared, Some(&all), false, at(10)).unwrap();
     let log = ada.audit_log(None, 10).unwrap();

@@ -3,7 +3,7 @@
 use innkeeper_core::access::UserRole;
 use innkeeper_core::rewind::Rewind;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Actor, DatabaseKind, Rewinding, Store, Ticker};
+use innkeeper_store::{ActingStore, Actor, DatabaseKind, Rewinding, Ticker};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -30,8 +30,8 @@ fn back(now: i64) -> Rewind {
     Rewind { now: at(now), by: seconds(DAY) }
 }
 
-fn actor(store: &Store) -> Store {
-    store.on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() })
+fn actor(store: &ActingStore) -> ActingStore {
+    store.acting_as(Actor { who: "user ada".to_owned(), source: String::new() })
 }
 
 fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database: &TestDatabase) {

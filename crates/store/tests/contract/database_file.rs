@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::connection::{Connection as _, SimpleConnection as _};
-use innkeeper_store::{FileLook, Store, StoreError, Writer};
-use innkeeper_testing::database::TestDatabase;
+use innkeeper_store::{ActingStore, FileLook, Store, StoreConfig, StoreError, Writer};
+use innkeeper_testing::database::{TestDatabase, tester};
 
 use crate::world::*;
 
 /// A store with a reservation, whose connections are open: two of the pool, a writer's.
 struct Works {
     database: TestDatabase,
-    store: Store,
+    store: ActingStore,
     writer: Writer,
     path: PathBuf,
 }
@@ -312,7 +312,7 @@ fn what_the_log_holds_of_a_file_that_was_cut_off_is_saved() {
     let saved = files(works.path.parent().unwrap(), "rescued").remove(0);
     assert!(words.contains(&*saved.to_string_lossy()), "{words}");
     let url = format!("sqlite://{}", saved.display());
-    let store = Store::connect(&innkeeper_store::StoreConfig { url, pool_size: 2 }).unwrap();
+    let store = tester(&Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap());
     assert_eq!(store.look("backup").facts.checkins, 3);
 }
 
@@ -584,11 +584,11 @@ fn what_was_written_comes_into_the_file() {
 }
 
 /// A store over a copy of the file without its log.
-fn alone(works: &Works) -> Store {
+fn alone(works: &Works) -> ActingStore {
     let alone = works.beside(".alone");
     fs::copy(&works.path, &alone).unwrap();
     let url = format!("sqlite://{}", alone.display());
-    Store::connect(&innkeeper_store::StoreConfig { url, pool_size: 2 }).unwrap()
+    tester(&Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap())
 }
 
 #[test]

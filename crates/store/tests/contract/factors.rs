@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use innkeeper_core::access::UserRole;
 use innkeeper_core::second_factor::{Factor, LoginMethod};
 use innkeeper_store::{
-    Actor, AppAdded, Factors, NewPasskey, NewSession, PasskeyAdded, Removed, Store, TokensLeft, User,
+    ActingStore, Actor, AppAdded, Factors, NewPasskey, NewSession, PasskeyAdded, Removed, TokensLeft, User,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -37,15 +37,15 @@ on_both!(
 
 const IDLE: TimeDelta = TimeDelta::hours(12);
 
-fn ada(database: &TestDatabase) -> (Store, User) {
-    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: "::1".to_owned() });
+fn ada(database: &TestDatabase) -> (ActingStore, User) {
+    let store = database.store().acting_as(Actor { who: "user ada".to_owned(), source: "::1".to_owned() });
     let user = store.add_user("ada", UserRole::Editor, "link", at(100), at(0)).unwrap().unwrap();
     let user = store.accept_invitation("link", "", "hash", at(0)).unwrap().unwrap_or(user);
     (store, user)
 }
 
 /// The same with an app, set up at 1000, and these recovery codes.
-fn ada_with_an_app(database: &TestDatabase, codes: &[&str]) -> (Store, User) {
+fn ada_with_an_app(database: &TestDatabase, codes: &[&str]) -> (ActingStore, User) {
     let (store, user) = ada(database);
     store.begin_session(&user, &new_session("session"), at(1000)).unwrap();
     store.begin_app_setup(user.id, "session", "SECRET", at(1000)).unwrap();

@@ -6,7 +6,7 @@ use innkeeper_core::expect::{Expect, Verdict};
 use innkeeper_core::figures::Figures;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Accepted, Recent, Store, Undone, Walk};
+use innkeeper_store::{Accepted, ActingStore, Recent, Undone, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -58,7 +58,7 @@ fn values(recent: &Recent, name: &str) -> Vec<(f64, bool)> {
 }
 
 /// Why the alert on `job` is open.
-fn why(store: &Store) -> Option<String> {
+fn why(store: &ActingStore) -> Option<String> {
     match store.alert("job")?.reason {
         Reason::Unexpected { figures, .. } => Some(figures),
         other => panic!("{other:?}"),
@@ -66,7 +66,7 @@ fn why(store: &Store) -> Option<String> {
 }
 
 /// Checks in with `rows` and looks; returns why an alert is open then.
-fn told(store: &Store, value: f64, second: i64) -> Option<String> {
+fn told(store: &ActingStore, value: f64, second: i64) -> Option<String> {
     store.check_in("job", &[rows(value, second)]);
     store.pass(at(second));
     why(store)

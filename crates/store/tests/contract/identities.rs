@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::access::UserRole::{self, Admin, Editor, Viewer};
-use innkeeper_store::{Actor, Arrived, Newcomer, Store, TokensLeft, User};
+use innkeeper_store::{ActingStore, Actor, Arrived, Newcomer, TokensLeft, User};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -40,22 +40,22 @@ fn ada() -> Newcomer<'static> {
     }
 }
 
-fn acting(database: &TestDatabase) -> Store {
+fn acting(database: &TestDatabase) -> ActingStore {
     acting_as(database, "user ada")
 }
 
-fn acting_as(database: &TestDatabase, who: &str) -> Store {
-    database.store().on_behalf_of(Actor { who: who.to_owned(), source: "10.0.0.6".to_owned() })
+fn acting_as(database: &TestDatabase, who: &str) -> ActingStore {
+    database.store().acting_as(Actor { who: who.to_owned(), source: "10.0.0.6".to_owned() })
 }
 
-fn come_in(store: &Store, newcomer: &Newcomer<'_>) -> User {
+fn come_in(store: &innkeeper_store::Store, newcomer: &Newcomer<'_>) -> User {
     match store.arrive(newcomer, at(1)).unwrap() {
         Arrived::In(user) => user,
         other => panic!("{newcomer:?}: {other:?}"),
     }
 }
 
-fn changes(store: &Store) -> Vec<(String, String)> {
+fn changes(store: &ActingStore) -> Vec<(String, String)> {
     let mut log = store.audit_log(None, 100).unwrap();
     log.reverse();
     log.into_iter().map(|entry| (entry.action, entry.detail)).collect()
@@ -217,7 +217,7 @@ fn names_are_trusted_where_that_is_wanted(database: &TestDatabase) {
 }
 
 fn who_has_yet_to_be_confirmed_stays_out(database: &TestDatabase) {
-    let anybody = database.store().on_behalf_of(Actor { who: "anybody".to_owned(), source: String::new() });
+    let anybody = database.store().acting_as(Actor { who: "anybody".to_owned(), source: String::new() });
     let ghost = anybody.add_user("ada", Admin, "link", at(100), at(0)).unwrap().unwrap();
     let store = acting(database);
     let trusting = Newcomer { trust_names: true, ..ada() };

@@ -8,7 +8,7 @@ use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sla::State;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page, Store};
+use innkeeper_store::{ActingStore, Cursor, DatabaseKind, Filter, MOST_LOOKED_AT, Page};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -24,7 +24,7 @@ on_both!(
 );
 
 /// The components on all pages from `cursor` on.
-fn through(store: &Store, filter: &Filter, mut cursor: Cursor, limit: i64, now: i64) -> Vec<String> {
+fn through(store: &ActingStore, filter: &Filter, mut cursor: Cursor, limit: i64, now: i64) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         let page = store.page(filter, &cursor, limit, at(now)).unwrap();
@@ -37,7 +37,7 @@ fn through(store: &Store, filter: &Filter, mut cursor: Cursor, limit: i64, now: 
     }
 }
 
-fn names(store: &Store, filter: &Filter, limit: i64) -> Vec<String> {
+fn names(store: &ActingStore, filter: &Filter, limit: i64) -> Vec<String> {
     through(store, filter, Cursor::worst(), limit, 1000)
 }
 
@@ -118,7 +118,7 @@ fn each_order_is_paged_through_without_a_gap(database: &TestDatabase) {
 }
 
 /// An inn with jobs in every state at 1000.
-fn in_every_state(store: &Store) {
+fn in_every_state(store: &ActingStore) {
     let cron = |expression: &str| Patch {
         schedule: Some((Schedule::cron(expression, "UTC").unwrap(), None)),
         grace: Some(TimeDelta::hours(1)),

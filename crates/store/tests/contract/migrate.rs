@@ -284,7 +284,7 @@ fn what_a_node_of_an_older_version_makes_again_goes_again(database: &TestDatabas
     store.book("ingest", &own("ingest"));
     store.reserve(&inn, &component("backup"), &own("backup"), at(0)).unwrap();
     let ada = Actor { who: "user ada".to_owned(), source: "here".to_owned() };
-    store.on_behalf_of(ada).reserve(&inn, &component("web"), &own("web"), at(0)).unwrap();
+    store.acting_as(ada).reserve(&inn, &component("web"), &own("web"), at(0)).unwrap();
     older(&["ingest", "sweeper", "web"], 0);
     assert_eq!(store.pass(at(120)).opened, 5);
     database.execute("INSERT INTO duties (name, beat_at) VALUES ('ingest', 1), ('sweeper', 1), ('web', 1)");

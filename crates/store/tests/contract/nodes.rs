@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::sla::State;
-use innkeeper_store::{DatabaseKind, Heartbeat, HeartbeatOutcome, Node, Store, Watched, Work};
+use innkeeper_store::{ActingStore, DatabaseKind, Heartbeat, HeartbeatOutcome, Node, Watched, Work};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -44,16 +44,16 @@ fn node(id: &str, role: &str) -> Node {
     }
 }
 
-fn beat_first(store: &Store, id: &str, duty: &str, now: Time, first: bool) -> HeartbeatOutcome {
+fn beat_first(store: &ActingStore, id: &str, duty: &str, now: Time, first: bool) -> HeartbeatOutcome {
     let tell = |_: &Window| vec![delivery("log", "", remark("blind"))];
     store.beat(&node(id, duty), &[duty], first, now, &tell).unwrap()
 }
 
-fn beat(store: &Store, id: &str, duty: &str, now: Time) -> HeartbeatOutcome {
+fn beat(store: &ActingStore, id: &str, duty: &str, now: Time) -> HeartbeatOutcome {
     beat_first(store, id, duty, now, false)
 }
 
-fn watch(store: &Store, now: Time) -> (Vec<String>, Vec<String>) {
+fn watch(store: &ActingStore, now: Time) -> (Vec<String>, Vec<String>) {
     let Watched { gone, missing } = store.watch(seconds(10), seconds(15), now).unwrap();
     (
         gone.into_iter().filter(|gone| gone.is_news).map(|gone| gone.last.node.id).collect(),
@@ -249,7 +249,13 @@ fn a_new_process_ends_a_short_one_too(database: &TestDatabase) {
 
 /// The heartbeats of a node that started at the first of these seconds, as its process makes them: over SQLite only those of the seconds
 /// `stored` are.
-fn live(store: &Store, id: &str, role: &str, span: std::ops::Range<i64>, stored: &[i64]) -> Vec<Window> {
+fn live(
+    store: &ActingStore,
+    id: &str,
+    role: &str,
+    span: std::ops::Range<i64>,
+    stored: &[i64],
+) -> Vec<Window> {
     let node = Node { started_at: at(span.start), ..node(id, role) };
     let mut before = None;
     let mut blind = Vec::new();

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{AlertEvent, Finished, GivingUp, GoneAlerter, Outcome, Sending, Store, WaitingCounts};
+use innkeeper_store::{
+    ActingStore, AlertEvent, Finished, GivingUp, GoneAlerter, Outcome, Sending, WaitingCounts,
+};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -31,24 +33,24 @@ on_both!(
 pub const TO: &str = "a@example.org";
 
 /// Puts messages for `mail` to [`TO`] that belong to no alert, made at `at(second)`.
-pub fn put(store: &Store, second: i64, subjects: &[&str]) {
+pub fn put(store: &ActingStore, second: i64, subjects: &[&str]) {
     let new: Vec<_> = subjects.iter().map(|subject| delivery("mail", TO, remark(subject))).collect();
     store.put_notices(&new, at(second)).unwrap();
 }
 
 /// Claims single messages for `mail` with a lease of ten seconds.
-pub fn singles(store: &Store, second: i64, token: &str) -> Vec<Sending> {
+pub fn singles(store: &ActingStore, second: i64, token: &str) -> Vec<Sending> {
     store.claim_singles("mail", at(second), seconds(10), token, 100).unwrap()
 }
 
 /// Claims a digest for `mail` with a lease of ten seconds.
-pub fn digest(store: &Store, second: i64, token: &str) -> Option<Sending> {
+pub fn digest(store: &ActingStore, second: i64, token: &str) -> Option<Sending> {
     store.claim_digest("mail", at(second), seconds(10), token, 100, false).unwrap()
 }
 
 /// Records `outcome` for everything in `sendings`.
 pub fn finish<'a>(
-    store: &Store,
+    store: &ActingStore,
     token: &str,
     sendings: impl IntoIterator<Item = &'a Sending>,
     outcome: Outcome,

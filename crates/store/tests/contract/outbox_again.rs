@@ -2,7 +2,7 @@
 
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::ways::WaysOut;
-use innkeeper_store::{Actor, Outcome, Retried, Store};
+use innkeeper_store::{ActingStore, Actor, Outcome, Retried};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, digest, finish, put, retry, singles, subjects};
@@ -25,7 +25,7 @@ fn dead() -> Outcome {
 
 fn what_was_given_up_waits_again(database: &TestDatabase) {
     let plain = database.store();
-    let store = plain.on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    let store = plain.acting_as(Actor { who: "user ada".to_owned(), source: String::new() });
     put(&plain, 0, &["one"]);
     let first = singles(&store, 1, "t");
     finish(&store, "t", &first, dead(), 2);
@@ -107,7 +107,7 @@ fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
 }
 
 /// What goes out at `at(second)` to somebody for whom messages gather.
-fn send(store: &Store, second: i64) -> Vec<String> {
+fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let claimed = store.claim_digest("mail", at(second), seconds(10), &token, 100, true).unwrap();
     let Some(sending) = claimed else { return Vec::new() };

@@ -1,6 +1,6 @@
 //! Messages of one incident to one recipient keep their order, whatever happens to the first of them.
 
-use innkeeper_store::{Outcome, Store};
+use innkeeper_store::{ActingStore, Outcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, digest, finish, retry, singles};
@@ -17,7 +17,7 @@ on_both!(
 );
 
 /// An alert of `name` that opened at `at(60)` and closed at `at(61)`: two messages for each of three ways.
-fn opened_and_closed(store: &Store, name: &str) {
+fn opened_and_closed(store: &ActingStore, name: &str) {
     store.book(name, &every(60));
     store.sweep(at(60), 10, &Rules(tell_three)).unwrap();
     store.check_in(name, &[success(at(61))]);

@@ -2,7 +2,7 @@
 //! minute, however many claim.
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{Finished, Outcome, Sending, Store};
+use innkeeper_store::{ActingStore, Finished, Outcome, Sending};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, finish, put, retry, subjects};
@@ -23,12 +23,12 @@ on_both!(
 );
 
 /// Claims what may go out to whoever is told in digests, with a lease of ten seconds.
-fn claim(store: &Store, second: i64, token: &str) -> Option<Sending> {
+fn claim(store: &ActingStore, second: i64, token: &str) -> Option<Sending> {
     store.claim_digest("mail", at(second), seconds(10), token, 100, true).unwrap()
 }
 
 /// The same, delivered at once.
-fn send(store: &Store, second: i64) -> Vec<String> {
+fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let Some(sending) = claim(store, second, &token) else { return Vec::new() };
     finish(store, &token, [&sending], Outcome::Delivered, second);

@@ -3,8 +3,8 @@
 use innkeeper_core::access::UserRole;
 use innkeeper_core::second_factor::{Factor, LoginMethod};
 use innkeeper_store::{
-    Actor, AppAdded, CeremonyKind, Factors, MOST_PASSKEYS, NewPasskey, NewSession, Passkey, PasskeyAdded,
-    Store, TokensLeft, User,
+    ActingStore, Actor, AppAdded, CeremonyKind, Factors, MOST_PASSKEYS, NewPasskey, NewSession, Passkey,
+    PasskeyAdded, TokensLeft, User,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -25,21 +25,21 @@ on_both!(
 const NEW: NewPasskey<'_> =
     NewPasskey { credential_id: "", credential: "{}", name: "Phone", session: "", recovery_codes: &[] };
 
-fn user(store: &Store, name: &str) -> User {
+fn user(store: &ActingStore, name: &str) -> User {
     store.user_or_new(name, UserRole::Editor, at(0)).unwrap().unwrap()
 }
 
-fn add(store: &Store, user: &User, credential_id: &str, name: &str) -> PasskeyAdded {
+fn add(store: &ActingStore, user: &User, credential_id: &str, name: &str) -> PasskeyAdded {
     store.add_passkey(user, NewPasskey { credential_id, name, ..NEW }, at(1)).unwrap()
 }
 
-fn only(store: &Store, user: &User) -> Passkey {
+fn only(store: &ActingStore, user: &User) -> Passkey {
     let [passkey] = store.passkeys_of(user.id).unwrap().try_into().unwrap();
     passkey
 }
 
 fn passkeys_are_their_users_own(database: &TestDatabase) {
-    let store = database.store().on_behalf_of(Actor { who: "user ada".to_owned(), source: String::new() });
+    let store = database.store().acting_as(Actor { who: "user ada".to_owned(), source: String::new() });
     let (ada, bob) = (user(&store, "ada"), user(&store, "bob"));
     assert_eq!(add(&store, &ada, "one", "Phone"), PasskeyAdded::First);
     let added = only(&store, &ada);

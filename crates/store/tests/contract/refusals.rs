@@ -3,7 +3,7 @@
 use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, Reason};
 use innkeeper_core::reservation::{Patch, Window};
-use innkeeper_store::Store;
+use innkeeper_store::ActingStore;
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -41,7 +41,7 @@ fn what_is_refused_since_a_job_was_heard_of_is_a_blind_window_of_its_own() {
 }
 
 /// When the first and the last were refused, and when the next would be expected.
-fn refused(store: &Store, component: &str, now: Time) -> Option<(Time, Time, Time)> {
+fn refused(store: &ActingStore, component: &str, now: Time) -> Option<(Time, Time, Time)> {
     let refused = store.listed(store.look(component).id, now).unwrap().unwrap().refused?;
     Some((refused.window.from, refused.window.until, refused.next))
 }

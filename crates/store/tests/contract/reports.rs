@@ -4,7 +4,7 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::reservation::{Patch, Status};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_store::{Recorded, Store, Walk};
+use innkeeper_store::{ActingStore, Recorded, Walk};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -30,7 +30,7 @@ on_both!(
 
 const HOUR: i64 = 3600;
 
-fn count(store: &Store, batch: &[(&str, CheckIn)]) -> Vec<&'static str> {
+fn count(store: &ActingStore, batch: &[(&str, CheckIn)]) -> Vec<&'static str> {
     let batch: Vec<_> = batch.iter().map(|(name, checkin)| arrival(name, checkin.clone())).collect();
     let written = store.record(&batch);
     written
@@ -177,7 +177,7 @@ fn facts_never_go_back(database: &TestDatabase) {
 }
 
 /// Each hour, with ten minutes of grace; well at the first.
-fn hourly(store: &Store) -> i64 {
+fn hourly(store: &ActingStore) -> i64 {
     let schedule = Schedule::cron("0 * * * *", "Europe/Berlin").unwrap();
     let patch = Patch { schedule: Some((schedule, None)), grace: Some(seconds(600)), ..Patch::default() };
     let id = store.book("backup", &patch);

@@ -3,7 +3,9 @@
 use innkeeper_core::Invalid;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::slug;
-use innkeeper_store::{Arrival, Change, Definition, Recorded, Reserved, Store, StoreError, Target, Undone};
+use innkeeper_store::{
+    ActingStore, Arrival, Change, Definition, Recorded, Reserved, StoreError, Target, Undone,
+};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::migrate::back_before;
@@ -27,17 +29,17 @@ fn chosen(slug: &str) -> Patch {
     Patch { slug: Some(slug.to_owned()), ..every(60) }
 }
 
-fn slug_of(store: &Store, name: &str) -> String {
+fn slug_of(store: &ActingStore, name: &str) -> String {
     store.look(name).spec.slug
 }
 
 /// Pings by slug in the app of the tests; the reservation that has it.
-fn ping(store: &Store, slug: &str, definition: Definition) -> Recorded {
+fn ping(store: &ActingStore, slug: &str, definition: Definition) -> Recorded {
     let target = Target::Slug { ping_key: store.ping_key(&app(SHOP)).unwrap(), slug: slug.to_owned() };
     store.record(&[Arrival { target, checkin: success(at(1)), definition }]).recorded.remove(0)
 }
 
-fn reached(store: &Store, slug: &str) -> Option<i64> {
+fn reached(store: &ActingStore, slug: &str) -> Option<i64> {
     match ping(store, slug, Definition::None) {
         Recorded::Done { reservation_id, .. } => Some(reservation_id),
         other => {
@@ -47,7 +49,7 @@ fn reached(store: &Store, slug: &str) -> Option<i64> {
     }
 }
 
-fn made(store: &Store, slug: &str) -> bool {
+fn made(store: &ActingStore, slug: &str) -> bool {
     match ping(store, slug, Definition::IfMissing(Box::new(every(60)))) {
         Recorded::Done { created, .. } => created,
         other => panic!("{other:?}"),

@@ -44,7 +44,7 @@ fn check_ins_during_a_sweep_are_honoured(database: &TestDatabase) {
     for n in 0..100 {
         store.book(&format!("job {n}"), &every(60));
     }
-    let record = |own: &innkeeper_store::Store, second: i64| {
+    let record = |own: &innkeeper_store::ActingStore, second: i64| {
         let batch: Vec<_> = (0..100).map(|n| arrival(&format!("job {n}"), success(at(second)))).collect();
         own.record(&batch);
     };

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use innkeeper_store::{DatabaseKind, Store, StoreConfig, StoreError};
+use innkeeper_store::{DatabaseKind, StoreConfig, StoreError};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
 
-fn connect(url: &str) -> Result<Store, StoreError> {
-    Store::connect(&StoreConfig { url: url.to_owned(), pool_size: 2 })
+fn connect(url: &str) -> Result<innkeeper_store::Store, StoreError> {
+    innkeeper_store::Store::connect(&StoreConfig { url: url.to_owned(), pool_size: 2 })
 }
 
 #[test]

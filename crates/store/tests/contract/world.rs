@@ -10,7 +10,7 @@ use innkeeper_core::reservation::{Patch, Reservation};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_store::{
-    AlertEvent, Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, Store, StoreError,
+    ActingStore, AlertEvent, Arrival, Definition, NewDelivery, NewSession, Recorded, Reserved, StoreError,
     SweepOutcome, Target, Writer, Written,
 };
 use uuid::Uuid;
@@ -123,7 +123,7 @@ pub trait Shop {
     fn pass(&self, now: Time) -> SweepOutcome;
 }
 
-impl Shop for Store {
+impl Shop for ActingStore {
     fn book(&self, name: &str, patch: &Patch) -> i64 {
         match self.reserve(&app(SHOP), &component(name), patch, at(0)).unwrap() {
             Reserved::Created(id) | Reserved::Changed(id) | Reserved::Unchanged(id) => id,

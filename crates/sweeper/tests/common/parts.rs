@@ -8,7 +8,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
 use innkeeper_node::{Config, KnownWays, Metrics, Role, Shutdown};
-use innkeeper_store::{Arrival, Definition, Store, SweepOutcome, Target};
+use innkeeper_store::{ActingStore, Arrival, Definition, SweepOutcome, Target};
 use innkeeper_sweeper::dispatch::{Dispatched, Sender};
 use innkeeper_sweeper::leases::Leases;
 use innkeeper_sweeper::messages::MessageComposer;
@@ -20,7 +20,7 @@ use super::config;
 
 /// A sweeper taken apart: one step at a time.
 pub struct Parts {
-    pub store: Store,
+    pub store: ActingStore,
     pub clock: Arc<ManualClock>,
     pub watch: Watch,
     pub sender: Sender,
@@ -44,7 +44,7 @@ impl Parts {
         let composer = MessageComposer::new(&config, &KnownWays::of(&config));
         let metrics = Metrics::new().expect("it works");
         let watch = Watch {
-            store: store.clone(),
+            store: (*store).clone(),
             clock: clock.clone(),
             composer,
             batch: 4,
@@ -52,7 +52,7 @@ impl Parts {
             operator: None,
         };
         let sender = Sender {
-            store: store.clone(),
+            store: (*store).clone(),
             alerters: Arc::new(alerters),
             name: AlerterName::parse("alerter", name).expect("it works"),
             clock: clock.clone(),

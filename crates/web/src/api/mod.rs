@@ -29,7 +29,7 @@ use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::AppName;
 use innkeeper_http::description::Description;
 use innkeeper_http::{ApiError, Caller, Routes, blocking, nodes};
-use innkeeper_store::{Store, StoreError};
+use innkeeper_store::{ActingStore, Store, StoreError};
 
 pub(crate) use document::etag;
 pub(crate) use figures::{not_accepted, says};
@@ -90,10 +90,10 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
 pub(crate) async fn ask<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
-    question: impl FnOnce(&Store, Time) -> Result<T, ApiError> + Send + 'static,
+    question: impl FnOnce(&ActingStore, Time) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (store, now, shared) =
-        (app_state.store.on_behalf_of(caller.actor()), app_state.clock.now(), app_state.clone());
+        (app_state.store.acting_as(caller.actor()), app_state.clock.now(), app_state.clone());
     blocking(move || {
         // Answers warn by them.
         shared.known_ways.look(&shared.store);

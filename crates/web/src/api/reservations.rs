@@ -13,7 +13,7 @@ use innkeeper_core::schedule::KINDS;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_http::{ApiError, Body, Caller};
-use innkeeper_store::{Change, Cursor, Filter, Store, Undelivered};
+use innkeeper_store::{ActingStore, Change, Cursor, Filter, Store, Undelivered};
 use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, changed_terms, etag, spec};
@@ -128,7 +128,7 @@ pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body)
     responses((status = 200, description = "the reservation, with its `ETag`", body = Reservation)))]
 pub(crate) async fn look(app_state: Data<AppState>, caller: Caller, id: Path<i64>) -> Answer {
     let asker = caller.clone();
-    let look = move |store: &Store, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
+    let look = move |store: &ActingStore, now| Standing::of(store, visible(store, &asker, *id, now)?, now);
     Ok(answer(&mut HttpResponse::Ok(), &app_state, &caller, &ask(&app_state, &caller, look).await?))
 }
 

@@ -8,7 +8,7 @@ use innkeeper_core::names::AppName;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_http::keys;
 use innkeeper_http::{ApiError, Body, Caller};
-use innkeeper_store::{NewToken, Store, TokenAdded, TokenConfirmed};
+use innkeeper_store::{ActingStore, NewToken, TokenAdded, TokenConfirmed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -137,7 +137,11 @@ pub(crate) async fn create(app_state: Data<AppState>, caller: Caller, Body(body)
 }
 
 /// Makes a token that can do no more than its maker.
-pub(crate) fn added(store: &Store, new: &NewToken, now: Time) -> Result<innkeeper_store::Token, ApiError> {
+pub(crate) fn added(
+    store: &ActingStore,
+    new: &NewToken,
+    now: Time,
+) -> Result<innkeeper_store::Token, ApiError> {
     match store.add_token(new, now)? {
         TokenAdded::Made(token) => Ok(token),
         TokenAdded::Taken => Err(ApiError::Conflict(format!("there is a token {:?} already", new.name))),
@@ -185,7 +189,7 @@ pub(crate) async fn confirm(app_state: Data<AppState>, caller: Caller, id: Path<
 }
 
 /// Lets a token be used that anybody made while the instance was open.
-pub(crate) fn confirm_one(store: &Store, id: i64, now: Time) -> Result<(), ApiError> {
+pub(crate) fn confirm_one(store: &ActingStore, id: i64, now: Time) -> Result<(), ApiError> {
     match store.confirm_token(id, now)? {
         TokenConfirmed::Done => Ok(()),
         TokenConfirmed::Unknown => Err(ApiError::NotFound(format!("there is no token {id}"))),
@@ -196,7 +200,12 @@ pub(crate) fn confirm_one(store: &Store, id: i64, now: Time) -> Result<(), ApiEr
 }
 
 /// Removes a token that can do no more than the caller.
-pub(crate) fn remove_within(store: &Store, caller: &Caller, id: i64, now: Time) -> Result<(), ApiError> {
+pub(crate) fn remove_within(
+    store: &ActingStore,
+    caller: &Caller,
+    id: i64,
+    now: Time,
+) -> Result<(), ApiError> {
     let unknown = || ApiError::NotFound(format!("there is no token {id}"));
     let token = store.tokens()?.into_iter().find(|token| token.id == id).ok_or_else(unknown)?;
     within(caller, &token.rights())?;

@@ -17,7 +17,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::login::{CROWDS_LAST_S, wait, wait_for_codes};
 use super::view::When;
-use super::{ask, page, see_other};
+use super::{ask, change, page, see_other};
 use crate::AppState;
 use crate::logins::{self, Verdict};
 use crate::second_factor::{self, Shown};
@@ -240,7 +240,7 @@ pub async fn change_password(
         .map_err(ApiError::internal)?;
     let (id, actor, session) = (user.id, caller.actor(), own_session(&app_state, &request));
     let device = ask(&app_state, move |app_state, now| {
-        if !app_state.store.on_behalf_of(actor).change_password(&user, &old, &new, &session, now)? {
+        if !app_state.store.acting_as(actor).change_password(&user, &old, &new, &session, now)? {
             return Ok(None);
         }
         let has_shown_factor = app_state.store.factors(user.id)?.any();
@@ -262,11 +262,9 @@ pub async fn end_session(
     session: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, actor, session) = (own(&caller)?, caller.actor(), session.into_inner());
-    let ended = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).end_own_session(&user, &session, now)
-    })
-    .await?;
+    let (user, session) = (own(&caller)?, session.into_inner());
+    let ended =
+        change(&app_state, &caller, move |store, now| store.end_own_session(&user, &session, now)).await?;
     match ended {
         true => Ok(see_other("/account#sessions")),
         false => Err(ApiError::NotFound("you have no such session, or it has ended".to_owned())),
@@ -280,11 +278,8 @@ pub async fn end_other_sessions(
     request: HttpRequest,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&app_state, &request));
-    ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).end_sessions(user.id, Some(&session), now)
-    })
-    .await?;
+    let (user, session) = (own(&caller)?, own_session(&app_state, &request));
+    change(&app_state, &caller, move |store, now| store.end_sessions(user.id, Some(&session), now)).await?;
     Ok(see_other("/account#sessions"))
 }
 

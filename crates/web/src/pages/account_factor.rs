@@ -18,7 +18,7 @@ use super::account_passkeys::PasskeysShown;
 use super::form::Form;
 use super::frame::Frame;
 use super::login::{LoginQuery, local};
-use super::{ask, page, see_other};
+use super::{ask, change, page, see_other};
 use crate::AppState;
 
 /// The width of the picture, in pixels at least.
@@ -165,7 +165,7 @@ pub async fn confirm(
         let Some(began) = totp::step_began(&secret, &given, app_state.clock.uncorrected()) else {
             return Ok(None);
         };
-        let store = app_state.store.on_behalf_of(actor);
+        let store = app_state.store.acting_as(actor);
         store.finish_app_setup(&user, &session, &secret, began, &hashes, now).map(Some)
     })
     .await?;
@@ -216,11 +216,8 @@ pub async fn remove(
     if let Err(problem) = proven_twice(&app_state, &caller, &request, &form).await? {
         return refuse(&app_state, &caller, &request, problem).await;
     }
-    let (user, actor, session) = (own(&caller)?, caller.actor(), own_session(&app_state, &request));
-    ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).remove_app(&user, &session, now)
-    })
-    .await?;
+    let (user, session) = (own(&caller)?, own_session(&app_state, &request));
+    change(&app_state, &caller, move |store, now| store.remove_app(&user, &session, now)).await?;
     Ok(see_other("/account#second-factor"))
 }
 
@@ -235,11 +232,10 @@ pub async fn renew_codes(
         return refuse(&app_state, &caller, &request, problem).await;
     }
     let codes = recovery::draw().map_err(ApiError::internal)?;
-    let (user, actor, hashes) = (own(&caller)?, caller.actor(), hashes(&codes));
-    let renewed = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).renew_recovery_codes(&user, &hashes, now)
-    })
-    .await?;
+    let (user, hashes) = (own(&caller)?, hashes(&codes));
+    let renewed =
+        change(&app_state, &caller, move |store, now| store.renew_recovery_codes(&user, &hashes, now))
+            .await?;
     if !renewed {
         return refuse(&app_state, &caller, &request, "You have no second factor any more.").await;
     }

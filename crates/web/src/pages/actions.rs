@@ -13,7 +13,7 @@ use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Accepted, Retried, Undone};
 
 use super::form::Form;
-use super::{ask, see_other};
+use super::{ask, change, see_other};
 use crate::AppState;
 use crate::api::{no_alerter, not_accepted};
 
@@ -36,7 +36,7 @@ pub async fn snooze(
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     let field = if form.text("other").is_empty() { "duration" } else { "other" };
     let mode = match form.text("mode") {
         "" => SnoozeMode::Quiet,
@@ -46,9 +46,7 @@ pub async fn snooze(
     if span <= TimeDelta::zero() || span > LONGEST_SNOOZE {
         return Err(Invalid::new("duration", "give a time of at most 365 days, as in 2h or 3d").into());
     }
-    let done = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).snooze_by_id(id, now + span, mode, now)
-    });
+    let done = change(&app_state, &caller, move |store, now| store.snooze_by_id(id, now + span, mode, now));
     match done.await? {
         true => {
             app_state.look_again();
@@ -69,7 +67,7 @@ pub async fn resume(
     let is_asleep = |one: &Assessed, now: Time| one.reservation.conclusions.snoozed_until(now).is_some();
     let done = ask(&app_state, move |app_state, now| match app_state.store.listed(id, now)? {
         None => Ok(false),
-        Some(listed) if is_asleep(&listed, now) => app_state.store.on_behalf_of(actor).resume_by_id(id, now),
+        Some(listed) if is_asleep(&listed, now) => app_state.store.acting_as(actor).resume_by_id(id, now),
         Some(_) => Ok(true),
     })
     .await?;
@@ -87,10 +85,8 @@ pub async fn accept_figures(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).accept_figures(id, now))
-        .await?
-    {
+    let id = id.into_inner();
+    match change(&app_state, &caller, move |store, now| store.accept_figures(id, now)).await? {
         Accepted::Done(_) => {
             app_state.look_again();
             Ok(back(id, "accepted"))
@@ -107,10 +103,8 @@ pub async fn check_out(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).check_out_by_id(id, now))
-        .await?
-    {
+    let id = id.into_inner();
+    match change(&app_state, &caller, move |store, now| store.check_out_by_id(id, now)).await? {
         true => {
             app_state.look_again();
             Ok(see_other(&format!("/status?checked_out={id}")))
@@ -126,10 +120,8 @@ pub async fn undo(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).undo_checkout(id, now))
-        .await?
-    {
+    let id = id.into_inner();
+    match change(&app_state, &caller, move |store, now| store.undo_checkout(id, now)).await? {
         Undone::Done => {
             app_state.look_again();
             Ok(back(id, "back"))
@@ -166,7 +158,7 @@ pub async fn test_alert(
         let (schedule, dead_ends) = (&spec.schedule, app_state.dead_ends(spec));
         let message = TestAlert { job, by: &actor.who, schedule, dead_ends };
         let messages = app_state.operator.deliveries_as_of(spec, message, now);
-        app_state.store.on_behalf_of(actor).put_notices(&messages, now)?;
+        app_state.store.acting_as(actor).put_notices(&messages, now)?;
         Ok(true)
     })
     .await?;
@@ -184,10 +176,8 @@ pub async fn retry(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
-    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).retry_delivery(id, now))
-        .await?
-    {
+    let id = id.into_inner();
+    match change(&app_state, &caller, move |store, now| store.retry_delivery(id, now)).await? {
         // Delivered in between: that is what was wanted.
         Retried::Done | Retried::Delivered => {
             app_state.look_again();

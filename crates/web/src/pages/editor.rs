@@ -172,7 +172,7 @@ pub async fn make(app_state: Data<AppState>, caller: Caller, form: Form) -> Resu
     caller.covers(&spec.app)?;
     let (actor, name) = (caller.actor(), format!("{}/{}", spec.app, spec.component));
     let made = move |app_state: &AppState, now| {
-        let made = app_state.store.on_behalf_of(actor).create(spec.clone(), now)?;
+        let made = app_state.store.acting_as(actor).create(spec.clone(), now)?;
         if made.is_some() {
             app_state.report(&spec);
         }
@@ -246,7 +246,7 @@ pub async fn change(
     let actor = caller.actor();
     let after = patch.clone().applied_to(known.clone());
     let changed = ask(&app_state, move |app_state, now| {
-        let store = app_state.store.on_behalf_of(actor);
+        let store = app_state.store.acting_as(actor);
         let changed = store.change(id, &patch, &|spec| etag(spec) == seen, now)?;
         if changed == Change::Done {
             app_state.report(&after);

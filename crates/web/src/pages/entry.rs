@@ -39,7 +39,7 @@ pub(super) async fn password_was_right(
     let actor = Actor { who: format!("user {}", user.name), source: caller.source.clone() };
     let network = network_of(&caller.source);
     let waits = ask(app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).add_pending_login(&user, &password, &hash, &network, now)
+        app_state.store.acting_as(actor).add_pending_login(&user, &password, &hash, &network, now)
     });
     if !waits.await? {
         return begin_again(app_state, caller, next).await;
@@ -88,7 +88,7 @@ pub(super) async fn begin(
     let (source, browser, was_pending) = (caller.source.clone(), browser_of(request), pending.is_some());
     let device = ask(app_state, move |app_state, now| {
         let actor = Actor { who: format!("user {}", user.name), source: source.clone() };
-        let store = app_state.store.on_behalf_of(actor);
+        let store = app_state.store.acting_as(actor);
         let new = NewSession {
             hash: &hash,
             csrf: csrf.reveal(),

@@ -130,7 +130,7 @@ pub async fn log_out(
 ) -> Result<HttpResponse, ApiError> {
     if let Some(session) = app_state.authenticator.session_of(&request) {
         ask(&app_state, move |app_state, now| {
-            app_state.store.on_behalf_of(caller.actor()).end_session(&keys::hash(&session), now)
+            app_state.store.acting_as(caller.actor()).end_session(&keys::hash(&session), now)
         })
         .await?;
     }
@@ -246,7 +246,7 @@ pub async fn set_up(
     let (link, source, password) = (keys::hash(&secret), caller.source.clone(), hashed.clone());
     let who = format!("user {}", invited.as_ref().map_or(&name, |user| &user.name));
     let user = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
+        app_state.store.acting_as(Actor { who, source }).accept_invitation(&link, &name, &hashed, now)
     })
     .await?
     .ok_or_else(|| {

@@ -45,8 +45,8 @@ use actix_web::web::{self, Data};
 use askama::Template;
 use innkeeper_core::Time;
 use innkeeper_core::access::Permission;
-use innkeeper_http::{ApiError, Routes};
-use innkeeper_store::StoreError;
+use innkeeper_http::{ApiError, Caller, Routes};
+use innkeeper_store::{ActingStore, StoreError};
 
 use crate::AppState;
 
@@ -168,6 +168,16 @@ async fn ask<T: Send + 'static>(
     };
     let answer = web::block(asked).await.map_err(ApiError::internal)?;
     answer.map_err(ApiError::from).inspect_err(|error| app_state.failed(error))
+}
+
+/// Changes something on the caller's behalf, on a thread that may block.
+async fn change<T: Send + 'static>(
+    app_state: &Data<AppState>,
+    caller: &Caller,
+    change: impl FnOnce(&ActingStore, Time) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let actor = caller.actor();
+    ask(app_state, move |app_state, now| change(&app_state.store.acting_as(actor), now)).await
 }
 
 /// Goes on to another page, as after a form.

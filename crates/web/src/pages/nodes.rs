@@ -99,7 +99,7 @@ async fn sleep(
 ) -> Result<HttpResponse, ApiError> {
     let actor = caller.actor();
     let known = ask(app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).snooze_duty(&duty, now + span, now)
+        app_state.store.acting_as(actor).snooze_duty(&duty, now + span, now)
     })
     .await?;
     match known {

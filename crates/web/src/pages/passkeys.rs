@@ -16,7 +16,7 @@ use super::account_factor::{hashes, knowing, refuse_set_up, show_codes};
 use super::entry::{By, begin};
 use super::form::Form;
 use super::login::{local, wait_for_codes};
-use super::{ask, asset, login_second, see_other};
+use super::{ask, asset, change, login_second, see_other};
 use crate::AppState;
 use crate::passkeys::Challenge;
 use crate::second_factor::{self, Shown};
@@ -128,9 +128,9 @@ async fn finish_adding(
     let made = match party.finish_adding(&state, answer).map_err(ApiError::Internal)? {
         Ok(made) => made,
         Err(refusal) => {
-            let (actor, why, whom) = (caller.actor(), refusal.to_string(), format!("user {}", user.name));
-            ask(&app_state, move |app_state, now| {
-                app_state.store.on_behalf_of(actor).note_action("refuse passkey", &whom, &why, now)
+            let (why, whom) = (refusal.to_string(), format!("user {}", user.name));
+            change(&app_state, &caller, move |store, now| {
+                store.note_action("refuse passkey", &whom, &why, now)
             })
             .await?;
             let problem = format!("The passkey is refused: {refusal}.");
@@ -147,7 +147,7 @@ async fn finish_adding(
             session: &session,
             recovery_codes: &recovery_codes,
         };
-        app_state.store.on_behalf_of(actor).add_passkey(&user, new, now)
+        app_state.store.acting_as(actor).add_passkey(&user, new, now)
     })
     .await?;
     match added {
@@ -216,15 +216,13 @@ async fn rename(
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, actor, id) = (own(&caller)?, caller.actor(), id.into_inner());
+    let (user, id) = (own(&caller)?, id.into_inner());
     let name = match account_name("name", form.text("name")) {
         Ok(name) => name,
         Err(invalid) => return refuse(&app_state, &caller, &request, invalid.to_string()).await,
     };
-    let found = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).rename_passkey(&user, id, &name, now)
-    })
-    .await?;
+    let found =
+        change(&app_state, &caller, move |store, now| store.rename_passkey(&user, id, &name, now)).await?;
     if found { Ok(see_other("/account#passkeys")) } else { Err(no_such_passkey()) }
 }
 
@@ -236,15 +234,13 @@ async fn remove(
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (user, actor, id) = (own(&caller)?, caller.actor(), id.into_inner());
+    let (user, id) = (own(&caller)?, id.into_inner());
     if let Err(problem) = proven_as_a_login_is(&app_state, &caller, &request, &form).await? {
         return refuse(&app_state, &caller, &request, problem).await;
     }
     let session = own_session(&app_state, &request);
-    let found = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).remove_passkey(&user, id, &session, now)
-    })
-    .await?;
+    let found =
+        change(&app_state, &caller, move |store, now| store.remove_passkey(&user, id, &session, now)).await?;
     if found { Ok(see_other("/account#passkeys")) } else { Err(no_such_passkey()) }
 }
 

@@ -312,7 +312,7 @@ pub async fn test_alerter(
         // Sent outside of any transaction; what became of it is written down after.
         let sent = app_state.send_now(&wanted, recipient.as_ref(), &notice);
         let outcome = sent.as_ref().map_or_else(Clone::clone, |()| "delivered".to_owned());
-        app_state.store.on_behalf_of(by).note_action("test alerter", &wanted, &outcome, now)?;
+        app_state.store.acting_as(by).note_action("test alerter", &wanted, &outcome, now)?;
         Ok(sent)
     })
     .await?;

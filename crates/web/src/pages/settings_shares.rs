@@ -10,7 +10,7 @@ use innkeeper_store::Share;
 
 use super::form::Form;
 use super::settings::refuse;
-use super::{ask, see_other};
+use super::{change, see_other};
 use crate::AppState;
 
 /// Shows an app or a tag to whoever has the link.
@@ -25,17 +25,9 @@ pub async fn add_share(
         Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
     };
     let key = keys::draw().map_err(ApiError::internal)?.reveal().to_owned();
-    let (actor, back) = (caller.actor(), super::login::local(form.text("back")).to_owned());
-    ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).add_share(&Share {
-            key,
-            shape,
-            kind,
-            subject,
-            title,
-            created_at: now,
-            confirmed: true,
-        })
+    let back = super::login::local(form.text("back")).to_owned();
+    change(&app_state, &caller, move |store, now| {
+        store.add_share(&Share { key, shape, kind, subject, title, created_at: now, confirmed: true })
     })
     .await?;
     Ok(see_other(if back == "/status" { "/settings#shares" } else { &back }))
@@ -64,9 +56,8 @@ pub async fn remove_share(
     key: Path<String>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (key, actor) = (key.into_inner(), caller.actor());
-    ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).remove_share(&key, now))
-        .await?;
+    let key = key.into_inner();
+    change(&app_state, &caller, move |store, now| store.remove_share(&key, now)).await?;
     Ok(see_other("/settings#shares"))
 }
 
@@ -78,10 +69,8 @@ pub async fn confirm_share(
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
-    let (key, actor) = (key.into_inner(), caller.actor());
-    match ask(&app_state, move |app_state, now| app_state.store.on_behalf_of(actor).confirm_share(&key, now))
-        .await?
-    {
+    let key = key.into_inner();
+    match change(&app_state, &caller, move |store, now| store.confirm_share(&key, now)).await? {
         true => Ok(see_other("/settings#shares")),
         false => Err(ApiError::NotFound("nothing is shown under this link".to_owned())),
     }

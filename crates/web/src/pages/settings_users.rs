@@ -11,7 +11,7 @@ use innkeeper_store::{Removed, TokensLeft};
 use super::account::own_session;
 use super::form::Form;
 use super::settings::{refuse, tell};
-use super::{ask, see_other};
+use super::{ask, change, see_other};
 use crate::AppState;
 
 /// Makes a user, and shows the link by which they choose a password.
@@ -28,9 +28,8 @@ pub async fn add_user(
         Err(invalid) => return refuse(&app_state, &caller, invalid.to_string()).await,
     };
     let secret = keys::draw().map_err(ApiError::internal)?;
-    let (hash, actor, wanted) = (keys::hash(secret.reveal()), caller.actor(), name.clone());
-    let made = ask(&app_state, move |app_state, now| {
-        let store = app_state.store.on_behalf_of(actor);
+    let (hash, wanted) = (keys::hash(secret.reveal()), name.clone());
+    let made = change(&app_state, &caller, move |store, now| {
         store.add_user(&wanted, role, &hash, now + invitation::USED_WITHIN, now)
     })
     .await?;
@@ -52,9 +51,9 @@ pub async fn link_user(
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
     let secret = keys::draw().map_err(ApiError::internal)?;
-    let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
-    let found = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).invite_again(id, &hash, now + invitation::USED_WITHIN, now)
+    let (id, hash) = (id.into_inner(), keys::hash(secret.reveal()));
+    let found = change(&app_state, &caller, move |store, now| {
+        store.invite_again(id, &hash, now + invitation::USED_WITHIN, now)
     })
     .await?;
     if !found {
@@ -72,14 +71,10 @@ pub async fn change_user(
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     not_oneself(&caller, id)?;
     let role = UserRole::parse("role", form.text("role"))?;
-    match ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).change_role(id, role, now)
-    })
-    .await?
-    {
+    match change(&app_state, &caller, move |store, now| store.change_role(id, role, now)).await? {
         true => Ok(see_other("/settings#users")),
         false => Err(no_such_user()),
     }
@@ -97,7 +92,7 @@ pub async fn confirm_user(
     let secret = keys::draw().map_err(ApiError::internal)?;
     let (id, hash, actor) = (id.into_inner(), keys::hash(secret.reveal()), caller.actor());
     let confirmed = ask(&app_state, move |app_state, now| {
-        let store = app_state.store.on_behalf_of(actor);
+        let store = app_state.store.acting_as(actor);
         let Some(user) = store.confirm_user(id, now)? else { return Ok(None) };
         // Who signs on needs none, and who was confirmed meanwhile keeps the password.
         if !app_state.signs_on && !user.has_password {
@@ -128,7 +123,7 @@ pub async fn remove_user(
     id: Path<i64>,
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     not_oneself(&caller, id)?;
     let tokens = match form.text("tokens") {
         "" | "end" => TokensLeft::End,
@@ -139,10 +134,7 @@ pub async fn remove_user(
             TokensLeft::GoTo(heir)
         }
     };
-    let removed = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).remove_user(id, tokens, now)
-    })
-    .await?;
+    let removed = change(&app_state, &caller, move |store, now| store.remove_user(id, tokens, now)).await?;
     match removed {
         Removed::Done { .. } => Ok(see_other("/settings#users")),
         Removed::Unknown => Err(no_such_user()),
@@ -161,11 +153,9 @@ pub async fn require_factor(
     form: Form,
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
-    let (id, actor, required) = (id.into_inner(), caller.actor(), form.is_ticked("required"));
-    let found = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).require_second_factor(id, required, now)
-    })
-    .await?;
+    let (id, required) = (id.into_inner(), form.is_ticked("required"));
+    let found =
+        change(&app_state, &caller, move |store, now| store.require_second_factor(id, required, now)).await?;
     if found { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
 }
 
@@ -177,13 +167,11 @@ pub async fn remove_factor(
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
     app_state.knows_who_asks()?;
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     // Their own they remove with the password and a code.
     not_oneself(&caller, id)?;
-    let removed = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).remove_second_factor(id, None, now)
-    })
-    .await?;
+    let removed =
+        change(&app_state, &caller, move |store, now| store.remove_second_factor(id, None, now)).await?;
     match removed {
         true => Ok(see_other("/settings#users")),
         false => Err(ApiError::NotFound("there is no such user, or they have no second factor".to_owned())),
@@ -198,13 +186,12 @@ pub async fn end_sessions(
     id: Path<i64>,
     _: Form,
 ) -> Result<HttpResponse, ApiError> {
-    let (id, actor) = (id.into_inner(), caller.actor());
+    let id = id.into_inner();
     let is_self = caller.user().is_some_and(|user| user.id == id);
     let session = is_self.then(|| own_session(&app_state, &request));
-    let ended = ask(&app_state, move |app_state, now| {
-        app_state.store.on_behalf_of(actor).end_sessions(id, session.as_deref(), now)
-    })
-    .await?;
+    let ended =
+        change(&app_state, &caller, move |store, now| store.end_sessions(id, session.as_deref(), now))
+            .await?;
     if ended.is_some() { Ok(see_other("/settings#users")) } else { Err(no_such_user()) }
 }
 
