@@ -180,7 +180,13 @@ fn everything_works(mut instance: Instance) {
             }
         }
     }
-    for path in ["/monitor/settings", "/monitor/api", "/monitor/status/1/edit", "/monitor/assets/live.js"] {
+    for path in [
+        "/monitor/settings",
+        "/monitor/api",
+        "/monitor/status/1/edit",
+        "/monitor/assets/live.js",
+        "/monitor/assets/favicon.svg",
+    ] {
         assert!(seen.contains(path), "{path} was not come by: {seen:?}");
     }
     assert!(seen.iter().any(|path| path.starts_with("/monitor/public/")), "{seen:?}");
