@@ -64,6 +64,11 @@ install_postgres() {
     as_root rm $dropin
 }
 
+# Prints the version of all crates, which is that of the programs.
+workspace_version() {
+    sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml
+}
+
 # cargo_tool CRATE VERSION: a program for cargo, built once into target/tools, which is first in PATH afterwards. It need
 # not be fast: without optimisation it is built in a minute or two.
 cargo_tool() {

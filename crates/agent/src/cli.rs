@@ -18,7 +18,7 @@ pub const USAGE: u8 = 125;
 const MARK_IT: &str =
     "\n\nThe job's command stands behind --, as in: innkeeper-agent exec shop/backup -- backup --all";
 
-/// Beside the jobs: runs them and reports how they ended, and changes nothing about them.
+/// Runs jobs and reports how they ended, and changes nothing about them.
 #[derive(Debug, StructOpt)]
 #[structopt(name = "innkeeper-agent", settings = &[AppSettings::SubcommandRequiredElseHelp, AppSettings::VersionlessSubcommands])]
 struct Cli {

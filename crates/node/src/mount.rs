@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 pub struct Mount(Arc<str>);
 
 /// Every path that has a meaning by itself. A base of the same name cannot be told from it.
-const OWN: [&str; 61] = [
+const OWN: [&str; 63] = [
     "/account",
     "/account/display",
     "/account/passkeys/ask",
@@ -36,6 +36,7 @@ const OWN: [&str; 61] = [
     "/api/v1/summary",
     "/api/v1/tokens",
     "/assets/editor.js",
+    "/assets/favicon.svg",
     "/assets/live.js",
     "/assets/passkeys.js",
     "/assets/style.css",
@@ -46,6 +47,7 @@ const OWN: [&str; 61] = [
     "/cron/missed",
     "/deliveries",
     "/explain",
+    "/favicon.ico",
     "/healthcheck",
     "/healthz",
     "/is-coordinator",

@@ -107,6 +107,8 @@ fn everything_works(mut instance: Instance) {
     let sent = instance.send("GET", "/monitor/status/1?x=y", "");
     assert_eq!(sent.header("location"), Some("/monitor/login?next=%2Fstatus%2F1%3Fx%3Dy"), "{sent:?}");
     let login = sent.header("location").unwrap().to_owned();
+    let icon = "<link rel=\"icon\" type=\"image/svg+xml\" href=\"/monitor/assets/favicon.svg\">";
+    assert!(instance.send("GET", &login, "").body.contains(icon));
     let entered = instance.submit_to(
         &login,
         "/monitor/login",
@@ -170,6 +172,7 @@ fn everything_works(mut instance: Instance) {
         if !answer.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
             continue;
         }
+        assert!(answer.body.contains("<link rel=\"icon\""), "{path}");
         for to in leads_to(&answer.body) {
             assert!(to == "/monitor" || to.starts_with("/monitor/"), "{path} leads to {to}");
             let posted = answer.body.contains(&format!(" action=\"{to}\" method=\"post\""))
@@ -180,7 +183,13 @@ fn everything_works(mut instance: Instance) {
             }
         }
     }
-    for path in ["/monitor/settings", "/monitor/api", "/monitor/status/1/edit", "/monitor/assets/live.js"] {
+    for path in [
+        "/monitor/settings",
+        "/monitor/api",
+        "/monitor/status/1/edit",
+        "/monitor/assets/live.js",
+        "/monitor/assets/favicon.svg",
+    ] {
         assert!(seen.contains(path), "{path} was not come by: {seen:?}");
     }
     assert!(seen.iter().any(|path| path.starts_with("/monitor/public/")), "{seen:?}");

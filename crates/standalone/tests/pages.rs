@@ -93,6 +93,17 @@ fn an_empty_inn_says_what_to_do_first() {
 fn title_and_icon_have_the_number_of_jobs_that_are_down() {
     let inn = Inn::open();
     assert!(inn.page("/status").contains("<title>Reservations"));
+    let link = "<link rel=\"icon\" type=\"image/svg+xml\" href=\"/assets/favicon.svg\">";
+    for path in ["/status", "/status/99"] {
+        assert!(inn.ask(path).body.contains(link), "{path}");
+    }
+    let (style, drawn) = (inn.ask("/assets/style.css"), include_str!("../../web/assets/favicon.svg"));
+    for path in ["/assets/favicon.svg", "/favicon.ico"] {
+        let icon = inn.ask(path);
+        assert_eq!((icon.status, icon.body.as_str()), (200, drawn), "{path}");
+        assert_eq!(icon.header("content-type"), Some("image/svg+xml"), "{path}");
+        assert_eq!(icon.header("cache-control"), style.header("cache-control"), "{path}");
+    }
     for name in ["one", "two"] {
         inn.reserve("shop", name, json!({ "frequency": 1, "time_units": "seconds" }));
     }

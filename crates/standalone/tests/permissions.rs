@@ -25,11 +25,13 @@ const PUBLIC: &[&str] = &[
     "GET /api as Page",
     "GET /api/v1/openapi.json",
     "GET /assets/editor.js",
+    "GET /assets/favicon.svg",
     "GET /assets/live.js",
     #[cfg(feature = "passkeys")]
     "GET /assets/passkeys.js",
     "GET /assets/style.css",
     "GET /badge/{key}.svg",
+    "GET /favicon.ico",
     "GET /healthcheck",
     "GET /healthz",
     "GET /is-coordinator",

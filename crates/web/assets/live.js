@@ -21,6 +21,11 @@
   let ahead = 0;
   // When the page was as it is shown, when something last answered, and when this machine or this page last woke up.
   let [made, answered, woke, ticked] = [0, Date.now(), 0, Date.now()];
+  // The icon of a page without a number that is not answered. It is drawn here, since the server cannot be asked for it.
+  const UNKNOWN = `data:image/svg+xml,${encodeURIComponent(
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#5b646e'/>" +
+      "<text x='16' y='23' font-family='sans-serif' font-weight='bold' font-size='20' text-anchor='middle' fill='white'>?</text></svg>",
+  )}`;
   // What is wrong with the answers, while something is.
   let problem = "";
   const learn = (iso) => {
@@ -65,8 +70,8 @@
       notice.replaceChildren(said, " ", age);
       notice.hidden = false;
       icon().dataset.last = icon().getAttribute("href");
-      const grey = icon().dataset.last.replace(/%23[0-9a-f]{6}/, "%235b646e");
-      wear(`Not answering · ${document.title}`, grey);
+      const last = icon().dataset.last;
+      wear(`Not answering · ${document.title}`, last.startsWith("data:") ? last.replace(/%23[0-9a-f]{6}/, "%235b646e") : UNKNOWN);
     }
     const [said, age] = notice.children;
     const text = problem || "Innkeeper does not answer.";

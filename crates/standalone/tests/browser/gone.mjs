@@ -54,7 +54,7 @@ await run(async ({ inn, open, check, expect, given }) => {
   assert.equal(await typing.getByRole("searchbox", { name: "App or component" }).inputValue(), "ba");
   await inn.ping("shop", "backup", "");
   await list.waitForFunction(() => document.title === "Reservations · innkeeper");
-  assert.match(decodeURIComponent(await icon(list)), /fill='#1f7a45'/);
+  assert.equal(await icon(list), "/assets/favicon.svg");
 
   // It is gone for good.
   for (const page of pages) expect(page, /ERR_CONNECTION|ERR_EMPTY|ERR_SOCKET|Failed to load|failed/);
@@ -62,4 +62,5 @@ await run(async ({ inn, open, check, expect, given }) => {
   signal("KILL");
   for (const page of pages) await notice(page).waitFor({ timeout: 15_000 });
   assert.ok(Date.now() - killed < 15_500, `after ${Date.now() - killed} ms`);
+  assert.match(decodeURIComponent(await icon(list)), /fill='#5b646e'.*>\?<\/text>/);
 });

@@ -81,22 +81,18 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The page's icon, which has the number too.
+    /// The page's icon: the number of jobs that are down, or Innkeeper's own where none is.
     pub fn icon(&self) -> String {
-        let (ground, text) = match self.down() {
-            0 => ("1f7a45", String::new()),
-            down @ 1..100 => ("b3261e", down.to_string()),
-            _ => ("b3261e", "99+".to_owned()),
+        let text = match self.down() {
+            0 => return format!("{}/assets/favicon.svg", self.base),
+            down @ 1..100 => down.to_string(),
+            _ => "99+".to_owned(),
         };
         let size = if text.len() > 2 { 15 } else { 20 };
-        let mark = match text.is_empty() {
-            true => "<path d='M8 17l6 6 11-13' fill='none' stroke='white' stroke-width='4'/>".to_owned(),
-            false => format!(
-                "<text x='16' y='23' font-family='sans-serif' font-weight='bold' font-size='{size}' text-anchor='middle' fill='white'>{text}</text>"
-            ),
-        };
         let drawn = format!(
-            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#{ground}'/>{mark}</svg>"
+            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#b3261e'/>\
+             <text x='16' y='23' font-family='sans-serif' font-weight='bold' font-size='{size}' text-anchor='middle' fill='white'>{text}\
+             </text></svg>"
         );
         format!("data:image/svg+xml,{}", utf8_percent_encode(&drawn, NON_ALPHANUMERIC))
     }

@@ -127,11 +127,18 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/deliveries/{id}/retry", Permission::ManageAll, actions::retry)
         .page("/deliveries", Permission::ReadAll, deliveries::deliveries)
         .page("/badguests", Permission::ReadAll, badguests::bad_guests)
+        .get("/assets/favicon.svg", Permission::Nothing, favicon)
+        // Browsers ask for it without being told to.
+        .get("/favicon.ico", Permission::Nothing, favicon)
         .get("/assets/style.css", Permission::Nothing, style)
         .get("/assets/editor.js", Permission::Nothing, editor_script)
         .get("/assets/live.js", Permission::Nothing, script);
     #[cfg(feature = "passkeys")]
     passkeys::mount(routes);
+}
+
+async fn favicon() -> HttpResponse {
+    asset("image/svg+xml", include_str!("../../assets/favicon.svg"))
 }
 
 async fn style() -> HttpResponse {
