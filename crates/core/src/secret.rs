@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-/// A password, token or key. Its `Debug` shows dots; the text is had only by asking for it.
+/// A password, token or key. Its `Debug` shows dots; only [`Self::reveal`] returns the text.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

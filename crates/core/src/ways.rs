@@ -1,4 +1,4 @@
-//! From `notify` and `alerters` to the ways out, and to what leads nowhere.
+//! Routing: from `notify` and `alerters` to alerters and addresses, and to the entries that reach nobody.
 //!
 //! [`WaysOut`] are the alerters that are configured. [`WaysOut::route`] is the one place where a list of recipients becomes messages' ways: the
 //! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree. [`kept`] says which alerters
@@ -15,15 +15,15 @@ use crate::names::AlerterName;
 use crate::recipient::{MailAddress, Recipient};
 use crate::reservation::Spec;
 
-/// The name of the alerter that is always there: it writes to the log.
+/// The name of the built-in alerter that writes to the log.
 pub const LOG: &str = "log";
-/// The name by which a configuration says which of several mail servers mail addresses go through.
+/// The name of the alerter that sends to mail addresses, if several mail servers are configured.
 const MAIL: &str = "mail";
 /// The kind of alerter that sends to a mail address.
 pub const SMTP: &str = "smtp";
-/// Recipients that are named in one sentence.
+/// The most recipients that one sentence names.
 const NAMED: usize = 3;
-/// How alike two names are, from 0 to 1, of which one may be meant for the other.
+/// The least similarity, from 0 to 1, of two names of which one may be a misspelling of the other.
 const ALIKE: f64 = 0.75;
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
