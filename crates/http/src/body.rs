@@ -23,7 +23,8 @@ use super::connection::Usage;
 pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most of a job's log that is read, in bytes. A long or slow log must not cost the job its check-in.
+/// The most of a job's log that is read, in bytes, and the time for it. A long or slow log must not cost the job its
+/// check-in.
 pub const LARGEST_LOG: usize = 16 * 1024 * 1024;
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 

@@ -21,11 +21,11 @@ use innkeeper_logging::Seldom;
 const IDLE: Duration = Duration::from_secs(5);
 /// The idle time while more than three quarters of all allowed connections are open.
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
-/// How long a connection may send without completing a request, while the listener is crowded. Otherwise bodies have
-/// time limits of their own.
+/// How long a connection may send without completing a request, and the same in a crowd. Outside a crowd, bodies have
+/// time limits of their own instead.
 const FRUITLESS: Duration = Duration::from_secs(15);
 const FRUITLESS_IN_A_CROWD: Duration = Duration::from_secs(5);
-/// How long a client may leave an answer unread, and in a crowd.
+/// How long a client may leave a response unread, and the same in a crowd.
 const UNREAD: Duration = Duration::from_secs(300);
 const UNREAD_IN_A_CROWD: Duration = Duration::from_secs(30);
 /// How often a waiting connection checks how long it has waited.
