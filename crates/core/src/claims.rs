@@ -107,8 +107,8 @@ impl ClaimRules {
         self.name.find(claims)?.as_str()
     }
 
-    /// The highest role that matches the first source with the claim, or [`Self::otherwise`]. A claim that is absent from every source says
-    /// nothing about the role; see [`Self::are_silent_on_roles`].
+    /// The highest role that matches the first source with the claim, or [`Self::otherwise`]. A claim that is absent
+    /// from every source says nothing about the role; see [`Self::are_silent_on_roles`].
     pub fn role_in(&self, sources: &[&Value]) -> Option<UserRole> {
         let path = self.roles.as_ref();
         let said = path.and_then(|path| sources.iter().find_map(|claims| path.find(claims)));
