@@ -9,8 +9,7 @@
 //! - [`figures`], [`expect`] and [`baseline`]: the numbers in check-ins, the conditions on them, and their earlier
 //!   values;
 //! - [`sla`]: the one function that turns a spec, facts and a time into a conclusion; [`sites`]: gateways whose
-//!   silence
-//!   holds the alerts of jobs behind them; [`assessed`]: a reservation with its conclusion, as it is shown;
+//!   silence holds the alerts of jobs behind them; [`assessed`]: a reservation with its conclusion, as it is shown;
 //! - [`notice`]: the content of messages, before any alerter formats it;
 //! - [`pacing`]: how a storm of messages becomes a few digests;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
