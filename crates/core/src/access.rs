@@ -1,4 +1,4 @@
-//! Who may do what: what a route needs, what a caller has, and the one comparison of the two.
+//! Permissions: what a route needs, what a caller has, and the one comparison of the two.
 //!
 //! | need | users | tokens |
 //! |---|---|---|
@@ -10,29 +10,30 @@
 //! | manage | editor, admin | scope `manage` |
 //! | administer | admin | none |
 //!
-//! A token may be bound to apps: then it has its scopes for these apps only, and nothing that is not about one app.
+//! A token may be bound to apps. Its scopes then hold for these apps only, and it may do nothing that is not about one
+//! app.
 
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::Invalid;
 use crate::names::{AppName, one_line};
 
-/// The most apps that a token is bound to.
+/// The most apps to which a token can be bound.
 pub const MOST_APPS: usize = 50;
 
 /// What a user may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UserRole {
-    /// Looks at everything but users, tokens and the audit log.
+    /// May see everything except users, tokens and the audit log.
     Viewer,
-    /// Also makes, changes, snoozes and checks out reservations.
+    /// May also create, change, snooze and check out reservations, and check in.
     Editor,
-    /// Also decides who may come in.
+    /// May also manage users and tokens, and see the audit log.
     Admin,
 }
 
 impl UserRole {
-    /// All of them, the least first.
+    /// All roles, from the fewest rights to the most.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Editor, Self::Admin];
 
     /// Reads `viewer`, `editor` or `admin`.
@@ -43,7 +44,7 @@ impl UserRole {
             .ok_or_else(|| Invalid::new(field, format!("{text:?}; allowed: viewer, editor, admin")))
     }
 
-    /// The word for it.
+    /// The role's name in the configuration, the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -58,9 +59,9 @@ impl UserRole {
 pub enum Scope {
     /// Check in.
     CheckIn,
-    /// Look.
+    /// See reservations, messages, nodes and metrics.
     Read,
-    /// Make, change, snooze and check out reservations.
+    /// Create, change, snooze and check out reservations.
     Manage,
 }
 
@@ -68,7 +69,7 @@ impl Scope {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::CheckIn, Self::Read, Self::Manage];
 
-    /// The word for it.
+    /// The scope's name in the API and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CheckIn => "checkin",
@@ -77,7 +78,7 @@ impl Scope {
         }
     }
 
-    /// Reads a list of `checkin`, `read` and `manage`: each once, at least one.
+    /// Reads a list of `checkin`, `read` and `manage`. Repeats are dropped; the list must not be empty.
     pub fn parse_list<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Self>, Invalid> {
         let mut scopes = Vec::new();
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
@@ -97,33 +98,33 @@ impl Scope {
     }
 }
 
-/// What a route asks of whoever calls it.
+/// What a route demands of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Nothing: everybody may call it.
     Nothing,
-    /// To be known: whoever it is, and whatever they may do.
+    /// The caller is authenticated, with whatever rights.
     Known,
-    /// To be a user, for what is about their own account.
+    /// The caller is a user, and the route is about the caller's own account.
     Account,
-    /// The same, also while they have to set up a second factor before anything else.
+    /// Like [`Self::Account`], but allowed even while the user must first set up a second factor.
     SetUp,
-    /// To check in, for the app that the request names.
+    /// The caller may check in for the app that the request names.
     CheckIn,
-    /// To look at what is shown of the caller's apps.
+    /// The caller may see what belongs to the caller's apps.
     Read,
-    /// To look at what is not about one app: nodes, messages, metrics.
+    /// The caller may see what belongs to no app: nodes, messages, metrics.
     ReadAll,
-    /// To change reservations of the caller's apps.
+    /// The caller may change reservations of the caller's apps.
     Manage,
-    /// To change what is not about one app.
+    /// The caller may change what belongs to no app.
     ManageAll,
-    /// To decide who may come in.
+    /// The caller may manage users and tokens.
     Administer,
 }
 
 impl Permission {
-    /// The scope that a token must have for it; none where none does.
+    /// The scope that a token needs for this permission; `None` where no scope is needed, or where none suffices.
     pub fn scope(self) -> Option<Scope> {
         match self {
             Self::Nothing | Self::Known | Self::Account | Self::SetUp | Self::Administer => None,
@@ -133,17 +134,17 @@ impl Permission {
         }
     }
 
-    /// Whether it is about everything, not about an app.
+    /// Whether the permission is about the whole instance rather than one app.
     pub fn is_for_all(self) -> bool {
         matches!(self, Self::ReadAll | Self::ManageAll | Self::Administer)
     }
 
-    /// Whether it is about the account of the user who calls.
+    /// Whether the permission is about the caller's own account.
     pub fn is_own(self) -> bool {
         matches!(self, Self::Account | Self::SetUp)
     }
 
-    /// Whether something changes by what is called with it.
+    /// Whether routes with this permission change something.
     pub fn changes(self) -> bool {
         !matches!(
             self,
@@ -157,11 +158,11 @@ impl Permission {
 pub struct Rights {
     scopes: Vec<Scope>,
     administers: bool,
-    /// None: every app.
+    /// `None`: every app.
     apps: Option<Vec<AppName>>,
 }
 
-/// What a caller lacks, as a sentence that may follow "you may not do this: ".
+/// The right that a caller lacks, worded so that it can follow "you may not do this: ".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MissingPermission {
     /// A scope, or a role that has it.
@@ -170,10 +171,10 @@ pub enum MissingPermission {
     /// The role admin.
     #[error("it needs the role admin")]
     Admin,
-    /// To be bound to no app.
+    /// A token that is bound to no app.
     #[error("it is not about one app, and this token is bound to {0}")]
     Unbound(String),
-    /// To be bound to this app, too.
+    /// A token that is bound to this app too.
     #[error("this token is bound to {bound}, and this is about {app}")]
     App {
         /// The apps that the token has.
@@ -184,29 +185,29 @@ pub enum MissingPermission {
 }
 
 impl Rights {
-    /// To do everything: of whoever comes where `auth` is `open`.
+    /// All rights: those of every caller where `auth` is `open`.
     pub fn all() -> Self {
         Self::of_role(UserRole::Admin)
     }
 
-    /// To do nothing.
+    /// No rights.
     pub fn none() -> Self {
         Self { scopes: Vec::new(), administers: false, apps: None }
     }
 
-    /// Those of a user.
+    /// The rights of a user with this role.
     pub fn of_role(role: UserRole) -> Self {
         let scopes = if role == UserRole::Viewer { vec![Scope::Read] } else { Scope::ALL.to_vec() };
         Self { scopes, administers: role == UserRole::Admin, apps: None }
     }
 
-    /// Those of a token; no `apps` means every app.
+    /// The rights of a token. An empty `apps` means every app.
     pub fn of_token(scopes: Vec<Scope>, apps: Vec<AppName>) -> Self {
         Self { scopes, administers: false, apps: (!apps.is_empty()).then_some(apps) }
     }
 
-    /// Whether they suffice for `permission`. For [`Permission::CheckIn`], [`Permission::Read`] and
-    /// [`Permission::Manage`] the app must be looked at too ([`Rights::cover`]).
+    /// Checks that these rights suffice for `permission`. For [`Permission::CheckIn`], [`Permission::Read`] and
+    /// [`Permission::Manage`] the caller must also check the app with [`Rights::cover`].
     pub fn suffice_for(&self, permission: Permission) -> Result<(), MissingPermission> {
         if permission == Permission::Administer && !self.administers {
             return Err(MissingPermission::Admin);
@@ -220,7 +221,7 @@ impl Rights {
         }
     }
 
-    /// Whether they reach as far as `app`.
+    /// Checks that these rights extend to `app`.
     pub fn cover(&self, app: &str) -> Result<(), MissingPermission> {
         match &self.apps {
             Some(apps) if !apps.iter().any(|own| own.as_str() == app) => {
@@ -230,22 +231,22 @@ impl Rights {
         }
     }
 
-    /// What they may do, beside what an admin decides.
+    /// The scopes; the right to administer is separate ([`Rights::administer`]).
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
     }
 
-    /// Whether they may decide who comes in.
+    /// Whether they include managing users and tokens.
     pub fn administer(&self) -> bool {
         self.administers
     }
 
-    /// The apps they are bound to; none for every app.
+    /// The apps to which they are limited; `None` for every app.
     pub fn apps(&self) -> Option<&[AppName]> {
         self.apps.as_deref()
     }
 
-    /// Whether everything that `other` may do is within these: nobody gives away more than they have.
+    /// Whether these rights contain all of `other`'s. Nobody may grant more rights than they have.
     pub fn include(&self, other: &Self) -> bool {
         let apps = match (&self.apps, &other.apps) {
             (None, _) => true,
@@ -261,8 +262,8 @@ fn listed(apps: &[AppName]) -> String {
     apps.iter().map(AppName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Takes the name of a user or token: one line of 1 to 100 characters without blanks at its ends, and without what
-/// nobody sees.
+/// Checks the name of a user or token: one line of 1 to 100 characters, without blanks at its ends and without
+/// invisible characters.
 pub fn account_name(field: &'static str, text: &str) -> Result<String, Invalid> {
     one_line(field, text, 100)?;
     if text.trim().is_empty() || text.trim() != text {
@@ -277,8 +278,8 @@ pub fn account_name(field: &'static str, text: &str) -> Result<String, Invalid> 
     Ok(text.to_owned())
 }
 
-/// Takes the name of a user who is to be made: as [`account_name`], and its letters are of one of the alphabets of which
-/// some look the same: Latin, Greek and Cyrillic.
+/// Checks the name of a new user: as [`account_name`] does, and its letters must not mix Latin, Greek and Cyrillic,
+/// some of whose letters look the same.
 pub fn new_user_name(field: &'static str, text: &str) -> Result<String, Invalid> {
     let name = account_name(field, text)?;
     let mut alphabets = name.nfkc().filter_map(alphabet);
@@ -293,7 +294,7 @@ pub fn new_user_name(field: &'static str, text: &str) -> Result<String, Invalid>
     Ok(name)
 }
 
-/// Whether two names look so alike that people take one for the other: by case, width or accents written apart.
+/// Whether people would confuse two names: they differ only in case, width, blanks, or the encoding of accents.
 pub fn look_alike(one: &str, other: &str) -> bool {
     let folded = |name: &str| -> String {
         let lower: String = name.nfkc().collect::<String>().to_lowercase();
@@ -302,8 +303,8 @@ pub fn look_alike(one: &str, other: &str) -> bool {
     folded(one) == folded(other)
 }
 
-/// Characters that take no room, or turn the direction of others (Unicode: `Default_Ignorable_Code_Point`, and the
-/// `Bidi_Control` ones, which are among them), and the fillers and blanks that are shown as nothing.
+/// Whether a character has no width or changes the direction of others (Unicode's `Default_Ignorable_Code_Point`,
+/// which contains the `Bidi_Control` characters), or is a filler or blank that is displayed as nothing.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'

@@ -1,14 +1,12 @@
-//! What happened, as a ping address says it in one word.
+//! The last part of a ping address, or a `state` in its query, as a kind of check-in.
 
 use crate::checkin::CheckInKind;
 
-/// The kind of check-in that a word stands for, and the exit status where it says one. None where it stands for
-/// nothing.
+/// The kind of check-in that a word stands for, and the exit status if the word gives one. `None` for an unknown word.
 ///
-/// - nothing, `start`, `fail`, `log`, and an exit status from 0 to 255, as Healthchecks has them;
-/// - what systemd tells an `ExecStopPost=` in `$EXIT_STATUS` (`TERM`, `KILL`, any signal: 128 and its number, as a
-///   shell says it), and in
-///   `$SERVICE_RESULT` (`success`, `exit-code`, `timeout`, …).
+/// - Healthchecks' words: the empty word, `start`, `fail`, `log`, and an exit status from 0 to 255.
+/// - The values that systemd passes to `ExecStopPost=`: `$EXIT_STATUS` (for a signal such as `TERM` the exit status is
+/// 128 plus its number, as in a shell) and `$SERVICE_RESULT` (`success`, `exit-code`, `timeout`, …).
 pub fn of_path(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     match word {
         "" | "success" => Some((CheckInKind::Success, None)),
@@ -28,7 +26,7 @@ pub fn of_path(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     }
 }
 
-/// The same of a `state` in a query, whatever its case: Cronitor's words, and those of the path.
+/// Like [`of_path`], for a `state` in a query: in any case, and with Cronitor's words too.
 pub fn of_state(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     match word.to_ascii_lowercase().as_str() {
         "run" => of_path("start"),
@@ -37,7 +35,7 @@ pub fn of_state(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     }
 }
 
-/// What `$SERVICE_RESULT` and `$EXIT_CODE` say of a unit that did not do its work (systemd.exec(5)).
+/// The values of `$SERVICE_RESULT` and `$EXIT_CODE` that mean failure (systemd.exec(5)).
 const RESULTS: [&str; 12] = [
     "protocol",
     "timeout",
@@ -53,7 +51,7 @@ const RESULTS: [&str; 12] = [
     "dumped",
 ];
 
-/// The numbers of signals on Linux, by name; some have two.
+/// Signal numbers on Linux by name; some signals have two names.
 const SIGNALS: [(&str, i32); 34] = [
     ("HUP", 1),
     ("INT", 2),
@@ -94,7 +92,7 @@ const SIGNALS: [(&str, i32); 34] = [
 /// The first and the last real-time signal, as the C library numbers them.
 const REAL_TIME: (i32, i32) = (34, 64);
 
-/// The exit status by which a shell says that this signal ended a program: 143 for `SIGTERM`.
+/// The exit status that a shell reports for a program ended by this signal: 143 for `SIGTERM`.
 pub fn status_of_signal(name: &str) -> Option<i32> {
     signal(name).map(|number| 128 + number)
 }
@@ -120,7 +118,7 @@ fn signal(name: &str) -> Option<i32> {
     Some(number).filter(|number| (first..=last).contains(number))
 }
 
-/// The exit statuses that systemd itself ends a service with, by name, from 200 on (systemd.exec(5)).
+/// The names of the exit statuses that systemd itself sets, from 200 on (systemd.exec(5)); empty where there is none.
 const STATUSES: [&str; 46] = [
     "CHDIR",
     "NICE",

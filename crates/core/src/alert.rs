@@ -15,7 +15,7 @@ pub enum Cause {
     Missed,
     /// A run took longer than `max_run`.
     Overran,
-    /// The job reported a failure, a success sooner than `min_run` allows, or one whose figures are other than expected.
+    /// The job reported a failure, a success sooner than `min_run` allows, or a success with unexpected figures.
     Failed,
 }
 
@@ -30,54 +30,54 @@ impl Cause {
     }
 }
 
-/// Why an alert opened, in full.
+/// Why an alert opened, with the details.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Reason {
-    /// Nothing came by the deadline.
+    /// No check-in arrived by the deadline.
     Missed {
         /// When it was expected.
         expected_at: Time,
-        /// Until when it could come; the difference is the grace.
+        /// The latest time at which it was accepted; the difference from `expected_at` is the grace.
         deadline: Time,
-        /// How many expected check-ins in a row have not come, failures before them included.
+        /// The number of consecutive expected check-ins that are missing, including failures just before them.
         in_a_row: i64,
-        /// When a check-in may have been lost on the way.
+        /// The time in which a check-in may have been lost.
         unobserved: Option<Unobserved>,
     },
     /// A run did not end in time.
     Overran {
         /// When the run began.
         started_at: Time,
-        /// The longest it may take, in milliseconds.
+        /// The longest duration allowed, in milliseconds.
         max_run_ms: i64,
-        /// When its end may have been lost on the way.
+        /// The time in which the report of its end may have been lost.
         #[serde(default)]
         unobserved: Option<Unobserved>,
     },
-    /// The job said that it failed.
+    /// The job reported a failure.
     Failed {
-        /// When it said so.
+        /// When it reported it.
         at: Time,
-        /// The exit status, where it gave one.
+        /// The exit status, if the job gave one.
         exit_code: Option<i32>,
-        /// How many failures in a row.
+        /// The number of consecutive failures.
         in_a_row: i64,
     },
-    /// The job said it succeeded sooner than it can have.
+    /// The job reported success after a shorter run than is plausible.
     TooShort {
-        /// When it said so.
+        /// When it reported it.
         at: Time,
         /// How long the run took, in milliseconds.
         took_ms: i64,
-        /// The shortest that an honest run takes, in milliseconds.
+        /// The shortest plausible run (`min_run`), in milliseconds.
         min_run_ms: i64,
     },
-    /// The job said it succeeded, and its figures are other than expected.
+    /// The job reported success with unexpected figures.
     Unexpected {
-        /// When it said so.
+        /// When it reported it.
         at: Time,
-        /// Which, and what was expected: "rows was 0; expected: rows > 0".
+        /// The figures and what was expected of them: "rows was 0; expected: rows > 0".
         figures: String,
     },
 }
@@ -96,7 +96,7 @@ pub enum OutputOf {
 }
 
 impl Reason {
-    /// The run whose output a message about this carries.
+    /// The run whose output a message with this reason carries.
     pub fn output_of(&self) -> OutputOf {
         match self {
             Self::Failed { .. } => OutputOf::Failure,
@@ -125,7 +125,7 @@ impl Reason {
         }
     }
 
-    /// When the run began that is over its limit, where that is the reason.
+    /// For an overrun: when the run began.
     pub fn run(&self) -> Option<Time> {
         match self {
             Self::Overran { started_at, .. } => Some(*started_at),
@@ -135,7 +135,7 @@ impl Reason {
         }
     }
 
-    /// The reason as a sentence, its times on the clock of `zone`:
+    /// The reason as a sentence, with times in `zone`:
     /// "Overdue since 02:05 on 20 Nov (Europe/Berlin): expected at 02:00, grace 5 minutes."
     pub fn sentence(&self, zone: Tz) -> String {
         match self {
@@ -191,7 +191,7 @@ impl Reason {
     }
 }
 
-/// Spans in which a job could not have been heard.
+/// Time spans in which no check-in of a job could have been received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredUnobserved")]
 pub struct Unobserved {
@@ -201,11 +201,11 @@ pub struct Unobserved {
     pub until: Time,
     /// How many there were.
     pub times: i64,
-    /// How long they were together, in milliseconds.
+    /// Their total length, in milliseconds.
     pub total_ms: i64,
 }
 
-/// As rows have it: until 2026 one span, by its ends alone.
+/// The stored form. Rows written in or before 2026 may hold one span, given by its ends alone.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum StoredUnobserved {
@@ -258,7 +258,7 @@ impl Unobserved {
     }
 }
 
-/// So many milliseconds; none at all where a row says more than a duration holds.
+/// A duration of `ms` milliseconds; zero if that overflows.
 fn span(ms: i64) -> TimeDelta {
     TimeDelta::try_milliseconds(ms).unwrap_or_default()
 }
@@ -272,39 +272,41 @@ pub struct OpenAlert {
     pub opened_at: Time,
     /// Why.
     pub reason: Reason,
-    /// When it was last told: at its opening or by a reminder.
+    /// When people were last notified, at its opening or by a reminder.
     pub told_at: Time,
-    /// The latest success known when it opened; a later one is recovery.
+    /// The latest success known when it opened; any later one is a recovery.
     pub success_before: Option<Time>,
-    /// Up to this success reports that came late have shown that the job was well, and the alert is open for what is missing after it.
+    /// Late reports have shown that the job was well until this success; the alert is open for what is missing after
+    /// it.
     pub answered_until: Option<Time>,
 }
 
-/// An instant for people to the second: "2026-11-20 02:05:00 CET".
+/// An instant to the second: "2026-11-20 02:05:00 CET".
 fn precise(at: Time, zone: Tz) -> String {
     at.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// An instant for people: "2026-11-20 02:05:00 CET", seconds left out when they are zero.
+/// An instant, with seconds only if they are not zero: "2026-11-20 02:05 CET".
 pub fn stamp(at: Time, zone: Tz) -> String {
     let whole_minute = at.timestamp().rem_euclid(60) == 0;
     let form = if whole_minute { "%Y-%m-%d %H:%M %Z" } else { "%Y-%m-%d %H:%M:%S %Z" };
     at.with_timezone(&zone).format(form).to_string()
 }
 
-/// An instant as messages say it: "Wed 25 Nov at 04:24 (Europe/Berlin)"; with its year where that is not `now`'s.
+/// An instant as messages write it: "Wed 25 Nov at 04:24 (Europe/Berlin)". The year is added if it differs from
+/// `now`'s.
 pub fn moment(at: Time, now: Time, zone: Tz) -> String {
     format!("{} ({zone})", day_and_time(at, now, zone))
 }
 
-/// The same the other way round: "04:24 on Wed 25 Nov (Europe/Berlin)".
+/// Like [`moment`], with the time first: "04:24 on Wed 25 Nov (Europe/Berlin)".
 pub fn time_and_day(at: Time, now: Time, zone: Tz) -> String {
     let (at, now) = (at.with_timezone(&zone), now.with_timezone(&zone));
     let form = if at.year() == now.year() { "%H:%M on %a %-d %b" } else { "%H:%M on %a %-d %b %Y" };
     format!("{} ({zone})", at.format(form))
 }
 
-/// The same where the zone is said beside it: "Wed 25 Nov at 04:24".
+/// Like [`moment`], without the zone: "Wed 25 Nov at 04:24".
 pub fn day_and_time(at: Time, now: Time, zone: Tz) -> String {
     let (at, now) = (at.with_timezone(&zone), now.with_timezone(&zone));
     let form = if at.year() == now.year() { "%a %-d %b at %H:%M" } else { "%a %-d %b %Y at %H:%M" };

@@ -1,5 +1,5 @@
-//! How a reservation stands at a time: worked out once, where it is loaded, for all that pages, lists and the
-//! API show of it.
+//! A reservation with its state at one time. The state is computed once, when the reservation is loaded, for
+//! everything that pages, lists and the API show of it.
 
 use crate::Time;
 use crate::alert::OpenAlert;
@@ -8,43 +8,43 @@ use crate::reservation::{Reservation, Window};
 use crate::sites::Sites;
 use crate::sla::{Evaluation, Refused, View, evaluate};
 
-/// A reservation, and how it stands at the time at which it was loaded.
+/// A reservation, and its state at the time at which it was loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Assessed {
     /// The reservation with its facts and conclusions.
     pub reservation: Reservation,
     /// The alert that is open on it.
     pub open_alert: Option<OpenAlert>,
-    /// Its runs that are going.
+    /// Its runs in progress.
     pub runs: Vec<Run>,
     /// Whether it is behind a site that is silent.
     pub behind_silent_site: bool,
-    /// The span in which its successes alone were refused.
+    /// The span in which its successes, and only they, were refused.
     pub refused: Option<Refused>,
-    /// The key that stands before its slug in a ping address, where the app has one.
+    /// The key that precedes its slug in a ping address, if the app has one.
     pub ping_key: Option<String>,
-    /// Its state, and when it is expected.
+    /// Its state, and when the next check-in is expected.
     pub evaluation: Evaluation,
 }
 
-/// What is loaded of a reservation that is to be shown.
+/// What is loaded to show a reservation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
     /// The reservation with its facts and conclusions.
     pub reservation: Reservation,
     /// The alert that is open on it.
     pub open_alert: Option<OpenAlert>,
-    /// Its runs that are going.
+    /// Its runs in progress.
     pub runs: Vec<Run>,
-    /// The span in which its successes alone were refused.
+    /// The span in which its successes, and only they, were refused.
     pub refused: Option<Refused>,
-    /// The key that stands before its slug in a ping address, where the app has one.
+    /// The key that precedes its slug in a ping address, if the app has one.
     pub ping_key: Option<String>,
 }
 
 impl Known {
-    /// How it stands at `now`. `blind` are the spans in which no check-in could be recorded, `sites` those
-    /// that it may be behind.
+    /// The state at `now`. `blind` are the spans in which no check-in could be recorded, `sites` the sites that the
+    /// reservation may stand behind.
     pub fn assess(self, blind: &[Window], sites: &Sites<'_>, now: Time) -> Assessed {
         let Self { reservation, open_alert, runs, refused, ping_key } = self;
         let behind_silent_site = sites.is_silent_for(&reservation);

@@ -1,5 +1,4 @@
-//! The values that the figures of a job had before, by which it is judged whether those of a success are as
-//! expected.
+//! The earlier values of a job's figures, against which the figures of a success are judged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +12,7 @@ pub struct Baseline {
     values: HashMap<String, Vec<Value>>,
     /// The first check-in whose values a person has accepted; medians count nothing before it.
     accepted_from: Option<i64>,
-    /// Successes that were found to be other than expected, or too short.
+    /// Successes that had unexpected figures or were too short.
     excluded: HashSet<i64>,
 }
 
@@ -26,18 +25,18 @@ struct Value {
 }
 
 impl Baseline {
-    /// Without a value yet. `accepted_from` is the first check-in whose values a person has accepted.
+    /// A baseline without values. `accepted_from` is the first check-in whose values a person has accepted.
     pub fn new(accepted_from: Option<i64>) -> Self {
         Self { accepted_from, ..Self::default() }
     }
 
-    /// Adds a value of the figure `name`, recorded after those before it. `counts` says whether its success
-    /// was as expected.
+    /// Adds a value of the figure `name`; call it in the order of recording. `counts` says whether its success was as
+    /// expected.
     pub fn add(&mut self, name: String, checkin_id: i64, value: f64, counts: bool) {
         self.values.entry(name).or_default().push(Value { checkin_id, value, counts });
     }
 
-    /// What in the figures of this success is other than expected, by the values before it.
+    /// The unexpected figures of this success, judged by the earlier values, as a sentence; `None` if there are none.
     pub fn judge(&mut self, expect: &Expect, checkin_id: i64, figures: &Figures) -> Option<String> {
         let words = expect.unexpected(figures, |name| self.past(name, checkin_id));
         if words.is_some() {
@@ -46,7 +45,7 @@ impl Baseline {
         words
     }
 
-    /// Has no median count this success.
+    /// Excludes this success from all medians.
     pub fn exclude(&mut self, checkin_id: i64) {
         self.excluded.insert(checkin_id);
     }
@@ -56,14 +55,14 @@ impl Baseline {
         !self.excluded.contains(&checkin_id) && self.of(checkin_id).any(|known| known.counts)
     }
 
-    /// Whether this success was found to be other than expected, or too short.
+    /// Whether this success is known to have had unexpected figures or to have been too short.
     pub fn is_known_as_bad(&self, checkin_id: i64) -> bool {
         self.of(checkin_id).any(|known| !known.counts)
     }
 
-    /// The values of a figure that a median counts for the check-in `before`, the latest last.
+    /// The values of a figure that count in a median for the check-in `before`, the latest last.
     pub fn past(&self, name: &str, before: i64) -> Vec<f64> {
-        // What was before it was accepted is judged by what was right then.
+        // Check-ins before the acceptance are judged by the values that counted then.
         let from = self.accepted_from.filter(|from| *from <= before).unwrap_or(i64::MIN);
         let counts = |known: &&Value| {
             known.counts

@@ -1,18 +1,18 @@
-//! What a job brings along with its check-ins, and what in it is new.
+//! Fields of a reservation that a job sends with its check-ins, and which of them are new.
 //!
-//! A job says the same with each check-in, and a person may have changed its reservation since. So what it said last is
-//! kept, and only what differs from that changes anything.
+//! A job sends the same fields with each check-in, and a person may have changed the reservation since. So the fields
+//! sent last are kept, and only those that differ from them change the reservation.
 
 use std::collections::BTreeMap;
 
 use crate::reservation::Patch;
 
-/// What a patch says, as a text that is kept: fields with their values.
+/// The fields of a patch with their values, as the text that is kept.
 pub fn text(patch: &Patch) -> String {
     serde_json::Value::from_iter(patch.texts()).to_string()
 }
 
-/// What of this patch was not said in `before`. All of it where that cannot be read.
+/// The fields of this patch that `before` does not contain with the same value. All of them if `before` is unreadable.
 #[must_use]
 pub fn news(mut patch: Patch, before: &str) -> Patch {
     let before: BTreeMap<String, String> = serde_json::from_str(before).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! Browsers in plain words, by the `User-Agent` that they send: `Firefox on Linux`.
+//! The browser and system that a `User-Agent` header names, in plain words: `Firefox on Linux`.
 //!
-//! For a person to know their own sessions by. Whoever wants to says something else, so nothing is decided by it.
+//! People recognise their own sessions by it. A client can send any `User-Agent`, so nothing is decided by it.
 
-/// What is looked at of a `User-Agent`.
+/// The most bytes of a `User-Agent` that are examined.
 const LOOKED_AT: usize = 1000;
 
-/// By what stands in a `User-Agent`, the first that fits: most browsers also say that they are others.
+/// Tokens of a `User-Agent` with the browser they indicate. The first match counts: most browsers also name others.
 const BROWSERS: [(&str, &str); 14] = [
     ("SamsungBrowser/", "Samsung Internet"),
     ("YaBrowser/", "Yandex Browser"),
@@ -35,7 +35,7 @@ const SYSTEMS: [(&str, &str); 10] = [
     ("X11", "Unix"),
 ];
 
-/// The browser and its system, as far as they are known.
+/// The browser and its system, as far as they can be recognised.
 pub fn in_words(user_agent: &str) -> String {
     let end = (0..=LOOKED_AT.min(user_agent.len())).rev().find(|end| user_agent.is_char_boundary(*end));
     let text = &user_agent[..end.unwrap_or(0)];

@@ -1,4 +1,4 @@
-//! A job's report.
+//! A check-in: one report of a job.
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub enum CheckInKind {
     Start,
     /// The job ran and failed.
     Fail,
-    /// A remark; it changes nothing.
+    /// A remark; it affects no conclusion.
     Log,
 }
 
@@ -50,7 +50,7 @@ impl std::str::FromStr for CheckInKind {
     }
 }
 
-/// What happened longer than this before it was reported was reported late.
+/// A check-in that arrives more than this after it happened counts as reported late.
 pub const LATE_AFTER: TimeDelta = TimeDelta::seconds(5);
 
 /// One check-in, parsed at the edge and stamped with its time.
@@ -58,7 +58,7 @@ pub const LATE_AFTER: TimeDelta = TimeDelta::seconds(5);
 pub struct CheckIn {
     /// What it says.
     pub kind: CheckInKind,
-    /// When it happened: when it arrived, where its [`report`](Self::report) does not say otherwise.
+    /// When it happened. This is the time of arrival unless its [`report`](Self::report) says otherwise.
     pub at: Time,
     /// The exit status the job gave, 0 to 255.
     pub exit_code: Option<i32>,
@@ -68,18 +68,18 @@ pub struct CheckIn {
     pub source: String,
     /// Pairs a start with its end.
     pub run_id: Option<Uuid>,
-    /// The numbers that it brings.
+    /// The figures (numbers) that it carries.
     pub figures: Figures,
-    /// Who sent it, as the audit log names them, where it may make or change its reservation.
+    /// The sender as the audit log names it, if the check-in may create or change its reservation.
     pub by: String,
-    /// What an agent says besides; none for what a job sends by itself.
+    /// Further details from an agent; `None` if the job itself sent the check-in.
     pub report: Option<Box<Report>>,
 }
 
-/// What an agent says of a check-in besides.
+/// The details that an agent adds to a check-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The idempotency key: what has it already is recorded no second time.
+    /// The idempotency key: a check-in whose key is already recorded is not recorded again.
     pub key: Option<Uuid>,
     /// When it arrived.
     pub arrived_at: Time,
@@ -104,12 +104,12 @@ impl CheckIn {
         self.report.as_ref().map_or(self.at, |report| report.arrived_at.max(self.at))
     }
 
-    /// When it arrived, where it was reported late.
+    /// When it arrived, if it was reported late.
     pub fn reported_late_at(&self) -> Option<Time> {
         Some(self.arrived_at()).filter(|arrived| *arrived - self.at > LATE_AFTER)
     }
 
-    /// Whether every run begun before this instant is over: a success that names no run, and any failure.
+    /// Whether it ends every run that began before it: true for a success that names no run, and for any failure.
     pub fn ends_all_runs(&self) -> bool {
         self.kind == CheckInKind::Fail || (self.kind == CheckInKind::Success && self.run_id.is_none())
     }

@@ -1,7 +1,7 @@
-//! What an OpenID provider says of somebody, its claims, and which name and role follow from them.
+//! Claims of an OpenID provider about a person, and the name and role that follow from them.
 //!
-//! A claim is named by its path: `groups`, or `realm_access.roles` within an object. A name that has dots itself
-//! (`https://example.org/roles`) is found as it stands.
+//! A claim is named by its path: `groups`, or `realm_access.roles` for a member of an object. A claim whose own name
+//! contains dots (`https://example.org/roles`) is found under its full name.
 
 use serde_json::Value;
 
@@ -9,13 +9,13 @@ use crate::Invalid;
 use crate::access::{UserRole, account_name};
 use crate::names::one_line;
 
-/// The claim that counts only where the provider has verified it.
+/// The claim that counts only if the provider has verified it.
 const EMAIL: &str = "email";
 const EMAIL_VERIFIED: &str = "email_verified";
-/// The claim that says which claims are to be had elsewhere (OpenID Connect Core 5.6.2).
+/// The claim that lists claims available from other sources (OpenID Connect Core 5.6.2).
 const CLAIM_NAMES: &str = "_claim_names";
 
-/// Where a claim stands.
+/// The path of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimPath(String);
 
@@ -23,7 +23,7 @@ impl ClaimPath {
     /// Reads `groups` or `realm_access.roles`.
     ///
     /// # Errors
-    /// One that is empty, or longer than a line.
+    /// An empty path, or one longer than a line.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         one_line(field, text, 200)?;
         if text.trim() != text || text.is_empty() {
@@ -40,7 +40,7 @@ impl ClaimPath {
         &self.0
     }
 
-    /// What stands there.
+    /// The value at this path.
     pub fn find<'c>(&self, claims: &'c Value) -> Option<&'c Value> {
         find(claims, &self.0)
     }
@@ -53,34 +53,34 @@ fn find<'c>(claims: &'c Value, path: &str) -> Option<&'c Value> {
     path.match_indices('.').find_map(|(at, _)| find(claims.get(&path[..at])?, &path[at + 1..]))
 }
 
-/// Which name and role somebody has by their claims.
+/// The rules that derive a name and a role from claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimRules {
-    /// Where the name stands.
+    /// The claim with the name.
     pub name: ClaimPath,
-    /// Where it stands what somebody may do; none where that is not the provider's to say.
+    /// The claim with the roles; `None` if the provider does not decide roles.
     pub roles: Option<ClaimPath>,
-    /// The values of that claim by which somebody is an admin.
+    /// The values of that claim that make somebody an admin.
     pub admin: Vec<String>,
-    /// An editor.
+    /// The values that make somebody an editor.
     pub editor: Vec<String>,
-    /// A viewer.
+    /// The values that make somebody a viewer.
     pub viewer: Vec<String>,
-    /// The role of those for whom no value fits; none where they do not come in.
+    /// The role of a person whom no value fits; `None` if that person may not log in.
     pub otherwise: Option<UserRole>,
 }
 
 impl ClaimRules {
-    /// Whether these claims say all that is asked of them.
+    /// Whether these claims contain everything that the rules need.
     pub fn are_answered_by(&self, claims: &Value) -> bool {
         self.stated_name(claims).is_some()
             && self.roles.as_ref().is_none_or(|path| path.find(claims).is_some())
     }
 
-    /// The name, from the first of these sources that has it. No name is put together of two of them.
+    /// The name from the first of these sources that has it. A name is never combined from two sources.
     ///
     /// # Errors
-    /// What is wrong with it, for people.
+    /// The problem with the name, worded for people.
     pub fn name_in(&self, sources: &[&Value]) -> Result<String, String> {
         let claim = self.name.as_str();
         let Some(name) = sources.iter().find_map(|claims| self.stated_name(claims)) else {
@@ -107,8 +107,8 @@ impl ClaimRules {
         self.name.find(claims)?.as_str()
     }
 
-    /// The highest role whose values the first source that has the claim says. That it is nowhere is no word of anybody's
-    /// role ([`Self::are_silent_on_roles`]).
+    /// The highest role that matches the first source with the claim, or [`Self::otherwise`]. A claim that is absent
+    /// from every source says nothing about the role; see [`Self::are_silent_on_roles`].
     pub fn role_in(&self, sources: &[&Value]) -> Option<UserRole> {
         let path = self.roles.as_ref();
         let said = path.and_then(|path| sources.iter().find_map(|claims| path.find(claims)));
@@ -120,12 +120,12 @@ impl ClaimRules {
         UserRole::ALL.into_iter().rev().find(|role| self.values_of(*role).iter().any(says)).or(self.otherwise)
     }
 
-    /// Whether these claims say nothing of what somebody may do: the claim is nowhere.
+    /// Whether no source has the claim with the roles.
     pub fn are_silent_on_roles(&self, sources: &[&Value]) -> bool {
         self.roles.as_ref().is_some_and(|path| sources.iter().all(|claims| path.find(claims).is_none()))
     }
 
-    /// What somebody is told of whose role the provider says nothing, which was asked for these scopes.
+    /// The message for a person about whose role the provider, asked for these scopes, said nothing.
     pub fn unsaid(&self, sources: &[&Value], scopes: &[String]) -> String {
         let claim = self.roles.as_ref().map(ClaimPath::as_str).unwrap_or_default();
         let is_elsewhere = sources
@@ -146,7 +146,7 @@ impl ClaimRules {
         )
     }
 
-    /// The values by which somebody has this role.
+    /// The values that give somebody this role.
     pub fn values_of(&self, role: UserRole) -> &[String] {
         match role {
             UserRole::Admin => &self.admin,
@@ -155,12 +155,12 @@ impl ClaimRules {
         }
     }
 
-    /// Whether an admin can come of them.
+    /// Whether the rules can make somebody an admin.
     pub fn make_admins(&self) -> bool {
         !self.admin.is_empty() || self.otherwise == Some(UserRole::Admin)
     }
 
-    /// What somebody without a role is told: which values it takes.
+    /// The message for a person without a role: the values that would give one.
     pub fn needed(&self) -> String {
         let Some(path) = &self.roles else { return "nobody has a role by this configuration".to_owned() };
         let values: Vec<String> = UserRole::ALL

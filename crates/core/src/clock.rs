@@ -7,19 +7,19 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 /// An instant, in UTC. Stored as milliseconds since the Unix epoch.
 pub type Time = DateTime<Utc>;
 
-/// Where `now` comes from.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
     /// The present instant, in whole milliseconds.
     fn now(&self) -> Time;
 
-    /// What the machine's clock says, whether it is relied upon or not: for what others compute by their own clocks (codes of
-    /// authenticator apps, tokens of a provider).
+    /// The machine's clock without correction, whether it is reliable or not. For values that others compute by their
+    /// own clocks: codes of authenticator apps, tokens of a provider.
     fn uncorrected(&self) -> Time {
         self.now()
     }
 
-    /// Whether it can be relied upon. While it cannot, because it has just jumped or stands before what was recorded, nothing is concluded
-    /// from the time, and nothing is removed or given up.
+    /// Whether the clock is reliable. It is not just after a jump, nor while it is behind the newest recorded time. As
+    /// long as it is not, nothing is concluded from the time, and nothing is removed or given up.
     fn is_steady(&self) -> bool {
         true
     }

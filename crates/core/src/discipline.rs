@@ -1,9 +1,10 @@
 //! The clock discipline: how a process's time follows a reference clock that may jump, decided from samples alone.
 //!
-//! The process's time is its boot clock (which never jumps, and goes on while the machine sleeps) plus an anchor. A small difference from
-//! the reference is followed at once. A larger one is a *step*: it is followed when it has lasted for [`STEPOUT`], and one that returned
-//! before that has moved nothing. A process whose reference stands before what was already recorded *holds*: its time goes on from there,
-//! until the reference has passed it, or for [`LONGEST_HOLD`].
+//! The process's time is its boot clock (which never jumps, and also counts while the machine sleeps) plus an anchor.
+//! A small difference from the reference is followed at once. A larger one is a *step*. It is followed once it has
+//! lasted for [`STEPOUT`]; a reference that returns earlier has moved nothing. If the reference is behind the newest
+//! recorded time when the process starts, the process *holds*: its time continues from that newest time until the
+//! reference has passed it, or for [`LONGEST_HOLD`].
 
 use std::time::Duration;
 
@@ -11,40 +12,40 @@ use chrono::TimeDelta;
 
 use crate::Time;
 
-/// A difference that is greater than this is a step.
+/// A difference greater than this is a step.
 pub const STEP: TimeDelta = TimeDelta::seconds(5);
 /// How long a step must have lasted before it is followed.
 pub const STEPOUT: Duration = Duration::from_secs(10);
-/// A reference that keeps stepping is followed after this.
+/// A reference that steps again and again is followed after this time.
 pub const RESTLESS: Duration = Duration::from_secs(60);
-/// How long a hold lasts at most.
+/// The longest duration of a hold.
 pub const LONGEST_HOLD: Duration = Duration::from_secs(3600);
-/// What a sample may be off by, however it was taken: below it a difference is not worth following.
+/// The assumed error of any sample; a smaller difference is not followed.
 const NOISE: TimeDelta = TimeDelta::milliseconds(20);
 
-/// What a sample of the reference means.
+/// The meaning of one sample of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing that anybody needs to know. A small difference was followed.
+    /// Nothing to report. A small difference may have been followed.
     Agrees,
-    /// The reference has stepped by so much. The process's time does not follow yet.
+    /// The reference has stepped by this much. The process's time does not follow yet.
     Stepped(TimeDelta),
-    /// A step, or a hold, goes on.
+    /// A step or a hold continues.
     Waits,
-    /// The reference came back, after a step that was not followed.
+    /// The reference returned after a step that was not followed.
     Returned {
         /// How large the step was.
         by: TimeDelta,
-        /// What the reference still differed by, which was followed at once.
+        /// The remaining difference, which was followed at once.
         left: TimeDelta,
     },
-    /// The process's time must move by so much now: call [`Discipline::step`] when everything is ready for it.
+    /// The process's time must move by this much: call [`Discipline::step`] once everything is ready for it.
     Follow(TimeDelta),
-    /// The reference has reached the time of a hold, which is over.
+    /// The reference has reached the held time; the hold is over.
     Released,
 }
 
-/// The state of a process's time. All boot times are from the same clock.
+/// The state of a process's time. All boot times passed to it are from the same clock.
 #[derive(Debug, Clone)]
 pub struct Discipline {
     /// What is added to the boot clock, in milliseconds.
@@ -57,24 +58,24 @@ pub struct Discipline {
 #[derive(Debug, Clone, Copy)]
 struct Pending {
     by: TimeDelta,
-    /// Since when the reference has differed.
+    /// When the reference began to differ.
     since: Duration,
-    /// Since when it has differed by just this.
+    /// When the difference took its present value.
     steady_since: Duration,
 }
 
-/// See the module.
+/// A hold, as described at the head of this module.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     newest: Time,
     begun: Duration,
-    /// Whether the reference is believed before that.
+    /// Whether the hold ends at the next sample, even if the reference has not caught up.
     released: bool,
 }
 
 impl Discipline {
-    /// A process whose boot clock shows `boot` when the reference shows `reference`, where the newest time that was ever recorded is
-    /// `newest`. It holds where that is too far ahead.
+    /// The state at the start of a process, when the boot clock shows `boot` and the reference shows `reference`.
+    /// `newest` is the newest time ever recorded; the process holds if that is too far ahead of the reference.
     pub fn start(boot: Duration, reference: Time, newest: Option<Time>) -> Self {
         let hold = newest.filter(|newest| *newest - reference > STEP).map(|newest| Hold {
             newest,
@@ -95,12 +96,12 @@ impl Discipline {
         self.anchor_ms
     }
 
-    /// The newest recorded time, while the process holds there.
+    /// The newest recorded time, while the process holds at it.
     pub fn held_at(&self) -> Option<Time> {
         self.hold.map(|hold| hold.newest)
     }
 
-    /// Whether the time can be relied upon: no step waits to be followed, and nothing is held.
+    /// Whether the time is reliable: no step waits to be followed, and there is no hold.
     pub fn is_steady(&self) -> bool {
         self.pending.is_none() && self.hold.is_none()
     }
@@ -110,17 +111,18 @@ impl Discipline {
         self.hold.is_some() || self.pending.is_some_and(|pending| pending.by < TimeDelta::zero())
     }
 
-    /// Ends a hold at the next sample, because the others who share the reference believe it.
+    /// Ends a hold at the next sample, because the other processes that share the reference trust it.
     pub fn release(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.released = true;
         }
     }
 
-    /// The reference showed `reference` when the boot clock showed `boot`, give or take `doubt`.
+    /// Takes one sample: the reference showed `reference` when the boot clock showed `boot`, with an uncertainty of
+    /// `doubt`.
     pub fn sample(&mut self, boot: Duration, reference: Time, doubt: TimeDelta) -> Verdict {
         let by = reference - self.now(boot);
-        // One that stays just about a step away, or goes on from there, has not come back.
+        // A reference that stays about one step away, or continues from there, has not returned.
         let came_back = self.pending.is_none_or(|pending| (by - pending.by).abs() > STEP / 2);
         if by.abs() <= STEP + doubt && came_back {
             return self.agree(by, doubt);
@@ -136,7 +138,7 @@ impl Discipline {
         }
         let Some(pending) = &mut self.pending else {
             self.pending = Some(Pending { by, since: boot, steady_since: boot });
-            // Of a hold people know already.
+            // A hold has been reported already.
             return if self.hold.is_some() { Verdict::Waits } else { Verdict::Stepped(by) };
         };
         if (by - pending.by).abs() > STEP + doubt {
@@ -163,7 +165,7 @@ impl Discipline {
         }
     }
 
-    /// Moves the time by `by`, and forgets why it waited.
+    /// Moves the time by `by` and clears the pending step and the hold.
     pub fn step(&mut self, by: TimeDelta) {
         self.anchor_ms += by.num_milliseconds();
         (self.pending, self.hold) = (None, None);
@@ -236,7 +238,7 @@ mod tests {
             let mut verdicts = Vec::new();
             for second in 1..=300_u64 {
                 let jumps = TimeDelta::milliseconds(step * (second as i64 / 5));
-                // It is not read just then.
+                // The reading is off by a little noise.
                 let read = TimeDelta::milliseconds(if second % 2 == 0 { noise } else { -noise });
                 let verdict = clock.sample(boot(second), at(second as i64) + jumps + read, TimeDelta::zero());
                 if let Verdict::Follow(by) = verdict {

@@ -7,7 +7,7 @@ use crate::Invalid;
 /// The longest duration that any field takes: ten years of 365 days.
 pub const LONGEST: TimeDelta = TimeDelta::days(3650);
 
-/// Milliseconds of each unit, and how people call it.
+/// Each unit's length in milliseconds, and its names.
 const UNITS: [(i64, &[&str]); 6] = [
     (1, &["ms", "millisecond", "milliseconds"]),
     (1000, &["s", "sec", "secs", "second", "seconds"]),
@@ -52,7 +52,7 @@ pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
         let (amount, after) = (&rest[..rest.len() - after.len()], after.trim_start());
         let behind = after.trim_start_matches(|c: char| c.is_ascii_alphabetic());
         let unit = &after[..after.len() - behind.len()];
-        // systemd calls a month so; whoever writes it does not mean a minute.
+        // In systemd `M` is a month; whoever writes it does not mean a minute.
         if !iso && unit == "M" {
             return Err(wrong("counts months, whose length differs; write days: 30d"));
         }
@@ -66,7 +66,7 @@ pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
         let Some((unit_ms, thousandths)) = unit_ms.zip(thousandths(amount)) else {
             return Err(wrong(&format!("is not a duration; {WRITE}")));
         };
-        // Thousandths of a millisecond.
+        // In thousandths of a millisecond.
         let part = thousandths.saturating_mul(unit_ms);
         total = TimeDelta::try_milliseconds(part / 1000)
             .and_then(|part| total.checked_add(&part))
@@ -79,13 +79,13 @@ pub fn parse(field: &'static str, text: &str) -> Result<TimeDelta, Invalid> {
     Ok(total)
 }
 
-/// `1.5` as 1500: with at most three digits behind the point.
+/// A decimal number in thousandths: `1.5` becomes 1500. At most three digits may follow the point.
 fn thousandths(amount: &str) -> Option<i64> {
     let (whole, part) = amount.split_once('.').unwrap_or((amount, "0"));
     if whole.is_empty() || part.is_empty() || part.len() > 3 || part.contains('.') {
         return None;
     }
-    // Too many digits are too long, not wrong.
+    // A number with too many digits is reported as too long, not as malformed.
     let whole: i64 = whole.parse().unwrap_or(i64::MAX);
     let part: i64 = format!("{part:0<3}").parse().ok()?;
     Some(whole.saturating_mul(1000).saturating_add(part))

@@ -1,28 +1,28 @@
-//! What is kept of a body, a log or notes: all of it where it is short, else its beginning and its end, where the error
-//! stands.
+//! The part of a body, a log or notes that is kept: all of it if it is short, otherwise its beginning and its end,
+//! where the error usually is.
 
-/// The most bytes that are kept of one check-in, its mark included.
+/// The most bytes that are kept of one check-in, including the mark for the omitted part.
 pub const KEPT: usize = 10_000;
-/// So many of them are from the beginning, where something is left out.
+/// The bytes kept of the beginning, if something is omitted.
 pub const BEGINNING: usize = 3_000;
-/// Bytes of the end that are looked at: what is kept of it, and a character that it may cut in two.
+/// The bytes of the end that are held: those that are kept, and the rest of a character that may be cut in two.
 const END: usize = KEPT - BEGINNING + 3;
 
-/// Takes a body piece by piece, and holds no more of it than it takes to tell its beginning and its end.
+/// Takes a body piece by piece, and holds only what the excerpt can need of it.
 #[derive(Debug, Clone, Default)]
 pub struct Excerpt {
     /// The first [`KEPT`] bytes.
     start: Vec<u8>,
-    /// The last of what came after them; at least [`END`] of it, where there were so many.
+    /// The last of the bytes after `start`: at least [`END`] of them, if there were that many.
     end: Vec<u8>,
     /// How many bytes there were in all.
     length: u64,
-    /// More was to come.
+    /// The body was cut off before its end.
     is_cut_off: bool,
 }
 
 impl Excerpt {
-    /// That of a whole body.
+    /// The excerpt of a complete body.
     pub fn of(body: &[u8]) -> Self {
         let mut excerpt = Self::default();
         excerpt.push(body);
@@ -42,7 +42,7 @@ impl Excerpt {
         self.end.extend_from_slice(rest);
     }
 
-    /// What came is not all: the text ends with a line that says so.
+    /// Marks the body as incomplete: the text ends with a line that says so.
     pub fn cut_off(&mut self) {
         self.is_cut_off = true;
     }
@@ -74,7 +74,7 @@ impl Excerpt {
             }
         }
         let beginning = Taken::from_start(&self.start, BEGINNING);
-        // What is not held lies between the two; else they are one.
+        // If bytes are missing, they lie between the two parts; otherwise the two are contiguous.
         let is_all_held = self.length == (self.start.len() + self.end.len()) as u64;
         let held = if is_all_held { [&self.start[..], &self.end].concat() } else { self.end.clone() };
         let held = &held[held.len().saturating_sub(END)..];
@@ -83,27 +83,27 @@ impl Excerpt {
             let end = Taken::from_end(held, room);
             (self.length.saturating_sub((beginning.bytes + end.bytes) as u64), end)
         };
-        // The mark is as long as its number is, which is as large as the mark leaves it; the second time it has as many
-        // digits, or fewer.
+        // The mark contains the number of omitted bytes, and its length changes that number. In the second pass the
+        // number has the same number of digits, or fewer.
         let (about, _) = with_mark_of(self.length);
         let (left_out, end) = with_mark_of(about);
         format!("{}{}{}", beginning.text, mark(left_out), end.text)
     }
 }
 
-/// What stands where something is left out.
+/// The mark in the place of the omitted bytes.
 fn mark(bytes: u64) -> String {
     format!("\n[... {bytes} bytes left out ...]\n")
 }
 
-/// A part of a body as text, and how many of its bytes that took.
+/// A part of a body as text, and the number of its bytes that the text stands for.
 struct Taken {
     text: String,
     bytes: usize,
 }
 
 impl Taken {
-    /// As much of the start of `bytes` as fits into `most` bytes of text.
+    /// The longest prefix of `bytes` that fits into `most` bytes of text.
     fn from_start(bytes: &[u8], most: usize) -> Self {
         let mut taken = Self { text: String::new(), bytes: 0 };
         for (c, length) in characters(bytes) {
@@ -116,7 +116,7 @@ impl Taken {
         taken
     }
 
-    /// As much of the end of `bytes`, whose first character may be cut.
+    /// The longest suffix of `bytes` that fits into `most` bytes of text; its first character may be cut.
     fn from_end(bytes: &[u8], most: usize) -> Self {
         let is_rest = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
         let cut = bytes.iter().take(3).take_while(is_rest).count();
@@ -206,7 +206,7 @@ mod tests {
         let (beginning, left_out, end) = parts(&kept);
         assert!(kept.len() <= KEPT && kept.chars().filter(|c| *c == '\u{fffd}').count() > 3000);
         assert_eq!((beginning.chars().count() + end.chars().count()) as u64 + left_out, 20_000);
-        // It is short, and its text is not.
+        // The body is short enough, but its text is not.
         let kept = text([0xff; 9_000]);
         let (beginning, left_out, end) = parts(&kept);
         assert_eq!((beginning.chars().count() + end.chars().count()) as u64 + left_out, 9_000);

@@ -1,8 +1,9 @@
-//! What must hold of the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`.
+//! Conditions on the figures of a success: `rows > 0`, `bytes >= 0.5 * median(10)`.
 //!
-//! A success that breaks a clause is a failure: the job ran, and did nothing. A clause compares one figure with a number, or with the
-//! median of its last values. That median needs three values, until then the clause passes. What counts as a value: those of the
-//! successes before that kept to what was expected, and of those that did not once a person has accepted them.
+//! A success that breaks a clause counts as a failure: the job ran, and did nothing useful. A clause compares one
+//! figure with a number, or with the median of its last values. The median needs [`LEAST_VALUES`] values; until there
+//! are that many the clause holds. The median counts the values of earlier successes that kept to their clauses, and
+//! of others only after a person has accepted them.
 
 use std::fmt;
 
@@ -11,20 +12,20 @@ use crate::{Invalid, Time};
 
 /// The most clauses of one reservation.
 pub const MOST_CLAUSES: usize = 10;
-/// The most values that a median is taken of; so many are kept with the reservation.
+/// The most values that a median uses; this many are kept with the reservation.
 pub const MOST_VALUES: usize = 50;
-/// So many values a median needs.
+/// The fewest values that a median needs.
 pub const LEAST_VALUES: usize = 3;
-/// What stands between several figures that are other than expected.
+/// The separator between several unexpected figures.
 pub const ALSO: &str = ". Also, ";
 /// The longest text of a clause, in characters.
 const LONGEST_CLAUSE: usize = 150;
 
-/// The clauses that the figures of a success must keep to, in the order in which they were written.
+/// The clauses that the figures of a success must satisfy, in the order in which they were written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expect(Vec<Clause>);
 
-/// One of them.
+/// One condition on one figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clause {
     /// The figure's name.
@@ -37,7 +38,7 @@ pub struct Clause {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Bound {
     Number(f64),
-    /// So many times the median of the last so many values.
+    /// A factor, and the number of latest values whose median it multiplies.
     Median(f64, usize),
 }
 
@@ -52,7 +53,7 @@ enum Operator {
 }
 
 impl Operator {
-    /// The longer ones first, so that none is taken for another's beginning.
+    /// Longer operators first, so that `>=` is not read as `>`.
     const ALL: [(Self, &'static str); 6] = [
         (Self::AtMost, "<="),
         (Self::AtLeast, ">="),
@@ -114,7 +115,7 @@ impl Clause {
         Ok(Self { name: name.to_owned(), operator, bound })
     }
 
-    /// How many values its median is taken of, where it has one.
+    /// The number of values that its median uses, if it has one.
     pub fn median_of(&self) -> Option<usize> {
         match self.bound {
             Bound::Number(_) => None,
@@ -122,7 +123,7 @@ impl Clause {
         }
     }
 
-    /// Whether the figures keep to it. `past` are the values of its figure that count, the latest last.
+    /// Judges the figures. `past` are the values of the clause's figure that count, the latest last.
     pub fn judge(&self, figures: &Figures, past: &[f64]) -> Verdict {
         let Some(value) = figures.get(&self.name) else {
             return Verdict::Broken(format!("{} is missing; expected: {self}", self.name));
@@ -137,7 +138,7 @@ impl Clause {
         if self.operator.holds(value, bound) {
             return Verdict::Holds;
         }
-        // Rounded, they might be the same.
+        // If the two look the same when rounded, show the exact value.
         let value = match figures::words(value) == figures::words(bound) {
             true => figures::number(value).to_string(),
             false => figures::words(value),
@@ -171,8 +172,8 @@ impl Bound {
     }
 }
 
-/// The median of the last `count` of these values, the mean of the two in the middle where they are even; how many there are where
-/// these are too few.
+/// The median of the last `count` values: the mean of the middle two if their number is even. An error with the number
+/// of values if there are too few.
 fn median(past: &[f64], count: usize) -> Result<f64, usize> {
     let mut last: Vec<f64> = past.iter().rev().take(count).copied().collect();
     if last.len() < LEAST_VALUES {
@@ -181,37 +182,37 @@ fn median(past: &[f64], count: usize) -> Result<f64, usize> {
     last.sort_by(f64::total_cmp);
     let middle = last.len() / 2;
     if last.len().is_multiple_of(2) {
-        // Halved first, so that two large ones do not overflow.
+        // Halve before adding, so that two large values do not overflow.
         Ok(last[middle - 1] / 2.0 + last[middle] / 2.0)
     } else {
         Ok(last[middle])
     }
 }
 
-/// Whether one clause holds.
+/// The result of judging one clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does.
+    /// The clause holds.
     Holds,
-    /// It passes, since its median has only so many values.
+    /// The clause passes, because its median has only this many values.
     TooFew(usize),
-    /// It does not: "rows was 0; expected: rows > 0".
+    /// The clause is broken: "rows was 0; expected: rows > 0".
     Broken(String),
 }
 
-/// A success that did not keep to what was expected.
+/// A success with unexpected figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unexpected {
     /// When it came.
     pub at: Time,
     /// Its number in the history.
     pub checkin_id: i64,
-    /// The figures that were other than expected: "rows was 0; expected: rows > 0".
+    /// The unexpected figures: "rows was 0; expected: rows > 0".
     pub figures: String,
 }
 
 impl Expect {
-    /// Reads clauses, one text each, or several in one with commas. Blank texts are none.
+    /// Reads clauses, one per text or several in one text separated by commas. Blank texts are ignored.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
         let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
         let texts: Vec<&str> = texts.filter(|text| !text.trim().is_empty()).collect();
@@ -224,7 +225,7 @@ impl Expect {
         texts.into_iter().map(Clause::parse).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether nothing is expected.
+    /// Whether there are no clauses.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -244,8 +245,8 @@ impl Expect {
         self.0.iter().map(ToString::to_string).collect()
     }
 
-    /// What of these figures is other than expected, as sentences; none where all is well. `past` gives the values of
-    /// a figure that count, the latest last.
+    /// The unexpected figures, as sentences; `None` if every clause holds. `past` returns the values of a figure that
+    /// count, the latest last.
     pub fn unexpected(&self, figures: &Figures, past: impl Fn(&str) -> Vec<f64>) -> Option<String> {
         let broken: Vec<String> = self
             .0

@@ -1,5 +1,5 @@
-//! What remains of a reservation's check-ins. Facts only grow: two nodes may record two check-ins in either
-//! order and the facts come out the same.
+//! The facts that a reservation's check-ins leave. Facts only grow: two nodes may record two check-ins in either
+//! order, and the facts are the same.
 
 use chrono::TimeDelta;
 use uuid::Uuid;
@@ -18,11 +18,11 @@ pub struct Facts {
     pub last_fail_at: Option<Time>,
     /// The exit status of the latest failure.
     pub last_exit_code: Option<i32>,
-    /// The latest check-in of any kind, and where it came from.
+    /// The latest check-in of any kind.
     pub last_seen_at: Option<Time>,
     /// The client address of the latest check-in of any kind; empty before the first.
     pub last_source: String,
-    /// Every run begun before this instant is over (see [`CheckIn::ends_all_runs`]).
+    /// Every run that began before this instant is over (see [`CheckIn::ends_all_runs`]).
     pub runs_over_at: Option<Time>,
     /// Check-ins of any kind since the reservation was made.
     pub checkins: i64,
@@ -52,10 +52,10 @@ impl Facts {
         (self.last_seen_at, self.last_source) = seen.max((at, checkin.source.clone()));
     }
 
-    /// The latest word of the job, of whatever kind.
+    /// The latest check-in: its kind and its time.
     pub fn last_word(&self) -> Option<(CheckInKind, Time)> {
         let of = |kind, at: Option<Time>| at.map(|at| (at, kind));
-        // Of those at one instant the end of a run says most.
+        // Of several at one instant the end of a run counts, because it says the most.
         let known = [
             of(CheckInKind::Fail, self.last_fail_at),
             of(CheckInKind::Success, self.last_checkin_at),
@@ -71,12 +71,12 @@ impl Facts {
         latest
     }
 
-    /// When the job was last heard to end a run, well or badly.
+    /// When the job last reported the end of a run, success or failure.
     pub fn last_end_at(&self) -> Option<Time> {
         self.last_checkin_at.max(self.last_fail_at)
     }
 
-    /// Whether nothing has come of it yet but remarks.
+    /// Whether nothing but remarks has been recorded yet.
     pub fn is_new(&self) -> bool {
         self.last_end_at().max(self.last_start_at).is_none()
     }
@@ -85,20 +85,21 @@ impl Facts {
 /// One run of a job: its start, and its own end where one has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The run's id; none for runs that do not name themselves.
+    /// The run's id; `None` for runs without one.
     pub run_id: Option<Uuid>,
     /// The latest start under this id.
     pub started_at: Option<Time>,
     /// The latest end under this id.
     pub ended_at: Option<Time>,
-    /// When it was told that it is over its limit, or found to be over without a word.
+    /// When people were notified that it is over its limit, or it was found to be over without a report.
     pub told_at: Option<Time>,
-    /// When that start arrived, where it was reported late: then its end may be on the way, too.
+    /// When its start arrived, if that was reported late: then its end may still be on the way.
     pub start_arrived_at: Option<Time>,
 }
 
 impl Run {
-    /// When the run began, if it is still going by these facts. What has an id ends once: a start after that is none.
+    /// When the run began, if by these facts it is still in progress. A run id ends once; a later start with it is
+    /// ignored.
     pub fn going_since(&self, facts: &Facts) -> Option<Time> {
         if self.run_id.is_some() && self.ended_at.is_some() {
             return None;
@@ -119,13 +120,13 @@ pub struct Event {
     pub kind: CheckInKind,
     /// The exit status, where one was given.
     pub exit_code: Option<i32>,
-    /// How long the run took, where start and end are a pair.
+    /// How long the run took, if start and end form a pair.
     pub duration: Option<TimeDelta>,
-    /// Of a success: what of its figures is other than expected, as a sentence.
+    /// For a success: its unexpected figures, as a sentence.
     pub unexpected: Option<String>,
     /// Whether it was reported late.
     pub late: bool,
-    /// Whether it was recorded before the last look.
+    /// Whether it had been recorded when the sweeper last looked.
     pub seen: bool,
 }
 

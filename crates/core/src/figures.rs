@@ -1,4 +1,4 @@
-//! Figures: numbers that a check-in brings, `rows=1200`.
+//! Figures: numbers that a check-in carries, such as `rows=1200`.
 
 mod lines;
 mod values;
@@ -18,13 +18,13 @@ use crate::Invalid;
 pub const MOST_FIGURES: usize = 20;
 /// The longest name of a figure, in characters.
 pub const LONGEST_NAME: usize = 64;
-/// How a line of output begins that names a figure: `::figure rows=1200`.
+/// The beginning of a line of output that gives a figure: `::figure rows=1200`.
 pub const LINE_BEGINS: &str = "::figure";
-/// The longest line of output that can name a figure, in bytes, its end not counted.
+/// The longest line of output that can give a figure, in bytes, without its line end.
 pub const LONGEST_LINE: usize = 4096;
 
-/// Figures by name, each once: the last value that was given counts. Where there are [`MOST_FIGURES`], no other name is
-/// taken. As JSON they are an object, of which what is no figure is left out.
+/// Figures by name. If a name is given twice, the last value counts. At most [`MOST_FIGURES`] names are taken. The
+/// JSON form is an object; members that are not figures are ignored when it is read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Value", into = "Value")]
 pub struct Figures(BTreeMap<String, f64>);
@@ -32,50 +32,50 @@ pub struct Figures(BTreeMap<String, f64>);
 /// No value is NaN.
 impl Eq for Figures {}
 
-/// Why something is no figure of a check-in; its words follow the text that is none.
+/// Why a text or value is not taken as a figure; the wording follows the rejected text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
     /// It has no `=`.
     #[error("is no figure; give NAME=NUMBER, as in rows=1200")]
     Form,
-    /// It has a name that no figure can have.
+    /// The part before `=` is not a valid name of a figure.
     #[error(
         "has no name of a figure before its =; allowed: 1 to {LONGEST_NAME} letters of ASCII, digits and _ . : / -, \
          beginning with a letter, _ or /"
     )]
     Name,
-    /// Its value is no finite number.
+    /// The value is not a finite number.
     #[error("has no finite number behind its =; give a number, 1200 or 5.3e6")]
     Number,
-    /// There is no room for another name.
+    /// There are [`MOST_FIGURES`] other names already.
     #[error("is one too many: {MOST_FIGURES} of one check-in are kept")]
     Beyond,
 }
 
 impl Flaw {
-    /// As what is wrong with this text.
+    /// The error that says what is wrong with `text`.
     pub fn of(self, text: &str) -> Invalid {
         Invalid::new("figure", format!("{:?} {self}", cut(text)))
     }
 }
 
 impl Figures {
-    /// Whether there is none.
+    /// Whether there are no figures.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Each with its value, by name.
+    /// All figures with their values, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
 
-    /// The value of one.
+    /// The value of the figure `name`.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.0.get(name).copied()
     }
 
-    /// Sets one; an error where the name or the value is none, or where there are [`MOST_FIGURES`] others.
+    /// Sets one figure. An error if the name or the value is invalid, or if there are [`MOST_FIGURES`] others.
     pub fn set(&mut self, name: &str, value: f64) -> Result<(), Flaw> {
         if !is_name(name) {
             return Err(Flaw::Name);
@@ -86,19 +86,19 @@ impl Figures {
         if self.0.len() >= MOST_FIGURES && !self.0.contains_key(name) {
             return Err(Flaw::Beyond);
         }
-        // There is one zero.
+        // Adding 0.0 turns -0.0 into 0.0.
         self.0.insert(name.to_owned(), value + 0.0);
         Ok(())
     }
 
-    /// Sets one by its text, `rows=1200`.
+    /// Sets one figure from its text, `rows=1200`.
     pub fn set_text(&mut self, text: &str) -> Result<(), Flaw> {
         let (name, value) = parse(text)?;
         self.set(name, value)
     }
 
-    /// Takes the figures from the lines of an output, `::figure rows=1200`, and adds those that are not known yet. Returns what is
-    /// wrong with the first line that names none.
+    /// Takes the figures from the lines of an output, `::figure rows=1200`, and adds those whose names are not set
+    /// yet. Returns the problem of the first line that begins like a figure and is none.
     pub fn add_lines(&mut self, output: &str) -> Option<Invalid> {
         if !output.contains(LINE_BEGINS) {
             return None;
@@ -109,7 +109,7 @@ impl Figures {
         problem.or(self.add(&found))
     }
 
-    /// Adds those that are not known yet. Returns what is wrong with the first that does not fit.
+    /// Adds those figures whose names are not set yet. Returns the problem of the first that does not fit.
     pub fn add(&mut self, others: &Self) -> Option<Invalid> {
         let mut problem = None;
         for (name, value) in others.iter() {
@@ -126,7 +126,8 @@ impl Figures {
         Value::Object(self.iter().map(|(name, value)| (name.to_owned(), number(value))).collect())
     }
 
-    /// Reads what [`Figures::json`] wrote, and what clients send in this shape. What is no figure is left out, with what is wrong with it.
+    /// Reads what [`Figures::json`] wrote, and what clients send in this shape. Members that are not figures are left
+    /// out; their problems are returned.
     pub fn from_json(value: &Value) -> (Self, Vec<Invalid>) {
         let mut figures = Self::default();
         let Value::Object(object) = value else {
@@ -160,7 +161,7 @@ impl From<Figures> for Value {
 }
 
 impl FromIterator<(String, f64)> for Figures {
-    /// Leaves out what is no figure.
+    /// Leaves out invalid figures.
     fn from_iter<T: IntoIterator<Item = (String, f64)>>(list: T) -> Self {
         let mut figures = Self::default();
         for (name, value) in list {
@@ -180,13 +181,13 @@ pub fn parse(text: &str) -> Result<(&str, f64), Flaw> {
     Ok((name, parse_value(value).ok_or(Flaw::Number)?))
 }
 
-/// Whether a figure may be called so.
+/// Whether `name` is a valid name of a figure.
 pub fn is_name(name: &str) -> bool {
     let may_begin = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_' || byte == b'/';
     name.len() <= LONGEST_NAME && name.bytes().next().is_some_and(may_begin) && name.bytes().all(is_of_name)
 }
 
-/// Whether a figure's name may have this byte.
+/// Whether the name of a figure may contain this byte.
 pub fn is_of_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte)
 }

@@ -1,39 +1,39 @@
-//! Wrong passwords, and wrong codes of a second factor: by what they are counted, and how long the next one has to
-//! wait.
+//! Rate limits for wrong passwords and wrong codes of a second factor: how they are counted, and how long the next
+//! attempt must wait.
 //!
-//! | counted by | for nothing | then each waits | so that |
+//! | counted by | attempts without a wait | wait after each further one | purpose |
 //! |---|---|---|---|
 //! | an account, from one network | 5 | 1 s, doubled each time, up to 15 minutes | nobody guesses one password |
 //! | a network | 20 | the same | nobody tries one password on every account |
-//! | an account, from everywhere | 20 | 1 s, doubled each time, up to a minute | many networks together do no better |
-//! | an account's codes, from everywhere | 10 | 1 s, doubled each time, up to 15 minutes | whoever has the password guesses no code |
-//! | a known device | 5 | 1 s, doubled each time, up to a minute | its owner waits for nobody's guesses but their own |
+//! | an account, from everywhere | 20 | 1 s, doubled each time, up to a minute | many networks together gain nothing |
+//! | an account's codes, from everywhere | 10 | 1 s, doubled each time, up to 15 minutes | a stolen password does not suffice |
+//! | a known device | 5 | 1 s, doubled each time, up to a minute | a user waits only for their own mistakes |
 //!
-//! A network is an IPv4 address, or the 64 bits of an IPv6 address that one customer has. A known device is a browser
-//! from which that user has logged in before: only what comes from it is counted for it. Codes have counts of their
-//! own: a right password forgets none of them.
+//! A network is an IPv4 address, or the first 64 bits of an IPv6 address, which one customer has. A known device is a
+//! browser from which that user has logged in before; its attempts are counted for the device alone. Codes are counted
+//! separately: a right password does not reset their count.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use chrono::TimeDelta;
 
-/// By what wrong passwords are counted.
+/// What wrong passwords and codes are counted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CountedBy {
-    /// The browser from which the user has logged in before.
+    /// A browser from which the user has logged in before.
     Device,
-    /// The account, of what comes from one network.
+    /// The account, for attempts from one network.
     AccountFromNetwork,
-    /// The account, wherever it comes from.
+    /// The account, for attempts from everywhere.
     Account,
-    /// The codes of the account, wherever they come from.
+    /// The codes of the account, for attempts from everywhere.
     Codes,
-    /// The network, whatever it tries.
+    /// The network, for attempts on any account.
     Network,
 }
 
 impl CountedBy {
-    /// How long after the last of `failures` wrong passwords no other is looked at.
+    /// How long after the last of `failures` wrong attempts the next one is refused unread.
     pub fn wait_after(self, failures: i64) -> TimeDelta {
         let free = match self {
             Self::Device | Self::AccountFromNetwork => 5,
@@ -51,17 +51,17 @@ impl CountedBy {
     }
 }
 
-/// One count of wrong passwords.
+/// One counter of wrong attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// By what.
+    /// What it counts by.
     pub by: CountedBy,
-    /// Of which one: `network 10.0.0.5`, `account 1f2e…`.
+    /// Which device, account or network: `network 10.0.0.5`, `account 1f2e…`.
     pub of: String,
 }
 
 impl Count {
-    /// What counts for a stranger: `account` names the account and is no secret.
+    /// The counters for an unknown browser. `account` identifies the account and is not secret.
     pub fn of_stranger(account: &str, network: &str) -> Vec<Self> {
         vec![
             Self { by: CountedBy::Account, of: format!("account {account}") },
@@ -70,7 +70,7 @@ impl Count {
         ]
     }
 
-    /// What counts for a stranger who has shown the password of this user.
+    /// The counters for an unknown browser that has given this user's password and now gives a code.
     pub fn of_strangers_codes(user: i64, network: &str) -> Vec<Self> {
         vec![
             Self { by: CountedBy::Codes, of: format!("codes of {user}") },
@@ -79,18 +79,18 @@ impl Count {
         ]
     }
 
-    /// What counts for a known device whose user has shown the password.
+    /// The counters for a known device whose user has given the password and now gives a code.
     pub fn of_devices_codes(device: &str) -> Vec<Self> {
         vec![Self { by: CountedBy::Device, of: format!("codes of device {device}") }]
     }
 
-    /// What counts for a known device.
+    /// The counters for a known device.
     pub fn of_device(device: &str) -> Vec<Self> {
         vec![Self { by: CountedBy::Device, of: format!("device {device}") }]
     }
 }
 
-/// What one customer of a provider has: an IPv4 address, or the first 64 bits of an IPv6 address.
+/// The network of an address: an IPv4 address itself, or the first 64 bits of an IPv6 address.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if address != Ipv6Addr::LOCALHOST => {
@@ -100,8 +100,8 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The same as it is written, of an address as text: `10.0.0.5`, `2001:db8:1:2::/64`. What is no address stands for
-/// itself.
+/// The network of an address given as text: `10.0.0.5`, `2001:db8:1:2::/64`. A text that is not an address is returned
+/// unchanged.
 pub fn network_of(source: &str) -> String {
     match source.parse().map(network) {
         Ok(IpAddr::V6(network)) if network != Ipv6Addr::LOCALHOST => format!("{network}/64"),

@@ -1,10 +1,10 @@
-//! The one error of input: which field, what is wrong with it, and what is allowed.
+//! The one error for invalid input: the field, what is wrong with it, and what is allowed.
 
 use std::borrow::Cow;
 
-/// A value that came from outside and cannot be taken.
+/// A value from outside that was refused.
 ///
-/// Its text is fit to be shown to the person who sent the value: it names the field and says what is allowed.
+/// Its text may be shown to the person who sent the value: it names the field and says what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Invalid {
@@ -20,7 +20,7 @@ impl Invalid {
         Self { field: field.into(), problem: problem.into() }
     }
 
-    /// The same problem under the name that the sender gave the field (gocron says `account` for `app`).
+    /// The same problem under the sender's name for the field (gocron says `account` for `app`).
     #[must_use]
     pub fn called(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.field = field.into();

@@ -1,24 +1,25 @@
 //! What a reservation is, and when it is overdue.
 //!
-//! Everything here is pure: no input or output, no clock of its own, no database, no network. Times come
-//! in as arguments, conclusions go out as values with their reasons.
+//! Everything here is pure: no input or output, no clock of its own, no database, no network. Times are arguments;
+//! conclusions are returned as values with their reasons.
 //!
 //! Where to start:
-//! - [`reservation`]: the promise (`Spec`), and what is known of it (`Reservation`);
-//! - [`checkin`] and [`facts`]: what jobs report, and what remains of it;
-//! - [`figures`], [`expect`] and [`baseline`]: the numbers that check-ins bring, what must hold of them, and the values before them;
-//! - [`sla`]: the one function that turns a spec, facts and a time into a conclusion; [`sites`]: gateways that hold what is behind them;
-//!   [`assessed`]: a reservation with that conclusion, as it is shown;
-//! - [`notice`]: what people are told, before any alerter gives it a shape;
-//! - [`pacing`]: how a storm of messages becomes a few;
+//! - [`reservation`]: what is promised (`Spec`), and everything known of it (`Reservation`);
+//! - [`checkin`] and [`facts`]: the reports of jobs, and the facts that they leave;
+//! - [`figures`], [`expect`] and [`baseline`]: the numbers in check-ins, the conditions on them, and their earlier
+//!   values;
+//! - [`sla`]: the one function that turns a spec, facts and a time into a conclusion; [`sites`]: gateways whose
+//!   silence holds the alerts of jobs behind them; [`assessed`]: a reservation with its conclusion, as it is shown;
+//! - [`notice`]: the content of messages, before any alerter formats it;
+//! - [`pacing`]: how a storm of messages becomes a few digests;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
-//! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
-//! - [`terminal`]: output of programs as a person reads it;
-//! - [`access`]: who may do what; [`password`]: which passwords are taken; [`second_factor`]: who must have one;
-//!   [`guesses`]: how often one may be wrong; [`browser`]: a session's browser in words;
-//!   [`claims`]: who somebody is by what an OpenID provider says;
-//! - [`open_past`]: what is to be confirmed of what was done while everybody could;
-//! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
+//! - [`ways`]: the recipients of a reservation's `notify` and `alerters`, and which of them lead nowhere;
+//! - [`terminal`]: the output of programs, made readable;
+//! - [`access`]: permissions; [`password`]: which passwords are accepted; [`second_factor`]: who must have one;
+//!   [`guesses`]: how often a password or code may be wrong; [`browser`]: a session's browser in words;
+//!   [`claims`]: a person's name and role by an OpenID provider's claims;
+//! - [`open_past`]: changes made while the instance was open, which have to be confirmed;
+//! - [`discipline`], [`rewind`], [`lived`]: the consequences of a clock that jumps.
 //!
 //! ```
 //! use innkeeper_core::schedule::Schedule;

@@ -1,12 +1,12 @@
-//! Lived time: time in which Innkeeper could take check-ins. What is removed or given up by its age counts this alone, so that neither an
-//! outage nor a clock that jumped makes anything old.
+//! Lived time: time in which Innkeeper could take check-ins. Ages after which something is removed or given up count
+//! only lived time, so that neither an outage nor a clock that jumped makes anything old.
 
 use chrono::TimeDelta;
 
 use crate::Time;
 use crate::reservation::Window;
 
-/// The instant since which so much time was lived until `now`, outside of these blind windows.
+/// The instant from which `age` of lived time, that is time outside these blind windows, has passed until `now`.
 pub fn ago(windows: &[Window], age: TimeDelta, now: Time) -> Time {
     let mut latest_first: Vec<&Window> = windows.iter().collect();
     latest_first.sort_by_key(|window| std::cmp::Reverse(window.until));

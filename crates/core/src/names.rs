@@ -1,4 +1,4 @@
-//! Names that identify: app, component, owner, tags, alerters. Their constructors are the only way in.
+//! Names that identify something: app, component, owner, tags, alerters. Their constructors check them.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +12,9 @@ const LONGEST_LINK: usize = 2000;
 pub const LONGEST_TEXT: usize = 4000;
 /// The most tags that a reservation has.
 pub const MOST_TAGS: usize = 20;
-/// The most alerters that a reservation is narrowed to.
+/// The most alerters that a reservation can name.
 pub const MOST_ALERTERS: usize = 50;
-/// The most entries of a list as it is written, repeats included: what is longer is refused before any of it is read.
+/// The most entries of a list as it is written, including repeats. A longer list is refused before it is read.
 pub const MOST_ENTRIES: usize = 200;
 
 /// Checks a one-line text: at most `longest` characters, none of them a control character.
@@ -28,7 +28,7 @@ pub fn one_line(field: &'static str, text: &str, longest: usize) -> Result<(), I
     no_longer(field, text, longest)
 }
 
-/// Checks a text of several lines: line breaks and tabs may stand in it, other control characters may not.
+/// Checks a text of several lines: line breaks and tabs are allowed, other control characters are not.
 pub fn many_lines(field: &'static str, text: &str, longest: usize) -> Result<(), Invalid> {
     if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         return Err(Invalid::new(
@@ -39,7 +39,7 @@ pub fn many_lines(field: &'static str, text: &str, longest: usize) -> Result<(),
     no_longer(field, text, longest)
 }
 
-/// Checks a link of the web; an empty one is none.
+/// Checks a web link; the empty text means no link and is allowed.
 pub fn web_link(field: &'static str, link: &str) -> Result<(), Invalid> {
     if link.is_empty() {
         return Ok(());
@@ -63,7 +63,7 @@ fn no_longer(field: &'static str, text: &str, longest: usize) -> Result<(), Inva
     Ok(())
 }
 
-/// Checks how many `things` a list has.
+/// Checks that a list has at most `most` entries; `things` is their name in the error.
 pub(crate) fn at_most(field: &'static str, things: &str, count: usize, most: usize) -> Result<(), Invalid> {
     if count > most {
         return Err(Invalid::new(field, format!("has {count} {things}; at most {most}")));
@@ -79,7 +79,7 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// Takes a name of 1 to 150 characters, none of them a control character, with no blanks at its ends.
+            /// Checks a name: 1 to 150 characters, no control characters, no blanks at its ends.
             pub fn parse(text: impl Into<String>) -> Result<Self, Invalid> {
                 let text = text.into();
                 if text.trim().is_empty() {
@@ -97,7 +97,7 @@ macro_rules! name {
                 &self.0
             }
 
-            /// Takes back a name that was checked when it was stored.
+            /// Wraps a name from the database, which was checked before it was stored.
             pub fn trusted(text: String) -> Self {
                 Self(text)
             }
@@ -128,7 +128,7 @@ name!(
 pub struct AlerterName(String);
 
 impl AlerterName {
-    /// Takes a name; `field` is where it stood.
+    /// Checks a name; `field` names its source in the error.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         let fits = (1..=50).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
@@ -143,7 +143,8 @@ impl AlerterName {
         Ok(Self(text.to_owned()))
     }
 
-    /// Takes a list of names, each of them one of `known`: at most 50, kept once each; `field` is where it stood.
+    /// Checks a list of names, each of which must be one of `known`: at most 50, repeats dropped. `field` names its
+    /// source in the error.
     pub fn list<S: AsRef<str>>(
         field: &'static str,
         texts: &[S],
@@ -154,7 +155,7 @@ impl AlerterName {
         Ok(names)
     }
 
-    /// The same, whatever they are called.
+    /// Like [`Self::list`], with any names.
     pub fn any_list<S: AsRef<str>>(field: &'static str, texts: &[S]) -> Result<Vec<Self>, Invalid> {
         at_most(field, "alerters", texts.len(), MOST_ENTRIES)?;
         let mut names = Vec::new();
@@ -168,7 +169,7 @@ impl AlerterName {
         Ok(names)
     }
 
-    /// Checks that it is one of the `known` ones; `field` is where it stood.
+    /// Checks that it is one of `known`; `field` names its source in the error.
     pub fn check_known(&self, field: &'static str, known: &[Self]) -> Result<(), Invalid> {
         if known.contains(self) {
             return Ok(());
@@ -190,7 +191,7 @@ impl std::fmt::Display for AlerterName {
     }
 }
 
-/// Takes a list of tags: at most 20, each one line of 1 to 50 characters without commas, kept once each.
+/// Checks a list of tags: at most 20, each one line of 1 to 50 characters without commas, repeats dropped.
 pub fn tags<S: AsRef<str>>(texts: &[S]) -> Result<Vec<String>, Invalid> {
     at_most("tags", "tags", texts.len(), MOST_ENTRIES)?;
     let mut tags: Vec<String> = Vec::new();

@@ -1,11 +1,11 @@
-//! Which known word is meant by one that is not known.
+//! A suggestion for an unknown word: the known word that is most like it.
 
-/// How alike the two must be, of 1.
+/// The least similarity of two words, from 0 to 1.
 const ALIKE: f64 = 0.7;
-/// The longest word that is compared, bytes.
+/// The longest word that is compared, in bytes.
 const LONGEST: usize = 100;
 
-/// Words that mean the same and do not look it.
+/// Words that mean the same although they are not alike.
 const MEANT: [(&str, &str); 12] = [
     ("tz", "time_zone"),
     ("zone", "time_zone"),
@@ -21,7 +21,7 @@ const MEANT: [(&str, &str); 12] = [
     ("desc", "description"),
 ];
 
-/// The one of `known` that `word` means, if any is like it. Case, `_` and `-` do not matter.
+/// The word of `known` that is most like `word`, if any is similar enough. Case, `_` and `-` do not matter.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
     if word.len() > LONGEST {
         return None;
@@ -43,7 +43,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone)
         .map(|(_, known)| known)
 }
 
-/// Whether words of these lengths can be alike at all; each letter too many is a difference.
+/// Whether words of these lengths can be similar enough at all; each additional letter is a difference.
 fn may_be_alike(one: &str, other: &str) -> bool {
     let (one, other) = (one.chars().count(), other.chars().count());
     one.min(other) as f64 >= ALIKE * one.max(other) as f64 - 1e-9

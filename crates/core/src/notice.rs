@@ -1,7 +1,7 @@
-//! What people are told, before an alerter gives it a shape.
+//! The content of messages, before an alerter formats it.
 //!
-//! A [`Notice`] is written when a conclusion is drawn and kept in the outbox as JSON; it holds all that any
-//! alerter needs, so that sending asks no database.
+//! A [`Notice`] is written when a conclusion is drawn and kept in the outbox as JSON. It contains all that any alerter
+//! needs, so that sending needs no further query.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,11 @@ use crate::summary::Summary;
 pub enum EventKind {
     /// An alert opened.
     Opened,
-    /// An open alert is told again.
+    /// A reminder of an open alert.
     Reminder,
-    /// An alert closed: the job is back.
+    /// An alert closed: the job has recovered.
     Recovered,
-    /// An alert opened and closed between two looks.
+    /// An alert opened and closed between two looks of the sweeper.
     OpenedAndRecovered,
     /// The summary of the week.
     Summary,
@@ -46,22 +46,22 @@ impl EventKind {
 pub struct Notice {
     /// What happened.
     pub event: EventKind,
-    /// The installation that speaks (`instance` in its configuration).
+    /// The instance that sends it (`instance` in its configuration).
     pub instance: String,
     /// One line without the instance: "DOWN shop/backup: failed with exit status 1".
     pub subject: String,
-    /// How the subject and the instance stand together. Versions that did not say had the classic form.
+    /// How the subject and the instance are combined. Notices of versions without this field had the classic form.
     #[serde(default = "classic")]
     pub subject_form: SubjectForm,
-    /// The message: plain text, several lines. Empty where the alerter writes it, from the incident's [`Details`].
+    /// The message: plain text, several lines. Empty if the alerter words it from the incident's [`Details`].
     pub text: String,
     /// When the conclusion was drawn.
     pub at: Time,
-    /// Where to read more.
+    /// A link to more information.
     pub url: Option<String>,
-    /// The incident and its reservation; none for a summary or an operator notice.
+    /// The incident and its reservation; `None` for a summary or an operator notice.
     pub alert: Option<AlertNotice>,
-    /// The summary, in parts, beside its text.
+    /// The summary in structured form, in addition to its text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Box<Summary>>,
 }
@@ -87,11 +87,11 @@ pub struct AlertNotice {
     pub since: Time,
     /// The reservation's number.
     pub reservation_id: i64,
-    /// The first half of its identity.
+    /// The app, the first part of the reservation's identity.
     pub app: String,
-    /// The second half of its identity.
+    /// The component, the second part of the reservation's identity.
     pub component: String,
-    /// Whose job it is.
+    /// The owner of the job.
     pub owner: String,
     /// What the job is for.
     pub description: String,
@@ -105,14 +105,14 @@ pub struct AlertNotice {
     pub last_checkin_at: Option<Time>,
     /// Check-ins of any kind so far.
     pub checkins: i64,
-    /// The end of what the job said last: a few lines, without terminal codes.
+    /// The end of the job's latest output or notes: a few lines, without terminal codes.
     pub notes: String,
-    /// What messages say beside.
+    /// Further details for the message.
     #[serde(flatten)]
     pub details: Details,
 }
 
-/// How a notice's subject and its instance stand together.
+/// How a notice's subject and its instance are combined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SubjectForm {
@@ -121,31 +121,31 @@ pub enum SubjectForm {
     Uniform,
     /// "[innkeeper] Job failed: shop/backup"
     Classic,
-    /// As the reservation's own `alert_subject` has it, without the instance.
+    /// The reservation's own `alert_subject`, without the instance.
     Own,
 }
 
-/// What messages about an incident say beside its spec. In notices that an older version wrote all of it is absent.
+/// The details of messages about an incident, in addition to its spec. All are absent in notices of older versions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Details {
-    /// Why the alert opened. Where it is absent, the notice's own text is the message.
+    /// Why the alert opened. If it is absent, the notice's own text is the message.
     pub why: Option<Reason>,
-    /// The reservation's own words for this event, its placeholders filled; empty for the usual ones.
+    /// The reservation's own text for this event, its placeholders filled; empty for the usual text.
     pub own_text: String,
-    /// The zone on whose clock times are told: `Europe/Berlin`.
+    /// The time zone of the times in the message: `Europe/Berlin`.
     pub time_zone: String,
     /// When check-ins are expected, in words: "each day at 03:00, with 1 hour of grace".
     pub expected: String,
-    /// The address from which the job checked in last; empty before its first check-in.
+    /// The address of the job's latest check-in; empty before its first.
     pub source: String,
-    /// How long the run took that the message is about, in milliseconds.
+    /// The duration of the run that the message is about, in milliseconds.
     pub took_ms: Option<i64>,
-    /// The median of the runs that succeeded lately, in milliseconds.
+    /// The median duration of recent successful runs, in milliseconds.
     pub usual_ms: Option<i64>,
-    /// What to do: a link.
+    /// A link to instructions for this incident.
     pub runbook: String,
-    /// Who else got the message: "ops@example.org", "oncall (PagerDuty)".
+    /// The other recipients of the message: "ops@example.org", "oncall (PagerDuty)".
     pub also_told: Vec<String>,
     /// How many other jobs were down.
     pub others_down: i64,
@@ -153,13 +153,14 @@ pub struct Details {
     pub jobs: i64,
     /// For a site: how many reservations stand behind it.
     pub behind: i64,
-    /// Where the message does not go, though the reservation asks for it. For the operator only.
+    /// Recipients that the reservation names and that the message cannot reach. For the operator only.
     pub undelivered: Vec<String>,
     /// Whether the incident is over because its job was checked out.
     pub checked_out: bool,
-    /// Why the incident is over, where neither a success nor a check-out ended it: "schedule changed: not overdue by it".
+    /// Why the incident is over, if neither a success nor a check-out ended it: "schedule changed: not overdue by it".
     pub ending: String,
-    /// Whether that is a report that came late and shows that the job was well: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
+    /// Whether a late report ended it, by showing that the job was well: "it had run at 02:00 on Wed 25 Nov
+    /// (Europe/Berlin)".
     pub answered: bool,
 }
 
@@ -168,7 +169,7 @@ fn classic() -> SubjectForm {
 }
 
 impl Notice {
-    /// The subject with the installation's name: "DOWN shop/backup: failed with exit status 1 · innkeeper".
+    /// The subject with the instance's name: "DOWN shop/backup: failed with exit status 1 · innkeeper".
     pub fn headline(&self) -> String {
         match self.subject_form {
             SubjectForm::Uniform => format!("{} · {}", self.subject, self.instance),
@@ -177,7 +178,7 @@ impl Notice {
         }
     }
 
-    /// The notice that ends this incident because its job was checked out.
+    /// The notice that closes this incident because its job was checked out.
     #[must_use]
     pub fn checked_out(&self, now: Time) -> Self {
         let mut over = self.clone();
@@ -192,7 +193,7 @@ impl Notice {
             if over.subject_form == SubjectForm::Own {
                 over.subject_form = SubjectForm::Uniform;
             }
-            // The text is the alerter's to write, but for what an older version left waiting.
+            // The alerter words the text. Only notices that an older version left in the outbox have one of their own.
             if alert.details.why.is_none() {
                 over.text = format!(
                     "{job} was checked out: its reservation is removed, and nothing alerts on it any more.\nIts alert was: {}\n",
@@ -202,14 +203,14 @@ impl Notice {
             alert.closed_at = Some(now);
             alert.details.own_text.clear();
             alert.details.checked_out = true;
-            // These were so when it opened.
+            // These described the moment at which it opened.
             alert.details.also_told.clear();
             (alert.details.others_down, alert.details.jobs) = (0, 0);
         }
         over
     }
 
-    /// Whether it says that an incident is over.
+    /// Whether it reports the end of an incident.
     pub fn is_resolution(&self) -> bool {
         matches!(self.event, EventKind::Recovered | EventKind::OpenedAndRecovered)
     }

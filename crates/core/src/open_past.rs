@@ -1,18 +1,18 @@
-//! The open past: what is to be confirmed of what was done while everybody could (`auth = "open"`), read from the audit
-//! log.
+//! Changes that must be confirmed because they were made while anybody could make them (`auth = "open"`), read from
+//! the audit log.
 //!
-//! Anybody's deeds are doubted, and so are those of users and tokens that are doubted themselves. A user is doubted for
-//! the role that such a deed gave, and for a link to their password; each doubt ends by the same deed of somebody known,
-//! and both by a confirmation.
+//! Every action by [`ANYBODY`] is doubted, and so is every action by users and tokens that are doubted themselves. A
+//! user is doubted because such an action gave them their role, or made a link to set their password. Each of the two
+//! doubts ends when somebody who is not doubted does the same again; a confirmation ends both.
 
 use std::collections::HashMap;
 
 use crate::Time;
 
-/// Whoever comes to an open instance, as the audit log names them.
+/// The name of every caller of an open instance in the audit log.
 pub const ANYBODY: &str = "anybody";
 
-/// The actions of the audit log that matter here.
+/// The actions in the audit log that matter here.
 pub const ACTIONS: [&str; 11] = [
     "add user",
     "change user",
@@ -27,27 +27,28 @@ pub const ACTIONS: [&str; 11] = [
     "confirm share",
 ];
 
-/// An entry of the audit log.
+/// One entry of the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct Deed<'a> {
-    /// When.
+    /// When it was done.
     pub at: Time,
-    /// Who: `user ada`, `token deploy`, [`ANYBODY`].
+    /// Who did it: `user ada`, `token deploy`, [`ANYBODY`].
     pub who: &'a str,
     /// What was done.
     pub action: &'a str,
-    /// To what: `user bob`, `token jobs`, `page of app shop`.
+    /// What it was done to: `user bob`, `token jobs`, `page of app shop`.
     pub subject: &'a str,
 }
 
-/// What is doubted of one user: since the latest such deed.
+/// The doubts about one user, each with the time of the latest action that caused it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Doubts {
     role: Option<Time>,
     link: Option<Time>,
 }
 
-/// What has yet to be confirmed, each with the time of the deed. What was made after that is another of the same name.
+/// Everything that must still be confirmed, with the time of the action. Something made later under the same name is
+/// not the same.
 #[derive(Debug, Clone, Default)]
 pub struct OpenPast {
     users: HashMap<String, Doubts>,
@@ -56,7 +57,7 @@ pub struct OpenPast {
 }
 
 impl OpenPast {
-    /// Reads the log, the oldest entry first.
+    /// Reads the log, whose oldest entry comes first.
     pub fn read<'a>(log: impl IntoIterator<Item = Deed<'a>>) -> Self {
         let mut past = Self::default();
         for deed in log {
@@ -65,17 +66,17 @@ impl OpenPast {
         past
     }
 
-    /// The users who have yet to be confirmed.
+    /// The users who must still be confirmed.
     pub fn users(&self) -> impl Iterator<Item = (&str, Time)> {
         self.users.iter().filter_map(|(name, doubts)| Some((name.as_str(), doubts.role.max(doubts.link)?)))
     }
 
-    /// The tokens that have yet to be confirmed.
+    /// The tokens that must still be confirmed.
     pub fn tokens(&self) -> impl Iterator<Item = (&str, Time)> {
         self.tokens.iter().map(|(name, at)| (name.as_str(), *at))
     }
 
-    /// What is shown outside and has yet to be confirmed, as the log names it.
+    /// The shared pages that must still be confirmed, under their names in the log.
     pub fn shares(&self) -> impl Iterator<Item = (&str, Time)> {
         self.shares.iter().map(|(subject, at)| (subject.as_str(), *at))
     }
@@ -122,7 +123,8 @@ impl OpenPast {
 mod tests {
     use super::*;
 
-    /// Whoever is doubted after these deeds, as `user bob`, `token jobs`, `page of app shop`, in order.
+    /// The doubted users, tokens and pages after these actions, in order: `user bob`, `token jobs`, `page of app
+    /// shop`.
     fn doubted(log: &[(&str, &str, &str)]) -> Vec<String> {
         let deeds = (1..).zip(log).map(|(at, &(who, action, subject))| Deed {
             at: Time::from_timestamp(at, 0).unwrap(),
@@ -149,7 +151,7 @@ mod tests {
             ("user m1", "change user", "user bob"),
             ("user m2", "make password link", "user ada"),
             ("token t2", "share", "page of app shop"),
-            // A doubted confirmation is none.
+            // A confirmation by a doubted user has no effect.
             ("user m2", "confirm user", "user m1"),
             ("user m2", "confirm token", "token t1"),
             ("user m2", "confirm share", "page of app shop"),

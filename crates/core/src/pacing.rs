@@ -1,32 +1,34 @@
-//! How often somebody is written to who is told of many things in one message: the first at once, what follows within ten seconds
-//! in one digest, and after that one a minute while the storm lasts.
+//! How often one recipient is written to who gets many events in one message: the first at once, those of the
+//! following ten seconds in one digest, and then one digest a minute while the storm lasts.
 
 use chrono::TimeDelta;
 
 use crate::Time;
 
-/// How long messages gather after the first.
+/// How long messages are collected after the first.
 pub const FIRST: TimeDelta = TimeDelta::seconds(10);
-/// And after each that follows.
+/// How long messages are collected after each later one.
 pub const THEN: TimeDelta = TimeDelta::minutes(1);
-/// A storm is over when nothing has gone out for so long. A digest goes out a little later than it may.
+/// A storm is over when nothing was sent for this long. It exceeds [`THEN`], because a digest may be sent a little
+/// late.
 pub const OVER: TimeDelta = TimeDelta::seconds(70);
 
-/// Until when messages gather after one that goes out at `now`; the one before went out at `last`. `is_full`: there may be more
-/// than it holds.
+/// Until when messages are collected after one that is sent at `now`; `last` is when the one before was sent.
+/// `is_full` says that there may be more events than this one holds.
 pub fn gather_until(last: Option<Time>, is_full: bool, now: Time) -> Time {
-    // By its size: a clock may have returned from the future.
+    // The absolute difference, because the clock may have moved back.
     let goes_on = last.is_some_and(|last| (now - last).abs() <= OVER);
     now + if goes_on && !is_full { THEN } else { FIRST }
 }
 
-/// Until when messages gather where one could not be sent at `now` and is tried again at `again`. They are tried together then, and
-/// no later than in a storm: the next may get through.
+/// Until when messages are collected after one could not be sent at `now` and is retried at `again`. They are sent
+/// together with it, but wait no longer than in a storm: the next attempt may succeed.
 pub fn gather_after_failure(again: Time, now: Time) -> Time {
     again.min(now + THEN)
 }
 
-/// Whether messages gather at `now` that gather until `until`. A later time than any that is ever set is not believed.
+/// Whether messages are being collected at `now`, given the stored `until`. A time further ahead than any that is ever
+/// set comes from a clock that was ahead, and is ignored.
 pub fn is_gathering(until: Time, now: Time) -> bool {
     now < until && until <= now + OVER
 }
@@ -39,7 +41,7 @@ mod tests {
         Time::from_timestamp(1_000_000 + second, 0).unwrap()
     }
 
-    /// When messages go out that become ready at these seconds.
+    /// The seconds at which messages are sent that become ready at these seconds.
     fn sent(ready: &[i64]) -> Vec<i64> {
         let (mut last, mut until, mut sent) = (None, at(0), Vec::new());
         let mut waiting = false;

@@ -1,8 +1,9 @@
-//! Which passwords are taken when somebody chooses one. Those that were chosen before go on working.
+//! The rules for new passwords. Passwords chosen under earlier rules continue to work.
 //!
-//! Attackers try what people choose most: the lists of what was stolen elsewhere, with a year or `123!` behind, letters
-//! turned into digits or other letters that look the same, words backwards, rows of the keyboard, dates, the name of the user or of the program. [`check_new`] takes a password
-//! apart into such pieces; what consists of few of them is refused.
+//! Attackers try first what people choose most: words from lists of stolen passwords, with a year or `123!` appended,
+//! with letters replaced by digits or by letters that look the same, words backwards, rows of the keyboard, dates, the
+//! name of the user or of the program. [`check_new`] takes a password apart into such pieces, and refuses one with few
+//! pieces.
 
 mod fold;
 
@@ -14,9 +15,9 @@ pub const SHORTEST: usize = 12;
 /// The longest password, in bytes.
 pub const LONGEST: usize = 500;
 
-/// What everybody chooses: a word a line, in lower case.
+/// Common passwords: one word a line, in lower case.
 const COMMON: &str = include_str!("common_passwords.txt");
-/// What fingers do on a keyboard, and everybody's alphabet; either way round.
+/// Rows of the keyboard, and alphabets; used forwards and backwards.
 const WALKS: [&str; 14] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890123456789",
@@ -33,19 +34,18 @@ const WALKS: [&str; 14] = [
     "zaq12wsxcde34rfvbgt56yhnmju78ik",
     "1a2b3c4d5e6f7g8h9i0j",
 ];
-/// A password of so few pieces is guessed.
+/// A password of at most this many pieces is refused.
 const FEW_PIECES: usize = 4;
-/// One with so few different characters, too.
+/// A password of at most this many different characters is refused.
 const FEW_CHARACTERS: usize = 4;
-/// And one that says something so short again and again.
+/// A password that repeats a unit of at most this many characters is refused.
 const SHORT_UNIT: usize = 5;
-/// Backwards only a word of so many characters is known again.
+/// The shortest word that is also recognised backwards.
 const SHORTEST_BACKWARDS: usize = 5;
-/// Beyond so many characters nobody guesses the pieces.
+/// Only this many characters are examined; a longer password cannot be guessed by its pieces.
 const LOOKED_AT: usize = 64;
 
-/// Checks a password that somebody chose: that it is long enough, not one of those that everybody chooses, and not made
-/// of `names` (the user's, the program's).
+/// Checks a new password: long enough, not a common one, and not made of `names` (the user's, the program's).
 pub fn check_new(field: &'static str, text: &str, names: &[&str]) -> Result<(), Invalid> {
     if text.chars().count() < SHORTEST {
         return Err(Invalid::new(field, format!("is too short; choose at least {SHORTEST} characters")));
@@ -72,7 +72,7 @@ fn is_guessed(text: &str, names: &[&str]) -> bool {
     different.sort_unstable();
     different.dedup();
     let unit = unit(&text);
-    // Without what stands between words.
+    // Without the separators between words.
     let bare: Vec<char> = unit.iter().copied().filter(|c| c.is_alphanumeric()).collect();
     let has_letters = text.iter().any(|c| c.is_alphabetic());
     different.len() <= FEW_CHARACTERS
@@ -82,7 +82,7 @@ fn is_guessed(text: &str, names: &[&str]) -> bool {
         || pieces(&bare, names) <= FEW_PIECES
 }
 
-/// The shortest beginning of which the text is a repetition; the text itself where it is none.
+/// The shortest prefix whose repetition gives the text; the whole text if there is none.
 fn unit(text: &[char]) -> &[char] {
     let repeats =
         |length: &usize| text.iter().zip(text.iter().skip(*length)).all(|(one, other)| one == other);
@@ -90,8 +90,8 @@ fn unit(text: &[char]) -> &[char] {
     &text[..length]
 }
 
-/// Of how few pieces the text consists: common words, names, walks over the keyboard, years, repetitions of one
-/// character; what is none of these counts singly.
+/// The least number of pieces that make up the text: common words, names, keyboard walks, years, dates, repetitions of
+/// one character. A character in none of these counts as one piece.
 fn pieces(text: &[char], names: &[&str]) -> usize {
     let names: Vec<String> = names
         .iter()
@@ -99,7 +99,7 @@ fn pieces(text: &[char], names: &[&str]) -> usize {
         .flat_map(|name| name.split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect::<Vec<_>>())
         .filter(|part| part.chars().count() >= 3)
         .collect();
-    // Of the first n characters, for each n.
+    // `least[n]` is the number of pieces of the first n characters.
     let mut least = vec![usize::MAX; text.len() + 1];
     least[0] = 0;
     for from in 0..text.len() {
@@ -128,12 +128,12 @@ fn pieces(text: &[char], names: &[&str]) -> usize {
     least[text.len()]
 }
 
-/// How often the first character comes in a row.
+/// How many times the first character is repeated at the beginning.
 fn same(text: &[char]) -> usize {
     text.iter().take_while(|c| Some(*c) == text.first()).count()
 }
 
-/// The lengths, three at least, in which the text walks along `walk`, forwards or backwards.
+/// The lengths, from three on, for which the text follows `walk`, forwards or backwards.
 fn walked(text: &[char], walk: &str) -> Vec<usize> {
     let forwards: Vec<char> = walk.chars().collect();
     let backwards: Vec<char> = walk.chars().rev().collect();
@@ -150,7 +150,8 @@ fn is_year(text: &[char]) -> bool {
     matches!(year.parse(), Ok(1900..=2099)) && year.len() == 4
 }
 
-/// The lengths of the dates that the text begins with: year, month and day in any usual order, with or without signs between.
+/// The lengths of dates at the beginning of the text: year, month and day in any usual order, with or without
+/// separators.
 fn dates(text: &[char]) -> impl Iterator<Item = usize> {
     const ORDERS: [[Part; 3]; 3] = [
         [Part::Year, Part::Month, Part::Day],
@@ -162,7 +163,7 @@ fn dates(text: &[char]) -> impl Iterator<Item = usize> {
             let after = |at: usize| {
                 let is_sign = at > 0 && text.get(at).is_some_and(|c| !c.is_alphanumeric());
                 let from = at + usize::from(is_sign);
-                // Without signs between, each has its zeros.
+                // Without separators, months and days have leading zeros.
                 part.lengths(&text[from..], is_sign || at == 0).into_iter().map(move |length| from + length)
             };
             ends.into_iter().flat_map(after).collect()
@@ -179,7 +180,7 @@ enum Part {
 }
 
 impl Part {
-    /// The lengths in which the text begins with one.
+    /// The possible lengths of this part at the beginning of the text.
     fn lengths(self, text: &[char], may_be_short: bool) -> Vec<usize> {
         const MONTHS: [&str; 12] = [
             "january",
@@ -218,7 +219,7 @@ impl Part {
     }
 }
 
-/// Whether the text begins with the word, also with digits and signs in the place of letters.
+/// Whether the text begins with the word, also if digits and signs replace some letters.
 fn begins_with(text: &[char], word: impl Iterator<Item = char>) -> bool {
     let is_like = |c: char, letter: char| {
         c == letter
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_was_drawn_is_taken() {
-        // The same numbers each time (an xorshift).
+        // A xorshift generator: the same numbers in each run.
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let mut draw = |below: usize| {
             state ^= state << 13;

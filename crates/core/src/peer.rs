@@ -1,14 +1,14 @@
-//! How installations answer each other when they are asked how they are.
+//! The health that instances report to each other.
 
 use serde::{Deserialize, Serialize};
 
-/// How an installation is.
+/// The health of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Health {
     /// All is well.
     #[serde(rename = "ok")]
     Ok,
-    /// What it mails to itself does not come.
+    /// Mails that it sends to itself do not arrive.
     #[serde(rename = "mail problem")]
     MailProblem,
     /// Nobody watches its jobs.
@@ -17,7 +17,7 @@ pub enum Health {
 }
 
 impl Health {
-    /// The words for it.
+    /// The words for it in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -26,7 +26,7 @@ impl Health {
         }
     }
 
-    /// The word for it that checker uses among its peers.
+    /// The word for it in checker's protocol.
     pub fn checkers_word(self) -> &'static str {
         match self {
             Self::Ok => "True",
@@ -35,7 +35,7 @@ impl Health {
         }
     }
 
-    /// Reads an answer: JSON with `answer`, the words, or checker's word. None for anything else.
+    /// Reads an answer: JSON with `answer`, the words, or checker's word. `None` for anything else.
     pub fn read(body: &str) -> Option<Self> {
         #[derive(Deserialize)]
         struct Answer {

@@ -1,4 +1,4 @@
-//! Who hears about an alert: mail addresses and names of configured alerters.
+//! Recipients of alerts: mail addresses and names of configured alerters.
 
 use std::str::FromStr;
 
@@ -11,18 +11,18 @@ use crate::names::{AlerterName, MOST_ENTRIES, at_most, one_line};
 /// The most recipients of one reservation.
 pub const MOST_RECIPIENTS: usize = 50;
 
-/// A mail address that has been checked: one address, one line, no display name.
+/// A valid mail address: one address, one line, no display name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MailAddress(String);
 
 impl MailAddress {
-    /// Takes an address as RFC 5321 has it, without quotes or comments; `field` is where it stood.
+    /// Checks an address of RFC 5321, without quotes or comments; `field` names its source in the error.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         one_line(field, text, 254)?;
         let wrong = || Invalid::new(field, format!("{text:?} is not a mail address; write name@example.org"));
         let address = EmailAddress::from_str(text).map_err(|_| wrong())?;
-        // A quoted local part or an address literal is legal, rare, and a way to smuggle separators into headers.
+        // Quoted local parts and address literals are legal but rare, and could smuggle separators into headers.
         let plain = |c: char| {
             !c.is_whitespace()
                 && !matches!(c, '"' | '<' | '>' | '(' | ')' | ',' | ';' | ':' | '\\' | '[' | ']')
@@ -30,7 +30,7 @@ impl MailAddress {
         if !text.chars().all(plain) || address.display_part() != "" {
             return Err(wrong());
         }
-        // The case of a domain means nothing, that of a name before it may.
+        // The domain is case-insensitive; the part before it need not be.
         let (name, domain) = text.rsplit_once('@').ok_or_else(wrong)?;
         Ok(Self(format!("{name}@{}", domain.to_lowercase())))
     }
@@ -46,12 +46,12 @@ impl MailAddress {
 pub enum Recipient {
     /// A person, reached by mail.
     Mail(MailAddress),
-    /// Whatever a configured alerter reaches: a channel, a service, a program.
+    /// A configured alerter: a channel, a service, a program.
     Alerter(AlerterName),
 }
 
 impl Recipient {
-    /// Takes a mail address (it has an `@`) or the name of an alerter.
+    /// Reads a mail address (it contains an `@`) or the name of an alerter.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         if text.contains('@') {
             MailAddress::parse(field, text).map(Self::Mail)
@@ -60,7 +60,7 @@ impl Recipient {
         }
     }
 
-    /// The entry as it was written; the domain of an address in lower case.
+    /// The entry as it was written, except that the domain of an address is in lower case.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Mail(address) => address.as_str(),
@@ -69,16 +69,16 @@ impl Recipient {
     }
 }
 
-/// The entries of a `notify`: each once, at most 50.
+/// The entries of a `notify`: at most 50, without repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recipients(Vec<Recipient>);
 
 impl Recipients {
-    /// Takes a comma-separated list; empty entries are passed over, so `"a@x.org, "` is one recipient.
+    /// Reads a comma-separated list. Empty entries are ignored, so `"a@x.org, "` is one recipient.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
         let parts =
             text.split(',').map(|part| part.trim_matches([' ', '\t'])).filter(|part| !part.is_empty());
-        // Before any is read: who sends many is not to have each compared with each.
+        // Checked first, because repeats are found by comparing each entry with every other.
         at_most(field, "recipients", parts.clone().count(), MOST_ENTRIES)?;
         let mut list = Vec::new();
         for part in parts {
@@ -91,7 +91,7 @@ impl Recipients {
         Ok(Self(list))
     }
 
-    /// Takes a list of entries, none of which is a list itself; each alerter is one of `known`.
+    /// Reads a list of single entries; each alerter must be one of `known`.
     pub fn of_entries<S: AsRef<str>>(
         field: &'static str,
         entries: &[S],
@@ -102,7 +102,7 @@ impl Recipients {
         Ok(recipients)
     }
 
-    /// The same, whatever the alerters are called.
+    /// Like [`Self::of_entries`], with any alerters.
     pub fn of_any_entries<S: AsRef<str>>(field: &'static str, entries: &[S]) -> Result<Self, Invalid> {
         at_most(field, "recipients", entries.len(), MOST_ENTRIES)?;
         let entries: Vec<&str> = entries.iter().map(AsRef::as_ref).collect();
@@ -115,7 +115,7 @@ impl Recipients {
         Self::parse(field, &entries.join(","))
     }
 
-    /// Takes whatever is a recipient among these entries, and returns also what is none, or one too many.
+    /// The valid recipients among these entries; also returns the entries that are invalid or too many.
     pub fn among<S: AsRef<str>>(field: &'static str, entries: &[S]) -> (Self, Vec<String>) {
         let (mut list, mut others) = (Vec::new(), Vec::new());
         for entry in entries.iter().map(AsRef::as_ref).take(MOST_ENTRIES) {
@@ -128,7 +128,7 @@ impl Recipients {
         (Self(list), others)
     }
 
-    /// Checks that each alerter among them is one of `known`; `field` is where they stood.
+    /// Checks that each alerter among them is one of `known`; `field` names their source in the error.
     pub fn check_known(&self, field: &'static str, known: &[AlerterName]) -> Result<(), Invalid> {
         self.alerters().try_for_each(|name| name.check_known(field, known))
     }
@@ -146,7 +146,7 @@ impl Recipients {
         self.0.iter()
     }
 
-    /// Whether nobody is named.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

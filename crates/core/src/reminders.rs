@@ -1,18 +1,18 @@
-//! How often an open alert is told again.
+//! How often reminders of an open alert are sent.
 
 use chrono::TimeDelta;
 
 use crate::{Invalid, duration};
 
-/// How often an open alert is told again.
+/// How often reminders of an open alert are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reminders {
-    /// It is told once, when it opens.
+    /// No reminders: only the opening is notified.
     #[default]
     Never,
-    /// Every so often.
+    /// At this interval.
     Every(TimeDelta),
-    /// At each further failure, and at each further instant that is missed.
+    /// At each further failure, and at each further missed instant.
     Each,
 }
 
@@ -31,7 +31,7 @@ impl Reminders {
         })
     }
 
-    /// As [`Self::parse`] reads it: `6h`, `0s`, `each`.
+    /// The form that [`Self::parse`] reads: `6h`, `0s`, `each`.
     pub fn short(self) -> String {
         match self {
             Self::Never => duration::short(TimeDelta::zero()),
@@ -40,7 +40,7 @@ impl Reminders {
         }
     }
 
-    /// In words that follow "told again": "every 6 hours", "at each failed run"; none for never.
+    /// In words that follow "told again": "every 6 hours", "at each failed run"; `None` for never.
     pub fn words(self) -> Option<String> {
         match self {
             Self::Never => None,
@@ -49,7 +49,7 @@ impl Reminders {
         }
     }
 
-    /// As a row has it: milliseconds, -1 for each, none for never.
+    /// The stored form: milliseconds, -1 for each, `None` for never.
     pub fn ms(self) -> Option<i64> {
         match self {
             Self::Never => None,
@@ -58,7 +58,7 @@ impl Reminders {
         }
     }
 
-    /// Reads what [`Self::ms`] writes.
+    /// Reads the form that [`Self::ms`] returns.
     pub fn from_ms(ms: Option<i64>) -> Self {
         match ms {
             Some(-1) => Self::Each,
@@ -69,7 +69,7 @@ impl Reminders {
 }
 
 impl From<Option<TimeDelta>> for Reminders {
-    /// Every so often; never for none or nothing.
+    /// This interval; never if it is `None` or zero.
     fn from(span: Option<TimeDelta>) -> Self {
         span.filter(|span| *span > TimeDelta::zero()).map_or(Self::Never, Self::Every)
     }

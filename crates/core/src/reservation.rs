@@ -1,4 +1,4 @@
-//! The promise: who checks in, how often, and who hears when it does not.
+//! The reservation: who checks in, how often, and who is notified when a check-in is missing.
 
 pub mod document;
 mod fields;
@@ -18,7 +18,7 @@ use crate::snooze::{Snooze, Snoozes};
 use crate::{Invalid, Time};
 
 impl Spec {
-    /// Checks what two changes that are right by themselves could bring together.
+    /// Checks conditions across fields, which two changes that are valid by themselves could break together.
     pub fn check(&self) -> Result<(), Invalid> {
         match (self.min_run, self.max_run) {
             (Some(min), Some(max)) if min > max => Err(Invalid::new("min_run", "is longer than max_run")),
@@ -26,22 +26,22 @@ impl Spec {
         }
     }
 
-    /// Whether runs are judged by their length, so that any check-in may change a conclusion.
+    /// Whether runs are judged by their length. Then any check-in may change a conclusion.
     pub fn has_run_limits(&self) -> bool {
         self.max_run.is_some() || self.min_run.is_some()
     }
 
-    /// Whether a success may be a failure by what it brings or by when it came, so that the sweeper looks at each.
+    /// Whether a success can count as a failure, by its figures or its time. Then the sweeper looks at each success.
     pub fn judges_successes(&self) -> bool {
         self.has_run_limits() || !self.expect.is_empty()
     }
 
-    /// Every alerter that it names, in `notify` or `alerters`.
+    /// All alerters named in `notify` or `alerters`.
     pub fn alerters_named(&self) -> Vec<AlerterName> {
         self.notify.alerters().chain(&self.alerters).cloned().collect()
     }
 
-    /// What is other in `after`, one line for each: `grace: 1m -> 5m`.
+    /// The differences from `self` to `after`, one line each: `grace: 1m -> 5m`.
     pub fn difference(&self, after: &Self) -> Vec<String> {
         let own = self.written();
         let others = after.written();
@@ -49,8 +49,8 @@ impl Spec {
         changed.map(|((field, before), (_, after))| format!("{field}: {before} -> {after}")).collect()
     }
 
-    /// The same; where `before` has the same schedule and no frequency as it was written, without one, too: in other words is not other. A slug that
-    /// is not named stays.
+    /// This spec, written as `before` is, so that a difference in wording alone is none: if the schedules are equal and
+    /// `before` has no frequency as it was written, this one has none either. A missing slug is taken from `before`.
     #[must_use]
     pub fn in_words_of(mut self, before: &Self) -> Self {
         if before.frequency.is_none() && before.schedule == self.schedule {
@@ -62,7 +62,8 @@ impl Spec {
         self
     }
 
-    /// Which of the terms that decide whether an alert is open are other in `after`: `schedule, grace`; none where none is.
+    /// The changed fields, from `self` to `after`, that decide whether an alert is open: `schedule, grace`; `None` if
+    /// there are none.
     pub fn judged_otherwise(&self, after: &Self) -> Option<String> {
         let fields = [
             ("schedule", self.schedule != after.schedule),
@@ -78,10 +79,10 @@ impl Spec {
     }
 }
 
-/// Whether the sweeper has an alert open for it.
+/// The state that the sweeper last recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It has not been looked at since its first check-in.
+    /// The sweeper has not looked at it since its first check-in.
     New,
     /// All is well.
     Up,
@@ -109,37 +110,38 @@ pub struct Window {
     pub until: Time,
 }
 
-/// What the sweeper wrote when it last looked.
+/// The conclusions that the sweeper wrote when it last looked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusions {
     /// Whether an alert is open.
     pub status: Status,
-    /// When the sweeper must look again. May be early, never late.
+    /// When the sweeper must look again. It may be too early, never too late.
     pub wake_at: Time,
-    /// Its snoozes, as long as what was due in them matters.
+    /// Its snoozes, kept as long as instants that were due in them matter.
     pub snoozes: Snoozes,
-    /// Which of the terms that decide whether an alert is open were changed since the last look: `schedule, grace`.
+    /// The fields deciding whether an alert is open that were changed since the last look: `schedule, grace`.
     pub changed: Option<String>,
     /// [`Facts::fails`] at the last look.
     pub fails_seen: i64,
     /// [`Facts::checkins`] at the last look.
     pub checkins_seen: i64,
-    /// Misses and failures in a row up to `heard_at`, where that is a failure; else 0.
+    /// The number of consecutive misses and failures up to `heard_at`, if the report at `heard_at` was a failure; else
+    /// 0.
     pub fail_streak: i64,
     /// [`Facts::last_end_at`] at the last look.
     pub heard_at: Option<Time>,
     /// The latest success that came sooner than `min_run` allows.
     pub short_at: Option<Time>,
-    /// The latest success whose figures were other than expected.
+    /// The latest success with unexpected figures.
     pub unexpected: Option<Unexpected>,
-    /// Whether any check-in has the sweeper look at once: see [`Conclusions::wakes`].
+    /// Whether every check-in makes the sweeper look at once: see [`Conclusions::wakes`].
     pub eager: bool,
-    /// Whether something was reported late since the last look: set by its recording, taken back by the look.
+    /// Whether something was reported late since the last look: set when it is recorded, cleared by the look.
     pub reported_late: bool,
 }
 
 impl Conclusions {
-    /// Those of a reservation that was just made.
+    /// The conclusions of a new reservation.
     pub fn fresh(wake_at: Time) -> Self {
         Self {
             status: Status::New,
@@ -157,11 +159,12 @@ impl Conclusions {
         }
     }
 
-    /// Whether this check-in may bring the next conclusion nearer than `wake_at`, `facts` being those before it. Then its
-    /// recording pulls `wake_at` forward to the arrival of the check-in. The store says the same in SQL, and a test of its contract
-    /// compares the two.
+    /// Whether this check-in may bring the next conclusion nearer than `wake_at`; `facts` are the facts before it. If
+    /// so, recording it moves `wake_at` forward to the arrival of the check-in. The store does the same in SQL, and a
+    /// test of its contract compares the two.
     ///
-    /// A success of a reservation that is up must not, for it would cost an index entry each: it only moves the deadline away.
+    /// A success of a reservation that is up must not do so: it only postpones the deadline, and each change of
+    /// `wake_at` costs an index entry.
     pub fn wakes(&self, checkin: &CheckIn, facts: &Facts) -> bool {
         let is_first_start = checkin.kind == CheckInKind::Start && facts.last_start_at.is_none();
         let is_late = checkin.reported_late_at().is_some();
@@ -172,12 +175,12 @@ impl Conclusions {
             || is_late
     }
 
-    /// The snooze that goes on at `now`.
+    /// The snooze that is active at `now`.
     pub fn snooze_at(&self, now: Time) -> Option<&Snooze> {
         self.snoozes.at(now)
     }
 
-    /// Until when nothing is told, where that is so at `now`.
+    /// Until when notifications are suppressed, if they are at `now`.
     pub fn snoozed_until(&self, now: Time) -> Option<Time> {
         self.snoozes.silent_until(now)
     }
@@ -186,16 +189,16 @@ impl Conclusions {
 /// A reservation with everything known of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reservation {
-    /// Its number in the database, never used twice.
+    /// Its number in the database, which is never reused.
     pub id: i64,
     /// The unguessable key of its ping address.
     pub key: Uuid,
-    /// What it asks for.
+    /// Its fields as users set them.
     pub spec: Spec,
     /// When it was made.
     pub created_at: Time,
-    /// What its check-ins left.
+    /// The facts that its check-ins left.
     pub facts: Facts,
-    /// What the sweeper made of them.
+    /// The conclusions that the sweeper drew from them.
     pub conclusions: Conclusions,
 }

@@ -1,12 +1,11 @@
-//! `Retry-After`, by which a server says how long to stay away (RFC 9110, section 10.2.3).
+//! The `Retry-After` header, by which a server says how long to wait (RFC 9110, section 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
 use crate::Time;
 
-/// How long to wait from `now` on: a number of seconds, or until a date in any of the three forms of HTTP. A date that has passed
-/// and a number below zero are no wait.
-/// None where the text is neither.
+/// How long to wait from `now` on. The text is a number of seconds, or a date in any of the three forms of HTTP. A
+/// past date and a negative number mean no wait. `None` for any other text.
 pub fn wait(text: &str, now: Time) -> Option<Duration> {
     let text = text.trim();
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -14,7 +13,7 @@ pub fn wait(text: &str, now: Time) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     if is_number(text) {
-        // More than any number holds is longer than anybody waits.
+        // A number that overflows is longer than anybody waits.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(text).ok()?;

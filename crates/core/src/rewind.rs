@@ -1,34 +1,36 @@
 //! Moving recorded times back, after a clock that was ahead has returned.
 //!
-//! What is later than the new now was recorded by the clock that was ahead, and moves back by the size of the step. The order of the
-//! times of one reservation is kept, because it carries meaning: a failure after a success is not one before it.
+//! Times later than the new now were recorded by the clock that was ahead. They move back by the size of the step. The
+//! order of the times of one reservation is kept, because it carries meaning: a failure after a success must stay
+//! after it.
 //!
-//! What is later by no more than [`STEP`] stays: nodes that have followed already stamp by the new time, and the time of one is a little
-//! ahead of another's.
+//! Times later by no more than [`STEP`] stay: nodes that have followed the step already record by the new time, and
+//! the clock of one node may be a little ahead of another's.
 
 use chrono::TimeDelta;
 
 use crate::Time;
 use crate::discipline::STEP;
 
-/// A way back.
+/// One move of recorded times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rewind {
-    /// The new now: nothing that moves is left beyond it.
+    /// The new now: no time that moves stays later than it.
     pub now: Time,
-    /// By how much the clock has returned; more than nothing.
+    /// How far the clock moved back; greater than zero.
     pub by: TimeDelta,
 }
 
 /// How the times of one reservation move.
 #[derive(Debug, Clone, Copy)]
 pub struct Course {
-    /// Up to here times stay.
+    /// Times up to this stay as they are.
     stays_ms: i64,
-    /// No time goes beyond this.
+    /// No time moves to a value later than this.
     limit_ms: i64,
     by_ms: i64,
-    /// Where the earliest and the latest of the times that move come from and go to, when moving all alike would change their order.
+    /// Where the earliest and the latest of the moving times come from and go to, if moving all by the same amount
+    /// would change their order.
     squeezed: Option<Squeezed>,
 }
 
@@ -39,17 +41,17 @@ struct Squeezed {
 }
 
 impl Rewind {
-    /// Up to here times stay as they are, ms since 1970.
+    /// Times up to this stay as they are, in milliseconds since 1970.
     pub fn stays_ms(&self) -> i64 {
         self.now.timestamp_millis().saturating_add(STEP.num_milliseconds())
     }
 
-    /// Where a time goes that has no company whose order matters.
+    /// The new value of a time whose order among others does not matter.
     pub fn alone(&self, at_ms: i64) -> i64 {
         self.course(self.now.timestamp_millis(), None).of(at_ms)
     }
 
-    /// How these times, all of one reservation, move together; none when none of them moves.
+    /// How these times of one reservation move together; `None` if none of them moves.
     pub fn together(&self, times_ms: impl IntoIterator<Item = i64>) -> Option<Course> {
         let by_ms = self.by.num_milliseconds();
         let (mut stays, mut first, mut last) = (i64::MIN, i64::MAX, i64::MIN);
@@ -63,7 +65,7 @@ impl Rewind {
         if last == i64::MIN {
             return None;
         }
-        // Something that stays may be a little beyond now.
+        // A time that stays may be a little later than now.
         let limit = self.now.timestamp_millis().max(stays);
         let moved = (first.saturating_sub(by_ms), last.saturating_sub(by_ms));
         let ordered = moved.0 > stays && moved.1 <= limit;
@@ -80,7 +82,7 @@ impl Rewind {
 }
 
 impl Course {
-    /// Where a time goes.
+    /// The new value of a time.
     pub fn of(&self, at_ms: i64) -> i64 {
         if at_ms <= self.stays_ms {
             return at_ms;
@@ -155,7 +157,7 @@ mod tests {
         for _ in 0..2000 {
             let by = 5001 + next(40 * HOUR);
             let count = 1 + next(6);
-            // Some apart, so that a millisecond's rounding does not count.
+            // Multiples of 7 ms, so that rounding by a millisecond does not matter.
             let times: Vec<i64> = (0..count).map(|_| NOW - 50 * HOUR + next(100 * HOUR) / 7 * 7).collect();
             let Some(course) = rewind(by).together(times.iter().copied()) else { continue };
             for a in &times {

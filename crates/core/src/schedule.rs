@@ -1,4 +1,4 @@
-//! When a job is expected.
+//! Schedules: when a job is expected.
 
 mod calendar;
 mod cron;
@@ -16,17 +16,17 @@ pub use self::frequency::{Frequency, TimeUnit};
 
 use crate::{Invalid, Time, duration};
 
-/// A check-in this long before a scheduled instant, or less, counts for that instant.
+/// A check-in at most this long before a scheduled instant counts for that instant.
 pub const EARLY: TimeDelta = TimeDelta::seconds(60);
-/// Grace of a cron or calendar reservation that names none.
+/// The default grace of cron and calendar schedules.
 pub const CRON_GRACE: TimeDelta = TimeDelta::minutes(5);
-/// The most that [`Schedule::leeway`] gives.
+/// The largest value of [`Schedule::leeway`].
 pub(crate) const MOST_LEEWAY: TimeDelta = TimeDelta::hours(1);
 
-/// The promise's rhythm.
+/// When check-ins are expected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
-    /// Every so often, counted from the last check-in.
+    /// At this interval, counted from the last check-in.
     Every(TimeDelta),
     /// At the instants of a cron expression in a time zone.
     Cron(CronSchedule),
@@ -34,7 +34,7 @@ pub enum Schedule {
     Calendar(CalendarSchedule),
 }
 
-/// The fields that say when a job is expected: `frequency` and `time_units`, or `cron` or `calendar`, and `time_zone`.
+/// The fields that give a schedule: `frequency` and `time_units`, or `cron` or `calendar`, and `time_zone`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Parts<'a> {
     /// How many `time_units` lie between check-ins.
@@ -43,19 +43,18 @@ pub struct Parts<'a> {
     pub time_units: Option<&'a str>,
     /// A cron expression.
     pub cron: Option<&'a str>,
-    /// Calendar expressions of systemd.
+    /// systemd calendar expressions.
     pub calendar: Option<&'a str>,
-    /// The zone whose clock they speak of; UTC where it is absent.
+    /// The time zone of the expressions; UTC if it is absent.
     pub time_zone: Option<&'a str>,
 }
 
-/// The kinds of schedules, each with the fields of [`Parts`] that say it; those but the first may have a
-/// `time_zone`.
+/// The kinds of schedules, each with the fields of [`Parts`] that give it. All but the first may have a `time_zone`.
 pub const KINDS: [(&str, &[&str]); 3] =
     [("every", &["frequency", "time_units"]), ("cron", &["cron"]), ("calendar", &["calendar"])];
 
 impl<'a> Parts<'a> {
-    /// Those that are texts in a zone, by their names.
+    /// The fields that are expressions in a time zone, with their names.
     pub fn texts(self) -> impl Iterator<Item = (&'static str, &'a str)> {
         let texts = [("cron", self.cron), ("calendar", self.calendar), ("time_zone", self.time_zone)];
         texts.into_iter().filter_map(|(field, text)| Some((field, text?)))
@@ -63,13 +62,13 @@ impl<'a> Parts<'a> {
 }
 
 impl Schedule {
-    /// The schedule that these fields say, and the frequency as it was written; none where they say nothing.
+    /// The schedule that these fields give, and the frequency as it was written; `None` if all are empty.
     pub fn of_parts(parts: Parts<'_>) -> Result<Option<(Self, Option<Frequency>)>, Invalid> {
         let missing = |field, partner| Invalid::new(field, format!("is missing; {partner} goes with it"));
         let frequency = match (parts.frequency, parts.time_units) {
             (Some(count), Some(unit)) => Some(Frequency::parse("frequency", count, TimeUnit::parse(unit)?)?),
             (Some(_), None) => return Err(missing("time_units", "frequency")),
-            // Alone they would change nothing, and be answered OK.
+            // Alone they change nothing; without this error the sender would get an OK.
             (None, Some(_)) => return Err(missing("frequency", "time_units")),
             (None, None) => None,
         };
@@ -86,8 +85,7 @@ impl Schedule {
         }
     }
 
-    /// The fields that say this schedule, whose frequency was written as `frequency` says: the other way
-    /// round than [`Self::of_parts`].
+    /// The fields that give this schedule, its frequency as it was written: the reverse of [`Self::of_parts`].
     pub fn parts(&self, frequency: Option<Frequency>) -> Parts<'_> {
         match self {
             Self::Every(period) => {
@@ -108,7 +106,7 @@ impl Schedule {
         }
     }
 
-    /// The period of a schedule that is counted from the last check-in; none of one that names its instants.
+    /// The period of an interval schedule; `None` for schedules with instants of their own.
     pub fn period(&self) -> Option<TimeDelta> {
         match self {
             Self::Every(period) => Some(*period),
@@ -116,7 +114,7 @@ impl Schedule {
         }
     }
 
-    /// Every `period`: whole seconds, from one second to ten years.
+    /// An interval schedule: whole seconds, from one second to ten years.
     pub fn every(period: TimeDelta) -> Result<Self, Invalid> {
         if period < TimeDelta::seconds(1) || period > duration::LONGEST || period.subsec_nanos() != 0 {
             return Err(Invalid::new("frequency", "must be whole seconds, from 1 second to 3650 days"));
@@ -124,14 +122,14 @@ impl Schedule {
         Ok(Self::Every(period))
     }
 
-    /// A cron expression of five fields (minute, hour, day of month, month, day of week), or six with
-    /// seconds first, in the zone `time_zone` (`Europe/Berlin`). It must come about at some time.
+    /// A cron expression of five fields (minute, hour, day of month, month, day of week), or of six with seconds
+    /// first, in the zone `time_zone` (`Europe/Berlin`). An expression that never matches is refused.
     pub fn cron(expression: &str, time_zone: &str) -> Result<Self, Invalid> {
         CronSchedule::new(expression, time_zone).map(Self::Cron)
     }
 
-    /// Expressions as systemd's `OnCalendar=` has them, one a line or separated by `;`, in the zone `time_zone`, or in the one that stands at
-    /// their ends. Each must come about at some time.
+    /// Expressions of systemd's `OnCalendar=`, one a line or separated by `;`, in the zone `time_zone`, or in the zone
+    /// at their ends. An expression that never matches is refused.
     pub fn calendar(text: &str, time_zone: Option<&str>) -> Result<Self, Invalid> {
         CalendarSchedule::new(text, time_zone).map(Self::Calendar)
     }
@@ -163,7 +161,7 @@ impl Schedule {
         }
     }
 
-    /// The same with the frequency as it was written: `every 5 minutes`; `every 300s` where nobody wrote one.
+    /// The same, with the frequency as it was written: `every 5 minutes`; `every 300s` without one.
     pub fn notation_as_written(&self, frequency: Option<Frequency>) -> String {
         match (self, frequency) {
             (Self::Every(period), Some(frequency)) if frequency.span() == *period => {
@@ -185,8 +183,8 @@ impl Schedule {
         Ok((schedule, frequency))
     }
 
-    /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
-    /// another anchor. None where there is none any more.
+    /// The next expected instant after the job was last heard of at `heard`, by a check-in (`by_checkin`) or another
+    /// event. `None` if no further instant exists.
     pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
         let next = self.following(heard)?;
         let early = by_checkin && !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
@@ -202,7 +200,7 @@ impl Schedule {
         }
     }
 
-    /// Refuses a schedule that has no instant after `now`: nobody would be told of anything.
+    /// Refuses a schedule that has no instant after `now`: it would never raise an alert.
     pub fn check_ahead(&self, now: Time) -> Result<(), Invalid> {
         match (self, self.following(now)) {
             (Self::Calendar(calendar), None) => Err(Invalid::new(
@@ -213,15 +211,15 @@ impl Schedule {
         }
     }
 
-    /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by
-    /// [`EARLY`] or less, and nearer to it than to the one before.
+    /// Whether a check-in at `heard` counts for `next`, the first scheduled instant after it: it is early by at most
+    /// [`EARLY`], and nearer to `next` than to the instant before.
     fn is_early_for(&self, heard: Time, next: Time) -> bool {
         let early = next - heard;
         early <= EARLY && self.following(heard - early) == Some(next)
     }
 
-    /// How much later than `expected_at` the job may run and be in time, before its grace begins: systemd runs a timer in the hour that the
-    /// clock shows twice either the first time or the second.
+    /// How much later than `expected_at` the job may run and still be in time, before its grace begins. systemd runs a
+    /// timer in an hour that the clock shows twice either the first time or the second.
     pub fn leeway(&self, expected_at: Time) -> TimeDelta {
         match self {
             Self::Calendar(calendar) if wall::comes_again(calendar.zone(), expected_at) => MOST_LEEWAY,
@@ -229,7 +227,7 @@ impl Schedule {
         }
     }
 
-    /// The next `count` expected instants after `now`, when the one that is next due is `expected_at` and each check-in comes at its instant.
+    /// The next `count` expected instants after `now`, if `expected_at` is due next and each check-in arrives on time.
     pub fn coming(&self, expected_at: Time, now: Time, count: usize) -> Vec<Time> {
         let first = match self {
             _ if expected_at > now => Some(expected_at),
@@ -251,7 +249,7 @@ impl Schedule {
         }
     }
 
-    /// The grace of a reservation that names none: jobs take a while after the clock strikes.
+    /// The default grace of this schedule: jobs scheduled at an instant take a while after it.
     pub fn usual_grace(&self) -> TimeDelta {
         match self {
             Self::Every(_) => TimeDelta::zero(),
@@ -259,7 +257,7 @@ impl Schedule {
         }
     }
 
-    /// The zone in which the schedule's times are best shown.
+    /// The zone in which the schedule's times are shown.
     pub fn zone(&self) -> Tz {
         match self {
             Self::Every(_) => Tz::UTC,

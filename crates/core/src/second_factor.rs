@@ -1,12 +1,12 @@
-//! The second factor of a login: who must have one, and by what a session was begun.
+//! The second factor of a login: who must have one, and how a session was authenticated.
 
 use crate::Invalid;
 use crate::access::UserRole;
 
-/// Who must have a second factor (`web.second_factor`). Of one user an admin can require it beside that.
+/// Who must have a second factor (`web.second_factor`). An admin can require it of single users in addition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequiredOf {
-    /// Nobody: who wants one sets one up.
+    /// Nobody; it is optional.
     Nobody,
     /// Admins.
     Admins,
@@ -45,7 +45,7 @@ impl RequiredOf {
     }
 }
 
-/// A second factor, as a login shows it.
+/// The kind of a second factor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Factor {
     /// A code of an authenticator app.
@@ -56,14 +56,14 @@ pub enum Factor {
     RecoveryCode,
 }
 
-/// By what a session was begun.
+/// How a session was authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginMethod {
     /// The password alone.
     Password,
     /// The password and a second factor.
     PasswordAnd(Factor),
-    /// An OpenID provider, which asks for what it wants.
+    /// An OpenID provider, which may demand factors of its own.
     OpenId,
 }
 
@@ -77,7 +77,7 @@ impl LoginMethod {
         Self::OpenId,
     ];
 
-    /// As it is stored.
+    /// The stored form.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -88,12 +88,13 @@ impl LoginMethod {
         }
     }
 
-    /// Of what is stored; what a newer version stored counts as the password alone, which is asked for the most.
+    /// Reads the stored form. A value from a newer version counts as the password alone, the method with the most
+    /// demands.
     pub fn stored(text: &str) -> Self {
         Self::ALL.into_iter().find(|method| method.as_str() == text).unwrap_or(Self::Password)
     }
 
-    /// As a person reads it.
+    /// The words for people.
     pub fn words(self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -104,7 +105,7 @@ impl LoginMethod {
         }
     }
 
-    /// Whether a second factor of ours can be required of it.
+    /// Whether Innkeeper's own second factor can be required for it.
     pub fn is_by_password(self) -> bool {
         match self {
             Self::Password | Self::PasswordAnd(_) => true,

@@ -3,7 +3,7 @@
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer};
 
-/// A password, token or key. Its `Debug` shows dots; the text is had only by asking for it, and its memory is wiped at its end.
+/// A password, token or key. Its `Debug` shows dots, only [`Self::reveal`] returns the text, and its memory is wiped at its end.
 #[derive(Clone)]
 pub struct Secret(SecretString);
 

@@ -1,4 +1,4 @@
-//! Sites: Internet gateways whose silence holds the alerts of the jobs behind them.
+//! Sites: Internet gateways. While a site is silent, the alerts of the jobs behind it are held.
 
 use crate::Time;
 use crate::reservation::{Reservation, Window};
@@ -12,7 +12,7 @@ pub struct Site {
     pub reservation: Reservation,
     /// Whether an alert is open on it.
     pub has_open_alert: bool,
-    /// Its silences that are over: each from the last success before it to its end.
+    /// Its past silences, each from the last success before it to its end.
     pub silences: Vec<Window>,
 }
 
@@ -22,13 +22,13 @@ impl Site {
             return true;
         }
         let mut site = self.reservation.clone();
-        // A snooze keeps its silence from being told, and does not end it.
+        // A snooze suppresses the notification of a silence; it does not end the silence.
         site.conclusions.snoozes = Snoozes::default();
         evaluate(&View::of(&site, None), now).overdue
     }
 
-    /// Whether the job of this reservation is behind it: it is of the same app, and was last seen from the
-    /// same address.
+    /// Whether the job of this reservation stands behind this site: it has the same app, and its last check-in came
+    /// from the same address.
     fn is_before(&self, job: &Reservation) -> bool {
         let source = &job.facts.last_source;
         !source.is_empty()
@@ -48,12 +48,12 @@ impl<'s> Sites<'s> {
         Self(sites.iter().map(|site| (site, site.is_silent(now))).collect())
     }
 
-    /// Whether the job of this reservation is behind a site that is silent.
+    /// Whether the job of this reservation stands behind a silent site.
     pub fn is_silent_for(&self, job: &Reservation) -> bool {
         self.0.iter().any(|(site, is_silent)| *is_silent && site.is_before(job))
     }
 
-    /// The silences that are over of the sites that the job of this reservation is behind.
+    /// The past silences of the sites that the job of this reservation stands behind.
     pub fn silences_for(&self, job: &Reservation) -> Vec<Window> {
         let before = self.0.iter().filter(|(site, _)| site.is_before(job));
         before.flat_map(|(site, _)| site.silences.iter().copied()).collect()

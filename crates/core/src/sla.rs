@@ -5,23 +5,23 @@
 //!
 //! | rule | statement |
 //! |---|---|
-//! | heard | the later of: last success, last failure, creation |
-//! | expected at | the first scheduled instant after it was last heard of |
+//! | last heard | the later of: last success, last failure, creation |
+//! | expected at | the first scheduled instant after the job was last heard of |
 //! | overdue | `now ≥ expected_at + grace` |
-//! | respite | a blind window that touches a deadline moves it to its end + min(period, 1 h) + grace; all windows together by their own lengths and three such respites at most |
-//! | snooze | nothing opens or reminds; at its end what is still true is told. `quiet`: what was due inside has until its end + min(period, 1 h) + grace. `skip`: it is not expected, and an interval begins anew at the end |
+//! | respite | a blind window that touches a deadline moves it to its end + min(period, 1 h) + grace; all windows together move it by their own lengths and three such respites at most |
+//! | snooze | no alert opens and no reminder is sent; what still holds at its end is notified then. `quiet`: instants due inside have until its end + min(period, 1 h) + grace. `skip`: those are not expected, and an interval starts anew at the end |
 //! | threshold | the alert opens at the `alert_after`-th miss or failure in a row: each due instant counts once, missed or answered by its first failure; further failures count each; instants that a blind window touches do not; only a success ends the row |
-//! | run limit | a start, and `max_run` later no end of that run; told once; the respite holds here, too |
-//! | lost end | a run that had to be over when a later one began that succeeded is over |
+//! | run limit | a start, and `max_run` later no end of that run; notified once; the respite applies here too |
+//! | lost end | a run is over if it must have ended before a later run began that succeeded |
 //! | reminder | every `remind_every`; with `each` at each further failure that is news and each further instant that is missed, one for all since the last look; none while snoozed |
 //! | too short | a success sooner than `min_run` after its start is a failure |
-//! | unexpected | a success whose figures break what is expected of them is a failure |
-//! | nothing swallowed | failures are counted, so one that was followed by a success is still told |
+//! | unexpected | a success whose figures break the expectations is a failure |
+//! | nothing swallowed | failures are counted, so a failure followed by a success is still notified |
 //! | recovery | a success later than the trouble, and no other trouble; after a run limit, of a run that began later or has no id |
-//! | reported late | a success that was in time closes the alert that it answers, as if nothing had been; so does one within the row of an alert that leaves less than `alert_after` of it; a failure that a later success followed is no news |
-//! | changed | after a change of the terms by which an alert opened it closes where they do not bear it out |
+//! | reported late | a success that was in time closes the alert that it answers, as if that had never opened; so does one within the row of an alert that leaves less than `alert_after` of it; a failure that a later success followed is no news |
+//! | changed | after a change of the fields by which an alert opened, it closes if they do not justify it any more |
 //!
-//! A failure counts as heard: a job that fails each hour has failed each hour, and missed none.
+//! A failure counts as heard: a job that fails each hour has run each hour, and missed none.
 //!
 //! Where to start: [`evaluate`]; `due.rs` has the deadlines and what moves them, `row.rs` the threshold, `runs.rs` the run limits,
 //! `late.rs` what was reported late.
@@ -48,14 +48,15 @@ pub use late::PastMiss;
 use row::Row;
 use runs::{RunLimit, is_running, over_without_a_word, run_limits};
 
-/// What stands among the terms that were changed where a person has accepted figures that were other than expected.
+/// The entry among the changed fields that means that a person has accepted unexpected figures.
 pub const ACCEPTED: &str = "accepted";
 
-/// How soon a held reservation is looked at again, in case its site was removed meanwhile.
+/// How soon a held reservation is looked at again, in case its site is removed meanwhile.
 const HELD_AGAIN: TimeDelta = TimeDelta::seconds(30);
-/// How soon one is looked at again whose alert has closed while a run is over its limit of which nobody was told.
+/// How soon a reservation is looked at again whose alert has closed while one of its runs is over its limit without a
+/// notification.
 const AT_ONCE: TimeDelta = TimeDelta::milliseconds(1);
-/// How soon a reservation is looked at again when nothing is due on it.
+/// How soon a reservation is looked at again if nothing is due on it.
 const SOME_TIME: TimeDelta = TimeDelta::days(1);
 
 /// Everything that a conclusion is drawn from.
@@ -63,16 +64,16 @@ const SOME_TIME: TimeDelta = TimeDelta::days(1);
 pub struct View<'a> {
     /// The reservation, its facts and the last conclusions.
     pub reservation: &'a Reservation,
-    /// Its runs; needed where it has run limits, and to show that one is going.
+    /// Its runs; needed if it has run limits, and to show that a run is in progress.
     pub runs: &'a [Run],
-    /// Its check-ins since the last look; needed where there are new failures, it stands in a row of them, or `min_run` or `expect` is
-    /// set.
+    /// Its check-ins since the last look; needed if there are new failures, if it stands in a row of failures, or if
+    /// `min_run` or `expect` is set.
     pub unseen: &'a [Event],
-    /// When a run ended whose start was recorded after the last look had seen that end: the row is counted anew, from the events in
-    /// `unseen`, which then reach back further.
+    /// When a run ended whose start was recorded only after the last look had seen that end. The row is then counted
+    /// anew from the events in `unseen`, which reach back further.
     pub anew: Option<Time>,
-    /// Whether an end of a run before the last one that was heard at the last look was reported late: the row is counted anew, from the
-    /// events in `unseen`, which then reach back further.
+    /// Whether a run's end was reported late that is before the last end known at the last look. The row is then
+    /// counted anew from the events in `unseen`, which reach back further.
     pub is_mended: bool,
     /// The alert that is open on it.
     pub open_alert: Option<&'a OpenAlert>,
@@ -80,7 +81,7 @@ pub struct View<'a> {
     pub behind_silent_site: bool,
     /// Spans in which its check-ins could not be recorded, or could not arrive.
     pub blind: &'a [Window],
-    /// The span in which its successes alone were refused.
+    /// The span in which its successes, and only they, were refused.
     pub refused: Option<Refused>,
 }
 
@@ -106,12 +107,12 @@ impl<'a> View<'a> {
 pub struct Refused {
     /// From the first to the last of them.
     pub window: Window,
-    /// When the next would be expected if the last had been written; now, if that is earlier.
+    /// When the next success would be expected if the last refused one had been recorded; at most now.
     pub next: Time,
 }
 
 impl Refused {
-    /// What is known at `now` of a job on this schedule.
+    /// The refusals in `window` of a job on this schedule, as known at `now`.
     pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
         let next = schedule.expected_after(window.until, true).unwrap_or(window.until);
         Self { window, next: next.min(now).max(window.until) }
@@ -125,7 +126,7 @@ impl Refused {
     }
 }
 
-/// What a reservation is shown as.
+/// The displayed state of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// It has never checked in and is not yet due.
@@ -134,13 +135,13 @@ pub enum State {
     Up,
     /// Expected, and within its grace.
     Late,
-    /// A run is going.
+    /// A run is in progress.
     Running,
     /// The deadline has passed; no alert is open yet.
     Overdue,
     /// An alert is open.
     Down,
-    /// No alerts until a time.
+    /// Notifications are suppressed until a time.
     Snoozed,
     /// Overdue behind a silent site.
     Held,
@@ -170,7 +171,7 @@ impl State {
         })
     }
 
-    /// The place of what somebody has to do something about, the worst first; all others share the last.
+    /// The rank of states that need action, the worst first (0); all other states share the last rank.
     pub fn severity(self) -> usize {
         let bad = [Self::Down, Self::Overdue, Self::Held, Self::Unobserved, Self::Late];
         bad.iter().position(|state| *state == self).unwrap_or(bad.len())
@@ -192,37 +193,37 @@ impl State {
     }
 }
 
-/// What the sweeper has to do about it.
+/// The action that the sweeper must take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Nothing.
     None,
-    /// Open an alert and tell it.
+    /// Open an alert and notify its opening.
     Open(Reason),
-    /// Tell the open alert again; with what has come since it was told last, where that is why.
+    /// Send a reminder of the open alert, with the new failure or miss if that is the cause of the reminder.
     Remind(Option<Reason>),
-    /// Close the open alert; tell that the job is back.
+    /// Close the open alert and notify the recovery.
     Recover,
-    /// Close the open alert, since it turns out that the job was well: tell that, and when it had run.
+    /// Close the open alert, because a late report shows that the job was well; notify that, and when it had run.
     Answer(Answer),
-    /// Open and close an alert, told in one message: the trouble came and went between two looks.
+    /// Open and close an alert, with one message: the trouble began and ended between two looks.
     OpenAndRecover(Reason),
     /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule
     /// changed: not overdue by it". Runs that were told since it opened count as untold.
     Withdraw(String),
 }
 
-/// What shows that a job was well of which an alert is open.
+/// The late report that shows that a job with an open alert was well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It had succeeded then, in time; that was reported late.
+    /// A success at this time, which was in time.
     HadRun(Time),
-    /// The run of which the alert tells had ended then, in time; that was reported late.
+    /// The end, at this time, of the run that the alert names, which was in time.
     HadEnded(Time),
 }
 
 impl Answer {
-    /// As a sentence without its end: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
+    /// As a clause: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
     pub fn words(self, now: Time, zone: Tz) -> String {
         match self {
             Self::HadRun(at) => format!("it had run at {}", time_and_day(at, now, zone)),
@@ -234,17 +235,17 @@ impl Answer {
 /// A conclusion with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluation {
-    /// What to show.
+    /// The state to show.
     pub state: State,
     /// When the next check-in is due by the schedule.
     pub expected_at: Time,
-    /// Until when it may come.
+    /// The latest time at which it counts as in time.
     pub deadline: Time,
     /// Whether the deadline has passed.
     pub overdue: bool,
-    /// Misses and failures in a row, `alert_after` at most.
+    /// The number of consecutive misses and failures, at most `alert_after`.
     pub in_a_row: i64,
-    /// What to do.
+    /// The action to take.
     pub change: Change,
     /// The runs of which it is told now that they are over their limit, and those that were over without a word, by their ids.
     pub told_runs: Vec<Option<Uuid>>,
@@ -252,12 +253,12 @@ pub struct Evaluation {
     pub answered_until: Option<Time>,
     /// Failures that were reported late, and that nobody is told of but by the summary, since a later success has followed them.
     pub passed_over: Vec<Time>,
-    /// What to write down.
+    /// The conclusions to store.
     pub conclusions: Conclusions,
 }
 
 impl Conclusions {
-    /// Those of a reservation of which nothing is known yet but its spec.
+    /// The evaluation of a reservation of which only the spec is known.
     pub fn first(reservation: &Reservation, now: Time) -> Self {
         evaluate(&View::of(reservation, None), now).conclusions
     }
@@ -300,7 +301,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     });
     let is_borne_out = row.standing.is_some() || missed.is_some() || !passed.is_empty();
     let is_silent = missed.is_some() || overdue;
-    // A failure was reported over the network that the site provides, so a silent site does not hold it.
+    // A failure report arrived through the site's network, so a silent site does not hold it.
     let silence = overran.or(missed);
     let is_missed_again = spec.remind_every == Reminders::Each && view.open_alert.is_some() && overdue;
     let is_held_back = view.behind_silent_site && !snoozed && !spec.is_site;
@@ -429,7 +430,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
             heard_at: facts.last_end_at(),
             short_at: row.short_at,
             unexpected: row.unexpected,
-            // A report may say itself how long its run took.
+            // A report may carry the duration of its run.
             eager: spec.min_run.is_some()
                 || !spec.expect.is_empty()
                 || (spec.max_run.is_some() && facts.last_start_at.is_some())
@@ -447,7 +448,7 @@ fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time
         Reminders::Every(every) if !held && later(alert.told_at, every) <= now => Change::Remind(None),
         Reminders::Every(_) => Change::None,
         Reminders::Each => {
-            // One within a snooze waits for its end.
+            // A reminder that falls into a snooze waits for the end of the snooze.
             let was_silent = || {
                 let until = facts.last_end_at().and_then(|at| before.snoozed_until(at));
                 until > Some(alert.told_at)
@@ -464,7 +465,7 @@ fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time
     }
 }
 
-/// Why the alert is told again for an instant that was missed; none where the alert itself says it.
+/// The reason of a reminder for a missed instant; `None` if the alert already names that instant.
 fn missed_since(view: &View<'_>, alert: &OpenAlert, row: &Row, due: Due, now: Time) -> Option<Reason> {
     if alert.reason.cause() == Cause::Missed && !row.bad {
         return None;
@@ -479,19 +480,19 @@ fn missed_since(view: &View<'_>, alert: &OpenAlert, row: &Row, due: Due, now: Ti
     })
 }
 
-/// Ids in an order of their own, whatever the order of the rows.
+/// The ids sorted, so that the result does not depend on the order of the rows.
 fn in_order(mut ids: Vec<Option<Uuid>>) -> Vec<Option<Uuid>> {
     ids.sort_unstable();
     ids
 }
 
-/// Whether a person has accepted the figures of which this alert tells.
+/// Whether a person has accepted the figures for which this alert opened.
 fn is_accepted(before: &Conclusions, alert: &OpenAlert) -> bool {
     let changed = before.changed.as_deref().unwrap_or_default();
     matches!(alert.reason, Reason::Unexpected { .. }) && changed.split(", ").any(|field| field == ACCEPTED)
 }
 
-/// Whether what was changed is among the terms by which this alert opened.
+/// Whether the changed fields include one by which this alert opened.
 fn concerns(changed: &str, alert: &OpenAlert) -> bool {
     let spec: &[&str] = match alert.reason.cause() {
         Cause::Missed => &["schedule", "grace", "alert_after"],
@@ -501,7 +502,7 @@ fn concerns(changed: &str, alert: &OpenAlert) -> bool {
     changed.split(", ").any(|field| spec.contains(&field))
 }
 
-/// Whether the alert would be open by the spec as they are now, from what was known when it opened.
+/// Whether the alert would be open by the present spec, from the facts known when it opened.
 ///
 /// A later start that hides its run, a blind window that was learnt of later, and a snooze of an older version, which
 /// has no beginning of its own, do not matter.
@@ -524,7 +525,7 @@ fn bears_out(view: &View<'_>, alert: &OpenAlert, needed: usize, now: Time) -> bo
     }
 }
 
-/// Why the alert closes, when `changed` is which terms were changed.
+/// Why the alert closes after a change; `changed` names the changed fields.
 fn withdrawn(alert: &OpenAlert, changed: &str) -> String {
     let why = match alert.reason.cause() {
         Cause::Missed => "not overdue by it",

@@ -14,7 +14,7 @@ pub fn check(text: &str) -> Result<(), Invalid> {
     Err(Invalid::new("slug", problem))
 }
 
-/// Whether this can stand in a ping address: 1 to 150 of `a–z`, `0–9`, `-`, `_`.
+/// Whether `text` can be part of a ping address: 1 to 150 of `a–z`, `0–9`, `-`, `_`.
 pub fn is_slug(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
     (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(fits)
@@ -49,7 +49,7 @@ pub fn of_before(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-/// What is tried where `wanted` may be taken: it, `wanted-2`, `wanted-3`, …, without end.
+/// The slugs to try if `wanted` may be in use: `wanted`, `wanted-2`, `wanted-3`, …, without end.
 pub fn candidates(wanted: &str) -> impl Iterator<Item = String> {
     let numbered = move |number: u64| {
         let end = format!("-{number}");
@@ -58,10 +58,10 @@ pub fn candidates(wanted: &str) -> impl Iterator<Item = String> {
     std::iter::once(wanted.to_owned()).chain((2..).map(numbered))
 }
 
-/// What no slug of Django's begins or ends with.
+/// Characters with which no slug of Django's begins or ends.
 const ENDS: [char; 2] = ['-', '_'];
 
-/// At most so many bytes of a slug, which is ASCII.
+/// The first `most` bytes of a slug, which is ASCII.
 fn shortened(slug: &str, most: usize) -> &str {
     if slug.len() <= most { slug } else { slug[..most].trim_end_matches(ENDS) }
 }
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn slugs_are_made_as_django_makes_them() {
-        // By `django.utils.text.slugify`, version 5.1.
+        // Expected values from `django.utils.text.slugify`, version 5.1.
         for (name, slug) in [
             ("Nightly Backup", "nightly-backup"),
             ("Büro (v2)", "buro-v2"),

@@ -1,21 +1,21 @@
-//! Snoozes: spans in which nothing is told of a job, and what they mean for what was due in them.
+//! Snoozes: spans in which notifications of a job are suppressed, and their effect on check-ins due inside.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, Time};
 
-/// The most snoozes of one reservation that are remembered.
+/// The most snoozes that are kept for one reservation.
 const MOST: usize = 16;
-/// With more than this, those in which nothing was due are forgotten.
+/// With more snoozes than this, those in which nothing was due are dropped.
 const MANY: usize = MOST / 2;
 
-/// What a snooze means for what is due in it.
+/// The effect of a snooze on check-ins that are due inside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SnoozeMode {
-    /// It is expected as ever, and told at the snooze's end if it is still true.
+    /// They are expected; trouble that persists at the end of the snooze is notified then.
     Quiet,
-    /// It is not expected.
+    /// They are not expected.
     Skip,
 }
 
@@ -43,9 +43,9 @@ impl SnoozeMode {
 pub struct Snooze {
     /// When it began.
     pub from: Time,
-    /// Until when nothing is told.
+    /// When it ends.
     pub until: Time,
-    /// What it means for what is due in it.
+    /// Its effect on check-ins due inside it.
     pub mode: SnoozeMode,
 }
 
@@ -56,7 +56,7 @@ impl Snooze {
     }
 }
 
-/// The snoozes of one reservation that still matter: the earliest first, no two at once.
+/// The snoozes of one reservation that still matter: the earliest first, without overlaps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snoozes(Vec<Snooze>);
 
@@ -68,12 +68,12 @@ impl Snoozes {
         snoozes
     }
 
-    /// The one in which `at` lies.
+    /// The snooze that contains `at`.
     pub fn at(&self, at: Time) -> Option<&Snooze> {
         self.0.iter().find(|snooze| snooze.holds(at))
     }
 
-    /// When the silence ends in which `at` lies: snoozes that follow each other at once are one silence.
+    /// The end of the silence that contains `at`: adjoining snoozes are one silence.
     pub fn silent_until(&self, at: Time) -> Option<Time> {
         let first = self.0.iter().position(|snooze| snooze.holds(at))?;
         let mut end = self.0[first].until;
@@ -86,7 +86,7 @@ impl Snoozes {
         Some(end)
     }
 
-    /// The end of the last one, which may be over.
+    /// The end of the last snooze, which may be in the past.
     pub fn last_until(&self) -> Option<Time> {
         self.0.last().map(|snooze| snooze.until)
     }
@@ -96,12 +96,12 @@ impl Snoozes {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether there are no snoozes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Adds one that begins now. It takes the place of what is left of another.
+    /// Adds a snooze that begins now. It replaces the rest of one that is active.
     pub fn begin(&mut self, new: Snooze) {
         self.end(new.from);
         if new.until <= new.from {
@@ -129,7 +129,7 @@ impl Snoozes {
         }
     }
 
-    /// Where there are many, forgets those that are over at `now` and of which `matters` says no.
+    /// If there are many, drops those that ended before `now` and for which `matters` returns false.
     #[must_use]
     pub fn without_those(mut self, now: Time, mut matters: impl FnMut(&Snooze) -> bool) -> Self {
         if self.0.len() > MANY {
@@ -138,7 +138,7 @@ impl Snoozes {
         self
     }
 
-    /// Ends whatever goes on at `now`.
+    /// Ends the snooze that is active at `now`.
     pub fn end(&mut self, now: Time) {
         for snooze in &mut self.0 {
             snooze.until = snooze.until.min(now);
@@ -146,14 +146,14 @@ impl Snoozes {
         self.0.retain(|snooze| snooze.from < snooze.until);
     }
 
-    /// Forgets those that ended before the job was heard: what was due in them is answered.
+    /// Drops those that ended before the job was heard: that report answers everything due in them.
     #[must_use]
     pub fn after(mut self, heard: Option<Time>) -> Self {
         self.0.retain(|snooze| heard.is_none_or(|heard| heard < snooze.until));
         self
     }
 
-    /// The same with each time changed by `change`.
+    /// The same snoozes with `change` applied to each time.
     #[must_use]
     pub fn mapped(mut self, change: impl Fn(Time) -> Time) -> Self {
         for snooze in &mut self.0 {

@@ -1,4 +1,5 @@
-//! The summary: what is down now, and what went wrong and recovered in the last days. Each job stands in it once.
+//! The summary: the jobs that are down now, and those that failed and recovered in the last days. Each job is listed
+//! once.
 
 mod drafting;
 
@@ -11,15 +12,15 @@ use crate::{Time, duration};
 
 pub use drafting::Drafting;
 
-/// How far back the summary looks.
+/// The span of time that the summary covers.
 pub const SPAN: TimeDelta = TimeDelta::days(7);
 /// The most jobs of one list.
 pub const MOST_ROWS: usize = 200;
-/// Columns of text that goes to no terminal.
+/// The width, in columns, of text that is not for a terminal.
 pub const WIDTH: u16 = 100;
-/// A table needs as many columns to be read.
+/// The fewest columns in which a table is readable.
 pub const NARROWEST: u16 = 72;
-/// A table with a line below its header and no others (the places of a comfy-table preset).
+/// A comfy-table preset: a line below the header and no other lines.
 const LINES: &str = "     ──            ";
 
 /// One incident.
@@ -41,7 +42,7 @@ pub struct Incident {
     pub opened_at: Time,
     /// When it closed; none while it is open.
     pub closed_at: Option<Time>,
-    /// Whether it is a failure that was over when it was reported: nobody was told, and there was no alert.
+    /// Whether it is a failure that was over when it was reported: no alert opened and nobody was notified.
     #[serde(default)]
     pub reported_late: bool,
 }
@@ -74,7 +75,7 @@ pub struct Job {
     pub app: String,
     /// The second half of its identity.
     pub component: String,
-    /// Whose it is.
+    /// Its owner.
     pub owner: String,
 }
 
@@ -87,35 +88,35 @@ pub struct Down {
     pub what: String,
     /// Since when.
     pub since: Time,
-    /// How often it went wrong before that, and recovered, in the span.
+    /// How many times it failed and recovered before that, within the span.
     pub before: i64,
 }
 
-/// A job that went wrong in the span, and is well again.
+/// A job that failed within the span and has recovered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovered {
     /// Which.
     pub job: Job,
     /// What was wrong, in words: "failed", or "failed or missed" where it was not the same each time.
     pub what: String,
-    /// How often.
+    /// How many times.
     pub times: i64,
     /// When the last time began.
     pub opened_at: Time,
-    /// And ended.
+    /// When the last time ended.
     pub closed_at: Time,
-    /// How long it was down all in all, in milliseconds.
+    /// Its total time down, in milliseconds.
     pub down_ms: i64,
 }
 
-/// The summary, as people read it.
+/// The summary, ready to be shown or sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The installation that speaks.
+    /// The instance that sends it.
     pub instance: String,
-    /// Where people reach it.
+    /// The address of its pages.
     pub public_url: String,
-    /// The zone on whose clock times are told.
+    /// The time zone of its times.
     pub zone: String,
     /// When it was drawn up.
     pub at: Time,
@@ -127,9 +128,9 @@ pub struct Summary {
     pub more_down: usize,
     /// What went wrong and recovered, the latest first; [`MOST_ROWS`] at most.
     pub recovered: Vec<Recovered>,
-    /// How many more did.
+    /// How many more recovered.
     pub more_recovered: usize,
-    /// Reservations that cannot be read, so that nothing is known of them; a sentence each, and how many more there are.
+    /// A sentence for each reservation that cannot be read, whose state is therefore unknown, and one for how many more.
     pub unreadable: Vec<String>,
 }
 
@@ -156,7 +157,7 @@ impl Summary {
         format!("{}/status/{}", self.public_url.trim_end_matches('/'), job.id)
     }
 
-    /// An instant on the summary's clock: "Wed 25 Nov 02:05".
+    /// An instant in the summary's zone: "Wed 25 Nov 02:05".
     pub fn moment(&self, at: Time) -> String {
         at.with_timezone(&self.tz()).format("%a %-d %b %H:%M").to_string()
     }
@@ -228,12 +229,12 @@ impl Summary {
 }
 
 impl Recovered {
-    /// How long it was down all in all, in words.
+    /// Its total time down, in words.
     pub fn down_in_all(&self) -> String {
         lasted(TimeDelta::milliseconds(self.down_ms))
     }
 
-    /// How long it was down the last time, in words.
+    /// Its latest time down, in words.
     pub fn down_last(&self) -> String {
         lasted(self.closed_at - self.opened_at)
     }

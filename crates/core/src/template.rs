@@ -1,7 +1,7 @@
-//! `alert_msg`: a text with placeholders. An unknown placeholder stays as it is written, and what a
-//! placeholder brings in is never expanded again.
+//! Templates such as `alert_msg`: texts with placeholders. An unknown placeholder stays as it is written, and inserted
+//! values are never expanded again.
 
-/// Replaces each `{name}` for which `value` knows a value.
+/// Replaces each `{name}` for which `value` returns a value.
 pub fn fill(text: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;

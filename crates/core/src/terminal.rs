@@ -1,4 +1,4 @@
-//! Output of programs as a person reads it: what a terminal would have shown in the end.
+//! The output of programs as a terminal would finally show it.
 //!
 //! Jobs send what their programs wrote, and those write for a terminal: colours, titles, links, progress bars that
 //! go back and overwrite themselves. Pages and messages show the text that remains.
@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// No movement of the cursor leaves more blanks than this before the text that follows it.
+/// The most blanks that a movement of the cursor leaves before the text that follows it.
 const WIDEST_GAP: usize = 240;
 
 /// Returns `text` as a terminal would show it, without any control character but line feeds and tabs.
 ///
 /// Escape sequences are carried out where they move the cursor or erase (`\r`, backspace, `ESC [ K`, `ESC [ 2 A`,
 /// …), and dropped otherwise (colours, titles, links: the text of a link stays). Nothing scrolls away: clearing the
-/// screen begins a new line. A sequence that is cut off takes no more than the rest of its line with it.
+/// screen begins a new line. An incomplete sequence removes at most the rest of its line.
 ///
 /// ```
 /// use innkeeper_core::terminal::plain;
@@ -102,7 +102,7 @@ impl Screen {
         self.row = self.row.saturating_add(count).min(self.lines.len() - 1);
     }
 
-    /// What follows stands below everything that there is.
+    /// Moves the cursor below all existing lines.
     fn below(&mut self) {
         self.row = self.lines.len() - 1;
         self.column = 0;
@@ -111,7 +111,7 @@ impl Screen {
         }
     }
 
-    /// What follows `ESC`.
+    /// Reads the rest of an escape sequence, after `ESC`.
     fn escape(&mut self, characters: &mut Peekable<Chars<'_>>) {
         let Some(character) = characters.next_if(|next| matches!(next, ' '..='~')) else { return };
         match character {
@@ -130,7 +130,7 @@ impl Screen {
         }
     }
 
-    /// What follows `ESC [`: parameters, intermediate characters, a final one.
+    /// Reads the rest of a control sequence, after `ESC [`: parameters, intermediate characters, a final character.
     fn control_sequence(&mut self, characters: &mut Peekable<Chars<'_>>) {
         let mut parameters = String::new();
         while let Some(character) = characters.next_if(|next| matches!(next, ' '..='?')) {
@@ -141,7 +141,7 @@ impl Screen {
             return;
         }
         let first = parameters.split(';').next().unwrap_or_default();
-        // A number too long to be read stands for "as far as it goes".
+        // A number that overflows moves as far as possible.
         let number = if first.is_empty() { 0 } else { first.parse().unwrap_or(usize::MAX) };
         self.command(command, number);
     }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 use crate::Time;
 
-/// A span in which an alert was open; one that still is has no end.
+/// A span in which an alert was open; it has no end while the alert is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trouble {
     /// When it opened.
@@ -22,10 +22,10 @@ impl Trouble {
     }
 }
 
-/// One period of a bar.
+/// One period in a bar of the recent past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Slot {
-    /// Nothing is known of it: the reservation was not there yet.
+    /// Unknown: the reservation did not exist yet.
     Empty,
     /// No alert was open in it.
     Good,
@@ -74,18 +74,18 @@ pub fn words(slots: &[Slot]) -> String {
 /// The share of a span in which no alert was open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Uptime {
-    /// From 0 to 1.
+    /// The share, from 0 to 1.
     pub share: f64,
-    /// Over how long: the span, or the part of it in which the reservation is known.
+    /// The length of the span, or of the part of it in which the reservation existed.
     pub over: TimeDelta,
     /// How long alerts were open in it.
     pub down: TimeDelta,
-    /// Whether it is the whole span.
+    /// Whether `over` is the whole span.
     pub whole: bool,
 }
 
 impl Uptime {
-    /// "100 %", "99.95 %". Rounded down, so that it says 100 only where nothing was down.
+    /// "100 %", "99.95 %". Rounded down, so that it says 100 only if the reservation was never down.
     pub fn percent(&self) -> String {
         if self.down.is_zero() {
             return "100 %".to_owned();
@@ -95,7 +95,7 @@ impl Uptime {
     }
 }
 
-/// The uptime over the last `span`, or since `since` where that is later. None where nothing of it is known.
+/// The uptime over the last `span`, or since `since` where that is later. `None` if none of it is known.
 pub fn uptime(span: TimeDelta, since: Time, troubles: &[Trouble], now: Time) -> Option<Uptime> {
     let begin = now.checked_sub_signed(span).unwrap_or(Time::MIN_UTC);
     let from = begin.max(since);

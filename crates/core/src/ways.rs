@@ -1,8 +1,8 @@
-//! From `notify` and `alerters` to the ways out, and to what leads nowhere.
+//! Routing: from `notify` and `alerters` to alerters and addresses, and to the entries that reach nobody.
 //!
-//! [`WaysOut`] are the alerters that are configured. [`WaysOut::route`] is the one place where a list of recipients becomes messages' ways: the
-//! sweeper sends by it, and answers, pages and `check-config` warn by it, so that none of them can disagree. [`kept`] says which alerters
-//! there still are while sweepers come and go.
+//! [`WaysOut`] are the configured alerters. [`WaysOut::route`] is the one place where a list of recipients becomes
+//! deliveries: the sweeper sends by it, and answers, pages and `check-config` warn by it, so that they cannot
+//! disagree. [`kept`] tracks which alerters exist while sweepers come and go.
 
 pub mod kept;
 
@@ -15,15 +15,15 @@ use crate::names::AlerterName;
 use crate::recipient::{MailAddress, Recipient};
 use crate::reservation::Spec;
 
-/// The name of the alerter that is always there: it writes to the log.
+/// The name of the built-in alerter that writes to the log.
 pub const LOG: &str = "log";
-/// The name by which a configuration says which of several mail servers mail addresses go through.
+/// The name of the alerter that sends to mail addresses, if several mail servers are configured.
 const MAIL: &str = "mail";
 /// The kind of alerter that sends to a mail address.
 pub const SMTP: &str = "smtp";
-/// Recipients that are named in one sentence.
+/// The most recipients that one sentence names.
 const NAMED: usize = 3;
-/// How alike two names are, from 0 to 1, of which one may be meant for the other.
+/// The least similarity, from 0 to 1, of two names of which one may be a misspelling of the other.
 const ALIKE: f64 = 0.75;
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
@@ -39,66 +39,66 @@ pub struct WaysOut {
     mail: Option<String>,
 }
 
-/// A way that a message takes: the alerter, and the address where it sends to one.
+/// One delivery of a message: the alerter, and the address if it sends to one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Way {
     /// The alerter's name.
     pub alerter: String,
-    /// The mail address; none where the alerter has but one recipient.
+    /// The mail address; `None` if the alerter has a single recipient of its own.
     pub address: Option<MailAddress>,
 }
 
-/// Something in a list of recipients that leads nowhere. Its text names the field and is fit for people.
+/// An entry in a list of recipients that reaches nobody. Its text names the field and may be shown to people.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DeadEnd {
-    /// A mail address, and no alerter that sends mail.
+    /// A mail address, while no alerter sends mail.
     NoMail {
-        /// Where it stands: `notify`, `operator`.
+        /// The field: `notify`, `operator`.
         field: &'static str,
         /// The address.
         address: String,
     },
     /// A name that no alerter has.
     Unknown {
-        /// Where it stands: `notify`, `alerters`, `operator`.
+        /// The field: `notify`, `alerters`, `operator`.
         field: &'static str,
         /// The name.
         name: String,
         /// A configured name that may be meant.
         near: Option<String>,
     },
-    /// A text that is no recipient.
+    /// A text that is not a recipient.
     NoRecipient {
         /// Where it stands.
         field: &'static str,
         /// The text.
         text: String,
     },
-    /// An alerter that needs an address, named by its name.
+    /// The name of an alerter that needs an address.
     NeedsAddress {
         /// Where it stands.
         field: &'static str,
         /// The alerter.
         name: String,
     },
-    /// `alerters` leaves none of the recipients.
+    /// `alerters` excludes all recipients.
     NoneLeft {
         /// The recipients.
         recipients: Vec<String>,
     },
 }
 
-/// What is said of an alerter that is parked: its messages wait.
+/// The warning for a parked alerter: its messages wait.
 pub fn parked_words(name: &str) -> String {
     format!("{name} is parked (enabled = false): messages through it wait until it is enabled again")
 }
 
-/// Where a list of recipients leads.
+/// The result of routing a list of recipients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Route {
-    /// Each way once, in the order of the recipients.
+    /// All deliveries, without repeats, in the order of the recipients.
     pub ways: Vec<Way>,
-    /// What leads nowhere.
+    /// The entries that reach nobody.
     pub dead_ends: Vec<DeadEnd>,
 }
 
@@ -108,7 +108,7 @@ impl Way {
         Self { alerter: LOG.to_owned(), address: None }
     }
 
-    /// The address as the outbox writes it: empty where there is none.
+    /// The address in the outbox's form: empty without one.
     pub fn recipient(&self) -> &str {
         self.address.as_ref().map_or("", MailAddress::as_str)
     }
@@ -133,15 +133,15 @@ impl WaysOut {
         Self::of(kinds, BTreeSet::new(), None)
     }
 
-    /// The same, with those parked that `is_parked` takes.
+    /// The same alerters, of which those are parked for which `is_parked` returns true.
     #[must_use]
     pub fn parking(self, is_parked: impl Fn(&str) -> bool) -> Self {
         let parked = self.kinds.keys().filter(|name| is_parked(name)).cloned().collect();
         Self::of(self.kinds, parked, None)
     }
 
-    /// These and those of `others`; mail goes the way that it goes here, where it goes any. An alerter is parked where all that
-    /// have it park it: any other sends its messages.
+    /// These alerters and those of `others`. Mail goes as it does here, if it goes here at all. An alerter is parked
+    /// if all processes that have it park it: any other process sends its messages.
     #[must_use]
     pub fn and(mut self, others: &Self) -> Self {
         self.parked.retain(|name| !others.has(name) || others.is_parked(name));
@@ -152,7 +152,7 @@ impl WaysOut {
         Self::of(self.kinds, self.parked, self.mail)
     }
 
-    /// Those of these whose names `works` takes.
+    /// Those of these alerters for whose names `works` returns true.
     #[must_use]
     pub fn only(&self, works: &dyn Fn(&str) -> bool) -> Self {
         let taken = self.kinds.iter().filter(|(name, _)| works(name));
@@ -168,13 +168,13 @@ impl WaysOut {
         Self { kinds, parked, mail }
     }
 
-    /// The alerter that mail addresses go through: the `smtp` one called `mail`, else the first `smtp` one by name. One that
-    /// is parked is taken only where all are.
+    /// The alerter for mail addresses: the `smtp` one called `mail`, otherwise the first `smtp` one by name. A parked
+    /// one is used only if all are parked.
     pub fn mail(&self) -> Option<&str> {
         self.mail.as_deref()
     }
 
-    /// Whether there is an alerter of this name and it is parked: its messages wait.
+    /// Whether an alerter of this name exists and is parked: its messages wait.
     pub fn is_parked(&self, name: &str) -> bool {
         self.parked.contains(name)
     }
@@ -184,7 +184,7 @@ impl WaysOut {
         self.parked.iter().map(String::as_str)
     }
 
-    /// Whether the alerter `name` sends to an address, so that its name alone leads nowhere.
+    /// Whether the alerter `name` sends to addresses, so that its name alone reaches nobody.
     pub fn needs_address(&self, name: &str) -> bool {
         self.kinds.get(name).is_some_and(|kind| kind == SMTP)
     }
@@ -199,7 +199,7 @@ impl WaysOut {
         self.kinds.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))
     }
 
-    /// Where the messages of a reservation go: to the log, and to whom its `notify` and `alerters` lead.
+    /// The route of a reservation's messages: to the log, and to the recipients in its `notify` and `alerters`.
     pub fn of_terms(&self, spec: &Spec) -> Route {
         let mut route = self.route("notify", spec.notify.iter(), &spec.alerters);
         route.ways.retain(|way| way.alerter != LOG);
@@ -207,14 +207,16 @@ impl WaysOut {
         route
     }
 
-    /// What about the messages of a reservation people should know: whom no way leads to, and what waits since it is parked.
+    /// Warnings about the messages of a reservation: recipients that nothing reaches, and messages that wait for a
+    /// parked alerter.
     pub fn warnings_of(&self, spec: &Spec) -> Vec<String> {
         let route = self.of_terms(spec);
         let parked = route.parked(self).map(|name| format!("notify: {}", parked_words(name)));
         route.dead_ends.iter().map(ToString::to_string).chain(parked).collect()
     }
 
-    /// Where `recipients` lead, which stand in `field`. Unless it is empty, only the alerters of `only` are used; the log always is.
+    /// The route to `recipients`, which stand in `field`. Unless `only` is empty, only its alerters are used; the log
+    /// always is.
     pub fn route<'a>(
         &self,
         field: &'static str,
@@ -277,7 +279,7 @@ impl WaysOut {
 }
 
 impl DeadEnd {
-    /// Whether the other says the same, whatever else it takes to be meant.
+    /// Whether both report the same problem, whatever suggestions they make.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unknown { field, name, .. }, Self::Unknown { field: of, name: other, .. }) => {

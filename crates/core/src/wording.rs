@@ -1,6 +1,6 @@
-//! The words that messages have in common, whoever carries them: subjects, what was expected, the end of an output.
+//! The words that all messages share: subjects, expectations, and the end of an output.
 //!
-//! Bodies are templates of the alerters.
+//! The bodies are templates of the alerters.
 
 use chrono::TimeDelta;
 
@@ -11,17 +11,18 @@ use crate::reservation::Spec;
 use crate::schedule::KINDS;
 use crate::{duration, terminal};
 
-/// How much of an output a message shows at most.
+/// The most lines of an output that a message shows.
 const MOST_LINES: usize = 20;
 const MOST_CHARACTERS: usize = 2000;
 
-/// Which words subjects have.
+/// The wording of subjects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SubjectWords {
     /// State, job, what is wrong: "DOWN shop/backup: has not checked in".
     #[default]
     Uniform,
-    /// Those of GoTel and gocron, by which people filter: "Job Failed to checkin: shop/backup", "Back online: shop/backup".
+    /// The wording of GoTel and gocron, which people use in mail filters: "Job Failed to checkin: shop/backup", "Back
+    /// online: shop/backup".
     Classic,
 }
 
@@ -29,7 +30,7 @@ impl SubjectWords {
     /// Reads `uniform` or `classic`.
     ///
     /// # Errors
-    /// What is allowed.
+    /// The allowed words.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "uniform" => Ok(Self::Uniform),
@@ -38,7 +39,7 @@ impl SubjectWords {
         }
     }
 
-    /// How subjects in these words stand beside the instance.
+    /// How subjects with this wording are combined with the instance.
     pub fn form(self) -> SubjectForm {
         match self {
             Self::Uniform => SubjectForm::Uniform,
@@ -46,7 +47,8 @@ impl SubjectWords {
         }
     }
 
-    /// The subject of what happened to `job` for this reason, without the instance. `lasted` is how long the trouble has lasted.
+    /// The subject for `job` with this event and reason, without the instance. `lasted` is how long the trouble has
+    /// lasted.
     pub fn subject(self, event: EventKind, reason: &Reason, job: &str, lasted: TimeDelta) -> String {
         match self {
             Self::Uniform => uniform(event, reason, job, lasted),
@@ -54,7 +56,8 @@ impl SubjectWords {
         }
     }
 
-    /// The subject where a report that came late shows that `job` was well: "BACK shop/backup: it had run at 02:00 on Wed 25 Nov (UTC)".
+    /// The subject after a late report has shown that `job` was well: "BACK shop/backup: it had run at 02:00 on Wed 25
+    /// Nov (UTC)".
     pub fn answered(self, job: &str, ending: &str) -> String {
         match self {
             Self::Uniform => format!("BACK {job}: {ending}"),
@@ -62,7 +65,8 @@ impl SubjectWords {
         }
     }
 
-    /// The subject where the alert of `job` closed without a success: "WITHDRAWN shop/backup: schedule changed: not overdue by it".
+    /// The subject after the alert of `job` closed without a success: "WITHDRAWN shop/backup: schedule changed: not
+    /// overdue by it".
     pub fn withdrawn(self, job: &str, ending: &str) -> String {
         match self {
             Self::Uniform => format!("WITHDRAWN {job}: {ending}"),
@@ -71,7 +75,7 @@ impl SubjectWords {
     }
 }
 
-/// The state that begins a subject: "DOWN", "STILL DOWN", "BACK". None where no job is meant.
+/// The state that begins a subject: "DOWN", "STILL DOWN", "BACK". `None` if the event is not about a job.
 pub fn state(event: EventKind) -> Option<&'static str> {
     match event {
         EventKind::Opened => Some("DOWN"),
@@ -105,7 +109,7 @@ fn trouble(reason: &Reason) -> String {
     }
 }
 
-/// Of several figures that are other than expected the first: a headline has no room for more.
+/// The first of several unexpected figures: a headline has no room for more.
 fn first_sentence(figures: &str) -> &str {
     figures.split_once(ALSO).map_or(figures, |(first, _)| first)
 }
@@ -128,15 +132,15 @@ fn is_kind(word: &str) -> bool {
     KINDS.iter().any(|(kind, _)| *kind == word)
 }
 
-/// When check-ins are expected by this spec, in words that follow "Expected": "each day at 03:00, with 1 hour of grace". Its times are on
-/// the clock of the schedule's zone.
+/// When this spec expects check-ins, in words that follow "Expected": "each day at 03:00, with 1 hour of grace". Times
+/// are in the schedule's zone.
 pub fn expected(spec: &Spec) -> String {
     let words = spec.schedule.in_words();
     let words = words.strip_suffix(&format!(", {}", spec.schedule.zone())).unwrap_or(&words);
     let on_some_days = words.contains(" on ") || words.contains(" from ");
     let mut text = match (spec.schedule.period(), words.split_once(' ')) {
         (None, Some(("at", _))) if !on_some_days => format!("each day {words}"),
-        // The expression itself: there are no short words for it.
+        // The expression itself, because no short words exist for it.
         (None, Some((kind, _))) if is_kind(kind) => format!("by {words}"),
         _ => words.to_owned(),
     };
@@ -146,7 +150,7 @@ pub fn expected(spec: &Spec) -> String {
     text
 }
 
-/// The last lines of what a job said, as a terminal would show them: the error stands at the end.
+/// The last lines of a job's output, as a terminal would show them: errors usually are at the end.
 pub fn last_lines(output: &str) -> String {
     let plain = terminal::plain(output);
     let lines: Vec<&str> = plain.trim_end().lines().collect();
@@ -155,7 +159,7 @@ pub fn last_lines(output: &str) -> String {
     let surplus = text.chars().count().saturating_sub(MOST_CHARACTERS);
     if surplus > 0 {
         let end: String = text.chars().skip(surplus).collect();
-        // From the beginning of a line, where one is near.
+        // Begins at the start of a line, if one is near.
         text = match end.split_once('\n') {
             Some((cut, rest)) if cut.chars().count() < MOST_CHARACTERS / 2 => rest.to_owned(),
             _ => format!("…{end}"),
@@ -175,7 +179,7 @@ pub fn links(text: &str) -> Vec<&str> {
     found
 }
 
-/// The text cut into what is a web link (`true`) and what stands between.
+/// The text divided into web links (`true`) and the parts between them.
 pub fn parts(text: &str) -> Vec<(bool, &str)> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -183,7 +187,7 @@ pub fn parts(text: &str) -> Vec<(bool, &str)> {
         let after = &rest[begin..];
         let ends = |c: char| c.is_whitespace() || c.is_control() || "<>\"'`{}|\\^".contains(c);
         let link = &after[..after.find(ends).unwrap_or(after.len())];
-        // A sentence's or a bracket's end behind it belongs to the text.
+        // Punctuation or a closing bracket after a link belongs to the text.
         let mut link = link.trim_end_matches(['.', ',', ';', ':', '!', '?']);
         while link.ends_with(')') && link.matches('(').count() < link.matches(')').count() {
             link = link[..link.len() - 1].trim_end_matches(['.', ',', ';', ':', '!', '?']);

@@ -1,8 +1,8 @@
-//! The authenticator: finds out who calls before a handler runs, and lets nobody through who may not.
+//! The authenticator: identifies the caller before a handler runs, and refuses callers without the needed permission.
 //!
-//! Where `auth` is `open` everybody may do everything. Otherwise a caller shows a token (`Authorization: Bearer …`, or as the password of
-//! `Basic`), a session's cookie, or comes through a proxy that is listed and says who they are. Whatever a browser carries by itself
-//! counts only for what comes from Innkeeper's own pages: a request that another site had it send changes nothing.
+//! Where `auth` is `open` everybody may do everything. Otherwise a caller needs a token (`Authorization: Bearer …`, or
+//! as the password of `Basic`), a session cookie, or a trusted proxy that names them. Credentials that a browser sends
+//! by itself count only for requests from Innkeeper's own pages: a request that another site triggers changes nothing.
 
 mod session;
 
@@ -30,14 +30,14 @@ use super::pace::Pace;
 use super::strangers::Strangers;
 use super::{ApiError, Mount, choices, client_address, keys};
 
-/// How long a token is remembered; one that was removed ends after this.
+/// How long a token is cached; a removed token stops working after this at the latest.
 const TOKENS_HOLD: Duration = Duration::from_secs(5);
-/// The same while the database is away: check-ins wait for it in the queue, and must get there.
+/// How long a token is cached while the database is unreachable: check-ins must still reach the queue and wait there.
 const TOKENS_HOLD_ALONE: Duration = Duration::from_secs(600);
-/// The most tokens that are remembered.
+/// The most tokens in the cache.
 const MOST_TOKENS: usize = 10_000;
 
-/// The authenticator of one listener; clones share what they remember.
+/// The authenticator of one listener; clones share its cache.
 #[derive(Clone)]
 pub struct Authenticator(Arc<Inner>);
 
@@ -55,7 +55,7 @@ struct Inner {
     pace: Pace,
 }
 
-/// A proxy that says who calls.
+/// Single sign-on through a proxy that names the user.
 struct SignOn {
     header: String,
     proxies: TrustedProxies,
@@ -63,7 +63,7 @@ struct SignOn {
 }
 
 impl Authenticator {
-    /// The authenticator that the configuration asks for.
+    /// The authenticator for this configuration.
     pub fn new(store: &Store, config: &Config, clock: Arc<dyn Clock>) -> Self {
         let sign_on = config.web.sign_on_header.clone().map(|header| SignOn {
             header,
@@ -85,14 +85,14 @@ impl Authenticator {
         }))
     }
 
-    /// Has the operator hear of jobs that are refused for the name by which they call.
+    /// Notifies the operator of jobs that are refused because of the host name that they use.
     #[must_use]
     pub fn telling(self, operator: &Operator) -> Self {
         self.0.strangers.tell_through(operator.clone());
         self
     }
 
-    /// The path below which browsers reach what is behind it.
+    /// The path prefix under which browsers reach the routes behind it.
     pub fn mount(&self) -> &Mount {
         &self.0.mount
     }
@@ -102,10 +102,10 @@ impl Authenticator {
         self.0.auth == Auth::Open
     }
 
-    /// Counts a request of its source.
+    /// Counts one request of its source.
     ///
     /// # Errors
-    /// 429 when it is one too many in this second.
+    /// 429 if the source has exceeded its requests in this second.
     pub(super) fn keep_pace(&self, request: &HttpRequest) -> Result<(), ApiError> {
         let config = self.0.live.get();
         let Some(most) = config.ingest.rate_per_source else { return Ok(()) };
@@ -117,7 +117,7 @@ impl Authenticator {
         }
     }
 
-    /// Who calls, if they may do what is needed; for a page also what its forms carry (`forms`).
+    /// The caller, if they have the needed permission; for a page (`forms`) with the token that its forms carry.
     pub(super) async fn admit(
         &self,
         request: &HttpRequest,
@@ -163,22 +163,22 @@ impl Authenticator {
                     "this needs a token (Authorization: Bearer …) or a login".to_owned(),
                 ));
             }
-            // A page that everybody may see is shown in any case.
+            // A page for everybody is shown even if the caller cannot be identified.
             Err(_) if permission == Permission::Nothing => Caller::anybody(Rights::none(), source),
             Err(error) => return Err(error),
         };
         let caller = self.with_forms(request, caller, forms);
-        // Whatever a page does, it shows what there is.
+        // Whatever else a page does, it shows data of all apps.
         let shows = if forms && permission.is_for_all() { Permission::ReadAll } else { permission };
         if let Err(error) = suffices(&caller, permission).and_then(|()| suffices(&caller, shows)) {
-            // So that the page that says so knows whom it speaks to.
+            // Kept so that the error page knows the caller.
             request.extensions_mut().insert(caller);
             return Err(error);
         }
         Ok(caller)
     }
 
-    /// The caller by what they show, and whether a browser showed it by itself.
+    /// The caller by the credentials in the request, and whether a browser sent these by itself.
     async fn identify(
         &self,
         request: &HttpRequest,
@@ -250,7 +250,7 @@ impl Authenticator {
         };
         let mut tokens = self.0.tokens.lock();
         match &found {
-            // One that an admin confirms works at once.
+            // A token that an admin confirms works at once.
             Some(token) if token.confirmed => {
                 if tokens.len() >= MOST_TOKENS {
                     tokens.clear();
@@ -276,7 +276,7 @@ impl Authenticator {
         if !from.is_some_and(|from| sign_on.proxies.trusts(from.to_canonical())) {
             return Ok(None);
         }
-        // One of them may be the caller's own, which the proxy should have removed.
+        // One of the headers may come from the caller; the proxy should have removed it.
         if values.next().is_some() {
             let problem = format!(
                 "{0} came more than once, so nobody knows who calls; have the proxy remove the {0} of those who call it before it sets \
@@ -358,7 +358,7 @@ impl Authenticator {
         self.cookie(self.session_cookie_name(), secret.to_owned(), SameSite::Lax)
     }
 
-    /// The secret of the session that a request comes with.
+    /// The secret of the session cookie in a request.
     pub fn session_of(&self, request: &HttpRequest) -> Option<String> {
         request.cookie(self.session_cookie_name()).map(|cookie| cookie.value().to_owned())
     }
@@ -398,7 +398,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether a browser says that the page of another site sent this.
+    /// Whether a browser says that another site's page triggered this request.
     fn is_from_another_site(&self, request: &HttpRequest) -> bool {
         let value = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
         match (value("sec-fetch-site"), value("origin")) {
@@ -414,13 +414,13 @@ impl Authenticator {
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
                 !own && !public
             }
-            // No browser, or one that is too old to say.
+            // Not a browser, or one that is too old to send these headers.
             (None, None) => false,
         }
     }
 }
 
-/// Whether a caller may do what is needed.
+/// Checks that a caller has the needed permission.
 fn suffices(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     if caller.lacks_second_factor && !matches!(permission, Permission::Nothing | Permission::SetUp) {
         return Err(ApiError::NeedsSecondFactor);
@@ -433,7 +433,7 @@ fn suffices(caller: &Caller, permission: Permission) -> Result<(), ApiError> {
     Ok(caller.rights.suffice_for(permission)?)
 }
 
-/// Why what anybody made while the instance was open does not work.
+/// Why users and tokens made while the instance was open do not work.
 pub fn unconfirmed(what: &str) -> String {
     format!(
         "{what} was made, or changed, by nobody knows whom while everybody could (auth = \"open\"); it works once an \
@@ -446,7 +446,7 @@ fn has_csrf(request: &HttpRequest, caller: &Caller) -> bool {
     !caller.csrf.is_empty() && given == Some(caller.csrf.as_bytes())
 }
 
-/// The token of an `Authorization`.
+/// The token in an `Authorization` header.
 fn token_in(value: &str) -> Option<String> {
     let (scheme, rest) = value.split_once(' ')?;
     match scheme.to_ascii_lowercase().as_str() {

@@ -1,12 +1,12 @@
-//! Work that may block, on a thread for it, within the request that asks for it.
+//! Blocking work on a thread of its own, within a request.
 
 use actix_web::error::BlockingError;
 use actix_web::web;
 
-/// Runs `work` on a thread that may block. What it logs has the number of this request, too.
+/// Runs `work` on a thread that may block. Its log lines carry the number of this request too.
 ///
 /// # Errors
-/// The thread's end before that of the work: a panic.
+/// The work panicked.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BlockingError> {

@@ -1,4 +1,4 @@
-//! A request's body within its bounds of size and time.
+//! Request bodies, limited in size and time.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,15 +19,16 @@ use innkeeper_core::figures::{Figures, Scanner};
 use super::ApiError;
 use super::connection::Usage;
 
-/// The largest body that is read, bytes.
+/// The largest body that is read, in bytes.
 pub const LARGEST_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most of a job's log that is read, bytes, and for how long: a log may be long or slow, and that must not cost its job the check-in.
+/// The most of a job's log that is read, in bytes, and the time for it. A long or slow log must not cost the job its
+/// check-in.
 pub const LARGEST_LOG: usize = 16 * 1024 * 1024;
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The whole body. Too large is answered 413, too slow 408, cut off 400.
+/// The complete body. A body that is too large is answered 413, too slow 408, cut off 400.
 #[derive(Debug, Clone)]
 pub struct Body(pub Bytes);
 
@@ -52,13 +53,13 @@ impl FromRequest for Body {
     }
 }
 
-/// What is kept of a job's log, however long it is; the rest is read and dropped. One that is too slow, too long or cut off is what
-/// came of it.
+/// The excerpt of a job's log of any length; the rest is read and dropped. Of a log that is too slow, too long or cut
+/// off, the part that arrived counts.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Its beginning and its end. Where it is not whole, its text says so.
+    /// The beginning and the end of the log. Its text says if something is missing.
     pub excerpt: Excerpt,
-    /// The figures that its lines name, wherever they stand in it; and what is wrong with the first that names none.
+    /// The figures in its lines, and the problem of the first line that is meant as a figure and is none.
     pub figures: (Figures, Option<Invalid>),
     /// How it ended.
     pub end: LogEnd,
@@ -67,13 +68,14 @@ pub struct Log {
 /// How a job's log ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogEnd {
-    /// It came to its end.
+    /// It arrived completely.
     Whole,
-    /// It was longer than is read.
+    /// It was longer than the limit.
     TooLong,
-    /// It was too slow, or cut off. Its length was said before.
+    /// It was too slow or cut off, and its length was announced.
     CutOff,
-    /// The same, and nobody knew how long it would be: whoever sends it may be at it still, or may have died of what it tells of.
+    /// It was too slow or cut off, and its length was not announced: the sender may still be writing, or may have died
+    /// with the job that it reports.
     Broken,
 }
 
@@ -106,7 +108,7 @@ impl FromRequest for Log {
     }
 }
 
-/// How it ends once `excerpt` and `scanner` have taken what is taken of it; none where it is cut off.
+/// Reads the log into `excerpt` and `scanner` and returns how it ended; `None` if it was cut off.
 async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt, scanner: &mut Scanner) -> Option<LogEnd> {
     while excerpt.length() <= LARGEST_LOG as u64 {
         match next_piece(payload).await {
@@ -115,7 +117,7 @@ async fn read_log(payload: &mut Payload, excerpt: &mut Excerpt, scanner: &mut Sc
                 scanner.push(&piece);
             }
             Ok(None) => return Some(LogEnd::Whole),
-            // The client is gone, or waited for too long.
+            // The client has disconnected, or took too long.
             Err(_) => return None,
         }
     }

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do.
+//! The caller of a request, and their rights.
 
 use std::future::{Ready, ready};
 
@@ -13,29 +13,29 @@ use innkeeper_store::{Actor, User};
 use super::ApiError;
 use super::choices::Theme;
 
-/// Whoever sent a request, as the authenticator found them.
+/// The sender of a request, as identified by the authenticator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Who it is.
+    /// The caller's identity.
     pub who: Who,
-    /// What they may do.
+    /// The caller's rights.
     pub rights: Rights,
     /// The client's address.
     pub source: String,
-    /// What every form must bring back; empty where there are no forms.
+    /// The CSRF token that every form must return; empty where there are no forms.
     pub csrf: String,
-    /// Whether they have to set up a second factor before anything else.
+    /// Whether the caller must set up a second factor before anything else.
     pub lacks_second_factor: bool,
-    /// The colours that they chose; none for those of their system.
+    /// The chosen colours; `None` for those of the system.
     pub theme: Option<Theme>,
-    /// The zone in which they want to read times; none for the zone of whatever it is about.
+    /// The chosen time zone; `None` for the zone of the displayed item.
     pub zone: Option<Tz>,
 }
 
 /// A kind of caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// Nobody asks who calls: `auth` is `open`, or the route is for everybody.
+    /// Unidentified, because `auth` is `open` or the route is for everybody.
     Anybody,
     /// A person.
     User(User),
@@ -60,12 +60,12 @@ impl Caller {
         self.zone.unwrap_or(own)
     }
 
-    /// Somebody of whom nothing is known, and who may do nothing.
+    /// An unidentified caller without rights.
     pub fn nobody() -> Self {
         Self::anybody(Rights::none(), String::new())
     }
 
-    /// Whether they may touch this app.
+    /// Checks that the caller's rights extend to this app.
     ///
     /// # Errors
     /// 403, which says why not.
@@ -81,7 +81,7 @@ impl Caller {
         self.rights.cover(app).map_err(ApiError::from)
     }
 
-    /// Whether they may do what asks for this: for what a page shows.
+    /// Whether the caller has this permission; decides what a page shows.
     pub fn may(&self, permission: Permission) -> bool {
         self.rights.suffice_for(permission).is_ok()
     }
@@ -91,7 +91,7 @@ impl Caller {
         self.rights.apps().map(|apps| apps.iter().map(ToString::to_string).collect())
     }
 
-    /// As the audit log names them.
+    /// The caller's name in the audit log.
     pub fn actor(&self) -> Actor {
         let who = match &self.who {
             Who::Anybody => ANYBODY.to_owned(),

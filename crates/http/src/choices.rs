@@ -1,5 +1,5 @@
-//! What the reader of the pages chose: colours and a zone. Their browser keeps it, so that nobody needs an account for
-//! it.
+//! The reader's choices for the pages: colours and a time zone. They are kept in cookies, so that nobody needs an
+//! account for them.
 
 use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
@@ -11,7 +11,7 @@ use super::{Authenticator, Caller};
 
 const ZONE: &str = "innkeeper-zone";
 const THEME: &str = "innkeeper-theme";
-/// For how long.
+/// The lifetime of the cookies.
 const KEPT: Duration = Duration::days(400);
 
 /// The colours of the pages.
@@ -43,7 +43,7 @@ impl Theme {
     }
 }
 
-/// Reads what the caller chose. What nobody can have chosen counts as nothing.
+/// Reads the caller's choices from the cookies. Invalid values are ignored.
 pub(super) fn read(request: &HttpRequest, caller: &mut Caller) {
     caller.zone = request.cookie(ZONE).and_then(|cookie| cookie.value().parse().ok());
     caller.theme =
@@ -51,12 +51,12 @@ pub(super) fn read(request: &HttpRequest, caller: &mut Caller) {
 }
 
 impl Authenticator {
-    /// The cookie that keeps the zone in which somebody reads times, or takes their choice back.
+    /// The cookie with the chosen time zone; `None` removes it.
     pub fn zone_cookie(&self, zone: Option<Tz>) -> Cookie<'static> {
         self.choice(ZONE, zone.map(Tz::name))
     }
 
-    /// The cookie that keeps the colours that somebody chose, or takes their choice back.
+    /// The cookie with the chosen colours; `None` removes it.
     pub fn theme_cookie(&self, theme: Option<Theme>) -> Cookie<'static> {
         self.choice(THEME, theme.map(Theme::as_str))
     }

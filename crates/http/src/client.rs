@@ -1,4 +1,4 @@
-//! Who really calls, when a proxy stands between.
+//! The client's address behind proxies.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -7,8 +7,8 @@ use innkeeper_node::TrustedProxies;
 
 /// The address that a request comes from: the last hop that is no trusted proxy.
 ///
-/// A caller can write anything into `X-Forwarded-For`, so it is read from the right, and only as far as each
-/// hop was told by a proxy that is trusted. An entry that is no address ends the reading there.
+/// A caller can write anything into `X-Forwarded-For`, so it is read from the right, and only as far as the hops were
+/// added by trusted proxies. An entry that is not an address ends the reading.
 pub fn client_address(request: &HttpRequest, trusted: &TrustedProxies) -> IpAddr {
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
     let forwarded = request.headers().get_all("x-forwarded-for").map(|value| value.as_bytes());

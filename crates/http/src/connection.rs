@@ -1,7 +1,7 @@
-//! A connection that ends when nobody uses it.
+//! A connection that is closed when it is idle.
 //!
-//! Actix closes idle connections after a time that is fixed for the whole server. Here the time depends on how many are open, so that
-//! a crowd of connections that say nothing cannot keep out those who have something to say.
+//! Actix closes idle connections after a time that is fixed for the whole server. Here the time depends on the number
+//! of open connections, so that many idle ones cannot block active clients.
 
 use std::future::Future as _;
 use std::io::{self, ErrorKind, IoSlice};
@@ -19,18 +19,19 @@ use innkeeper_logging::Seldom;
 
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(5);
-/// The same while more than three quarters of all that may be are open.
+/// The idle time while more than three quarters of all allowed connections are open.
 const IDLE_IN_A_CROWD: Duration = Duration::from_secs(1);
-/// How long a connection may go on sending without a whole request coming of it, and in a crowd. Outside of one, bodies have bounds of their own.
+/// How long a connection may send without completing a request, and the same in a crowd. Outside a crowd, bodies have
+/// time limits of their own instead.
 const FRUITLESS: Duration = Duration::from_secs(15);
 const FRUITLESS_IN_A_CROWD: Duration = Duration::from_secs(5);
-/// How long a client may leave an answer unread, and in a crowd.
+/// How long a client may leave a response unread, and the same in a crowd.
 const UNREAD: Duration = Duration::from_secs(300);
 const UNREAD_IN_A_CROWD: Duration = Duration::from_secs(30);
-/// How often a waiting connection looks how long it has waited.
+/// How often a waiting connection checks how long it has waited.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How many connections of a listener are open.
+/// The number of open connections of a listener.
 pub(super) struct Census {
     open: AtomicUsize,
     most: usize,
@@ -43,18 +44,18 @@ impl Census {
         Self { open: AtomicUsize::new(0), most, full: Seldom::new() }
     }
 
-    /// Whether so many are open that each is to end with its answer, so that all who wait outside have their turn.
+    /// Whether so many are open that each must close after its response, to give waiting clients their turn.
     pub(super) fn is_crowded(&self) -> bool {
         self.open.load(Ordering::Relaxed) > self.most - self.most / 4
     }
 }
 
-/// What a connection and the requests that come over it share.
+/// State shared by a connection and its requests.
 #[derive(Default)]
 pub(super) struct Usage {
     /// Requests that a handler is working on.
     busy: AtomicUsize,
-    /// Those of them whose body is still awaited.
+    /// Of those, the requests whose body has not arrived completely.
     reading: AtomicUsize,
 }
 
@@ -91,9 +92,9 @@ pub(super) struct Connection {
     stream: TcpStream,
     census: Arc<Census>,
     usage: Arc<Usage>,
-    /// When bytes came or went.
+    /// When bytes were last received or sent.
     moved_at: Instant,
-    /// When it was last of use: bytes went out, or a handler worked on a request.
+    /// When it was last useful: bytes were sent, or a handler worked on a request.
     used_at: Instant,
     look: Pin<Box<Sleep>>,
 }
@@ -181,7 +182,7 @@ impl AsyncRead for Connection {
         if buffer.filled().len() > before {
             this.moved_at = Instant::now();
         }
-        // As if the client had closed it: a request that is being answered still is, also where its client is gone.
+        // Treated like a close by the client: a request in progress is still completed, even if its client is gone.
         match done {
             Poll::Pending if this.is_over(context, false) => Poll::Ready(Ok(())),
             Poll::Ready(Err(_)) if this.usage.busy.load(Ordering::Relaxed) > 0 => Poll::Ready(Ok(())),

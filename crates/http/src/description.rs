@@ -1,12 +1,12 @@
-//! What a route is: its method, path and permission, by which it is registered, and what its description says of it.
+//! The description of a route: its method, path and permission, by which it is registered, and its documentation.
 //!
-//! A description is plain data beside the handler, so that the routes that a process has and the ones that the OpenAPI document names
-//! are the same. Whoever makes that document decides how it looks.
+//! A description is plain data beside the handler, so that the registered routes and those in the OpenAPI document are
+//! the same. The code that generates that document decides on its layout.
 
 use actix_web::http;
 use innkeeper_core::access::Permission;
 
-/// The group of what those who run Innkeeper ask.
+/// The group of routes for those who operate Innkeeper.
 pub(crate) const WATCHING: &str = "Watching";
 
 /// A route.
@@ -16,9 +16,9 @@ pub struct Description {
     pub method: Method,
     /// Its path, as it is registered: `/cron/{account}`, `/{first:[0-9a-f]{32}}/{second}`.
     pub path: &'static str,
-    /// What it asks of whoever calls it.
+    /// The permission that it needs.
     pub permission: Permission,
-    /// What another form of the same route asks, as `GET /` without a query.
+    /// The permission of another form of the same route, such as `GET /` without a query.
     pub other_permission: Option<Permission>,
     /// The group under which it stands: `GoTel`.
     pub group: &'static str,
@@ -30,9 +30,9 @@ pub struct Description {
     pub parameters: &'static [Parameter],
     /// What its body has; none where it takes none.
     pub body: Option<Body>,
-    /// What it answers when all is well: the status, and what comes with it.
+    /// The successful response: the status, and its content.
     pub answer: (&'static str, &'static str),
-    /// What it answers otherwise.
+    /// The responses to failures.
     pub failure: &'static str,
 }
 
@@ -104,7 +104,7 @@ pub enum FieldKind {
     List,
 }
 
-/// What most routes answer to what goes wrong.
+/// The usual response to failures.
 pub const FAILURE: &str = "`{\"success\":false,\"message\":\"…\",\"field\":\"…\"}` with an honest status: `400` names the field, `404`, \
      `413` over 64 KiB, `503` with `Retry-After` while the database is away";
 

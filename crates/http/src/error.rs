@@ -1,4 +1,4 @@
-//! Errors of the API, and what they look like outside.
+//! Errors of the API, and their responses.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
@@ -8,16 +8,16 @@ use serde_json::json;
 
 use innkeeper_logging::Seldom;
 
-/// An error that a caller is told of, as `{"success":false,"message":"…"}` with a fitting status.
+/// An error for a caller, sent as `{"success":false,"message":"…"}` with a fitting status.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// 400: a field cannot be taken. The body names it in `field`.
+    /// 400: a field is invalid. The body names it in `field`.
     #[error("{0}")]
     BadRequest(#[from] Invalid),
-    /// 401: nobody knows who calls.
+    /// 401: the caller is not authenticated.
     #[error("{0}")]
     Unauthorized(String),
-    /// 403: it is known who calls, and they may not.
+    /// 403: the caller is known and lacks a permission.
     #[error("{0}")]
     Forbidden(String),
     /// 403: the user has to set up a second factor first.
@@ -28,22 +28,22 @@ pub enum ApiError {
     /// 404.
     #[error("{0}")]
     NotFound(String),
-    /// 405, with every method that the path has.
+    /// 405, with all methods of the path.
     #[error("this path takes {allow}")]
     MethodNotAllowed {
         /// The `Allow` header.
         allow: String,
     },
-    /// 408: the body did not come in time.
+    /// 408: the body did not arrive in time.
     #[error("the request's body did not arrive in time")]
     TooSlow,
-    /// 409: the request is well formed but does not fit what is.
+    /// 409: the request is valid but conflicts with the present state.
     #[error("{0}")]
     Conflict(String),
-    /// 412: it is not any more as the caller thinks.
+    /// 412: the resource has changed since the caller read it.
     #[error("{0}")]
     Outdated(String),
-    /// 428: the caller must say how they think it is.
+    /// 428: the caller must name the version that they read.
     #[error("{0}")]
     NeedsVersion(String),
     /// 429 with `Retry-After`.
@@ -55,7 +55,7 @@ pub enum ApiError {
         /// Seconds until the next may be tried.
         retry_after_s: u32,
     },
-    /// The same of a second factor.
+    /// 429 with `Retry-After`, for codes of a second factor.
     #[error(
         "too many wrong codes or passkeys were shown; try again in {retry_after_s} s, or in a browser in which you have \
          logged in before; or an admin removes the second factor, or `innkeeper invite NAME --reset-second-factor` does \
@@ -65,7 +65,7 @@ pub enum ApiError {
         /// Seconds until the next may be tried.
         retry_after_s: u32,
     },
-    /// 503 with `Retry-After`: the line of those who want in is full.
+    /// 503 with `Retry-After`: the queue of login attempts is full.
     #[error("too many passwords are being checked just now; try again in {retry_after_s} s")]
     Crowded {
         /// Seconds until a repeat is worth it.
@@ -83,13 +83,13 @@ pub enum ApiError {
         /// What is allowed.
         most: usize,
     },
-    /// 503 with `Retry-After`: the same request will do later.
+    /// 503 with `Retry-After`: the same request will work later.
     #[error("Innkeeper cannot do this just now; try again in {retry_after_s} s")]
     Unavailable {
         /// Seconds until a repeat is worth it.
         retry_after_s: u32,
     },
-    /// 500: what is asked for is there and cannot be read. It is named, and will not come right by itself.
+    /// 500: the requested item exists and cannot be read. The error names it; repeating the request does not help.
     #[error("{0}")]
     Unreadable(String),
     /// 500: the cause is logged and not shown.
@@ -149,7 +149,7 @@ impl ResponseError for ApiError {
 }
 
 impl ApiError {
-    /// The answer as `application/problem+json` (RFC 9457), with the `field` that is at fault.
+    /// The response as `application/problem+json` (RFC 9457), with the invalid `field`.
     pub fn problem(&self) -> HttpResponse {
         let status = self.status_code();
         let mut body = json!({
@@ -165,7 +165,7 @@ impl ApiError {
         self.begin_response().content_type("application/problem+json").body(body.to_string())
     }
 
-    /// The status and the headers, whatever the body; what happened inside goes to the log.
+    /// The status and headers for any body; internal causes are logged.
     pub fn begin_response(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status_code());
         match self {
@@ -176,7 +176,7 @@ impl ApiError {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"innkeeper\""));
             }
             Self::TooSlow | Self::TooLarge { .. } => {
-                // The rest of the body is not read, so nothing else can come over this connection.
+                // The rest of the body is unread, so the connection cannot be used again.
                 response.force_close();
             }
             Self::Unavailable { retry_after_s }

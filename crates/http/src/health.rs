@@ -23,12 +23,12 @@ const VERSION: Description = Description::get(
 );
 pub(super) const ROUTES: [Description; 2] = [HEALTHCHECK, VERSION];
 
-/// How long the database may take to answer a health check.
+/// The time allowed for the database to answer a health check.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Questions to the database under way at once. One that hangs keeps its thread, and a load balancer goes on asking.
+/// The most concurrent queries. A hanging query keeps its thread, while a load balancer continues to ask.
 const AT_ONCE: usize = 4;
 
-/// What these two pages ask of a database.
+/// The queries of these two routes.
 pub trait Database: Send + Sync {
     /// Whether it answers.
     ///
@@ -57,7 +57,7 @@ impl Database for Store {
 pub struct Health {
     database: Arc<dyn Database>,
     asking: Arc<AtomicUsize>,
-    /// Whether the log has been told of a problem that lasts.
+    /// Whether a persisting problem has been logged.
     said: Arc<AtomicBool>,
     version: &'static str,
 }
@@ -103,7 +103,7 @@ impl Health {
             Ok(Err(_)) => return Err("Innkeeper is stopping"),
             Err(_) => (SILENT, format!("nothing for {} s", PATIENCE.as_secs())),
         };
-        // A load balancer asks every few seconds; the log need not say it as often.
+        // Logged once: a load balancer asks every few seconds.
         if !self.said.swap(true, Ordering::SeqCst) {
             log::warn!("asked how it is, the database said: {detail}");
         }
@@ -129,7 +129,7 @@ async fn version(health: Data<Health>) -> Result<HttpResponse, ApiError> {
     }
 }
 
-/// One of the few questions that may be under way; given back when dropped.
+/// One of the concurrent queries; dropping it makes room for another.
 struct Place(Arc<AtomicUsize>);
 
 impl Place {

@@ -1,9 +1,9 @@
-//! By which names an open instance may be reached.
+//! The host names under which an open instance may be reached.
 //!
-//! Any site can have a name of its own lead to this machine (DNS rebinding): to a browser its pages and Innkeeper's are then one site, and a
-//! script there could do everything. The browser still says by which name it came: `Host` is a header that no script can set.
-//! A name without a dot cannot be one that a stranger owns, and an address is no name. The same holds where a proxy's header says who
-//! calls: what is one site with Innkeeper's pages can set that header itself.
+//! Any site can make a name of its own resolve to this machine (DNS rebinding). To a browser its pages and Innkeeper's
+//! are then one site, and a script there could do everything. But the browser sends the name in `Host`, a header that
+//! no script can set. A stranger cannot own a name without a dot, and an address is not a name. The same check applies
+//! where a proxy's header names the user: a page of the same site could set that header itself.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{HOST, HeaderMap, HeaderName};
 use url::Url;
 
-/// By which name a browser reached the proxy before us.
+/// The header with the name by which a browser reached the proxy.
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The names that are Innkeeper's own, in lower case.
@@ -19,11 +19,11 @@ const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) struct HostNames(Vec<String>);
 
 impl HostNames {
-    /// Those of `public_url`, of this machine, and those that the configuration adds.
+    /// The names in `public_url`, those of this machine, and those that the configuration adds.
     pub fn new(public_url: &str, allowed: &[String]) -> Self {
         let public = Url::parse(public_url).ok().and_then(|url| url.host_str().map(str::to_owned));
         let machine = gethostname::gethostname().to_string_lossy().into_owned();
-        // As machines of one network find it by multicast DNS.
+        // The name of the machine in multicast DNS.
         let local = (!machine.contains('.')).then(|| format!("{machine}.local"));
         Self(
             public
@@ -36,9 +36,9 @@ impl HostNames {
         )
     }
 
-    /// The name by which Innkeeper must not be reached, and this request reached it. One that names no host has none.
+    /// The name used by this request, if Innkeeper must not be reached under it; `None` if it is allowed or missing.
     pub fn foreign(&self, request: &HttpRequest) -> Option<String> {
-        // In the whole address that a proxy is asked for it counts before `Host`.
+        // If the request line contains an absolute URI, as for a proxy, its host takes precedence over `Host`.
         let named = request.uri().authority().map(|authority| authority.as_str().to_owned());
         named.and_then(|host| self.unknown(&host)).or_else(|| self.foreign_in(request.headers()))
     }

@@ -1,7 +1,7 @@
-//! What people and browsers log in with. Secrets that are drawn at random, and their hashes, are the node's.
+//! Credentials of people and browsers. Random secrets and their hashes are in the crate `node`.
 //!
-//! What a person chooses is a [`password`]. A browser in which somebody has logged in is known again by [`device`]. Of the second
-//! factor are the codes of [`totp`] and [`recovery`].
+//! [`password`]: passwords; [`device`]: recognising a browser in which a user has logged in before; [`totp`] and
+//! [`recovery`]: the codes of the second factor.
 
 pub mod device;
 pub mod password;

@@ -1,21 +1,21 @@
-//! HTTP as all roles serve it: listening and stopping, routing, who calls and what they may, errors, and the routes that say
-//! how a process is.
+//! The HTTP parts of all roles: listening and stopping, routing, authentication and permissions, errors, and the
+//! routes that report the state of a process.
 //!
-//! It knows no protocol and no page: ingest and web bring the handlers.
+//! It contains no protocol and no page: ingest and web provide the handlers.
 //!
-//! - [`Listener`]: what a process serves: the routes that its roles bring, and its own;
-//! - [`HttpService`]: one listener with its bounds, its own actix system, and a prompt, graceful stop;
-//! - [`Routes`]: registers handlers, and so knows what to answer to a wrong method or path;
-//! - [`Authenticator`]: who calls, and whether they may; [`Caller`]: what handlers know of them;
-//! - [`Mount`]: the path below which all of it is reached, where `public_url` has one;
+//! - [`Listener`]: everything that a process serves: the routes of its roles, and its own;
+//! - [`HttpService`]: one listener with its limits, its own actix system, and a prompt, graceful stop;
+//! - [`Routes`]: registers handlers, and so knows how to answer a wrong method or path;
+//! - [`Authenticator`]: identifies callers and checks permissions; [`Caller`]: the result for handlers;
+//! - [`Mount`]: the path prefix of all routes, if `public_url` has one;
 //! - [`ApiError`]: the one place where an error becomes a status and a body;
-//! - [`Spools`]: answers of any length, kept on disk while they are sent;
-//! - [`Body`]: a request's body within its bounds; [`decoded`]: a part of its query; [`client_address`]: who really calls;
-//! - [`description`]: what a route is, by which it is registered, and what is said of it;
-//! - [`with_warning`]: says in a header that what was asked for leads nowhere;
+//! - [`Spools`]: responses of any length, kept on disk while they are sent;
+//! - [`Body`]: a request's body within limits; [`decoded`]: a part of its query; [`client_address`]: its real source;
+//! - [`description`]: the description of a route, by which it is registered and documented;
+//! - [`with_warning`]: warns in a header that messages will reach nobody;
 //! - [`health`]: `/healthcheck` and `/version`; [`nodes`]: `/nodes` and `/is-coordinator`;
 //!   [`peer`]: `/peer`; [`metrics`]: `/metrics`, `/healthz`, `/readyz`;
-//! - [`keys`]: what people and browsers log in with; [`curl`]: the command line by which jobs check in.
+//! - [`keys`]: credentials of people and browsers; [`curl`]: the curl command for check-ins.
 
 mod authenticator;
 mod blocking;
@@ -62,7 +62,7 @@ pub use service::{HttpError, HttpService};
 pub use spool::{Spool, Spooled, Spools};
 pub use warning::{with_warning, with_warning_of, with_warnings};
 
-/// The routes that every process has and that say how it is.
+/// The routes of every process, which report its state.
 pub fn status_routes() -> Vec<Description> {
     [&health::ROUTES[..], &metrics::ROUTES, &nodes::ROUTES, &peer::ROUTES].concat()
 }

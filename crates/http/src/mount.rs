@@ -1,7 +1,8 @@
 //! Requests and answers below the path of `public_url` ([`Mount`]).
 //!
-//! Handlers know nothing of it. Requests lose it before they are routed, so a proxy may strip it or leave it; redirects
-//! get it when they leave; pages put it before their links (`Frame::base`), the authenticator into its cookies' path.
+//! Handlers do not know the prefix. It is removed from requests before they are routed, so a proxy may strip it or
+//! leave it. It is added to redirects in responses, to links by the pages (`Frame::base`), and to the path of cookies
+//! by the authenticator.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How many requests a second one source may send.
+//! The limit of requests per second and source.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! `GET /peer`: how this installation is, for another one that asks.
+//! `GET /peer`: the health of this instance, for another one that asks.
 
 use std::sync::Arc;
 

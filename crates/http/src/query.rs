@@ -1,10 +1,10 @@
-//! Queries as they were meant.
+//! Percent-decoding of queries.
 
-/// A part of a query as it was meant: `+` is a blank, `%41` a byte. What is broken is said, not mended: two names must not
-/// become one.
+/// Decodes a part of a query: `+` is a blank, `%41` a byte. Invalid encoding is an error rather than being repaired:
+/// two names must not become one.
 ///
 /// # Errors
-/// What is broken, as a sentence.
+/// The invalid part, as a sentence.
 pub fn decoded(part: &str) -> Result<String, String> {
     let is_byte = |after: &str| {
         after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))

@@ -1,4 +1,5 @@
-//! Registers handlers behind the authenticator, and remembers their paths, so that a wrong method is told which ones there are.
+//! Registers handlers behind the authenticator, and records their paths, so that a wrong method is answered with the
+//! allowed ones.
 
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ struct Known {
     manner: Manner,
 }
 
-/// Whom a route speaks to, which decides what its errors look like.
+/// The audience of a route, which decides the form of its errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
     /// Jobs and programs: `{"success":false,"message":"…"}`.
@@ -49,7 +50,7 @@ enum Manner {
     PublicPage,
 }
 
-/// Where a route lies beside its path.
+/// The requests that a route takes, in addition to its path.
 #[derive(Clone, Copy)]
 enum Only {
     Always,
@@ -329,7 +330,7 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    // Nothing has such a name, and Postgres refuses to look for one.
+    // No stored name contains NUL, and Postgres refuses to search for it.
     if request.path().contains("%00") {
         let error = ApiError::NotFound("there is nothing at this path".to_owned());
         return HttpResponse::from_error(actix_web::Error::from(error));

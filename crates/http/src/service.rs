@@ -1,4 +1,4 @@
-//! One listener: its bounds, its life, and its end.
+//! One listener: its limits, its start and its stop.
 
 use std::future::ready;
 use std::io;
@@ -30,21 +30,21 @@ use super::connection::{Census, Connection, Usage};
 use super::mount;
 use super::{ApiError, Authenticator, LARGEST_BODY, Routes};
 
-/// By which the lines of one request are found in the log.
+/// Numbers of requests, which connect the log lines of one request.
 static REQUESTS: Numbers = Numbers::new();
 
 /// How long the head of a request may take to arrive.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a client may take to close its side once the answer says that the connection ends.
+/// How long a client may take to close its side after a response that closes the connection.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
-/// Connections at once, unless somebody has counted.
+/// The default limit of open connections.
 const CONNECTIONS: usize = 512;
 /// How often the thread of [`keep_a_thread`] is used: one that has nothing to do for ten seconds ends.
 const THREAD_USED_EVERY: Duration = Duration::from_secs(4);
-/// How long requests may go on after a stop was asked for, seconds. Longer than a check-in waits to be committed.
+/// How long requests may continue after a stop was requested, in seconds. Longer than a check-in waits for its commit.
 const STOP_WITHIN: u64 = 10;
 
-/// A listener that could not be, or ended by itself.
+/// A listener could not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address cannot be listened on.
@@ -119,8 +119,8 @@ impl HttpService {
         self
     }
 
-    /// Serves on this thread (and its workers) until `shutdown` is requested; then takes no more connections,
-    /// answers what it has begun, closes idle ones, and returns, within ten seconds at most.
+    /// Serves on this thread (and its workers) until `shutdown` is requested. Then it accepts no more connections,
+    /// completes the requests in progress, closes idle connections, and returns within ten seconds.
     ///
     /// # Errors
     /// The address cannot be had, or the server ended without being asked.
@@ -243,7 +243,7 @@ impl HttpService {
             }
             Ok(()) => Err(HttpError::Ended { name, source: io::Error::other("it was not asked to") }),
             Err(source) => {
-                // At once: the process may still take a while to end.
+                // Logged at once: the process may take a while to end.
                 log::error!("{name}: the HTTP server ended: {source}");
                 Err(HttpError::Ended { name, source })
             }

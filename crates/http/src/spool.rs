@@ -1,10 +1,10 @@
-//! Answers of any length, made in one go and sent as slowly as their reader likes.
+//! Responses of any length, produced in one go and sent as slowly as the client reads.
 //!
-//! A [`Spool`] is where a list is written while the database is asked: into blocks, compressed, first in memory and then in a
-//! temporary file that has no name, so it is gone with this process whatever happens. When all of it is there the database is left
-//! alone, the length of the answer is known, and an error can still be told as one. Then it is sent block by block.
+//! A list is written to a [`Spool`] while the database is queried: in compressed blocks, first in memory and then in
+//! an unnamed temporary file, which disappears with the process. When the list is complete, the database connection is
+//! free, the length of the response is known, and an error can still be sent as one. Then it is sent block by block.
 //!
-//! [`Spools`] bounds how many are made and kept at a time.
+//! [`Spools`] limits how many are produced and kept at a time.
 
 use std::fs::File;
 use std::future::Future;
@@ -30,17 +30,17 @@ use super::ApiError;
 const BLOCK: usize = 128 * 1024;
 /// Compressed bytes of one answer that stay in memory.
 const IN_MEMORY: usize = 256 * 1024;
-/// Compressed bytes of one answer: what some millions of reservations take.
+/// The most compressed bytes of one response: enough for some millions of reservations.
 const LARGEST: u64 = 512 * 1024 * 1024;
-/// Answers that are made at a time; others wait.
+/// The most responses produced at a time; others wait.
 const MAKING: usize = 4;
 /// How long they wait.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Files that are kept at a time.
+/// The most files kept at a time.
 const KEPT: usize = 16;
-/// When a file that is still being read may be taken away from its reader, for another that wants one.
+/// The age at which a file that is still being sent may be dropped in favour of another request.
 const READ_WITHIN: Duration = Duration::from_secs(600);
-/// Seconds until a repeat is worth it.
+/// The `Retry-After` of refused requests, in seconds.
 const RETRY_AFTER_S: u32 = 10;
 
 /// All spools of a process. Clones share their bounds.

@@ -1,5 +1,5 @@
-//! Who is refused for the name by which they call: the log says so, and of jobs the operator hears, since nothing is heard of
-//! a job that is refused.
+//! Requests refused because of their host name: they are logged, and the operator is notified of jobs among them,
+//! because nobody else would notice a job whose check-ins are refused.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use innkeeper_logging::Seldom;
 use innkeeper_node::heartbeat::Operator;
 
-/// How often the operator hears of it.
+/// The least time between notifications of the operator.
 const EVERY: Duration = Duration::from_secs(3600);
-/// What programs do not send.
+/// Headers that browsers send and other programs do not.
 const BROWSERS: [HeaderName; 4] =
     [HeaderName::from_static("sec-fetch-site"), ORIGIN, REFERER, ACCEPT_LANGUAGE];
 
@@ -60,7 +60,7 @@ impl Strangers {
     }
 }
 
-/// Whether a browser sends this: of what other sites have one do nobody need hear.
+/// Whether a browser sent this. Nobody needs to know of requests that other sites make browsers send.
 fn is_browser(request: &HttpRequest) -> bool {
     let agent = request.headers().get(USER_AGENT).map_or(&b""[..], |agent| agent.as_bytes());
     agent.starts_with(b"Mozilla/") || BROWSERS.iter().any(|name| request.headers().contains_key(name))

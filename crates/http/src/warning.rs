@@ -1,19 +1,19 @@
-//! A header for protocols whose answers stay as they are, though not all is well.
+//! A warning header for protocols whose responses cannot change although something is wrong.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderValue, WARNING};
 use innkeeper_core::ways::DeadEnd;
 
-/// The longest text of a header, bytes.
+/// The longest text of a header, in bytes.
 const LONGEST: usize = 500;
 
-/// Adds `Warning: 299 innkeeper "…"` that says what leads nowhere; nothing where all leads somewhere.
+/// Adds `Warning: 299 innkeeper "…"` with the dead ends; unchanged if there are none.
 #[must_use]
 pub fn with_warning(response: HttpResponse, dead_ends: &[DeadEnd]) -> HttpResponse {
     with_warnings(response, &dead_ends.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-/// Adds `Warning: 299 innkeeper "…"` with these sentences; nothing where there are none.
+/// Adds `Warning: 299 innkeeper "…"` with these sentences; unchanged if there are none.
 #[must_use]
 pub fn with_warnings(response: HttpResponse, sentences: &[String]) -> HttpResponse {
     if sentences.is_empty() {
@@ -41,7 +41,7 @@ fn warning(text: &str) -> Option<HeaderValue> {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             ' '..='~' => quoted.push(c),
-            // An address may have other letters; a header may not.
+            // An address may contain other characters; a header may not.
             _ => quoted.push('?'),
         }
     }

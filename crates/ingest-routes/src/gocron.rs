@@ -1,4 +1,4 @@
-//! gocron's routes by which jobs check in. `web` has the ones that list.
+//! gocron's routes for check-ins. `web` has those that list.
 
 use innkeeper_core::access::Permission;
 use innkeeper_http::description::FieldKind::{Boolean, Integer, Object, Text};
@@ -9,7 +9,7 @@ pub const GROUP: &str = "gocron";
 
 const ANSWER: (&str, &str) = ("201", "checked in (with a query or a body); `200` without");
 
-/// Checks in by the query. Without one it is GoTel's "are you there", for everybody.
+/// Checks in with a query. Without a query this is GoTel's liveness check, open to everybody.
 pub const BY_QUERY: Description = Description {
     other_permission: Some(Permission::Nothing),
     parameters: &[
@@ -29,7 +29,7 @@ pub const BY_QUERY: Description = Description {
     .answers(ANSWER.0, ANSWER.1)
 };
 
-/// Checks in by a body.
+/// Checks in with a body.
 pub const BY_BODY: Description = Description::post(
     "/",
     Permission::Manage,

@@ -11,7 +11,7 @@ pub const GROUP: &str = "GoTel";
 const APP: Field = Field::required("app", Text);
 const COMPONENT: Field = Field::required("component", Text);
 
-/// The fields of the document of a reservation, as GoTel's clients write them. The two names come first, and have to be there.
+/// The fields of a reservation as GoTel's clients write them. The two names come first and are required.
 const RESERVATION_FIELDS: [Field; FIELDS.len()] = {
     let mut fields = [APP; FIELDS.len()];
     let mut place = 2;
@@ -62,7 +62,7 @@ pub const CHECKIN: Description = Description::post(
 pub const SNOOZE: Description =
     Description::post("/snooze", Permission::Manage, GROUP, "Let nothing alert for a while", SNOOZE_BODY);
 
-/// The same by its older name.
+/// The same under its older name.
 pub const PAUSE: Description =
     Description::post("/pause", Permission::Manage, GROUP, "The same as /snooze", SNOOZE_BODY);
 

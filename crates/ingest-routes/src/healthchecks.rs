@@ -9,14 +9,15 @@ pub const GROUP: &str = "Healthchecks";
 /// The methods of each address.
 pub const PING_METHODS: [Method; 3] = [Method::Get, Method::Post, Method::Put];
 
-/// What pings ask of whoever calls: the key in the address says enough.
+/// The permission for pings: none, because the key in the address is the credential.
 pub const PERMISSION: Permission = Permission::Nothing;
 
-/// The addresses of pings of which one part names the job: its key.
+/// Ping addresses with one part: the key of the reservation.
 pub const ONE: [&str; 4] =
     ["/ping/{first}", "/ping/{first}/", "/{first:[0-9a-fA-F-]{36}}", "/{first:[0-9a-fA-F-]{36}}/"];
 
-/// Those of two parts: a key and what happened, or the app's ping key and a slug. No path of a page begins like a ping key.
+/// Ping addresses with two parts: a key and an action, or the app's ping key and a slug. No page's path begins with a
+/// ping key.
 pub const TWO: [&str; 6] = [
     "/ping/{first}/{second}",
     "/ping/{first}/{second}/",
@@ -26,7 +27,7 @@ pub const TWO: [&str; 6] = [
     "/{first:[0-9a-f]{32}}/{second}/",
 ];
 
-/// Those of three: the app's ping key, a slug, and what happened.
+/// Ping addresses with three parts: the app's ping key, a slug, and an action.
 pub const THREE: [&str; 4] = [
     "/ping/{first}/{second}/{third}",
     "/ping/{first}/{second}/{third}/",
@@ -34,7 +35,7 @@ pub const THREE: [&str; 4] = [
     "/{first:[0-9a-f]{32}}/{second}/{third}/",
 ];
 
-/// What may ask by `OPTIONS` whether the page of another site may ping.
+/// Addresses that answer `OPTIONS`, by which a browser asks whether another site's page may ping (CORS preflight).
 pub const PREFLIGHTS: [&str; 4] = [
     "/ping/{tail:.+}",
     "/{first:[0-9a-fA-F-]{36}}",
@@ -69,7 +70,7 @@ const fn ping(path: &'static str, summary: &'static str, parameters: &'static [P
     ping
 }
 
-/// Each address with each method.
+/// All addresses with all methods.
 pub(crate) fn routes() -> Vec<Description> {
     type Kind = (&'static [&'static str], [&'static str; 2], &'static [Parameter]);
     let kinds: [Kind; 3] = [

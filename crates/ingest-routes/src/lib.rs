@@ -1,7 +1,8 @@
-//! The routes that `ingest` answers: method, path, permission, and what the description of the API says of them.
+//! The routes that `ingest` serves: method, path, permission, and documentation for the API's description.
 //!
-//! `ingest` registers its handlers by these. They are a crate of their own since `web` shows them, too, and must not depend on `ingest`:
-//! it may be a process by itself. Each protocol has a file of the same name as its handlers in `crates/ingest/src`.
+//! `ingest` registers its handlers by these. They are a separate crate because `web` documents them too and must not
+//! depend on `ingest`, which may run as another process. Each protocol has a file of the same name with its handlers
+//! in `crates/ingest/src`.
 
 pub mod gocron;
 pub mod gotel;
@@ -10,7 +11,7 @@ pub mod reports;
 
 use innkeeper_http::description::Description;
 
-/// All of them but those of [`reports`], which describe themselves.
+/// All routes except those of [`reports`], which describe themselves.
 pub fn all() -> Vec<Description> {
     let mut all = gotel::ROUTES.to_vec();
     all.extend(gocron::ROUTES);

@@ -1,9 +1,10 @@
-//! Who writes the check-ins that wait.
+//! The writers of queued check-ins.
 //!
-//! On Postgres there are two. The first writes what can go the short way, and never waits long for a row that somebody else
-//! has locked (a sweep does, for as long as it takes to write its conclusions and messages): such check-ins, and what cannot
-//! go the short way, are the second's. It does not wait long either: what it finds locked it halves until the check-ins of one reservation
-//! stand alone, and those it tries again between the others. SQLite has room for one writer, who does both.
+//! Over Postgres there are two. The first writes what can take the fast path, and never waits long for a locked row (a
+//! sweep locks rows while it writes its conclusions and messages). It passes locked check-ins, and those that cannot
+//! take the fast path, to the second. That one does not wait long either: it halves a batch with a locked row until
+//! the check-ins of one reservation are alone, and retries those between the others. SQLite allows one writer, which
+//! does both.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,19 +21,20 @@ use crate::locked::Locked;
 use crate::queue::{Batch, Entry, Unwritable};
 use crate::refused::Refused;
 
-/// How soon a batch is tried again while the database is away: the first time, and at most.
+/// The pause before a batch is retried while the database is unreachable: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-/// How often it is asked whether a probe is needed.
+/// How often the need for a probe is checked.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long the first waits for a row.
+/// How long the first writer waits for a row lock.
 const LOCK_PATIENCE: Duration = Duration::from_millis(5);
-/// How long the second waits for one. Of a thousand check-ins it finds the one that is locked in ten steps, for which the others wait.
+/// How long the second writer waits for a row lock. It finds one locked check-in among a thousand in ten steps, during
+/// which the others wait.
 const GENERAL_LOCK_PATIENCE: Duration = Duration::from_millis(250);
-/// The worker that tries again what is locked.
+/// The name of the worker that retries locked check-ins.
 const LOCKED: &str = "writer of what is locked";
 
-/// Starts the writers, who write `most` check-ins at once. They work until nobody can send any more and all is written.
+/// Starts the writers, which write at most `most` check-ins per batch. They run until the queue is closed and empty.
 pub(crate) fn start(
     mut waiting: mpsc::Receiver<Entry>,
     store: &Store,
@@ -89,8 +91,8 @@ pub(crate) fn start(
     Ok(parts)
 }
 
-/// Tries whether a check-in could be written, when none has come for a while or it is not known whether one could, until the process
-/// stops.
+/// Probes whether a check-in could be written, if none has arrived for a while or the answer is unknown, until the
+/// process stops.
 fn probe(mut writer: Writer, progress: &Progress, clock: &dyn Clock, shutdown: &Shutdown) {
     loop {
         if progress.needs_probe() {
@@ -109,34 +111,35 @@ fn probe(mut writer: Writer, progress: &Progress, clock: &dyn Clock, shutdown: &
     }
 }
 
-/// By which the lines of one batch are found in the log.
+/// Numbers of batches, which connect the log lines of one batch.
 static BATCHES: Numbers = Numbers::new();
 
-/// Who writes batches.
+/// A writer of batches.
 struct BatchWriter {
     /// Its name among the workers of its duty.
     name: &'static str,
     progress: Progress,
     writer: Writer,
-    /// Who writes what cannot go the short way; none for this one.
+    /// The queue of the second writer, for check-ins that cannot take the fast path; `None` in the second writer
+    /// itself.
     general: Option<mpsc::Sender<Entry>>,
-    /// What waits for a row that somebody else has locked.
+    /// Check-ins that wait for a locked row.
     locked: Locked,
-    /// Whether it fails when what is tried again is locked still.
+    /// Whether an attempt counts as failed if retried check-ins are still locked.
     is_lock_failure: bool,
     wake: Option<Wake>,
     outage: Arc<Outage>,
-    /// Of the database, one by one.
+    /// Limits the log lines about single refusals of the database.
     refusals: Arc<Seldom>,
-    /// Of these reservations alone.
+    /// Reservations whose check-ins alone are refused.
     refused: Refused,
-    /// What is locked.
+    /// Limits the log lines about locked rows.
     delays: Seldom,
     metrics: Metrics,
     shutdown: Shutdown,
 }
 
-/// Since when the database has been away, over as many batches as that takes.
+/// Since when the database has been unreachable, across batches.
 #[derive(Default)]
 struct Outage(Mutex<Option<Instant>>);
 
@@ -163,15 +166,15 @@ impl Outage {
     }
 }
 
-/// How an attempt at a batch ended.
+/// The result of one attempt at a batch.
 enum Attempt {
-    /// What is in it was written.
+    /// The batch was written.
     Written(FastPath),
-    /// Somebody else has locked something of it.
+    /// A row that it needs is locked.
     Locked(StoreError),
-    /// The database refused it for good.
+    /// The database refused it permanently.
     Refused(StoreError),
-    /// The process stops, the database is away, and nobody waits any more.
+    /// The process stops, the database is unreachable, and nobody waits for an answer any more.
     GivenUp,
 }
 
@@ -181,7 +184,8 @@ fn record(writer: &mut Writer, arrivals: &[Arrival]) -> Result<FastPath, StoreEr
 }
 
 impl BatchWriter {
-    /// Writes what can go the short way, answers, and passes the rest on, or writes it itself; however long the database is away.
+    /// Writes what can take the fast path and answers it; passes the rest to the second writer, or writes it itself.
+    /// Retries for as long as the database is unreachable.
     fn write(&mut self, mut batch: Batch) {
         match self.attempt(self.name, &batch, |writer, arrivals| writer.record_plain(arrivals)) {
             Attempt::Written(fast_path) => {
@@ -226,7 +230,7 @@ impl BatchWriter {
         }
     }
 
-    /// Writes what comes the general way until nobody can send any more and all is written.
+    /// Writes the check-ins of the general path until the queue is closed and empty.
     fn write_all_generally(&mut self, waiting: &mut mpsc::Receiver<Entry>, most: usize) {
         loop {
             let batch = if self.locked.is_empty() {
@@ -246,7 +250,7 @@ impl BatchWriter {
         }
     }
 
-    /// Tries again what was locked: check-ins of one reservation, so that the others wait as short as possible.
+    /// Retries locked check-ins of one reservation at a time, so that the others wait as briefly as possible.
     fn write_locked(&mut self) {
         self.is_lock_failure = self.locked.is_failure();
         let Some(mut group) = self.locked.next() else { return };
@@ -272,8 +276,8 @@ impl BatchWriter {
         }
     }
 
-    /// A batch that the database refuses is halved until the check-in that it refuses stands alone, so that one cannot
-    /// keep the others from being written; one of which something is locked, until the check-ins of what is locked do.
+    /// Halves a batch that the database refuses until the refused check-in is alone, so that it does not prevent the
+    /// others from being written; halves a batch with a locked row until the check-ins of that row are alone.
     fn write_generally(&mut self, batch: Batch) {
         if batch.arrivals.is_empty() {
             return;
@@ -309,7 +313,7 @@ impl BatchWriter {
         }
     }
 
-    /// Tries `record` on the batch until the database answers.
+    /// Attempts `record` on the batch until the database answers.
     fn attempt(
         &mut self,
         name: &'static str,
@@ -318,7 +322,7 @@ impl BatchWriter {
     ) -> Attempt {
         let mut pause = FIRST_PAUSE;
         loop {
-            // A stop waits for the database only as long as somebody waits for an answer.
+            // During a stop the writer waits for the database only while somebody waits for an answer.
             if self.outage.is_on() && self.shutdown.is_requested() && batch.nobody_waits() {
                 return Attempt::GivenUp;
             }
@@ -332,7 +336,8 @@ impl BatchWriter {
                     return Attempt::Written(written);
                 }
                 Err(error) if error.is_locked() => {
-                    // One reservation may well be locked, and a probe tells whether that is all; several are a failure.
+                    // A single locked reservation is normal, and a probe finds out whether others can be written;
+                    // several are a failure.
                     match name == LOCKED && self.is_lock_failure {
                         true => attempt.failed_for_now(&error),
                         false => attempt.says_nothing(),
@@ -347,7 +352,7 @@ impl BatchWriter {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) if batch.arrivals.len() == 1 && self.general.is_none() => {
-                    // Of this check-in alone, or of all: a probe tells.
+                    // A probe finds out whether only this check-in is refused, or all are.
                     match batch.target().is_some_and(|target| self.refused.is_known(target)) {
                         true => attempt.says_nothing(),
                         false => attempt.failed(&error),

@@ -1,4 +1,4 @@
-//! From what clients send to typed values. Every error names the field as the client wrote it.
+//! Parsing of requests into typed values. Every error names the field as the client wrote it.
 
 use innkeeper_core::figures::Figures;
 use innkeeper_core::names::{AppName, ComponentName};
@@ -17,22 +17,22 @@ use serde_json::{Map, Value};
 /// The fields of a request: a JSON object, or a query.
 pub(crate) struct Fields {
     values: Map<String, Value>,
-    /// Those that the request may have.
+    /// The names of fields that the request may contain.
     known: &'static [&'static str],
-    /// The first of those that it has besides, as they were written.
+    /// The first of its unknown fields, as they were written.
     unknown: Vec<String>,
 }
 
 /// How the keys of a JSON object are compared with the known fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Keys {
-    /// In whatever case, as Go's servers do.
+    /// Ignoring case, as Go's servers do.
     InAnyCase,
-    /// To the letter.
+    /// Exactly.
     Exact,
 }
 
-/// A JSON object, read into the fields of a request. What nobody reads may be anything at all.
+/// A JSON object that is read into the fields of a request. Values of unknown fields may be anything.
 struct Object<'a> {
     fields: Fields,
     passed: &'a [&'a str],
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             let name = if keys == Keys::Exact { &written } else { &lower };
             if fields.known.contains(&name.as_str()) {
                 let value: Value = object.next_value()?;
-                // As in Go, null leaves a field as it is.
+                // As in Go, null leaves a field unset.
                 if !value.is_null() {
                     fields.values.insert(name.clone(), value);
                 }
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 }
 
-/// A key of a JSON object; half a surrogate in it does no harm.
+/// A key of a JSON object; an unpaired surrogate in it is tolerated.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {
@@ -102,28 +102,28 @@ impl Fields {
         Self { values: Map::new(), known, unknown: Vec::new() }
     }
 
-    /// Remembers a field that nobody reads, as far as it is told of.
+    /// Whether a field is unknown; if so, its name is kept, up to the number that is reported.
     fn is_unknown(&mut self, name: String) {
         if self.unknown.len() < MOST_TOLD {
             self.unknown.push(name);
         }
     }
 
-    /// Reads a JSON object with the `known` fields, in whatever case; the last of equal names counts. Those of `passed`
-    /// are passed over.
+    /// Reads a JSON object with the `known` fields, ignoring case; of equal names the last counts. Fields in `passed`
+    /// are ignored.
     pub fn from_json(body: &[u8], known: &'static [&'static str], passed: &[&str]) -> Result<Self, Invalid> {
         Self::read(body, known, passed, Keys::InAnyCase)
     }
 
-    /// Reads the object of a check-in. Where a key in another case would spoil it, by what `check` says of the fields, that
-    /// key is one too many, and such a key costs no job its check-in.
+    /// Reads the object of a check-in. If a key in another case would make the check-in invalid according to `check`,
+    /// that key is treated as unknown, so that it does not cost the job its check-in.
     pub fn from_checkin(
         body: &[u8],
         known: &'static [&'static str],
         passed: &[&str],
         check: impl Fn(&Self) -> Result<(), Invalid>,
     ) -> Result<Self, Invalid> {
-        // What is wrong is said by whoever reads the fields, who may first ask who calls.
+        // Errors in the values are reported by the code that reads them, which may first authenticate the caller.
         let fields = Self::read(body, known, passed, Keys::InAnyCase);
         if fields.as_ref().is_ok_and(|fields| check(fields).is_ok()) {
             return fields;
@@ -141,7 +141,7 @@ impl Fields {
             .unwrap_or(fields)
     }
 
-    /// Whether no text but the notes, names above all, has a character that stands for what is none.
+    /// Whether no text except the notes contains a replacement character; names above all must be intact.
     fn is_named_whole(&self) -> bool {
         let is_broken = |(name, value): (&String, &Value)| {
             name != "notes" && value.as_str().is_some_and(|text| text.contains(char::REPLACEMENT_CHARACTER))
@@ -168,12 +168,12 @@ impl Fields {
         })
     }
 
-    /// Takes the `known` fields of a JSON object that was read already; nobody is told of the others.
+    /// Takes the `known` fields of a JSON object that was parsed already; other fields are not reported.
     pub fn of_object(values: Map<String, Value>, known: &'static [&'static str]) -> Self {
         Self { values, known, unknown: Vec::new() }
     }
 
-    /// Reads the `known` fields of a query; the last of equal names counts. The others may be broken.
+    /// Reads the `known` fields of a query; of equal names the last counts. Other fields may be malformed.
     pub fn from_query(query: &str, known: &'static [&'static str]) -> Result<Self, Invalid> {
         let mut fields = Self::new(known);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -189,17 +189,17 @@ impl Fields {
         Ok(fields)
     }
 
-    /// The figures of a field, an object of names and numbers; and what is wrong with those that are none, as sentences.
+    /// The figures in a field, an object of names and numbers; and the problems of invalid ones, as sentences.
     pub fn figures(&self, field: &'static str) -> (Figures, Vec<String>) {
         figures_of_object(self.get(field))
     }
 
-    /// What of it nobody reads, as sentences.
+    /// The unknown fields, as sentences.
     pub fn unknown(&self) -> Vec<String> {
         self.unknown.iter().map(|name| format!("{:?} is {}", cut(name), self.no_field(name))).collect()
     }
 
-    /// Refuses what nobody would read.
+    /// Refuses unknown fields.
     pub fn refuse_unknown(&self) -> Result<(), Invalid> {
         match self.unknown.first() {
             None => Ok(()),
@@ -220,7 +220,7 @@ impl Fields {
         self.values.get(field).filter(|value| !value.is_null())
     }
 
-    /// A text, where there is one.
+    /// A text; `None` if the field is absent.
     pub fn text(&self, field: &'static str) -> Result<Option<&str>, Invalid> {
         match self.get(field) {
             None => Ok(None),
@@ -239,17 +239,17 @@ impl Fields {
         self.text(field)?.ok_or_else(missing)
     }
 
-    /// The app, under the name that this protocol gives it.
+    /// The app, from the field in which this protocol has it.
     pub fn app(&self, field: &'static str) -> Result<AppName, Invalid> {
         AppName::parse(self.required(field)?).map_err(|error| error.called(field))
     }
 
-    /// The component, under the name that this protocol gives it.
+    /// The component, from the field in which this protocol has it.
     pub fn component(&self, field: &'static str) -> Result<ComponentName, Invalid> {
         ComponentName::parse(self.required(field)?).map_err(|error| error.called(field))
     }
 
-    /// A whole number, also as a numeric text.
+    /// A whole number, or one as text.
     pub fn integer(&self, field: &'static str) -> Result<Option<i64>, Invalid> {
         let wrong =
             |shown: &str| Invalid::new(field, format!("{shown} is not a whole number that can be used"));
@@ -265,7 +265,7 @@ impl Fields {
         }
     }
 
-    /// Yes or no: a boolean, `1`, `0`, or one of these as text.
+    /// A boolean, `1`, `0`, or one of these as text.
     pub fn flag(&self, field: &'static str) -> Result<Option<bool>, Invalid> {
         match self.get(field) {
             None => Ok(None),
@@ -280,7 +280,7 @@ impl Fields {
         }
     }
 
-    /// A duration as a text: one like `5m`, or a number of seconds.
+    /// A duration as text, such as `5m`, or a number of seconds.
     fn duration(&self, field: &'static str, wanted: &str) -> Result<Option<String>, Invalid> {
         match self.get(field) {
             None => Ok(None),
@@ -296,8 +296,8 @@ impl Fields {
         }
     }
 
-    /// The reservation that they describe, whatever forms its protocol has for their values. Its names are
-    /// empty where they are missing.
+    /// The reservation that the fields describe, in any form that the protocols have for its values. Missing names are
+    /// empty.
     pub fn reservation(&self) -> Result<ReservationDocument, Invalid> {
         let mut document: Map<String, Value> =
             ["app", "component"].map(|name| (name.to_owned(), Value::from(""))).into_iter().collect();
@@ -318,7 +318,7 @@ impl Fields {
             .map_err(|error| Invalid::new("body", error.to_string()))
     }
 
-    /// A count and its unit; the count stands in the first of `counts` that is there.
+    /// A count and its unit; the count is in the first field of `counts` that is present.
     pub fn frequency(&self, counts: [&'static str; 2]) -> Result<Option<Frequency>, Invalid> {
         for field in counts {
             if let Some(count) = self.integer(field)? {
@@ -329,13 +329,13 @@ impl Fields {
         Ok(None)
     }
 
-    /// A list: of texts, or one text with commas.
+    /// A list: a JSON list of texts, or one text with commas.
     pub fn list(&self, field: &'static str) -> Result<Option<Vec<String>>, Invalid> {
         let wrong = |value: &Value| wrong_type(field, value, "a list of texts, or one text with commas");
         match self.get(field) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(
-                // Only blanks: a line break is no separator, and has no business in an address.
+                // Only blanks are trimmed: a line break is not a separator, and is invalid in an address.
                 text.split(',')
                     .map(|part| part.trim_matches([' ', '\t']))
                     .filter(|part| !part.is_empty())
@@ -351,7 +351,7 @@ impl Fields {
         }
     }
 
-    /// The recipients in whatever text there is, and what in it is none.
+    /// The recipients in any text, and the parts that are not recipients.
     pub fn any_recipients(&self, field: &'static str) -> Result<Option<(Recipients, Vec<DeadEnd>)>, Invalid> {
         let Some(list) = self.list(field)? else { return Ok(None) };
         let (recipients, others) = Recipients::among(field, &list);
@@ -360,9 +360,9 @@ impl Fields {
     }
 }
 
-/// JSON that can be read, made of what programs write that cannot: half a surrogate pair that stands alone becomes U+FFFD (Python and
-/// JavaScript write such halves for bytes that are no text), and a number that is none (`NaN`, `Infinity`, `1e999`) becomes null. None where
-/// neither is in it. What a job printed or counted must not cost it its check-in.
+/// Repairs invalid JSON that programs write. An unpaired surrogate becomes U+FFFD (Python and JavaScript write these
+/// for bytes that are not text), and an invalid number (`NaN`, `Infinity`, `1e999`) becomes null. `None` if neither
+/// occurs. What a job printed or counted must not cost it its check-in.
 pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
     let half = |at: usize| {
         let digits = std::str::from_utf8(json.get(at..at + 6)?.strip_prefix(b"\\u")?).ok()?;
@@ -376,7 +376,7 @@ pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
             _ if !word.is_empty() => (word.len(), is_no_number(word).then_some(b"null")),
             (b'\\', Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, None),
             (b'\\', Some(_), _) => (6, Some(b"\\ufffd")),
-            // Whatever is escaped, a quote or a backslash perhaps, is no beginning of another.
+            // Any other escaped character, such as a quote or a backslash, does not begin another escape.
             (b'\\', None, _) => (2, None),
             (b'"', ..) => {
                 in_text = !in_text;
@@ -392,14 +392,14 @@ pub(crate) fn mended(json: &[u8]) -> Option<Vec<u8>> {
     is_changed.then_some(whole)
 }
 
-/// The number or word that begins there.
+/// The number or word at this position.
 fn word_at(json: &[u8], at: usize) -> &[u8] {
     let length =
         json[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(byte)).count();
     &json[at..at + length]
 }
 
-/// Whether a word is what programs write for a number that JSON has no word for.
+/// Whether a word is what programs write for a number that JSON cannot represent.
 fn is_no_number(word: &[u8]) -> bool {
     let is_numeric = word.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
     match std::str::from_utf8(word) {
@@ -409,18 +409,18 @@ fn is_no_number(word: &[u8]) -> bool {
     }
 }
 
-/// The figures of an object of names and numbers, where there is one; and what is wrong with those that are none, as sentences.
+/// The figures in an object of names and numbers, if there is one; and the problems of invalid ones, as sentences.
 pub(crate) fn figures_of_object(value: Option<&Value>) -> (Figures, Vec<String>) {
     let (figures, problems) = value.map(Figures::from_json).unwrap_or_default();
     (figures, problems.iter().take(MOST_TOLD).map(ToString::to_string).collect())
 }
 
-/// The figures of a query, `figure=rows=1200` once for each; and what is wrong with those that are none, as sentences.
+/// The figures in a query, one per `figure=rows=1200`; and the problems of invalid ones, as sentences.
 pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
     let (mut figures, mut problems) = (Figures::default(), Vec::new());
     for pair in query.split('&') {
         let Some(text) = pair.strip_prefix("figure=") else { continue };
-        // A figure has no blanks, and a large number may be written 5.4e+09.
+        // A figure contains no blanks, and a large number may be written 5.4e+09, so `+` is not a blank here.
         let decoded = decoded(&text.replace('+', "%2B")).map_err(|problem| Invalid::new("figure", problem));
         let set = decoded.and_then(|text| figures.set_text(&text).map_err(|flaw| flaw.of(&text)));
         if let Some(error) = set.err().filter(|_| problems.len() < MOST_TOLD) {
@@ -430,16 +430,16 @@ pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
     (figures, problems)
 }
 
-/// The query without its figures, which are read by themselves.
+/// The query without its figures, which are read separately.
 pub(crate) fn without_figures(query: &str) -> String {
     let others: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("figure=")).collect();
     others.join("&")
 }
 
-/// Unknown fields that are told of.
+/// The most unknown fields that are reported.
 const MOST_TOLD: usize = 5;
 
-/// What somebody wrote, as far as it is told back.
+/// The beginning of a client's text, as much as errors repeat.
 pub(crate) fn cut(text: &str) -> String {
     text.chars().take(60).collect()
 }
@@ -485,7 +485,7 @@ mod tests {
         }
     }
 
-    /// However many are sent, as few are compared with the known ones as are told of.
+    /// Only the unknown fields that are reported are compared with the known ones, however many are sent.
     #[test]
     fn unknown_fields_cost_no_more_than_those_that_are_told_of() {
         let many =

@@ -1,4 +1,4 @@
-//! The readers of what comes in over HTTP, for the fuzz targets: each as its handler calls it, without the database.
+//! The parsers of HTTP input, for the fuzz targets: each as its handler calls it, without the database.
 
 use std::sync::LazyLock;
 
@@ -92,7 +92,7 @@ fn wished(fields: &Fields) {
     keeps(gocron::patch(fields).map(|(patch, _)| patch));
 }
 
-/// What passed the checks passes them again.
+/// Checks that a patch that passed the checks passes them again.
 fn keeps(patch: Result<Patch, Invalid>) {
     if let Ok(patch) = patch {
         assert!(patch.clone().checked().is_ok(), "{patch:?}");

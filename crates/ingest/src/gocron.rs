@@ -1,4 +1,4 @@
-//! gocron's protocol: a check-in that brings its reservation along, in a query or as JSON.
+//! gocron's protocol: a check-in that carries its reservation, in a query or as JSON.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::fields::{Fields, figures_of_query, without_figures};
 
 pub(crate) const FIELDS: [&str; 6] = ["cronname", "account", "email", "frequency", "site", "figures"];
 
-/// What gocron's own programs send besides, since they send all that they know of a job.
+/// Further fields that gocron's own programs send, because they send everything they know of a job; ignored.
 const PASSED: [&str; 3] = ["ipaddress", "lastruntime", "alerted"];
 
-/// A reservation that was changed no longer ago may have been changed by the check-in that is answered.
+/// A reservation changed within this time may have been changed by the check-in that is being answered.
 const JUST_NOW: TimeDelta = TimeDelta::seconds(30);
-/// Of so many reservations at a time it is asked when they were changed.
+/// The most reservations whose time of change is being queried at once.
 const ASKED_AT_ONCE: usize = 64;
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
@@ -49,7 +49,7 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "success": true, "message": "A-OK!" }))
 }
 
-/// A `GET` that a link or another site's page can have a browser send does nothing.
+/// A `GET` that a link or another site can make a browser send has no effect.
 async fn sent_by_browser(app_state: Data<AppState>, request: HttpRequest) -> HttpResponse {
     static REFUSED: Seldom = Seldom::new();
     if let Some(job) = named(request.query_string()) {
@@ -66,7 +66,7 @@ async fn sent_by_browser(app_state: Data<AppState>, request: HttpRequest) -> Htt
 async fn by_query(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     if request.method() == Method::HEAD {
         static HEADS: Seldom = Seldom::new();
-        // Its answer has no body to say it in.
+        // The response to HEAD has no body for an explanation.
         let why = "HEAD does not check in; use GET or POST";
         if let Some(job) = named(request.query_string()) {
             HEADS.warn(format_args!(
@@ -135,7 +135,7 @@ async fn check_in(
     let definition = Definition::Always(Box::new(patch));
     match app_state.queue.submit(Arrival { target, checkin, definition }).await? {
         Recorded::Done { created, reservation_id, alerters } => {
-            // By what is known of the reservation from writing the check-in; nothing more is asked of the database for it.
+            // Judged by what writing the check-in returned of the reservation; the database is not queried again.
             let mut dead_ends = no_recipients.clone();
             dead_ends.extend(app_state.latest_ways().route("email", notify.iter(), &alerters).dead_ends);
             tell(app_state, (reservation_id, name), created, &dead_ends, no_recipients);
@@ -150,9 +150,9 @@ async fn check_in(
     }
 }
 
-/// Tells the operator where messages about a reservation that this check-in has just made or changed lead nowhere. The check-in is recorded,
-/// so its answer does not wait for that. Where the database does not say, a reservation that was there before is taken for unchanged: the
-/// operator hears of it with the next start of a sweeper, or when an alert opens.
+/// Tells the operator if messages about a reservation that this check-in has just created or changed reach nobody. The
+/// check-in is recorded already, so its answer does not wait for this. If the database does not answer, an existing
+/// reservation counts as unchanged: the operator learns of it at the next start of a sweeper, or when an alert opens.
 fn tell(
     app_state: &Data<AppState>,
     (id, name): (i64, String),
@@ -174,11 +174,11 @@ fn tell(
     let (clock, dead_ends) = (Arc::clone(&app_state.clock), dead_ends.to_vec());
     let is_news = move |dead_ends: &[DeadEnd]| {
         let Some((spec, changed_at)) = store.terms_of(id)? else { return Ok(false) };
-        // By what the sweepers say now: what the answer went by may be some seconds old.
+        // Judged again by the sweepers' present alerters: the answer used a cached list that may be some seconds old.
         let mut still = ways.dead_ends(&store, &spec);
         still.extend(no_recipients.iter().cloned());
         let age = clock.now() - changed_at;
-        // What leads nowhere since the alerters changed is told by the sweeper.
+        // Dead ends caused by a change of the alerters are reported by the sweeper.
         let unchanged_for = TimeDelta::from_std(ways.unchanged_for()).unwrap_or(TimeDelta::MAX);
         let is_by_change = created || age <= unchanged_for;
         Ok::<_, StoreError>(age < JUST_NOW && is_by_change && still.is_empty() == dead_ends.is_empty())
@@ -199,17 +199,17 @@ fn tell(
     }));
 }
 
-/// The reservations of which it is asked just now when they were changed.
+/// The reservations whose time of change is being queried.
 pub(crate) type Asked = Arc<Mutex<HashSet<String>>>;
 
-/// One of them, as long as this lives.
+/// An entry in that set; dropping it removes the entry.
 struct Asking {
     all: Asked,
     name: String,
 }
 
 impl Asking {
-    /// None where it is asked already, or enough others are: a later check-in asks.
+    /// `None` if the reservation is in the set already, or the set is full; a later check-in then queries.
     fn begin(all: &Asked, name: &str) -> Option<Self> {
         let mut names = all.lock();
         let begins = names.len() < ASKED_AT_ONCE && names.insert(name.to_owned());
@@ -223,7 +223,8 @@ impl Drop for Asking {
     }
 }
 
-/// The reservation that every check-in of gocron brings along, and what in its `email`, which may be any text, is no recipient.
+/// The reservation that every check-in of gocron carries, and the parts of its `email` field, which may contain any
+/// text, that are not recipients.
 pub(crate) fn patch(fields: &Fields) -> Result<(Patch, Vec<DeadEnd>), Invalid> {
     let missing = |field| Invalid::new(field, "is missing");
     let (notify, others) = fields
@@ -242,7 +243,7 @@ pub(crate) fn patch(fields: &Fields) -> Result<(Patch, Vec<DeadEnd>), Invalid> {
     Ok((patch, others))
 }
 
-/// The same problem, with the name that gocron has for the field.
+/// The same problem, with gocron's name for the field.
 fn called_as_here(problem: Invalid) -> Invalid {
     let name = match problem.field.as_ref() {
         "notify" => "email",

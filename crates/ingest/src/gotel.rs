@@ -27,21 +27,21 @@ const CHECKIN: [&str; 4] = ["app", "component", "notes", "figures"];
 pub(crate) const SNOOZE: [&str; 5] = ["app", "component", "duration", "frequency", "time_units"];
 pub(crate) const CHECKOUT: [&str; 2] = ["app", "component"];
 
-/// What GoTel's own programs send besides, since they send all that they know of a reservation.
+/// Further fields that GoTel's own programs send, because they send everything they know of a reservation; ignored.
 pub(crate) const PASSED: [&str; 8] = [
     "job_id",
     "last_checkin",
     "last_checkin_timestamp",
     "last_checkin_str",
     "time_since_last_checkin",
-    // So an older one writes it.
+    // The spelling of an older version.
     "time_sine_last_checkin",
     "failing_sla",
     "number_of_checkins",
 ];
 
-/// What `GET /reservation` says besides. It is passed over in what is sent back, with its number; by itself it is refused, since
-/// who sends a `schedule` means something by it.
+/// Further fields of `GET /reservation`. They are ignored in an entry that is sent back with its number. Without the
+/// number they are refused, because a sender who writes a `schedule` expects an effect.
 const LISTED: [&str; 8] =
     ["deadline", "expected_at", "ping_key", "ping_url", "reason", "schedule", "snoozed_until", "state"];
 
@@ -56,7 +56,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// Makes a reservation, or changes what the request names of an existing one.
+/// Creates a reservation, or changes the named fields of an existing one.
 async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body) -> Answer {
     let (fields, is_listed) = reservation_fields(&body)?;
     let (app, component) = names(&fields)?;
@@ -68,13 +68,13 @@ async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body
     let ways = app_state.ways.clone();
     let (reserved, dead_ends) = patiently(&app_state, &caller, move |store| {
         let reserved = store.reserve(&app, &component, &patch, now)?;
-        // Of the whole of it: what was not named now may have led nowhere before.
+        // Judged by the whole reservation: fields that are not in this request may have led nowhere before.
         let spec = reserved.id().map_or(Ok(None), |id| store.terms_of(id));
         let dead_ends = match spec {
             Ok(Some((spec, _))) => ways.dead_ends(store, &spec),
             Ok(None) => Vec::new(),
             Err(error) => {
-                // It is made all the same, and that is what was asked for.
+                // The reservation is made as requested, even if its dead ends cannot be determined.
                 static UNKNOWN: Seldom = Seldom::new();
                 UNKNOWN
                     .warn(format_args!("where the messages of a new reservation lead is not known: {error}"));
@@ -96,7 +96,7 @@ async fn reservation(app_state: Data<AppState>, caller: Caller, Body(body): Body
     Ok(with_warning(HttpResponse::Ok().json("OK"), &dead_ends))
 }
 
-/// The fields of a reservation, and whether it is one as a list has it.
+/// The fields of a reservation, and whether it is an entry of a list.
 pub(crate) fn reservation_fields(body: &[u8]) -> Result<(Fields, bool), Invalid> {
     let is_listed = serde_json::from_slice::<Numbered>(body).is_ok();
     let fields = match is_listed {
@@ -106,7 +106,7 @@ pub(crate) fn reservation_fields(body: &[u8]) -> Result<(Fields, bool), Invalid>
     Ok((fields, is_listed))
 }
 
-/// A reservation as a list has it.
+/// A reservation as an entry of a list, with its number.
 #[derive(Deserialize)]
 struct Numbered {
     #[serde(rename = "job_id")]
@@ -122,7 +122,7 @@ pub(crate) fn patch(
 ) -> Result<Patch, Invalid> {
     let mut document = fields.reservation()?;
     if is_listed {
-        // So a list has a schedule that is no frequency.
+        // In a list, a schedule without a frequency has the frequency 0.
         document.frequency = document.frequency.filter(|count| *count != 0);
         document.time_units = document.time_units.filter(|unit| !unit.is_empty());
     }
@@ -130,7 +130,7 @@ pub(crate) fn patch(
     Ok(Patch { remind_every_if_new, ..patch })
 }
 
-/// A check-in as nearly all of them come; what does not fit is read field by field, for the sake of the error.
+/// The usual form of a check-in. Any other form is read field by field, to report errors precisely.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Brief<'a> {
@@ -173,13 +173,13 @@ async fn checkin(
     }
 }
 
-/// What the body of a check-in says.
+/// The content of a check-in's body.
 pub(crate) struct Said {
     pub app: AppName,
     pub component: ComponentName,
     pub notes: String,
     pub figures: Figures,
-    /// What of it nobody reads, or is no figure.
+    /// The unknown fields and invalid figures, which are ignored.
     pub passed_over: Vec<String>,
 }
 

@@ -18,10 +18,10 @@ use uuid::Uuid;
 use crate::AppState;
 use crate::fields::{Fields, cut, figures_of_query};
 
-/// Period and grace of a reservation that a ping made.
+/// The period and the grace of a reservation created by a ping.
 const PERIOD: TimeDelta = TimeDelta::days(1);
 const GRACE: TimeDelta = TimeDelta::hours(1);
-/// Who makes it, as the audit log names them: nobody knows more of whoever has the key.
+/// The creator's name in the audit log: of a holder of the key nothing more is known.
 const PING_KEY: &str = "ping key";
 
 pub(crate) fn mount(routes: &mut Routes<'_>) {
@@ -63,7 +63,7 @@ async fn three(
     ping(&app_state, &request, addressed(&[&path.0, &path.1, &path.2]), log).await
 }
 
-/// Whom the parts of a ping's path mean, and the word that says what happened.
+/// The target that the path of a ping names, and the word for what happened.
 pub(crate) fn addressed<'a>(parts: &[&'a str]) -> Result<(Target, &'a str), Refusal> {
     match *parts {
         [first] => Ok((Target::Key(key(first).ok_or(Refusal::NotFound)?), "")),
@@ -76,7 +76,7 @@ pub(crate) fn addressed<'a>(parts: &[&'a str]) -> Result<(Target, &'a str), Refu
     }
 }
 
-/// Lets a browser send what the page of another site has it send.
+/// Allows a browser to send pings from other sites' pages (CORS preflight).
 async fn preflight(request: HttpRequest) -> HttpResponse {
     let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS);
     let mut response = HttpResponse::NoContent()
@@ -91,10 +91,10 @@ async fn preflight(request: HttpRequest) -> HttpResponse {
     response
 }
 
-/// The methods of a ping address. `curl -T` sends a log by PUT.
+/// The methods of a ping address. `curl -T` sends a log with PUT.
 const METHODS: &str = "GET, HEAD, OPTIONS, POST, PUT";
 
-/// What a ping is answered other than OK.
+/// The answers to a ping other than OK.
 pub(crate) enum Refusal {
     UrlFormat,
     UuidFormat,
@@ -103,7 +103,7 @@ pub(crate) enum Refusal {
     Other(ApiError),
 }
 
-/// Records the ping for the target and action that its path said, and answers in the protocol's words.
+/// Records a ping for the target and action in its path, and answers as the protocol does.
 async fn ping(
     app_state: &Data<AppState>,
     request: &HttpRequest,
@@ -145,11 +145,11 @@ fn add_headers(response: &mut HttpResponse) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
 }
 
-/// A ping that counts.
+/// A ping that was recorded.
 struct Counted {
-    /// It made its reservation.
+    /// Whether it created its reservation.
     is_new: bool,
-    /// What of its query did not count.
+    /// The parts of its query that were ignored.
     warnings: Vec<String>,
 }
 
@@ -170,7 +170,7 @@ async fn record(
             LARGEST_LOG / 1024 / 1024
         ));
     }
-    // Of a job whose output is sent while it runs nobody knows how it ended: the stream breaks off when it dies, too.
+    // The log is sent while the job runs, and breaks off when the job dies; so its result is unknown.
     let is_broken = kind == CheckInKind::Success && log.end == LogEnd::Broken;
     let (kind, exit_code) = if is_broken { (CheckInKind::Log, None) } else { (kind, exit_code) };
     let create = create && matches!(target, Target::Slug { .. });
@@ -194,27 +194,27 @@ async fn record(
     }
 }
 
-/// What a ping says happened.
+/// The content of a ping.
 pub(crate) struct Pinged {
     pub kind: CheckInKind,
     pub exit_code: Option<i32>,
     pub run_id: Option<Uuid>,
-    /// Whether its reservation is made where it is missing.
+    /// Whether a missing reservation is created.
     pub create: bool,
-    /// What `figure=` says in it.
+    /// The figures in its `figure=` parameters.
     pub figures: Figures,
-    /// What of its query did not count.
+    /// The parts of its query that were ignored.
     pub warnings: Vec<String>,
 }
 
-/// Reads a ping's query, and the word of its path.
+/// Reads a ping's query, and the word in its path.
 pub(crate) fn pinged(query: &str, word: &str) -> Result<Pinged, Refusal> {
     let fields = Fields::from_query(query, &["rid", "create"]).map_err(|error| {
         if error.field == "rid" { Refusal::UuidFormat } else { Refusal::Other(error.into()) }
     })?;
     let text = |field| fields.text(field).map_err(|error| Refusal::Other(error.into()));
     let (figures, mut warnings) = figures_of_query(query);
-    // What clients of other services say in the query counts before what a path happens to say.
+    // A `state` in the query, which clients of other services send, takes precedence over the path.
     let by_state = of_state(query).unwrap_or_else(|warning| {
         warnings.push(warning);
         None
@@ -224,10 +224,10 @@ pub(crate) fn pinged(query: &str, word: &str) -> Result<Pinged, Refusal> {
     Ok(Pinged { kind, exit_code, run_id, create: text("create")? == Some("1"), figures, warnings })
 }
 
-/// What the `state` of a query says happened, if anything.
+/// The meaning of the `state` in a query, if there is one.
 ///
 /// # Errors
-/// The warning that it says nothing.
+/// The warning that the value has no meaning.
 fn of_state(query: &str) -> Result<Option<(CheckInKind, Option<i32>)>, String> {
     let nothing = |problem: &str| format!("state: {problem}; what the path says counts");
     let fields = Fields::from_query(query, &["state"]).map_err(|error| nothing(&error.problem))?;
@@ -240,7 +240,8 @@ fn of_state(query: &str) -> Result<Option<(CheckInKind, Option<i32>)>, String> {
     }
 }
 
-/// The reservation that `create=1` makes. Its ping names nobody to tell, so the operator is. A run may take its grace, as in Healthchecks.
+/// The reservation that `create=1` creates. A ping names no recipients, so the operator is notified. As in
+/// Healthchecks, a run may take as long as the grace.
 fn newcomer(app_state: &AppState) -> Result<Patch, Refusal> {
     let schedule = Schedule::every(PERIOD).map_err(|error| Refusal::Other(error.into()))?;
     Ok(Patch {
@@ -262,7 +263,7 @@ fn by_slug(ping_key: &str, slug: &str) -> Result<Target, Refusal> {
     if !slug::is_slug(slug) {
         return Err(Refusal::UrlFormat);
     }
-    // What can be no key is not asked of the database: Postgres takes no NUL.
+    // An impossible key is not looked up in the database: Postgres does not accept NUL.
     if !ping_key.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(Refusal::NotFound);
     }

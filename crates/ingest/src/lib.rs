@@ -1,11 +1,10 @@
-//! What jobs call over HTTP, in the words of three protocols (GoTel, gocron, Healthchecks), and that of the agent.
+//! The HTTP service for jobs, with three protocols (GoTel, gocron, Healthchecks) and that of the agent.
 //!
-//! It is stateless and writes facts: it never decides what a check-in means, and never answers 2xx before the commit.
+//! It is stateless and records facts: it never decides what a check-in means, and never answers 2xx before the commit.
 //!
-//! Where to start: [`Ingest`] puts it together; `queue.rs` and `batch_writer.rs` are the life of a check-in between
-//! request and commit, `locked.rs` what becomes of those whose reservation somebody else has locked;
-//! `gotel.rs`, `gocron.rs` and `healthchecks.rs` each speak one protocol; `reports.rs` takes what agents report, which may come late;
-//! `fields.rs` parses what comes in.
+//! Where to start: [`Ingest`] assembles it. `queue.rs` and `batch_writer.rs` take a check-in from its request to its
+//! commit; `locked.rs` keeps those whose reservation is locked. `gotel.rs`, `gocron.rs` and `healthchecks.rs` each
+//! implement one protocol; `reports.rs` takes the reports of agents, which may come late. `fields.rs` parses requests.
 
 mod batch_writer;
 mod fields;
@@ -37,21 +36,21 @@ use innkeeper_store::{ActingStore, Store, StoreError};
 
 pub use queue::Queue;
 
-/// How soon a request is tried again while the database is away.
+/// The pause before a request is retried while the database is unreachable.
 const AGAIN: Duration = Duration::from_millis(200);
-/// How long one attempt may take while the database is away.
+/// The time allowed for one attempt while the database is unreachable.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
-/// How long each writer may write on when the listeners could not go on.
+/// How long each writer may continue to write after the listeners failed.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
-/// Ingest while it runs: its routes share the queue, its writers empty it.
+/// The running service: its routes share the queue, its writers empty it.
 pub struct Ingest {
     app_state: Data<AppState>,
     writers: Vec<SupervisedThread>,
 }
 
-/// What the handlers share.
+/// State shared by the handlers.
 pub(crate) struct AppState {
     pub store: Store,
     pub queue: Queue,
@@ -59,21 +58,21 @@ pub(crate) struct AppState {
     /// The configuration in force.
     pub live: Live,
     pub commit_timeout: Duration,
-    /// The ways out as the sweepers have them.
+    /// The alerters that sweepers publish.
     pub ways: KnownWays,
-    /// How the operator hears of reservations whose messages lead nowhere.
+    /// The reporter of reservations whose messages reach nobody.
     pub dead_end_reporter: DeadEndReporter,
-    /// What is asked for it.
+    /// The queries that are in progress for that reporter.
     pub asking: gocron::Asked,
-    /// Woken when a conclusion may have changed.
+    /// Wakes the sweeper when a conclusion may have changed.
     pub wake: Option<Wake>,
 }
 
 impl Ingest {
-    /// Starts the writers. `wake` is the sweeper's, where it runs in this process.
+    /// Starts the writers. `wake` belongs to the sweeper, if one runs in this process.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// A thread cannot be started.
     pub fn start(process: &Process, wake: Option<Wake>) -> anyhow::Result<Self> {
         let (store, config, heartbeat) = (process.store(), process.config(), process.heartbeat());
         let metrics = heartbeat.metrics().clone();
@@ -104,7 +103,7 @@ impl Ingest {
             routes.app_data(app_state.clone());
             gotel::mount(routes);
             gocron::mount(routes);
-            // Before the pings, whose addresses take any word.
+            // Registered before the pings, whose addresses match any word.
             reports::mount(routes);
             healthchecks::mount(routes);
         }
@@ -112,8 +111,8 @@ impl Ingest {
 }
 
 impl RoleWork for Ingest {
-    /// Waits until what is queued has been written. Where the listener could not go on, what is left of it may keep the queue open, and
-    /// the writers never learn that nothing more comes.
+    /// Waits until all queued check-ins are written. If the listener failed, its remains may keep the queue open, so
+    /// the writers never learn that nothing more will come.
     fn finish(self: Box<Self>, in_order: bool) -> anyhow::Result<()> {
         drop(self.app_state);
         let join =
@@ -128,7 +127,7 @@ impl AppState {
         self.ways.names(&self.live.get())
     }
 
-    /// The ways out, for who must not wait: what is known, which another thread looks up again when it is old.
+    /// The known alerters, without waiting: if the cached list is old, another thread refreshes it.
     pub fn latest_ways(&self) -> Arc<WaysOut> {
         if self.ways.is_old() {
             let (ways, store) = (self.ways.clone(), self.store.clone());
@@ -152,10 +151,10 @@ impl AppState {
         self.live.get().sweeper.remind_every
     }
 
-    /// Who hears of a reservation that a ping made.
+    /// The recipients of a reservation that a ping creates: the operator.
     ///
     /// # Errors
-    /// None that the configuration would have let through.
+    /// None, if the configuration was accepted.
     pub fn operator(&self) -> Result<Recipients, Invalid> {
         let config = self.live.get();
         let operator: Vec<&str> = config.operator.iter().map(|recipient| recipient.as_str()).collect();
@@ -163,7 +162,8 @@ impl AppState {
     }
 }
 
-/// Runs a call to the store, on the caller's behalf, on a thread that may block; while the database is away, tries again for as long as a check-in
+/// Runs a store call for the caller on a thread that may block. While the database is unreachable, retries for as long
+/// as a check-in would wait.
 /// would wait.
 pub(crate) async fn patiently<T: Send + 'static>(
     app_state: &Data<AppState>,
@@ -187,10 +187,10 @@ pub(crate) async fn patiently<T: Send + 'static>(
     done.map_err(ApiError::from)
 }
 
-/// The whole process: waits for the database, then serves until it is asked to stop.
+/// The complete process: waits for the database, then serves until it is asked to stop.
 ///
 /// # Errors
-/// What ended it before that.
+/// The error that ended it earlier.
 pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let process = Process::start(Role::Ingest, config, shutdown)?;
     let listener = Listener::new(&process, "ingest", config.ingest.listen).workers(config.ingest.workers);

@@ -1,14 +1,14 @@
-//! Check-ins of reservations that somebody else has locked: they wait by themselves, so that they hold up nobody but themselves.
+//! Check-ins of locked reservations: they are kept apart, so that they delay only themselves.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::queue::Batch;
 
-/// Several reservations that are locked for longer are a failure. A sweep may hold its rows for some time.
+/// Several reservations locked for longer count as a failure. A sweep may hold its rows for some time.
 const FAILS_AFTER: Duration = Duration::from_secs(3);
 
-/// Those that wait, in groups of one target each.
+/// The waiting check-ins, in groups of one target each.
 pub(crate) struct Locked {
     groups: VecDeque<Group>,
     most: usize,
@@ -17,12 +17,12 @@ pub(crate) struct Locked {
 /// Check-ins of one target.
 pub(crate) struct Group {
     pub batch: Batch,
-    /// Since when it has been known that it is locked.
+    /// When it was first found to be locked.
     since: Instant,
 }
 
 impl Locked {
-    /// Of as many targets as `most`, and about as many of each.
+    /// Room for `most` targets, and about as many check-ins of each.
     pub fn new(most: usize) -> Self {
         Self { groups: VecDeque::new(), most }
     }
@@ -35,7 +35,7 @@ impl Locked {
         self.groups.len() >= self.most
     }
 
-    /// Keeps check-ins of one target, which was found to be locked just now.
+    /// Keeps check-ins of one target that was just found to be locked.
     pub fn push(&mut self, batch: Batch) {
         match self.groups.iter_mut().find(|group| group.batch.target() == batch.target()) {
             Some(group) => group.add(batch, self.most),
@@ -59,32 +59,32 @@ impl Locked {
         rest
     }
 
-    /// Whether this is a failure: several are locked, and have been for long.
+    /// Whether this counts as a failure: several reservations have been locked for long.
     pub fn is_failure(&self) -> bool {
         self.groups.len() > 1 && self.groups.iter().any(|group| group.since.elapsed() >= FAILS_AFTER)
     }
 
-    /// The one that was tried longest ago.
+    /// The group whose last attempt was the longest ago.
     pub fn next(&mut self) -> Option<Group> {
         self.groups.pop_front()
     }
 
-    /// It is locked still.
+    /// Returns a group that is still locked.
     pub fn again(&mut self, group: Group) {
         self.groups.push_back(group);
     }
 }
 
 impl Group {
-    /// One reservation alone is locked, and check-ins can be written as of `proved`: then nobody's silence has to wait for these. The
-    /// sweep leaves out a row that is locked, so their own job is not judged either.
+    /// If only one reservation is locked, and check-ins could be written as of `proved`, these no longer delay the
+    /// judgement of other jobs. A sweep skips locked rows, so their own job is not judged either.
     pub fn hold_up_nobody_if(&mut self, proved: Option<Instant>) {
         if proved.is_some_and(|proved| proved >= self.since) {
             self.batch.count_no_more();
         }
     }
 
-    /// There is an end to how many are kept: those that were answered 503 go first.
+    /// Adds check-ins up to the limit; those that were answered 503 are dropped first.
     fn add(&mut self, batch: Batch, most: usize) {
         for entry in batch.into_entries() {
             self.batch.push(entry);

@@ -1,4 +1,4 @@
-//! Ingest as a process of its own.
+//! The ingest service as a separate process.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! A check-in between its request and its commit.
 //!
-//! Requests put check-ins into a bounded queue; a writer (`batch_writer.rs`) takes whatever waits, writes it in one transaction, and
-//! only then answers. While one batch commits the next gathers: no timers, no added delay.
+//! Requests put check-ins into a bounded queue; a writer (`batch_writer.rs`) takes all that wait, writes them in one
+//! transaction, and only then answers. While one batch commits, the next collects: no timers, no added delay.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_store::{Arrival, Recorded, Target};
 use tokio::sync::{mpsc, oneshot};
 
-/// What a client is told to wait before it tries again, seconds.
+/// The `Retry-After` of 503 answers, in seconds.
 const RETRY_AFTER_S: u32 = 5;
 
 pub(crate) type Answer = Result<Recorded, Unwritable>;
 
-/// A check-in that the database refuses for good. The cause is in the log.
+/// A check-in that the database refuses permanently. The log has the cause.
 #[derive(Debug)]
 pub(crate) struct Unwritable;
 
-/// The requests' side of the queue.
+/// The sending side of the queue.
 #[derive(Clone)]
 pub struct Queue {
     sender: mpsc::Sender<Entry>,
@@ -30,16 +30,16 @@ pub struct Queue {
     progress: Progress,
 }
 
-/// A check-in that waits to be written, and who waits for its answer.
+/// A check-in that waits to be written, and the request that waits for its answer.
 pub(crate) struct Entry {
     arrival: Arrival,
     asker: Asker,
 }
 
-/// Who waits for an answer.
+/// The request that waits for an answer.
 pub(crate) struct Asker {
     answer: oneshot::Sender<Answer>,
-    /// As long as it is here, nobody takes the check-in for written.
+    /// Marks the check-in as not written, as long as this exists.
     pending: Option<Pending>,
 }
 
@@ -54,17 +54,17 @@ impl Queue {
         (Self { sender, commit_timeout, metrics, progress }, receiver)
     }
 
-    /// What tells how many check-ins wait; it does not keep the queue open.
+    /// Returns the number of queued check-ins when called; it does not keep the queue open.
     pub(crate) fn depth(&self) -> impl Fn() -> usize + Send + Sync + 'static {
         let sender = self.sender.downgrade();
         move || sender.upgrade().map_or(0, |sender| sender.max_capacity() - sender.capacity())
     }
 
-    /// Has the check-in written; returns after its commit.
+    /// Queues the check-in and returns after its commit.
     ///
     /// # Errors
-    /// 503 when that took longer than the commit timeout. The check-in may still be written later, which is true
-    /// and harmless: it did arrive.
+    /// 503 if that took longer than the commit timeout. The check-in may still be written later, which is harmless: it
+    /// did arrive.
     pub async fn submit(&self, arrival: Arrival) -> Result<Recorded, ApiError> {
         let (entry, answered) = self.entry(arrival);
         let written = async {
@@ -78,10 +78,10 @@ impl Queue {
         }
     }
 
-    /// Has the check-ins written, in their order; returns after the commit of all of them.
+    /// Queues the check-ins in order and returns after all of them are committed.
     ///
     /// # Errors
-    /// 503 when that took longer than the commit timeout. Any of them may have been written, or may still be.
+    /// 503 if that took longer than the commit timeout. Any of them may be written already, or later.
     pub(crate) async fn submit_all(&self, arrivals: Vec<Arrival>) -> Result<Vec<Answer>, ApiError> {
         let count = arrivals.len();
         let written = async {
@@ -122,7 +122,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Waits for a check-in and takes with it whatever else waits, `most` at most; none when nobody can send any more.
+    /// Waits for a check-in and takes it with all others that are queued, at most `most`; `None` when the queue is
+    /// closed.
     pub fn next(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Option<Self> {
         let mut batch = Self::default();
         batch.push(waiting.blocking_recv()?);
@@ -130,7 +131,7 @@ impl Batch {
         Some(batch)
     }
 
-    /// The same without waiting: empty where nothing waits.
+    /// Like [`Self::next`], without waiting: empty if nothing is queued.
     pub fn at_hand(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Self {
         let mut batch = Self::default();
         batch.fill(waiting, most);
@@ -145,7 +146,7 @@ impl Batch {
         }
     }
 
-    /// Passes its check-ins on. Those that wait for an answer are told 503 when nobody takes them.
+    /// Passes its check-ins to another writer. If that is gone, their requests are answered 503.
     pub fn pass_on(self, to: &mpsc::Sender<Entry>) {
         for entry in self.into_entries() {
             drop(to.blocking_send(entry));
@@ -156,18 +157,18 @@ impl Batch {
         self.arrivals.into_iter().zip(self.askers).map(|(arrival, asker)| Entry { arrival, asker })
     }
 
-    /// Whom all of them are for, where that is one.
+    /// The target of all check-ins in it, if they have the same.
     pub fn target(&self) -> Option<&Target> {
         let first = &self.arrivals.first()?.target;
         self.arrivals.iter().all(|arrival| arrival.target == *first).then_some(first)
     }
 
-    /// Nobody has to wait until these are written.
+    /// No judgement needs to wait for these check-ins any more.
     pub fn count_no_more(&mut self) {
         self.askers.iter_mut().for_each(|asker| asker.pending = None);
     }
 
-    /// Drops those for which nobody waits.
+    /// Drops check-ins whose requests no longer wait.
     pub fn forget_unasked(&mut self) {
         for entry in std::mem::take(self).into_entries() {
             if !entry.asker.answer.is_closed() {
@@ -204,14 +205,14 @@ impl Batch {
         self.askers.iter().all(|asker| asker.answer.is_closed())
     }
 
-    /// When the oldest of them came.
+    /// The time of arrival of the oldest check-in.
     pub fn oldest(&self) -> Option<Instant> {
         self.askers.iter().filter_map(|asker| asker.pending.as_ref()).map(Pending::since).min()
     }
 }
 
 impl Entry {
-    /// Whom it is for.
+    /// The target of the check-in.
     pub fn target(&self) -> &Target {
         &self.arrival.target
     }
@@ -224,7 +225,7 @@ impl From<Entry> for Batch {
 }
 
 impl Asker {
-    /// Answers. One who gave up meanwhile has been told 503.
+    /// Sends the answer. A request that stopped waiting was answered 503.
     pub fn tell(self, answer: Answer) {
         drop(self.answer.send(answer));
     }

@@ -1,4 +1,4 @@
-//! Check-ins of one reservation that the database refuses while it takes those of others.
+//! Check-ins of single reservations that the database refuses while it accepts those of others.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use innkeeper_core::reservation::Window;
 use innkeeper_node::heartbeat::Operator;
 use innkeeper_store::{Arrival, StoreError, Target};
 
-/// So many reservations are told of; of any further ones the log alone tells.
+/// The most reservations of which the operator is told; further ones are only logged.
 const MOST_TOLD: usize = 100;
-/// So many are known, so that the memory is bounded; of any further ones nothing is noted.
+/// The most reservations that are remembered, to bound memory; further ones are not.
 const MOST_KNOWN: usize = 10_000;
-/// When one of which that is so still is told again.
+/// The interval at which the operator is reminded of a reservation that is still refused.
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
-/// Refusals further apart have nothing to do with each other: each may have been one of all.
+/// Refusals further apart are unrelated: each may have been one that affected all.
 const TOGETHER: Duration = Duration::from_secs(600);
 
-/// So often the database is told of one.
+/// The least time between two notes in the database about one reservation.
 const NOTED: Duration = Duration::from_secs(1);
 
 /// Tells the operator.
 type Tell = dyn Fn(RefusedCheckIns<'_>) + Send;
 
-/// What the operator hears.
+/// The message to the operator.
 #[derive(Template)]
 #[template(path = "check_ins_refused.txt")]
 struct RefusedCheckIns<'a> {
@@ -33,7 +33,7 @@ struct RefusedCheckIns<'a> {
     is_failure: bool,
 }
 
-/// Whose check-ins were refused lately.
+/// Targets whose check-ins were refused lately.
 pub(crate) struct Refused {
     tell: Box<Tell>,
     by_name: HashMap<String, Refusals>,
@@ -41,12 +41,12 @@ pub(crate) struct Refused {
 
 struct Refusals {
     first: Instant,
-    /// When the successes among them came of which the database was not told.
+    /// The span of the refused successes that are not yet noted in the database.
     successes: Option<Window>,
-    /// Whether it is known to be no fault of all.
+    /// Whether it is certain that other check-ins are accepted.
     known: bool,
     told: bool,
-    /// When the database was told of it last.
+    /// When it was last noted in the database.
     noted: Option<Instant>,
 }
 
@@ -60,15 +60,16 @@ impl Refused {
         Self { tell: Box::new(tell), by_name: HashMap::new() }
     }
 
-    /// Whether it is known that check-ins for this target alone are refused: since the first was, others could be written.
+    /// Whether only check-ins for this target are known to be refused: since the first refusal, others could be
+    /// written.
     pub fn is_known(&self, target: &Target) -> bool {
         self.by_name.get(&name(target)).is_some_and(|refusals| refusals.known)
     }
 
-    /// The database refuses this check-in; others could be written at `proved`. The operator hears of it as soon as it
-    /// is known to be no fault of all: that one is told as such. Returns when successes of its reservation have been
-    /// refused, where that is known and to be noted in the database. Nothing else excuses a job: what was refused may
-    /// say that it failed, or has only begun.
+    /// Records that the database refuses this check-in, and that others could be written at `proved`. The operator is
+    /// told as soon as it is certain that not all are refused, which is reported separately. Returns the span of
+    /// refused successes of its reservation, if it is certain and must be noted in the database. Only successes excuse
+    /// a job: other refused check-ins may report a failure, or only a start.
     pub fn note(&mut self, arrival: &Arrival, error: &StoreError, proved: Option<Instant>) -> Option<Window> {
         let (kind, at) = (arrival.checkin.kind, arrival.checkin.at);
         let name = name(&arrival.target);
@@ -84,7 +85,7 @@ impl Refused {
         if !refusals.known && refusals.first.elapsed() > TOGETHER {
             *refusals = first();
         }
-        // Of what is reported late nobody waits for an excuse.
+        // A late report needs no excuse: nobody waits for it.
         if kind == CheckInKind::Success && arrival.checkin.reported_late_at().is_none() {
             let Window { from, until } = refusals.successes.unwrap_or(Window { from: at, until: at });
             refusals.successes = Some(Window { from: from.min(at), until: until.max(at) });
@@ -96,7 +97,7 @@ impl Refused {
             self.tell_of(&name, kind, error);
         }
         let refusals = self.by_name.get_mut(&name)?;
-        // What it was told before may be over: the database knows whether the job was heard of meanwhile.
+        // An earlier span may be over: the database knows whether the job was heard meanwhile.
         let window = refusals.successes.take()?;
         if refusals.noted.is_some_and(|noted| noted.elapsed() < NOTED) {
             return None;
@@ -117,13 +118,13 @@ impl Refused {
 }
 
 impl Refusals {
-    /// Whether all begins anew.
+    /// Whether the last refusal is so old that the next one is unrelated.
     fn is_old(&self) -> bool {
         self.first.elapsed() >= AGAIN
     }
 }
 
-/// How people are told of a target. A ping key is a secret.
+/// The target in messages. A ping key is secret and is not shown.
 fn name(target: &Target) -> String {
     match target {
         Target::Names(app, component) => format!("{app}/{component}"),
@@ -155,7 +156,7 @@ mod tests {
         DateTime::from_timestamp(second, 0).unwrap()
     }
 
-    /// Refuses this check-in, and others are written at once.
+    /// Refuses this check-in, and immediately accepts others.
     fn refuse(refused: &mut Refused, name: &str, kind: CheckInKind, second: i64) -> Option<Window> {
         let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
         let checkin = CheckIn::new(kind, at(second));

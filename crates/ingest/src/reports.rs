@@ -1,7 +1,8 @@
-//! What agents report: check-ins in batches, with the times at which they happened and with keys against doubling.
+//! Agents' reports: check-ins in batches, with the times at which they happened, and with keys against duplicates.
 //!
-//! `POST /api/v1/checkins` takes reports by names, `POST /ping/<key>/reports` those of one job. Each is answered by itself: a bad one keeps
-//! none of the others out. They are recorded in their order, and 200 means that what is "recorded" or "known" is durable.
+//! `POST /api/v1/checkins` takes reports by names, `POST /ping/<key>/reports` those of one job. Each report is
+//! answered separately: an invalid one does not affect the others. They are recorded in order, and 200 means that all
+//! "recorded" and "known" ones are durable.
 
 use actix_web::http::Method;
 use actix_web::web::{Data, Path};
@@ -24,7 +25,7 @@ use crate::queue::{Answer, Unwritable};
 
 /// The most reports of one batch.
 const MOST: usize = 100;
-/// How far ahead of this clock a client's may be.
+/// How far a client's clock may be ahead of this one.
 const AHEAD: TimeDelta = TimeDelta::minutes(1);
 
 const FIELDS: [&str; 13] = [
@@ -50,26 +51,26 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
 
 type Body = BodyUpTo<LARGEST_REPORTS>;
 
-/// What became of a report.
+/// The result of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Status {
-    /// It is durable.
+    /// It is recorded durably.
     Recorded,
-    /// It has been for some time: one with its key was recorded before.
+    /// A report with its key was recorded before.
     Known,
-    /// There is no such reservation.
+    /// The reservation does not exist.
     Unknown,
     /// It happened too long ago.
     TooOld,
-    /// It is not well formed, or the caller may not report for this app.
+    /// It is malformed, or the caller may not report for this app.
     Refused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Outcome {
     status: Status,
-    /// Why it is not recorded; or, where it is, what of its figures was left out.
+    /// Why it is not recorded; or, if it is, which figures were left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -77,7 +78,7 @@ struct Outcome {
 #[derive(Serialize)]
 struct Outcomes {
     reports: Vec<Outcome>,
-    /// How much of an output is kept, in bytes.
+    /// The most bytes of an output that are kept.
     output_bytes: usize,
 }
 

@@ -1,4 +1,5 @@
-//! The database hangs, or refuses for a while: clients are told to come again, the process recovers by itself, and a stop ends.
+//! The database hangs or refuses for a while: clients are told to retry, the process recovers by itself, and a stop
+//! ends.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Somebody else holds a row, as a sweep does while it writes conclusions: only check-ins for that row wait.
+//! Another transaction locks a row, as a sweep does while it writes conclusions: only check-ins for that row wait.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

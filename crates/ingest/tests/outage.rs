@@ -1,6 +1,7 @@
-//! The database goes away and comes back: clients wait, or are told to come again, and nothing acknowledged is lost.
+//! The database becomes unreachable and returns: clients wait or are told to retry, and no acknowledged check-in is
+//! lost.
 //!
-//! The outages of 5 and 15 seconds are what the design promises about, so they take just as long.
+//! The design makes promises about outages of 5 and 15 seconds, so these tests last as long.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! Reports of agents while the database is away, and at several nodes at once: each is recorded once, whatever is sent again.
+//! Reports of agents during an outage of the database, and to several nodes at once: each is recorded once, however
+//! often it is sent.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

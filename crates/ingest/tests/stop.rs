@@ -1,4 +1,4 @@
-//! A stop answers what was taken in, and a full queue refuses rather than loses.
+//! At a stop every accepted check-in is answered, and a full queue refuses check-ins rather than losing them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

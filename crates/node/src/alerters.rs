@@ -1,4 +1,4 @@
-//! The alerters of the configuration that is in force.
+//! The alerters of the configuration in force.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use parking_lot::RwLock;
 
 use crate::config::{Config, ConfigError, Problem};
 
-/// Checks what [`build`] does, for who needs nothing of it.
+/// Makes the checks of [`build`] for a caller that does not need the alerters.
 ///
 /// # Errors
-/// Everything that is wrong, each with its line.
+/// All problems, each with its line.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     build(config, Arc::new(SystemClock)).map(drop)
 }
 
-/// Builds the alerters, reads the files that peers, heartbeat, mail loop and the login at a provider name, and checks what only they can
-/// check. Connects nowhere.
+/// Builds the alerters and reads the files named by peers, heartbeat, mail loop and OpenID login, with the checks that
+/// need these files. Opens no connection.
 ///
 /// # Errors
-/// Everything that is wrong, each with its line.
+/// All problems, each with its line.
 pub(crate) fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Alerters, ConfigError> {
     let mut wrong: Vec<(String, Invalid)> = Vec::new();
     let built = Alerters::build_all(&config.alerters, clock).map_err(|errors| {
@@ -53,12 +53,12 @@ pub(crate) fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Alerters, 
     built.ok().filter(|_| problems.is_empty()).ok_or(ConfigError(problems))
 }
 
-/// A line for each alerter that is parked.
+/// A line for each parked alerter.
 pub(crate) fn parked(config: &Config) -> Vec<String> {
     config.ways_out().parked().map(|name| format!("alerter.{}", parked_words(name))).collect()
 }
 
-/// A line for each `ca_file` that opens no way to any server.
+/// A line for each `ca_file` that no connection can use.
 pub(crate) fn useless_certificates(config: &Config) -> Vec<String> {
     let of_alerters =
         config.alerters.iter().map(|(name, alerter)| (format!("alerter.{name}"), alerter.ca_file()));
@@ -69,12 +69,13 @@ pub(crate) fn useless_certificates(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// All alerters of the configuration in force; clones share them. They are built once at the start, and once by each reload.
+/// All alerters of the configuration in force; clones share them. They are built once at the start, and once at each
+/// reload.
 #[derive(Clone)]
 pub struct Ways(Arc<RwLock<Arc<Alerters>>>);
 
 impl Ways {
-    /// The process's own, where the configuration can be reloaded; otherwise built now, as `config` has them.
+    /// The process's own alerters, if its configuration can be reloaded; otherwise new ones built from `config`.
     ///
     /// # Errors
     /// An alerter that cannot be built.
@@ -85,17 +86,17 @@ impl Ways {
         }
     }
 
-    /// These.
+    /// Wraps these alerters.
     pub(crate) fn of(alerters: Alerters) -> Self {
         Self(Arc::new(RwLock::new(Arc::new(alerters))))
     }
 
-    /// These from now on.
+    /// Replaces the alerters, for all clones.
     pub(crate) fn replace(&self, alerters: Alerters) {
         *self.0.write() = Arc::new(alerters);
     }
 
-    /// The alerters as they are now.
+    /// The present alerters.
     pub fn now(&self) -> Arc<Alerters> {
         Arc::clone(&self.0.read())
     }

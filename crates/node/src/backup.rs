@@ -1,4 +1,4 @@
-//! `backup` and `restore`: what the command line says of copies of an SQLite database.
+//! The commands `backup` and `restore`: copies of an SQLite database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use innkeeper_store::{self as store, Copying, StoreError};
 use crate::config::{Config, DatabaseKind};
 use crate::shutdown::Shutdown;
 
-/// How often a copy that is being written looks whether it should stop.
+/// How often a running copy checks whether it should stop.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Makes a backup of the database in `target`; returns what to say of it.
+/// Backs the database up into `target`; returns the message for the user.
 ///
 /// # Errors
-/// Postgres, which has its own means, and whatever keeps the copy from being made: then nothing is left of it.
+/// The database is Postgres, which has its own tools, or the copy failed; an incomplete file is removed.
 pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::Result<String> {
     let database = sqlite_file(config, "backup", "pg_dump")?;
     let to = target.to_owned();
@@ -35,13 +35,13 @@ pub fn back_up(config: &Config, target: &Path, shutdown: &Shutdown) -> anyhow::R
     ))
 }
 
-/// Makes a copy on a thread of its own: SQLite copies in one call, and a stop does not wait for it.
+/// Runs a copy on its own thread: SQLite copies in one call, and a stop must not wait for it.
 fn unless_stopped<T: Send + 'static>(
     shutdown: &Shutdown,
     copy: impl FnOnce(&Copying) -> Result<T, StoreError> + Send + 'static,
 ) -> anyhow::Result<T> {
     let copying = Arc::new(Copying::default());
-    // By who hears the signal: a second one ends the process at once.
+    // Called by the thread that receives the signal, because a second signal ends the process at once.
     let at_stop = Arc::clone(&copying);
     shutdown.on_request(move || {
         at_stop.abandon();
@@ -56,7 +56,7 @@ fn unless_stopped<T: Send + 'static>(
         match made.recv_timeout(TICK) {
             Ok(Ok(made)) => return Ok(made),
             Ok(Err(error)) if !shutdown.is_requested() => return Err(error.into()),
-            // One that is whole gets its name first.
+            // A complete copy is given its name first.
             Ok(Err(_)) | Err(RecvTimeoutError::Timeout) if shutdown.is_requested() && copying.abandon() => {
                 bail!("stopped before the copy was whole; nothing is left of it");
             }
@@ -67,10 +67,11 @@ fn unless_stopped<T: Send + 'static>(
     }
 }
 
-/// Puts the backup `from` in the place of the database; returns what to say of it.
+/// Replaces the database with the backup `from`; returns the message for the user.
 ///
 /// # Errors
-/// Postgres, a process that uses the database, a backup that is none, a stop. Then the database is as it was.
+/// The database is Postgres or in use, `from` is not a backup, or a stop was requested. The database is then
+/// unchanged.
 pub fn restore(config: &Config, from: &Path, shutdown: &Shutdown) -> anyhow::Result<String> {
     let database = sqlite_file(config, "restore", "pg_restore")?;
     if database.starts_with(&config.data_dir) {

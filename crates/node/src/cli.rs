@@ -22,10 +22,10 @@ use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, me
 
 const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
-/// The command line cannot be understood.
+/// The exit code for an invalid command line.
 const USAGE: u8 = 2;
 
-// What every role has. A doc comment here would become the description of the role it is flattened into.
+// Options of every role. A doc comment here would become the description of the role it is flattened into.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub struct Options {
@@ -43,7 +43,7 @@ pub struct Options {
     pub data_dir: Option<String>,
 }
 
-// What the roles that listen have beside `Options`; again without a doc comment.
+// Options of the roles that listen, in addition to `Options`; no doc comment, for the same reason.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub struct Listen {
@@ -52,7 +52,7 @@ pub struct Listen {
     pub listen: Option<String>,
 }
 
-// What to do instead of running; again without a doc comment.
+// Commands that run instead of the role; no doc comment, for the same reason.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, StructOpt)]
 pub enum Command {
@@ -117,18 +117,18 @@ pub enum Command {
     },
 }
 
-/// How long the end of a process waits for its last log lines to be written.
+/// How long the process waits at its end for its last log lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A role's command line.
 pub trait RoleOptions: StructOpt {
-    /// What it shares with the other roles.
+    /// The options that all roles share.
     fn options(&self) -> &Options;
 
-    /// What to do instead of running, of what every role can do.
+    /// The command to run instead of the role, of those that every role has.
     fn command(&self) -> Option<&Command>;
 
-    /// Whether it is to run until it is stopped, and not to end by itself.
+    /// Whether the process runs until it is stopped, rather than ending by itself.
     fn is_service(&self) -> bool {
         self.command().is_none()
     }
@@ -139,11 +139,10 @@ pub trait RoleOptions: StructOpt {
     }
 }
 
-/// A whole `main`: reads the command line, starts logging, reads the configuration, carries out `migrate` and
-/// `check-config`, and otherwise calls `run` with all of it.
+/// A complete `main`: reads the command line, starts logging, reads the configuration, runs the requested command such
+/// as `migrate` or `check-config`, and otherwise calls `run`.
 ///
-/// Exit codes: 0, also after a stop that was asked for; 1 for an error; 2 for a command line that cannot be
-/// understood.
+/// Exit codes: 0, also after a requested stop; 1 for an error; 2 for an invalid command line.
 pub fn run_role<O: RoleOptions>(
     role: Role,
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
@@ -151,7 +150,7 @@ pub fn run_role<O: RoleOptions>(
     run_command(role, None, run)
 }
 
-/// [`run_role`] for a role that listens and has no options of its own. Its `--help` calls it `name` and says `about`.
+/// [`run_role`] for a role that listens and has no options of its own. `name` and `about` appear in its `--help`.
 pub fn run_listening(
     role: Role,
     name: &'static str,
@@ -186,7 +185,7 @@ impl RoleOptions for Listening {
     }
 }
 
-/// The command line of a role whose own type does not name it.
+/// The command line of a role, with the role's name replaced.
 #[derive(Clone, Copy)]
 struct Name {
     name: &'static str,
@@ -200,7 +199,7 @@ fn app<O: RoleOptions>(name: Option<Name>) -> clap::App<'static, 'static> {
     }
 }
 
-/// Prints the script for a shell.
+/// Prints the completion script for a shell.
 fn complete(mut app: clap::App<'_, '_>, shell: clap::Shell) -> ExitCode {
     let (name, mut script) = (app.get_name().to_owned(), Vec::new());
     app.gen_completions_to(name, shell, &mut script);
@@ -242,7 +241,7 @@ fn dispatch<O: RoleOptions>(
     run: impl FnOnce(&O, Config, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let common = options.options();
-    // First of all: a service that reads its configuration must not die of being asked to read it again.
+    // This comes first: SIGHUP, which asks a service to reload its configuration, must not end it while it starts.
     let service = match options.is_service() {
         true => Shutdown::on_signals_of_a_service()?,
         false => Shutdown::on_signals()?,
@@ -254,7 +253,7 @@ fn dispatch<O: RoleOptions>(
         data_dir: common.data_dir.clone(),
     };
     let config = Config::load(role, &overrides)?;
-    // Checked when it was read.
+    // The levels were checked when the configuration was read.
     logging::set_levels(&config.log).map_err(anyhow::Error::msg)?;
     logging::set_format(config.log_format);
     match options.command() {
@@ -312,7 +311,7 @@ fn dispatch<O: RoleOptions>(
             print(&backup::restore(&config, file, &service)?);
             Ok(())
         }
-        // Printed before anything is read.
+        // The script was printed before the configuration was read.
         Some(Command::Completions { .. }) => Ok(()),
         None => {
             let clock = Arc::new(NodeClock::default());
@@ -334,7 +333,7 @@ fn dispatch<O: RoleOptions>(
     }
 }
 
-/// What SIGHUP asks for. A configuration that cannot be used is refused, and changes nothing.
+/// Handles SIGHUP. An invalid configuration is refused and changes nothing.
 fn reload(live: &Live, role: Role, overrides: &Overrides) {
     log::info!("SIGHUP: reading the configuration again");
     match live.reload(role, overrides) {
@@ -364,7 +363,7 @@ fn reload(live: &Live, role: Role, overrides: &Overrides) {
     }
 }
 
-/// Reads a command line. What is not a run (help, version, a mistake) is printed, and its exit code returned.
+/// Parses a command line. For help, version and errors it prints the text and returns the exit code.
 fn parse<O: StructOpt>(
     command: clap::App<'_, '_>,
     arguments: impl IntoIterator<Item = OsString>,
@@ -374,26 +373,26 @@ fn parse<O: StructOpt>(
         Err(error) => error,
     };
     if error.use_stderr() {
-        // Nothing can be done about a standard error that is closed.
+        // If standard error is closed, the message cannot be shown anywhere.
         let _ = writeln!(std::io::stderr(), "{}", error.message);
         return Err(USAGE);
     }
     if error.kind == clap::ErrorKind::HelpDisplayed {
         print(&format!("{}\n", error.message));
     } else {
-        // clap has printed the version itself, without the end of its line.
+        // clap has printed the version, without a line break.
         print("\n");
     }
     Err(SUCCESS)
 }
 
-/// Prints to standard output. A reader that went away (`| head`) is not an error.
+/// Prints to standard output. A reader that has closed the pipe (`| head`) is not an error.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints to standard output, from a process that goes on and waits for no reader.
+/// Prints to standard output without blocking the process on a slow reader.
 pub fn announce(text: String) {
     let printing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || print(&text));
     if let Err(error) = printing {
@@ -401,8 +400,8 @@ pub fn announce(text: String) {
     }
 }
 
-/// The command line that runs `command` of this program over the same database, to be pasted into a shell of this
-/// directory.
+/// The command line that runs `command` of this program with the same database, ready to be pasted into a shell in
+/// this directory.
 pub fn line_of(command: &str) -> String {
     let mut given = std::env::args();
     let mut words = vec![given.next().unwrap_or_else(|| "innkeeper".to_owned())];
@@ -412,7 +411,7 @@ pub fn line_of(command: &str) -> String {
             Some((flag, value)) => (flag.to_owned(), value.to_owned()),
             None => (argument, given.next().unwrap_or_default()),
         };
-        // A password stands in no log.
+        // A password must not appear in a log.
         let is_told = ["--config", "--data-dir"].contains(&flag.as_str())
             || (flag == "--database-url" && !value.contains('@'));
         if is_told {
@@ -422,7 +421,7 @@ pub fn line_of(command: &str) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     match word.chars().all(is_plain) && !word.is_empty() {
@@ -431,7 +430,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Says what went wrong, and below it why.
+/// Prints the error, and its causes below it.
 fn complain(error: &anyhow::Error) {
     let mut text = String::new();
     if error.is::<ConfigError>() {

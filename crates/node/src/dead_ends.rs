@@ -1,4 +1,4 @@
-//! Looking for reservations whose messages lead nowhere, among all that there are.
+//! The search for reservations whose messages reach nobody, among all reservations.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -9,42 +9,44 @@ use innkeeper_store::{SameRoute, Store, StoreError};
 
 use crate::heartbeat::dead_end_reporter::line;
 
-/// Reservations of one query: each route among them is judged once, so that a million of them need no memory.
+/// Reservations per query. Each distinct route among them is judged once, so a million reservations need little
+/// memory.
 const CHUNK: i64 = 20_000;
-/// Routes that are told apart at most.
+/// The most distinct routes that are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// What was found.
+/// The result of the search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Reservations of whose messages some lead nowhere.
+    /// The number of reservations some of whose messages reach nobody.
     pub count: i64,
-    /// Those among them that are told.
+    /// The number of those that were reported.
     pub told: i64,
-    /// How many there are of each route, by its hash.
+    /// The number of reservations by the hash of their route.
     routes: HashMap<u64, i64>,
 }
 
 impl Found {
-    /// Whether there is more of any route than in `before`.
+    /// Whether any route has more reservations than in `before`.
     pub fn is_news_after(&self, before: &Self) -> bool {
         self.routes.iter().any(|(route, count)| before.routes.get(route).is_none_or(|known| known < count))
     }
 }
 
-/// What of it was told in another way; nothing by default.
+/// The dead ends that are reported elsewhere; none by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Told<'a> {
-    /// What led nowhere by these alerters already.
+    /// Those that existed with these alerters already.
     pub by: Option<&'a WaysOut>,
-    /// What was made or changed after this.
+    /// Those of reservations created or changed after this time.
     pub after: Option<Time>,
 }
 
-/// Looks at all reservations. The first `most` that are found, and not told in another way, are given to `name`, each in a line.
+/// Examines all reservations. The first `most` dead ends that are not reported elsewhere are passed to `name`, one
+/// line each.
 ///
 /// # Errors
-/// The database's.
+/// A database error.
 pub fn find(
     store: &Store,
     ways: &WaysOut,

@@ -1,20 +1,21 @@
-//! File descriptors: as many as the system gives, and shared out so that strangers' connections never take those of the database and of
-//! the alerters.
+//! File descriptors: the process takes as many as the system allows, and limits incoming connections so that they
+//! never use up the descriptors of the database and the alerters.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Config;
 
-/// Connections of all listeners at most, whatever the limit: each takes memory too.
+/// The most connections of all listeners, whatever the descriptor limit: each connection takes memory too.
 const MOST: u64 = 20_000;
-/// What a process has open besides: standard streams, event loops, files that are read, the sweeper's own listener.
+/// Descriptors for everything else: standard streams, event loops, files that are read, the sweeper's own listener.
 const OWN: u64 = 128;
-/// Descriptors of one connection to the database: SQLite has a file, its log and its index, and some parts have a connection apart.
+/// Descriptors per database connection: SQLite opens a file, its WAL and its index, and some threads have connections
+/// of their own.
 const PER_DATABASE_CONNECTION: u64 = 8;
-/// Descriptors of one sender: a connection, or the pipes of a program.
+/// Descriptors per sender: a connection, or the pipes of a program.
 const PER_SENDER: u64 = 4;
 
-/// Raises the limit to the most that the system allows. What it does not allow is logged: the process goes on with less.
+/// Raises the descriptor limit to the most that the system allows. A failure is logged, and the process continues.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
@@ -30,7 +31,7 @@ fn shown(limit: Option<u64>) -> String {
     limit.map_or("any number".to_owned(), |limit| limit.to_string())
 }
 
-/// How many connections all listeners of this process may have open.
+/// The number of connections that all listeners of this process may have open.
 pub fn for_connections(config: &Config) -> usize {
     let senders = config.sweeper.senders as u64 * config.alerters.len() as u64;
     share(getrlimit(Resource::Nofile).current, config.database.pool_size.into(), senders)
@@ -39,7 +40,8 @@ pub fn for_connections(config: &Config) -> usize {
 fn share(limit: Option<u64>, database: u64, senders: u64) -> usize {
     let limit = limit.unwrap_or(u64::MAX);
     let kept = OWN + PER_DATABASE_CONNECTION * database + PER_SENDER * senders;
-    // Where there are too few for all, a quarter: an address that accepts nobody is of no use.
+    // If the limit is too low for everything, listeners get a quarter: an address that accepts no connection is
+    // useless.
     let share = limit.saturating_sub(kept).max(limit / 4).clamp(1, MOST);
     usize::try_from(share).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! What `check-config` says of a configuration that can be used and yet leaves somebody untold.
+//! The warnings of `check-config`: the configuration is valid, yet some messages would reach nobody.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -12,28 +12,30 @@ use crate::heartbeat::Operator;
 use crate::{Config, Mount};
 use crate::{alerters, exposed, startup};
 
-/// How long the database may take for its next answer.
+/// The time allowed for each answer of the database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// So many reservations are named unless all are asked for: each reload of the service runs this, and its journal must not drown in them.
+/// The most reservations named unless all are asked for. Each reload of the service runs this check, and a long list
+/// would fill its journal.
 const NAMED: usize = 50;
 
-/// What a look into the database brings.
+/// One result of examining the database.
 enum Seen {
-    /// What is to be known of the database itself.
+    /// A note about the database itself.
     Note(String),
-    /// A reservation whose messages lead nowhere.
+    /// A reservation whose messages reach nobody.
     Line(String),
-    /// How many there are.
+    /// The number of such reservations.
     Done(i64),
-    /// It could not be asked.
+    /// The database could not be queried.
     Failed(String),
-    /// A start would refuse it.
+    /// The process would refuse to start with this database.
     Refused(String),
 }
 
-/// Prints whom of the operator no way leads to, a `public_url` that is also something else, how others get at the database, certificates that are of no use, and the first
-/// reservations in the database whose messages would lead nowhere (or `all`), with their number. Whether a start would take the database, as far as that can be told.
+/// Prints all warnings: operators who cannot be reached, a `public_url` that clashes with a path of Innkeeper's own,
+/// access of others to the database, unusable certificates, and the first reservations (or `all`) whose messages would
+/// reach nobody, with their number. Returns whether a start would accept the database, as far as can be told.
 pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     for problem in Operator::unreached(config).into_iter().chain(Mount::at(&config.public_url).twin()) {
         print(&format!("Warning: {problem}\n"));
@@ -48,12 +50,12 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     if let DatabaseKind::Sqlite { path, .. } = &config.database.kind
         && !path.exists()
     {
-        // Looking would make it.
+        // Opening the database would create it.
         return true;
     }
     let (seen, sight) = sync_channel(1000);
     let (config, most) = (config.clone(), if all { usize::MAX } else { NAMED });
-    // On a thread that is left behind where the database does not answer: the process ends anyway.
+    // The thread is abandoned if the database does not answer; the process ends soon anyway.
     let looking = std::thread::Builder::new().name("check-config".to_owned()).spawn(move || {
         let done = look(&config, most, &mut |found| drop(seen.send(found)));
         drop(seen.send(done));

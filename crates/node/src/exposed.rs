@@ -1,4 +1,4 @@
-//! What lets others at the database: said at the start and by `check-config`, and never a reason to refuse anything.
+//! Access of others to the database: logged at the start and shown by `check-config`, never a reason to refuse to run.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,15 +15,15 @@ use crate::config::postgres_tls::{self, Parameters};
 const READ_BY_OTHERS: u32 = 0o004;
 const WRITTEN_BY_OTHERS: u32 = 0o002;
 const WRITTEN_BY_GROUP: u32 = 0o020;
-/// In a directory with this only its owner removes a file.
+/// The sticky bit: in such a directory only the owner of a file may remove it.
 const STICKY: u32 = 0o1000;
 
-/// A line for each way by which others get at the database.
+/// A line for each way in which others can reach the database.
 pub(crate) fn find(config: &Config) -> Vec<String> {
     lines(config, true)
 }
 
-/// The same, without what the operator has chosen: an `sslmode` that is written down is an answer.
+/// Like [`find`], without what the operator has chosen explicitly, such as an `sslmode` in the URL.
 pub(crate) fn unanswered(config: &Config) -> Vec<String> {
     lines(config, false)
 }
@@ -49,14 +49,14 @@ fn lines(config: &Config, with_chosen: bool) -> Vec<String> {
     lines
 }
 
-/// That others can change what lies in a directory, or put another in its place.
+/// The problem with a directory in which others can change or replace files.
 fn directory(path: &Path) -> Option<String> {
-    // One that is not there yet is made for its owner alone, in the first that is.
+    // A missing directory will be created for its owner only, inside the nearest one that exists.
     let there = path.ancestors().find_map(|above| above.canonicalize().ok())?;
     let mode = |directory: &Path| fs::metadata(directory).ok().map(|found| found.mode());
     let found = there.ancestors().find(|above| {
         let is_written = mode(above).is_some_and(|mode| {
-            // Where the bit is set others can still add files, as a journal that SQLite would play back.
+            // Despite the sticky bit others can add files, such as a journal that SQLite would replay.
             mode & WRITTEN_BY_OTHERS != 0 && (mode & STICKY == 0 || *above == there && path.exists())
         });
         is_written && above.ancestors().all(|way| mode(way).is_some_and(|mode| mode & 0o001 != 0))
@@ -69,9 +69,9 @@ fn directory(path: &Path) -> Option<String> {
     ))
 }
 
-/// What is wrong with the modes of the file, and of those beside it that belong to it.
+/// The problems with the modes of the file and of the files beside it that belong to it.
 fn files(path: &Path) -> Vec<String> {
-    // Behind a link, the file itself counts. One that is not there yet is made for its owner alone.
+    // For a symbolic link, its target counts. A missing file will be created for its owner only.
     let Ok(path) = path.canonicalize() else { return Vec::new() };
     let beside = ["", "-wal", "-shm"].map(|end| {
         let mut name = OsString::from(&path);
@@ -81,7 +81,7 @@ fn files(path: &Path) -> Vec<String> {
     let is_open = |bits: u32| {
         path.ancestors().skip(1).all(|above| fs::metadata(above).is_ok_and(|found| found.mode() & bits != 0))
     };
-    // Whoever cannot enter a directory above gets at nothing in it.
+    // A file is out of reach if a directory above it cannot be entered.
     let (to_others, to_group) = (is_open(0o001), is_open(0o011));
     beside.iter().filter_map(|file| wrong(file, to_others, to_group)).collect()
 }
@@ -104,16 +104,17 @@ fn wrong(file: &Path, to_others: bool, to_group: bool) -> Option<String> {
     ))
 }
 
-/// A connection to a Postgres elsewhere that would be given to whoever stands between.
+/// A connection to a remote Postgres server that does not verify the server, so that a man in the middle could take
+/// it.
 struct Unverified {
     what: String,
-    /// Whether somebody has written down that it is to be so.
+    /// Whether the mode was chosen explicitly.
     is_chosen: bool,
 }
 
 fn unverified(url: &PostgresUrl, environment: impl Fn(&str) -> Option<String>) -> Option<Unverified> {
     let parameters = Parameters::of(url, environment);
-    // A service file may say anything.
+    // A service file may set any parameter.
     if parameters.get("service", "PGSERVICE").is_some() {
         return None;
     }
@@ -126,7 +127,7 @@ fn unverified(url: &PostgresUrl, environment: impl Fn(&str) -> Option<String>) -
     let elsewhere = hosts.into_iter().find(|host| !host.starts_with(['/', '@']) && !is_loopback(host))?;
     let is_chosen = parameters.chosen_mode().is_some();
     let mode = parameters.mode();
-    // For those who set it up before there were the two others, `require` with an authority is `verify-ca`.
+    // libpq treats `require` together with a root certificate as `verify-ca`, for backward compatibility.
     let is_verified = matches!(mode.as_str(), "verify-full" | "verify-ca")
         || (mode == "require" && parameters.authority().is_some());
     let without = if postgres_tls::IS_BUILT_IN {
@@ -168,7 +169,7 @@ mod tests {
             (0o755, 0o660, "can be written by its whole group (mode 0660)"),
             (0o755, 0o666, "can be written by every user of this machine (mode 0666)"),
             (0o777, 0o600, ""),
-            // Nobody else gets there.
+            // The directory is closed to others.
             (0o700, 0o644, ""),
             (0o700, 0o666, ""),
             (0o750, 0o644, ""),
@@ -212,9 +213,9 @@ mod tests {
             (0o755, 0o777, "data can be written by all (mode 0777); chmod o-w it"),
             (0o755, 0o1777, "data can be written by all (mode 1777)"),
             (0o1777, 0o700, ""),
-            // Another can be put in its place.
+            // Others can replace the file.
             (0o777, 0o700, "can be written by all (mode 0777)"),
-            // Nobody else gets there.
+            // The directory is closed to others.
             (0o700, 0o777, ""),
             (0o755, 0o776, ""),
         ] {
@@ -242,7 +243,7 @@ mod tests {
         };
         let told =
             |url: &str, variables: &[(&str, &str)]| found(url, variables).map(|unverified| unverified.what);
-        // What somebody has chosen is an answer.
+        // An explicit choice is respected.
         for mode in ["disable", "allow", "prefer", "require"] {
             assert!(found(&format!("postgres://db/inn?sslmode={mode}"), &[]).unwrap().is_chosen, "{mode}");
             assert!(found("postgres://db/inn", &[("PGSSLMODE", mode)]).unwrap().is_chosen, "{mode}");

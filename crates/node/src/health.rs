@@ -1,4 +1,4 @@
-//! How this installation is, in one word: what peers are told, and on what the outward heartbeat depends.
+//! The health of this instance in one word, which peers are told and on which the outward heartbeat depends.
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
@@ -7,18 +7,19 @@ use innkeeper_store::{Store, StoreError};
 
 use crate::heartbeat::SENDING;
 
-/// The name of the check that the mail loop keeps.
+/// The name of the check that the mail loop maintains.
 pub const MAIL: &str = "mail";
-/// The state of a check that is well.
+/// The state of a healthy check.
 pub const OK: &str = "ok";
-/// Jobs are watched whose duties have been done within this: a restart takes less.
+/// Jobs count as watched if the duties were done within this time; a restart takes less.
 const DONE: TimeDelta = TimeDelta::seconds(60);
 
-/// How the installation is at `now`: whether sweeps succeed, check-ins are written (where any node takes some), and mail goes out. It
-/// does not where no sender can write what becomes of it: then it is not tried either.
+/// The health of the instance at `now`: whether sweeps succeed, check-ins are recorded (if any node takes them), and
+/// mail is sent. If no sender can record the results of its deliveries, none are attempted, so mail counts as not
+/// sent.
 ///
 /// # Errors
-/// The database's: then nobody watches its jobs.
+/// A database error; then nobody watches the jobs.
 pub fn health(store: &Store, now: Time) -> Result<Health, StoreError> {
     let duties = store.duties()?;
     let lately = now - DONE - store.backend().unstored_heartbeats();
@@ -32,7 +33,7 @@ pub fn health(store: &Store, now: Time) -> Result<Health, StoreError> {
     Ok(if fails { Health::MailProblem } else { Health::Ok })
 }
 
-/// Whether none of the nodes that send and have beaten since `lately` can.
+/// Whether every sending node with a heartbeat since `lately` is unable to send.
 fn nobody_sends(store: &Store, lately: Time) -> Result<bool, StoreError> {
     let nodes = store.nodes()?;
     let mut senders = nodes

@@ -1,4 +1,4 @@
-//! Links by which a person chooses a password, once.
+//! Single-use links by which a person chooses a password.
 
 use std::net::SocketAddr;
 
@@ -11,10 +11,10 @@ use crate::config::{Auth, Config, url_of};
 use crate::heartbeat::gone_after;
 use crate::{Role, keys};
 
-/// How long a link can be used.
+/// How long a link is valid.
 pub const USED_WITHIN: TimeDelta = TimeDelta::days(1);
 
-/// Why no user of this name is made.
+/// Why no user with this name is created.
 pub fn taken(name: &str) -> String {
     format!("there is a user {name} already, or one whose name looks the same")
 }
@@ -24,8 +24,8 @@ pub fn link(pages_url: &str, secret: &str) -> String {
     format!("{pages_url}/setup/{secret}")
 }
 
-/// The secret of a link by which the first admin is made, where nobody can decide yet who may come in: asked after those
-/// are doubted whom nobody knows. That it cannot be made is logged, and no reason not to watch over jobs.
+/// The secret of a link that creates the first admin, if no user can manage users yet; called after unconfirmed users
+/// are known. If it cannot be made, that is logged, and the process goes on watching jobs.
 pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> {
     if config.auth == Auth::Open {
         return None;
@@ -44,12 +44,13 @@ pub fn first_admin(store: &Store, config: &Config, now: Time) -> Option<String> 
     })
 }
 
-/// What says where the first admin is made: by this secret, on the pages of this process, which listens at `listening`.
+/// The message that tells where to create the first admin: with this secret, on the pages of this process, which
+/// listens at `listening`.
 pub fn announcement(config: &Config, listening: SocketAddr, secret: &str) -> String {
     let (public, own) = (link(&config.pages_url, secret), link(&url_of(listening), secret));
     match config.is_public_url_given {
         false => format!("Make the first admin, within a day: {own}\n"),
-        // Cookies of an address with TLS go nowhere else.
+        // Cookies set for an HTTPS address are not sent to any other.
         true if config.pages_url.starts_with("https:") => {
             format!("Make the first admin, within a day: {public}\n")
         }
@@ -59,8 +60,7 @@ pub fn announcement(config: &Config, listening: SocketAddr, secret: &str) -> Str
     }
 }
 
-/// Where people reach the pages: the public address, or that of the process which has them now, or has them by the
-/// configuration.
+/// The address of the pages: the public address, or that of the process that serves them now or is configured to.
 fn pages_url(store: &Store, config: &Config, now: Time) -> anyhow::Result<String> {
     if config.is_public_url_given {
         return Ok(config.pages_url.clone());
@@ -79,7 +79,8 @@ fn invite_first_admin(store: &Store, now: Time) -> anyhow::Result<Option<String>
     Ok(invited.then(|| secret.reveal().to_owned()))
 }
 
-/// Says what anybody made while the instance was open, where callers are asked now who they are: it does not work.
+/// Logs what was made while the instance was open and is not confirmed. It does not work while callers must
+/// authenticate.
 pub fn tell_unconfirmed(store: &Store, config: &Config) {
     if config.auth == Auth::Open {
         return;
@@ -95,7 +96,7 @@ pub fn tell_unconfirmed(store: &Store, config: &Config) {
     }
 }
 
-/// Says how many tokens have nobody who answers for them.
+/// Logs the number of tokens that belong to no user.
 fn tell_left_behind(store: &Store) {
     match store.tokens_left_behind() {
         Ok(0) => {}
@@ -107,10 +108,10 @@ fn tell_left_behind(store: &Store) {
     }
 }
 
-/// A link for the user of this name, who is made where there is none; with `role`, that is theirs from now on.
+/// Makes a link for the user of this name, who is created if missing. `role`, if given, becomes the user's role.
 ///
 /// # Errors
-/// No role for a user who has yet to be confirmed, a name or role that cannot be taken, the database's, or no randomness.
+/// No role for an unconfirmed user, an invalid name or role, a database error, or no randomness.
 pub fn invite(
     store: &Store,
     config: &Config,
@@ -133,7 +134,8 @@ pub fn invite(
             if let Some(role) = role.filter(|role| *role != user.role) {
                 store.change_role(user.id, role, now)?;
             }
-            // Whoever has the machine decides. What others know of the user ends by it.
+            // Access to the machine is authority enough to confirm the user. The new link replaces whatever credentials
+            // others may know.
             store.confirm_user(user.id, now)?;
             store.invite_again(user.id, &hash, expires_at, now)?;
         }
@@ -146,10 +148,10 @@ pub fn invite(
     Ok(link(&pages_url(&store, config, now)?, secret.reveal()))
 }
 
-/// Removes the second factor of the user of this name, and ends their sessions. Says what was done.
+/// Removes the second factor of the user of this name and ends their sessions. Returns the message for the caller.
 ///
 /// # Errors
-/// A name of nobody, and the database's.
+/// There is no such user, or a database error.
 pub fn reset_second_factor(store: &Store, name: &str, now: Time) -> anyhow::Result<String> {
     let store = store.acting_as(Actor::command_line());
     let Some((user, _)) = store.user_named(name)? else { anyhow::bail!("there is no user {name}") };
@@ -159,10 +161,11 @@ pub fn reset_second_factor(store: &Store, name: &str, now: Time) -> anyhow::Resu
     })
 }
 
-/// Removes the user of this name with their tokens, or hands these over to `heir`. Says what was done.
+/// Removes the user of this name together with their tokens, or hands these over to `heir`. Returns the message for
+/// the caller.
 ///
 /// # Errors
-/// Names of nobody, an heir who cannot have tokens, and the database's.
+/// There is no such user, an heir who cannot have tokens, or a database error.
 pub fn remove(store: &Store, name: &str, heir: Option<&str>, now: Time) -> anyhow::Result<String> {
     let store = store.acting_as(Actor::command_line());
     let id_of = |name: &str| -> anyhow::Result<i64> {

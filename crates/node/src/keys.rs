@@ -1,6 +1,6 @@
-//! Secrets that are drawn at random, and the hashes by which they are known.
+//! Random secrets, and the hashes that are stored of them.
 //!
-//! They have 256 bits, so a plain SHA-256 is as good as a slow hash: nobody guesses them.
+//! A secret has 256 random bits and cannot be guessed, so plain SHA-256 is as safe as a slow hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,14 +10,14 @@ use sha2::{Digest as _, Sha256};
 /// Draws a secret: 43 letters, digits, `-` and `_`.
 ///
 /// # Errors
-/// When the system has no randomness to give.
+/// The system provides no randomness.
 pub fn draw() -> Result<Secret, getrandom::Error> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)?;
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-/// What a secret is known by: its SHA-256 in hexadecimal.
+/// The stored hash of a secret: SHA-256 in hexadecimal.
 pub fn hash(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,10 +1,11 @@
-//! What every process does, whatever its role: configuration, command line, logging, starting, stopping, and its heartbeat among
-//! the others.
+//! The common parts of every process, whatever its role: configuration, command line, logging, start, stop, and the
+//! heartbeat by which nodes know each other.
 //!
-//! This crate never decides anything about a reservation, and knows neither SQL nor HTTP that is served.
+//! This crate decides nothing about reservations. It contains no SQL, and serves no HTTP.
 //!
-//! Where to start: [`cli::run_role`] is a whole `main`, [`Process`] what each role puts itself together with; [`heartbeat::Heartbeat`] makes a process a node among others; [`config::Config`] is everything that can be set;
-//! [`shutdown::Shutdown`] ends it all.
+//! Where to start: [`cli::run_role`] is a complete `main`; each role assembles itself with [`Process`];
+//! [`heartbeat::Heartbeat`] makes a process a node among others; [`config::Config`] contains every setting;
+//! [`shutdown::Shutdown`] stops everything.
 
 mod alerters;
 pub mod backup;

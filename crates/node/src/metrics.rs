@@ -1,6 +1,7 @@
-//! What a process counts about itself, for `GET /metrics`.
+//! The metrics of a process, for `GET /metrics`.
 //!
-//! One value is made at the start and shared; the parts count into it, and the page adds what it asks the database at that moment.
+//! One `Metrics` is created at the start and shared. All threads count into it; `GET /metrics` adds values that it
+//! queries from the database.
 
 use std::sync::Arc;
 
@@ -12,57 +13,58 @@ use prometheus::{
 
 use crate::process_metrics::ProcessMetrics;
 
-/// Seconds: a commit, a sweep.
+/// Bucket bounds for a commit or a sweep, in seconds.
 const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Seconds from a message's making, or from a deadline, to its delivery.
+/// Bucket bounds from the creation of a message, or from a deadline, to its delivery, in seconds.
 const LAG: [f64; 10] = [0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 600.0, 3600.0];
-/// Check-ins of a batch.
+/// Bucket bounds for the check-ins of a batch.
 const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 500.0, 1000.0];
 
 /// The counters. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    /// Check-ins by `result`: `recorded`, `unknown`, `refused`, `late` (answered 503; it may be recorded yet).
+    /// Check-ins by `result`: `recorded`, `unknown`, `refused`, `late` (answered 503; may still be recorded).
     pub checkins: IntCounterVec,
-    /// Check-ins that were written together.
+    /// The number of check-ins written together.
     pub batch: Histogram,
-    /// How long a batch took, its commit included.
+    /// The duration of writing a batch, including its commit.
     pub commit: Histogram,
-    /// How long a pass of the sweep took that had something to look at.
+    /// The duration of sweeps that had something to examine.
     pub sweep: Histogram,
-    /// What passes did, by `what`: `looked`, `opened`, `closed`, `reminded`.
+    /// The results of sweeps, by `what`: `looked`, `opened`, `closed`, `reminded`.
     pub swept: IntCounterVec,
     /// Messages by `alerter` and `result`: `delivered`, `retry`, `dead`.
     pub deliveries: IntCounterVec,
-    /// From the making of a message to its delivery.
+    /// The time from the creation of a message to its delivery.
     pub lag: Histogram,
-    /// From the deadline, the run limit or the report to the delivery of what tells it first, by `alerter`.
+    /// The time from the deadline, the run limit or the report to the delivery of the first message about it, by
+    /// `alerter`.
     pub alert_lag: HistogramVec,
     /// Connections of the pool by `state`: `used`, `idle`.
     pub pool: IntGaugeVec,
     /// The most connections that the pool may have.
     pub pool_size: IntGauge,
-    /// Nodes by `role` and `state`, as of this look.
+    /// Nodes by `role` and `state`, at the time of the request.
     pub nodes: IntGaugeVec,
-    /// Seconds since the latest heartbeat of a `role`, as of this look.
+    /// Seconds since the latest heartbeat of a `role`, at the time of the request.
     pub heartbeat_age: GaugeVec,
-    /// Alerts that are open since nothing came by the deadline, as of this look.
+    /// Alerts open because a check-in is missing, at the time of the request.
     pub overdue_alerts: IntGauge,
-    /// Alerts that are open, as of this look.
+    /// Open alerts, at the time of the request.
     pub open_alerts: IntGauge,
-    /// Messages that wait, as of this look.
+    /// Waiting messages, at the time of the request.
     pub waiting: IntGauge,
-    /// Messages that do not get through by `alerter` and `state`: `waiting` for longer than ten minutes, `given_up` in the outage that
-    /// goes on. As of this look.
+    /// Undelivered messages by `alerter` and `state`: `waiting` for longer than ten minutes, or `given_up` in the
+    /// present outage. At the time of the request.
     pub undelivered: IntGaugeVec,
 }
 
 impl Metrics {
-    /// Counters that stand at zero.
+    /// Creates all metrics with the value zero.
     ///
     /// # Errors
-    /// Two of the same name.
+    /// Two metrics have the same name.
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
@@ -152,10 +154,10 @@ impl Metrics {
         })
     }
 
-    /// Asks `depth` at each look how many check-ins wait to be written.
+    /// Makes each request call `depth` for the number of check-ins that wait to be written.
     ///
     /// # Errors
-    /// It was set before.
+    /// It was called before.
     pub fn watch_queue(&self, depth: impl Fn() -> usize + Send + Sync + 'static) -> prometheus::Result<()> {
         self.registry.register(Box::new(PullingGauge::new(
             "innkeeper_queue_checkins",
@@ -164,10 +166,10 @@ impl Metrics {
         )?))
     }
 
-    /// Everything in Prometheus's text format.
+    /// All metrics in Prometheus's text format.
     ///
     /// # Errors
-    /// A value that cannot be written.
+    /// A value cannot be written in that format.
     pub fn text(&self) -> prometheus::Result<String> {
         text_of(&self.registry)
     }
@@ -176,7 +178,7 @@ impl Metrics {
 /// The latest figures of jobs in Prometheus's text format.
 ///
 /// # Errors
-/// A value that cannot be written.
+/// A value cannot be written in that format.
 pub fn of_figures(figures: &[LatestFigure]) -> prometheus::Result<String> {
     let registry = Registry::new();
     let value = GaugeVec::new(

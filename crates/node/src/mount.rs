@@ -1,4 +1,4 @@
-//! The path below which browsers and jobs reach this installation, where `public_url` has one.
+//! The path prefix under which browsers and jobs reach this instance, if `public_url` has one.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 #[derive(Debug, Clone)]
 pub struct Mount(Arc<str>);
 
-/// Every path that has a meaning by itself. A base of the same name cannot be told from it.
+/// All of Innkeeper's own paths. A prefix that equals one of them would be ambiguous.
 const OWN: [&str; 63] = [
     "/account",
     "/account/display",
@@ -76,14 +76,14 @@ const OWN: [&str; 63] = [
 ];
 
 impl Mount {
-    /// The mount of an installation that is reached at `public_url`.
+    /// The prefix of an instance that is reached at `public_url`.
     pub fn at(public_url: &str) -> Self {
         let rest = public_url.split_once("://").map_or("", |(_, rest)| rest);
         let path = rest.find('/').map_or("", |at| &rest[at..]);
         Self(path.trim_end_matches('/').into())
     }
 
-    /// What stands before each path: `/monitor`, or nothing.
+    /// The prefix of all paths: `/monitor`, or empty.
     pub fn base(&self) -> &str {
         &self.0
     }
@@ -93,7 +93,7 @@ impl Mount {
         if self.0.is_empty() { "/" } else { &self.0 }
     }
 
-    /// What is wrong with the base, if it is also a path of Innkeeper's own.
+    /// The problem, if the prefix is also a path of Innkeeper's own.
     pub fn twin(&self) -> Option<String> {
         let base = &*self.0;
         let is_own = OWN.iter().any(|own| self.inside(own) == Some("/"));
@@ -105,7 +105,7 @@ impl Mount {
         })
     }
 
-    /// What follows the base in `path`, if it begins with it. Proxies write percent-encoding in their own way.
+    /// The part of `path` after the prefix, if `path` begins with it. Proxies differ in their percent-encoding.
     pub fn inside<'p>(&self, path: &'p str) -> Option<&'p str> {
         if self.0.is_empty() {
             return None;

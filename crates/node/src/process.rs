@@ -1,4 +1,4 @@
-//! A process as it is put together, whatever its role: what it begins with, and how it ends.
+//! The assembly of a process, whatever its role: how it starts, and how it ends.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use innkeeper_store::Store;
 
 use crate::{Config, Heartbeat, Role, Shutdown, Ways, is_unused, wait_for_database};
 
-/// The work of a role in this process: what it has started, and has to end.
+/// The work of a role in this process: the threads that it has started and must end.
 pub trait RoleWork {
-    /// Ends it, after the stop was asked for. `in_order` says that the listener has ended as it was asked to; otherwise what is left
-    /// of it may still hold what this work waits for.
+    /// Ends the work, after a stop was requested. `in_order` says that the listener ended as requested; otherwise its
+    /// remains may still hold resources that this work waits for.
     ///
     /// # Errors
-    /// Why a part of it died, if one did.
+    /// Why a thread of the work died, if one did.
     fn finish(self: Box<Self>, in_order: bool) -> anyhow::Result<()>;
 }
 
-/// What every process has: its configuration, database, alerters and heartbeat, and the request to stop.
+/// The common parts of every process: its configuration, database, alerters, heartbeat and stop request.
 ///
-/// A role's main starts one, starts the work of its roles with it, and calls [`Process::run`].
+/// The `main` of a role starts one, starts the work of its roles with it, and calls [`Process::run`].
 pub struct Process {
     config: Config,
     shutdown: Shutdown,
@@ -33,10 +33,10 @@ impl Process {
     /// Waits for the database, and starts the heartbeat.
     ///
     /// # Errors
-    /// A database that cannot be used, an alerter that cannot be built, or no thread to be had.
+    /// An unusable database, an alerter that cannot be built, or a thread that cannot be started.
     pub fn start(role: Role, config: &Config, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let store = wait_for_database(config, role, shutdown)?;
-        // Before the heartbeat, which is what makes a database used.
+        // This must precede the heartbeat, which makes the database a used one.
         let is_first_start = role == Role::Standalone && is_unused(&store);
         let heartbeat = Heartbeat::start(&store, config, role, shutdown)?;
         let alerters = Ways::new(config, heartbeat.clock())?;
@@ -50,11 +50,11 @@ impl Process {
         })
     }
 
-    /// Calls `serve` with the request to stop; when it returns, asks for the stop, ends `work` in the given order, and says goodbye
-    /// to the other nodes.
+    /// Calls `serve` with the stop request. When it returns, requests the stop, ends `work` in the given order, and
+    /// tells the other nodes that this one has ended.
     ///
     /// # Errors
-    /// The first of what ended `serve`, the work, and the heartbeat.
+    /// The first error of `serve`, the work and the heartbeat.
     pub fn run(
         self,
         serve: impl FnOnce(&Shutdown) -> anyhow::Result<()>,
@@ -70,12 +70,12 @@ impl Process {
         said_goodbye
     }
 
-    /// The configuration as it was at the start.
+    /// The configuration at the start of the process.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The request to stop.
+    /// The stop request.
     pub fn shutdown(&self) -> &Shutdown {
         &self.shutdown
     }
@@ -90,17 +90,17 @@ impl Process {
         &self.alerters
     }
 
-    /// What makes the process a node among others.
+    /// The heartbeat of this node.
     pub fn heartbeat(&self) -> &Heartbeat {
         &self.heartbeat
     }
 
-    /// The time that all nodes share.
+    /// The common time of all nodes.
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.heartbeat.clock()
     }
 
-    /// Whether nobody has used the database before. Only the standalone program asks.
+    /// Whether the database was unused at the start. Only determined for the standalone program.
     pub fn is_first_start(&self) -> bool {
         self.is_first_start
     }

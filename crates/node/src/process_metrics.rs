@@ -1,6 +1,6 @@
-//! What Linux says of this process, under the names that Prometheus' client libraries agree on.
+//! Metrics of this process from Linux, under the names that Prometheus' client libraries agree on.
 //!
-//! From `/proc/self`, as proc(5) describes it. What cannot be read is left out.
+//! They come from `/proc/self`, see proc(5). Values that cannot be read are left out.
 
 use std::fs;
 
@@ -57,7 +57,7 @@ impl ProcessMetrics {
 
     fn look(&self) {
         if let Ok(entries) = fs::read_dir("/proc/self/fd") {
-            // One of them is the directory itself.
+            // One of the entries is the open directory itself.
             self.open_files.set(count(entries.count().saturating_sub(1) as u64));
         }
         if let Some(most) = getrlimit(Resource::Nofile).current {
@@ -90,18 +90,18 @@ impl Collector for ProcessMetrics {
     }
 }
 
-/// As far as a gauge goes.
+/// The count, limited to the range of a gauge.
 fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// What `/proc/PID/stat` says.
+/// The contents of `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
-    /// User and system time together.
+    /// User and system time together, in clock ticks.
     cpu_ticks: u64,
     threads: u64,
-    /// After the machine's start.
+    /// The start of the process, in clock ticks after the start of the machine.
     started_ticks: u64,
     virtual_bytes: u64,
     resident_pages: u64,
@@ -109,7 +109,8 @@ struct Stat {
 
 impl Stat {
     fn parse(text: &str) -> Option<Self> {
-        // The second field, the name in brackets, may have anything in it, brackets and blanks, too. Fields are counted from 1.
+        // The second field, the name in brackets, may contain any characters, even brackets and blanks. Fields count
+        // from 1.
         let after_name: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let field = |number: usize| after_name.get(number - 3)?.parse::<u64>().ok();
         Some(Self {

@@ -1,10 +1,10 @@
-//! Proxies that are believed.
+//! Trusted proxies.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The proxies whose `X-Forwarded-For` is believed.
+/// The proxies whose `X-Forwarded-For` header is trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -17,14 +17,14 @@ impl TrustedProxies {
     /// Reads an address (`10.0.0.5`) or a network (`10.0.0.0/8`).
     ///
     /// # Errors
-    /// What may be written, as a sentence.
+    /// The allowed forms, as a sentence.
     pub fn parse_entry(text: &str) -> Result<IpNet, String> {
         text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| {
             format!("{text:?} is neither an address nor a network; write 10.0.0.5 or 10.0.0.0/8")
         })
     }
 
-    /// Whether it is one of them.
+    /// Whether `address` is a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

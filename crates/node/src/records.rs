@@ -1,4 +1,4 @@
-//! Many values of one kind, kept outside of memory until they are shown in their order.
+//! Many values of one type, kept in a temporary file until they are read in order.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write as _};
@@ -9,12 +9,13 @@ use serde::ser::{Error as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use tempfile::SpooledTempFile;
 
-/// Bytes that stay in memory.
+/// The most bytes kept in memory.
 const IN_MEMORY: usize = 256 * 1024;
-/// Bytes that are written at once.
+/// The bytes written at once.
 const BUFFER: usize = 64 * 1024;
 
-/// What is written: a line of JSON each, in a temporary file that has no name, and 16 bytes each in memory.
+/// The file while it is written: a line of JSON per value in an unnamed temporary file, and 16 bytes per value in
+/// memory.
 pub(crate) struct Writing<T> {
     file: BufWriter<SpooledTempFile>,
     length: u64,
@@ -28,7 +29,8 @@ impl<T: Serialize> Writing<T> {
         Self { file, length: 0, places: Vec::new(), kind: PhantomData }
     }
 
-    /// Adds a value. Values are shown by their `rank`; those of one rank in the order in which they came.
+    /// Adds a value. Values are read in the order of `rank`; those of equal rank in the order in which they were
+    /// added.
     pub fn push(&mut self, rank: i64, value: &T) -> io::Result<()> {
         let mut line = serde_json::to_vec(value)?;
         line.push(b'\n');
@@ -38,7 +40,7 @@ impl<T: Serialize> Writing<T> {
         Ok(())
     }
 
-    /// That is all of them.
+    /// Ends the writing.
     pub fn finish(mut self) -> io::Result<Records<T>> {
         self.places.sort_by_key(|(rank, _)| *rank);
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
@@ -48,9 +50,9 @@ impl<T: Serialize> Writing<T> {
     }
 }
 
-/// All of them. Serialized they are a sequence, of which one value at a time is in memory.
+/// The values, ready to be read. They serialize as a sequence, with one value in memory at a time.
 pub(crate) struct Records<T> {
-    /// With the place at which it is.
+    /// The file with the position of its reader.
     file: RefCell<(u64, BufReader<SpooledTempFile>)>,
     places: Vec<(i64, u64)>,
     kind: PhantomData<T>,
@@ -61,7 +63,7 @@ impl<T: DeserializeOwned> Records<T> {
         self.places.len()
     }
 
-    /// In their order.
+    /// The values in order.
     pub fn iter(&self) -> impl Iterator<Item = io::Result<T>> + '_ {
         let mut line = Vec::new();
         self.places.iter().map(move |(_, place)| {
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn values_come_by_rank_and_those_of_one_rank_as_they_were_written() {
         let mut writing = Writing::new();
-        // Enough for a file.
+        // Enough to exceed the memory limit.
         let text = "x".repeat(100);
         for n in 0..10_000 {
             writing.push(-(n % 100), &(n, text.clone())).unwrap();

@@ -1,15 +1,15 @@
-//! Which of the services a process is.
+//! The roles of processes.
 
 use std::fmt;
 
-/// A role. Every process has one; standalone has the other three.
+/// The role of a process; standalone combines the other three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Takes check-ins and reservations.
     Ingest,
     /// Finds what is overdue and sends alerts.
     Sweeper,
-    /// Answers people.
+    /// Serves the pages and the API.
     Web,
     /// All of them in one process.
     Standalone,
@@ -33,7 +33,7 @@ impl Role {
             .find(|role| role.as_str() == name)
     }
 
-    /// What it has to do, in order of the alphabet: whoever locks their rows takes them in this order.
+    /// The duties of the role, in alphabetical order: their database rows are locked in this order.
     pub(crate) fn duties(self) -> &'static [&'static str] {
         match self {
             Self::Ingest => &["ingest"],
@@ -43,7 +43,7 @@ impl Role {
         }
     }
 
-    /// The section whose `listen` this role listens on.
+    /// The section with the `listen` key of this role.
     pub(crate) fn listen_section(self) -> Option<&'static str> {
         match self {
             Self::Ingest | Self::Standalone => Some("ingest"),

@@ -1,4 +1,4 @@
-//! How a process is asked to stop, and how its loops sleep so that they hear it.
+//! Stopping a process, and sleeping in a way that a stop interrupts.
 
 use std::io;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
-/// How long a stop may take. Service managers kill after 30 s (Kubernetes) or later.
+/// The longest duration of a stop. Service managers kill after 30 s (Kubernetes) or later.
 pub const STOP_WITHIN: Duration = Duration::from_secs(25);
-/// How long an end at once waits for the log.
+/// How long an immediate end waits for the log to be written.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 type Callback = Box<dyn FnOnce() + Send>;
 
-/// The request to stop: made once, by a signal or by a part that died, and seen by everyone who has a clone.
+/// The stop request: made once, by a signal or by a thread that died, and seen by all clones.
 #[derive(Clone, Default)]
 pub struct Shutdown(Arc<Inner>);
 
@@ -31,19 +31,20 @@ struct Inner {
 #[derive(Default)]
 struct State {
     requested: bool,
-    /// SIGHUP came, and nobody has acted on it yet.
+    /// SIGHUP was received and is not handled yet.
     reload: bool,
     callbacks: Vec<Callback>,
 }
 
 impl Shutdown {
-    /// A request that nobody has made. No signals lead to it; see [`Shutdown::on_signals`].
+    /// A stop request without signal handlers; see [`Shutdown::on_signals`].
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A request that SIGTERM and SIGINT make, and SIGHUP, as when a terminal is closed, unless it is ignored (`nohup`). Whatever hangs then (a disk, a database, a provider), the process ends within
-    /// [`STOP_WITHIN`]. A second signal ends the process at once, with 128 + its number.
+    /// A stop request that is made by SIGTERM, SIGINT, and SIGHUP (sent when a terminal closes) unless that is ignored
+    /// (`nohup`). Even if a disk, a database or a provider hangs, the process then ends within [`STOP_WITHIN`]. A
+    /// second signal ends the process at once, with exit code 128 plus its number.
     ///
     /// # Errors
     /// When the signals cannot be caught.
@@ -52,7 +53,7 @@ impl Shutdown {
         Self::catching(&[SIGTERM, SIGINT].into_iter().chain(hangup).collect::<Vec<_>>(), None)
     }
 
-    /// The same for a process that SIGHUP does not end: see [`Shutdown::on_reload`].
+    /// Like [`Self::on_signals`], for a process that SIGHUP does not end: see [`Shutdown::on_reload`].
     ///
     /// # Errors
     /// When the signals cannot be caught.
@@ -65,7 +66,7 @@ impl Shutdown {
         let mut signals = Signals::new(wanted)?;
         let requested = shutdown.clone();
         let stopping = shutdown.clone();
-        // Now: at the stop there may be no thread to be had.
+        // The thread is started now, because it might not be possible at the stop.
         thread::Builder::new().name("stop".to_owned()).spawn(move || {
             stopping.wait();
             end_at_the_bound();
@@ -90,7 +91,7 @@ impl Shutdown {
         Ok(shutdown)
     }
 
-    /// Asks for the stop. The first call runs what [`Shutdown::on_request`] was given; the others do nothing.
+    /// Requests the stop. The first call runs the callbacks of [`Shutdown::on_request`]; further calls do nothing.
     pub fn request(&self) {
         let callbacks = {
             let mut state = self.state();
@@ -103,7 +104,7 @@ impl Shutdown {
         }
     }
 
-    /// Runs `reload` on a thread of its own whenever SIGHUP has come, also before this call.
+    /// Runs `reload` on its own thread after each SIGHUP, including one received before this call.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -124,24 +125,24 @@ impl Shutdown {
         thread::Builder::new().name("reload".to_owned()).spawn(work).map(drop)
     }
 
-    /// Whether the stop has been asked for.
+    /// Whether the stop has been requested.
     pub fn is_requested(&self) -> bool {
         self.state().requested
     }
 
-    /// Blocks until the stop is asked for.
+    /// Blocks until the stop is requested.
     pub fn wait(&self) {
         self.0.changed.wait_while(&mut self.state(), |state| !state.requested);
     }
 
-    /// Blocks until the stop is asked for (true), or `timeout` has passed (false).
+    /// Blocks until the stop is requested (true) or `timeout` has passed (false).
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let mut state = self.state();
         self.0.changed.wait_while_for(&mut state, |state| !state.requested, timeout);
         state.requested
     }
 
-    /// Runs `callback` when the stop is asked for, on the thread that asks; now, if it has been already.
+    /// Runs `callback` when the stop is requested, on the requesting thread; at once if it has been requested already.
     pub fn on_request(&self, callback: impl FnOnce() + Send + 'static) {
         {
             let mut state = self.state();
@@ -164,7 +165,7 @@ impl std::fmt::Debug for Shutdown {
     }
 }
 
-/// Whether whoever started this process wants it to ignore the signal. Where the system does not tell, it is not so.
+/// Whether the process was started with this signal ignored. False if the system does not tell.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -172,8 +173,8 @@ fn is_ignored(signal: i32) -> bool {
     ignored >> (signal - 1) & 1 == 1
 }
 
-/// Waits for the bound of the stop, and ends the process: who has not come to an end by then never will. No thread is joined, and
-/// nothing is run at the exit that could hang, too.
+/// Waits for [`STOP_WITHIN`] and ends the process, because a thread that is still running then hangs. No thread is
+/// joined and no exit handler runs, because these could hang too.
 fn end_at_the_bound() {
     thread::sleep(STOP_WITHIN);
     log::error!(
@@ -184,7 +185,7 @@ fn end_at_the_bound() {
     low_level::exit(1);
 }
 
-/// What a loop sleeps on between two passes: it ends early when there is work, or when the process stops.
+/// The sleep of a loop between two passes: it ends early when there is work or the process stops.
 #[derive(Clone)]
 pub struct Wake(Arc<Sleeper>);
 
@@ -195,7 +196,7 @@ struct Sleeper {
 }
 
 impl Wake {
-    /// A wake that `shutdown` rings too.
+    /// A wake that the stop of `shutdown` triggers too.
     pub fn new(shutdown: &Shutdown) -> Self {
         let wake = Self(Arc::new(Sleeper {
             rung: Mutex::new(false),
@@ -211,14 +212,14 @@ impl Wake {
         wake
     }
 
-    /// Ends the sleep of one sleeper, or the next sleep if nobody sleeps: a call is never lost.
+    /// Wakes one sleeper, or ends the next sleep at once if nobody sleeps: no call is lost.
     pub fn wake(&self) {
         *self.0.rung.lock() = true;
         self.0.changed.notify_all();
     }
 
-    /// Sleeps until woken, until `timeout` has passed, or until the process stops (then at once, each time).
-    /// Returns whether to go on: false when the process stops.
+    /// Sleeps until woken, until `timeout` has passed, or until the process stops (then it returns at once each time).
+    /// Returns false when the process stops.
     pub fn sleep(&self, timeout: Duration) -> bool {
         let end = Instant::now().checked_add(timeout);
         let mut rung = self.0.rung.lock();

@@ -1,4 +1,4 @@
-//! What stands between the configuration and the work: the database must answer.
+//! Waiting for the database at the start, before any work begins.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,50 +16,50 @@ use crate::heartbeat::{AWAY, Operator};
 use crate::shutdown::Shutdown;
 use crate::{Role, SupervisedThread};
 
-/// How often the log says that the database is still away.
+/// How often the log repeats that the database is unavailable.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Why there is no database to work with.
+/// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
-    /// The process was asked to stop while it waited. Nothing is wrong; it ends with 0.
+    /// A stop was requested while the process waited. This is not a failure; the process ends with exit code 0.
     #[error("stopped while waiting for the database")]
     Stopped,
-    /// The database did not answer for as long as it could be waited for.
+    /// The database did not answer in the time allowed.
     #[error("the database {url} has not answered for {waited_s} s")]
     Away {
         /// The database, without its password.
         url: String,
-        /// Seconds.
+        /// The time waited, in seconds.
         waited_s: u64,
-        /// What it said last.
+        /// The last error of the database.
         source: StoreError,
     },
-    /// Waiting would not help.
+    /// An error that waiting would not resolve.
     #[error("cannot use the database {url}")]
     Database {
         /// The database, without its password.
         url: String,
-        /// What it said.
+        /// The error of the database.
         source: StoreError,
     },
-    /// The data directory cannot be made, or the configuration says too little to start.
+    /// The data directory cannot be created, or the configuration lacks something needed to start.
     #[error(transparent)]
     Configuration(#[from] crate::config::ConfigError),
 }
 
-/// Connects and applies the migrations that are missing. While the database is away, waits and says so.
+/// Connects and applies missing migrations. While the database is unavailable, waits and logs that.
 ///
 /// # Errors
-/// What waiting would not mend, and [`StartupError::Stopped`].
+/// Errors that waiting would not resolve, and [`StartupError::Stopped`].
 pub fn wait_for_database(config: &Config, role: Role, shutdown: &Shutdown) -> Result<Store, StartupError> {
     let mark = AwayMark::new(config, role);
     open_marking(config, shutdown, None, Some(mark)).map(|(store, _)| store)
 }
 
-/// As [`wait_for_database`], but gives up after `patience`: for a command that somebody waits for.
+/// Like [`wait_for_database`], but gives up after `patience`: for commands whose user waits.
 ///
 /// # Errors
 /// Also [`StartupError::Away`].
@@ -71,7 +71,7 @@ pub fn reach_database(
     open(config, shutdown, Some(patience)).map(|(store, _)| store)
 }
 
-/// As [`wait_for_database`], with the names of the migrations that were applied.
+/// Like [`wait_for_database`]; also returns the names of the applied migrations.
 pub(crate) fn open(
     config: &Config,
     shutdown: &Shutdown,
@@ -80,14 +80,14 @@ pub(crate) fn open(
     open_marking(config, shutdown, patience, None)
 }
 
-/// The same for a process that goes on: `mark` says what the operator heard last.
+/// The same for a service: `mark` records what the operator was last notified of.
 fn open_marking(
     config: &Config,
     shutdown: &Shutdown,
     patience: Option<Duration>,
     mark: Option<AwayMark>,
 ) -> Result<(Store, Vec<String>), StartupError> {
-    // A command that reads what is there may read the file that the standalone program keeps by itself.
+    // A command that only reads may also open the standalone program's default file.
     let is_there = matches!(&config.database.kind, DatabaseKind::Sqlite { path } if path.exists());
     if patience.is_none() || !is_there {
         config.database.require()?;
@@ -131,7 +131,8 @@ fn open_marking(
     Ok((store, applied))
 }
 
-/// That Postgres tells errors in another language than English, and what helps; a doubt is logged.
+/// A warning with a remedy, if Postgres reports errors in another language than English. A failure to find out is
+/// logged.
 pub(crate) fn speaks_otherwise(store: &Store) -> Option<String> {
     match store.other_language() {
         Ok(said) => said.map(|said| {
@@ -147,7 +148,7 @@ pub(crate) fn speaks_otherwise(store: &Store) -> Option<String> {
     }
 }
 
-/// Whether nobody has used this database yet: no process was seen, and nothing is reserved. A doubt is logged.
+/// Whether the database is unused: no process and no reservation is recorded. A failure to find out is logged.
 pub fn is_unused(store: &Store) -> bool {
     let asked = store.nodes().and_then(|nodes| Ok(nodes.is_empty() && store.apps(1)?.is_empty()));
     asked.unwrap_or_else(|error| {
@@ -156,7 +157,7 @@ pub fn is_unused(store: &Store) -> bool {
     })
 }
 
-/// A store over the database of this configuration, through a pooler where it names one.
+/// A store on the database of this configuration, through its pooler if it names one.
 pub(crate) fn connect(config: &Config, pool_size: u32) -> Result<Store, StoreError> {
     let settings = StoreConfig { url: config.database.url().to_owned(), pool_size };
     let connect = if config.database.behind_pooler { Store::connect_through_pooler } else { Store::connect };
@@ -164,8 +165,9 @@ pub(crate) fn connect(config: &Config, pool_size: u32) -> Result<Store, StoreErr
     Ok(connect(&settings)?.with_logins_at(issuer))
 }
 
-/// Applies the migrations on a thread of its own, so that a database that hangs keeps neither the alarm nor a stop waiting: after a stop
-/// the thread is left behind, and goes with the process. Calls `look` again and again meanwhile.
+/// Applies the migrations on a thread of its own, so that a hanging database blocks neither the operator's
+/// notification nor a stop: after a stop the thread is abandoned until the process ends. Calls `look` repeatedly
+/// meanwhile.
 fn migrate(
     store: &Store,
     contact: &Contact,
@@ -173,11 +175,11 @@ fn migrate(
     look: &mut dyn FnMut(),
 ) -> Result<Vec<String>, StoreError> {
     let (done, result) = channel();
-    // Migrations may take long, and nothing is out of reach then.
+    // Migrations may take long; the database is not unavailable meanwhile.
     let applying = Arc::new(AtomicBool::new(false));
     let (store, begun) = (store.clone(), Arc::clone(&applying));
     let thread = std::thread::Builder::new().name("migrations".to_owned()).spawn(move || {
-        // Nobody waits for it after a stop.
+        // After a stop the receiver is gone.
         let _ = done.send(store.migrate_telling(&|| begun.store(true, Ordering::Relaxed)));
     });
     thread.map_err(|error| StoreError::Unavailable(format!("no thread to be had: {error}")))?;
@@ -204,7 +206,7 @@ fn migrate(
     migrated
 }
 
-/// What the operator hears of a start.
+/// A message to the operator about a start.
 #[derive(Template)]
 enum StartMessage<'a> {
     #[template(path = "start_waits.txt")]
@@ -213,11 +215,11 @@ enum StartMessage<'a> {
     GoesOn,
 }
 
-/// Who tells the operator that a start waits for the database.
+/// Notifies the operator that the start waits for the database.
 struct Alarm<'a> {
     config: &'a Config,
     monitor: ReachabilityMonitor,
-    /// The way to the operator; none inside where there is none.
+    /// The channel to the operator, once opened; `Some(None)` if there is none.
     raised: Option<Option<(Operator, SupervisedThread)>>,
     mark: Option<AwayMark>,
 }
@@ -226,7 +228,8 @@ impl Alarm<'_> {
     fn look(&mut self) {
         match self.monitor.look(Instant::now()) {
             Some(Finding::OutOfReach(waited, problem)) => {
-                // Not the process's own: it goes on sending when the process is asked to stop.
+                // Not the process's own stop request: this thread must go on sending when the process is asked to
+                // stop.
                 let started =
                     Operator::start(self.config, Role::Standalone, Arc::new(SystemClock), &Shutdown::new());
                 let way = self.raised.get_or_insert_with(|| {
@@ -242,7 +245,7 @@ impl Alarm<'_> {
                 }
             }
             Some(Finding::BackAgain) => {
-                // Its thread sends what it was given and ends; nobody waits for that.
+                // The thread sends its messages and ends; nothing waits for it.
                 if let Some(Some((operator, _))) = &self.raised {
                     operator.tell(StartMessage::GoesOn);
                     self.mark.iter().for_each(AwayMark::clear);
@@ -253,8 +256,8 @@ impl Alarm<'_> {
     }
 }
 
-/// Tries until it works, fails for good, or the process is to stop. A file (SQLite) that cannot be opened
-/// will not come by itself, so with `is_file` only a lock is waited for.
+/// Retries until it works, fails permanently, or the process is asked to stop. An SQLite file that cannot be opened
+/// will not appear by itself, so with `is_file` only locks are waited for.
 fn until_available<T>(
     shutdown: &Shutdown,
     is_file: bool,
@@ -288,7 +291,7 @@ fn until_available<T>(
     }
 }
 
-/// Whether a start waits after this error, and is not refused.
+/// Whether a start waits after this error instead of failing.
 pub(crate) fn is_waited_for(config: &Config, error: &StoreError) -> bool {
     is_worth_waiting(matches!(config.database.kind, DatabaseKind::Sqlite { .. }), error)
 }
@@ -297,13 +300,13 @@ fn is_worth_waiting(is_file: bool, error: &StoreError) -> bool {
     error.is_unavailable() && (!is_file || is_passing(error))
 }
 
-/// Whether a file may do later: another process has locked it, or the disk is slow and nothing is known to be wrong.
+/// Whether a file may become usable: another process has locked it, or the disk is slow without a known fault.
 fn is_passing(error: &StoreError) -> bool {
     let text = error.to_string();
     text.contains("locked") || text.ends_with("timed out waiting for connection")
 }
 
-/// The first line of what the database said, which is what differs.
+/// The first line of the database's error, which is the part that varies.
 fn in_short(error: &StoreError) -> String {
     let text = error.to_string();
     let said = ["is not available: ", "timed out waiting for connection: "]

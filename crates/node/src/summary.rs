@@ -1,4 +1,4 @@
-//! Drawing up the summary: what is missed now, and what went wrong and recovered in the last days.
+//! Drawing up the summary: the jobs missed now, and those that failed and recovered in the last days.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use crate::records::{Records, Writing};
 
-/// A summary, however long its lists are: serialized it is whole, and each incident stands in it.
+/// A summary of any length: its serialized form contains every incident.
 #[derive(Serialize)]
 pub struct Drawn {
     instance: String,
@@ -30,7 +30,7 @@ pub struct Drawn {
 /// Draws up the summary of `instance` at `now`, from one snapshot of the database.
 ///
 /// # Errors
-/// The database's; also where there is no room for what is found.
+/// A database error, or no room for the results.
 pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreError> {
     let since = now - SPAN;
     let (mut missed, mut open, mut recovered) = (Writing::new(), Writing::new(), Writing::new());
@@ -78,16 +78,16 @@ pub fn draw_up(store: &Store, instance: &str, now: Time) -> Result<Drawn, StoreE
     })
 }
 
-/// The rank of an incident that is over.
+/// The sort rank of an incident that is over.
 fn latest_first(incident: &Incident) -> i64 {
     incident.opened_at.timestamp_micros().saturating_neg()
 }
 
 impl Drawn {
-    /// The summary as people read it: each job once, and of long lists the beginning. Times are told on the clock of `zone`.
+    /// The summary for people: each job once, long lists cut short, times in `zone`.
     ///
     /// # Errors
-    /// What was found cannot be read again.
+    /// The results cannot be read back.
     pub fn summary(&self, public_url: &str, zone: Tz) -> Result<Summary, StoreError> {
         let mut drafting = Drafting::default();
         each(&self.missed, |one| drafting.missed(one))?;

@@ -1,4 +1,4 @@
-//! A thread whose death ends the whole process, so that a supervisor can start it anew.
+//! A thread whose death ends the whole process, so that a supervisor can restart it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Shutdown;
 
-/// A thread of a process that cannot do without it.
+/// A thread that its process cannot work without.
 #[derive(Debug)]
 #[must_use = "a thread that is not joined may be cut off when the process ends"]
 pub struct SupervisedThread {
@@ -15,7 +15,8 @@ pub struct SupervisedThread {
 }
 
 impl SupervisedThread {
-    /// Runs `work` on a thread of its own. When it fails or panics, the process is asked to stop; [`SupervisedThread::join`] tells why.
+    /// Runs `work` on a new thread. If it fails or panics, the process is asked to stop, and
+    /// [`SupervisedThread::join`] returns the error.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -34,14 +35,14 @@ impl SupervisedThread {
             }
             done
         });
-        // Otherwise it names a resource, and nobody knows whose.
+        // The system's error does not say which thread could not be started.
         let thread = thread.map_err(|error| {
             std::io::Error::new(error.kind(), format!("no thread to be had for {name}: {error}"))
         })?;
         Ok(Self { name, thread })
     }
 
-    /// Waits for its end at most `bound`: one that hangs by then is left behind, and goes with the process.
+    /// Waits at most `bound` for its end. A thread that hangs longer is abandoned until the process ends.
     ///
     /// # Errors
     /// Why it died, if it did.

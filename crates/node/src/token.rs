@@ -1,4 +1,4 @@
-//! Tokens that the command line makes.
+//! Tokens created on the command line.
 
 use innkeeper_core::access::{MOST_APPS, Scope, account_name};
 use innkeeper_core::names::AppName;
@@ -7,22 +7,22 @@ use innkeeper_store::{Actor, NewToken, Store, TokenAdded};
 
 use crate::keys;
 
-/// What a token is to be, as the command line says it.
+/// The properties of the new token, as given on the command line.
 pub struct Wanted<'a> {
-    /// What it is called.
+    /// Its name.
     pub name: &'a str,
-    /// What it may do; empty for everything that a token may.
+    /// Its scopes; empty for all scopes.
     pub scopes: &'a [String],
-    /// For which apps; empty for every one.
+    /// The apps it is bound to; empty for every app.
     pub apps: &'a [String],
-    /// How long it can be used, as in `90d`; none for ever.
+    /// How long it is valid, as in `90d`; `None` for ever.
     pub expires_in: Option<&'a str>,
 }
 
-/// Makes a token and returns its secret, which is kept nowhere.
+/// Creates a token and returns its secret, which is not stored.
 ///
 /// # Errors
-/// What cannot be taken, a name that there is already, the database's, or no randomness.
+/// An invalid value, a name in use, a database error, or no randomness.
 pub fn make(store: &Store, wanted: &Wanted<'_>, now: Time) -> anyhow::Result<String> {
     let secret = format!("ik_{}", keys::draw()?.reveal());
     let name = account_name("name", wanted.name)?;

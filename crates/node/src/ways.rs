@@ -1,4 +1,4 @@
-//! The ways out as the sweepers have them, which every role warns by.
+//! The alerters that sweepers publish, by which every role warns of dead ends.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +12,14 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::config::Live;
 use crate::{Config, Role};
 
-/// How long what is known holds.
+/// How long the cached list is used before it is refreshed.
 const HOLDS: Duration = Duration::from_secs(5);
 
 /// The alerters of this process, and of all sweepers. Clones share them.
 ///
-/// Messages are sent by sweepers, so theirs count: a process that sweeps adds those of the others to its own, and any other process
-/// goes by the sweepers' word alone. While no sweeper has ever said anything, its own configuration is what it has.
+/// Sweepers send the messages, so their alerters count: a process that sweeps adds those of the other sweepers to its
+/// own, and any other process uses only what the sweepers have published. Until a sweeper has published anything, a
+/// process uses its own configuration.
 #[derive(Debug, Clone)]
 pub struct KnownWays(Arc<Known>);
 
@@ -31,20 +32,20 @@ struct Known {
 
 #[derive(Debug)]
 struct State {
-    /// The configuration that `own` is of.
+    /// The configuration from which `own` was made.
     of: Arc<Config>,
     own: Arc<WaysOut>,
-    /// What the sweepers have said.
+    /// The lists published by sweepers.
     published: Vec<WaysOut>,
     all: Arc<WaysOut>,
     looked_at: Option<Instant>,
-    /// Since when `all` is as it is; what the first look at the others finds is no change.
+    /// When `all` last changed; the first look at the other sweepers does not count as a change.
     since: Instant,
     has_looked: bool,
 }
 
 impl Config {
-    /// The ways out that are configured.
+    /// The configured alerters.
     pub fn ways_out(&self) -> WaysOut {
         let is_parked = |name: &str| {
             self.alerters.iter().any(|(known, alerter)| known.as_str() == name && !alerter.enabled)
@@ -54,7 +55,7 @@ impl Config {
 }
 
 impl KnownWays {
-    /// What a process of this role knows at its start: its own.
+    /// The initial state in a process of this role: its own alerters.
     pub fn new(config: &Config, role: Role) -> Self {
         let live = config.live();
         let of = live.get();
@@ -71,33 +72,33 @@ impl KnownWays {
         Self(Arc::new(Known { live, role, state: Mutex::new(state) }))
     }
 
-    /// Those of the configuration `config`, in a process that sweeps by itself.
+    /// The alerters of `config`, in a process that sweeps alone.
     pub fn of(config: &Config) -> Self {
         Self::new(config, Role::Standalone)
     }
 
-    /// All ways out, as of the last look.
+    /// All alerters, as of the last look.
     pub fn get(&self) -> Arc<WaysOut> {
         Arc::clone(&self.state().all)
     }
 
-    /// How long they have been the same, as far as this process knows. What leads nowhere since they changed is the sweeper's to tell, what
-    /// leads nowhere by a later change of a reservation is told by who takes that.
+    /// How long the alerters have been unchanged, as far as this process knows. The sweeper reports dead ends caused
+    /// by a change of alerters; whoever takes a later change of a reservation reports those caused by that.
     pub fn unchanged_for(&self) -> Duration {
         self.state().since.elapsed()
     }
 
-    /// Whether this process sweeps and takes changes, too.
+    /// Whether this process both sweeps and takes changes of reservations.
     pub fn are_of_all_roles(&self) -> bool {
         self.0.role == Role::Standalone
     }
 
-    /// Those of this process's own configuration.
+    /// The alerters of this process's own configuration.
     pub fn own(&self) -> Arc<WaysOut> {
         Arc::clone(&self.state().own)
     }
 
-    /// The names that `notify` and `alerters` may use: those of `config`, and those that a sweeper has.
+    /// The names that `notify` and `alerters` may contain: those of `config` and those that sweepers have published.
     pub fn names(&self, config: &Config) -> Vec<AlerterName> {
         let ways = self.get();
         let others = ways.kinds().filter(|(name, _)| !config.knows_alerter(name));
@@ -105,7 +106,8 @@ impl KnownWays {
         config.alerters.keys().cloned().chain(others).collect()
     }
 
-    /// All ways out, looked up again if that was some seconds ago. Asks the database; where that does not answer, what was known holds.
+    /// All alerters, refreshed from the database if the cache is some seconds old. If the database does not answer,
+    /// the cached list is returned.
     pub fn look(&self, store: &Store) -> Arc<WaysOut> {
         if self.is_old()
             && let Err(error) = self.refresh(store)
@@ -115,8 +117,8 @@ impl KnownWays {
         self.get()
     }
 
-    /// What in this spec leads nowhere, also by what the sweepers have said a moment ago: what is known may be some seconds old, and
-    /// nobody is to be told wrongly. Asks the database where it finds something.
+    /// The dead ends in this spec. If the cached list yields any, it is refreshed from the database first, because it
+    /// may be some seconds old and a false warning must not be given.
     pub fn dead_ends(&self, store: &Store, spec: &Spec) -> Vec<DeadEnd> {
         let found = self.look(store).of_terms(spec).dead_ends;
         if found.is_empty() {
@@ -128,17 +130,17 @@ impl KnownWays {
         self.get().of_terms(spec).dead_ends
     }
 
-    /// Whether [`look`](Self::look) would ask the database.
+    /// Whether [`look`](Self::look) would query the database.
     pub fn is_old(&self) -> bool {
         self.state().looked_at.is_none_or(|at| at.elapsed() >= HOLDS)
     }
 
-    /// Looks up what the sweepers have said.
+    /// Reads what the sweepers have published.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub fn refresh(&self, store: &Store) -> Result<(), StoreError> {
-        // Noted first, so that one caller asks and the others go on with what is known.
+        // Set before the query, so that one caller queries and the others use the cached list.
         self.state().looked_at = Some(Instant::now());
         let published = store.published_ways()?.into_iter().map(|(_, ways)| ways).collect();
         let mut state = self.state();
@@ -151,7 +153,7 @@ impl KnownWays {
         Ok(())
     }
 
-    /// The state, by the configuration that is in force now.
+    /// The state for the configuration now in force.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.0.state.lock();
         let config = self.0.live.get();
@@ -159,7 +161,7 @@ impl KnownWays {
             state.own = Arc::new(config.ways_out());
             state.of = config;
             if self.sweeps() {
-                // What this process has said itself stands among it, as it was before the reload.
+                // The published lists contain this process's own alerters from before the reload.
                 state.published.clear();
                 state.looked_at = None;
             }

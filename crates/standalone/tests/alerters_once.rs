@@ -1,4 +1,4 @@
-//! Each alerter is built once a process, and once by each reload: whoever sends in it shares what was built.
+//! Each alerter is built once per process and once per reload; all threads that send through it share it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

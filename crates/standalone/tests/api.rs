@@ -1,4 +1,4 @@
-//! The management API over real HTTP: the life of a reservation, versions, tokens, messages, and what cannot be taken.
+//! The management API over real HTTP: the life of a reservation, versions, tokens, messages, and invalid input.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

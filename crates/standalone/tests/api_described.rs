@@ -1,4 +1,4 @@
-//! The description of the routes: every route that is no page is in it, with what it needs, and nothing else is.
+//! The description of the routes contains every route that is not a page, with its permission, and nothing else.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Odd and bad HTTP: bounds, pipelines, chunks, and clients of another age.
+//! Unusual and invalid HTTP: limits, pipelining, chunks, and old clients.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The configuration of the four programs: what is refused and how that is said, and what overrides what.
+//! The configuration of the four programs: what is refused, with which error, and which layer overrides which.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! gocron's requests: check-ins that bring their reservation along, and the lists.
+//! gocron's requests: check-ins that carry their reservation, and the lists.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What GoTel's fields, and those that Innkeeper adds to a reservation, do to its alerts.
+//! The effect of GoTel's fields, and of those that Innkeeper adds to a reservation, on its alerts.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What Healthchecks' pings bring along: bodies of any length, words of other programs, addresses as they are put together, and browsers.
+//! Details of Healthchecks' pings: bodies of any length, words of other programs, unusual addresses, and browsers.
 
 mod common;
 

@@ -1,4 +1,5 @@
-//! Who else gets at the database: the modes of its file, and a connection to Postgres that nobody verifies.
+//! Access of others to the database: the modes of its file, and a connection to Postgres that does not verify the
+//! server.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! Reservations whose messages lead nowhere: the answer says so, the pages and `check-config` show it, and the operator hears of it.
+//! Reservations whose messages reach nobody: the answer says so, the pages and `check-config` show it, and the
+//! operator is told.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

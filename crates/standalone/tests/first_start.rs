@@ -1,4 +1,4 @@
-//! The first start where callers are asked who they are: every way in is told, and leads in.
+//! The first start with authentication: every way to log in is announced, and works.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

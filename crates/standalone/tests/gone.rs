@@ -1,4 +1,5 @@
-//! An alerter that is gone: what waited for it cannot be tried again, and the form goes on showing who named it.
+//! An alerter that was removed: its waiting messages cannot be retried, and the form still shows which reservations
+//! name it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Whole lists: what they say to the byte, who waits for their readers, and what becomes of them.
+//! Complete lists: their exact bytes, slow readers, and what happens to their files.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Below a path of somebody else's host, behind a real proxy that strips the path and behind one that leaves it.
+//! A path prefix on a shared host, behind a real proxy that strips the prefix and behind one that leaves it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Logging in at an OpenID provider that lies, is away, or goes mad.
+//! Login at an OpenID provider that lies, is unreachable, or sends nonsense.
 
 #![cfg(feature = "openid")]
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]

@@ -1,4 +1,4 @@
-//! Who is shown a ping address: whoever has it can check in, so nobody is who may not.
+//! Ping addresses are shown only to those who may check in, because the address alone suffices for that.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Pings whose body is slow, stands still, or is cut off half-way: they count, with what came of it.
+//! Pings whose body is slow, stops, or is cut off: they count, with the part that arrived.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Postgres over TLS: the plain build has none, and says so to whoever asks for it; with the feature it has.
+//! Postgres over TLS: the plain build does not support it, and says so if a URL demands it; the feature adds it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

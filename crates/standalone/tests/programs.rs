@@ -1,4 +1,4 @@
-//! The four programs from the outside: what they say of themselves, their subcommands, their secrets, and what they cannot do.
+//! The four programs from the outside: their help and versions, their subcommands, their secrets, and their errors.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! A process that gets too little of something goes on with the rest: readers of its log, file descriptors.
+//! A process that lacks a resource continues with the rest: readers of its log, file descriptors.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

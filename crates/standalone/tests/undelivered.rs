@@ -1,4 +1,5 @@
-//! A message that its provider refuses: the operator hears of it by another way, `/metrics` counts it, and the list marks its job.
+//! A message that its provider refuses: the operator is told through another alerter, `/metrics` counts it, and the
+//! list marks its job.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

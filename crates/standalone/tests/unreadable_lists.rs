@@ -1,5 +1,5 @@
-//! A reservation that cannot be read: lists have all others and say what they lack, what must be whole is refused, and whoever asks for
-//! the one hears what is wrong with it.
+//! An unreadable reservation: lists contain all others and say what is missing, requests that need a complete list are
+//! refused, and a request for that reservation returns the error.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! The duty `web` is done when what pages show can be read, not when a process lives.
+//! The duty `web` counts as done if pages can read their data, not merely if a process lives.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

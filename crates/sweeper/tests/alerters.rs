@@ -1,4 +1,4 @@
-//! From an overdue job to what each kind of alerter sends, and its end: real processes, real connections.
+//! From an overdue job to the messages of each kind of alerter, and to the recovery: real processes, real connections.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

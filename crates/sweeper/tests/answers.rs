@@ -1,4 +1,4 @@
-//! What an installation answers its peers: it follows the sweeps, the writing of check-ins, and the mail.
+//! The health that an instance reports to its peers: it depends on the sweeps, the writing of check-ins, and the mail.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! Clocks that jump under real processes: nobody is accused, nobody is forgotten, nothing is lost, and the operator hears of it.
+//! Clocks that jump under real processes: no false alert opens, no job is forgotten, nothing is lost, and the operator
+//! is told.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 #![allow(dead_code, reason = "it uses a part of what the tests share")]

@@ -1,4 +1,5 @@
-//! A sweeper that is killed in a burst loses nothing, and a repeat is known by its key; two at once send nothing twice.
+//! A sweeper that is killed in a burst loses nothing, and a repeated message carries the same key; two sweepers at
+//! once send nothing twice.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! Recipients that lead nowhere: nothing is written for an alerter that is not there, and the operator hears instead.
+//! Recipients that lead nowhere: no delivery is written for a missing alerter, and the operator is told instead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

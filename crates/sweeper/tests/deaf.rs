@@ -1,4 +1,4 @@
-//! Check-ins that cannot be written while everything else can: nobody is blamed, and the operator hears of it.
+//! Check-ins cannot be written while everything else can: no false alert opens, and the operator is told.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! What a sweep decides about what is due, without a database: facts go in, decisions come out.
+//! The decisions of a sweep without a database: facts go in, decisions come out.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Fewer nodes than there should be: told though those that are gone said goodbye.
+//! Fewer nodes than expected: the operator is told even if the missing nodes stopped in an orderly way.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! An alerter that is removed or renamed while messages wait for it: they are given up, the operator hears why, and no alert is lost.
+//! An alerter is removed or renamed while messages wait for it: they are given up, the operator is told why, and no
+//! alert is lost.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,5 +1,5 @@
-//! A database server that stands still: it keeps its connections, and answers nothing. It is told while that lasts, by nodes that ran
-//! and by one that starts, and a stop ends all the same. And a process that stands still: what it has locked is free after a while.
+//! A database server that is suspended: it keeps its connections and answers nothing. Running nodes and a starting one
+//! report it while it lasts, and a stop still ends. And a suspended process: its locks are released after a while.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! What an installation over SQLite writes while nothing happens, and that its seldom heartbeats are found all the same.
+//! How little an instance over SQLite writes while nothing happens, and that its infrequent heartbeats are still
+//! found.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

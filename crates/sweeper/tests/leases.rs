@@ -1,4 +1,4 @@
-//! Claims step by step: a lease keeps others away, and nothing that was claimed or failed is ever lost.
+//! Claims step by step: a lease keeps other senders away, and no claimed or failed delivery is lost.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

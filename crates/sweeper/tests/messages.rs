@@ -1,4 +1,4 @@
-//! What people read, from a job's own words to a message at every alerter: real processes, both databases.
+//! The messages that people read, from a job's own words to each alerter: real processes, both databases.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

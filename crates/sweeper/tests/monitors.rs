@@ -1,4 +1,4 @@
-//! Who monitors the monitors: real processes that die, and what the others say.
+//! Monitoring of the monitors: real processes die, and the others report it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,5 @@
-//! What the operator is told straight through the alerters: one that hangs holds up no other, and a stop sends what waits.
+//! Messages sent to the operator directly through the alerters: one that hangs does not delay the others, and a stop
+//! sends those that wait.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 #![allow(dead_code, reason = "it uses a part of what the tests share")]

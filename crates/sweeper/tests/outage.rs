@@ -1,4 +1,4 @@
-//! The sweeper while the database is away, while a provider hangs, and while there is nothing to do.
+//! The sweeper during an outage of the database, with a hanging provider, and without work.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,8 +1,8 @@
-//! Innkeeper's own outages: who is told what, and when. The clock is moved from event to event; ingest's heartbeats, check-ins and
-//! sweeps happen on it as they would each second.
+//! Innkeeper's own outages: who is notified of what, and when. The clock is moved from event to event; heartbeats of
+//! ingest, check-ins and sweeps happen on it as they would each second.
 //!
-//! In each story two jobs check in each period, on the second. The outage begins half a minute before a check-in. The one job goes on
-//! through it (what it sends meanwhile is lost); the other falls silent with it. Both have half a minute of grace.
+//! In each story two jobs check in each period, on the second. The outage begins half a minute before a check-in. One
+//! job continues during it (its check-ins are lost); the other stops with it. Both have half a minute of grace.
 //!
 //! Then the same with restarts of two seconds, again and again.
 

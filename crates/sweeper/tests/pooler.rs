@@ -1,5 +1,5 @@
-//! Behind a real PgBouncer in transaction mode: everything works with the key that says so, nothing is left behind in the sessions
-//! that others use too, and without the key the start is refused.
+//! Behind a real PgBouncer in transaction mode: everything works with `behind_pooler`, no session state is left for
+//! the other clients of a connection, and without that key the start is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,5 +1,5 @@
-//! Who hears of an alert's end where `notify`, `alerters` or the configuration was changed while it was open: whoever was told of the
-//! trouble, and nobody else. Time is moved, not waited for.
+//! The recipients of a recovery if `notify`, `alerters` or the configuration changed while the alert was open: those
+//! who were notified of the trouble, and nobody else. Time is moved, not waited for.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! A provider that fails: the message goes out again under its key, or is kept with its error, and keeps no other waiting.
+//! A failing provider: the message is retried under its key, or kept with its error, and delays no other message.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

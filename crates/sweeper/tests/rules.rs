@@ -1,4 +1,5 @@
-//! What a reservation asks for, end to end: when an alert opens, is told again, and closes. Time is moved, not waited for.
+//! The fields of a reservation end to end: when an alert opens, is repeated, and closes. Time is moved, not waited
+//! for.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! What happens a thousand times is one line of the log a minute, with a count.
+//! An event that happens a thousand times makes one log line a minute, with a count.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,7 +1,7 @@
-//! A seeded simulation: random jobs and check-ins, nodes whose clocks differ by up to three seconds each way, outages, and crashes at
-//! every commit. What came out is compared with what really happened.
+//! A seeded simulation: random jobs and check-ins, nodes whose clocks differ by up to three seconds each way, outages,
+//! and crashes at every commit. The results are compared with what really happened.
 //!
-//! A world that went wrong is lived through again with its seed: `INNKEEPER_TEST_SEED=17 cargo test -p innkeeper-sweeper --test simulation`.
+//! To repeat a failed run, pass its seed: `INNKEEPER_TEST_SEED=17 cargo test -p innkeeper-sweeper --test simulation`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! The services as processes of their own over one SQLite file, on one machine.
+//! The services as separate processes over one SQLite file on one machine.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! The sweep and the sending step by step: what goes out when, in which order, and in which company.
+//! Sweeping and sending step by step: which messages are sent when, in which order, and which together.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,5 +1,5 @@
-//! A storm is one message: whoever is told of many jobs hears of the first at once, of what follows within ten seconds in one
-//! digest, and after that once a minute while it lasts. Real processes; time is moved, not waited for.
+//! A storm of alerts: a recipient of many jobs gets the first message at once, those of the next ten seconds in one
+//! digest, and then one digest a minute while it lasts. Real processes; time is moved, not waited for.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! `sweeper --summary`: what it prints, what it sends, and what it ends with.
+//! `sweeper --summary`: its output, its message, and its exit code.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

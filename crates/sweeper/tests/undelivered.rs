@@ -1,4 +1,4 @@
-//! Messages that do not get through: the operator hears by the other ways out, once for an outage, and when it is over.
+//! Undelivered messages: the operator is told through other alerters, once per outage, and when it is over.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,4 +1,4 @@
-//! One row that cannot be read or judged: it is named, the operator hears of it, and all other jobs are watched.
+//! A row that cannot be read or judged: it is named, the operator is told, and all other jobs are still watched.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

@@ -1,5 +1,5 @@
-//! Rows of Innkeeper's own tables that cannot be read, as an editor's mistake leaves them in an SQLite file while the process runs: the
-//! operator hears which, and heartbeats, sweeps and senders go on for all.
+//! Unreadable rows of Innkeeper's own tables, such as an editor's mistake leaves in an SQLite file while the process
+//! runs: the operator is told which, and heartbeats, sweeps and senders continue.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 

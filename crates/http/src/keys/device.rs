@@ -1,9 +1,9 @@
-//! Browsers in which somebody has logged in before: whoever guesses passwords elsewhere cannot keep them out.
+//! Known browsers, in which a user has logged in before: wrong guesses from elsewhere cannot lock them out.
 //!
-//! Such a browser keeps a cookie: a name drawn at random, when it was made, and a signature. What signs is derived from
-//! the hash of the user's password, whose salt nobody outside knows: so the cookie is good for that user alone, and
-//! until the password changes. It says whether a second factor was shown there: whoever had the password before there
-//! was one is no friend of it.
+//! Such a browser keeps a cookie with a random name, its time of creation, and a signature. The signing key is derived
+//! from the hash of the user's password, whose salt is not public: so the cookie is valid for that user only, and
+//! until the password changes. It also records whether a second factor was used there, because somebody who knew the
+//! password before a second factor was set up must not be trusted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ use sha2::Sha256;
 /// How long after a login its browser is known.
 pub const KNOWN_FOR: TimeDelta = TimeDelta::days(400);
 
-/// Stands behind the time where a second factor was shown.
+/// The mark after the time if a second factor was used.
 const FACTOR: char = 'f';
 
 /// A browser that is known.

@@ -1,9 +1,10 @@
 //! Passwords, hashed with argon2id and the parameters that OWASP recommends (19 MiB, two passes): the defaults of the
 //! crate.
 //!
-//! One is hashed at a time, in one memory that goes from hand to hand, and back to the system when nobody waits: whoever
-//! has it has the [`Turn`]. Who waits for it holds no thread, and the lines are short: known devices have one of their own,
-//! which goes first. Of one user two wait there at most, and of one network four strangers. Whoever does not fit is told so at once.
+//! One password is hashed at a time, in one block of memory that is passed from one request to the next, and returned
+//! to the system when nobody waits. The holder of the [`Turn`] has it. Waiting requests occupy no thread, and the
+//! queues are short: known devices have a queue of their own, which goes first. At most two requests of one user wait
+//! there, and four of one network among the strangers. Requests that do not fit are refused at once.
 
 use std::collections::VecDeque;
 
@@ -12,46 +13,46 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// The most that wait in each line.
+/// The most requests in each queue.
 const LINE: usize = 16;
-/// The most of one user among the known.
+/// The most requests of one user in the queue of known devices.
 const OF_ONE_USER: usize = 2;
-/// The most of one network among the strangers.
+/// The most requests of one network in the queue of strangers.
 const OF_ONE_NETWORK: usize = 4;
-/// A hash that asks for more blocks, of 1 KiB, was not made here.
+/// The most blocks of 1 KiB that a hash may demand; one that demands more was not made here.
 const MOST_BLOCKS: usize = 256 * 1024;
 
-/// Everybody's line.
+/// The queues of this process.
 static QUEUE: Queue = Queue::new();
 
-/// More want in than can be looked at.
+/// The queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked")]
 pub struct Crowded;
 
-/// Who waits for a turn.
+/// The sender of a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting<'n> {
-    /// This user, who has logged in from there before, or has a link of ours.
+    /// This user, on a device in which they have logged in before, or with a link to choose a password.
     Known(&'n str),
-    /// Somebody from this network, of whom nothing is known.
+    /// Somebody unknown from this network.
     Stranger(&'n str),
 }
 
 /// Waits until passwords may be hashed.
 ///
 /// # Errors
-/// At once where the line is full.
+/// The queue is full; reported at once.
 pub async fn turn(who: Waiting<'_>) -> Result<Turn, Crowded> {
     QUEUE.turn(who).await
 }
 
 struct Queue(Mutex<Lines>);
 
-/// Who waits, the first of them first, and the (empty) memory while nobody has it.
+/// The queues, in order of arrival, and the (empty) memory while nobody holds it.
 struct Lines {
-    /// Whether a known device had the last turn that somebody waited for: then it is a stranger's, where one waits. Whoever
-    /// has an account cannot keep all others out with it.
+    /// Whether the last turn that was waited for went to a known device. The next then goes to a stranger, if one
+    /// waits: somebody with an account must not be able to lock out all others.
     was_known: bool,
     memory: Option<Vec<Block>>,
     known: Waiters,
@@ -70,7 +71,7 @@ impl Waiters {
         self.0.retain(|(_, sender)| !sender.is_closed());
     }
 
-    /// Takes another of `whom` in, if there is room: of one, `most` wait at most.
+    /// Adds a waiting request of `whom`, if there is room and fewer than `most` of the same wait.
     fn take_in(&mut self, whom: &str, most: usize) -> Option<oneshot::Receiver<Turn>> {
         self.forget_who_left();
         let of_one = self.0.iter().filter(|(known, _)| known == whom).count();
@@ -127,7 +128,7 @@ impl Queue {
                 }
             };
             let Err(mut unwanted) = next.send(Turn { queue: self, memory: Some(memory) }) else { return };
-            // Who has left gives it back.
+            // The waiting request has gone, so the turn comes back.
             let Some(given_back) = unwanted.memory.take() else { return };
             memory = given_back;
         }
@@ -148,7 +149,7 @@ impl Lines {
     }
 }
 
-/// The turn to hash passwords. When it is dropped, it is the next one's.
+/// The right to hash passwords. Dropping it passes it on.
 pub struct Turn {
     queue: &'static Queue,
     /// None once it is passed on.
@@ -190,7 +191,7 @@ impl Turn {
         Ok(hash.to_string())
     }
 
-    /// Whether it is the password. Without a hash to compare with it takes as long, and says no.
+    /// Whether it is the password. Without a known hash it takes as long, and returns false.
     ///
     /// # Errors
     /// A hash that is none.
@@ -210,7 +211,7 @@ impl Turn {
         let mut decoded = [0; Salt::MAX_LENGTH];
         let salt = salt.decode_b64(&mut decoded).map_err(unusable)?;
         let output = self.output(Argon2::new(algorithm, version, params), password, salt, expected.len())?;
-        // In the same time, whatever differs.
+        // In constant time.
         Ok(output == expected)
     }
 

@@ -1,4 +1,4 @@
-//! `[alerter.NAME]`: each alerter reads its own section.
+//! The sections `[alerter.NAME]`: each alerter reads its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,10 +8,10 @@ use innkeeper_settings::{Findings, Origin, Section, Setting, Table, Value, too_m
 
 use super::LOG_ALERTER;
 
-/// The most alerters: each has threads of its own.
+/// The most alerters, because each has its own threads.
 const MOST_ALERTERS: usize = 200;
 
-/// Reads all tables, and adds the log, which is always there.
+/// Reads all sections, and adds the built-in log alerter.
 pub(crate) fn read(mut table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, AlerterConfig> {
     if too_many("alerter", &table, MOST_ALERTERS, findings) {
         table.clear();
@@ -38,7 +38,7 @@ fn read_one(name: String, setting: Setting, findings: &mut Findings) -> Option<(
     AlerterConfig::read(&name, section).map(|config| (parsed, config))
 }
 
-/// Every key that some kind of alerter takes.
+/// All keys of all kinds of alerters.
 pub(crate) fn all_keys() -> BTreeSet<String> {
     AlerterConfig::kinds().into_iter().flat_map(AlerterConfig::keys).collect()
 }

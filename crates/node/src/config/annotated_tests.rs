@@ -1,4 +1,4 @@
-//! `deploy/innkeeper.toml` says what the code does: every key, every default.
+//! Checks that `deploy/innkeeper.toml` documents every key and every default as the code has them.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use innkeeper_settings::{Setting, Value};
 
 const ANNOTATED: &str = include_str!("../../../../deploy/innkeeper.toml");
 
-/// The file as it is when a person takes the `#` off every key. Prose has a blank after its `#`.
+/// The file with the `#` removed from every key. Prose has a blank after its `#`.
 fn uncommented(keep: impl Fn(&str) -> bool) -> String {
     ANNOTATED
         .lines()
@@ -30,7 +30,7 @@ fn load(text: &str) -> (Config, Findings) {
     read(Role::Standalone, None, root, [], &Overrides::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The keys of a tree, with their sections; not those within an alerter's own tables.
+/// The keys of a tree with their sections, except those in the tables of alerters.
 fn keys(table: &Table) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for (key, Setting { value, .. }) in table {

@@ -1,4 +1,4 @@
-//! What must fit together across sections.
+//! Checks across sections.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use innkeeper_store::DatabaseUrl;
 use super::{Auth, Config, postgres_tls};
 use innkeeper_settings::{Findings, Origin};
 
-/// Everyone that the list `key` names must be reachable.
+/// Checks that every recipient in the list `key` can be reached.
 pub(crate) fn recipients(
     config: &Config,
     recipients: &[Recipient],
@@ -43,7 +43,7 @@ pub(crate) fn recipients(
     }
 }
 
-/// The mail loop sends through an alerter.
+/// Checks that the mail loop's alerter exists and can send mail.
 pub(crate) fn mail_loop(config: &Config, findings: &mut Findings) {
     if config.mail_loop.host.is_some() && !config.can_mail() {
         let what = "needs an alerter of kind = \"smtp\" to send through; add one as [alerter.mail]";
@@ -51,8 +51,9 @@ pub(crate) fn mail_loop(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// A login at a provider: only where callers are asked who they are, at an address that the provider can send them back to,
-/// by nobody else's word, and in a program that can do it: for one that cannot, `build` is how one is built that can.
+/// Checks that login at an OpenID provider is used only with authentication on, with an address to which the provider
+/// can redirect, without another source of identities, and in a program built with OpenID; `build` says how to build
+/// one if this is not.
 pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findings) {
     if config.web.openid.is_none() {
         return;
@@ -78,7 +79,7 @@ pub(crate) fn openid(config: &Config, build: Option<&str>, findings: &mut Findin
     }
 }
 
-/// A database that is to be reached by TLS needs a program that speaks it.
+/// Checks that this program supports TLS, if the database URL demands it.
 pub(crate) fn database_tls(config: &Config, findings: &mut Findings) {
     let Some(DatabaseUrl::Postgres(url)) = config.database.address() else { return };
     if postgres_tls::IS_BUILT_IN {
@@ -94,7 +95,8 @@ pub(crate) fn database_tls(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// Whoever reaches an open listener can do everything, so it stays on this machine unless that is wanted.
+/// Checks that a listener without authentication stays on this machine unless that is explicitly allowed otherwise:
+/// its callers can do everything.
 pub(crate) fn listener(
     config: &Config,
     key: &str,

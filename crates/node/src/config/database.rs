@@ -1,4 +1,4 @@
-//! `[database]`: which database, and how it is named where people can read it.
+//! The section `[database]`: which database is used, and its URL without the password.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,8 @@ use innkeeper_settings::{ConfigError, Origin, Problem, Section};
 
 const DEFAULT_URL: &str = "sqlite://innkeeper.db";
 
-/// Where Debian, Red Hat, SUSE and Alpine keep the authorities that they trust. `sslrootcert=system` asks OpenSSL for them, and the one that is
-/// built in knows none of these places.
+/// The trusted root certificates of Debian, Red Hat, SUSE and Alpine. `sslrootcert=system` asks OpenSSL for its own,
+/// and the OpenSSL built into the program knows none of these places.
 const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -22,29 +22,29 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
 /// The two kinds of database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseKind {
-    /// A file of this machine.
+    /// A file on this machine.
     Sqlite {
-        /// The file; absolute.
+        /// The absolute path of the file.
         path: PathBuf,
     },
-    /// A server, or several of which one takes writes.
+    /// One server, or several of which one accepts writes.
     Postgres,
 }
 
-/// Where everything is kept.
+/// The database settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatabaseConfig {
-    /// None where what is written is no address.
+    /// The parsed URL; `None` if the text is not a valid URL.
     url: Option<DatabaseUrl>,
-    /// The address whole, with its password.
+    /// The complete URL, with its password.
     secret: Secret,
-    /// A role that cannot do without one, where none is set.
+    /// The role that needs an explicit URL, if none is set.
     missing_for: Option<Role>,
-    /// What the URL leads to.
+    /// The kind of database that the URL names.
     pub kind: DatabaseKind,
     /// The most connections of this process.
     pub pool_size: u32,
-    /// Whether a pooler in transaction mode stands before it.
+    /// Whether connections go through a pooler in transaction mode.
     pub behind_pooler: bool,
 }
 
@@ -70,11 +70,11 @@ impl DatabaseConfig {
         Self { url, secret, kind, pool_size, behind_pooler, missing_for }
     }
 
-    /// Fails when nobody said where the database is and this is one of several services that share it: it would make a file
-    /// of its own, and nothing would ever be found in it.
+    /// Fails if no URL is set and this is one of several services that share a database: it would create a file of its
+    /// own, which the other services would never see.
     ///
     /// # Errors
-    /// Says what to set.
+    /// A message that says which key to set.
     pub fn require(&self) -> Result<(), ConfigError> {
         let Some(role) = self.missing_for else { return Ok(()) };
         let what = format!(
@@ -84,30 +84,30 @@ impl DatabaseConfig {
         Err(ConfigError(vec![Problem { origin: Origin::Default, key, what }]))
     }
 
-    /// The URL with its password, for the store and nobody else. SQLite's names an absolute path.
+    /// The URL with its password, for the store only. For SQLite it contains an absolute path.
     pub fn url(&self) -> &str {
         self.secret.reveal()
     }
 
-    /// The same taken apart.
+    /// The parsed URL.
     pub(crate) fn address(&self) -> Option<&DatabaseUrl> {
         self.url.as_ref()
     }
 
-    /// The URL without its password, fit to be shown.
+    /// The URL without its password, safe to display.
     pub fn masked_url(&self) -> String {
         self.url.as_ref().map_or_else(|| "…".to_owned(), DatabaseUrl::masked)
     }
 }
 
-/// Reads the address, and finds SQLite's file. An error never shows the address: it may hold a password.
+/// Parses the URL, and determines SQLite's file. Errors never contain the URL, which may hold a password.
 fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), String> {
     const ALLOWED: &str = "write sqlite://innkeeper.db (a file in data_dir), sqlite:///path/to/file, or postgres://user@host/database";
     match DatabaseUrl::parse(url).map_err(|what| format!("{what}; {ALLOWED}"))? {
         DatabaseUrl::Postgres(mut url) => {
             let is_set = |variable: &&str| std::env::var_os(variable).is_some();
             let known = SYSTEM_AUTHORITIES.iter().find(|file| Path::new(file).exists());
-            // Whoever has set these has told OpenSSL where to look.
+            // With these variables set, OpenSSL already knows where to look.
             if let Some(file) = known
                 && !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(is_set)
             {
@@ -129,8 +129,8 @@ fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), St
     }
 }
 
-/// Puts `file` in the place of `sslrootcert=system`, and what that brings along. A weaker `sslmode` beside it is left for the library
-/// to refuse.
+/// Replaces `sslrootcert=system` with `file` and the settings it implies. A weaker `sslmode` is left for libpq to
+/// refuse.
 fn trust(url: &mut PostgresUrl, file: &str) {
     let modes: Vec<String> =
         url.parameters().filter(|(name, _)| name == "sslmode").map(|(_, value)| value).collect();

@@ -1,4 +1,4 @@
-//! The configuration that is in force: a process that goes on through a reload asks for it each time.
+//! The configuration in force: a process that runs through reloads asks for it each time.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +14,8 @@ use super::{Config, Overrides};
 use crate::heartbeat::NodeClock;
 use crate::{Role, Ways, alerters};
 
-/// The keys that take effect while the process runs, and the sections of such keys, which end in a dot. Every other key needs a
-/// restart: [`adopt`] takes over these alone.
+/// The keys, and (ending in a dot) sections of keys, that take effect while the process runs. All others need a
+/// restart: [`adopt`] takes over only these.
 const LIVE: [&str; 13] = [
     "alerter.",
     "expect.",
@@ -32,7 +32,7 @@ const LIVE: [&str; 13] = [
     "web.session",
 ];
 
-/// `old` with what can change while the process runs taken from `new`.
+/// `old` with the values of the live keys taken from `new`.
 fn adopt(old: &Config, new: Config) -> Config {
     let mut next = old.clone();
     next.alerters = new.alerters;
@@ -53,40 +53,40 @@ fn adopt(old: &Config, new: Config) -> Config {
     next
 }
 
-/// What a reload did.
+/// The result of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// The keys whose new values are in force.
     pub changed: Vec<String>,
-    /// The keys whose new values wait for a restart.
+    /// The keys whose new values need a restart.
     pub waiting: Vec<String>,
 }
 
-/// A handle on the configuration that is in force; clones share it.
+/// A handle to the configuration in force; clones share it.
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
 struct Inner {
     current: RwLock<Arc<Config>>,
-    /// The clock of this process, which its alerters go by.
+    /// The clock of this process, which its alerters use.
     clock: Arc<NodeClock>,
-    /// What was built of the alerters' sections; none where nobody reloads.
+    /// The built alerters; `None` in a process that does not reload.
     alerters: Option<Ways>,
-    /// As it was when the process started.
+    /// Marks of the configuration at the start of the process.
     started: Marks,
     followers: Mutex<Vec<Follower>>,
 }
 
-/// Told how a reload ended, after it.
+/// A callback that is given the result of each reload.
 type Follower = Box<dyn Fn(&Result<Reloaded, ConfigError>) + Send>;
 
 impl Live {
-    /// Begins with this configuration, of which nothing was built.
+    /// A handle to this configuration, without built alerters.
     pub(super) fn new(config: Config) -> Self {
         Self::of(config, Arc::default(), None)
     }
 
-    /// Begins with this configuration and its alerters, which go by `clock`.
+    /// A handle to this configuration and its alerters, which use `clock`.
     pub(super) fn with_alerters(config: Config, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
         Self::of(config, clock, Some(Ways::of(alerters)))
     }
@@ -102,7 +102,7 @@ impl Live {
         Arc::clone(&self.0.clock)
     }
 
-    /// The alerters of this process, where the configuration can be reloaded.
+    /// The alerters of this process, if its configuration can be reloaded.
     pub(crate) fn alerters(&self) -> Option<&Ways> {
         self.0.alerters.as_ref()
     }
@@ -112,15 +112,15 @@ impl Live {
         Arc::clone(&self.0.current.read())
     }
 
-    /// Calls `follower` after each reload, on the thread that reloads.
+    /// Registers `follower`, which is called after each reload, on the reloading thread.
     pub fn on_reload(&self, follower: impl Fn(&Result<Reloaded, ConfigError>) + Send + 'static) {
         self.0.followers.lock().push(Box::new(follower));
     }
 
-    /// Reads the configuration anew, with every file that it names. What cannot be used changes nothing.
+    /// Reads the configuration again, with every file that it names. An invalid one changes nothing.
     ///
     /// # Errors
-    /// Everything that is wrong with the new one; the old one stays in force.
+    /// All problems of the new configuration; the old one stays in force.
     pub fn reload(&self, role: Role, overrides: &Overrides) -> Result<Reloaded, ConfigError> {
         let done = Config::load(role, overrides).and_then(|new| self.replace(new));
         for follower in self.0.followers.lock().iter() {
@@ -135,7 +135,7 @@ impl Live {
         let changed = old.marks.differences(&new.marks).into_iter().filter(|key| is_live(key)).collect();
         let waiting =
             self.0.started.differences(&new.marks).into_iter().filter(|key| !is_live(key)).collect();
-        // Before the configuration: who finds that one new finds its alerters.
+        // Replaced before the configuration, so that whoever sees the new configuration also finds its alerters.
         if let Some(own) = self.alerters() {
             own.replace(alerters);
         }
@@ -154,24 +154,24 @@ fn is_live(key: &str) -> bool {
     LIVE.iter().any(|live| key == *live || live.ends_with('.') && key.starts_with(live))
 }
 
-/// What tells two values of a key apart without keeping either: keys with their sections, and a hash of each value. Of a key that names a
-/// file, what is in the file counts too.
+/// A fingerprint of a configuration, which detects changed values without keeping any: keys with their sections, and a
+/// hash of each value. For a key that names a file, the contents of the file count too.
 #[derive(Clone, Default)]
 pub(super) struct Marks {
     values: BTreeMap<String, u64>,
-    /// The files that keys name, and a hash of what was in each.
+    /// The files that keys name, with a hash of their contents.
     files: BTreeMap<PathBuf, u64>,
 }
 
 impl Marks {
-    /// Of a whole configuration, all layers laid over one another.
+    /// The fingerprint of a complete configuration, all layers merged.
     pub(super) fn of(root: &Table) -> Self {
         let mut marks = Self::default();
         marks.add(root, "");
         marks
     }
 
-    /// Whether the files still hold what they held when they were marked.
+    /// Whether the files still have the contents that were hashed.
     pub(super) fn are_current(&self) -> bool {
         self.files.iter().all(|(path, marked)| content_hash(path) == *marked)
     }
@@ -203,14 +203,14 @@ impl Marks {
     }
 }
 
-/// The hashes of secrets are nobody's business.
+/// Hashes of secrets must not be shown.
 impl fmt::Debug for Marks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Marks")
     }
 }
 
-/// A hash of what is in a file. One that cannot be read is refused by whoever wants to use it.
+/// A hash of a file's contents. An unreadable file is reported by the code that uses it.
 fn content_hash(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     read_file(path, LARGEST_CERTIFICATES).unwrap_or_default().hash(&mut hasher);

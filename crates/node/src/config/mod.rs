@@ -1,10 +1,10 @@
 //! The configuration: one TOML file for every role, environment variables over it, flags over both.
 //!
-//! [`Config::load`] is the only way in. It returns typed values that need no second check, or everything
-//! that is wrong with them, each problem with its line, key and what is allowed.
+//! [`Config::load`] is the only entry point. It returns typed values that need no further checks, or all problems,
+//! each with its line, its key and the allowed values.
 //!
-//! Where to start: [`Config`] and the structs of its sections; how a key is read, and what overrides what, is in
-//! [`innkeeper_settings`].
+//! Where to start: [`Config`] and the structs of its sections. [`innkeeper_settings`] reads keys and decides which
+//! layer overrides which.
 
 mod alerters;
 #[cfg(test)]
@@ -49,7 +49,7 @@ use crate::Role;
 use crate::heartbeat::NodeClock;
 use live::Marks;
 
-/// The sections there are, beside the alerters' own.
+/// The names of all sections, except those of the alerters.
 const SECTIONS: [&str; 10] = [
     "alerter",
     "database",
@@ -63,8 +63,9 @@ const SECTIONS: [&str; 10] = [
     "web",
 ];
 
-/// The environment variables that set them. What the programs of a `command` alerter are given, which may call Innkeeper in
-/// turn, is for others, and so are the file's name, what the agent is told, and what it tells a job.
+/// The environment variables that set keys. Other variables with the prefix are ignored here: those that a `command`
+/// alerter passes to its programs (which may call Innkeeper in turn), the name of the configuration file, the agent's
+/// settings, and what the agent passes to a job.
 fn variables() -> Variables {
     Variables {
         sections: &SECTIONS,
@@ -90,37 +91,37 @@ fn variables() -> Variables {
     }
 }
 
-/// The name of the alerter that is always there: it writes to the log.
+/// The name of the built-in alerter that writes to the log.
 pub const LOG_ALERTER: &str = innkeeper_core::ways::LOG;
 
-/// Everything that can be configured.
+/// The complete configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file it was read from; none when there is none.
+    /// The file it was read from; `None` without a file.
     pub file: Option<PathBuf>,
-    /// The name of this installation, in subjects and pages.
+    /// The name of this instance, in subjects and pages.
     pub instance: String,
-    /// Which words subjects have.
+    /// The wording of subjects.
     pub subjects: SubjectWords,
-    /// Where people and jobs reach it: a URL without a slash at its end.
+    /// The address for people and jobs: a URL without a trailing slash.
     pub public_url: String,
-    /// Whether somebody said so; otherwise it is a guess by `ingest.listen`.
+    /// Whether `public_url` was set; otherwise it is derived from `ingest.listen`.
     pub is_public_url_given: bool,
-    /// Where people reach the pages: `public_url`, or by `listen` of whoever has them.
+    /// The address of the pages: `public_url`, or derived from the `listen` key of the role that serves them.
     pub pages_url: String,
-    /// What is logged: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
+    /// The log levels: `info`, `debug`, `warn,innkeeper_sweeper=debug`, …
     pub log: String,
-    /// What lines of the log look like.
+    /// The format of log lines.
     pub log_format: Format,
     /// Who may call.
     pub auth: Auth,
-    /// Whether an open listener may be reached from other machines.
+    /// Whether a listener without authentication may be reached from other machines.
     pub allow_open: bool,
-    /// By which names it may be reached beside its own, where `auth` is `open`.
+    /// Additional host names under which it may be reached while `auth` is `open`.
     pub allowed_hosts: Vec<String>,
-    /// Who hears about Innkeeper itself.
+    /// The recipients of messages about Innkeeper itself.
     pub operator: Vec<Recipient>,
-    /// Where files are kept; absolute. See [`Config::create_data_dir`].
+    /// The absolute path of the data directory. See [`Config::create_data_dir`].
     pub data_dir: PathBuf,
     /// `[database]`.
     pub database: DatabaseConfig,
@@ -142,24 +143,24 @@ pub struct Config {
     pub peers: BTreeMap<AlerterName, PeerConfig>,
     /// `[alerter.NAME]`, and always [`LOG_ALERTER`].
     pub alerters: BTreeMap<AlerterName, AlerterConfig>,
-    /// Where its keys stand.
+    /// The places in the file at which keys stand.
     places: Places,
-    /// What tells its values from those of the next one.
+    /// The fingerprint, by which changes are found at a reload.
     marks: Marks,
-    /// What hands out the one in force, where it can change.
+    /// The handle to the configuration in force, if it can change.
     live: Option<Live>,
 }
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
-    /// Whoever reaches the listener.
+    /// Everybody who reaches the listener.
     Open,
-    /// Whoever shows a token, a session, or comes through a proxy that says who it is.
+    /// Callers with a token or a session, or those whom a trusted proxy has authenticated.
     Tokens,
 }
 
-/// What the command line says, which wins over the environment and the file.
+/// Settings from the command line, which override the environment and the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--config`
@@ -173,7 +174,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// The keys that they set, for this role.
+    /// The keys that these options set, for this role.
     fn flags(&self, role: Role) -> impl Iterator<Item = Flag> {
         let flag =
             |section, key, value: &Option<String>, flag| Flag { section, key, value: value.clone(), flag };
@@ -188,14 +189,14 @@ impl Overrides {
     }
 }
 
-/// How often the configuration is read while files that it names change under the reader.
+/// How often loading is attempted if files named by the configuration change meanwhile.
 const ATTEMPTS: usize = 3;
 
 impl Config {
-    /// Reads the file, the environment and the flags.
+    /// Reads the file, the environment and the options.
     ///
     /// # Errors
-    /// Everything that is wrong, all at once.
+    /// All problems at once.
     pub fn load(role: Role, overrides: &Overrides) -> Result<Self, ConfigError> {
         for _ in 1..ATTEMPTS {
             let config = Self::load_once(role, overrides)?;
@@ -203,18 +204,18 @@ impl Config {
                 return Ok(config);
             }
         }
-        // Files that keep changing: a reload after the last change reads them again.
+        // The files keep changing. The reload that follows the last change reads them again.
         Self::load_once(role, overrides)
     }
 
-    /// The same, where a file with a secret may be replaced between two looks at it.
+    /// Loads once. A file with a secret may be replaced between the two times it is read.
     fn load_once(role: Role, overrides: &Overrides) -> Result<Self, ConfigError> {
         let file = top::find_file(overrides.config.as_deref())?;
         let (environment, unreadable): (Vec<_>, Vec<_>) = std::env::vars_os()
             .map(|(name, value)| match (name.into_string(), value.into_string()) {
                 (Ok(name), Ok(value)) => Ok((name, value)),
                 (Ok(name), Err(_)) => Err(name),
-                // No name of ours has other than ASCII letters.
+                // All known names consist of ASCII letters, so this variable cannot be one of them.
                 (Err(_), _) => Err(String::new()),
             })
             .partition(Result::is_ok);
@@ -235,39 +236,39 @@ impl Config {
     /// Reads a configuration from `text` alone, as if it were a file. For tests and tools.
     ///
     /// # Errors
-    /// Everything that is wrong, all at once.
+    /// All problems at once.
     pub fn from_toml(role: Role, text: &str) -> Result<Self, ConfigError> {
         let root = parse("innkeeper.toml", text)?;
         read(role, None, root, [], &Overrides::default()).map(|(config, _)| config)
     }
 
-    /// The same as the first of those that reloads bring: [`Config::live`] leads to the one in force, and to its `alerters`, which go by
-    /// `clock`.
+    /// Makes this the first of the configurations that reloads replace: [`Config::live`] returns a handle to the one
+    /// in force and to its `alerters`, which use `clock`.
     #[must_use]
     pub(crate) fn reloadable(mut self, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
         self.live = Some(Live::with_alerters(self.clone(), clock, alerters));
         self
     }
 
-    /// What hands out the configuration that is in force, for whoever goes on through a reload. Where nobody reloads that is this one.
+    /// The handle to the configuration in force. In a process that does not reload, that is always this one.
     pub fn live(&self) -> Live {
         self.live.clone().unwrap_or_else(|| Live::new(self.clone()))
     }
 
-    /// What is wrong with `key`, as found when its value was used; with the line where it stands.
+    /// A problem with `key` that was found when its value was used, with the line of the key.
     pub(crate) fn problem(&self, key: String, what: impl Into<String>) -> Problem {
         Problem { origin: self.places.place(&key), key, what: what.into() }
     }
 
-    /// Whether `name` may stand in a reservation's `notify`.
+    /// Whether `name` is valid in a reservation's `notify`.
     pub fn knows_alerter(&self, name: &str) -> bool {
         self.alerters.keys().any(|known| known.as_str() == name)
     }
 
-    /// Makes the data directory where it is missing, readable by its owner alone.
+    /// Creates the data directory if it is missing, accessible only to its owner.
     ///
     /// # Errors
-    /// Names the directory that could not be made.
+    /// The directory could not be created; the error names it.
     pub fn create_data_dir(&self) -> Result<(), ConfigError> {
         use std::os::unix::fs::DirBuilderExt as _;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.data_dir);
@@ -279,7 +280,7 @@ impl Config {
     }
 }
 
-/// Lays the three layers over one another and reads the result.
+/// Merges the three layers and reads the result.
 fn read(
     role: Role,
     file: Option<PathBuf>,
@@ -393,7 +394,7 @@ fn read(
         checks::recipients(&config, &peer.admin, &key, &config.places.place(&key), &mut findings);
     }
     checks::mail_loop(&config, &mut findings);
-    // Whoever has no pages reads the file that others share with it.
+    // A role without pages accepts the section, because several roles may share one file.
     let build = match role {
         _ if cfg!(feature = "openid") => None,
         Role::Ingest | Role::Sweeper => None,

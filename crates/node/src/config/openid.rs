@@ -1,4 +1,4 @@
-//! `[web.openid]`: people who log in at an OpenID provider.
+//! The section `[web.openid]`: login at an OpenID provider.
 
 use std::path::PathBuf;
 
@@ -10,36 +10,36 @@ use innkeeper_core::secret::Secret;
 use innkeeper_settings::{Findings, Origin, Section, Setting, Table, Value};
 use url::Url;
 
-/// The most scopes, and the most values of a role.
+/// The most scopes, and the most claim values of one role.
 const MOST_SCOPES: usize = 50;
 const MOST_VALUES: usize = 100;
-/// What is asked for unless `scopes` says otherwise.
+/// The default scopes.
 const SCOPES: [&str; 3] = ["openid", "profile", "email"];
 const NAME_CLAIM: &str = "preferred_username";
 
 /// `[web.openid]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OpenIdConfig {
-    /// The provider, as it calls itself.
+    /// The provider's issuer identifier.
     pub issuer: String,
-    /// What it calls this installation.
+    /// The client id of this instance at the provider.
     pub client_id: String,
-    /// What this installation shows for being that; none for a public client.
+    /// The client secret; `None` for a public client.
     pub client_secret: Option<Secret>,
-    /// What it is asked for, `openid` among it.
+    /// The requested scopes, which include `openid`.
     pub scopes: Vec<String>,
-    /// Which name and role somebody has by what it says.
+    /// The rules that derive a name and a role from claims.
     pub rules: ClaimRules,
-    /// Whether somebody who is called like a user is that user.
+    /// Whether a person with the name of an existing user is taken for that user.
     pub trust_names: bool,
-    /// What the button says.
+    /// The label of the login button.
     pub label: String,
-    /// Certificates of authorities, beside the system's.
+    /// Root certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 impl OpenIdConfig {
-    /// Reads the section out of `web`; none where there is no issuer.
+    /// Reads the section from `web`; `None` without an issuer.
     pub(crate) fn read(web: &mut Table, findings: &mut Findings) -> Option<Self> {
         let mut table = take(web, "openid", "web.openid", findings);
         let begins = table.values().next().map(|setting| setting.origin.clone());
@@ -135,7 +135,7 @@ impl OpenIdConfig {
     }
 }
 
-/// Takes the section `name` out of the one that it is part of; an absent one is empty.
+/// Removes the section `name` from its parent; an absent section is empty.
 fn take(table: &mut Table, name: &str, path: &'static str, findings: &mut Findings) -> Table {
     match table.remove(name) {
         None => Table::new(),
@@ -147,7 +147,7 @@ fn take(table: &mut Table, name: &str, path: &'static str, findings: &mut Findin
     }
 }
 
-/// The address as it was written, since the provider must call itself just so; empty for none.
+/// Checks the issuer and returns it exactly as written, because the provider must use the same text; empty for none.
 fn issuer(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -176,7 +176,7 @@ fn issuer(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// One word of RFC 6749.
+/// Checks a scope token of RFC 6749.
 fn scope(text: &str) -> Result<String, String> {
     let is_word =
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
@@ -203,7 +203,7 @@ mod tests {
     const TOP: &str = "auth = 'tokens'\npublic_url = 'https://inn.example.org'\n";
     const WHOLE: &str = "[web.openid]\nissuer = 'https://id.example.org/realm'\nclient_id = 'inn'\n";
 
-    /// As a program reads it that has no pages, and so takes the section in any build.
+    /// Loads the text as a role without pages does, which accepts the section in any build.
     fn load(text: &str) -> Result<Config, ConfigError> {
         Config::from_toml(Role::Ingest, text)
     }

@@ -1,4 +1,4 @@
-//! One struct per concern, with its keys, defaults and bounds.
+//! The structs of the sections, with their keys, defaults and bounds.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -19,24 +19,24 @@ use crate::TrustedProxies;
 /// The most entries of a list of proxies; each request is compared with them.
 const MOST_PROXIES: usize = 1000;
 
-/// `[ingest]`: what jobs call.
+/// `[ingest]`: the service that jobs call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IngestConfig {
     /// The address to listen on; standalone serves everything there.
     pub listen: SocketAddr,
-    /// How long a check-in waits to be committed before it is answered 503.
+    /// How long a check-in may wait for its commit before it is answered 503.
     pub commit_timeout: Duration,
-    /// How long ago what is reported may have happened.
+    /// How long ago a reported event may have happened.
     pub reports_back: TimeDelta,
-    /// The most check-ins that wait to be written.
+    /// The most check-ins waiting to be written.
     pub queue: usize,
-    /// The most check-ins of one transaction.
+    /// The most check-ins per transaction.
     pub batch: usize,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Threads that serve HTTP; none for one per core.
+    /// The number of HTTP threads; `None` for one per core.
     pub workers: Option<usize>,
-    /// The most requests a second from one source; none for no bound.
+    /// The most requests per second from one source; `None` for no limit.
     pub rate_per_source: Option<u32>,
 }
 
@@ -72,19 +72,19 @@ impl IngestConfig {
 /// `[web]`: the pages and the API.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WebConfig {
-    /// The address to listen on; standalone serves this on ingest's.
+    /// The address to listen on; standalone serves the pages at ingest's address.
     pub listen: SocketAddr,
-    /// How long a session lasts without being used.
+    /// How long an unused session stays valid.
     pub session: TimeDelta,
     /// Who must have a second factor beside the password.
     pub second_factor: RequiredOf,
-    /// The header in which a proxy says who calls; none where no proxy does.
+    /// The header in which a proxy names the user; `None` without such a proxy.
     pub sign_on_header: Option<String>,
-    /// The proxies that are believed in that.
+    /// The proxies that are trusted to set that header.
     pub sign_on_proxies: TrustedProxies,
-    /// What a user may do whom such a proxy names for the first time.
+    /// The role of a user whom such a proxy names for the first time.
     pub sign_on_role: UserRole,
-    /// The provider at which people log in; none where there is none.
+    /// The OpenID provider, if there is one.
     pub openid: Option<OpenIdConfig>,
 }
 
@@ -110,22 +110,22 @@ impl WebConfig {
     }
 }
 
-/// `[sweeper]`: the night watch and the sending of what it finds.
+/// `[sweeper]`: finding overdue jobs, and sending the messages about them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SweeperConfig {
-    /// How often an open alert is repeated, for reservations made by GoTel's call.
+    /// The reminder interval of reservations made by GoTel's call.
     pub remind_every: Reminders,
     /// The most reservations evaluated in one transaction.
     pub batch: u32,
-    /// How long a claimed delivery is its claimer's without being renewed.
+    /// How long a claim on a delivery lasts without being renewed.
     pub lease: TimeDelta,
-    /// Threads that send, per alerter.
+    /// Sending threads per alerter.
     pub senders: usize,
-    /// How long a delivery that fails is tried again.
+    /// How long a failing delivery is retried.
     pub retry_for: TimeDelta,
-    /// Where it says how it is; none for nowhere.
+    /// The address of its status endpoints; `None` for none.
     pub listen: Option<SocketAddr>,
-    /// When the summary is sent; none for never by itself.
+    /// When the summary is sent; `None` for never automatically.
     pub summary: Option<Schedule>,
 }
 
@@ -156,14 +156,15 @@ impl SweeperConfig {
     }
 }
 
-/// `expect`: how many nodes should live, by what they do; 0 where nobody minds. The standalone program does all three.
+/// `expect`: the expected number of live nodes by duty; 0 for no expectation. A standalone program counts for all
+/// three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectConfig {
-    /// Who take check-ins.
+    /// Nodes that take check-ins.
     pub ingest: usize,
-    /// Who watch and send.
+    /// Nodes that sweep and send.
     pub sweeper: usize,
-    /// Who answer people.
+    /// Nodes that serve pages.
     pub web: usize,
 }
 
@@ -182,12 +183,12 @@ impl ExpectConfig {
     }
 }
 
-/// `[history]`: how much of the past is kept.
+/// `[history]`: how long history is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistoryConfig {
-    /// Check-ins kept per reservation.
+    /// The most check-ins kept per reservation.
     pub keep_checkins: u32,
-    /// Days that a check-in is kept.
+    /// How long a check-in is kept, in days.
     pub keep_days: u32,
 }
 
@@ -204,7 +205,7 @@ fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// The bounds above leave nothing negative.
+/// The bounds above exclude negative values.
 fn std_duration(span: TimeDelta) -> Duration {
     span.to_std().unwrap_or_default()
 }

@@ -1,41 +1,41 @@
-//! What a Postgres URL, and the variables that libpq reads beside it, say about TLS.
+//! The TLS settings in a Postgres URL and in the environment variables that libpq reads.
 
 use innkeeper_store::PostgresUrl;
 
-/// How a program is built that speaks TLS to Postgres, and where one can be had.
+/// How to build or obtain a program that supports TLS to Postgres.
 pub(crate) const HOW_TO_GET_IT: &str = "build it with cargo build --release --features postgres-tls; the services ingest, sweeper and web, and the image, have it";
 
-/// Whether this program speaks TLS to Postgres.
+/// Whether this program supports TLS to Postgres.
 pub(crate) const IS_BUILT_IN: bool = cfg!(feature = "postgres-tls");
 
-/// The parameters of a connection: those of the URL before those of the environment, as libpq takes them.
+/// The parameters of a connection. As in libpq, those of the URL override those of the environment.
 pub(crate) struct Parameters<'a, E> {
     url: &'a PostgresUrl,
     environment: E,
 }
 
 impl<'a, E: Fn(&str) -> Option<String>> Parameters<'a, E> {
-    /// Of `url`; `environment` looks a variable up.
+    /// The parameters of `url`; `environment` looks up a variable.
     pub(crate) fn of(url: &'a PostgresUrl, environment: E) -> Self {
         Self { url, environment }
     }
 
-    /// The value of `key`, or else of `variable`; none where it is empty.
+    /// The value of `key`, otherwise of `variable`; `None` if it is empty.
     pub(crate) fn get(&self, key: &str, variable: &str) -> Option<String> {
         self.url.parameter(key).or_else(|| (self.environment)(variable)).filter(|value| !value.is_empty())
     }
 
-    /// The `sslmode` that somebody has written down.
+    /// The `sslmode` that was set explicitly.
     pub(crate) fn chosen_mode(&self) -> Option<String> {
         self.get("sslmode", "PGSSLMODE")
     }
 
-    /// The file with the certificates of authorities, or `system`.
+    /// The file with the root certificates, or `system`.
     pub(crate) fn authority(&self) -> Option<String> {
         self.get("sslrootcert", "PGSSLROOTCERT")
     }
 
-    /// The `sslmode` in force, libpq's own defaults included.
+    /// The effective `sslmode`, including libpq's defaults.
     pub(crate) fn mode(&self) -> String {
         self.chosen_mode().unwrap_or_else(|| match (self.authority(), self.url.parameter("ssl").as_deref()) {
             (Some(authority), _) if authority == "system" => "verify-full".to_owned(),
@@ -44,7 +44,7 @@ impl<'a, E: Fn(&str) -> Option<String>> Parameters<'a, E> {
         })
     }
 
-    /// What asks for TLS, as `sslmode=require`; none where a connection without it would do.
+    /// The setting that demands TLS, such as `sslmode=require`; `None` if an unencrypted connection is allowed.
     pub(crate) fn demand(&self) -> Option<String> {
         let mode = self.mode();
         match (mode.as_str(), self.authority()) {

@@ -1,4 +1,4 @@
-//! The configuration in short, as `check-config` prints it. No secrets.
+//! The short form of the configuration that `check-config` prints, without secrets.
 
 use std::fmt;
 
@@ -10,17 +10,17 @@ use innkeeper_core::recipient::Recipient;
 use super::{Auth, Config};
 
 impl Config {
-    /// Whether mail addresses lead anywhere.
+    /// Whether any alerter sends to mail addresses.
     pub fn can_mail(&self) -> bool {
         self.alerters.values().any(AlerterConfig::needs_address)
     }
 
-    /// Whether the alerter `name` sends to mail addresses, so that its name alone leads nowhere.
+    /// Whether the alerter `name` sends to mail addresses, so that its name alone names no recipient.
     pub(crate) fn sends_mail(&self, name: &AlerterName) -> bool {
         self.alerters.get(name).is_some_and(AlerterConfig::needs_address)
     }
 
-    /// A display of what is in force, one `key: value` a line, without secrets.
+    /// The settings in force, one `key: value` per line, without secrets.
     pub fn summary(&self) -> impl fmt::Display + '_ {
         Summary(self)
     }

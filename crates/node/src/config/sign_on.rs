@@ -1,4 +1,4 @@
-//! Single sign-on by a header: which headers can say who calls, and which proxies can be believed.
+//! Single sign-on by a header: which headers may name the user, and which proxies may be trusted.
 
 use std::net::Ipv6Addr;
 
@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv6Net};
 use crate::TrustedProxies;
 use innkeeper_settings::Section;
 
-/// Headers that mean something else, and that callers, or any proxy, set for that.
+/// Headers with another meaning, which callers or any proxy may set.
 const TAKEN: [&str; 157] = [
     "a-im",
     "access-token",
@@ -167,7 +167,7 @@ const TAKEN: [&str; 157] = [
     "x-wap-profile",
     "x-xsrf-token",
 ];
-/// What headers that mean something else begin with.
+/// Prefixes of headers with another meaning.
 const TAKEN_FAMILIES: [&str; 13] = [
     "accept",
     "access-control-",
@@ -183,22 +183,22 @@ const TAKEN_FAMILIES: [&str; 13] = [
     "x-http-method",
     "x-original-",
 ];
-/// Of those that begin with this, only these name a user.
+/// Of the headers with this prefix, only these name a user.
 const FORWARDED: &str = "x-forwarded-";
 const FORWARDED_USERS: [&str; 5] = ["email", "login", "preferred-username", "user", "username"];
-/// No network of anybody's own is larger: the shortest prefixes of IPv4 and IPv6.
+/// The shortest prefixes of a private network, for IPv4 and IPv6; no single owner has a larger one.
 const SHORTEST_PREFIXES: (u8, u8) = (8, 7);
 
-/// Networks through which all of IPv4 comes, with the shortest prefix of a part of them that is one's own.
+/// IPv6 networks that contain all of IPv4, each with the shortest prefix of a part that can have a single owner.
 const TRANSLATIONS: [(Ipv6Net, u8); 7] = [
-    // Compatible, mapped, translated (SIIT).
+    // IPv4-compatible, IPv4-mapped, IPv4-translated (SIIT).
     (net([0, 0, 0, 0], [0, 0], 96), 104),
     (net([0, 0, 0, 0], [0, 0xffff], 96), 104),
     (net([0, 0, 0, 0], [0xffff, 0], 96), 104),
-    // NAT64, also under a prefix of the network's own.
+    // NAT64, with the well-known prefix or a local one.
     (net([0x64, 0xff9b, 0, 0], [0, 0], 96), 104),
     (net([0x64, 0xff9b, 1, 0], [0, 0], 48), 104),
-    // 6to4, and Teredo, which ends in the client's address.
+    // 6to4, and Teredo, whose last bits are the client's address.
     (net([0x2002, 0, 0, 0], [0, 0], 16), 24),
     (net([0x2001, 0, 0, 0], [0, 0], 32), 104),
 ];
@@ -207,7 +207,7 @@ const fn net([a, b, c, d]: [u16; 4], [e, f]: [u16; 2], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), length)
 }
 
-/// The header's name; none where it is empty.
+/// The header's name; `None` if it is empty.
 pub(super) fn header(text: &str) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
@@ -233,12 +233,12 @@ pub(super) fn header(text: &str) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }
 
-/// The proxies that are believed. Whoever is in one of these networks can be anybody, or come from anywhere, so a network as large as the
-/// Internet is none.
+/// The trusted proxies. Every host in these networks can impersonate any user, so a network that covers a large part
+/// of the Internet is refused.
 pub(super) fn proxies(section: &mut Section<'_>, key: &'static str, most: usize) -> TrustedProxies {
     let origin = section.origin(key);
     let networks = section.list(key, most, TrustedProxies::parse_entry);
-    // Halves of everything make everything.
+    // Aggregated first, because two halves of the Internet are as large as the whole.
     if let Some(large) = IpNet::aggregate(&networks).iter().find(|network| is_too_large(network)) {
         let what = format!(
             "believes all of {large} who they say they are, which is more than a network of your own; name the proxy's address"

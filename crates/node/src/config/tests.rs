@@ -1,4 +1,4 @@
-//! What is taken, what is refused, and what is said about it.
+//! Which configurations are accepted and refused, and the wording of the problems.
 
 use super::*;
 
@@ -464,7 +464,7 @@ fn whole() -> String {
             line.split_once(" = ").is_none_or(|(key, _)| key == "ca_file" || !key.ends_with("_file"))
         })
         .map(|line| match line {
-            // A login at a provider that is off has no other keys.
+            // Without a provider the login has no other keys.
             "issuer = \"\"" => "issuer = \"https://id.example.org\"\n".to_owned(),
             "client_id = \"\"" => "client_id = \"inn\"\n".to_owned(),
             "role = \"\"" => "role = \"viewer\"\n".to_owned(),
@@ -474,7 +474,7 @@ fn whole() -> String {
         .collect()
 }
 
-/// All that a configuration says, without where it stands.
+/// All values of a configuration, without their places.
 fn said(config: &Config) -> String {
     let config = Config { file: None, places: Places::default(), marks: Marks::default(), ..config.clone() };
     format!("{config:?}")
@@ -484,7 +484,7 @@ fn said(config: &Config) -> String {
 fn every_boolean_key_takes_the_same_words_wherever_it_is_set() {
     let root = || innkeeper_settings::parse("f.toml", &whole()).unwrap();
     let load = |root: Table, environment: &[(String, String)]| {
-        // Which has no use for the login, and reads its keys all the same, whatever it is built with.
+        // The sweeper has no use for the login, but reads its keys in any build.
         read(Role::Sweeper, None, root, environment.iter().cloned(), &Overrides::default())
     };
     let (_, findings) = load(root(), &[]).unwrap();

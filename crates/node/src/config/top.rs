@@ -1,4 +1,4 @@
-//! The keys above the sections, and where the file is.
+//! The keys outside of sections, and the location of the file.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read as _};
@@ -13,13 +13,13 @@ use innkeeper_settings::{ConfigError, Origin};
 
 const PLACES: [&str; 2] = ["./innkeeper.toml", "/etc/innkeeper/innkeeper.toml"];
 
-/// The largest configuration file, bytes.
+/// The largest configuration file, in bytes.
 const LARGEST: u64 = 8 * 1024 * 1024;
 
-/// The file to read and its text: the one that was named, else the first of the usual places that has one, else none.
+/// The file to read and its text: the named file, otherwise the first that exists in the usual places, otherwise none.
 ///
-/// A file of the usual places that is there and cannot be read is passed over, with a warning, where a later place has one:
-/// whoever starts a service may stand in somebody's home. Otherwise it is an error, since the defaults are not what it says.
+/// An unreadable file in a usual place is skipped with a warning if a later place has one: the service may have been
+/// started in somebody's home directory. Otherwise it is an error, because the defaults are not what the file says.
 pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
     let from_environment =
         std::env::var_os("INNKEEPER_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -45,7 +45,7 @@ pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)
             }
             Err(error) if is_missing(path, &error) => {}
             Err(error) if is_out_of_reach(&error) => passed_over.push((path, error)),
-            // It can be read, and it is no configuration.
+            // The file is readable, but it is not a configuration.
             Err(error) => return Err(unreadable(path, &error)),
         }
     }
@@ -53,20 +53,20 @@ pub(crate) fn find_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)
     first.map_or(Ok(None), |(path, error)| Err(unreadable(path, &error)))
 }
 
-/// Whether a file may be there that this process cannot get at: it may not read it or enter a directory above, it is a
-/// directory, or a link that leads nowhere.
+/// Whether a file may exist that this process cannot read: permission is denied on it or on a directory above, it is a
+/// directory, or it is a dangling symbolic link.
 fn is_out_of_reach(error: &Error) -> bool {
     use ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
     matches!(error.kind(), PermissionDenied | IsADirectory | NotFound | NotADirectory)
 }
 
-/// Whether there is nothing at `path`. A link that leads nowhere is something.
+/// Whether nothing exists at `path`. A dangling symbolic link counts as existing.
 fn is_missing(path: &Path, error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
         && !std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Never more than a configuration may have, so that a device given by mistake does not keep a start.
+/// Reads no more than the largest configuration, so that a device given by mistake does not block the start.
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
@@ -89,7 +89,7 @@ pub(crate) fn instance(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
 }
 
-/// The URL of a listener, as jobs on this machine reach it.
+/// The URL of a listener for jobs on this machine.
 pub(crate) fn url_of(listen: SocketAddr) -> String {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => format!("http://127.0.0.1:{}", listen.port()),
@@ -116,7 +116,7 @@ pub(crate) fn public_url(text: &str) -> Result<String, String> {
 /// The most names of `allowed_hosts`.
 pub(crate) const MOST_HOSTS: usize = 50;
 
-/// The name of a host without its port.
+/// A host name without its port.
 pub(crate) fn host_name(text: &str) -> Result<String, String> {
     let is_name = |text: &str| {
         text.len() <= 253

@@ -1,4 +1,5 @@
-//! `[heartbeat]`, `[mail_loop]` and `[peer.NAME]`: how Innkeeper is watched from outside, and watches itself.
+//! The sections `[heartbeat]`, `[mail_loop]` and `[peer.NAME]`: how Innkeeper is watched from outside, and watches
+//! itself.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,17 +13,17 @@ use innkeeper_core::secret::Secret;
 
 use innkeeper_settings::{Findings, Section, Setting, Table, Value, too_many};
 
-/// The most folders that the mail loop looks into.
+/// The most folders that the mail loop searches.
 const MOST_FOLDERS: usize = 50;
 /// The most peers.
 const MOST_PEERS: usize = 200;
 
-/// `[heartbeat]`: an address outside that is called while all is well.
+/// `[heartbeat]`: an external address that is called while all is well.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeartbeatConfig {
-    /// The address; none for no heartbeat.
+    /// The address; `None` for no heartbeat.
     pub url: Option<Secret>,
-    /// How often.
+    /// The interval between calls.
     pub every: TimeDelta,
 }
 
@@ -35,28 +36,28 @@ impl HeartbeatConfig {
     }
 }
 
-/// `[mail_loop]`: the mail that Innkeeper sends itself.
+/// `[mail_loop]`: test mails that Innkeeper sends to itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MailLoopConfig {
-    /// The IMAP server; none for no loop.
+    /// The IMAP server; `None` for no loop.
     pub host: Option<String>,
     /// Its port.
     pub port: u16,
-    /// Whether the connection is encrypted, from its first byte.
+    /// Whether the connection uses TLS from its first byte.
     pub tls: bool,
-    /// Certificates of authorities, beside the system's.
+    /// Root certificates to trust in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// Whose mailbox it is.
+    /// The user name of the mailbox.
     pub username: String,
-    /// Their password.
+    /// The password of the mailbox.
     pub password: Secret,
     /// The address of the mailbox.
     pub to: Option<MailAddress>,
-    /// Where the mail is looked for, in this order.
+    /// The folders that are searched, in this order.
     pub folders: Vec<String>,
-    /// How often.
+    /// The interval between test mails.
     pub every: TimeDelta,
-    /// How long a mail may be under way.
+    /// The longest time that a mail may take to arrive.
     pub within: TimeDelta,
 }
 
@@ -117,10 +118,10 @@ impl MailLoopConfig {
 }
 
 impl MailLoopConfig {
-    /// The mailbox that the mail comes to; none where there is no loop.
+    /// The mailbox that receives the test mails; `None` without a loop.
     ///
     /// # Errors
-    /// Certificates that cannot be read.
+    /// Certificates cannot be read.
     pub fn mailbox(&self) -> Result<Option<Mailbox>, Invalid> {
         let Some(host) = &self.host else { return Ok(None) };
         let place = (host.as_str(), self.port);
@@ -128,21 +129,21 @@ impl MailLoopConfig {
     }
 }
 
-/// `[peer.NAME]`: another installation.
+/// `[peer.NAME]`: another instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerConfig {
-    /// Where it answers: its `/peer`.
+    /// The address of its `/peer`.
     pub url: Secret,
-    /// Who hears of its troubles: its admin.
+    /// The recipients of messages about its problems: its admin.
     pub admin: Vec<Recipient>,
-    /// How often it is asked.
+    /// The interval between requests.
     pub every: TimeDelta,
 }
 
 /// The keys of a peer.
 pub(crate) const PEER_KEYS: [&str; 4] = ["url", "url_file", "admin", "every"];
 
-/// Reads `[peer.NAME]` of every name.
+/// Reads all sections `[peer.NAME]`.
 pub(crate) fn peers(table: Table, findings: &mut Findings) -> BTreeMap<AlerterName, PeerConfig> {
     let mut peers = BTreeMap::new();
     if too_many("peer", &table, MOST_PEERS, findings) {

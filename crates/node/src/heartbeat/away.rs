@@ -1,26 +1,26 @@
-//! What the operator was told last of a database out of reach, kept where the next process of this role finds it: one that is restarted before the
-//! database answers again must not leave them with the bad news.
+//! A mark that says whether the operator was last told that the database is unreachable. The next process of this role
+//! finds it: if a process is restarted before the database answers again, the operator still learns that it is back.
 
 use std::fs;
 use std::path::PathBuf;
 
 use crate::{Config, Role};
 
-/// A mark in the data directory. Where there is none (a service over Postgres that was given none) nothing is kept.
+/// The mark, a file in the data directory. Without a data directory (a service over Postgres) nothing is kept.
 pub(crate) struct AwayMark(PathBuf);
 
 impl AwayMark {
-    /// That of the processes of this role.
+    /// The mark of the processes of this role.
     pub fn new(config: &Config, role: Role) -> Self {
         Self(config.data_dir.join(format!("told-database-away-{role}")))
     }
 
-    /// Whether the last that was told is that the database is out of reach.
+    /// Whether the operator was last told that the database is unreachable.
     pub fn is_set(&self) -> bool {
         self.0.exists()
     }
 
-    /// It was told that it is out of reach.
+    /// Records that the operator was told that it is unreachable.
     pub fn set(&self) {
         if !self.0.parent().is_some_and(std::path::Path::is_dir) {
             return;
@@ -30,7 +30,7 @@ impl AwayMark {
         }
     }
 
-    /// It was told that it answers.
+    /// Records that the operator was told that it answers.
     pub fn clear(&self) {
         if let Err(error) = fs::remove_file(&self.0)
             && error.kind() != std::io::ErrorKind::NotFound

@@ -1,7 +1,7 @@
-//! How this node does its duties, as its heartbeats say it, and which of them are stored.
+//! The state of this node's duties, as its heartbeats report it, and which heartbeats are stored.
 //!
-//! A node beats each second. Over Postgres each heartbeat is stored; over SQLite one in fifteen seconds is, and what is news: a duty
-//! that fails or is done again, an address, a span in which nothing was written, a question of the sweeper's.
+//! A node makes a heartbeat each second. Over Postgres each is stored. Over SQLite one in fifteen seconds is stored,
+//! and any with news: a duty that fails or recovers, an address, a span without writes, a question of the sweeper's.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,31 +16,32 @@ use super::progress::Progress;
 use super::troubles::{Reach, SENDING, Tell, Trouble};
 use super::{NodeClock, Operator};
 
-/// A check-in that takes longer to write is held up by something.
+/// A check-in that takes longer to write counts as blocked.
 const SLOW_WRITE: Duration = Duration::from_secs(3);
-/// What pages show takes longer to read only where something holds it up.
+/// A read for pages that takes longer counts as blocked.
 const SLOW_READ: Duration = Duration::from_secs(5);
-/// A pass of the sweep that takes longer is.
+/// A sweep that takes longer counts as blocked.
 const SLOW_SWEEP: Duration = Duration::from_secs(15);
-/// Where no pass was made for longer, and none fails, the clock is in doubt: the operator has heard of that, and peers hear of this.
+/// If no sweep was made for longer and none fails, the clock is in doubt. The operator knows that already; peers learn
+/// it by this.
 const RESTS: Duration = Duration::from_secs(30);
-/// A part of a duty that cannot be done for so long is told to peers: as long as they wait for a duty.
+/// A part of a duty that cannot be done for this long is reported to peers; they wait as long for a whole duty.
 const PART: Duration = Duration::from_secs(60);
-/// Over SQLite a heartbeat is stored after this at the latest.
+/// The longest time between stored heartbeats over SQLite.
 const STORED_EVERY: Duration = Duration::from_millis(14_500);
-/// A longer span without anything written may be a blind window, and is stored.
+/// A longer span without writes may be a blind window, and is stored.
 const GAP: TimeDelta = TimeDelta::seconds(5);
 
-/// The work of a process's duties, as those who do it tell how it gets on. Clones share it.
+/// The progress of a process's duties, as reported by the threads that do them. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Progresses {
     /// The writing of check-ins.
     pub ingest: Progress,
     /// The passes of the sweep.
     pub sweeper: Progress,
-    /// What senders write of messages: that they have taken them, and what became of them.
+    /// The senders' updates of messages: claims and results.
     pub sending: Progress,
-    /// The reading of what pages and answers show.
+    /// The reads for pages and responses.
     pub web: Progress,
     duties: &'static [&'static str],
 }
@@ -65,7 +66,7 @@ impl Progresses {
         }
     }
 
-    /// What of this process's duties can fail while it lives.
+    /// The duties of this process that can fail while it lives.
     fn known(&self) -> impl Iterator<Item = (&'static str, &Progress)> {
         self.duties.iter().flat_map(|duty| self.parts_of(duty))
     }
@@ -76,7 +77,7 @@ impl Progresses {
         self.of(duty).map(|progress| (duty, progress)).into_iter().chain(sending)
     }
 
-    /// The part of a duty that has not been done for so long that others hear of it, where its rest may be.
+    /// The part of a duty that has failed for so long that peers are told, although the rest may work.
     fn part_undone(&self, duty: &'static str) -> Option<&'static str> {
         let fails_for_long = |progress: &Progress| {
             progress.standing().failing.is_some_and(|failing| failing.since.elapsed() >= PART)
@@ -86,7 +87,7 @@ impl Progresses {
             .map(|(part, _)| part)
     }
 
-    /// What this process cannot do now, and why, in a line; none where it can do all.
+    /// A line that says what this process cannot do now, and why; `None` if it can do everything.
     pub fn problem(&self) -> Option<String> {
         let failing = self.known().filter_map(|(duty, progress)| {
             let failing = progress.standing().failing?;
@@ -98,21 +99,21 @@ impl Progresses {
     }
 }
 
-/// See the module.
+/// The state of this node's duties; see the module.
 pub(crate) struct Condition {
     clock: Arc<NodeClock>,
     progresses: Progresses,
     troubles: Vec<Trouble>,
     stored: Option<Stored>,
-    /// Up to when check-ins had been written at the last heartbeat.
+    /// The time until which all check-ins had been written at the last heartbeat.
     written_until: Option<Time>,
-    /// Since when the database has been reached.
+    /// Since when the database has been reachable.
     reach: Reach,
-    /// When check-ins could not be written last.
+    /// When check-ins last could not be written.
     deaf_at: Option<Instant>,
 }
 
-/// What the operator hears of a duty, or a part of one.
+/// A message to the operator about a duty or a part of one.
 #[derive(Template)]
 enum DutyMessage<'a> {
     #[template(path = "duty_fails.txt")]
@@ -121,7 +122,7 @@ enum DutyMessage<'a> {
     Done { duty: &'a str, place: &'a str },
 }
 
-/// What was stored last.
+/// The content of the last stored heartbeat.
 struct Stored {
     at: Instant,
     address: String,
@@ -148,12 +149,12 @@ impl Condition {
         self.stored.is_none()
     }
 
-    /// Up to when check-ins had been written at the last heartbeat.
+    /// The time until which all check-ins had been written at the last heartbeat.
     pub fn written_until(&self) -> Option<Time> {
         self.written_until
     }
 
-    /// How each duty is done at `now`.
+    /// The state of each duty at `now`.
     pub fn work(&self, now: Time) -> Vec<Work<'static>> {
         let at = |instant: Instant| now - TimeDelta::from_std(instant.elapsed()).unwrap_or_default();
         let work = |duty: &&'static str| match self.progresses.of(duty) {
@@ -170,7 +171,7 @@ impl Condition {
                     ))
                 });
                 let done_until = match *duty {
-                    // Proved by those who ask, and else every quarter of a minute.
+                    // Proved by requests, and otherwise by a probe every 15 seconds.
                     "ingest" | "web" => standing.until,
                     _ => progress.proved_or_started(),
                 };
@@ -192,10 +193,11 @@ impl Condition {
         self.progresses.duties.iter().map(work).collect()
     }
 
-    /// Whether this heartbeat is to be stored. Over SQLite it asks the database, which it thereby reaches.
+    /// Whether this heartbeat must be stored. Over SQLite this queries the database, which also shows that it is
+    /// reachable.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub fn is_due(&self, store: &Store, node: &Node, work: &[Work<'static>]) -> Result<bool, StoreError> {
         if store.backend() == DatabaseKind::Postgres {
             return Ok(true);
@@ -213,18 +215,18 @@ impl Condition {
             || stored.unable != unable(work))
     }
 
-    /// The heartbeat was stored.
+    /// Records that the heartbeat was stored.
     pub fn stored(&mut self, node: &Node, work: &[Work<'static>]) {
         let address = node.address.clone();
         self.stored = Some(Stored { at: Instant::now(), address, unable: unable(work) });
     }
 
-    /// The heartbeat is over, stored or not.
+    /// Records that the heartbeat is over, stored or not.
     pub fn outcome(&mut self, work: &[Work<'_>]) {
         self.written_until = written_until(work);
     }
 
-    /// The database was reached, or was not: tells of the duties that cannot be done although it is.
+    /// Takes note of whether the database was reached; reports duties that fail although it is reachable.
     pub fn look(&mut self, is_reached: bool, node: &Node, operator: &Operator) {
         let now = Instant::now();
         let Some(reached) = self.reach.beat(is_reached, now) else { return };
@@ -234,7 +236,7 @@ impl Condition {
             match trouble.duty {
                 "ingest" if trouble.progress.standing().failing.is_some() => self.deaf_at = Some(now),
                 "ingest" => {}
-                // While check-ins cannot be written nobody is judged, and it is told already.
+                // While check-ins cannot be written no job is judged, and the operator knows that already.
                 _ => since = self.deaf_at.map_or(reached, |deaf_at| reached.max(deaf_at)),
             }
             let (news, duty, place) = (trouble.look(is_reached, since, now), trouble.duty, &place);

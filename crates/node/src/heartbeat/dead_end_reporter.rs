@@ -1,5 +1,5 @@
-//! Telling the operator of reservations that were made or changed so that their messages lead nowhere: the first at once, and what
-//! follows within a minute together.
+//! Messages to the operator about reservations that were created or changed so that their messages reach nobody: the
+//! first at once, those of the following minute together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Operator;
 
-/// How long what follows is gathered.
+/// How long further reports are collected.
 const EVERY: Duration = Duration::from_secs(60);
-/// Reservations that a message names.
+/// The most reservations that a message names.
 pub const NAMED: usize = 10;
-/// Reservations that are remembered, so that each is told once as long as it stays as it is.
+/// The most reservations that are remembered, so that each is reported once until it changes.
 const REMEMBERED: usize = 10_000;
 
-/// Gathers them. Clones share what they have gathered.
+/// Collects such reservations and reports them. Clones share their state.
 #[derive(Clone)]
 pub struct DeadEndReporter {
     operator: Operator,
@@ -27,27 +27,27 @@ pub struct DeadEndReporter {
 
 #[derive(Default)]
 struct Gathered {
-    /// What was told, or will be, of each reservation.
+    /// The dead ends of each reservation that were reported or will be.
     known: HashMap<String, Vec<DeadEnd>>,
-    /// The first of those that are not told yet, in words.
+    /// The first unreported reservations, in words.
     lines: Vec<String>,
-    /// How many are not told yet.
+    /// The number of unreported reservations.
     count: usize,
     told_at: Option<Instant>,
 }
 
 impl DeadEndReporter {
-    /// Tells through `operator`.
+    /// A reporter that writes to `operator`.
     pub fn new(operator: Operator) -> Self {
         Self { operator, gathered: Arc::default() }
     }
 
-    /// What of `name` leads nowhere now, after it was made or changed; nothing where all is well again.
+    /// Reports the dead ends of `name` after it was created or changed; empty if all is well again.
     pub fn report(&self, name: &str, dead_ends: &[DeadEnd]) {
         self.report_all([(name.to_owned(), dead_ends.to_vec())]);
     }
 
-    /// The same of several that were made or changed together.
+    /// Like [`Self::report`], for several that were created or changed together.
     pub fn report_all(&self, all: impl IntoIterator<Item = (String, Vec<DeadEnd>)>) {
         let mut gathered = self.gathered();
         for (name, dead_ends) in all {
@@ -57,17 +57,18 @@ impl DeadEndReporter {
         self.flush(false);
     }
 
-    /// Whether this was reported of `name` before, or nothing is where nothing was.
+    /// Whether exactly this was reported of `name` before, or there is nothing to report and nothing was reported.
     pub fn knows(&self, name: &str, dead_ends: &[DeadEnd]) -> bool {
         self.gathered().known.get(name).map(Vec::as_slice).unwrap_or_default() == dead_ends
     }
 
-    /// Takes this for reported: it has been so for a while, and the operator heard of it then.
+    /// Marks this as reported: it has been so for a while, and the operator was told then.
     pub fn remember(&self, name: &str, dead_ends: &[DeadEnd]) {
         self.gathered().remember(name.to_owned(), dead_ends.to_vec());
     }
 
-    /// Tells what has been gathered, if a minute has passed since the last time, or at once before a stop.
+    /// Sends what was collected, if a minute has passed since the last message, or unconditionally with `at_once`,
+    /// before a stop.
     pub fn flush(&self, at_once: bool) {
         let mut gathered = self.gathered();
         let is_due = at_once || gathered.told_at.is_none_or(|at| at.elapsed() >= EVERY);
@@ -108,21 +109,21 @@ impl Gathered {
     }
 }
 
-/// A reservation and what of it leads nowhere, in a line.
+/// A line with a reservation and its dead ends.
 pub fn line(name: &str, dead_ends: &[DeadEnd]) -> String {
     let dead_ends: Vec<String> = dead_ends.iter().map(ToString::to_string).collect();
     format!("{name}: {}", dead_ends.join("; "))
 }
 
-/// What the operator hears of `count` reservations, of which some are named.
+/// The message about `count` reservations, the first of which are named.
 #[derive(Template)]
 #[template(path = "alerts_lead_nowhere.txt")]
 pub struct LeadNowhere<'a> {
-    /// How many there are.
+    /// The number of reservations.
     pub count: i64,
-    /// The first, each as [`line`] has it.
+    /// The first reservations, each formatted by [`line`].
     pub lines: &'a [String],
-    /// Whether they were just made or changed; otherwise they have stood so for a while.
+    /// Whether they were just created or changed; otherwise they have been so for a while.
     pub is_new: bool,
 }
 

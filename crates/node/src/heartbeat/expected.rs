@@ -1,5 +1,5 @@
-//! As many nodes as there should be: who stopped in order is missed by nobody else, and with the second of two sweepers goes what was to
-//! take over.
+//! Checks that as many nodes live as `expect` says. Without it nobody would notice a node that stopped in an orderly
+//! way, and when the second of two sweepers stops, the spare is gone.
 
 use std::time::{Duration, Instant};
 
@@ -14,35 +14,36 @@ use crate::config::{ExpectConfig, Live};
 use crate::health::OK;
 use crate::role::Role;
 
-/// How long there may be fewer before the operator hears of it: a restart takes less.
+/// How long there may be too few nodes before the operator is told; a restart takes less.
 pub const FEWER_FOR: TimeDelta = TimeDelta::minutes(5);
-/// How often it is looked at.
+/// The interval between checks.
 const EVERY: Duration = Duration::from_secs(5);
-/// There are fewer than there should be, for less than [`FEWER_FOR`].
+/// The state with too few nodes for less than [`FEWER_FOR`].
 const SHORT: &str = "short";
-/// There are fewer, and the operator was told.
+/// The state with too few nodes of which the operator was told.
 const TOO_FEW: &str = "too few";
 
-/// How many nodes live that do a duty, and how many should.
+/// The number of live nodes with a duty, and the expected number.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
 #[template(path = "strength.txt")]
 pub struct Strength {
     /// The duty: `ingest`, `sweeper` or `web`.
     pub duty: &'static str,
-    /// How many should live.
+    /// The expected number.
     pub expected: usize,
-    /// How many do.
+    /// The number of live nodes.
     pub alive: usize,
 }
 
 impl Strength {
-    /// Whether these are enough.
+    /// Whether at least the expected number is alive.
     pub fn is_enough(&self) -> bool {
         self.alive >= self.expected
     }
 }
 
-/// How strong the duties are of which the configuration expects something. A node lives that has beaten within `gone_after`.
+/// The strengths of the duties for which the configuration expects nodes. A node is alive if its last heartbeat is at
+/// most `gone_after` old.
 pub fn strengths(
     expect: &ExpectConfig,
     nodes: &[KnownNode],
@@ -64,7 +65,8 @@ pub fn strengths(
         .collect()
 }
 
-/// Looks whether there are as many as expected. What was found is kept in the database, so that one node tells it once.
+/// Compares the live nodes with the expected number. The state is kept in the database, so that only one node reports
+/// it.
 pub(super) struct Watch {
     live: Live,
     looked_at: Option<Instant>,
@@ -75,7 +77,7 @@ impl Watch {
         Self { live, looked_at: None }
     }
 
-    /// Looks, if it is time.
+    /// Compares, if the interval has passed.
     pub(super) fn look(&mut self, store: &Store, operator: &Operator, now: Time) -> Result<(), StoreError> {
         let expect = &self.live.get().expect;
         if expect.is_empty() || self.looked_at.is_some_and(|at| at.elapsed() < EVERY) {
@@ -110,7 +112,7 @@ impl Watch {
     }
 }
 
-/// The state that follows from `known`; none where nothing changes.
+/// The state that follows `known`; `None` if it does not change.
 fn next(strength: &Strength, known: Option<&Check>, now: Time) -> Option<&'static str> {
     match (strength.is_enough(), known.map(|known| (known.state.as_str(), known.since_at))) {
         (true, None | Some((OK, _))) => None,
@@ -121,7 +123,7 @@ fn next(strength: &Strength, known: Option<&Check>, now: Time) -> Option<&'stati
     }
 }
 
-/// What the operator hears of it.
+/// A message to the operator about the number of nodes.
 #[derive(Template)]
 enum StrengthMessage<'a> {
     #[template(path = "too_few_nodes.txt")]

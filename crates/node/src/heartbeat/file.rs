@@ -1,5 +1,6 @@
-//! Looks after the SQLite file: is it still the one that was opened, and does it hold what was written? On a thread of its own, which
-//! asks nothing of the database but that, and tells the operator straight: the outbox goes with the file.
+//! Watches the SQLite file: whether it is still the file that was opened, and whether it contains what was written.
+//! This runs on a thread that uses the database for nothing else, and sends to the operator directly, because the
+//! outbox is lost with the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,29 +13,30 @@ use innkeeper_store::{DatabaseKind, FileLook, Store};
 use super::{NodeClock, Operator};
 use crate::{Shutdown, SupervisedThread};
 
-/// How often it looks.
+/// The interval between looks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often what the log holds is brought into the file, and when for the first time.
+/// The interval between checkpoints of the WAL into the file, and the time until the first.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(10);
-/// The same while only heartbeats are written.
+/// The checkpoint interval while only heartbeats are written.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(900);
-/// How long after the start it reads through the whole file for the first time: whoever starts again and again has no disk to spare.
+/// The time from the start to the first reading of the whole file. A process that restarts often must not load the
+/// disk.
 const FIRST_READING: Duration = Duration::from_secs(600);
-/// How often it does so.
+/// The interval between readings of the whole file.
 const READING: Duration = Duration::from_secs(24 * 3600);
-/// How often rows are looked for that hold what they cannot.
+/// The interval between searches for rows with invalid values.
 const MENDING: Duration = Duration::from_secs(60);
-/// After a look at all tables it pauses so many times as long as that took.
+/// The pause after a search of all tables, as a multiple of its duration.
 const PAUSES: u32 = 50;
-/// So many of them are told one by one.
+/// The most invalid rows that are reported one by one.
 const MOST_TOLD: usize = 10;
-/// Between two readings because a statement met damage.
+/// The least time between two readings that are made because a statement found damage.
 const READING_PAUSE: Duration = Duration::from_secs(60);
-/// How many looks a lost file is given to be saved, and to be back, before the operator is told.
+/// The number of looks during which a lost file may be restored before the operator is told.
 const LOOKS: u32 = 5;
 
-/// Starts the thread; none over Postgres.
+/// Starts the thread; does nothing over Postgres.
 pub(super) fn start(
     store: &Store,
     operator: &Operator,
@@ -77,7 +79,7 @@ pub(super) fn start(
     .map(Some)
 }
 
-/// What the operator hears of the file.
+/// A message to the operator about the file.
 #[derive(Template)]
 enum FileMessage<'a> {
     #[template(path = "file_lost.txt")]
@@ -95,9 +97,9 @@ enum FileMessage<'a> {
 struct Caretaker {
     store: Store,
     operator: Operator,
-    /// How many looks in a row have found the file lost.
+    /// The number of consecutive looks that found the file lost.
     lost: u32,
-    /// Whether the operator knows that it is.
+    /// Whether the operator was told that it is lost.
     told: bool,
     next_checkpoint: Instant,
     mender: Mender,
@@ -138,12 +140,12 @@ impl Caretaker {
     }
 }
 
-/// Looks for rows that hold what they cannot, now and then, and when somebody could not read one.
+/// Searches for rows with invalid values, at intervals and after a row could not be read.
 struct Mender {
     store: Store,
     operator: Operator,
     clock: Arc<NodeClock>,
-    /// Whether a row could not be read since all tables were looked at.
+    /// Whether a row could not be read since the last search of all tables.
     is_unreadable: bool,
     next: Instant,
     next_whole: Instant,
@@ -160,7 +162,7 @@ impl Mender {
         self.next = now + MENDING;
         let mended = self.store.mend_rows(all, self.clock.now());
         if all {
-            // It reads large tables: where a reservation cannot be read, that is met again and again.
+            // The search reads large tables, and an unreadable reservation is met again and again, so a pause follows.
             self.next_whole = now + now.elapsed() * PAUSES;
             self.is_unreadable = false;
         }
@@ -175,14 +177,14 @@ impl Mender {
     }
 }
 
-/// Reads through the whole file now and then, and when a statement has met damage, beside everything else.
+/// Reads the whole file at intervals, and after a statement found damage, in the background.
 struct Reader {
     store: Store,
     operator: Operator,
-    /// Whether it reads just now.
+    /// Whether a reading is in progress.
     reading: Arc<AtomicBool>,
     next: Instant,
-    /// When it began last.
+    /// When the latest reading began.
     latest: Option<Instant>,
     stop: Shutdown,
 }

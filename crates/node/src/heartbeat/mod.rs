@@ -1,12 +1,16 @@
-//! What makes a process a node: it beats each second, watches the others, and says goodbye.
+//! The heartbeat makes a process a node: it reports each second, watches the other nodes, and announces its own end.
 //!
-//! `clock/` is the time that all nodes share, `operator.rs` how people hear of Innkeeper's own troubles, `operator_queue.rs` how that is sent,
-//! `dead_end_reporter.rs` how they hear of reservations whose messages lead nowhere, `refusals.rs` of a configuration that is refused, `progress.rs` whether the work of a duty gets done,
-//! `pending.rs` what of it has come and waits, `condition.rs` what a heartbeat says of
-//! that, `troubles.rs` what the operator hears of it, `file.rs` what is done for an SQLite file, `singleton.rs` the lease of what only
-//! one node may do, `reachability.rs` what notices that the database is out of reach,
-//! `away.rs` what was told of that last, `recorder.rs` records the heartbeat, and what follows from those
-//! of the others. Here is what starts them, and what they share.
+//! - `recorder.rs` records the heartbeat, and acts on those of other nodes;
+//! - `clock/` is the common time of all nodes;
+//! - `progress.rs` knows whether the work of a duty gets done, `pending.rs` which work waits, `condition.rs` what the
+//!   heartbeat reports of it, and `troubles.rs` what the operator is told of it;
+//! - `operator.rs` writes messages to the operator about Innkeeper itself, `operator_queue.rs` sends them;
+//! - `dead_end_reporter.rs` reports reservations whose messages reach nobody, `refusals.rs` refused configurations;
+//! - `reachability.rs` notices that the database is unreachable, `away.rs` keeps what was last reported of that;
+//! - `file.rs` watches an SQLite file;
+//! - `singleton.rs` is the lease for work that only one node may do.
+//!
+//! This module starts them and holds what they share.
 
 pub(crate) mod away;
 pub mod clock;
@@ -52,33 +56,34 @@ use recorder::{HeartbeatLoop, History};
 use refusals::Refusals;
 use reloads::Reloads;
 
-/// How often a node beats.
+/// The interval between heartbeats.
 const BEAT: Duration = Duration::from_secs(1);
-/// A node whose last heartbeat is longer ago is gone.
+/// A node whose last heartbeat is older than this is gone.
 pub const GONE_AFTER: TimeDelta = TimeDelta::seconds(10);
-/// A duty that nobody has had for longer is missing: a restart takes less.
+/// A duty that no node has done for longer is missing; a restart takes less.
 pub const MISSING_AFTER: TimeDelta = TimeDelta::seconds(15);
-/// How long a node must have been beating before it judges others: after an outage all of them look dead.
+/// How long a node must have been beating before it judges others: after an outage all others look dead.
 pub const SETTLED_AFTER: TimeDelta = TimeDelta::seconds(12);
-/// How long the database may be away before the operator hears of it.
+/// How long the database may be unreachable before the operator is told.
 pub const AWAY: Duration = Duration::from_secs(20);
-/// How long after the stop is asked for its heartbeats, its goodbye and its lease wait for a database that does not answer, all together;
-/// where no check-ins are taken in, whatever else it does, too.
+/// How long, after a stop is requested, the last heartbeats, the notice of the end and the return of the lease may
+/// wait in total for a database that does not answer. In a role that takes no check-ins this bounds its other work
+/// too.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-/// How long a stop waits for the goodbye, and for a message to the operator that is being sent.
+/// How long a stop waits for the notice of the end and for a message to the operator that is being sent.
 const FAREWELL: Duration = Duration::from_secs(8);
 
-/// After how long without a stored heartbeat a node of this store is gone.
+/// The time without a stored heartbeat after which a node of this store is gone.
 pub fn gone_after(store: &Store) -> TimeDelta {
     GONE_AFTER + store.backend().unstored_heartbeats()
 }
 
-/// After how long without a stored heartbeat a duty of this store is missing.
+/// The time without a stored heartbeat after which a duty of this store is missing.
 pub fn missing_after(store: &Store) -> TimeDelta {
     MISSING_AFTER + store.backend().unstored_heartbeats()
 }
 
-/// The heartbeat of a process: the heartbeat's thread, and what it shares.
+/// The heartbeat of a process: its thread, and the state shared with other threads.
 pub struct Heartbeat {
     clock: Arc<NodeClock>,
     operator: Operator,
@@ -89,16 +94,16 @@ pub struct Heartbeat {
     metrics: Metrics,
     progresses: Progresses,
     parts: Vec<SupervisedThread>,
-    /// Asked for when all work is done, after the stop.
+    /// Requested after the stop, when all work is done.
     finished: Shutdown,
 }
 
 impl Heartbeat {
-    /// Starts it. The first heartbeat is out when this returns, so that a blind window that ends here is known before anything is
-    /// judged; where the database does not take it, the thread goes on trying.
+    /// Starts the heartbeat. The first one is stored when this returns, so that a blind window that ends here is known
+    /// before any job is judged. If the database does not accept it, the thread keeps trying.
     ///
     /// # Errors
-    /// An alerter that cannot be built, or no thread to be had.
+    /// An alerter cannot be built, or a thread cannot be started.
     pub fn start(store: &Store, config: &Config, role: Role, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let clock = config.live().clock();
         let (operator, sender) = Operator::start(config, role, clock.clone(), shutdown)?;
@@ -110,13 +115,13 @@ impl Heartbeat {
         let refusals = Refusals::new(operator.clone());
         let told = refusals.clone();
         config.live().on_reload(move |done| told.reloaded(done.as_ref().err(), Instant::now()));
-        // Of its own: a heartbeat must not wait while others use all connections.
+        // A connection of its own: the heartbeat must not wait while others use the whole pool.
         let apart = store.apart_with_short_waits();
         let log = Reloads::new(&apart, clock.clone(), role, &host);
         config.live().on_reload(move |done| log.note(done));
         let address = Arc::<Mutex<String>>::default();
         let waiting = apart.clone();
-        // What was taken in is written for as long as it takes.
+        // Accepted check-ins are written, however long it takes.
         let everybody = !role.duties().contains(&"ingest");
         shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, everybody));
         let contact = Contact::default();
@@ -147,7 +152,7 @@ impl Heartbeat {
             stopping_since: None,
         };
         let id = recorder.node.id.clone();
-        // First, since what follows asks the database.
+        // Started first, because the rest queries the database.
         let looking = reachability::start(
             contact,
             operator.clone(),
@@ -191,12 +196,12 @@ impl Heartbeat {
         self.clock.clone()
     }
 
-    /// The node's id: who holds a lease.
+    /// The node's id, which also identifies the holder of a lease.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What this process counts.
+    /// The metrics of this process.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -206,36 +211,37 @@ impl Heartbeat {
         &self.live
     }
 
-    /// How the work of this process gets on.
+    /// The progress of this process's duties.
     pub fn progresses(&self) -> &Progresses {
         &self.progresses
     }
 
-    /// How the operator is told.
+    /// The channel for messages to the operator.
     pub fn operator(&self) -> &Operator {
         &self.operator
     }
 
-    /// How the operator is told of reservations whose messages lead nowhere.
+    /// The reporter of reservations whose messages reach nobody.
     pub fn dead_end_reporter(&self) -> &DeadEndReporter {
         &self.dead_end_reporter
     }
 
-    /// The ways out that there are.
+    /// The known alerters.
     pub fn ways(&self) -> &KnownWays {
         self.operator.ways()
     }
 
-    /// What says where this node listens, once it does.
+    /// A callback that records the address at which this node listens.
     pub fn listening(&self) -> impl FnOnce(std::net::SocketAddr) + Send + 'static {
         let address = Arc::clone(&self.address);
         move |listening| *address.lock() = listening.to_string()
     }
 
-    /// Waits for its end, a while at most: the goodbye is said now. Call it after the stop, when what was taken in has been written.
+    /// Waits for its end, for a limited time, and records the end of the node. Call it after the stop, when accepted
+    /// check-ins have been written.
     ///
     /// # Errors
-    /// Why a part died, if one did.
+    /// The error of a thread that died.
     pub fn finish(self) -> anyhow::Result<()> {
         self.finished.request();
         drop((self.operator, self.dead_end_reporter));

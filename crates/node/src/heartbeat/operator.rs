@@ -1,5 +1,5 @@
-//! Telling the operator about Innkeeper itself, straight through the alerters: the outbox needs a database and a sweeper, and either
-//! may be what is missing.
+//! Messages to the operator about Innkeeper itself. They are sent directly through the alerters: the outbox needs a
+//! database and a sweeper, and either may be what is missing.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -18,13 +18,13 @@ use super::operator_queue::{self, Letter};
 use crate::config::Live;
 use crate::{Config, KnownWays, Role, Shutdown, SupervisedThread, Ways};
 
-/// A message to the operator. Only a template makes one: a line `Subject: …`, an empty one, and the text.
+/// A message to the operator. It is made from a template: a line `Subject: …`, an empty line, and the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OperatorMessage {
-    /// One line.
+    /// The subject, one line.
     pub subject: String,
-    /// The text, without a line's end at its own.
+    /// The text, without a line break at its end.
     pub text: String,
 }
 
@@ -37,21 +37,21 @@ impl<T: Template> From<T> for OperatorMessage {
     }
 }
 
-/// Who the operator is, and how to write to them.
+/// The operator's addresses, and the channel to them.
 #[derive(Clone)]
 pub struct Operator {
     live: Live,
-    /// Those that there are.
+    /// The known alerters.
     ways: KnownWays,
     clock: Arc<dyn Clock>,
     queue: Sender<Letter>,
 }
 
 impl Operator {
-    /// Starts what sends, in a process of this role.
+    /// Starts the sending thread in a process of this role.
     ///
     /// # Errors
-    /// An alerter that cannot be built, or no thread to be had.
+    /// An alerter cannot be built, or a thread cannot be started.
     pub fn start(
         config: &Config,
         role: Role,
@@ -67,17 +67,17 @@ impl Operator {
         Ok((Self { live: config.live(), ways: KnownWays::new(config, role), clock, queue }, part))
     }
 
-    /// The ways out that there are.
+    /// The known alerters.
     pub fn ways(&self) -> &KnownWays {
         &self.ways
     }
 
-    /// Tells every operator, and the log. Does not wait for it; what cannot be sent is tried again for a day.
+    /// Logs the message and sends it to every operator, without waiting. A failed delivery is retried for a day.
     pub fn tell(&self, message: impl Into<OperatorMessage>) {
         let message = message.into();
         log::warn!("{}: {}", message.subject, message.text.replace('\n', " "));
         let notice = self.notice(message, self.clock.now());
-        // Through this process's own alerters: no other may be there to send it.
+        // Only this process's own alerters are used, because no other process may be there to send.
         for way in self.reached(&self.ways.own(), &self.live.get().operator) {
             let letter = Letter { way, notice: notice.clone(), key: Uuid::new_v4().to_string() };
             if self.queue.send(letter).is_err() {
@@ -86,12 +86,12 @@ impl Operator {
         }
     }
 
-    /// The same as messages for the outbox, for what must be told together with a change of state.
+    /// The same as deliveries for the outbox, for messages that must be stored together with a change of state.
     pub fn deliveries(&self, message: impl Into<OperatorMessage>, now: Time) -> Vec<NewDelivery> {
         self.deliveries_to(&self.live.get().operator, message, now)
     }
 
-    /// The same to others.
+    /// The same, to other recipients.
     pub fn deliveries_to(
         &self,
         recipients: &[Recipient],
@@ -102,7 +102,7 @@ impl Operator {
         self.through(&ways, self.notice(message.into(), now))
     }
 
-    /// The same to where the alerts of a reservation go.
+    /// The same, to the recipients of a reservation's alerts.
     pub fn deliveries_as_of(
         &self,
         spec: &Spec,
@@ -112,8 +112,9 @@ impl Operator {
         self.through(&self.ways.get().of_terms(spec).ways, self.notice(message.into(), now))
     }
 
-    /// The same to the operator on other ways than through the alerters `failing`, and not to the recipients `refused`, each behind its
-    /// alerter: mail goes through another server, where there is one. Where no way is left, to whoever another alerter reaches.
+    /// The same to the operator, without the alerters `failing` and the recipients `refused`, each given with its
+    /// alerter. Mail goes through another server, if there is one. If no way is left, the message goes to any
+    /// recipient of another alerter.
     pub fn deliveries_around(
         &self,
         failing: &[&str],
@@ -133,7 +134,7 @@ impl Operator {
         self.through(&around, self.notice(message.into(), now))
     }
 
-    /// Whom of the operator no way leads to, as sentences; one for all where nobody is named.
+    /// The operators who cannot be reached, as sentences; one sentence if no operator is configured.
     pub fn unreached(config: &Config) -> Vec<String> {
         if config.operator.is_empty() {
             return vec![

@@ -1,4 +1,5 @@
-//! Sending what the operator is told: each alerter has a thread and a queue of its own, so that one that hangs holds up no other.
+//! The sending of messages to the operator: each alerter has a thread and a queue of its own, so that one that hangs
+//! does not delay the others.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -10,14 +11,14 @@ use innkeeper_core::ways::{Way, parked_words};
 
 use crate::{Shutdown, SupervisedThread, Ways};
 
-/// The first pause before a message is tried again; each next one is twice as long.
+/// The pause before the first retry; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-/// How long a message is tried.
+/// How long a message is retried.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-/// How often a sender looks whether it should stop.
+/// How often a sender checks whether it should stop.
 const TICK: Duration = Duration::from_millis(500);
-/// Messages that wait for one alerter to be tried again, and as many that it has not looked at.
+/// The most messages of one alerter that wait for a retry, and the most that wait for their first attempt.
 const MOST: usize = 100;
 
 /// One message to one recipient.
@@ -33,10 +34,12 @@ struct Sender {
     part: SupervisedThread,
 }
 
-/// Gives each letter to the sender of its alerter, until the process stops or nobody writes any more; then waits for the senders.
+/// Passes each message to the sender of its alerter until the process stops or the queue is closed; then waits for the
+/// senders.
 pub(super) fn hand_out(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) -> anyhow::Result<()> {
     let mut senders: HashMap<String, Sender> = HashMap::new();
-    // What is for senders for whom there was no thread. It is sent from here, where one that hangs holds up the others.
+    // Messages for senders whose thread could not be started. They are sent by this thread, where one that hangs
+    // delays the others.
     let mut unsent: Vec<Waiting> = Vec::new();
     loop {
         let stopping = shutdown.is_requested();
@@ -52,11 +55,11 @@ pub(super) fn hand_out(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutd
     }
     unsent.retain_mut(|one| one.try_again(ways));
     let parts: Vec<SupervisedThread> = senders.into_values().map(|sender| sender.part).collect();
-    // Their queues are closed now: each sends what waits once more, and ends.
+    // The queues of the senders are closed now: each makes a last attempt at what waits, and ends.
     parts.into_iter().try_for_each(SupervisedThread::join)
 }
 
-/// Returns the letter where the system gives no thread for its sender.
+/// Returns the message if the thread of its sender cannot be started.
 fn hand_to(
     senders: &mut HashMap<String, Sender>,
     letter: Letter,
@@ -102,7 +105,7 @@ fn start(ways: Ways, shutdown: &Shutdown) -> std::io::Result<Sender> {
     Ok(Sender { queue, part })
 }
 
-/// A letter that has come to its sender.
+/// A message in the queue of its sender.
 struct Waiting {
     letter: Letter,
     begun: Instant,
@@ -110,7 +113,7 @@ struct Waiting {
     next: Instant,
 }
 
-/// Sends what comes, and again what could not be sent, until the process stops; then each once more.
+/// Sends messages and retries failed ones until the process stops; then makes a last attempt at each.
 fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
     let mut waiting: Vec<Waiting> = Vec::new();
     let mut closed = false;
@@ -118,7 +121,7 @@ fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
         let stopping = shutdown.is_requested();
         let is_due = |waiting: &[Waiting]| waiting.iter().any(|one| one.next <= Instant::now());
         while !closed && (stopping || waiting.len() < MOST) {
-            // What is due is sent before more is waited for; at a stop all comes first, until nobody writes any more.
+            // Due messages are sent before the next is waited for. During a stop the queue is emptied first.
             let wait = if is_due(&waiting) && !stopping { Duration::ZERO } else { TICK };
             match letters.recv_timeout(wait) {
                 Ok(letter) => waiting.push(Waiting::new(letter)),
@@ -145,7 +148,7 @@ impl Waiting {
         Self { letter, begun: now, pause: FIRST_PAUSE, next: now }
     }
 
-    /// Sends it. Returns whether it waits on.
+    /// Attempts to send it. Returns whether it must wait for a retry.
     fn try_again(&mut self, ways: &Ways) -> bool {
         let Letter { way: Way { alerter, address }, notice, key } = &self.letter;
         let alerters = ways.now();
@@ -160,7 +163,8 @@ impl Waiting {
                     );
                     self.pause *= 2;
                 }
-                // Sent soon after it is enabled again.
+                // A parked alerter is checked at short intervals, so that the message is sent soon after it is enabled
+                // again.
                 self.next = Instant::now() + FIRST_PAUSE;
                 return true;
             }

@@ -1,17 +1,17 @@
-//! What has come and is not done yet, by when it came: whoever asks learns up to when all is done, however it is queued, passed on, tried
-//! again or given up.
+//! Pending work by its time of arrival. The caller learns until when all work that arrived is done, however it is
+//! queued, passed on, retried or given up.
 //!
-//! Time is cut into slices, each of which counts what came in it and is not done. So one that comes costs two additions and no lock, and
-//! the answer is older than the truth by a slice at most.
+//! Time is divided into slices, each of which counts the pending work that arrived in it. So an arrival costs two
+//! additions and no lock, and the result is too early by one slice at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a slice is.
+/// The length of a slice.
 const SLICE: Duration = Duration::from_millis(50);
-/// So many slices are counted apart: the last seven minutes. What is older is counted with a later one, which can only make the answer
-/// older.
+/// The number of separate counters, enough for the last seven minutes. Older work shares a counter with a later slice,
+/// which can only make the result earlier.
 const SLICES: u64 = 8192;
 
 /// The slices of one kind of work.
@@ -19,11 +19,11 @@ const SLICES: u64 = 8192;
 pub(super) struct Slices {
     started: Instant,
     counts: Box<[AtomicU32]>,
-    /// All before this one is done.
+    /// All work in slices before this one is done.
     first: AtomicU64,
 }
 
-/// One that has come and is not done as long as this lives.
+/// One item of pending work; dropping it means that it is done.
 #[derive(Debug)]
 pub struct Pending {
     slices: Arc<Slices>,
@@ -36,14 +36,14 @@ impl Slices {
         Self { started, counts, first: AtomicU64::new(0) }
     }
 
-    /// One comes.
+    /// Adds an item that arrives at `now`.
     pub fn come(self: &Arc<Self>, now: Instant) -> Pending {
         let slice = self.slice(now);
         self.count(slice).fetch_add(1, Ordering::SeqCst);
         Pending { slices: Arc::clone(self), slice }
     }
 
-    /// All that had come by then is done.
+    /// All work that had arrived by the returned time is done.
     pub fn done_until(&self, now: Instant) -> Instant {
         let current = self.slice(now);
         let mut first = self.first.load(Ordering::SeqCst);
@@ -69,7 +69,7 @@ impl Slices {
 }
 
 impl Pending {
-    /// When it came, or a moment before.
+    /// When it arrived, or a moment before.
     pub fn since(&self) -> Instant {
         self.slices.begin(self.slice)
     }

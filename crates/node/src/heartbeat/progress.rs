@@ -1,6 +1,6 @@
-//! Whether the work of a duty gets done, as those who do it tell: each says when an attempt begins and how it ends, and whoever asks
-//! learns up to when all is done: no further than what has come and waits (`pending.rs`). An attempt that takes too long counts as failing
-//! while it hangs.
+//! The progress of a duty's work. Each worker reports when an attempt begins and how it ends; the caller learns until
+//! when all work is done, which is never later than the oldest pending item (`pending.rs`). An attempt that takes too
+//! long counts as failing while it hangs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,27 +13,27 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::pending::{Pending, Slices};
 
-/// How long work may rest before it is tried whether it could be done.
+/// How long there may be no work before a probe checks that work could be done.
 const RESTS: Duration = Duration::from_secs(15);
-/// How soon what failed is tried again, where nobody else tries.
+/// How soon a probe retries failed work, if nobody else does.
 const AGAIN: Duration = Duration::from_secs(1);
-/// The worker who only tries.
+/// The name of the worker that only probes.
 pub const PROBE: &str = "probe";
-/// The heartbeat of a node whose commits tell whether others can be made. It is no work of the duty.
+/// The heartbeat as a worker: its commits show whether others can succeed. It is not work of the duty.
 pub const HEARTBEAT: &str = "heartbeat";
 
-/// How the work of a duty gets on. Clones share it.
+/// The progress of a duty's work. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Progress(Arc<Shared>);
 
-/// What tells the time.
+/// The source of the time.
 struct Watch(Box<dyn Fn() -> Instant + Send + Sync>);
 
 #[derive(Debug)]
 struct Shared {
     watch: Watch,
     slow: Duration,
-    /// What is to be done, where those who bring it say so.
+    /// The pending work, if its producers report it.
     pending: Arc<Slices>,
     state: Mutex<State>,
 }
@@ -53,43 +53,43 @@ struct State {
 struct Worker {
     /// What is done since then is under way.
     under_way: Option<UnderWay>,
-    /// When the attempt before ended.
+    /// When the previous attempt ended.
     ended: Option<Instant>,
     failing: Option<Failing>,
-    /// Whether what failed is tried again by this worker, so that nobody else's success ends it.
+    /// Whether this worker retries the same work, so that the success of others does not end its failure.
     goes_on: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct UnderWay {
     begun: Instant,
-    /// The work of this attempt has come since then.
+    /// When the oldest work of this attempt arrived.
     from: Instant,
 }
 
-/// Work that fails.
+/// A failure of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// Since when.
+    /// When it began.
     pub since: Instant,
-    /// Why.
+    /// The cause.
     pub problem: String,
-    /// Whether the operator hears of the cause by itself.
+    /// Whether the operator is told of the cause separately.
     pub is_told: bool,
 }
 
-/// How the work stands.
+/// The state of the work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
-    /// All that had come by then is done.
+    /// All work that had arrived by this time is done.
     pub until: Instant,
     /// When the latest attempt that succeeded began.
     pub proved: Option<Instant>,
-    /// Since when it fails, and why.
+    /// The present failure, if there is one.
     pub failing: Option<Failing>,
 }
 
-/// An attempt that is under way. One that is dropped tells nothing.
+/// An attempt in progress. Dropping it reports no result.
 #[derive(Debug)]
 #[must_use = "an attempt ends well or badly"]
 pub struct Attempt {
@@ -99,12 +99,12 @@ pub struct Attempt {
 }
 
 impl Progress {
-    /// Of work whose attempts take less than `slow`.
+    /// The progress of work whose attempts take less than `slow`.
     pub fn new(slow: Duration) -> Self {
         Self::by(slow, Instant::now)
     }
 
-    /// The same, by a time of its own.
+    /// The same, with the given source of time.
     fn by(slow: Duration, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         let started = now();
         let state =
@@ -113,17 +113,17 @@ impl Progress {
         Self(Arc::new(Shared { watch: Watch(Box::new(now)), slow, pending, state: Mutex::new(state) }))
     }
 
-    /// Something has come that is to be done; until what this returns is dropped, it is not.
+    /// Adds pending work; dropping the returned value means that it is done.
     pub fn come(&self) -> Pending {
         self.0.pending.come(self.now())
     }
 
-    /// An attempt of this worker begins.
+    /// Begins an attempt of this worker.
     pub fn begin(&self, worker: impl Into<Cow<'static, str>>) -> Attempt {
         self.begin_with(worker, None)
     }
 
-    /// An attempt of this worker begins, at work of which the oldest has come at `oldest`; none where it comes only now.
+    /// Begins an attempt of this worker at work whose oldest part arrived at `oldest`; `None` if it arrives only now.
     pub fn begin_with(&self, worker: impl Into<Cow<'static, str>>, oldest: Option<Instant>) -> Attempt {
         let worker = worker.into();
         let begun = self.now();
@@ -136,12 +136,12 @@ impl Progress {
         Attempt { progress: self.clone(), worker, begun }
     }
 
-    /// This worker has nothing to do: what failed of it is not to be done any more.
+    /// Reports that this worker has no work: whatever failed need not be done any more.
     pub fn has_nothing_to_do(&self, worker: &str) {
         self.state().workers.remove(worker);
     }
 
-    /// How it stands now.
+    /// The present state.
     pub fn standing(&self) -> Standing {
         let now = self.now();
         let state = self.state();
@@ -167,19 +167,19 @@ impl Progress {
         Standing { until, proved: state.proved, failing }
     }
 
-    /// When the latest attempt that succeeded began; when this was made, before the first.
+    /// When the latest successful attempt began; before the first, when this was created.
     pub fn proved_or_started(&self) -> Instant {
         let state = self.state();
         state.proved.unwrap_or(state.started)
     }
 
-    /// Has somebody try soon whether the work can be done.
+    /// Requests a probe soon.
     pub fn want_probe(&self) {
         self.state().probe_wanted = true;
     }
 
-    /// Whether it should be tried now whether the work can be done: because nobody has worked for a while, what failed is not tried
-    /// by anybody, or somebody wants to know.
+    /// Whether a probe is needed now: there was no work for a while, nobody retries what failed, or a probe was
+    /// requested.
     pub fn needs_probe(&self) -> bool {
         let now = self.now();
         let state = self.state();
@@ -211,7 +211,7 @@ impl fmt::Debug for Watch {
 }
 
 impl Attempt {
-    /// It has done what it should.
+    /// Reports success.
     pub fn succeeded(self) {
         let mut state = self.progress.state();
         if self.worker != HEARTBEAT {
@@ -219,7 +219,7 @@ impl Attempt {
         }
         for (name, worker) in &mut state.workers {
             let is_shown = match self.worker.as_ref() {
-                // What it writes it does not commit.
+                // A probe does not commit what it writes, so it proves nothing about commits.
                 PROBE => *name != HEARTBEAT && worker.under_way.is_none() && !worker.goes_on,
                 HEARTBEAT => false,
                 _ => *name == HEARTBEAT,
@@ -230,17 +230,18 @@ impl Attempt {
         }
     }
 
-    /// It has failed, and its work is done for.
+    /// Reports a failure after which the work is given up.
     pub fn failed(self, error: &StoreError) {
         self.fails(error, false);
     }
 
-    /// It has failed, and is tried again with the same work: until that succeeds, whatever others can do.
+    /// Reports a failure after which this worker retries the same work. The failure lasts until that succeeds,
+    /// whatever others can do.
     pub fn failed_for_now(self, error: &StoreError) {
         self.fails(error, true);
     }
 
-    /// It did not do its work, and that says nothing of whether the work of the duty can be done.
+    /// Reports an end without success that says nothing about whether the duty can be done.
     pub fn says_nothing(self) {
         if let Some(worker) = self.progress.state().workers.get_mut(&self.worker) {
             worker.failing = None;
@@ -284,7 +285,7 @@ mod tests {
 
     const SLOW: Duration = Duration::from_secs(3);
 
-    /// Time that goes on when it is told to.
+    /// A clock that the test moves.
     #[derive(Clone)]
     struct Moved(Arc<Mutex<Instant>>);
 

@@ -1,5 +1,5 @@
-//! Whether the database is within reach, told by a thread that never asks it anything: the heartbeat says when it was reached, and
-//! a query that hangs keeps nobody from noticing that it was not.
+//! Whether the database is reachable, watched by a thread that never queries it: the heartbeat reports each contact,
+//! so a hanging query does not prevent the watcher from noticing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +11,10 @@ use super::away::AwayMark;
 use super::{AWAY, Operator};
 use crate::{Shutdown, SupervisedThread};
 
-/// How often it looks.
+/// The interval between looks.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
-/// What one look may count for: a process that was stopped meanwhile has not looked, and nobody was out of reach.
+/// The most time that one look may count. A process that was suspended did not look, and that time does not count as
+/// an outage.
 const MOST_PER_LOOK: Duration = Duration::from_secs(2);
 
 /// When the database was last reached. Clones share it.
@@ -22,19 +23,19 @@ pub(crate) struct Contact(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    /// Reached since the last look.
+    /// Whether it was reached since the last look.
     reached: bool,
-    /// What was said last, where it was not.
+    /// The last error, if it was not.
     problem: Option<String>,
 }
 
 impl Contact {
-    /// It was reached.
+    /// Reports that the database was reached.
     pub fn made(&self) {
         *self.state() = State { reached: true, problem: None };
     }
 
-    /// It was not, and this is why.
+    /// Reports that it was not, with the error.
     pub fn failed(&self, problem: &dyn std::fmt::Display) {
         self.state().problem = Some(problem.to_string());
     }
@@ -44,16 +45,16 @@ impl Contact {
     }
 }
 
-/// What is worth telling.
+/// A change that must be reported.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// For so long, and why, as far as that is known.
+    /// The database has been unreachable for this time, with the cause if known.
     OutOfReach(Duration, String),
-    /// After it was told that it is not.
+    /// The database answers again, after its outage was reported.
     BackAgain,
 }
 
-/// Who looks.
+/// Watches the contact with the database.
 pub(crate) struct ReachabilityMonitor {
     contact: Contact,
     patience: Duration,
@@ -63,18 +64,18 @@ pub(crate) struct ReachabilityMonitor {
 }
 
 impl ReachabilityMonitor {
-    /// One that tells of what lasts for `patience`.
+    /// A monitor that reports outages longer than `patience`.
     pub fn new(contact: Contact, patience: Duration) -> Self {
         Self { contact, patience, waited: Duration::ZERO, looked: Instant::now(), told: false }
     }
 
-    /// The same, where the last process told that the database is out of reach, if `told`: that it answers is to be told.
+    /// The same; if `told`, the previous process reported an outage, so the recovery must be reported.
     pub fn having_told(mut self, told: bool) -> Self {
         self.told = told;
         self
     }
 
-    /// What tells this one that the database was reached.
+    /// The handle by which contacts are reported to this monitor.
     pub fn contact(&self) -> Contact {
         self.contact.clone()
     }
@@ -99,7 +100,7 @@ impl ReachabilityMonitor {
     }
 }
 
-/// Tells the operator when the database is out of reach, and when it is back, on a thread that does not ask it.
+/// Starts the thread that tells the operator when the database becomes unreachable, and when it is back.
 pub(super) fn start(
     contact: Contact,
     operator: Operator,
@@ -133,7 +134,7 @@ pub(super) fn start(
     })
 }
 
-/// What the operator hears of the database.
+/// A message to the operator about the database.
 #[derive(Template)]
 enum DatabaseMessage<'a> {
     #[template(path = "database_away.txt")]

@@ -1,4 +1,4 @@
-//! The heartbeat: what is recorded each second, what follows from the heartbeats of others, and the goodbye.
+//! The heartbeat loop: it records this node each second, acts on the heartbeats of others, and records the node's end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,14 +24,14 @@ use super::{
 };
 use crate::Shutdown;
 
-/// Between two heartbeats of its own a node has not slept for longer than this.
+/// If more time passes between two heartbeats of its own, the node was suspended.
 const ASLEEP: TimeDelta = TimeDelta::seconds(5);
-/// How long a node that stops goes on beating at most, while what it has taken in is written.
+/// How long a stopping node continues its heartbeat at most, while accepted check-ins are written.
 const LAST_WRITES: Duration = Duration::from_secs(20);
-/// A blind window that is shorter is not worth a message: a restart.
+/// Shorter blind windows are not reported: they are restarts.
 const WORTH_TELLING: TimeDelta = TimeDelta::seconds(5);
 
-/// The heartbeat itself.
+/// The heartbeat loop.
 pub(super) struct HeartbeatLoop {
     pub store: Store,
     pub clock: Arc<NodeClock>,
@@ -51,7 +51,7 @@ pub(super) struct HeartbeatLoop {
 }
 
 impl HeartbeatLoop {
-    /// One heartbeat, and a look at the others.
+    /// One heartbeat, and a look at the other nodes.
     pub fn tick(&mut self) {
         self.dead_end_reporter.flush(false);
         self.refusals.flush(Instant::now());
@@ -71,7 +71,7 @@ impl HeartbeatLoop {
             }
             Err(error) => {
                 log::debug!("heartbeat: {error}");
-                // Who looks at the file tells of a lost one.
+                // A lost file is reported by the thread that watches the file.
                 if error.is_file_lost() {
                     self.contact.made();
                 } else {
@@ -87,7 +87,7 @@ impl HeartbeatLoop {
         self.node.address = self.address.lock().clone();
         let now = self.clock.now();
         if !self.clock.is_steady() {
-            // No sweep is made meanwhile, which afterwards looks as if nobody swept.
+            // No sweep succeeds during an outage; afterwards that must not look as if no node had swept.
             self.history = History::default();
         }
         let work = self.condition.work(now);
@@ -173,8 +173,9 @@ impl HeartbeatLoop {
         self.expected.look(&self.store, &self.operator, now)
     }
 
-    /// Goes on beating after the stop, until the work is done: as long as check-ins are still written and answered, nobody may take this
-    /// node for gone and judge the silence of those who sent them. It judges nobody itself.
+    /// Continues the heartbeat after the stop until the work is done. While check-ins are still written and answered,
+    /// no other node may consider this one gone and judge the silence of their jobs. Meanwhile this node judges no
+    /// other.
     pub fn beat_on(&mut self, finished: &Shutdown) {
         self.dead_end_reporter.flush(true);
         self.stopping_since = Some(self.clock.now());
@@ -182,7 +183,7 @@ impl HeartbeatLoop {
         while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
             if let Err(error) = self.correct_and_beat() {
                 log::debug!("heartbeat: {error}");
-                // Nobody can judge without the database either, and the stop must not wait for another try to end.
+                // Without the database nobody can judge either, and the stop must not wait for another attempt.
                 let left = LAST_WRITES.saturating_sub(begun.elapsed());
                 finished.wait_timeout(left);
                 return;
@@ -192,7 +193,7 @@ impl HeartbeatLoop {
 
     pub fn goodbye(&mut self) {
         self.dead_end_reporter.flush(true);
-        // The next start counts from here, also where the latest heartbeat was not stored.
+        // The next start continues from this time, even if the latest heartbeat was not stored.
         let now = self.clock.now();
         let work = self.condition.work(now);
         if !self.condition.is_first()
@@ -209,7 +210,7 @@ impl HeartbeatLoop {
         }
     }
 
-    /// This node in words.
+    /// The name of this node in messages.
     pub fn words(&self) -> String {
         format!("The {} on {}", self.node.role, self.node.host)
     }
@@ -236,7 +237,7 @@ impl History {
     }
 }
 
-/// What the operator hears of nodes and of what they do together.
+/// A message to the operator about nodes and their duties.
 #[derive(Template)]
 enum NodeMessage<'a> {
     #[template(path = "blind.txt")]

@@ -1,4 +1,5 @@
-//! Telling the operator of a configuration that is refused when it is read again: the first at once, those of the next ten minutes together,
+//! Messages to the operator about a refused configuration: the first refusal at once, those of the next ten minutes
+//! together, and the first that is accepted again.
 //! and that one is taken again.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::Operator;
 use crate::config::ConfigError;
 
-/// How long further ones are gathered.
+/// How long further refusals are collected.
 const EVERY: Duration = Duration::from_secs(600);
 
 /// Gathers them. Clones share what they have gathered.
@@ -22,10 +23,10 @@ pub(super) struct Refusals {
 
 #[derive(Default)]
 struct Gathered {
-    /// What was wrong last, and how many were refused, that the operator has not heard of.
+    /// The last problem, and the number of refusals, of which the operator was not told yet.
     untold: Option<(String, usize)>,
     told_at: Option<Instant>,
-    /// Whether the last that the operator heard is that one was refused.
+    /// Whether the operator was last told of a refusal.
     is_bad: bool,
 }
 
@@ -116,7 +117,7 @@ mod tests {
         assert_eq!(gathered.due(after(1300)), None);
         assert_eq!(said(gathered.taken()).subject, "The new configuration is taken");
         assert_eq!(gathered.taken(), None);
-        // One that is mended before it was told is not told.
+        // A configuration that is corrected before its refusal was reported is not reported.
         assert!(gathered.refused("f:1: x".to_owned(), after(1300)).is_some());
         assert!(gathered.taken().is_some());
         assert!(gathered.refused("f:2: x".to_owned(), after(1301)).is_none());

@@ -1,4 +1,4 @@
-//! What a reload of the configuration changed stands in the audit log: it may change who is told, and how.
+//! Audit entries for reloads of the configuration, which may change who is notified, and how.
 
 use std::sync::Arc;
 

@@ -11,22 +11,22 @@ use parking_lot::{Mutex, MutexGuard};
 use super::clock::boot;
 use crate::Shutdown;
 
-/// The lease of all singleton work.
+/// The name of the lease for all singleton work.
 pub const LEASE: &str = "coordinator";
-/// How long the lease lasts without being prolonged.
+/// How long the lease lasts without a renewal.
 pub const SPAN: Duration = Duration::from_secs(6);
-/// How long before that its holder stops: by its own boot clock, which may run a little differently.
+/// How long before the end of the lease its holder stops, because its boot clock may run at a slightly different rate.
 pub const MARGIN: Duration = Duration::from_secs(1);
-/// How often it is prolonged, or tried for.
+/// How often the lease is renewed or tried for.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Whether this node is the one. Clones share it.
+/// Whether this node holds the lease. Clones share it.
 #[derive(Clone)]
 pub struct Singleton {
     store: Store,
     holder: String,
     clock: Arc<dyn Clock>,
-    /// By the boot clock: one that slept through its lease holds it no more.
+    /// The end of the lease by the boot clock, so that a machine that slept through it notices.
     until: Arc<Mutex<Option<Duration>>>,
 }
 
@@ -41,12 +41,12 @@ impl Singleton {
         self.until().is_some_and(|until| boot::now() < until)
     }
 
-    /// Tries to take the lease or to prolong it. Returns whether it is held now.
+    /// Tries to take or renew the lease. Returns whether it is held now.
     ///
     /// # Errors
-    /// The database's; the lease that was held lasts as long as it would have.
+    /// A database error; a lease that was held keeps its end.
     pub fn claim(&self) -> Result<bool, StoreError> {
-        // Counted from before the asking: the database counts from later.
+        // The lease counts from before the query; the database counts from later, so the holder stops first.
         let asked = boot::now();
         let span = TimeDelta::from_std(SPAN).unwrap_or_default();
         let taken = self.store.take_lease(LEASE, &self.holder, span, self.clock.now())?;

@@ -1,12 +1,12 @@
-//! Duties that a process lives and cannot do: told to the operator once, and once more when they are done again.
+//! Duties that fail although their process lives: the operator is told once, and again when they recover.
 
 use std::time::{Duration, Instant};
 
 use super::progress::{Failing, Progress};
 
-/// How long a duty must fail before it is told. Long enough for a failover.
+/// How long a duty must fail before the operator is told; long enough for a failover.
 const TOLD_AFTER: Duration = Duration::from_secs(12);
-/// A database that was reached when a duty had failed for this long is not away.
+/// If the database is reached after a duty has failed for this long, the failure is not caused by an outage.
 const FAILS: Duration = Duration::from_secs(3);
 
 /// The part of the sweeper's duty that its senders do.

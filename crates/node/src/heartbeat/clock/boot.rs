@@ -1,8 +1,8 @@
-//! The boot clock: it never jumps, and goes on while the machine sleeps, so a span by it is a span that has passed.
+//! The boot clock: it never jumps, and also counts while the machine sleeps, so it measures real durations.
 
 use std::time::Duration;
 
-/// How long the machine has been up, the time that it slept included.
+/// The time since the machine started, including sleep.
 pub fn now() -> Duration {
     #[cfg(target_os = "linux")]
     let clock = rustix::time::ClockId::Boottime;

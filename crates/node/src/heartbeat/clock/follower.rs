@@ -1,4 +1,4 @@
-//! Samples the reference at each heartbeat, moves the node's clock, and tells of steps.
+//! Samples the reference at each heartbeat, adjusts the node's clock, and reports steps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use super::{NodeClock, boot};
 use crate::Seldom;
 use crate::heartbeat::{Operator, OperatorMessage};
 
-/// An answer that took longer says nothing about the time.
+/// A sample whose query took longer is discarded: it says nothing about the time.
 const SLOW: Duration = Duration::from_secs(3);
-/// How long one heartbeat waits for what is moved back meanwhile.
+/// How long one heartbeat waits for recorded times to be moved back.
 const REWIND_FOR: Duration = Duration::from_millis(400);
-/// How long nothing may be moved back before the operator hears of it: a lock that somebody keeps, a row that cannot be written.
+/// How long moving times back may be stuck, for instance by a lock or an unwritable row, before the operator is told.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
-/// When that is looked for again: what was under way is written a little later.
+/// When later rows with old times are searched for: writes in progress at the step are committed a little later.
 const STRAGGLERS: [Duration; 4] =
     [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
-/// Steps that could not be kept yet, at most.
+/// The most steps that wait to be recorded in the database.
 const MOST_UNKEPT: usize = 16;
 
 /// See the module.
@@ -58,16 +58,16 @@ struct Stuck {
     said: Seldom,
 }
 
-/// What an attempt at a pass has come to: how far, and whether it is through.
+/// The result of an attempt at a pass: how far it got, and whether it is complete.
 type Attempted = (Rewinding, Result<bool, StoreError>);
 
-/// A pass through what was stamped ahead, over as many heartbeats as it takes.
+/// A pass that moves back times that were recorded ahead, over as many heartbeats as it takes.
 struct Pass {
     by: TimeDelta,
     progress: Rewinding,
-    /// Whether the node's time moves when it is through.
+    /// Whether the node's time moves when the pass is complete.
     leads: bool,
-    /// What works at it, on a thread of its own: heartbeats do not wait for it.
+    /// The attempt in progress on its own thread, so that heartbeats do not wait for it.
     under_way: Option<Receiver<Attempted>>,
 }
 
@@ -77,7 +77,7 @@ impl Pass {
         Self { by, progress, leads, under_way: None }
     }
 
-    /// Goes on with it for a while, on a thread.
+    /// Continues the pass for a while, on a thread.
     fn begin(&self, store: Store, clock: Arc<NodeClock>) -> Result<Receiver<Attempted>, StoreError> {
         let (done, attempted) = channel();
         let (by, mut progress) = (self.by, self.progress);
@@ -91,7 +91,7 @@ impl Pass {
                     through => break through,
                 }
             };
-            // Nobody waits for it after a stop.
+            // After a stop the receiver is gone.
             drop(done.send((progress, through)));
         });
         thread.map_err(|error| StoreError::Unavailable(format!("no thread to be had: {error}")))?;
@@ -99,7 +99,7 @@ impl Pass {
     }
 }
 
-/// A step that is not in the database yet.
+/// A step that is not recorded in the database yet.
 struct Unkept {
     clock: Ticker,
     by: TimeDelta,
@@ -137,7 +137,7 @@ impl Follower {
         }
     }
 
-    /// One look at the clocks, and what follows from it. What cannot be done while the database is away is done at the next.
+    /// Takes one sample and acts on it. What an outage of the database prevents is done at a later sample.
     pub fn follow(&mut self, store: &Store, operator: &Operator) {
         if let Err(error) = self.try_follow(store, operator) {
             log::debug!("the clock: {error}");

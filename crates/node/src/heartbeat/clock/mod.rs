@@ -1,4 +1,4 @@
-//! One clock for all nodes, which no jump of a machine's or the database's clock moves at once.
+//! The common clock of all nodes, which follows no jump of a machine's or the database's clock at once.
 //!
 //! A node's time is the boot clock (`boot.rs`) plus an anchor. `follower.rs` samples the reference at each heartbeat, the database's clock
 //! over Postgres and the machine's over SQLite, and moves the anchor as [`innkeeper_core::discipline`] decides.
