@@ -12,6 +12,7 @@
 //! - [`notice`]: what people are told, before any alerter gives it a shape;
 //! - [`pacing`]: how a storm of messages becomes a few;
 //! - [`summary`]: the weekly table; [`uptime`]: how well a reservation has done;
+//! - [`word`]: enums of which each value is one word;
 //! - [`ways`]: whom a reservation's `notify` and `alerters` reach, and what in them leads nowhere;
 //! - [`terminal`]: output of programs as a person reads it;
 //! - [`access`]: who may do what; [`password`]: which passwords are taken; [`second_factor`]: who must have one;
@@ -69,6 +70,7 @@ pub mod template;
 pub mod terminal;
 pub mod uptime;
 pub mod ways;
+pub mod word;
 pub mod wording;
 
 pub use clock::{Clock, ManualClock, SystemClock, Time};

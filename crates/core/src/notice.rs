@@ -4,14 +4,18 @@
 //! alerter needs, so that sending asks no database.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::Time;
 use crate::alert::{Cause, Reason};
 use crate::summary::Summary;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// An alert opened.
     Opened,
@@ -30,14 +34,7 @@ pub enum EventKind {
 impl EventKind {
     /// The word for it in SQL and JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Reminder => "reminder",
-            Self::Recovered => "recovered",
-            Self::OpenedAndRecovered => "opened_and_recovered",
-            Self::Summary => "summary",
-            Self::Operator => "operator",
-        }
+        self.into()
     }
 }
 

@@ -1,29 +1,29 @@
 //! How installations answer each other when they are asked how they are.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// How an installation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 pub enum Health {
     /// All is well.
     #[serde(rename = "ok")]
+    #[strum(serialize = "ok")]
     Ok,
     /// What it mails to itself does not come.
     #[serde(rename = "mail problem")]
+    #[strum(serialize = "mail problem")]
     MailProblem,
     /// Nobody watches its jobs.
     #[serde(rename = "jobs problem")]
+    #[strum(serialize = "jobs problem")]
     JobsProblem,
 }
 
 impl Health {
     /// The words for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::MailProblem => "mail problem",
-            Self::JobsProblem => "jobs problem",
-        }
+        self.into()
     }
 
     /// The word for it that checker uses among its peers.
@@ -41,10 +41,11 @@ impl Health {
         struct Answer {
             answer: Health,
         }
-        let all = [Self::Ok, Self::MailProblem, Self::JobsProblem];
         let text = body.trim();
-        let in_words =
-            all.into_iter().find(|health| text == health.as_str() || text == health.checkers_word());
+        let in_words = Self::VARIANTS
+            .iter()
+            .copied()
+            .find(|health| text == health.as_str() || text == health.checkers_word());
         in_words.or_else(|| Some(serde_json::from_str::<Answer>(text).ok()?.answer))
     }
 }

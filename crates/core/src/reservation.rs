@@ -4,6 +4,7 @@ pub mod document;
 mod fields;
 mod patch;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 pub use self::document::ReservationDocument;
@@ -79,7 +80,8 @@ impl Spec {
 }
 
 /// Whether the sweeper has an alert open for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// It has not been looked at since its first check-in.
     New,
@@ -92,11 +94,7 @@ pub enum Status {
 impl Status {
     /// The word for it in SQL.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
+        self.into()
     }
 }
 

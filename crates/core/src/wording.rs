@@ -3,20 +3,22 @@
 //! Bodies are templates of the alerters.
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::alert::{Cause, Reason};
 use crate::expect::ALSO;
 use crate::notice::{EventKind, SubjectForm};
 use crate::reservation::Spec;
 use crate::schedule::KINDS;
-use crate::{duration, terminal};
+use crate::{duration, terminal, word};
 
 /// How much of an output a message shows at most.
 const MOST_LINES: usize = 20;
 const MOST_CHARACTERS: usize = 2000;
 
 /// Which words subjects have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum SubjectWords {
     /// State, job, what is wrong: "DOWN shop/backup: has not checked in".
     #[default]
@@ -31,11 +33,7 @@ impl SubjectWords {
     /// # Errors
     /// What is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "uniform" => Ok(Self::Uniform),
-            "classic" => Ok(Self::Classic),
-            other => Err(format!("{other:?} is not known; write \"uniform\" or \"classic\"")),
-        }
+        text.parse().map_err(|_| format!("{text:?} is not known; write {}", word::quoted::<Self>()))
     }
 
     /// How subjects in these words stand beside the instance.
