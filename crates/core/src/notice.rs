@@ -38,6 +38,26 @@ impl EventKind {
     }
 }
 
+/// What became of a message in the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr, VariantArray)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum DeliveryState {
+    /// It is to be sent, for the first time or again.
+    Waiting,
+    /// Its alerter has taken it.
+    Delivered,
+    /// It was given up.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The word for it in SQL, JSON and pages.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
 /// One message, ready for any alerter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Notice {

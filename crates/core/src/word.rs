@@ -18,6 +18,12 @@ pub fn allowed<W: Word>() -> String {
     W::VARIANTS.iter().map(|&value| value.into()).collect::<Vec<&str>>().join(", ")
 }
 
+/// The words of `W` as a sentence chooses among them: `waiting, delivered or dead`.
+pub fn one_of<W: Word>() -> String {
+    let words = allowed::<W>();
+    words.rsplit_once(", ").map_or(words.clone(), |(others, last)| format!("{others} or {last}"))
+}
+
 /// The words of `W` as an error names them: `"text" or "json"`.
 pub fn quoted<W: Word>() -> String {
     W::VARIANTS
