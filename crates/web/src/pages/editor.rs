@@ -123,7 +123,7 @@ fn show(
         draft,
         problems,
         explanation,
-        alerters: ways.kinds().map(|(name, _)| name.to_owned()).collect(),
+        alerters: ways.names().map(str::to_owned).collect(),
         notify_gone,
         alerters_gone,
         zones: &TZ_VARIANTS,
