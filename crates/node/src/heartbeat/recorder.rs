@@ -53,7 +53,7 @@ pub(super) struct HeartbeatLoop {
 impl HeartbeatLoop {
     /// One heartbeat, and a look at the others.
     pub fn tick(&mut self) {
-        self.dead_end_reporter.flush(false);
+        self.dead_end_reporter.flush_if_due();
         self.refusals.flush(Instant::now());
         let outcome = self.correct_and_beat();
         self.condition.look(outcome.is_ok(), &self.node, &self.operator);
@@ -176,7 +176,7 @@ impl HeartbeatLoop {
     /// Goes on beating after the stop, until the work is done: as long as check-ins are still written and answered, nobody may take this
     /// node for gone and judge the silence of those who sent them. It judges nobody itself.
     pub fn beat_on(&mut self, finished: &Shutdown) {
-        self.dead_end_reporter.flush(true);
+        self.dead_end_reporter.flush();
         self.stopping_since = Some(self.clock.now());
         let begun = Instant::now();
         while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
@@ -191,7 +191,7 @@ impl HeartbeatLoop {
     }
 
     pub fn goodbye(&mut self) {
-        self.dead_end_reporter.flush(true);
+        self.dead_end_reporter.flush();
         // The next start counts from here, also where the latest heartbeat was not stored.
         let now = self.clock.now();
         let work = self.condition.work(now);
