@@ -185,20 +185,21 @@ impl Schedule {
         Ok((schedule, frequency))
     }
 
-    /// The next expected instant when the job was last heard of at `heard`, by a check-in (`true`) or by
-    /// another anchor. None where there is none any more.
-    pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
+    /// The next expected instant when the job was last heard of by a check-in at `heard`: one that came early for an instant
+    /// answers that. None where there is none any more.
+    pub fn expected_after_checkin(&self, heard: Time) -> Option<Time> {
         let next = self.following(heard)?;
-        let early = by_checkin && !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
+        let early = !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
         if early { self.following(next) } else { Some(next) }
     }
 
-    /// The expected instant that follows the expected instant `expected_at`.
-    pub fn following(&self, expected_at: Time) -> Option<Time> {
+    /// The expected instant that follows `at`: the expected instant before it, or another instant from which the job is waited
+    /// for. None where there is none any more.
+    pub fn following(&self, at: Time) -> Option<Time> {
         match self {
-            Self::Every(period) => expected_at.checked_add_signed(*period),
-            Self::Cron(cron) => cron.next_after(expected_at),
-            Self::Calendar(calendar) => calendar.next_after(expected_at),
+            Self::Every(period) => at.checked_add_signed(*period),
+            Self::Cron(cron) => cron.next_after(at),
+            Self::Calendar(calendar) => calendar.next_after(at),
         }
     }
 

@@ -114,7 +114,7 @@ pub struct Refused {
 impl Refused {
     /// What is known at `now` of a job on this schedule.
     pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
-        let next = schedule.expected_after(window.until, true).unwrap_or(window.until);
+        let next = schedule.expected_after_checkin(window.until).unwrap_or(window.until);
         Self { window, next: next.min(now).max(window.until) }
     }
 
