@@ -98,6 +98,7 @@ pub use heartbeat::{Heartbeat, HeartbeatOutcome, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
+pub use mend::MendExtent;
 pub use nodes::{Duty, KnownNode, Node, NodeState, Watched};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
@@ -114,7 +115,7 @@ pub use rewind::Rewinding;
 pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;
 pub use snapshot::Snapshot;
-pub use store::{PoolUse, Store, StoreConfig};
+pub use store::{PoolUse, Store, StoreConfig, Waits};
 pub use sweep::{
     AlertChange, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow, KnownAlert, NewCheckins,
     PastAlerts, SweepOutcome, Unjudged,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use askama::Template;
 use innkeeper_core::Clock as _;
-use innkeeper_store::{DatabaseKind, FileLook, Store};
+use innkeeper_store::{DatabaseKind, FileLook, MendExtent, Store};
 
 use super::{NodeClock, Operator};
 use crate::{Shutdown, SupervisedThread};
@@ -158,7 +158,8 @@ impl Mender {
             return;
         }
         self.next = now + MENDING;
-        let mended = self.store.mend_rows(all, self.clock.now());
+        let extent = if all { MendExtent::AllTables } else { MendExtent::SmallTables };
+        let mended = self.store.mend_rows(extent, self.clock.now());
         if all {
             // It reads large tables: where a reservation cannot be read, that is met again and again.
             self.next_whole = now + now.elapsed() * PAUSES;
