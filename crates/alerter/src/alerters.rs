@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::ways::LOG;
+use innkeeper_core::ways::{AlerterKind, LOG};
 use innkeeper_core::{Clock, Invalid};
 
 use crate::{Alerter, AlerterConfig, ConfigError, logbook};
@@ -48,7 +48,7 @@ impl Alerters {
     ) -> Result<Self, Vec<ConfigError>> {
         let (mut by_name, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, config) in configs {
-            if name.as_str() == LOG && config.kind() != LOG {
+            if name.as_str() == LOG && config.kind() != AlerterKind::Log {
                 let problem = "the name `log` is kept for kind `log`; give this alerter another name";
                 errors.push(ConfigError { alerter: name.clone(), invalid: Invalid::new("kind", problem) });
                 continue;
@@ -84,7 +84,7 @@ impl Alerters {
     }
 
     /// Those that are parked, each with its kind, in the order of their names.
-    pub fn parked(&self) -> impl Iterator<Item = (&AlerterName, &'static str)> {
+    pub fn parked(&self) -> impl Iterator<Item = (&AlerterName, AlerterKind)> {
         let parked = self.by_name.iter().filter(|(_, entry)| !entry.enabled);
         parked.map(|(name, entry)| (name, entry.alerter.kind()))
     }
@@ -119,7 +119,9 @@ impl Alerters {
 
 impl std::fmt::Debug for Alerters {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.by_name.iter().map(|(name, entry)| (name, entry.alerter.kind()))).finish()
+        f.debug_map()
+            .entries(self.by_name.iter().map(|(name, entry)| (name, entry.alerter.kind().as_str())))
+            .finish()
     }
 }
 

@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Invalid, duration, notice::Notice};
 use innkeeper_settings::Section;
 use parking_lot::Mutex;
@@ -98,8 +99,8 @@ impl Alerter for Runner {
         false
     }
 
-    fn kind(&self) -> &'static str {
-        "command"
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::Command
     }
 
     fn longest(&self) -> Duration {

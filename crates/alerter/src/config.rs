@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::secret::Secret;
-use innkeeper_core::ways::LOG;
-use innkeeper_core::{Clock, Invalid};
+use innkeeper_core::ways::{AlerterKind, LOG};
+use innkeeper_core::{Clock, Invalid, word};
 use innkeeper_settings::{Findings, SecretSource, Section, Table};
 
 use crate::command::CommandConfig;
@@ -57,34 +57,34 @@ enum Service {
     Log,
 }
 
-/// How the keys of a kind are read.
-type Read = fn(&mut Section<'_>) -> Service;
-
-/// Every kind.
-const KINDS: [(&str, Read); 6] = [
-    ("smtp", |section| Service::Smtp(SmtpConfig::read(section))),
-    ("slack", |section| Service::Slack(SlackConfig::read(section))),
-    ("pagerduty", |section| Service::PagerDuty(PagerDutyConfig::read(section))),
-    ("webhook", |section| Service::Webhook(WebhookConfig::read(section))),
-    ("command", |section| Service::Command(CommandConfig::read(section))),
-    (LOG, |_| Service::Log),
-];
+impl Service {
+    /// Reads the keys of this kind.
+    fn read(kind: AlerterKind, section: &mut Section<'_>) -> Self {
+        match kind {
+            AlerterKind::Smtp => Self::Smtp(SmtpConfig::read(section)),
+            AlerterKind::Slack => Self::Slack(SlackConfig::read(section)),
+            AlerterKind::PagerDuty => Self::PagerDuty(PagerDutyConfig::read(section)),
+            AlerterKind::Webhook => Self::Webhook(WebhookConfig::read(section)),
+            AlerterKind::Command => Self::Command(CommandConfig::read(section)),
+            AlerterKind::Log => Self::Log,
+        }
+    }
+}
 
 impl AlerterConfig {
     /// Reads the section of the alerter `name`. Everything that is wrong with it is noted by the section, and defaults stand
     /// in its place; none where its kind is not known.
     pub fn read(name: &str, mut section: Section<'_>) -> Option<Self> {
-        let allowed = KINDS.map(|(kind, _)| kind).join(", ");
-        let of_log = (name == LOG).then(|| KINDS.into_iter().find(|(kind, _)| *kind == LOG)).flatten();
+        let allowed = word::allowed::<AlerterKind>();
+        let of_log = (name == LOG).then_some(AlerterKind::Log);
         if of_log.is_none() && !section.has("kind") {
             section.refuse_whole(format!("the key kind is missing; allowed: {allowed}"));
         }
         let known = section.parsed("kind", of_log, |text| {
-            let known = KINDS.into_iter().find(|(kind, _)| *kind == text);
-            known.map(Some).ok_or_else(|| format!("{text:?} is not known; allowed: {allowed}"))
+            text.parse().map(Some).map_err(|_| format!("{text:?} is not known; allowed: {allowed}"))
         });
-        let (kind, read) = known?;
-        if name == LOG && kind != LOG {
+        let kind: AlerterKind = known?;
+        if name == LOG && kind != AlerterKind::Log {
             let what = "the name log is kept for kind = \"log\"; give this alerter another name";
             section.refuse("kind", section.origin("kind"), what);
             return None;
@@ -92,56 +92,50 @@ impl AlerterConfig {
         let config = Self {
             enabled: section.flag("enabled", true),
             summary: section.flag("summary", false),
-            service: read(&mut section),
+            service: Service::read(kind, &mut section),
         };
         if name == LOG && !config.enabled {
             let what =
                 "the log is always there, so that no alert passes without a trace; it cannot be parked";
             section.refuse("enabled", section.origin("enabled"), what);
         }
-        section.finish_as(&format!("for kind = {kind:?}"));
+        section.finish_as(&format!("for kind = {:?}", kind.as_str()));
         Some(config)
     }
 
-    /// Every `kind` that there is.
-    pub fn kinds() -> [&'static str; 6] {
-        KINDS.map(|(kind, _)| kind)
-    }
-
-    /// Every key that a section of `kind` takes, in order; none for an unknown kind.
-    pub fn keys(kind: &str) -> Vec<String> {
-        let Some((_, read)) = KINDS.into_iter().find(|(known, _)| *known == kind) else { return Vec::new() };
+    /// Every key that a section of `kind` takes, in order.
+    pub fn keys(kind: AlerterKind) -> Vec<String> {
         let mut findings = Findings::default();
         let mut section = Section::new("", Table::new(), &mut findings);
         for flag in ["enabled", "summary"] {
             section.flag(flag, false);
         }
         section.text("kind");
-        read(&mut section);
+        Service::read(kind, &mut section);
         section.finish();
         findings.known
     }
 
     /// Its `kind`.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> AlerterKind {
         match &self.service {
-            Service::Smtp(_) => "smtp",
-            Service::Slack(_) => "slack",
-            Service::PagerDuty(_) => "pagerduty",
-            Service::Webhook(_) => "webhook",
-            Service::Command(_) => "command",
-            Service::Log => LOG,
+            Service::Smtp(_) => AlerterKind::Smtp,
+            Service::Slack(_) => AlerterKind::Slack,
+            Service::PagerDuty(_) => AlerterKind::PagerDuty,
+            Service::Webhook(_) => AlerterKind::Webhook,
+            Service::Command(_) => AlerterKind::Command,
+            Service::Log => AlerterKind::Log,
         }
     }
 
     /// Whether it sends to a mail address, so that its name alone leads nowhere.
     pub fn needs_address(&self) -> bool {
-        matches!(self.service, Service::Smtp(_))
+        self.kind().is_mail()
     }
 
     /// Whether it keeps an incident open until it is resolved.
     pub fn keeps_incidents(&self) -> bool {
-        matches!(self.service, Service::PagerDuty(_))
+        self.kind().keeps_incidents()
     }
 
     /// The file with certificates of authorities that it trusts beside the system's.

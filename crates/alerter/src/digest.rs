@@ -7,6 +7,7 @@ use askama::Template;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::{duration, wording};
+use strum::VariantArray;
 
 use crate::letter::{Letter, own_of, rendered};
 use crate::words;
@@ -19,7 +20,7 @@ const NAMED: usize = 3;
 const MOST_ROWS: usize = 200;
 
 /// The parts of a digest, in the order in which they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, VariantArray)]
 enum Section {
     AboutInnkeeper,
     New,
@@ -31,16 +32,6 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 7] = [
-        Self::AboutInnkeeper,
-        Self::New,
-        Self::Reminders,
-        Self::Back,
-        Self::CheckedOut,
-        Self::Withdrawn,
-        Self::Summary,
-    ];
-
     fn of(notice: &Notice) -> Self {
         match notice.event {
             EventKind::Operator => Self::AboutInnkeeper,
@@ -131,7 +122,7 @@ impl Digest {
         let mut left = if is_whole { notices.len() } else { most_rows };
         let worst = worst_first(notices);
         let mut parts = Vec::new();
-        for section in Section::ALL {
+        for section in Section::VARIANTS.iter().copied() {
             let of_it: Vec<&Notice> =
                 worst.iter().filter(|notice| Section::of(notice) == section).copied().collect();
             if of_it.is_empty() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use innkeeper_core::notice::{EventKind, Notice};
+use innkeeper_core::ways::AlerterKind;
 use log::Level;
 
 use crate::{Alerter, Message, Sent, words};
@@ -35,8 +36,8 @@ impl Alerter for Logbook {
         false
     }
 
-    fn kind(&self) -> &'static str {
-        "log"
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::Log
     }
 
     fn longest(&self) -> Duration {

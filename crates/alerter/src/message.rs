@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::ways::AlerterKind;
 use serde::Serialize;
 
 use crate::letter::Letter;
@@ -88,16 +89,16 @@ pub trait Alerter: Send + Sync {
     }
 
     /// The `kind` of its configuration.
-    fn kind(&self) -> &'static str;
+    fn kind(&self) -> AlerterKind;
 
     /// Whether it sends to an address, so that its name alone leads nowhere.
     fn needs_address(&self) -> bool {
-        false
+        self.kind().is_mail()
     }
 
     /// Whether it keeps an incident open until it is resolved.
     fn keeps_incidents(&self) -> bool {
-        false
+        self.kind().keeps_incidents()
     }
 
     /// A bound on the time that one [`send`](Self::send) takes; a lease must last longer.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Clock, Invalid, wording};
 use innkeeper_settings::{SecretSource, Section};
 use serde::Serialize;
@@ -95,12 +96,8 @@ impl Alerter for PagerDuty {
         false
     }
 
-    fn kind(&self) -> &'static str {
-        "pagerduty"
-    }
-
-    fn keeps_incidents(&self) -> bool {
-        true
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::PagerDuty
     }
 
     fn longest(&self) -> Duration {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use askama::Template;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::secret::Secret;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Clock, Invalid};
 use innkeeper_settings::{SecretSource, Section};
 use serde_json::{Value, json};
@@ -74,8 +75,8 @@ impl Alerter for Slack {
         holds(notices, self.shape)
     }
 
-    fn kind(&self) -> &'static str {
-        "slack"
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::Slack
     }
 
     fn longest(&self) -> Duration {

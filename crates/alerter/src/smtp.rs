@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::notice::Notice;
-use innkeeper_core::ways::SMTP;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Clock, Invalid};
 use innkeeper_settings::{SecretSource, Section};
 use lettre::Address;
@@ -198,12 +198,8 @@ impl Alerter for Smtp {
         mail::holds(notices)
     }
 
-    fn kind(&self) -> &'static str {
-        SMTP
-    }
-
-    fn needs_address(&self) -> bool {
-        true
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::Smtp
     }
 
     fn longest(&self) -> Duration {

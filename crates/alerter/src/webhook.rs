@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use innkeeper_core::secret::Secret;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Clock, Invalid};
 use innkeeper_settings::{LARGEST_SECRET, SecretSource, Section, named_secrets, read_file};
 use sha2::Sha256;
@@ -148,8 +149,8 @@ impl Alerter for Webhook {
         false
     }
 
-    fn kind(&self) -> &'static str {
-        "webhook"
+    fn kind(&self) -> AlerterKind {
+        AlerterKind::Webhook
     }
 
     fn longest(&self) -> Duration {

@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use common::*;
 use innkeeper_alerter::Sent;
 use innkeeper_core::notice::EventKind;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_testing::certificates::Authority;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
@@ -49,11 +50,11 @@ impl Log for Lines {
 static LINES: Lines = Lines(Mutex::new(Vec::new()));
 
 /// What the other side could repeat of what an alerter of this kind sends or is given.
-fn echo(kind: &str) -> String {
+fn echo(kind: AlerterKind) -> String {
     let words: Vec<String> = match kind {
-        "slack" => Vec::new(),
-        "pagerduty" => vec!["routing-Jd14asdf".to_owned()],
-        "webhook" => vec![
+        AlerterKind::Slack => Vec::new(),
+        AlerterKind::PagerDuty => vec!["routing-Jd14asdf".to_owned()],
+        AlerterKind::Webhook => vec![
             "signing-Ty60qwer".to_owned(),
             "Bearer bearer-Lk39mnbv".to_owned(),
             "bearer-Lk39mnbv".to_owned(),
@@ -68,7 +69,7 @@ fn echo(kind: &str) -> String {
     let address = "/services/path-Zq81kfwo?token=query-Hw72jsla";
     let encoded = STANDARD.encode("user:userinfo-Pm55xcvb");
     let http = format!("path-Zq81kfwo query-Hw72jsla userinfo-Pm55xcvb {encoded} {address}");
-    if kind == "smtp" { words.join(" ") } else { format!("{http} {}", words.join(" ")) }
+    if kind.is_mail() { words.join(" ") } else { format!("{http} {}", words.join(" ")) }
 }
 
 fn assert_clean(what: &str, text: &str) {
@@ -156,12 +157,12 @@ fn no_secret_is_shown_by_any_integration_in_any_failure() {
     let starttls =
         || SmtpSink::starttls(authority.server(&["localhost"])).with_login("user", "password-Gv27poiu");
     for (step, reply) in [
-        (Step::Connect, Reply::Say(format!("554 {}", echo("smtp")))),
-        (Step::Login, Reply::Say(format!("535 {}", echo("smtp")))),
+        (Step::Connect, Reply::Say(format!("554 {}", echo(AlerterKind::Smtp)))),
+        (Step::Login, Reply::Say(format!("535 {}", echo(AlerterKind::Smtp)))),
         (Step::Login, Reply::Hang),
         (Step::Login, Reply::Cut),
-        (Step::Recipient, Reply::Say(format!("550 {}", echo("smtp")))),
-        (Step::End, Reply::Say(format!("451 {}", echo("smtp")))),
+        (Step::Recipient, Reply::Say(format!("550 {}", echo(AlerterKind::Smtp)))),
+        (Step::End, Reply::Say(format!("451 {}", echo(AlerterKind::Smtp)))),
         (Step::End, Reply::Hang),
     ] {
         let sink = starttls();

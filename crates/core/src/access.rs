@@ -13,16 +13,20 @@
 //! A token may be bound to apps. Its scopes then hold for these apps only, and it may do nothing that is not about one
 //! app.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::Invalid;
 use crate::names::{AppName, one_line};
+use crate::{Invalid, word};
 
 /// The most apps to which a token can be bound.
 pub const MOST_APPS: usize = 50;
 
 /// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum UserRole {
     /// May see everything except users, tokens and the audit log.
     Viewer,
@@ -34,28 +38,24 @@ pub enum UserRole {
 
 impl UserRole {
     /// All roles, from the fewest rights to the most.
-    pub const ALL: [Self; 3] = [Self::Viewer, Self::Editor, Self::Admin];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Reads `viewer`, `editor` or `admin`.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|role| role.as_str() == text)
-            .ok_or_else(|| Invalid::new(field, format!("{text:?}; allowed: viewer, editor, admin")))
+        word::parse(field, text)
     }
 
     /// The role's name in the configuration, the API and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Editor => "editor",
-            Self::Admin => "admin",
-        }
+        self.into()
     }
 }
 
 /// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
 pub enum Scope {
     /// Check in.
     CheckIn,
@@ -67,31 +67,25 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::CheckIn, Self::Read, Self::Manage];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The scope's name in the API and the database.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::CheckIn => "checkin",
-            Self::Read => "read",
-            Self::Manage => "manage",
-        }
+        self.into()
     }
 
     /// Reads a list of `checkin`, `read` and `manage`. Repeats are dropped; the list must not be empty.
     pub fn parse_list<'t>(texts: impl Iterator<Item = &'t str>) -> Result<Vec<Self>, Invalid> {
         let mut scopes = Vec::new();
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
-            let scope = Self::ALL
-                .into_iter()
-                .find(|scope| scope.as_str() == text)
-                .ok_or_else(|| Invalid::new("scopes", format!("{text:?}; allowed: checkin, read, manage")))?;
+            let scope = word::parse("scopes", text)?;
             if !scopes.contains(&scope) {
                 scopes.push(scope);
             }
         }
         if scopes.is_empty() {
-            return Err(Invalid::new("scopes", "is empty; give at least one of checkin, read, manage"));
+            let problem = format!("is empty; give at least one of {}", word::allowed::<Self>());
+            return Err(Invalid::new("scopes", problem));
         }
         scopes.sort();
         Ok(scopes)
@@ -381,7 +375,7 @@ mod tests {
             (Rights::of_token(vec![Scope::CheckIn], vec![]), [1, 1, 0, 0, 0, 0, 0]),
             (Rights::of_token(vec![Scope::Read], vec![]), [1, 0, 1, 1, 0, 0, 0]),
             (Rights::of_token(vec![Scope::Manage], vec![]), [1, 0, 0, 0, 1, 1, 0]),
-            (bound(&Scope::ALL), [1, 1, 1, 0, 1, 0, 0]),
+            (bound(Scope::ALL), [1, 1, 1, 0, 1, 0, 0]),
         ] {
             assert_eq!(may(&rights), expected, "{rights:?}");
         }
@@ -389,8 +383,8 @@ mod tests {
 
     #[test]
     fn a_bound_token_reaches_its_apps_alone() {
-        assert!(bound(&Scope::ALL).cover("shop").is_ok());
-        let missing = bound(&Scope::ALL).cover("shopping").unwrap_err();
+        assert!(bound(Scope::ALL).cover("shop").is_ok());
+        let missing = bound(Scope::ALL).cover("shopping").unwrap_err();
         assert!(missing.to_string().contains("bound to shop, and this is about shopping"), "{missing}");
         assert!(Rights::all().cover("anything").is_ok());
     }

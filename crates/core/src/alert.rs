@@ -3,13 +3,17 @@
 use chrono::{Datelike, TimeDelta};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::reservation::Window;
 use crate::{Time, duration};
 
 /// The kind of trouble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Cause {
     /// The deadline passed with no check-in.
     Missed,
@@ -22,11 +26,7 @@ pub enum Cause {
 impl Cause {
     /// The word for it in SQL, JSON and pages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Missed => "missed",
-            Self::Overran => "overran",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

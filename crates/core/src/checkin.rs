@@ -2,18 +2,22 @@
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
-use crate::Time;
 use crate::excerpt::{self, Excerpt};
 use crate::figures::Figures;
+use crate::{Invalid, Time, word};
 
 /// The most bytes of notes or body that are kept of one check-in.
 pub const NOTES_KEPT: usize = excerpt::KEPT;
 
 /// What a check-in says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase", parse_err_ty = Invalid, parse_err_fn = unknown_kind)]
 pub enum CheckInKind {
     /// The job did its work.
     Success,
@@ -28,26 +32,12 @@ pub enum CheckInKind {
 impl CheckInKind {
     /// The word for it in SQL, JSON and pages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Start => "start",
-            Self::Fail => "fail",
-            Self::Log => "log",
-        }
+        self.into()
     }
 }
 
-impl std::str::FromStr for CheckInKind {
-    type Err = crate::Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Success, Self::Start, Self::Fail, Self::Log]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| {
-                crate::Invalid::new("kind", format!("{text:?}; allowed: success, start, fail, log"))
-            })
-    }
+fn unknown_kind(word: &str) -> Invalid {
+    Invalid::new("kind", format!("{word:?}; allowed: {}", word::allowed::<CheckInKind>()))
 }
 
 /// A check-in that arrives more than this after it happened counts as reported late.

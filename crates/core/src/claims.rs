@@ -117,7 +117,12 @@ impl ClaimRules {
             Some(Value::Array(list)) => list.iter().any(|entry| entry.as_str() == Some(value)),
             _ => false,
         };
-        UserRole::ALL.into_iter().rev().find(|role| self.values_of(*role).iter().any(says)).or(self.otherwise)
+        UserRole::ALL
+            .iter()
+            .rev()
+            .copied()
+            .find(|role| self.values_of(*role).iter().any(says))
+            .or(self.otherwise)
     }
 
     /// Whether no source has the claim with the roles.
@@ -164,7 +169,8 @@ impl ClaimRules {
     pub fn needed(&self) -> String {
         let Some(path) = &self.roles else { return "nobody has a role by this configuration".to_owned() };
         let values: Vec<String> = UserRole::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .flat_map(|role| {
                 self.values_of(role).iter().map(move |value| format!("{value} ({})", role.as_str()))
             })

@@ -4,14 +4,18 @@
 //! needs, so that sending needs no further query.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::Time;
 use crate::alert::{Cause, Reason};
 use crate::summary::Summary;
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum EventKind {
     /// An alert opened.
     Opened,
@@ -30,14 +34,27 @@ pub enum EventKind {
 impl EventKind {
     /// The word for it in SQL and JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Reminder => "reminder",
-            Self::Recovered => "recovered",
-            Self::OpenedAndRecovered => "opened_and_recovered",
-            Self::Summary => "summary",
-            Self::Operator => "operator",
-        }
+        self.into()
+    }
+}
+
+/// What became of a message in the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, EnumString, IntoStaticStr, VariantArray)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum DeliveryState {
+    /// It is to be sent, for the first time or again.
+    Waiting,
+    /// Its alerter has taken it.
+    Delivered,
+    /// It was given up.
+    Dead,
+}
+
+impl DeliveryState {
+    /// The word for it in SQL, JSON and pages.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

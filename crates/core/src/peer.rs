@@ -1,29 +1,29 @@
 //! The health that instances report to each other.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// The health of an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
 pub enum Health {
     /// All is well.
     #[serde(rename = "ok")]
+    #[strum(serialize = "ok")]
     Ok,
     /// Mails that it sends to itself do not arrive.
     #[serde(rename = "mail problem")]
+    #[strum(serialize = "mail problem")]
     MailProblem,
     /// Nobody watches its jobs.
     #[serde(rename = "jobs problem")]
+    #[strum(serialize = "jobs problem")]
     JobsProblem,
 }
 
 impl Health {
     /// The words for it in answers.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::MailProblem => "mail problem",
-            Self::JobsProblem => "jobs problem",
-        }
+        self.into()
     }
 
     /// The word for it in checker's protocol.
@@ -41,10 +41,11 @@ impl Health {
         struct Answer {
             answer: Health,
         }
-        let all = [Self::Ok, Self::MailProblem, Self::JobsProblem];
         let text = body.trim();
-        let in_words =
-            all.into_iter().find(|health| text == health.as_str() || text == health.checkers_word());
+        let in_words = Self::VARIANTS
+            .iter()
+            .copied()
+            .find(|health| text == health.as_str() || text == health.checkers_word());
         in_words.or_else(|| Some(serde_json::from_str::<Answer>(text).ok()?.answer))
     }
 }

@@ -4,6 +4,7 @@ pub mod document;
 mod fields;
 mod patch;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 pub use self::document::ReservationDocument;
@@ -80,7 +81,8 @@ impl Spec {
 }
 
 /// The state that the sweeper last recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Status {
     /// The sweeper has not looked at it since its first check-in.
     New,
@@ -93,11 +95,7 @@ pub enum Status {
 impl Status {
     /// The word for it in SQL.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
+        self.into()
     }
 }
 

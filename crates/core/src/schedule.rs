@@ -185,18 +185,19 @@ impl Schedule {
 
     /// The next expected instant after the job was last heard of at `heard`, by a check-in (`by_checkin`) or another
     /// event. `None` if no further instant exists.
-    pub fn expected_after(&self, heard: Time, by_checkin: bool) -> Option<Time> {
+    pub fn expected_after_checkin(&self, heard: Time) -> Option<Time> {
         let next = self.following(heard)?;
-        let early = by_checkin && !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
+        let early = !matches!(self, Self::Every(_)) && self.is_early_for(heard, next);
         if early { self.following(next) } else { Some(next) }
     }
 
-    /// The expected instant that follows the expected instant `expected_at`.
-    pub fn following(&self, expected_at: Time) -> Option<Time> {
+    /// The expected instant that follows `at`: the expected instant before it, or another instant from which the job is waited
+    /// for. None where there is none any more.
+    pub fn following(&self, at: Time) -> Option<Time> {
         match self {
-            Self::Every(period) => expected_at.checked_add_signed(*period),
-            Self::Cron(cron) => cron.next_after(expected_at),
-            Self::Calendar(calendar) => calendar.next_after(expected_at),
+            Self::Every(period) => at.checked_add_signed(*period),
+            Self::Cron(cron) => cron.next_after(at),
+            Self::Calendar(calendar) => calendar.next_after(at),
         }
     }
 

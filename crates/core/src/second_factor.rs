@@ -1,12 +1,16 @@
 //! The second factor of a login: who must have one, and how a session was authenticated.
 
-use crate::Invalid;
-use crate::access::UserRole;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
-/// Who must have a second factor (`web.second_factor`). An admin can require it of single users in addition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::access::UserRole;
+use crate::{Invalid, word};
+
+/// Who must have a second factor (`web.second_factor`). Of one user an admin can require it beside that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum RequiredOf {
-    /// Nobody; it is optional.
+    /// Nobody: who wants one sets one up.
+    #[strum(serialize = "optional")]
     Nobody,
     /// Admins.
     Admins,
@@ -15,24 +19,14 @@ pub enum RequiredOf {
 }
 
 impl RequiredOf {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Nobody, Self::Admins, Self::Everybody];
-
     /// The word for it in the configuration.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Nobody => "optional",
-            Self::Admins => "admins",
-            Self::Everybody => "everybody",
-        }
+        self.into()
     }
 
     /// Reads `optional`, `admins` or `everybody`.
     pub fn parse(field: &'static str, text: &str) -> Result<Self, Invalid> {
-        Self::ALL
-            .into_iter()
-            .find(|required| required.as_str() == text)
-            .ok_or_else(|| Invalid::new(field, format!("{text:?}; allowed: optional, admins, everybody")))
+        word::parse(field, text)
     }
 
     /// Whether a user of this role must have one.
@@ -122,7 +116,7 @@ mod tests {
     fn it_is_required_of_whom_the_configuration_says() {
         let of = |text: &str| {
             let required = RequiredOf::parse("web.second_factor", text).unwrap();
-            UserRole::ALL.map(|role| required.includes(role))
+            UserRole::ALL.iter().map(|role| required.includes(*role)).collect::<Vec<_>>()
         };
         assert_eq!(of("optional"), [false; 3]);
         assert_eq!(of("admins"), [false, false, true]);

@@ -33,6 +33,7 @@ mod runs;
 
 use chrono::TimeDelta;
 use chrono_tz::Tz;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use uuid::Uuid;
 
 use crate::alert::{Cause, OpenAlert, Reason, time_and_day};
@@ -40,7 +41,7 @@ use crate::facts::{Event, Run};
 use crate::reminders::Reminders;
 use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
 use crate::schedule::Schedule;
-use crate::{Invalid, Time};
+use crate::{Invalid, Time, word};
 use due::{Anchor, Due, alert_due, first, later, missed, missed_next, remembered};
 use late::{Answered, answered, is_new_failure, is_passed_over, shortened};
 
@@ -114,7 +115,7 @@ pub struct Refused {
 impl Refused {
     /// The refusals in `window` of a job on this schedule, as known at `now`.
     pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
-        let next = schedule.expected_after(window.until, true).unwrap_or(window.until);
+        let next = schedule.expected_after_checkin(window.until).unwrap_or(window.until);
         Self { window, next: next.min(now).max(window.until) }
     }
 
@@ -126,48 +127,38 @@ impl Refused {
     }
 }
 
-/// The displayed state of a reservation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What a reservation is shown as, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum State {
-    /// It has never checked in and is not yet due.
-    New,
-    /// All is well.
-    Up,
-    /// Expected, and within its grace.
-    Late,
-    /// A run is in progress.
-    Running,
-    /// The deadline has passed; no alert is open yet.
-    Overdue,
     /// An alert is open.
     Down,
-    /// Notifications are suppressed until a time.
-    Snoozed,
+    /// The deadline has passed; no alert is open yet.
+    Overdue,
     /// Overdue behind a silent site.
     Held,
     /// It was due while no check-in could be recorded.
     Unobserved,
+    /// Expected, and within its grace.
+    Late,
+    /// A run is going.
+    Running,
+    /// It has never checked in and is not yet due.
+    New,
+    /// No alerts until a time.
+    Snoozed,
+    /// All is well.
+    Up,
 }
 
 impl State {
     /// All of them, the worst first.
-    pub const ALL: [Self; 9] = [
-        Self::Down,
-        Self::Overdue,
-        Self::Held,
-        Self::Unobserved,
-        Self::Late,
-        Self::Running,
-        Self::New,
-        Self::Snoozed,
-        Self::Up,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Reads the word; `field` names it in an error.
     pub fn parse(field: &'static str, word: &str) -> Result<Self, Invalid> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word).ok_or_else(|| {
-            let words: Vec<&str> = Self::ALL.iter().map(|state| state.as_str()).collect();
-            Invalid::new(field, format!("{word:?} is not a state; allowed: {}", words.join(", ")))
+        word.parse().map_err(|_| {
+            Invalid::new(field, format!("{word:?} is not a state; allowed: {}", word::allowed::<Self>()))
         })
     }
 
@@ -179,17 +170,7 @@ impl State {
 
     /// The word for it in JSON and pages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Up => "up",
-            Self::Late => "late",
-            Self::Running => "running",
-            Self::Overdue => "overdue",
-            Self::Down => "down",
-            Self::Snoozed => "snoozed",
-            Self::Held => "held",
-            Self::Unobserved => "unobserved",
-        }
+        self.into()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Snoozes: spans in which notifications of a job are suppressed, and their effect on check-ins due inside.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use crate::{Invalid, Time};
+use crate::{Invalid, Time, word};
 
 /// The most snoozes that are kept for one reservation.
 const MOST: usize = 16;
@@ -10,8 +11,11 @@ const MOST: usize = 16;
 const MANY: usize = MOST / 2;
 
 /// The effect of a snooze on check-ins that are due inside it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, EnumString, IntoStaticStr, VariantArray,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum SnoozeMode {
     /// They are expected; trouble that persists at the end of the snooze is notified then.
     Quiet,
@@ -21,20 +25,16 @@ pub enum SnoozeMode {
 
 impl SnoozeMode {
     /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Quiet, Self::Skip];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The word for it in JSON, forms and pages.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Quiet => "quiet",
-            Self::Skip => "skip",
-        }
+        self.into()
     }
 
     /// Reads the word; `field` names it in an error.
     pub fn parse(field: &'static str, word: &str) -> Result<Self, Invalid> {
-        let known = Self::ALL.into_iter().find(|mode| mode.as_str() == word);
-        known.ok_or_else(|| Invalid::new(field, format!("{word:?}; allowed: quiet, skip")))
+        word::parse(field, word)
     }
 }
 

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Cause;
 use crate::{Time, duration};
 
 pub use drafting::Drafting;
@@ -34,8 +35,8 @@ pub struct Incident {
     pub component: String,
     /// Whose job it is.
     pub owner: String,
-    /// `missed`, `overran` or `failed`.
-    pub cause: String,
+    /// The kind of trouble.
+    pub cause: Cause,
     /// The reason as a sentence.
     pub reason: String,
     /// When it opened.

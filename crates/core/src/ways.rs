@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 use crate::names::AlerterName;
 use crate::recipient::{MailAddress, Recipient};
@@ -19,18 +20,67 @@ use crate::reservation::Spec;
 pub const LOG: &str = "log";
 /// The name of the alerter that sends to mail addresses, if several mail servers are configured.
 const MAIL: &str = "mail";
-/// The kind of alerter that sends to a mail address.
-pub const SMTP: &str = "smtp";
-/// The most recipients that one sentence names.
+/// Recipients that are named in one sentence.
 const NAMED: usize = 3;
 /// The least similarity, from 0 to 1, of two names of which one may be a misspelling of the other.
 const ALIKE: f64 = 0.75;
+
+/// What kind of alerter it is: the `kind` of its configuration.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Display, EnumString, IntoStaticStr, VariantArray,
+)]
+#[strum(serialize_all = "lowercase")]
+pub enum AlerterKind {
+    /// Mail.
+    Smtp,
+    /// A channel of Slack, or of what takes its messages.
+    Slack,
+    /// Incidents at PagerDuty.
+    PagerDuty,
+    /// JSON to an address.
+    Webhook,
+    /// A program.
+    Command,
+    /// The log.
+    Log,
+}
+
+impl AlerterKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether it sends to mail addresses, so that its alerter's name alone leads nowhere.
+    pub fn is_mail(self) -> bool {
+        self == Self::Smtp
+    }
+
+    /// Whether it keeps an incident open until it is resolved.
+    pub fn keeps_incidents(self) -> bool {
+        self == Self::PagerDuty
+    }
+
+    /// What people call it beside its alerter's name; none where they do not.
+    pub fn in_words(self) -> Option<&'static str> {
+        match self {
+            Self::PagerDuty => Some("PagerDuty"),
+            Self::Slack => Some("Slack"),
+            Self::Webhook | Self::Command => Some(self.as_str()),
+            Self::Smtp | Self::Log => None,
+        }
+    }
+}
 
 /// The alerters that are configured: the name and the kind of each. The log is always among them.
 ///
 /// One that is parked (`enabled = false`) is one of them: its messages take that way, and wait until it is enabled again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaysOut {
+    /// The words of their kinds: a sweeper of another version may know kinds that this one does not.
     kinds: BTreeMap<String, String>,
     /// Those that are parked. A version before this knew none.
     #[serde(default)]
@@ -126,10 +176,10 @@ impl Route {
 
 impl WaysOut {
     /// Those of these alerters, each with its kind.
-    pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, &'a str)>) -> Self {
+    pub fn new<'a>(alerters: impl IntoIterator<Item = (&'a AlerterName, AlerterKind)>) -> Self {
         let mut kinds: BTreeMap<String, String> =
-            alerters.into_iter().map(|(name, kind)| (name.to_string(), kind.to_owned())).collect();
-        kinds.entry(LOG.to_owned()).or_insert_with(|| LOG.to_owned());
+            alerters.into_iter().map(|(name, kind)| (name.to_string(), kind.to_string())).collect();
+        kinds.entry(LOG.to_owned()).or_insert_with(|| AlerterKind::Log.to_string());
         Self::of(kinds, BTreeSet::new(), None)
     }
 
@@ -186,7 +236,7 @@ impl WaysOut {
 
     /// Whether the alerter `name` sends to addresses, so that its name alone reaches nobody.
     pub fn needs_address(&self, name: &str) -> bool {
-        self.kinds.get(name).is_some_and(|kind| kind == SMTP)
+        self.kind(name).is_some_and(AlerterKind::is_mail)
     }
 
     /// Whether there is an alerter of this name.
@@ -194,9 +244,14 @@ impl WaysOut {
         self.kinds.contains_key(name)
     }
 
-    /// Every alerter with its kind, in the order of their names.
-    pub fn kinds(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.kinds.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))
+    /// The kind of the alerter `name`; none where this version does not know it.
+    pub fn kind(&self, name: &str) -> Option<AlerterKind> {
+        self.kinds.get(name).and_then(|kind| kind.parse().ok())
+    }
+
+    /// The names of all, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
     }
 
     /// The route of a reservation's messages: to the log, and to the recipients in its `notify` and `alerters`.
@@ -320,8 +375,9 @@ impl fmt::Display for DeadEnd {
 }
 
 fn mail_among(kinds: &BTreeMap<String, String>, parked: &BTreeSet<String>) -> Option<String> {
-    let smtp = kinds.iter().filter(|(_, kind)| *kind == SMTP).map(|(name, _)| name);
-    smtp.min_by_key(|name| (parked.contains(*name), *name != MAIL)).cloned()
+    let is_mail = |kind: &String| kind.parse().is_ok_and(AlerterKind::is_mail);
+    let mail = kinds.iter().filter(|(_, kind)| is_mail(kind)).map(|(name, _)| name);
+    mail.min_by_key(|name| (parked.contains(*name), *name != MAIL)).cloned()
 }
 
 #[cfg(test)]
@@ -335,7 +391,7 @@ mod tests {
 
     fn ways(alerters: &[(&str, &str)]) -> WaysOut {
         let names: Vec<AlerterName> = alerters.iter().map(|(text, _)| name(text)).collect();
-        WaysOut::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, *kind)))
+        WaysOut::new(names.iter().zip(alerters).map(|(name, (_, kind))| (name, kind.parse().unwrap())))
     }
 
     /// The ways, and the problems, as texts.

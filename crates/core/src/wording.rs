@@ -3,20 +3,22 @@
 //! The bodies are templates of the alerters.
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::alert::{Cause, Reason};
 use crate::expect::ALSO;
 use crate::notice::{EventKind, SubjectForm};
 use crate::reservation::Spec;
 use crate::schedule::KINDS;
-use crate::{duration, terminal};
+use crate::{duration, terminal, word};
 
 /// The most lines of an output that a message shows.
 const MOST_LINES: usize = 20;
 const MOST_CHARACTERS: usize = 2000;
 
 /// The wording of subjects.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum SubjectWords {
     /// State, job, what is wrong: "DOWN shop/backup: has not checked in".
     #[default]
@@ -32,11 +34,7 @@ impl SubjectWords {
     /// # Errors
     /// The allowed words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "uniform" => Ok(Self::Uniform),
-            "classic" => Ok(Self::Classic),
-            other => Err(format!("{other:?} is not known; write \"uniform\" or \"classic\"")),
-        }
+        text.parse().map_err(|_| format!("{text:?} is not known; write {}", word::quoted::<Self>()))
     }
 
     /// How subjects with this wording are combined with the instance.

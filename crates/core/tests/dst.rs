@@ -27,9 +27,7 @@ use proptest::prelude::*;
 /// The first `n` expected instants after `from`.
 fn instants(zone: &str, cron: &str, from: Time, n: usize) -> Vec<Time> {
     let schedule = Schedule::cron(cron, zone).unwrap_or_else(|error| panic!("{error}"));
-    std::iter::successors(schedule.expected_after(from, false), |at| schedule.following(*at))
-        .take(n)
-        .collect()
+    std::iter::successors(schedule.following(from), |at| schedule.following(*at)).take(n).collect()
 }
 
 /// What the case is, zone, cron, and the expected instants; they are looked for after the first of them.
@@ -376,8 +374,7 @@ fn every_so_often_is_indifferent_to_the_clock() {
     for change in ["2026-03-29 01:00", "2026-10-25 01:00"] {
         for early in [-90, -30, 0, 30] {
             let heard = utc(change) + TimeDelta::minutes(early);
-            assert_eq!(hourly.expected_after(heard, true), Some(heard + span("1h")));
-            assert_eq!(hourly.expected_after(heard, false), Some(heard + span("1h")));
+            assert_eq!(hourly.expected_after_checkin(heard), Some(heard + span("1h")));
             assert_eq!(hourly.following(heard), Some(heard + span("1h")));
         }
     }
@@ -418,17 +415,13 @@ fn a_check_in_up_to_a_minute_early_counts_for_the_instant() {
         ("2026-01-05 02:00:00", "2026-01-06 02:00"),
         ("2026-01-05 02:00:01", "2026-01-06 02:00"),
     ] {
-        assert_eq!(nightly.expected_after(utc(heard), true), Some(utc(expected)), "{heard}");
+        assert_eq!(nightly.expected_after_checkin(utc(heard)), Some(utc(expected)), "{heard}");
     }
     let creation = utc("2026-01-05 01:59:30");
-    assert_eq!(
-        nightly.expected_after(creation, false),
-        Some(utc("2026-01-05 02:00")),
-        "only check-ins count"
-    );
+    assert_eq!(nightly.following(creation), Some(utc("2026-01-05 02:00")), "only check-ins count");
     // Early for an instant that was moved out of a gap, too: 03:00 CEST = 01:00Z.
     let moved = Schedule::cron("30 2 * * *", "Europe/Berlin").unwrap();
-    assert_eq!(moved.expected_after(utc("2026-03-29 00:59:30"), true), Some(utc("2026-03-30 00:30")));
+    assert_eq!(moved.expected_after_checkin(utc("2026-03-29 00:59:30")), Some(utc("2026-03-30 00:30")));
 }
 
 #[test]
@@ -451,7 +444,7 @@ fn where_instants_are_close_a_check_in_counts_for_the_nearer() {
         ("0,1 2 * * *", "2026-01-05 01:59:05", "2026-01-05 02:01:00"),
     ] {
         let schedule = Schedule::cron(cron, "UTC").unwrap();
-        assert_eq!(schedule.expected_after(utc(heard), true), Some(utc(expected)), "{cron}, heard {heard}");
+        assert_eq!(schedule.expected_after_checkin(utc(heard)), Some(utc(expected)), "{cron}, heard {heard}");
     }
 }
 
@@ -636,8 +629,7 @@ proptest! {
         let _ = Schedule::cron("* * * * *", &zone);
         if let Ok(schedule) = Schedule::cron(&text, "Europe/Berlin") {
             let heard = Time::from_timestamp_millis(heard).unwrap();
-            for by_checkin in [true, false] {
-                let next = schedule.expected_after(heard, by_checkin);
+            for next in [schedule.expected_after_checkin(heard), schedule.following(heard)] {
                 prop_assert!(next.is_none_or(|next| next > heard), "{} after {} is {:?}", text, heard, next);
             }
         }

@@ -369,7 +369,10 @@ impl Life {
             (anchor, heard) = (after(known[success].when), true);
         }
         let missed = |anchor, heard, until: Time| {
-            let mut next = self.schedule.expected_after(anchor, heard);
+            let mut next = match heard {
+                true => self.schedule.expected_after_checkin(anchor),
+                false => self.schedule.following(anchor),
+            };
             let mut deadlines = Vec::new();
             while let Some(expected) = next.filter(|expected| *expected <= until) {
                 deadlines.push(expected + seconds(self.grace) <= until);
@@ -381,8 +384,7 @@ impl Life {
         for end in known.iter().skip(begin.map_or(0, |success| success + 1)) {
             let failed = after(end.when);
             let (count, is_last) = missed(anchor, heard, failed);
-            let is_early =
-                self.schedule.expected_after(failed, true) != self.schedule.expected_after(failed, false);
+            let is_early = self.schedule.expected_after_checkin(failed) != self.schedule.following(failed);
             row += count + i64::from(!is_last || is_early);
             (anchor, heard) = (failed, true);
         }

@@ -47,7 +47,10 @@ impl Life {
     /// touches it, up to `now`.
     fn instants(&self, anchor: Time, heard: bool, now: Time) -> Vec<(Time, Time, bool)> {
         let mut instants: Vec<(Time, Time, bool)> = Vec::new();
-        let mut next = self.schedule.expected_after(anchor, heard);
+        let mut next = match heard {
+            true => self.schedule.expected_after_checkin(anchor),
+            false => self.schedule.following(anchor),
+        };
         while let Some(expected) = next.filter(|expected| *expected <= now) {
             let snooze = self.snoozes.iter().find(|one| one.from <= expected && expected < one.until);
             if let Some(skip) = snooze.filter(|one| one.mode == SnoozeMode::Skip) {
@@ -94,7 +97,7 @@ impl Life {
                 *expected + seconds(self.grace) <= failed && !blind
             };
             let answers_early =
-                self.schedule.expected_after(failed, true) != self.schedule.expected_after(failed, false);
+                self.schedule.expected_after_checkin(failed) != self.schedule.following(failed);
             let is_counted = instants.last().is_some_and(missed) && !answers_early;
             row += instants.iter().filter(|instant| missed(instant)).count() as i64 + i64::from(!is_counted);
             (anchor, heard) = (failed, true);

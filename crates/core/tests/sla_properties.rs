@@ -214,7 +214,7 @@ proptest! {
             let change = job.look_at(after(look));
             let inside = latest.is_some_and(|latest| match &schedule {
                 Schedule::Every(period) => after(look) < latest + *period + grace,
-                Schedule::Cron(_) | Schedule::Calendar(_) => schedule.expected_after(latest, true).is_some_and(|at| after(look) < at + grace),
+                Schedule::Cron(_) | Schedule::Calendar(_) => schedule.expected_after_checkin(latest).is_some_and(|at| after(look) < at + grace),
             });
             prop_assert!(!inside || !matches!(change, Change::Open(_)), "{:?} at {}", change, after(look));
             prop_assert!(!inside || job.alert.is_none(), "still open at {}", after(look));
@@ -225,7 +225,7 @@ proptest! {
     fn a_check_in_at_every_expected_instant_never_alerts(job in a_job(), late in prop::collection::vec(0.0f64..1.0, 1..20)) {
         let mut job = job;
         let spec = job.reservation.spec.clone();
-        let mut expected = spec.schedule.expected_after(job.reservation.created_at, false).unwrap();
+        let mut expected = spec.schedule.following(job.reservation.created_at).unwrap();
         for late in late {
             let late = (spec.grace.num_milliseconds() as f64 * late) as i64;
             // Within its grace, and for cron before the next instant, which it would be early for.
@@ -233,7 +233,7 @@ proptest! {
             let checkin = expected + TimeDelta::milliseconds(late.min(near));
             job.sleep_until(checkin - TimeDelta::milliseconds(1));
             job.success_at(checkin);
-            expected = spec.schedule.expected_after(checkin, true).unwrap();
+            expected = spec.schedule.expected_after_checkin(checkin).unwrap();
         }
         job.sleep_until(expected - TimeDelta::milliseconds(1));
         prop_assert_eq!(job.told, []);
@@ -336,12 +336,12 @@ proptest! {
     ) {
         let mut job = job.alert_after(alert_after);
         let spec = job.reservation.spec.clone();
-        let mut expected = spec.schedule.expected_after(job.reservation.created_at, false);
+        let mut expected = spec.schedule.following(job.reservation.created_at);
         for checkin in checkins {
             let checkin = after(checkin) + TimeDelta::milliseconds(ms);
             job.sleep_until(checkin);
             job.success_at(checkin);
-            expected = spec.schedule.expected_after(checkin, true);
+            expected = spec.schedule.expected_after_checkin(checkin);
         }
         job.sleep_until(at("12:00"));
         for _ in 1..alert_after {

@@ -5,7 +5,8 @@ use actix_web::HttpRequest;
 use actix_web::cookie::time::Duration;
 use actix_web::cookie::{Cookie, SameSite};
 use chrono_tz::Tz;
-use innkeeper_core::Invalid;
+use innkeeper_core::{Invalid, word};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::{Authenticator, Caller};
 
@@ -15,7 +16,8 @@ const THEME: &str = "innkeeper-theme";
 const KEPT: Duration = Duration::days(400);
 
 /// The colours of the pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Theme {
     /// Dark text on light ground.
     Light,
@@ -26,20 +28,17 @@ pub enum Theme {
 impl Theme {
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Light => "light",
-            Self::Dark => "dark",
-        }
+        self.into()
     }
 
     /// Reads `light` or `dark`; `system` is none.
     pub fn parse(field: &'static str, text: &str) -> Result<Option<Self>, Invalid> {
-        match text {
-            "system" => Ok(None),
-            "light" => Ok(Some(Self::Light)),
-            "dark" => Ok(Some(Self::Dark)),
-            _ => Err(Invalid::new(field, format!("{text:?}; allowed: system, light, dark"))),
+        if text == "system" {
+            return Ok(None);
         }
+        text.parse().map(Some).map_err(|_| {
+            Invalid::new(field, format!("{text:?}; allowed: system, {}", word::allowed::<Self>()))
+        })
     }
 }
 

@@ -9,7 +9,7 @@ use innkeeper_core::access::Permission;
 use innkeeper_core::{Clock, Time};
 use innkeeper_node::heartbeat::{Heartbeat, Progresses, gone_after};
 use innkeeper_node::metrics::{self, Metrics};
-use innkeeper_store::{KnownNode, LatestFigure, Store, StoreError};
+use innkeeper_store::{KnownNode, LatestFigure, NodeState, Store, StoreError};
 
 use super::description::{Description, WATCHING};
 use super::{ApiError, Routes, decoded};
@@ -78,7 +78,7 @@ impl Observed {
 
     fn show_nodes(&self, nodes: &[KnownNode]) {
         let now = self.clock.now();
-        let mut counts: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+        let mut counts: BTreeMap<(&str, NodeState), i64> = BTreeMap::new();
         let mut beats: BTreeMap<&str, Time> = BTreeMap::new();
         for known in nodes {
             *counts.entry((&known.node.role, known.state(gone_after(&self.store), now))).or_default() += 1;
@@ -88,7 +88,7 @@ impl Observed {
         // Kinds of which there is none any more go.
         self.metrics.nodes.reset();
         for ((role, state), count) in counts {
-            self.metrics.nodes.with_label_values(&[role, state]).set(count);
+            self.metrics.nodes.with_label_values(&[role, state.as_str()]).set(count);
         }
         self.metrics.heartbeat_age.reset();
         for (role, beat_at) in beats {

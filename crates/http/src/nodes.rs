@@ -11,7 +11,7 @@ use innkeeper_core::ways::{WaysOut, parked_words};
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_node::config::Live;
 use innkeeper_node::heartbeat::{Heartbeat, LEASE, Singleton, gone_after, missing_after, strengths};
-use innkeeper_store::{ClockStep, Duty, KnownNode, Store, StoreError, Unjudged};
+use innkeeper_store::{ClockStep, Duty, KnownNode, NodeState, Store, StoreError, Unjudged};
 use serde::Serialize;
 
 use super::description::{Description, WATCHING};
@@ -159,20 +159,21 @@ struct ShownWindow {
 }
 
 /// A clock that jumped, the latest first: `database` (which all nodes follow) or `machine`; `by_ms` is negative where it went back. See
-/// [`innkeeper_store::ClockStep`] for the outcomes.
+/// [`innkeeper_store::StepOutcome`] for the outcomes.
 #[derive(Serialize)]
 struct ShownStep {
     at: Time,
-    clock: String,
+    clock: &'static str,
     host: String,
     by_ms: i64,
-    outcome: String,
+    outcome: &'static str,
     ended_at: Option<Time>,
 }
 
 impl From<ClockStep> for ShownStep {
     fn from(step: ClockStep) -> Self {
         let ClockStep { at, clock, host, by, outcome, ended_at, .. } = step;
+        let (clock, outcome) = (clock.as_str(), outcome.as_str());
         Self { at, clock, host, by_ms: by.num_milliseconds(), outcome, ended_at }
     }
 }
@@ -189,13 +190,13 @@ impl ShownNode {
         let state = known.state(gone_after, now);
         let KnownNode { node, beat_at, goodbye_at, unable, problem, .. } = known;
         Self {
-            coordinator: state == "alive" && coordinator == Some(node.id.as_str()),
+            coordinator: state == NodeState::Alive && coordinator == Some(node.id.as_str()),
             id: node.id,
             role: node.role,
             host: node.host,
             address: node.address,
             version: node.version,
-            state,
+            state: state.as_str(),
             started_at: node.started_at,
             beat_at,
             goodbye_at,

@@ -4,15 +4,17 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use chrono::SecondsFormat;
-use innkeeper_core::{Clock as _, SystemClock};
+use innkeeper_core::{Clock as _, SystemClock, word};
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 use log::{Level, Record};
 use serde_json::{Map, Number, Value as Json};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::{context, escape};
 
 /// What lines look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Format {
     /// `2026-01-02T03:04:05.678Z INFO  ingest::writer: what happened key=value`
     #[default]
@@ -27,19 +29,12 @@ impl Format {
     /// # Errors
     /// What is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            other => Err(format!("{other:?} is not known; write \"text\" or \"json\"")),
-        }
+        text.parse().map_err(|_| format!("{text:?} is not known; write {}", word::quoted::<Self>()))
     }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
+        self.into()
     }
 }
 

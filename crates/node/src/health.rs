@@ -6,6 +6,7 @@ use innkeeper_core::peer::Health;
 use innkeeper_store::{Store, StoreError};
 
 use crate::heartbeat::SENDING;
+use crate::role::Role;
 
 /// The name of the check that the mail loop maintains.
 pub const MAIL: &str = "mail";
@@ -38,7 +39,7 @@ fn nobody_sends(store: &Store, lately: Time) -> Result<bool, StoreError> {
     let nodes = store.nodes()?;
     let mut senders = nodes
         .iter()
-        .filter(|known| ["sweeper", "standalone"].contains(&known.node.role.as_str()))
+        .filter(|known| matches!(Role::named(&known.node.role), Some(Role::Sweeper | Role::Standalone)))
         .filter(|known| known.goodbye_at.is_none() && known.beat_at >= lately)
         .map(|known| known.unable.iter().any(|part| part == SENDING))
         .peekable();

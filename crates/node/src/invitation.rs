@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::access::{UserRole, account_name, new_user_name};
-use innkeeper_store::{Actor, Removed, Store, TokensLeft, Unconfirmed};
+use innkeeper_store::{Actor, NodeState, Removed, Store, TokensLeft, Unconfirmed};
 
 use crate::config::{Auth, Config, url_of};
 use crate::heartbeat::gone_after;
@@ -65,9 +65,10 @@ fn pages_url(store: &Store, config: &Config, now: Time) -> anyhow::Result<String
     if config.is_public_url_given {
         return Ok(config.pages_url.clone());
     }
-    let alive = store.nodes()?.into_iter().filter(|known| known.state(gone_after(store), now) == "alive");
+    let alive =
+        store.nodes()?.into_iter().filter(|known| known.state(gone_after(store), now) == NodeState::Alive);
     let listening = alive
-        .filter(|known| [Role::Web, Role::Standalone].iter().any(|role| role.as_str() == known.node.role))
+        .filter(|known| matches!(Role::named(&known.node.role), Some(Role::Web | Role::Standalone)))
         .max_by_key(|known| known.beat_at)
         .and_then(|known| known.node.address.parse().ok());
     Ok(listening.map_or_else(|| config.pages_url.clone(), url_of))

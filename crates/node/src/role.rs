@@ -1,9 +1,10 @@
 //! The roles of processes.
 
-use std::fmt;
+use strum::{Display, EnumString, IntoStaticStr};
 
 /// The role of a process; standalone combines the other three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Takes check-ins and reservations.
     Ingest,
@@ -18,19 +19,12 @@ pub enum Role {
 impl Role {
     /// The role in one word, as it stands in logs.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ingest => "ingest",
-            Self::Sweeper => "sweeper",
-            Self::Web => "web",
-            Self::Standalone => "standalone",
-        }
+        self.into()
     }
 
-    /// The role of this name.
+    /// The role of this name; none for one that only another version knows.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        [Self::Ingest, Self::Sweeper, Self::Web, Self::Standalone]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+        name.parse().ok()
     }
 
     /// The duties of the role, in alphabetical order: their database rows are locked in this order.
@@ -50,11 +44,5 @@ impl Role {
             Self::Web => Some("web"),
             Self::Sweeper => None,
         }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -101,8 +101,8 @@ impl KnownWays {
     /// The names that `notify` and `alerters` may contain: those of `config` and those that sweepers have published.
     pub fn names(&self, config: &Config) -> Vec<AlerterName> {
         let ways = self.get();
-        let others = ways.kinds().filter(|(name, _)| !config.knows_alerter(name));
-        let others = others.filter_map(|(name, _)| AlerterName::parse("alerters", name).ok());
+        let others = ways.names().filter(|name| !config.knows_alerter(name));
+        let others = others.filter_map(|name| AlerterName::parse("alerters", name).ok());
         config.alerters.keys().cloned().chain(others).collect()
     }
 

@@ -5,9 +5,10 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use innkeeper_core::Time;
 use innkeeper_core::discipline::STEP;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::connection::AnyConnection;
-use crate::rows::{ms, time};
+use crate::rows::{ms, time, word};
 use crate::schema::clock_steps;
 use crate::{Store, StoreError};
 
@@ -16,8 +17,12 @@ const SAME: TimeDelta = TimeDelta::seconds(60);
 /// The advisory lock under which steps are noted: any number that no other program uses here.
 const LOCK: i64 = 0x1221_6b65_636c_6f63;
 
+/// What came of a step of which the same step, seen by another node, is no news.
+const CLOSED: [StepOutcome; 2] = [StepOutcome::Followed, StepOutcome::Ignored];
+
 /// Whose clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum Ticker {
     /// The database's, which all nodes follow.
     Database,
@@ -28,9 +33,41 @@ pub enum Ticker {
 impl Ticker {
     /// The word for it: `database` or `machine`.
     pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum StepOutcome {
+    /// It is waited for whether it lasts.
+    Waiting,
+    /// The nodes are following it.
+    Following,
+    /// They have followed it.
+    Followed,
+    /// The clock came back before it was followed.
+    Returned,
+    /// A start before what was recorded: nothing is judged until the clock has passed that.
+    Held,
+    /// The clock has passed what was recorded.
+    Released,
+    /// The nodes do not follow this clock.
+    Ignored,
+}
+
+impl StepOutcome {
+    /// The word for it in SQL and JSON.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Whether nothing more comes of the step.
+    fn is_final(self) -> bool {
         match self {
-            Self::Database => "database",
-            Self::Machine => "machine",
+            Self::Waiting | Self::Following | Self::Held => false,
+            Self::Followed | Self::Returned | Self::Released | Self::Ignored => true,
         }
     }
 }
@@ -42,15 +79,14 @@ pub struct ClockStep {
     pub id: i64,
     /// When it was seen, by the time before the step.
     pub at: Time,
-    /// Whose clock: `database` or `machine`.
-    pub clock: String,
+    /// Whose clock.
+    pub clock: Ticker,
     /// The machine whose node saw it.
     pub host: String,
     /// By how much: ahead, or back where it is negative.
     pub by: TimeDelta,
-    /// What came of it: `waiting` to see whether it lasts; `following`, `followed`; `returned` before it was followed; `held`: a start
-    /// before what was recorded, `released` when the clock had passed that; `ignored`: the nodes do not follow this clock.
-    pub outcome: String,
+    /// What came of it.
+    pub outcome: StepOutcome,
     /// When that came about.
     pub ended_at: Option<Time>,
 }
@@ -65,7 +101,7 @@ impl Store {
         clock: Ticker,
         host: &str,
         by: TimeDelta,
-        outcome: &str,
+        outcome: StepOutcome,
         now: Time,
     ) -> Result<bool, StoreError> {
         self.write(|connection| {
@@ -87,21 +123,23 @@ impl Store {
             // One that came back and goes again is another one.
             let same: Option<i64> = same
                 .filter(
-                    clock_steps::ended_at.is_null().or(clock_steps::outcome.eq_any(["followed", "ignored"])),
+                    clock_steps::ended_at
+                        .is_null()
+                        .or(clock_steps::outcome.eq_any(CLOSED.map(StepOutcome::as_str))),
                 )
                 .first(connection)
                 .optional()?;
             if same.is_some() {
                 return Ok(false);
             }
-            let ended_at = (outcome == "ignored").then(|| ms(now));
+            let ended_at = (outcome == StepOutcome::Ignored).then(|| ms(now));
             diesel::insert_into(clock_steps::table)
                 .values((
                     clock_steps::at.eq(ms(now)),
                     clock_steps::clock.eq(clock.as_str()),
                     clock_steps::host.eq(host),
                     clock_steps::by_ms.eq(by.num_milliseconds()),
-                    clock_steps::outcome.eq(outcome),
+                    clock_steps::outcome.eq(outcome.as_str()),
                     clock_steps::ended_at.eq(ended_at),
                 ))
                 .execute(connection)?;
@@ -109,7 +147,7 @@ impl Store {
         })
     }
 
-    /// Says what came of the steps of this clock that are not over yet; `ended`: they are now. Returns whether there was one.
+    /// Says what came of the steps of this clock that are not over yet. Returns whether there was one.
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
@@ -117,15 +155,15 @@ impl Store {
         &self,
         clock: Ticker,
         host: &str,
-        outcome: &str,
-        ended: bool,
+        outcome: StepOutcome,
         now: Time,
     ) -> Result<bool, StoreError> {
         self.write(|connection| {
             let going = clock_steps::table
                 .filter(clock_steps::clock.eq(clock.as_str()))
                 .filter(clock_steps::ended_at.is_null());
-            let set = (clock_steps::outcome.eq(outcome), clock_steps::ended_at.eq(ended.then(|| ms(now))));
+            let ended_at = outcome.is_final().then(|| ms(now));
+            let set = (clock_steps::outcome.eq(outcome.as_str()), clock_steps::ended_at.eq(ended_at));
             let changed = match clock {
                 Ticker::Database => diesel::update(going).set(set).execute(connection)?,
                 Ticker::Machine => {
@@ -146,7 +184,7 @@ impl Store {
             .limit(limit)
             .select(Row::as_select())
             .load(&mut *self.get()?)?;
-        Ok(rows.into_iter().map(Row::step).collect())
+        rows.into_iter().map(Row::step).collect()
     }
 
     /// Forgets steps that were seen before `before`.
@@ -172,15 +210,15 @@ struct Row {
 }
 
 impl Row {
-    fn step(self) -> ClockStep {
-        ClockStep {
+    fn step(self) -> Result<ClockStep, StoreError> {
+        Ok(ClockStep {
             id: self.id,
             at: time(self.at),
-            clock: self.clock,
+            clock: word("clock_steps", self.id, "clock", &self.clock)?,
             host: self.host,
             by: TimeDelta::milliseconds(self.by_ms),
-            outcome: self.outcome,
+            outcome: word("clock_steps", self.id, "outcome", &self.outcome)?,
             ended_at: self.ended_at.map(time),
-        }
+        })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use diesel::connection::{Connection as _, SimpleConnection};
 use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
+use strum::IntoStaticStr;
 
 use crate::database_file::{DatabaseFile, Lease};
 use crate::manager::Manager;
@@ -20,7 +21,8 @@ pub(crate) enum AnyConnection {
 }
 
 /// Which database it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum DatabaseKind {
     /// Postgres.
     Postgres,
@@ -31,10 +33,7 @@ pub enum DatabaseKind {
 impl DatabaseKind {
     /// The word for it: `postgres` or `sqlite`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Sqlite => "sqlite",
-        }
+        self.into()
     }
 }
 

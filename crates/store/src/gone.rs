@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 
-use crate::{KnownNode, Node};
+use crate::{KnownNode, Node, NodeState};
 
 /// Once in so long for each place where another process took over: a crash loop, each turn of which is the same news.
 const RESTARTED: TimeDelta = TimeDelta::hours(1);
@@ -44,7 +44,7 @@ pub(crate) fn group(
         let last = &group.last;
         let of_group = || nodes.iter().filter(|known| is_same_place(last, known));
         let is_gone = |known: &&KnownNode| {
-            known.state(gone_after, now) == "silent" && known.beat_at > now - RESTARTED - gone_after
+            known.state(gone_after, now) == NodeState::Silent && known.beat_at > now - RESTARTED - gone_after
         };
         group.times = of_group().filter(is_gone).count().max(1);
         let restarted = was_restarted(last, nodes, gone_after);

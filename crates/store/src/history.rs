@@ -8,6 +8,7 @@ use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::figures::Figures;
+use innkeeper_core::notice::DeliveryState;
 
 use crate::connection::AnyConnection;
 use crate::recent::figures_of;
@@ -132,7 +133,7 @@ impl Store {
         pruned.deliveries = diesel::delete(
             deliveries::table
                 .filter(deliveries::finished_at.lt(ms(older_than)))
-                .filter(deliveries::state.ne("waiting"))
+                .filter(deliveries::state.ne(DeliveryState::Waiting.as_str()))
                 // They tell who has to hear of the end of an alert that is still open.
                 .filter(
                     deliveries::alert_id.is_null().or(not(exists(

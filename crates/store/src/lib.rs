@@ -89,7 +89,7 @@ pub use blind::Blindness;
 pub use checkins::{Arrival, Definition, FastPath, Recorded, Target, Writer, Written};
 pub use checkouts::{Checkout, UNDO_WITHIN, Undone};
 pub use checks::Check;
-pub use clock_steps::{ClockStep, Ticker};
+pub use clock_steps::{ClockStep, StepOutcome, Ticker};
 pub use connection::DatabaseKind;
 pub use database_file::FileLook;
 pub use database_url::{DatabaseUrl, PostgresUrl};
@@ -100,7 +100,8 @@ pub use heartbeat::{Heartbeat, HeartbeatOutcome, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
-pub use nodes::{Duty, KnownNode, Node, Watched};
+pub use mend::MendExtent;
+pub use nodes::{Duty, KnownNode, Node, NodeState, Watched};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
     Delivery, Finished, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Outcome, Place, Reached,
@@ -116,7 +117,7 @@ pub use rewind::Rewinding;
 pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;
 pub use snapshot::Snapshot;
-pub use store::{PoolUse, Store, StoreConfig};
+pub use store::{PoolUse, Store, StoreConfig, Waits};
 pub use sweep::{
     AlertChange, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow, KnownAlert, NewCheckins,
     PastAlerts, SweepOutcome, Unjudged,

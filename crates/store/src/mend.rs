@@ -49,6 +49,15 @@ pub(crate) fn met() {
     MET.store(true, Ordering::SeqCst);
 }
 
+/// The tables in which rows are mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MendExtent {
+    /// Those that are small.
+    SmallTables,
+    /// Those that may be large, too.
+    AllTables,
+}
+
 /// A column, as the schema has it.
 struct Column {
     name: String,
@@ -77,17 +86,18 @@ impl Store {
         self.file().is_some() && MET.swap(false, Ordering::SeqCst)
     }
 
-    /// Looks for rows that do not hold what the schema promises, and mends them: in the small tables, and where `all` is set in the large
-    /// ones, too. Returns what was wrong with each, and what became of it, for people.
+    /// Looks for rows that do not hold what the schema promises, and mends them. Returns what was wrong with each, and what became of it, for people.
     ///
     /// # Errors
     /// The database's; a table that fails keeps nobody from the others.
-    pub fn mend_rows(&self, all: bool, now: Time) -> Result<Vec<String>, StoreError> {
+    pub fn mend_rows(&self, extent: MendExtent, now: Time) -> Result<Vec<String>, StoreError> {
         if self.file().is_none() {
             return Ok(Vec::new());
         }
         let (mut mended, mut failed) = (Vec::new(), None);
-        for (table, columns) in promised()?.iter().filter(|(table, _)| all || SMALL.contains(table)) {
+        for (table, columns) in
+            promised()?.iter().filter(|(table, _)| extent == MendExtent::AllTables || SMALL.contains(table))
+        {
             if let Err(error) = self.mend_table(table, columns, now, &mut mended) {
                 log::warn!("the rows of {table} that cannot be read stay: {error}");
                 failed = Some(error);

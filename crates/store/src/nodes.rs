@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
+use strum::IntoStaticStr;
 
 use crate::connection::{AnyConnection, write_on};
 use crate::gone::{self, Gone};
@@ -53,13 +54,32 @@ pub struct KnownNode {
 }
 
 impl KnownNode {
-    /// `alive`, `silent` when it has not beaten for longer than `gone_after`, or `stopped`.
-    pub fn state(&self, gone_after: TimeDelta, now: Time) -> &'static str {
+    /// Whether it lives, by its heartbeats and what it said.
+    pub fn state(&self, gone_after: TimeDelta, now: Time) -> NodeState {
         match self.goodbye_at {
-            Some(_) => "stopped",
-            None if now - self.beat_at > gone_after => "silent",
-            None => "alive",
+            Some(_) => NodeState::Stopped,
+            None if now - self.beat_at > gone_after => NodeState::Silent,
+            None => NodeState::Alive,
         }
+    }
+}
+
+/// Whether a node lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
+pub enum NodeState {
+    /// It beats.
+    Alive,
+    /// It has not beaten for longer than it may.
+    Silent,
+    /// It has said that it stops.
+    Stopped,
+}
+
+impl NodeState {
+    /// The word for it in JSON, metrics and pages.
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -6,10 +6,12 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::alert::Cause;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::uptime::Trouble;
 
 use crate::outbox::notice_of;
-use crate::rows::{AlertRow, CHECKED_OUT, ms, time};
+use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
 use crate::schema::{alerts, deliveries};
 use crate::{Store, StoreError};
 
@@ -36,8 +38,8 @@ pub struct PastAlert {
     pub app: String,
     /// And component.
     pub component: String,
-    /// `missed`, `overran` or `failed`.
-    pub cause: String,
+    /// The kind of trouble.
+    pub cause: Cause,
     /// Why, as a sentence.
     pub sentence: String,
     /// When it opened.
@@ -73,14 +75,14 @@ pub struct SentDelivery {
     pub alert_id: Option<i64>,
     /// What it is about.
     pub topic: Topic,
-    /// `opened`, `recovered`, …
+    /// `opened`, `recovered`, …; empty where the row could not be read and was mended.
     pub event: String,
     /// Through which alerter.
     pub alerter: String,
     /// To which address, where the alerter has several.
     pub recipient: String,
-    /// `waiting`, `delivered` or `dead`.
-    pub state: String,
+    /// What became of it.
+    pub state: DeliveryState,
     /// How often it was tried.
     pub attempts: i64,
     /// What went wrong last.
@@ -131,7 +133,7 @@ impl Store {
         Ok(Counts {
             down: alerts::table.filter(alerts::closed_at.is_null()).count().get_result(connection)?,
             waiting: deliveries::table
-                .filter(deliveries::state.eq("waiting"))
+                .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
                 .count()
                 .get_result(connection)?,
         })
@@ -190,18 +192,20 @@ impl Store {
             query = query.filter(alerts::id.lt(before));
         }
         let rows: Vec<AlertRow> = query.load(&mut *self.get()?)?;
-        let alert = |row: AlertRow| PastAlert {
-            id: row.id,
-            reservation_id: row.reservation_id,
-            app: row.app,
-            component: row.component,
-            cause: row.cause,
-            sentence: row.sentence,
-            opened_at: time(row.opened_at),
-            closed_at: row.closed_at.map(time),
-            ending: row.ending,
+        let alert = |row: AlertRow| {
+            Ok(PastAlert {
+                cause: row.cause()?,
+                id: row.id,
+                reservation_id: row.reservation_id,
+                app: row.app,
+                component: row.component,
+                sentence: row.sentence,
+                opened_at: time(row.opened_at),
+                closed_at: row.closed_at.map(time),
+                ending: row.ending,
+            })
         };
-        Ok(rows.into_iter().map(alert).collect())
+        rows.into_iter().map(alert).collect()
     }
 
     /// The alerts of each of these reservations that were open at some time since the instant beside it, in no order. One that was
@@ -254,13 +258,13 @@ impl Store {
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn deliveries(
         &self,
-        state: &str,
+        state: DeliveryState,
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<SentDelivery>, StoreError> {
         let mut query = deliveries::table
             .left_join(alerts::table)
-            .filter(deliveries::state.eq(state.to_owned()))
+            .filter(deliveries::state.eq(state.as_str()))
             .order(deliveries::id.desc())
             .limit(limit)
             .select(DeliveryRow::as_select())
@@ -364,7 +368,7 @@ impl DeliveryRow {
             event: self.event,
             alerter: self.alerter,
             recipient: self.recipient,
-            state: self.state,
+            state: word("deliveries", self.id, "state", &self.state)?,
             attempts: self.attempts,
             problem: self.problem,
             created_at: time(self.created_at),

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
+use strum::IntoStaticStr;
 
 use crate::connection::AnyConnection;
 use crate::factors::{factors_of, forget_lone_recovery_codes, replace_recovery_codes};
@@ -68,7 +69,8 @@ pub enum PasskeyAdded {
 }
 
 /// What a ceremony is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum CeremonyKind {
     /// A passkey is added.
     Register,
@@ -78,10 +80,7 @@ pub enum CeremonyKind {
 
 impl CeremonyKind {
     fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Authenticate => "authenticate",
-        }
+        self.into()
     }
 }
 

@@ -6,15 +6,16 @@ use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
-use innkeeper_core::alert::OpenAlert;
+use innkeeper_core::alert::{Cause, OpenAlert};
 use innkeeper_core::expect::{Expect, Unexpected};
 use innkeeper_core::facts::{Facts, Run};
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reminders::Reminders;
-use innkeeper_core::reservation::{Conclusions, Reservation, Spec, Status};
+use innkeeper_core::reservation::{Conclusions, Reservation, Spec};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::{Snooze, SnoozeMode, Snoozes};
+use innkeeper_core::word::Word;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,6 +30,19 @@ pub(crate) fn ms(at: Time) -> i64 {
 /// An instant of a column. Beyond the calendar's ends it is the nearest end.
 pub(crate) fn time(ms: i64) -> Time {
     Time::from_timestamp_millis(ms).unwrap_or(if ms < 0 { Time::MIN_UTC } else { Time::MAX_UTC })
+}
+
+/// The word in a column of the row `id`.
+///
+/// # Errors
+/// The column, with the word that nobody knows.
+pub(crate) fn word<W: Word>(
+    table: &'static str,
+    id: i64,
+    column: &'static str,
+    text: &str,
+) -> Result<W, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt { table, id, problem: format!("{column} {text:?}") })
 }
 
 fn span(ms: i64) -> TimeDelta {
@@ -306,17 +320,8 @@ impl StateRow {
     }
 
     fn conclusions(&self) -> Result<Conclusions, StoreError> {
-        let status = match self.status.as_str() {
-            "new" => Status::New,
-            "up" => Status::Up,
-            "down" => Status::Down,
-            other => {
-                let problem = format!("status {other:?}");
-                return Err(StoreError::Corrupt { table: "states", id: self.reservation_id, problem });
-            }
-        };
         Ok(Conclusions {
-            status,
+            status: word("states", self.reservation_id, "status", &self.status)?,
             wake_at: time(self.wake_at),
             snoozes: self.snoozes()?,
             changed: self.changed.clone(),
@@ -391,6 +396,10 @@ pub(crate) struct AlertRow {
 }
 
 impl AlertRow {
+    pub fn cause(&self) -> Result<Cause, StoreError> {
+        word("alerts", self.id, "cause", &self.cause)
+    }
+
     pub fn open_alert(&self) -> Result<OpenAlert, StoreError> {
         let reason = serde_json::from_str(&self.reason).map_err(|error| StoreError::Corrupt {
             table: "alerts",

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use innkeeper_core::Time;
+use innkeeper_core::alert::Cause;
 use innkeeper_core::assessed::Assessed;
 use innkeeper_core::reservation::Spec;
 use innkeeper_core::summary::Incident;
@@ -230,7 +231,7 @@ impl Snapshot<'_> {
             app,
             component,
             owner,
-            cause: "failed".to_owned(),
+            cause: Cause::Failed,
             reason: "It failed, and had succeeded again when that was reported.".to_owned(),
             opened_at: time(at),
             closed_at: Some(time(at)),
@@ -414,18 +415,20 @@ impl Snapshot<'_> {
             .filter(alerts::id.eq_any(ids))
             .select(AlertRow::as_select())
             .load(self.connection)?;
-        let incident = |row: AlertRow| Incident {
-            reservation_id: row.reservation_id,
-            app: row.app,
-            component: row.component,
-            owner: row.owner,
-            cause: row.cause,
-            reason: row.sentence,
-            opened_at: time(row.opened_at),
-            closed_at: row.closed_at.map(time),
-            reported_late: false,
+        let incident = |row: AlertRow| {
+            Ok(Incident {
+                cause: row.cause()?,
+                reservation_id: row.reservation_id,
+                app: row.app,
+                component: row.component,
+                owner: row.owner,
+                reason: row.sentence,
+                opened_at: time(row.opened_at),
+                closed_at: row.closed_at.map(time),
+                reported_late: false,
+            })
         };
-        Ok(in_order(ids, rows, |row| row.id).into_iter().map(incident).collect())
+        in_order(ids, rows, |row| row.id).into_iter().map(incident).collect()
     }
 }
 

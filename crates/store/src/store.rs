@@ -55,12 +55,20 @@ pub struct Store {
     last_wait: Arc<OnceLock<LastWait>>,
 }
 
+/// The waits for a connection that [`Store::end_waits`] ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// All of them.
+    All,
+    /// Those of [`Store::apart_with_short_waits`] alone.
+    Short,
+}
+
 /// Until when callers wait for a connection at most.
 #[derive(Debug, Clone, Copy)]
 struct LastWait {
     at: Instant,
-    /// Else those alone that wait briefly.
-    everybody: bool,
+    waits: Waits,
 }
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -111,15 +119,15 @@ impl Store {
     }
 
     /// Has waits for a connection end at `at`, also those that begin later, for a process that stops: however many there are, the database
-    /// is waited for once. All waits, or the [short ones](Self::apart_with_short_waits) alone. The first call counts.
-    pub fn end_waits(&self, at: Instant, everybody: bool) {
-        self.last_wait.get_or_init(|| LastWait { at, everybody });
+    /// is waited for once. The first call counts.
+    pub fn end_waits(&self, at: Instant, waits: Waits) {
+        self.last_wait.get_or_init(|| LastWait { at, waits });
     }
 
     /// How long a caller waits for a connection from now on.
     fn patience(&self) -> Duration {
         let is_short = self.manager.bounds.here == Bounds::HEARTBEAT.here;
-        match self.last_wait.get().filter(|last| last.everybody || is_short) {
+        match self.last_wait.get().filter(|last| last.waits == Waits::All || is_short) {
             Some(last) => {
                 last.at.saturating_duration_since(Instant::now()).clamp(LEAST_PATIENCE, POOL_PATIENCE)
             }
@@ -334,14 +342,14 @@ mod tests {
         let store = Store::connect(&StoreConfig { url: url.clone(), pool_size: 2 }).unwrap();
         let (heartbeat, lease) = (store.apart_with_short_waits(), store.apart_with_short_waits());
         assert_eq!(heartbeat.patience(), POOL_PATIENCE);
-        store.end_waits(Instant::now(), false);
-        store.end_waits(Instant::now() + POOL_PATIENCE, true);
+        store.end_waits(Instant::now(), Waits::Short);
+        store.end_waits(Instant::now() + POOL_PATIENCE, Waits::All);
         assert_eq!([&heartbeat, &lease].map(Store::patience), [LEAST_PATIENCE; 2]);
         assert_eq!([&store, &store.apart()].map(Store::patience), [POOL_PATIENCE; 2], "as before");
         assert!(heartbeat.get().is_err_and(|error| error.is_unavailable()));
         let store = Store::connect(&StoreConfig { url, pool_size: 2 }).unwrap();
         let apart = store.apart();
-        store.end_waits(Instant::now(), true);
+        store.end_waits(Instant::now(), Waits::All);
         assert_eq!([&store, &apart].map(Store::patience), [LEAST_PATIENCE; 2]);
     }
 }

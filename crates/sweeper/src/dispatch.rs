@@ -11,6 +11,7 @@ use innkeeper_alerter::{Alerter, Alerters, Message, Sent};
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Clock, Time, lived};
 use innkeeper_logging::within;
 use innkeeper_node::heartbeat::progress::Progress;
@@ -61,7 +62,7 @@ pub struct WorkerPool {
     pub(crate) claiming: Arc<Mutex<()>>,
     pub(crate) cursor: Arc<Mutex<ScanCursor<Place>>>,
     /// The alerter's kind.
-    pub(crate) kind: &'static str,
+    pub(crate) kind: AlerterKind,
     /// When the alerter was enabled again after it was parked; none where this process has not seen it parked.
     pub(crate) enabled_at: Option<Time>,
     pub(crate) retired: Retired,

@@ -8,7 +8,6 @@ use innkeeper_alerter::{Alerters, Mailbox, Message, Sent, texts};
 use innkeeper_core::Clock;
 use innkeeper_core::notice::{EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::MailAddress;
-use innkeeper_core::ways::SMTP;
 use innkeeper_node::config::MailLoopConfig;
 use innkeeper_node::health::{MAIL, OK};
 use innkeeper_node::heartbeat::{Operator, Singleton};
@@ -133,7 +132,7 @@ impl MailLoop {
     fn send(&self, token: &str) -> Result<(), String> {
         let alerter = self.alerters.smtp().and_then(|name| self.alerters.get(name.as_str()));
         let alerter = alerter.ok_or_else(|| {
-            let mut parked = self.alerters.parked().filter(|(_, kind)| *kind == SMTP).map(|(name, _)| name);
+            let mut parked = self.alerters.parked().filter(|(_, kind)| kind.is_mail()).map(|(name, _)| name);
             match parked.next() {
                 Some(name) => format!("{name} is parked (enabled = false)"),
                 None => "there is no alerter of kind smtp".to_owned(),

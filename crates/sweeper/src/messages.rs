@@ -6,7 +6,7 @@ use innkeeper_core::duration;
 use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectForm};
 use innkeeper_core::recipient::Recipient;
 use innkeeper_core::reservation::Spec;
-use innkeeper_core::ways::{DeadEnd, WaysOut, parked_words};
+use innkeeper_core::ways::{AlerterKind, DeadEnd, WaysOut, parked_words};
 use innkeeper_core::wording::{self, SubjectWords};
 use innkeeper_node::config::LOG_ALERTER;
 use innkeeper_node::{Config, KnownWays, Seldom};
@@ -245,15 +245,13 @@ fn job_page(public_url: &str, id: i64) -> String {
 
 /// Says in each message about an incident who else gets it.
 fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
-    let kind =
-        |alerter: &str| ways.kinds().find(|(name, _)| *name == alerter).map(|(_, kind)| kind.to_owned());
     let names: Vec<Option<String>> = deliveries
         .iter()
         .map(|one| match (one.alerter.as_str(), one.recipient.as_str()) {
             (LOG_ALERTER, _) => None,
             (name, "") => {
                 let parked = ways.is_parked(name).then(|| "parked".to_owned());
-                let kind = kind(name).as_deref().and_then(kind_in_words).map(str::to_owned);
+                let kind = ways.kind(name).and_then(AlerterKind::in_words).map(str::to_owned);
                 let beside: Vec<String> = kind.into_iter().chain(parked).collect();
                 Some(match beside.is_empty() {
                     true => name.to_owned(),
@@ -277,17 +275,6 @@ fn name_the_others(deliveries: &mut [NewDelivery], ways: &WaysOut) {
             alert.details.also_told = others;
         }
     }
-}
-
-/// What people call a kind of alerter.
-fn kind_in_words(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "pagerduty" => "PagerDuty",
-        "slack" => "Slack",
-        "webhook" => "webhook",
-        "command" => "command",
-        _ => return None,
-    })
 }
 
 /// The notice for the operator, who hears of it since somebody else does not.

@@ -47,7 +47,7 @@ impl Summaries {
             self.store.note_check(NAME, &now.to_rfc3339(), "", now, &|_| Vec::new())?;
             return Ok(false);
         };
-        if self.schedule.expected_after(last.since_at, false).is_none_or(|at| now < at) {
+        if self.schedule.following(last.since_at).is_none_or(|at| now < at) {
             return Ok(false);
         }
         let drawn = draw_up(&self.store, &self.composer.instance, now)?;

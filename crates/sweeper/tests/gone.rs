@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use common::*;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::ways::WaysOut;
+use innkeeper_core::ways::{AlerterKind, WaysOut};
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Config, Role, Shutdown};
@@ -205,7 +205,7 @@ impl<'d> Looking<'d> {
         self.is_there(node);
         let names: Vec<AlerterName> =
             alerters.iter().map(|name| AlerterName::parse("alerter", name).unwrap()).collect();
-        let ways = WaysOut::new(names.iter().map(|name| (name, "webhook")));
+        let ways = WaysOut::new(names.iter().map(|name| (name, AlerterKind::Webhook)));
         self.store.publish_ways(node, &ways).unwrap();
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use innkeeper_alerter::{Alerters, Message};
+use innkeeper_core::alert::Cause;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::summary::{Drafting, Incident, Missed, Summary};
@@ -22,14 +23,14 @@ fn now() -> Time {
     Time::from_timestamp(1_796_029_200, 0).unwrap()
 }
 
-fn incident(id: i64, component: &str, cause: &str, hours_ago: i64, lasted: Option<i64>) -> Incident {
+fn incident(id: i64, component: &str, cause: Cause, hours_ago: i64, lasted: Option<i64>) -> Incident {
     let opened_at = now() - TimeDelta::hours(hours_ago);
     Incident {
         reservation_id: id,
         app: "backups".to_owned(),
         component: component.to_owned(),
         owner: "dba@example.org".to_owned(),
-        cause: cause.to_owned(),
+        cause,
         reason: String::new(),
         opened_at,
         closed_at: lasted.map(|minutes| opened_at + TimeDelta::minutes(minutes)),
@@ -68,14 +69,14 @@ fn eventful() -> Summary {
             deadline: now() - TimeDelta::hours(hours),
         });
     }
-    drafting.open(incident(17, "gitlab", "missed", 124, None));
-    drafting.open(incident(23, "<b>nightly</b> & more", "failed", 3, None));
+    drafting.open(incident(17, "gitlab", Cause::Missed, 124, None));
+    drafting.open(incident(23, "<b>nightly</b> & more", Cause::Failed, 3, None));
     for (id, component, cause, ago, lasted) in [
-        (40, "mirror", "failed", 5, 12),
-        (41, "report", "overran", 20, 95),
-        (40, "mirror", "missed", 29, 30),
-        (17, "gitlab", "failed", 140, 60),
-        (40, "mirror", "failed", 53, 10),
+        (40, "mirror", Cause::Failed, 5, 12),
+        (41, "report", Cause::Overran, 20, 95),
+        (40, "mirror", Cause::Missed, 29, 30),
+        (17, "gitlab", Cause::Failed, 140, 60),
+        (40, "mirror", Cause::Failed, 53, 10),
     ] {
         drafting.recovered(incident(id, component, cause, ago, Some(lasted)));
     }
@@ -85,8 +86,8 @@ fn eventful() -> Summary {
 fn long() -> Summary {
     let mut drafting = Drafting::default();
     for n in 0..300 {
-        drafting.open(incident(n, &format!("job-{n:03}"), "failed", 30, None));
-        drafting.recovered(incident(1000 + n, &format!("other-{n:03}"), "missed", n, Some(7 * n)));
+        drafting.open(incident(n, &format!("job-{n:03}"), Cause::Failed, 30, None));
+        drafting.recovered(incident(1000 + n, &format!("other-{n:03}"), Cause::Missed, n, Some(7 * n)));
     }
     summary(drafting, 1200)
 }

@@ -35,6 +35,7 @@ use innkeeper_core::notice::Notice;
 use innkeeper_core::recipient::MailAddress;
 use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::Spec;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Clock, Time};
 use innkeeper_http::nodes::{Parked, parked};
@@ -59,7 +60,7 @@ pub struct KnownAlerter {
     /// Its name.
     pub name: String,
     /// Its kind.
-    pub kind: &'static str,
+    pub kind: AlerterKind,
     /// Whether it sends to a mail address.
     pub needs_address: bool,
     /// Whether it is parked: its messages wait.

@@ -11,6 +11,7 @@ use innkeeper_core::guesses::network_of;
 use innkeeper_logging::Seldom;
 use innkeeper_store::{Actor, Store, StoreError};
 use parking_lot::{Mutex, MutexGuard};
+use strum::VariantArray;
 
 /// So many networks have an entry of their own in a minute; the others have one together.
 const NETWORKS: usize = 20;
@@ -26,7 +27,7 @@ const MINUTE_MS: i64 = 60_000;
 const OTHERS: &str = "many addresses";
 
 /// Why a login was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub(crate) enum Why {
     /// A wrong name or password.
     Wrong,
@@ -61,24 +62,6 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    const ALL: [Self; 15] = [
-        Self::Wrong,
-        Self::TooSoon,
-        Self::Crowded,
-        Self::Unconfirmed,
-        Self::WrongCode,
-        Self::WrongPasskey,
-        Self::Link,
-        Self::NotBegun,
-        Self::ProviderAway,
-        Self::ProviderRefused,
-        Self::Unaccepted,
-        Self::Untrusted,
-        Self::NoRole,
-        Self::RoleUnsaid,
-        Self::NoName,
-    ];
-
     /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +127,7 @@ struct Entry {
     has_more_names: bool,
     has_unknown_name: bool,
     has_somebody: bool,
-    counts: [u64; Why::ALL.len()],
+    counts: [u64; Why::VARIANTS.len()],
     at: Time,
     /// What is counted is not written.
     is_new: bool,
@@ -342,7 +325,7 @@ impl Entry {
     }
 
     fn detail(&self) -> String {
-        let counted = Why::ALL.into_iter().zip(self.counts).filter(|(_, count)| *count > 0);
+        let counted = Why::VARIANTS.iter().zip(self.counts).filter(|(_, count)| *count > 0);
         let lines: Vec<String> = counted.map(|(why, count)| format!("{}: {count}", why.as_str())).collect();
         lines.join("\n")
     }

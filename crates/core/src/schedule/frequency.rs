@@ -1,8 +1,9 @@
 //! How often a job checks in, as it was written: a count and a unit.
 
 use chrono::TimeDelta;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use crate::{Invalid, duration};
+use crate::{Invalid, duration, word};
 
 /// A frequency as GoTel's protocol writes it: a number and a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub struct Frequency {
 }
 
 /// The units of GoTel's protocol, and days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum TimeUnit {
     /// `seconds`
     Seconds,
@@ -29,25 +31,12 @@ pub enum TimeUnit {
 impl TimeUnit {
     /// Reads `seconds`, `minutes`, `hours` or `days`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        match text {
-            "seconds" => Ok(Self::Seconds),
-            "minutes" => Ok(Self::Minutes),
-            "hours" => Ok(Self::Hours),
-            "days" => Ok(Self::Days),
-            other => {
-                Err(Invalid::new("time_units", format!("{other:?}; allowed: seconds, minutes, hours, days")))
-            }
-        }
+        word::parse("time_units", text)
     }
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Seconds => "seconds",
-            Self::Minutes => "minutes",
-            Self::Hours => "hours",
-            Self::Days => "days",
-        }
+        self.into()
     }
 
     fn seconds(self) -> i64 {

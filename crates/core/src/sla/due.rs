@@ -35,6 +35,11 @@ impl Anchor {
     pub fn latest(reservation: &Reservation) -> Self {
         Self::new(reservation, reservation.facts.last_end_at())
     }
+
+    /// The next expected instant.
+    fn next(self, schedule: &Schedule) -> Option<Time> {
+        if self.heard { schedule.expected_after_checkin(self.at) } else { schedule.following(self.at) }
+    }
 }
 
 /// One expected instant and its deadline.
@@ -156,7 +161,7 @@ impl<'a> Instants<'a> {
     }
 
     fn beside(view: &View<'a>, anchor: Anchor, most: usize, blind: Vec<Window>) -> Self {
-        let next = view.reservation.spec.schedule.expected_after(anchor.at, anchor.heard);
+        let next = anchor.next(&view.reservation.spec.schedule);
         Self {
             view: *view,
             blind,
@@ -296,7 +301,7 @@ pub(super) fn remembered(view: &View<'_>, now: Time) -> Snoozes {
     let Reservation { spec, facts, conclusions, .. } = view.reservation;
     let heard = facts.last_end_at();
     let anchor = Anchor::latest(view.reservation);
-    let mut next = spec.schedule.expected_after(anchor.at, anchor.heard);
+    let mut next = anchor.next(&spec.schedule);
     let has_instant = |snooze: &Snooze| {
         next = next.and_then(|next| match next < snooze.from {
             true => from(&spec.schedule, next, snooze.from),

@@ -224,7 +224,7 @@ impl Reader<'_> {
         }
         let most = usize::try_from(most).unwrap_or(1);
         let (missed, is_last) = missed(self.view, self.anchor, at, most, true);
-        let is_early = spec.schedule.expected_after(at, true) != spec.schedule.following(at);
+        let is_early = spec.schedule.expected_after_checkin(at) != spec.schedule.following(at);
         (i64::try_from(missed).unwrap_or(i64::MAX), is_last && !is_early)
     }
 

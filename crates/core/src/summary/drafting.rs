@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Down, Incident, Job, MOST_ROWS, Missed, Recovered};
+use crate::alert::Cause;
 
 /// Takes what is missed, then what is open, then what recovered.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Drafting {
     /// An incident that is open.
     pub fn open(&mut self, open: Incident) {
         let Incident { reservation_id: id, app, component, owner, cause, opened_at: since, .. } = open;
-        let what = word(&cause);
+        let what = in_words(cause);
         if self.all_down.insert(id) {
             self.add(Down {
                 job: Job { id, app, component, owner },
@@ -66,7 +67,7 @@ impl Drafting {
             return;
         }
         let closed_at = closed_at.unwrap_or(opened_at);
-        let what = if reported_late { "failed (reported late)" } else { word(&cause) };
+        let what = if reported_late { "failed (reported late)" } else { in_words(cause) };
         let down_ms = (closed_at - opened_at).num_milliseconds();
         let room = self.recovered.len() < MOST_ROWS;
         let next = room.then_some(self.recovered.len());
@@ -113,8 +114,11 @@ impl Drafting {
     }
 }
 
-fn word(cause: &str) -> &str {
-    if cause == "overran" { "ran too long" } else { cause }
+fn in_words(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Overran => "ran too long",
+        Cause::Missed | Cause::Failed => cause.as_str(),
+    }
 }
 
 #[cfg(test)]
@@ -138,13 +142,13 @@ mod tests {
         }
     }
 
-    fn incident(id: i64, cause: &str, from: i64, to: Option<i64>) -> Incident {
+    fn incident(id: i64, cause: Cause, from: i64, to: Option<i64>) -> Incident {
         Incident {
             reservation_id: id,
             app: "shop".to_owned(),
             component: format!("job-{id}"),
             owner: String::new(),
-            cause: cause.to_owned(),
+            cause,
             reason: String::new(),
             opened_at: at(from),
             closed_at: to.map(at),
@@ -159,15 +163,15 @@ mod tests {
             drafting.missed(missed(id, state, since));
         }
         // 1 is the alert of what is missed; 3 had failed before it was missed; 4 failed and is not missed.
-        for (id, cause, from) in [(4, "overran", 40), (3, "failed", 5), (1, "missed", 10)] {
+        for (id, cause, from) in [(4, Cause::Overran, 40), (3, Cause::Failed, 5), (1, Cause::Missed, 10)] {
             drafting.open(incident(id, cause, from, None));
         }
         for (id, cause, from, to) in [
-            (5, "failed", 20, 22),
-            (1, "missed", 8, 9),
-            (5, "missed", 10, 11),
-            (6, "failed", 7, 8),
-            (5, "failed", 1, 2),
+            (5, Cause::Failed, 20, 22),
+            (1, Cause::Missed, 8, 9),
+            (5, Cause::Missed, 10, 11),
+            (6, Cause::Failed, 7, 8),
+            (5, Cause::Failed, 1, 2),
         ] {
             drafting.recovered(incident(id, cause, from, Some(to)));
         }
@@ -198,9 +202,10 @@ mod tests {
     #[test]
     fn failures_that_were_over_when_they_were_reported_are_told_apart() {
         let mut drafting = Drafting::default();
-        let late = |id, hour| Incident { reported_late: true, ..incident(id, "failed", hour, Some(hour)) };
+        let late =
+            |id, hour| Incident { reported_late: true, ..incident(id, Cause::Failed, hour, Some(hour)) };
         drafting.recovered(late(1, 9));
-        drafting.recovered(incident(1, "failed", 7, Some(8)));
+        drafting.recovered(incident(1, Cause::Failed, 7, Some(8)));
         drafting.recovered(late(2, 6));
         drafting.recovered(late(2, 5));
         let (_, _, recovered, _) = drafting.lists();
@@ -217,10 +222,10 @@ mod tests {
             drafting.missed(missed(id, "down", id));
         }
         // It has been down the longest, and comes last.
-        drafting.open(incident(5000, "failed", -1, None));
+        drafting.open(incident(5000, Cause::Failed, -1, None));
         for id in 1000..2000 {
             for times in 0..2 {
-                drafting.recovered(incident(id, "missed", 3000 - id, Some(3001 - id + times)));
+                drafting.recovered(incident(id, Cause::Missed, 3000 - id, Some(3001 - id + times)));
             }
         }
         let (down, more_down, recovered, more_recovered) = drafting.lists();

@@ -69,7 +69,7 @@ impl Kept {
         for sweeper in sweepers {
             match &sweeper.ways {
                 Some(ways) if sweeper.presence == Presence::Here || may_return(sweeper) => {
-                    kept.names.extend(ways.kinds().map(|(name, _)| name.to_owned()));
+                    kept.names.extend(ways.names().map(str::to_owned));
                 }
                 None if sweeper.presence == Presence::Here => {}
                 _ => kept.outdated.push(sweeper.node.clone()),
@@ -85,6 +85,7 @@ mod tests {
 
     use super::*;
     use crate::names::AlerterName;
+    use crate::ways::AlerterKind;
 
     fn at(seconds: i64) -> Time {
         DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap()
@@ -99,7 +100,7 @@ mod tests {
             started_at: at(started),
             heard_at: at(heard),
             presence,
-            ways: Some(WaysOut::new([(&name, "webhook")])),
+            ways: Some(WaysOut::new([(&name, AlerterKind::Webhook)])),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use innkeeper_alerter::AlerterConfig;
 use innkeeper_core::names::AlerterName;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_settings::{Findings, Origin, Section, Setting, Table, Value, too_many};
 
 use super::LOG_ALERTER;
@@ -40,5 +41,5 @@ fn read_one(name: String, setting: Setting, findings: &mut Findings) -> Option<(
 
 /// All keys of all kinds of alerters.
 pub(crate) fn all_keys() -> BTreeSet<String> {
-    AlerterConfig::kinds().into_iter().flat_map(AlerterConfig::keys).collect()
+    AlerterKind::ALL.iter().copied().flat_map(AlerterConfig::keys).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use innkeeper_alerter::AlerterConfig;
 
 use super::*;
+use innkeeper_core::ways::AlerterKind;
 use innkeeper_settings::{Setting, Value};
 
 const ANNOTATED: &str = include_str!("../../../../deploy/innkeeper.toml");
@@ -61,8 +62,8 @@ fn every_key_of_the_code_stands_in_it_and_no_other() {
     }
     let found = keys(&innkeeper_settings::parse("innkeeper.toml", &uncommented(|_| true)).unwrap());
     assert_eq!(found, expected);
-    let kinds: BTreeSet<&str> = config.alerters.values().map(AlerterConfig::kind).collect();
-    assert_eq!(kinds, AlerterConfig::kinds().into_iter().collect());
+    let kinds: BTreeSet<AlerterKind> = config.alerters.values().map(AlerterConfig::kind).collect();
+    assert_eq!(kinds, AlerterKind::ALL.iter().copied().collect());
 }
 
 #[test]

@@ -552,7 +552,7 @@ fn an_alerter_and_a_peer_can_be_made_by_the_environment_alone() {
     ];
     let config = with("", &environment, &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
     let kinds: Vec<_> =
-        config.alerters.iter().map(|(name, alerter)| (name.as_str(), alerter.kind())).collect();
+        config.alerters.iter().map(|(name, alerter)| (name.as_str(), alerter.kind().as_str())).collect();
     assert_eq!(kinds, [("log", "log"), ("mail", "smtp"), ("on_call", "webhook")]);
     assert_eq!(config.peers.len(), 1);
     let shown = config.summary().to_string();

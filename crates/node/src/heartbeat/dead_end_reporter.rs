@@ -54,7 +54,7 @@ impl DeadEndReporter {
             gathered.add(name, dead_ends);
         }
         drop(gathered);
-        self.flush(false);
+        self.flush_if_due();
     }
 
     /// Whether exactly this was reported of `name` before, or there is nothing to report and nothing was reported.
@@ -67,12 +67,21 @@ impl DeadEndReporter {
         self.gathered().remember(name.to_owned(), dead_ends.to_vec());
     }
 
-    /// Sends what was collected, if a minute has passed since the last message, or unconditionally with `at_once`,
-    /// before a stop.
-    pub fn flush(&self, at_once: bool) {
-        let mut gathered = self.gathered();
-        let is_due = at_once || gathered.told_at.is_none_or(|at| at.elapsed() >= EVERY);
-        if gathered.count == 0 || !is_due {
+    /// Tells what has been gathered, if a minute has passed since the last time.
+    pub fn flush_if_due(&self) {
+        let gathered = self.gathered();
+        if gathered.told_at.is_none_or(|at| at.elapsed() >= EVERY) {
+            self.tell(gathered);
+        }
+    }
+
+    /// Tells what has been gathered at once, before a stop.
+    pub fn flush(&self) {
+        self.tell(self.gathered());
+    }
+
+    fn tell(&self, mut gathered: MutexGuard<'_, Gathered>) {
+        if gathered.count == 0 {
             return;
         }
         gathered.told_at = Some(Instant::now());

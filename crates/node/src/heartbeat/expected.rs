@@ -7,7 +7,7 @@ use askama::Template;
 use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::alert::stamp;
-use innkeeper_store::{Check, KnownNode, Store, StoreError};
+use innkeeper_store::{Check, KnownNode, NodeState, Store, StoreError};
 
 use super::{Operator, gone_after};
 use crate::config::{ExpectConfig, Live};
@@ -51,7 +51,7 @@ pub fn strengths(
     now: Time,
 ) -> Vec<Strength> {
     let alive: Vec<&KnownNode> =
-        nodes.iter().filter(|known| known.state(gone_after, now) == "alive").collect();
+        nodes.iter().filter(|known| known.state(gone_after, now) == NodeState::Alive).collect();
     let count = |duty: &str| {
         alive
             .iter()

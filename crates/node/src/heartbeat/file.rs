@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use askama::Template;
 use innkeeper_core::Clock as _;
-use innkeeper_store::{DatabaseKind, FileLook, Store};
+use innkeeper_store::{DatabaseKind, FileLook, MendExtent, Store};
 
 use super::{NodeClock, Operator};
 use crate::{Shutdown, SupervisedThread};
@@ -160,7 +160,8 @@ impl Mender {
             return;
         }
         self.next = now + MENDING;
-        let mended = self.store.mend_rows(all, self.clock.now());
+        let extent = if all { MendExtent::AllTables } else { MendExtent::SmallTables };
+        let mended = self.store.mend_rows(extent, self.clock.now());
         if all {
             // The search reads large tables, and an unreadable reservation is met again and again, so a pause follows.
             self.next_whole = now + now.elapsed() * PAUSES;

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use innkeeper_core::Clock;
-use innkeeper_store::{Node as NodeRow, Store};
+use innkeeper_store::{Node as NodeRow, Store, Waits};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -122,8 +122,8 @@ impl Heartbeat {
         let address = Arc::<Mutex<String>>::default();
         let waiting = apart.clone();
         // Accepted check-ins are written, however long it takes.
-        let everybody = !role.duties().contains(&"ingest");
-        shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, everybody));
+        let waits = if role.duties().contains(&"ingest") { Waits::Short } else { Waits::All };
+        shutdown.on_request(move || waiting.end_waits(Instant::now() + LAST_WAIT, waits));
         let contact = Contact::default();
         let progresses = Progresses::new(role.duties());
         let mut recorder = HeartbeatLoop {

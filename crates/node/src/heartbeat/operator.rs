@@ -128,8 +128,8 @@ impl Operator {
         let mut around = working.route("operator", &self.live.get().operator, &[]).ways;
         around.retain(|way| !refused.contains(&(&way.alerter, way.recipient())));
         if around.iter().all(|way| way.alerter == ways::LOG) {
-            let others = working.kinds().filter(|(name, _)| !working.needs_address(name));
-            around = others.map(|(name, _)| Way { alerter: name.to_owned(), address: None }).collect();
+            let others = working.names().filter(|name| !working.needs_address(name));
+            around = others.map(|name| Way { alerter: name.to_owned(), address: None }).collect();
         }
         self.through(&around, self.notice(message.into(), now))
     }

@@ -53,7 +53,7 @@ pub(super) struct HeartbeatLoop {
 impl HeartbeatLoop {
     /// One heartbeat, and a look at the other nodes.
     pub fn tick(&mut self) {
-        self.dead_end_reporter.flush(false);
+        self.dead_end_reporter.flush_if_due();
         self.refusals.flush(Instant::now());
         let outcome = self.correct_and_beat();
         self.condition.look(outcome.is_ok(), &self.node, &self.operator);
@@ -177,7 +177,7 @@ impl HeartbeatLoop {
     /// no other node may consider this one gone and judge the silence of their jobs. Meanwhile this node judges no
     /// other.
     pub fn beat_on(&mut self, finished: &Shutdown) {
-        self.dead_end_reporter.flush(true);
+        self.dead_end_reporter.flush();
         self.stopping_since = Some(self.clock.now());
         let begun = Instant::now();
         while !finished.wait_timeout(BEAT) && begun.elapsed() < LAST_WRITES {
@@ -192,7 +192,7 @@ impl HeartbeatLoop {
     }
 
     pub fn goodbye(&mut self) {
-        self.dead_end_reporter.flush(true);
+        self.dead_end_reporter.flush();
         // The next start continues from this time, even if the latest heartbeat was not stored.
         let now = self.clock.now();
         let work = self.condition.work(now);

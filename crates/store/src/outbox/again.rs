@@ -3,6 +3,7 @@
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::ways::kept::Kept;
 
 use crate::connection::AnyConnection;
@@ -36,12 +37,14 @@ impl ActingStore {
             let this = deliveries::table.filter(deliveries::id.eq(id));
             let about: Option<About> = this.select(About::as_select()).first(connection).optional()?;
             let Some(about) = about else { return Ok(Retried::Unknown) };
-            if about.state != "delivered" && kept.is_some_and(|kept| !kept.names.contains(&about.alerter)) {
+            if about.state != DeliveryState::Delivered.as_str()
+                && kept.is_some_and(|kept| !kept.names.contains(&about.alerter))
+            {
                 return Ok(Retried::NoAlerter(about.alerter));
             }
-            diesel::update(this.filter(deliveries::state.eq("dead")))
+            diesel::update(this.filter(deliveries::state.eq(DeliveryState::Dead.as_str())))
                 .set((
-                    deliveries::state.eq("waiting"),
+                    deliveries::state.eq(DeliveryState::Waiting.as_str()),
                     deliveries::attempts.eq(0),
                     deliveries::finished_at.eq(None::<i64>),
                     // A digest that it was part of does not come together again.
@@ -75,7 +78,7 @@ struct About {
 fn try_now(connection: &mut AnyConnection, id: i64, about: &About, now: Time) -> Result<bool, StoreError> {
     let waiting = || {
         deliveries::table
-            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
             .filter(deliveries::alerter.eq(&about.alerter))
             .filter(deliveries::recipient.eq(&about.recipient))
     };

@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::notice::EventKind;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
@@ -274,7 +275,7 @@ fn readable<T>(
                 note_given_up(connection, &given_up)?;
                 diesel::update(deliveries::table.filter(deliveries::id.eq(id)))
                     .set((
-                        deliveries::state.eq("dead"),
+                        deliveries::state.eq(DeliveryState::Dead.as_str()),
                         deliveries::problem.eq(Some(error.to_string())),
                         deliveries::finished_at.eq(Some(ms(now))),
                         deliveries::lease_until.eq(None::<i64>),

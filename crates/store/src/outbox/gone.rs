@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::ways::LOG;
 
@@ -73,7 +74,7 @@ impl Store {
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn waiting_for(&self, alerter: &str) -> Result<i64, StoreError> {
         Ok(deliveries::table
-            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
             .filter(deliveries::alerter.eq(alerter))
             .count()
             .get_result(&mut *self.get()?)?)
@@ -118,7 +119,7 @@ impl Store {
                 .execute(connection)?;
             let given_up = diesel::update(deliveries::table.filter(deliveries::id.eq_any(&ids)))
                 .set((
-                    deliveries::state.eq("dead"),
+                    deliveries::state.eq(DeliveryState::Dead.as_str()),
                     deliveries::problem.eq(Some(&problem)),
                     deliveries::finished_at.eq(Some(ms(now))),
                     deliveries::lease_until.eq(None::<i64>),
@@ -186,7 +187,7 @@ fn waiting(
 /// How many there are of those, messages to the operator left out.
 fn count(connection: &mut AnyConnection, alerter: &str, until: Time, now: Time) -> Result<i64, StoreError> {
     Ok(deliveries::table
-        .filter(deliveries::state.eq("waiting"))
+        .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
         .filter(deliveries::alerter.eq(alerter))
         .filter(deliveries::lease_until.is_null().or(deliveries::lease_until.le(ms(now))))
         .filter(deliveries::created_at.le(ms(until)))

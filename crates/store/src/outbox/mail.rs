@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use diesel::dsl::{max, min};
 use diesel::prelude::*;
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 
 use crate::rows::{ms, time};
 use crate::schema::deliveries;
@@ -28,14 +29,14 @@ impl Store {
     pub fn mail_fails_since(&self, now: Time) -> Result<Option<Time>, StoreError> {
         let connection = &mut *self.get()?;
         let waiting: Option<i64> = deliveries::table
-            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
             .filter(deliveries::recipient.ne(""))
             .filter(deliveries::attempts.gt(0))
             .select(min(deliveries::created_at))
             .first(connection)?;
         let delivered: Option<i64> = deliveries::table
             .filter(deliveries::finished_at.gt(ms(now - LATELY)))
-            .filter(deliveries::state.eq("delivered"))
+            .filter(deliveries::state.eq(DeliveryState::Delivered.as_str()))
             .filter(deliveries::recipient.ne(""))
             .select(max(deliveries::finished_at))
             .first(connection)?;
@@ -45,7 +46,7 @@ impl Store {
         }
         let dead = deliveries::table
             .filter(deliveries::finished_at.gt(ms(now - LATELY)))
-            .filter(deliveries::state.eq("dead"))
+            .filter(deliveries::state.eq(DeliveryState::Dead.as_str()))
             .filter(deliveries::recipient.ne(""));
         let dead: Vec<(String, Option<i64>)> = dead
             .order(deliveries::finished_at.desc())

@@ -19,6 +19,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_core::ways::Way;
 use uuid::Uuid;
@@ -136,7 +137,7 @@ impl Store {
     pub fn next_delivery_at(&self, alerter: &str) -> Result<Option<Time>, StoreError> {
         // Not MIN: for that, planners without statistics read the other index of what waits from end to end.
         let next: Option<i64> = deliveries::table
-            .filter(deliveries::state.eq("waiting"))
+            .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
             .filter(deliveries::alerter.eq(alerter))
             .order((deliveries::next_at, deliveries::id))
             .select(deliveries::next_at)
@@ -151,10 +152,13 @@ impl Store {
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn waiting_counts(&self) -> Result<WaitingCounts, StoreError> {
         let connection = &mut *self.get()?;
-        let mut count = |state: &str| {
-            deliveries::table.filter(deliveries::state.eq(state)).count().get_result::<i64>(connection)
+        let mut count = |state: DeliveryState| {
+            deliveries::table
+                .filter(deliveries::state.eq(state.as_str()))
+                .count()
+                .get_result::<i64>(connection)
         };
-        Ok(WaitingCounts { waiting: count("waiting")?, dead: count("dead")? })
+        Ok(WaitingCounts { waiting: count(DeliveryState::Waiting)?, dead: count(DeliveryState::Dead)? })
     }
 }
 
@@ -205,7 +209,7 @@ pub(crate) fn put(
             deliveries::notice.eq(text),
             deliveries::sending.eq(is_alone.then(|| key.clone())),
             deliveries::key.eq(key),
-            deliveries::state.eq("waiting"),
+            deliveries::state.eq(DeliveryState::Waiting.as_str()),
             deliveries::next_at.eq(ms(ready_at)),
             deliveries::created_at.eq(ms(now)),
         ))

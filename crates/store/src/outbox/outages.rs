@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::notice::EventKind;
 
 use super::put;
@@ -159,9 +160,9 @@ impl Store {
         let lost: Vec<(Option<i64>, String, Option<String>)> = deliveries::table
             .filter(deliveries::alert_id.eq_any(of_alert.keys()))
             .filter(
-                deliveries::state
-                    .eq("dead")
-                    .or(deliveries::state.eq("waiting").and(deliveries::created_at.le(ms(now - TOO_LONG)))),
+                deliveries::state.eq(DeliveryState::Dead.as_str()).or(deliveries::state
+                    .eq(DeliveryState::Waiting.as_str())
+                    .and(deliveries::created_at.le(ms(now - TOO_LONG)))),
             )
             .order(deliveries::id)
             .select((deliveries::alert_id, deliveries::state, deliveries::problem))
@@ -170,7 +171,7 @@ impl Store {
         for (alert, state, problem) in lost {
             let Some(reservation) = alert.and_then(|alert| of_alert.get(&alert)) else { continue };
             let one = all.entry(*reservation).or_default();
-            *if state == "dead" { &mut one.given_up } else { &mut one.waiting } += 1;
+            *if state == DeliveryState::Dead.as_str() { &mut one.given_up } else { &mut one.waiting } += 1;
             one.problem = problem.unwrap_or_default();
         }
         Ok(all)
@@ -276,7 +277,7 @@ fn note_waiting(connection: &mut AnyConnection, before: Time) -> Result<(), Stor
 fn delivers_since(connection: &mut AnyConnection, row: &OutageRow, told_at: i64) -> Result<bool, StoreError> {
     let mut delivered = deliveries::table
         .filter(deliveries::finished_at.gt(told_at))
-        .filter(deliveries::state.eq("delivered"))
+        .filter(deliveries::state.eq(DeliveryState::Delivered.as_str()))
         .filter(deliveries::alerter.eq(&row.alerter))
         .select(deliveries::id)
         .into_boxed();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::notice::EventKind;
 
 use crate::StoreError;
@@ -33,7 +34,7 @@ pub(crate) fn reached(
         .filter(
             deliveries::event.eq_any([EventKind::Opened, EventKind::Reminder].map(|event| event.as_str())),
         )
-        .filter(deliveries::state.ne("dead"))
+        .filter(deliveries::state.ne(DeliveryState::Dead.as_str()))
         .select((deliveries::alert_id, deliveries::alerter, deliveries::recipient, deliveries::state))
         .distinct()
         .order((deliveries::alert_id, deliveries::alerter, deliveries::recipient, deliveries::state))
@@ -42,7 +43,7 @@ pub(crate) fn reached(
     for (alert_id, alerter, recipient, state) in rows {
         let Some(alert_id) = alert_id else { continue };
         let of_it = all.entry(alert_id).or_default();
-        let waits = state == "waiting";
+        let waits = state == DeliveryState::Waiting.as_str();
         match of_it.iter_mut().find(|known| known.alerter == alerter && known.recipient == recipient) {
             Some(known) => known.waits |= waits,
             None => of_it.push(Reached { alerter, recipient, waits }),

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
+use innkeeper_core::notice::DeliveryState;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
 use super::{Finished, Outcome, pacing};
@@ -49,7 +50,7 @@ impl Store {
                 let mine = deliveries::table
                     .filter(deliveries::id.eq_any(ids))
                     .filter(deliveries::lease_token.eq(token))
-                    .filter(deliveries::state.eq("waiting"))
+                    .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()))
                     .select(deliveries::id);
                 let mine: Vec<i64> = match connection {
                     AnyConnection::Postgres(connection) => {
@@ -90,12 +91,12 @@ fn finish(
     let mine = deliveries::table
         .filter(deliveries::id.eq_any(ids))
         .filter(deliveries::lease_token.eq(token))
-        .filter(deliveries::state.eq("waiting"));
+        .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()));
     let unleased = (deliveries::lease_until.eq(None::<i64>), deliveries::lease_token.eq(None::<String>));
     match outcome {
         Outcome::Delivered => diesel::update(mine)
             .set((
-                deliveries::state.eq("delivered"),
+                deliveries::state.eq(DeliveryState::Delivered.as_str()),
                 deliveries::attempts.eq(deliveries::attempts + 1),
                 deliveries::finished_at.eq(Some(ms(now))),
                 deliveries::problem.eq(None::<String>),
@@ -108,7 +109,7 @@ fn finish(
             add_given_up(connection, &ids, problem, is_refusal, given_up)?;
             diesel::update(mine)
                 .set((
-                    deliveries::state.eq("dead"),
+                    deliveries::state.eq(DeliveryState::Dead.as_str()),
                     deliveries::attempts.eq(deliveries::attempts + 1),
                     deliveries::finished_at.eq(Some(ms(now))),
                     deliveries::problem.eq(Some(problem)),

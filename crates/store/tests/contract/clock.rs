@@ -3,7 +3,7 @@
 use innkeeper_core::access::UserRole;
 use innkeeper_core::rewind::Rewind;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{ActingStore, Actor, DatabaseKind, Rewinding, Ticker};
+use innkeeper_store::{ActingStore, Actor, DatabaseKind, Rewinding, StepOutcome, Ticker};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -52,7 +52,7 @@ fn what_was_stamped_ahead_comes_back_and_a_second_pass_changes_nothing(database:
     store.finish_app_setup(&ada, "hash", "secret", at(DAY + 60), &[], at(DAY + 60)).unwrap();
     database.execute("UPDATE users SET password = 'password'");
     assert!(store.add_pending_login(&ada, "password", "pending", "10.0.0.5", at(DAY + 60)).unwrap());
-    store.note_clock_step(Ticker::Database, "here", seconds(DAY), "followed", at(DAY)).unwrap();
+    store.note_clock_step(Ticker::Database, "here", seconds(DAY), StepOutcome::Followed, at(DAY)).unwrap();
     for sql in [
         "INSERT INTO duties (name, beat_at) VALUES ('ingest', ",
         "INSERT INTO leases (name, holder, until_at) VALUES ('coordinator', 'dead', ",
@@ -308,17 +308,21 @@ fn a_window_that_ends_tomorrow_mutes_nobody(database: &TestDatabase) {
 
 fn one_node_tells_of_a_step_that_all_see(database: &TestDatabase) {
     let store = database.store();
-    let note =
-        |clock, host, by, now| store.note_clock_step(clock, host, seconds(by), "waiting", at(now)).unwrap();
+    let note = |clock, host, by, now| {
+        store.note_clock_step(clock, host, seconds(by), StepOutcome::Waiting, at(now)).unwrap()
+    };
     let (shared, own) = (Ticker::Database, Ticker::Machine);
     assert!(note(shared, "one", DAY, 0));
     assert!(!note(shared, "two", DAY + 1, 1), "the same");
     assert!(note(shared, "two", -DAY, 1));
     assert!(note(own, "one", DAY, 1) && note(own, "two", DAY, 1) && !note(own, "two", DAY, 1));
-    assert!(store.turn_clock_steps(shared, "two", "returned", true, at(5)).unwrap());
-    assert!(!store.turn_clock_steps(shared, "one", "returned", true, at(5)).unwrap(), "somebody has told it");
+    assert!(store.turn_clock_steps(shared, "two", StepOutcome::Returned, at(5)).unwrap());
+    assert!(
+        !store.turn_clock_steps(shared, "one", StepOutcome::Returned, at(5)).unwrap(),
+        "somebody has told it"
+    );
     assert!(note(shared, "one", DAY, 8), "it goes again");
-    assert!(store.turn_clock_steps(own, "two", "followed", true, at(9)).unwrap());
+    assert!(store.turn_clock_steps(own, "two", StepOutcome::Followed, at(9)).unwrap());
     let steps = store.clock_steps(9).unwrap();
     let outcomes: Vec<_> = steps.iter().map(|step| (step.host.as_str(), step.outcome.as_str())).collect();
     assert_eq!(

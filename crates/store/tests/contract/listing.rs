@@ -158,7 +158,7 @@ fn a_state_is_what_evaluation_says(database: &TestDatabase) {
     in_every_state(&store);
     let listed = store.page(&Filter::default(), &Cursor::name(), 100, at(1000)).unwrap().listed;
     let mut met = BTreeSet::new();
-    for state in State::ALL {
+    for &state in State::ALL {
         let named = |one: &Assessed| one.reservation.spec.component.to_string();
         let is = |one: &&Assessed| one.evaluation.state == state;
         let by_name: Vec<String> = listed.iter().filter(is).map(named).collect();

@@ -1,6 +1,6 @@
 //! Rows that hold what the schema does not allow, as an editor's mistake leaves them in an SQLite file.
 
-use innkeeper_store::Node;
+use innkeeper_store::{MendExtent, Node};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -68,17 +68,25 @@ fn each_is_mended_and_named_and_keeps_nobody_from_the_others() {
         store.book("silent", &every(60));
         assert_eq!(store.pass(at(61)).opened, 1);
         store.beat(&node("a", 60), &["ingest"], true, at(61), &|_| Vec::new()).unwrap();
-        assert_eq!(store.mend_rows(true, at(61)).unwrap(), Vec::<String>::new(), "all is well");
+        assert_eq!(
+            store.mend_rows(MendExtent::AllTables, at(61)).unwrap(),
+            Vec::<String>::new(),
+            "all is well"
+        );
         let before = database.count(table);
 
         database.execute(&format!("PRAGMA ignore_check_constraints = ON; {mistake}"));
-        let mended = store.mend_rows(true, at(62)).unwrap();
+        let mended = store.mend_rows(MendExtent::AllTables, at(62)).unwrap();
         assert_eq!(mended.len(), 1, "{mistake}: {mended:?}");
         assert!(mended[0].contains(&format!("a row of {table} could not be read")), "{mistake}: {mended:?}");
         let after = database.count(table);
         let expected = if stays || mistake.starts_with("INSERT") { before } else { before - 1 };
         assert_eq!(after, expected, "{mistake}");
-        assert_eq!(store.mend_rows(true, at(62)).unwrap(), Vec::<String>::new(), "{mistake}: once");
+        assert_eq!(
+            store.mend_rows(MendExtent::AllTables, at(62)).unwrap(),
+            Vec::<String>::new(),
+            "{mistake}: once"
+        );
 
         // Everybody reads what there is, and goes on.
         store.beat(&node("a", 60), &["ingest"], false, at(63), &|_| Vec::new()).unwrap();
@@ -108,6 +116,6 @@ fn a_row_that_cannot_be_read_is_noticed() {
     database.execute("INSERT INTO blind_windows (from_at, until_at) VALUES (5, NULL)");
     assert!(store.blind_windows(at(0)).is_err());
     assert!(store.has_met_unreadable_rows());
-    store.mend_rows(false, at(0)).unwrap();
+    store.mend_rows(MendExtent::SmallTables, at(0)).unwrap();
     store.blind_windows(at(0)).unwrap();
 }

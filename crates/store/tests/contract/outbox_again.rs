@@ -1,7 +1,8 @@
 //! Messages that somebody wants tried again.
 
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::ways::WaysOut;
+use innkeeper_core::notice::DeliveryState;
+use innkeeper_core::ways::{AlerterKind, WaysOut};
 use innkeeper_store::{ActingStore, Actor, Outcome, Retried};
 use innkeeper_testing::database::TestDatabase;
 
@@ -31,7 +32,7 @@ fn what_was_given_up_waits_again(database: &TestDatabase) {
     finish(&store, "t", &first, dead(), 2);
     let id = first[0].deliveries[0].id;
     assert_eq!(store.retry_delivery(id, at(100)).unwrap(), Retried::Done);
-    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    let waiting = store.deliveries(DeliveryState::Waiting, None, 10).unwrap();
     assert_eq!((waiting[0].attempts, waiting[0].next_at, waiting[0].finished_at), (0, at(100), None));
     assert_eq!(waiting[0].created_at, at(0));
     let again = singles(&store, 100, "u");
@@ -88,7 +89,7 @@ fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
     let with = |names: &[&str]| {
         let names: Vec<AlerterName> =
             names.iter().map(|name| AlerterName::parse("alerter", name).unwrap()).collect();
-        WaysOut::new(names.iter().map(|name| (name, "smtp")))
+        WaysOut::new(names.iter().map(|name| (name, AlerterKind::Smtp)))
     };
     node("a", &at(60).timestamp_millis().to_string());
     node("b", "NULL");
@@ -126,7 +127,7 @@ fn what_is_asked_for_does_not_gather(database: &TestDatabase) {
     assert_eq!(store.retry_delivery(first.deliveries[0].id, at(4)).unwrap(), Retried::Done);
     assert_eq!(send(&store, 4), ["refused"]);
     assert_eq!(send(&store, 4), [""; 0]);
-    let more = store.deliveries("waiting", None, 10).unwrap();
+    let more = store.deliveries(DeliveryState::Waiting, None, 10).unwrap();
     assert_eq!(store.retry_delivery(more[0].id, at(5)).unwrap(), Retried::Done);
     assert_eq!(send(&store, 5), ["more"], "also what was not tried yet");
     put(&store, 6, &["rest"]);
@@ -152,7 +153,7 @@ fn what_is_asked_for_brings_along_what_it_would_wait_for(database: &TestDatabase
     store.sweep(at(60), 10, &Rules(&tell)).unwrap();
     store.check_in("backup", &[success(at(61))]);
     store.sweep(at(61), 10, &Rules(&tell)).unwrap();
-    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    let waiting = store.deliveries(DeliveryState::Waiting, None, 10).unwrap();
     let end = waiting.iter().map(|one| one.id).max().unwrap();
     assert_eq!(store.retry_delivery(end, at(62)).unwrap(), Retried::Done);
     assert_eq!(

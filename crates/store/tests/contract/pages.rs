@@ -1,6 +1,7 @@
 //! What pages ask for beside reservations.
 
 use innkeeper_core::assessed::Assessed;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{Arrival, Change, Cursor, Filter, Outcome, SentDelivery, StoreError, Target, Topic};
@@ -56,13 +57,13 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     assert_eq!((alerts.len(), alerts[0].component.as_str(), alerts[0].closed_at), (1, "backup", None));
     let of = |app: &str| store.alerts_of_apps(&[app.to_owned()], None, None, 10).unwrap();
     assert_eq!((of(SHOP), of("zoo")), (alerts.clone(), vec![]));
-    assert_eq!(store.deliveries("waiting", None, 10).unwrap().len(), 1);
+    assert_eq!(store.deliveries(DeliveryState::Waiting, None, 10).unwrap().len(), 1);
     let claimed = singles(&store, 61, "t");
     finish(&store, "t", &claimed, Outcome::Dead { problem: "no such user".to_owned() }, 62);
     let of = store.deliveries_of(&[alerts[0].id]).unwrap();
-    assert_eq!((of[0].state.as_str(), of[0].problem.as_deref()), ("dead", Some("no such user")));
-    assert_eq!(store.deliveries("dead", None, 10).unwrap(), of);
-    assert_eq!(store.deliveries("dead", Some(of[0].id), 10).unwrap(), []);
+    assert_eq!((of[0].state, of[0].problem.as_deref()), (DeliveryState::Dead, Some("no such user")));
+    assert_eq!(store.deliveries(DeliveryState::Dead, None, 10).unwrap(), of);
+    assert_eq!(store.deliveries(DeliveryState::Dead, Some(of[0].id), 10).unwrap(), []);
     let job = |one: &SentDelivery| match &one.topic {
         Topic::Job { reservation_id, app, component } => {
             Some((*reservation_id, format!("{app}/{component}")))
@@ -73,7 +74,7 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     assert_eq!(job(&of[0]), Some((id, names)));
     let notice = delivery("mail", "ops@example.com", remark("of the instance"));
     store.put_notices(std::slice::from_ref(&notice), at(63)).unwrap();
-    let waiting = store.deliveries("waiting", None, 10).unwrap();
+    let waiting = store.deliveries(DeliveryState::Waiting, None, 10).unwrap();
     assert_eq!(waiting[0].topic, Topic::Subject(notice.notice.subject));
     store.check_in("backup", &[success(at(70))]);
     store.pass(at(70));

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use innkeeper_core::Invalid;
+use innkeeper_core::notice::DeliveryState;
+use innkeeper_core::{Invalid, word};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{PastAlert, Retried, Store};
 
@@ -111,9 +112,10 @@ fn with_deliveries(store: &Store, alerts: Vec<PastAlert>, limit: i64) -> Result<
     responses((status = 200, description = "a page", body = Deliveries)))]
 pub(crate) async fn deliveries(app_state: Data<AppState>, caller: Caller, request: HttpRequest) -> Answer {
     let asked = Asked::of(&request, &["state", "before", "limit"])?;
-    let state = asked
-        .word("state", &["waiting", "delivered", "dead"])?
-        .ok_or_else(|| Invalid::new("state", "is missing; give waiting, delivered or dead"))?;
+    let state = asked.text("state").map(|text| word::parse("state", text)).transpose()?.ok_or_else(|| {
+        let problem = format!("is missing; give {}", word::one_of::<DeliveryState>());
+        Invalid::new("state", problem)
+    })?;
     let (before, limit) = (asked.before()?, asked.limit()?);
     let deliveries =
         ask(&app_state, &caller, move |store, _| Ok(store.deliveries(state, before, limit)?)).await?;

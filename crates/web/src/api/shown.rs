@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use innkeeper_core::Time;
 use innkeeper_core::access::Permission;
+use innkeeper_core::alert::Cause;
 use innkeeper_core::assessed::Assessed;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_http::Caller;
 use innkeeper_store::{Checkin, PastAlert, SentDelivery, Undelivered};
 use serde::Serialize;
@@ -198,7 +200,8 @@ pub(crate) struct Alert {
     /// And component.
     component: String,
     /// `missed`, `overran` or `failed`.
-    cause: String,
+    #[schema(value_type = String)]
+    cause: Cause,
     /// Why, as a sentence.
     sentence: String,
     /// When it opened.
@@ -252,7 +255,8 @@ pub(crate) struct Delivery {
     /// To which address, where the alerter has several.
     recipient: String,
     /// `waiting`, `delivered` or `dead`.
-    state: String,
+    #[schema(value_type = String)]
+    state: DeliveryState,
     /// How often it was tried.
     attempts: i64,
     /// What went wrong last.

@@ -11,6 +11,7 @@ use super::frame::Frame;
 use super::view::DeliveryRow;
 use super::{ask, page};
 use crate::AppState;
+use innkeeper_core::notice::DeliveryState;
 
 #[derive(Template)]
 #[template(path = "deliveries.html")]
@@ -24,8 +25,8 @@ struct DeliveriesPage<'a> {
 pub async fn deliveries(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let (waiting, dead, parked, now) = ask(&app_state, |app_state, now| {
         let (waiting, dead) = (
-            app_state.store.deliveries("waiting", None, 200)?,
-            app_state.store.deliveries("dead", None, 200)?,
+            app_state.store.deliveries(DeliveryState::Waiting, None, 200)?,
+            app_state.store.deliveries(DeliveryState::Dead, None, 200)?,
         );
         Ok((waiting, dead, app_state.parked()?, now))
     })
@@ -33,7 +34,7 @@ pub async fn deliveries(app_state: Data<AppState>, caller: Caller) -> Result<Htt
     let zone = caller.zone_or(chrono_tz::UTC);
     let row = |one: &innkeeper_store::SentDelivery| {
         let mut row = DeliveryRow::of(one, zone, now);
-        if one.state == "waiting" && parked.iter().any(|parked| parked.alerter == one.alerter) {
+        if one.state == DeliveryState::Waiting && parked.iter().any(|parked| parked.alerter == one.alerter) {
             row.problem = format!("{} is parked", one.alerter);
             row.next = None;
         }

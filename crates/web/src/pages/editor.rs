@@ -93,9 +93,7 @@ impl Explanation {
 
 /// The next `count` expected times after `now`.
 pub fn next_times(schedule: &Schedule, now: Time, count: usize) -> Vec<Time> {
-    std::iter::successors(schedule.expected_after(now, false), |at| schedule.following(*at))
-        .take(count)
-        .collect()
+    std::iter::successors(schedule.following(now), |at| schedule.following(*at)).take(count).collect()
 }
 
 fn show(
@@ -123,7 +121,7 @@ fn show(
         draft,
         problems,
         explanation,
-        alerters: ways.kinds().map(|(name, _)| name.to_owned()).collect(),
+        alerters: ways.names().map(str::to_owned).collect(),
         notify_gone,
         alerters_gone,
         zones: &TZ_VARIANTS,

@@ -10,7 +10,7 @@ use innkeeper_core::{Time, duration};
 use innkeeper_http::nodes::{Parked, STEPS_SHOWN};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_node::heartbeat::{LEASE, Strength, clock, gone_after, missing_after, strengths};
-use innkeeper_store::{Check, ClockStep, Duty, KnownNode};
+use innkeeper_store::{Check, ClockStep, Duty, KnownNode, NodeState, StepOutcome, Ticker};
 
 use super::form::Form;
 use super::frame::Frame;
@@ -163,7 +163,7 @@ impl NodeRow {
         let node = &known.node;
         let state = known.state(gone_after, now);
         Self {
-            state,
+            state: state.as_str(),
             role: node.role.clone(),
             host: node.host.clone(),
             address: node.address.clone(),
@@ -171,8 +171,8 @@ impl NodeRow {
             beat: When::new(known.beat_at, zone, now),
             started: When::new(node.started_at, zone, now),
             offset_ms: node.offset.num_milliseconds(),
-            problem: if state == "alive" { known.problem.clone() } else { String::new() },
-            coordinator: state == "alive" && holder == Some(node.id.as_str()),
+            problem: if state == NodeState::Alive { known.problem.clone() } else { String::new() },
+            coordinator: state == NodeState::Alive && holder == Some(node.id.as_str()),
         }
     }
 }
@@ -225,16 +225,19 @@ impl StepRow {
     pub fn of(step: &ClockStep, zone: Tz, now: Time) -> Self {
         Self {
             at: When::new(step.at, zone, now),
-            whose: if step.clock == "database" { "the database".to_owned() } else { step.host.clone() },
+            whose: match step.clock {
+                Ticker::Database => "the database".to_owned(),
+                Ticker::Machine => step.host.clone(),
+            },
             by: clock::size(step.by),
-            outcome: match step.outcome.as_str() {
-                "waiting" => "It is waited for whether it lasts",
-                "following" => "It is being followed",
-                "followed" => "Followed",
-                "returned" => "Returned; nothing was changed by it",
-                "held" => "Nothing is judged until it has passed what was recorded",
-                "released" => "It has passed what was recorded",
-                _ => "Nothing was changed by it",
+            outcome: match step.outcome {
+                StepOutcome::Waiting => "It is waited for whether it lasts",
+                StepOutcome::Following => "It is being followed",
+                StepOutcome::Followed => "Followed",
+                StepOutcome::Returned => "Returned; nothing was changed by it",
+                StepOutcome::Held => "Nothing is judged until it has passed what was recorded",
+                StepOutcome::Released => "It has passed what was recorded",
+                StepOutcome::Ignored => "Nothing was changed by it",
             },
         }
     }

@@ -70,7 +70,7 @@ impl TallyRow {
         let words = || duration::ago(chrono::TimeDelta::from_std(age).unwrap_or_default());
         Self {
             total: counted.total,
-            states: State::ALL.into_iter().filter(shown).map(count).collect(),
+            states: State::ALL.iter().copied().filter(shown).map(count).collect(),
             age: if age > OLD { words() } else { String::new() },
         }
     }
@@ -78,8 +78,8 @@ impl TallyRow {
 
 impl StatusPage<'_> {
     /// The states and the orders to choose from.
-    fn states(&self) -> [&'static str; 9] {
-        State::ALL.map(State::as_str)
+    fn states(&self) -> Vec<&'static str> {
+        State::ALL.iter().map(|state| state.as_str()).collect()
     }
 
     fn sorts(&self) -> [(&'static str, &'static str); 4] {

@@ -207,7 +207,7 @@ mod tests {
             reservation_id: 1,
             app: String::new(),
             component: String::new(),
-            cause: "missed".to_owned(),
+            cause: innkeeper_core::alert::Cause::Missed,
             sentence: String::new(),
             opened_at: at(seconds),
             closed_at: None,

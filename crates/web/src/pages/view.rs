@@ -3,6 +3,7 @@
 use chrono_tz::Tz;
 use innkeeper_core::alert::stamp;
 use innkeeper_core::assessed::Assessed;
+use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::sla::State;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_core::{Time, duration};
@@ -169,7 +170,7 @@ impl AlertRow {
 pub struct DeliveryRow {
     pub id: i64,
     pub topic: Topic,
-    pub state: String,
+    pub state: &'static str,
     pub event: String,
     pub way: String,
     pub created: When,
@@ -184,11 +185,11 @@ impl DeliveryRow {
         Self {
             id: one.id,
             topic: one.topic.clone(),
-            state: one.state.clone(),
+            state: one.state.as_str(),
             event: one.event.replace('_', " "),
             way: format!("{}{to}", one.alerter),
             created: When::new(one.created_at, zone, now),
-            next: (one.state == "waiting").then(|| When::due(one.next_at, zone, now)),
+            next: (one.state == DeliveryState::Waiting).then(|| When::due(one.next_at, zone, now)),
             attempts: one.attempts,
             problem: one.problem.clone().unwrap_or_default(),
         }

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use innkeeper_core::discipline::{Discipline, STEP, Verdict};
 use innkeeper_core::rewind::Rewind;
 use innkeeper_core::{Clock, SystemClock, Time};
-use innkeeper_store::{DatabaseKind, Rewinding, Store, StoreError, Ticker};
+use innkeeper_store::{DatabaseKind, Rewinding, StepOutcome, Store, StoreError, Ticker};
 
 use super::words::{self, ClockMessage};
 use super::{NodeClock, boot};
@@ -103,7 +103,7 @@ impl Pass {
 struct Unkept {
     clock: Ticker,
     by: TimeDelta,
-    outcome: &'static str,
+    outcome: StepOutcome,
     message: OperatorMessage,
     told: bool,
 }
@@ -166,19 +166,29 @@ impl Follower {
             Verdict::Agrees | Verdict::Waits => {}
             Verdict::Stepped(by) => {
                 let message = words::stepped(self.reference, &self.host, by);
-                self.note(self.reference, by, "waiting", message);
+                self.note(self.reference, by, StepOutcome::Waiting, message);
             }
             Verdict::Returned { by, left } => {
                 let message = words::returned(self.reference, &self.host, by, left);
-                self.end(store, operator, "returned", message)?;
+                self.end(store, operator, StepOutcome::Returned, message)?;
             }
             Verdict::Released => {
-                self.end(store, operator, "released", words::released(self.reference, &self.host))?;
+                self.end(
+                    store,
+                    operator,
+                    StepOutcome::Released,
+                    words::released(self.reference, &self.host),
+                )?;
             }
             Verdict::Follow(by) if by > TimeDelta::zero() => self.step(store, operator, by)?,
             Verdict::Follow(by) => {
                 self.rewinding = Some(Pass::new(-by, true));
-                store.turn_clock_steps(self.reference, &self.host, "following", false, self.clock.now())?;
+                store.turn_clock_steps(
+                    self.reference,
+                    &self.host,
+                    StepOutcome::Following,
+                    self.clock.now(),
+                )?;
                 return self.rewind(store, operator);
             }
         }
@@ -196,7 +206,7 @@ impl Follower {
         self.followed = followed(store)?;
         let mut discipline = Discipline::start(sample.boot, sample.reference, newest);
         match discipline.held_at() {
-            Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == "following") => {
+            Some(_) if store.clock_steps(1)?.iter().any(|step| step.outcome == StepOutcome::Following) => {
                 // The way back was cut off. That the clock stays so was found before.
                 log::warn!(
                     "the clock was being followed back when the last process ended; that is gone on with"
@@ -205,7 +215,7 @@ impl Follower {
             }
             Some(newest) => {
                 let message = words::held(self.reference, &self.host, newest, sample.reference);
-                self.note(self.reference, sample.reference - newest, "held", message);
+                self.note(self.reference, sample.reference - newest, StepOutcome::Held, message);
             }
             None => {
                 let off = sample.reference - sample.machine;
@@ -229,7 +239,7 @@ impl Follower {
         let by = TimeDelta::milliseconds(ahead.saturating_sub(before.unwrap_or(ahead)));
         if self.reference == Ticker::Database && by.abs() > STEP {
             let message = words::ignored(&self.host, by);
-            self.note(Ticker::Machine, by, "ignored", message);
+            self.note(Ticker::Machine, by, StepOutcome::Ignored, message);
         }
     }
 
@@ -286,7 +296,7 @@ impl Follower {
         let Some(discipline) = &mut self.discipline else { return Ok(()) };
         let held = discipline.held_at().is_some();
         log::warn!("the time moves {}, as the clock has", words::size(by));
-        store.turn_clock_steps(self.reference, &self.host, "followed", true, self.clock.now() + by)?;
+        store.turn_clock_steps(self.reference, &self.host, StepOutcome::Followed, self.clock.now() + by)?;
         discipline.step(by);
         if by < TimeDelta::zero() {
             let now = boot::now();
@@ -305,17 +315,17 @@ impl Follower {
         &mut self,
         store: &Store,
         operator: &Operator,
-        outcome: &str,
+        outcome: StepOutcome,
         message: OperatorMessage,
     ) -> Result<(), StoreError> {
         self.keep(store, operator);
-        if store.turn_clock_steps(self.reference, &self.host, outcome, true, self.clock.now())? {
+        if store.turn_clock_steps(self.reference, &self.host, outcome, self.clock.now())? {
             operator.tell(message);
         }
         Ok(())
     }
 
-    fn note(&mut self, clock: Ticker, by: TimeDelta, outcome: &'static str, message: OperatorMessage) {
+    fn note(&mut self, clock: Ticker, by: TimeDelta, outcome: StepOutcome, message: OperatorMessage) {
         if self.unkept.len() < MOST_UNKEPT {
             self.unkept.push_back(Unkept { clock, by, outcome, message, told: false });
         }
@@ -358,7 +368,11 @@ impl Stuck {
 
 /// The number of the latest step that was followed.
 fn followed(store: &Store) -> Result<Option<i64>, StoreError> {
-    Ok(store.clock_steps(20)?.into_iter().find(|step| step.outcome == "followed").map(|step| step.id))
+    Ok(store
+        .clock_steps(20)?
+        .into_iter()
+        .find(|step| step.outcome == StepOutcome::Followed)
+        .map(|step| step.id))
 }
 
 /// Reads all clocks. None when that took so long that it says nothing.
