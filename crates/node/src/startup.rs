@@ -294,13 +294,7 @@ pub(crate) fn is_waited_for(config: &Config, error: &StoreError) -> bool {
 }
 
 fn is_worth_waiting(is_file: bool, error: &StoreError) -> bool {
-    error.is_unavailable() && (!is_file || is_passing(error))
-}
-
-/// Whether a file may do later: another process has locked it, or the disk is slow and nothing is known to be wrong.
-fn is_passing(error: &StoreError) -> bool {
-    let text = error.to_string();
-    text.contains("locked") || text.ends_with("timed out waiting for connection")
+    error.is_unavailable() && (!is_file || error.is_busy())
 }
 
 /// The first line of what the database said, which is what differs.
@@ -346,7 +340,7 @@ mod tests {
         let mut tries = 0;
         let done = until_available(&Shutdown::new(), true, || {
             tries += 1;
-            let slow = StoreError::Unavailable("timed out waiting for connection".to_owned());
+            let slow = StoreError::Busy("timed out waiting for connection".to_owned());
             if tries < 2 { Err(slow) } else { Ok(tries) }
         });
         assert_eq!(done.unwrap().unwrap(), 2);
