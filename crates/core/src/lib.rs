@@ -18,7 +18,8 @@
 //!   [`guesses`]: how often one may be wrong; [`browser`]: a session's browser in words;
 //!   [`claims`]: who somebody is by what an OpenID provider says;
 //! - [`open_past`]: what is to be confirmed of what was done while everybody could;
-//! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do.
+//! - [`discipline`], [`rewind`], [`lived`]: what a clock that jumps does, and does not do;
+//! - [`backoff`]: pauses between attempts; [`fnv`]: a hash; [`process_stat`]: what Linux says of a process.
 //!
 //! ```
 //! use innkeeper_core::schedule::Schedule;
@@ -30,6 +31,7 @@ pub mod access;
 pub mod action;
 pub mod alert;
 pub mod assessed;
+pub mod backoff;
 pub mod baseline;
 pub mod brought;
 pub mod browser;
@@ -42,6 +44,7 @@ pub mod excerpt;
 pub mod expect;
 pub mod facts;
 pub mod figures;
+pub mod fnv;
 pub mod guesses;
 pub mod invalid;
 pub mod lived;
@@ -52,6 +55,7 @@ pub mod open_past;
 pub mod pacing;
 pub mod password;
 pub mod peer;
+pub mod process_stat;
 pub mod recipient;
 pub mod reminders;
 pub mod reservation;

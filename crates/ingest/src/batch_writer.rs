@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::Clock;
+use innkeeper_core::backoff::Backoff;
 use innkeeper_logging::{Numbers, within};
 use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Heartbeat, Metrics, Seldom, Shutdown, SupervisedThread, Wake};
@@ -316,7 +317,7 @@ impl BatchWriter {
         batch: &Batch,
         record: impl Fn(&mut Writer, &[Arrival]) -> Result<FastPath, StoreError>,
     ) -> Attempt {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             // A stop waits for the database only as long as somebody waits for an answer.
             if self.outage.is_on() && self.shutdown.is_requested() && batch.nobody_waits() {
@@ -343,8 +344,7 @@ impl BatchWriter {
                 Err(error) if error.is_unavailable() => {
                     attempt.failed_for_now(&error);
                     self.outage.goes_on(&error);
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    std::thread::sleep(backoff.next_pause());
                 }
                 Err(error) if batch.arrivals.len() == 1 && self.general.is_none() => {
                     // Of this check-in alone, or of all: a probe tells.

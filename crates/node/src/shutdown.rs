@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use innkeeper_core::process_stat::ignored_signals;
 use innkeeper_logging as logging;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -167,9 +168,7 @@ impl std::fmt::Debug for Shutdown {
 /// Whether whoever started this process wants it to ignore the signal. Where the system does not tell, it is not so.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    ignored >> (signal - 1) & 1 == 1
+    ignored_signals(&status).unwrap_or(0) >> (signal - 1) & 1 == 1
 }
 
 /// Waits for the bound of the stop, and ends the process: who has not come to an end by then never will. No thread is joined, and

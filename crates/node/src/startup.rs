@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use askama::Template;
 use innkeeper_core::SystemClock;
+use innkeeper_core::backoff::Backoff;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
 use crate::config::{Config, DatabaseKind};
@@ -18,8 +19,8 @@ use crate::{Role, SupervisedThread};
 
 /// How often the log says that the database is still away.
 const SAY_EVERY: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long it waits between attempts to reach it.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Why there is no database to work with.
 #[derive(Debug, thiserror::Error)]
@@ -260,7 +261,7 @@ fn until_available<T>(
     is_file: bool,
     mut attempt: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<Result<T, StoreError>, StartupError> {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = BACKOFF;
     let mut said: Option<Instant> = None;
     loop {
         if shutdown.is_requested() {
@@ -281,10 +282,9 @@ fn until_available<T>(
                 return Ok(done);
             }
         }
-        if shutdown.wait_timeout(pause) {
+        if shutdown.wait_timeout(backoff.next_pause()) {
             return Err(StartupError::Stopped);
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

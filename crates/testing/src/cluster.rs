@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::certificates::Authority;
+use crate::process::stat;
 
 /// A private server on a Unix socket, run by an unprivileged user where the test is root. Stopped when dropped.
 pub struct Cluster {
@@ -186,14 +187,11 @@ impl Drop for Cluster {
 
 /// The processes that `parent` has started and that still run.
 fn children_of(parent: &str) -> Vec<String> {
-    let is_child = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before may hold anything; then come the state and the parent.
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.split_whitespace().nth(1) == Some(parent))
-    };
+    let parent = parent.parse::<i32>().ok();
+    let is_child = |pid: &u32| stat(*pid).is_some_and(|stat| Some(stat.parent) == parent);
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(is_child).map(|pid| pid.to_string()).collect()
 }
 
 fn display(directory: &TempDir) -> String {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use innkeeper_core::process_stat::ProcessStat;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tempfile::TempDir;
 
@@ -30,6 +31,11 @@ impl Log {
     fn text(&self) -> MutexGuard<'_, String> {
         self.text.lock()
     }
+}
+
+/// What the system says of a process; none where it is gone.
+pub fn stat(pid: u32) -> Option<ProcessStat> {
+    ProcessStat::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The path of a program of this build: `innkeeper`, `ingest`, `sweeper`, `web`.

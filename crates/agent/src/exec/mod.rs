@@ -15,7 +15,7 @@ mod redact;
 mod reporter;
 pub mod runs;
 mod setup;
-mod signals;
+pub(crate) mod signals;
 mod streams;
 mod supervise;
 mod tail;
