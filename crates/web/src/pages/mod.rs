@@ -8,6 +8,7 @@ mod account_factor;
 mod account_passkeys;
 mod actions;
 mod alerts;
+mod api;
 mod audit;
 mod badguests;
 mod checked_out;
@@ -126,6 +127,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .page("/alerts", Permission::ReadAll, alerts::alerts)
         .form("/deliveries/{id}/retry", Permission::ManageAll, actions::retry)
         .page("/deliveries", Permission::ReadAll, deliveries::deliveries)
+        .page("/api", Permission::Nothing, api::page)
         .page("/badguests", Permission::ReadAll, badguests::bad_guests)
         .get("/assets/style.css", Permission::Nothing, style)
         .get("/assets/editor.js", Permission::Nothing, editor_script)
