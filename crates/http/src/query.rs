@@ -1,5 +1,11 @@
 //! Queries as they were meant.
 
+/// The parameters of a query as they are written, each a name and a value; without `=` the value is empty.
+pub fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
 /// A part of a query as it was meant: `+` is a blank, `%41` a byte. What is broken is said, not mended: two names must not
 /// become one.
 ///
