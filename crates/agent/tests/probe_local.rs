@@ -36,7 +36,7 @@ fn plugin(text: &str, more: &str) -> Outcome {
 }
 
 fn runs(pid: &str) -> bool {
-    stat(pid.trim().parse().unwrap()).is_some_and(|stat| stat.is_alive())
+    stat(pid.trim().parse().expect("a number")).is_some_and(|stat| stat.is_alive())
 }
 
 #[test]
