@@ -20,7 +20,7 @@ pub use batch::{Delivered, Outcome, deliver, reserve};
 pub use kept::Kept;
 use kept::Tried;
 use patience::NotBefore;
-pub use patience::jitter;
+pub use patience::{BACKOFF, jitter, next_pause};
 
 /// No request waits for longer.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use crate::api::{Api, place};
 use crate::config::{self, Loaded, Overrides};
 use crate::exec::runs;
 use crate::logbook;
-use crate::sender::{Sender, jitter};
+use crate::sender::{BACKOFF, Sender, jitter, next_pause};
 use crate::spool::Spool;
 use crate::state::State;
 
@@ -82,7 +82,7 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
         return LEFT;
     };
     sender.retry_kept();
-    let mut pause = Duration::from_secs(1);
+    let mut backoff = BACKOFF;
     let code = loop {
         // One request is made even where no time is given for waiting.
         let pass = sender.pass(until.max(Instant::now() + crate::sender::PATIENCE));
@@ -93,13 +93,13 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
             say(pass.kept);
             break LEFT;
         };
-        let wait = pass.wait.unwrap_or(pause / 2 + jitter(pause));
+        let pause = next_pause(&mut backoff);
+        let wait = pass.wait.unwrap_or(pause);
         if Instant::now() + wait >= until {
             say(trouble);
             break LEFT;
         }
         thread::sleep(wait);
-        pause = (pause * 2).min(Duration::from_secs(30));
     };
     drop(turn);
     code

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use innkeeper_agent::probe::{Outcome, Status};
+use innkeeper_testing::process::stat;
 use probe_support::{assert_said, check, eventually};
 
 /// A program in a directory of the test's own.
@@ -35,8 +36,7 @@ fn plugin(text: &str, more: &str) -> Outcome {
 }
 
 fn runs(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    !stat.is_empty() && !stat.contains(") Z ")
+    stat(pid.trim().parse().expect("a number")).is_some_and(|stat| stat.is_alive())
 }
 
 #[test]

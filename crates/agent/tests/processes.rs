@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use innkeeper_testing::process::stat;
 use tempfile::TempDir;
 
 use common::instance::Instance;
@@ -31,8 +32,7 @@ fn line(child: &mut Child) -> String {
 }
 
 fn is_alive(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+    stat(pid.unsigned_abs()).is_some_and(|stat| stat.is_alive())
 }
 
 #[test]
@@ -102,15 +102,12 @@ fn stop_and_continue_reach_the_job_and_stop_the_agent_with_it() {
         .spawn()
         .unwrap();
     let job: i32 = line(&mut child).parse().unwrap();
-    let state = |pid: i32| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        stat.rsplit(") ").next().unwrap().chars().next().unwrap()
-    };
+    let state = |pid: i32| stat(pid.unsigned_abs()).unwrap().state;
     let agent = pid(&child);
     kill("TSTP", agent);
-    wait_for("both stop", || state(job) == 'T' && state(agent) == 'T');
+    wait_for("both stop", || state(job) == b'T' && state(agent) == b'T');
     kill("CONT", agent);
-    wait_for("both go on", || state(job) != 'T' && state(agent) != 'T');
+    wait_for("both go on", || state(job) != b'T' && state(agent) != b'T');
     drop(child.stdin.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }

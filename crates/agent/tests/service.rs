@@ -10,7 +10,7 @@ use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::ports::free_port;
-use innkeeper_testing::process::{PATIENCE, Server};
+use innkeeper_testing::process::{PATIENCE, Server, stat};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -262,18 +262,7 @@ fn who_may_only_check_in_is_told_so_and_made_no_owner() {
         instance.log().contains("the reservation net/port is not as it is to be")
     });
     // It waits, and does not try all the time.
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", agent.0.id())).unwrap();
-        let fields: Vec<u64> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .filter_map(|field| field.parse().ok())
-            .collect();
-        // After the state: utime and stime are the 11th and 12th.
-        fields[10] + fields[11]
-    };
+    let ticks = || stat(agent.0.id()).unwrap().cpu_ticks;
     let before = ticks();
     std::thread::sleep(Duration::from_secs(3));
     assert!(ticks() - before < 150, "it was busy for {} of 300 hundredths", ticks() - before);

@@ -6,7 +6,8 @@ use innkeeper_core::Invalid;
 use innkeeper_core::secret::Secret;
 
 use crate::guard::Forbidden;
-use crate::http::{self, Line, Options};
+use crate::http::{self, Line};
+use crate::keys::HttpOptions;
 use crate::redactor::Redactor;
 
 /// How long an answer may take.
@@ -25,7 +26,7 @@ impl Asker {
     /// # Errors
     /// An address that is none, or one that only the machine itself should ask.
     pub fn new(address: &Secret) -> Result<Self, Invalid> {
-        let options = Options { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
+        let options = HttpOptions { timeout: Some(TIMEOUT), ca_file: None, allow_link_local: false };
         let url = http::checked(address, options.allow_link_local, "give the address of a service")?;
         let mut redactor = Redactor::default();
         redactor.hide_address(&url);

@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use innkeeper_core::backoff::Backoff;
 use innkeeper_core::ways::AlerterKind;
 use innkeeper_core::{Invalid, duration, notice::Notice};
 use innkeeper_settings::Section;
@@ -30,7 +31,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::message::{KeyedNotice, one_by_one};
-use crate::{Alerter, Message, Sent, config, words};
+use crate::{Alerter, Message, Sent, keys, words};
 
 /// How long the program may run unless `timeout` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ impl CommandConfig {
             let what = "has a NUL character; use printable text";
             section.refuse("command", section.origin("command"), what);
         }
-        Self { command, timeout: config::timeout(section) }
+        Self { command, timeout: keys::timeout(section) }
     }
 
     pub(crate) fn build(&self) -> Result<Box<dyn Alerter>, Invalid> {
@@ -176,14 +177,13 @@ impl Runner {
 /// The status, or none where the program had to be killed.
 fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
     let begin = Instant::now();
-    let mut pause = Duration::from_millis(1);
+    let mut backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
         let Some(left) = timeout.checked_sub(begin.elapsed()).filter(|left| !left.is_zero()) else { break };
-        thread::sleep(pause.min(left));
-        pause = (pause * 2).min(Duration::from_millis(50));
+        thread::sleep(backoff.next_pause().min(left));
     }
     // Not yet waited for, so its number cannot be another's.
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {

@@ -4,14 +4,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use chrono::TimeDelta;
 use innkeeper_core::names::AlerterName;
-use innkeeper_core::secret::Secret;
 use innkeeper_core::ways::{AlerterKind, LOG};
 use innkeeper_core::{Clock, Invalid, word};
-use innkeeper_settings::{Findings, SecretSource, Section, Table};
+use innkeeper_settings::{Findings, Section, Table};
 
 use crate::command::CommandConfig;
 use crate::pagerduty::PagerDutyConfig;
@@ -165,27 +162,4 @@ impl AlerterConfig {
         }
         .map_err(|invalid| ConfigError { alerter: name.clone(), invalid })
     }
-}
-
-/// How long one attempt may take.
-pub(crate) fn timeout(section: &mut Section<'_>) -> Option<Duration> {
-    let bounds = TimeDelta::milliseconds(100)..=TimeDelta::minutes(10);
-    section.maybe_duration("timeout", bounds).and_then(|span| span.to_std().ok())
-}
-
-/// A secret that an alerter cannot be without.
-pub(crate) fn required_secret(
-    section: &mut Section<'_>,
-    key: &'static str,
-    key_file: &'static str,
-) -> Option<SecretSource> {
-    if !section.has(key) && !section.has(key_file) {
-        section.missing(key, &format!("give {key} or {key_file}"));
-    }
-    section.secret_source(key, key_file)
-}
-
-/// The value of such a secret.
-pub(crate) fn value_of(key: &'static str, source: Option<&SecretSource>) -> Result<Secret, Invalid> {
-    source.ok_or_else(|| Invalid::new(key, "is missing"))?.read()
 }

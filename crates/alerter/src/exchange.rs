@@ -11,7 +11,8 @@ use ureq::{Agent, AsSendBody};
 use url::Url;
 
 use crate::guard::Forbidden;
-use crate::http::{self, Line, Options};
+use crate::http::{self, Line};
+use crate::keys::HttpOptions;
 
 /// How long an answer may take, from the first look-up to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,8 +118,8 @@ fn run<B: AsSendBody>(
     agent.run(request?)
 }
 
-fn options(ca_file: Option<&PathBuf>) -> Options {
-    Options { timeout: Some(TIMEOUT), ca_file: ca_file.cloned(), allow_link_local: false }
+fn options(ca_file: Option<&PathBuf>) -> HttpOptions {
+    HttpOptions { timeout: Some(TIMEOUT), ca_file: ca_file.cloned(), allow_link_local: false }
 }
 
 fn checked(url: &str) -> Result<Url, Invalid> {

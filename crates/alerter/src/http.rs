@@ -9,7 +9,6 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use innkeeper_core::secret::Secret;
 use innkeeper_core::{Clock, Invalid, Time, duration, retry_after};
-use innkeeper_settings::Section;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::Resolver as _;
@@ -17,11 +16,13 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Proxy, SendBody};
 use url::{Host, Url};
 
+use crate::Sent;
+use crate::certificates::read_certificates;
 use crate::guard::{Forbidden, GuardedResolver, forbids, forbids_name};
+use crate::keys::HttpOptions;
 use crate::look_up::Memory;
-use crate::redactor::{self, Redactor};
+use crate::redactor::Redactor;
 use crate::tls;
-use crate::{Sent, config};
 
 /// How long an answer may take unless `timeout` says otherwise.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,25 +39,6 @@ const IDLE: Duration = Duration::from_secs(3);
 pub(crate) const ALLOW: &str = "set allow_link_local = true to send there";
 pub(crate) const OTHER_PROXY: &str = "name another proxy in ALL_PROXY, HTTPS_PROXY or HTTP_PROXY";
 
-/// What the HTTP alerters have in common in the configuration.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Options {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) allow_link_local: bool,
-}
-
-impl Options {
-    /// Reads `timeout`, `ca_file` and `allow_link_local`.
-    pub(crate) fn read(section: &mut Section<'_>) -> Self {
-        Self {
-            timeout: config::timeout(section),
-            ca_file: section.path_of("ca_file"),
-            allow_link_local: section.flag("allow_link_local", false),
-        }
-    }
-}
-
 /// Posts to one address.
 pub(crate) struct Poster {
     line: Line,
@@ -71,7 +53,7 @@ impl Poster {
     /// A poster to `address`; `redactor` hides the secrets besides the address itself.
     pub(crate) fn new(
         address: &Secret,
-        options: &Options,
+        options: &HttpOptions,
         mut redactor: Redactor,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Invalid> {
@@ -209,7 +191,7 @@ pub(crate) struct Line {
 
 impl Line {
     /// What talks to `url`, within these options.
-    pub(crate) fn new(url: Url, options: &Options) -> Result<Self, Invalid> {
+    pub(crate) fn new(url: Url, options: &HttpOptions) -> Result<Self, Invalid> {
         let agent = agent(is_loopback(&url), options)?;
         Ok(Self::over(agent, url, options.allow_link_local))
     }
@@ -252,7 +234,7 @@ impl Line {
 }
 
 /// What talks to other machines, or (`inward`) to this one.
-pub(crate) fn agent(inward: bool, options: &Options) -> Result<Agent, Invalid> {
+pub(crate) fn agent(inward: bool, options: &HttpOptions) -> Result<Agent, Invalid> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -311,7 +293,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 
 /// The system's authorities, and those of `ca_file` beside them.
 fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, Invalid> {
-    let own = redactor::read_certificates(ca_file)?;
+    let own = read_certificates(ca_file)?;
     if own.is_empty() {
         return Ok(RootCerts::PlatformVerifier);
     }
@@ -341,7 +323,7 @@ mod tests {
     #[test]
     fn a_name_that_leads_to_a_forbidden_address_is_refused_for_good() {
         for address in ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]"] {
-            let options = Options { timeout: None, ca_file: None, allow_link_local: true };
+            let options = HttpOptions { timeout: None, ca_file: None, allow_link_local: true };
             let url = Secret::new(format!("http://{address}/"));
             let mut poster = Poster::new(&url, &options, Redactor::default(), Arc::new(SystemClock)).unwrap();
             // As after a look-up: the address itself has not been checked.
@@ -376,7 +358,7 @@ mod tests {
 
     /// What becomes of a post to this address through this proxy.
     fn through_proxy(proxy: &str, address: &str, guarded: bool) -> Sent {
-        let options = Options { timeout: None, ca_file: None, allow_link_local: true };
+        let options = HttpOptions { timeout: None, ca_file: None, allow_link_local: true };
         let url = Secret::new(format!("http://{address}/"));
         let mut poster = Poster::new(&url, &options, Redactor::default(), Arc::new(SystemClock)).unwrap();
         let config = Agent::config_builder()

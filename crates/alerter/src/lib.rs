@@ -25,6 +25,7 @@
 
 mod alerters;
 mod asker;
+mod certificates;
 pub mod command;
 mod config;
 mod digest;
@@ -33,6 +34,7 @@ mod exchange;
 pub mod fuzz;
 mod guard;
 mod http;
+mod keys;
 mod letter;
 pub mod logbook;
 mod look_up;
@@ -52,10 +54,11 @@ mod words;
 
 pub use alerters::Alerters;
 pub use asker::Asker;
+pub use certificates::useless_certificates;
 pub use config::{AlerterConfig, ConfigError};
 pub use exchange::{Answered, Exchange};
 pub use letter::rendered;
 pub use mailbox::Mailbox;
 pub use message::{Alerter, Message, Sent};
-pub use redactor::{tells_secrets, useless_certificates};
+pub use redactor::tells_secrets;
 pub use tls::is_loopback;

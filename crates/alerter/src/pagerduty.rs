@@ -12,11 +12,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::http::{Options, Poster};
+use crate::http::Poster;
+use crate::keys::{self, HttpOptions};
 use crate::letter::{Letter, is_web};
 use crate::message::one_by_one;
 use crate::redactor::Redactor;
-use crate::{Alerter, Message, Sent, config, words};
+use crate::{Alerter, Message, Sent, words};
 
 /// Where events go unless `url` says otherwise (the European service has another address).
 const URL: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -49,21 +50,21 @@ pub(crate) struct PagerDutyConfig {
     routing_key: Option<SecretSource>,
     severity: Severity,
     url: Secret,
-    pub(crate) options: Options,
+    pub(crate) options: HttpOptions,
 }
 
 impl PagerDutyConfig {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
         Self {
-            routing_key: config::required_secret(section, "routing_key", "routing_key_file"),
+            routing_key: keys::required_secret(section, "routing_key", "routing_key_file"),
             severity: section.word("severity", Severity::Error, &SEVERITIES),
             url: Secret::new(section.text("url").unwrap_or_else(|| URL.to_owned())),
-            options: Options::read(section),
+            options: HttpOptions::read(section),
         }
     }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let routing_key = config::value_of("routing_key", self.routing_key.as_ref())?;
+        let routing_key = keys::value_of("routing_key", self.routing_key.as_ref())?;
         let mut redactor = Redactor::default();
         redactor.hide(routing_key.reveal());
         let poster = Poster::new(&self.url, &self.options, redactor, clock)?;

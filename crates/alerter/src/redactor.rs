@@ -1,53 +1,16 @@
-//! Keeps secrets out of everything that people read, and reads certificates.
-
-use std::path::PathBuf;
+//! Keeps secrets out of everything that people read.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use innkeeper_core::Invalid;
-use innkeeper_settings::{LARGEST_CERTIFICATES, read_file};
 use percent_encoding::percent_decode_str;
-use rustls::pki_types::CertificateDer;
 use url::Url;
 
-use crate::{tls, words};
+use crate::words;
 
 /// The longest `problem`, in characters.
 const LONGEST_PROBLEM: usize = 700;
 /// The shortest part of an address that is kept hidden on its own.
 const SHORTEST_PART: usize = 8;
-
-/// The certificates of authorities in a `ca_file`, which is in PEM; none where there is no file.
-pub(crate) fn read_certificates(path: Option<&PathBuf>) -> Result<Vec<CertificateDer<'static>>, Invalid> {
-    let Some(path) = path else { return Ok(Vec::new()) };
-    let wrong = |problem: String| Invalid::new("ca_file", format!("{}: {problem}", path.display()));
-    let pem = read_file(path, LARGEST_CERTIFICATES).map_err(wrong)?;
-    let certificates = ureq::tls::parse_pem(&pem).filter_map(|item| match item {
-        Ok(ureq::tls::PemItem::Certificate(certificate)) => {
-            Some(CertificateDer::from(certificate.der().to_vec()))
-        }
-        _ => None,
-    });
-    let certificates: Vec<CertificateDer<'static>> = certificates.collect();
-    if certificates.is_empty() {
-        return Err(wrong("has no certificate; give certificates of authorities in PEM".to_owned()));
-    }
-    Ok(certificates)
-}
-
-/// What is wrong with a `ca_file` that can be used and yet opens no way to any server; none where it does, or cannot be read.
-///
-/// It stops nobody: where the system trusts the server's authority, all is well without the file.
-pub fn useless_certificates(path: &PathBuf) -> Option<String> {
-    let certificates = read_certificates(Some(path)).ok()?;
-    tls::are_of_servers(&certificates).then(|| {
-        format!(
-            "{} has the certificate of a server, not of an authority, and no server is trusted by it; give the \
-             certificate of the authority that issued it, or remove ca_file where this machine trusts that one anyway",
-            path.display()
-        )
-    })
-}
 
 /// Whether a log record may show a secret: ureq tells at `debug` of every request with its whole address, and an
 /// incoming webhook's address is a secret. The process's logger has to pass over such records, whatever level it is set to.

@@ -18,10 +18,11 @@ use innkeeper_settings::{SecretSource, Section};
 use serde_json::{Value, json};
 
 use crate::digest::{self, Digest, Tone};
-use crate::http::{Options, Poster};
+use crate::http::Poster;
+use crate::keys::{self, HttpOptions};
 use crate::letter::{Letter, own_of, rendered};
 use crate::redactor::Redactor;
-use crate::{Alerter, Message, Sent, config, mentions, words};
+use crate::{Alerter, Message, Sent, mentions, words};
 
 /// The most lines of a digest that is a table.
 const MOST_LINES: usize = 50;
@@ -41,16 +42,16 @@ const SHORT: usize = 40;
 #[derive(Debug, Clone)]
 pub(crate) struct SlackConfig {
     url: Option<SecretSource>,
-    pub(crate) options: Options,
+    pub(crate) options: HttpOptions,
 }
 
 impl SlackConfig {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
-        Self { url: config::required_secret(section, "url", "url_file"), options: Options::read(section) }
+        Self { url: keys::required_secret(section, "url", "url_file"), options: HttpOptions::read(section) }
     }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let url = config::value_of("url", self.url.as_ref())?;
+        let url = keys::value_of("url", self.url.as_ref())?;
         let shape = Shape::of(&url);
         Ok(Box::new(Slack { poster: Poster::new(&url, &self.options, Redactor::default(), clock)?, shape }))
     }

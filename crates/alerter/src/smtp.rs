@@ -25,7 +25,7 @@ use lettre::transport::smtp::authentication::Credentials;
 use crate::guard::{self, Forbidden};
 use crate::http::ALLOW;
 use crate::redactor::Redactor;
-use crate::{Alerter, Message, Sent, config, tls};
+use crate::{Alerter, Message, Sent, keys, tls};
 use connection::{Postman, Server, Transit};
 use failure::{Failure, Stage};
 
@@ -79,7 +79,7 @@ impl SmtpConfig {
                 }
                 section.parsed("from", None, |from| sender(from).map(Some))
             },
-            timeout: config::timeout(section),
+            timeout: keys::timeout(section),
             ca_file: section.path_of("ca_file"),
             allow_link_local,
         };

@@ -8,18 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use innkeeper_core::Invalid;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig, ClientConnection, OtherError, RootCertStore, StreamOwned};
-use webpki::{EndEntityCert, KeyUsage, anchor_from_trusted_cert};
 
-use crate::redactor;
+use crate::certificates::read_certificates;
 use crate::timed::Timed;
 
 /// A client that trusts the system's authorities, and those of `ca_file` beside them.
 pub(crate) fn client(ca_file: Option<&PathBuf>) -> Result<Arc<ClientConfig>, Invalid> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots.add_parsable_certificates(redactor::read_certificates(ca_file)?);
+    roots.add_parsable_certificates(read_certificates(ca_file)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -77,21 +76,4 @@ fn advice_about(why: &CertificateError) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// Whether these are certificates of servers alone, each issued by an authority that is not among them: trusting them opens no way to
-/// any server.
-pub(crate) fn are_of_servers(certificates: &[CertificateDer<'_>]) -> bool {
-    let anchors: Vec<_> =
-        certificates.iter().filter_map(|certificate| anchor_from_trusted_cert(certificate).ok()).collect();
-    let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
-    !certificates.is_empty()
-        && certificates.iter().all(|certificate| {
-            let Ok(server) = EndEntityCert::try_from(certificate) else { return false };
-            let usage = KeyUsage::server_auth();
-            let found =
-                server.verify_for_usage(algorithms, &anchors, &[], UnixTime::now(), usage, None, None);
-            // The certificate of an authority is refused as such, and one that signed itself is found among the anchors.
-            matches!(found, Err(webpki::Error::UnknownIssuer))
-        })
 }

@@ -32,10 +32,11 @@ use innkeeper_settings::{LARGEST_SECRET, SecretSource, Section, named_secrets, r
 use sha2::Sha256;
 use ureq::http::{HeaderName, HeaderValue};
 
-use crate::http::{Options, Poster};
+use crate::http::Poster;
+use crate::keys::{self, HttpOptions};
 use crate::message::{KeyedNotice, one_by_one};
 use crate::redactor::Redactor;
-use crate::{Alerter, Message, Sent, config};
+use crate::{Alerter, Message, Sent};
 
 /// Headers that are Innkeeper's or the protocol's own.
 const TAKEN: &[&str] = &[
@@ -64,23 +65,23 @@ pub(crate) struct WebhookConfig {
     secret: Option<SecretSource>,
     headers: Headers,
     headers_file: Option<PathBuf>,
-    pub(crate) options: Options,
+    pub(crate) options: HttpOptions,
 }
 
 impl WebhookConfig {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
-        let url = config::required_secret(section, "url", "url_file");
+        let url = keys::required_secret(section, "url", "url_file");
         let secret = section.secret_source("secret", "secret_file");
         let headers: Headers = section.named_secrets("headers").into_iter().collect();
         if let Err(invalid) = check_headers(&headers) {
             section.refuse("headers", section.origin("headers"), invalid.problem);
         }
         let headers_file = section.path_of("headers_file");
-        Self { url, secret, headers, headers_file, options: Options::read(section) }
+        Self { url, secret, headers, headers_file, options: HttpOptions::read(section) }
     }
 
     pub(crate) fn build(&self, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, Invalid> {
-        let url = config::value_of("url", self.url.as_ref())?;
+        let url = keys::value_of("url", self.url.as_ref())?;
         let secret = self.secret.as_ref().map(SecretSource::read).transpose()?;
         let headers = self.all_headers()?;
         let mut redactor = Redactor::default();

@@ -20,7 +20,8 @@
 //!   [`guesses`]: how often a password or code may be wrong; [`browser`]: a session's browser in words;
 //!   [`claims`]: a person's name and role by an OpenID provider's claims;
 //! - [`open_past`]: changes made while the instance was open, which have to be confirmed;
-//! - [`discipline`], [`rewind`], [`lived`]: the consequences of a clock that jumps.
+//! - [`discipline`], [`rewind`], [`lived`]: the consequences of a clock that jumps;
+//! - [`backoff`]: pauses between attempts; [`fnv`]: a hash; [`process_stat`]: what Linux says of a process.
 //!
 //! ```
 //! use innkeeper_core::schedule::Schedule;
@@ -32,6 +33,7 @@ pub mod access;
 pub mod action;
 pub mod alert;
 pub mod assessed;
+pub mod backoff;
 pub mod baseline;
 pub mod brought;
 pub mod browser;
@@ -44,6 +46,7 @@ pub mod excerpt;
 pub mod expect;
 pub mod facts;
 pub mod figures;
+pub mod fnv;
 pub mod guesses;
 pub mod invalid;
 pub mod lived;
@@ -54,6 +57,7 @@ pub mod open_past;
 pub mod pacing;
 pub mod password;
 pub mod peer;
+pub mod process_stat;
 pub mod recipient;
 pub mod reminders;
 pub mod reservation;

@@ -56,7 +56,7 @@ pub use client::client_address;
 pub use error::ApiError;
 pub use innkeeper_node::Mount;
 pub use listener::Listener;
-pub use query::decoded;
+pub use query::{decoded, parameters};
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};
 pub use spool::{Spool, Spooled, Spools};

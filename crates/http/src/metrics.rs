@@ -12,7 +12,7 @@ use innkeeper_node::metrics::{self, Metrics};
 use innkeeper_store::{KnownNode, LatestFigure, NodeState, Store, StoreError};
 
 use super::description::{Description, WATCHING};
-use super::{ApiError, Routes, decoded};
+use super::{ApiError, Routes, decoded, parameters};
 
 const METRICS: Description =
     Description::get("/metrics", Permission::ReadAll, WATCHING, "Metrics for Prometheus")
@@ -105,7 +105,7 @@ const MOST_FIGURES: i64 = 10_000;
 
 /// The apps whose figures the query asks for, `figures=shop` once for each; `*` for all.
 fn wanted(query: &str) -> Vec<String> {
-    let values = query.split('&').filter_map(|pair| pair.strip_prefix("figures="));
+    let values = parameters(query).filter(|(name, _)| *name == "figures").map(|(_, value)| value);
     values.filter_map(|value| decoded(value).ok()).filter(|app| !app.is_empty()).take(MOST_APPS).collect()
 }
 

@@ -1,5 +1,11 @@
 //! Percent-decoding of queries.
 
+/// The parameters of a query as they are written, each a name and a value; without `=` the value is empty.
+pub fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
 /// Decodes a part of a query: `+` is a blank, `%41` a byte. Invalid encoding is an error rather than being repaired:
 /// two names must not become one.
 ///

@@ -28,6 +28,16 @@ pub struct Routes<'c> {
     known: Vec<Known>,
 }
 
+/// What a handler takes of a request.
+pub trait Arguments: FromRequest + 'static {}
+
+impl<A: FromRequest + 'static> Arguments for A {}
+
+/// What can answer a route.
+pub trait Answer<A>: Handler<A, Output: Responder + 'static> {}
+
+impl<A, H: Handler<A, Output: Responder + 'static>> Answer<A> for H {}
+
 /// What is known of a route.
 struct Known {
     pattern: String,
@@ -80,164 +90,128 @@ impl<'c> Routes<'c> {
     }
 
     /// Answers the route of this description.
-    pub fn described<F, Args>(&mut self, description: &Description, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn described<A: Arguments>(
+        &mut self,
+        description: &Description,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         let Description { method, path, permission, .. } = *description;
         self.register(method.into(), path, permission, Manner::Plain, Only::Always, handler)
     }
 
     /// Answers `GET` and `HEAD` of `pattern` (`/cron/{account}`).
-    pub fn get<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn get<A: Arguments>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
     /// The same where the request has a query. Others are left to what is registered next.
-    pub fn get_with_query<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn get_with_query<A: Arguments>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQuery, handler)
     }
 
     /// The same where a browser sent it by itself: somebody followed a link, or the page of another site had it sent.
-    pub fn get_with_query_by_browser<F, Args>(
+    pub fn get_with_query_by_browser<A: Arguments>(
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: F,
-    ) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Plain, Only::WithQueryByBrowser, handler)
     }
 
     /// Answers `POST` of `pattern`.
-    pub fn post<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn post<A: Arguments>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::POST, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
     /// Answers `method` of `pattern`; for `GET` also `HEAD`. What was registered first wins.
-    pub fn route<F, Args>(
+    pub fn route<A: Arguments>(
         &mut self,
         method: Method,
         pattern: &str,
         permission: Permission,
-        handler: F,
-    ) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(method, pattern, permission, Manner::Plain, Only::Always, handler)
     }
 
     /// Answers `OPTIONS` of `pattern`, by which a browser asks whether the page of another site may send something there. Elsewhere `OPTIONS` is
     /// answered with the methods of the path alone.
-    pub fn preflight<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn preflight<A: Arguments>(&mut self, pattern: &str, handler: impl Answer<A>) -> &mut Self {
         self.actix.route(pattern, web::route().guard(guard::Options()).to(handler));
         self
     }
 
     /// Answers `method` of a path of the management API.
-    pub fn api<F, Args>(
+    pub fn api<A: Arguments>(
         &mut self,
         method: Method,
         pattern: &str,
         permission: Permission,
-        handler: F,
-    ) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(method, pattern, permission, Manner::Api, Only::Always, handler)
     }
 
     /// Answers `GET` and `HEAD` of `pattern` with a page. Who must log in first is sent there.
-    pub fn page<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn page<A: Arguments>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Page, Only::Always, handler)
     }
 
     /// Answers `GET` and `HEAD` of `pattern` with a page that everybody may see, and that sets no cookie.
-    pub fn public_page<F, Args>(&mut self, pattern: &str, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn public_page<A: Arguments>(&mut self, pattern: &str, handler: impl Answer<A>) -> &mut Self {
         self.register(Method::GET, pattern, Permission::Nothing, Manner::PublicPage, Only::Always, handler)
     }
 
     /// The same where the client asks for a page: `Accept` has `text/html`. Others are left to what is registered next.
-    pub fn page_for_browsers<F, Args>(
+    pub fn page_for_browsers<A: Arguments>(
         &mut self,
         pattern: &str,
         permission: Permission,
-        handler: F,
-    ) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::GET, pattern, permission, Manner::Page, Only::ForBrowsers, handler)
     }
 
     /// Takes what a form of a page sends to `pattern`. The handler must check what the form carries ([`super::Caller::csrf`]).
-    pub fn form<F, Args>(&mut self, pattern: &str, permission: Permission, handler: F) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+    pub fn form<A: Arguments>(
+        &mut self,
+        pattern: &str,
+        permission: Permission,
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         self.register(Method::POST, pattern, permission, Manner::Page, Only::Always, handler)
     }
 
-    fn register<F, Args>(
+    fn register<A: Arguments>(
         &mut self,
         method: Method,
         pattern: &str,
         permission: Permission,
         manner: Manner,
         only: Only,
-        handler: F,
-    ) -> &mut Self
-    where
-        F: Handler<Args>,
-        Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
-    {
+        handler: impl Answer<A>,
+    ) -> &mut Self {
         let mut allowed = guard::Any(guard::Method(method.clone()));
         if method == Method::GET {
             allowed = allowed.or(guard::Head());
@@ -317,19 +291,14 @@ impl<'c> Routes<'c> {
 }
 
 /// The handler's answer, if the authenticator lets the request through to it.
-async fn admitted<F, Args>(
+async fn admitted<A: Arguments>(
     authenticator: &Authenticator,
     permission: Permission,
     manner: Manner,
-    handler: &F,
+    handler: &impl Answer<A>,
     request: &HttpRequest,
     payload: web::Payload,
-) -> HttpResponse
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
+) -> HttpResponse {
     // No stored name contains NUL, and Postgres refuses to search for it.
     if request.path().contains("%00") {
         let error = ApiError::NotFound("there is nothing at this path".to_owned());
@@ -341,7 +310,7 @@ where
     };
     let cookie = authenticator.missing_cookie(request, &caller);
     request.extensions_mut().insert(caller);
-    let mut answer = match Args::from_request(request, &mut payload.into_inner()).await {
+    let mut answer = match A::from_request(request, &mut payload.into_inner()).await {
         Ok(arguments) => handler.call(arguments).await.respond_to(request).map_into_boxed_body(),
         Err(error) => HttpResponse::from_error(error.into()),
     };

@@ -48,20 +48,16 @@ const STOP_WITHIN: u64 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The address cannot be listened on.
-    #[error("{name}: cannot listen on {listen}")]
+    #[error("cannot listen on {listen}")]
     Bind {
-        /// The service.
-        name: &'static str,
         /// The address as configured.
         listen: SocketAddr,
         /// Why.
         source: io::Error,
     },
     /// It had been listening, and ended.
-    #[error("{name}: the HTTP server ended")]
+    #[error("the HTTP server ended")]
     Ended {
-        /// The service.
-        name: &'static str,
         /// Why, if it said so.
         source: io::Error,
     },
@@ -186,7 +182,7 @@ impl HttpService {
                         routes.finish(!told.swap(true, Ordering::Relaxed));
                     })
             };
-        let failed = |source| HttpError::Bind { name, listen, source };
+        let failed = |source| HttpError::Bind { listen, source };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let server = Server::build()
@@ -241,11 +237,11 @@ impl HttpService {
                 log::info!("{name}: stopped listening on {address}");
                 Ok(())
             }
-            Ok(()) => Err(HttpError::Ended { name, source: io::Error::other("it was not asked to") }),
+            Ok(()) => Err(HttpError::Ended { source: io::Error::other("it was not asked to") }),
             Err(source) => {
                 // Logged at once: the process may take a while to end.
                 log::error!("{name}: the HTTP server ended: {source}");
-                Err(HttpError::Ended { name, source })
+                Err(HttpError::Ended { source })
             }
         }
     }

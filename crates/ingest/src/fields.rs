@@ -9,7 +9,7 @@ use innkeeper_core::reservation::document::{FIELDS, Form};
 use innkeeper_core::schedule::{Frequency, TimeUnit};
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, duration};
-use innkeeper_http::decoded;
+use innkeeper_http::{decoded, parameters};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
@@ -176,8 +176,7 @@ impl Fields {
     /// Reads the `known` fields of a query; of equal names the last counts. Other fields may be malformed.
     pub fn from_query(query: &str, known: &'static [&'static str]) -> Result<Self, Invalid> {
         let mut fields = Self::new(known);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in parameters(query) {
             let written = decoded(name).unwrap_or_else(|_| name.to_owned());
             let Some(name) = known.iter().find(|known| **known == written) else {
                 fields.is_unknown(written);
@@ -418,8 +417,7 @@ pub(crate) fn figures_of_object(value: Option<&Value>) -> (Figures, Vec<String>)
 /// The figures in a query, one per `figure=rows=1200`; and the problems of invalid ones, as sentences.
 pub(crate) fn figures_of_query(query: &str) -> (Figures, Vec<String>) {
     let (mut figures, mut problems) = (Figures::default(), Vec::new());
-    for pair in query.split('&') {
-        let Some(text) = pair.strip_prefix("figure=") else { continue };
+    for (_, text) in parameters(query).filter(|(name, _)| *name == "figure") {
         // A figure contains no blanks, and a large number may be written 5.4e+09, so `+` is not a blank here.
         let decoded = decoded(&text.replace('+', "%2B")).map_err(|problem| Invalid::new("figure", problem));
         let set = decoded.and_then(|text| figures.set_text(&text).map_err(|flaw| flaw.of(&text)));

@@ -16,6 +16,7 @@ use structopt::clap;
 
 use crate::config::{Config, ConfigError, Live, Overrides};
 use crate::heartbeat::{NodeClock, clock};
+pub use crate::print::{announce, print};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
 use crate::{Role, alerters, backup, descriptors, doubts, exposed, invitation, memory, token};
@@ -384,20 +385,6 @@ fn parse<O: StructOpt>(
         print("\n");
     }
     Err(SUCCESS)
-}
-
-/// Prints to standard output. A reader that has closed the pipe (`| head`) is not an error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// Prints to standard output without blocking the process on a slow reader.
-pub fn announce(text: String) {
-    let printing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || print(&text));
-    if let Err(error) = printing {
-        log::warn!("nothing can be printed: {error}");
-    }
 }
 
 /// The command line that runs `command` of this program with the same database, ready to be pasted into a shell in

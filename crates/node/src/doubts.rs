@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use innkeeper_store::StoreError;
 
-use crate::cli::print;
 use crate::config::DatabaseKind;
 use crate::dead_ends::{self, Told};
 use crate::heartbeat::Operator;
+use crate::print::print;
 use crate::{Config, Mount};
 use crate::{alerters, exposed, startup};
 

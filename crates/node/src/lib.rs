@@ -22,6 +22,7 @@ pub mod keys;
 pub mod memory;
 pub mod metrics;
 mod mount;
+mod print;
 mod process;
 mod process_metrics;
 mod proxies;

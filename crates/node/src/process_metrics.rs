@@ -4,6 +4,7 @@
 
 use std::fs;
 
+use innkeeper_core::process_stat::ProcessStat;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Counter, IntGauge};
@@ -63,7 +64,7 @@ impl ProcessMetrics {
         if let Some(most) = getrlimit(Resource::Nofile).current {
             self.most_files.set(count(most));
         }
-        let Some(stat) = fs::read_to_string("/proc/self/stat").ok().and_then(|text| Stat::parse(&text))
+        let Some(stat) = fs::read("/proc/self/stat").ok().and_then(|content| ProcessStat::parse(&content))
         else {
             return;
         };
@@ -95,34 +96,6 @@ fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// The contents of `/proc/PID/stat`.
-#[derive(Debug, PartialEq, Eq)]
-struct Stat {
-    /// User and system time together, in clock ticks.
-    cpu_ticks: u64,
-    threads: u64,
-    /// The start of the process, in clock ticks after the start of the machine.
-    started_ticks: u64,
-    virtual_bytes: u64,
-    resident_pages: u64,
-}
-
-impl Stat {
-    fn parse(text: &str) -> Option<Self> {
-        // The second field, the name in brackets, may contain any characters, even brackets and blanks. Fields count
-        // from 1.
-        let after_name: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let field = |number: usize| after_name.get(number - 3)?.parse::<u64>().ok();
-        Some(Self {
-            cpu_ticks: field(14)?.saturating_add(field(15)?),
-            threads: field(20)?,
-            started_ticks: field(22)?,
-            virtual_bytes: field(23)?,
-            resident_pages: field(24)?,
-        })
-    }
-}
-
 /// When the machine started, in seconds since 1970: the line `btime` of `/proc/stat`.
 fn boot_time(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -135,18 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_brackets_moves_no_field() {
-        let text =
-            "4711 (x) y (z) S 1 4711 4711 0 -1 4194560 100 0 0 0 70 30 0 0 20 0 9 0 555 1000000 2500 1844";
-        let expected = Stat {
-            cpu_ticks: 100,
-            threads: 9,
-            started_ticks: 555,
-            virtual_bytes: 1_000_000,
-            resident_pages: 2500,
-        };
-        assert_eq!(Stat::parse(text), Some(expected));
-        assert_eq!(Stat::parse("4711 (x) S 1"), None);
+    fn the_machine_says_when_it_started() {
         assert_eq!(boot_time("cpu 1 2\nbtime 1700000000\nprocesses 5\n"), Some(1_700_000_000));
     }
 

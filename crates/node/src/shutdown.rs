@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use innkeeper_core::process_stat::ignored_signals;
 use innkeeper_logging as logging;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -168,9 +169,7 @@ impl std::fmt::Debug for Shutdown {
 /// Whether the process was started with this signal ignored. False if the system does not tell.
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    ignored >> (signal - 1) & 1 == 1
+    ignored_signals(&status).unwrap_or(0) >> (signal - 1) & 1 == 1
 }
 
 /// Waits for [`STOP_WITHIN`] and ends the process, because a thread that is still running then hangs. No thread is

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use askama::Template;
 use innkeeper_core::SystemClock;
+use innkeeper_core::backoff::Backoff;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
 use crate::config::{Config, DatabaseKind};
@@ -18,8 +19,8 @@ use crate::{Role, SupervisedThread};
 
 /// How often the log repeats that the database is unavailable.
 const SAY_EVERY: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long it waits between attempts to reach it.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +264,7 @@ fn until_available<T>(
     is_file: bool,
     mut attempt: impl FnMut() -> Result<T, StoreError>,
 ) -> Result<Result<T, StoreError>, StartupError> {
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = BACKOFF;
     let mut said: Option<Instant> = None;
     loop {
         if shutdown.is_requested() {
@@ -284,10 +285,9 @@ fn until_available<T>(
                 return Ok(done);
             }
         }
-        if shutdown.wait_timeout(pause) {
+        if shutdown.wait_timeout(backoff.next_pause()) {
             return Err(StartupError::Stopped);
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -297,13 +297,7 @@ pub(crate) fn is_waited_for(config: &Config, error: &StoreError) -> bool {
 }
 
 fn is_worth_waiting(is_file: bool, error: &StoreError) -> bool {
-    error.is_unavailable() && (!is_file || is_passing(error))
-}
-
-/// Whether a file may become usable: another process has locked it, or the disk is slow without a known fault.
-fn is_passing(error: &StoreError) -> bool {
-    let text = error.to_string();
-    text.contains("locked") || text.ends_with("timed out waiting for connection")
+    error.is_unavailable() && (!is_file || error.is_busy())
 }
 
 /// The first line of the database's error, which is the part that varies.
@@ -349,7 +343,7 @@ mod tests {
         let mut tries = 0;
         let done = until_available(&Shutdown::new(), true, || {
             tries += 1;
-            let slow = StoreError::Unavailable("timed out waiting for connection".to_owned());
+            let slow = StoreError::Busy("timed out waiting for connection".to_owned());
             if tries < 2 { Err(slow) } else { Ok(tries) }
         });
         assert_eq!(done.unwrap().unwrap(), 2);

@@ -187,7 +187,8 @@ fn what_cannot_be_had_is_named() {
         let arguments = ["--listen", &address, "--database-url", url];
         let (code, _, err) = run(program, directory.path(), &arguments, &[]);
         assert_eq!(code, Some(1), "{program}: {err}");
-        assert!(err.contains(&address) && err.contains("cannot listen"), "{program}: {err}");
+        let said = format!("innkeeper: cannot listen on {address}\n  because: ");
+        assert!(err.lines().count() > 1 && err.contains(&format!("\n{said}")), "{program}: {err}");
     }
     for program in PROGRAMS {
         let arguments = ["--data-dir", "/dev/null/data", "--database-url", url];

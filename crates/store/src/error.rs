@@ -13,6 +13,10 @@ pub enum StoreError {
     /// The database does not answer, or cannot write just now. Trying again later is right.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// Another process has locked the SQLite file, or no connection came free in time and nothing is known to be wrong. It passes by
+    /// itself.
+    #[error("the database is not available: {0}")]
+    Busy(String),
     /// Somebody else holds a lock for longer than this waits for it. Trying again later is right.
     #[error("the database is not available: {0}")]
     Locked(String),
@@ -71,7 +75,20 @@ pub enum StoreError {
 impl StoreError {
     /// Whether trying again later is right.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Locked(_) | Self::FileLost(_))
+        matches!(self, Self::Unavailable(_) | Self::Busy(_) | Self::Locked(_) | Self::FileLost(_))
+    }
+
+    /// Whether what stands in the way of an SQLite file passes by itself: another process has locked it, or the disk is slow.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy(_))
+    }
+
+    /// A database that cannot be used now, as a text says that stands for SQLite's code: of an error of connecting, nothing else is left.
+    pub(crate) fn away(text: String) -> Self {
+        match SQLITE_LOCKS.iter().any(|words| text.contains(words)) {
+            true => Self::Busy(text),
+            false => Self::Unavailable(text),
+        }
     }
 
     /// Whether a lock of somebody else is what was waited for.
@@ -88,7 +105,7 @@ impl StoreError {
 impl From<DieselError> for StoreError {
     fn from(error: DieselError) -> Self {
         match trouble(&error) {
-            Some(Trouble::Passing) => Self::Unavailable(error.to_string()),
+            Some(Trouble::Passing) => Self::away(error.to_string()),
             Some(Trouble::Lock) => Self::Locked(error.to_string()),
             Some(Trouble::Damage) => {
                 met_damage();
@@ -106,15 +123,30 @@ impl From<DieselError> for StoreError {
 
 impl From<r2d2::Error> for StoreError {
     fn from(error: r2d2::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        let text = error.to_string();
+        // Where connecting failed, the pool adds why.
+        match text.as_str() == POOL_TIMED_OUT {
+            true => Self::Busy(text),
+            false => Self::away(text),
+        }
     }
 }
 
 impl From<diesel::ConnectionError> for StoreError {
     fn from(error: diesel::ConnectionError) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::away(error.to_string())
     }
 }
+
+/// What r2d2's only error says where it knows no cause.
+const POOL_TIMED_OUT: &str = "timed out waiting for connection";
+
+/// SQLite's messages about locks of other processes.
+const SQLITE_LOCKS: [&str; 3] = [
+    "database is locked",        // SQLITE_BUSY
+    "database table is locked",  // SQLITE_LOCKED
+    "database schema is locked", // SQLITE_LOCKED_SHAREDCACHE
+];
 
 /// What is wrong when nothing is wrong with the statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,10 +224,7 @@ fn trouble_in(message: &str) -> Option<Trouble> {
         "server conn crashed",
         "no more connections allowed",
     ];
-    const SQLITE: [&str; 9] = [
-        "database is locked",                   // SQLITE_BUSY
-        "database table is locked",             // SQLITE_LOCKED
-        "database schema is locked",            // SQLITE_LOCKED_SHAREDCACHE
+    const SQLITE: [&str; 6] = [
         "attempt to write a readonly database", // SQLITE_READONLY
         "disk I/O error",                       // SQLITE_IOERR
         "database or disk is full",             // SQLITE_FULL
@@ -214,7 +243,7 @@ fn trouble_in(message: &str) -> Option<Trouble> {
         return Some(Trouble::Lock);
     }
     let passes = BEGINNINGS.iter().any(|words| message.starts_with(words))
-        || SQLITE.iter().any(|words| message.starts_with(words));
+        || SQLITE.iter().chain(&SQLITE_LOCKS).any(|words| message.starts_with(words));
     passes.then_some(Trouble::Passing)
 }
 
@@ -238,6 +267,11 @@ mod tests {
         ] {
             assert_eq!(trouble_in(message), expected, "{message}");
         }
+        let locked =
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new("database is locked".to_owned()));
+        let locked = StoreError::from(locked);
+        assert!(locked.is_busy() && locked.is_unavailable() && !locked.is_locked(), "{locked:?}");
+        assert!(!StoreError::away("/srv/locked.db: unable to open database file".to_owned()).is_busy());
         let refused = DatabaseErrorKind::UniqueViolation;
         let told = DieselError::DatabaseError(refused, Box::new("could not write".to_owned()));
         assert!(matches!(StoreError::from(told), StoreError::Refused(_)));

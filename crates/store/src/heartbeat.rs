@@ -13,7 +13,7 @@ use innkeeper_core::reservation::Window;
 use crate::blind::{self, Taker};
 use crate::connection::AnyConnection;
 use crate::nodes::{DutyRow, Node};
-use crate::rows::{ms, time};
+use crate::rows::ms;
 use crate::schema::{duties, nodes};
 use crate::{DatabaseKind, NewDelivery, Store, StoreError, outbox};
 
@@ -292,13 +292,4 @@ fn lock_duty(connection: &mut AnyConnection, name: &str) -> Result<Option<DutyRo
         .bind::<Text, _>(name)
         .get_result(connection)
         .optional()?)
-}
-
-/// A duty as somebody reads it at `now`: where heartbeats are stored seldom, those of its nodes tell more.
-pub(crate) fn duty_beat(row: &DutyRow, nodes: &[crate::KnownNode]) -> Time {
-    let doers = nodes.iter().filter(|known| {
-        [row.name.as_str(), "standalone"].contains(&known.node.role.as_str())
-            && !known.unable.contains(&row.name)
-    });
-    doers.map(|known| known.beat_at).chain([time(row.beat_at)]).max().unwrap_or(time(row.beat_at))
 }

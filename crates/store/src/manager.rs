@@ -93,8 +93,8 @@ impl r2d2::ManageConnection for Manager {
             connection.batch_execute(PRAGMAS)?;
             Ok(AnyConnection::Sqlite(connection))
         };
-        let connection = open()
-            .map_err(|error| NoConnection::File(file.explain(StoreError::Unavailable(error.to_string()))))?;
+        let connection =
+            open().map_err(|error| NoConnection::File(file.explain(StoreError::away(error.to_string()))))?;
         Ok(Connected { connection, lease: Some(lease) })
     }
 

@@ -9,7 +9,6 @@ use strum::IntoStaticStr;
 
 use crate::connection::{AnyConnection, write_on};
 use crate::gone::{self, Gone};
-use crate::heartbeat::duty_beat;
 use crate::rows::{ms, time};
 use crate::schema::{duties, nodes};
 use crate::{DatabaseKind, Store, StoreError};
@@ -226,6 +225,15 @@ impl Store {
             }
         }
     }
+}
+
+/// A duty as somebody reads it at `now`: where heartbeats are stored seldom, those of its nodes tell more.
+fn duty_beat(row: &DutyRow, nodes: &[KnownNode]) -> Time {
+    let doers = nodes.iter().filter(|known| {
+        [row.name.as_str(), "standalone"].contains(&known.node.role.as_str())
+            && !known.unable.contains(&row.name)
+    });
+    doers.map(|known| known.beat_at).chain([time(row.beat_at)]).max().unwrap_or(time(row.beat_at))
 }
 
 #[derive(QueryableByName)]

@@ -261,16 +261,30 @@ fn read_together(
         .select((ReservationRow::as_select(), StateRow::as_select()))
         .load(connection)?;
     if !malformed.is_empty() {
-        rows.retain(|(row, _)| !malformed.iter().any(|(id, _)| *id == row.id));
+        rows.retain(|(row, _)| !malformed.iter().any(|one| one.id == row.id));
     }
-    Ok((rows, malformed))
+    Ok((rows, malformed.into_iter().map(|one| (one.id, one.problem())).collect()))
+}
+
+/// A row with something else where a number belongs.
+pub(crate) struct Malformed {
+    /// The reservation.
+    pub id: i64,
+    /// Whether it is in the terms, and not in the state.
+    pub is_in_terms: bool,
+    column: String,
+}
+
+impl Malformed {
+    /// What is wrong with it.
+    pub fn problem(&self) -> String {
+        let table = if self.is_in_terms { "reservations" } else { "states" };
+        format!("{table}.{} is not a number", self.column)
+    }
 }
 
 /// Rows with something else where a number belongs. Postgres does not let that happen.
-pub(crate) fn malformed(
-    connection: &mut AnyConnection,
-    ids: &[i64],
-) -> Result<Vec<(i64, String)>, StoreError> {
+pub(crate) fn malformed(connection: &mut AnyConnection, ids: &[i64]) -> Result<Vec<Malformed>, StoreError> {
     let AnyConnection::Sqlite(connection) = connection else { return Ok(Vec::new()) };
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -291,11 +305,12 @@ pub(crate) fn malformed(
         list(ids)
     ))
     .load(connection)?;
-    let problem = |column: &str| {
-        let table = if column.starts_with("s.") { "states" } else { "reservations" };
-        format!("{table}.{} is not a number", &column[2..])
+    let malformed = |row: IdAndText| Malformed {
+        id: row.id,
+        is_in_terms: row.text.starts_with("r."),
+        column: row.text[2..].to_owned(),
     };
-    Ok(rows.into_iter().map(|row| (row.id, problem(&row.text))).collect())
+    Ok(rows.into_iter().map(malformed).collect())
 }
 
 /// Ids as SQL lists them.

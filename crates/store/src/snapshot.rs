@@ -381,9 +381,8 @@ impl Snapshot<'_> {
             Err(error) if !error.is_unavailable() => Vec::new(),
             malformed => malformed?,
         };
-        let of_terms = |(_, problem): &(i64, String)| problem.starts_with("reservations.");
-        if let Some((id, problem)) = malformed.into_iter().find(of_terms) {
-            return Err(StoreError::Unreadable(named(self.connection, id, problem)?));
+        if let Some(one) = malformed.into_iter().find(|one| one.is_in_terms) {
+            return Err(StoreError::Unreadable(named(self.connection, one.id, one.problem())?));
         }
         let together = apart(self.connection, |connection| {
             let rows = reservations::table.filter(reservations::id.eq_any(ids));

@@ -258,7 +258,7 @@ impl Store {
         let manager = Manager { bounds, ..self.manager.clone() };
         let mut connected = r2d2::ManageConnection::connect(&manager).map_err(|error| match error {
             NoConnection::File(error) => error,
-            other => StoreError::Unavailable(other.to_string()),
+            other => StoreError::away(other.to_string()),
         })?;
         match &mut connected.connection {
             AnyConnection::Postgres(connection) => {

@@ -1,21 +1,21 @@
 //! When a message that could not be sent is tried again.
 
-use chrono::TimeDelta;
+use std::time::Duration;
 
-const FIRST: TimeDelta = TimeDelta::seconds(5);
-const LONGEST: TimeDelta = TimeDelta::hours(1);
+use chrono::TimeDelta;
+use innkeeper_core::backoff::Backoff;
+use innkeeper_core::fnv::fnv1a_64;
+
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(3600));
 
 /// The pause after `attempts` failed tries (counted from 0): 5 s, doubling, at most an hour, shortened or lengthened by up
 /// to a fifth so that what failed together does not come back together. The same for the same `seed`.
 pub(crate) fn pause(attempts: i64, seed: &str) -> TimeDelta {
-    let doublings = attempts.clamp(0, 16) as u32;
-    let plain = LONGEST.min(FIRST * 2_i32.pow(doublings));
-    // FNV-1a: any even spread will do.
-    let hash = seed.bytes().chain(attempts.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let per_mille = 800 + (hash >> 32) as i64 % 401;
-    TimeDelta::milliseconds(plain.num_milliseconds() * per_mille / 1000)
+    let failures = u32::try_from(attempts.max(0)).unwrap_or(u32::MAX);
+    let hash = fnv1a_64(seed.bytes().chain(attempts.to_le_bytes()));
+    let random = (hash >> 32) as f64 / f64::from(u32::MAX);
+    let pause = BACKOFF.after(failures).spread_pause(0.2, random);
+    TimeDelta::milliseconds(pause.as_millis() as i64)
 }
 
 #[cfg(test)]

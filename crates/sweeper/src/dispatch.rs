@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
@@ -24,7 +24,6 @@ use crate::backoff;
 use crate::leases::Leases;
 use crate::parts;
 use crate::scan_cursor::ScanCursor;
-use crate::worker_pools::Retired;
 
 /// Messages that one sender claims at once at first, where each is sent alone: few, so that the others of its worker pool get theirs
 /// when a provider is slow.
@@ -65,7 +64,8 @@ pub struct WorkerPool {
     pub(crate) kind: AlerterKind,
     /// When the alerter was enabled again after it was parked; none where this process has not seen it parked.
     pub(crate) enabled_at: Option<Time>,
-    pub(crate) retired: Retired,
+    /// Whether its worker pool is to end.
+    pub(crate) retired: Arc<AtomicBool>,
     pub(crate) complaints: Arc<Complaints>,
 }
 
@@ -83,7 +83,7 @@ impl WorkerPool {
             cursor: Arc::default(),
             kind: alerter.kind(),
             enabled_at: None,
-            retired: Retired::default(),
+            retired: Arc::default(),
             complaints: Arc::default(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender as End;
 use std::time::{Duration, Instant};
 
@@ -156,6 +156,3 @@ pub(crate) fn parked_before(store: &Store) -> BTreeSet<String> {
         }
     }
 }
-
-/// Whether a worker pool is to end.
-pub(crate) type Retired = Arc<AtomicBool>;

@@ -11,7 +11,7 @@ use innkeeper_store::DatabaseKind;
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{Answer, HttpSink};
-use innkeeper_testing::process::{PATIENCE, Server};
+use innkeeper_testing::process::{PATIENCE, Server, stat};
 
 fn sweeper(database: &TestDatabase, more: &str) -> Server {
     Server::start("sweeper", &config(database, more), &[])
@@ -165,11 +165,7 @@ fn a_sweeper_that_can_do_nothing_costs_almost_nothing() {
 
 /// How much of a core the process takes over a few seconds, in percent.
 fn cpu(server: &Server) -> f64 {
-    let ticks = || -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
-        let words: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        words[11].parse::<f64>().unwrap() + words[12].parse::<f64>().unwrap()
-    };
+    let ticks = || stat(server.pid()).unwrap().cpu_ticks as f64;
     let (before, span) = (ticks(), Duration::from_secs(3));
     std::thread::sleep(span);
     // Linux counts hundredths of a second.

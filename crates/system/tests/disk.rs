@@ -11,7 +11,7 @@ use innkeeper_system::mount::{Mount, run};
 use innkeeper_testing::client::{Answer, Client};
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::jobs::Jobs;
-use innkeeper_testing::process::{PATIENCE, Server, program};
+use innkeeper_testing::process::{PATIENCE, Server, program, stat};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -240,10 +240,7 @@ fn a_stop_on_a_disk_that_hangs_ends_all_but_what_the_kernel_holds() {
     assert_eq!(check_in(&server).status, 503);
     server.signal("TERM");
     // A thread within a call to the disk ends when that does, whoever kills it; the process has ended all the same.
-    eventually("it ends", || {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap_or_default();
-        stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('Z'))
-    });
+    eventually("it ends", || stat(server.pid()).is_none_or(|stat| !stat.is_alive()));
     println!("it has ended after {:?}", since.elapsed());
     assert!(since.elapsed() < STOP, "{:?}", since.elapsed());
     drop(frozen);

@@ -8,12 +8,35 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::certificates::Authority;
+use crate::process::stat;
+
+/// How a server is set up and run.
+pub struct Setup {
+    /// Where Postgres's programs are.
+    pub programs: PathBuf,
+    /// The command within which its programs run (`ip netns exec …`); empty for none.
+    pub within: Vec<String>,
+    /// Variables of its environment.
+    pub variables: Vec<(&'static str, String)>,
+    /// What its configuration says besides where it listens.
+    pub settings: String,
+    /// Whether a commit outlives the machine. Without that what a dead process had written is still the system's, so that it survives,
+    /// and recovery takes no seconds.
+    pub is_durable: bool,
+}
+
+impl Setup {
+    /// By these programs, and nothing else out of the ordinary.
+    pub fn by(programs: PathBuf) -> Self {
+        let (within, variables) = (Vec::new(), Vec::new());
+        Self { programs, within, variables, settings: String::new(), is_durable: false }
+    }
+}
 
 /// A private server on a Unix socket, run by an unprivileged user where the test is root. Stopped when dropped.
 pub struct Cluster {
     directory: TempDir,
-    programs: PathBuf,
-    variables: Vec<(&'static str, String)>,
+    setup: Setup,
 }
 
 impl Cluster {
@@ -24,7 +47,12 @@ impl Cluster {
 
     /// The same with these variables in the server's environment.
     pub fn start_with(variables: Vec<(&'static str, String)>) -> Self {
-        let cluster = Self::make(variables);
+        Self::start_as(Setup { variables, ..Setup::by(programs()) })
+    }
+
+    /// The same of this setup.
+    pub fn start_as(setup: Setup) -> Self {
+        let cluster = Self::make(setup);
         cluster.resume();
         cluster
     }
@@ -32,10 +60,8 @@ impl Cluster {
     /// The same; its messages are in this language (`de`), by the translations that it brings along.
     pub fn start_speaking(language: &str) -> Self {
         let variables = vec![("LC_ALL", "C.UTF-8".to_owned()), ("LANGUAGE", language.to_owned())];
-        let cluster = Self::make(variables);
-        cluster.set("lc_messages = 'C.UTF-8'\n");
-        cluster.resume();
-        cluster
+        let settings = "lc_messages = 'C.UTF-8'\n".to_owned();
+        Self::start_as(Setup { variables, settings, ..Setup::by(programs()) })
     }
 
     /// What it has written into its log.
@@ -46,50 +72,68 @@ impl Cluster {
     /// The same, to be reached over TCP as well, at 127.0.0.1 and this port, with TLS for whoever wants it, by a certificate of `authority`
     /// for these names.
     pub fn start_encrypted(authority: &Authority, names: &[&str], port: u16) -> Self {
-        let cluster = Self::make(Vec::new());
+        let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n");
+        let cluster = Self::make(Setup { settings, ..Setup::by(programs()) });
         let [certificate, key] = ["server.crt", "server.key"].map(|name| cluster.data().join(name));
         authority.write_server(names, &certificate, &key);
         for file in [&certificate, &key] {
-            let file = file.display().to_string();
-            run(&["chmod", "600", &file]);
+            run(Command::new("chmod").arg("600").arg(file));
             if is_root() {
-                run(&["chown", "nobody", &file]);
+                run(Command::new("chown").arg("nobody").arg(file));
             }
         }
-        cluster.set(&format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n"));
         cluster.resume();
         cluster
     }
 
     /// Makes one that does not run yet.
-    fn make(variables: Vec<(&'static str, String)>) -> Self {
-        let directory = TempDir::with_prefix("ik").expect("a temporary directory");
-        let cluster = Self { directory, programs: programs(), variables };
-        if is_root() {
-            run(&["chown", "nobody", &display(&cluster.directory)]);
-        }
-        cluster.postgres(
-            "initdb",
-            &["-U", "innkeeper", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        );
-        // What a dead process had written is the system's: without fsync it survives, and recovery takes no seconds.
-        cluster.set(&format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 100\nfsync = off\n",
-            display(&cluster.directory)
-        ));
+    pub fn make(setup: Setup) -> Self {
+        let cluster = Self::empty(setup);
+        let sync: &[&str] = if cluster.setup.is_durable { &[] } else { &["--no-sync"] };
+        let made = ["-U", "innkeeper", "--auth=trust", "-E", "UTF8", "--locale=C"];
+        cluster.postgres("initdb", &[&made, sync].concat());
+        cluster.configure();
         cluster
     }
 
-    /// Adds to its configuration; what was said before counts no longer.
-    fn set(&self, settings: &str) {
-        let file = self.data().join("postgresql.conf");
-        let known = std::fs::read_to_string(&file).expect("initdb wrote it");
-        std::fs::write(&file, known + settings).expect("it can be written");
+    /// A place for one, whose directory of data is yet to be filled; then [`configure`](Self::configure) it.
+    pub fn empty(setup: Setup) -> Self {
+        let directory = TempDir::with_prefix("ik").expect("a temporary directory");
+        if is_root() {
+            run(Command::new("chown").arg("nobody").arg(directory.path()));
+        }
+        Self { directory, setup }
+    }
+
+    /// Says in its configuration where it listens, and what its setup says.
+    pub fn configure(&self) {
+        let fsync = if self.setup.is_durable { "" } else { "fsync = off\n" };
+        let at = self.directory.path().display();
+        self.append(
+            "postgresql.conf",
+            &format!(
+                "listen_addresses = ''\nunix_socket_directories = '{at}'\nmax_connections = 100\n{fsync}{}",
+                self.setup.settings
+            ),
+        );
+    }
+
+    /// Adds to a file of its data, as `postgresql.conf`, where what was said before counts no longer.
+    pub fn append(&self, file: &str, text: &str) {
+        let path = self.data().join(file);
+        let known = std::fs::read_to_string(&path).expect("initdb wrote it");
+        std::fs::write(&path, known + text).expect("it can be written");
     }
 
     /// The address of its database `postgres`.
     pub fn url(&self) -> String {
-        format!("postgres://innkeeper@{}/postgres", display(&self.directory).replace('/', "%2F"))
+        self.url_of("postgres")
+    }
+
+    /// The address of its database `name`.
+    pub fn url_of(&self, name: &str) -> String {
+        let socket = self.directory.path().display().to_string().replace('/', "%2F");
+        format!("postgres://innkeeper@{socket}/{name}")
     }
 
     /// Starts it again; returns when it takes connections.
@@ -132,29 +176,34 @@ impl Cluster {
         text.lines().next().map(str::to_owned)
     }
 
-    fn data(&self) -> PathBuf {
+    /// Its directory of data.
+    pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    fn postgres(&self, program: &str, arguments: &[&str]) {
-        let path = self.programs.join(program).display().to_string();
-        let data = self.data().display().to_string();
-        self.run([&path, "-D", &data].iter().chain(arguments).copied());
+    /// Runs a program of the server's on its data.
+    pub fn postgres(&self, program: &str, arguments: &[&str]) {
+        run(self.command(program).arg("-D").arg(self.data()).args(arguments));
     }
 
-    /// Runs a command as a user that Postgres agrees to run as.
-    fn run<'a>(&self, command: impl Iterator<Item = &'a str>) {
-        let variables: Vec<String> =
-            self.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut words: Vec<&str> = Vec::new();
+    /// A program of Postgres, run where the server runs, as a user that Postgres agrees to run as.
+    pub fn command(&self, program: &str) -> Command {
+        let mut words = self.setup.within.clone();
         if is_root() {
-            words.extend(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]);
+            words.extend(
+                ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"].map(str::to_owned),
+            );
         }
         // After that, so that what the variables bring along is that user's, too.
-        words.push("env");
-        words.extend(variables.iter().map(String::as_str));
-        command.for_each(|word| words.push(word));
-        run(&words);
+        words.push("env".to_owned());
+        words.extend(self.setup.variables.iter().map(|(name, value)| format!("{name}={value}")));
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .arg(self.setup.programs.join(program))
+            .current_dir("/")
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -162,15 +211,10 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }
 
-fn run(words: &[&str]) {
-    let status = Command::new(words[0])
-        .args(&words[1..])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .unwrap_or_else(|error| panic!("{words:?}: {error}"));
-    assert!(status.success(), "{words:?}: {status}");
+/// Runs a command to its end. A server that it leaves behind would keep a pipe open.
+fn run(command: &mut Command) {
+    let status = command.stdout(Stdio::null()).status();
+    assert!(status.as_ref().is_ok_and(std::process::ExitStatus::success), "{command:?}: {status:?}");
 }
 
 impl Drop for Cluster {
@@ -186,18 +230,11 @@ impl Drop for Cluster {
 
 /// The processes that `parent` has started and that still run.
 fn children_of(parent: &str) -> Vec<String> {
-    let is_child = |pid: &String| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name before may hold anything; then come the state and the parent.
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.split_whitespace().nth(1) == Some(parent))
-    };
+    let parent = parent.parse::<i32>().ok();
+    let is_child = |pid: &u32| stat(*pid).is_some_and(|stat| Some(stat.parent) == parent);
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())).filter(is_child).collect()
-}
-
-fn display(directory: &TempDir) -> String {
-    directory.path().display().to_string()
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(is_child).map(|pid| pid.to_string()).collect()
 }
 
 /// Where Postgres's programs are: as `scripts/test` says, or where Debian puts them.

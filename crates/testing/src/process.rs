@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use innkeeper_core::process_stat::ProcessStat;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tempfile::TempDir;
 
@@ -35,6 +36,11 @@ impl Log {
     fn text(&self) -> MutexGuard<'_, String> {
         self.text.lock()
     }
+}
+
+/// What the system says of a process; none where it is gone.
+pub fn stat(pid: u32) -> Option<ProcessStat> {
+    ProcessStat::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The path of a program of this build: `innkeeper`, `ingest`, `sweeper`, `web`.

@@ -1,21 +1,21 @@
 //! Makes planned changes: each is compared with what is there, has a backup, and appears as a whole or not at
 //! all.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
+use super::files::{Ownership, read_bounded, replace};
 use super::machine::SearchOptions;
 use super::plan::{Change, Plan};
 use super::record::{Changed, Record, digest};
-use super::source::{Target, header, listed, read_bounded, spool_file};
+use super::source::{Target, header, listed, spool_file};
 use super::{Found, naming};
 use crate::state::try_lock;
 
@@ -290,58 +290,5 @@ fn prune(place: &Path, name: &str) {
     for old in backups.iter().rev().skip(BACKUPS) {
         // One that stays does no harm.
         let _ = fs::remove_file(old);
-    }
-}
-
-/// Whose a file is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ownership {
-    /// Whose it was, with the mode that it had.
-    AsBefore,
-    /// The user's, and others may read it.
-    Public,
-    /// The user's alone.
-    Private,
-}
-
-/// Replaces a file as a whole: whoever reads it meets what was there or what is there, and cron sees that it
-/// changed.
-pub(super) fn replace(path: &Path, content: &[u8], ownership: Ownership) -> io::Result<()> {
-    let before = fs::metadata(path).ok().filter(|_| ownership == Ownership::AsBefore);
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    // No cron reads a file whose name begins with a dot.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = parent.join(format!(".{name}.innkeeper-new-{}", std::process::id()));
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(content)?;
-        match &before {
-            Some(before) => {
-                fchown(&file, Some(before.uid()), Some(before.gid()))?;
-                file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
-                file.set_modified(later_than(before.mtime()))?;
-            }
-            None if ownership == Ownership::Public => file.set_permissions(Permissions::from_mode(0o644))?,
-            None => {}
-        }
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    let result = written();
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    result?;
-    File::open(parent)?.sync_all()
-}
-
-/// Now; but another second than `before`, since cron compares whole seconds.
-fn later_than(before: i64) -> SystemTime {
-    let now = SystemTime::now();
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    if i64::try_from(seconds).is_ok_and(|seconds| seconds == before) {
-        now + Duration::from_secs(1)
-    } else {
-        now
     }
 }

@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use super::command;
+use super::files::read_bounded;
 use super::machine::Machine;
-use super::source::read_bounded;
 
 /// Its first line.
 const HEAD: &str = "# Made by innkeeper-agent discover, which takes it away again with --undo.";

@@ -39,6 +39,7 @@ mod drop_in;
 mod entries;
 mod environment;
 pub mod fields;
+mod files;
 pub mod machine;
 pub mod naming;
 pub mod plan;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::files::{Ownership, replace};
 use super::source::Target;
 use super::{Found, Watched, naming, plan};
 
@@ -61,8 +62,7 @@ impl Record {
         let path = directory.join(FILE);
         let wrong = |what: String| format!("{}: {what}", path.display());
         let text = serde_json::to_vec_pretty(self).map_err(|error| wrong(error.to_string()))?;
-        super::apply::replace(&path, &text, super::apply::Ownership::Private)
-            .map_err(|error| wrong(error.to_string()))
+        replace(&path, &text, Ownership::Private).map_err(|error| wrong(error.to_string()))
     }
 
     /// What it says of a target.

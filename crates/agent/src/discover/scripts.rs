@@ -3,8 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use super::files::{names_in, read_bounded};
 use super::machine::Machine;
-use super::source::{SearchProblem, names_in, read_bounded};
+use super::source::SearchProblem;
 use super::taken::{Reader, passed_over};
 use super::{Entry, Found, Kind, Origin, command, naming};
 

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::files::names_in;
 use super::machine::{Cron, Machine};
-use super::source::names_in;
 
 /// Who looks at the names of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::apply::{Outcome, compare, current, locked, put, reloaded};
 use super::command::Watched;
+use super::files::read_bounded;
 use super::machine::SearchOptions;
 use super::plan::original;
 use super::record::{Changed, Record, digest};
-use super::source::{Source, Target, read_bounded};
+use super::source::{Source, Target};
 use super::wrap::MARK;
 use super::{Found, Origin, drop_in};
 

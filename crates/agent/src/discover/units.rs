@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 
-use super::source::read_bounded;
+use super::files::read_bounded;
 
 /// Where the system's units lie, the strongest first.
 pub const SYSTEM: [&str; 7] = [

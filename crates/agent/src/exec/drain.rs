@@ -5,7 +5,7 @@ use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 
-use super::streams::{Stream, Writer};
+use super::writer::{Stream, Writer};
 use crate::logbook;
 
 /// The hidden subcommand.

@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::streams::{Stream, Writer};
+use super::writer::{Stream, Writer};
 
 /// So much is held in memory, bytes; what is more goes into the file.
 const IN_MEMORY: usize = 256 * 1024;

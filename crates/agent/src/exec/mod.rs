@@ -15,13 +15,14 @@ mod redact;
 mod reporter;
 pub mod runs;
 mod setup;
-mod signals;
+pub(crate) mod signals;
 mod streams;
 mod supervise;
 mod tail;
 pub(crate) mod terms;
 mod timer;
 mod tree;
+mod writer;
 
 use std::fs::File;
 use std::io::Write as _;
@@ -43,9 +44,10 @@ use lock::Lock;
 use options::Plan;
 use reporter::{Facts, Reporter};
 use signals::Signals;
-use streams::{Pumps, Shared, Writer};
+use streams::{Pumps, Shared};
 use supervise::{Ended, Limit, Status, Supervisor};
 use tail::Tail;
+use writer::{Stream, Writer};
 
 /// A run that was left out because another one has the lock.
 pub const SKIPPED: u8 = 75;
@@ -205,7 +207,7 @@ impl Run {
         mut self,
         ended: &Ended,
         shared: Option<&Arc<Shared>>,
-        left: Vec<(streams::Stream, std::io::PipeReader)>,
+        left: Vec<(Stream, std::io::PipeReader)>,
     ) -> u8 {
         let code = match ended.status.code() {
             0 if ended.was_ended => ENDED,

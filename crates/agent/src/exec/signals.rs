@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use innkeeper_core::process_stat::ignored_signals;
 use signal_hook::consts::signal::{
     SIGABRT, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV,
     SIGSTOP, SIGSYS, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ,
@@ -98,8 +99,7 @@ fn is_caught(signal: i32) -> bool {
 /// The signals that this process was started with as ignored.
 fn ignored() -> HashSet<i32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    match mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()) {
+    match ignored_signals(&status) {
         Some(mask) => (1..=LAST).filter(|signal| mask >> (signal - 1) & 1 == 1).collect(),
         // Not told: what a shell may have set is left as it is.
         None => HashSet::from([SIGHUP, SIGINT, SIGQUIT]),

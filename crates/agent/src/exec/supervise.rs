@@ -5,6 +5,7 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use innkeeper_core::process_stat::ProcessStat;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::wait::{Id, WaitPidFlag};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -197,7 +198,7 @@ impl Supervisor {
     }
 
     /// Sends to each of the job's processes that fits; to the job's own where the system does not tell them.
-    fn send_each(&self, signal: Signal, fits: impl Fn(&tree::Stat) -> bool) -> io::Result<()> {
+    fn send_each(&self, signal: Signal, fits: impl Fn(&ProcessStat) -> bool) -> io::Result<()> {
         let processes = tree::of_job(&self.strangers);
         if processes.is_empty() {
             return Ok(kill_process(self.pid, signal)?);
@@ -301,7 +302,7 @@ impl Supervisor {
         }
     }
 
-    fn others(&self) -> Vec<(i32, tree::Stat)> {
+    fn others(&self) -> Vec<(i32, ProcessStat)> {
         tree::of_job(&self.strangers)
     }
 

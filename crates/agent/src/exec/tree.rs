@@ -4,43 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 
+use innkeeper_core::process_stat::ProcessStat;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open, pidfd_send_signal};
 
-/// What the system says of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    /// `R`, `S`, `Z` …
-    pub state: u8,
-    /// Its parent.
-    pub parent: i32,
-    /// Its process group.
-    pub group: i32,
-    /// When it was started; with the number it says which process it is.
-    pub started: u64,
-}
-
-impl Stat {
-    fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X')
-    }
-}
-
 /// What `/proc` says of `pid`.
-pub fn stat(pid: i32) -> Option<Stat> {
-    read_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// The name stands in brackets, and may have brackets and blanks itself.
-fn read_stat(bytes: &[u8]) -> Option<Stat> {
-    let end = bytes.iter().rposition(|byte| *byte == b')')?;
-    let text = std::str::from_utf8(bytes.get(end + 2..)?).ok()?;
-    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
-    Some(Stat {
-        state: *fields.first()?.as_bytes().first()?,
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        started: fields.get(19)?.parse().ok()?,
-    })
+pub fn stat(pid: i32) -> Option<ProcessStat> {
+    ProcessStat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The children of this process that are there before the job is started. They are not the job's.
@@ -69,7 +38,7 @@ fn listed_children() -> io::Result<HashSet<i32>> {
 }
 
 /// The living processes of a job, whose orphans become children of this process.
-pub fn of_job(strangers: &HashSet<i32>) -> Vec<(i32, Stat)> {
+pub fn of_job(strangers: &HashSet<i32>) -> Vec<(i32, ProcessStat)> {
     let all = all();
     let own = getpid().as_raw_nonzero().get();
     let mut below: HashMap<i32, Vec<i32>> = HashMap::new();
@@ -92,7 +61,7 @@ pub fn of_job(strangers: &HashSet<i32>) -> Vec<(i32, Stat)> {
     found
 }
 
-fn all() -> HashMap<i32, Stat> {
+fn all() -> HashMap<i32, ProcessStat> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     numbers.filter_map(|pid| Some((pid, stat(pid)?))).collect()
@@ -102,11 +71,11 @@ fn all() -> HashMap<i32, Stat> {
 ///
 /// # Errors
 /// It is not permitted.
-pub fn send(pid: i32, seen: &Stat, signal: Signal) -> io::Result<()> {
+pub fn send(pid: i32, seen: &ProcessStat, signal: Signal) -> io::Result<()> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(()) };
     let sent = match pidfd_open(number, PidfdFlags::empty()) {
         Ok(process) => match stat(pid) {
-            Some(now) if now.started == seen.started => pidfd_send_signal(process, signal),
+            Some(now) if now.started_ticks == seen.started_ticks => pidfd_send_signal(process, signal),
             Some(_) | None => Ok(()),
         },
         Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -122,15 +91,6 @@ pub fn send(pid: i32, seen: &Stat, signal: Signal) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_may_have_brackets() {
-        let mut text = b"12 (a) b (c) S 7 12 3 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 4711 1 1".to_vec();
-        let stat = read_stat(&text).unwrap();
-        assert_eq!(stat, Stat { state: b'S', parent: 7, group: 12, started: 4711 });
-        text.truncate(30);
-        assert_eq!(read_stat(&text), None);
-    }
 
     #[test]
     fn children_of_all_threads_are_listed() {
@@ -166,7 +126,7 @@ mod tests {
         let pid = i32::try_from(job.id()).unwrap();
         let begun = std::time::Instant::now();
         let found = loop {
-            let found: Vec<(i32, Stat)> =
+            let found: Vec<(i32, ProcessStat)> =
                 of_job(&strangers).into_iter().filter(|(p, stat)| *p == pid || stat.parent == pid).collect();
             if found.len() == 2 {
                 break found;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use innkeeper_core::{Time, duration};
 
-use super::network::Family;
+use super::family::Family;
 use super::outcome::{Failure, Phase, Phases};
 
 /// The limits that the phases have of their own; none where only the limit of the whole holds.

@@ -11,6 +11,7 @@ pub mod config;
 mod dns_messages;
 mod dns_records;
 mod exchange;
+mod family;
 mod figures;
 mod hidden;
 mod http_body;

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use super::attempt::{Attempt, Bound, PhaseLimits, plain_error};
+use super::family::Family;
 use super::outcome::{Failure, Phase};
 use super::read;
 use super::resolve::resolve;
@@ -17,49 +18,6 @@ use super::resolve::resolve;
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// The most addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 16;
-
-/// Which addresses of a name are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Family {
-    /// Whichever answers first.
-    #[default]
-    Any,
-    /// IPv4 alone.
-    V4,
-    /// IPv6 alone.
-    V6,
-    /// One run over each; both have to succeed.
-    Both,
-}
-
-impl Family {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "any" => Ok(Self::Any),
-            "4" | "ipv4" => Ok(Self::V4),
-            "6" | "ipv6" => Ok(Self::V6),
-            "both" => Ok(Self::Both),
-            _ => Err(format!("{text:?} is no address family; allowed: any, 4, 6, both")),
-        }
-    }
-
-    pub(crate) fn has(self, address: IpAddr) -> bool {
-        match self {
-            Self::Any | Self::Both => true,
-            Self::V4 => address.is_ipv4(),
-            Self::V6 => address.is_ipv6(),
-        }
-    }
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-            Self::Both => "both",
-        }
-    }
-}
 
 /// The keys that every probe over TCP has.
 #[derive(Debug, Clone, Default)]

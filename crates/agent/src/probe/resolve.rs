@@ -14,7 +14,7 @@ use dns_lookup::{AddrInfoHints, LookupErrorKind, getaddrinfo};
 use rustix::net::{AddressFamily, SocketType};
 
 use super::attempt::Bound;
-use super::network::Family;
+use super::family::Family;
 use super::outcome::Failure;
 
 /// The most questions that wait for the resolver at once.

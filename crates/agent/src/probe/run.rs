@@ -8,7 +8,7 @@ use innkeeper_core::Time;
 
 use super::attempt::Attempt;
 use super::config::Probe;
-use super::network::Family;
+use super::family::Family;
 use super::outcome::{Outcome, Phases, Status, in_ms};
 use super::targets::Target;
 

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, TimeDelta};
 use innkeeper_core::Time;
+use innkeeper_core::fnv::fnv1a_64;
 use innkeeper_core::schedule::Schedule;
 
 /// Targets of cron and calendar schedules are spread over at most this long after the instant; less where
@@ -29,9 +30,7 @@ impl Default for Slots {
 
 /// A number that is the same for the same key in each program and version: FNV-1a, its bits mixed.
 pub(crate) fn hash(key: &str) -> u64 {
-    let folded = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let folded = fnv1a_64(key.bytes());
     let mixed = (folded ^ (folded >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }

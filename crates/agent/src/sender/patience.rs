@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use innkeeper_core::backoff::Backoff;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Stamp;
@@ -51,8 +52,22 @@ fn file_name(destination: &Destination) -> String {
     }
 }
 
+/// Pauses between attempts to reach the server.
+pub const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+
+/// The pause that comes next, shortened or lengthened by up to a half.
+pub fn next_pause(backoff: &mut Backoff) -> Duration {
+    let pause = backoff.spread_pause(0.5, random());
+    backoff.next_pause();
+    pause
+}
+
 /// A random time up to `most`: many agents that begin at one instant do not come at one instant.
 pub fn jitter(most: Duration) -> Duration {
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    most.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    most.mul_f64(random())
+}
+
+/// A number from 0 to 1.
+fn random() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use innkeeper_core::backoff::Backoff;
 use uuid::Uuid;
 
 use super::plan::Plan;
@@ -13,7 +14,7 @@ use super::settle::Reservations;
 use crate::api::{Api, Trouble};
 use crate::logbook;
 use crate::report::{Names, Report};
-use crate::sender::{Outcome, PATIENCE, Sender, deliver, jitter};
+use crate::sender::{BACKOFF, Outcome, PATIENCE, Sender, deliver, next_pause};
 use crate::spool::{Destination, Entry, Spool};
 use crate::state::State;
 
@@ -26,7 +27,6 @@ const GATHER: Duration = Duration::from_millis(250);
 /// The most reports that wait in memory, where there is no spool.
 const MOST_WAITING: usize = 10_000;
 /// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long the turn to send is waited for, which another run for a crontab may have.
 const TURN: Duration = Duration::from_secs(1);
 /// How often somebody who has nothing to tell looks whether something waits.
@@ -53,7 +53,7 @@ pub(super) struct Teller {
     /// Reservations that the server did not know, and that were spoken of.
     unknown: HashSet<Names>,
     not_before: Instant,
-    pause: Duration,
+    backoff: Backoff,
     last_problem: String,
 }
 
@@ -72,7 +72,7 @@ impl Teller {
             waiting: VecDeque::new(),
             unknown: HashSet::new(),
             not_before: Instant::now(),
-            pause: Duration::from_secs(1),
+            backoff: BACKOFF,
             last_problem: String::new(),
         };
         teller.take(plan);
@@ -166,7 +166,7 @@ impl Teller {
                     say("the server has everything again");
                     self.last_problem.clear();
                 }
-                self.pause = Duration::from_secs(1);
+                self.backoff.reset();
                 self.not_before = Instant::now();
             }
             Err(trouble) => {
@@ -175,12 +175,12 @@ impl Teller {
                     say(format_args!("{problem}; what the probes find is kept until it can be told"));
                     self.last_problem = problem;
                 }
+                let pause = next_pause(&mut self.backoff);
                 let wait = match trouble {
                     Trouble::Busy { retry_after: Some(wait), .. } => wait,
-                    _ => self.pause / 2 + jitter(self.pause),
+                    _ => pause,
                 };
                 self.not_before = Instant::now() + wait;
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 self.put_aside();
             }
         }

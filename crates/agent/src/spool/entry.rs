@@ -1,5 +1,6 @@
 //! What one file of the spool says.
 
+use innkeeper_core::fnv::fnv1a_32;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,10 +28,9 @@ impl Destination {
     }
 }
 
-/// FNV-1a: short, and the same in every version.
+/// A short text's place, the same in every version.
 pub fn hash(text: &str) -> u32 {
-    let step = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    text.as_bytes().iter().fold(0x811c_9dc5, step)
+    fnv1a_32(text.bytes())
 }
 
 /// Reports that belong together, in their order.

@@ -4,21 +4,14 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
+use innkeeper_testing::cluster::{self, Setup};
 
 use super::Conditions;
 
 /// What is set besides where it listens. Nothing of it makes a commit less durable.
 const SETTINGS: &str = "
-listen_addresses = ''
-max_connections = 100
 shared_buffers = '512MB'
 max_wal_size = '2GB'
-";
-
-/// For a tiny run, which compares nothing: it is to be done soon, also on a busy disk.
-const CARELESS: &str = "
-fsync = off
 ";
 
 /// For `--statements`.
@@ -31,41 +24,26 @@ track_io_timing = on
 
 /// A running server, reached over a Unix socket alone. Stopped and removed when dropped.
 pub struct Cluster {
-    directory: TempDir,
+    cluster: cluster::Cluster,
     programs: PathBuf,
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it. Root lends it to `nobody`, since Postgres refuses to run as root.
-    pub fn start(conditions: &Conditions) -> Result<Self> {
-        let directory = TempDir::with_prefix("pg")?;
-        let cluster = Self { directory, programs: conditions.postgres.clone() };
-        if is_root() {
-            let path = cluster.directory.path().display().to_string();
-            finish(Command::new("chown").args(["nobody", &path]))?;
-        }
-        cluster.server(
-            "initdb",
-            &["-U", "innkeeper", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-instructions"],
-        )?;
-        let file = cluster.data().join("postgresql.conf");
-        let known = std::fs::read_to_string(&file)?;
-        let socket = cluster.directory.path().display();
+    /// Makes a cluster and starts it. A tiny run compares nothing: it is to be done soon, also on a busy disk.
+    pub fn start(conditions: &Conditions) -> Self {
+        let programs = conditions.postgres.clone();
         let counting = if conditions.statements { COUNTING } else { "" };
-        let careless = conditions.pick("", "", CARELESS);
-        std::fs::write(
-            &file,
-            format!("{known}{SETTINGS}{counting}{careless}unix_socket_directories = '{socket}'\n"),
-        )?;
-        let log = cluster.log();
-        cluster.server("pg_ctl", &["start", "-w", "-s", "-l", &log.display().to_string()])?;
-        Ok(cluster)
+        let cluster = cluster::Cluster::start_as(Setup {
+            settings: format!("{SETTINGS}{counting}"),
+            is_durable: conditions.pick(true, true, false),
+            ..Setup::by(programs.clone())
+        });
+        Self { cluster, programs }
     }
 
     /// The address of its database `name`.
     pub fn url(&self, name: &str) -> String {
-        let socket = self.directory.path().display().to_string().replace('/', "%2F");
-        format!("postgres://innkeeper@{socket}/{name}")
+        self.cluster.url_of(name)
     }
 
     /// A client program of Postgres (`psql`, `pgbench`).
@@ -121,41 +99,6 @@ impl Cluster {
         psql.env("PGOPTIONS", "-c client_min_messages=warning");
         finish(&mut psql)
     }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("log")
-    }
-
-    /// Runs a server program on the data, as a user that Postgres agrees to run as.
-    fn server(&self, program: &str, arguments: &[&str]) -> Result<()> {
-        let path = self.programs.join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).arg(path);
-            command
-        } else {
-            Command::new(path)
-        };
-        command.arg("-D").arg(self.data()).args(arguments).current_dir("/").stdin(Stdio::null());
-        // A server that stays would keep a pipe open.
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
-        ensure!(status.success(), "{program}: {status} {log}");
-        Ok(())
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        // What is not written is thrown away next.
-        if let Err(error) = self.server("pg_ctl", &["stop", "-m", "immediate", "-w", "-s"]) {
-            eprintln!("Postgres was not stopped: {error}");
-        }
-    }
 }
 
 /// Runs a command to its end and returns what it printed; an error with its words when it fails.
@@ -165,8 +108,4 @@ pub fn finish(command: &mut Command) -> Result<String> {
     let said = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "{name}: {} {said}", done.status);
     Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned())
-}
-
-fn is_root() -> bool {
-    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use innkeeper_testing::process::stat;
 
 /// See the module.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +26,7 @@ impl Usage {
             std::fs::read_to_string(format!("/proc/{pid}/{file}"))
                 .with_context(|| format!("process {pid} has gone"))
         };
-        let stat = read("stat")?;
-        // After the name, which may have blanks: state is field 3; utime 14; stime 15.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<f64>().ok());
-        let cpu = ticks(14).zip(ticks(15)).context("/proc/…/stat has no times")?;
+        let ticks = stat(pid).with_context(|| format!("process {pid} has gone"))?.cpu_ticks;
         let status = read("status")?;
         let megabytes = |name: &str| {
             let line = status.lines().find(|line| line.starts_with(name))?;
@@ -37,7 +34,7 @@ impl Usage {
         };
         Ok(Self {
             at: Instant::now(),
-            cpu_s: (cpu.0 + cpu.1) / TICKS_PER_SECOND,
+            cpu_s: ticks as f64 / TICKS_PER_SECOND,
             peak_rss_mb: megabytes("VmHWM:").context("/proc/…/status has no VmHWM")?,
             rss_mb: megabytes("VmRSS:").context("/proc/…/status has no VmRSS")?,
         })

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant};
 
 use innkeeper_alerter::{Message, Sent};
+use innkeeper_core::backoff::Backoff;
 use innkeeper_core::notice::Notice;
 use innkeeper_core::ways::{Way, parked_words};
 
@@ -109,7 +110,7 @@ fn start(ways: Ways, shutdown: &Shutdown) -> std::io::Result<Sender> {
 struct Waiting {
     letter: Letter,
     begun: Instant,
-    pause: Duration,
+    backoff: Backoff,
     next: Instant,
 }
 
@@ -145,7 +146,7 @@ fn send_all(ways: &Ways, letters: &Receiver<Letter>, shutdown: &Shutdown) {
 impl Waiting {
     fn new(letter: Letter) -> Self {
         let now = Instant::now();
-        Self { letter, begun: now, pause: FIRST_PAUSE, next: now }
+        Self { letter, begun: now, backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE), next: now }
     }
 
     /// Attempts to send it. Returns whether it must wait for a retry.
@@ -155,13 +156,13 @@ impl Waiting {
         let Some(way) = alerters.get(alerter) else {
             let is_parked = alerters.is_parked(alerter);
             if is_parked && self.begun.elapsed() <= PATIENCE {
-                if self.pause == FIRST_PAUSE {
+                if self.backoff.is_fresh() {
                     log::warn!(
                         "a message to the operator waits, {}: {}",
                         notice.subject,
                         parked_words(alerter)
                     );
-                    self.pause *= 2;
+                    self.backoff.next_pause();
                 }
                 // A parked alerter is checked at short intervals, so that the message is sent soon after it is enabled
                 // again.
@@ -185,9 +186,9 @@ impl Waiting {
             log::error!("the operator could not be told through {alerter}: {problem}");
             return false;
         }
-        log::warn!("the operator is told through {alerter} again in {} s: {problem}", self.pause.as_secs());
-        self.next = Instant::now() + self.pause;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        let pause = self.backoff.next_pause();
+        log::warn!("the operator is told through {alerter} again in {} s: {problem}", pause.as_secs());
+        self.next = Instant::now() + pause;
         true
     }
 }

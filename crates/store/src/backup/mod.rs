@@ -75,7 +75,7 @@ pub fn back_up(database: &Path, target: &Path, copying: &Copying) -> Result<Back
 fn copy_into(source: &mut SqliteConnection, from: &Path, partial: &Partial) -> Result<(), StoreError> {
     let Err(error) = vacuum_into(source, partial.path()) else { return Ok(()) };
     match StoreError::from(error) {
-        StoreError::Unavailable(error) => {
+        StoreError::Unavailable(error) | StoreError::Busy(error) => {
             let room = room_for(partial);
             let size = fs::metadata(from).map(|metadata| metadata.len());
             Err(match (room, size) {
@@ -261,7 +261,7 @@ fn about(path: &Path, error: &std::io::Error) -> StoreError {
 fn named(path: &Path, error: diesel::result::Error) -> StoreError {
     match StoreError::from(error) {
         StoreError::Damaged(error) => damaged(path, &error.to_string()),
-        StoreError::Unavailable(error) | StoreError::Locked(error) => {
+        StoreError::Unavailable(error) | StoreError::Busy(error) | StoreError::Locked(error) => {
             let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
             refused(format!("{}: {error}{why}", path.display()))
         }

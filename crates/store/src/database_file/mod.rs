@@ -126,9 +126,11 @@ impl DatabaseFile {
     /// What to add to an error that the file's database gave: which file it is, and what stands in the way.
     pub fn explain(&self, error: StoreError) -> StoreError {
         match error {
-            StoreError::Unavailable(text) if !text.contains(&*self.path.to_string_lossy()) => {
+            StoreError::Unavailable(text) | StoreError::Busy(text)
+                if !text.contains(&*self.path.to_string_lossy()) =>
+            {
                 let why = obstacle(&self.path).map(|why| format!(": {why}")).unwrap_or_default();
-                StoreError::Unavailable(format!("{}: {text}{why}", self.path.display()))
+                StoreError::away(format!("{}: {text}{why}", self.path.display()))
             }
             other => other,
         }

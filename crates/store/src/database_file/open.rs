@@ -118,7 +118,7 @@ impl Open {
     fn over(path: &Path, known: Option<&Known>) -> Result<(Self, Vec<PathBuf>), StoreError> {
         let failed = |what: String| {
             let why = obstacle(path).map(|why| format!(": {why}")).unwrap_or_default();
-            StoreError::Unavailable(format!("{}: {what}{why}", path.display()))
+            StoreError::away(format!("{}: {what}{why}", path.display()))
         };
         let reader = File::open(path).map_err(|error| failed(error.to_string()))?;
         let metadata = reader.metadata().map_err(|error| failed(error.to_string()))?;
@@ -143,7 +143,7 @@ impl Open {
             SqliteConnection::establish(&address(path, "rw")).map_err(|error| failed(error.to_string()))?;
         anchor.batch_execute(PRAGMAS).map_err(|error| failed(error.to_string()))?;
         let id = mark(&mut anchor, path).map_err(|error| match error {
-            StoreError::Unavailable(text) => failed(text),
+            StoreError::Unavailable(text) | StoreError::Busy(text) => failed(text),
             StoreError::Refused(error) => failed(error.to_string()),
             other => other,
         })?;

@@ -13,8 +13,7 @@ mod duties;
 mod figures;
 mod history;
 mod instance;
-mod openapi;
-mod page;
+pub(crate) mod openapi;
 pub(crate) mod reading;
 pub(crate) mod reservations;
 mod rest;
@@ -82,8 +81,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .api(Method::POST, "/api/v1/duties/{name}/snooze", Permission::ManageAll, duties::snooze)
         .api(Method::POST, "/api/v1/duties/{name}/resume", Permission::ManageAll, duties::resume)
         .api(Method::GET, "/api/v1/summary", Permission::ReadAll, instance::summary)
-        .api(Method::GET, "/api/v1/audit", Permission::Administer, instance::audit)
-        .page("/api", Permission::Nothing, page::page);
+        .api(Method::GET, "/api/v1/audit", Permission::Administer, instance::audit);
 }
 
 /// Asks the store, on the caller's behalf, on a thread that may block.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use actix_web::HttpRequest;
 use innkeeper_core::names::one_line;
 use innkeeper_core::{Invalid, Time};
-use innkeeper_http::decoded;
+use innkeeper_http::{decoded, parameters};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -24,8 +24,7 @@ impl Asked {
     /// The same of the query itself.
     pub fn of_query(query: &str, known: &[&'static str]) -> Result<Self, Invalid> {
         let mut asked = HashMap::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for (name, value) in parameters(query) {
             let name = decoded(name).map_err(|problem| Invalid::new("query", problem))?;
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let allowed = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -4,28 +4,22 @@
 //! what the store knows into what several of them show. What a reservation is shown as comes from [`innkeeper_core::sla`].
 
 mod account;
-mod account_factor;
-mod account_passkeys;
 mod actions;
 mod alerts;
+mod api;
 mod audit;
 mod badguests;
 mod checked_out;
 mod deliveries;
 mod draft;
 mod editor;
-mod entry;
 mod error;
 mod figures;
 mod form;
 pub(crate) mod frame;
 mod login;
-mod login_second;
 mod nodes;
-mod openid;
 mod output;
-#[cfg(feature = "passkeys")]
-mod passkeys;
 mod plot;
 mod public;
 mod reservation;
@@ -62,10 +56,10 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .error_page(error::error_page)
         .page("/login", Permission::Nothing, login::login)
         .form("/login", Permission::Nothing, login::log_in)
-        .page(openid::BEGINNING, Permission::Nothing, openid::begin)
-        .page(crate::openid::CALLBACK, Permission::Nothing, openid::end)
-        .page("/login/second", Permission::Nothing, login_second::second)
-        .form("/login/second", Permission::Nothing, login_second::show_code)
+        .page(login::openid::BEGINNING, Permission::Nothing, login::openid::begin)
+        .page(crate::openid::CALLBACK, Permission::Nothing, login::openid::end)
+        .page("/login/second", Permission::Nothing, login::second::second)
+        .form("/login/second", Permission::Nothing, login::second::show_code)
         .form("/logout", Permission::Nothing, login::log_out)
         .page("/setup/{secret}", Permission::Nothing, login::setup)
         .form("/setup/{secret}", Permission::Nothing, login::set_up)
@@ -74,11 +68,11 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .form("/account/password", Permission::Account, account::change_password)
         .form("/account/sessions/end-others", Permission::Account, account::end_other_sessions)
         .form("/account/sessions/{hash}/end", Permission::Account, account::end_session)
-        .page("/account/second-factor", Permission::SetUp, account_factor::set_up_page)
-        .form("/account/second-factor", Permission::SetUp, account_factor::begin)
-        .form("/account/second-factor/confirm", Permission::SetUp, account_factor::confirm)
-        .form("/account/second-factor/remove", Permission::Account, account_factor::remove)
-        .form("/account/recovery-codes", Permission::Account, account_factor::renew_codes)
+        .page("/account/second-factor", Permission::SetUp, account::factor::set_up_page)
+        .form("/account/second-factor", Permission::SetUp, account::factor::begin)
+        .form("/account/second-factor/confirm", Permission::SetUp, account::factor::confirm)
+        .form("/account/second-factor/remove", Permission::Account, account::factor::remove)
+        .form("/account/recovery-codes", Permission::Account, account::factor::renew_codes)
         .public_page("/public/{key}", public::status)
         .get("/badge/{key}.svg", Permission::Nothing, public::badge)
         .page("/settings", Permission::ReadAll, settings::settings)
@@ -126,6 +120,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .page("/alerts", Permission::ReadAll, alerts::alerts)
         .form("/deliveries/{id}/retry", Permission::ManageAll, actions::retry)
         .page("/deliveries", Permission::ReadAll, deliveries::deliveries)
+        .page("/api", Permission::Nothing, api::page)
         .page("/badguests", Permission::ReadAll, badguests::bad_guests)
         .get("/assets/favicon.svg", Permission::Nothing, favicon)
         // Browsers ask for it without being told to.
@@ -134,7 +129,7 @@ pub(crate) fn mount(routes: &mut Routes<'_>) {
         .get("/assets/editor.js", Permission::Nothing, editor_script)
         .get("/assets/live.js", Permission::Nothing, script);
     #[cfg(feature = "passkeys")]
-    passkeys::mount(routes);
+    account::passkeys::mount(routes);
 }
 
 async fn favicon() -> HttpResponse {

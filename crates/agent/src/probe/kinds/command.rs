@@ -6,6 +6,7 @@ use std::process::Command as Program;
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
+use crate::exec::signals;
 use crate::probe::attempt::Attempt;
 use crate::probe::outcome::{Failure, Outcome, Status};
 use crate::probe::perfdata;
@@ -100,7 +101,7 @@ pub(crate) fn judged(finished: &Finished, attempt: &Attempt) -> Outcome {
             Some("exit status 127: it, or a program that it needs, was not found".to_owned()),
         ),
         Ended::Exit(code) => (Status::Unknown, Some(format!("exit status {code}, which is none of 0 to 3"))),
-        Ended::Signal(signal) => (Status::Unknown, Some(format!("ended by {}", signal_name(signal)))),
+        Ended::Signal(signal) => (Status::Unknown, Some(format!("ended by {}", signals::name(signal)))),
         Ended::TimedOut => (Status::Unknown, Some(attempt.whole().timeout().what)),
         Ended::Stuck => {
             let what = attempt.whole().timeout().what;
@@ -125,23 +126,4 @@ pub(crate) fn judged(finished: &Finished, attempt: &Attempt) -> Outcome {
         outcome = outcome.figure(&label, figure.value, &figure.unit);
     }
     outcome
-}
-
-fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        14 => "SIGALRM",
-        15 => "SIGTERM",
-        other => return format!("signal {other}"),
-    };
-    name.to_owned()
 }

@@ -11,13 +11,14 @@ use innkeeper_http::keys::{self, recovery};
 use innkeeper_http::{ApiError, Caller, Routes};
 use innkeeper_store::{CeremonyKind, MOST_PASSKEYS, NewPasskey, PasskeyAdded, User};
 
-use super::account::{own, own_session, proven_as_a_login_is, refuse};
-use super::account_factor::{hashes, knowing, refuse_set_up, show_codes};
-use super::entry::{By, begin};
-use super::form::Form;
-use super::login::{local, wait_for_codes};
-use super::{ask, asset, change, login_second, see_other};
+use super::factor::{hashes, knowing, refuse_set_up, show_codes};
+use super::{own, own_session, proven_as_a_login_is, refuse};
 use crate::AppState;
+use crate::pages::form::Form;
+use crate::pages::login::entry::{By, begin};
+use crate::pages::login::second;
+use crate::pages::login::{local, wait_for_codes};
+use crate::pages::{ask, asset, change, see_other};
 use crate::passkeys::Challenge;
 use crate::second_factor::{self, Shown};
 
@@ -27,7 +28,7 @@ const NEEDS_SCRIPT: &str = "Passkeys need JavaScript, which is off or was blocke
 const TOO_LATE: &str = "This took longer than five minutes, or was done already. Begin again.";
 
 /// Registers the routes.
-pub(super) fn mount(routes: &mut Routes<'_>) {
+pub(in crate::pages) fn mount(routes: &mut Routes<'_>) {
     routes
         .form("/account/passkeys/begin", Permission::SetUp, begin_adding)
         .form("/account/passkeys/finish", Permission::SetUp, finish_adding)
@@ -40,7 +41,7 @@ pub(super) fn mount(routes: &mut Routes<'_>) {
 }
 
 async fn script() -> HttpResponse {
-    asset("text/javascript; charset=utf-8", include_str!("../../assets/passkeys.js"))
+    asset("text/javascript; charset=utf-8", include_str!("../../../assets/passkeys.js"))
 }
 
 /// The answer to the page's script, which reads no pages: an error is JSON, too.
@@ -260,7 +261,7 @@ async fn begin_login(
         let hash = login.clone();
         match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
             Some(user) => challenge_to_show(&app_state, login, &user).await,
-            None => Err(ApiError::Conflict(login_second::TOO_LATE.to_owned())),
+            None => Err(ApiError::Conflict(second::TOO_LATE.to_owned())),
         }
     };
     to_script(answer.await)
@@ -284,16 +285,14 @@ async fn finish_login(
     if form.raw("credential").is_empty() {
         // Nothing was shown, so nothing is counted.
         return match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
-            Some(user) => {
-                login_second::refuse(&app_state, &caller, &user, &next, NEEDS_SCRIPT.to_owned()).await
-            }
-            None => login_second::begin_again(&app_state, &caller, &next).await,
+            Some(user) => second::refuse(&app_state, &caller, &user, &next, NEEDS_SCRIPT.to_owned()).await,
+            None => second::begin_again(&app_state, &caller, &next).await,
         };
     }
     let Some(user) =
         ask(&app_state, move |app_state, now| app_state.store.try_pending_login(&hash, now)).await?
     else {
-        return login_second::begin_again(&app_state, &caller, &next).await;
+        return second::begin_again(&app_state, &caller, &next).await;
     };
     let credential = form.raw("credential").to_owned();
     let shown =
@@ -303,7 +302,7 @@ async fn finish_login(
         Shown::Right(factor) => {
             begin(&app_state, &request, &caller, user, By::Second(factor, login), &next).await
         }
-        Shown::Wrong(problem) => login_second::refuse(&app_state, &caller, &user, &next, problem).await,
+        Shown::Wrong(problem) => second::refuse(&app_state, &caller, &user, &next, problem).await,
         Shown::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }

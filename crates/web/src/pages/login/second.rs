@@ -9,11 +9,11 @@ use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Factors, User};
 
 use super::entry::{By, begin, with_next};
-use super::form::Form;
-use super::frame::Frame;
-use super::login::{LoginQuery, local, show as show_login, wait_for_codes};
-use super::{ask, page, see_other};
+use super::{LoginQuery, local, show as show_login, wait_for_codes};
 use crate::AppState;
+use crate::pages::form::Form;
+use crate::pages::frame::Frame;
+use crate::pages::{ask, page, see_other};
 use crate::second_factor::{self, Shown};
 
 #[derive(Template)]
@@ -31,7 +31,7 @@ struct SecondPage<'a> {
 }
 
 /// What a login is answered that waited too long.
-pub(super) const TOO_LATE: &str = "This login took too long, too many codes or passkeys were wrong, or the account was changed meanwhile. Begin again.";
+pub(in crate::pages) const TOO_LATE: &str = "This login took too long, too many codes or passkeys were wrong, or the account was changed meanwhile. Begin again.";
 
 /// The page.
 pub async fn second(
@@ -70,7 +70,7 @@ async fn show(
 }
 
 /// The page with what is wrong.
-pub(super) async fn refuse(
+pub(in crate::pages) async fn refuse(
     app_state: &Data<AppState>,
     caller: &Caller,
     user: &User,
@@ -83,7 +83,7 @@ pub(super) async fn refuse(
 }
 
 /// The first step once more: the second took too long, or was wrong too often.
-pub(super) async fn begin_again(
+pub(in crate::pages) async fn begin_again(
     app_state: &Data<AppState>,
     caller: &Caller,
     next: &str,

@@ -4,11 +4,11 @@ use chrono_tz::Tz;
 use innkeeper_core::Time;
 use innkeeper_store::Passkey;
 
-use super::view::When;
 use crate::AppState;
+use crate::pages::view::When;
 
 /// What a page shows of passkeys.
-pub(super) struct PasskeysShown {
+pub(in crate::pages) struct PasskeysShown {
     pub rows: Vec<PasskeyRow>,
     /// Where they can be added and used; empty where they cannot.
     pub origin: String,
@@ -18,7 +18,7 @@ pub(super) struct PasskeysShown {
     pub can_change: bool,
 }
 
-pub(super) struct PasskeyRow {
+pub(in crate::pages) struct PasskeyRow {
     pub id: i64,
     pub name: String,
     pub added: When,

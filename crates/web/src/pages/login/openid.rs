@@ -13,10 +13,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::entry::{By, begin as begin_session, with_next};
-use super::login::{local, show};
-use super::{ask, see_other};
+use super::{local, show};
 use crate::AppState;
 use crate::openid::{Beginning, OpenId, Person, Provider, Returned, Trouble, is_secret};
+use crate::pages::{ask, see_other};
 use crate::refused_logins::{Whom, Why};
 
 /// A path that is longer leads to the first page.

@@ -11,18 +11,18 @@ use innkeeper_http::keys::{self, device, totp};
 use innkeeper_http::{ApiError, Caller, unconfirmed};
 use innkeeper_store::{Actor, NewSession, StoreError, User};
 
-use super::login_second::begin_again;
-use super::{ask, see_other};
+use super::second::begin_again;
 use crate::AppState;
+use crate::pages::{ask, see_other};
 
 /// The path with `next` in its query.
-pub(super) fn with_next(path: &str, next: &str) -> String {
+pub(in crate::pages) fn with_next(path: &str, next: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
     format!("{path}?{query}")
 }
 
 /// The password of this user, with this hash, was right: asks for the second factor, where they have one, or lets them in.
-pub(super) async fn password_was_right(
+pub(in crate::pages) async fn password_was_right(
     app_state: &Data<AppState>,
     request: &HttpRequest,
     caller: &Caller,
@@ -52,7 +52,7 @@ pub(super) async fn password_was_right(
 }
 
 /// By what somebody comes in.
-pub(super) enum By {
+pub(in crate::pages) enum By {
     /// The password alone, with this hash.
     Password(String),
     /// A factor beside it, for which this login (as its hash) waited.
@@ -62,7 +62,7 @@ pub(super) enum By {
 }
 
 /// Begins a session of this user, from a browser that is known from now on, and goes on to `next`.
-pub(super) async fn begin(
+pub(in crate::pages) async fn begin(
     app_state: &Data<AppState>,
     request: &HttpRequest,
     caller: &Caller,

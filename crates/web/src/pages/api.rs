@@ -9,10 +9,10 @@ use innkeeper_http::curl::{ASK, CHECK_IN, TOKEN};
 use innkeeper_http::{ApiError, Caller};
 use serde_json::{Map, Value};
 
-use super::openapi::TEXT;
+use super::frame::Frame;
+use super::page as answer;
 use crate::AppState;
-use crate::pages::frame::Frame;
-use crate::pages::page as answer;
+use crate::api::openapi::TEXT;
 
 #[derive(Template)]
 #[template(path = "api.html")]
@@ -85,7 +85,7 @@ static DESCRIBED: LazyLock<Described> =
     LazyLock::new(|| described(&serde_json::from_str(&TEXT).unwrap_or_default()));
 
 /// The page.
-pub(crate) async fn page(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
+pub async fn page(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let Described { about, groups, shapes } = &*DESCRIBED;
     answer(&ApiPage { frame: Frame::of(&app_state, &caller, "/api"), about, groups, shapes })
 }

@@ -1,5 +1,9 @@
 //! Logging in and out.
 
+pub(super) mod entry;
+pub(super) mod openid;
+pub(super) mod second;
+
 use actix_web::http::header;
 use actix_web::web::{Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -13,7 +17,7 @@ use innkeeper_http::{ApiError, Caller, unconfirmed};
 use innkeeper_store::{Actor, User};
 use serde::Deserialize;
 
-use super::entry::password_was_right;
+use self::entry::password_was_right;
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};

@@ -1,5 +1,10 @@
 //! My account: the password, the sessions, colours and zone. The second factor has a file of its own.
 
+pub(super) mod factor;
+#[cfg(feature = "passkeys")]
+pub(super) mod passkeys;
+mod passkeys_shown;
+
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,7 +17,7 @@ use innkeeper_http::keys::{self, device};
 use innkeeper_http::{ApiError, Caller, Theme};
 use innkeeper_store::{Factors, KnownSession, StoreError, User};
 
-use super::account_passkeys::PasskeysShown;
+use self::passkeys_shown::PasskeysShown;
 use super::form::Form;
 use super::frame::Frame;
 use super::login::{CROWDS_LAST_S, wait, wait_for_codes};

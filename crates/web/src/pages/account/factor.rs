@@ -13,13 +13,13 @@ use innkeeper_store::{AppAdded, Factors, StoreError, User};
 use qrcode::QrCode;
 use qrcode::render::svg;
 
-use super::account::{own, own_session, proven_as_a_login_is, proven_twice, refuse};
-use super::account_passkeys::PasskeysShown;
-use super::form::Form;
-use super::frame::Frame;
-use super::login::{LoginQuery, local};
-use super::{ask, change, page, see_other};
+use super::passkeys_shown::PasskeysShown;
+use super::{own, own_session, proven_as_a_login_is, proven_twice, refuse};
 use crate::AppState;
+use crate::pages::form::Form;
+use crate::pages::frame::Frame;
+use crate::pages::login::{LoginQuery, local};
+use crate::pages::{ask, change, page, see_other};
 
 /// The width of the picture, in pixels at least.
 const PICTURE: u32 = 220;
@@ -103,7 +103,7 @@ async fn show(
 
 /// The page with what could not be done.
 #[cfg(feature = "passkeys")]
-pub(super) async fn refuse_set_up(
+pub(in crate::pages) async fn refuse_set_up(
     app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
@@ -145,7 +145,7 @@ pub async fn begin(
         app_state.store.begin_app_setup(user.id, &session, secret.reveal(), now)
     })
     .await?;
-    Ok(see_other(&super::entry::with_next("/account/second-factor", local(&next))))
+    Ok(see_other(&crate::pages::login::entry::with_next("/account/second-factor", local(&next))))
 }
 
 /// Takes a first code: the app counts from now on. Shows the recovery codes, this once.
@@ -188,7 +188,7 @@ pub async fn confirm(
 }
 
 /// The answer, with the cookie by which the browser is known from now on: a first factor was just shown there.
-pub(super) async fn knowing(
+pub(in crate::pages) async fn knowing(
     app_state: &Data<AppState>,
     user: User,
     mut answer: HttpResponse,
@@ -242,11 +242,11 @@ pub async fn renew_codes(
     show_codes(&app_state, &caller, &codes, false, "/account#second-factor")
 }
 
-pub(super) fn hashes(codes: &[Secret]) -> Vec<String> {
+pub(in crate::pages) fn hashes(codes: &[Secret]) -> Vec<String> {
     codes.iter().filter_map(|code| recovery::known_by(code.reveal())).collect()
 }
 
-pub(super) fn show_codes(
+pub(in crate::pages) fn show_codes(
     app_state: &AppState,
     caller: &Caller,
     codes: &[Secret],
