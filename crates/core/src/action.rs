@@ -6,7 +6,7 @@ use crate::checkin::CheckInKind;
 ///
 /// - Healthchecks' words: the empty word, `start`, `fail`, `log`, and an exit status from 0 to 255.
 /// - The values that systemd passes to `ExecStopPost=`: `$EXIT_STATUS` (for a signal such as `TERM` the exit status is
-/// 128 plus its number, as in a shell) and `$SERVICE_RESULT` (`success`, `exit-code`, `timeout`, …).
+///   128 plus its number, as in a shell) and `$SERVICE_RESULT` (`success`, `exit-code`, `timeout`, …).
 pub fn of_path(word: &str) -> Option<(CheckInKind, Option<i32>)> {
     match word {
         "" | "success" => Some((CheckInKind::Success, None)),
