@@ -11,7 +11,7 @@ use crate::clock::Stamp;
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ReportKind {
     /// A run began.
     Start,
     /// It ended well.
@@ -22,7 +22,7 @@ pub enum Kind {
     Log,
 }
 
-impl Kind {
+impl ReportKind {
     /// As the protocol writes it.
     pub fn word(self) -> &'static str {
         match self {
@@ -67,12 +67,12 @@ impl std::fmt::Display for Names {
 
 /// One event. How long ago it was is said when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct SpooledReport {
     /// Whose it is; none where the address says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Names>,
     /// What happened.
-    pub kind: Kind,
+    pub kind: ReportKind,
     /// By which the server knows a repeat.
     pub key: Uuid,
     /// When it happened.
@@ -100,9 +100,9 @@ pub struct Report {
     pub figures: Figures,
 }
 
-impl Report {
+impl SpooledReport {
     /// A report of `kind` about something that happened at `stamp`, with a key of its own.
-    pub fn new(names: Option<Names>, kind: Kind, stamp: Stamp) -> Self {
+    pub fn new(names: Option<Names>, kind: ReportKind, stamp: Stamp) -> Self {
         Self {
             names,
             kind,
@@ -170,7 +170,7 @@ mod tests {
     fn what_is_absent_is_not_sent() {
         let stamp = Stamp { boot_id: "a".to_owned(), boot_ms: 1_000, wall_ms: 0 };
         let now = Stamp { boot_ms: 4_000, ..stamp.clone() };
-        let report = Report::new(Some(Names::parse("a/b").unwrap()), Kind::Start, stamp);
+        let report = SpooledReport::new(Some(Names::parse("a/b").unwrap()), ReportKind::Start, stamp);
         let sent = report.wire(&now);
         assert_eq!(
             sent,

@@ -9,15 +9,15 @@ use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
 use crate::logbook;
-use crate::report::{Names, Report};
-use crate::spool::{Destination, Entry, Name, Spool};
-use crate::state::{State, try_lock};
+use crate::report::{Names, SpooledReport};
+use crate::spool::{Destination, Name, Spool, SpoolEntry};
+use crate::state::{StateDirectory, try_lock};
 use batch::Batch;
-pub use batch::{Delivered, Outcome, deliver, reserve};
-pub use kept::Kept;
+pub use batch::{Delivered, ReportOutcome, deliver, reserve};
+pub use kept::KeptReports;
 use kept::Tried;
 use patience::NotBefore;
 pub use patience::{BACKOFF, jitter, next_pause};
@@ -35,13 +35,13 @@ pub struct Pass {
     /// Entries that it will never take, or that were too old.
     pub given_up: usize,
     /// Why some are left, where some are.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<ApiTrouble>,
     /// The same of those to the server of the configuration: other destinations may have troubles of their own.
-    pub server_trouble: Option<Trouble>,
+    pub server_trouble: Option<ApiTrouble>,
     /// For how long all destinations with trouble want to be left alone, where each of them said so.
     pub wait: Option<Duration>,
     /// What the server does not take as things are.
-    pub kept: Kept,
+    pub kept: KeptReports,
     /// How much output the server keeps, where it said so.
     pub output_bytes: Option<usize>,
     /// Reservations that were made on the way.
@@ -51,7 +51,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    fn fail(&mut self, destination: &Destination, trouble: Trouble) {
+    fn fail(&mut self, destination: &Destination, trouble: ApiTrouble) {
         if matches!(destination, Destination::Server(None)) {
             self.server_trouble = Some(trouble.clone());
         }
@@ -60,45 +60,45 @@ impl Pass {
 }
 
 /// Sends from one spool.
-pub struct Sender<'a> {
+pub struct ReportSender<'a> {
     /// The spool.
     pub spool: &'a Spool,
     /// The server.
     pub api: &'a Api,
     /// Where the lock lies, and what a server asked for.
-    pub state: &'a State,
+    pub state: &'a StateDirectory,
 }
 
 /// The right to send; it ends when it is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct SendingTurn {
     _held: Option<File>,
 }
 
-impl Sender<'_> {
+impl ReportSender<'_> {
     /// The right to send, which one process has at a time. It is waited for until `until`, or until `is_done`.
     ///
     /// Where the disk knows no locks (some network file systems) everybody has it: what is sent twice is known by its
     /// key.
-    pub fn turn(&self, until: Instant, is_done: impl Fn() -> bool) -> Option<Turn> {
+    pub fn turn(&self, until: Instant, is_done: impl Fn() -> bool) -> Option<SendingTurn> {
         self.turn_by("sender.lock", until, is_done)
     }
 
     /// The right to send to other destinations than the run that is reported: it waits for nobody.
-    pub fn turn_of_others(&self) -> Option<Turn> {
+    pub fn turn_of_others(&self) -> Option<SendingTurn> {
         self.turn_by("sender-others.lock", Instant::now(), || false)
     }
 
-    fn turn_by(&self, lock: &str, until: Instant, is_done: impl Fn() -> bool) -> Option<Turn> {
+    fn turn_by(&self, lock: &str, until: Instant, is_done: impl Fn() -> bool) -> Option<SendingTurn> {
         let path = self.state.file(lock);
         loop {
             match try_lock(&path) {
-                Ok(Some(held)) => return Some(Turn { _held: Some(held) }),
+                Ok(Some(held)) => return Some(SendingTurn { _held: Some(held) }),
                 Ok(None) if Instant::now() >= until || is_done() => return None,
                 Ok(None) => thread::sleep(LOOK_AGAIN),
                 Err(error) => {
                     logbook::note(format_args!("{} cannot be locked: {error}", path.display()));
-                    return Some(Turn { _held: None });
+                    return Some(SendingTurn { _held: None });
                 }
             }
         }
@@ -138,7 +138,7 @@ impl Sender<'_> {
         let mut waiting = match self.spool.list() {
             Ok(names) => names,
             Err(error) => {
-                pass.fail(&server, Trouble::Unable(format!("the spool cannot be read: {error}")));
+                pass.fail(&server, ApiTrouble::Unable(format!("the spool cannot be read: {error}")));
                 return pass;
             }
         };
@@ -169,15 +169,16 @@ impl Sender<'_> {
     }
 
     /// Sends a batch; entries that are done with leave the spool.
-    fn send(&self, batch: &Batch, until: Instant, pass: &mut Pass) -> Result<(), Trouble> {
+    fn send(&self, batch: &Batch, until: Instant, pass: &mut Pass) -> Result<(), ApiTrouble> {
         let patience = until.saturating_duration_since(Instant::now()).min(PATIENCE);
-        let reports: Vec<&Report> = batch.entries.iter().flat_map(|(_, entry)| &entry.reports).collect();
+        let reports: Vec<&SpooledReport> =
+            batch.entries.iter().flat_map(|(_, entry)| &entry.reports).collect();
         match deliver(self.api, batch.destination(), &reports, patience) {
             Ok(delivered) => {
                 pass.output_bytes = delivered.output_bytes.or(pass.output_bytes);
                 let mut outcomes = delivered.outcomes.into_iter();
                 for (name, entry) in &batch.entries {
-                    let of_this: Vec<Outcome> = outcomes.by_ref().take(entry.reports.len()).collect();
+                    let of_this: Vec<ReportOutcome> = outcomes.by_ref().take(entry.reports.len()).collect();
                     self.settle(name, entry, &of_this, until, pass)?;
                 }
                 Ok(())
@@ -209,12 +210,12 @@ impl Sender<'_> {
     fn settle(
         &self,
         name: &Name,
-        entry: &Entry,
-        outcomes: &[Outcome],
+        entry: &SpoolEntry,
+        outcomes: &[ReportOutcome],
         until: Instant,
         pass: &mut Pass,
-    ) -> Result<(), Trouble> {
-        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown));
+    ) -> Result<(), ApiTrouble> {
+        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, ReportOutcome::Unknown));
         if let (true, Some(terms), Destination::Server(server)) =
             (is_unknown, &entry.terms, &entry.destination)
         {
@@ -224,14 +225,15 @@ impl Sender<'_> {
                 Ok(reserved) => {
                     reserved.notes().for_each(logbook::note);
                     pass.made.extend(entry.reports.iter().filter_map(|report| report.names.clone()));
-                    let without = Entry { terms: None, ..entry.clone() };
+                    let without = SpoolEntry { terms: None, ..entry.clone() };
                     return self.send(&Batch::of_one((name.clone(), without)), until, pass);
                 }
-                Err(trouble @ Trouble::Refused { .. }) => logbook::note(trouble),
+                Err(trouble @ ApiTrouble::Refused { .. }) => logbook::note(trouble),
                 Err(trouble) => return Err(trouble),
             }
         }
-        let is_made = |report: &Report| report.names.as_ref().is_some_and(|names| pass.made.contains(names));
+        let is_made =
+            |report: &SpooledReport| report.names.as_ref().is_some_and(|names| pass.made.contains(names));
         if is_unknown
             && entry.terms.is_none()
             && entry.reports.iter().all(is_made)
@@ -240,7 +242,7 @@ impl Sender<'_> {
             // An entry before it has made its reservation since.
             return self.send(&Batch::of_one((name.clone(), entry.clone())), until, pass);
         }
-        if let Some(problem) = outcomes.iter().find_map(Outcome::mendable_problem) {
+        if let Some(problem) = outcomes.iter().find_map(ReportOutcome::mendable_problem) {
             // What the server has of it is known by its key.
             pass.given_up += pass.kept.add(self.spool, name, entry, problem);
             return Ok(());
@@ -274,7 +276,7 @@ impl Sender<'_> {
                 continue;
             }
             let patience = share(until).saturating_duration_since(Instant::now()).min(PATIENCE);
-            let reports: Vec<&Report> = entry.reports.iter().collect();
+            let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
             let sent = be_patient(self.state, &entry.destination)
                 .and_then(|()| deliver(self.api, &entry.destination, &reports, patience));
             match sent {
@@ -303,8 +305,8 @@ fn share(until: Instant) -> Instant {
 }
 
 /// Keeps what a destination asks for in its `Retry-After`, for all who send from this state's spool.
-pub fn keep_patience(state: &State, destination: &Destination, trouble: &Trouble) {
-    if let Trouble::Busy { retry_after: Some(wait), .. } = trouble {
+pub fn keep_patience(state: &StateDirectory, destination: &Destination, trouble: &ApiTrouble) {
+    if let ApiTrouble::Busy { retry_after: Some(wait), .. } = trouble {
         NotBefore::write(state, destination, *wait);
     }
 }
@@ -313,11 +315,11 @@ pub fn keep_patience(state: &State, destination: &Destination, trouble: &Trouble
 ///
 /// # Errors
 /// For how long.
-pub fn be_patient(state: &State, destination: &Destination) -> Result<(), Trouble> {
+pub fn be_patient(state: &StateDirectory, destination: &Destination) -> Result<(), ApiTrouble> {
     match NotBefore::read(state, destination) {
         None => Ok(()),
         Some(left) => {
-            Err(Trouble::Unable(format!("the server asked for {} s of patience", left.as_secs() + 1)))
+            Err(ApiTrouble::Unable(format!("the server asked for {} s of patience", left.as_secs() + 1)))
         }
     }
 }
@@ -325,13 +327,13 @@ pub fn be_patient(state: &State, destination: &Destination) -> Result<(), Troubl
 /// Whether trying again is of no use: Innkeeper itself says so, of what it was sent.
 ///
 /// A token or an address can be set right while reports wait, and a server may be an older one for a while.
-pub fn is_final(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Refused { status, is_own: true, .. } if !matches!(status, 401 | 403..=405 | 407))
+pub fn is_final(trouble: &ApiTrouble) -> bool {
+    matches!(trouble, ApiTrouble::Refused { status, is_own: true, .. } if !matches!(status, 401 | 403..=405 | 407))
 }
 
 /// Whether one of the reports may be to blame, so that the others are taken without it.
-fn is_about_the_reports(trouble: &Trouble) -> bool {
-    is_final(trouble) || matches!(trouble, Trouble::Refused { status: 400 | 413 | 422, .. })
+fn is_about_the_reports(trouble: &ApiTrouble) -> bool {
+    is_final(trouble) || matches!(trouble, ApiTrouble::Refused { status: 400 | 413 | 422, .. })
 }
 
 #[cfg(test)]

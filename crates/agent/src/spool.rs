@@ -16,12 +16,12 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 pub use dropped::Dropped;
-pub use entry::{Destination, Entry, hash};
+pub use entry::{Destination, SpoolEntry, hash};
 
 use crate::clock::{self, Stamp};
 use crate::config::Bounds;
 use crate::logbook;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// What is half written begins so.
 pub const HALF: &str = ".new-";
@@ -89,7 +89,7 @@ impl Spool {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn open(state: &State, bounds: Bounds) -> Result<Self, String> {
+    pub fn open(state: &StateDirectory, bounds: Bounds) -> Result<Self, String> {
         Ok(Self { directory: state.within("spool")?, aside: state.file("unreadable"), bounds })
     }
 
@@ -97,7 +97,7 @@ impl Spool {
     ///
     /// # Errors
     /// It could not be written, even after others were dropped for it.
-    pub fn add(&self, run: Uuid, entry: &Entry) -> io::Result<Name> {
+    pub fn add(&self, run: Uuid, entry: &SpoolEntry) -> io::Result<Name> {
         let content = serde_json::to_vec(entry)?;
         let here = self.list()?;
         let ago = entry.reports.last().map_or(0, |report| report.stamp.ago_ms(&Stamp::now()));
@@ -144,7 +144,7 @@ impl Spool {
     }
 
     /// Reads an entry; none where another sender was quicker, or where it was put aside.
-    pub fn read(&self, name: &Name) -> Option<Entry> {
+    pub fn read(&self, name: &Name) -> Option<SpoolEntry> {
         let path = self.directory.join(&name.text);
         match innkeeper_settings::read_file(&path, LARGEST) {
             Err(_) if !path.exists() => None,
@@ -168,7 +168,7 @@ impl Spool {
     ///
     /// # Errors
     /// As writing does; then it is as it was.
-    pub fn replace(&self, name: &Name, entry: &Entry) -> io::Result<()> {
+    pub fn replace(&self, name: &Name, entry: &SpoolEntry) -> io::Result<()> {
         self.write(&name.text, &serde_json::to_vec(entry)?)
     }
 
@@ -204,7 +204,7 @@ impl Spool {
     }
 
     /// Forgets what was dropped and is told by these entries.
-    pub fn forget_dropped(&self, told: &[Entry]) {
+    pub fn forget_dropped(&self, told: &[SpoolEntry]) {
         Dropped::forget(&self.directory, told);
     }
 

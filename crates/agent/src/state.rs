@@ -13,11 +13,11 @@ const OURS: &str = "innkeeper-agent";
 
 /// Where this user's state lies.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct StateDirectory {
     directory: PathBuf,
 }
 
-impl State {
+impl StateDirectory {
     /// The directory `named` in the configuration, or else the first of the usual ones that can be used.
     ///
     /// # Errors

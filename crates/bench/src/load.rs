@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is offered to whom.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LoadPlan {
     /// The server.
     pub address: SocketAddr,
     /// Connections, opened before the first request.
@@ -42,7 +42,7 @@ pub struct Plan {
 
 /// What became of it.
 #[derive(Default)]
-pub struct Outcome {
+pub struct LoadOutcome {
     /// Connections that could not be opened, or broke.
     pub broken: u64,
     /// Requests that were sent.
@@ -61,7 +61,7 @@ pub struct Outcome {
     pub last_answer: Duration,
 }
 
-impl Outcome {
+impl LoadOutcome {
     /// An error unless there were requests, and each was answered 2xx.
     pub fn all_acknowledged(&self) -> Result<()> {
         ensure!(
@@ -84,19 +84,19 @@ impl Outcome {
 /// A load that goes on while something else is measured; stopped when dropped.
 pub struct Background {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Outcome>>>,
+    thread: Option<JoinHandle<Result<LoadOutcome>>>,
 }
 
 impl Background {
     /// Starts it.
-    pub fn start(plan: Plan) -> Self {
+    pub fn start(plan: LoadPlan) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         Self { stop, thread: Some(std::thread::spawn(move || run(&plan, &flag))) }
     }
 
     /// Ends it.
-    pub fn finish(mut self) -> Result<Outcome> {
+    pub fn finish(mut self) -> Result<LoadOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
@@ -125,14 +125,14 @@ struct Connection {
 /// memory and has written whole since the last checkpoint.
 pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
     let plan =
-        Plan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
+        LoadPlan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
     run(&plan, &AtomicBool::new(false))?.all_acknowledged()
 }
 
 /// Runs the plan to its end, or until `stop`.
-pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<Outcome> {
+pub fn run(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadOutcome> {
     let mut poll = Poll::new()?;
-    let mut outcome = Outcome::default();
+    let mut outcome = LoadOutcome::default();
     let mut connections = Vec::with_capacity(plan.connections);
     for number in 0..plan.connections {
         match connect(plan.address) {
@@ -180,7 +180,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<Outcome> {
 }
 
 struct Load<'a> {
-    plan: &'a Plan,
+    plan: &'a LoadPlan,
     connections: Vec<Connection>,
     idle: VecDeque<usize>,
     in_flight: usize,
@@ -188,7 +188,7 @@ struct Load<'a> {
     request: Vec<u8>,
     buffer: Vec<u8>,
     begun: Instant,
-    outcome: Outcome,
+    outcome: LoadOutcome,
 }
 
 impl Load<'_> {

@@ -11,7 +11,7 @@ const USER_VERIFIED: u8 = 0x04;
 const HAS_CREDENTIAL: u8 = 0x40;
 
 /// One with one passkey (ES256).
-pub struct Authenticator {
+pub struct VirtualAuthenticator {
     key: KeyPair,
     /// What it calls its passkey.
     pub id: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct Authenticator {
     pub origin: String,
 }
 
-impl Authenticator {
+impl VirtualAuthenticator {
     /// One that counts and makes sure of its user, in a browser at `origin`.
     pub fn at(origin: &str) -> Self {
         let key = KeyPair::generate().expect("a key");

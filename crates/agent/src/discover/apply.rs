@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use super::files::{Ownership, read_bounded, replace};
 use super::machine::SearchOptions;
-use super::plan::{Change, Plan};
+use super::plan::{DiscoverPlan, FileChange};
 use super::record::{Changed, Record, digest};
-use super::source::{Target, header, listed, spool_file};
-use super::{Found, naming};
+use super::source::{WrapTarget, header, listed, spool_file};
+use super::{Inventory, naming};
 use crate::state::try_lock;
 
 /// So many backups of one table are kept.
@@ -24,7 +24,7 @@ const BACKUPS: usize = 5;
 
 /// What came of one change.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct ApplyOutcome {
     /// Of what.
     pub place: String,
     /// Whether it is as it was to be.
@@ -33,7 +33,7 @@ pub struct Outcome {
     pub says: String,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     pub(super) fn new(place: &str, result: Result<String, String>) -> Self {
         let done = result.is_ok();
         let says = result.unwrap_or_else(|problem| problem);
@@ -47,11 +47,11 @@ impl Outcome {
 /// # Errors
 /// Nothing was changed: the record cannot be used, or another discover is at work.
 pub fn apply(
-    plan: &Plan,
-    found: &Found,
+    plan: &DiscoverPlan,
+    found: &Inventory,
     directory: &Path,
     options: &SearchOptions,
-) -> Result<Vec<Outcome>, String> {
+) -> Result<Vec<ApplyOutcome>, String> {
     let _lock = locked(directory)?;
     let mut record = Record::read(directory)?;
     record.note_names(found, plan);
@@ -62,7 +62,7 @@ pub fn apply(
     for change in &plan.changes {
         let result = one(change, &mut record, directory, found, options);
         has_units |= result.is_ok() && change.before.is_none();
-        outcomes.push(Outcome::new(&change.shown, result));
+        outcomes.push(ApplyOutcome::new(&change.shown, result));
     }
     if has_units {
         outcomes.extend(reloaded(options));
@@ -88,7 +88,7 @@ pub(super) fn locked(directory: &Path) -> Result<Alone, String> {
 }
 
 /// Tells systemd that units have changed.
-pub(super) fn reloaded(options: &SearchOptions) -> Option<Outcome> {
+pub(super) fn reloaded(options: &SearchOptions) -> Option<ApplyOutcome> {
     let program = options.systemctl.as_ref()?;
     let output = Command::new(program).arg("daemon-reload").stdin(Stdio::null()).output();
     let result = match output {
@@ -98,14 +98,14 @@ pub(super) fn reloaded(options: &SearchOptions) -> Option<Outcome> {
         }
         Err(error) => Err(format!("daemon-reload failed: {error}")),
     };
-    Some(Outcome::new("systemd", result))
+    Some(ApplyOutcome::new("systemd", result))
 }
 
 fn one(
-    change: &Change,
+    change: &FileChange,
     record: &mut Record,
     directory: &Path,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {
     let before = change.before.as_deref();
@@ -146,9 +146,9 @@ fn one(
 
 /// Sees to it that a target still has the content that was read.
 pub(super) fn compare(
-    target: &Target,
+    target: &WrapTarget,
     before: Option<&[u8]>,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<(), String> {
     if current(target, found, options)?.as_deref() == before {
@@ -159,13 +159,13 @@ pub(super) fn compare(
 
 /// A target's content now; none where it is not there.
 pub(super) fn current(
-    target: &Target,
-    found: &Found,
+    target: &WrapTarget,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<Option<Vec<u8>>, String> {
     match target {
-        Target::File(path) => content(path),
-        Target::Crontab(user) => {
+        WrapTarget::File(path) => content(path),
+        WrapTarget::Crontab(user) => {
             // `crontab -l` of Debian leaves out comments at the beginning, its own or not.
             let file = spool_file(&found.root, user).filter(|_| options.only_user.is_none());
             if let Some(file) = file {
@@ -194,13 +194,13 @@ fn program<'a>(user: &'a str, options: &'a SearchOptions) -> Result<(&'a Path, O
 
 /// Gives a target a content, as a whole, and sees to it that it has it.
 pub(super) fn put(
-    target: &Target,
+    target: &WrapTarget,
     content: &[u8],
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<(), String> {
     match target {
-        Target::File(path) => {
+        WrapTarget::File(path) => {
             let ownership = if path.exists() { Ownership::AsBefore } else { Ownership::Public };
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)
@@ -209,7 +209,7 @@ pub(super) fn put(
             replace(path, content, ownership)
                 .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         }
-        Target::Crontab(user) => install(user, content, options)?,
+        WrapTarget::Crontab(user) => install(user, content, options)?,
     }
     if current(target, found, options)?.as_deref() == Some(content) {
         return Ok(());
@@ -240,9 +240,14 @@ fn install(user: &str, content: &[u8], options: &SearchOptions) -> Result<(), St
 
 /// Copies what is there: beside a file, under a name that no cron reads; for a user's crontab in the agent's
 /// state.
-fn back_up(target: &Target, content: &[u8], directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, String> {
+fn back_up(
+    target: &WrapTarget,
+    content: &[u8],
+    directory: &Path,
+    now: DateTime<Utc>,
+) -> Result<PathBuf, String> {
     let (place, name, owner) = match target {
-        Target::File(path) => {
+        WrapTarget::File(path) => {
             let place = path.parent().unwrap_or(Path::new("/")).to_owned();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (
@@ -252,7 +257,7 @@ fn back_up(target: &Target, content: &[u8], directory: &Path, now: DateTime<Utc>
             )
         }
         // Not the name itself: it may have any character.
-        Target::Crontab(user) => {
+        WrapTarget::Crontab(user) => {
             (directory.to_owned(), format!("crontab-{}-{}.", naming::slug(user), naming::mark(user, 2)), None)
         }
     };

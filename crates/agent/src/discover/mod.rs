@@ -66,7 +66,7 @@ use innkeeper_core::schedule::Schedule;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-pub use self::command::Watched;
+pub use self::command::WatchedBy;
 pub use self::machine::{Cron, SearchOptions};
 pub use self::source::SearchProblem;
 pub use self::table::table;
@@ -76,14 +76,14 @@ use self::wrap::Percent;
 
 /// What is scheduled on a machine.
 #[derive(Debug, Serialize)]
-pub struct Found {
+pub struct Inventory {
     /// Which cron it has.
     pub cron: Cron,
     /// The zone in which its cron and its timers think.
     #[serde(serialize_with = "as_text")]
     pub zone: Tz,
     /// What runs.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DiscoveredJob>,
     /// What could not be read or understood, and what does not run though it seems to.
     pub problems: Vec<SearchProblem>,
     #[serde(skip)]
@@ -95,7 +95,7 @@ pub struct Found {
 /// Where something is scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum SourceKind {
     /// A line of a crontab.
     Crontab,
     /// A line of anacron's table.
@@ -108,9 +108,9 @@ pub enum Kind {
 
 /// Something that is scheduled.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub struct DiscoveredJob {
     /// Where it is scheduled.
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// What runs, without the agent before it.
     pub command: String,
     /// As whom.
@@ -133,7 +133,7 @@ pub struct Entry {
     /// The next run.
     pub next: Option<DateTime<Utc>>,
     /// Who watches it.
-    pub watched: Watched,
+    pub watched: WatchedBy,
     /// What is to be known about it.
     pub notes: Vec<String>,
     /// Why the agent is not put before it.
@@ -218,7 +218,7 @@ impl ReservationTerms {
     }
 }
 
-impl Entry {
+impl DiscoveredJob {
     /// The terms of its reservation; none where it has no schedule that can be said.
     pub fn reservation(&self) -> Option<ReservationTerms> {
         Some(ReservationTerms {
@@ -243,12 +243,12 @@ impl Entry {
     }
 }
 
-impl Found {
+impl Inventory {
     /// The terms of all that reports because of discover's changes: those that were made before, and those of
     /// `planned`.
-    pub fn reservations(&self, planned: &plan::Plan) -> Vec<ReservationTerms> {
-        let reports = |(index, entry): &(usize, &Entry)| {
-            entry.watched == Watched::Discover || planned.entries().any(|planned| planned == *index)
+    pub fn reservations(&self, planned: &plan::DiscoverPlan) -> Vec<ReservationTerms> {
+        let reports = |(index, entry): &(usize, &DiscoveredJob)| {
+            entry.watched == WatchedBy::Discover || planned.entries().any(|planned| planned == *index)
         };
         let all =
             self.entries.iter().enumerate().filter(reports).filter_map(|(_, entry)| entry.reservation());
@@ -260,7 +260,7 @@ impl Found {
 
 /// Everything that is scheduled on the machine whose files lie under `root`: `/`, or a directory that stands
 /// for it.
-pub fn find(root: &Path, options: &SearchOptions) -> Found {
+pub fn find(root: &Path, options: &SearchOptions) -> Inventory {
     entries::find(root, options)
 }
 

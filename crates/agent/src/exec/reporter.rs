@@ -18,9 +18,9 @@ use super::setup::{Disk, Setup, USUAL_DELAY};
 use crate::clock::Stamp;
 use crate::config::Overrides;
 use crate::logbook;
-use crate::report::{Kind, Names, Report};
-use crate::sender::{PATIENCE, Sender, jitter};
-use crate::spool::{Destination, Entry, Name};
+use crate::report::{Names, ReportKind, SpooledReport};
+use crate::sender::{PATIENCE, ReportSender, jitter};
+use crate::spool::{Destination, Name, SpoolEntry};
 
 /// How much output the server keeps, as long as it does not say so.
 const USUAL_OUTPUT: usize = 10_000;
@@ -33,7 +33,7 @@ const STILL_THERE: Duration = Duration::from_secs(60);
 
 /// Which run is reported, to whom.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct RunFacts {
     /// The run.
     pub run: Uuid,
     /// Its reservation; none where the address says it.
@@ -47,7 +47,7 @@ pub struct Facts {
 }
 
 struct Shared {
-    facts: Facts,
+    facts: RunFacts,
     /// Whether there is a run, and not only something to tell of it.
     is_run: bool,
     end_key: Uuid,
@@ -60,9 +60,9 @@ struct Shared {
     is_kept: Condvar,
     /// Whether the end is noted in the run's record, or cannot be.
     is_noted: AtomicBool,
-    began: Report,
+    began: SpooledReport,
     /// The start, until the server has it.
-    start: Mutex<Option<Report>>,
+    start: Mutex<Option<SpooledReport>>,
     record: Mutex<RecordOf>,
 }
 
@@ -78,9 +78,9 @@ enum RecordOf {
 
 enum Message {
     /// A report that is no end, sent if it can be.
-    Beside(Box<Report>),
+    Beside(Box<SpooledReport>),
     /// The last entry, which is being put into the spool.
-    Last(Box<Entry>),
+    Last(Box<SpoolEntry>),
 }
 
 /// What reports a run.
@@ -92,8 +92,8 @@ pub struct Reporter {
 
 impl Reporter {
     /// Begins to report the start of a run; none where there is no thread for it.
-    pub fn begin(facts: Facts, overrides: Overrides, is_run: bool) -> Option<Self> {
-        let mut start = Report::new(facts.names.clone(), Kind::Start, facts.began.clone());
+    pub fn begin(facts: RunFacts, overrides: Overrides, is_run: bool) -> Option<Self> {
+        let mut start = SpooledReport::new(facts.names.clone(), ReportKind::Start, facts.began.clone());
         start.run = Some(facts.run);
         let shared = Arc::new(Shared {
             facts,
@@ -128,13 +128,13 @@ impl Reporter {
     }
 
     /// Sends a report during the run.
-    pub fn beside(&self, report: Report) {
+    pub fn beside(&self, report: SpooledReport) {
         // It is lost where the thread is: it was only to know.
         let _ = self.tell.send(Message::Beside(Box::new(report)));
     }
 
     /// Keeps the report of the end, and waits a bounded time until the server has it.
-    pub fn finish(self, mut end: Report) {
+    pub fn finish(self, mut end: SpooledReport) {
         let begun = Instant::now();
         let (shared, tell) = (Arc::clone(&self.shared), self.tell);
         if shared.is_run {
@@ -169,7 +169,7 @@ impl Reporter {
 
 impl Shared {
     /// Puts the end into the spool while it is sent. It has a thread of its own: another may wait for the network.
-    fn keep(&self, end: Report, begun: Instant, tell: &Channel<Message>) {
+    fn keep(&self, end: SpooledReport, begun: Instant, tell: &Channel<Message>) {
         let mut record = self.note_end(None, &end);
         let patience = USUAL_DELAY.saturating_sub(begun.elapsed());
         let waiting = locked(&self.setup);
@@ -218,7 +218,7 @@ impl Shared {
 
     /// Notes in the run's record how it ended: cheaply, before the entry is synced. With a `disk` a record that is not
     /// there yet is made for it, and from then on no other is.
-    fn note_end(&self, disk: Option<&Disk>, end: &Report) -> Option<Arc<Running>> {
+    fn note_end(&self, disk: Option<&Disk>, end: &SpooledReport) -> Option<Arc<Running>> {
         let mut place = locked(&self.record);
         let running = match (&*place, disk) {
             (RecordOf::There(running), _) => Arc::clone(running),
@@ -243,9 +243,9 @@ impl Shared {
         Some(Record { run: self.facts.run, start: self.entry(vec![start]), end_key: self.end_key })
     }
 
-    fn entry(&self, reports: Vec<Report>) -> Entry {
-        let Facts { destination, terms, .. } = &self.facts;
-        Entry { destination: destination.clone(), reports, terms: terms.clone() }
+    fn entry(&self, reports: Vec<SpooledReport>) -> SpoolEntry {
+        let RunFacts { destination, terms, .. } = &self.facts;
+        SpoolEntry { destination: destination.clone(), reports, terms: terms.clone() }
     }
 
     fn work(self: &Arc<Self>, overrides: &Overrides, told: &Receiver<Message>) {
@@ -335,7 +335,7 @@ impl Shared {
         if let Ok(message) = told.recv_timeout(jitter(SPREAD)) {
             return Some(message);
         }
-        let sender = Sender { spool: &disk.spool, api, state: &disk.state };
+        let sender = ReportSender { spool: &disk.spool, api, state: &disk.state };
         // Or another process does it.
         if let Some(_turn) = sender.turn(Instant::now(), || false) {
             let pass = sender.pass_of(&self.facts.destination, Instant::now() + PATIENCE);

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::config::{self, Overrides};
 use crate::logbook;
 use crate::spool::Spool;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// The most that a job waits for us, where no configuration could be read by then; and for the disk, whatever it says.
 pub const USUAL_DELAY: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub struct Setup {
 /// Where state lies.
 pub struct Disk {
     /// All of it.
-    pub state: State,
+    pub state: StateDirectory,
     /// Reports that wait.
     pub spool: Spool,
     /// The records of runs.
@@ -40,7 +40,7 @@ impl Setup {
     pub fn of(overrides: &Overrides) -> Self {
         let loaded = config::load(overrides);
         let config = loaded.config;
-        let state = State::open(config.state.as_deref());
+        let state = StateDirectory::open(config.state.as_deref());
         logbook::open(state.as_ref().ok());
         loaded.problems.iter().for_each(logbook::note);
         let disk = state.and_then(|state| {

@@ -23,14 +23,14 @@ use crate::clock;
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum JobStatus {
     /// By itself, with this status.
     Exited(u8),
     /// By this signal.
     Signalled(i32),
 }
 
-impl Status {
+impl JobStatus {
     /// As shells say it: 128 and the signal's number.
     pub fn code(self) -> u8 {
         match self {
@@ -51,9 +51,9 @@ pub struct Limit {
 
 /// What came of a run.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct JobEnd {
     /// How the job ended.
-    pub status: Status,
+    pub status: JobStatus,
     /// How long it ran.
     pub duration_ms: u64,
     /// The most memory that one of its processes had at once.
@@ -95,11 +95,11 @@ struct State {
 
 impl Supervisor {
     /// Stays with the job until its end. `on_overrun` is called when it runs for too long.
-    pub fn run(mut self, mut on_overrun: impl FnMut()) -> Ended {
+    pub fn run(mut self, mut on_overrun: impl FnMut()) -> JobEnd {
         let timer = Timer::new().ok();
         let mut state =
             State { phase: Phase::Running, wants_stop: false, is_stopped: false, timer, notes: Vec::new() };
-        let mut ended: Option<(Status, u64)> = None;
+        let mut ended: Option<(JobStatus, u64)> = None;
         loop {
             let came = self.signals.as_mut().map(Signals::take).unwrap_or_default();
             came.into_iter().for_each(|came| self.pass_on(came, &mut state));
@@ -255,18 +255,18 @@ impl Supervisor {
     }
 
     /// Whether the job has ended. It stays unreaped, so that its number stays its own.
-    fn look(&self) -> Option<Status> {
+    fn look(&self) -> Option<JobStatus> {
         self.reap_orphans();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(self.pid), options) {
             Ok(Some(found)) => match (found.exit_status(), found.terminating_signal()) {
-                (Some(code), _) => Some(Status::Exited(u8::try_from(code & 0xff).unwrap_or(255))),
-                (None, Some(signal)) => Some(Status::Signalled(signal)),
+                (Some(code), _) => Some(JobStatus::Exited(u8::try_from(code & 0xff).unwrap_or(255))),
+                (None, Some(signal)) => Some(JobStatus::Signalled(signal)),
                 (None, None) => None,
             },
             Ok(None) | Err(Errno::INTR) => None,
             // Somebody else has reaped it: how it ended is not known.
-            Err(_) => Some(Status::Exited(255)),
+            Err(_) => Some(JobStatus::Exited(255)),
         }
     }
 
@@ -306,12 +306,12 @@ impl Supervisor {
         tree::of_job(&self.strangers)
     }
 
-    fn end(self, status: Status, at: u64, state: State) -> Ended {
+    fn end(self, status: JobStatus, at: u64, state: State) -> JobEnd {
         let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
         let peak = usage.and_then(|usage| u64::try_from(usage.max_rss()).ok()).map(|kib| kib * 1024);
-        Ended {
+        JobEnd {
             status,
             duration_ms: at.saturating_sub(self.begun_ms),
             peak_memory_bytes: peak,

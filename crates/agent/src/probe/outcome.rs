@@ -15,7 +15,7 @@ pub const MOST_FIGURES: usize = 100;
 /// How it stands, as monitoring plugins have it. The worse is the greater; what is not known is worse than a
 /// warning and better than what is known to be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub enum ProbeStatus {
     /// All is well.
     Ok,
     /// It works, and somebody should look after it.
@@ -26,7 +26,7 @@ pub enum Status {
     Critical,
 }
 
-impl Status {
+impl ProbeStatus {
     /// `OK`, `WARNING`, `UNKNOWN`, `CRITICAL`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Status {
     }
 }
 
-impl std::fmt::Display for Status {
+impl std::fmt::Display for ProbeStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -119,7 +119,7 @@ impl Phases {
 
 /// A number that a run brings.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figure {
+pub struct ProbeFigure {
     /// The number as it was written; finite.
     pub value: f64,
     /// Its unit as it was written (`s`, `%`, `B`); may be empty.
@@ -128,9 +128,9 @@ pub struct Figure {
 
 /// What came of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct ProbeOutcome {
     /// How it stands.
-    pub status: Status,
+    pub status: ProbeStatus,
     /// One line for people: no control characters, no secrets, at most 300 characters.
     pub summary: String,
     /// More lines; may be empty.
@@ -138,13 +138,13 @@ pub struct Outcome {
     /// How long each phase took.
     pub phases: Phases,
     /// Numbers by name.
-    pub figures: BTreeMap<String, Figure>,
+    pub figures: BTreeMap<String, ProbeFigure>,
     /// How long it took in all.
     pub took: Duration,
 }
 
-impl Outcome {
-    pub(crate) fn new(status: Status, summary: impl AsRef<str>) -> Self {
+impl ProbeOutcome {
+    pub(crate) fn new(status: ProbeStatus, summary: impl AsRef<str>) -> Self {
         Self {
             status,
             summary: one_line(summary.as_ref()),
@@ -156,7 +156,7 @@ impl Outcome {
     }
 
     pub(crate) fn ok(summary: impl AsRef<str>) -> Self {
-        Self::new(Status::Ok, summary)
+        Self::new(ProbeStatus::Ok, summary)
     }
 
     #[must_use]
@@ -168,13 +168,13 @@ impl Outcome {
     #[must_use]
     pub(crate) fn figure(mut self, name: &str, value: f64, unit: &str) -> Self {
         if value.is_finite() && self.figures.len() < MOST_FIGURES {
-            self.figures.insert(name.to_owned(), Figure { value, unit: unit.to_owned() });
+            self.figures.insert(name.to_owned(), ProbeFigure { value, unit: unit.to_owned() });
         }
         self
     }
 
     /// Notes something beside what it says already. The worse state counts, and what is worse is told first.
-    pub(crate) fn also(&mut self, status: Status, what: &str) {
+    pub(crate) fn also(&mut self, status: ProbeStatus, what: &str) {
         let joined = match status > self.status {
             true => format!("{what}; {}", self.summary),
             false => format!("{}; {what}", self.summary),
@@ -202,17 +202,17 @@ impl Outcome {
 /// Why a run ended before it had its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub status: Status,
+    pub status: ProbeStatus,
     pub what: String,
 }
 
 impl Failure {
     pub(crate) fn critical(what: impl Into<String>) -> Self {
-        Self { status: Status::Critical, what: what.into() }
+        Self { status: ProbeStatus::Critical, what: what.into() }
     }
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
-        Self { status: Status::Unknown, what: what.into() }
+        Self { status: ProbeStatus::Unknown, what: what.into() }
     }
 }
 
@@ -258,22 +258,22 @@ mod tests {
 
     #[test]
     fn the_worse_is_told_first_and_counts() {
-        let mut outcome = Outcome::ok("status 200");
-        outcome.also(Status::Warning, "the certificate ends in 3 days");
+        let mut outcome = ProbeOutcome::ok("status 200");
+        outcome.also(ProbeStatus::Warning, "the certificate ends in 3 days");
         assert_eq!(
             (outcome.status, outcome.summary.as_str()),
-            (Status::Warning, "the certificate ends in 3 days; status 200")
+            (ProbeStatus::Warning, "the certificate ends in 3 days; status 200")
         );
-        outcome.also(Status::Ok, "all read");
-        assert_eq!(outcome.status, Status::Warning);
-        assert!(Status::Critical > Status::Unknown && Status::Unknown > Status::Warning);
+        outcome.also(ProbeStatus::Ok, "all read");
+        assert_eq!(outcome.status, ProbeStatus::Warning);
+        assert!(ProbeStatus::Critical > ProbeStatus::Unknown && ProbeStatus::Unknown > ProbeStatus::Warning);
     }
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {
-        let outcome = Outcome::ok("x").with_details(&"é".repeat(40_000));
+        let outcome = ProbeOutcome::ok("x").with_details(&"é".repeat(40_000));
         assert!(outcome.details.ends_with("\n[... cut off after 65536 bytes ...]"));
-        let outcome = Outcome::ok("x").figure("a", f64::NAN, "").figure("b", 1.0, "s");
+        let outcome = ProbeOutcome::ok("x").figure("a", f64::NAN, "").figure("b", 1.0, "s");
         assert_eq!(outcome.figures.len(), 1);
     }
 }

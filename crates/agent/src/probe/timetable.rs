@@ -70,7 +70,7 @@ enum State {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct ScheduledProbe {
     task: Task,
     state: State,
 }
@@ -78,7 +78,7 @@ struct Entry {
 /// Which target runs when.
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    entries: Vec<Entry>,
+    entries: Vec<ScheduledProbe>,
     slots: Slots,
     /// Runs of tasks that have gone from the configuration, by key, with their hosts: they hold their places
     /// until they are over.
@@ -97,7 +97,7 @@ impl Timetable {
 
     /// A timetable of which all is due at `now`, and nothing afterwards.
     pub fn once(tasks: Vec<Task>, slots: Slots, now: Time) -> Self {
-        let due = |task| Entry { task, state: State::Waits(Some(now)) };
+        let due = |task| ScheduledProbe { task, state: State::Waits(Some(now)) };
         let entries = tasks.into_iter().map(due).collect();
         Self { entries, slots, gone: HashMap::new(), is_once: true }
     }
@@ -122,7 +122,7 @@ impl Timetable {
     /// changed schedule counts from now on.
     pub fn replace(&mut self, tasks: Vec<Task>, slots: Slots, now: Time) {
         self.slots = slots;
-        let mut before: HashMap<String, Entry> =
+        let mut before: HashMap<String, ScheduledProbe> =
             self.entries.drain(..).map(|entry| (entry.task.key.clone(), entry)).collect();
         for task in tasks {
             let state = match before.remove(&task.key) {
@@ -131,7 +131,7 @@ impl Timetable {
                 _ if self.gone.remove(&task.key).is_some() => State::Runs { attempt: 1, due: now },
                 _ => State::Waits(first_due(&task.schedule, &task.key, now)),
             };
-            self.entries.push(Entry { task, state });
+            self.entries.push(ScheduledProbe { task, state });
         }
         let running = before.into_iter().filter(|(_, entry)| matches!(entry.state, State::Runs { .. }));
         self.gone.extend(running.map(|(key, entry)| (key, entry.task.host)));
@@ -233,7 +233,7 @@ impl Timetable {
     }
 }
 
-impl Entry {
+impl ScheduledProbe {
     /// Begins its run at `now`.
     fn start(&mut self, task: usize, now: Time) -> Start {
         let (attempt, due, missed) = match self.state {

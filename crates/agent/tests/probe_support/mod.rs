@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use innkeeper_agent::probe::{self, Outcome, Probe, Probes, Status};
+use innkeeper_agent::probe::{self, Probe, ProbeOutcome, ProbeStatus, Probes};
 use innkeeper_settings::Findings;
 
 /// Everything that a configuration says, and what is wrong with it beside its probes.
@@ -48,12 +48,12 @@ pub fn problems(text: &str) -> Vec<String> {
 }
 
 /// What comes of one run of the one target.
-pub fn check(text: &str) -> Outcome {
+pub fn check(text: &str) -> ProbeOutcome {
     check_at(text, Utc::now())
 }
 
 /// The same at another time.
-pub fn check_at(text: &str, now: DateTime<Utc>) -> Outcome {
+pub fn check_at(text: &str, now: DateTime<Utc>) -> ProbeOutcome {
     // A reservation of its own: no two runs of one go on at once.
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let app = format!("run {}", RUNS.fetch_add(1, Ordering::SeqCst));
@@ -63,7 +63,7 @@ pub fn check_at(text: &str, now: DateTime<Utc>) -> Outcome {
 
 /// Checks how it stands and that the first line has this text.
 #[track_caller]
-pub fn assert_said(outcome: &Outcome, status: Status, text: &str) {
+pub fn assert_said(outcome: &ProbeOutcome, status: ProbeStatus, text: &str) {
     assert!(outcome.status == status && outcome.summary.contains(text), "{outcome:#?}");
 }
 

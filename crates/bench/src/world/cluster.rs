@@ -23,12 +23,12 @@ track_io_timing = on
 ";
 
 /// A running server, reached over a Unix socket alone. Stopped and removed when dropped.
-pub struct Cluster {
+pub struct BenchCluster {
     cluster: cluster::Cluster,
     programs: PathBuf,
 }
 
-impl Cluster {
+impl BenchCluster {
     /// Makes a cluster and starts it. A tiny run compares nothing: it is to be done soon, also on a busy disk.
     pub fn start(conditions: &Conditions) -> Self {
         let programs = conditions.postgres.clone();
