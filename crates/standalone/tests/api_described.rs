@@ -42,7 +42,10 @@ fn routed(log: &str) -> Routes {
     for line in log.lines().filter_map(|line| line.split_once(": route ")).map(|(_, rest)| rest) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [method, pattern, "needs", need, "as", manner] = words[..] else { panic!("{line}") };
-        let is_page = manner == "Page" || pattern.starts_with("/assets/") || pattern.starts_with("/badge");
+        let is_page = manner == "Page"
+            || pattern == "/favicon.ico"
+            || pattern.starts_with("/assets/")
+            || pattern.starts_with("/badge");
         if !is_page {
             let need = need.trim_end_matches(',').to_owned();
             routes.entry(format!("{method} {}", plain(pattern))).or_default().insert(need);

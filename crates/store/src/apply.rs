@@ -9,10 +9,11 @@ use innkeeper_core::names::{AlerterName, AppName};
 use innkeeper_core::reservation::Spec;
 
 use crate::connection::AnyConnection;
-use crate::reservations::{lock_states, ping_key, write_terms};
+use crate::reservation_rows::{lock_states, ping_key};
 use crate::reserve::create;
 use crate::rows::ReservationRow;
 use crate::schema::reservations;
+use crate::terms::write_terms;
 use crate::{ActingStore, Store, StoreError, slugs};
 
 /// Apps that one query asks for at most.

@@ -3,21 +3,19 @@
 //! What is removed is its row and its state, so that nothing sees it any more; both are kept as they were in `checkouts`, and its history stays
 //! where it is. Undone, it has its number, its ping address and its history again, and the sweeper looks at it anew.
 
-use std::collections::HashSet;
-
 use chrono::TimeDelta;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool};
+use innkeeper_core::Time;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::notice::Notice;
-use innkeeper_core::{Time, slug};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::connection::AnyConnection;
-use crate::reservations::{find, find_by_id, lock_states};
+use crate::reservation_rows::{find, find_by_id, lock_states};
 use crate::rewind::bring_back;
 use crate::rows::{AlertRow, CHECKED_OUT, ReservationRow, StateRow, ms, time};
 use crate::schema::{alerts, audit, checkouts, deliveries, ping_keys, reservations, states};
@@ -94,64 +92,6 @@ fn read_kept(text: &str) -> serde_json::Result<Kept> {
         reservation["schedule"] = format!("every {count} {unit}").into();
     }
     serde_json::from_value(kept)
-}
-
-/// The addresses of what a version before has checked out: they stand in the reservation alone.
-fn addresses_in(component: &str, kept: &str) -> Vec<String> {
-    let kept: Value = match serde_json::from_str(kept) {
-        Ok(kept) => kept,
-        Err(error) => {
-            log::error!("the addresses of {component:?}, which was checked out, cannot be read: {error}");
-            return Vec::new();
-        }
-    };
-    let address = |name: &str| kept["reservation"][name].as_str().map(str::to_owned);
-    // What was checked out before slugs were stored has the one that was made of its name.
-    let slug = address("slug").filter(|slug| !slug.is_empty()).unwrap_or_else(|| slug::of_before(component));
-    std::iter::once(slug).chain(address("old_slug")).filter(|slug| !slug.is_empty()).collect()
-}
-
-/// The slug and the old slug of the latest that was checked out under these names.
-pub(crate) fn latest_addresses(
-    connection: &mut AnyConnection,
-    app: &str,
-    component: &str,
-) -> Result<Vec<String>, StoreError> {
-    let latest: Option<(Option<String>, Option<String>, String)> = checkouts::table
-        .filter(checkouts::app.eq(app))
-        .filter(checkouts::component.eq(component))
-        .order((checkouts::checked_out_at.desc(), checkouts::reservation_id.desc()))
-        .select((checkouts::slug, checkouts::old_slug, checkouts::reservation))
-        .first(connection)
-        .optional()?;
-    Ok(match latest {
-        None => Vec::new(),
-        Some((Some(slug), old_slug, _)) => std::iter::once(slug).chain(old_slug).collect(),
-        Some((None, _, kept)) => addresses_in(component, &kept),
-    })
-}
-
-/// Which of `wanted` are addresses of what was checked out of the app, and can come back; not those of `component`.
-pub(crate) fn addresses_among(
-    connection: &mut AnyConnection,
-    app: &str,
-    component: &str,
-    wanted: &[String],
-) -> Result<HashSet<String>, StoreError> {
-    let others =
-        || checkouts::table.filter(checkouts::app.eq(app)).filter(checkouts::component.ne(component));
-    let now = others().filter(checkouts::slug.eq_any(wanted)).select(checkouts::slug.assume_not_null());
-    let before =
-        others().filter(checkouts::old_slug.eq_any(wanted)).select(checkouts::old_slug.assume_not_null());
-    let older =
-        others().filter(checkouts::slug.is_null()).select((checkouts::component, checkouts::reservation));
-    let mut found: HashSet<String> = now.load(connection)?.into_iter().collect();
-    found.extend(before.load::<String>(connection)?);
-    // For the day after an upgrade.
-    let older: Vec<(String, String)> = older.load(connection)?;
-    let older = older.iter().flat_map(|(component, kept)| addresses_in(component, kept));
-    found.extend(older.filter(|address| wanted.contains(address)));
-    Ok(found)
 }
 
 impl Store {

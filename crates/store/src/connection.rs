@@ -8,7 +8,6 @@ use diesel::{PgConnection, RunQueryDsl, SqliteConnection, sql_query, sql_types};
 use strum::IntoStaticStr;
 
 use crate::database_file::{DatabaseFile, Lease};
-use crate::manager::Manager;
 use crate::{StoreError, guard};
 
 /// A connection to either database.
@@ -62,23 +61,6 @@ impl Deref for Connected {
 impl DerefMut for Connected {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self.connection
-    }
-}
-
-/// A connection of the pool; goes back to it when dropped.
-pub(crate) struct Pooled(pub r2d2::PooledConnection<Manager>);
-
-impl Deref for Pooled {
-    type Target = AnyConnection;
-
-    fn deref(&self) -> &AnyConnection {
-        &self.0.connection
-    }
-}
-
-impl DerefMut for Pooled {
-    fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self.0.connection
     }
 }
 

@@ -10,7 +10,7 @@ use innkeeper_core::Time;
 use innkeeper_core::names::{AppName, ComponentName};
 
 use crate::readable::list;
-use crate::reservations::{find_by_id, lock_states};
+use crate::reservation_rows::{find_by_id, lock_states};
 use crate::rows::{NamedRow, ms, time};
 use crate::schema::{alerts, deliveries, duties, reservations, runs, states};
 use crate::{ActingStore, Store, StoreError, lookup_keys};

@@ -17,6 +17,7 @@
 //! What both databases can say is said once, through [`diesel`]'s query language or SQL that both take. Where they must differ
 //! (batch writes, `FOR UPDATE SKIP LOCKED`) there is a visible `match` on the connection.
 
+mod accounts;
 mod acting;
 mod alert_event;
 mod apply;
@@ -34,13 +35,11 @@ mod database_file;
 mod database_url;
 mod duties;
 mod error;
-mod factors;
 mod gone;
 mod guard;
 mod guesses;
 mod heartbeat;
 mod history;
-mod identities;
 mod language;
 mod leases;
 mod listing;
@@ -52,12 +51,12 @@ mod nodes;
 mod open_past;
 mod outbox;
 mod pages;
-mod passkeys;
-mod pending_logins;
+mod past_addresses;
 mod pooler;
 mod readable;
 mod reads;
 mod recent;
+mod reservation_rows;
 mod reservations;
 mod reserve;
 mod rewind;
@@ -65,21 +64,24 @@ mod rows;
 mod runs;
 mod said;
 mod schema;
-mod sessions;
 mod shares;
 mod sites;
 mod slugs;
 mod snapshot;
 mod store;
 mod sweep;
+mod terms;
 mod tokens;
 mod unjudged;
-mod users;
 mod walk;
 mod ways;
 
 use innkeeper_logging::Seldom;
 
+pub use accounts::{
+    AppAdded, Arrived, CeremonyKind, Factors, KnownSession, MOST_PASSKEYS, NewPasskey, NewSession, Newcomer,
+    PENDING_FOR, Passkey, PasskeyAdded, Removed, Session, TokensLeft, User,
+};
 pub use acting::{ActingStore, Actor};
 pub use alert_event::AlertEvent;
 pub use apply::{Applied, Changed, Named};
@@ -94,11 +96,9 @@ pub use connection::DatabaseKind;
 pub use database_file::FileLook;
 pub use database_url::{DatabaseUrl, PostgresUrl};
 pub use error::StoreError;
-pub use factors::{AppAdded, Factors};
 pub use gone::GoneNodes;
 pub use heartbeat::{HeartbeatOutcome, NodeHeartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
-pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use mend::MendExtent;
 pub use nodes::{Duty, KnownNode, Node, NodeChanges, NodeState};
@@ -108,13 +108,10 @@ pub use outbox::{
     SendOutcome, Sending, TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
-pub use passkeys::{CeremonyKind, MOST_PASSKEYS, NewPasskey, Passkey, PasskeyAdded};
-pub use pending_logins::PENDING_FOR;
 pub use readable::{LeftOut, Unreadable};
 pub use recent::{Accepted, LatestFigure, Recent, RecentValue};
-pub use reservations::{ChangeOutcome, Reserved};
+pub use reservations::ChangeOutcome;
 pub use rewind::Rewinding;
-pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;
 pub use snapshot::Snapshot;
 pub use store::{PoolUse, Store, StoreConfig, Waits};
@@ -122,6 +119,6 @@ pub use sweep::{
     AlertChange, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow, KnownAlert, NewCheckins,
     PastAlerts, SweepOutcome, Unjudged,
 };
+pub use terms::Reserved;
 pub use tokens::{NewToken, Token, TokenAdded};
-pub use users::{Removed, TokensLeft, User};
 pub use ways::{Routes, SameRoute};

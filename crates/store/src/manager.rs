@@ -1,5 +1,6 @@
 //! How a connection comes about: what an address means, and what a new connection is told.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,5 +155,22 @@ mod tests {
         );
         assert_eq!(url.matches("connect_timeout").count(), 1);
         assert!(url.contains("tcp_user_timeout=10000"));
+    }
+}
+
+/// A connection of the pool; goes back to it when dropped.
+pub(crate) struct Pooled(pub r2d2::PooledConnection<Manager>);
+
+impl Deref for Pooled {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.0.connection
+    }
+}
+
+impl DerefMut for Pooled {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.0.connection
     }
 }

@@ -4,13 +4,12 @@ use diesel::prelude::*;
 use innkeeper_core::Time;
 use innkeeper_core::open_past::{ACTIONS, ANYBODY, Deed, OpenPast};
 
+use crate::accounts::ending::{end_factors, end_sessions};
+use crate::accounts::rows::{User, find_user};
 use crate::connection::AnyConnection;
-use crate::factors::end_factors;
 use crate::rows::{ms, time};
 use crate::schema::{audit, invitations, shares, tokens, users};
-use crate::sessions::end_sessions;
 use crate::tokens::{find_token, owner_of};
-use crate::users::{User, find_user};
 use crate::{ActingStore, Store, StoreError};
 
 /// How many of each have yet to be confirmed.

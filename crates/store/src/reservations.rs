@@ -1,36 +1,19 @@
 //! Making, changing and snoozing reservations. `reserve.rs` has how one is made.
 
 use diesel::prelude::*;
-use diesel::sql_query;
-use diesel::sql_types::Text;
+use innkeeper_core::Time;
 use innkeeper_core::alert::OpenAlert;
 use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reservation::{Patch, Reservation, Spec};
 use innkeeper_core::snooze::{Snooze, SnoozeMode};
-use innkeeper_core::{Invalid, Time};
-use uuid::Uuid;
 
 use crate::connection::AnyConnection;
+use crate::reservation_rows::{find, find_by_id, lock_states, ping_key, snooze_end};
 use crate::reserve::{Wish, create, reserve_with_alerters};
-use crate::rows::{AlertRow, ReservationRow, StateRow, TermsRow, ms, snoozes_text, time};
-use crate::schema::{alerts, ping_keys, reservations, states};
-use crate::{ActingStore, Store, StoreError, history, recent, reserve, slugs};
-
-/// So far back the latest run that was too short is looked for in the history.
-const MOST_READ: i64 = 100;
-
-/// What became of a wish for a reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reserved {
-    /// It is new.
-    Created(i64),
-    /// It was there, and something in it changed.
-    Changed(i64),
-    /// It was there already, just so.
-    Unchanged(i64),
-    /// It was not there, and the wish does not say enough to make it; or what would come of it cannot be.
-    Incomplete(Invalid),
-}
+use crate::rows::{AlertRow, ReservationRow, StateRow, ms, snoozes_text};
+use crate::schema::{alerts, reservations, states};
+use crate::terms::{Reserved, change};
+use crate::{ActingStore, Store, StoreError, reserve};
 
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +24,6 @@ pub enum ChangeOutcome {
     Unknown,
     /// Somebody else changed it in between.
     Outdated,
-}
-
-impl Reserved {
-    /// The number of the reservation; none where there is none.
-    pub fn id(&self) -> Option<i64> {
-        match self {
-            Self::Created(id) | Self::Changed(id) | Self::Unchanged(id) => Some(*id),
-            Self::Incomplete(_) => None,
-        }
-    }
 }
 
 impl Store {
@@ -239,166 +212,4 @@ impl ActingStore {
         self.note(connection, action, &format!("{}/{}", row.app, row.component), &detail, now)?;
         Ok(changed > 0)
     }
-}
-
-pub(crate) fn find(
-    connection: &mut AnyConnection,
-    app: &AppName,
-    component: &ComponentName,
-) -> Result<Option<ReservationRow>, StoreError> {
-    Ok(reservations::table
-        .filter(reservations::app.eq(app.as_str()))
-        .filter(reservations::component.eq(component.as_str()))
-        .select(ReservationRow::as_select())
-        .first(connection)
-        .optional()?)
-}
-
-/// The row of this number.
-pub(crate) fn find_by_id(
-    connection: &mut AnyConnection,
-    id: i64,
-) -> Result<Option<ReservationRow>, StoreError> {
-    Ok(reservations::table
-        .filter(reservations::id.eq(id))
-        .select(ReservationRow::as_select())
-        .first(connection)
-        .optional()?)
-}
-
-/// Writes what the wish changes, and has the sweeper look at it anew. None when the reservation is gone.
-pub(crate) fn change(
-    connection: &mut AnyConnection,
-    row: ReservationRow,
-    patch: &Patch,
-    now: Time,
-) -> Result<Option<Reserved>, StoreError> {
-    if row.spec().is_ok_and(|known| patch.clone().applied_to(known.clone()) == known) {
-        return Ok(Some(Reserved::Unchanged(row.id)));
-    }
-    lock_states(connection, &[row.id])?;
-    // Read again under the lock: another process may just have changed something else in it.
-    let row: Option<ReservationRow> = reservations::table
-        .filter(reservations::id.eq(row.id))
-        .select(ReservationRow::as_select())
-        .first(connection)
-        .optional()?;
-    let Some(row) = row else { return Ok(None) };
-    let before = row.terms_with(patch.other_schedule())?;
-    let after = patch.clone().applied_to(before.clone());
-    write_terms(connection, row.id, &before, &after, now)?;
-    Ok(Some(Reserved::Changed(row.id)))
-}
-
-/// Writes other terms of the reservation `id`, whose state is locked, and has the sweeper look at it anew.
-pub(crate) fn write_terms(
-    connection: &mut AnyConnection,
-    id: i64,
-    before: &Spec,
-    after: &Spec,
-    now: Time,
-) -> Result<(), StoreError> {
-    if after.slug != before.slug {
-        slugs::check_terms(connection, after)?;
-    }
-    if after.schedule != before.schedule {
-        after.schedule.check_ahead(now).map_err(StoreError::Invalid)?;
-    }
-    diesel::update(reservations::table.filter(reservations::id.eq(id)))
-        .set((&TermsRow::from(after), reservations::updated_at.eq(ms(now))))
-        .execute(connection)
-        .map_err(|error| slugs::not_written(after, error))?;
-    diesel::update(states::table.filter(states::reservation_id.eq(id)))
-        .set((states::wake_at.eq(ms(now)), states::eager.eq(after.judges_successes())))
-        .execute(connection)?;
-    if let Some(changed) = before.judged_otherwise(after) {
-        note_changed(connection, id, &changed)?;
-    }
-    if after.min_run != before.min_run || after.expect != before.expect {
-        // What ended under the old rule is not judged by the new one. Where there were clauses before, what the sweeper has not looked
-        // at yet is judged by those that there are now, and not passed over.
-        if after.min_run != before.min_run || before.expect.is_empty() {
-            diesel::update(states::table.filter(states::reservation_id.eq(id)))
-                .set(states::checkins_seen.eq(states::checkins))
-                .execute(connection)?;
-        }
-        forget_short_run(connection, id, after)?;
-        recent::judge_anew(connection, id, &after.expect)?;
-    }
-    Ok(())
-}
-
-/// Notes for the sweeper which of the terms that it judges by are other than at its last look.
-pub(crate) fn note_changed(connection: &mut AnyConnection, id: i64, changed: &str) -> Result<(), StoreError> {
-    let known: Option<Option<String>> = states::table
-        .filter(states::reservation_id.eq(id))
-        .select(states::changed)
-        .first(connection)
-        .optional()?;
-    let known = known.flatten().unwrap_or_default();
-    let mut fields: Vec<&str> = known.split(", ").filter(|field| !field.is_empty()).collect();
-    for field in changed.split(", ") {
-        if !fields.contains(&field) {
-            fields.push(field);
-        }
-    }
-    diesel::update(states::table.filter(states::reservation_id.eq(id)))
-        .set(states::changed.eq(fields.join(", ")))
-        .execute(connection)?;
-    Ok(())
-}
-
-/// Forgets the latest run that was too short where it is not by `spec`.
-fn forget_short_run(connection: &mut AnyConnection, id: i64, spec: &Spec) -> Result<(), StoreError> {
-    let short_at: Option<Option<i64>> = states::table
-        .filter(states::reservation_id.eq(id))
-        .select(states::short_at)
-        .first(connection)
-        .optional()?;
-    let Some(short_at) = short_at.flatten() else { return Ok(()) };
-    let took = history::latest(connection, id, MOST_READ)?
-        .into_iter()
-        .find(|checkin| checkin.at == time(short_at) && checkin.duration.is_some())
-        .and_then(|checkin| checkin.duration);
-    if took.zip(spec.min_run).is_none_or(|(took, least)| took >= least) {
-        diesel::update(states::table.filter(states::reservation_id.eq(id)))
-            .set(states::short_at.eq(None::<i64>))
-            .execute(connection)?;
-    }
-    Ok(())
-}
-
-/// Locks the states of the reservations `ids` in id order, as everybody takes them. SQLite has one writer, and this is it.
-pub(crate) fn lock_states(connection: &mut AnyConnection, ids: &[i64]) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(connection) = connection {
-        states::table
-            .filter(states::reservation_id.eq_any(ids))
-            .order(states::reservation_id)
-            .select(states::reservation_id)
-            .for_update()
-            .load::<i64>(connection)?;
-    }
-    Ok(())
-}
-
-/// See [`Store::ping_key`].
-pub(crate) fn ping_key(connection: &mut AnyConnection, app: &str) -> Result<String, StoreError> {
-    let known: Option<String> = ping_keys::table
-        .filter(ping_keys::app.eq(app))
-        .select(ping_keys::key)
-        .first(connection)
-        .optional()?;
-    if let Some(key) = known {
-        return Ok(key);
-    }
-    sql_query("INSERT INTO ping_keys (app, key) VALUES ($1, $2) ON CONFLICT (app) DO NOTHING")
-        .bind::<Text, _>(app)
-        .bind::<Text, _>(Uuid::new_v4().simple().to_string())
-        .execute(connection)?;
-    Ok(ping_keys::table.filter(ping_keys::app.eq(app)).select(ping_keys::key).first(connection)?)
-}
-
-/// The end of a snooze, as the audit log says it.
-pub(crate) fn snooze_end(until: Time) -> String {
-    until.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -9,9 +9,10 @@ use innkeeper_core::{Time, brought};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
-use crate::reservations::{Reserved, change, find, ping_key};
-use crate::rows::{TermsRow, ms};
+use crate::reservation_rows::{find, ping_key};
+use crate::rows::ms;
 use crate::schema::reservations;
+use crate::terms::{Reserved, change};
 use crate::{Actor, StoreError, audit, lookup_keys, slugs};
 
 /// A wish for a reservation, and whose it is.
@@ -160,35 +161,4 @@ pub(crate) fn create(
     let lookup_keys = lookup_keys::of(&reservation.spec.app, &reservation.spec.component, key);
     lookup_keys::open(connection, id, lookup_keys, ms(first.wake_at), first.eager)?;
     Ok(Some(id))
-}
-
-/// Inserts the row of a reservation; with `id`, under that number. None when its names or its slug are taken.
-pub(crate) fn insert(
-    connection: &mut AnyConnection,
-    id: Option<i64>,
-    key: Uuid,
-    row: &TermsRow,
-    created_at: Time,
-) -> Result<Option<i64>, StoreError> {
-    macro_rules! insert {
-        ($connection:expr) => {
-            diesel::insert_into(reservations::table)
-                .values((
-                    id.map(|id| reservations::id.eq(id)),
-                    reservations::key.eq(key.to_string()),
-                    row,
-                    reservations::created_at.eq(ms(created_at)),
-                    reservations::updated_at.eq(ms(created_at)),
-                ))
-                .on_conflict_do_nothing()
-                .returning(reservations::id)
-                .get_result($connection)
-                .optional()?
-        };
-    }
-    // What is inserted is returned in a form of each database's own.
-    Ok(match connection {
-        AnyConnection::Postgres(connection) => insert!(connection),
-        AnyConnection::Sqlite(connection) => insert!(connection),
-    })
 }

@@ -15,10 +15,10 @@ use innkeeper_core::{Invalid, Time, slug};
 use uuid::Uuid;
 
 use crate::connection::AnyConnection;
-use crate::reserve::insert;
+use crate::reservation_rows::insert;
 use crate::rows::{ReservationRow, TermsRow};
 use crate::schema::reservations;
-use crate::{StoreError, checkouts};
+use crate::{StoreError, past_addresses};
 
 /// How often a slug is chosen anew when others take it in between: of those who try at once, one has it each time.
 const TRIES: usize = 100;
@@ -41,7 +41,7 @@ pub(crate) fn insert_with_slug(
     let is_chosen = !row.slug.is_empty();
     let before = match is_chosen {
         true => Vec::new(),
-        false => checkouts::latest_addresses(connection, &row.app, &row.component)?,
+        false => past_addresses::latest_addresses(connection, &row.app, &row.component)?,
     };
     for _ in 0..TRIES {
         if is_chosen {
@@ -206,7 +206,7 @@ fn free(
             .select(reservations::old_slug.assume_not_null());
         let mut taken: HashSet<String> = now.load(connection)?.into_iter().collect();
         taken.extend(before.load::<String>(connection)?);
-        taken.extend(checkouts::addresses_among(connection, app, component, &asked)?);
+        taken.extend(past_addresses::addresses_among(connection, app, component, &asked)?);
         if let Some(free) = asked.into_iter().find(|slug| !taken.contains(slug)) {
             return Ok(free);
         }

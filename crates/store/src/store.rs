@@ -9,10 +9,11 @@ use parking_lot::Mutex;
 
 use crate::StoreError;
 use crate::checkins::LookupCache;
-use crate::connection::{AnyConnection, Connected, DatabaseKind, Pooled, changes, write_on};
+use crate::connection::{AnyConnection, Connected, DatabaseKind, changes, write_on};
 use crate::counts::LastCount;
 use crate::database_file::{DatabaseFile, FileLook, Keeper};
 use crate::guard::{self, Bounds};
+use crate::manager::Pooled;
 use crate::manager::{Manager, NoConnection};
 use crate::pooler::Pooling;
 use crate::said::Counted;

@@ -11,7 +11,7 @@ use innkeeper_core::reservation::Patch;
 
 use super::{Arrival, Definition, Target, batch_time};
 use crate::connection::AnyConnection;
-use crate::reservations::{find, lock_states};
+use crate::reservation_rows::{find, lock_states};
 use crate::reserve::{Wish, reserve_with_alerters};
 use crate::schema::{ping_keys, reservations};
 use crate::{Actor, Reserved, StoreError};

@@ -1,10 +1,11 @@
 //! A database file that was lost: how it was lost, and the sentences that say so.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::open::{Anchor, Identity, Known, Open};
+use super::identity::Identity;
+use super::open::{Known, Open};
+use super::remains::{Remains, Way};
 use super::rescue::Settled;
 use crate::StoreError;
 
@@ -27,44 +28,6 @@ pub enum FileLook {
         /// In a sentence, which files of another database's lay beside it and were set aside, if any.
         set_aside: Option<String>,
     },
-}
-
-/// How a file was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// There is nothing under its name.
-    Gone,
-    /// There is another file under its name.
-    Replaced,
-    /// Its log, or the log's index, is not there or is another.
-    LogGone,
-    /// Its name leads elsewhere than before, where its log is not.
-    Apart,
-    /// Its log was overwritten or cut off.
-    LogCut,
-    /// Its content is another.
-    Overwritten,
-    /// Its end is gone.
-    Cut,
-}
-
-impl Way {
-    /// Whether only a restart helps, because the open files do not belong together any more.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::LogCut | Self::Overwritten | Self::Cut)
-    }
-}
-
-/// What is still open of a file that was lost.
-pub(super) struct Remains {
-    pub anchor: Anchor,
-    pub reader: File,
-    /// Which file it is.
-    pub main: Identity,
-    /// Whether it was deleted: its content goes with the last connection.
-    pub is_deleted: bool,
-    /// SQLite's files beside it, as far as they are its own.
-    pub beside: Vec<PathBuf>,
 }
 
 /// A file that was lost.

@@ -11,9 +11,12 @@
 
 mod damage;
 mod header;
+mod identity;
 mod loss;
 mod open;
 mod permission;
+mod progress;
+mod remains;
 mod rescue;
 mod strange;
 
@@ -30,10 +33,11 @@ use crate::StoreError;
 pub(crate) use damage::met as met_damage;
 pub(crate) use header::APPLICATION;
 pub use loss::FileLook;
-use loss::{Lost, Way};
+use loss::Lost;
 use open::Open;
 pub(crate) use open::{PRAGMAS, address, new_id};
 pub(crate) use permission::obstacle;
+use remains::Way;
 pub(crate) use rescue::{aside, vacuum_into};
 
 /// The files of this process, by path: all its stores share what is known of one.

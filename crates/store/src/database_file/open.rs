@@ -1,6 +1,6 @@
 //! An SQLite file that is open: its anchor, and by what it is known again.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,23 +12,12 @@ use uuid::Uuid;
 
 use super::beside;
 use super::header::{APPLICATION, Header, PAUSE, TRIES};
-use super::loss::{Remains, Way};
+use super::identity::{Identity, identity, named};
 use super::permission::obstacle;
-use super::rescue::Progress;
+use super::progress::Progress;
+use super::remains::{Anchor, Remains, Way};
 use super::strange::{self, Turn};
 use crate::StoreError;
-
-/// Device and inode: what a file is, whatever it is called.
-pub(super) type Identity = (u64, u64);
-
-pub(super) fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
-}
-
-/// The identity of the file with this name; none if there is no file.
-pub(super) fn named(path: &Path) -> Option<Identity> {
-    fs::metadata(path).ok().as_ref().map(identity)
-}
 
 /// The settings of every connection.
 pub(crate) const PRAGMAS: &str = "
@@ -53,10 +42,6 @@ pub(crate) fn new_id() -> i32 {
     // A version 4 UUID has some fixed bits; these are random. 0 is what SQLite has by itself.
     (((high >> 32) ^ low) as i32 & i32::MAX).max(1)
 }
-
-/// The connection that stays open as long as the file. Apart from what is known of the file, so that nobody who only looks waits
-/// while it works.
-pub(super) type Anchor = Arc<Mutex<SqliteConnection>>;
 
 /// See the module.
 pub(super) struct Open {

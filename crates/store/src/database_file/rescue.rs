@@ -7,8 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use diesel::{QueryResult, RunQueryDsl as _, SqliteConnection, sql_query, sql_types};
 
-use super::loss::{Remains, Way};
-use super::open::{Identity, named};
+use super::identity::{Identity, named};
+use super::progress::Progress;
+use super::remains::{Remains, Way};
 
 /// What was done with the remains.
 pub(super) struct Settled {
@@ -18,34 +19,6 @@ pub(super) struct Settled {
     pub progress: Option<Progress>,
     /// The files that have all of it without any log: what lies beside one of them as its log is another's.
     pub whole: Vec<Identity>,
-}
-
-/// How far a database has come: an older copy of the same one is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::QueryableByName)]
-pub(super) struct Progress {
-    #[diesel(sql_type = sql_types::BigInt)]
-    checkin: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    beat_at: i64,
-}
-
-impl Progress {
-    /// None where it cannot be read.
-    pub fn of(connection: &mut SqliteConnection) -> Option<Self> {
-        let sql = "SELECT COALESCE((SELECT MAX(id) FROM checkins), 0) AS checkin,
-                       COALESCE((SELECT MAX(beat_at) FROM duties), 0) AS beat_at";
-        match sql_query(sql).get_result(connection) {
-            Ok(progress) => Some(progress),
-            Err(error) => {
-                log::debug!("how far the database has come: {error}");
-                None
-            }
-        }
-    }
-
-    pub fn is_behind(self, other: Self) -> bool {
-        self.checkin < other.checkin || self.beat_at < other.beat_at
-    }
 }
 
 /// Saves what it can and closes the rest. What cannot be saved yet is given back, with the reason in a sentence: to close it would be

@@ -6,7 +6,7 @@ use innkeeper_core::sla::ACCEPTED;
 
 use super::{RUN_TIME, Row, SUCCESS, UNEXPECTED, figures_at};
 use crate::connection::AnyConnection;
-use crate::reservations::{lock_states, note_changed};
+use crate::reservation_rows::{lock_states, note_changed};
 use crate::rows::{ReservationRow, ms};
 use crate::schema::{recent_values, reservations, states};
 use crate::{ActingStore, StoreError};

@@ -11,7 +11,7 @@ use innkeeper_core::rewind::{Course, Rewind};
 
 use crate::connection::AnyConnection;
 use crate::readable::{Read, read};
-use crate::reservations::{lock_states, snooze_end};
+use crate::reservation_rows::{lock_states, snooze_end};
 use crate::rows::{AlertRow, RunRow, StateRow, ms, snoozes_text, time};
 use crate::schema::{alerts, audit, checkins, reservations, runs, states};
 use crate::{Seldom, StoreError};

@@ -16,7 +16,7 @@ use super::{own, own_session, proven_as_a_login_is, refuse};
 use crate::AppState;
 use crate::pages::form::Form;
 use crate::pages::login::entry::{By, begin};
-use crate::pages::login::second;
+use crate::pages::login::{first, second};
 use crate::pages::login::{local, wait_for_codes};
 use crate::pages::{ask, asset, change, see_other};
 use crate::passkeys::Challenge;
@@ -261,7 +261,7 @@ async fn begin_login(
         let hash = login.clone();
         match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
             Some(user) => challenge_to_show(&app_state, login, &user).await,
-            None => Err(ApiError::Conflict(second::TOO_LATE.to_owned())),
+            None => Err(ApiError::Conflict(first::TOO_LATE.to_owned())),
         }
     };
     to_script(answer.await)
@@ -286,13 +286,13 @@ async fn finish_login(
         // Nothing was shown, so nothing is counted.
         return match ask(&app_state, move |app_state, now| app_state.store.pending_login(&hash, now)).await? {
             Some(user) => second::refuse(&app_state, &caller, &user, &next, NEEDS_SCRIPT.to_owned()).await,
-            None => second::begin_again(&app_state, &caller, &next).await,
+            None => first::begin_again(&app_state, &caller, &next).await,
         };
     }
     let Some(user) =
         ask(&app_state, move |app_state, now| app_state.store.try_pending_login(&hash, now)).await?
     else {
-        return second::begin_again(&app_state, &caller, &next).await;
+        return first::begin_again(&app_state, &caller, &next).await;
     };
     let credential = form.raw("credential").to_owned();
     let shown =

@@ -11,7 +11,7 @@ use innkeeper_http::keys::{self, device, totp};
 use innkeeper_http::{ApiError, Caller, unconfirmed};
 use innkeeper_store::{Actor, NewSession, StoreError, User};
 
-use super::second::begin_again;
+use super::first::begin_again;
 use crate::AppState;
 use crate::pages::{ask, see_other};
 

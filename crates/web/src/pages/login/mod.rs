@@ -1,6 +1,7 @@
 //! Logging in and out.
 
 pub(super) mod entry;
+pub(super) mod first;
 pub(super) mod openid;
 pub(super) mod second;
 
@@ -18,6 +19,8 @@ use innkeeper_store::{Actor, User};
 use serde::Deserialize;
 
 use self::entry::password_was_right;
+pub(super) use self::first::local;
+use self::first::show;
 use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
@@ -27,19 +30,6 @@ use crate::refused_logins::Why;
 
 /// A line that is full is shorter by then.
 pub(super) const CROWDS_LAST_S: u32 = 2;
-
-#[derive(Template)]
-#[template(path = "login.html")]
-struct LoginPage<'a> {
-    frame: Frame<'a>,
-    name: String,
-    next: String,
-    problem: String,
-    /// Whether there is nobody yet who could.
-    is_first: bool,
-    /// What the button says that leads to a provider; none where there is none.
-    provider: Option<&'a str>,
-}
 
 #[derive(Deserialize)]
 pub struct LoginQuery {
@@ -63,27 +53,6 @@ pub async fn login(
         None => "",
     };
     show(&app_state, &caller, "", &query.next, problem).await
-}
-
-/// The page with what was wrong, which stands above its form.
-pub(super) async fn show(
-    app_state: &Data<AppState>,
-    caller: &Caller,
-    name: &str,
-    next: &str,
-    problem: &str,
-) -> Result<HttpResponse, ApiError> {
-    let makes_admins = app_state.openid.as_ref().is_some_and(|openid| openid.makes_admins);
-    page(&LoginPage {
-        frame: Frame::of(app_state, caller, "/login"),
-        name: name.to_owned(),
-        next: local(next).to_owned(),
-        problem: problem.to_owned(),
-        is_first: !app_state.signs_on
-            && !makes_admins
-            && !ask(app_state, |app_state, _| app_state.store.has_admin()).await?,
-        provider: app_state.openid.as_ref().map(|openid| openid.label.as_str()),
-    })
 }
 
 /// A name and a password against a session.
@@ -143,14 +112,6 @@ pub async fn log_out(
     cookie.make_removal();
     answer.add_cookie(&cookie).map_err(ApiError::internal)?;
     Ok(answer)
-}
-
-/// `next` if it is a path of ours, else the first page.
-pub fn local(next: &str) -> &str {
-    let is_path = next.starts_with('/')
-        && !next.starts_with("//")
-        && !next.chars().any(|c| c == '\\' || c.is_control() || c.is_whitespace());
-    if is_path { next } else { "/status" }
 }
 
 #[derive(Template)]

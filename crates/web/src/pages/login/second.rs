@@ -9,7 +9,8 @@ use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Factors, User};
 
 use super::entry::{By, begin, with_next};
-use super::{LoginQuery, local, show as show_login, wait_for_codes};
+use super::first::{begin_again, local};
+use super::{LoginQuery, wait_for_codes};
 use crate::AppState;
 use crate::pages::form::Form;
 use crate::pages::frame::Frame;
@@ -29,9 +30,6 @@ struct SecondPage<'a> {
     next: String,
     problem: String,
 }
-
-/// What a login is answered that waited too long.
-pub(in crate::pages) const TOO_LATE: &str = "This login took too long, too many codes or passkeys were wrong, or the account was changed meanwhile. Begin again.";
 
 /// The page.
 pub async fn second(
@@ -78,17 +76,6 @@ pub(in crate::pages) async fn refuse(
     problem: String,
 ) -> Result<HttpResponse, ApiError> {
     let mut answer = show(app_state, caller, user, next, problem).await?;
-    *answer.status_mut() = StatusCode::UNAUTHORIZED;
-    Ok(answer)
-}
-
-/// The first step once more: the second took too long, or was wrong too often.
-pub(in crate::pages) async fn begin_again(
-    app_state: &Data<AppState>,
-    caller: &Caller,
-    next: &str,
-) -> Result<HttpResponse, ApiError> {
-    let mut answer = show_login(app_state, caller, "", next, TOO_LATE).await?;
     *answer.status_mut() = StatusCode::UNAUTHORIZED;
     Ok(answer)
 }

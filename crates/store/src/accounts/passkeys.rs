@@ -9,13 +9,12 @@ use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use strum::IntoStaticStr;
 
+use super::ending::end_other_sessions;
+use super::rows::{User, factors_of, forget_lone_recovery_codes, lock_user, replace_recovery_codes};
 use crate::connection::AnyConnection;
-use crate::factors::{factors_of, forget_lone_recovery_codes, replace_recovery_codes};
 use crate::rows::{ms, time};
 use crate::schema::{ceremonies, passkeys};
-use crate::sessions::end_other_sessions;
-use crate::users::lock_user;
-use crate::{ActingStore, Store, StoreError, User};
+use crate::{ActingStore, Store, StoreError};
 
 /// The most passkeys of one user.
 pub const MOST_PASSKEYS: usize = 20;
@@ -275,12 +274,6 @@ impl ActingStore {
             Ok(true)
         })
     }
-}
-
-/// Removes every passkey of a user, and what is under way. Returns how many.
-pub(crate) fn remove_passkeys(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
-    diesel::delete(ceremonies::table.filter(ceremonies::user_id.eq(user_id))).execute(connection)?;
-    Ok(diesel::delete(passkeys::table.filter(passkeys::user_id.eq(user_id))).execute(connection)?)
 }
 
 /// Removes the ceremonies that began before this time.

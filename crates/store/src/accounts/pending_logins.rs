@@ -6,10 +6,10 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 
+use super::rows::{User, UserRow, has_password, lock_user};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::{pending_logins, users};
-use crate::users::{User, UserRow, has_password, lock_user};
 use crate::{ActingStore, Store, StoreError};
 
 /// How long one waits.
@@ -119,17 +119,4 @@ fn waiting(
         .first(connection)
         .optional()?;
     row.map(UserRow::user).transpose()
-}
-
-/// It has become a session, or was given up. False when it was not there any more.
-pub(crate) fn end_pending_login(connection: &mut AnyConnection, login: &str) -> Result<bool, StoreError> {
-    let ended =
-        diesel::delete(pending_logins::table.filter(pending_logins::hash.eq(login))).execute(connection)?;
-    Ok(ended > 0)
-}
-
-/// Gives up those of a user.
-pub(crate) fn end_pending_logins(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
-    diesel::delete(pending_logins::table.filter(pending_logins::user_id.eq(user_id))).execute(connection)?;
-    Ok(())
 }

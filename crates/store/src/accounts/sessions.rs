@@ -5,17 +5,17 @@ use diesel::prelude::*;
 use innkeeper_core::second_factor::LoginMethod;
 use innkeeper_core::{Time, lived};
 
-use crate::connection::AnyConnection;
-use crate::factors::{SET_UP_WITHIN, factors_of, had_factor};
+use super::ending::{end_other_sessions, end_pending_login, end_sessions};
+use super::factors::SET_UP_WITHIN;
+use super::identities::LOGINS_HOLD;
+use super::passkeys::{CEREMONY_HOLDS, forget_ceremonies};
+use super::pending_logins::PENDING_FOR;
+use super::rows::{User, UserRow, factors_of, find_user, had_factor, has_password, lock_user};
 use crate::guesses::FAILURES_HOLD;
-use crate::identities::LOGINS_HOLD;
-use crate::passkeys::{CEREMONY_HOLDS, forget_ceremonies};
-use crate::pending_logins::{PENDING_FOR, end_pending_login, end_pending_logins};
 use crate::rows::{ms, time};
 use crate::schema::{
     audit, invitations, login_failures, openid_logins, pending_logins, sessions, totp_setups, users,
 };
-use crate::users::{User, UserRow, find_user, has_password, lock_user};
 use crate::{ActingStore, Store, StoreError};
 
 /// How long a session lasts at most, whatever happens in it.
@@ -290,22 +290,4 @@ impl ActingStore {
             Ok(Some(ended))
         })
     }
-}
-
-/// Ends every session of a user, and what waits to become one. Returns how many.
-pub(crate) fn end_sessions(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
-    end_other_sessions(connection, user_id, "")
-}
-
-/// The same of all but this one.
-pub(crate) fn end_other_sessions(
-    connection: &mut AnyConnection,
-    user_id: i64,
-    session: &str,
-) -> Result<usize, StoreError> {
-    end_pending_logins(connection, user_id)?;
-    let setups = totp_setups::table.filter(totp_setups::user_id.eq(user_id));
-    diesel::delete(setups.filter(totp_setups::session.ne(session))).execute(connection)?;
-    let sessions = sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::hash.ne(session));
-    Ok(diesel::delete(sessions).execute(connection)?)
 }

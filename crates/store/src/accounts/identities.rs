@@ -11,11 +11,11 @@ use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 use innkeeper_core::access::UserRole;
 
+use super::ending::end_sessions;
+use super::rows::{User, UserRow, find_user, insert_user, lock_user};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::{identities, invitations, openid_logins, users};
-use crate::sessions::end_sessions;
-use crate::users::{User, UserRow, find_user, insert_user, lock_user};
 use crate::{ActingStore, Actor, Store, StoreError};
 
 /// A login must end this soon after its beginning.

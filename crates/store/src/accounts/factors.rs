@@ -10,36 +10,19 @@ use diesel::sql_query;
 use diesel::sql_types::{BigInt, Text};
 use innkeeper_core::Time;
 
-use crate::connection::AnyConnection;
-use crate::passkeys::remove_passkeys;
+use super::ending::{end_factors, end_other_sessions, end_sessions};
+use super::rows::{
+    Factors, User, factors_of, find_user, forget_lone_recovery_codes, lock_user, recovery_codes_left,
+    replace_recovery_codes,
+};
 use crate::rows::ms;
 use crate::schema::{passkeys, recovery_codes, totp, totp_setups, users};
-use crate::sessions::{end_other_sessions, end_sessions};
-use crate::users::{find_user, lock_user};
-use crate::{ActingStore, Store, StoreError, User};
+use crate::{ActingStore, Store, StoreError};
 
 /// A step of a code that began later than another by more than this was no neighbour of it.
 const AHEAD: TimeDelta = TimeDelta::minutes(2);
 /// Within this a first code is given for a secret that was shown.
 pub const SET_UP_WITHIN: TimeDelta = TimeDelta::minutes(15);
-
-/// The second factors of a user. This is the one place that says which there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Factors {
-    /// An authenticator app.
-    pub app: bool,
-    /// How many passkeys.
-    pub passkeys: usize,
-    /// How many recovery codes are left. They are no factor of their own.
-    pub recovery_codes: usize,
-}
-
-impl Factors {
-    /// Whether a login asks for one.
-    pub fn any(self) -> bool {
-        self.app || self.passkeys > 0
-    }
-}
 
 /// What became of an authenticator app that is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,68 +283,4 @@ impl ActingStore {
             Ok(true)
         })
     }
-}
-
-/// Removes every second factor of a user; returns how many there were.
-pub(crate) fn end_factors(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
-    let apps = diesel::delete(totp::table.filter(totp::user_id.eq(user_id))).execute(connection)?;
-    let passkeys = remove_passkeys(connection, user_id)?;
-    replace_recovery_codes(connection, user_id, &[])?;
-    Ok(apps + passkeys)
-}
-
-/// Which a user has.
-pub(crate) fn factors_of(connection: &mut AnyConnection, user_id: i64) -> Result<Factors, StoreError> {
-    let app: i64 = totp::table.filter(totp::user_id.eq(user_id)).count().get_result(connection)?;
-    let passkeys: i64 =
-        passkeys::table.filter(passkeys::user_id.eq(user_id)).count().get_result(connection)?;
-    Ok(Factors {
-        app: app > 0,
-        passkeys: usize::try_from(passkeys).unwrap_or_default(),
-        recovery_codes: recovery_codes_left(connection, user_id)?,
-    })
-}
-
-/// Whether a user had one before this time, of those that they have now.
-pub(crate) fn had_factor(
-    connection: &mut AnyConnection,
-    user_id: i64,
-    before: i64,
-) -> Result<bool, StoreError> {
-    let apps = totp::table.filter(totp::user_id.eq(user_id)).filter(totp::created_at.lt(before));
-    let keys = passkeys::table.filter(passkeys::user_id.eq(user_id)).filter(passkeys::created_at.lt(before));
-    let apps: i64 = apps.count().get_result(connection)?;
-    let keys: i64 = keys.count().get_result(connection)?;
-    Ok(apps + keys > 0)
-}
-
-/// Removes the recovery codes of a user who has no second factor any more.
-pub(crate) fn forget_lone_recovery_codes(
-    connection: &mut AnyConnection,
-    user_id: i64,
-) -> Result<(), StoreError> {
-    match factors_of(connection, user_id)?.any() {
-        true => Ok(()),
-        false => replace_recovery_codes(connection, user_id, &[]),
-    }
-}
-
-fn recovery_codes_left(connection: &mut AnyConnection, user_id: i64) -> Result<usize, StoreError> {
-    let left: i64 =
-        recovery_codes::table.filter(recovery_codes::user_id.eq(user_id)).count().get_result(connection)?;
-    Ok(usize::try_from(left).unwrap_or_default())
-}
-
-pub(crate) fn replace_recovery_codes(
-    connection: &mut AnyConnection,
-    user_id: i64,
-    codes: &[String],
-) -> Result<(), StoreError> {
-    diesel::delete(recovery_codes::table.filter(recovery_codes::user_id.eq(user_id))).execute(connection)?;
-    for code in codes {
-        diesel::insert_into(recovery_codes::table)
-            .values((recovery_codes::hash.eq(code), recovery_codes::user_id.eq(user_id)))
-            .execute(connection)?;
-    }
-    Ok(())
 }

@@ -4,33 +4,14 @@
 
 use diesel::prelude::*;
 use innkeeper_core::Time;
-use innkeeper_core::access::{UserRole, look_alike, new_user_name};
+use innkeeper_core::access::UserRole;
 
+use super::ending::{end_other_sessions, end_sessions};
+use super::rows::{User, UserRow, find_user, insert_user, lock_user};
 use crate::connection::AnyConnection;
-use crate::rows::{ms, time};
+use crate::rows::ms;
 use crate::schema::{identities, invitations, tokens, users};
-use crate::sessions::{end_other_sessions, end_sessions};
 use crate::{ActingStore, Store, StoreError};
-
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct User {
-    /// Its number.
-    pub id: i64,
-    /// The name, as it is typed.
-    pub name: String,
-    /// What they may do.
-    pub role: UserRole,
-    /// Whether a password was chosen.
-    pub has_password: bool,
-    /// When it was made.
-    pub created_at: Time,
-    /// Whether an admin or the machine itself let them in: not those whom anybody made while the instance was open, until
-    /// an admin confirms them.
-    pub confirmed: bool,
-    /// Whether an admin wants them to have a second factor, whatever is asked of everybody.
-    pub second_factor_required: bool,
-}
 
 /// What becomes of the tokens of a user who is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,37 +313,6 @@ impl ActingStore {
     }
 }
 
-/// Inserts a user; none when the name is taken, looks like another user's, or can be no new one's.
-pub(crate) fn insert_user(
-    connection: &mut AnyConnection,
-    name: &str,
-    role: UserRole,
-    password: Option<&str>,
-    now: Time,
-) -> Result<Option<User>, StoreError> {
-    if new_user_name("name", name).is_err() {
-        return Ok(None);
-    }
-    let others: Vec<String> = users::table.select(users::name).load(connection)?;
-    if others.iter().any(|other| look_alike(other, name)) {
-        return Ok(None);
-    }
-    let made = diesel::sql_query(
-        "INSERT INTO users (name, role, password, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
-    )
-    .bind::<diesel::sql_types::Text, _>(name)
-    .bind::<diesel::sql_types::Text, _>(role.as_str())
-    .bind::<diesel::sql_types::Nullable<diesel::sql_types::Text>, _>(password)
-    .bind::<diesel::sql_types::BigInt, _>(ms(now))
-    .execute(connection)?;
-    if made == 0 {
-        return Ok(None);
-    }
-    let row: UserRow =
-        users::table.filter(users::name.eq(name)).select(UserRow::as_select()).first(connection)?;
-    row.user().map(Some)
-}
-
 /// Has those who use links for the first admin do so one after the other: only one of them becomes it.
 fn lock_first_links(connection: &mut AnyConnection) -> Result<(), StoreError> {
     if let AnyConnection::Postgres(connection) = connection {
@@ -370,34 +320,6 @@ fn lock_first_links(connection: &mut AnyConnection) -> Result<(), StoreError> {
             .execute(connection)?;
     }
     Ok(())
-}
-
-pub(crate) fn find_user(connection: &mut AnyConnection, id: i64) -> Result<Option<User>, StoreError> {
-    let row: Option<UserRow> =
-        users::table.filter(users::id.eq(id)).select(UserRow::as_select()).first(connection).optional()?;
-    row.map(UserRow::user).transpose()
-}
-
-/// Has whatever looks at how this user logs in, and then writes, do so one after the other, until the end of this
-/// transaction. It comes before anything that is looked at. SQLite has one writer in any case.
-pub(crate) fn lock_user(connection: &mut AnyConnection, user_id: i64) -> Result<(), StoreError> {
-    if let AnyConnection::Postgres(connection) = connection {
-        diesel::sql_query("SELECT id FROM users WHERE id = $1 FOR UPDATE")
-            .bind::<diesel::sql_types::BigInt, _>(user_id)
-            .execute(connection)?;
-    }
-    Ok(())
-}
-
-/// Whether this is the hash of the user's password still.
-pub(crate) fn has_password(
-    connection: &mut AnyConnection,
-    user_id: i64,
-    hash: &str,
-) -> Result<bool, StoreError> {
-    let such = users::table.filter(users::id.eq(user_id)).filter(users::password.eq(hash));
-    let found: i64 = such.count().get_result(connection)?;
-    Ok(found > 0)
 }
 
 fn invite(
@@ -428,35 +350,4 @@ fn find_invitation(
         .select(invitations::user_id)
         .first(connection)
         .optional()?)
-}
-
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = users)]
-pub(crate) struct UserRow {
-    id: i64,
-    name: String,
-    role: String,
-    password: Option<String>,
-    created_at: i64,
-    confirmed: bool,
-    second_factor_required: bool,
-}
-
-impl UserRow {
-    pub fn user(self) -> Result<User, StoreError> {
-        let role = UserRole::parse("role", &self.role).map_err(|error| StoreError::Corrupt {
-            table: "users",
-            id: self.id,
-            problem: error.to_string(),
-        })?;
-        Ok(User {
-            id: self.id,
-            name: self.name,
-            role,
-            has_password: self.password.is_some(),
-            created_at: time(self.created_at),
-            confirmed: self.confirmed,
-            second_factor_required: self.second_factor_required,
-        })
-    }
 }

@@ -1,0 +1,22 @@
+//! Accounts: users, how they log in, and what keeps them logged in.
+//!
+//! `users.rs` has users and the links by which they choose a password, `identities.rs` logins at an OpenID provider, `factors.rs` and
+//! `passkeys.rs` second factors, `pending_logins.rs` logins that wait for one, `sessions.rs` sessions. All of them stand on `rows.rs`
+//! (the rows of users and factors) and `ending.rs` (what ends when a user or a password does).
+
+pub(crate) mod ending;
+mod factors;
+mod identities;
+mod passkeys;
+mod pending_logins;
+pub(crate) mod rows;
+mod sessions;
+mod users;
+
+pub use factors::AppAdded;
+pub use identities::{Arrived, Newcomer};
+pub use passkeys::{CeremonyKind, MOST_PASSKEYS, NewPasskey, Passkey, PasskeyAdded};
+pub use pending_logins::PENDING_FOR;
+pub use rows::{Factors, User};
+pub use sessions::{KnownSession, NewSession, Session};
+pub use users::{Removed, TokensLeft};
