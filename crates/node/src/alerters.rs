@@ -5,9 +5,9 @@ use std::sync::Arc;
 use innkeeper_alerter::{AlerterError, Alerters, Exchange, HttpAsker, useless_certificates as useless};
 use innkeeper_core::ways::parked_words;
 use innkeeper_core::{Clock, Invalid, SystemClock};
-use parking_lot::RwLock;
 
 use crate::config::{Config, ConfigError, Problem};
+use crate::live_alerters::Ways;
 
 /// Makes the checks of [`build`] for a caller that does not need the alerters.
 ///
@@ -67,11 +67,6 @@ pub(crate) fn useless_certificates(config: &Config) -> Vec<String> {
         .collect()
 }
 
-/// All alerters of the configuration in force; clones share them. They are built once at the start, and once at each
-/// reload.
-#[derive(Clone)]
-pub struct Ways(Arc<RwLock<Arc<Alerters>>>);
-
 impl Ways {
     /// The process's own alerters, if its configuration can be reloaded; otherwise new ones built from `config`.
     ///
@@ -82,20 +77,5 @@ impl Ways {
             Some(own) => Ok(own.clone()),
             None => Alerters::build(&config.alerters, clock).map(Self::of),
         }
-    }
-
-    /// Wraps these alerters.
-    pub(crate) fn of(alerters: Alerters) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(alerters))))
-    }
-
-    /// Replaces the alerters, for all clones.
-    pub(crate) fn replace(&self, alerters: Alerters) {
-        *self.0.write() = Arc::new(alerters);
-    }
-
-    /// The present alerters.
-    pub fn now(&self) -> Arc<Alerters> {
-        Arc::clone(&self.0.read())
     }
 }

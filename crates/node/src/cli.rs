@@ -14,8 +14,8 @@ use innkeeper_logging as logging;
 use structopt::StructOpt;
 use structopt::clap;
 
+use crate::clock::{self, NodeClock};
 use crate::config::{Config, ConfigError, Live, Overrides};
-use crate::heartbeat::{NodeClock, clock};
 pub use crate::print::{announce, print};
 use crate::shutdown::Shutdown;
 use crate::startup::{self, StartupError};
@@ -326,7 +326,7 @@ fn dispatch<O: RoleOptions>(
             }
             descriptors::raise_limit();
             memory::give_back();
-            let config = config.reloadable(clock, alerters);
+            let config = config.reloadable(clock, alerters, alerters::build);
             let live = config.live();
             service.on_reload(move || reload(&live, role, &overrides))?;
             run(options, config, service)

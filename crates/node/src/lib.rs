@@ -10,6 +10,7 @@
 mod alerters;
 pub mod backup;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod dead_ends;
 pub mod descriptors;
@@ -19,6 +20,7 @@ pub mod health;
 pub mod heartbeat;
 pub mod invitation;
 pub mod keys;
+mod live_alerters;
 pub mod memory;
 pub mod metrics;
 mod mount;
@@ -35,9 +37,9 @@ mod supervised_thread;
 pub mod token;
 pub mod ways;
 
-pub use alerters::Ways;
 pub use config::Config;
 pub use heartbeat::Heartbeat;
+pub use live_alerters::Ways;
 pub use metrics::Metrics;
 pub use mount::Mount;
 pub use process::{Process, RoleWork};

@@ -12,7 +12,7 @@ use innkeeper_core::recipient::{MailAddress, Recipient};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::summary::{NARROWEST, Summary, WIDTH};
 use innkeeper_core::{Clock, SystemClock};
-use innkeeper_node::heartbeat::clock;
+use innkeeper_node::clock;
 use innkeeper_node::summary::{Drawn, draw_up};
 use innkeeper_node::{Config, KnownWays, Shutdown, Ways, reach_database};
 use structopt::StructOpt;

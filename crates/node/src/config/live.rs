@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use innkeeper_alerter::Alerters;
+use innkeeper_core::Clock;
 use innkeeper_settings::{ConfigError, LARGEST_CERTIFICATES, Setting, Table, Value, read_file};
 use parking_lot::{Mutex, RwLock};
 
 use super::{Config, Overrides};
-use crate::heartbeat::NodeClock;
-use crate::{Role, Ways, alerters};
+use crate::clock::NodeClock;
+use crate::{Role, Ways};
 
 /// The keys, and (ending in a dot) sections of keys, that take effect while the process runs. All others need a
 /// restart: [`adopt`] takes over only these.
@@ -70,12 +71,15 @@ struct Inner {
     current: RwLock<Arc<Config>>,
     /// The clock of this process, which its alerters use.
     clock: Arc<NodeClock>,
-    /// The built alerters; `None` in a process that does not reload.
-    alerters: Option<Ways>,
+    /// The built alerters, and what builds them again; `None` in a process that does not reload.
+    alerters: Option<(Ways, Builder)>,
     /// Marks of the configuration at the start of the process.
     started: Marks,
     followers: Mutex<Vec<Follower>>,
 }
+
+/// Builds the alerters of a configuration, which go by this clock, and finds what only building them shows to be wrong.
+pub(crate) type Builder = fn(&Config, Arc<dyn Clock>) -> Result<Alerters, ConfigError>;
 
 /// A callback that is given the result of each reload.
 type Follower = Box<dyn Fn(&Result<Reloaded, ConfigError>) + Send>;
@@ -87,11 +91,16 @@ impl Live {
     }
 
     /// A handle to this configuration and its alerters, which use `clock`.
-    pub(super) fn with_alerters(config: Config, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
-        Self::of(config, clock, Some(Ways::of(alerters)))
+    pub(super) fn with_alerters(
+        config: Config,
+        clock: Arc<NodeClock>,
+        alerters: Alerters,
+        build: Builder,
+    ) -> Self {
+        Self::of(config, clock, Some((Ways::of(alerters), build)))
     }
 
-    fn of(config: Config, clock: Arc<NodeClock>, alerters: Option<Ways>) -> Self {
+    fn of(config: Config, clock: Arc<NodeClock>, alerters: Option<(Ways, Builder)>) -> Self {
         let started = config.marks.clone();
         let current = RwLock::new(Arc::new(config));
         Self(Arc::new(Inner { current, clock, alerters, started, followers: Mutex::default() }))
@@ -104,7 +113,7 @@ impl Live {
 
     /// The alerters of this process, if its configuration can be reloaded.
     pub(crate) fn alerters(&self) -> Option<&Ways> {
-        self.0.alerters.as_ref()
+        self.0.alerters.as_ref().map(|(own, _)| own)
     }
 
     /// The configuration that is in force now.
@@ -130,13 +139,16 @@ impl Live {
     }
 
     fn replace(&self, new: Config) -> Result<Reloaded, ConfigError> {
-        let alerters = alerters::build(&new, self.clock())?;
+        let built = match &self.0.alerters {
+            Some((own, build)) => Some((own, build(&new, self.clock())?)),
+            None => None,
+        };
         let old = self.get();
         let changed = old.marks.differences(&new.marks).into_iter().filter(|key| is_live(key)).collect();
         let waiting =
             self.0.started.differences(&new.marks).into_iter().filter(|key| !is_live(key)).collect();
         // Replaced before the configuration, so that whoever sees the new configuration also finds its alerters.
-        if let Some(own) = self.alerters() {
+        if let Some((own, alerters)) = built {
             own.replace(alerters);
         }
         *self.0.current.write() = Arc::new(adopt(&old, new));
@@ -234,6 +246,12 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::alerters;
+
+    fn live(config: Config) -> Live {
+        let alerters = alerters::build(&config, Arc::new(NodeClock::default())).unwrap();
+        Live::with_alerters(config, Arc::default(), alerters, alerters::build)
+    }
 
     fn load(text: &str) -> Config {
         Config::from_toml(Role::Standalone, text).unwrap()
@@ -245,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_can_change_does_and_what_cannot_is_named_until_it_is_taken_back() {
-        let live = Live::new(load("operator = ['log']\n[ingest]\nqueue = 100"));
+        let live = live(load("operator = ['log']\n[ingest]\nqueue = 100"));
         let done = live.replace(load("operator = []\nlog = 'debug'\n[ingest]\nqueue = 200")).unwrap();
         assert_eq!(done.changed, strings(&["log", "operator"]));
         assert_eq!(done.waiting, strings(&["ingest.queue"]));
@@ -287,7 +305,7 @@ mod tests {
             secret.display()
         );
         fs::write(&secret, "hunter2").unwrap();
-        let live = Live::new(load(&text));
+        let live = live(load(&text));
         fs::write(&secret, "hunter3").unwrap();
         let done = live.replace(load(&text)).unwrap();
         assert_eq!(done.changed, strings(&["alerter.ops.secret_file"]));
@@ -318,7 +336,7 @@ mod tests {
             [web]
             second_factor = 'admins'
             session = '7h'";
-        let live = Live::new(load(""));
+        let live = live(load(""));
         let done = live.replace(load(changed)).unwrap();
         assert_eq!(done.waiting, Vec::<String>::new());
         for key in LIVE {

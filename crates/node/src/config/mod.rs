@@ -46,8 +46,8 @@ pub use watch::{HeartbeatConfig, MailLoopConfig, PeerConfig};
 use innkeeper_logging::{self as logging, Format};
 
 use crate::Role;
-use crate::heartbeat::NodeClock;
-use live::Marks;
+use crate::clock::NodeClock;
+use live::{Builder, Marks};
 
 /// The names of all sections, except those of the alerters.
 const SECTIONS: [&str; 10] = [
@@ -243,10 +243,10 @@ impl Config {
     }
 
     /// Makes this the first of the configurations that reloads replace: [`Config::live`] returns a handle to the one
-    /// in force and to its `alerters`, which use `clock`.
+    /// in force and to its `alerters`, which use `clock`. `build` builds them anew at each reload.
     #[must_use]
-    pub(crate) fn reloadable(mut self, clock: Arc<NodeClock>, alerters: Alerters) -> Self {
-        self.live = Some(Live::with_alerters(self.clone(), clock, alerters));
+    pub(crate) fn reloadable(mut self, clock: Arc<NodeClock>, alerters: Alerters, build: Builder) -> Self {
+        self.live = Some(Live::with_alerters(self.clone(), clock, alerters, build));
         self
     }
 

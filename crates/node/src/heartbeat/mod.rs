@@ -38,9 +38,9 @@ use innkeeper_store::{Node as NodeRow, Store, Waits};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+pub use crate::clock::NodeClock;
 use away::AwayMark;
 use clock::Follower;
-pub use clock::NodeClock;
 pub use condition::Progresses;
 pub use dead_end_reporter::DeadEndReporter;
 pub use expected::{FEWER_FOR, Strength, strengths};

@@ -14,7 +14,7 @@ use innkeeper_store::{
 };
 use parking_lot::Mutex;
 
-use super::clock::{Follower, NodeClock};
+use super::clock::Follower;
 use super::condition::{Condition, Progresses};
 use super::progress::HEARTBEAT;
 use super::reachability::Contact;
@@ -23,6 +23,7 @@ use super::{
     missing_after,
 };
 use crate::Shutdown;
+use crate::clock::NodeClock;
 
 /// If more time passes between two heartbeats of its own, the node was suspended.
 const ASLEEP: TimeDelta = TimeDelta::seconds(5);

@@ -8,8 +8,8 @@ use innkeeper_core::Clock;
 use innkeeper_store::{Store, StoreError};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::clock::boot;
 use crate::Shutdown;
+use crate::clock::boot;
 
 /// The name of the lease for all singleton work.
 pub const LEASE: &str = "coordinator";

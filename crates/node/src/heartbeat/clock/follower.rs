@@ -12,8 +12,8 @@ use innkeeper_core::{Clock, SystemClock, Time};
 use innkeeper_store::{DatabaseKind, Rewinding, StepOutcome, Store, StoreError, Ticker};
 
 use super::words::{self, ClockMessage};
-use super::{NodeClock, boot};
 use crate::Seldom;
+use crate::clock::{NodeClock, boot};
 use crate::heartbeat::{Operator, OperatorMessage};
 
 /// A sample whose query took longer is discarded: it says nothing about the time.

@@ -1,75 +1,10 @@
 //! The common clock of all nodes, which follows no jump of a machine's or the database's clock at once.
 //!
-//! A node's time is the boot clock (`boot.rs`) plus an anchor. `follower.rs` samples the reference at each heartbeat, the database's clock
-//! over Postgres and the machine's over SQLite, and moves the anchor as [`innkeeper_core::discipline`] decides.
+//! `follower.rs` samples the reference at each heartbeat, the database's clock over Postgres and the machine's over SQLite, and moves the
+//! anchor of the node's clock ([`crate::clock`]) as [`innkeeper_core::discipline`] decides. `words.rs` words what it tells the operator.
 
-pub mod boot;
 mod follower;
 mod words;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-
-use chrono::TimeDelta;
-use innkeeper_core::{Clock, SystemClock, Time};
-use innkeeper_store::{Store, StoreError};
-
 pub(super) use follower::Follower;
 pub use words::size;
-
-/// An offset that is no greater is none: reading two clocks takes time.
-const NOISE: TimeDelta = TimeDelta::milliseconds(20);
-
-/// The time that all nodes share, as far as this one knows it.
-#[derive(Debug)]
-pub struct NodeClock {
-    anchor_ms: AtomicI64,
-    steady: AtomicBool,
-}
-
-impl Default for NodeClock {
-    /// The machine's clock, until the reference was sampled.
-    fn default() -> Self {
-        let anchor = SystemClock.now().timestamp_millis() - boot_ms();
-        Self { anchor_ms: AtomicI64::new(anchor), steady: AtomicBool::new(false) }
-    }
-}
-
-impl NodeClock {
-    /// What is added to the machine's clock.
-    pub fn offset(&self) -> TimeDelta {
-        let offset = self.now() - SystemClock.now();
-        if offset.abs() <= NOISE { TimeDelta::zero() } else { offset }
-    }
-
-    fn set(&self, anchor_ms: i64, steady: bool) {
-        self.anchor_ms.store(anchor_ms, Ordering::SeqCst);
-        self.steady.store(steady, Ordering::SeqCst);
-    }
-}
-
-impl Clock for NodeClock {
-    fn now(&self) -> Time {
-        let at = boot_ms().saturating_add(self.anchor_ms.load(Ordering::SeqCst));
-        Time::from_timestamp_millis(at).unwrap_or_else(|| SystemClock.now())
-    }
-
-    fn uncorrected(&self) -> Time {
-        SystemClock.now()
-    }
-
-    fn is_steady(&self) -> bool {
-        self.steady.load(Ordering::SeqCst)
-    }
-}
-
-/// The time that the nodes go by, for a command that is over at once.
-///
-/// # Errors
-/// The database's.
-pub fn reference(store: &Store) -> Result<Time, StoreError> {
-    Ok(store.database_time()?.unwrap_or_else(|| SystemClock.now()))
-}
-
-fn boot_ms() -> i64 {
-    i64::try_from(boot::now().as_millis()).unwrap_or(i64::MAX)
-}
