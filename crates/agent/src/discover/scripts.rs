@@ -1,4 +1,4 @@
-//! Scripts in `/etc/cron.daily` and its like, which `run-parts` starts one after the other.
+//! Scripts in `/etc/cron.daily` and similar directories, which `run-parts` runs one after the other.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,10 +9,10 @@ use super::source::SearchProblem;
 use super::taken::{Reader, passed_over};
 use super::{Entry, Found, Kind, Origin, command, naming};
 
-/// A script, the name that it suggests, and the one that it has.
+/// A script, the name that it suggests, and the names that it has.
 type Script = (Entry, String, Option<(String, String)>);
 
-/// The scripts that a line runs by `run-parts`.
+/// The scripts that a line runs through `run-parts`.
 pub(super) fn of_line(machine: &Machine, by: &Entry, problems: &mut Vec<SearchProblem>) -> Vec<Script> {
     let mut scripts = Vec::new();
     let words = command::simple_commands(&by.command);
@@ -61,7 +61,7 @@ pub(super) fn of_line(machine: &Machine, by: &Entry, problems: &mut Vec<SearchPr
     scripts
 }
 
-/// Directories of scripts that no line runs.
+/// Reports directories with scripts that no line runs.
 pub(super) fn unrun(machine: &Machine, found: &Found) -> Vec<SearchProblem> {
     let all = ["hourly", "daily", "weekly", "monthly", "yearly"].map(|name| format!("/etc/cron.{name}"));
     let is_unrun = |directory: &&String| {
