@@ -30,7 +30,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum ApiTrouble {
     /// No server is configured.
     #[error("no server is configured; set server in agent.toml, INNKEEPER_SERVER or --server")]
     NoServer,
@@ -91,7 +91,7 @@ pub enum Trouble {
     Unable(String),
 }
 
-impl Trouble {
+impl ApiTrouble {
     /// Whether the trouble may be over in a moment, for example while a server restarts.
     pub fn may_pass_soon(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Busy { retry_after: None, .. })
@@ -142,9 +142,9 @@ impl Api {
     /// The address of `path` at `server`, or at the configured server if `server` is none.
     ///
     /// # Errors
-    /// [`Trouble::NoServer`] if there is neither.
-    pub fn address(&self, server: Option<&Url>, path: &str) -> Result<Url, Trouble> {
-        let base = server.or(self.server.as_ref()).ok_or(Trouble::NoServer)?;
+    /// [`ApiTrouble::NoServer`] if there is neither.
+    pub fn address(&self, server: Option<&Url>, path: &str) -> Result<Url, ApiTrouble> {
+        let base = server.or(self.server.as_ref()).ok_or(ApiTrouble::NoServer)?;
         let mut url = base.clone();
         url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
         Ok(url)
@@ -162,14 +162,14 @@ impl Api {
     /// Posts `body` to `url` and returns the JSON of the response. The token is sent only if `with_token` is set.
     ///
     /// # Errors
-    /// [`Trouble`] says why there is no JSON.
+    /// [`ApiTrouble`] says why there is no JSON.
     pub fn post(
         &self,
         url: &Url,
         body: &Value,
         with_token: bool,
         patience: Duration,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, ApiTrouble> {
         self.post_and_hear(url, body, with_token, patience).map(|(answer, _)| answer)
     }
 
@@ -183,32 +183,32 @@ impl Api {
         body: &Value,
         with_token: bool,
         patience: Duration,
-    ) -> Result<(Value, Option<String>), Trouble> {
+    ) -> Result<(Value, Option<String>), ApiTrouble> {
         let until = Instant::now() + patience;
         let text = body.to_string();
         let (mut url, mut with_token) = (url.clone(), with_token);
         for _ in 0..=REDIRECTS {
             match self.send(&url, &text, with_token, until)? {
-                Answer::Json(answer, warning) => return Ok((answer, warning)),
+                ApiAnswer::Json(answer, warning) => return Ok((answer, warning)),
                 // The POST is repeated with its body, whatever the kind of redirect: a GET would report nothing.
-                Answer::Elsewhere(to) => {
+                ApiAnswer::Elsewhere(to) => {
                     let is_same_host =
                         to.host_str() == url.host_str() && (to.scheme() == "https" || url.scheme() == "http");
                     if !is_same_host {
-                        return Err(Trouble::Redirected { place: place(&url), to: place(&to) });
+                        return Err(ApiTrouble::Redirected { place: place(&url), to: place(&to) });
                     }
                     with_token &= is_same_server(&url, &to);
                     url = to;
                 }
             }
         }
-        Err(Trouble::Garbled { place: place(&url), why: "it redirects in a circle".to_owned() })
+        Err(ApiTrouble::Garbled { place: place(&url), why: "it redirects in a circle".to_owned() })
     }
 
-    fn send(&self, url: &Url, body: &str, with_token: bool, until: Instant) -> Result<Answer, Trouble> {
+    fn send(&self, url: &Url, body: &str, with_token: bool, until: Instant) -> Result<ApiAnswer, ApiTrouble> {
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Trouble::TimedOut { place: place(url) });
+            return Err(ApiTrouble::TimedOut { place: place(url) });
         }
         // A body of type text gets a `Content-Length`. Some proxies drop chunked bodies.
         let mut request = Request::builder()
@@ -221,7 +221,7 @@ impl Api {
         }
         let request = request
             .body(body.to_owned())
-            .map_err(|_| Trouble::Unable("the token has characters that no header takes".to_owned()))?;
+            .map_err(|_| ApiTrouble::Unable("the token has characters that no header takes".to_owned()))?;
         let limited = self.agent.configure_request(request).timeout_global(Some(left)).build();
         let mut response = self.agent.run(limited).map_err(|error| unanswered(url, &error))?;
         let status = response.status();
@@ -235,20 +235,20 @@ impl Api {
             let to = location.and_then(|to| url.join(&to).ok());
             let to =
                 to.filter(|to| matches!(to.scheme(), "http" | "https")).filter(|_| status.as_u16() != 303);
-            let wrong = || Trouble::Garbled { place: place(url), why: format!("it answered {status}") };
-            return to.map(Answer::Elsewhere).ok_or_else(wrong);
+            let wrong = || ApiTrouble::Garbled { place: place(url), why: format!("it answered {status}") };
+            return to.map(ApiAnswer::Elsewhere).ok_or_else(wrong);
         }
         let read = response.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
         match (status.as_u16(), read) {
             (200..=299, Ok(text)) => match serde_json::from_str(&text) {
-                Ok(answer) => Ok(Answer::Json(answer, warning)),
+                Ok(answer) => Ok(ApiAnswer::Json(answer, warning)),
                 Err(_) => {
-                    Err(Trouble::Garbled { place: place(url), why: "its answer is not JSON".to_owned() })
+                    Err(ApiTrouble::Garbled { place: place(url), why: "its answer is not JSON".to_owned() })
                 }
             },
             (200..=299, Err(error)) => Err(unanswered(url, &error)),
             (status @ (408 | 425 | 429 | 500..), _) => {
-                Err(Trouble::Busy { place: place(url), status, retry_after })
+                Err(ApiTrouble::Busy { place: place(url), status, retry_after })
             }
             (status, text) => Err(refused(url, status, text.as_deref().unwrap_or_default())),
         }
@@ -265,7 +265,7 @@ fn is_same_server(from: &Url, to: &Url) -> bool {
     from.host_str() == to.host_str() && (is_same || is_upgrade)
 }
 
-enum Answer {
+enum ApiAnswer {
     /// The body of the response, and the text of its `Warning` header.
     Json(Value, Option<String>),
     Elsewhere(Url),
@@ -308,17 +308,17 @@ fn authorities(path: &std::path::Path) -> Result<RootCerts, String> {
     Ok(RootCerts::new_with_certs(&certificates))
 }
 
-fn unanswered(url: &Url, error: &ureq::Error) -> Trouble {
+fn unanswered(url: &Url, error: &ureq::Error) -> ApiTrouble {
     let place = place(url);
     match error {
-        ureq::Error::Timeout(_) => Trouble::TimedOut { place },
+        ureq::Error::Timeout(_) => ApiTrouble::TimedOut { place },
         ureq::Error::BodyExceedsLimit(_) => {
-            Trouble::Garbled { place, why: "its answer has no end".to_owned() }
+            ApiTrouble::Garbled { place, why: "its answer has no end".to_owned() }
         }
         ureq::Error::Protocol(_) | ureq::Error::Http(_) => {
-            Trouble::Garbled { place, why: "it does not speak HTTP".to_owned() }
+            ApiTrouble::Garbled { place, why: "it does not speak HTTP".to_owned() }
         }
-        other => Trouble::Unreachable { place, why: other.to_string() },
+        other => ApiTrouble::Unreachable { place, why: other.to_string() },
     }
 }
 
@@ -328,8 +328,8 @@ fn bounded_wait(text: &str) -> Option<Duration> {
     Some(retry_after::wait(text, now)?.min(LONGEST_RETRY_AFTER))
 }
 
-fn refused(url: &Url, status: u16, body: &str) -> Trouble {
-    Trouble::Refused { place: place(url), status, why: words(body), is_own: is_own(status, body) }
+fn refused(url: &Url, status: u16, body: &str) -> ApiTrouble {
+    ApiTrouble::Refused { place: place(url), status, why: words(body), is_own: is_own(status, body) }
 }
 
 /// Whether the body of a refusal has one of the two forms of Innkeeper's own errors.

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::clock;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// Size in bytes at which the log is rotated. One older file is kept.
 const LARGEST: u64 = 64 * 1024;
@@ -28,7 +28,7 @@ pub fn aloud() {
 }
 
 /// Sets the directory of the log and writes the buffered lines. Without a `state`, nothing is written.
-pub fn open(state: Option<&State>) {
+pub fn open(state: Option<&StateDirectory>) {
     PLACE.get_or_init(|| state.map(|state| state.file("agent.log")));
     let waiting = std::mem::take(&mut *BOOK.lock().unwrap_or_else(PoisonError::into_inner));
     waiting.iter().for_each(|line| append(line));
@@ -64,7 +64,7 @@ pub fn note(what: impl std::fmt::Display) {
 }
 
 /// Path of the log.
-pub fn place(state: &State) -> PathBuf {
+pub fn place(state: &StateDirectory) -> PathBuf {
     state.file("agent.log")
 }
 

@@ -11,7 +11,7 @@ use crate::clock::Stamp;
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ReportKind {
     /// A run began.
     Start,
     /// The run succeeded.
@@ -22,7 +22,7 @@ pub enum Kind {
     Log,
 }
 
-impl Kind {
+impl ReportKind {
     /// The word of the protocol.
     pub fn word(self) -> &'static str {
         match self {
@@ -67,12 +67,12 @@ impl std::fmt::Display for Names {
 
 /// One event. Its age is computed when it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct SpooledReport {
     /// The reservation; none if the ping address implies it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub names: Option<Names>,
     /// The kind of the event.
-    pub kind: Kind,
+    pub kind: ReportKind,
     /// The idempotency key, by which the server recognizes a repeat.
     pub key: Uuid,
     /// The time of the event.
@@ -100,9 +100,9 @@ pub struct Report {
     pub figures: Figures,
 }
 
-impl Report {
+impl SpooledReport {
     /// Creates a report of `kind` about an event at `stamp`, with a new key.
-    pub fn new(names: Option<Names>, kind: Kind, stamp: Stamp) -> Self {
+    pub fn new(names: Option<Names>, kind: ReportKind, stamp: Stamp) -> Self {
         Self {
             names,
             kind,
@@ -170,7 +170,7 @@ mod tests {
     fn what_is_absent_is_not_sent() {
         let stamp = Stamp { boot_id: "a".to_owned(), boot_ms: 1_000, wall_ms: 0 };
         let now = Stamp { boot_ms: 4_000, ..stamp.clone() };
-        let report = Report::new(Some(Names::parse("a/b").unwrap()), Kind::Start, stamp);
+        let report = SpooledReport::new(Some(Names::parse("a/b").unwrap()), ReportKind::Start, stamp);
         let sent = report.wire(&now);
         assert_eq!(
             sent,

@@ -9,15 +9,15 @@ use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
 use crate::logbook;
-use crate::report::{Names, Report};
-use crate::spool::{Destination, Entry, Name, Spool};
-use crate::state::{State, try_lock};
+use crate::report::{Names, SpooledReport};
+use crate::spool::{Destination, Name, Spool, SpoolEntry};
+use crate::state::{StateDirectory, try_lock};
 use batch::Batch;
-pub use batch::{Delivered, Outcome, deliver, reserve};
-pub use kept::Kept;
+pub use batch::{Delivered, ReportOutcome, deliver, reserve};
+pub use kept::KeptReports;
 use kept::Tried;
 use patience::NotBefore;
 pub use patience::{BACKOFF, jitter, next_pause};
@@ -35,13 +35,13 @@ pub struct Pass {
     /// Number of reports that were given up, because the server will never accept them or they were too old.
     pub given_up: usize,
     /// Why entries are left, if any are.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<ApiTrouble>,
     /// The same for entries to the configured server only. Other destinations may have troubles of their own.
-    pub server_trouble: Option<Trouble>,
+    pub server_trouble: Option<ApiTrouble>,
     /// If every failing destination sent a `Retry-After`, the shortest of them.
     pub wait: Option<Duration>,
     /// The entries that the server rejects for now.
-    pub kept: Kept,
+    pub kept: KeptReports,
     /// Most bytes of output that the server keeps, if it said so.
     pub output_bytes: Option<usize>,
     /// Reservations that were made during the pass.
@@ -51,7 +51,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    fn fail(&mut self, destination: &Destination, trouble: Trouble) {
+    fn fail(&mut self, destination: &Destination, trouble: ApiTrouble) {
         if matches!(destination, Destination::Server(None)) {
             self.server_trouble = Some(trouble.clone());
         }
@@ -60,46 +60,46 @@ impl Pass {
 }
 
 /// Sends the entries of one spool.
-pub struct Sender<'a> {
+pub struct ReportSender<'a> {
     /// The spool with the entries.
     pub spool: &'a Spool,
     /// The client for the server.
     pub api: &'a Api,
     /// The state directory, for locks and `Retry-After` times.
-    pub state: &'a State,
+    pub state: &'a StateDirectory,
 }
 
 /// The lock for sending. Dropping it releases the lock.
 #[derive(Debug)]
-pub struct Turn {
+pub struct SendingTurn {
     _held: Option<File>,
 }
 
-impl Sender<'_> {
+impl ReportSender<'_> {
     /// Takes the lock for sending, which one process has at a time. Waits for it until `until`, or until `is_done`
     /// returns true.
     ///
     /// On a disk without locks (some network file systems) every process may send. The server then recognizes repeats
     /// by their key.
-    pub fn turn(&self, until: Instant, is_done: impl Fn() -> bool) -> Option<Turn> {
+    pub fn turn(&self, until: Instant, is_done: impl Fn() -> bool) -> Option<SendingTurn> {
         self.turn_by("sender.lock", until, is_done)
     }
 
     /// Takes the lock for sending to other destinations than that of the current run, without waiting.
-    pub fn turn_of_others(&self) -> Option<Turn> {
+    pub fn turn_of_others(&self) -> Option<SendingTurn> {
         self.turn_by("sender-others.lock", Instant::now(), || false)
     }
 
-    fn turn_by(&self, lock: &str, until: Instant, is_done: impl Fn() -> bool) -> Option<Turn> {
+    fn turn_by(&self, lock: &str, until: Instant, is_done: impl Fn() -> bool) -> Option<SendingTurn> {
         let path = self.state.file(lock);
         loop {
             match try_lock(&path) {
-                Ok(Some(held)) => return Some(Turn { _held: Some(held) }),
+                Ok(Some(held)) => return Some(SendingTurn { _held: Some(held) }),
                 Ok(None) if Instant::now() >= until || is_done() => return None,
                 Ok(None) => thread::sleep(LOOK_AGAIN),
                 Err(error) => {
                     logbook::note(format_args!("{} cannot be locked: {error}", path.display()));
-                    return Some(Turn { _held: None });
+                    return Some(SendingTurn { _held: None });
                 }
             }
         }
@@ -139,7 +139,7 @@ impl Sender<'_> {
         let mut waiting = match self.spool.list() {
             Ok(names) => names,
             Err(error) => {
-                pass.fail(&server, Trouble::Unable(format!("the spool cannot be read: {error}")));
+                pass.fail(&server, ApiTrouble::Unable(format!("the spool cannot be read: {error}")));
                 return pass;
             }
         };
@@ -170,15 +170,16 @@ impl Sender<'_> {
     }
 
     /// Sends a batch and removes the entries that are done from the spool.
-    fn send(&self, batch: &Batch, until: Instant, pass: &mut Pass) -> Result<(), Trouble> {
+    fn send(&self, batch: &Batch, until: Instant, pass: &mut Pass) -> Result<(), ApiTrouble> {
         let patience = until.saturating_duration_since(Instant::now()).min(PATIENCE);
-        let reports: Vec<&Report> = batch.entries.iter().flat_map(|(_, entry)| &entry.reports).collect();
+        let reports: Vec<&SpooledReport> =
+            batch.entries.iter().flat_map(|(_, entry)| &entry.reports).collect();
         match deliver(self.api, batch.destination(), &reports, patience) {
             Ok(delivered) => {
                 pass.output_bytes = delivered.output_bytes.or(pass.output_bytes);
                 let mut outcomes = delivered.outcomes.into_iter();
                 for (name, entry) in &batch.entries {
-                    let of_this: Vec<Outcome> = outcomes.by_ref().take(entry.reports.len()).collect();
+                    let of_this: Vec<ReportOutcome> = outcomes.by_ref().take(entry.reports.len()).collect();
                     self.settle(name, entry, &of_this, until, pass)?;
                 }
                 Ok(())
@@ -210,12 +211,12 @@ impl Sender<'_> {
     fn settle(
         &self,
         name: &Name,
-        entry: &Entry,
-        outcomes: &[Outcome],
+        entry: &SpoolEntry,
+        outcomes: &[ReportOutcome],
         until: Instant,
         pass: &mut Pass,
-    ) -> Result<(), Trouble> {
-        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Unknown));
+    ) -> Result<(), ApiTrouble> {
+        let is_unknown = outcomes.iter().any(|outcome| matches!(outcome, ReportOutcome::Unknown));
         if let (true, Some(terms), Destination::Server(server)) =
             (is_unknown, &entry.terms, &entry.destination)
         {
@@ -225,14 +226,15 @@ impl Sender<'_> {
                 Ok(reserved) => {
                     reserved.notes().for_each(logbook::note);
                     pass.made.extend(entry.reports.iter().filter_map(|report| report.names.clone()));
-                    let without = Entry { terms: None, ..entry.clone() };
+                    let without = SpoolEntry { terms: None, ..entry.clone() };
                     return self.send(&Batch::of_one((name.clone(), without)), until, pass);
                 }
-                Err(trouble @ Trouble::Refused { .. }) => logbook::note(trouble),
+                Err(trouble @ ApiTrouble::Refused { .. }) => logbook::note(trouble),
                 Err(trouble) => return Err(trouble),
             }
         }
-        let is_made = |report: &Report| report.names.as_ref().is_some_and(|names| pass.made.contains(names));
+        let is_made =
+            |report: &SpooledReport| report.names.as_ref().is_some_and(|names| pass.made.contains(names));
         if is_unknown
             && entry.terms.is_none()
             && entry.reports.iter().all(is_made)
@@ -241,7 +243,7 @@ impl Sender<'_> {
             // An earlier entry of this pass has made the reservation meanwhile.
             return self.send(&Batch::of_one((name.clone(), entry.clone())), until, pass);
         }
-        if let Some(problem) = outcomes.iter().find_map(Outcome::mendable_problem) {
+        if let Some(problem) = outcomes.iter().find_map(ReportOutcome::mendable_problem) {
             // The server recognizes the reports that it has accepted already by their keys.
             pass.given_up += pass.kept.add(self.spool, name, entry, problem);
             return Ok(());
@@ -275,7 +277,7 @@ impl Sender<'_> {
                 continue;
             }
             let patience = share(until).saturating_duration_since(Instant::now()).min(PATIENCE);
-            let reports: Vec<&Report> = entry.reports.iter().collect();
+            let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
             let sent = be_patient(self.state, &entry.destination)
                 .and_then(|()| deliver(self.api, &entry.destination, &reports, patience));
             match sent {
@@ -304,8 +306,8 @@ fn share(until: Instant) -> Instant {
 }
 
 /// Remembers the `Retry-After` of a destination for all processes that use this state directory.
-pub fn keep_patience(state: &State, destination: &Destination, trouble: &Trouble) {
-    if let Trouble::Busy { retry_after: Some(wait), .. } = trouble {
+pub fn keep_patience(state: &StateDirectory, destination: &Destination, trouble: &ApiTrouble) {
+    if let ApiTrouble::Busy { retry_after: Some(wait), .. } = trouble {
         NotBefore::write(state, destination, *wait);
     }
 }
@@ -313,12 +315,12 @@ pub fn keep_patience(state: &State, destination: &Destination, trouble: &Trouble
 /// Fails while a `Retry-After` of the destination lasts.
 ///
 /// # Errors
-/// [`Trouble::Unable`] with the remaining time.
-pub fn be_patient(state: &State, destination: &Destination) -> Result<(), Trouble> {
+/// [`ApiTrouble::Unable`] with the remaining time.
+pub fn be_patient(state: &StateDirectory, destination: &Destination) -> Result<(), ApiTrouble> {
     match NotBefore::read(state, destination) {
         None => Ok(()),
         Some(left) => {
-            Err(Trouble::Unable(format!("the server asked for {} s of patience", left.as_secs() + 1)))
+            Err(ApiTrouble::Unable(format!("the server asked for {} s of patience", left.as_secs() + 1)))
         }
     }
 }
@@ -327,13 +329,13 @@ pub fn be_patient(state: &State, destination: &Destination) -> Result<(), Troubl
 ///
 /// Refusals because of the token or the address are not final, because both can be corrected while reports wait. The
 /// same goes for routes that an older server lacks.
-pub fn is_final(trouble: &Trouble) -> bool {
-    matches!(trouble, Trouble::Refused { status, is_own: true, .. } if !matches!(status, 401 | 403..=405 | 407))
+pub fn is_final(trouble: &ApiTrouble) -> bool {
+    matches!(trouble, ApiTrouble::Refused { status, is_own: true, .. } if !matches!(status, 401 | 403..=405 | 407))
 }
 
 /// Whether a single report may be the cause, so that the others can be accepted without it.
-fn is_about_the_reports(trouble: &Trouble) -> bool {
-    is_final(trouble) || matches!(trouble, Trouble::Refused { status: 400 | 413 | 422, .. })
+fn is_about_the_reports(trouble: &ApiTrouble) -> bool {
+    is_final(trouble) || matches!(trouble, ApiTrouble::Refused { status: 400 | 413 | 422, .. })
 }
 
 #[cfg(test)]

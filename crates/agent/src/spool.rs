@@ -17,12 +17,12 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 pub use dropped::Dropped;
-pub use entry::{Destination, Entry, hash};
+pub use entry::{Destination, SpoolEntry, hash};
 
 use crate::clock::{self, Stamp};
 use crate::config::Bounds;
 use crate::logbook;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// Prefix of a temporary file's name.
 pub const HALF: &str = ".new-";
@@ -91,7 +91,7 @@ impl Spool {
     ///
     /// # Errors
     /// Why the directory cannot be used.
-    pub fn open(state: &State, bounds: Bounds) -> Result<Self, String> {
+    pub fn open(state: &StateDirectory, bounds: Bounds) -> Result<Self, String> {
         Ok(Self { directory: state.within("spool")?, aside: state.file("unreadable"), bounds })
     }
 
@@ -99,7 +99,7 @@ impl Spool {
     ///
     /// # Errors
     /// The entry cannot be written, even after other entries were dropped.
-    pub fn add(&self, run: Uuid, entry: &Entry) -> io::Result<Name> {
+    pub fn add(&self, run: Uuid, entry: &SpoolEntry) -> io::Result<Name> {
         let content = serde_json::to_vec(entry)?;
         let here = self.list()?;
         let ago = entry.reports.last().map_or(0, |report| report.stamp.ago_ms(&Stamp::now()));
@@ -146,7 +146,7 @@ impl Spool {
     }
 
     /// Reads an entry; none if another sender has removed it, or if it was unreadable and was moved away.
-    pub fn read(&self, name: &Name) -> Option<Entry> {
+    pub fn read(&self, name: &Name) -> Option<SpoolEntry> {
         let path = self.directory.join(&name.text);
         match innkeeper_settings::read_file(&path, LARGEST) {
             Err(_) if !path.exists() => None,
@@ -170,7 +170,7 @@ impl Spool {
     ///
     /// # Errors
     /// The file cannot be written. In that case the entry is unchanged.
-    pub fn replace(&self, name: &Name, entry: &Entry) -> io::Result<()> {
+    pub fn replace(&self, name: &Name, entry: &SpoolEntry) -> io::Result<()> {
         self.write(&name.text, &serde_json::to_vec(entry)?)
     }
 
@@ -206,7 +206,7 @@ impl Spool {
     }
 
     /// Forgets the dropped reports that these entries have reported.
-    pub fn forget_dropped(&self, told: &[Entry]) {
+    pub fn forget_dropped(&self, told: &[SpoolEntry]) {
         Dropped::forget(&self.directory, told);
     }
 

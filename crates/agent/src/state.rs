@@ -13,11 +13,11 @@ const OURS: &str = "innkeeper-agent";
 
 /// The state directory of this user.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct StateDirectory {
     directory: PathBuf,
 }
 
-impl State {
+impl StateDirectory {
     /// Opens the directory `named` in the configuration, or else the first usable one of the default directories.
     ///
     /// # Errors

@@ -11,9 +11,9 @@ use crate::api::{Api, place};
 use crate::config::{self, Loaded, Overrides};
 use crate::exec::runs;
 use crate::logbook;
-use crate::sender::{BACKOFF, Sender, jitter, next_pause};
+use crate::sender::{BACKOFF, ReportSender, jitter, next_pause};
 use crate::spool::Spool;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// Exit status if reports are left; a later attempt may succeed.
 pub const LEFT: u8 = 75;
@@ -58,7 +58,7 @@ impl FlushOptions {
 pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
     let Loaded { config, problems, .. } = config::load(overrides);
     problems.iter().for_each(|problem| say(format_args!("configuration: {problem}")));
-    let parts = State::open(config.state.as_deref()).and_then(|state| {
+    let parts = StateDirectory::open(config.state.as_deref()).and_then(|state| {
         let spool = Spool::open(&state, config.spool)?;
         Ok((state, spool, Api::new(&config)?))
     });
@@ -76,7 +76,7 @@ pub fn flush(overrides: &Overrides, patience: Patience) -> u8 {
     spool.sweep();
     thread::sleep(jitter(patience.jitter));
     let until = Instant::now() + patience.wait;
-    let sender = Sender { spool: &spool, api: &api, state: &state };
+    let sender = ReportSender { spool: &spool, api: &api, state: &state };
     let Some(turn) = sender.turn(until, || false) else {
         say("another process is sending");
         return LEFT;
@@ -114,7 +114,7 @@ pub fn show(overrides: &Overrides) -> u8 {
     lines.push(format!("token          {}", if config.token.is_some() { "set" } else { "none" }));
     let mut is_wrong = !problems.is_empty() || config.server.is_none();
     lines.extend(problems.iter().map(|problem| format!("configuration  {problem}")));
-    match State::open(config.state.as_deref()) {
+    match StateDirectory::open(config.state.as_deref()) {
         Err(problem) => {
             is_wrong = true;
             lines.push(format!("state          {problem}"));

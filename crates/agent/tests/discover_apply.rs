@@ -8,27 +8,27 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use discover_common::{Machine, at, entry};
-use innkeeper_agent::discover::apply::{Outcome, apply};
+use innkeeper_agent::discover::apply::{ApplyOutcome, apply};
 use innkeeper_agent::discover::machine::Cron;
-use innkeeper_agent::discover::plan::{Plan, PlanOptions};
+use innkeeper_agent::discover::plan::{DiscoverPlan, PlanOptions};
 use innkeeper_agent::discover::record::Record;
-use innkeeper_agent::discover::source::Target;
+use innkeeper_agent::discover::source::WrapTarget;
 use innkeeper_agent::discover::undo::undo;
-use innkeeper_agent::discover::{Found, Watched};
+use innkeeper_agent::discover::{Inventory, WatchedBy};
 use proptest::prelude::*;
 
 impl Machine {
-    fn apply(&self, found: &Found) -> Vec<Outcome> {
+    fn apply(&self, found: &Inventory) -> Vec<ApplyOutcome> {
         apply(&self.plan(found), found, &self.state(), &self.options).unwrap()
     }
 
-    fn apply_all(&self) -> Vec<Outcome> {
+    fn apply_all(&self) -> Vec<ApplyOutcome> {
         let outcomes = self.apply(&self.find());
         assert!(outcomes.iter().all(|outcome| outcome.done), "{outcomes:?}");
         outcomes
     }
 
-    fn undo(&self) -> Vec<Outcome> {
+    fn undo(&self) -> Vec<ApplyOutcome> {
         undo(&self.find(), &self.state(), &self.options).unwrap()
     }
 
@@ -79,7 +79,7 @@ fn a_diff_then_the_change_then_nothing_more() {
     assert_eq!(fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
 
     let again = machine.find();
-    assert!(again.entries.iter().all(|entry| entry.watched == Watched::Discover));
+    assert!(again.entries.iter().all(|entry| entry.watched == WatchedBy::Discover));
     let plan = machine.plan(&again);
     assert!(plan.changes.is_empty() && plan.refused.is_empty() && plan.diff().is_empty());
     assert_eq!(again.reservations(&plan).len(), 2);
@@ -208,7 +208,7 @@ fn users_tables_go_through_their_program() {
     let record = Record::read(&machine.state()).unwrap();
     assert_eq!(
         record.changed.iter().map(|changed| &changed.target).collect::<Vec<_>>(),
-        [&Target::Crontab("bob".to_owned())]
+        [&WrapTarget::Crontab("bob".to_owned())]
     );
     let backups = fs::read_dir(machine.state()).unwrap().flatten();
     let backups: Vec<_> = backups
@@ -280,7 +280,7 @@ fn a_line_may_carry_its_schedule() {
     machine.put("etc/cron.d/own", "*/15 8-18 * * mon-fri root a;b\n");
     let found = machine.find();
     let options = PlanOptions { agent: &machine.agent, schedule_flags: true, only: &[] };
-    let plan = Plan::new(&found, options);
+    let plan = DiscoverPlan::new(&found, options);
     let after = String::from_utf8(plan.changes[0].after.clone()).unwrap();
     assert_eq!(
         after,
@@ -349,7 +349,7 @@ fn a_line_that_was_copied_is_told() {
     machine.put("etc/cron.d/own", line.clone() + &line.replace("0 1", "0 2"));
     let found = machine.find();
     assert!(found.entries[1].notes[0].contains("/etc/cron.d/own:1"), "{:?}", found.entries[1].notes);
-    let terms = found.reservations(&Plan::default());
+    let terms = found.reservations(&DiscoverPlan::default());
     assert_eq!(terms.len(), 1);
     assert_eq!(terms[0].flags()[1], "0 1 * * *");
 }
@@ -361,8 +361,10 @@ fn only_some_may_be_meant() {
     let found = machine.find();
     for only in ["b", "web1/b"] {
         let only = [only.to_owned()];
-        let plan =
-            Plan::new(&found, PlanOptions { agent: &machine.agent, schedule_flags: false, only: &only });
+        let plan = DiscoverPlan::new(
+            &found,
+            PlanOptions { agent: &machine.agent, schedule_flags: false, only: &only },
+        );
         assert_eq!(plan.entries().collect::<Vec<_>>(), [1]);
         assert!(plan.refused.is_empty());
     }
@@ -445,9 +447,9 @@ fn services_report_by_a_drop_in() {
     let file = "etc/systemd/system/trim.service.d/innkeeper-agent.conf";
     assert_eq!(fs::metadata(machine.path(file)).unwrap().permissions().mode() & 0o777, 0o644);
     let found = machine.find();
-    assert_eq!(entry(&found, "fstrim").watched, Watched::Discover);
+    assert_eq!(entry(&found, "fstrim").watched, WatchedBy::Discover);
     assert!(machine.plan(&found).changes.is_empty());
-    assert_eq!(found.reservations(&Plan::default()).len(), 1);
+    assert_eq!(found.reservations(&DiscoverPlan::default()).len(), 1);
     assert!(machine.undo().iter().all(|outcome| outcome.done));
     assert!(!machine.path("etc/systemd/system/trim.service.d").exists());
     assert_eq!(fs::read_to_string(&calls).unwrap(), "reload\nreload\n");
@@ -513,7 +515,7 @@ proptest! {
         prop_assert_eq!(after.lines().count(), table.lines().count());
         let again = machine.find();
         prop_assert_eq!(again.entries.len(), found.entries.len());
-        prop_assert_eq!(again.entries.iter().filter(|entry| entry.watched == Watched::Discover).count(), count);
+        prop_assert_eq!(again.entries.iter().filter(|entry| entry.watched == WatchedBy::Discover).count(), count);
         for (one, other) in found.entries.iter().zip(&again.entries) {
             prop_assert_eq!((&one.command, &one.user, one.line, &one.schedule), (&other.command, &other.user, other.line, &other.schedule));
         }

@@ -10,9 +10,9 @@ use std::fs;
 use chrono::TimeDelta;
 use discover_common::{Machine, at, entry, notation};
 use innkeeper_agent::discover::machine::Cron;
-use innkeeper_agent::discover::{Found, Kind, Watched, table};
+use innkeeper_agent::discover::{Inventory, SourceKind, WatchedBy, table};
 
-fn problems(found: &Found, place: &str) -> Vec<String> {
+fn problems(found: &Inventory, place: &str) -> Vec<String> {
     let here = found.problems.iter().filter(|problem| problem.place.contains(place));
     here.map(|problem| problem.problem.clone()).collect()
 }
@@ -48,7 +48,7 @@ fn a_machine_of_debian() {
         ("cron 17 * * * * Europe/Berlin", "/etc/crontab:3")
     );
     assert_eq!((hourly.app.as_str(), hourly.component.as_str()), ("web1", "cron.hourly"));
-    assert_eq!((hourly.grace, hourly.kind), (TimeDelta::minutes(30), Kind::Crontab));
+    assert_eq!((hourly.grace, hourly.kind), (TimeDelta::minutes(30), SourceKind::Crontab));
     assert_eq!(hourly.next, Some(at("2026-11-25T16:17:00Z")));
     let sync = entry(&found, "/opt/sync.sh");
     assert_eq!((sync.user.as_str(), sync.component.as_str()), ("ada", "sync"));
@@ -60,7 +60,10 @@ fn a_machine_of_debian() {
     let boot = entry(&found, "/opt/boot");
     assert_eq!((boot.schedule.clone(), boot.refusal.is_some()), (None, true));
     let script = entry(&found, "/etc/cron.daily/logrotate");
-    assert_eq!((script.kind, notation(script).as_str()), (Kind::Script, "cron 25 6 * * * Europe/Berlin"));
+    assert_eq!(
+        (script.kind, notation(script).as_str()),
+        (SourceKind::Script, "cron 25 6 * * * Europe/Berlin")
+    );
     assert_eq!(script.component, "cron.daily-logrotate");
     assert!(script.refusal.as_ref().unwrap().contains("/etc/crontab:4"));
     let backup = entry(&found, "backup.sh");
@@ -109,18 +112,18 @@ fn anacron_runs_what_debians_own_lines_leave_to_it() {
     assert_eq!(found.entries.len(), 2);
     machine.put("usr/sbin/anacron", "");
     let found = machine.find();
-    let left = found.entries.iter().find(|entry| entry.kind == Kind::Crontab).unwrap();
+    let left = found.entries.iter().find(|entry| entry.kind == SourceKind::Crontab).unwrap();
     assert!(left.refusal.as_ref().unwrap().contains("anacron"));
     assert_eq!(left.schedule, None);
     let daily = found
         .entries
         .iter()
-        .find(|entry| entry.kind == Kind::Anacron && entry.command.contains("daily"))
+        .find(|entry| entry.kind == SourceKind::Anacron && entry.command.contains("daily"))
         .unwrap();
     assert_eq!((notation(daily).as_str(), daily.component.as_str()), ("every 1d", "cron.daily"));
     assert_eq!(daily.grace, TimeDelta::minutes(60 + 5 + 45 + 19 * 60));
     assert_eq!(entry(&found, "/opt/big").component, "big");
-    let script = found.entries.iter().find(|entry| entry.kind == Kind::Script).unwrap();
+    let script = found.entries.iter().find(|entry| entry.kind == SourceKind::Script).unwrap();
     assert!(script.refusal.as_ref().unwrap().contains("/etc/anacrontab:3"));
 }
 
@@ -204,8 +207,9 @@ fn names_stay_when_lines_move_and_are_never_two() {
     let names = |table: &str| {
         machine.spool("ada", table);
         let found = machine.find();
-        let name =
-            |entry: &innkeeper_agent::discover::Entry| (entry.command.clone(), entry.component.clone());
+        let name = |entry: &innkeeper_agent::discover::DiscoveredJob| {
+            (entry.command.clone(), entry.component.clone())
+        };
         found.entries.iter().map(name).collect::<BTreeSet<_>>()
     };
     let first = names("0 1 * * * /a/x 1\n0 2 * * * /b/x 2\n0 3 * * * /y\n");
@@ -228,15 +232,15 @@ fn who_watches_already() {
     let one = entry(&found, "/a/one");
     assert_eq!(
         (one.app.as_str(), one.component.as_str(), &one.watched),
-        ("shop", "nightly", &Watched::ByHand)
+        ("shop", "nightly", &WatchedBy::ByHand)
     );
     let two = entry(&found, "two | x");
     assert_eq!(
         (two.command.as_str(), two.component.as_str(), &two.watched),
-        ("two | x", "two", &Watched::Discover)
+        ("two | x", "two", &WatchedBy::Discover)
     );
     let three = entry(&found, "/three");
-    assert_eq!(three.watched, Watched::Other("Healthchecks"));
+    assert_eq!(three.watched, WatchedBy::Other("Healthchecks"));
     let plan = machine.plan(&found);
     assert_eq!(plan.entries().count(), 1);
     let terms = found.reservations(&plan);

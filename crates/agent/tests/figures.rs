@@ -6,7 +6,7 @@ mod common;
 
 use common::instance::{Instance, Mode};
 use common::{Home, nobody, ran};
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use serde_json::{Value, json};
 
 /// Runs a script with these options and returns the report of its end.
@@ -214,13 +214,13 @@ fn a_check_in_by_hand_brings_them() {
 fn show_has_the_last_figures_and_how_each_clause_stands() {
     let home = Home::new();
     // The reservation, what the address of its figures answers, and its history.
-    let shown = |figures: Answer, history: Value| {
+    let shown = |figures: SinkResponse, history: Value| {
         let sink = HttpSink::start();
         let one =
             json!({"id": 7, "app": "a", "component": "b", "state": "up", "expect": ["rows > 0", "x < 5"]});
-        sink.next(Answer::status(200).body(&json!({"reservations": [one]}).to_string()));
+        sink.next(SinkResponse::status(200).body(&json!({"reservations": [one]}).to_string()));
         sink.next(figures);
-        sink.otherwise(Answer::status(200).body(&history.to_string()));
+        sink.otherwise(SinkResponse::status(200).body(&history.to_string()));
         let (status, out, err) = ran(home.agent(&["show", "a/b"]).env("INNKEEPER_SERVER", sink.url("")));
         assert_eq!((status, err.as_str()), (Some(0), ""));
         (out, sink.requests().len())
@@ -229,11 +229,11 @@ fn show_has_the_last_figures_and_how_each_clause_stands() {
             "x": [{"value": 0.5, "counts": true}], "none": []},
         "expect": [{"clause": "rows > 0", "state": "broken", "says": "rows was 0; expected: rows > 0"},
             {"clause": "x < median(5)", "state": "too_few", "says": "passes:\u{1b} it has 1"}]});
-    let (out, requests) = shown(Answer::status(200).body(&values.to_string()), Value::Null);
+    let (out, requests) = shown(SinkResponse::status(200).body(&values.to_string()), Value::Null);
     let wanted = "last figures   rows=0, x=0.5\n\
                   expects        broken: rows was 0; expected: rows > 0\n               x < median(5): passes:  it has 1";
     assert!(out.contains(wanted) && requests == 2, "{out}");
-    let nothing = Answer::status(200).body(r#"{"figures": {}, "expect": []}"#);
+    let nothing = SinkResponse::status(200).body(r#"{"figures": {}, "expect": []}"#);
     let (out, _) = shown(nothing, Value::Null);
     assert!(!out.contains("last figures") && !out.contains("expects"), "{out}");
 
@@ -241,21 +241,21 @@ fn show_has_the_last_figures_and_how_each_clause_stands() {
     let history = json!({"checkins": [{"kind": "start"}, {"kind": "success", "figures": {"rows": 7, "x": 0.5}},
         {"kind": "success", "figures": {"rows": 6}}]});
     let others = [
-        Answer::status(404).body("{\"status\": 404}"),
-        Answer::status(405),
-        Answer::status(403),
-        Answer::status(200).body("<html>"),
-        Answer::status(200).body("{}"),
+        SinkResponse::status(404).body("{\"status\": 404}"),
+        SinkResponse::status(405),
+        SinkResponse::status(403),
+        SinkResponse::status(200).body("<html>"),
+        SinkResponse::status(200).body("{}"),
     ];
     for other in others {
         let (out, _) = shown(other, history.clone());
         assert!(out.contains("last figures   rows=7, x=0.5\nexpects        rows > 0, x < 5"), "{out}");
     }
     for history in [json!({"checkins": [{"kind": "success"}]}), json!("gone")] {
-        let (out, _) = shown(Answer::status(404), history);
+        let (out, _) = shown(SinkResponse::status(404), history);
         assert!(!out.contains("last figures") && out.contains("expects        rows > 0, x < 5"), "{out}");
     }
-    let (out, requests) = shown(Answer::status(503), history);
+    let (out, requests) = shown(SinkResponse::status(503), history);
     assert!(out.contains("expects        rows > 0, x < 5") && requests == 2, "{out}");
 }
 
@@ -266,14 +266,14 @@ fn a_set_has_what_is_expected_as_it_is_written() {
                expect = [\"rows > 0\"]\nremind_every = \"each\"\n";
     let file = home.file("set.toml", set);
     let person = |arguments: &[&str]| ran(home.agent(arguments).env("INNKEEPER_SERVER", sink.url("")));
-    sink.next(Answer::status(200).body("{\"unchanged\": 1}"));
+    sink.next(SinkResponse::status(200).body("{\"unchanged\": 1}"));
     assert_eq!(person(&["apply", file.to_str().unwrap()]).0, Some(0));
     assert_eq!(sink.requests()[0].body, set.as_bytes());
-    sink.next(Answer::status(200).body(set));
+    sink.next(SinkResponse::status(200).body(set));
     assert_eq!(person(&["export"]).1, set);
     // What a server does not know is told in its words.
     let problem = json!({"status": 400, "title": "Bad Request", "detail": "a/b: expect: is no field here"});
-    sink.next(Answer::status(400).body(&problem.to_string()));
+    sink.next(SinkResponse::status(400).body(&problem.to_string()));
     let (status, _, err) = person(&["apply", file.to_str().unwrap()]);
     assert!(status == Some(2) && err.contains("a/b: expect: is no field here"), "{err}");
 }

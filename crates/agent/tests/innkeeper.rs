@@ -7,7 +7,7 @@ mod common;
 use common::inn::Inn;
 use common::{Home, nobody, ran, wait_for};
 use innkeeper_testing::certificates::Authority;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process;
 use serde_json::json;
 
@@ -166,7 +166,7 @@ fn over_tls_the_certificate_is_checked() {
     let home = Home::new();
     let authority = Authority::new();
     let sink = HttpSink::start_tls(authority.server(&["127.0.0.1"]));
-    sink.otherwise(Answer::status(200).body(r#"{"reports": [{"status": "recorded"}]}"#));
+    sink.otherwise(SinkResponse::status(200).body(r#"{"reports": [{"status": "recorded"}]}"#));
     let ca = home.file("ca.pem", &authority.pem());
     // Not one of the authorities of this system.
     ran(&mut home.exec(&sink.url(""), &["a/b", "--", "true"]));

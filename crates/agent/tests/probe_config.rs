@@ -10,7 +10,7 @@ use probe_support::{probe, problems, read};
 
 fn components(text: &str) -> Vec<(String, String)> {
     let named =
-        |target: &innkeeper_agent::probe::Target| (target.app.to_string(), target.component.to_string());
+        |target: &innkeeper_agent::probe::ProbeTarget| (target.app.to_string(), target.component.to_string());
     probe(text).targets.iter().map(named).collect()
 }
 

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 
-use innkeeper_agent::probe::{Outcome, Phase, Status};
+use innkeeper_agent::probe::{Phase, ProbeOutcome, ProbeStatus};
 use innkeeper_testing::ports::closed_port;
 use probe_support::tls::{Wanted, accept, time};
 use probe_support::{Server, assert_said, check, check_at, drip, hang, probe, request};
@@ -42,7 +42,7 @@ impl Web {
         format!("http://127.0.0.1:{}{path}", self.server.port())
     }
 
-    fn check(&self, more: &str) -> Outcome {
+    fn check(&self, more: &str) -> ProbeOutcome {
         check(&format!("kind = 'http'\ntarget = '{}'\n{more}", self.url("/")))
     }
 
@@ -59,7 +59,7 @@ fn ok(body: &str) -> String {
 fn a_good_answer_and_how_long_each_part_of_it_took() {
     let web = Web::new(|_| ok("hello").into_bytes());
     let outcome = web.check("");
-    assert_said(&outcome, Status::Ok, "status 200 OK");
+    assert_said(&outcome, ProbeStatus::Ok, "status 200 OK");
     assert_eq!((outcome.figures["status"].value, outcome.figures["body_bytes"].value), (200.0, 5.0));
     for phase in [Phase::Dns, Phase::Connect, Phase::FirstByte, Phase::Body] {
         assert!(
@@ -88,11 +88,11 @@ fn a_good_answer_and_how_long_each_part_of_it_took() {
 fn what_is_sent() {
     let web = Web::new(|_| ok("").into_bytes());
     let more = "method = 'POST'\nbody = 'a=1&b=ü'\nuser_agent = 'x/1'\nheaders = { Content-Type = 'text/plain', X-Count = 5 }";
-    assert_said(&web.check(more), Status::Ok, "200");
-    assert_said(&web.check("method = 'GET'\nbody = 'get with a body'"), Status::Ok, "200");
+    assert_said(&web.check(more), ProbeStatus::Ok, "200");
+    assert_said(&web.check("method = 'GET'\nbody = 'get with a body'"), ProbeStatus::Ok, "200");
     assert_said(
         &web.check("method = 'PURGE'\nheaders = ['Host: other.example', 'Accept-Encoding: gzip']"),
-        Status::Ok,
+        ProbeStatus::Ok,
         "200",
     );
     let heard = web.heard();
@@ -132,11 +132,11 @@ fn statuses_that_are_expected() {
         let text = status.clone();
         let web = Web::new(move |_| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes());
         let outcome = web.check(more);
-        assert_eq!(outcome.status == Status::Ok, well, "{text} {more}: {outcome:?}");
+        assert_eq!(outcome.status == ProbeStatus::Ok, well, "{text} {more}: {outcome:?}");
     }
     let web = Web::says("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 8\r\n\r\nno\u{1b}[31m db");
     let outcome = web.check("status = ['200-204', 301]");
-    assert_said(&outcome, Status::Critical, "status 502 Bad Gateway; expected: 200-204, 301");
+    assert_said(&outcome, ProbeStatus::Critical, "status 502 Bad Gateway; expected: 200-204, 301");
     assert!(outcome.details.contains("no"), "what it says of itself: {outcome:?}");
 }
 
@@ -145,32 +145,32 @@ fn what_the_body_says() {
     let web = Web::new(|_| ok(r#"{"status": "UP", "queue": [3]}"#).into_bytes());
     assert_said(
         &web.check("text = 'UP'\nnot_text = ['DOWN']\njson = { '/status' = 'UP', '/queue/0' = 3 }"),
-        Status::Ok,
+        ProbeStatus::Ok,
         "200",
     );
     assert_said(
         &web.check("text = ['UP', 'Welcome']"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "status 200, but \"Welcome\" is not in its body",
     );
-    assert_said(&web.check("not_text = 'UP'"), Status::Critical, "\"UP\" is in its body");
+    assert_said(&web.check("not_text = 'UP'"), ProbeStatus::Critical, "\"UP\" is in its body");
     assert_said(
         &web.check("json = { '/queue/0' = 4 }"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "its JSON has 3 at \"/queue/0\", not \"4\"",
     );
     let page = Web::new(|_| ok("<html>sorry</html>").into_bytes());
-    assert_said(&page.check("json = { '/status' = 'UP' }"), Status::Critical, "its body is not JSON");
+    assert_said(&page.check("json = { '/status' = 'UP' }"), ProbeStatus::Critical, "its body is not JSON");
     let chunked =
         Web::says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nwel\r\n4\r\ncome\r\n0\r\n\r\n");
-    assert_said(&chunked.check("text = 'welcome'"), Status::Ok, "200");
+    assert_said(&chunked.check("text = 'welcome'"), ProbeStatus::Ok, "200");
     let to_the_end = Web::says("HTTP/1.0 200 OK\r\n\r\nwelcome");
-    assert_said(&to_the_end.check("text = 'welcome'"), Status::Ok, "200");
+    assert_said(&to_the_end.check("text = 'welcome'"), ProbeStatus::Ok, "200");
     let gzip = Web::says("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxyz");
-    assert_said(&gzip.check("text = 'welcome'"), Status::Critical, "encoded (gzip)");
-    assert_said(&gzip.check(""), Status::Ok, "200");
+    assert_said(&gzip.check("text = 'welcome'"), ProbeStatus::Critical, "encoded (gzip)");
+    assert_said(&gzip.check(""), ProbeStatus::Ok, "200");
     let head = Web::says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n");
-    assert_said(&head.check("method = 'HEAD'"), Status::Ok, "200");
+    assert_said(&head.check("method = 'HEAD'"), ProbeStatus::Ok, "200");
 }
 
 #[test]
@@ -184,16 +184,16 @@ fn of_a_body_no_more_is_read_than_is_wanted() {
         check(&format!("kind = 'http'\ntarget = 'http://127.0.0.1:{}/'\n{more}", endless.port()))
     };
     let outcome = text("text = 'welcome'\nbody_limit = '100KiB'");
-    assert_said(&outcome, Status::Ok, "200");
+    assert_said(&outcome, ProbeStatus::Ok, "200");
     assert_eq!(outcome.figures["body_bytes"].value, 102_400.0);
     assert_said(
         &text("text = 'bye'\nbody_limit = '1KiB'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "\"bye\" is not in its body in its first 1024 bytes",
     );
     assert_said(
         &text("json = { '/a' = 1 }\nbody_limit = '1KiB'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "longer than the 1024 bytes that are read",
     );
 }
@@ -208,13 +208,13 @@ fn answers_that_end_too_soon_and_such_as_are_none() {
         ("SSH-2.0-OpenSSH_9.2\r\n", "not HTTP"),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "not HTTP"),
     ] {
-        assert_said(&Web::says(answer).check(""), Status::Critical, says);
+        assert_said(&Web::says(answer).check(""), ProbeStatus::Critical, says);
     }
     let many: String = (0..300).map(|n| format!("X-{n}: 1\r\n")).collect();
     let many = format!("HTTP/1.1 200 OK\r\n{many}\r\n");
-    assert_eq!(Web::new(move |_| many.clone().into_bytes()).check("").status, Status::Critical);
+    assert_eq!(Web::new(move |_| many.clone().into_bytes()).check("").status, ProbeStatus::Critical);
     let refused = check(&format!("kind = 'http'\ntarget = 'http://127.0.0.1:{}/'", closed_port()));
-    assert_said(&refused, Status::Critical, "Connection refused");
+    assert_said(&refused, ProbeStatus::Critical, "Connection refused");
 }
 
 #[test]
@@ -223,24 +223,24 @@ fn every_wait_has_an_end() {
         check(&format!("kind = 'http'\ntarget = 'http://127.0.0.1:{}/'\n{more}", server.port()))
     };
     let silent = Server::start(hang);
-    assert_said(&target(&silent, "timeout = '300ms'"), Status::Critical, "timed out after 300ms");
+    assert_said(&target(&silent, "timeout = '300ms'"), ProbeStatus::Critical, "timed out after 300ms");
     assert_said(
         &target(&silent, "first_byte_timeout = '200ms'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 200ms while waiting",
     );
     let headers = Server::start(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
         drip(&mut stream, b"X-More: 1\r\n");
     });
-    assert_said(&target(&headers, "timeout = '400ms'"), Status::Critical, "timed out after 400ms");
+    assert_said(&target(&headers, "timeout = '400ms'"), ProbeStatus::Critical, "timed out after 400ms");
     let body = Server::start(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         drip(&mut stream, b"x");
     });
     assert_said(
         &target(&body, "body_timeout = '300ms'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 300ms while reading the answer",
     );
     // One that takes nothing: what is sent fills the buffers between the two, and no more goes.
@@ -251,7 +251,7 @@ fn every_wait_has_an_end() {
     let large = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(large.path(), vec![b'x'; 1024 * 1024]).unwrap();
     let more = format!("timeout = '400ms'\nmethod = 'POST'\nbody_file = '{}'", large.path().display());
-    assert_said(&target(&deaf, &more), Status::Critical, "timed out after 400ms");
+    assert_said(&target(&deaf, &more), ProbeStatus::Critical, "timed out after 400ms");
 }
 
 #[test]
@@ -268,26 +268,26 @@ fn redirects_are_followed_so_far_and_no_further() {
     let at =
         |path: &str, more: &str| check(&format!("kind = 'http'\ntarget = '{}'\n{more}", start.url(path)));
     let outcome = at("/", "text = 'the end'");
-    assert_said(&outcome, Status::Ok, &format!("status 200 OK; at {}", end.url("/end")));
+    assert_said(&outcome, ProbeStatus::Ok, &format!("status 200 OK; at {}", end.url("/end")));
     assert!(!outcome.text().contains("hunter2"));
     assert_said(
         &at("/", "redirects = 1"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "it redirects more often than redirects = 1 allows",
     );
     assert_said(
         &at("/", "redirects = 0"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "status 301 Moved Permanently; expected: 200-299",
     );
-    assert_said(&at("/", "redirects = 0\nstatus = [301]"), Status::Ok, "status 301");
-    assert_said(&at("/", "status = [301]"), Status::Ok, "status 301");
-    assert_said(&at("/loop", ""), Status::Critical, "it redirects more often than redirects = 5 allows");
-    assert_said(&at("/mail", ""), Status::Critical, "which is not of the web");
+    assert_said(&at("/", "redirects = 0\nstatus = [301]"), ProbeStatus::Ok, "status 301");
+    assert_said(&at("/", "status = [301]"), ProbeStatus::Ok, "status 301");
+    assert_said(&at("/loop", ""), ProbeStatus::Critical, "it redirects more often than redirects = 5 allows");
+    assert_said(&at("/mail", ""), ProbeStatus::Critical, "which is not of the web");
     // A form that was taken leads to a page; one that has moved is sent again.
-    assert_said(&at("/see", "method = 'POST'\nbody = 'x'"), Status::Ok, "200");
+    assert_said(&at("/see", "method = 'POST'\nbody = 'x'"), ProbeStatus::Ok, "200");
     assert!(end.heard().last().unwrap().starts_with("GET /end"));
-    assert_said(&at("/next", "method = 'POST'\nbody = 'x'"), Status::Ok, "200");
+    assert_said(&at("/next", "method = 'POST'\nbody = 'x'"), ProbeStatus::Ok, "200");
     let last = end.heard().pop().unwrap();
     assert!(last.starts_with("POST /end?secret=hunter2 ") && last.ends_with("\r\n\r\nx"), "{last}");
 }
@@ -312,7 +312,7 @@ fn secrets_are_sent_to_the_first_host_alone_and_told_to_nobody() {
         "headers_file = '{headers}'\nusername = 'me'\npassword_file = '{password}'\nheaders = {{ X-Plain = '1' }}"
     );
     let outcome = check(&format!("kind = 'http'\ntarget = '{}'\n{more}", own.url("/first?t=hunter2")));
-    assert_said(&outcome, Status::Ok, "200");
+    assert_said(&outcome, ProbeStatus::Ok, "200");
     assert_eq!((own.heard().len(), other.heard().len()), (2, 1));
     for request in own.heard() {
         let request = request.to_lowercase();
@@ -340,7 +340,7 @@ fn secrets_are_sent_to_the_first_host_alone_and_told_to_nobody() {
         &*format!("headers_file = '{headers}'"),
     ] {
         let outcome = check(&format!("kind = 'http'\ntarget = '{target}'\n{more}"));
-        assert_eq!(outcome.status, Status::Critical);
+        assert_eq!(outcome.status, ProbeStatus::Critical);
         assert!(!format!("{outcome:?}").contains("hunter2"), "{outcome:?}");
     }
     assert!(echo.heard()[0].contains("hunter2"));
@@ -350,7 +350,7 @@ fn secrets_are_sent_to_the_first_host_alone_and_told_to_nobody() {
         "kind = 'http'\ntarget = 'http://me:hunter2@127.0.0.1:{port}/p?key=hunter2'\nbearer = 'hunter2'"
     );
     let outcome = check(&in_address);
-    assert_eq!(outcome.status, Status::Critical);
+    assert_eq!(outcome.status, ProbeStatus::Critical);
     assert!(!format!("{outcome:?}").contains("hunter2"));
     let probe = probe(&format!("{in_address}\nheaders_file = '{headers}'"));
     assert!(!format!("{probe:?}").contains("hunter2"));
@@ -367,14 +367,14 @@ fn an_address_that_stands_for_the_name_and_families() {
     let v6 = Web::on(&format!("[::1]:{port}"), |_| ok("six").into_bytes());
     let target =
         |host: &str, more: &str| check(&format!("kind = 'http'\ntarget = 'http://{host}:{port}/'\n{more}"));
-    assert_said(&target("shop.example", "address = '127.0.0.1'\ntext = 'four'"), Status::Ok, "200");
+    assert_said(&target("shop.example", "address = '127.0.0.1'\ntext = 'four'"), ProbeStatus::Ok, "200");
     assert!(v4.heard().last().unwrap().to_lowercase().contains(&format!("host: shop.example:{port}\r\n")));
-    assert_said(&target("shop.example", "address = '::1'\ntext = 'six'"), Status::Ok, "200");
+    assert_said(&target("shop.example", "address = '::1'\ntext = 'six'"), ProbeStatus::Ok, "200");
     assert!(v6.heard().last().unwrap().to_lowercase().contains(&format!("host: shop.example:{port}\r\n")));
-    assert_said(&target("[::1]", "text = 'six'"), Status::Ok, "200");
-    assert_said(&target("[::1]", "family = '4'"), Status::Critical, "::1 is no IPv4 address");
+    assert_said(&target("[::1]", "text = 'six'"), ProbeStatus::Ok, "200");
+    assert_said(&target("[::1]", "family = '4'"), ProbeStatus::Critical, "::1 is no IPv4 address");
     let both = target("127.0.0.1", "family = 'both'");
-    assert_said(&both, Status::Critical, "IPv6: 127.0.0.1 is no IPv6 address; IPv4: status 200");
+    assert_said(&both, ProbeStatus::Critical, "IPv6: 127.0.0.1 is no IPv6 address; IPv4: status 200");
     assert!(both.figures.contains_key("ipv4_first_byte_ms") && both.figures["ipv4_status"].value == 200.0);
 }
 
@@ -389,7 +389,7 @@ fn proxies_are_used_where_they_are_named_and_no_others() {
     let outcome = check(&format!(
         "kind = 'http'\ntarget = 'http://nowhere.invalid:81/a?b=c'\ntext = 'by the proxy'\n{at}"
     ));
-    assert_said(&outcome, Status::Ok, "200");
+    assert_said(&outcome, ProbeStatus::Ok, "200");
     let heard = proxy.heard().remove(0);
     assert!(heard.starts_with("GET http://nowhere.invalid:81/a?b=c HTTP/1.1\r\n"), "{heard}");
     let heard = heard.to_lowercase();
@@ -405,14 +405,14 @@ fn proxies_are_used_where_they_are_named_and_no_others() {
     );
     assert_said(
         &check(&through),
-        Status::Critical,
+        ProbeStatus::Critical,
         "the proxy: it does not connect to nowhere.invalid:443: the server says \"HTTP/1.1 403 Forbidden\"",
     );
     let away = format!(
         "kind = 'http'\ntarget = 'https://nowhere.invalid/'\nproxy = 'http://127.0.0.1:{}'",
         closed_port()
     );
-    assert_said(&check(&away), Status::Critical, "the proxy: cannot connect");
+    assert_said(&check(&away), ProbeStatus::Critical, "the proxy: cannot connect");
 }
 
 /// A proxy that forwards every request to the same server.
@@ -450,20 +450,28 @@ fn over_tls_the_certificate_counts_too_at_each_hop() {
         ca.display()
     );
     let outcome = check_at(&target, time("2026-07-01"));
-    assert_said(&outcome, Status::Ok, "status 200");
+    assert_said(&outcome, ProbeStatus::Ok, "status 200");
     assert!(outcome.phases.get(Phase::Tls).is_some() && outcome.figures["days_left"].value == 62.0);
     assert_said(
         &check_at(&target, time("2026-08-20")),
-        Status::Warning,
+        ProbeStatus::Warning,
         "localhost: its certificate ends in 12 days, 2026-09-01 00:00 UTC; status 200",
     );
-    assert_said(&check_at(&format!("{target}expiry = false"), time("2026-08-20")), Status::Ok, "status 200");
-    assert_said(&check_at(&target, time("2026-09-02")), Status::Critical, "has expired");
+    assert_said(
+        &check_at(&format!("{target}expiry = false"), time("2026-08-20")),
+        ProbeStatus::Ok,
+        "status 200",
+    );
+    assert_said(&check_at(&target, time("2026-09-02")), ProbeStatus::Critical, "has expired");
     let lax = format!("{target}verify = false");
-    assert_said(&check_at(&lax, time("2026-09-02")), Status::Critical, "has expired 1 day ago");
-    assert_said(&check_at(&format!("{lax}\nexpiry = false"), time("2026-09-02")), Status::Ok, "status 200");
+    assert_said(&check_at(&lax, time("2026-09-02")), ProbeStatus::Critical, "has expired 1 day ago");
+    assert_said(
+        &check_at(&format!("{lax}\nexpiry = false"), time("2026-09-02")),
+        ProbeStatus::Ok,
+        "status 200",
+    );
     let stranger = target.replace("ca_file", "#");
-    assert_said(&check_at(&stranger, time("2026-07-01")), Status::Critical, "it is self-signed");
+    assert_said(&check_at(&stranger, time("2026-07-01")), ProbeStatus::Critical, "it is self-signed");
     // Where the first hop is the one whose certificate ends.
     let end = Web::new(|_| ok("secure").into_bytes());
     let there = end.url("/");
@@ -477,7 +485,7 @@ fn over_tls_the_certificate_counts_too_at_each_hop() {
     let first = target.replace(&port.to_string(), &moved.port().to_string());
     assert_said(
         &check_at(&first, time("2026-08-20")),
-        Status::Warning,
+        ProbeStatus::Warning,
         "localhost: its certificate ends in 12 days",
     );
     // And through a proxy.
@@ -487,7 +495,7 @@ fn over_tls_the_certificate_counts_too_at_each_hop() {
         ca.display(),
         proxy.port()
     );
-    assert_said(&check_at(&through, time("2026-07-01")), Status::Ok, "status 200");
+    assert_said(&check_at(&through, time("2026-07-01")), ProbeStatus::Ok, "status 200");
 }
 
 #[test]
@@ -499,5 +507,5 @@ fn what_is_slow_is_a_warning_where_that_is_wanted() {
         let _ = stream.read(&mut [0]);
     });
     let target = format!("kind = 'http'\ntarget = 'http://127.0.0.1:{}/'\nwarn_after = '100ms'", slow.port());
-    assert_said(&check(&target), Status::Warning, "longer than 100 ms; status 200 OK");
+    assert_said(&check(&target), ProbeStatus::Warning, "longer than 100 ms; status 200 OK");
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use innkeeper_agent::probe::{Outcome, Status};
+use innkeeper_agent::probe::{ProbeOutcome, ProbeStatus};
 use innkeeper_testing::process::stat;
 use probe_support::{assert_said, check, eventually};
 
@@ -29,7 +29,7 @@ fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// The outcome of a plugin with this output.
-fn plugin(text: &str, more: &str) -> Outcome {
+fn plugin(text: &str, more: &str) -> ProbeOutcome {
     let directory = tempfile::tempdir().expect("a directory");
     let path = script(directory.path(), "check_it", text);
     check(&format!("kind = 'command'\ncommand = ['{}']\n{more}", path.display()))
@@ -41,8 +41,12 @@ fn runs(pid: &str) -> bool {
 
 #[test]
 fn the_exit_status_alone_says_how_it_stands() {
-    for (exit, status) in [(0, Status::Ok), (1, Status::Warning), (2, Status::Critical), (3, Status::Unknown)]
-    {
+    for (exit, status) in [
+        (0, ProbeStatus::Ok),
+        (1, ProbeStatus::Warning),
+        (2, ProbeStatus::Critical),
+        (3, ProbeStatus::Unknown),
+    ] {
         // The word in the text does not count.
         for word in ["OK", "CRITICAL"] {
             let outcome = plugin(&format!("echo 'DISK {word} - all'; exit {exit}"), "");
@@ -57,7 +61,7 @@ fn the_exit_status_alone_says_how_it_stands() {
         ("kill -9 $$", "ended by SIGKILL: half"),
         ("kill -TERM $$", "ended by SIGTERM"),
     ] {
-        assert_said(&plugin(&format!("echo half\n{end}"), ""), Status::Unknown, says);
+        assert_said(&plugin(&format!("echo half\n{end}"), ""), ProbeStatus::Unknown, says);
     }
 }
 
@@ -69,7 +73,7 @@ fn a_first_line_more_lines_and_performance_data() {
                 last|'a b'=3MB;;\nbad=1,5 x c=7c;";
     fs::write(&said, text).unwrap();
     let outcome = plugin(&format!("cat {}", said.display()), "");
-    assert_said(&outcome, Status::Ok, "LOAD OK - 0.5, 0.4");
+    assert_said(&outcome, ProbeStatus::Ok, "LOAD OK - 0.5, 0.4");
     assert!(!outcome.summary.contains('|'));
     assert_eq!(outcome.details, "more red\nlast\n");
     let figures: Vec<(&str, f64, &str)> = outcome
@@ -88,18 +92,18 @@ fn odd_performance_data_never_changes_how_it_stands() {
         fs::write(directory.path().join("said"), format!("fine | {data}\n")).unwrap();
         let path = script(directory.path(), "check_it", &format!("cat {}/said", directory.path().display()));
         let outcome = check(&format!("kind = 'command'\ncommand = ['{}']", path.display()));
-        assert_said(&outcome, Status::Ok, "fine");
+        assert_said(&outcome, ProbeStatus::Ok, "fine");
         assert!(outcome.figures.values().all(|figure| figure.value.is_finite()));
     }
 }
 
 #[test]
 fn what_it_says_when_it_says_nothing() {
-    assert_said(&plugin("echo 'no such | file' >&2; exit 2", ""), Status::Critical, "no such ¦ file");
-    assert_said(&plugin("echo warned >&2; echo fine", ""), Status::Ok, "fine");
+    assert_said(&plugin("echo 'no such | file' >&2; exit 2", ""), ProbeStatus::Critical, "no such ¦ file");
+    assert_said(&plugin("echo warned >&2; echo fine", ""), ProbeStatus::Ok, "fine");
     assert!(!plugin("echo warned >&2; echo fine", "").text().contains("warned"), "only stdout counts");
-    assert_said(&plugin("exit 1", ""), Status::Warning, "it says nothing");
-    assert_said(&plugin("printf '\\n\\n  late\\n'", ""), Status::Ok, "late");
+    assert_said(&plugin("exit 1", ""), ProbeStatus::Warning, "it says nothing");
+    assert_said(&plugin("printf '\\n\\n  late\\n'", ""), ProbeStatus::Ok, "late");
 }
 
 #[test]
@@ -111,21 +115,21 @@ fn how_it_is_started() {
     assert_eq!(said("cat; echo end", ""), "end", "it gets no input");
     let words =
         check("kind = 'command'\ncommand = ['echo', '<{target}>', '$TARGET;', 'b c']\ntarget = 'x; y'");
-    assert_said(&words, Status::Ok, "<x; y> $TARGET; b c");
+    assert_said(&words, ProbeStatus::Ok, "<x; y> $TARGET; b c");
     let shell =
         check("kind = 'command'\nshell = 'echo \"$TARGET\" | tr a-z A-Z'\ntarget = \"a; echo $(id)\"");
-    assert_said(&shell, Status::Ok, "A; ECHO $(ID)");
+    assert_said(&shell, ProbeStatus::Ok, "A; ECHO $(ID)");
     assert_said(
         &check("kind = 'command'\ncommand = ['/no/such/plugin']"),
-        Status::Unknown,
+        ProbeStatus::Unknown,
         "cannot run /no/such/plugin: No such file or directory",
     );
     let plain = tempfile::NamedTempFile::new().unwrap();
     let plain = check(&format!("kind = 'command'\ncommand = ['{}']", plain.path().display()));
-    assert_said(&plain, Status::Unknown, "Permission denied");
+    assert_said(&plain, ProbeStatus::Unknown, "Permission denied");
     assert_said(
         &check("kind = 'command'\ncommand = ['true']\ndirectory = '/none'"),
-        Status::Unknown,
+        ProbeStatus::Unknown,
         "cannot run true",
     );
 }
@@ -151,7 +155,7 @@ fn one_that_hangs_is_ended_with_all_that_it_has_started() {
     let pid_file = directory.path().join("pid");
     let text = format!("sleep 600 & echo $! > {}\necho so far\nwait", pid_file.display());
     let outcome = plugin(&text, "timeout = '3s'");
-    assert_said(&outcome, Status::Unknown, "timed out after 3s: so far");
+    assert_said(&outcome, ProbeStatus::Unknown, "timed out after 3s: so far");
     let child = fs::read_to_string(&pid_file).unwrap();
     eventually("the child is ended too", || !runs(&child));
 }
@@ -160,11 +164,11 @@ fn one_that_hangs_is_ended_with_all_that_it_has_started() {
 fn one_that_heeds_no_term_is_killed_whatever_it_says_then() {
     let begun = Instant::now();
     let outcome = plugin("trap '' TERM\necho hanging\nwhile :; do sleep 0.1; done", "timeout = '3s'");
-    assert_said(&outcome, Status::Unknown, "timed out after 3s: hanging");
+    assert_said(&outcome, ProbeStatus::Unknown, "timed out after 3s: hanging");
     assert!(begun.elapsed() >= Duration::from_secs(5), "it was given two seconds");
     // One that ends well after TERM has timed out all the same.
     let outcome = plugin("trap 'echo fine; exit 0' TERM\nwhile :; do sleep 0.1; done", "timeout = '3s'");
-    assert_said(&outcome, Status::Unknown, "timed out after 3s: fine");
+    assert_said(&outcome, ProbeStatus::Unknown, "timed out after 3s: fine");
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn what_it_leaves_in_the_background_holds_nothing_up_and_goes_on() {
     let pid_file = directory.path().join("pid");
     let outcome =
         plugin(&format!("sleep 300 & echo $! > {}\necho done", pid_file.display()), "timeout = '60s'");
-    assert_said(&outcome, Status::Ok, "done");
+    assert_said(&outcome, ProbeStatus::Ok, "done");
     let child = fs::read_to_string(&pid_file).unwrap();
     assert!(runs(&child));
     let pid = rustix::process::Pid::from_raw(child.trim().parse().unwrap()).unwrap();
@@ -184,16 +188,16 @@ fn what_it_leaves_in_the_background_holds_nothing_up_and_goes_on() {
 fn output_without_end_is_cut_and_says_so() {
     let outcome =
         plugin("echo first\nyes 'line é' | head -c 3000000\necho; exit 1", "output_limit = '10KiB'");
-    assert_said(&outcome, Status::Warning, "first");
+    assert_said(&outcome, ProbeStatus::Warning, "first");
     assert!(
         outcome.details.len() < 11_000 && outcome.details.contains(" bytes left out ...]"),
         "{}",
         outcome.details.len()
     );
     let endless = plugin("exec yes", "timeout = '3s'");
-    assert_said(&endless, Status::Unknown, "timed out after 3s: y");
+    assert_said(&endless, ProbeStatus::Unknown, "timed out after 3s: y");
     let line = plugin("head -c 100000 /dev/zero | tr '\\0' x", "");
-    assert_said(&line, Status::Ok, "xxx");
+    assert_said(&line, ProbeStatus::Ok, "xxx");
     assert!(line.summary.chars().count() == 300 && line.summary.ends_with('…'));
     let odd = plugin("printf 'a\\000b\\377c\\n'", "");
     assert_eq!(odd.summary, "a\u{fffd}b\u{fffd}c");
@@ -204,7 +208,7 @@ fn space_and_inodes_of_a_real_file_system() {
     let disk = |more: &str| check(&format!("kind = 'disk'\ntarget = '/tmp'\n{more}"));
     let lax = "min_free = '0%'\nwarn_free = '0%'\nmin_inodes = '0%'\nwarn_inodes = '0%'";
     let outcome = disk(lax);
-    assert_said(&outcome, Status::Ok, "/tmp has ");
+    assert_said(&outcome, ProbeStatus::Ok, "/tmp has ");
     let df = Command::new("df").args(["--output=avail,ipcent", "-B1", "/tmp"]).output().unwrap();
     let free: f64 = String::from_utf8_lossy(&df.stdout).split_whitespace().nth(2).unwrap().parse().unwrap();
     let found = outcome.figures["free_bytes"].value;
@@ -213,30 +217,34 @@ fn space_and_inodes_of_a_real_file_system() {
     assert!((0.0..=100.0).contains(&percent));
     assert_said(
         &disk("min_free = '100%'\nmin_inodes = '0%'\nwarn_inodes = '0%'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "free space: ",
     );
     assert_said(
         &disk("min_free = '0%'\nwarn_free = '900TB'\nmin_inodes = '0%'\nwarn_inodes = '0%'"),
-        Status::Warning,
+        ProbeStatus::Warning,
         "less than 818.5 TiB",
     );
     assert_said(
         &check("kind = 'disk'\ntarget = '/no/such/path'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "/no/such/path: No such file or directory",
     );
     assert_said(
         &check(&format!("kind = 'disk'\ntarget = '/proc'\nmounted = true\n{lax}")),
-        Status::Ok,
+        ProbeStatus::Ok,
         "/proc has ",
     );
-    assert_said(&check(&format!("kind = 'disk'\ntarget = '/'\nmounted = true\n{lax}")), Status::Ok, "/ has ");
+    assert_said(
+        &check(&format!("kind = 'disk'\ntarget = '/'\nmounted = true\n{lax}")),
+        ProbeStatus::Ok,
+        "/ has ",
+    );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display().to_string();
     assert_said(
         &check(&format!("kind = 'disk'\ntarget = '{path}'\nmounted = true\n{lax}")),
-        Status::Critical,
+        ProbeStatus::Critical,
         "nothing is mounted at",
     );
 }
@@ -257,32 +265,32 @@ fn processes_by_name_and_by_pid_file() {
     let program = directory.path().join("ik-probe-process");
     assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
     let find = |more: &str| check(&format!("kind = 'process'\ntarget = 'ik-probe-process'\n{more}"));
-    assert_said(&find(""), Status::Critical, "no process ik-probe-process runs");
-    assert_said(&find("min = 0\nmax = 0"), Status::Ok, "no process");
+    assert_said(&find(""), ProbeStatus::Critical, "no process ik-probe-process runs");
+    assert_said(&find("min = 0\nmax = 0"), ProbeStatus::Ok, "no process");
     let start = |seconds: &str| Process(Command::new(&program).arg(seconds).spawn().unwrap());
     let (one, two) = (start("601"), start("602"));
     let outcome = find("");
-    assert_said(&outcome, Status::Ok, "2 processes ik-probe-process run");
+    assert_said(&outcome, ProbeStatus::Ok, "2 processes ik-probe-process run");
     assert_eq!(outcome.figures["processes"].value, 2.0);
-    assert_said(&find("arguments = '602'"), Status::Ok, &format!("runs (pid {})", two.0.id()));
-    assert_said(&find("max = 1"), Status::Critical, "at most 1 should");
-    assert_said(&find("min = 3"), Status::Critical, "at least 3 should");
+    assert_said(&find("arguments = '602'"), ProbeStatus::Ok, &format!("runs (pid {})", two.0.id()));
+    assert_said(&find("max = 1"), ProbeStatus::Critical, "at most 1 should");
+    assert_said(&find("min = 3"), ProbeStatus::Critical, "at least 3 should");
 
     let pid_file = directory.path().join("a.pid");
     let by_file = || check(&format!("kind = 'process'\ntarget = '{}'", pid_file.display()));
-    assert_said(&by_file(), Status::Critical, "No such file");
+    assert_said(&by_file(), ProbeStatus::Critical, "No such file");
     fs::write(&pid_file, format!("{}\n", one.0.id())).unwrap();
-    assert_said(&by_file(), Status::Ok, &format!("pid {}", one.0.id()));
+    assert_said(&by_file(), ProbeStatus::Ok, &format!("pid {}", one.0.id()));
     let gone = one.0.id();
     drop(one);
-    assert_said(&by_file(), Status::Critical, &format!("there is no process {gone}"));
+    assert_said(&by_file(), ProbeStatus::Critical, &format!("there is no process {gone}"));
     fs::write(&pid_file, "none\n").unwrap();
-    assert_said(&by_file(), Status::Critical, "holds no number of a process");
+    assert_said(&by_file(), ProbeStatus::Critical, "holds no number of a process");
     // One that is dead and that nobody has waited for does not run.
     let mut dead = Command::new("/bin/true").spawn().unwrap();
     fs::write(&pid_file, dead.id().to_string()).unwrap();
     eventually("it is dead", || !runs(&dead.id().to_string()));
-    assert_said(&by_file(), Status::Critical, "is dead and not reaped");
+    assert_said(&by_file(), ProbeStatus::Critical, "is dead and not reaped");
     dead.wait().unwrap();
 }
 
@@ -300,22 +308,22 @@ fn units_as_systemctl_shows_them_and_where_there_is_no_systemd() {
     let active = format!(
         "{show}printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\nResult=success\\n'"
     );
-    assert_said(&unit(&active), Status::Ok, "nginx.service is active (running)");
+    assert_said(&unit(&active), ProbeStatus::Ok, "nginx.service is active (running)");
     let failed = format!(
         "{show}printf 'LoadState=loaded\\nActiveState=failed\\nSubState=failed\\nResult=oom-kill\\nExecMainStatus=9\\n'"
     );
     assert_said(
         &unit(&failed),
-        Status::Critical,
+        ProbeStatus::Critical,
         "nginx.service is failed (failed), its result: oom-kill, exit status 9",
     );
     let offline = "echo 'System has not been booted with systemd as init system (PID 1).' >&2; exit 1";
     assert_said(
         &unit(offline),
-        Status::Unknown,
+        ProbeStatus::Unknown,
         "systemctl cannot say how nginx.service is: System has not been booted",
     );
-    assert_said(&unit("sleep 60"), Status::Unknown, "systemctl: timed out after 500ms");
+    assert_said(&unit("sleep 60"), ProbeStatus::Unknown, "systemctl: timed out after 500ms");
     let none = check("kind = 'systemd-unit'\ntarget = 'a.timer'\nsystemctl = '/no/systemctl'");
-    assert_said(&none, Status::Unknown, "cannot run /no/systemctl");
+    assert_said(&none, ProbeStatus::Unknown, "cannot run /no/systemctl");
 }

@@ -6,7 +6,7 @@ mod probe_support;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use innkeeper_agent::probe::{Outcome, Phase, Status};
+use innkeeper_agent::probe::{Phase, ProbeOutcome, ProbeStatus};
 use probe_support::names::{Answer, NameServer, a, again_in_a_network_of_its_own, name};
 use probe_support::tls::{Wanted, accept, time};
 use probe_support::{Server, assert_said, check, check_at, full};
@@ -15,7 +15,7 @@ fn zone(entries: &[(&'static str, Answer)]) -> NameServer {
     NameServer::start(entries.iter().cloned().collect::<HashMap<_, _>>())
 }
 
-fn ask(server: &NameServer, name: &str, more: &str) -> Outcome {
+fn ask(server: &NameServer, name: &str, more: &str) -> ProbeOutcome {
     check(&format!("kind = 'dns'\ntarget = '{name}'\nresolver = '{}'\n{more}", server.address))
 }
 
@@ -47,7 +47,7 @@ fn records_of_every_usual_type() {
         ("1.2.0.192.in-addr.arpa", Answer::Records(vec![(12, name("example.org"))])),
     ]);
     let outcome = ask(&server, "example.org", "");
-    assert_said(&outcome, Status::Ok, "example.org A: 192.0.2.1, 192.0.2.2");
+    assert_said(&outcome, ProbeStatus::Ok, "example.org A: 192.0.2.1, 192.0.2.2");
     assert_eq!((outcome.figures["answers"].value, outcome.figures["ttl"].value), (2.0, 60.0));
     assert!(outcome.phases.get(Phase::FirstByte).is_some());
     for (name, record, expect) in [
@@ -65,26 +65,26 @@ fn records_of_every_usual_type() {
         ("192.0.2.1", "PTR", "example.org"),
     ] {
         let outcome = ask(&server, name, &format!("record = '{record}'\nexpect = ['{expect}']"));
-        assert_eq!(outcome.status, Status::Ok, "{name} {record}: {outcome:?}");
+        assert_eq!(outcome.status, ProbeStatus::Ok, "{name} {record}: {outcome:?}");
     }
     assert_said(
         &ask(&server, "example.org", "expect = ['192.0.2.9']"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "not among the answers: 192.0.2.9",
     );
     assert_said(
         &ask(&server, "example.org", "expect = ['192.0.2.1']\nonly = true"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "should not be among the answers: 192.0.2.2",
     );
     assert_said(
         &ask(&server, "example.org", "expect = ['192.0.2.2', '192.0.2.1']\nonly = true"),
-        Status::Ok,
+        ProbeStatus::Ok,
         "192.0.2.1, 192.0.2.2",
     );
     assert_said(
         &ask(&server, "www.example.org", "record = 'MX'"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "www.example.org has no MX record",
     );
 }
@@ -98,27 +98,31 @@ fn a_name_that_does_not_exist_is_told_from_trouble() {
     ]);
     assert_said(
         &ask(&server, "none.example", ""),
-        Status::Critical,
+        ProbeStatus::Critical,
         "none.example does not exist (NXDOMAIN)",
     );
-    assert_said(&ask(&server, "broken.example", ""), Status::Critical, "temporary trouble: ");
+    assert_said(&ask(&server, "broken.example", ""), ProbeStatus::Critical, "temporary trouble: ");
     assert_said(
         &ask(&server, "refused.example", ""),
-        Status::Critical,
+        ProbeStatus::Critical,
         "answers REFUSED for refused.example",
     );
     let silent = ask(&server, "silent.example", "timeout = '300ms'");
-    assert_said(&silent, Status::Critical, "no answer from 127.0.0.1:");
+    assert_said(&silent, ProbeStatus::Critical, "no answer from 127.0.0.1:");
     assert!(silent.summary.contains("timed out after 300ms"), "{silent:?}");
     assert_said(
         &ask(&server, "none.example", "rcode = ['NXDOMAIN']"),
-        Status::Ok,
+        ProbeStatus::Ok,
         "answers NXDOMAIN for none.example, as it should",
     );
-    assert_said(&ask(&server, "broken.example", "rcode = ['noerror', 'servfail']"), Status::Ok, "SERVFAIL");
+    assert_said(
+        &ask(&server, "broken.example", "rcode = ['noerror', 'servfail']"),
+        ProbeStatus::Ok,
+        "SERVFAIL",
+    );
     let port = innkeeper_testing::ports::free_port();
     let nobody = check(&format!("kind = 'dns'\ntarget = 'a.example'\nresolver = '127.0.0.1:{port}'"));
-    assert_said(&nobody, Status::Critical, "Connection refused");
+    assert_said(&nobody, ProbeStatus::Critical, "Connection refused");
 }
 
 #[test]
@@ -129,11 +133,11 @@ fn what_is_lost_is_asked_again_and_what_is_forged_is_not_believed() {
         ("junk.example", Answer::Bytes(vec![0x81, 0x80, 0, 0, 0, 9, 0, 0, 0, 0, 0xc0, 0xff])),
         ("short.example", Answer::Bytes(vec![0x81])),
     ]);
-    assert_said(&ask(&server, "late.example", ""), Status::Critical, "does not exist (NXDOMAIN)");
+    assert_said(&ask(&server, "late.example", ""), ProbeStatus::Critical, "does not exist (NXDOMAIN)");
     assert_eq!(server.asked.load(Ordering::SeqCst), 2);
-    assert_said(&ask(&server, "forged.example", ""), Status::Critical, "does not exist (NXDOMAIN)");
-    assert_said(&ask(&server, "junk.example", ""), Status::Critical, "what is no DNS message");
-    assert_said(&ask(&server, "short.example", "timeout = '300ms'"), Status::Critical, "timed out");
+    assert_said(&ask(&server, "forged.example", ""), ProbeStatus::Critical, "does not exist (NXDOMAIN)");
+    assert_said(&ask(&server, "junk.example", ""), ProbeStatus::Critical, "what is no DNS message");
+    assert_said(&ask(&server, "short.example", "timeout = '300ms'"), ProbeStatus::Critical, "timed out");
 }
 
 #[test]
@@ -144,9 +148,9 @@ fn what_does_not_fit_comes_over_tcp_and_tcp_can_be_wanted() {
         ("small.example", Answer::Records(vec![a([192, 0, 2, 1])])),
     ]);
     let outcome = ask(&server, "large.example", "expect = ['192.0.2.199']");
-    assert_eq!((outcome.status, outcome.figures["answers"].value), (Status::Ok, 200.0));
+    assert_eq!((outcome.status, outcome.figures["answers"].value), (ProbeStatus::Ok, 200.0));
     assert!(outcome.phases.get(Phase::Connect).is_some());
-    assert_said(&ask(&server, "small.example", "transport = 'tcp'"), Status::Ok, "192.0.2.1");
+    assert_said(&ask(&server, "small.example", "transport = 'tcp'"), ProbeStatus::Ok, "192.0.2.1");
 }
 
 #[test]
@@ -180,10 +184,10 @@ fn questions_over_tls() {
         )
     };
     let trusted = text(&format!("server_name = 'dns.example'\nca_file = '{}'", ca.display()));
-    assert_said(&check_at(&trusted, time("2026-07-01")), Status::Ok, "192.0.2.1");
+    assert_said(&check_at(&trusted, time("2026-07-01")), ProbeStatus::Ok, "192.0.2.1");
     assert_said(
         &check_at(&text("server_name = 'dns.example'"), time("2026-07-01")),
-        Status::Critical,
+        ProbeStatus::Critical,
         "self-signed",
     );
 }
@@ -206,15 +210,19 @@ fn hosts_of_one_family_and_of_both() {
         let v6 = Server::on("[::1]:0", drop);
         let port = v6.port();
         let tcp = |host: &str, more: &str| check(&format!("kind = 'tcp'\ntarget = '{host}:{port}'\n{more}"));
-        assert_said(&tcp("dual.example", ""), Status::Ok, "connected to [::1]:");
-        assert_said(&tcp("dual.example", "family = '6'"), Status::Ok, "connected to [::1]:");
-        assert_said(&tcp("dual.example", "family = '4'"), Status::Critical, "cannot connect to 127.0.0.1:");
-        assert_said(&tcp("four.example", "family = '6'"), Status::Critical, "four.example");
+        assert_said(&tcp("dual.example", ""), ProbeStatus::Ok, "connected to [::1]:");
+        assert_said(&tcp("dual.example", "family = '6'"), ProbeStatus::Ok, "connected to [::1]:");
+        assert_said(
+            &tcp("dual.example", "family = '4'"),
+            ProbeStatus::Critical,
+            "cannot connect to 127.0.0.1:",
+        );
+        assert_said(&tcp("four.example", "family = '6'"), ProbeStatus::Critical, "four.example");
         let both = tcp("dual.example", "family = 'both'");
-        assert_said(&both, Status::Critical, "IPv4: cannot connect to 127.0.0.1");
+        assert_said(&both, ProbeStatus::Critical, "IPv4: cannot connect to 127.0.0.1");
         assert!(both.summary.ends_with(&format!("IPv6: connected to [::1]:{port}")), "{both:?}");
         let _v4 = Server::on(&format!("127.0.0.1:{port}"), drop);
-        assert_said(&tcp("dual.example", "family = 'both'"), Status::Ok, "IPv4: connected to 127.0.0.1");
+        assert_said(&tcp("dual.example", "family = 'both'"), ProbeStatus::Ok, "IPv4: connected to 127.0.0.1");
         // One family is silent: the other does not wait for it.
         for (silent, loud) in [("127.0.0.1", "::1"), ("::1", "127.0.0.1")] {
             let (listener, _held) = full(silent.parse().unwrap());
@@ -222,13 +230,13 @@ fn hosts_of_one_family_and_of_both() {
             let loud: std::net::IpAddr = loud.parse().unwrap();
             let answers = Server::on(&std::net::SocketAddr::new(loud, port).to_string(), drop);
             let outcome = check(&format!("kind = 'tcp'\ntarget = 'dual.example:{port}'\ntimeout = '20s'"));
-            assert_said(&outcome, Status::Ok, &format!("connected to {}", answers.address));
+            assert_said(&outcome, ProbeStatus::Ok, &format!("connected to {}", answers.address));
         }
     };
     let otherwise = || {
         let v4 = Server::start(drop);
         let outcome = check(&format!("kind = 'tcp'\ntarget = 'localhost:{}'\nfamily = '4'", v4.port()));
-        assert_said(&outcome, Status::Ok, "connected to 127.0.0.1");
+        assert_said(&outcome, ProbeStatus::Ok, "connected to 127.0.0.1");
     };
     in_own_network("hosts_of_one_family_and_of_both", "", inside, otherwise);
 }
@@ -239,38 +247,38 @@ fn the_systems_resolver_in_trouble() {
         let tcp = |host: &str, more: &str| check(&format!("kind = 'tcp'\ntarget = '{host}:80'\n{more}"));
         // Nobody answers: that is no name that does not exist.
         let outcome = tcp("www.example.org", "timeout = '20s'");
-        assert_said(&outcome, Status::Critical, "could not resolve www.example.org (temporary)");
+        assert_said(&outcome, ProbeStatus::Critical, "could not resolve www.example.org (temporary)");
         let _server = NameServer::at_53(HashMap::from([
             ("broken.example.org", Answer::Code(2)),
             ("silent.example.org", Answer::Silence),
             ("here.example.org", Answer::Records(vec![a([127, 0, 0, 1])])),
         ]));
-        assert_said(&tcp("none.example.org", ""), Status::Critical, "none.example.org does not exist");
-        assert_said(&tcp("broken.example.org", "timeout = '20s'"), Status::Critical, "(temporary)");
+        assert_said(&tcp("none.example.org", ""), ProbeStatus::Critical, "none.example.org does not exist");
+        assert_said(&tcp("broken.example.org", "timeout = '20s'"), ProbeStatus::Critical, "(temporary)");
         assert_said(
             &tcp("silent.example.org", "timeout = '300ms'"),
-            Status::Critical,
+            ProbeStatus::Critical,
             "timed out after 300ms",
         );
         assert_said(
             &tcp("silent.example.org", "dns_timeout = '200ms'"),
-            Status::Critical,
+            ProbeStatus::Critical,
             "timed out after 200ms while resolving the name",
         );
         assert_said(
             &tcp("here.example.org", ""),
-            Status::Critical,
+            ProbeStatus::Critical,
             "cannot connect to 127.0.0.1:80: Connection refused",
         );
         assert_said(
             &check("kind = 'dns'\ntarget = 'here.example.org'"),
-            Status::Ok,
+            ProbeStatus::Ok,
             "here.example.org A: 127.0.0.1",
         );
     };
     let otherwise = || {
         let outcome = check("kind = 'tcp'\ntarget = 'no-such-name.invalid:80'");
-        assert_eq!(outcome.status, Status::Critical);
+        assert_eq!(outcome.status, ProbeStatus::Critical);
         assert!(outcome.summary.contains("no-such-name.invalid"), "{outcome:?}");
     };
     let resolv_conf = "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n";
@@ -286,23 +294,27 @@ fn echo_requests_where_they_are_permitted_and_where_not() {
         Ok("permitted") => {
             for host in ["127.0.0.1", "::1", "dual.example"] {
                 let outcome = check(&format!("kind = 'icmp'\ntarget = '{host}'\ncount = 2\npause = '10ms'"));
-                assert_said(&outcome, Status::Ok, "answers 2 of 2 echo requests");
+                assert_said(&outcome, ProbeStatus::Ok, "answers 2 of 2 echo requests");
                 assert_eq!(outcome.figures["loss_percent"].value, 0.0);
                 assert!(outcome.figures.contains_key("rtt_ms"));
             }
             let both = check("kind = 'icmp'\ntarget = 'dual.example'\nfamily = 'both'\ncount = 1");
-            assert_said(&both, Status::Ok, "IPv4: 127.0.0.1 answers 1 of 1");
+            assert_said(&both, ProbeStatus::Ok, "IPv4: 127.0.0.1 answers 1 of 1");
             // There is nothing but this machine.
             assert_said(
                 &check("kind = 'icmp'\ntarget = '192.0.2.1'"),
-                Status::Critical,
+                ProbeStatus::Critical,
                 "192.0.2.1: Network is unreachable",
             );
         }
         Ok(_) => {
             for host in ["127.0.0.1", "::1"] {
                 let outcome = check(&format!("kind = 'icmp'\ntarget = '{host}'"));
-                assert_said(&outcome, Status::Unknown, "net.ipv4.ping_group_range must include the group");
+                assert_said(
+                    &outcome,
+                    ProbeStatus::Unknown,
+                    "net.ipv4.ping_group_range must include the group",
+                );
             }
         }
         Err(_) => {
@@ -312,8 +324,11 @@ fn echo_requests_where_they_are_permitted_and_where_not() {
             }
             // Whatever is permitted here, it is one of the two.
             let outcome = check("kind = 'icmp'\ntarget = '127.0.0.1'\ncount = 1");
-            let says =
-                if outcome.status == Status::Ok { "answers 1 of 1" } else { "net.ipv4.ping_group_range" };
+            let says = if outcome.status == ProbeStatus::Ok {
+                "answers 1 of 1"
+            } else {
+                "net.ipv4.ping_group_range"
+            };
             assert!(outcome.summary.contains(says), "{outcome:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use innkeeper_agent::probe::once::Occasion;
-use innkeeper_agent::probe::{Probes, Report, Runner, Status};
+use innkeeper_agent::probe::{ProbeReport, ProbeStatus, Probes, Runner};
 use innkeeper_testing::ports::{closed_port, free_port};
 use probe_support::{Server, hang, read};
 
@@ -22,7 +22,7 @@ fn probes(text: &str) -> Probes {
 }
 
 /// Steps at this time until this many reports have arrived.
-fn reports(runner: &mut Runner, now: DateTime<Utc>, count: usize) -> Vec<Report> {
+fn reports(runner: &mut Runner, now: DateTime<Utc>, count: usize) -> Vec<ProbeReport> {
     let mut all = runner.step(now);
     while all.len() < count {
         runner.wait(Duration::from_secs(1));
@@ -43,11 +43,11 @@ fn what_is_due_runs_and_is_reported_to_its_own_reservation() {
     assert!(runner.step(at(0)).is_empty());
     assert!(runner.next_wake(at(0)).unwrap() <= at(60));
     let came = reports(&mut runner, at(60), 2);
-    let of: BTreeMap<&str, &Report> =
+    let of: BTreeMap<&str, &ProbeReport> =
         came.iter().map(|report| (report.target.component.as_str(), report)).collect();
     let (good, bad) = (of["a good"], of["a bad"]);
-    assert_eq!((good.outcome.status, good.is_failure, good.runs), (Status::Ok, false, 1));
-    assert_eq!((bad.outcome.status, bad.is_failure, bad.probe.as_str()), (Status::Critical, true, "a"));
+    assert_eq!((good.outcome.status, good.is_failure, good.runs), (ProbeStatus::Ok, false, 1));
+    assert_eq!((bad.outcome.status, bad.is_failure, bad.probe.as_str()), (ProbeStatus::Critical, true, "a"));
     assert!(good.due <= at(60) && good.started == at(60));
     assert!(runner.step(at(60)).is_empty(), "once");
     reports(&mut runner, at(121), 2);
@@ -141,7 +141,7 @@ fn what_runs_at_the_end_runs_to_its_own_end() {
     // Opening it waits for the reader, which is the plugin.
     std::fs::write(&fifo, "on with it\n").unwrap();
     let report = reports(&mut runner, at(61), 1).remove(0);
-    assert_eq!((report.outcome.status, runner.is_done()), (Status::Critical, true));
+    assert_eq!((report.outcome.status, runner.is_done()), (ProbeStatus::Critical, true));
     assert!(runner.step(at(1000)).is_empty() && runner.running() == 0);
 }
 

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use innkeeper_agent::probe::{Outcome, Phase, Status};
+use innkeeper_agent::probe::{Phase, ProbeOutcome, ProbeStatus};
 use probe_support::tls::{Shown, VERSION_1, Wanted, accept, time, unchecked};
 use probe_support::{Server, assert_said, check_at, drip, eventually, hang};
 use rustls::ServerConfig;
@@ -74,7 +74,7 @@ fn serve(config: Arc<ServerConfig>) -> Server {
     })
 }
 
-fn look(server: &Server, more: &str, date: &str) -> Outcome {
+fn look(server: &Server, more: &str, date: &str) -> ProbeOutcome {
     let port = server.port();
     check_at(&format!("kind = 'tls'\ntarget = 'localhost:{port}'\nfamily = '4'\n{more}"), time(date))
 }
@@ -85,19 +85,19 @@ fn a_good_chain_and_the_days_that_are_left() {
     let server = chain.serve();
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
     let outcome = look(&server, &trust, "2026-07-01");
-    assert_said(&outcome, Status::Ok, "holds until 2026-09-01 00:00 UTC");
+    assert_said(&outcome, ProbeStatus::Ok, "holds until 2026-09-01 00:00 UTC");
     assert_eq!(outcome.figures["days_left"].value, 62.0);
     for phase in [Phase::Dns, Phase::Connect, Phase::Tls] {
         assert!(outcome.phases.get(phase).is_some(), "{outcome:?}");
     }
     assert!(outcome.details.contains("Test Intermediate") && outcome.figures.contains_key("tls_ms"));
     // Its lifetime is 92 days: a third of it is more than three weeks.
-    assert_said(&look(&server, &trust, "2026-08-10"), Status::Ok, "holds until");
-    assert_said(&look(&server, &trust, "2026-08-12"), Status::Warning, "ends in 20 days, 2026-09-01");
+    assert_said(&look(&server, &trust, "2026-08-10"), ProbeStatus::Ok, "holds until");
+    assert_said(&look(&server, &trust, "2026-08-12"), ProbeStatus::Warning, "ends in 20 days, 2026-09-01");
     let strict = format!("{trust}\nmin_left = '30d'");
-    assert_said(&look(&server, &strict, "2026-08-12"), Status::Critical, "ends in 20 days");
+    assert_said(&look(&server, &strict, "2026-08-12"), ProbeStatus::Critical, "ends in 20 days");
     let lax = format!("{trust}\nwarn_left = '12h'");
-    assert_said(&look(&server, &lax, "2026-08-31"), Status::Ok, "holds until");
+    assert_said(&look(&server, &lax, "2026-08-31"), ProbeStatus::Ok, "holds until");
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn certificates_of_six_days_are_not_always_red() {
     let chain = Chain::with(&Wanted::default(), &leaf);
     let server = chain.serve();
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
-    assert_said(&look(&server, &trust, "2026-07-02"), Status::Ok, "holds until");
-    assert_said(&look(&server, &trust, "2026-07-06"), Status::Warning, "ends in 1 day");
+    assert_said(&look(&server, &trust, "2026-07-02"), ProbeStatus::Ok, "holds until");
+    assert_said(&look(&server, &trust, "2026-07-06"), ProbeStatus::Warning, "ends in 1 day");
 }
 
 #[test]
@@ -119,11 +119,15 @@ fn an_expired_certificate_is_looked_at_whether_it_is_to_be_verified_or_not() {
         let outcome = look(&server, more, "2026-09-03");
         assert_said(
             &outcome,
-            Status::Critical,
+            ProbeStatus::Critical,
             "has expired 2 days ago, 2026-09-01 00:00 UTC (the time here is 2026-09-03T00:00:00Z)",
         );
         assert_eq!(outcome.figures["leaf_days_left"].value, -2.0);
-        assert_said(&look(&server, more, "2026-05-30"), Status::Critical, "not valid yet, from 2026-06-01");
+        assert_said(
+            &look(&server, more, "2026-05-30"),
+            ProbeStatus::Critical,
+            "not valid yet, from 2026-06-01",
+        );
     }
     assert!(!look(&server, &trust, "2026-09-03").summary.contains("not trusted"), "expiry is another fact");
 }
@@ -134,22 +138,22 @@ fn a_chain_that_is_not_trusted_is_a_failure_only_where_it_is_to_be_verified() {
     let server = chain.serve();
     assert_said(
         &look(&server, "", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "not trusted here: no known authority is behind \"Test Intermediate\"",
     );
     let outcome = look(&server, "verify = false", "2026-07-01");
     assert_said(
         &outcome,
-        Status::Ok,
+        ProbeStatus::Ok,
         "holds until 2026-09-01 00:00 UTC; not verified: its certificate is not trusted here",
     );
-    assert_said(&look(&server, "verify = false", "2026-08-12"), Status::Warning, "ends in 20 days");
+    assert_said(&look(&server, "verify = false", "2026-08-12"), ProbeStatus::Warning, "ends in 20 days");
     // The server forgets to send what is between.
     let forgetful = serve(chain.leaf.server(&[]));
     let trust = format!("ca_file = '{}'", chain.ca_file().display());
     assert_said(
         &look(&forgetful, &trust, "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "issued by \"Test Intermediate\", which the server does not send along",
     );
 }
@@ -162,14 +166,14 @@ fn self_signed_certificates() {
         let server = serve(own.server(&[]));
         assert_said(
             &look(&server, "", "2026-07-01"),
-            Status::Critical,
+            ProbeStatus::Critical,
             "not trusted here: it is self-signed",
         );
-        assert_said(&look(&server, "verify = false", "2026-07-01"), Status::Ok, "not verified: ");
+        assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "not verified: ");
         let file = write(directory.path(), "own.pem", &own.pem);
         let trust = format!("ca_file = '{}'", file.display());
-        assert_said(&look(&server, &trust, "2026-07-01"), Status::Ok, "holds until 2027-01-01");
-        assert_said(&look(&server, &trust, "2027-01-02"), Status::Critical, "has expired");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2027-01-01");
+        assert_said(&look(&server, &trust, "2027-01-02"), ProbeStatus::Critical, "has expired");
     }
 }
 
@@ -193,20 +197,20 @@ fn another_name_and_asking_for_another_name() {
         eventually("the server has noted the name", || asked.lock().unwrap().len() > before);
         outcome
     };
-    assert_said(&target("good.example", ""), Status::Ok, "holds until");
-    assert_said(&target("good.example.", ""), Status::Ok, "holds until");
+    assert_said(&target("good.example", ""), ProbeStatus::Ok, "holds until");
+    assert_said(&target("good.example.", ""), ProbeStatus::Ok, "holds until");
     assert_said(
         &target("bad.example", ""),
-        Status::Critical,
+        ProbeStatus::Critical,
         "not for bad.example, but for localhost, 127.0.0.1, good.example",
     );
     assert_said(
         &target("bad.example", "verify = false"),
-        Status::Ok,
+        ProbeStatus::Ok,
         "not verified: its certificate is not for bad.example",
     );
-    assert_said(&target("bad.example", "server_name = 'good.example'"), Status::Ok, "holds until");
-    assert_said(&target("127.0.0.1", ""), Status::Ok, "holds until");
+    assert_said(&target("bad.example", "server_name = 'good.example'"), ProbeStatus::Ok, "holds until");
+    assert_said(&target("127.0.0.1", ""), ProbeStatus::Ok, "holds until");
     let names: Vec<Option<String>> = asked.lock().unwrap().clone();
     let some = |name: &str| Some(name.to_owned());
     assert_eq!(
@@ -231,11 +235,11 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
     for more in [&*trust, "verify = false"] {
         assert_said(
             &look(&server, more, "2026-07-01"),
-            Status::Critical,
+            ProbeStatus::Critical,
             "\"Test Intermediate\" has expired 30 days ago",
         );
         let near = look(&server, more, "2026-05-20");
-        assert_said(&near, Status::Warning, "its certificate of \"Test Intermediate\" ends in 12 days");
+        assert_said(&near, ProbeStatus::Warning, "its certificate of \"Test Intermediate\" ends in 12 days");
         assert_eq!((near.figures["days_left"].value, near.figures["leaf_days_left"].value), (12.0, 591.0));
     }
     // The same key with a certificate that holds: the path over it is the one that counts. So did many
@@ -244,7 +248,7 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
         Wanted { subject: "Test Intermediate", is_authority: true, until: "2029-01-01", ..Wanted::default() };
     let renewed = renewed.signed_with(chain.between.key_again(), &chain.root);
     let both = serve(chain.leaf.server(&[&chain.between, &renewed]));
-    assert_said(&look(&both, &trust, "2026-07-01"), Status::Ok, "holds until 2028-01-01");
+    assert_said(&look(&both, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2028-01-01");
     // An old root that is sent along hurts nobody.
     let old_root = Wanted {
         subject: "Old Root",
@@ -256,7 +260,7 @@ fn an_intermediate_that_has_expired_counts_and_one_of_another_chain_does_not() {
     .self_signed();
     let with_root = serve(chain.leaf.server(&[&renewed, &old_root]));
     for more in [&*trust, "verify = false"] {
-        assert_said(&look(&with_root, more, "2026-07-01"), Status::Ok, "holds until 2028-01-01");
+        assert_said(&look(&with_root, more, "2026-07-01"), ProbeStatus::Ok, "holds until 2028-01-01");
     }
 }
 
@@ -277,15 +281,15 @@ fn somebody_who_shows_the_certificate_of_another_is_not_trusted_and_told_nothing
         });
         assert_said(
             &look(&server, &trust, "2026-07-01"),
-            Status::Critical,
+            ProbeStatus::Critical,
             "the server does not prove that the certificate is its own",
         );
-        assert_said(&look(&server, "verify = false", "2026-07-01"), Status::Ok, "not verified: ");
+        assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "not verified: ");
         let port = server.port();
         let http =
             format!("kind = 'http'\ntarget = 'https://localhost:{port}/'\nfamily = '4'\nbearer = 'secret'\n");
         let outcome = check_at(&format!("{http}{trust}"), time("2026-07-01"));
-        assert_said(&outcome, Status::Critical, "does not prove that the certificate is its own");
+        assert_said(&outcome, ProbeStatus::Critical, "does not prove that the certificate is its own");
         eventually("the other has seen each end", || heard.lock().unwrap().len() == 3);
         assert_eq!(heard.lock().unwrap().concat(), b"", "no byte of the request");
     }
@@ -299,9 +303,9 @@ fn certificates_of_an_old_form() {
     let key = rcgen::KeyPair::generate().unwrap().serialize_der();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     let server = serve(unchecked(chain, &key, rustls::ALL_VERSIONS));
-    for (more, status) in [("verify = false", Status::Ok), ("", Status::Critical)] {
+    for (more, status) in [("verify = false", ProbeStatus::Ok), ("", ProbeStatus::Critical)] {
         assert_said(&look(&server, more, "2027-07-01"), status, "it is not of X.509 version 3");
-        assert_said(&look(&server, more, "2036-12-01"), Status::Critical, "\"old.example\" has expired");
+        assert_said(&look(&server, more, "2036-12-01"), ProbeStatus::Critical, "\"old.example\" has expired");
     }
 }
 
@@ -317,7 +321,7 @@ fn nothing_is_asked_of_the_server() {
         let end = stream.read_to_end(&mut bytes).map_err(|error| error.kind());
         *told.lock().unwrap() = Some((bytes, end));
     });
-    assert_said(&look(&server, "verify = false", "2026-07-01"), Status::Ok, "holds until");
+    assert_said(&look(&server, "verify = false", "2026-07-01"), ProbeStatus::Ok, "holds until");
     eventually("the server has heard the end", || heard.lock().unwrap().is_some());
     assert_eq!(heard.lock().unwrap().clone(), Some((Vec::new(), Ok(0))), "a goodbye, and no byte before it");
 }
@@ -364,27 +368,27 @@ fn starttls_of_mail_and_files() {
     ] {
         let server = talking(config(), greeting, script);
         let trust = format!("starttls = '{word}'\nca_file = '{}'", chain.ca_file().display());
-        assert_said(&look(&server, &trust, "2026-07-01"), Status::Ok, "holds until");
-        assert_said(&look(&server, &trust, "2026-09-03"), Status::Critical, "has expired");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until");
+        assert_said(&look(&server, &trust, "2026-09-03"), ProbeStatus::Critical, "has expired");
     }
     let none: &[(&str, &str)] = &[("EHLO ", "250 mx.example\r\n")];
     let plain = talking(config(), "220 ready\r\n", none);
     assert_said(
         &look(&plain, "starttls = 'smtp'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "does not offer STARTTLS",
     );
     let busy = talking(config(), "421 too busy\r\n", &[]);
     assert_said(
         &look(&busy, "starttls = 'smtp'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "no greeting of SMTP: the server says \"421 too busy\"",
     );
     let refusing: &[(&str, &str)] = &[("a1 STARTTLS", "a1 NO\r\n")];
     let refusing = talking(config(), "* OK ready\r\n", refusing);
     assert_said(
         &look(&refusing, "starttls = 'imap'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "STARTTLS was refused",
     );
 }
@@ -403,13 +407,13 @@ fn starttls_of_postgres() {
         }
     });
     let trust = format!("starttls = 'postgres'\nca_file = '{}'", chain.ca_file().display());
-    assert_said(&look(&server, &trust, "2026-07-01"), Status::Ok, "holds until");
+    assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until");
     let plain = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 8]);
         let _ = stream.write_all(b"N");
         hang(stream);
     });
-    assert_said(&look(&plain, &trust, "2026-07-01"), Status::Critical, "does not offer TLS");
+    assert_said(&look(&plain, &trust, "2026-07-01"), ProbeStatus::Critical, "does not offer TLS");
 }
 
 #[test]
@@ -443,8 +447,8 @@ fn a_client_certificate_is_shown_where_one_is_given() {
         certificate.display(),
         key.display()
     );
-    assert_said(&check_at(&with, time("2026-07-01")), Status::Ok, "status 200");
-    assert_said(&check_at(&target, time("2026-07-01")), Status::Critical, "CertificateRequired");
+    assert_said(&check_at(&with, time("2026-07-01")), ProbeStatus::Ok, "status 200");
+    assert_said(&check_at(&target, time("2026-07-01")), ProbeStatus::Critical, "CertificateRequired");
     let other = write(directory, "o.key", &chain.leaf.key_pem());
     let wrong = format!(
         "{target}client_cert_file = '{}'\nclient_key_file = '{}'",
@@ -467,9 +471,9 @@ fn certificates_of_servers_that_want_one_of_the_client() {
         chain.leaf.server_of_tls_12_for_clients_of(&clients, &[&chain.between]),
     ] {
         let server = serve(config);
-        assert_said(&look(&server, &trust, "2026-07-01"), Status::Ok, "holds until 2026-09-01");
-        assert_said(&look(&server, &trust, "2026-08-12"), Status::Warning, "ends in 20 days");
-        assert_said(&look(&server, "", "2026-07-01"), Status::Critical, "not trusted here");
+        assert_said(&look(&server, &trust, "2026-07-01"), ProbeStatus::Ok, "holds until 2026-09-01");
+        assert_said(&look(&server, &trust, "2026-08-12"), ProbeStatus::Warning, "ends in 20 days");
+        assert_said(&look(&server, "", "2026-07-01"), ProbeStatus::Critical, "not trusted here");
     }
 }
 
@@ -478,12 +482,12 @@ fn servers_that_hang_drip_or_are_something_else() {
     let silent = Server::start(hang);
     assert_said(
         &look(&silent, "timeout = '300ms'\nretries = 0", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 300ms",
     );
     assert_said(
         &look(&silent, "tls_timeout = '200ms'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 200ms while agreeing on TLS",
     );
     // A record of TLS that never ends: each byte comes in time.
@@ -493,20 +497,20 @@ fn servers_that_hang_drip_or_are_something_else() {
     });
     assert_said(
         &look(&dripping, "timeout = '400ms'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 400ms",
     );
     let lines = Server::start(|mut stream| drip(&mut stream, b"220-more\r\n"));
     assert_said(
         &look(&lines, "timeout = '400ms'\nstarttls = 'smtp'", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "timed out after 400ms",
     );
     let http = Server::start(|mut stream| {
         let _ = stream.read(&mut [0; 100]);
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
-    assert_said(&look(&http, "", "2026-07-01"), Status::Critical, "is not TLS");
+    assert_said(&look(&http, "", "2026-07-01"), ProbeStatus::Critical, "is not TLS");
     // One that cuts the connection when it has shown its certificate, and has not asked for ours.
     let config = Wanted { names: NAMES, ..Wanted::default() }.self_signed().server_of_tls_12();
     let cutting = Server::start(move |mut stream| {
@@ -516,13 +520,13 @@ fn servers_that_hang_drip_or_are_something_else() {
     });
     assert_said(
         &look(&cutting, "verify = false", "2026-07-01"),
-        Status::Critical,
+        ProbeStatus::Critical,
         "TLS failed: the server c",
     );
     let closing = Server::start(drop);
     let outcome = look(&closing, "", "2026-07-01");
     assert!(
-        outcome.status == Status::Critical && outcome.summary.contains("TLS failed: the server c"),
+        outcome.status == ProbeStatus::Critical && outcome.summary.contains("TLS failed: the server c"),
         "{outcome:?}"
     );
 }

@@ -7,7 +7,7 @@ use innkeeper_core::names::AlerterName;
 use innkeeper_core::ways::{AlerterKind, LOG};
 use innkeeper_core::{Clock, Invalid};
 
-use crate::{Alerter, AlerterConfig, ConfigError, logbook};
+use crate::{Alerter, AlerterConfig, AlerterError, logbook};
 
 /// The name by which a configuration says which of several mail servers mail addresses go through.
 const MAIL: &str = "mail";
@@ -16,11 +16,11 @@ const MAIL: &str = "mail";
 ///
 /// One that is parked (`enabled = false`) is known by its name and never handed out, so that nothing is sent through it.
 pub struct Alerters {
-    by_name: BTreeMap<AlerterName, Entry>,
+    by_name: BTreeMap<AlerterName, Registered>,
     smtp: Option<AlerterName>,
 }
 
-struct Entry {
+struct Registered {
     alerter: Box<dyn Alerter>,
     for_summaries: bool,
     enabled: bool,
@@ -34,7 +34,7 @@ impl Alerters {
     pub fn build(
         configs: &BTreeMap<AlerterName, AlerterConfig>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, AlerterError> {
         Self::build_all(configs, clock).map_err(|mut errors| errors.swap_remove(0))
     }
 
@@ -45,18 +45,18 @@ impl Alerters {
     pub fn build_all(
         configs: &BTreeMap<AlerterName, AlerterConfig>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, Vec<ConfigError>> {
+    ) -> Result<Self, Vec<AlerterError>> {
         let (mut by_name, mut errors) = (BTreeMap::new(), Vec::new());
         for (name, config) in configs {
             if name.as_str() == LOG && config.kind() != AlerterKind::Log {
                 let problem = "the name `log` is kept for kind `log`; give this alerter another name";
-                errors.push(ConfigError { alerter: name.clone(), invalid: Invalid::new("kind", problem) });
+                errors.push(AlerterError { alerter: name.clone(), invalid: Invalid::new("kind", problem) });
                 continue;
             }
             match config.build(name, Arc::clone(&clock)) {
                 Ok(alerter) => {
                     let AlerterConfig { enabled, summary, .. } = *config;
-                    by_name.insert(name.clone(), Entry { alerter, for_summaries: summary, enabled });
+                    by_name.insert(name.clone(), Registered { alerter, for_summaries: summary, enabled });
                 }
                 Err(error) => errors.push(error),
             }
@@ -66,7 +66,7 @@ impl Alerters {
         }
         let smtp = mail_goes_through(&by_name);
         if let Ok(log) = AlerterName::parse("alerter", LOG) {
-            let log_alone = || Entry { alerter: logbook::build(), for_summaries: false, enabled: true };
+            let log_alone = || Registered { alerter: logbook::build(), for_summaries: false, enabled: true };
             by_name.entry(log).or_insert_with(log_alone);
         }
         Ok(Self { by_name, smtp })
@@ -112,7 +112,7 @@ impl Alerters {
         self.working().map(|(_, entry)| entry.alerter.longest()).max().unwrap_or_default()
     }
 
-    fn working(&self) -> impl Iterator<Item = (&AlerterName, &Entry)> {
+    fn working(&self) -> impl Iterator<Item = (&AlerterName, &Registered)> {
         self.by_name.iter().filter(|(_, entry)| entry.enabled)
     }
 }
@@ -125,8 +125,8 @@ impl std::fmt::Debug for Alerters {
     }
 }
 
-fn mail_goes_through(by_name: &BTreeMap<AlerterName, Entry>) -> Option<AlerterName> {
-    let can_mail = |entry: &Entry| entry.enabled && entry.alerter.needs_address();
+fn mail_goes_through(by_name: &BTreeMap<AlerterName, Registered>) -> Option<AlerterName> {
+    let can_mail = |entry: &Registered| entry.enabled && entry.alerter.needs_address();
     let mut mail = by_name.iter().filter(|(_, entry)| can_mail(entry)).map(|(name, _)| name);
     let first = mail.clone().next();
     mail.find(|name| name.as_str() == MAIL).or(first).cloned()

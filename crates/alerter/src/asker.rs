@@ -14,13 +14,13 @@ use crate::redactor::Redactor;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks one address.
-pub struct Asker {
+pub struct HttpAsker {
     line: Line,
     place: String,
     redactor: Redactor,
 }
 
-impl Asker {
+impl HttpAsker {
     /// An asker of `address`, which may be a secret.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Asker {
     }
 }
 
-impl std::fmt::Debug for Asker {
+impl std::fmt::Debug for HttpAsker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Asker").field("place", &self.place).finish_non_exhaustive()
     }

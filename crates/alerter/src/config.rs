@@ -20,7 +20,7 @@ use crate::{Alerter, logbook};
 /// A configured alerter that cannot be built: which one, which of its keys, what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("alerter.{alerter}.{invalid}")]
-pub struct ConfigError {
+pub struct AlerterError {
     /// The alerter's name.
     pub alerter: AlerterName,
     /// The key, and what is wrong with its value.
@@ -150,7 +150,7 @@ impl AlerterConfig {
     ///
     /// # Errors
     /// A file that cannot be used, and an address that cannot be called.
-    pub fn build(&self, name: &AlerterName, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, ConfigError> {
+    pub fn build(&self, name: &AlerterName, clock: Arc<dyn Clock>) -> Result<Box<dyn Alerter>, AlerterError> {
         log::debug!("alerter.{name}: building it, of kind {}", self.kind());
         match &self.service {
             Service::Smtp(config) => config.build(clock),
@@ -160,6 +160,6 @@ impl AlerterConfig {
             Service::Command(config) => config.build(),
             Service::Log => Ok(logbook::build()),
         }
-        .map_err(|invalid| ConfigError { alerter: name.clone(), invalid })
+        .map_err(|invalid| AlerterError { alerter: name.clone(), invalid })
     }
 }

@@ -53,9 +53,9 @@ pub mod webhook;
 mod words;
 
 pub use alerters::Alerters;
-pub use asker::Asker;
+pub use asker::HttpAsker;
 pub use certificates::useless_certificates;
-pub use config::{AlerterConfig, ConfigError};
+pub use config::{AlerterConfig, AlerterError};
 pub use exchange::{Answered, Exchange};
 pub use letter::rendered;
 pub use mailbox::Mailbox;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_alerter::Exchange;
 use innkeeper_testing::certificates::Authority;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 
 fn exchange() -> Exchange {
     Exchange::new(None).unwrap()
@@ -15,7 +15,7 @@ fn exchange() -> Exchange {
 #[test]
 fn the_whole_answer_is_brought_whatever_its_status() {
     let sink = HttpSink::start();
-    sink.next(Answer::status(400).header("X-Odd", "a\u{e9}").body("{\"error\":\"x\"}"));
+    sink.next(SinkResponse::status(400).header("X-Odd", "a\u{e9}").body("{\"error\":\"x\"}"));
     let headers: [(&str, &[u8]); 2] =
         [("content-type", b"application/x-www-form-urlencoded"), ("authorization", b"Basic abc")];
     let answered = exchange().send("POST", &sink.url("/token?a=b"), &headers, b"code=x").unwrap();
@@ -28,7 +28,7 @@ fn the_whole_answer_is_brought_whatever_its_status() {
         (Some("Basic abc"), &b"code=x"[..])
     );
 
-    sink.next(Answer::status(302).header("Location", &sink.url("/other")));
+    sink.next(SinkResponse::status(302).header("Location", &sink.url("/other")));
     assert_eq!(exchange().send("GET", &sink.url("/"), &[], b"").unwrap().status, 302);
     assert_eq!(sink.requests().len(), 2, "redirects are not followed");
     assert!(sink.requests()[1].body.is_empty());
@@ -37,14 +37,14 @@ fn the_whole_answer_is_brought_whatever_its_status() {
 #[test]
 fn an_answer_is_small_and_soon_and_whole() {
     let sink = HttpSink::start();
-    sink.next(Answer::status(200).body(&"x".repeat(1024 * 1024)));
+    sink.next(SinkResponse::status(200).body(&"x".repeat(1024 * 1024)));
     assert_eq!(exchange().send("GET", &sink.url("/"), &[], b"").unwrap().body.len(), 1024 * 1024);
-    sink.next(Answer::status(200).body(&"x".repeat(1024 * 1024 + 1)));
+    sink.next(SinkResponse::status(200).body(&"x".repeat(1024 * 1024 + 1)));
     let problem = exchange().send("GET", &sink.url("/secret"), &[], b"").unwrap_err();
     assert!(problem.ends_with("answered with more than 1048576 bytes"), "{problem}");
-    sink.next(Answer::CutBody(200));
+    sink.next(SinkResponse::CutBody(200));
     assert!(exchange().send("GET", &sink.url("/secret"), &[], b"").is_err());
-    sink.next(Answer::Hang);
+    sink.next(SinkResponse::Hang);
     let begun = Instant::now();
     let problem = exchange().send("GET", &sink.url("/secret"), &[], b"").unwrap_err();
     assert!(problem.ends_with("did not answer within 10 s") && !problem.contains("secret"), "{problem}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use innkeeper_alerter::{Alerter, Sent};
 use innkeeper_testing::certificates::{Authority, self_signed};
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 
 const PATH: &str = "/services/T0/B0/secret-part";
 
@@ -32,7 +32,7 @@ fn success_is_any_2xx() {
     let sink = HttpSink::start();
     for alerter in each(&sink) {
         for code in [200, 202, 204] {
-            sink.next(Answer::status(code));
+            sink.next(SinkResponse::status(code));
             assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered, "{} {code}", alerter.kind());
         }
     }
@@ -53,7 +53,7 @@ fn refusals_are_permanent() {
     let sink = HttpSink::start();
     for alerter in each(&sink) {
         for code in [400, 401, 403, 404, 410, 413] {
-            sink.next(Answer::status(code).body("no_service\r\nand more"));
+            sink.next(SinkResponse::status(code).body("no_service\r\nand more"));
             let problem = permanent(send_opened(alerter.as_ref()));
             assert!(problem.contains(&format!("answered {code}")), "{problem}");
             assert!(problem.ends_with("no_service  and more"), "one line: {problem}");
@@ -66,12 +66,12 @@ fn troubles_of_the_provider_pass_and_nothing_was_sent() {
     let sink = HttpSink::start();
     for alerter in each(&sink) {
         for code in [408, 425, 429, 500, 503] {
-            sink.next(Answer::status(code).body("later"));
+            sink.next(SinkResponse::status(code).body("later"));
             let (after, maybe_sent, problem) = retryable(send_opened(alerter.as_ref()));
             assert_eq!((after, maybe_sent), (None, false), "{problem}");
         }
         // A gateway does not know what became of the request behind it.
-        sink.next(Answer::status(504));
+        sink.next(SinkResponse::status(504));
         assert!(retryable(send_opened(alerter.as_ref())).1);
     }
 }
@@ -92,7 +92,7 @@ fn retry_after_is_heeded_and_bounded() {
             ("Fri, 20 Nov 2099 01:00:00 GMT", Some(day)),
             ("soon", None),
         ] {
-            sink.next(Answer::status(429).header("Retry-After", value));
+            sink.next(SinkResponse::status(429).header("Retry-After", value));
             assert_eq!(retryable(send_opened(alerter.as_ref())).0, expected, "{value}");
         }
     }
@@ -102,14 +102,14 @@ fn retry_after_is_heeded_and_bounded() {
 fn cuts_may_have_been_sent() {
     let sink = HttpSink::start();
     for alerter in each(&sink) {
-        for answer in [Answer::Close, Answer::CutHead] {
+        for answer in [SinkResponse::Close, SinkResponse::CutHead] {
             sink.next(answer.clone());
             let (after, maybe_sent, problem) = retryable(send_opened(alerter.as_ref()));
             assert_eq!((after, maybe_sent), (None, true), "{answer:?}: {problem}");
         }
-        sink.next(Answer::CutBody(200));
+        sink.next(SinkResponse::CutBody(200));
         assert_eq!(send_opened(alerter.as_ref()), Sent::Delivered, "the status is the answer");
-        sink.next(Answer::CutBody(500));
+        sink.next(SinkResponse::CutBody(500));
         assert!(!retryable(send_opened(alerter.as_ref())).1);
     }
 }
@@ -117,7 +117,7 @@ fn cuts_may_have_been_sent() {
 #[test]
 fn silence_may_have_been_sent() {
     let sink = HttpSink::start();
-    sink.otherwise(Answer::Hang);
+    sink.otherwise(SinkResponse::Hang);
     std::thread::scope(|scope| {
         for alerter in each_within(&sink, "1s") {
             scope.spawn(move || {
@@ -157,7 +157,7 @@ fn redirects_are_not_followed() {
     let sink = HttpSink::start();
     for location in [target.url("/"), "http://169.254.169.254/latest/meta-data".to_owned()] {
         for alerter in each(&sink) {
-            sink.next(Answer::status(307).header("Location", &location));
+            sink.next(SinkResponse::status(307).header("Location", &location));
             let problem = permanent(send_opened(alerter.as_ref()));
             assert!(problem.contains("redirects are not followed"), "{problem}");
         }

@@ -16,7 +16,7 @@ use innkeeper_alerter::Sent;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::ways::AlerterKind;
 use innkeeper_testing::certificates::Authority;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -120,17 +120,17 @@ fn no_secret_is_shown_by_any_integration_in_any_failure() {
         assert_clean("Debug", &format!("{:?}", config(&table)));
         let alerter = build(&table);
         let echo = echo(alerter.kind());
-        let repeats = |code| Answer::status(code).header("Location", &echo).body(&echo);
+        let repeats = |code| SinkResponse::status(code).header("Location", &echo).body(&echo);
         for answer in [
             repeats(302),
             repeats(400),
             repeats(404),
             repeats(429),
             repeats(500),
-            Answer::Hang,
-            Answer::Close,
-            Answer::CutHead,
-            Answer::CutBody(500),
+            SinkResponse::Hang,
+            SinkResponse::Close,
+            SinkResponse::CutHead,
+            SinkResponse::CutBody(500),
         ] {
             sink.next(answer);
             problems.push(problem(send_opened(alerter.as_ref())));

@@ -8,7 +8,7 @@ use common::*;
 use hmac::{Hmac, Mac};
 use innkeeper_alerter::Sent;
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_testing::http_sink::{Answer, HttpSink, Received};
+use innkeeper_testing::http_sink::{HttpSink, Received, SinkResponse};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -65,8 +65,8 @@ fn several_notices_to_a_webhook_go_one_by_one_under_keys_of_their_own() {
     let sink = HttpSink::start();
     let alerter = build(&format!("kind = 'webhook'\nurl = '{}'", sink.url("/")));
     let notices = [notice(EventKind::Opened, "a"), notice(EventKind::Opened, "b")];
-    sink.next(Answer::status(200));
-    sink.next(Answer::status(500));
+    sink.next(SinkResponse::status(200));
+    sink.next(SinkResponse::status(500));
     let (_, maybe_sent, _) = retryable(send(alerter.as_ref(), &notices, "k"));
     assert!(maybe_sent, "the first was taken");
     let keys: Vec<_> =
@@ -161,7 +161,7 @@ fn pagerduty(notice: Notice, extra: &str) -> Vec<Received> {
         "kind = 'pagerduty'\nrouting_key = 'R0UT1NG'\nurl = '{}'\n{extra}",
         sink.url("/v2/enqueue")
     ));
-    sink.otherwise(Answer::status(202).body(r#"{"status":"success"}"#));
+    sink.otherwise(SinkResponse::status(202).body(r#"{"status":"success"}"#));
     assert!(!alerter.takes_digests());
     assert_eq!(send(alerter.as_ref(), &[notice], "delivery-1"), Sent::Delivered);
     sink.requests()
@@ -214,8 +214,8 @@ fn pagerduty_hears_of_a_short_failure_from_its_beginning() {
 
     let sink = HttpSink::start();
     let alerter = build(&format!("kind = 'pagerduty'\nrouting_key = 'x'\nurl = '{}'", sink.url("/")));
-    sink.next(Answer::status(202));
-    sink.next(Answer::status(500));
+    sink.next(SinkResponse::status(202));
+    sink.next(SinkResponse::status(500));
     let sent = send(alerter.as_ref(), &[notice(EventKind::OpenedAndRecovered, "backup")], "k");
     assert!(retryable(sent).1, "the trigger was taken");
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The load to generate.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct LoadPlan {
     /// The server.
     pub address: SocketAddr,
     /// Connections, opened before the first request.
@@ -43,7 +43,7 @@ pub struct Plan {
 
 /// The result of a load.
 #[derive(Default)]
-pub struct Outcome {
+pub struct LoadOutcome {
     /// Connections that could not be opened, or broke.
     pub broken: u64,
     /// Number of requests sent.
@@ -62,7 +62,7 @@ pub struct Outcome {
     pub last_answer: Duration,
 }
 
-impl Outcome {
+impl LoadOutcome {
     /// Fails unless there were requests and each got a status 2xx.
     pub fn all_acknowledged(&self) -> Result<()> {
         ensure!(
@@ -85,19 +85,19 @@ impl Outcome {
 /// A load in another thread during a measurement. Stopped when dropped.
 pub struct Background {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Outcome>>>,
+    thread: Option<JoinHandle<Result<LoadOutcome>>>,
 }
 
 impl Background {
     /// Starts the load.
-    pub fn start(plan: Plan) -> Self {
+    pub fn start(plan: LoadPlan) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         Self { stop, thread: Some(std::thread::spawn(move || run(&plan, &flag))) }
     }
 
     /// Stops the load and returns its result.
-    pub fn finish(mut self) -> Result<Outcome> {
+    pub fn finish(mut self) -> Result<LoadOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(outcome)) => outcome,
@@ -126,14 +126,14 @@ struct Connection {
 /// filled, and full pages were written since the last checkpoint.
 pub fn warm_up(address: SocketAddr, ask: Ask, jobs: u64) -> Result<()> {
     let plan =
-        Plan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
+        LoadPlan { address, connections: 256, rate: None, most: Some(jobs), lasts: None, jobs: 0..jobs, ask };
     run(&plan, &AtomicBool::new(false))?.all_acknowledged()
 }
 
 /// Generates the load of `plan` until its end, or until `stop` is set.
-pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<Outcome> {
+pub fn run(plan: &LoadPlan, stop: &AtomicBool) -> Result<LoadOutcome> {
     let mut poll = Poll::new()?;
-    let mut outcome = Outcome::default();
+    let mut outcome = LoadOutcome::default();
     let mut connections = Vec::with_capacity(plan.connections);
     for number in 0..plan.connections {
         match connect(plan.address) {
@@ -181,7 +181,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool) -> Result<Outcome> {
 }
 
 struct Load<'a> {
-    plan: &'a Plan,
+    plan: &'a LoadPlan,
     connections: Vec<Connection>,
     idle: VecDeque<usize>,
     in_flight: usize,
@@ -189,7 +189,7 @@ struct Load<'a> {
     request: Vec<u8>,
     buffer: Vec<u8>,
     begun: Instant,
-    outcome: Outcome,
+    outcome: LoadOutcome,
 }
 
 impl Load<'_> {

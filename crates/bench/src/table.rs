@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 /// A figure compared with its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum TargetVerdict {
     /// The target is reached.
     Ok,
     /// The target is missed.
@@ -15,7 +15,7 @@ pub enum Verdict {
     Shown,
 }
 
-impl Verdict {
+impl TargetVerdict {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -33,7 +33,7 @@ pub struct Row {
     measured: String,
     target: String,
     /// The comparison with the target.
-    pub verdict: Verdict,
+    pub verdict: TargetVerdict,
     conditions: String,
     /// What is known to prevent the target from being reached.
     held_by: &'static str,
@@ -47,7 +47,7 @@ impl Row {
             figure: figure.to_owned(),
             measured,
             target: String::new(),
-            verdict: Verdict::Shown,
+            verdict: TargetVerdict::Shown,
             conditions: String::new(),
             held_by: "",
             numbers: Map::new(),
@@ -57,7 +57,7 @@ impl Row {
     /// A row for a figure that could not be measured, with the reason.
     pub fn failed(figure: &str, error: &str) -> Self {
         let mut row = Self::new(figure, error.to_owned());
-        row.verdict = Verdict::Failed;
+        row.verdict = TargetVerdict::Failed;
         row
     }
 
@@ -76,7 +76,7 @@ impl Row {
     /// Marks the target as missed, regardless of the value.
     #[must_use]
     pub fn missed(mut self) -> Self {
-        self.verdict = Verdict::Miss;
+        self.verdict = TargetVerdict::Miss;
         self
     }
 
@@ -88,10 +88,10 @@ impl Row {
     fn judged(mut self, reached: bool, value: f64, target: String) -> Self {
         self.verdict = match self.verdict {
             // A value that is not finite comes from a division by zero and is not a measurement.
-            Verdict::Failed => Verdict::Failed,
-            _ if !value.is_finite() => Verdict::Failed,
-            Verdict::Shown | Verdict::Ok if reached => Verdict::Ok,
-            _ => Verdict::Miss,
+            TargetVerdict::Failed => TargetVerdict::Failed,
+            _ if !value.is_finite() => TargetVerdict::Failed,
+            TargetVerdict::Shown | TargetVerdict::Ok if reached => TargetVerdict::Ok,
+            _ => TargetVerdict::Miss,
         };
         self.target = if self.target.is_empty() { target } else { format!("{}, {target}", self.target) };
         if !self.numbers.contains_key("value") {
@@ -136,7 +136,7 @@ impl Row {
             "target": self.target,
             "verdict": self.verdict.word(),
             "conditions": self.conditions,
-            "held_by": if self.verdict == Verdict::Miss { self.held_by } else { "" },
+            "held_by": if self.verdict == TargetVerdict::Miss { self.held_by } else { "" },
             "numbers": self.numbers,
         })
     }
@@ -168,7 +168,7 @@ pub fn markdown(rows: &[Row]) -> String {
             text.push_str(&format!("| {} |\n", rules.join(" | ")));
         }
     }
-    let missed = rows.iter().filter(|row| row.verdict == Verdict::Miss && !row.held_by.is_empty());
+    let missed = rows.iter().filter(|row| row.verdict == TargetVerdict::Miss && !row.held_by.is_empty());
     missed.for_each(|row| text.push_str(&format!("\n{} ({}): {}\n", row.figure, row.measured, row.held_by)));
     text
 }
@@ -178,9 +178,9 @@ pub fn short_markdown(rows: &[Row]) -> String {
     let mut text = String::from("| figure | measured | target |\n|---|---|---|\n");
     for Row { figure, measured, target, verdict, .. } in rows {
         let missed = match verdict {
-            Verdict::Ok | Verdict::Shown => "",
-            Verdict::Miss => " (missed)",
-            Verdict::Failed => " (not measured)",
+            TargetVerdict::Ok | TargetVerdict::Shown => "",
+            TargetVerdict::Miss => " (missed)",
+            TargetVerdict::Failed => " (not measured)",
         };
         let cells = [figure, measured, target].map(|cell| cell.replace('\n', " ").replace('|', "/"));
         text.push_str(&format!("| {} | {} | {}{missed} |\n", cells[0], cells[1], cells[2]));
@@ -222,10 +222,10 @@ mod tests {
     #[test]
     fn a_row_with_two_bounds_reaches_both_or_none() {
         let row = Row::new("x", "1 and 9".to_owned()).at_most(1.0, 2.0, " s").at_most(9.0, 8.0, " s");
-        assert_eq!(row.verdict, Verdict::Miss);
+        assert_eq!(row.verdict, TargetVerdict::Miss);
         assert_eq!(row.target, "≤ 2 s, ≤ 8 s");
         let row = Row::new("x", "1 and 7".to_owned()).at_most(1.0, 2.0, " s").at_most(7.0, 8.0, " s");
-        assert_eq!(row.verdict, Verdict::Ok);
+        assert_eq!(row.verdict, TargetVerdict::Ok);
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
                 .at_most(1.0, 2.0, "")
                 .at_most(value, 2.0, "")
                 .at_least(1.0, 1.0, "");
-            assert_eq!(row.verdict, Verdict::Failed);
+            assert_eq!(row.verdict, TargetVerdict::Failed);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::alert::OpenAlert;
 use crate::facts::Run;
 use crate::reservation::{Reservation, Window};
 use crate::sites::Sites;
-use crate::sla::{Evaluation, Refused, View, evaluate};
+use crate::sla::{Evaluation, RefusedSpan, View, evaluate};
 
 /// A reservation, and its state at the time at which it was loaded.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,7 @@ pub struct Assessed {
     /// Whether it is behind a site that is silent.
     pub behind_silent_site: bool,
     /// The span in which its successes, and only they, were refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedSpan>,
     /// The key that precedes its slug in a ping address, if the app has one.
     pub ping_key: Option<String>,
     /// Its state, and when the next check-in is expected.
@@ -29,7 +29,7 @@ pub struct Assessed {
 
 /// What is loaded to show a reservation.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Known {
+pub struct Loaded {
     /// The reservation with its facts and conclusions.
     pub reservation: Reservation,
     /// The alert that is open on it.
@@ -37,12 +37,12 @@ pub struct Known {
     /// Its runs in progress.
     pub runs: Vec<Run>,
     /// The span in which its successes, and only they, were refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedSpan>,
     /// The key that precedes its slug in a ping address, if the app has one.
     pub ping_key: Option<String>,
 }
 
-impl Known {
+impl Loaded {
     /// The state at `now`. `blind` are the spans in which no check-in could be recorded, `sites` the sites that the
     /// reservation may stand behind.
     pub fn assess(self, blind: &[Window], sites: &Sites<'_>, now: Time) -> Assessed {

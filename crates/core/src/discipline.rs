@@ -25,7 +25,7 @@ const NOISE: TimeDelta = TimeDelta::milliseconds(20);
 
 /// The meaning of one sample of the reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ClockVerdict {
     /// Nothing to report. A small difference may have been followed.
     Agrees,
     /// The reference has stepped by this much. The process's time does not follow yet.
@@ -120,7 +120,7 @@ impl Discipline {
 
     /// Takes one sample: the reference showed `reference` when the boot clock showed `boot`, with an uncertainty of
     /// `doubt`.
-    pub fn sample(&mut self, boot: Duration, reference: Time, doubt: TimeDelta) -> Verdict {
+    pub fn sample(&mut self, boot: Duration, reference: Time, doubt: TimeDelta) -> ClockVerdict {
         let by = reference - self.now(boot);
         // A reference that stays about one step away, or continues from there, has not returned.
         let came_back = self.pending.is_none_or(|pending| (by - pending.by).abs() > STEP / 2);
@@ -129,39 +129,39 @@ impl Discipline {
         }
         if let Some(hold) = self.hold {
             if hold.released || boot.saturating_sub(hold.begun) >= LONGEST_HOLD {
-                return Verdict::Follow(by);
+                return ClockVerdict::Follow(by);
             }
             if reference < hold.newest {
                 self.pending = None;
-                return Verdict::Waits;
+                return ClockVerdict::Waits;
             }
         }
         let Some(pending) = &mut self.pending else {
             self.pending = Some(Pending { by, since: boot, steady_since: boot });
             // A hold has been reported already.
-            return if self.hold.is_some() { Verdict::Waits } else { Verdict::Stepped(by) };
+            return if self.hold.is_some() { ClockVerdict::Waits } else { ClockVerdict::Stepped(by) };
         };
         if (by - pending.by).abs() > STEP + doubt {
             pending.steady_since = boot;
             pending.by = by;
             let restless = boot.saturating_sub(pending.since) >= RESTLESS;
-            return if restless { Verdict::Follow(by) } else { Verdict::Stepped(by) };
+            return if restless { ClockVerdict::Follow(by) } else { ClockVerdict::Stepped(by) };
         }
         match boot.saturating_sub(pending.steady_since) >= STEPOUT {
-            true => Verdict::Follow(by),
-            false => Verdict::Waits,
+            true => ClockVerdict::Follow(by),
+            false => ClockVerdict::Waits,
         }
     }
 
-    fn agree(&mut self, by: TimeDelta, doubt: TimeDelta) -> Verdict {
+    fn agree(&mut self, by: TimeDelta, doubt: TimeDelta) -> ClockVerdict {
         if by.abs() > NOISE + doubt {
             self.anchor_ms += by.num_milliseconds();
         }
         let held = self.hold.take().is_some();
         match self.pending.take() {
-            _ if held => Verdict::Released,
-            Some(pending) => Verdict::Returned { by: pending.by, left: by },
-            None => Verdict::Agrees,
+            _ if held => ClockVerdict::Released,
+            Some(pending) => ClockVerdict::Returned { by: pending.by, left: by },
+            None => ClockVerdict::Agrees,
         }
     }
 
@@ -196,8 +196,8 @@ mod tests {
     }
 
     /// Samples each second from `from` to `to`, `by` off the truth; the last verdict.
-    fn pass(clock: &mut Discipline, from: u64, to: u64, by: TimeDelta) -> Verdict {
-        (from..=to).fold(Verdict::Agrees, |_, second| {
+    fn pass(clock: &mut Discipline, from: u64, to: u64, by: TimeDelta) -> ClockVerdict {
+        (from..=to).fold(ClockVerdict::Agrees, |_, second| {
             clock.sample(boot(second), at(second as i64) + by, TimeDelta::zero())
         })
     }
@@ -206,10 +206,10 @@ mod tests {
     fn small_differences_are_followed_at_once_and_noise_is_not() {
         let mut clock = started();
         for (by, offset) in [(15, 0), (3000, 3000), (3010, 3000), (-1500, -1500), (3400, 3400)] {
-            assert_eq!(pass(&mut clock, 5, 5, TimeDelta::milliseconds(by)), Verdict::Agrees);
+            assert_eq!(pass(&mut clock, 5, 5, TimeDelta::milliseconds(by)), ClockVerdict::Agrees);
             assert_eq!(clock.now(boot(5)) - at(5), TimeDelta::milliseconds(offset), "{by}");
         }
-        assert_eq!(clock.sample(boot(6), at(6), TimeDelta::seconds(4)), Verdict::Agrees);
+        assert_eq!(clock.sample(boot(6), at(6), TimeDelta::seconds(4)), ClockVerdict::Agrees);
         assert_eq!(clock.now(boot(6)) - at(6), TimeDelta::milliseconds(3400), "who knows when it was read");
     }
 
@@ -217,14 +217,14 @@ mod tests {
     fn a_jump_that_returns_has_moved_nothing() {
         for by in [DAY, -DAY, TimeDelta::seconds(6), TimeDelta::seconds(-6), TimeDelta::days(-20_000)] {
             let mut clock = started();
-            assert_eq!(pass(&mut clock, 1, 1, by), Verdict::Stepped(by));
+            assert_eq!(pass(&mut clock, 1, 1, by), ClockVerdict::Stepped(by));
             assert_eq!(clock.is_ahead(), by < TimeDelta::zero());
-            assert_eq!(pass(&mut clock, 2, 9, by), Verdict::Waits);
+            assert_eq!(pass(&mut clock, 2, 9, by), ClockVerdict::Waits);
             assert!(!clock.is_steady());
             assert_eq!(clock.now(boot(9)), at(9));
             assert_eq!(
                 pass(&mut clock, 10, 10, TimeDelta::zero()),
-                Verdict::Returned { by, left: TimeDelta::zero() }
+                ClockVerdict::Returned { by, left: TimeDelta::zero() }
             );
             assert!(clock.is_steady() && !clock.is_ahead());
             assert_eq!(clock.now(boot(10)), at(10));
@@ -241,13 +241,13 @@ mod tests {
                 // The reading is off by a little noise.
                 let read = TimeDelta::milliseconds(if second % 2 == 0 { noise } else { -noise });
                 let verdict = clock.sample(boot(second), at(second as i64) + jumps + read, TimeDelta::zero());
-                if let Verdict::Follow(by) = verdict {
+                if let ClockVerdict::Follow(by) = verdict {
                     clock.step(by);
                 }
                 verdicts.push(verdict);
             }
             assert!(
-                !verdicts.iter().any(|one| matches!(one, Verdict::Returned { .. })),
+                !verdicts.iter().any(|one| matches!(one, ClockVerdict::Returned { .. })),
                 "{step}: {verdicts:?}"
             );
             let off = at(300) + TimeDelta::milliseconds(step * 60) - clock.now(boot(300));
@@ -258,29 +258,29 @@ mod tests {
     #[test]
     fn a_clock_that_comes_back_in_part_says_how_far() {
         let (mut clock, left) = (started(), TimeDelta::seconds(4));
-        assert_eq!(pass(&mut clock, 1, 1, DAY), Verdict::Stepped(DAY));
-        assert_eq!(pass(&mut clock, 2, 2, left), Verdict::Returned { by: DAY, left });
+        assert_eq!(pass(&mut clock, 1, 1, DAY), ClockVerdict::Stepped(DAY));
+        assert_eq!(pass(&mut clock, 2, 2, left), ClockVerdict::Returned { by: DAY, left });
         assert_eq!(clock.now(boot(2)), at(2) + left);
         // One that comes nearer and stays there is followed.
         let (six, four) = (TimeDelta::seconds(6), TimeDelta::seconds(4));
         let mut clock = started();
-        assert_eq!(pass(&mut clock, 1, 1, six), Verdict::Stepped(six));
-        assert_eq!(pass(&mut clock, 2, 10, four), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 11, 11, four), Verdict::Follow(four));
+        assert_eq!(pass(&mut clock, 1, 1, six), ClockVerdict::Stepped(six));
+        assert_eq!(pass(&mut clock, 2, 10, four), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 11, 11, four), ClockVerdict::Follow(four));
     }
 
     #[test]
     fn a_step_that_lasts_is_followed_and_so_is_the_way_back() {
         let mut clock = started();
         pass(&mut clock, 1, 10, DAY);
-        assert_eq!(pass(&mut clock, 11, 11, DAY), Verdict::Follow(DAY));
+        assert_eq!(pass(&mut clock, 11, 11, DAY), ClockVerdict::Follow(DAY));
         assert!(!clock.is_steady(), "not before it was done");
         clock.step(DAY);
         assert!(clock.is_steady());
         assert_eq!(clock.now(boot(12)), at(12) + DAY);
-        assert_eq!(pass(&mut clock, 12, 12, TimeDelta::zero()), Verdict::Stepped(-DAY));
-        assert_eq!(pass(&mut clock, 13, 21, TimeDelta::zero()), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 22, 22, TimeDelta::zero()), Verdict::Follow(-DAY));
+        assert_eq!(pass(&mut clock, 12, 12, TimeDelta::zero()), ClockVerdict::Stepped(-DAY));
+        assert_eq!(pass(&mut clock, 13, 21, TimeDelta::zero()), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 22, 22, TimeDelta::zero()), ClockVerdict::Follow(-DAY));
         clock.step(-DAY);
         assert_eq!(clock.now(boot(22)), at(22));
     }
@@ -289,13 +289,13 @@ mod tests {
     fn a_reference_that_goes_from_one_step_to_another_waits_anew_but_not_for_ever() {
         let mut clock = started();
         pass(&mut clock, 1, 8, DAY);
-        assert_eq!(pass(&mut clock, 9, 9, -DAY), Verdict::Stepped(-DAY));
-        assert_eq!(pass(&mut clock, 10, 18, -DAY), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 19, 19, -DAY), Verdict::Follow(-DAY));
+        assert_eq!(pass(&mut clock, 9, 9, -DAY), ClockVerdict::Stepped(-DAY));
+        assert_eq!(pass(&mut clock, 10, 18, -DAY), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 19, 19, -DAY), ClockVerdict::Follow(-DAY));
         let mut clock = started();
         let restless = (1..=70).find(|second: &u64| {
             let by = TimeDelta::hours(*second as i64);
-            matches!(pass(&mut clock, *second, *second, by), Verdict::Follow(_))
+            matches!(pass(&mut clock, *second, *second, by), ClockVerdict::Follow(_))
         });
         assert_eq!(restless, Some(61));
     }
@@ -306,39 +306,39 @@ mod tests {
         let mut clock = Discipline::start(boot(0), at(0), Some(newest));
         assert_eq!(clock.held_at(), Some(newest));
         assert!(!clock.is_steady() && clock.is_ahead());
-        assert_eq!(pass(&mut clock, 1, 60, TimeDelta::zero()), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 1, 60, TimeDelta::zero()), ClockVerdict::Waits);
         assert_eq!(clock.now(boot(60)), newest + TimeDelta::seconds(60));
         // Somebody sets the clock: to just this time, further, or not quite as far.
         let mut right = clock.clone();
-        assert_eq!(pass(&mut right, 61, 61, DAY), Verdict::Released);
+        assert_eq!(pass(&mut right, 61, 61, DAY), ClockVerdict::Released);
         assert!(right.is_steady());
         let mut further = clock.clone();
-        assert_eq!(pass(&mut further, 61, 70, DAY * 2), Verdict::Waits);
-        assert_eq!(pass(&mut further, 71, 71, DAY * 2), Verdict::Follow(DAY));
+        assert_eq!(pass(&mut further, 61, 70, DAY * 2), ClockVerdict::Waits);
+        assert_eq!(pass(&mut further, 71, 71, DAY * 2), ClockVerdict::Follow(DAY));
         let back = DAY - TimeDelta::seconds(30);
-        assert_eq!(pass(&mut clock, 61, 70, back), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 71, 71, back), Verdict::Follow(TimeDelta::seconds(-30)));
+        assert_eq!(pass(&mut clock, 61, 70, back), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 71, 71, back), ClockVerdict::Follow(TimeDelta::seconds(-30)));
     }
 
     #[test]
     fn a_jump_in_a_hold_that_returns_before_the_newest_time_is_not_followed() {
         let mut clock = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
-        assert_eq!(pass(&mut clock, 1, 8, DAY * 2), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 9, 60, TimeDelta::zero()), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 61, 65, DAY * 2), Verdict::Waits);
+        assert_eq!(pass(&mut clock, 1, 8, DAY * 2), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 9, 60, TimeDelta::zero()), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 61, 65, DAY * 2), ClockVerdict::Waits);
     }
 
     #[test]
     fn after_an_hour_of_holding_the_clock_is_believed() {
         let mut clock = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
-        assert_eq!(pass(&mut clock, 1, 3599, TimeDelta::zero()), Verdict::Waits);
-        assert_eq!(pass(&mut clock, 3600, 3600, TimeDelta::zero()), Verdict::Follow(-DAY));
+        assert_eq!(pass(&mut clock, 1, 3599, TimeDelta::zero()), ClockVerdict::Waits);
+        assert_eq!(pass(&mut clock, 3600, 3600, TimeDelta::zero()), ClockVerdict::Follow(-DAY));
         clock.step(-DAY);
         assert!(clock.is_steady());
         assert_eq!(clock.now(boot(3600)), at(3600));
         let mut released = Discipline::start(boot(0), at(0), Some(at(0) + DAY));
         released.release();
-        assert_eq!(pass(&mut released, 5, 5, TimeDelta::zero()), Verdict::Follow(-DAY));
+        assert_eq!(pass(&mut released, 5, 5, TimeDelta::zero()), ClockVerdict::Follow(-DAY));
     }
 
     #[test]

@@ -124,26 +124,26 @@ impl Clause {
     }
 
     /// Judges the figures. `past` are the values of the clause's figure that count, the latest last.
-    pub fn judge(&self, figures: &Figures, past: &[f64]) -> Verdict {
+    pub fn judge(&self, figures: &Figures, past: &[f64]) -> ClauseVerdict {
         let Some(value) = figures.get(&self.name) else {
-            return Verdict::Broken(format!("{} is missing; expected: {self}", self.name));
+            return ClauseVerdict::Broken(format!("{} is missing; expected: {self}", self.name));
         };
         let (bound, which) = match self.bound {
             Bound::Number(number) => (number, String::new()),
             Bound::Median(factor, count) => match median(past, count) {
                 Ok(median) => (factor * median, format!(", which is {}", figures::words(factor * median))),
-                Err(known) => return Verdict::TooFew(known),
+                Err(known) => return ClauseVerdict::TooFew(known),
             },
         };
         if self.operator.holds(value, bound) {
-            return Verdict::Holds;
+            return ClauseVerdict::Holds;
         }
         // If the two look the same when rounded, show the exact value.
         let value = match figures::words(value) == figures::words(bound) {
             true => figures::number(value).to_string(),
             false => figures::words(value),
         };
-        Verdict::Broken(format!("{} was {value}; expected: {self}{which}", self.name))
+        ClauseVerdict::Broken(format!("{} was {value}; expected: {self}{which}", self.name))
     }
 }
 
@@ -191,7 +191,7 @@ fn median(past: &[f64], count: usize) -> Result<f64, usize> {
 
 /// The result of judging one clause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ClauseVerdict {
     /// The clause holds.
     Holds,
     /// The clause passes, because its median has only this many values.
@@ -252,8 +252,8 @@ impl Expect {
             .0
             .iter()
             .filter_map(|clause| match clause.judge(figures, &past(&clause.name)) {
-                Verdict::Broken(problem) => Some(problem),
-                Verdict::Holds | Verdict::TooFew(_) => None,
+                ClauseVerdict::Broken(problem) => Some(problem),
+                ClauseVerdict::Holds | ClauseVerdict::TooFew(_) => None,
             })
             .collect();
         (!broken.is_empty()).then(|| broken.join(ALSO))
@@ -328,14 +328,14 @@ mod tests {
     #[test]
     fn a_clause_is_broken_by_a_value_or_by_its_absence() {
         let clause = Clause::parse("rows > 0").unwrap();
-        assert_eq!(clause.judge(&figures(&[("rows", 1.0)]), &[]), Verdict::Holds);
+        assert_eq!(clause.judge(&figures(&[("rows", 1.0)]), &[]), ClauseVerdict::Holds);
         assert_eq!(
             clause.judge(&figures(&[("rows", 0.0)]), &[]),
-            Verdict::Broken("rows was 0; expected: rows > 0".into())
+            ClauseVerdict::Broken("rows was 0; expected: rows > 0".into())
         );
         assert_eq!(
             clause.judge(&figures(&[("row", 1.0)]), &[]),
-            Verdict::Broken("rows is missing; expected: rows > 0".into())
+            ClauseVerdict::Broken("rows is missing; expected: rows > 0".into())
         );
     }
 
@@ -346,7 +346,7 @@ mod tests {
             ("share <= 1000000", 1_000_000.4, "share was 1000000.4; expected: share <= 1000000"),
         ] {
             let verdict = Clause::parse(clause).unwrap().judge(&figures(&[("share", value)]), &[]);
-            assert_eq!(verdict, Verdict::Broken(words.into()));
+            assert_eq!(verdict, ClauseVerdict::Broken(words.into()));
         }
     }
 
@@ -354,15 +354,15 @@ mod tests {
     fn a_median_needs_three_values_and_takes_the_last() {
         let clause = Clause::parse("bytes >= 0.5 * median(4)").unwrap();
         let judge = |value: f64, past: &[f64]| clause.judge(&figures(&[("bytes", value)]), past);
-        assert_eq!(judge(1.0, &[100.0, 100.0]), Verdict::TooFew(2));
-        assert_eq!(judge(50.0, &[100.0, 100.0, 100.0]), Verdict::Holds);
+        assert_eq!(judge(1.0, &[100.0, 100.0]), ClauseVerdict::TooFew(2));
+        assert_eq!(judge(50.0, &[100.0, 100.0, 100.0]), ClauseVerdict::Holds);
         let words = "bytes was 49; expected: bytes >= 0.5 * median(4), which is 50";
-        assert_eq!(judge(49.0, &[100.0, 100.0, 100.0]), Verdict::Broken(words.into()));
+        assert_eq!(judge(49.0, &[100.0, 100.0, 100.0]), ClauseVerdict::Broken(words.into()));
         // The last four: 10, 10, 30, 30.
-        assert_eq!(judge(10.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), Verdict::Holds);
-        assert!(matches!(judge(9.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), Verdict::Broken(_)));
+        assert_eq!(judge(10.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), ClauseVerdict::Holds);
+        assert!(matches!(judge(9.0, &[1e9, 1e9, 10.0, 10.0, 30.0, 30.0]), ClauseVerdict::Broken(_)));
         // What is missing fails, however few values there are.
-        assert!(matches!(clause.judge(&Figures::default(), &[]), Verdict::Broken(_)));
+        assert!(matches!(clause.judge(&Figures::default(), &[]), ClauseVerdict::Broken(_)));
         assert_eq!(median(&[f64::MAX, f64::MAX, f64::MAX, f64::MAX], 4), Ok(f64::MAX));
     }
 

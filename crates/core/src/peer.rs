@@ -5,7 +5,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// The health of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr, VariantArray)]
-pub enum Health {
+pub enum PeerHealth {
     /// All is well.
     #[serde(rename = "ok")]
     #[strum(serialize = "ok")]
@@ -20,7 +20,7 @@ pub enum Health {
     JobsProblem,
 }
 
-impl Health {
+impl PeerHealth {
     /// The words for it in answers.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -38,15 +38,15 @@ impl Health {
     /// Reads an answer: JSON with `answer`, the words, or checker's word. `None` for anything else.
     pub fn read(body: &str) -> Option<Self> {
         #[derive(Deserialize)]
-        struct Answer {
-            answer: Health,
+        struct PeerAnswer {
+            answer: PeerHealth,
         }
         let text = body.trim();
         let in_words = Self::VARIANTS
             .iter()
             .copied()
             .find(|health| text == health.as_str() || text == health.checkers_word());
-        in_words.or_else(|| Some(serde_json::from_str::<Answer>(text).ok()?.answer))
+        in_words.or_else(|| Some(serde_json::from_str::<PeerAnswer>(text).ok()?.answer))
     }
 }
 
@@ -56,14 +56,14 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_in_every_way_it_is_written() {
-        for health in [Health::Ok, Health::MailProblem, Health::JobsProblem] {
+        for health in [PeerHealth::Ok, PeerHealth::MailProblem, PeerHealth::JobsProblem] {
             let json = serde_json::json!({ "success": true, "answer": health }).to_string();
             for text in [health.as_str(), health.checkers_word(), &json, &format!("{}\n", health.as_str())] {
-                assert_eq!(Health::read(text), Some(health), "{text}");
+                assert_eq!(PeerHealth::read(text), Some(health), "{text}");
             }
         }
         for text in ["", "true", "False", "<html>ok</html>", "{\"answer\":\"fine\"}", "okay"] {
-            assert_eq!(Health::read(text), None, "{text}");
+            assert_eq!(PeerHealth::read(text), None, "{text}");
         }
     }
 }

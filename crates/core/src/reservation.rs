@@ -83,7 +83,7 @@ impl Spec {
 /// The state that the sweeper last recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "lowercase")]
-pub enum Status {
+pub enum AlertStatus {
     /// The sweeper has not looked at it since its first check-in.
     New,
     /// All is well.
@@ -92,7 +92,7 @@ pub enum Status {
     Down,
 }
 
-impl Status {
+impl AlertStatus {
     /// The word for it in SQL.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -112,7 +112,7 @@ pub struct Window {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusions {
     /// Whether an alert is open.
-    pub status: Status,
+    pub status: AlertStatus,
     /// When the sweeper must look again. It may be too early, never too late.
     pub wake_at: Time,
     /// Its snoozes, kept as long as instants that were due in them matter.
@@ -142,7 +142,7 @@ impl Conclusions {
     /// The conclusions of a new reservation.
     pub fn fresh(wake_at: Time) -> Self {
         Self {
-            status: Status::New,
+            status: AlertStatus::New,
             wake_at,
             snoozes: Snoozes::default(),
             changed: None,
@@ -167,7 +167,7 @@ impl Conclusions {
         let is_first_start = checkin.kind == CheckInKind::Start && facts.last_start_at.is_none();
         let is_late = checkin.reported_late_at().is_some();
         self.eager
-            || self.status == Status::Down
+            || self.status == AlertStatus::Down
             || checkin.kind == CheckInKind::Fail
             || is_first_start
             || is_late

@@ -39,7 +39,7 @@ use uuid::Uuid;
 use crate::alert::{Cause, OpenAlert, Reason, time_and_day};
 use crate::facts::{Event, Run};
 use crate::reminders::Reminders;
-use crate::reservation::{Conclusions, MOST_ALERT_AFTER, Reservation, Status, Window};
+use crate::reservation::{AlertStatus, Conclusions, MOST_ALERT_AFTER, Reservation, Window};
 use crate::schedule::Schedule;
 use crate::{Invalid, Time, word};
 use due::{Anchor, Due, alert_due, first, later, missed, missed_next, remembered};
@@ -83,7 +83,7 @@ pub struct View<'a> {
     /// Spans in which its check-ins could not be recorded, or could not arrive.
     pub blind: &'a [Window],
     /// The span in which its successes, and only they, were refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedSpan>,
 }
 
 impl<'a> View<'a> {
@@ -105,14 +105,14 @@ impl<'a> View<'a> {
 
 /// The span in which the database refused successes of one job, and took the check-ins of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedSpan {
     /// From the first to the last of them.
     pub window: Window,
     /// When the next success would be expected if the last refused one had been recorded; at most now.
     pub next: Time,
 }
 
-impl Refused {
+impl RefusedSpan {
     /// The refusals in `window` of a job on this schedule, as known at `now`.
     pub fn new(window: Window, schedule: &Schedule, now: Time) -> Self {
         let next = schedule.expected_after_checkin(window.until).unwrap_or(window.until);
@@ -176,7 +176,7 @@ impl State {
 
 /// The action that the sweeper must take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum DueChange {
     /// Nothing.
     None,
     /// Open an alert and notify its opening.
@@ -186,7 +186,7 @@ pub enum Change {
     /// Close the open alert and notify the recovery.
     Recover,
     /// Close the open alert, because a late report shows that the job was well; notify that, and when it had run.
-    Answer(Answer),
+    Answer(Correction),
     /// Open and close an alert, with one message: the trouble began and ended between two looks.
     OpenAndRecover(Reason),
     /// Close the open alert, since the terms by which it opened were changed and do not bear it out: "schedule
@@ -196,14 +196,14 @@ pub enum Change {
 
 /// The late report that shows that a job with an open alert was well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Correction {
     /// A success at this time, which was in time.
     HadRun(Time),
     /// The end, at this time, of the run that the alert names, which was in time.
     HadEnded(Time),
 }
 
-impl Answer {
+impl Correction {
     /// As a clause: "it had run at 02:00 on Wed 25 Nov (Europe/Berlin)".
     pub fn words(self, now: Time, zone: Tz) -> String {
         match self {
@@ -227,7 +227,7 @@ pub struct Evaluation {
     /// The number of consecutive misses and failures, at most `alert_after`.
     pub in_a_row: i64,
     /// The action to take.
-    pub change: Change,
+    pub change: DueChange,
     /// The runs of which it is told now that they are over their limit, and those that were over without a word, by their ids.
     pub told_runs: Vec<Option<Uuid>>,
     /// What [`OpenAlert::answered_until`] becomes, where reports that came late have moved it.
@@ -296,7 +296,7 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
         .and_then(|alert| shortened(view, alert));
     let change = match view.open_alert {
         Some(alert) if is_accepted(before, alert) && !row.bad && !is_silent => {
-            Change::Withdraw("its figures were accepted as right from now on".to_owned())
+            DueChange::Withdraw("its figures were accepted as right from now on".to_owned())
         }
         Some(alert)
             if !row.bad
@@ -304,43 +304,45 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
                 && (facts.last_checkin_at > alert.success_before || answered.is_some())
                 && passed.iter().all(|limit| limit.is_let_go(alert, view.runs)) =>
         {
-            answered.map_or(Change::Recover, |answered| Change::Answer(answered.by))
+            answered.map_or(DueChange::Recover, |answered| DueChange::Answer(answered.by))
         }
         Some(alert) => match &before.changed {
             Some(changed)
                 if concerns(changed, alert) && !is_borne_out && !bears_out(view, alert, needed, now) =>
             {
-                Change::Withdraw(withdrawn(alert, changed))
+                DueChange::Withdraw(withdrawn(alert, changed))
             }
-            _ if snoozed => Change::None,
+            _ if snoozed => DueChange::None,
             _ => reminder(view, alert, &row, held, now),
         },
-        None if snoozed => Change::None,
+        None if snoozed => DueChange::None,
         None => match (row.standing, row.passed, silence) {
-            (Some(reason), _, _) => Change::Open(reason),
-            (None, Some(reason), None) if !row.bad => Change::OpenAndRecover(reason),
-            (None, Some(reason), _) => Change::Open(reason),
-            (None, None, Some(reason)) if !held => Change::Open(reason),
-            (None, None, _) => Change::None,
+            (Some(reason), _, _) => DueChange::Open(reason),
+            (None, Some(reason), None) if !row.bad => DueChange::OpenAndRecover(reason),
+            (None, Some(reason), _) => DueChange::Open(reason),
+            (None, None, Some(reason)) if !held => DueChange::Open(reason),
+            (None, None, _) => DueChange::None,
         },
     };
-    let change = shortened.map_or(change, Change::Answer);
+    let change = shortened.map_or(change, DueChange::Answer);
 
     let down = match change {
-        Change::Open(_) | Change::Remind(_) => true,
-        Change::Recover | Change::Answer(_) | Change::OpenAndRecover(_) | Change::Withdraw(_) => false,
-        Change::None => view.open_alert.is_some(),
+        DueChange::Open(_) | DueChange::Remind(_) => true,
+        DueChange::Recover | DueChange::Answer(_) | DueChange::OpenAndRecover(_) | DueChange::Withdraw(_) => {
+            false
+        }
+        DueChange::None => view.open_alert.is_some(),
     };
     // An alert says nothing of a run that it does not name: where that still goes when it has closed, it is told then.
     let named = match (&change, view.open_alert) {
-        (Change::Open(reason), _) => reason.run(),
+        (DueChange::Open(reason), _) => reason.run(),
         (_, Some(alert)) if down => alert.reason.run(),
         (_, _) => None,
     };
     let told = passed.iter().filter(|limit| !limit.is_told() && named == Some(limit.started_at));
     let told_runs = in_order(told.map(|limit| limit.run.run_id).chain(over_without_a_word(view)).collect());
     let told_at = match change {
-        Change::Open(_) | Change::Remind(_) => now,
+        DueChange::Open(_) | DueChange::Remind(_) => now,
         _ => view.open_alert.map_or(now, |alert| alert.told_at),
     };
     let reminder = match spec.remind_every {
@@ -386,9 +388,9 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
     let passed_over =
         view.unseen.iter().filter(|event| is_passed_over(view, event)).map(|event| event.at).collect();
     let status = match (down, facts.is_new()) {
-        (true, _) => Status::Down,
-        (false, true) => Status::New,
-        (false, false) => Status::Up,
+        (true, _) => AlertStatus::Down,
+        (false, true) => AlertStatus::New,
+        (false, false) => AlertStatus::Up,
     };
     Evaluation {
         state,
@@ -422,12 +424,12 @@ pub fn evaluate(view: &View<'_>, now: Time) -> Evaluation {
 }
 
 /// Whether the alert is told again, outside of snoozes; `held` where what is silent stands behind a silent site.
-fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time) -> Change {
+fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time) -> DueChange {
     let Reservation { spec, facts, conclusions: before, .. } = view.reservation;
     match spec.remind_every {
-        Reminders::Never => Change::None,
-        Reminders::Every(every) if !held && later(alert.told_at, every) <= now => Change::Remind(None),
-        Reminders::Every(_) => Change::None,
+        Reminders::Never => DueChange::None,
+        Reminders::Every(every) if !held && later(alert.told_at, every) <= now => DueChange::Remind(None),
+        Reminders::Every(_) => DueChange::None,
         Reminders::Each => {
             // A reminder that falls into a snooze waits for the end of the snooze.
             let was_silent = || {
@@ -436,11 +438,11 @@ fn reminder(view: &View<'_>, alert: &OpenAlert, row: &Row, held: bool, now: Time
             };
             let has_failed = || view.unseen.iter().any(|event| is_new_failure(view, event));
             if row.bad && (has_failed() || was_silent()) {
-                return Change::Remind(row.latest.clone());
+                return DueChange::Remind(row.latest.clone());
             }
             match missed_next(view, alert.told_at).filter(|due| !held && due.deadline <= now) {
-                Some(due) => Change::Remind(missed_since(view, alert, row, due, now)),
-                None => Change::None,
+                Some(due) => DueChange::Remind(missed_since(view, alert, row, due, now)),
+                None => DueChange::None,
             }
         }
     }

@@ -6,14 +6,14 @@ use crate::Time;
 
 /// A span in which an alert was open; it has no end while the alert is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Trouble {
+pub struct DownTime {
     /// When it opened.
     pub from: Time,
     /// When it closed.
     pub until: Option<Time>,
 }
 
-impl Trouble {
+impl DownTime {
     /// The part of it within `from` and `until`, where there is one. An alert that opened and closed in one instant is there, without length.
     fn within(self, from: Time, until: Time) -> Option<(Time, Time)> {
         let end = self.until.unwrap_or(until).max(self.from);
@@ -39,7 +39,7 @@ pub fn slots(
     period: TimeDelta,
     count: i32,
     since: Option<Time>,
-    troubles: &[Trouble],
+    troubles: &[DownTime],
     now: Time,
 ) -> Vec<Slot> {
     let begin = |back: i32| {
@@ -96,7 +96,7 @@ impl Uptime {
 }
 
 /// The uptime over the last `span`, or since `since` where that is later. `None` if none of it is known.
-pub fn uptime(span: TimeDelta, since: Time, troubles: &[Trouble], now: Time) -> Option<Uptime> {
+pub fn uptime(span: TimeDelta, since: Time, troubles: &[DownTime], now: Time) -> Option<Uptime> {
     let begin = now.checked_sub_signed(span).unwrap_or(Time::MIN_UTC);
     let from = begin.max(since);
     let over = now - from;
@@ -129,11 +129,11 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(1_000_000 + seconds)
     }
 
-    fn trouble(from: i64, until: Option<i64>) -> Trouble {
-        Trouble { from: at(from), until: until.map(at) }
+    fn trouble(from: i64, until: Option<i64>) -> DownTime {
+        DownTime { from: at(from), until: until.map(at) }
     }
 
-    fn drawn(count: i32, since: Option<i64>, troubles: &[Trouble], now: i64) -> String {
+    fn drawn(count: i32, since: Option<i64>, troubles: &[DownTime], now: i64) -> String {
         let slots = slots(TimeDelta::seconds(10), count, since.map(at), troubles, at(now));
         let letter = |slot: &Slot| match slot {
             Slot::Empty => '.',
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn uptime_is_the_share_of_the_time_since_it_was_made() {
         let hour = TimeDelta::hours(1);
-        let over = |since, troubles: &[Trouble]| uptime(hour, at(since), troubles, at(3600)).unwrap();
+        let over = |since, troubles: &[DownTime]| uptime(hour, at(since), troubles, at(3600)).unwrap();
         assert_eq!(over(0, &[]).percent(), "100 %");
         let half = over(-50_000, &[trouble(900, Some(1800)), trouble(2700, None)]);
         assert_eq!(
@@ -203,7 +203,7 @@ mod tests {
             spans in prop::collection::vec((-100i64..200, prop::option::of(0i64..80)), 0..6),
             since in -50i64..120,
         ) {
-            let troubles: Vec<Trouble> =
+            let troubles: Vec<DownTime> =
                 spans.iter().map(|(from, long)| trouble(*from, long.map(|long| from + long))).collect();
             let slots = slots(TimeDelta::seconds(10), 10, Some(at(since)), &troubles, at(100));
             prop_assert_eq!(slots.len(), 10);

@@ -21,7 +21,7 @@ use chrono_tz::Tz;
 use common::{Job, span, utc};
 use innkeeper_core::Time;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::Change;
+use innkeeper_core::sla::DueChange;
 use proptest::prelude::*;
 
 /// The first `n` expected instants after `from`.
@@ -390,7 +390,7 @@ fn what_comes_twice_may_be_done_the_second_time_or_both() {
         }
         job.sleep_until(utc("2026-10-26 01:34:59"));
         assert_eq!(job.told, [], "{checkins:?}");
-        assert!(matches!(job.look_at(utc("2026-10-26 01:35")), Change::Open(_)), "{checkins:?}");
+        assert!(matches!(job.look_at(utc("2026-10-26 01:35")), DueChange::Open(_)), "{checkins:?}");
     }
 }
 
@@ -401,7 +401,7 @@ fn both_ways_to_treat_a_gap_are_well() {
     job.success_at(utc("2026-03-29 01:04"));
     job.sleep_until(utc("2026-03-30 00:34:59"));
     assert_eq!(job.told, []);
-    assert!(matches!(job.look_at(utc("2026-03-30 00:35")), Change::Open(_)));
+    assert!(matches!(job.look_at(utc("2026-03-30 00:35")), DueChange::Open(_)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, Reason};
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::{Answer, Change, State};
+use innkeeper_core::sla::{Correction, DueChange, State};
 use proptest::prelude::*;
 
 use CheckInKind::{Fail, Start, Success};
@@ -33,7 +33,7 @@ fn next_day(clock: &str) -> Time {
 /// The same, whose alert is open since the night after.
 fn nightly_that_is_missed() -> Job {
     let mut job = nightly();
-    assert!(matches!(job.look_at(next_day("02:05")), Change::Open(Reason::Missed { .. })));
+    assert!(matches!(job.look_at(next_day("02:05")), DueChange::Open(Reason::Missed { .. })));
     job
 }
 
@@ -42,7 +42,7 @@ fn a_success_in_time_answers_the_missed_alert() {
     let mut job = nightly_that_is_missed();
     job.report(Success, next_day("02:04:59"), next_day("08:00"));
     assert_eq!(job.reservation.conclusions.wake_at, next_day("08:00"), "somebody looks at once");
-    assert_eq!(job.look_at(next_day("08:00")), Change::Answer(Answer::HadRun(next_day("02:04:59"))));
+    assert_eq!(job.look_at(next_day("08:00")), DueChange::Answer(Correction::HadRun(next_day("02:04:59"))));
     assert_eq!(job.seen_at(next_day("08:00")).state, State::Up);
 }
 
@@ -50,10 +50,10 @@ fn a_success_in_time_answers_the_missed_alert() {
 fn one_at_the_deadline_does_too_and_one_after_it_recovers() {
     let mut job = nightly_that_is_missed();
     job.report(Success, next_day("02:05"), next_day("08:00"));
-    assert_eq!(job.look_at(next_day("08:00")), Change::Answer(Answer::HadRun(next_day("02:05"))));
+    assert_eq!(job.look_at(next_day("08:00")), DueChange::Answer(Correction::HadRun(next_day("02:05"))));
     let mut job = nightly_that_is_missed();
     job.report(Success, next_day("02:05:00.001"), next_day("08:00"));
-    assert_eq!(job.look_at(next_day("08:00")), Change::Recover);
+    assert_eq!(job.look_at(next_day("08:00")), DueChange::Recover);
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn a_success_before_a_newer_missed_deadline_closes_nothing() {
     let mut job = nightly_that_is_missed();
     let two_days = at("03:00") + TimeDelta::days(2);
     job.report(Success, next_day("02:01"), two_days);
-    assert_eq!(job.look_at(two_days), Change::None);
+    assert_eq!(job.look_at(two_days), DueChange::None);
     assert_eq!(job.seen_at(two_days).state, State::Down);
     // The other night had been well, too.
     job.report(Success, at("02:02") + TimeDelta::days(2), two_days + TimeDelta::minutes(1));
     assert_eq!(
         job.look_at(two_days + TimeDelta::minutes(1)),
-        Change::Answer(Answer::HadRun(next_day("02:01")))
+        DueChange::Answer(Correction::HadRun(next_day("02:01")))
     );
 }
 
@@ -76,13 +76,13 @@ fn a_night_that_was_missed_between_reports_was_missed() {
     let mut job = nightly_that_is_missed();
     let two_days = at("03:00") + TimeDelta::days(2);
     job.report(Success, at("02:02") + TimeDelta::days(2), two_days);
-    assert_eq!(job.look_at(two_days), Change::Recover, "of the first nobody knows");
+    assert_eq!(job.look_at(two_days), DueChange::Recover, "of the first nobody knows");
     // Too late, and seen; then in time.
     let mut job = nightly_that_is_missed();
     job.report(Success, next_day("05:00"), two_days);
-    assert_eq!(job.look_at(two_days), Change::None);
+    assert_eq!(job.look_at(two_days), DueChange::None);
     job.report(Success, at("02:02") + TimeDelta::days(2), two_days);
-    assert_eq!(job.look_at(two_days), Change::Recover);
+    assert_eq!(job.look_at(two_days), DueChange::Recover);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_success_before_a_newer_failure_closes_nothing() {
     job.fail_at(next_day("02:03"));
     assert_eq!(reason(&job.look_at(next_day("02:03"))).cause(), Cause::Failed);
     job.report(Success, next_day("02:02"), next_day("02:10"));
-    assert_eq!(job.look_at(next_day("02:10")), Change::None);
+    assert_eq!(job.look_at(next_day("02:10")), DueChange::None);
     assert_eq!(job.seen_at(next_day("02:10")).state, State::Down);
 }
 
@@ -100,7 +100,7 @@ fn a_failure_older_than_the_latest_success_is_no_news() {
     let mut job = nightly();
     for clock in ["01:00", "02:00"] {
         job.report(Fail, at(clock), at("03:00"));
-        assert_eq!(job.look_at(at("03:00")), Change::None);
+        assert_eq!(job.look_at(at("03:00")), DueChange::None);
     }
     let seen = job.seen_at(at("03:00"));
     assert_eq!((seen.state, seen.in_a_row), (State::Up, 0));
@@ -108,7 +108,7 @@ fn a_failure_older_than_the_latest_success_is_no_news() {
     let mut job = nightly().alert_after(2);
     job.report(Fail, at("01:00"), at("03:00"));
     job.fail_at(at("03:01"));
-    assert_eq!(job.look_at(at("03:01")), Change::None);
+    assert_eq!(job.look_at(at("03:01")), DueChange::None);
     assert_eq!(job.seen_at(at("03:01")).in_a_row, 1);
 }
 
@@ -117,12 +117,12 @@ fn nor_is_one_whose_success_comes_with_it() {
     let mut job = nightly();
     job.report(Fail, next_day("02:01"), next_day("02:04"));
     job.report(Success, next_day("02:02"), next_day("02:04"));
-    assert_eq!(job.look_at(next_day("02:04")), Change::None);
+    assert_eq!(job.look_at(next_day("02:04")), DueChange::None);
     // A live one that was swallowed is told.
     let mut job = nightly();
     job.fail_at(next_day("02:01"));
     job.success_at(next_day("02:02"));
-    assert!(matches!(job.look_at(next_day("02:02")), Change::OpenAndRecover(_)));
+    assert!(matches!(job.look_at(next_day("02:02")), DueChange::OpenAndRecover(_)));
 }
 
 #[test]
@@ -130,9 +130,9 @@ fn a_failure_newer_than_the_latest_success_is_one_like_any_other() {
     let mut job = nightly();
     job.report(Fail, at("02:30"), at("03:00"));
     let change = job.look_at(at("03:00"));
-    assert_eq!(change, Change::Open(Reason::Failed { at: at("02:30"), exit_code: None, in_a_row: 1 }));
+    assert_eq!(change, DueChange::Open(Reason::Failed { at: at("02:30"), exit_code: None, in_a_row: 1 }));
     job.success_at(at("04:00"));
-    assert_eq!(job.look_at(at("04:00")), Change::Recover);
+    assert_eq!(job.look_at(at("04:00")), DueChange::Recover);
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn a_late_success_shortens_the_row_and_a_late_failure_makes_it_longer() {
     }
     let mut job = failed_twice();
     job.report(Fail, at("00:05"), at("00:40"));
-    assert_eq!(job.look_at(at("00:40")), Change::None);
+    assert_eq!(job.look_at(at("00:40")), DueChange::None);
     job.report(Fail, at("00:25"), at("00:41"));
     let change = job.look_at(at("00:41"));
-    assert_eq!(change, Change::Open(Reason::Failed { at: at("00:30"), exit_code: Some(3), in_a_row: 3 }));
+    assert_eq!(change, DueChange::Open(Reason::Failed { at: at("00:30"), exit_code: Some(3), in_a_row: 3 }));
 }
 
 /// Has failed at 01:00 and 02:00 (03:00, where three in a row are asked for) by reports that came at 04:00.
@@ -176,12 +176,12 @@ fn failed_in_a_row(alert_after: i64) -> Job {
 fn a_late_success_within_the_row_of_failures_answers_their_alert() {
     let mut job = failed_in_a_row(2);
     job.report(Success, at("01:30"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::Answer(Answer::HadRun(at("01:30"))));
+    assert_eq!(job.look_at(at("04:10")), DueChange::Answer(Correction::HadRun(at("01:30"))));
     let seen = job.seen_at(at("04:10"));
     assert_eq!((seen.state, seen.in_a_row), (State::Up, 1));
     // The next failure is the second in a row.
     job.fail_at(at("04:20"));
-    assert!(matches!(job.look_at(at("04:20")), Change::Open(Reason::Failed { in_a_row: 2, .. })));
+    assert!(matches!(job.look_at(at("04:20")), DueChange::Open(Reason::Failed { in_a_row: 2, .. })));
     // Also where the failures were heard at once.
     let mut job = Job::every("12h").alert_after(2);
     for clock in ["01:00", "02:00"] {
@@ -189,12 +189,12 @@ fn a_late_success_within_the_row_of_failures_answers_their_alert() {
         job.look_at(at(clock));
     }
     job.report(Success, at("01:30"), at("02:10"));
-    assert_eq!(job.look_at(at("02:10")), Change::Answer(Answer::HadRun(at("01:30"))));
+    assert_eq!(job.look_at(at("02:10")), DueChange::Answer(Correction::HadRun(at("01:30"))));
     // Of several the latest; and after them a row that is shorter than asked for.
     let mut job = failed_in_a_row(3);
     job.report(Success, at("01:10"), at("04:10"));
     job.report(Success, at("01:30"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::Answer(Answer::HadRun(at("01:30"))));
+    assert_eq!(job.look_at(at("04:10")), DueChange::Answer(Correction::HadRun(at("01:30"))));
     assert_eq!(job.seen_at(at("04:10")).in_a_row, 2);
 }
 
@@ -203,23 +203,23 @@ fn one_that_leaves_the_row_long_enough_answers_nothing() {
     // Before the row.
     let mut job = failed_in_a_row(2);
     job.report(Success, at("00:50"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::None);
+    assert_eq!(job.look_at(at("04:10")), DueChange::None);
     // Two have failed since.
     let mut job = failed_in_a_row(2);
     job.fail_at(at("04:05"));
     job.look_at(at("04:05"));
     job.report(Success, at("01:30"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::None);
+    assert_eq!(job.look_at(at("04:10")), DueChange::None);
     // The alert was right, and another failure has followed its end.
     let mut job = failed_in_a_row(2);
     job.fail_at(at("04:05"));
     job.look_at(at("04:05"));
     job.report(Success, at("02:30"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::None);
+    assert_eq!(job.look_at(at("04:10")), DueChange::None);
     // One failure is enough.
     let mut job = failed_in_a_row(1);
     job.report(Success, at("00:40"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::None);
+    assert_eq!(job.look_at(at("04:10")), DueChange::None);
     // A success that is a failure.
     let mut job = failed_in_a_row(2).min_run("10m");
     job.check_in(reported(CheckIn { run_id: Some(run(1)), ..CheckIn::new(Start, at("01:29")) }, at("04:10")));
@@ -227,7 +227,7 @@ fn one_that_leaves_the_row_long_enough_answers_nothing() {
         CheckIn { run_id: Some(run(1)), ..CheckIn::new(Success, at("01:30")) },
         at("04:10"),
     ));
-    assert_eq!(job.look_at(at("04:10")), Change::None);
+    assert_eq!(job.look_at(at("04:10")), DueChange::None);
 }
 
 #[test]
@@ -235,11 +235,11 @@ fn one_within_a_row_of_failures_and_misses_answers_their_alert() {
     let mut job = Job::cron("0 * * * *", "UTC").grace("5m").alert_after(3);
     for clock in ["01:01", "02:01"] {
         job.fail_at(at(clock));
-        assert_eq!(job.look_at(at(clock)), Change::None);
+        assert_eq!(job.look_at(at(clock)), DueChange::None);
     }
     assert_eq!(reason(&job.look_at(at("03:05"))).cause(), Cause::Missed);
     job.report(Success, at("01:30"), at("03:10"));
-    assert_eq!(job.look_at(at("03:10")), Change::Answer(Answer::HadRun(at("01:30"))));
+    assert_eq!(job.look_at(at("03:10")), DueChange::Answer(Correction::HadRun(at("01:30"))));
     job.sleep_until(at("04:04"));
     assert_eq!(job.openings(), [at("03:05")]);
     job.sleep_until(at("04:06"));
@@ -254,7 +254,7 @@ fn a_late_start_after_the_end_of_its_run_reopens_nothing() {
         job.check_in(of_run(Success, "01:00"));
         job.look_at(at("01:00"));
         job.check_in(reported(of_run(Start, "00:30"), at("02:00")));
-        assert_eq!(job.look_at(at("02:00")), Change::None, "{named}");
+        assert_eq!(job.look_at(at("02:00")), DueChange::None, "{named}");
         assert_eq!(job.seen_at(at("02:00")).state, State::Up);
         job.sleep_until(at("05:00"));
         assert_eq!(job.told, []);
@@ -271,7 +271,7 @@ fn the_end_of_a_run_has_a_minute_to_follow_its_late_start() {
             CheckIn { run_id: Some(run(1)), ..CheckIn::new(Start, at("01:00")) },
             at("03:00"),
         ));
-        assert_eq!(job.look_at(at("03:00")), Change::None);
+        assert_eq!(job.look_at(at("03:00")), DueChange::None);
         job
     };
     let mut job = begun();
@@ -290,16 +290,16 @@ fn a_run_that_had_ended_in_time_was_well() {
         let mut job = Job::every("12h").max_run("10m");
         job.start_of(run(1), at("01:00"));
         job.success_of(run(2), at("01:09"));
-        assert!(matches!(job.look_at(at("01:10")), Change::Open(Reason::Overran { .. })));
+        assert!(matches!(job.look_at(at("01:10")), DueChange::Open(Reason::Overran { .. })));
         job
     };
     let end = |clock| CheckIn { run_id: Some(run(1)), ..CheckIn::new(Success, at(clock)) };
     let mut job = started();
     job.check_in(reported(end("01:08"), at("02:00")));
-    assert_eq!(job.look_at(at("02:00")), Change::Answer(Answer::HadEnded(at("01:08"))));
+    assert_eq!(job.look_at(at("02:00")), DueChange::Answer(Correction::HadEnded(at("01:08"))));
     let mut job = started();
     job.check_in(reported(end("01:20"), at("02:00")));
-    assert_eq!(job.look_at(at("02:00")), Change::Recover);
+    assert_eq!(job.look_at(at("02:00")), DueChange::Recover);
 }
 
 #[test]
@@ -312,20 +312,20 @@ fn a_report_from_a_blind_window_shows_a_healthy_job() {
     assert_eq!(job.seen_at(at("03:00")).state, State::Unobserved);
     job.report(Success, at("02:00"), at("03:01"));
     job.report(Success, at("02:55"), at("03:01"));
-    assert_eq!(job.look_at(at("03:01")), Change::None);
+    assert_eq!(job.look_at(at("03:01")), DueChange::None);
     assert_eq!(job.seen_at(at("03:01")).state, State::Up);
     // A deadline that the window moved is one, too.
     let mut job = Job::every("1h").grace("5m");
     job.success_at(at("01:00"));
     job.blind(at("01:30"), at("03:00"));
-    assert!(matches!(job.look_at(at("04:05")), Change::Open(_)));
+    assert!(matches!(job.look_at(at("04:05")), DueChange::Open(_)));
     job.report(Success, at("03:50"), at("04:10"));
-    assert_eq!(job.look_at(at("04:10")), Change::Answer(Answer::HadRun(at("03:50"))));
+    assert_eq!(job.look_at(at("04:10")), DueChange::Answer(Correction::HadRun(at("03:50"))));
 }
 
 #[test]
 fn who_was_told_reads_when_it_had_run() {
-    let words = Answer::HadRun(at("02:00")).words(next_day("08:00"), chrono_tz::Europe::Berlin);
+    let words = Correction::HadRun(at("02:00")).words(next_day("08:00"), chrono_tz::Europe::Berlin);
     assert_eq!(words, "it had run at 03:00 on Mon 5 Jan (Europe/Berlin)");
 }
 
@@ -450,8 +450,8 @@ impl Life {
         }
         let told = job.told.iter().map(|(when, change)| {
             let closed = match change {
-                Change::Open(_) => None,
-                other => Some(matches!(other, Change::Answer(_))),
+                DueChange::Open(_) => None,
+                other => Some(matches!(other, DueChange::Answer(_))),
             };
             ((*when - after(0)).num_seconds(), closed)
         });

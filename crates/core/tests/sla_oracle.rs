@@ -13,7 +13,7 @@ use common::{Job, at};
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::Change;
+use innkeeper_core::sla::DueChange;
 use innkeeper_core::snooze::{Snooze, SnoozeMode};
 use proptest::prelude::*;
 
@@ -181,7 +181,7 @@ fn live(life: &Life, when_woken: bool) -> (Vec<(Time, bool)>, Vec<i64>) {
         }
         rows.push(job.seen_at(after(now)).in_a_row);
     }
-    let told = job.told.iter().map(|(when, change)| (*when, matches!(change, Change::Open(_))));
+    let told = job.told.iter().map(|(when, change)| (*when, matches!(change, DueChange::Open(_))));
     (told.collect(), rows)
 }
 
@@ -298,7 +298,7 @@ impl Shift {
         let run = |at: Time| self.runs.iter().position(|(start, _)| after(*start) == at);
         let told = job.told.iter().map(|(when, change)| {
             let opened =
-                matches!(change, Change::Open(_)).then(|| common::reason(change).run().and_then(run));
+                matches!(change, DueChange::Open(_)).then(|| common::reason(change).run().and_then(run));
             ((*when - after(0)).num_seconds(), opened)
         });
         told.collect()

@@ -11,9 +11,9 @@ use innkeeper_core::alert::{OpenAlert, Reason};
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::facts::{Event, Facts, Run};
 use innkeeper_core::reminders::Reminders;
-use innkeeper_core::reservation::{Conclusions, Status, Window};
+use innkeeper_core::reservation::{AlertStatus, Conclusions, Window};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::Change;
+use innkeeper_core::sla::DueChange;
 use innkeeper_core::snooze::{Snooze, SnoozeMode, Snoozes};
 use innkeeper_core::{Time, duration};
 use proptest::prelude::*;
@@ -148,7 +148,7 @@ fn an_extreme_job() -> impl Strategy<Value = Job> {
                 ..Facts::default()
             };
             job.reservation.conclusions = Conclusions {
-                status: Status::Up,
+                status: AlertStatus::Up,
                 snoozes: before.1.map_or_else(Snoozes::default, |until| {
                     let mode = if before.3 % 2 == 0 { SnoozeMode::Quiet } else { SnoozeMode::Skip };
                     Snoozes::one(Snooze { from: before.0.min(until), until, mode })
@@ -216,7 +216,7 @@ proptest! {
                 Schedule::Every(period) => after(look) < latest + *period + grace,
                 Schedule::Cron(_) | Schedule::Calendar(_) => schedule.expected_after_checkin(latest).is_some_and(|at| after(look) < at + grace),
             });
-            prop_assert!(!inside || !matches!(change, Change::Open(_)), "{:?} at {}", change, after(look));
+            prop_assert!(!inside || !matches!(change, DueChange::Open(_)), "{:?} at {}", change, after(look));
             prop_assert!(!inside || job.alert.is_none(), "still open at {}", after(look));
         }
     }
@@ -255,11 +255,11 @@ proptest! {
                 None => {
                     let change = job.look_at(after(s));
                     match change {
-                        Change::Open(_) => prop_assert!(!incident || success_since, "opened twice"),
-                        Change::OpenAndRecover(_) | Change::Recover | Change::Answer(_) | Change::Withdraw(_) => {
+                        DueChange::Open(_) => prop_assert!(!incident || success_since, "opened twice"),
+                        DueChange::OpenAndRecover(_) | DueChange::Recover | DueChange::Answer(_) | DueChange::Withdraw(_) => {
                             prop_assert!(success_since || !incident, "closed by nothing");
                         }
-                        Change::None | Change::Remind(_) => continue,
+                        DueChange::None | DueChange::Remind(_) => continue,
                     }
                     incident = job.alert.is_some();
                     success_since = false;
@@ -274,7 +274,7 @@ proptest! {
         let mut job = job;
         job.look_at(after(now));
         let once = job.clone();
-        prop_assert_eq!(job.look_at(after(now)), Change::None);
+        prop_assert_eq!(job.look_at(after(now)), DueChange::None);
         prop_assert_eq!(job.reservation, once.reservation);
         prop_assert_eq!(job.alert, once.alert);
     }
@@ -378,7 +378,7 @@ proptest! {
         prop_assert_eq!(prompt.openings().len(), bursts.len());
         prop_assert_eq!(tardy.openings().len(), bursts.len());
         let told = late.look_at(next());
-        let first = matches!(told, Change::OpenAndRecover(Reason::Failed { at, .. }) if at == after(7));
+        let first = matches!(told, DueChange::OpenAndRecover(Reason::Failed { at, .. }) if at == after(7));
         prop_assert!(first, "{:?}", told);
         for job in [prompt, tardy, late] {
             prop_assert!(job.alert.is_none());
@@ -392,7 +392,7 @@ proptest! {
         let seen = job.seen_at(now);
         prop_assert!(seen.conclusions.wake_at >= now);
         prop_assert!(seen.deadline >= seen.expected_at);
-        if let Change::Open(reason) | Change::OpenAndRecover(reason) = &seen.change {
+        if let DueChange::Open(reason) | DueChange::OpenAndRecover(reason) = &seen.change {
             for zone in ["UTC", "Pacific/Apia", "Pacific/Midway"] {
                 prop_assert!(!reason.sentence(zone.parse().unwrap()).is_empty());
             }
@@ -414,7 +414,7 @@ proptest! {
         let mut now = at("00:10");
         while now < wake_at.min(at("00:40")) {
             let seen = job.seen_at(now);
-            prop_assert_eq!(&seen.change, &Change::None, "at {}, asleep until {}", now, wake_at);
+            prop_assert_eq!(&seen.change, &DueChange::None, "at {}, asleep until {}", now, wake_at);
             prop_assert_eq!(seen.conclusions.status, job.reservation.conclusions.status);
             prop_assert_eq!(seen.conclusions.fail_streak, job.reservation.conclusions.fail_streak);
             now += seconds(1);

@@ -9,11 +9,11 @@ use common::{Job, at, reason, run, span, utc};
 use innkeeper_core::alert::{Cause, Reason, Unobserved};
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::facts::Event;
-use innkeeper_core::reservation::{Status, Window};
-use innkeeper_core::sla::{Change, State};
+use innkeeper_core::reservation::{AlertStatus, Window};
+use innkeeper_core::sla::{DueChange, State};
 
 /// Why the change opened an alert.
-fn cause(change: &Change) -> Cause {
+fn cause(change: &DueChange) -> Cause {
     reason(change).cause()
 }
 
@@ -25,10 +25,10 @@ mod anchor_and_deadline {
         let mut job = Job::every("5m").grace("1m");
         assert_eq!(job.seen_at(at("00:04")).state, State::New);
         assert_eq!(job.seen_at(at("00:05")).state, State::Late);
-        assert_eq!(job.look_at(at("00:05:59.999")), Change::None);
+        assert_eq!(job.look_at(at("00:05:59.999")), DueChange::None);
         assert_eq!(
             job.look_at(at("00:06")),
-            Change::Open(Reason::Missed {
+            DueChange::Open(Reason::Missed {
                 expected_at: at("00:05"),
                 deadline: at("00:06"),
                 in_a_row: 1,
@@ -44,8 +44,8 @@ mod anchor_and_deadline {
         job.success_at(at("00:03"));
         let seen = job.seen_at(at("00:04"));
         assert_eq!((seen.expected_at, seen.deadline), (at("00:08"), at("00:09")));
-        assert_eq!((seen.state, seen.conclusions.status), (State::Up, Status::Up));
-        assert_eq!(job.look_at(at("00:08:59")), Change::None);
+        assert_eq!((seen.state, seen.conclusions.status), (State::Up, AlertStatus::Up));
+        assert_eq!(job.look_at(at("00:08:59")), DueChange::None);
         assert_eq!(cause(&job.look_at(at("00:09"))), Cause::Missed);
     }
 
@@ -53,7 +53,7 @@ mod anchor_and_deadline {
     fn a_success_within_the_grace_is_in_time() {
         let mut job = Job::every("5m").grace("1m");
         job.success_at(at("00:05:59"));
-        assert_eq!(job.look_at(at("00:06")), Change::None);
+        assert_eq!(job.look_at(at("00:06")), DueChange::None);
     }
 
     #[test]
@@ -62,8 +62,8 @@ mod anchor_and_deadline {
         let mut job = Job::cron("0 2 * * *", "Europe/Berlin").grace("5m");
         assert_eq!(job.seen_at(at("00:30")).expected_at, at("01:00"));
         job.success_at(at("01:03"));
-        assert_eq!(job.look_at(at("01:05")), Change::None);
-        assert_eq!(job.look_at(utc("2026-01-06 01:04:59")), Change::None);
+        assert_eq!(job.look_at(at("01:05")), DueChange::None);
+        assert_eq!(job.look_at(utc("2026-01-06 01:04:59")), DueChange::None);
         assert_eq!(cause(&job.look_at(utc("2026-01-06 01:05"))), Cause::Missed);
     }
 
@@ -100,7 +100,7 @@ mod anchor_and_deadline {
         job.start_at(at("00:04"));
         job.log_at(at("00:04:30"));
         assert_eq!(job.seen_at(at("00:04:30")).state, State::Running);
-        assert_eq!(job.look_at(at("00:04:59")), Change::None);
+        assert_eq!(job.look_at(at("00:04:59")), DueChange::None);
         assert_eq!(cause(&job.look_at(at("00:05"))), Cause::Missed);
     }
 }
@@ -120,7 +120,7 @@ mod once_and_recovery {
         let mut job = Job::every("5m").remind_every("6h");
         job.sleep_until(at("18:10"));
         let told: Vec<_> =
-            job.told.iter().map(|(at, change)| (*at, change == &Change::Remind(None))).collect();
+            job.told.iter().map(|(at, change)| (*at, change == &DueChange::Remind(None))).collect();
         assert_eq!(
             told,
             [(at("00:05"), false), (at("06:05"), true), (at("12:05"), true), (at("18:05"), true)]
@@ -131,27 +131,27 @@ mod once_and_recovery {
     fn a_late_look_reminds_once_and_counts_from_then() {
         let mut job = Job::every("5m").remind_every("1h");
         job.sleep_until(at("00:05"));
-        assert_eq!(job.look_at(at("04:30")), Change::Remind(None));
-        assert_eq!(job.look_at(at("05:29:59")), Change::None);
-        assert_eq!(job.look_at(at("05:30")), Change::Remind(None));
+        assert_eq!(job.look_at(at("04:30")), DueChange::Remind(None));
+        assert_eq!(job.look_at(at("05:29:59")), DueChange::None);
+        assert_eq!(job.look_at(at("05:30")), DueChange::Remind(None));
     }
 
-    fn failed(clock: &str, in_a_row: i64) -> Change {
-        Change::Remind(Some(Reason::Failed { at: at(clock), exit_code: Some(3), in_a_row }))
+    fn failed(clock: &str, in_a_row: i64) -> DueChange {
+        DueChange::Remind(Some(Reason::Failed { at: at(clock), exit_code: Some(3), in_a_row }))
     }
 
     #[test]
     fn each_failed_run_is_told_where_that_is_wished() {
         let mut job = Job::every("1h").grace("5m").remind_every("each").alert_after(2);
         job.fail_at(at("00:10"));
-        assert_eq!(job.look_at(at("00:10")), Change::None);
+        assert_eq!(job.look_at(at("00:10")), DueChange::None);
         job.fail_at(at("00:20"));
-        assert!(matches!(job.look_at(at("00:20")), Change::Open(Reason::Failed { in_a_row: 2, .. })));
-        assert_eq!(job.look_at(at("00:21")), Change::None, "nothing has come since");
+        assert!(matches!(job.look_at(at("00:20")), DueChange::Open(Reason::Failed { in_a_row: 2, .. })));
+        assert_eq!(job.look_at(at("00:21")), DueChange::None, "nothing has come since");
         job.fail_at(at("00:30"));
         assert_eq!(job.reservation.conclusions.wake_at, at("00:30"), "somebody looks at once");
         assert_eq!(job.look_at(at("00:30")), failed("00:30", 3));
-        assert_eq!(job.look_at(at("00:30")), Change::None);
+        assert_eq!(job.look_at(at("00:30")), DueChange::None);
         // Several between two looks are told together.
         job.fail_at(at("00:40"));
         job.fail_at(at("00:50"));
@@ -159,16 +159,16 @@ mod once_and_recovery {
         // A start, a remark and a success are none.
         job.start_at(at("00:55"));
         job.log_at(at("00:56"));
-        assert_eq!(job.look_at(at("00:56")), Change::None);
+        assert_eq!(job.look_at(at("00:56")), DueChange::None);
         job.success_at(at("00:57"));
-        assert_eq!(job.look_at(at("00:57")), Change::Recover);
+        assert_eq!(job.look_at(at("00:57")), DueChange::Recover);
         // A success ends what a failure before it would have told.
         let mut job = Job::every("1h").remind_every("each");
         job.fail_at(at("00:10"));
         job.look_at(at("00:10"));
         job.fail_at(at("00:20"));
         job.success_at(at("00:20:01"));
-        assert_eq!(job.look_at(at("00:21")), Change::Recover);
+        assert_eq!(job.look_at(at("00:21")), DueChange::Recover);
     }
 
     #[test]
@@ -179,13 +179,13 @@ mod once_and_recovery {
             job.success_of(run(n), at(to));
             job.look_at(at(to))
         };
-        assert!(matches!(short(&mut job, 1, "00:10", "00:11"), Change::Open(Reason::TooShort { .. })));
+        assert!(matches!(short(&mut job, 1, "00:10", "00:11"), DueChange::Open(Reason::TooShort { .. })));
         let change = short(&mut job, 2, "00:20", "00:21");
         assert!(
-            matches!(change, Change::Remind(Some(Reason::TooShort { took_ms: 60_000, .. }))),
+            matches!(change, DueChange::Remind(Some(Reason::TooShort { took_ms: 60_000, .. }))),
             "{change:?}"
         );
-        assert_eq!(short(&mut job, 3, "00:30", "00:50"), Change::Recover);
+        assert_eq!(short(&mut job, 3, "00:30", "00:50"), DueChange::Recover);
     }
 
     #[test]
@@ -199,23 +199,23 @@ mod once_and_recovery {
                 ["01:05", "02:05", "03:05", "04:05"].map(at)
             );
             assert!(
-                told[1..].iter().all(|(_, change)| *change == Change::Remind(None)),
+                told[1..].iter().all(|(_, change)| *change == DueChange::Remind(None)),
                 "as the alert says: {told:?}"
             );
             // Then it fails, is silent again, and is looked at late.
             job.fail_at(at("04:40"));
-            assert!(matches!(job.look_at(at("04:40")), Change::Remind(Some(Reason::Failed { .. }))));
+            assert!(matches!(job.look_at(at("04:40")), DueChange::Remind(Some(Reason::Failed { .. }))));
             let change = job.look_at(at("09:00"));
-            assert!(matches!(change, Change::Remind(Some(Reason::Missed { .. }))), "{change:?}");
-            assert_eq!(job.look_at(at("09:01")), Change::None, "one for all of them");
+            assert!(matches!(change, DueChange::Remind(Some(Reason::Missed { .. }))), "{change:?}");
+            assert_eq!(job.look_at(at("09:01")), DueChange::None, "one for all of them");
             job.success_at(at("09:02"));
-            assert_eq!(job.look_at(at("09:02")), Change::Recover);
+            assert_eq!(job.look_at(at("09:02")), DueChange::Recover);
         }
         // Years later it is found without counting all instants.
         let mut job = Job::every("1s").remind_every("each");
         job.sleep_until(at("00:00:01"));
         let later = utc("2036-01-01 00:00");
-        assert_eq!(job.look_at(later), Change::Remind(None));
+        assert_eq!(job.look_at(later), DueChange::Remind(None));
         assert_eq!(job.reservation.conclusions.wake_at, later + span("1s"));
     }
 
@@ -227,7 +227,7 @@ mod once_and_recovery {
         job.sleep_until(at("01:40"));
         let missed =
             Reason::Missed { expected_at: at("01:30"), deadline: at("01:35"), in_a_row: 2, unobserved: None };
-        assert_eq!(job.told.last().unwrap(), &(at("01:35"), Change::Remind(Some(missed))));
+        assert_eq!(job.told.last().unwrap(), &(at("01:35"), DueChange::Remind(Some(missed))));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod once_and_recovery {
         job.quiet("00:15", "01:00");
         for clock in ["00:20", "00:30"] {
             job.fail_at(at(clock));
-            assert_eq!(job.look_at(at(clock)), Change::None);
+            assert_eq!(job.look_at(at(clock)), DueChange::None);
         }
         job.sleep_until(at("02:00"));
         assert_eq!(job.told[1..], [(at("01:00"), failed("00:30", 3))], "still true at its end, once");
@@ -247,7 +247,7 @@ mod once_and_recovery {
         job.fail_at(at("02:20"));
         job.look_at(at("02:20"));
         job.success_at(at("02:30"));
-        assert_eq!(job.look_at(at("02:30")), Change::Recover);
+        assert_eq!(job.look_at(at("02:30")), DueChange::Recover);
         job.sleep_until(at("04:00"));
         assert_eq!(job.told.len(), 3);
         // What is missed within a skip is not expected.
@@ -265,7 +265,7 @@ mod once_and_recovery {
         job.fail_at(at("00:40"));
         job.look_at(at("00:40"));
         job.report(CheckInKind::Fail, at("00:20"), at("01:00"));
-        assert_eq!(job.look_at(at("01:00")), Change::None, "a success has followed it");
+        assert_eq!(job.look_at(at("01:00")), DueChange::None, "a success has followed it");
         job.report(CheckInKind::Fail, at("00:35"), at("01:10"));
         assert_eq!(job.look_at(at("01:10")), failed("00:40", 2), "none has followed this one");
     }
@@ -278,7 +278,7 @@ mod once_and_recovery {
         job.sleep_until(at("03:30"));
         assert_eq!(job.told.len(), 1);
         job.fail_at(at("03:40"));
-        assert!(matches!(job.look_at(at("03:40")), Change::Remind(Some(Reason::Failed { .. }))));
+        assert!(matches!(job.look_at(at("03:40")), DueChange::Remind(Some(Reason::Failed { .. }))));
         job.sleep_until(at("05:00"));
         assert_eq!(job.told.len(), 2);
         job.behind_silent_site = false;
@@ -295,7 +295,7 @@ mod once_and_recovery {
         job.behind_silent_site = false;
         job.sleep_until(at("01:31"));
         assert!(
-            matches!(job.told[1..], [(_, Change::Remind(Some(Reason::Missed { .. })))]),
+            matches!(job.told[1..], [(_, DueChange::Remind(Some(Reason::Missed { .. })))]),
             "{:?}",
             job.told
         );
@@ -307,7 +307,7 @@ mod once_and_recovery {
         job.start_of(run(1), at("00:10"));
         job.sleep_until(at("00:20"));
         job.fail_at(at("00:30"));
-        assert!(matches!(job.look_at(at("00:30")), Change::Remind(Some(Reason::Failed { .. }))));
+        assert!(matches!(job.look_at(at("00:30")), DueChange::Remind(Some(Reason::Failed { .. }))));
     }
 
     #[test]
@@ -315,9 +315,9 @@ mod once_and_recovery {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:10"));
         job.success_at(at("00:12"));
-        assert_eq!(job.look_at(at("00:12")), Change::Recover);
-        assert_eq!(job.reservation.conclusions.status, Status::Up);
-        assert_eq!(job.look_at(at("00:12")), Change::None);
+        assert_eq!(job.look_at(at("00:12")), DueChange::Recover);
+        assert_eq!(job.reservation.conclusions.status, AlertStatus::Up);
+        assert_eq!(job.look_at(at("00:12")), DueChange::None);
         assert_eq!(cause(&job.look_at(at("00:17"))), Cause::Missed, "a new silence is a new incident");
     }
 
@@ -326,7 +326,7 @@ mod once_and_recovery {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
         job.success_at(at("00:04:59"));
-        assert_eq!(job.look_at(at("00:05:01")), Change::Recover);
+        assert_eq!(job.look_at(at("00:05:01")), DueChange::Recover);
     }
 
     #[test]
@@ -335,12 +335,12 @@ mod once_and_recovery {
         job.sleep_until(at("00:05"));
         job.start_at(at("00:06"));
         job.log_at(at("00:07"));
-        assert_eq!(job.look_at(at("00:07")), Change::None);
+        assert_eq!(job.look_at(at("00:07")), DueChange::None);
         job.fail_at(at("00:08"));
-        assert_eq!(job.look_at(at("00:08")), Change::None, "one incident");
+        assert_eq!(job.look_at(at("00:08")), DueChange::None, "one incident");
         assert!(job.alert.is_some());
         job.success_at(at("00:09"));
-        assert_eq!(job.look_at(at("00:09")), Change::Recover);
+        assert_eq!(job.look_at(at("00:09")), DueChange::Recover);
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod once_and_recovery {
         job.sleep_until(at("00:05"));
         job.success_at(at("00:06"));
         job.fail_at(at("00:07"));
-        assert_eq!(job.look_at(at("00:07")), Change::None);
+        assert_eq!(job.look_at(at("00:07")), DueChange::None);
         assert!(job.alert.is_some());
     }
 
@@ -358,7 +358,7 @@ mod once_and_recovery {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
         job.blind(at("00:04"), at("00:19"));
-        assert_eq!(job.look_at(at("00:20")), Change::None);
+        assert_eq!(job.look_at(at("00:20")), DueChange::None);
         assert!(job.alert.is_some());
     }
 }
@@ -372,7 +372,7 @@ mod failures {
         job.fail_at(at("00:10"));
         assert_eq!(
             job.look_at(at("00:10")),
-            Change::Open(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
+            DueChange::Open(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
         );
     }
 
@@ -383,11 +383,11 @@ mod failures {
         job.success_at(at("00:11"));
         assert_eq!(
             job.look_at(at("00:12")),
-            Change::OpenAndRecover(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
+            DueChange::OpenAndRecover(Reason::Failed { at: at("00:10"), exit_code: Some(3), in_a_row: 1 })
         );
         assert_eq!(
             (job.look_at(at("00:12")), job.reservation.conclusions.status),
-            (Change::None, Status::Up)
+            (DueChange::None, AlertStatus::Up)
         );
     }
 
@@ -399,9 +399,9 @@ mod failures {
         for kept in [&job.unseen[2..], &job.unseen[1..]] {
             let mut job = Job { unseen: kept.to_vec(), ..job.clone() };
             let change = job.look_at(at("00:12"));
-            assert!(matches!(change, Change::OpenAndRecover(_)), "{kept:?}: {change:?}");
+            assert!(matches!(change, DueChange::OpenAndRecover(_)), "{kept:?}: {change:?}");
             assert_eq!(cause(&change), Cause::Failed);
-            assert_eq!(job.look_at(at("00:12")), Change::None);
+            assert_eq!(job.look_at(at("00:12")), DueChange::None);
         }
     }
 
@@ -412,7 +412,7 @@ mod failures {
             job.fail_at(at(minute));
         }
         job.unseen.drain(..2);
-        assert!(matches!(job.look_at(at("00:12")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+        assert!(matches!(job.look_at(at("00:12")), DueChange::Open(Reason::Failed { in_a_row: 3, .. })));
     }
 
     #[test]
@@ -422,11 +422,11 @@ mod failures {
         job.success_at(at("00:10:09"));
         assert_eq!(
             job.look_at(at("00:10:09")),
-            Change::Open(Reason::TooShort { at: at("00:10:09"), took_ms: 9000, min_run_ms: 10_000 })
+            DueChange::Open(Reason::TooShort { at: at("00:10:09"), took_ms: 9000, min_run_ms: 10_000 })
         );
         job.start_at(at("00:20"));
         job.success_at(at("00:20:10"));
-        assert_eq!(job.look_at(at("00:20:10")), Change::Recover, "ten seconds are honest");
+        assert_eq!(job.look_at(at("00:20:10")), DueChange::Recover, "ten seconds are honest");
     }
 
     #[test]
@@ -435,7 +435,7 @@ mod failures {
         job.start_of(run(1), at("00:10"));
         job.start_of(run(2), at("00:10:55"));
         job.success_of(run(1), at("00:11"));
-        assert_eq!(job.look_at(at("00:11")), Change::None, "a minute");
+        assert_eq!(job.look_at(at("00:11")), DueChange::None, "a minute");
         job.success_of(run(2), at("00:11:01"));
         assert_eq!(cause(&job.look_at(at("00:11:01"))), Cause::Failed, "six seconds");
     }
@@ -444,7 +444,7 @@ mod failures {
     fn a_success_without_a_start_has_no_length() {
         let mut job = Job::every("1h").min_run("10s");
         job.success_at(at("00:10"));
-        assert_eq!(job.look_at(at("00:10")), Change::None);
+        assert_eq!(job.look_at(at("00:10")), DueChange::None);
     }
 
     #[test]
@@ -454,7 +454,7 @@ mod failures {
         job.success_at(at("00:10:01"));
         job.look_at(at("00:10:01"));
         for minute in ["00:11", "00:12", "00:13"] {
-            assert_eq!(job.look_at(at(minute)), Change::None);
+            assert_eq!(job.look_at(at(minute)), DueChange::None);
         }
         assert!(job.alert.is_some());
     }
@@ -496,7 +496,7 @@ mod threshold {
         let mut job = Job::every("1h").alert_after(3);
         for (minute, opens) in [("00:10", false), ("00:20", false), ("00:30", true)] {
             job.fail_at(at(minute));
-            assert_eq!(matches!(job.look_at(at(minute)), Change::Open(_)), opens, "{minute}");
+            assert_eq!(matches!(job.look_at(at(minute)), DueChange::Open(_)), opens, "{minute}");
         }
     }
 
@@ -508,7 +508,7 @@ mod threshold {
         }
         assert_eq!(
             job.look_at(at("00:14")),
-            Change::Open(Reason::Failed { at: at("00:12"), exit_code: Some(3), in_a_row: 3 })
+            DueChange::Open(Reason::Failed { at: at("00:12"), exit_code: Some(3), in_a_row: 3 })
         );
     }
 
@@ -520,7 +520,7 @@ mod threshold {
         // Nobody looks at the success of an up reservation before the next failure.
         job.success_at(at("00:20"));
         job.fail_at(at("00:30"));
-        assert_eq!(job.look_at(at("00:30")), Change::None);
+        assert_eq!(job.look_at(at("00:30")), DueChange::None);
         job.fail_at(at("00:40"));
         assert_eq!(cause(&job.look_at(at("00:40"))), Cause::Failed);
     }
@@ -555,7 +555,7 @@ mod threshold {
         job.look_at(at("00:10"));
         job.start_at(at("00:20"));
         job.success_at(at("00:20:01"));
-        assert!(matches!(job.look_at(at("00:20:01")), Change::Open(Reason::TooShort { .. })));
+        assert!(matches!(job.look_at(at("00:20:01")), DueChange::Open(Reason::TooShort { .. })));
     }
 }
 
@@ -570,10 +570,10 @@ mod threshold_of_both {
         assert_eq!(job.seen_at(at("02:10")).in_a_row, 2, "01:00 and 02:00");
         let mut early = job.clone();
         job.fail_at(at("02:30"));
-        assert_eq!(job.look_at(at("02:30")), Change::None, "it answers 02:00, which was missed");
+        assert_eq!(job.look_at(at("02:30")), DueChange::None, "it answers 02:00, which was missed");
         // This one counts for 03:00.
         early.fail_at(at("02:59:30"));
-        assert!(matches!(early.look_at(at("02:59:30")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+        assert!(matches!(early.look_at(at("02:59:30")), DueChange::Open(Reason::Failed { in_a_row: 3, .. })));
     }
 
     #[test]
@@ -590,7 +590,7 @@ mod threshold_of_both {
         assert_eq!((job.seen_at(at("02:20")).in_a_row, job.told.len()), (2, 0));
         job.fail_at(at("02:30"));
         assert!(
-            matches!(job.look_at(at("02:30")), Change::Open(Reason::Failed { in_a_row: 3, .. })),
+            matches!(job.look_at(at("02:30")), DueChange::Open(Reason::Failed { in_a_row: 3, .. })),
             "a further one"
         );
     }
@@ -614,7 +614,7 @@ mod threshold_of_both {
             match looks {
                 true => assert_eq!(told, [at("04:15")]),
                 false => assert!(
-                    matches!(seen.change, Change::Open(Reason::Failed { in_a_row: 4, .. })),
+                    matches!(seen.change, DueChange::Open(Reason::Failed { in_a_row: 4, .. })),
                     "{seen:?}"
                 ),
             }
@@ -700,9 +700,9 @@ mod lost_ends {
         job.sleep_until(at("02:40"));
         assert_eq!(job.openings(), [at("02:30")]);
         job.start_of(run(2), at("03:00"));
-        assert_eq!(job.look_at(at("03:00")), Change::None);
+        assert_eq!(job.look_at(at("03:00")), DueChange::None);
         job.success_of(run(2), at("03:10"));
-        assert_eq!(job.look_at(at("03:10")), Change::Recover);
+        assert_eq!(job.look_at(at("03:10")), DueChange::Recover);
         job.sleep_until(utc("2026-01-06 01:00"));
         assert_eq!(job.told.len(), 2, "its limit is told once");
         assert_eq!(job.seen_at(at("04:00")).state, State::Up, "and it is shown no more");
@@ -714,7 +714,7 @@ mod lost_ends {
         job.start_of(run(1), at("02:00"));
         job.sleep_until(at("02:40"));
         job.success_at(at("02:50"));
-        assert_eq!(job.look_at(at("02:50")), Change::Recover);
+        assert_eq!(job.look_at(at("02:50")), DueChange::Recover);
     }
 
     #[test]
@@ -727,18 +727,18 @@ mod lost_ends {
         assert_eq!(job.openings(), [at("02:50")]);
         job.start_of(run(4), at("03:01"));
         job.success_of(run(2), at("03:02"));
-        assert_eq!(job.look_at(at("03:02")), Change::Recover, "run 2 began later than run 1");
+        assert_eq!(job.look_at(at("03:02")), DueChange::Recover, "run 2 began later than run 1");
         let mut job = Job::every("12h").max_run("1h");
         job.start_of(run(2), at("01:00"));
         job.start_of(run(1), at("01:10"));
         job.sleep_until(at("02:00"));
         assert_eq!(job.openings(), [at("02:00")], "of run 2");
         job.success_of(run(2), at("02:05"));
-        assert_eq!(job.look_at(at("02:05")), Change::Recover);
+        assert_eq!(job.look_at(at("02:05")), DueChange::Recover);
         job.sleep_until(at("02:10"));
         assert_eq!(job.openings().len(), 2, "run 1 has a limit of its own");
         job.success_of(run(2), at("02:20"));
-        assert_eq!(job.look_at(at("02:20")), Change::None, "it began earlier");
+        assert_eq!(job.look_at(at("02:20")), DueChange::None, "it began earlier");
     }
 
     #[test]
@@ -789,7 +789,7 @@ mod lost_ends {
         job.sleep_until(at("02:00"));
         job.start_of(run(2), at("02:10"));
         job.success_of(run(2), at("02:20"));
-        assert_eq!(job.look_at(at("02:20")), Change::Recover);
+        assert_eq!(job.look_at(at("02:20")), DueChange::Recover);
         job.sleep_until(at("03:19"));
         assert_eq!(job.openings(), [at("01:00")]);
     }
@@ -810,8 +810,8 @@ mod lost_ends {
             assert_eq!(job.openings(), [at("08:00")]);
             job.success_of(run(2), at("09:20"));
             let mut ended = job.clone();
-            assert_eq!(job.look_at(at("09:20")), Change::Recover);
-            assert_eq!(job.seen_at(at("09:20")).change, Change::None, "told by the next look");
+            assert_eq!(job.look_at(at("09:20")), DueChange::Recover);
+            assert_eq!(job.seen_at(at("09:20")).change, DueChange::None, "told by the next look");
             job.sleep_until(at("13:00"));
             let told_at = if snoozed { at("12:00") } else { at("09:20:00.001") };
             assert_eq!(job.openings(), [at("08:00"), told_at], "they overlapped: it may still go");
@@ -821,7 +821,7 @@ mod lost_ends {
             // Once.
             job.start_of(run(3), at("14:00"));
             job.success_of(run(3), at("14:10"));
-            assert_eq!(job.look_at(at("14:10")), Change::Recover);
+            assert_eq!(job.look_at(at("14:10")), DueChange::Recover);
             job.sleep_until(at("20:00"));
             assert_eq!(job.told.len(), 4, "{:?}", job.told);
             // One that ends meanwhile is not.
@@ -841,10 +841,10 @@ mod lost_ends {
             job.start_of(run(2), at("03:00"));
             job.start_of(run(3), at("03:50"));
             for look in looks {
-                assert_eq!(job.look_at(at(look)), Change::None);
+                assert_eq!(job.look_at(at(look)), DueChange::None);
             }
             job.success_of(run(3), at("04:00:30"));
-            assert_eq!(job.look_at(at("04:00:30")), Change::Recover);
+            assert_eq!(job.look_at(at("04:00:30")), DueChange::Recover);
             job.sleep_until(at("05:00"));
             assert_eq!(job.openings(), [at("03:00"), at("04:00:30.001")], "{looks:?}");
             assert_eq!(reason(&job.told[2].1).run(), Some(at("03:00")));
@@ -888,7 +888,7 @@ mod changed_terms {
         job.change_at(at("01:30"), |spec| spec.schedule = Schedule::cron("0 2 * * *", "UTC").unwrap());
         assert_eq!(
             job.look_at(at("01:30")),
-            Change::Withdraw("schedule changed: not overdue by it".to_owned())
+            DueChange::Withdraw("schedule changed: not overdue by it".to_owned())
         );
         job.sleep_until(at("02:04:59"));
         assert_eq!(job.told.len(), 2, "its reminders stop: {:?}", job.told);
@@ -901,10 +901,13 @@ mod changed_terms {
         let mut job = Job::every("5m");
         job.sleep_until(at("00:05"));
         job.change_at(at("00:20"), |spec| spec.grace = span("10m"));
-        assert_eq!(job.look_at(at("00:20")), Change::None);
+        assert_eq!(job.look_at(at("00:20")), DueChange::None);
         assert!(job.alert.is_some());
         job.change_at(at("00:21"), |spec| spec.grace = span("1h"));
-        assert_eq!(job.look_at(at("00:21")), Change::Withdraw("grace changed: not overdue by it".to_owned()));
+        assert_eq!(
+            job.look_at(at("00:21")),
+            DueChange::Withdraw("grace changed: not overdue by it".to_owned())
+        );
     }
 
     #[test]
@@ -913,7 +916,7 @@ mod changed_terms {
         job.sleep_until(at("00:05"));
         job.blind(at("00:04"), at("00:19"));
         job.change_at(at("00:20"), |spec| spec.owner = "ops".to_owned());
-        assert_eq!(job.look_at(at("00:20")), Change::None);
+        assert_eq!(job.look_at(at("00:20")), DueChange::None);
     }
 
     #[test]
@@ -924,7 +927,7 @@ mod changed_terms {
         job.change_at(at("01:01"), |spec| spec.alert_after = 2);
         assert_eq!(
             job.look_at(at("01:01")),
-            Change::Withdraw("alert_after changed: no alert is due by it".to_owned())
+            DueChange::Withdraw("alert_after changed: no alert is due by it".to_owned())
         );
         job.change_at(at("01:02"), |spec| spec.alert_after = 1);
         assert_eq!(cause(&job.look_at(at("01:02"))), Cause::Failed, "and it is true again");
@@ -933,7 +936,7 @@ mod changed_terms {
         job.start_at(at("01:00"));
         job.sleep_until(at("01:10"));
         job.change_at(at("01:11"), |spec| spec.max_run = Some(span("1h")));
-        assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("01:11")), DueChange::Withdraw(_)));
         job.sleep_until(at("02:00"));
         assert_eq!(job.openings(), [at("01:10"), at("02:00")], "its new limit is told as well");
 
@@ -942,7 +945,7 @@ mod changed_terms {
         job.success_at(at("01:01"));
         job.look_at(at("01:01"));
         job.change_at(at("01:02"), |spec| spec.min_run = None);
-        assert!(matches!(job.look_at(at("01:02")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("01:02")), DueChange::Withdraw(_)));
     }
 
     #[test]
@@ -952,13 +955,13 @@ mod changed_terms {
         job.sleep_until(at("01:30"));
         job.start_at(at("02:00"));
         job.change_at(at("02:05"), |spec| spec.grace = span("4h"));
-        assert_eq!(job.look_at(at("02:05")), Change::None, "nothing succeeded");
+        assert_eq!(job.look_at(at("02:05")), DueChange::None, "nothing succeeded");
         job.change_at(at("02:06"), |spec| spec.max_run = Some(span("40m")));
-        assert_eq!(job.look_at(at("02:06")), Change::None, "by 40 minutes it is over its limit as well");
+        assert_eq!(job.look_at(at("02:06")), DueChange::None, "by 40 minutes it is over its limit as well");
         job.sleep_until(at("02:50"));
         assert_eq!(job.openings(), [at("01:30")]);
         job.change_at(at("02:51"), |spec| spec.max_run = Some(span("4h")));
-        let withdrawn = Change::Withdraw("max_run changed: no run is over its limit by it".to_owned());
+        let withdrawn = DueChange::Withdraw("max_run changed: no run is over its limit by it".to_owned());
         assert_eq!(job.look_at(at("02:51")), withdrawn);
 
         let mut job = Job::every("12h").alert_after(3).max_run("30m");
@@ -967,11 +970,11 @@ mod changed_terms {
         job.fail_at(at("01:50"));
         job.look_at(at("01:50"));
         job.change_at(at("02:00"), |spec| spec.grace = span("1m"));
-        assert_eq!(job.look_at(at("02:00")), Change::None, "its last word is a failure");
+        assert_eq!(job.look_at(at("02:00")), DueChange::None, "its last word is a failure");
         job.change_at(at("02:01"), |spec| spec.max_run = Some(span("50m")));
-        assert_eq!(job.look_at(at("02:01")), Change::None, "it went on for 50 minutes");
+        assert_eq!(job.look_at(at("02:01")), DueChange::None, "it went on for 50 minutes");
         job.change_at(at("02:02"), |spec| spec.max_run = Some(span("51m")));
-        assert!(matches!(job.look_at(at("02:02")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("02:02")), DueChange::Withdraw(_)));
     }
 
     #[test]
@@ -981,9 +984,9 @@ mod changed_terms {
         job.sleep_until(at("02:00"));
         job.blind(at("01:00"), at("02:20"));
         job.change_at(at("02:30"), |spec| spec.grace = span("1m"));
-        assert_eq!(job.look_at(at("02:30")), Change::None);
+        assert_eq!(job.look_at(at("02:30")), DueChange::None);
         job.change_at(at("02:31"), |spec| spec.grace = span("1h"));
-        assert!(matches!(job.look_at(at("02:31")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("02:31")), DueChange::Withdraw(_)));
     }
 
     #[test]
@@ -993,7 +996,7 @@ mod changed_terms {
         job.sleep_until(at("01:30"));
         job.start_of(run(2), at("02:00"));
         job.success_of(run(2), at("02:10"));
-        assert_eq!(job.look_at(at("02:10")), Change::Recover);
+        assert_eq!(job.look_at(at("02:10")), DueChange::Recover);
         job.change_at(at("02:20"), |spec| spec.max_run = Some(span("3h")));
         for (id, hour) in [(3, 3), (4, 4), (5, 5)] {
             let start = at("00:00") + span("1h") * hour;
@@ -1014,7 +1017,7 @@ mod changed_terms {
             job.start_of(run(1), at("01:00"));
             job.sleep_until(at("01:10"));
             job.change_at(at("01:11"), |spec| spec.max_run = longer.map(span));
-            assert!(matches!(job.look_at(at("01:11")), Change::Withdraw(_)));
+            assert!(matches!(job.look_at(at("01:11")), DueChange::Withdraw(_)));
             job.change_at(at("01:20"), |spec| spec.max_run = Some(span(back)));
             job.sleep_until(at("01:30"));
             assert_eq!(job.openings(), [at("01:10"), at("01:20")], "{longer:?}, then {back}");
@@ -1033,9 +1036,9 @@ mod changed_terms {
             let look = job.look_at(at("04:20"));
             // Missed at 1, 2, 3 and 4 o'clock; the failure answers the last.
             if raised <= 4 {
-                assert_eq!(look, Change::None, "{first}, then {raised}");
+                assert_eq!(look, DueChange::None, "{first}, then {raised}");
             } else {
-                assert!(matches!(look, Change::Withdraw(_)), "{first}, then {raised}");
+                assert!(matches!(look, DueChange::Withdraw(_)), "{first}, then {raised}");
                 assert_eq!(job.seen_at(at("04:21")).in_a_row, 4, "{first}, then {raised}");
                 job.sleep_until(at("05:30"));
                 assert_eq!(*job.openings().last().unwrap(), at("05:05"));
@@ -1051,9 +1054,9 @@ mod changed_terms {
         // Of one that an older version began only the end is known: it is taken to reach back to the last success.
         job.skip("01:00", "08:00");
         job.change_at(at("03:10"), |spec| spec.grace = span("10m"));
-        assert_eq!(job.look_at(at("03:10")), Change::None);
+        assert_eq!(job.look_at(at("03:10")), DueChange::None);
         job.change_at(at("03:11"), |spec| spec.grace = span("3h"));
-        assert!(matches!(job.look_at(at("03:11")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("03:11")), DueChange::Withdraw(_)));
     }
 
     #[test]
@@ -1062,7 +1065,7 @@ mod changed_terms {
         job.sleep_until(at("00:05"));
         job.quiet("00:06", "03:00");
         job.change_at(at("00:10"), |spec| spec.grace = span("1h"));
-        assert!(matches!(job.look_at(at("00:10")), Change::Withdraw(_)));
+        assert!(matches!(job.look_at(at("00:10")), DueChange::Withdraw(_)));
     }
 }
 
@@ -1074,7 +1077,7 @@ mod newcomers {
         let mut job = Job::every("1h");
         job.log_at(at("00:10"));
         let seen = job.seen_at(at("00:11"));
-        assert_eq!((seen.state, seen.conclusions.status), (State::New, Status::New));
+        assert_eq!((seen.state, seen.conclusions.status), (State::New, AlertStatus::New));
         job.sleep_until(at("01:00"));
         assert_eq!(job.openings(), [at("01:00")], "and due from when it was made");
     }
@@ -1097,7 +1100,7 @@ mod run_limit {
             &Reason::Overran { started_at: at("02:00:05"), max_run_ms: 30 * 60 * 1000, unobserved: None }
         );
         job.success_at(at("07:00"));
-        assert_eq!(job.look_at(at("07:00")), Change::Recover);
+        assert_eq!(job.look_at(at("07:00")), DueChange::Recover);
     }
 
     #[test]
@@ -1124,9 +1127,9 @@ mod run_limit {
         job.sleep_until(at("00:20"));
         assert_eq!(job.openings(), [at("00:20")]);
         job.success_of(run(3), at("00:30"));
-        assert_eq!(job.look_at(at("00:30")), Change::None, "run 1 is still stuck");
+        assert_eq!(job.look_at(at("00:30")), DueChange::None, "run 1 is still stuck");
         job.success_of(run(1), at("00:40"));
-        assert_eq!(job.look_at(at("00:40")), Change::Recover);
+        assert_eq!(job.look_at(at("00:40")), DueChange::Recover);
     }
 
     #[test]
@@ -1154,7 +1157,7 @@ mod run_limit {
         let mut job = Job::every("1h").max_run("10m");
         job.start_of(run(2), at("00:12"));
         job.start_of(run(1), at("00:10"));
-        assert!(matches!(job.look_at(at("00:30")), Change::Open(Reason::Overran { started_at, .. })
+        assert!(matches!(job.look_at(at("00:30")), DueChange::Open(Reason::Overran { started_at, .. })
             if started_at == at("00:10")));
     }
 
@@ -1361,20 +1364,20 @@ mod snooze {
             }
             job.fail_at(at("02:00"));
             if looked {
-                assert_eq!(job.look_at(at("02:00")), Change::None);
+                assert_eq!(job.look_at(at("02:00")), DueChange::None);
             }
             let mut well = job.clone();
-            assert_eq!(job.look_at(at("02:59:59")), Change::None);
+            assert_eq!(job.look_at(at("02:59:59")), DueChange::None);
             let change = job.look_at(at("03:00"));
             assert_eq!(
                 change,
-                Change::Open(Reason::Failed { at: at("02:00"), exit_code: Some(3), in_a_row: 1 }),
+                DueChange::Open(Reason::Failed { at: at("02:00"), exit_code: Some(3), in_a_row: 1 }),
                 "skip {skip}, looked {looked}"
             );
 
             well.success_at(at("02:30"));
             for clock in ["02:31", "03:00", "10:00"] {
-                assert_eq!(well.look_at(at(clock)), Change::None, "skip {skip}, looked {looked}");
+                assert_eq!(well.look_at(at(clock)), DueChange::None, "skip {skip}, looked {looked}");
             }
         }
     }
@@ -1389,8 +1392,8 @@ mod snooze {
                 job.look_at(at("02:00"));
             }
             job.success_at(at("03:01"));
-            assert!(matches!(job.look_at(at("03:02")), Change::OpenAndRecover(_)), "looked {looked}");
-            assert_eq!(job.look_at(at("03:03")), Change::None);
+            assert!(matches!(job.look_at(at("03:02")), DueChange::OpenAndRecover(_)), "looked {looked}");
+            assert_eq!(job.look_at(at("03:03")), DueChange::None);
         }
     }
 
@@ -1435,9 +1438,9 @@ mod snooze {
             }
             job.fail_at(at("02:00"));
             job.look_at(at("02:00"));
-            assert_eq!(job.look_at(at("03:00")), Change::None);
+            assert_eq!(job.look_at(at("03:00")), DueChange::None);
             job.fail_at(at("04:00"));
-            assert!(matches!(job.look_at(at("04:00")), Change::Open(Reason::Failed { in_a_row: 3, .. })));
+            assert!(matches!(job.look_at(at("04:00")), DueChange::Open(Reason::Failed { in_a_row: 3, .. })));
         }
     }
 
@@ -1468,10 +1471,14 @@ mod snooze {
         let mut job = Job::every("1h").remind_every("30m");
         job.sleep_until(at("01:00"));
         job.quiet("01:10", "03:00");
-        assert_eq!(job.look_at(at("01:40")), Change::None, "no reminder");
-        assert_eq!(job.look_at(at("02:59")), Change::None);
+        assert_eq!(job.look_at(at("01:40")), DueChange::None, "no reminder");
+        assert_eq!(job.look_at(at("02:59")), DueChange::None);
         assert_eq!(job.reservation.conclusions.wake_at, at("03:00"));
-        assert_eq!(job.look_at(at("03:00")), Change::Remind(None), "not closed by its end, but told again");
+        assert_eq!(
+            job.look_at(at("03:00")),
+            DueChange::Remind(None),
+            "not closed by its end, but told again"
+        );
         assert!(job.alert.is_some());
     }
 
@@ -1495,7 +1502,7 @@ mod snooze {
                 job.quiet("01:10", "03:00")
             }
             job.success_at(at("02:00"));
-            assert_eq!(job.look_at(at("02:00")), Change::Recover);
+            assert_eq!(job.look_at(at("02:00")), DueChange::Recover);
         }
     }
 
@@ -1542,7 +1549,7 @@ mod site {
     fn silence_behind_a_silent_site_is_held() {
         let mut job = Job::every("1h");
         job.behind_silent_site = true;
-        assert_eq!(job.look_at(at("01:00")), Change::None);
+        assert_eq!(job.look_at(at("01:00")), DueChange::None);
         assert_eq!(job.seen_at(at("01:00")).state, State::Held);
         assert!(job.reservation.conclusions.wake_at <= at("01:01"), "it is looked at again soon");
         job.behind_silent_site = false;
@@ -1582,9 +1589,13 @@ mod site {
             assert_eq!(cause(&job.look_at(at("00:10"))), Cause::Failed);
             job.start_at(at("00:20"));
             if looks_between {
-                assert_eq!(job.look_at(at("00:31")), Change::None);
+                assert_eq!(job.look_at(at("00:31")), DueChange::None);
             }
-            assert_eq!(job.look_at(at("00:40")), Change::Remind(None), "looked at between: {looks_between}");
+            assert_eq!(
+                job.look_at(at("00:40")),
+                DueChange::Remind(None),
+                "looked at between: {looks_between}"
+            );
         }
     }
 
@@ -1593,12 +1604,12 @@ mod site {
         let mut job = Job::every("1h").remind_every("30m");
         job.sleep_until(at("01:00"));
         job.behind_silent_site = true;
-        assert_eq!(job.look_at(at("01:30")), Change::None);
+        assert_eq!(job.look_at(at("01:30")), DueChange::None);
         job.behind_silent_site = false;
-        assert_eq!(job.look_at(at("01:40")), Change::Remind(None));
+        assert_eq!(job.look_at(at("01:40")), DueChange::Remind(None));
         job.behind_silent_site = true;
         job.success_at(at("01:50"));
-        assert_eq!(job.look_at(at("01:50")), Change::Recover);
+        assert_eq!(job.look_at(at("01:50")), DueChange::Recover);
     }
 
     #[test]
@@ -1608,7 +1619,7 @@ mod site {
         job.look_at(at("00:06"));
         job.behind_silent_site = false;
         job.blind(at("00:04"), at("01:00"));
-        assert_eq!(job.look_at(at("01:00:10")), Change::None, "it gets a period to be heard again");
+        assert_eq!(job.look_at(at("01:00:10")), DueChange::None, "it gets a period to be heard again");
         assert_eq!(cause(&job.look_at(at("01:06"))), Cause::Missed);
     }
 }
@@ -1696,8 +1707,8 @@ mod blind_window {
         let mut job = Job::every("10m").grace("1m");
         job.blind(at("00:09:30"), at("00:10:30"));
         job.success_at(at("00:20"));
-        assert_eq!(job.look_at(at("00:21:30")), Change::None);
-        assert_eq!(job.look_at(at("00:30:59")), Change::None);
+        assert_eq!(job.look_at(at("00:21:30")), DueChange::None);
+        assert_eq!(job.look_at(at("00:30:59")), DueChange::None);
         assert_eq!(cause(&job.look_at(at("00:31"))), Cause::Missed, "then it is as ever");
     }
 
@@ -1982,7 +1993,10 @@ mod looking {
         turned.unseen.reverse();
         let (change, other) = (job.look_at(at("00:20")), turned.look_at(at("00:20")));
         assert_eq!(change, other);
-        assert!(matches!(change, Change::OpenAndRecover(Reason::Failed { in_a_row: 2, .. })), "{change:?}");
+        assert!(
+            matches!(change, DueChange::OpenAndRecover(Reason::Failed { in_a_row: 2, .. })),
+            "{change:?}"
+        );
     }
 
     #[test]
@@ -1995,7 +2009,7 @@ mod looking {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let unseen = order.iter().map(|place| in_order[*place].clone()).collect();
             let mut job = Job { unseen, ..job.clone() };
-            assert_eq!(job.look_at(at("00:30")), Change::None, "{order:?}");
+            assert_eq!(job.look_at(at("00:30")), DueChange::None, "{order:?}");
             assert_eq!(job.reservation.conclusions.fail_streak, 1, "{order:?}");
         }
     }

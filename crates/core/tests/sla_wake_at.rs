@@ -18,7 +18,7 @@ use innkeeper_core::checkin::{CheckIn, CheckInKind};
 use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::{Change, State};
+use innkeeper_core::sla::{DueChange, State};
 use innkeeper_core::snooze::SnoozeMode;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -249,7 +249,7 @@ fn live_through(job: Job, history: &[(i64, Step)]) -> Result<(), TestCaseError> 
         }
         let shown = sleeper.seen_at(after(now));
         let wake_at = sleeper.reservation.conclusions.wake_at;
-        prop_assert_eq!(&shown.change, &Change::None, "at {}, asleep until {}", after(now), wake_at);
+        prop_assert_eq!(&shown.change, &DueChange::None, "at {}, asleep until {}", after(now), wake_at);
         prop_assert_eq!(shown.state == State::Down, sleeper.alert.is_some() && shown.state != State::Snoozed);
         prop_assert!(wake_at > after(now), "awake again at once, at {}", after(now));
         prop_assert_eq!(&sleeper.told, &watcher.told, "at {}", after(now));

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 static SPEAKER: LazyLock<Option<MessageComposer>> = LazyLock::new(|| {
     let config = Config::from_toml(Role::Standalone, "operator = 'log'").ok()?;
-    let sender = own::Sender { address: "192.0.2.1".to_owned(), host: "inn".to_owned() };
+    let sender = own::SendingMachine { address: "192.0.2.1".to_owned(), host: "inn".to_owned() };
     Some(MessageComposer {
         instance: config.instance.clone(),
         public_url: config.pages_url.clone(),

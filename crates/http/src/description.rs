@@ -29,7 +29,7 @@ pub struct Description {
     /// What its path and its query have.
     pub parameters: &'static [Parameter],
     /// What its body has; none where it takes none.
-    pub body: Option<Body>,
+    pub body: Option<DescribedBody>,
     /// The successful response: the status, and its content.
     pub answer: (&'static str, &'static str),
     /// The responses to failures.
@@ -53,7 +53,7 @@ pub struct Parameter {
     /// Its name.
     pub name: &'static str,
     /// Where it stands.
-    pub place: Place,
+    pub place: ParameterPlace,
     /// What it means.
     pub description: &'static str,
     /// A value; empty for none.
@@ -62,7 +62,7 @@ pub struct Parameter {
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ParameterPlace {
     /// In the path: it cannot be left out.
     Path,
     /// In the query: it can.
@@ -71,16 +71,16 @@ pub enum Place {
 
 /// A body: a JSON object.
 #[derive(Debug, Clone, Copy)]
-pub struct Body {
+pub struct DescribedBody {
     /// Its fields.
-    pub fields: &'static [Field],
+    pub fields: &'static [DescribedField],
     /// A whole one, as JSON.
     pub example: &'static str,
 }
 
 /// A field of a body.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub struct DescribedField {
     /// Its name.
     pub name: &'static str,
     /// What it is.
@@ -125,7 +125,7 @@ impl Description {
         permission: Permission,
         group: &'static str,
         summary: &'static str,
-        body: Body,
+        body: DescribedBody,
     ) -> Self {
         let mut description = Self::of(Method::Post, path, permission, group, summary);
         description.body = Some(body);
@@ -183,16 +183,16 @@ impl From<Method> for http::Method {
 impl Parameter {
     /// A part of the path.
     pub const fn path(name: &'static str, description: &'static str, example: &'static str) -> Self {
-        Self { name, place: Place::Path, description, example }
+        Self { name, place: ParameterPlace::Path, description, example }
     }
 
     /// A part of the query.
     pub const fn query(name: &'static str, description: &'static str, example: &'static str) -> Self {
-        Self { name, place: Place::Query, description, example }
+        Self { name, place: ParameterPlace::Query, description, example }
     }
 }
 
-impl Field {
+impl DescribedField {
     /// A field that must be there.
     pub const fn required(name: &'static str, kind: FieldKind) -> Self {
         Self { name, kind, required: true }

@@ -59,7 +59,7 @@ pub use listener::Listener;
 pub use query::{decoded, parameters};
 pub use routes::{ErrorPage, Routes};
 pub use service::{HttpError, HttpService};
-pub use spool::{Spool, Spooled, Spools};
+pub use spool::{ListSpool, Spooled, Spools};
 pub use warning::{with_warning, with_warning_of, with_warnings};
 
 /// The routes of every process, which report its state.

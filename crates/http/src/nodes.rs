@@ -63,7 +63,7 @@ impl Nodes {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct NodesView {
     success: bool,
     at: Time,
     nodes: Vec<ShownNode>,
@@ -215,7 +215,7 @@ impl Nodes {
         Ok(all.unwrap_or_else(|| self.live.get().ways_out()))
     }
 
-    fn shown(&self) -> Result<Shown, StoreError> {
+    fn shown(&self) -> Result<NodesView, StoreError> {
         let now = self.clock.now();
         let coordinator = self.store.lease_holder(LEASE)?;
         let (gone_after, missing_after) = (gone_after(&self.store), missing_after(&self.store));
@@ -237,7 +237,7 @@ impl Nodes {
             beat_at,
         };
         let windows = self.store.blind_windows(now)?;
-        Ok(Shown {
+        Ok(NodesView {
             success: true,
             at: now,
             nodes: nodes

@@ -6,7 +6,7 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use innkeeper_core::Clock;
 use innkeeper_core::access::Permission;
-use innkeeper_core::peer::Health;
+use innkeeper_core::peer::PeerHealth;
 use innkeeper_logging::Seldom;
 use innkeeper_node::health::health;
 use innkeeper_store::Store;
@@ -44,7 +44,7 @@ impl Peer {
     }
 
     /// How it is now. Without a database nobody watches.
-    async fn health(self: Arc<Self>) -> Health {
+    async fn health(self: Arc<Self>) -> PeerHealth {
         let asked = web::block(move || health(&self.store, self.clock.now())).await;
         match asked {
             Ok(Ok(health)) => health,
@@ -52,9 +52,9 @@ impl Peer {
                 // Anybody may ask, as often as they like.
                 static FAILURES: Seldom = Seldom::new();
                 FAILURES.warn(format_args!("asked by a peer how it is: {error}"));
-                Health::JobsProblem
+                PeerHealth::JobsProblem
             }
-            Err(_) => Health::JobsProblem,
+            Err(_) => PeerHealth::JobsProblem,
         }
     }
 }

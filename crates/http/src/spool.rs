@@ -72,7 +72,7 @@ impl Spools {
     /// That of `write`; [`ApiError::Unavailable`] where there is no room.
     pub async fn make<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&mut Spool) -> Result<T, ApiError> + Send + 'static,
+        write: impl FnOnce(&mut ListSpool) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(Spooled, T), ApiError> {
         let Ok(Ok(_permit)) = tokio::time::timeout(PATIENCE, self.0.making.acquire()).await else {
             return Err(unavailable("too many lists are asked for at once"));
@@ -81,7 +81,7 @@ impl Spools {
         let _guard = Abandon(Arc::clone(&abandoned));
         let shared = Arc::clone(&self.0);
         let made = web::block(move || {
-            let mut spool = Spool::new(abandoned);
+            let mut spool = ListSpool::new(abandoned);
             let value = write(&mut spool)?;
             let spooled = spool.finish(&shared).map_err(failed)?;
             Ok::<_, ApiError>((spooled, value))
@@ -111,7 +111,7 @@ fn unavailable(why: &str) -> ApiError {
 }
 
 /// An answer that is being written.
-pub struct Spool {
+pub struct ListSpool {
     block: Vec<u8>,
     file: SpooledTempFile,
     length: u64,
@@ -119,7 +119,7 @@ pub struct Spool {
     abandoned: Arc<AtomicBool>,
 }
 
-impl Spool {
+impl ListSpool {
     fn new(abandoned: Arc<AtomicBool>) -> Self {
         let file = SpooledTempFile::new(IN_MEMORY);
         Self { block: Vec::with_capacity(BLOCK), file, length: 0, compressed: 0, abandoned }
@@ -172,7 +172,7 @@ impl Spool {
     }
 }
 
-impl Write for Spool {
+impl Write for ListSpool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(BLOCK - self.block.len());
         self.block.extend_from_slice(&bytes[..taken]);

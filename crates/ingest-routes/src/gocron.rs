@@ -2,7 +2,7 @@
 
 use innkeeper_core::access::Permission;
 use innkeeper_http::description::FieldKind::{Boolean, Integer, Object, Text};
-use innkeeper_http::description::{Body, Description, Field, Parameter};
+use innkeeper_http::description::{DescribedBody, DescribedField, Description, Parameter};
 
 /// The group of the protocol.
 pub const GROUP: &str = "gocron";
@@ -35,14 +35,14 @@ pub const BY_BODY: Description = Description::post(
     Permission::Manage,
     GROUP,
     "Check in, and make or change the reservation",
-    Body {
+    DescribedBody {
         fields: &[
-            Field::required("cronname", Text),
-            Field::required("account", Text),
-            Field::required("email", Text),
-            Field::required("frequency", Integer),
-            Field::optional("site", Boolean),
-            Field::optional("figures", Object),
+            DescribedField::required("cronname", Text),
+            DescribedField::required("account", Text),
+            DescribedField::required("email", Text),
+            DescribedField::required("frequency", Integer),
+            DescribedField::optional("site", Boolean),
+            DescribedField::optional("figures", Object),
         ],
         example: r#"{"cronname":"backup","account":"shop","email":"ops@example.org","frequency":300}"#,
     },

@@ -1,35 +1,35 @@
 //! GoTel's routes that change something. `web` has the one that lists.
 
 use innkeeper_core::access::Permission;
-use innkeeper_core::reservation::document::{FIELDS, Form};
+use innkeeper_core::reservation::document::{FIELDS, ValueForm};
 use innkeeper_http::description::FieldKind::{Boolean, Integer, List, Object, Text};
-use innkeeper_http::description::{Body, Description, Field, FieldKind};
+use innkeeper_http::description::{DescribedBody, DescribedField, Description, FieldKind};
 
 /// The group of the protocol.
 pub const GROUP: &str = "GoTel";
 
-const APP: Field = Field::required("app", Text);
-const COMPONENT: Field = Field::required("component", Text);
+const APP: DescribedField = DescribedField::required("app", Text);
+const COMPONENT: DescribedField = DescribedField::required("component", Text);
 
 /// The fields of a reservation as GoTel's clients write them. The two names come first and are required.
-const RESERVATION_FIELDS: [Field; FIELDS.len()] = {
+const RESERVATION_FIELDS: [DescribedField; FIELDS.len()] = {
     let mut fields = [APP; FIELDS.len()];
     let mut place = 2;
     fields[1] = COMPONENT;
     while place < FIELDS.len() {
         let (name, form) = FIELDS[place];
-        fields[place] = Field::optional(name, kind_of(form));
+        fields[place] = DescribedField::optional(name, kind_of(form));
         place += 1;
     }
     fields
 };
 
-const fn kind_of(form: Form) -> FieldKind {
+const fn kind_of(form: ValueForm) -> FieldKind {
     match form {
-        Form::Text | Form::Recipients | Form::Duration | Form::Reminders => Text,
-        Form::Integer => Integer,
-        Form::Flag => Boolean,
-        Form::List => List,
+        ValueForm::Text | ValueForm::Recipients | ValueForm::Duration | ValueForm::Reminders => Text,
+        ValueForm::Integer => Integer,
+        ValueForm::Flag => Boolean,
+        ValueForm::List => List,
     }
 }
 
@@ -39,7 +39,7 @@ pub const RESERVATION: Description = Description::post(
     Permission::Manage,
     GROUP,
     "Make a reservation, or change the fields that are given; no others are taken",
-    Body {
+    DescribedBody {
         fields: &RESERVATION_FIELDS,
         example: r#"{"app":"shop","component":"backup","frequency":1,"time_units":"hours","notify":""}"#,
     },
@@ -52,8 +52,13 @@ pub const CHECKIN: Description = Description::post(
     Permission::CheckIn,
     GROUP,
     "Check in; 2xx means that it is committed",
-    Body {
-        fields: &[APP, COMPONENT, Field::optional("notes", Text), Field::optional("figures", Object)],
+    DescribedBody {
+        fields: &[
+            APP,
+            COMPONENT,
+            DescribedField::optional("notes", Text),
+            DescribedField::optional("figures", Object),
+        ],
         example: r#"{"app":"shop","component":"backup","figures":{"rows":1200}}"#,
     },
 );
@@ -66,8 +71,13 @@ pub const SNOOZE: Description =
 pub const PAUSE: Description =
     Description::post("/pause", Permission::Manage, GROUP, "The same as /snooze", SNOOZE_BODY);
 
-const SNOOZE_BODY: Body = Body {
-    fields: &[APP, COMPONENT, Field::required("duration", Integer), Field::required("time_units", Text)],
+const SNOOZE_BODY: DescribedBody = DescribedBody {
+    fields: &[
+        APP,
+        COMPONENT,
+        DescribedField::required("duration", Integer),
+        DescribedField::required("time_units", Text),
+    ],
     example: r#"{"app":"shop","component":"backup","duration":2,"time_units":"hours"}"#,
 };
 
@@ -77,7 +87,7 @@ pub const CHECKOUT: Description = Description::post(
     Permission::Manage,
     GROUP,
     "Remove a reservation",
-    Body { fields: &[APP, COMPONENT], example: r#"{"app":"shop","component":"backup"}"# },
+    DescribedBody { fields: &[APP, COMPONENT], example: r#"{"app":"shop","component":"backup"}"# },
 );
 
 pub(crate) const ROUTES: [Description; 5] = [RESERVATION, CHECKIN, SNOOZE, PAUSE, CHECKOUT];

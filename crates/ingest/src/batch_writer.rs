@@ -19,8 +19,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc;
 
 use crate::locked::Locked;
-use crate::queue::{Batch, Entry, Unwritable};
-use crate::refused::Refused;
+use crate::queue::{Batch, Queued, Unwritable};
+use crate::refused::RefusalTracker;
 
 /// The pause before a batch is retried while the database is unreachable: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -37,7 +37,7 @@ const LOCKED: &str = "writer of what is locked";
 
 /// Starts the writers, which write at most `most` check-ins per batch. They run until the queue is closed and empty.
 pub(crate) fn start(
-    mut waiting: mpsc::Receiver<Entry>,
+    mut waiting: mpsc::Receiver<Queued>,
     store: &Store,
     most: usize,
     wake: Option<Wake>,
@@ -57,7 +57,7 @@ pub(crate) fn start(
         wake: wake.clone(),
         outage: Arc::clone(&outage),
         refusals: Arc::clone(&refusals),
-        refused: Refused::new(operator),
+        refused: RefusalTracker::new(operator),
         delays: Seldom::new(),
         metrics: heartbeat.metrics().clone(),
         shutdown: shutdown.clone(),
@@ -123,7 +123,7 @@ struct BatchWriter {
     writer: Writer,
     /// The queue of the second writer, for check-ins that cannot take the fast path; `None` in the second writer
     /// itself.
-    general: Option<mpsc::Sender<Entry>>,
+    general: Option<mpsc::Sender<Queued>>,
     /// Check-ins that wait for a locked row.
     locked: Locked,
     /// Whether an attempt counts as failed if retried check-ins are still locked.
@@ -133,7 +133,7 @@ struct BatchWriter {
     /// Limits the log lines about single refusals of the database.
     refusals: Arc<Seldom>,
     /// Reservations whose check-ins alone are refused.
-    refused: Refused,
+    refused: RefusalTracker,
     /// Limits the log lines about locked rows.
     delays: Seldom,
     metrics: Metrics,
@@ -232,7 +232,7 @@ impl BatchWriter {
     }
 
     /// Writes the check-ins of the general path until the queue is closed and empty.
-    fn write_all_generally(&mut self, waiting: &mut mpsc::Receiver<Entry>, most: usize) {
+    fn write_all_generally(&mut self, waiting: &mut mpsc::Receiver<Queued>, most: usize) {
         loop {
             let batch = if self.locked.is_empty() {
                 match Batch::next(waiting, most) {

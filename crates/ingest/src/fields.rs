@@ -5,7 +5,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::near::nearest;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::ReservationDocument;
-use innkeeper_core::reservation::document::{FIELDS, Form};
+use innkeeper_core::reservation::document::{FIELDS, ValueForm};
 use innkeeper_core::schedule::{Frequency, TimeUnit};
 use innkeeper_core::ways::DeadEnd;
 use innkeeper_core::{Invalid, duration};
@@ -302,12 +302,12 @@ impl Fields {
             ["app", "component"].map(|name| (name.to_owned(), Value::from(""))).into_iter().collect();
         for (field, form) in FIELDS {
             let value = match form {
-                Form::Text => self.text(field)?.map(Value::from),
-                Form::Integer => self.integer(field)?.map(Value::from),
-                Form::Flag => self.flag(field)?.map(Value::from),
-                Form::List | Form::Recipients => self.list(field)?.map(Value::from),
-                Form::Duration => self.duration(field, "a duration like \"5m\"")?.map(Value::from),
-                Form::Reminders => {
+                ValueForm::Text => self.text(field)?.map(Value::from),
+                ValueForm::Integer => self.integer(field)?.map(Value::from),
+                ValueForm::Flag => self.flag(field)?.map(Value::from),
+                ValueForm::List | ValueForm::Recipients => self.list(field)?.map(Value::from),
+                ValueForm::Duration => self.duration(field, "a duration like \"5m\"")?.map(Value::from),
+                ValueForm::Reminders => {
                     self.duration(field, "a duration like \"6h\", or \"each\"")?.map(Value::from)
                 }
             };

@@ -150,7 +150,7 @@ async fn checkin(
     request: HttpRequest,
     Body(body): Body,
 ) -> Answer {
-    let Said { app, component, notes, mut figures, mut passed_over } = said(&body)?;
+    let GotelCheckIn { app, component, notes, mut figures, mut passed_over } = said(&body)?;
     caller.covers(&app)?;
     let (of_query, problems) = figures_of_query(request.query_string());
     passed_over.extend(problems);
@@ -174,7 +174,7 @@ async fn checkin(
 }
 
 /// The content of a check-in's body.
-pub(crate) struct Said {
+pub(crate) struct GotelCheckIn {
     pub app: AppName,
     pub component: ComponentName,
     pub notes: String,
@@ -183,7 +183,7 @@ pub(crate) struct Said {
     pub passed_over: Vec<String>,
 }
 
-pub(crate) fn said(body: &[u8]) -> Result<Said, Invalid> {
+pub(crate) fn said(body: &[u8]) -> Result<GotelCheckIn, Invalid> {
     if let Ok(Brief { app, component, notes, figures }) = serde_json::from_slice::<Brief<'_>>(body) {
         let (app, component) = (AppName::parse(app)?, ComponentName::parse(component)?);
         let (mut figures, mut passed_over) = figures_of_object(figures.as_ref());
@@ -191,7 +191,7 @@ pub(crate) fn said(body: &[u8]) -> Result<Said, Invalid> {
             passed_over.extend(figures.add_lines(&notes).map(|problem| problem.to_string()));
             notes_from(notes.as_bytes())
         });
-        return Ok(Said { app, component, notes, figures, passed_over });
+        return Ok(GotelCheckIn { app, component, notes, figures, passed_over });
     }
     let fields = checkin_fields(body)?;
     let (app, component) = names(&fields)?;
@@ -199,7 +199,7 @@ pub(crate) fn said(body: &[u8]) -> Result<Said, Invalid> {
     let (mut figures, problems) = fields.figures("figures");
     let of_lines = figures.add_lines(notes).map(|problem| problem.to_string());
     let passed_over = fields.unknown().into_iter().chain(problems).chain(of_lines).collect();
-    Ok(Said { app, component, notes: notes_from(notes.as_bytes()), figures, passed_over })
+    Ok(GotelCheckIn { app, component, notes: notes_from(notes.as_bytes()), figures, passed_over })
 }
 
 fn checkin_fields(body: &[u8]) -> Result<Fields, Invalid> {

@@ -24,20 +24,20 @@ pub(crate) struct Unwritable;
 /// The sending side of the queue.
 #[derive(Clone)]
 pub struct Queue {
-    sender: mpsc::Sender<Entry>,
+    sender: mpsc::Sender<Queued>,
     commit_timeout: Duration,
     metrics: Metrics,
     progress: Progress,
 }
 
 /// A check-in that waits to be written, and the request that waits for its answer.
-pub(crate) struct Entry {
+pub(crate) struct Queued {
     arrival: Arrival,
-    asker: Asker,
+    asker: Requester,
 }
 
 /// The request that waits for an answer.
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     answer: oneshot::Sender<Answer>,
     /// Marks the check-in as not written, as long as this exists.
     pending: Option<Pending>,
@@ -49,7 +49,7 @@ impl Queue {
         commit_timeout: Duration,
         metrics: Metrics,
         progress: Progress,
-    ) -> (Self, mpsc::Receiver<Entry>) {
+    ) -> (Self, mpsc::Receiver<Queued>) {
         let (sender, receiver) = mpsc::channel(length);
         (Self { sender, commit_timeout, metrics, progress }, receiver)
     }
@@ -103,9 +103,9 @@ impl Queue {
         }
     }
 
-    fn entry(&self, arrival: Arrival) -> (Entry, oneshot::Receiver<Answer>) {
+    fn entry(&self, arrival: Arrival) -> (Queued, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
-        (Entry { arrival, asker: Asker { answer, pending: Some(self.progress.come()) } }, answered)
+        (Queued { arrival, asker: Requester { answer, pending: Some(self.progress.come()) } }, answered)
     }
 
     fn too_late(&self, count: usize) -> ApiError {
@@ -118,13 +118,13 @@ impl Queue {
 #[derive(Default)]
 pub(crate) struct Batch {
     pub arrivals: Vec<Arrival>,
-    pub askers: Vec<Asker>,
+    pub askers: Vec<Requester>,
 }
 
 impl Batch {
     /// Waits for a check-in and takes it with all others that are queued, at most `most`; `None` when the queue is
     /// closed.
-    pub fn next(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Option<Self> {
+    pub fn next(waiting: &mut mpsc::Receiver<Queued>, most: usize) -> Option<Self> {
         let mut batch = Self::default();
         batch.push(waiting.blocking_recv()?);
         batch.fill(waiting, most);
@@ -132,13 +132,13 @@ impl Batch {
     }
 
     /// Like [`Self::next`], without waiting: empty if nothing is queued.
-    pub fn at_hand(waiting: &mut mpsc::Receiver<Entry>, most: usize) -> Self {
+    pub fn at_hand(waiting: &mut mpsc::Receiver<Queued>, most: usize) -> Self {
         let mut batch = Self::default();
         batch.fill(waiting, most);
         batch
     }
 
-    fn fill(&mut self, waiting: &mut mpsc::Receiver<Entry>, most: usize) {
+    fn fill(&mut self, waiting: &mut mpsc::Receiver<Queued>, most: usize) {
         while self.arrivals.len() < most
             && let Ok(entry) = waiting.try_recv()
         {
@@ -147,14 +147,14 @@ impl Batch {
     }
 
     /// Passes its check-ins to another writer. If that is gone, their requests are answered 503.
-    pub fn pass_on(self, to: &mpsc::Sender<Entry>) {
+    pub fn pass_on(self, to: &mpsc::Sender<Queued>) {
         for entry in self.into_entries() {
             drop(to.blocking_send(entry));
         }
     }
 
-    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
-        self.arrivals.into_iter().zip(self.askers).map(|(arrival, asker)| Entry { arrival, asker })
+    pub fn into_entries(self) -> impl Iterator<Item = Queued> {
+        self.arrivals.into_iter().zip(self.askers).map(|(arrival, asker)| Queued { arrival, asker })
     }
 
     /// The target of all check-ins in it, if they have the same.
@@ -177,7 +177,7 @@ impl Batch {
         }
     }
 
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: Queued) {
         self.arrivals.push(entry.arrival);
         self.askers.push(entry.asker);
     }
@@ -195,7 +195,7 @@ impl Batch {
         for ((arrival, asker), recorded) in self.arrivals.into_iter().zip(self.askers).zip(recorded) {
             match recorded {
                 Some(recorded) => asker.tell(Ok(recorded)),
-                None => rest.push(Entry { arrival, asker }),
+                None => rest.push(Queued { arrival, asker }),
             }
         }
         rest
@@ -211,20 +211,20 @@ impl Batch {
     }
 }
 
-impl Entry {
+impl Queued {
     /// The target of the check-in.
     pub fn target(&self) -> &Target {
         &self.arrival.target
     }
 }
 
-impl From<Entry> for Batch {
-    fn from(entry: Entry) -> Self {
+impl From<Queued> for Batch {
+    fn from(entry: Queued) -> Self {
         Self { arrivals: vec![entry.arrival], askers: vec![entry.asker] }
     }
 }
 
-impl Asker {
+impl Requester {
     /// Sends the answer. A request that stopped waiting was answered 503.
     pub fn tell(self, answer: Answer) {
         drop(self.answer.send(answer));

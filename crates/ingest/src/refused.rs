@@ -34,7 +34,7 @@ struct RefusedCheckIns<'a> {
 }
 
 /// Targets whose check-ins were refused lately.
-pub(crate) struct Refused {
+pub(crate) struct RefusalTracker {
     tell: Box<Tell>,
     by_name: HashMap<String, Refusals>,
 }
@@ -50,7 +50,7 @@ struct Refusals {
     noted: Option<Instant>,
 }
 
-impl Refused {
+impl RefusalTracker {
     pub fn new(operator: &Operator) -> Self {
         let operator = operator.clone();
         Self::telling(move |message| operator.tell(message))
@@ -146,9 +146,9 @@ mod tests {
 
     use super::*;
 
-    fn told() -> (Refused, Receiver<OperatorMessage>) {
+    fn told() -> (RefusalTracker, Receiver<OperatorMessage>) {
         let (tell, told) = channel();
-        let refused = Refused::telling(move |message| tell.send(message.into()).unwrap());
+        let refused = RefusalTracker::telling(move |message| tell.send(message.into()).unwrap());
         (refused, told)
     }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// Refuses this check-in, and immediately accepts others.
-    fn refuse(refused: &mut Refused, name: &str, kind: CheckInKind, second: i64) -> Option<Window> {
+    fn refuse(refused: &mut RefusalTracker, name: &str, kind: CheckInKind, second: i64) -> Option<Window> {
         let target = Target::Names(AppName::parse("shop").unwrap(), ComponentName::parse(name).unwrap());
         let checkin = CheckIn::new(kind, at(second));
         let error = StoreError::File("no".to_owned());

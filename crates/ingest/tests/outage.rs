@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::*;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
@@ -130,7 +130,7 @@ fn a_stop_while_the_database_is_away_has_a_bound() {
 }
 
 /// Asks for a reservation, and tells how it was answered and how long that took.
-fn reserve_meanwhile(server: &Server) -> JoinHandle<(Answer, Duration)> {
+fn reserve_meanwhile(server: &Server) -> JoinHandle<(Response, Duration)> {
     let url = server.url("/reservation");
     std::thread::spawn(move || {
         let body = json!({

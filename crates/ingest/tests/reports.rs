@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
@@ -27,7 +27,7 @@ fn spool(count: usize) -> Vec<Value> {
     reports.chunks(20).map(|reports| json!({ "reports": reports })).collect()
 }
 
-fn send(server: &Server, batch: &Value) -> Answer {
+fn send(server: &Server, batch: &Value) -> Response {
     Client::new(PATIENCE).post(&server.url("/api/v1/checkins"), batch)
 }
 

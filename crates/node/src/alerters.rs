@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use innkeeper_alerter::{
-    Alerters, Asker, ConfigError as AlerterError, Exchange, useless_certificates as useless,
-};
+use innkeeper_alerter::{AlerterError, Alerters, Exchange, HttpAsker, useless_certificates as useless};
 use innkeeper_core::ways::parked_words;
 use innkeeper_core::{Clock, Invalid, SystemClock};
 use parking_lot::RwLock;
@@ -30,9 +28,9 @@ pub(crate) fn build(config: &Config, clock: Arc<dyn Clock>) -> Result<Alerters, 
         wrong.extend(errors.into_iter().map(|error| (format!("alerter.{}", error.alerter), error.invalid)));
     });
     for (name, peer) in &config.peers {
-        wrong.extend(Asker::new(&peer.url).err().map(|invalid| (format!("peer.{name}"), invalid)));
+        wrong.extend(HttpAsker::new(&peer.url).err().map(|invalid| (format!("peer.{name}"), invalid)));
     }
-    let heartbeat = config.heartbeat.url.as_ref().and_then(|url| Asker::new(url).err());
+    let heartbeat = config.heartbeat.url.as_ref().and_then(|url| HttpAsker::new(url).err());
     wrong.extend(heartbeat.map(|invalid| ("heartbeat".to_owned(), invalid)));
     wrong.extend(config.mail_loop.mailbox().err().map(|invalid| ("mail_loop".to_owned(), invalid)));
     if let Some(openid) = &config.web.openid {

@@ -11,7 +11,7 @@ use chrono_tz::UTC;
 use innkeeper_core::alert::stamp;
 use innkeeper_store::{self as store, Copying, StoreError};
 
-use crate::config::{Config, DatabaseKind};
+use crate::config::{Config, DatabasePlace};
 use crate::shutdown::Shutdown;
 
 /// How often a running copy checks whether it should stop.
@@ -105,8 +105,8 @@ pub fn restore(config: &Config, from: &Path, shutdown: &Shutdown) -> anyhow::Res
 
 fn sqlite_file(config: &Config, command: &str, of_postgres: &str) -> anyhow::Result<PathBuf> {
     match &config.database.kind {
-        DatabaseKind::Sqlite { path } => Ok(path.clone()),
-        DatabaseKind::Postgres => bail!(
+        DatabasePlace::Sqlite { path } => Ok(path.clone()),
+        DatabasePlace::Postgres => bail!(
             "`{command}` is for an SQLite database; {} is Postgres's: use {of_postgres}",
             config.database.masked_url()
         ),

@@ -300,7 +300,7 @@ fn dispatch<O: RoleOptions>(
         Some(Command::Token { name, scopes, apps, expires_in }) => {
             let (store, _) = startup::open(&config, &service, None)?;
             let now = clock::reference(&store)?;
-            let wanted = token::Wanted { name, scopes, apps, expires_in: expires_in.as_deref() };
+            let wanted = token::NewTokenRequest { name, scopes, apps, expires_in: expires_in.as_deref() };
             print(&format!("{}\n", token::make(&store, &wanted, now)?));
             Ok(())
         }

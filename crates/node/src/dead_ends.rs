@@ -17,7 +17,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The result of the search.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct DeadEndCount {
     /// The number of reservations some of whose messages reach nobody.
     pub count: i64,
     /// The number of those that were reported.
@@ -26,7 +26,7 @@ pub struct Found {
     routes: HashMap<u64, i64>,
 }
 
-impl Found {
+impl DeadEndCount {
     /// Whether any route has more reservations than in `before`.
     pub fn is_news_after(&self, before: &Self) -> bool {
         self.routes.iter().any(|(route, count)| before.routes.get(route).is_none_or(|known| known < count))
@@ -35,7 +35,7 @@ impl Found {
 
 /// The dead ends that are reported elsewhere; none by default.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told<'a> {
+pub struct AlreadyTold<'a> {
     /// Those that existed with these alerters already.
     pub by: Option<&'a WaysOut>,
     /// Those of reservations created or changed after this time.
@@ -50,11 +50,11 @@ pub struct Told<'a> {
 pub fn find(
     store: &Store,
     ways: &WaysOut,
-    told: Told<'_>,
+    told: AlreadyTold<'_>,
     most: usize,
     name: &mut dyn FnMut(String),
-) -> Result<Found, StoreError> {
-    let (mut found, mut after, mut named) = (Found::default(), i64::MIN, 0);
+) -> Result<DeadEndCount, StoreError> {
+    let (mut found, mut after, mut named) = (DeadEndCount::default(), i64::MIN, 0);
     loop {
         let chunk = store.routes_after(after, told.after, CHUNK)?;
         let Some(last) = chunk.last_id else { return Ok(found) };

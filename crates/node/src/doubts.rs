@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use innkeeper_store::StoreError;
 
-use crate::config::DatabaseKind;
-use crate::dead_ends::{self, Told};
+use crate::config::DatabasePlace;
+use crate::dead_ends::{self, AlreadyTold};
 use crate::heartbeat::Operator;
 use crate::print::print;
 use crate::{Config, Mount};
@@ -47,7 +47,7 @@ pub(crate) fn print_all(config: &Config, all: bool) -> bool {
     {
         print(&format!("Warning: {problem}\n"));
     }
-    if let DatabaseKind::Sqlite { path, .. } = &config.database.kind
+    if let DatabasePlace::Sqlite { path, .. } = &config.database.kind
         && !path.exists()
     {
         // Opening the database would create it.
@@ -115,7 +115,7 @@ fn look(config: &Config, most: usize, tell: &mut dyn FnMut(Seen)) -> Seen {
     if let Some(problem) = startup::speaks_otherwise(&store) {
         tell(Seen::Note(problem));
     }
-    match dead_ends::find(&store, &config.ways_out(), Told::default(), most, &mut |line| {
+    match dead_ends::find(&store, &config.ways_out(), AlreadyTold::default(), most, &mut |line| {
         tell(Seen::Line(line))
     }) {
         Ok(found) => Seen::Done(found.count),

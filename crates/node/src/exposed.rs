@@ -9,7 +9,7 @@ use innkeeper_alerter::is_loopback;
 use innkeeper_store::{DatabaseUrl, PostgresUrl};
 
 use crate::Config;
-use crate::config::DatabaseKind;
+use crate::config::DatabasePlace;
 use crate::config::postgres_tls::{self, Parameters};
 
 const READ_BY_OTHERS: u32 = 0o004;
@@ -31,13 +31,13 @@ pub(crate) fn unanswered(config: &Config) -> Vec<String> {
 fn lines(config: &Config, with_chosen: bool) -> Vec<String> {
     let mut lines: Vec<String> = directory(&config.data_dir).into_iter().collect();
     match &config.database.kind {
-        DatabaseKind::Sqlite { path } => {
+        DatabasePlace::Sqlite { path } => {
             lines.extend(files(path));
             if let Some(above) = path.parent() {
                 lines.extend(directory(above).filter(|line| !lines.contains(line)));
             }
         }
-        DatabaseKind::Postgres => {
+        DatabasePlace::Postgres => {
             let address = match config.database.address() {
                 Some(DatabaseUrl::Postgres(url)) => Some(url),
                 _ => None,

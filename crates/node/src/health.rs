@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::Time;
-use innkeeper_core::peer::Health;
+use innkeeper_core::peer::PeerHealth;
 use innkeeper_store::{Store, StoreError};
 
 use crate::heartbeat::SENDING;
@@ -21,17 +21,17 @@ const DONE: TimeDelta = TimeDelta::seconds(60);
 ///
 /// # Errors
 /// A database error; then nobody watches the jobs.
-pub fn health(store: &Store, now: Time) -> Result<Health, StoreError> {
+pub fn health(store: &Store, now: Time) -> Result<PeerHealth, StoreError> {
     let duties = store.duties()?;
     let lately = now - DONE - store.backend().unstored_heartbeats();
     let is_done =
         |name: &str| duties.iter().find(|duty| duty.name == name).map(|duty| duty.beat_at >= lately);
     if is_done("sweeper") != Some(true) || is_done("ingest") == Some(false) {
-        return Ok(Health::JobsProblem);
+        return Ok(PeerHealth::JobsProblem);
     }
     let mail_is_broken = store.checks()?.iter().any(|check| check.name == MAIL && check.state != OK);
     let fails = mail_is_broken || nobody_sends(store, lately)? || store.mail_fails_since(now)?.is_some();
-    Ok(if fails { Health::MailProblem } else { Health::Ok })
+    Ok(if fails { PeerHealth::MailProblem } else { PeerHealth::Ok })
 }
 
 /// Whether every sending node with a heartbeat since `lately` is unable to send.

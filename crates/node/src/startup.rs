@@ -10,7 +10,7 @@ use innkeeper_core::SystemClock;
 use innkeeper_core::backoff::Backoff;
 use innkeeper_store::{Store, StoreConfig, StoreError};
 
-use crate::config::{Config, DatabaseKind};
+use crate::config::{Config, DatabasePlace};
 use crate::heartbeat::away::AwayMark;
 use crate::heartbeat::reachability::{Contact, Finding, LOOK, ReachabilityMonitor};
 use crate::heartbeat::{AWAY, Operator};
@@ -89,11 +89,11 @@ fn open_marking(
     mark: Option<AwayMark>,
 ) -> Result<(Store, Vec<String>), StartupError> {
     // A command that only reads may also open the standalone program's default file.
-    let is_there = matches!(&config.database.kind, DatabaseKind::Sqlite { path } if path.exists());
+    let is_there = matches!(&config.database.kind, DatabasePlace::Sqlite { path } if path.exists());
     if patience.is_none() || !is_there {
         config.database.require()?;
     }
-    let is_file = matches!(config.database.kind, DatabaseKind::Sqlite { .. });
+    let is_file = matches!(config.database.kind, DatabasePlace::Sqlite { .. });
     if is_file {
         config.create_data_dir()?;
     }
@@ -293,7 +293,7 @@ fn until_available<T>(
 
 /// Whether a start waits after this error instead of failing.
 pub(crate) fn is_waited_for(config: &Config, error: &StoreError) -> bool {
-    is_worth_waiting(matches!(config.database.kind, DatabaseKind::Sqlite { .. }), error)
+    is_worth_waiting(matches!(config.database.kind, DatabasePlace::Sqlite { .. }), error)
 }
 
 fn is_worth_waiting(is_file: bool, error: &StoreError) -> bool {

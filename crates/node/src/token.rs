@@ -8,7 +8,7 @@ use innkeeper_store::{Actor, NewToken, Store, TokenAdded};
 use crate::keys;
 
 /// The properties of the new token, as given on the command line.
-pub struct Wanted<'a> {
+pub struct NewTokenRequest<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its scopes; empty for all scopes.
@@ -23,7 +23,7 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 /// An invalid value, a name in use, a database error, or no randomness.
-pub fn make(store: &Store, wanted: &Wanted<'_>, now: Time) -> anyhow::Result<String> {
+pub fn make(store: &Store, wanted: &NewTokenRequest<'_>, now: Time) -> anyhow::Result<String> {
     let secret = format!("ik_{}", keys::draw()?.reveal());
     let name = account_name("name", wanted.name)?;
     let scopes = match wanted.scopes {

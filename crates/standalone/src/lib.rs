@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use innkeeper_http::Listener;
 use innkeeper_http::curl::{ASK, CHECK_IN, TOKEN};
 use innkeeper_ingest::Ingest;
-use innkeeper_node::config::{Auth, DatabaseKind};
+use innkeeper_node::config::{Auth, DatabasePlace};
 use innkeeper_node::{Config, Process, Role, Shutdown, Wake};
 use innkeeper_sweeper::Sweeper;
 use innkeeper_web::Web;
@@ -39,8 +39,8 @@ pub fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
 /// Where the data lies, without secrets.
 fn place(config: &Config) -> String {
     match &config.database.kind {
-        DatabaseKind::Sqlite { path } => path.display().to_string(),
-        DatabaseKind::Postgres => config.database.masked_url(),
+        DatabasePlace::Sqlite { path } => path.display().to_string(),
+        DatabasePlace::Postgres => config.database.masked_url(),
     }
 }
 

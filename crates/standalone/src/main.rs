@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use innkeeper_node::Role;
 use innkeeper_node::cli::{Command, Listen, Options, RoleOptions, run_role};
-use innkeeper_sweeper::summary::{self, Wanted};
+use innkeeper_sweeper::summary::{self, SummaryRequest};
 use structopt::StructOpt;
 
 /// Watches jobs that are supposed to happen, and tells people when one does not
@@ -23,7 +23,7 @@ struct Arguments {
 #[derive(StructOpt)]
 enum Task {
     /// Print what is down now and what went wrong in the last seven days, and end
-    Summary(Wanted),
+    Summary(SummaryRequest),
     #[structopt(flatten)]
     Common(Command),
 }

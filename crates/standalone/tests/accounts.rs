@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::instance::{Caller, FORM, Instance, nobody};
 use common::{Inn, Shape, eventually};
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
 use serde_json::json;
@@ -79,7 +79,7 @@ fn every_change_of_who_is_told_and_when_leaves_an_entry() {
         headers.extend([("x-csrf-token", admin.csrf.as_str()), ("if-match", "*")]);
         instance.client.send(method, &instance.server.url(path), &headers, body.as_bytes()).unwrap()
     };
-    let leaves = |what: &str, act: &dyn Fn() -> Answer| {
+    let leaves = |what: &str, act: &dyn Fn() -> Response| {
         let before = entries();
         let answer = act();
         assert!(matches!(answer.status, 200..=204 | 303), "{what}: {answer:?}");
@@ -228,7 +228,7 @@ fn instance(database: &TestDatabase, auth: &str) -> Server {
     Server::start("innkeeper", &config, &["--database-url", database.url()])
 }
 
-fn submit(server: &Server, cookie: &str, csrf: &str, path: &str, fields: &str) -> Answer {
+fn submit(server: &Server, cookie: &str, csrf: &str, path: &str, fields: &str) -> Response {
     let headers = [("cookie", cookie), ("accept", "text/html")];
     let body = format!("csrf={csrf}&{fields}");
     Client::new(Duration::from_secs(60)).send("POST", &server.url(path), &headers, body.as_bytes()).unwrap()

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Inn, Shape, eventually};
 use innkeeper_http::keys;
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use serde_json::{Value, json};
 
 const API: &str = "/api/v1";
@@ -17,7 +17,7 @@ fn inn() -> Inn {
     Inn::open(Shape::Standalone)
 }
 
-fn call(inn: &Inn, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+fn call(inn: &Inn, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     inn.send(method, &format!("{API}{path}"), headers, body.as_bytes())
 }
@@ -31,7 +31,7 @@ fn read(inn: &Inn, path: &str) -> Value {
 /// What a browser without a session keeps of forms.
 const FORM: &str = "0123456789012345678901234567890123456789012";
 
-fn make(inn: &Inn, body: &Value) -> Answer {
+fn make(inn: &Inn, body: &Value) -> Response {
     call(inn, "POST", "/reservations", &[], body)
 }
 
@@ -40,7 +40,7 @@ fn hourly(component: &str) -> Value {
 }
 
 /// A problem with this status that names this field.
-fn assert_problem(answer: &Answer, status: u16, field: &str) {
+fn assert_problem(answer: &Response, status: u16, field: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
     let problem = answer.json();
@@ -58,7 +58,7 @@ fn a_calendar_is_the_third_kind_of_schedule() {
     assert_eq!(made.status, 201, "{made:?}");
     assert_eq!(made.json()["grace"], "5m");
     let place = format!("/reservations/{}", made.json()["id"]);
-    let schedule = |answer: &Answer| {
+    let schedule = |answer: &Response| {
         ["frequency", "time_units", "cron", "calendar", "time_zone"].map(|field| answer.json()[field].clone())
     };
     let (calendar, berlin) = (json!("Mon..Fri 02:00; Sun 04:00"), json!("Europe/Berlin"));

@@ -5,16 +5,16 @@
 mod common;
 
 use common::{Inn, Shape};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use serde_json::{Value, json};
 
 const OPS: &str = "[alerter.ops]\nkind = \"command\"\ncommand = [\"/bin/true\"]\n";
 
-fn apply(inn: &Inn, query: &str, body: &Value) -> Answer {
+fn apply(inn: &Inn, query: &str, body: &Value) -> Response {
     inn.send("PUT", &format!("/api/v1/apply{query}"), &[], body.to_string().as_bytes())
 }
 
-fn export(inn: &Inn, accept: &str) -> Answer {
+fn export(inn: &Inn, accept: &str) -> Response {
     inn.send("GET", "/api/v1/export", &[("accept", accept)], b"")
 }
 
@@ -22,7 +22,7 @@ fn daily(component: &str) -> Value {
     json!({ "app": "shop", "component": component, "frequency": 1, "time_units": "days" })
 }
 
-fn names(answer: &Answer, list: &str) -> Vec<String> {
+fn names(answer: &Response, list: &str) -> Vec<String> {
     let named = answer.json()[list].as_array().unwrap_or_else(|| panic!("{answer:?}")).clone();
     named.iter().map(|one| format!("{}/{}", one["app"], one["component"]).replace('"', "")).collect()
 }

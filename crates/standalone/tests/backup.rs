@@ -15,7 +15,7 @@ use common::programs::run;
 use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::programs;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server, program};
 use serde_json::json;
 use tempfile::TempDir;
@@ -61,7 +61,7 @@ fn check_in(server: &Server, component: &str) -> u16 {
 fn a_backup_is_made_while_it_runs_and_restored_when_it_does_not() {
     let database = TestDatabase::sqlite();
     let sink = HttpSink::start();
-    sink.otherwise(Answer::status(500));
+    sink.otherwise(SinkResponse::status(500));
     let mut server = start(&database, &sink);
     reserve(&server, "silent");
     database.age(2 * HOUR);
@@ -94,7 +94,7 @@ fn a_backup_is_made_while_it_runs_and_restored_when_it_does_not() {
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left");
 
     // What was told and made since is not in it.
-    sink.otherwise(Answer::status(200));
+    sink.otherwise(SinkResponse::status(200));
     database.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'");
     eventually("the message is delivered", || {
         (database.count("deliveries WHERE state = 'delivered'") == 1).then_some(())

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::eventually;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -44,12 +44,12 @@ impl Instance {
         Self { database, path, operator, server, client: Client::new(PATIENCE) }
     }
 
-    fn reserve(&self, component: &str) -> Answer {
+    fn reserve(&self, component: &str) -> Response {
         let body = json!({ "app": "shop", "component": component, "notify": "hook", "frequency": 5, "time_units": "minutes" });
         self.client.post(&self.server.url("/reservation"), &body)
     }
 
-    fn check_in(&self, component: &str) -> Answer {
+    fn check_in(&self, component: &str) -> Response {
         self.client.post(&self.server.url("/checkin"), &json!({ "app": "shop", "component": component }))
     }
 
@@ -87,7 +87,7 @@ impl Instance {
         })
     }
 
-    fn ready(&self) -> Answer {
+    fn ready(&self) -> Response {
         self.client.get(&self.server.url("/readyz"))
     }
 

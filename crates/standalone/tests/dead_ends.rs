@@ -137,7 +137,7 @@ fn what_named_an_alerter_before_it_was_renamed_goes_on(shape: Shape) {
     inn.database.execute("UPDATE reservations SET updated_at = updated_at - 60000");
     inn.reload(&config("newer"));
     let gone = "new is no configured alerter";
-    let warns = |answer: &innkeeper_testing::client::Answer, of: &str| {
+    let warns = |answer: &innkeeper_testing::client::Response, of: &str| {
         answer.header("warning").is_some_and(|warning| warning.contains(of))
     };
     eventually("ingest knows that it is gone", || {

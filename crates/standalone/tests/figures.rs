@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Inn, Shape, eventually};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use serde_json::{Value, json};
 
 const FORM: &str = "0123456789012345678901234567890123456789012";
@@ -29,7 +29,7 @@ fn latest(inn: &Inn, job: &Value) -> Value {
         .clone()
 }
 
-fn ping(inn: &Inn, job: &Value, rest: &str, body: &[u8]) -> Answer {
+fn ping(inn: &Inn, job: &Value, rest: &str, body: &[u8]) -> Response {
     inn.send("POST", &format!("/ping/{}{rest}", key(job)), &[], body)
 }
 
@@ -89,7 +89,7 @@ fn each_protocol_brings_them() {
 fn a_bad_figure_is_told_and_costs_nothing() {
     let inn = Inn::open(Shape::Standalone);
     let job = make(&inn, "backup", &[]);
-    let warned = |answer: &Answer, words: &str| {
+    let warned = |answer: &Response, words: &str| {
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         let warning = answer.header("warning").unwrap_or_default().to_owned();
         assert!(warning.contains(words), "{warning}");

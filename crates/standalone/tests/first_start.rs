@@ -6,13 +6,13 @@ mod common;
 
 use std::path::Path;
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{self, Server};
 
 const CONFIG: &str = "auth = \"tokens\"\noperator = [\"log\"]\n[ingest]\nworkers = 1\n";
 
-fn page(url: &str) -> Answer {
+fn page(url: &str) -> Response {
     let answer = Client::default().send("GET", url, &[("accept", "text/html")], b"").unwrap();
     assert_eq!(answer.status, 200, "{url}: {answer:?}");
     answer

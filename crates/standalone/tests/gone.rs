@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Inn, Shape, eventually, webhook};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use innkeeper_testing::http_sink::{self, HttpSink};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn page(inn: &Inn, path: &str) -> String {
 }
 
 /// Sends a form.
-fn submit(inn: &Inn, path: &str, fields: &[(&str, &str)]) -> Answer {
+fn submit(inn: &Inn, path: &str, fields: &[(&str, &str)]) -> Response {
     let cookie = format!("innkeeper-form={FORM}");
     let headers = [("accept", "text/html"), ("cookie", cookie.as_str())];
     let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
@@ -41,7 +41,7 @@ fn submit(inn: &Inn, path: &str, fields: &[(&str, &str)]) -> Answer {
 
 fn what_waited_for_it_cannot_be_tried_again_until_there_is_one_of_its_name(shape: Shape) {
     let [ops, chat] = [(); 2].map(|()| HttpSink::start());
-    chat.otherwise(http_sink::Answer::status(503));
+    chat.otherwise(http_sink::SinkResponse::status(503));
     let without = format!("operator = [\"ops\"]\n{}", webhook("ops", &ops));
     let with = format!("{without}{}", webhook("chat", &chat));
     let inn = Inn::with(shape, &with);
@@ -60,7 +60,7 @@ fn what_waited_for_it_cannot_be_tried_again_until_there_is_one_of_its_name(shape
     let answer = submit(&inn, &format!("/deliveries/{id}/retry"), &[]);
     assert!(answer.status == 409 && answer.body.contains(why), "{answer:?}");
     assert_eq!(inn.database.count("deliveries WHERE alerter = 'chat' AND state = 'waiting'"), 0);
-    chat.otherwise(http_sink::Answer::status(200));
+    chat.otherwise(http_sink::SinkResponse::status(200));
     let before = chat.requests().len();
     inn.reload(&with);
     assert_eq!(retry().status, 204);

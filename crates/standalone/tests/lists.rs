@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use innkeeper_store::DatabaseKind;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ fn apply(web: &Server, set: &str, content_type: &str) -> Value {
     answer.json()
 }
 
-fn get(web: &Server, path: &str, accept: &str) -> Answer {
+fn get(web: &Server, path: &str, accept: &str) -> Response {
     let answer = client().send("GET", &web.url(path), &[("accept", accept)], b"").unwrap();
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     let length = answer.header("content-length").map(str::to_owned);

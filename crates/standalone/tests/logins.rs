@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::instance::{Caller, FORM, Instance, nobody};
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 
 /// As the proxy in front of it says who calls.
 const BEHIND_A_PROXY: &str = "trusted_proxies = [\"127.0.0.1\"]\n";
@@ -29,12 +29,12 @@ fn from_device(source: &str, device: &str) -> Caller {
     caller
 }
 
-fn try_password(instance: &Instance, caller: &Caller, name: &str, password: &str) -> Answer {
+fn try_password(instance: &Instance, caller: &Caller, name: &str, password: &str) -> Response {
     instance.submit(caller, "/login", &format!("name={name}&password={password}"))
 }
 
 /// The cookies by which a login makes a browser known.
-fn device_of(answer: &Answer) -> String {
+fn device_of(answer: &Response) -> String {
     let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
     let device = cookies.map(|(_, value)| value).find(|value| value.starts_with("innkeeper-device"));
     let device = device.unwrap_or_else(|| panic!("the browser is not known from now on: {answer:?}"));
@@ -207,7 +207,7 @@ fn a_known_device_comes_in_whatever_others_guess() {
 #[test]
 fn what_does_not_fit_is_answered_at_once_and_says_so() {
     let instance = Instance::open(BEHIND_A_PROXY);
-    let refused: Vec<(Duration, Answer)> = std::thread::scope(|scope| {
+    let refused: Vec<(Duration, Response)> = std::thread::scope(|scope| {
         let tries: Vec<_> = (0..100)
             .map(|n| {
                 let instance = &instance;

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::haproxy::HaProxy;
 use innkeeper_testing::ports::free_port;
@@ -44,7 +44,7 @@ impl Instance {
     }
 
     /// Asks as a browser does: a path of the host, with the cookies whose path fits.
-    fn send(&mut self, method: &str, path: &str, body: &str) -> Answer {
+    fn send(&mut self, method: &str, path: &str, body: &str) -> Response {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let headers = [
@@ -71,13 +71,13 @@ impl Instance {
     }
 
     /// Sends the form of the page at `path` to `action`.
-    fn submit_to(&mut self, path: &str, action: &str, fields: &str) -> Answer {
+    fn submit_to(&mut self, path: &str, action: &str, fields: &str) -> Response {
         let page = self.page(path);
         let csrf = page.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
         self.send("POST", action, &format!("csrf={csrf}&{fields}"))
     }
 
-    fn submit(&mut self, path: &str, fields: &str) -> Answer {
+    fn submit(&mut self, path: &str, fields: &str) -> Response {
         self.submit_to(path, path, fields)
     }
 }

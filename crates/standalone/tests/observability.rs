@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::Cluster;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
 
@@ -128,8 +128,8 @@ fn pool(text: &str, state: &str) -> f64 {
 #[test]
 fn messages_are_counted_by_alerter_and_by_what_became_of_them() {
     let (busy, gone) = (HttpSink::start(), HttpSink::start());
-    busy.next(Answer::status(503));
-    gone.otherwise(Answer::status(404));
+    busy.next(SinkResponse::status(503));
+    gone.otherwise(SinkResponse::status(404));
     let hook = |name: &str, sink: &HttpSink| {
         format!("[alerter.{name}]\nkind = \"webhook\"\nurl = \"{}\"\n", sink.url("/"))
     };

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ impl Inn {
         self.client.get(&self.server.url("/reservation")).json()["result"].as_array().unwrap().clone()
     }
 
-    fn ask(&self, path: &str) -> Answer {
+    fn ask(&self, path: &str) -> Response {
         self.client.send("GET", &self.server.url(path), &[("accept", "text/html,*/*;q=0.8")], b"").unwrap()
     }
 

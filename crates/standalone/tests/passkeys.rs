@@ -45,8 +45,8 @@ fn audit_log(instance: &Instance) -> Vec<String> {
 mod with_passkeys {
     use std::time::Duration;
 
-    use innkeeper_testing::authenticator::Authenticator;
-    use innkeeper_testing::client::Answer;
+    use innkeeper_testing::authenticator::VirtualAuthenticator;
+    use innkeeper_testing::client::Response;
     use serde_json::Value;
 
     use super::*;
@@ -73,7 +73,7 @@ mod with_passkeys {
     }
 
     /// The same of one who has a passkey already, and shows it.
-    fn to_add_beside(instance: &Instance, caller: &Caller, phone: &mut Authenticator) -> Value {
+    fn to_add_beside(instance: &Instance, caller: &Caller, phone: &mut VirtualAuthenticator) -> Value {
         let shown = shown(instance, caller, phone);
         let fields = format!("name=Phone&password={PASSWORD}&credential={shown}");
         let answer = instance.submit(caller, "/account/passkeys/begin", &fields);
@@ -82,7 +82,7 @@ mod with_passkeys {
     }
 
     /// What a passkey makes of what the account asks of it, as a field.
-    fn shown(instance: &Instance, caller: &Caller, phone: &mut Authenticator) -> String {
+    fn shown(instance: &Instance, caller: &Caller, phone: &mut VirtualAuthenticator) -> String {
         encoded(&phone.sign(&challenge(instance, caller, "/account/passkeys/ask")).to_string())
     }
 
@@ -90,22 +90,22 @@ mod with_passkeys {
         challenge(instance, caller, "/login/second/passkey/begin")
     }
 
-    fn finish(instance: &Instance, caller: &Caller, path: &str, credential: &Value) -> Answer {
+    fn finish(instance: &Instance, caller: &Caller, path: &str, credential: &Value) -> Response {
         let fields = format!("name=Phone&next=/alerts&credential={}", encoded(&credential.to_string()));
         instance.submit(caller, path, &fields)
     }
 
-    fn finish_adding(instance: &Instance, caller: &Caller, credential: &Value) -> Answer {
+    fn finish_adding(instance: &Instance, caller: &Caller, credential: &Value) -> Response {
         finish(instance, caller, "/account/passkeys/finish", credential)
     }
 
-    fn finish_login(instance: &Instance, caller: &Caller, credential: &Value) -> Answer {
+    fn finish_login(instance: &Instance, caller: &Caller, credential: &Value) -> Response {
         finish(instance, caller, "/login/second/passkey/finish", credential)
     }
 
     /// Adds a passkey in a session.
-    fn add(instance: &Instance, caller: &Caller) -> (Authenticator, Answer) {
-        let mut authenticator = Authenticator::at(HERE);
+    fn add(instance: &Instance, caller: &Caller) -> (VirtualAuthenticator, Response) {
+        let mut authenticator = VirtualAuthenticator::at(HERE);
         let made = authenticator.make(&to_add(instance, caller));
         let answer = finish_adding(instance, caller, &made);
         (authenticator, answer)
@@ -115,7 +115,7 @@ mod with_passkeys {
         instance.database.count("passkeys")
     }
 
-    fn is_in(answer: &Answer) -> bool {
+    fn is_in(answer: &Response) -> bool {
         answer.status == 303 && answer.header("location") == Some("/alerts")
     }
 
@@ -128,7 +128,7 @@ mod with_passkeys {
         assert_eq!(answer.status, 200, "{answer:?}");
         assert!(answer.body.contains("Recovery codes") && answer.body.contains("The second factor is on."));
         assert_eq!(instance.send(&elsewhere, "GET", "/account", true, "").status, 303, "it came in without");
-        let made = Authenticator::at(HERE).make(&to_add_beside(&instance, &admin, &mut phone));
+        let made = VirtualAuthenticator::at(HERE).make(&to_add_beside(&instance, &admin, &mut phone));
         let second = finish_adding(&instance, &admin, &made);
         assert_eq!(
             (second.status, second.header("location")),
@@ -169,7 +169,7 @@ mod with_passkeys {
         let instance = instance();
         let (admin, editor) = (instance.user("admin"), instance.user("editor"));
         let elsewhere = instance.session("admin", &instance.log_in("admin", PASSWORD));
-        let mut key = Authenticator::at(HERE);
+        let mut key = VirtualAuthenticator::at(HERE);
         let made = key.make(&to_add(&instance, &admin));
         for other in [&elsewhere, &editor] {
             let answer = finish_adding(&instance, other, &made);
@@ -216,7 +216,7 @@ mod with_passkeys {
     fn a_ceremony_ends_after_five_minutes_and_a_half() {
         let instance = instance();
         let admin = instance.user("admin");
-        let made = Authenticator::at(HERE).make(&to_add(&instance, &admin));
+        let made = VirtualAuthenticator::at(HERE).make(&to_add(&instance, &admin));
         instance.database.age(Duration::from_secs(331));
         let answer = finish_adding(&instance, &admin, &made);
         assert!(answer.status == 400 && answer.body.contains("Begin again."), "{answer:?}");
@@ -236,7 +236,7 @@ mod with_passkeys {
         let instance = instance();
         let admin = instance.user("admin");
         let (mut phone, _) = add(&instance, &admin);
-        let log_in = |phone: &mut Authenticator| {
+        let log_in = |phone: &mut VirtualAuthenticator| {
             let half = half_in(&instance, "admin");
             let signed = phone.sign(&to_log_in(&instance, &half));
             finish_login(&instance, &half, &signed)
@@ -268,8 +268,8 @@ mod with_passkeys {
         let instance = instance();
         let admin = instance.user("admin");
         let (mut phone, _) = add(&instance, &admin);
-        let mut other = Authenticator::at(HERE);
-        let wrong = |half: &Caller, other: &mut Authenticator| {
+        let mut other = VirtualAuthenticator::at(HERE);
+        let wrong = |half: &Caller, other: &mut VirtualAuthenticator| {
             let signed = other.sign(&to_log_in(&instance, half));
             finish_login(&instance, half, &signed)
         };

@@ -14,7 +14,7 @@ use common::{Inn, Shape, eventually};
 use innkeeper_core::access::Scope;
 use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_store::NewToken;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::{self, Server};
@@ -250,7 +250,7 @@ const GROUPS: [&[&str]; 11] = [
     ADMINISTER,
 ];
 /// Whether the gate, or the app that a token is bound to, kept the caller out.
-fn is_refused(answer: &Answer) -> bool {
+fn is_refused(answer: &Response) -> bool {
     let to_login = answer.header("location").is_some_and(|to| to.starts_with("/login?next="));
     let to_set_up = answer.header("location") == Some("/account/second-factor");
     matches!(answer.status, 401 | 403) || (answer.status == 303 && (to_login || to_set_up))
@@ -379,7 +379,7 @@ fn every_caller_gets_through_to_what_they_may_and_to_nothing_else() {
 }
 
 /// Calls a route with something that passes as far as the handler's own refusal, and harms nothing.
-fn call(instance: &Instance, caller: &Caller, route: &str, id: &str) -> Answer {
+fn call(instance: &Instance, caller: &Caller, route: &str, id: &str) -> Response {
     let page = route.ends_with(" as Page");
     let with_query = route.ends_with(" with a query");
     let (method, pattern) =
@@ -428,20 +428,20 @@ fn call(instance: &Instance, caller: &Caller, route: &str, id: &str) -> Answer {
         let outcome = &answer.json()["reports"][0];
         let is_refused = outcome["status"] == "refused";
         assert!(is_refused || outcome["status"] == "unknown", "{route}: {answer:?}");
-        return Answer { status: if is_refused { 403 } else { 200 }, ..answer };
+        return Response { status: if is_refused { 403 } else { 200 }, ..answer };
     }
     // So that the many wrong passwords of this test do not make each other wait.
     if pattern == "/login" && method == "POST" {
         instance.database.execute("DELETE FROM login_failures");
         // a wrong password is not a source that has to wait.
-        return Answer { status: if answer.status == 401 { 200 } else { answer.status }, ..answer };
+        return Response { status: if answer.status == 401 { 200 } else { answer.status }, ..answer };
     }
     // Where no login waits nothing is asked here: the page leads to the login, without asking who it is.
     if ["/login/second", "/login/second/passkey/finish"].contains(&pattern) {
         let to_login = answer.header("location").is_some_and(|to| to.starts_with("/login?next=%2Fstatus"));
         let too_late = answer.status == 401 && answer.body.contains("This login took too long");
         assert!(answer.status == 303 && to_login || too_late, "{route}: {answer:?}");
-        return Answer { status: 200, ..answer };
+        return Response { status: 200, ..answer };
     }
     answer
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{self, Server};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ impl Instance {
         said.split_whitespace().find(|word| word.starts_with("ik_")).unwrap().to_owned()
     }
 
-    fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Answer {
+    fn ask(&self, token: &str, method: &str, path: &str, body: &Value) -> Response {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("if-match", "*")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -118,7 +118,7 @@ fn who_may_write_and_not_read_is_told_no_more_than_what_was_written() {
     for path in ["/status/1/edit", "/new", "/settings"] {
         assert_eq!(instance.ask(&writer, "GET", path, &Value::Null).status, 403, "{path}");
     }
-    let difference = |answer: &Answer| answer.json()["changed"][0]["difference"].to_string();
+    let difference = |answer: &Response| answer.json()["changed"][0]["difference"].to_string();
     let known = difference(&apply(&all, "?dry_run=true"));
     assert!(known.contains("the safe is open") && known.contains("alert_msg"), "{known}");
     let told = difference(&apply(&writer, ""));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::raw::Raw;
 use common::ways::{Ways, latest};
 use common::{Inn, Shape, eventually};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use serde_json::json;
 
 in_both_shapes![
@@ -208,7 +208,7 @@ fn half_of_a_document_is_none(shape: Shape) {
             }
         }
     }
-    let answer: Answer = inn.call("/healthcheck");
+    let answer: Response = inn.call("/healthcheck");
     assert_eq!(answer.status, 200);
     assert_eq!(inn.everything(), before, "{}", ways.id);
     assert_eq!(Raw::connect(inn.ingest).ask(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").status, 200);

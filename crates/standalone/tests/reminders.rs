@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Inn, Shape, eventually, webhook};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use innkeeper_testing::http_sink::HttpSink;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn page(inn: &Inn, path: &str) -> String {
 }
 
 /// Makes a reservation by the form, told again so often.
-fn make(inn: &Inn, component: &str, remind_every: &str) -> Answer {
+fn make(inn: &Inn, component: &str, remind_every: &str) -> Response {
     let cookie = format!("innkeeper-form={FORM}");
     let headers = [("accept", "text/html"), ("cookie", cookie.as_str())];
     let body = format!(

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::instance::Instance;
 use common::{Inn, Shape, eventually, notices, webhook};
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use innkeeper_testing::http_sink::HttpSink;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -26,12 +26,12 @@ in_both_shapes![
 
 const HOUR: i64 = 3_600_000;
 
-fn send(inn: &Inn, reports: &Value) -> Answer {
+fn send(inn: &Inn, reports: &Value) -> Response {
     inn.post("/api/v1/checkins", &json!({ "reports": reports }))
 }
 
 /// What is answered of each.
-fn statuses(answer: &Answer) -> Vec<String> {
+fn statuses(answer: &Response) -> Vec<String> {
     assert_eq!(answer.status, 200, "{answer:?}");
     let answer = answer.json();
     let of = |one: &Value| {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::process::Server;
@@ -16,7 +16,7 @@ fn open(top: &str) -> Server {
     Server::start("innkeeper", &format!("{top}\n[ingest]\nlisten = \"127.0.0.1:0\"\n"), &[])
 }
 
-fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
     Client::default().send(method, &server.url(path), headers, body.as_bytes()).unwrap()
 }
 

@@ -8,14 +8,14 @@ mod common;
 use std::time::Duration;
 
 use common::{Inn, Shape, eventually, webhook};
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use serde_json::json;
 
 in_both_shapes!(a_message_given_up_is_told_counted_and_shown);
 
 fn a_message_given_up_is_told_counted_and_shown(shape: Shape) {
     let [ops, chat] = [(); 2].map(|()| HttpSink::start());
-    chat.otherwise(Answer::status(404).body("no such channel"));
+    chat.otherwise(SinkResponse::status(404).body("no such channel"));
     let config = format!("operator = [\"ops\"]\n{}{}", webhook("ops", &ops), webhook("chat", &chat));
     let inn = Inn::with(shape, &config);
     inn.reserve("shop", "backup", json!({ "notify": "chat" }));

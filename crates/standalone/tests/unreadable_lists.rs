@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 use innkeeper_store::DatabaseKind;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{PATIENCE, Server, command};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn web(database: &TestDatabase) -> (Server, i64) {
     (web, database.number("SELECT id FROM reservations WHERE component = 'broken'").unwrap())
 }
 
-fn get(web: &Server, path: &str, accept: &str) -> Answer {
+fn get(web: &Server, path: &str, accept: &str) -> Response {
     Client::new(PATIENCE).send("GET", &web.url(path), &[("accept", accept)], b"").unwrap()
 }
 

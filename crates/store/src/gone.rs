@@ -14,7 +14,7 @@ const CLOCKS: TimeDelta = TimeDelta::seconds(1);
 
 /// Nodes of one role, host and address that stopped without a goodbye.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gone {
+pub struct GoneNodes {
     /// The latest of them.
     pub last: KnownNode,
     /// How many there were within the last hour; 1 where this is the first.
@@ -31,13 +31,13 @@ pub(crate) fn group(
     nodes: &[KnownNode],
     gone_after: TimeDelta,
     now: Time,
-) -> Vec<Gone> {
-    let mut groups: Vec<Gone> = Vec::new();
+) -> Vec<GoneNodes> {
+    let mut groups: Vec<GoneNodes> = Vec::new();
     for known in found {
         match groups.iter_mut().find(|group| is_same_place(&group.last, &known)) {
             Some(group) if group.last.beat_at < known.beat_at => group.last = known,
             Some(_) => {}
-            None => groups.push(Gone { last: known, times: 1, once_in: LEFT, is_news: true }),
+            None => groups.push(GoneNodes { last: known, times: 1, once_in: LEFT, is_news: true }),
         }
     }
     for group in &mut groups {

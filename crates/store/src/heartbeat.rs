@@ -61,7 +61,7 @@ impl<'a> Work<'a> {
 
 /// A heartbeat.
 #[derive(Debug, Clone)]
-pub struct Heartbeat<'a> {
+pub struct NodeHeartbeat<'a> {
     /// Whose.
     pub node: &'a Node,
     /// How it does its duties.
@@ -76,7 +76,7 @@ pub struct Heartbeat<'a> {
     pub now: Time,
 }
 
-impl Heartbeat<'_> {
+impl NodeHeartbeat<'_> {
     /// Whether the node has started lately, and what is known to be written does not reach up to its start: it takes over from others, of
     /// whom it is not known yet whether they still live. A clock that jumps makes no node new.
     fn continues(&self, written_until: Time, connection: &AnyConnection) -> bool {
@@ -112,7 +112,7 @@ impl Store {
     ) -> Result<HeartbeatOutcome, StoreError> {
         let work: Vec<Work<'_>> = duties.iter().map(|duty| Work::done(duty, now)).collect();
         self.record_heartbeat(
-            &Heartbeat { node, work: &work, first, written_until: None, stopping_since: None, now },
+            &NodeHeartbeat { node, work: &work, first, written_until: None, stopping_since: None, now },
             tell,
         )
     }
@@ -123,10 +123,10 @@ impl Store {
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn record_heartbeat(
         &self,
-        heartbeat: &Heartbeat<'_>,
+        heartbeat: &NodeHeartbeat<'_>,
         tell: &dyn Fn(&Window) -> Vec<NewDelivery>,
     ) -> Result<HeartbeatOutcome, StoreError> {
-        let Heartbeat { node, work, now, .. } = *heartbeat;
+        let NodeHeartbeat { node, work, now, .. } = *heartbeat;
         self.write(|connection| {
             let mut outcome = HeartbeatOutcome::default();
             let mut written_until = None;
@@ -198,12 +198,12 @@ impl Store {
 /// Ends a blind window, if there was one. Returns up to when all check-ins have been written, and up to when this node has written its own.
 fn end_blindness(
     connection: &mut AnyConnection,
-    heartbeat: &Heartbeat<'_>,
+    heartbeat: &NodeHeartbeat<'_>,
     work: &Work<'_>,
     known: bool,
     outcome: &mut HeartbeatOutcome,
 ) -> Result<(Time, Time), StoreError> {
-    let Heartbeat { node, first, now, .. } = *heartbeat;
+    let NodeHeartbeat { node, first, now, .. } = *heartbeat;
     let mut others = blind::takers(connection, now)?;
     others.retain(|taker| taker.id != node.id);
     if let AnyConnection::Sqlite(_) = connection

@@ -95,24 +95,24 @@ pub use database_file::FileLook;
 pub use database_url::{DatabaseUrl, PostgresUrl};
 pub use error::StoreError;
 pub use factors::{AppAdded, Factors};
-pub use gone::Gone;
-pub use heartbeat::{Heartbeat, HeartbeatOutcome, Work};
+pub use gone::GoneNodes;
+pub use heartbeat::{HeartbeatOutcome, NodeHeartbeat, Work};
 pub use history::{Checkin, Pruned, Walk};
 pub use identities::{Arrived, Newcomer};
 pub use listing::{Cursor, Filter, MOST_LOOKED_AT, Page, Walked};
 pub use mend::MendExtent;
-pub use nodes::{Duty, KnownNode, Node, NodeState, Watched};
+pub use nodes::{Duty, KnownNode, Node, NodeChanges, NodeState};
 pub use open_past::{TokenConfirmed, Unconfirmed};
 pub use outbox::{
-    Delivery, Finished, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Outcome, Place, Reached,
-    Retried, Sending, TOO_LONG, Undelivered, WaitingCounts,
+    Delivery, Finished, GivingUp, GoneAlerter, NewDelivery, Outage, OutageNews, Place, Reached, Retried,
+    SendOutcome, Sending, TOO_LONG, Undelivered, WaitingCounts,
 };
 pub use pages::{BadGuest, Counts, PastAlert, SentDelivery, Topic};
 pub use passkeys::{CeremonyKind, MOST_PASSKEYS, NewPasskey, Passkey, PasskeyAdded};
 pub use pending_logins::PENDING_FOR;
 pub use readable::{LeftOut, Unreadable};
 pub use recent::{Accepted, LatestFigure, Recent, RecentValue};
-pub use reservations::{Change, Reserved};
+pub use reservations::{ChangeOutcome, Reserved};
 pub use rewind::Rewinding;
 pub use sessions::{KnownSession, NewSession, Session};
 pub use shares::Share;

@@ -8,7 +8,7 @@ use innkeeper_core::Time;
 use strum::IntoStaticStr;
 
 use crate::connection::{AnyConnection, write_on};
-use crate::gone::{self, Gone};
+use crate::gone::{self, GoneNodes};
 use crate::rows::{ms, time};
 use crate::schema::{duties, nodes};
 use crate::{DatabaseKind, Store, StoreError};
@@ -93,9 +93,9 @@ pub struct Duty {
 
 /// What a look at the others has found, which nobody has told yet; it is the caller's to tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Watched {
+pub struct NodeChanges {
     /// Nodes that stopped without saying goodbye, by where they ran.
-    pub gone: Vec<Gone>,
+    pub gone: Vec<GoneNodes>,
     /// Duties that nobody does.
     pub missing: Vec<Duty>,
 }
@@ -122,7 +122,7 @@ impl Store {
         gone_after: TimeDelta,
         missing_after: TimeDelta,
         now: Time,
-    ) -> Result<Watched, StoreError> {
+    ) -> Result<NodeChanges, StoreError> {
         let (duties, nodes) = (self.duties()?, self.nodes()?);
         let lives = |known: &KnownNode| known.goodbye_at.is_none() && now - known.beat_at <= gone_after;
         // Who lives and cannot do its work says so itself.
@@ -148,10 +148,10 @@ impl Store {
             duties.iter().filter(is_missing).filter(|duty| untold.contains(&duty.name)).collect();
         let has_old = nodes.iter().any(|known| known.beat_at < now - REMEMBERED);
         if missing.is_empty() && silent.is_empty() && !has_old {
-            return Ok(Watched::default());
+            return Ok(NodeChanges::default());
         }
         write_on(self.file(), connection, |connection| {
-            let (mut watched, mut found) = (Watched::default(), Vec::new());
+            let (mut watched, mut found) = (NodeChanges::default(), Vec::new());
             // Duties first, as in a heartbeat: two who lock rows of both must not wait for each other.
             for duty in missing {
                 let claimed = sql_query(

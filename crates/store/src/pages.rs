@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::uptime::Trouble;
+use innkeeper_core::uptime::DownTime;
 
 use crate::outbox::notice_of;
 use crate::rows::{AlertRow, CHECKED_OUT, ms, time, word};
@@ -213,8 +213,8 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn troubles(&self, since: &[(i64, Time)]) -> Result<HashMap<i64, Vec<Trouble>>, StoreError> {
-        let mut troubles: HashMap<i64, Vec<Trouble>> = HashMap::new();
+    pub fn troubles(&self, since: &[(i64, Time)]) -> Result<HashMap<i64, Vec<DownTime>>, StoreError> {
+        let mut troubles: HashMap<i64, Vec<DownTime>> = HashMap::new();
         if since.is_empty() {
             return Ok(troubles);
         }
@@ -232,7 +232,7 @@ impl Store {
         ))
         .load(&mut *self.get()?)?;
         for row in rows {
-            let trouble = Trouble { from: time(row.opened_at), until: row.closed_at.map(time) };
+            let trouble = DownTime { from: time(row.opened_at), until: row.closed_at.map(time) };
             troubles.entry(row.reservation_id).or_default().push(trouble);
         }
         Ok(troubles)

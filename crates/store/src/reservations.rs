@@ -34,7 +34,7 @@ pub enum Reserved {
 
 /// What became of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum ChangeOutcome {
     /// It is as wished.
     Done,
     /// There is no such reservation.
@@ -130,22 +130,22 @@ impl ActingStore {
         patch: &Patch,
         expected: &dyn Fn(&Spec) -> bool,
         now: Time,
-    ) -> Result<Change, StoreError> {
+    ) -> Result<ChangeOutcome, StoreError> {
         self.write(|connection| {
             lock_states(connection, &[id])?;
-            let Some(row) = find_by_id(connection, id)? else { return Ok(Change::Unknown) };
+            let Some(row) = find_by_id(connection, id)? else { return Ok(ChangeOutcome::Unknown) };
             let before = row.terms_with(patch.other_schedule())?;
             if !expected(&before) {
-                return Ok(Change::Outdated);
+                return Ok(ChangeOutcome::Outdated);
             }
             match change(connection, row, patch, now)? {
-                None => Ok(Change::Unknown),
+                None => Ok(ChangeOutcome::Unknown),
                 Some(Reserved::Changed(_)) => {
                     let after = patch.clone().applied_to(before.clone());
                     self.note_terms(connection, Some(&before), &after, now)?;
-                    Ok(Change::Done)
+                    Ok(ChangeOutcome::Done)
                 }
-                Some(_) => Ok(Change::Done),
+                Some(_) => Ok(ChangeOutcome::Done),
             }
         })
     }

@@ -32,7 +32,7 @@ pub(crate) struct Last {
 }
 
 /// What jobs said last.
-pub(crate) struct Said {
+pub(crate) struct LastWords {
     by_id: HashMap<i64, Last>,
     nothing: Last,
 }
@@ -54,7 +54,7 @@ struct Row {
     has_notes: i64,
 }
 
-impl Said {
+impl LastWords {
     /// What these said, in two queries for all of them.
     ///
     /// # Errors

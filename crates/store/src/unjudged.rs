@@ -17,7 +17,7 @@ use crate::readable::names_of;
 use crate::rows::ms;
 use crate::schema::{states, unjudged};
 use crate::sweep::{AGAIN, Claim, Decider, SweepOutcome, Unjudged, aside, begin, due_ids, judged};
-use crate::walk::{self, Found};
+use crate::walk::{self, WalkFindings};
 use crate::{NewDelivery, Store, StoreError, outbox};
 
 /// So many failures without a single success are no fault of rows.
@@ -41,7 +41,7 @@ impl Store {
         decider: &dyn Decider,
         error: StoreError,
     ) -> Result<SweepOutcome, StoreError> {
-        let Some(Found { due, unreadable }) = self.due_around_damage(from, now, limit)? else {
+        let Some(WalkFindings { due, unreadable }) = self.due_around_damage(from, now, limit)? else {
             return Err(error);
         };
         let mut halves = Halves {
@@ -102,12 +102,12 @@ impl Store {
         from: Option<Time>,
         now: Time,
         limit: i64,
-    ) -> Result<Option<Found>, StoreError> {
+    ) -> Result<Option<WalkFindings>, StoreError> {
         let connection = &mut *self.get()?;
         // What all have in common: where that cannot be read, none of them is at fault.
         Blindness::at(connection, now)?;
         match due_ids(connection, from, now, limit) {
-            Ok(due) => Ok((!due.is_empty()).then_some(Found { due, unreadable: Vec::new() })),
+            Ok(due) => Ok((!due.is_empty()).then_some(WalkFindings { due, unreadable: Vec::new() })),
             Err(error) if error.is_unavailable() => Err(error),
             Err(error) => {
                 log::debug!("what is due is looked for row by row: {error}");

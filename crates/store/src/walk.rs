@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(3);
 
 /// What a walk has found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct WalkFindings {
     /// What is due, the earliest first.
     pub due: Vec<i64>,
     /// What cannot be read, and why.
@@ -37,7 +37,7 @@ pub(crate) fn due(
     now: Time,
     limit: i64,
     aside: &[i64],
-) -> Result<Option<Found>, StoreError> {
+) -> Result<Option<WalkFindings>, StoreError> {
     let last: Option<i64> = reservations::table.select(max(reservations::id)).first(connection)?;
     let mut aside = aside.to_vec();
     aside.sort_unstable();
@@ -59,7 +59,7 @@ pub(crate) fn due(
     let Walk { mut due, unreadable, succeeded, .. } = walk;
     due.sort_unstable();
     due.truncate(usize::try_from(limit).unwrap_or_default());
-    Ok(succeeded.then(|| Found { due: due.into_iter().map(|(_, id)| id).collect(), unreadable }))
+    Ok(succeeded.then(|| WalkFindings { due: due.into_iter().map(|(_, id)| id).collect(), unreadable }))
 }
 
 struct Walk<'a> {

@@ -13,7 +13,7 @@ use innkeeper_core::facts::Event;
 use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::{Reservation, Spec};
 use innkeeper_core::sites::Sites;
-use innkeeper_core::sla::{Change, Evaluation, PastMiss, View, evaluate};
+use innkeeper_core::sla::{DueChange, Evaluation, PastMiss, View, evaluate};
 use innkeeper_store::{
     AlertChange, AlertEvent, Blindness, Decider, Decision, DueBatch, DueReservation, Ending, HistoryRow,
     NewDelivery,
@@ -90,15 +90,15 @@ fn decide_one<'b>(
 fn conclude(view: &View<'_>, blindness: &Blindness, now: Time) -> (Evaluation, bool) {
     let mut evaluation = evaluate(view, now);
     let is_blamed = match &evaluation.change {
-        Change::Open(Reason::Missed { .. } | Reason::Overran { .. }) => true,
+        DueChange::Open(Reason::Missed { .. } | Reason::Overran { .. }) => true,
         // A reminder by an interval is told whatever is still to come.
-        Change::Remind(_) => view.reservation.spec.remind_every == Reminders::Each,
-        Change::OpenAndRecover(_)
-        | Change::Open(_)
-        | Change::Recover
-        | Change::Answer(_)
-        | Change::Withdraw(_)
-        | Change::None => false,
+        DueChange::Remind(_) => view.reservation.spec.remind_every == Reminders::Each,
+        DueChange::OpenAndRecover(_)
+        | DueChange::Open(_)
+        | DueChange::Recover
+        | DueChange::Answer(_)
+        | DueChange::Withdraw(_)
+        | DueChange::None => false,
     };
     let mut is_unknown = false;
     if let Some(unknown) = blindness.unknown.filter(|_| is_blamed) {
@@ -121,29 +121,31 @@ fn conclude(view: &View<'_>, blindness: &Blindness, now: Time) -> (Evaluation, b
 }
 
 /// What becomes of the alert, and the run whose output the messages about that have.
-fn alert_change(due: &DueReservation, change: Change, now: Time) -> Option<(AlertChange, OutputOf)> {
+fn alert_change(due: &DueReservation, change: DueChange, now: Time) -> Option<(AlertChange, OutputOf)> {
     let open = due.alert.as_ref().map(|alert| &alert.open);
     Some(match change {
-        Change::None => return None,
-        Change::Open(reason) => {
+        DueChange::None => return None,
+        DueChange::Open(reason) => {
             let output_of = reason.output_of();
             (AlertChange::Open(reason), output_of)
         }
-        Change::OpenAndRecover(reason) => {
+        DueChange::OpenAndRecover(reason) => {
             let output_of = reason.output_of();
             (AlertChange::OpenAndClose(reason), output_of)
         }
-        Change::Remind(news) => {
+        DueChange::Remind(news) => {
             let reason = news.unwrap_or(open?.reason.clone());
             let output_of = reason.output_of();
             (AlertChange::Remind(reason), output_of)
         }
-        Change::Recover => (AlertChange::Close(None), OutputOf::Success),
-        Change::Answer(answer) => {
+        DueChange::Recover => (AlertChange::Close(None), OutputOf::Success),
+        DueChange::Answer(answer) => {
             let words = answer.words(now, due.reservation.spec.schedule.zone());
             (AlertChange::Close(Some(Ending::Answered(words))), OutputOf::Success)
         }
-        Change::Withdraw(because) => (AlertChange::Close(Some(Ending::Withdrawn(because))), OutputOf::Latest),
+        DueChange::Withdraw(because) => {
+            (AlertChange::Close(Some(Ending::Withdrawn(because))), OutputOf::Latest)
+        }
     })
 }
 

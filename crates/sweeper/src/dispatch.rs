@@ -16,7 +16,7 @@ use innkeeper_core::{Clock, Time, lived};
 use innkeeper_logging::within;
 use innkeeper_node::heartbeat::progress::Progress;
 use innkeeper_node::{Metrics, Seldom, Shutdown, Wake};
-use innkeeper_store::{Delivery, Finished, Outcome, Place, Sending, Store, StoreError};
+use innkeeper_store::{Delivery, Finished, Place, SendOutcome, Sending, Store, StoreError};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -114,7 +114,7 @@ pub struct Complaints {
 }
 
 /// One sender of one alerter.
-pub struct Sender {
+pub struct DeliverySender {
     /// Where the outbox is.
     pub store: Store,
     /// All alerters.
@@ -152,7 +152,7 @@ pub struct Dispatched {
     pub delivered: usize,
 }
 
-impl Sender {
+impl DeliverySender {
     /// Claims what is ready, sends it, records what became of it.
     ///
     /// # Errors
@@ -287,14 +287,15 @@ impl Sender {
                 }
                 _ => {}
             }
-            let outcome = sent.map_or(Outcome::Untried, |sent| self.judge(sent, &sending, self.clock.now()));
+            let outcome =
+                sent.map_or(SendOutcome::Untried, |sent| self.judge(sent, &sending, self.clock.now()));
             self.count(&sending, &outcome);
             done.claimed += sending.deliveries.len();
-            done.delivered += if outcome == Outcome::Delivered { sending.deliveries.len() } else { 0 };
+            done.delivered += if outcome == SendOutcome::Delivered { sending.deliveries.len() } else { 0 };
             results.push(finished(&sending, outcome));
             if begun.elapsed() >= SLOW && sendings.len() > SINGLES {
                 let given_back = sendings.split_off(SINGLES);
-                results.extend(given_back.iter().map(|sending| finished(sending, Outcome::Untried)));
+                results.extend(given_back.iter().map(|sending| finished(sending, SendOutcome::Untried)));
             }
             if recorded_at.elapsed() >= RECORD_EVERY {
                 self.record(token, &mut results, shutdown)?;
@@ -305,16 +306,16 @@ impl Sender {
         Ok(done)
     }
 
-    fn count(&self, sending: &Sending, outcome: &Outcome) {
+    fn count(&self, sending: &Sending, outcome: &SendOutcome) {
         let result = match outcome {
-            Outcome::Delivered => "delivered",
-            Outcome::Retry { .. } => "retry",
-            Outcome::Dead { .. } | Outcome::Exhausted { .. } => "dead",
-            Outcome::Untried => return,
+            SendOutcome::Delivered => "delivered",
+            SendOutcome::Retry { .. } => "retry",
+            SendOutcome::Dead { .. } | SendOutcome::Exhausted { .. } => "dead",
+            SendOutcome::Untried => return,
         };
         let count = sending.deliveries.len() as u64;
         self.metrics.deliveries.with_label_values(&[self.name.as_str(), result]).inc_by(count);
-        if *outcome == Outcome::Delivered {
+        if *outcome == SendOutcome::Delivered {
             let now = self.clock.now();
             let seconds_since = |at: Time| (now - at).as_seconds_f64().max(0.0);
             let alert_lag = self.metrics.alert_lag.with_label_values(&[self.name.as_str()]);
@@ -361,15 +362,15 @@ impl Sender {
     }
 
     /// What becomes of the deliveries of a sending that ended so.
-    fn judge(&self, sent: Sent, sending: &Sending, now: Time) -> Outcome {
+    fn judge(&self, sent: Sent, sending: &Sending, now: Time) -> SendOutcome {
         let whom = if sending.recipient.is_empty() { "" } else { " to " };
         let way = format!("{}{whom}{}", self.name, sending.recipient);
         match sent {
-            Sent::Delivered => Outcome::Delivered,
+            Sent::Delivered => SendOutcome::Delivered,
             Sent::Permanent { problem, .. } => {
                 let refused = format_args!("a message through {way} cannot be delivered: {problem}");
                 self.complaints.refused.error(refused);
-                Outcome::Dead { problem }
+                SendOutcome::Dead { problem }
             }
             Sent::Retryable { after, maybe_sent, problem } => {
                 let oldest =
@@ -379,7 +380,7 @@ impl Sender {
                 if self.is_given_up(oldest, now) {
                     let given_up = format_args!("a message through {way} is given up: {problem}");
                     self.complaints.given_up.error(given_up);
-                    return Outcome::Exhausted { problem };
+                    return SendOutcome::Exhausted { problem };
                 }
                 let attempts = sending.deliveries.iter().map(|delivery| delivery.attempts).min().unwrap_or(0);
                 let asked =
@@ -389,7 +390,7 @@ impl Sender {
                     "a message through {way} is tried again at {}: {problem}",
                     at.format("%H:%M:%S")
                 ));
-                Outcome::Retry { at, maybe_sent, problem }
+                SendOutcome::Retry { at, maybe_sent, problem }
             }
         }
     }
@@ -428,14 +429,14 @@ impl Sender {
 }
 
 /// All messages of a sending ended so.
-fn finished(sending: &Sending, outcome: Outcome) -> Finished {
+fn finished(sending: &Sending, outcome: SendOutcome) -> Finished {
     Finished { ids: sending.deliveries.iter().map(|delivery| delivery.id).collect(), outcome }
 }
 
 /// The loop of one sender, until the process stops or `refresh`, which brings it up to date, says that it is to end. The lead looks for work by itself and calls `helpers` when there is much.
 pub(crate) fn run(
-    sender: &mut Sender,
-    refresh: impl Fn(&mut Sender) -> bool,
+    sender: &mut DeliverySender,
+    refresh: impl Fn(&mut DeliverySender) -> bool,
     lead: bool,
     wake: &Wake,
     helpers: &[Wake],
@@ -470,7 +471,7 @@ impl Pace {
     /// when there is something: in a storm that costs as much as the claim.
     fn step(
         &mut self,
-        sender: &Sender,
+        sender: &DeliverySender,
         called: bool,
         helpers: &[Wake],
         shutdown: &Shutdown,
@@ -497,7 +498,7 @@ impl Pace {
     }
 }
 
-fn complain(sender: &Sender, error: &StoreError) -> Duration {
+fn complain(sender: &DeliverySender, error: &StoreError) -> Duration {
     if error.is_unavailable() {
         log::debug!("{}: {error}", sender.name);
     } else {

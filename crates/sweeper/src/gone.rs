@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use askama::Template;
-use innkeeper_core::ways::kept::Kept;
+use innkeeper_core::ways::kept::KnownAlerters;
 use innkeeper_core::{Clock, Time, duration, lived};
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::Live;
@@ -28,7 +28,7 @@ const BATCHES: usize = 10;
 const NAMED: usize = 10;
 
 /// What looks.
-pub struct Gone {
+pub struct GoneWatch {
     store: Store,
     clock: Arc<dyn Clock>,
     live: Live,
@@ -37,12 +37,12 @@ pub struct Gone {
     shutdown: Shutdown,
     begun: Instant,
     /// The alerters as they were found last, and since when they have been so.
-    known: Option<(Kept, Instant)>,
+    known: Option<(KnownAlerters, Instant)>,
     /// The alerters that are gone and of which the operator has been told.
     told: BTreeSet<String>,
 }
 
-impl Gone {
+impl GoneWatch {
     /// Which tells through `operator`, and stops in the midst when this node is no longer the one, or is to stop.
     pub fn new(
         store: &Store,
@@ -75,7 +75,7 @@ impl Gone {
         if !self.clock.is_steady() {
             return Ok(0);
         }
-        let Some(mut kept) = Kept::of(&self.store.sweepers()?, now) else {
+        let Some(mut kept) = KnownAlerters::of(&self.store.sweepers()?, now) else {
             self.known = None;
             return Ok(0);
         };

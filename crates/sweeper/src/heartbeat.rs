@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_alerter::Asker;
+use innkeeper_alerter::HttpAsker;
 use innkeeper_core::Clock;
-use innkeeper_core::peer::Health;
+use innkeeper_core::peer::PeerHealth;
 use innkeeper_node::Shutdown;
 use innkeeper_node::health::health;
 use innkeeper_node::heartbeat::Singleton;
 use innkeeper_store::Store;
 
 /// Calls an address while all is well.
-pub struct Heartbeat {
+pub struct OutsideHeartbeat {
     /// What tells whether it is.
     pub store: Store,
     /// The time.
@@ -20,16 +20,16 @@ pub struct Heartbeat {
     /// Only one node calls.
     pub singleton: Singleton,
     /// The address.
-    pub asker: Asker,
+    pub asker: HttpAsker,
     /// How often.
     pub every: Duration,
 }
 
-impl Heartbeat {
+impl OutsideHeartbeat {
     /// Calls, if all is well. Returns whether it did, and was heard.
     pub fn call_once(&self) -> bool {
         match health(&self.store, self.clock.now()) {
-            Ok(Health::Ok) => {}
+            Ok(PeerHealth::Ok) => {}
             Ok(health) => {
                 log::warn!("no heartbeat goes out: {}", health.as_str());
                 return false;

@@ -16,17 +16,17 @@ use parking_lot::{Mutex, MutexGuard};
 pub struct Leases(Arc<Mutex<HashMap<String, Vec<i64>>>>);
 
 /// A claim under way; it ends when this is dropped.
-pub(crate) struct Held<'a> {
+pub(crate) struct HeldLease<'a> {
     leases: &'a Leases,
     token: &'a str,
 }
 
 impl Leases {
     /// Remembers the claim `token` of `sendings` until the result is dropped.
-    pub(crate) fn hold<'a>(&'a self, token: &'a str, sendings: &[Sending]) -> Held<'a> {
+    pub(crate) fn hold<'a>(&'a self, token: &'a str, sendings: &[Sending]) -> HeldLease<'a> {
         let deliveries = sendings.iter().flat_map(|sending| &sending.deliveries);
         self.claims().insert(token.to_owned(), deliveries.map(|delivery| delivery.id).collect());
-        Held { leases: self, token }
+        HeldLease { leases: self, token }
     }
 
     /// Prolongs every claim under way until `until`.
@@ -44,7 +44,7 @@ impl Leases {
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HeldLease<'_> {
     fn drop(&mut self) {
         self.leases.claims().remove(self.token);
     }

@@ -31,17 +31,17 @@ mod worker_pools;
 use std::sync::Arc;
 use std::time::Duration;
 
-use innkeeper_alerter::Asker;
+use innkeeper_alerter::HttpAsker;
 use innkeeper_http::Listener;
 use innkeeper_node::heartbeat::Singleton;
 use innkeeper_node::{Config, Process, Role, RoleWork, Shutdown, SupervisedThread, Wake};
 use parking_lot::Mutex;
 
-use heartbeat::Heartbeat;
+use heartbeat::OutsideHeartbeat;
 use leases::Leases;
 use mail_loop::MailLoop;
 use messages::MessageComposer;
-use peers::Peer;
+use peers::WatchedPeer;
 use summary_loop::Summaries;
 use worker_pools::WorkerPools;
 
@@ -124,7 +124,8 @@ impl Sweeper {
         }
         let stop = shutdown.clone();
         let operator = heartbeat.operator().clone();
-        let gone = gone::Gone::new(store, heartbeat.clock(), config.live(), &operator, &singleton, shutdown);
+        let gone =
+            gone::GoneWatch::new(store, heartbeat.clock(), config.live(), &operator, &singleton, shutdown);
         let (own, claim) = (store.clone(), singleton.clone());
         let routing = routing::Routing::new(own, heartbeat.id(), heartbeat.clock(), operator, claim, gone);
         routing.publish_at_reloads(&config.live());
@@ -178,8 +179,14 @@ impl Outside<'_> {
         let mut loops: Vec<(&'static str, Loop)> = Vec::new();
         for (name, peer) in &config.peers {
             let operator = heartbeat.operator().clone();
-            let peer =
-                Peer::new(name.as_str(), peer, store.clone(), clock.clone(), singleton.clone(), operator)?;
+            let peer = WatchedPeer::new(
+                name.as_str(),
+                peer,
+                store.clone(),
+                clock.clone(),
+                singleton.clone(),
+                operator,
+            )?;
             loops.push(("peer", Box::new(move |stop| peer.run(stop))));
         }
         let mail = MailLoop::new(
@@ -208,9 +215,9 @@ impl Outside<'_> {
             loops.push(("summary", Box::new(move |stop| summaries.run(&live, &ways, stop))));
         }
         if let Some(url) = &config.heartbeat.url {
-            let asker = Asker::new(url).map_err(|invalid| anyhow::anyhow!("heartbeat.{invalid}"))?;
+            let asker = HttpAsker::new(url).map_err(|invalid| anyhow::anyhow!("heartbeat.{invalid}"))?;
             let every = config.heartbeat.every.to_std().unwrap_or_default();
-            let heartbeat = Heartbeat {
+            let heartbeat = OutsideHeartbeat {
                 store: store.clone(),
                 clock: clock.clone(),
                 singleton: singleton.clone(),

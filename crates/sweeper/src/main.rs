@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use innkeeper_node::Role;
 use innkeeper_node::cli::{Command, Options, RoleOptions, run_role};
-use innkeeper_sweeper::summary::{self, Wanted};
+use innkeeper_sweeper::summary::{self, SummaryRequest};
 use structopt::StructOpt;
 
 /// Finds overdue reservations and sends alerts; or prints the weekly summary
@@ -48,7 +48,7 @@ impl RoleOptions for Arguments {
 fn main() -> ExitCode {
     run_role(Role::Sweeper, |arguments: &Arguments, config, shutdown| match arguments.summary {
         true => {
-            let wanted = Wanted { send: arguments.verbose, json: arguments.json };
+            let wanted = SummaryRequest { send: arguments.verbose, json: arguments.json };
             summary::run(&config, wanted, &shutdown)
         }
         false => innkeeper_sweeper::run(&config, &shutdown),

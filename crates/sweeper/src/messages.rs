@@ -25,7 +25,7 @@ pub struct MessageComposer {
     /// Where people reach it.
     pub public_url: String,
     /// The machine that sends.
-    pub sender: own::Sender,
+    pub sender: own::SendingMachine,
     /// Which words subjects have.
     pub subjects: SubjectWords,
     /// The ways out that there are.
@@ -42,7 +42,7 @@ impl MessageComposer {
         Self {
             instance: config.instance.clone(),
             public_url: config.pages_url.clone(),
-            sender: own::Sender::this_machine(),
+            sender: own::SendingMachine::this_machine(),
             subjects: config.subjects,
             ways: ways.clone(),
             operator: config.operator.clone(),

@@ -13,14 +13,14 @@ const OUTSIDE: &str = "192.0.2.1:9";
 
 /// The machine that sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sender {
+pub struct SendingMachine {
     /// `{srv}`, as GoTel has it: its address.
     pub address: String,
     /// `{host}`: its name.
     pub host: String,
 }
 
-impl Sender {
+impl SendingMachine {
     /// This machine.
     pub fn this_machine() -> Self {
         let host = gethostname::gethostname().to_string_lossy().into_owned();
@@ -47,7 +47,7 @@ pub(crate) struct Words<'a> {
     pub event: &'a AlertEvent<'a>,
     pub alert: &'a AlertNotice,
     pub url: &'a str,
-    pub sender: &'a Sender,
+    pub sender: &'a SendingMachine,
     pub instance: &'a str,
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use innkeeper_alerter::Asker;
+use innkeeper_alerter::HttpAsker;
 use innkeeper_core::Clock;
-use innkeeper_core::peer::Health;
+use innkeeper_core::peer::PeerHealth;
 use innkeeper_core::recipient::Recipient;
 use innkeeper_node::Shutdown;
 use innkeeper_node::config::PeerConfig;
@@ -29,7 +29,7 @@ struct PeerMessage<'a> {
 }
 
 /// One other installation.
-pub struct Peer {
+pub struct WatchedPeer {
     /// Where its state is kept.
     pub store: Store,
     /// The time.
@@ -39,12 +39,12 @@ pub struct Peer {
     /// How its admin is written to.
     pub operator: Operator,
     name: String,
-    asker: Asker,
+    asker: HttpAsker,
     admin: Vec<Recipient>,
     every: Duration,
 }
 
-impl Peer {
+impl WatchedPeer {
     /// The peer of this configuration.
     ///
     /// # Errors
@@ -63,7 +63,8 @@ impl Peer {
             singleton,
             operator,
             name: name.to_owned(),
-            asker: Asker::new(&config.url).map_err(|invalid| anyhow::anyhow!("peer.{name}: {invalid}"))?,
+            asker: HttpAsker::new(&config.url)
+                .map_err(|invalid| anyhow::anyhow!("peer.{name}: {invalid}"))?,
             admin: config.admin.clone(),
             every: config.every.to_std().unwrap_or(Duration::from_secs(60)),
         })
@@ -75,8 +76,8 @@ impl Peer {
     /// The database's.
     pub fn ask_once(&self, unanswered: &mut u32) -> Result<(), StoreError> {
         let (state, problem) = match self.asker.ask() {
-            Ok(text) => match Health::read(&text) {
-                Some(Health::Ok) => (OK, String::new()),
+            Ok(text) => match PeerHealth::read(&text) {
+                Some(PeerHealth::Ok) => (OK, String::new()),
                 Some(health) => (health.as_str(), format!("It says: {}.", health.as_str())),
                 None => {
                     (SILENT, "What it answers is not the answer of an Innkeeper or a checker.".to_owned())

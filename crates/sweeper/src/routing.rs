@@ -8,13 +8,13 @@ use chrono::TimeDelta;
 use innkeeper_core::Clock;
 use innkeeper_core::ways::WaysOut;
 use innkeeper_node::config::Live;
-use innkeeper_node::dead_ends::{self, Found, Told};
+use innkeeper_node::dead_ends::{self, AlreadyTold, DeadEndCount};
 use innkeeper_node::heartbeat::dead_end_reporter::{LeadNowhere, NAMED};
 use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{KnownWays, Seldom, Shutdown};
 use innkeeper_store::{Store, StoreError};
 
-use crate::gone::Gone;
+use crate::gone::GoneWatch;
 
 /// How often it looks whether the alerters have changed.
 const EVERY: Duration = Duration::from_secs(3);
@@ -34,9 +34,9 @@ pub struct Routing {
     ways: KnownWays,
     operator: Operator,
     singleton: Singleton,
-    gone: Gone,
+    gone: GoneWatch,
     /// What was found last, when, and with which alerters.
-    last: Option<(Found, Instant, Arc<WaysOut>)>,
+    last: Option<(DeadEndCount, Instant, Arc<WaysOut>)>,
 }
 
 impl Routing {
@@ -47,7 +47,7 @@ impl Routing {
         clock: Arc<dyn Clock>,
         operator: Operator,
         singleton: Singleton,
-        gone: Gone,
+        gone: GoneWatch,
     ) -> Self {
         let ways = operator.ways().clone();
         Self { store, node: node.to_owned(), clock, ways, operator, singleton, gone, last: None }
@@ -79,8 +79,8 @@ impl Routing {
             self.ways.are_of_all_roles().then(|| self.clock.now().checked_sub_signed(age)).flatten();
         let told = match &self.last {
             Some((_, at, with)) if *with == ways && at.elapsed() < ANEW => return Ok(None),
-            Some((.., with)) if *with == ways => Told::default(),
-            last => Told { by: last.as_ref().map(|(.., with)| &**with), after: changed_at },
+            Some((.., with)) if *with == ways => AlreadyTold::default(),
+            last => AlreadyTold { by: last.as_ref().map(|(.., with)| &**with), after: changed_at },
         };
         let mut lines = Vec::new();
         let found = dead_ends::find(&self.store, &ways, told, NAMED, &mut |line| lines.push(line))?;

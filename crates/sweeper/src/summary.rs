@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 // How the summary is asked for. A doc comment here would become the description of the command it belongs to.
 #[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, StructOpt)]
-pub struct Wanted {
+pub struct SummaryRequest {
     /// Also send it through the alerters that have `summary = true`
     #[structopt(long = "verbose")]
     pub send: bool,
@@ -43,7 +43,7 @@ pub struct Wanted {
 ///
 /// # Errors
 /// When it could not be drawn up, or not be sent to everyone; each failure is named.
-pub fn run(config: &Config, wanted: Wanted, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub fn run(config: &Config, wanted: SummaryRequest, shutdown: &Shutdown) -> anyhow::Result<()> {
     let machine: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = reach_database(config, shutdown, PATIENCE)?;
     let drawn = draw_up(&store, &config.instance, clock::reference(&store)?)?;

@@ -15,7 +15,7 @@ use innkeeper_node::{Config, Metrics, Shutdown, SupervisedThread, Ways};
 use innkeeper_store::Store;
 use parking_lot::Mutex;
 
-use crate::dispatch::{self, Sender, WorkerPool};
+use crate::dispatch::{self, DeliverySender, WorkerPool};
 use crate::leases::Leases;
 
 /// How soon a worker pool that could not be started is tried again.
@@ -110,7 +110,7 @@ impl WorkerPools {
 
     fn start(&self, worker_pool: &WorkerPool) -> anyhow::Result<()> {
         for (place, wake) in worker_pool.wakes.iter().enumerate() {
-            let mut sender = Sender {
+            let mut sender = DeliverySender {
                 store: self.store.clone(),
                 alerters: self.ways.now(),
                 name: worker_pool.name.clone(),
@@ -131,7 +131,7 @@ impl WorkerPools {
                 (self.ways.clone(), self.live.clone(), Arc::clone(&worker_pool.retired));
             let end = self.end.clone();
             let part = SupervisedThread::spawn("sender", &self.shutdown, move || {
-                let refresh = |sender: &mut Sender| {
+                let refresh = |sender: &mut DeliverySender| {
                     sender.alerters = ways.now();
                     sender.retry_for = live.get().sweeper.retry_for;
                     !retired.load(Ordering::Relaxed)

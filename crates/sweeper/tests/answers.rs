@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use common::*;
-use innkeeper_core::peer::Health;
+use innkeeper_core::peer::PeerHealth;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::health::health;
-use innkeeper_store::{Heartbeat, Node, Work};
+use innkeeper_store::{Node, NodeHeartbeat, Work};
 use innkeeper_testing::client::Client;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
@@ -40,7 +40,7 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
                 },
             });
             let first = at == now;
-            let heartbeat = Heartbeat {
+            let heartbeat = NodeHeartbeat {
                 node: &node,
                 work: &work,
                 first,
@@ -52,13 +52,17 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
         };
         let later = |seconds| now + TimeDelta::seconds(seconds);
         beat(None, now);
-        assert_eq!(health(&store, later(1)).unwrap(), Health::Ok);
+        assert_eq!(health(&store, later(1)).unwrap(), PeerHealth::Ok);
         for (duty, at) in [("ingest", 90), ("sweeper", 290)] {
             beat(None, later(at - 89));
             beat(Some(duty), later(at));
-            assert_eq!(health(&store, later(at + 1)).unwrap(), Health::JobsProblem, "{duty}: the node lives");
+            assert_eq!(
+                health(&store, later(at + 1)).unwrap(),
+                PeerHealth::JobsProblem,
+                "{duty}: the node lives"
+            );
             beat(None, later(at + 2));
-            assert_eq!(health(&store, later(at + 3)).unwrap(), Health::Ok);
+            assert_eq!(health(&store, later(at + 3)).unwrap(), PeerHealth::Ok);
         }
         let put = |key: &str, state: &str, recipient: &str, created: i64, finished: Option<i64>| {
             let ms = |seconds: i64| later(seconds).timestamp_millis();
@@ -70,17 +74,17 @@ fn peers_hear_of_jobs_that_are_not_watched_and_of_mail_that_does_not_go_out() {
             ));
         };
         put("a", "waiting", "a@example.org", -200, None);
-        assert_eq!(health(&store, later(293)).unwrap(), Health::Ok, "not ten minutes yet");
+        assert_eq!(health(&store, later(293)).unwrap(), PeerHealth::Ok, "not ten minutes yet");
         put("b", "waiting", "b@example.org", -700, None);
-        assert_eq!(health(&store, later(93)).unwrap(), Health::MailProblem);
+        assert_eq!(health(&store, later(93)).unwrap(), PeerHealth::MailProblem);
         put("c", "delivered", "c@example.org", 0, Some(1));
-        assert_eq!(health(&store, later(93)).unwrap(), Health::Ok, "others go out");
+        assert_eq!(health(&store, later(93)).unwrap(), PeerHealth::Ok, "others go out");
         database.execute("DELETE FROM deliveries");
         for (n, recipient) in ["d@example.org", "e@example.org", "f@example.org"].iter().enumerate() {
-            assert_eq!(health(&store, later(93)).unwrap(), Health::Ok, "{n} wrong addresses");
+            assert_eq!(health(&store, later(93)).unwrap(), PeerHealth::Ok, "{n} wrong addresses");
             put(recipient, "dead", recipient, 0, Some(1));
         }
-        assert_eq!(health(&store, later(93)).unwrap(), Health::MailProblem, "nobody is reached");
+        assert_eq!(health(&store, later(93)).unwrap(), PeerHealth::MailProblem, "nobody is reached");
     }
 }
 
@@ -104,7 +108,7 @@ fn peers_hear_that_no_sender_can_write_what_becomes_of_messages() {
             if !sends {
                 (work.problem, work.part) = (Some("it fails".to_owned()), Some("sending"));
             }
-            let heartbeat = Heartbeat {
+            let heartbeat = NodeHeartbeat {
                 node: &node,
                 work: &[work],
                 first: seconds == 0,
@@ -115,15 +119,15 @@ fn peers_hear_that_no_sender_can_write_what_becomes_of_messages() {
             store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap();
         };
         beat("a", true, 0);
-        assert_eq!(health(&store, later(1)).unwrap(), Health::Ok);
+        assert_eq!(health(&store, later(1)).unwrap(), PeerHealth::Ok);
         beat("a", false, 15);
-        assert_eq!(health(&store, later(16)).unwrap(), Health::MailProblem, "nothing was tried in vain");
+        assert_eq!(health(&store, later(16)).unwrap(), PeerHealth::MailProblem, "nothing was tried in vain");
         beat("b", true, 17);
-        assert_eq!(health(&store, later(18)).unwrap(), Health::Ok, "another sends");
+        assert_eq!(health(&store, later(18)).unwrap(), PeerHealth::Ok, "another sends");
         store.say_goodbye("b", later(19)).unwrap();
-        assert_eq!(health(&store, later(20)).unwrap(), Health::MailProblem);
+        assert_eq!(health(&store, later(20)).unwrap(), PeerHealth::MailProblem);
         beat("a", true, 21);
-        assert_eq!(health(&store, later(22)).unwrap(), Health::Ok);
+        assert_eq!(health(&store, later(22)).unwrap(), PeerHealth::Ok);
     }
 }
 

@@ -20,7 +20,7 @@ use innkeeper_testing::client::Client;
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::faketime::FakeClock;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::Value;
 
@@ -185,7 +185,7 @@ fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() 
     let kept = instance.database.count("checkins");
     let month = 29 * DAY * 1000;
     instance.database.execute(&format!("UPDATE checkins SET at = at - {month}"));
-    instance.sink.otherwise(Answer::status(503));
+    instance.sink.otherwise(SinkResponse::status(503));
     let waiting = innkeeper_core::notice::Notice {
         event: innkeeper_core::notice::EventKind::Operator,
         instance: "inn".to_owned(),
@@ -213,7 +213,7 @@ fn sixty_days_ahead_and_back_loses_no_history_and_no_message_and_mutes_nobody() 
     instance.live_until("it is followed back", &["healthy", "silent"], || {
         instance.last_step(-60 * DAY, "followed")
     });
-    instance.sink.otherwise(Answer::status(200));
+    instance.sink.otherwise(SinkResponse::status(200));
     wait_until("what was stamped ahead is moved back", || instance.ahead() < 30);
     instance.the_silent_is_told_about_and_the_healthy_is_not();
     assert!(instance.database.count("checkins") >= kept);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use common::parts::mail;
 use common::*;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink, Received};
+use innkeeper_testing::http_sink::{HttpSink, Received, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
 use mail_parser::MessageParser;
@@ -53,7 +53,7 @@ fn killed_between_claim_and_send() {
     for database in TestDatabase::both() {
         let [hook, page] = [(); 2].map(|()| HttpSink::start());
         for sink in [&hook, &page] {
-            sink.otherwise(Answer::Hang);
+            sink.otherwise(SinkResponse::Hang);
         }
         overdue(&database, "shop", BURST, "hook, pager");
         let alerters = webhook("hook", &hook, "timeout = \"60s\"") + &pager(&page);
@@ -66,7 +66,7 @@ fn killed_between_claim_and_send() {
         assert!(claimed > 4, "{claimed} claimed");
         first.kill();
         for sink in [&hook, &page] {
-            sink.otherwise(Answer::status(202));
+            sink.otherwise(SinkResponse::status(202));
         }
         end_leases(&database);
         let begun = Instant::now();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use innkeeper_store::DatabaseKind;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::jobs::Jobs;
@@ -29,7 +29,7 @@ fn operated(database: &TestDatabase, sink: &HttpSink) -> String {
     config.replace("operator = [\"log\"]", "operator = [\"hook\"]")
 }
 
-fn post(url: &str, body: &Value) -> Answer {
+fn post(url: &str, body: &Value) -> Response {
     Client::new(Duration::from_secs(30)).post(url, body)
 }
 

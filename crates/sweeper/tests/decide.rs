@@ -7,7 +7,7 @@ use innkeeper_core::Time;
 use innkeeper_core::alert::{Cause, OutputOf};
 use innkeeper_core::facts::Facts;
 use innkeeper_core::names::{AppName, ComponentName};
-use innkeeper_core::reservation::{Conclusions, Patch, Reservation, Status, Window};
+use innkeeper_core::reservation::{AlertStatus, Conclusions, Patch, Reservation, Window};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::sites::Site;
 use innkeeper_store::{AlertChange, Blindness, Decision, DueBatch, DueReservation, NewCheckins, PastAlerts};
@@ -59,7 +59,7 @@ fn a_missed_deadline_opens_an_alert() {
     let decision = one(&batch);
     let Some(AlertChange::Open(reason)) = &decision.alert else { panic!("{decision:?}") };
     assert_eq!((reason.cause(), decision.output_of), (Cause::Missed, OutputOf::Latest));
-    assert_eq!((decision.conclusions.status, decision.is_in_doubt), (Status::Down, false));
+    assert_eq!((decision.conclusions.status, decision.is_in_doubt), (AlertStatus::Down, false));
 }
 
 #[test]

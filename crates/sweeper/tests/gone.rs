@@ -18,10 +18,10 @@ use innkeeper_core::{Clock, SystemClock};
 use innkeeper_node::heartbeat::{Operator, Singleton};
 use innkeeper_node::{Config, Role, Shutdown};
 use innkeeper_store::{ActingStore, Node};
-use innkeeper_sweeper::gone::Gone;
+use innkeeper_sweeper::gone::GoneWatch;
 use innkeeper_sweeper::routing::Routing;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server};
 
 /// The configuration of an instance whose operator is `ops`.
@@ -33,7 +33,7 @@ fn operated(database: &TestDatabase, ops: &HttpSink, more: &str) -> String {
 /// A sink that takes nothing.
 fn closed() -> HttpSink {
     let sink = HttpSink::start();
-    sink.otherwise(Answer::status(503));
+    sink.otherwise(SinkResponse::status(503));
     sink
 }
 
@@ -91,7 +91,7 @@ fn after_a_reload_they_are_given_up_and_told_once_and_the_alerts_go_to_who_is_th
             "UPDATE reservations SET notify = 'chatter' WHERE app = 'shop' AND component = 'job-000'",
         );
         database.execute("UPDATE reservations SET notify = '' WHERE app = 'shop' AND component = 'job-001'");
-        chat.otherwise(Answer::status(200));
+        chat.otherwise(SinkResponse::status(200));
         let before = (chat.requests().len(), ops.requests().len());
         let renamed = operated(database, &ops, &webhook("chatter", &chat, ""));
         fs::write(sweeper.directory().join("innkeeper.toml"), renamed).unwrap();
@@ -184,7 +184,7 @@ struct Looking<'d> {
     operator: Operator,
     singleton: Singleton,
     shutdown: Shutdown,
-    gone: Gone,
+    gone: GoneWatch,
     at: Instant,
 }
 
@@ -194,7 +194,7 @@ impl<'d> Looking<'d> {
         let config = Config::from_toml(Role::Sweeper, &config(database, "")).unwrap();
         let (operator, _) = Operator::start(&config, Role::Sweeper, clock.clone(), &shutdown).unwrap();
         let singleton = Singleton::new((*store).clone(), "me", clock.clone());
-        let gone = Gone::new(&store, clock, config.live(), &operator, &singleton, &shutdown);
+        let gone = GoneWatch::new(&store, clock, config.live(), &operator, &singleton, &shutdown);
         let looking = Self { database, store, operator, singleton, shutdown, gone, at: Instant::now() };
         looking.has("me", &[]);
         looking

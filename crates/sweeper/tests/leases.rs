@@ -8,15 +8,15 @@ use chrono::TimeDelta;
 use common::parts::{Parts, done};
 use common::*;
 use innkeeper_core::Clock;
-use innkeeper_store::{Finished, Outcome};
+use innkeeper_store::{Finished, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 
 #[test]
 fn a_message_is_tried_for_a_day_at_growing_intervals_and_then_kept() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.otherwise(Answer::status(503).body("closed"));
+        sink.otherwise(SinkResponse::status(503).body("closed"));
         let parts = Parts::new(&database, "hook", &webhook("hook", &sink, ""));
         overdue(&database, "shop", 1, "hook");
         parts.sweep();
@@ -58,7 +58,7 @@ fn a_lease_keeps_others_away_until_it_ends_and_its_late_holder_changes_nothing()
         parts.advance(1);
         assert_eq!(parts.dispatch(), done(2, 2));
         let ids = dead.iter().map(|sending| sending.deliveries[0].id).collect();
-        let late = Finished { ids, outcome: Outcome::Dead { problem: "too late".to_owned() } };
+        let late = Finished { ids, outcome: SendOutcome::Dead { problem: "too late".to_owned() } };
         parts.store.finish("dead", &[late], parts.clock.now()).unwrap();
         assert_eq!(database.count("deliveries WHERE alerter = 'hook' AND state = 'delivered'"), 3);
         let sent: Vec<String> = sink
@@ -74,7 +74,7 @@ fn a_lease_keeps_others_away_until_it_ends_and_its_late_holder_changes_nothing()
 fn a_claim_is_renewed_while_its_sender_is_at_work() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.next(Answer::Hang);
+        sink.next(SinkResponse::Hang);
         let parts = Parts::new(&database, "hook", &webhook("hook", &sink, "timeout = \"1s\""));
         overdue(&database, "shop", 4, "hook");
         parts.sweep();
@@ -105,7 +105,7 @@ fn a_claim_is_renewed_while_its_sender_is_at_work() {
 fn a_sender_that_was_held_up_gives_back_most_of_a_large_claim() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.next(Answer::Hang);
+        sink.next(SinkResponse::Hang);
         let parts = Parts::new(&database, "hook", &webhook("hook", &sink, "timeout = \"1s\""));
         overdue(&database, "shop", 20, "hook");
         while parts.sweep().looked > 0 {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::PATIENCE;
 use innkeeper_testing::smtp_sink::SmtpSink;
 use mail_parser::MessageParser;
@@ -26,7 +26,7 @@ struct Told {
 impl Told {
     fn open(database: TestDatabase, top: &str) -> Self {
         let (mail, [chat, pager, hook]) = (SmtpSink::plain(), [(); 3].map(|()| HttpSink::start()));
-        pager.otherwise(Answer::status(202));
+        pager.otherwise(SinkResponse::status(202));
         let more = format!(
             "[alerter.mail]\nkind = \"smtp\"\nhost = \"127.0.0.1\"\nport = {}\ntls = \"none\"\nfrom = \"inn@example.org\"\n\
              [alerter.chat]\nkind = \"slack\"\nurl = \"{}\"\n\

@@ -15,7 +15,7 @@ use innkeeper_core::SystemClock;
 use innkeeper_node::heartbeat::Operator;
 use innkeeper_node::{Config, Role, Shutdown, SupervisedThread};
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::PATIENCE;
 
 fn start(alerters: &str, operator: &str, shutdown: &Shutdown) -> (Operator, SupervisedThread) {
@@ -52,12 +52,12 @@ fn an_alerter_that_hangs_holds_up_no_other_at_work_or_at_a_stop() {
 fn a_stop_tries_each_message_that_waits_once() {
     let (sink, shutdown) = (HttpSink::start(), Shutdown::new());
     let (operator, part) = start(&webhook("hook", &sink, ""), "\"hook\"", &shutdown);
-    sink.otherwise(Answer::status(503));
+    sink.otherwise(SinkResponse::status(503));
     for n in 0..3 {
         operator.tell(Word(format!("waits {n}")));
     }
     sink.wait_for(3, PATIENCE);
-    sink.otherwise(Answer::status(200));
+    sink.otherwise(SinkResponse::status(200));
     for n in 0..5 {
         operator.tell(Word(format!("comes {n}")));
     }

@@ -10,7 +10,7 @@ use common::*;
 use innkeeper_store::DatabaseKind;
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server, stat};
 
 fn sweeper(database: &TestDatabase, more: &str) -> Server {
@@ -107,13 +107,13 @@ fn what_was_sent_when_the_database_goes_away_is_not_sent_again() {
 fn a_stop_while_a_provider_hangs_has_a_bound_and_loses_nothing() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.otherwise(Answer::Hang);
+        sink.otherwise(SinkResponse::Hang);
         overdue(&database, "shop", 40, "hook");
         let alerters = webhook("hook", &sink, "timeout = \"60s\"");
         let mut hanging = sweeper(&database, &alerters);
         sink.wait_for(4, PATIENCE);
         stop(&mut hanging, "a provider hangs", Duration::from_secs(13));
-        sink.otherwise(Answer::status(200));
+        sink.otherwise(SinkResponse::status(200));
         end_leases(&database);
         let mut next = sweeper(&database, &alerters);
         settle(&database);
@@ -145,7 +145,7 @@ fn a_sweeper_that_can_do_nothing_costs_almost_nothing() {
     for database in TestDatabase::both() {
         let kind = database.kind();
         let sink = HttpSink::start();
-        sink.otherwise(Answer::Hang);
+        sink.otherwise(SinkResponse::Hang);
         overdue(&database, "shop", 20, "hook");
         // SQLite's one lock would hold up the start.
         let held = (kind == DatabaseKind::Postgres).then(|| database.hold_rows("states"));

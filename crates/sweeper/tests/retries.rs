@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::PATIENCE;
 use serde_json::json;
 
@@ -27,11 +27,11 @@ fn a_message_that_fails_goes_out_again_under_its_key() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
         let failures = [
-            (Answer::status(429).header("Retry-After", "40"), 40),
-            (Answer::status(500), 10),
-            (Answer::Hang, 20),
-            (Answer::Close, 40),
-            (Answer::CutHead, 80),
+            (SinkResponse::status(429).header("Retry-After", "40"), 40),
+            (SinkResponse::status(500), 10),
+            (SinkResponse::Hang, 20),
+            (SinkResponse::Close, 40),
+            (SinkResponse::CutHead, 80),
         ];
         for (answer, _) in &failures {
             sink.next(answer.clone());
@@ -66,7 +66,7 @@ fn a_message_that_fails_goes_out_again_under_its_key() {
 fn what_is_refused_is_kept_with_its_error_and_its_end_is_told_to_nobody_who_did_not_hear_of_it() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.next(Answer::status(400).body("no such channel"));
+        sink.next(SinkResponse::status(400).body("no such channel"));
         let instance = Instance::open(database, &webhook("hook", &sink, ""));
         instance.reserve("backup", "hook", json!({}));
         instance.pass(2 * HOUR);
@@ -88,7 +88,7 @@ fn what_is_refused_is_kept_with_its_error_and_its_end_is_told_to_nobody_who_did_
 fn an_alerter_that_hangs_slows_no_other() {
     for database in TestDatabase::both() {
         let [slow, quick] = [(); 2].map(|()| HttpSink::start());
-        slow.otherwise(Answer::Hang);
+        slow.otherwise(SinkResponse::Hang);
         overdue(&database, "shop", 40, "slow, quick");
         let alerters =
             format!("{}{}", webhook("slow", &slow, "timeout = \"60s\""), webhook("quick", &quick, ""));
@@ -112,7 +112,7 @@ fn an_alerter_that_hangs_slows_no_other() {
 fn one_message_that_hangs_slows_no_other_of_its_alerter() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.next(Answer::Hang);
+        sink.next(SinkResponse::Hang);
         let instance = Instance::open(database, &webhook("hook", &sink, "timeout = \"60s\""));
         for (n, component) in ["hanging", "second", "third"].into_iter().enumerate() {
             instance.reserve(component, "hook", json!({}));

@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process::{PATIENCE, Server};
 
 /// Lines of the log that have all of these words.
@@ -19,8 +19,8 @@ fn a_storm_that_does_not_get_through_is_one_line_for_each_alerter() {
     const MANY: usize = 200;
     for database in TestDatabase::both() {
         let (away, refusing) = (HttpSink::start(), HttpSink::start());
-        away.otherwise(Answer::status(503));
-        refusing.otherwise(Answer::status(400));
+        away.otherwise(SinkResponse::status(503));
+        refusing.otherwise(SinkResponse::status(400));
         overdue(&database, "shop", MANY, "away, refusing, gone");
         let alerters = format!("{}{}", webhook("away", &away, ""), webhook("refusing", &refusing, ""));
         let instance = Instance::open(database, &alerters);

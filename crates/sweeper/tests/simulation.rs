@@ -21,7 +21,7 @@ use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{
-    ActingStore, AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Outcome, Recorded, Target,
+    ActingStore, AlertEvent, Arrival, Definition, Finished, NewDelivery, Node, Recorded, SendOutcome, Target,
 };
 use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
@@ -235,7 +235,7 @@ impl World {
             return;
         }
         let ids = sendings.iter().flat_map(|one| &one.deliveries).map(|one| one.id).collect();
-        self.store.finish(&token, &[Finished { ids, outcome: Outcome::Delivered }], self.now).unwrap();
+        self.store.finish(&token, &[Finished { ids, outcome: SendOutcome::Delivered }], self.now).unwrap();
     }
 
     fn live(&mut self) {

@@ -8,7 +8,7 @@ use common::parts::{Parts, done, mail};
 use common::*;
 use innkeeper_store::SweepOutcome;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
 use mail_parser::MessageParser;
 
@@ -72,7 +72,7 @@ fn what_waited_while_its_alerter_was_parked_is_tried_as_long_as_any_other() {
     const DAY: i64 = 24 * 3600;
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.otherwise(Answer::status(500));
+        sink.otherwise(SinkResponse::status(500));
         let hook = format!("[alerter.hook]\nkind = \"webhook\"\nurl = \"{}\"\n", sink.url("/"));
         let mut parts = Parts::new(&database, "hook", &hook);
         overdue(&database, "shop", 1, "hook");
@@ -101,7 +101,7 @@ fn what_one_message_spoils_is_not_the_end_of_the_others() {
         assert_eq!(parts.sweep().opened, 4);
         // All four, the first two, and the first alone; the second alone may have been taken.
         for status in [400, 413, 422, 502] {
-            sink.next(Answer::status(status).body("invalid_blocks"));
+            sink.next(SinkResponse::status(status).body("invalid_blocks"));
         }
         assert_eq!(parts.dispatch(), done(4, 0));
         assert_eq!(sink.requests().len(), 4, "what follows waits with it");
@@ -128,14 +128,14 @@ fn a_chat_that_takes_nothing_gets_few_messages_one_by_one() {
         parts.watch.batch = 100;
         overdue(&database, "shop", 40, "chat");
         assert_eq!(parts.sweep().opened, 40);
-        sink.otherwise(Answer::status(400).body("invalid_payload"));
+        sink.otherwise(SinkResponse::status(400).body("invalid_payload"));
         assert_eq!(parts.dispatch(), done(40, 0));
         assert!(sink.requests().len() < 30, "{}", sink.requests().len());
         assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'dead'"), 10);
         assert_eq!(database.count("deliveries WHERE alerter = 'chat' AND state = 'waiting'"), 30);
         // An address that is gone is another matter: no message of another size would be taken there.
         parts.advance(3600);
-        sink.otherwise(Answer::status(404).body("no_service"));
+        sink.otherwise(SinkResponse::status(404).body("no_service"));
         let before = sink.requests().len();
         assert_eq!(parts.dispatch(), done(30, 0));
         assert_eq!(sink.requests().len(), before + 1);
@@ -166,7 +166,7 @@ fn words_of_people_that_are_too_many_for_one_message_are_several() {
 fn the_end_waits_for_its_beginning_where_each_is_sent_alone() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.next(Answer::status(503));
+        sink.next(SinkResponse::status(503));
         let parts = Parts::new(&database, "hook", &webhook("hook", &sink, ""));
         overdue(&database, "shop", 2, "hook");
         parts.sweep();

@@ -15,7 +15,7 @@ use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::{Arrival, Definition, Target};
 use innkeeper_sweeper::decide::Rules;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::process;
 use innkeeper_testing::smtp_sink::SmtpSink;
 use mail_parser::MessageParser;
@@ -293,8 +293,8 @@ fn verbose_sends_it_everywhere_that_is_configured_for_it() {
 fn it_fails_when_it_could_not_be_sent() {
     let [database, _] = TestDatabase::both();
     let (good, bad, flaky) = (HttpSink::start(), HttpSink::start(), HttpSink::start());
-    bad.otherwise(Answer::status(403));
-    flaky.next(Answer::status(503));
+    bad.otherwise(SinkResponse::status(403));
+    flaky.next(SinkResponse::status(503));
     let nowhere = {
         let gone = HttpSink::start();
         webhook("gone", &gone, "summary = true")

@@ -12,7 +12,7 @@ use innkeeper_node::{Config, Role};
 use innkeeper_store::OutageNews;
 use innkeeper_sweeper::outages::Outages;
 use innkeeper_testing::database::TestDatabase;
-use innkeeper_testing::http_sink::{Answer, HttpSink};
+use innkeeper_testing::http_sink::{HttpSink, SinkResponse};
 use innkeeper_testing::smtp_sink::{Reply, SmtpSink, Step};
 
 /// A sweeper taken apart, with what looks for outages.
@@ -71,7 +71,7 @@ fn operated(database: &TestDatabase) -> Vec<String> {
 fn what_waits_too_long_is_told_once_by_another_way_and_again_when_it_is_over() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.otherwise(Answer::status(503));
+        sink.otherwise(SinkResponse::status(503));
         let alerters = format!("{}[alerter.chat]\nkind = \"log\"\n", webhook("hook", &sink, ""));
         // Both are the operator's; the one that fails is not asked to say so.
         let watched = Watched::new(&database, "hook", &alerters, "hook\", \"chat");
@@ -92,7 +92,7 @@ fn what_waits_too_long_is_told_once_by_another_way_and_again_when_it_is_over() {
         assert_eq!(watched.look().begun, []);
         let page = watched.parts.store.outages().unwrap();
         assert_eq!(page[0].waiting, 5, "though it is counted");
-        sink.otherwise(Answer::status(200));
+        sink.otherwise(SinkResponse::status(200));
         watched.parts.advance(3600);
         watched.sweep_and_send();
         let ended = watched.look().ended;
@@ -139,7 +139,7 @@ fn a_recipient_that_is_refused_is_told_by_mail_to_others_and_once() {
 fn without_another_way_every_other_alerter_is_told_and_never_about_the_operators_own() {
     for database in TestDatabase::both() {
         let sink = HttpSink::start();
-        sink.otherwise(Answer::status(400));
+        sink.otherwise(SinkResponse::status(400));
         let alerters = format!("{}[alerter.chat]\nkind = \"log\"\n", webhook("hook", &sink, ""));
         let watched = Watched::new(&database, "hook", &alerters, "hook");
         let operator = Recipients::parse("operator", "hook").unwrap();

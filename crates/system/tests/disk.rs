@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use innkeeper_system::mount::{Mount, run};
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::http_sink::HttpSink;
 use innkeeper_testing::jobs::Jobs;
 use innkeeper_testing::process::{PATIENCE, Server, program, stat};
@@ -66,16 +66,16 @@ fn a_full_tmpdir_is_none_of_the_databases_business() {
     assert!(!server.log().contains("disk is full"), "{}", server.log());
 }
 
-fn reserve(server: &Server, component: &str) -> Answer {
+fn reserve(server: &Server, component: &str) -> Response {
     let body = json!({ "app": "shop", "component": component, "notify": "hook", "frequency": 5, "time_units": "minutes" });
     Client::new(PATIENCE).post(&server.url("/reservation"), &body)
 }
 
-fn check_in(server: &Server) -> Answer {
+fn check_in(server: &Server) -> Response {
     Client::new(PATIENCE).post(&server.url("/checkin"), &json!({ "app": "shop", "component": "backup" }))
 }
 
-fn ready(server: &Server) -> Answer {
+fn ready(server: &Server) -> Response {
     Client::new(PATIENCE).get(&server.url("/readyz"))
 }
 

@@ -66,7 +66,7 @@ fn each_tells_of_the_other_when_the_link_is_cut_and_again_when_it_is_mended() {
 #[test]
 fn a_checker_is_understood_and_answered_in_its_own_words() {
     let checker = HttpSink::start();
-    checker.otherwise(innkeeper_testing::http_sink::Answer::status(200).body("JobProblem"));
+    checker.otherwise(innkeeper_testing::http_sink::SinkResponse::status(200).body("JobProblem"));
     let config = format!(
         "operator = [\"log\"]
 [ingest]

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use innkeeper_system::mount::{Mount, run};
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::cluster::Cluster;
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::HttpSink;
@@ -44,7 +44,7 @@ fn check_ins_that_find_no_room_are_told_to_come_again_and_nobody_is_accused() {
     let _sweeper = Server::start("sweeper", &config, &[]);
     let jobs = Jobs::start(&[&ingest], &["one", "two", "three"].map(str::to_owned));
     let client = Client::new(PATIENCE);
-    let check_in = || -> Answer {
+    let check_in = || -> Response {
         client.post(&ingest.url("/checkin"), &json!({ "app": "shop", "component": "one", "notes": "more" }))
     };
     let ready = || client.get(&ingest.url("/readyz"));

@@ -12,7 +12,7 @@ const USER_VERIFIED: u8 = 0x04;
 const HAS_CREDENTIAL: u8 = 0x40;
 
 /// An authenticator with a single passkey (ES256).
-pub struct Authenticator {
+pub struct VirtualAuthenticator {
     key: KeyPair,
     /// The credential id of the passkey.
     pub id: Vec<u8>,
@@ -26,7 +26,7 @@ pub struct Authenticator {
     pub origin: String,
 }
 
-impl Authenticator {
+impl VirtualAuthenticator {
     /// An authenticator that counts signatures and verifies its user, in a browser at `origin`.
     pub fn at(origin: &str) -> Self {
         let key = KeyPair::generate().expect("a key");

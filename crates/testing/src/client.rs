@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// The headers, names in lower case.
@@ -15,7 +15,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     /// The body as JSON. Panics if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
@@ -58,7 +58,7 @@ impl Client {
         url: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<Response, ureq::Error> {
         let mut request = ureq::http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -70,7 +70,7 @@ impl Client {
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         let status = response.status().as_u16();
-        Ok(Answer {
+        Ok(Response {
             status,
             headers,
             body: String::from_utf8_lossy(&response.body_mut().read_to_vec()?).into_owned(),
@@ -78,12 +78,12 @@ impl Client {
     }
 
     /// Sends a GET request. Panics if the connection fails.
-    pub fn get(&self, url: &str) -> Answer {
+    pub fn get(&self, url: &str) -> Response {
         self.send("GET", url, &[], b"").unwrap_or_else(|error| panic!("GET {url}: {error}"))
     }
 
     /// Posts a JSON document. Panics if the connection fails.
-    pub fn post(&self, url: &str, json: &Value) -> Answer {
+    pub fn post(&self, url: &str, json: &Value) -> Response {
         let headers = [("content-type", "application/json")];
         self.send("POST", url, &headers, json.to_string().as_bytes())
             .unwrap_or_else(|error| panic!("POST {url}: {error}"))

@@ -14,8 +14,8 @@ use innkeeper_store::{ActingStore, Actor, DatabaseKind, Store, StoreConfig};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-pub use held::Held;
-pub use role::Role;
+pub use held::HeldLock;
+pub use role::DatabaseRole;
 
 /// The variable with the URL of a Postgres server in which tests may create databases.
 pub const SERVER: &str = "INNKEEPER_TEST_POSTGRES_URL";

@@ -22,7 +22,7 @@ use crate::tcp_server::{Stream, TcpServer, hang, locked};
 
 /// The reaction of the server to a request.
 #[derive(Debug, Clone)]
-pub enum Answer {
+pub enum SinkResponse {
     /// Responds with a status, headers and a body.
     Status {
         /// The status.
@@ -42,7 +42,7 @@ pub enum Answer {
     CutBody(u16),
 }
 
-impl Answer {
+impl SinkResponse {
     /// A response with this status and no body.
     pub fn status(code: u16) -> Self {
         Self::Status { code, headers: Vec::new(), body: String::new() }
@@ -110,13 +110,13 @@ struct Shared {
 
 struct State {
     received: Vec<Received>,
-    next: VecDeque<Answer>,
-    otherwise: Answer,
+    next: VecDeque<SinkResponse>,
+    otherwise: SinkResponse,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { received: Vec::new(), next: VecDeque::new(), otherwise: Answer::status(200).body("ok") }
+        Self { received: Vec::new(), next: VecDeque::new(), otherwise: SinkResponse::status(200).body("ok") }
     }
 }
 
@@ -155,12 +155,12 @@ impl HttpSink {
     }
 
     /// Queues the response to one request. When the queue is empty, [`otherwise`](Self::otherwise) applies.
-    pub fn next(&self, answer: Answer) {
+    pub fn next(&self, answer: SinkResponse) {
         locked(&self.shared.state).next.push_back(answer);
     }
 
     /// Sets the response for requests without a queued one. It is 200 with "ok" at first.
-    pub fn otherwise(&self, answer: Answer) {
+    pub fn otherwise(&self, answer: SinkResponse) {
         locked(&self.shared.state).otherwise = answer;
     }
 
@@ -210,23 +210,23 @@ fn serve(stream: TcpStream, tls: Option<&Arc<ServerConfig>>, shared: &Shared) ->
         };
         let out = stream.get_mut();
         match answer {
-            Answer::Status { code, headers, body } => {
+            SinkResponse::Status { code, headers, body } => {
                 let headers: String =
                     headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
                 let length = body.len();
                 write!(out, "HTTP/1.1 {code} Told\r\n{headers}Content-Length: {length}\r\n\r\n{body}")?;
                 out.flush()?;
             }
-            Answer::Hang => {
+            SinkResponse::Hang => {
                 hang(out);
                 return Ok(());
             }
-            Answer::Close => return Ok(()),
-            Answer::CutHead => {
+            SinkResponse::Close => return Ok(()),
+            SinkResponse::CutHead => {
                 write!(out, "HTTP/1.1 200 OK\r\nContent-Le")?;
                 return out.flush();
             }
-            Answer::CutBody(code) => {
+            SinkResponse::CutBody(code) => {
                 write!(out, "HTTP/1.1 {code} Told\r\nContent-Length: 1000\r\n\r\ncut")?;
                 return out.flush();
             }

@@ -53,7 +53,7 @@ use openid::{OpenId, Provider, Seats};
 #[cfg(feature = "passkeys")]
 use passkeys::RelyingParty;
 use refused_logins::RefusedLogins;
-use tally::{Counted, Tally};
+use tally::{Tallied, Tally};
 
 /// An alerter as the settings show it.
 pub struct KnownAlerter {
@@ -275,7 +275,7 @@ impl AppState {
     }
 
     /// How many reservations are in each state, where that is known already. Blocks for a moment.
-    pub fn tally(&self) -> Option<Arc<Counted>> {
+    pub fn tally(&self) -> Option<Arc<Tallied>> {
         self.tally.look(&self.store, &self.clock)
     }
 

@@ -8,7 +8,7 @@ use actix_web::web::Data;
 use innkeeper_core::Time;
 use innkeeper_core::assessed::Assessed;
 use innkeeper_core::names::AppName;
-use innkeeper_http::{ApiError, Caller, Spool, Spooled, with_warning_of};
+use innkeeper_http::{ApiError, Caller, ListSpool, Spooled, with_warning_of};
 use innkeeper_store::LeftOut;
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ pub(crate) async fn reservations<T: Serialize>(
         Some(app) => Some(vec![app.to_string()]),
         None => caller.apps(),
     };
-    let write = move |spool: &mut Spool| {
+    let write = move |spool: &mut ListSpool| {
         let mut count = 0;
         let left_out = store.snapshot(now, |snapshot| {
             snapshot.latest_first(apps.as_deref(), |one| {

@@ -14,7 +14,7 @@ use innkeeper_core::guesses::{Count, network_of};
 use innkeeper_core::names::one_line;
 use innkeeper_core::password::LONGEST;
 use innkeeper_http::ApiError;
-use innkeeper_http::keys::password::{self, Turn, Waiting};
+use innkeeper_http::keys::password::{self, HashingTurn, Waiting};
 use innkeeper_http::keys::{self, device};
 use innkeeper_logging::Seldom;
 use innkeeper_store::{StoreError, User};
@@ -23,7 +23,7 @@ use crate::AppState;
 use crate::refused_logins::{Whom, Why};
 
 /// What a name and a password turned out to be.
-pub(crate) enum Verdict {
+pub(crate) enum LoginVerdict {
     /// The user's; with the hash of it.
     Right { user: User, hash: String },
     /// Not the user's, or there is none of this name.
@@ -63,7 +63,7 @@ pub(crate) async fn check(
     source: &str,
     name: &str,
     given: String,
-) -> Result<Verdict, ApiError> {
+) -> Result<LoginVerdict, ApiError> {
     let asked = Question {
         name: name.to_owned(),
         may_be: one_line("name", name, 100).is_ok() && given.len() <= LONGEST,
@@ -74,11 +74,11 @@ pub(crate) async fn check(
     let (asked, wait) = on_thread(app_state, move |app_state, now| whom(app_state, asked, now)).await?;
     let user = asked.user.as_ref().map(|(user, _)| user.name.clone());
     let (verdict, why) = match look(app_state, &network, asked, wait, given).await? {
-        Verdict::Wrong => (Verdict::Wrong, Why::Wrong),
-        Verdict::TooSoon(wait) => (Verdict::TooSoon(wait), Why::TooSoon),
-        Verdict::Crowded => (Verdict::Crowded, Why::Crowded),
-        Verdict::Unconfirmed => (Verdict::Unconfirmed, Why::Unconfirmed),
-        right @ Verdict::Right { .. } => return Ok(right),
+        LoginVerdict::Wrong => (LoginVerdict::Wrong, Why::Wrong),
+        LoginVerdict::TooSoon(wait) => (LoginVerdict::TooSoon(wait), Why::TooSoon),
+        LoginVerdict::Crowded => (LoginVerdict::Crowded, Why::Crowded),
+        LoginVerdict::Unconfirmed => (LoginVerdict::Unconfirmed, Why::Unconfirmed),
+        right @ LoginVerdict::Right { .. } => return Ok(right),
     };
     refused(app_state, source, user, why).await;
     Ok(verdict)
@@ -127,14 +127,14 @@ async fn look(
     asked: Asked,
     wait: Option<TimeDelta>,
     given: String,
-) -> Result<Verdict, ApiError> {
+) -> Result<LoginVerdict, ApiError> {
     // Who has to wait takes no place in the line.
     if let Some(wait) = wait {
-        return Ok(Verdict::TooSoon(wait));
+        return Ok(LoginVerdict::TooSoon(wait));
     }
     let user = asked.user.as_ref().map(|(user, _)| user.name.clone()).filter(|_| asked.is_known_device);
     let waiting = user.as_deref().map_or(Waiting::Stranger(network), Waiting::Known);
-    let Ok(turn) = password::turn(waiting).await else { return Ok(Verdict::Crowded) };
+    let Ok(turn) = password::turn(waiting).await else { return Ok(LoginVerdict::Crowded) };
     on_thread(app_state, move |app_state, now| compare(app_state, asked, &given, turn, now)).await
 }
 
@@ -143,11 +143,11 @@ fn compare(
     app_state: &AppState,
     asked: Asked,
     given: &str,
-    mut turn: Turn,
+    mut turn: HashingTurn,
     now: Time,
-) -> Result<Verdict, StoreError> {
+) -> Result<LoginVerdict, StoreError> {
     if let Some(wait) = app_state.store.count_guess(&asked.counts, now)? {
-        return Ok(Verdict::TooSoon(wait));
+        return Ok(LoginVerdict::TooSoon(wait));
     }
     let hash = asked.user.as_ref().and_then(|(_, hash)| hash.as_deref());
     let is_right = turn.verify(given, hash).unwrap_or_else(|error| {
@@ -155,19 +155,19 @@ fn compare(
         false
     });
     drop(turn);
-    let (Some((user, Some(hash))), true) = (asked.user, is_right) else { return Ok(Verdict::Wrong) };
+    let (Some((user, Some(hash))), true) = (asked.user, is_right) else { return Ok(LoginVerdict::Wrong) };
     // It may have been changed, and the user removed, while this one waited in line.
     let Some((user, Some(now_hash))) = app_state.store.user_named(&user.name)? else {
-        return Ok(Verdict::Wrong);
+        return Ok(LoginVerdict::Wrong);
     };
     if now_hash != hash {
-        return Ok(Verdict::Wrong);
+        return Ok(LoginVerdict::Wrong);
     }
     app_state.store.forget_guesses(&asked.counts)?;
     if !user.confirmed {
-        return Ok(Verdict::Unconfirmed);
+        return Ok(LoginVerdict::Unconfirmed);
     }
-    Ok(Verdict::Right { user, hash })
+    Ok(LoginVerdict::Right { user, hash })
 }
 
 /// Runs what may block on a thread for it.

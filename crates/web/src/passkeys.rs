@@ -54,7 +54,7 @@ pub(crate) struct Signed<'p> {
 
 /// Why an answer of a browser is not believed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum PasskeyRefusal {
     #[error("it is no answer of a browser to this ({})", beginning(.0))]
     Malformed(serde_json::Error),
     #[error("this passkey is not one of yours")]
@@ -127,10 +127,10 @@ impl RelyingParty {
     ///
     /// # Errors
     /// A fault, or why it is not believed.
-    pub fn finish_adding(&self, state: &str, answer: &str) -> Result<Result<Made, Refusal>, Fault> {
+    pub fn finish_adding(&self, state: &str, answer: &str) -> Result<Result<Made, PasskeyRefusal>, Fault> {
         let state: SecurityKeyRegistration = serde_json::from_str(state)?;
         let made = parse::<RegisterPublicKeyCredential>(answer).and_then(|answer| {
-            self.webauthn.finish_securitykey_registration(&answer, &state).map_err(Refusal::Wrong)
+            self.webauthn.finish_securitykey_registration(&answer, &state).map_err(PasskeyRefusal::Wrong)
         });
         let key = match made {
             Ok(key) => key,
@@ -166,7 +166,7 @@ impl RelyingParty {
         state: &str,
         answer: &str,
         passkeys: &'p [Passkey],
-    ) -> Result<Result<Signed<'p>, Refusal>, Fault> {
+    ) -> Result<Result<Signed<'p>, PasskeyRefusal>, Fault> {
         let state: SecurityKeyAuthentication = serde_json::from_str(state)?;
         let answer = match parse::<PublicKeyCredential>(answer) {
             Ok(answer) => answer,
@@ -174,18 +174,18 @@ impl RelyingParty {
         };
         let id = URL_SAFE_NO_PAD.encode(&answer.raw_id);
         let Some(passkey) = passkeys.iter().find(|passkey| passkey.credential_id == id) else {
-            return Ok(Err(Refusal::Unknown));
+            return Ok(Err(PasskeyRefusal::Unknown));
         };
         let result = match self.webauthn.finish_securitykey_authentication(&answer, &state) {
             Ok(result) => result,
             Err(WebauthnError::CredentialPossibleCompromise) => {
-                return Ok(Err(Refusal::Copied(passkey.name.clone())));
+                return Ok(Err(PasskeyRefusal::Copied(passkey.name.clone())));
             }
-            Err(WebauthnError::UserNotVerified) => return Ok(Err(Refusal::Unverified)),
+            Err(WebauthnError::UserNotVerified) => return Ok(Err(PasskeyRefusal::Unverified)),
             Err(WebauthnError::CredentialBackupEligibilityInconsistent) => {
-                return Ok(Err(Refusal::KeptOtherwise));
+                return Ok(Err(PasskeyRefusal::KeptOtherwise));
             }
-            Err(error) => return Ok(Err(Refusal::Wrong(error))),
+            Err(error) => return Ok(Err(PasskeyRefusal::Wrong(error))),
         };
         let mut key: SecurityKey = serde_json::from_str(&passkey.credential)?;
         key.update_credential(&result);
@@ -222,15 +222,15 @@ fn credentials(passkeys: &[Passkey]) -> Result<Vec<SecurityKey>, serde_json::Err
     passkeys.iter().map(|passkey| serde_json::from_str(&passkey.credential)).collect()
 }
 
-fn parse<T: DeserializeOwned>(answer: &str) -> Result<T, Refusal> {
-    serde_json::from_str(answer).map_err(Refusal::Malformed)
+fn parse<T: DeserializeOwned>(answer: &str) -> Result<T, PasskeyRefusal> {
+    serde_json::from_str(answer).map_err(PasskeyRefusal::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
     use innkeeper_core::access::UserRole;
-    use innkeeper_testing::authenticator::Authenticator;
+    use innkeeper_testing::authenticator::VirtualAuthenticator;
     use serde_json::Value;
 
     use super::*;
@@ -283,7 +283,7 @@ mod tests {
     }
 
     /// A passkey of ada's, as the database keeps it.
-    fn added(authenticator: &mut Authenticator) -> Passkey {
+    fn added(authenticator: &mut VirtualAuthenticator) -> Passkey {
         let challenge = party().begin_adding(&ada(), &[]).unwrap();
         let answer = authenticator.make(&json(&challenge.options)).to_string();
         let made = party().finish_adding(&challenge.state, &answer).unwrap().unwrap();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     /// What becomes of what it signs: the count, or why it is refused.
-    fn asked(authenticator: &mut Authenticator, passkey: &Passkey) -> Result<u32, String> {
+    fn asked(authenticator: &mut VirtualAuthenticator, passkey: &Passkey) -> Result<u32, String> {
         let known = std::slice::from_ref(passkey);
         let challenge = party().begin_asking(known).unwrap();
         let answer = authenticator.sign(&json(&challenge.options)).to_string();
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn any_kind_of_authenticator_is_asked_for() {
-        let mut authenticator = Authenticator::at(HERE);
+        let mut authenticator = VirtualAuthenticator::at(HERE);
         let passkey = added(&mut authenticator);
         let adding = json(&party().begin_adding(&ada(), std::slice::from_ref(&passkey)).unwrap().options);
         let options = &adding["publicKey"];
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(options["authenticatorSelection"]["residentKey"], "discouraged");
         assert_eq!(options["excludeCredentials"][0]["id"], passkey.credential_id);
         assert!(options.get("extensions").is_none(), "{options}");
-        let mut simple = Authenticator::at(HERE);
+        let mut simple = VirtualAuthenticator::at(HERE);
         simple.verifies = false;
         let both = [passkey.clone(), added(&mut simple)];
         let asking = json(&party().begin_asking(&both).unwrap().options);
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_passkey_signs_and_its_count_goes_on() {
-        let mut authenticator = Authenticator::at(HERE);
+        let mut authenticator = VirtualAuthenticator::at(HERE);
         let mut passkey = added(&mut authenticator);
         for count in 1..=3 {
             assert_eq!(asked(&mut authenticator, &passkey), Ok(count));
@@ -350,7 +350,7 @@ mod tests {
         // One that counted does not stop to.
         (authenticator.signed, authenticator.counts) = (0, false);
         assert!(asked(&mut authenticator, &passkey).unwrap_err().contains("a copy of it"));
-        let mut synced = Authenticator::at(HERE);
+        let mut synced = VirtualAuthenticator::at(HERE);
         synced.counts = false;
         let passkey = added(&mut synced);
         assert_eq!((asked(&mut synced, &passkey), asked(&mut synced, &passkey)), (Ok(0), Ok(0)));
@@ -358,12 +358,12 @@ mod tests {
 
     #[test]
     fn what_an_authenticator_did_when_it_was_added_it_must_do() {
-        let mut authenticator = Authenticator::at(HERE);
+        let mut authenticator = VirtualAuthenticator::at(HERE);
         let passkey = added(&mut authenticator);
         authenticator.verifies = false;
         let refused = asked(&mut authenticator, &passkey).unwrap_err();
         assert!(refused.contains("your finger, face or PIN"), "{refused}");
-        let mut simple = Authenticator::at(HERE);
+        let mut simple = VirtualAuthenticator::at(HERE);
         simple.verifies = false;
         let passkey = added(&mut simple);
         assert_eq!(asked(&mut simple, &passkey), Ok(1));
@@ -371,11 +371,11 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_what_was_asked_is_refused() {
-        let mut authenticator = Authenticator::at(HERE);
+        let mut authenticator = VirtualAuthenticator::at(HERE);
         let passkey = added(&mut authenticator);
         let known = std::slice::from_ref(&passkey);
         // Another's, which says that it is this one.
-        let mut other = Authenticator::at(HERE);
+        let mut other = VirtualAuthenticator::at(HERE);
         other.id.clone_from(&authenticator.id);
         assert!(asked(&mut other, &passkey).is_err());
         other.id = vec![1; 32];
@@ -402,7 +402,10 @@ mod tests {
         assert!(party().finish_asking(&one.state, &answer, known).unwrap().is_err());
         // Removed meanwhile.
         let answer = authenticator.sign(&json(&one.options)).to_string();
-        assert!(matches!(party().finish_asking(&one.state, &answer, &[]).unwrap(), Err(Refusal::Unknown)));
+        assert!(matches!(
+            party().finish_asking(&one.state, &answer, &[]).unwrap(),
+            Err(PasskeyRefusal::Unknown)
+        ));
         // An answer of the other ceremony, and what is none.
         let adding = party().begin_adding(&ada(), &[]).unwrap();
         for answer in [answer.as_str(), "", "{}", "null", r#"{"id":"x"}"#] {

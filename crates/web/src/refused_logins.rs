@@ -107,9 +107,9 @@ pub(crate) struct RefusedLogins {
 struct Book {
     minute: i64,
     /// By network.
-    entries: HashMap<String, Entry>,
+    entries: HashMap<String, RefusedLogin>,
     /// Of minutes that are over, and not written yet.
-    left: Vec<Entry>,
+    left: Vec<RefusedLogin>,
     /// Since when it is counted how often was written.
     since: Option<Instant>,
     written: u32,
@@ -117,7 +117,7 @@ struct Book {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Entry {
+struct RefusedLogin {
     /// Its number in the log.
     id: Option<i64>,
     network: String,
@@ -231,11 +231,11 @@ impl Book {
         if !self.entries.contains_key(&network) && self.entries.len() >= NETWORKS {
             network = OTHERS.to_owned();
         }
-        let entry = self.entries.entry(network.clone()).or_insert_with(|| Entry {
+        let entry = self.entries.entry(network.clone()).or_insert_with(|| RefusedLogin {
             source: if network == OTHERS { OTHERS.to_owned() } else { source.to_owned() },
             network: network.clone(),
             at: now,
-            ..Entry::default()
+            ..RefusedLogin::default()
         });
         if entry.source != source {
             entry.source = network;
@@ -267,7 +267,7 @@ impl Book {
         !self.left.is_empty() || self.entries.values().any(|entry| entry.is_new)
     }
 
-    fn take_unwritten(&mut self) -> Vec<Entry> {
+    fn take_unwritten(&mut self) -> Vec<RefusedLogin> {
         let mut unwritten = std::mem::take(&mut self.left);
         for entry in self.entries.values_mut().filter(|entry| entry.is_new) {
             entry.is_new = false;
@@ -276,7 +276,7 @@ impl Book {
         unwritten
     }
 
-    fn mark_written(&mut self, written: &Entry, id: Option<i64>) {
+    fn mark_written(&mut self, written: &RefusedLogin, id: Option<i64>) {
         match self.same(written) {
             Some(entry) => entry.id = id,
             // The minute has ended meanwhile, and something was counted.
@@ -288,19 +288,19 @@ impl Book {
         }
     }
 
-    fn put_back(&mut self, entry: Entry) {
+    fn put_back(&mut self, entry: RefusedLogin) {
         match self.same(&entry) {
             Some(entry) => entry.is_new = true,
             None => self.left.push(entry),
         }
     }
 
-    fn same(&mut self, one: &Entry) -> Option<&mut Entry> {
+    fn same(&mut self, one: &RefusedLogin) -> Option<&mut RefusedLogin> {
         self.entries.get_mut(&one.network).filter(|entry| entry.is_as(one))
     }
 }
 
-impl Entry {
+impl RefusedLogin {
     fn is_as(&self, other: &Self) -> bool {
         self.network == other.network && self.at == other.at
     }

@@ -18,11 +18,11 @@ use innkeeper_store::{ActingStore, Actor, Store, StoreError, User};
 use crate::AppState;
 use crate::logins::{on_thread, refused};
 #[cfg(feature = "passkeys")]
-use crate::passkeys::Refusal;
+use crate::passkeys::PasskeyRefusal;
 use crate::refused_logins::Why;
 
 /// What a code turned out to be.
-pub(crate) enum Shown {
+pub(crate) enum FactorCheck {
     /// The user's, and it is used now.
     Right(Factor),
     /// Not the user's, or it was used before: what to tell them.
@@ -41,7 +41,7 @@ pub(crate) async fn check(
     source: &str,
     user: &User,
     given: &str,
-) -> Result<Shown, ApiError> {
+) -> Result<FactorCheck, ApiError> {
     let (asked, given) = (user.clone(), given.to_owned());
     let look = move |app_state: &AppState, store: &ActingStore, now| {
         let wrong = || "The code is wrong, or was used before. Wait for the next one.".to_owned();
@@ -62,7 +62,7 @@ pub(crate) async fn check_passkey(
     user: &User,
     holder: String,
     credential: String,
-) -> Result<Shown, ApiError> {
+) -> Result<FactorCheck, ApiError> {
     // Whoever has an address without passkeys is told so, and nothing is counted.
     app_state.relying_party()?;
     let asked = user.clone();
@@ -101,7 +101,7 @@ fn signed(
         Ok(signed) => {
             match store.use_passkey(user.id, signed.passkey, &signed.credential, signed.sign_count, now)? {
                 true => Ok(Ok(())),
-                false => Ok(Err(Refusal::Copied(signed.passkey.name.clone()).to_string())),
+                false => Ok(Err(PasskeyRefusal::Copied(signed.passkey.name.clone()).to_string())),
             }
         }
     }
@@ -121,7 +121,7 @@ pub(crate) async fn counted(
     look: impl FnOnce(&AppState, &ActingStore, Time) -> Result<Result<Factor, String>, StoreError>
     + Send
     + 'static,
-) -> Result<Shown, ApiError> {
+) -> Result<FactorCheck, ApiError> {
     let (devices, from, asked) =
         (app_state.authenticator.devices_of(request), source.to_owned(), user.clone());
     let shown = on_thread(app_state, move |app_state, now| {
@@ -133,21 +133,21 @@ pub(crate) async fn counted(
             None => Count::of_strangers_codes(asked.id, &network_of(&from)),
         };
         if let Some(wait) = app_state.store.count_guess(&counts, now)? {
-            return Ok(Shown::TooSoon(wait));
+            return Ok(FactorCheck::TooSoon(wait));
         }
         let actor = Actor::user(&asked.name, &from);
         let factor = match look(app_state, &app_state.store.acting_as(actor), now)? {
             Ok(factor) => factor,
-            Err(problem) => return Ok(Shown::Wrong(problem)),
+            Err(problem) => return Ok(FactorCheck::Wrong(problem)),
         };
         app_state.store.forget_guesses(&counts)?;
-        Ok(Shown::Right(factor))
+        Ok(FactorCheck::Right(factor))
     })
     .await?;
     match shown {
-        Shown::Right(_) => {}
-        Shown::Wrong(_) => refused(app_state, source, Some(user.name.clone()), wrong).await,
-        Shown::TooSoon(_) => refused(app_state, source, Some(user.name.clone()), Why::TooSoon).await,
+        FactorCheck::Right(_) => {}
+        FactorCheck::Wrong(_) => refused(app_state, source, Some(user.name.clone()), wrong).await,
+        FactorCheck::TooSoon(_) => refused(app_state, source, Some(user.name.clone()), Why::TooSoon).await,
     }
     Ok(shown)
 }

@@ -36,14 +36,14 @@ struct Shared {
 
 #[derive(Default)]
 struct Progress {
-    latest: Option<Arc<Counted>>,
+    latest: Option<Arc<Tallied>>,
     /// Since when a thread counts, while one does.
     going: Option<Instant>,
 }
 
 /// How many there were at a time.
 #[derive(Debug)]
-pub struct Counted {
+pub struct Tallied {
     /// All.
     pub total: i64,
     by_state: HashMap<State, i64>,
@@ -51,7 +51,7 @@ pub struct Counted {
     took: Duration,
 }
 
-impl Counted {
+impl Tallied {
     /// How many were in this state.
     pub fn of(&self, state: State) -> i64 {
         self.by_state.get(&state).copied().unwrap_or_default()
@@ -80,7 +80,7 @@ impl Tally {
     }
 
     /// What is known. Where that is old or nothing, it is counted anew, and waited for as long as it may be a moment. This blocks for the moment.
-    pub fn look(&self, store: &Store, clock: &Arc<dyn Clock>) -> Option<Arc<Counted>> {
+    pub fn look(&self, store: &Store, clock: &Arc<dyn Clock>) -> Option<Arc<Tallied>> {
         let mut progress = self.shared.progress();
         if progress.latest.as_ref().is_none_or(|latest| latest.is_old()) && progress.going.is_none() {
             progress.going = self.start(store.clone(), Arc::clone(clock)).then(Instant::now);
@@ -131,7 +131,7 @@ impl Drop for Tally {
 }
 
 /// One walk through all of them. None where it was stopped.
-fn count(store: &Store, clock: &dyn Clock, stop: &AtomicBool) -> Result<Option<Counted>, StoreError> {
+fn count(store: &Store, clock: &dyn Clock, stop: &AtomicBool) -> Result<Option<Tallied>, StoreError> {
     let begun = Instant::now();
     let (mut total, mut by_state, mut after) = (0, HashMap::new(), 0);
     while !stop.load(Ordering::Relaxed) {
@@ -144,7 +144,7 @@ fn count(store: &Store, clock: &dyn Clock, stop: &AtomicBool) -> Result<Option<C
         }
         match walked.next {
             Some(next) => after = next,
-            None => return Ok(Some(Counted { total, by_state, begun, took: begun.elapsed() })),
+            None => return Ok(Some(Tallied { total, by_state, begun, took: begun.elapsed() })),
         }
         if begun.elapsed() > MOMENT {
             std::thread::sleep(step.elapsed());

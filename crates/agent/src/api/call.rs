@@ -6,7 +6,7 @@ use serde_json::Value;
 use ureq::http::{Method, Request, header};
 use url::Url;
 
-use super::{Api, Trouble, bounded_wait, place, refused, unanswered};
+use super::{Api, ApiTrouble, bounded_wait, place, refused, unanswered};
 
 /// Largest response that is read, in bytes.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -41,7 +41,7 @@ impl<'c> Call<'c> {
 impl Api {
     /// The address of the call at the management API, which a split deployment serves at another address than
     /// check-ins.
-    fn managing(&self, call: &Call<'_>) -> Result<Url, Trouble> {
+    fn managing(&self, call: &Call<'_>) -> Result<Url, ApiTrouble> {
         let mut url = self.address(self.api.as_ref(), call.path)?;
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
@@ -52,8 +52,8 @@ impl Api {
     /// Makes the call within `patience` and returns the body of the response as text. A redirect is an error.
     ///
     /// # Errors
-    /// [`Trouble`] says why there is no response.
-    pub fn call(&self, call: Call<'_>, patience: Duration) -> Result<String, Trouble> {
+    /// [`ApiTrouble`] says why there is no response.
+    pub fn call(&self, call: Call<'_>, patience: Duration) -> Result<String, ApiTrouble> {
         let (url, until) = (self.managing(&call)?, Instant::now() + patience);
         let mut request =
             Request::builder().method(call.method).uri(url.as_str()).header(header::ACCEPT, call.accept);
@@ -69,7 +69,7 @@ impl Api {
         };
         let request = request
             .body(body)
-            .map_err(|_| Trouble::Unable("the token has characters that no header takes".to_owned()))?;
+            .map_err(|_| ApiTrouble::Unable("the token has characters that no header takes".to_owned()))?;
         let left = until.saturating_duration_since(Instant::now());
         let limited = self.agent.configure_request(request).timeout_global(Some(left)).build();
         let mut response = self.agent.run(limited).map_err(|error| unanswered(&url, &error))?;
@@ -82,10 +82,12 @@ impl Api {
         let place = place(&url);
         match (status, read) {
             (200..=299, read) => read.map_err(|error| unanswered(&url, &error)),
-            (300..=399, _) => Err(Trouble::Redirected { place, to: to.unwrap_or_default() }),
-            (408 | 425 | 429 | 500.., _) => {
-                Err(Trouble::Busy { place, status, retry_after: wait.and_then(|text| bounded_wait(&text)) })
-            }
+            (300..=399, _) => Err(ApiTrouble::Redirected { place, to: to.unwrap_or_default() }),
+            (408 | 425 | 429 | 500.., _) => Err(ApiTrouble::Busy {
+                place,
+                status,
+                retry_after: wait.and_then(|text| bounded_wait(&text)),
+            }),
             (_, read) => Err(refused(&url, status, read.as_deref().unwrap_or_default())),
         }
     }
@@ -93,14 +95,14 @@ impl Api {
     /// Like [`Self::call`], but parses the response as JSON.
     ///
     /// # Errors
-    /// As for [`Self::call`], and [`Trouble::Garbled`] if the response is not JSON.
-    pub fn call_json(&self, call: Call<'_>, patience: Duration) -> Result<Value, Trouble> {
+    /// As for [`Self::call`], and [`ApiTrouble::Garbled`] if the response is not JSON.
+    pub fn call_json(&self, call: Call<'_>, patience: Duration) -> Result<Value, ApiTrouble> {
         let url = self.managing(&call)?;
         let text = self.call(call, patience)?;
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).map_err(|_| Trouble::Garbled {
+        serde_json::from_str(&text).map_err(|_| ApiTrouble::Garbled {
             place: place(&url),
             why: "its answer is not JSON; where the API has another address than ingest, set api".to_owned(),
         })

@@ -7,15 +7,15 @@ use structopt::StructOpt;
 use uuid::Uuid;
 
 use super::{Desk, Failure, PATIENCE, exit, say};
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
 use crate::config::{self, Loaded, Overrides};
 use crate::figures;
 use crate::logbook;
-use crate::report::{Kind, Names, Report};
-use crate::sender::{Outcome, Sender, deliver};
-use crate::spool::{Destination, Entry, Spool};
-use crate::state::State;
+use crate::report::{Names, ReportKind, SpooledReport};
+use crate::sender::{ReportOutcome, ReportSender, deliver};
+use crate::spool::{Destination, Spool, SpoolEntry};
+use crate::state::StateDirectory;
 
 /// Longest notes that are read from standard input, in bytes. The server keeps fewer.
 const LARGEST: u64 = 64 * 1024;
@@ -77,7 +77,8 @@ impl Options {
     /// Checks in now, or later as soon as the server accepts it. Problems in the configuration are only logged.
     pub fn check_in_unattended(self, overrides: &Overrides) -> u8 {
         let done = self.report().and_then(|report| {
-            let entry = Entry { destination: Destination::Server(None), reports: vec![report], terms: None };
+            let entry =
+                SpoolEntry { destination: Destination::Server(None), reports: vec![report], terms: None };
             unattended(entry, config::load(overrides)).map_err(Failure::Wrong)
         });
         match done {
@@ -89,17 +90,17 @@ impl Options {
         }
     }
 
-    fn report(&self) -> Result<Report, Failure> {
+    fn report(&self) -> Result<SpooledReport, Failure> {
         let names = Names::parse(&self.name)?;
         let kind = match (self.start, self.fail, self.log, self.exit_status) {
-            (true, ..) => Kind::Start,
-            (_, true, ..) => Kind::Fail,
-            _ if self.signal.is_some() => Kind::Fail,
-            (_, _, true, _) => Kind::Log,
-            (.., Some(1..)) => Kind::Fail,
-            _ => Kind::Success,
+            (true, ..) => ReportKind::Start,
+            (_, true, ..) => ReportKind::Fail,
+            _ if self.signal.is_some() => ReportKind::Fail,
+            (_, _, true, _) => ReportKind::Log,
+            (.., Some(1..)) => ReportKind::Fail,
+            _ => ReportKind::Success,
         };
-        let mut report = Report::new(Some(names), kind, Stamp::now());
+        let mut report = SpooledReport::new(Some(names), kind, Stamp::now());
         report.exit_status = self.exit_status;
         report.signal.clone_from(&self.signal);
         report.run = self.run;
@@ -113,9 +114,9 @@ impl Options {
 }
 
 /// Puts the entry into the spool and sends what waits there. If the spool cannot be used, sends the entry directly.
-fn unattended(entry: Entry, loaded: Loaded) -> Result<u8, String> {
+fn unattended(entry: SpoolEntry, loaded: Loaded) -> Result<u8, String> {
     let Loaded { config, problems, .. } = loaded;
-    let state = State::open(config.state.as_deref());
+    let state = StateDirectory::open(config.state.as_deref());
     logbook::open(state.as_ref().ok());
     problems.iter().for_each(logbook::note);
     let api = Api::new(&config);
@@ -128,7 +129,7 @@ fn unattended(entry: Entry, loaded: Loaded) -> Result<u8, String> {
     match (kept, api) {
         (Ok((state, spool, name)), Ok(api)) => {
             let (until, sender) =
-                (Instant::now() + patience, Sender { spool: &spool, api: &api, state: &state });
+                (Instant::now() + patience, ReportSender { spool: &spool, api: &api, state: &state });
             let is_gone = || spool.list().is_ok_and(|names| !names.contains(&name));
             if let Some(_turn) = sender.turn(until, is_gone) {
                 sender.pass_of(&entry.destination, until);
@@ -140,10 +141,10 @@ fn unattended(entry: Entry, loaded: Loaded) -> Result<u8, String> {
             Ok(0)
         }
         (Err(_), Ok(api)) => {
-            let reports: Vec<&Report> = entry.reports.iter().collect();
+            let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
             let delivered = deliver(&api, &entry.destination, &reports, PATIENCE);
             let delivered = delivered.map_err(|trouble| trouble.to_string())?;
-            match delivered.outcomes.iter().find_map(Outcome::problem) {
+            match delivered.outcomes.iter().find_map(ReportOutcome::problem) {
                 Some(problem) => Err(problem.to_owned()),
                 None => Ok(0),
             }
@@ -158,22 +159,25 @@ pub(super) fn run(desk: &Desk, options: Options) -> Result<u8, Failure> {
     let destination = Destination::Server(None);
     match deliver(&desk.api, &destination, &[&report], PATIENCE) {
         Ok(delivered) => match delivered.outcomes.into_iter().next() {
-            Some(Outcome::Done) => {
+            Some(ReportOutcome::Done) => {
                 let what = match report.kind {
-                    Kind::Success => "has checked in",
-                    Kind::Fail => "has failed: it is recorded",
-                    Kind::Start => "has begun: it is recorded",
-                    Kind::Log => "has a note more",
+                    ReportKind::Success => "has checked in",
+                    ReportKind::Fail => "has failed: it is recorded",
+                    ReportKind::Start => "has begun: it is recorded",
+                    ReportKind::Log => "has a note more",
                 };
                 say(&format!("{names} {what}"));
                 Ok(0)
             }
-            Some(Outcome::GivenUp(problem) | Outcome::Refused(problem)) => Err(Failure::Wrong(problem)),
-            Some(Outcome::Unknown) | None => Err(Failure::Unknown(names)),
+            Some(ReportOutcome::GivenUp(problem) | ReportOutcome::Refused(problem)) => {
+                Err(Failure::Wrong(problem))
+            }
+            Some(ReportOutcome::Unknown) | None => Err(Failure::Unknown(names)),
         },
-        Err(trouble @ (Trouble::Unreachable { .. } | Trouble::TimedOut { .. } | Trouble::Busy { .. })) => {
-            keep(desk, Entry { destination, reports: vec![report], terms: None }, &trouble)
-        }
+        Err(
+            trouble
+            @ (ApiTrouble::Unreachable { .. } | ApiTrouble::TimedOut { .. } | ApiTrouble::Busy { .. }),
+        ) => keep(desk, SpoolEntry { destination, reports: vec![report], terms: None }, &trouble),
         Err(trouble) => Err(trouble.into()),
     }
 }
@@ -186,8 +190,8 @@ fn standard_input() -> Result<String, Failure> {
 }
 
 /// Puts the check-in into the spool. It is sent later and keeps the time at which it happened.
-fn keep(desk: &Desk, entry: Entry, trouble: &Trouble) -> Result<u8, Failure> {
-    let kept = State::open(desk.config.state.as_deref()).and_then(|state| {
+fn keep(desk: &Desk, entry: SpoolEntry, trouble: &ApiTrouble) -> Result<u8, Failure> {
+    let kept = StateDirectory::open(desk.config.state.as_deref()).and_then(|state| {
         let spool = Spool::open(&state, desk.config.spool)?;
         spool.add(Uuid::new_v4(), &entry).map_err(|error| error.to_string())
     });

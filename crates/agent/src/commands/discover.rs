@@ -8,12 +8,12 @@ use structopt::StructOpt;
 
 use super::{Desk, Failure, PATIENCE, exit, say, say_json};
 use crate::config::{self, Overrides};
-use crate::discover::plan::{Plan, PlanOptions, Refused};
+use crate::discover::plan::{DiscoverPlan, LeftAlone, PlanOptions};
 use crate::discover::record::Record;
-use crate::discover::{Found, SearchOptions, apply, find, table, undo};
+use crate::discover::{Inventory, SearchOptions, apply, find, table, undo};
 use crate::exec::terms::Told;
 use crate::sender::reserve;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 // See `exec::options::Options`.
 #[allow(missing_docs)]
@@ -62,7 +62,7 @@ pub struct Options {
 }
 
 pub(super) fn run(desk: &Desk, options: &Options, overrides: &Overrides) -> Result<u8, Failure> {
-    let state = State::open(desk.config.state.as_deref())?;
+    let state = StateDirectory::open(desk.config.state.as_deref())?;
     let directory = state.within("discover")?;
     let (root, search) = searched(options, Record::read(&directory)?);
     let found = find(&root, &search);
@@ -77,7 +77,7 @@ pub(super) fn run(desk: &Desk, options: &Options, overrides: &Overrides) -> Resu
     let agent =
         std::env::current_exe().map_err(|error| format!("where the agent lies is not known: {error}"))?;
     let how = PlanOptions { agent: &agent, schedule_flags: options.with_schedule, only: &options.only };
-    let plan = Plan::new(&found, how);
+    let plan = DiscoverPlan::new(&found, how);
     if options.apply {
         if desk.config.server.is_none() || !config::files_name_server(overrides) {
             let files =
@@ -132,8 +132,8 @@ fn value(of: &impl serde::Serialize) -> Result<Value, Failure> {
 }
 
 /// Lists the entries that are not changed, with the reason for each.
-fn refused(found: &Found, refused: &[Refused]) {
-    for Refused { entry, reason } in refused {
+fn refused(found: &Inventory, refused: &[LeftAlone]) {
+    for LeftAlone { entry, reason } in refused {
         if let Some(entry) = found.entries.get(*entry) {
             say(&format!("{} is left as it is: {reason}", entry.place()));
         }
@@ -141,7 +141,12 @@ fn refused(found: &Found, refused: &[Refused]) {
 }
 
 /// Makes the reservations of all entries that will report, and updates schedules that have changed.
-fn make_reservations(desk: &Desk, state: &State, found: &Found, plan: &Plan) -> Result<(), Failure> {
+fn make_reservations(
+    desk: &Desk,
+    state: &StateDirectory,
+    found: &Inventory,
+    plan: &DiscoverPlan,
+) -> Result<(), Failure> {
     let server = desk.config.server.as_ref().map(url::Url::as_str);
     for terms in found.reservations(plan) {
         let body = terms.body();
@@ -155,7 +160,7 @@ fn make_reservations(desk: &Desk, state: &State, found: &Found, plan: &Plan) -> 
 }
 
 /// Prints what was done and returns the exit status of the program.
-fn told(options: &Options, outcomes: &[apply::Outcome], nothing: &str) -> u8 {
+fn told(options: &Options, outcomes: &[apply::ApplyOutcome], nothing: &str) -> u8 {
     match options.json {
         true => say_json(&json!({ "outcomes": outcomes })),
         false if outcomes.is_empty() => say(nothing),

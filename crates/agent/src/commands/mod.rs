@@ -18,7 +18,7 @@ use serde_json::Value;
 use structopt::StructOpt;
 use ureq::http::Method;
 
-use crate::api::{Api, Call, Trouble};
+use crate::api::{Api, ApiTrouble, Call};
 use crate::config::{self, Config, Loaded, Overrides};
 use crate::report::Names;
 
@@ -73,11 +73,11 @@ pub(crate) enum Failure {
     /// The reservation does not exist.
     Unknown(Names),
     /// The call to the server failed.
-    Server(Trouble),
+    Server(ApiTrouble),
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<ApiTrouble> for Failure {
+    fn from(trouble: ApiTrouble) -> Self {
         Self::Server(trouble)
     }
 }
@@ -94,9 +94,11 @@ impl Failure {
             Self::Wrong(_) => exit::WRONG,
             Self::Unknown(_) => exit::UNKNOWN,
             Self::Server(trouble) => match trouble {
-                Trouble::Unreachable { .. } | Trouble::TimedOut { .. } | Trouble::Busy { .. } => exit::LATER,
-                Trouble::Refused { status: 404, .. } => exit::UNKNOWN,
-                Trouble::Refused { status: 401 | 403, .. } => exit::FORBIDDEN,
+                ApiTrouble::Unreachable { .. } | ApiTrouble::TimedOut { .. } | ApiTrouble::Busy { .. } => {
+                    exit::LATER
+                }
+                ApiTrouble::Refused { status: 404, .. } => exit::UNKNOWN,
+                ApiTrouble::Refused { status: 401 | 403, .. } => exit::FORBIDDEN,
                 _ => exit::WRONG,
             },
         }

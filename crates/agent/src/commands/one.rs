@@ -9,7 +9,7 @@ use structopt::StructOpt;
 use ureq::http::Method;
 
 use super::{Desk, Failure, PATIENCE, exit, say, say_json, table};
-use crate::api::{Call, Trouble};
+use crate::api::{ApiTrouble, Call};
 use crate::report::Names;
 
 /// How often `show --wait` polls the job's state.
@@ -108,7 +108,9 @@ impl Measured {
                 let expects = each_clause(&answer["expect"]);
                 Self { last: last_values(&answer["figures"]), expects }
             }
-            Err(Trouble::Unreachable { .. } | Trouble::TimedOut { .. } | Trouble::Busy { .. }) => clauses,
+            Err(ApiTrouble::Unreachable { .. } | ApiTrouble::TimedOut { .. } | ApiTrouble::Busy { .. }) => {
+                clauses
+            }
             // An older server, or a role without this route.
             Ok(_) | Err(_) => Self { last: of_history(desk, id), ..clauses },
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use structopt::StructOpt;
 
 use super::{Desk, Failure, PATIENCE, exit, say};
-use crate::api::Trouble;
+use crate::api::ApiTrouble;
 use crate::report::Names;
 use crate::sender::reserve;
 use crate::terms::ScheduleFlags;
@@ -100,9 +100,11 @@ pub(super) fn run(desk: &Desk, options: &Options) -> Result<u8, Failure> {
             // The server did not accept every field as requested.
             Ok(if reserved.changes.is_empty() { 0 } else { exit::WRONG })
         }
-        Err(Trouble::Refused { status: 400, why, .. }) if why.contains("is missing") => Err(Failure::Wrong(
-            format!("{why} (the first time a reservation needs --every, --cron or --calendar)"),
-        )),
+        Err(ApiTrouble::Refused { status: 400, why, .. }) if why.contains("is missing") => {
+            Err(Failure::Wrong(format!(
+                "{why} (the first time a reservation needs --every, --cron or --calendar)"
+            )))
+        }
         Err(trouble) => Err(trouble.into()),
     }
 }

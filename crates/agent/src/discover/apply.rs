@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use super::files::{Ownership, read_bounded, replace};
 use super::machine::SearchOptions;
-use super::plan::{Change, Plan};
+use super::plan::{DiscoverPlan, FileChange};
 use super::record::{Changed, Record, digest};
-use super::source::{Target, header, listed, spool_file};
-use super::{Found, naming};
+use super::source::{WrapTarget, header, listed, spool_file};
+use super::{Inventory, naming};
 use crate::state::try_lock;
 
 /// Most backups per table.
@@ -24,7 +24,7 @@ const BACKUPS: usize = 5;
 
 /// The result of one change.
 #[derive(Debug, Serialize)]
-pub struct Outcome {
+pub struct ApplyOutcome {
     /// The changed table or unit.
     pub place: String,
     /// Whether the change succeeded.
@@ -33,7 +33,7 @@ pub struct Outcome {
     pub says: String,
 }
 
-impl Outcome {
+impl ApplyOutcome {
     pub(super) fn new(place: &str, result: Result<String, String>) -> Self {
         let done = result.is_ok();
         let says = result.unwrap_or_else(|problem| problem);
@@ -46,11 +46,11 @@ impl Outcome {
 /// # Errors
 /// Nothing was changed, because the record cannot be used or another process holds the lock.
 pub fn apply(
-    plan: &Plan,
-    found: &Found,
+    plan: &DiscoverPlan,
+    found: &Inventory,
     directory: &Path,
     options: &SearchOptions,
-) -> Result<Vec<Outcome>, String> {
+) -> Result<Vec<ApplyOutcome>, String> {
     let _lock = locked(directory)?;
     let mut record = Record::read(directory)?;
     record.note_names(found, plan);
@@ -61,7 +61,7 @@ pub fn apply(
     for change in &plan.changes {
         let result = one(change, &mut record, directory, found, options);
         has_units |= result.is_ok() && change.before.is_none();
-        outcomes.push(Outcome::new(&change.shown, result));
+        outcomes.push(ApplyOutcome::new(&change.shown, result));
     }
     if has_units {
         outcomes.extend(reloaded(options));
@@ -87,7 +87,7 @@ pub(super) fn locked(directory: &Path) -> Result<Alone, String> {
 }
 
 /// Tells systemd to reload its units.
-pub(super) fn reloaded(options: &SearchOptions) -> Option<Outcome> {
+pub(super) fn reloaded(options: &SearchOptions) -> Option<ApplyOutcome> {
     let program = options.systemctl.as_ref()?;
     let output = Command::new(program).arg("daemon-reload").stdin(Stdio::null()).output();
     let result = match output {
@@ -97,14 +97,14 @@ pub(super) fn reloaded(options: &SearchOptions) -> Option<Outcome> {
         }
         Err(error) => Err(format!("daemon-reload failed: {error}")),
     };
-    Some(Outcome::new("systemd", result))
+    Some(ApplyOutcome::new("systemd", result))
 }
 
 fn one(
-    change: &Change,
+    change: &FileChange,
     record: &mut Record,
     directory: &Path,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {
     let before = change.before.as_deref();
@@ -145,9 +145,9 @@ fn one(
 
 /// Checks that a target still has the content for which the change was planned.
 pub(super) fn compare(
-    target: &Target,
+    target: &WrapTarget,
     before: Option<&[u8]>,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<(), String> {
     if current(target, found, options)?.as_deref() == before {
@@ -158,13 +158,13 @@ pub(super) fn compare(
 
 /// The current content of a target; none if it does not exist.
 pub(super) fn current(
-    target: &Target,
-    found: &Found,
+    target: &WrapTarget,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<Option<Vec<u8>>, String> {
     match target {
-        Target::File(path) => content(path),
-        Target::Crontab(user) => {
+        WrapTarget::File(path) => content(path),
+        WrapTarget::Crontab(user) => {
             // Debian's `crontab -l` omits the leading comments, including those that the user has written.
             let file = spool_file(&found.root, user).filter(|_| options.only_user.is_none());
             if let Some(file) = file {
@@ -193,13 +193,13 @@ fn program<'a>(user: &'a str, options: &'a SearchOptions) -> Result<(&'a Path, O
 
 /// Replaces the content of a target atomically and verifies the result.
 pub(super) fn put(
-    target: &Target,
+    target: &WrapTarget,
     content: &[u8],
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<(), String> {
     match target {
-        Target::File(path) => {
+        WrapTarget::File(path) => {
             let ownership = if path.exists() { Ownership::AsBefore } else { Ownership::Public };
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)
@@ -208,7 +208,7 @@ pub(super) fn put(
             replace(path, content, ownership)
                 .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
         }
-        Target::Crontab(user) => install(user, content, options)?,
+        WrapTarget::Crontab(user) => install(user, content, options)?,
     }
     if current(target, found, options)?.as_deref() == Some(content) {
         return Ok(());
@@ -239,9 +239,14 @@ fn install(user: &str, content: &[u8], options: &SearchOptions) -> Result<(), St
 
 /// Backs up a target. The backup of a file lies beside it, under a name that no cron reads; that of a user's crontab
 /// lies in the agent's state directory.
-fn back_up(target: &Target, content: &[u8], directory: &Path, now: DateTime<Utc>) -> Result<PathBuf, String> {
+fn back_up(
+    target: &WrapTarget,
+    content: &[u8],
+    directory: &Path,
+    now: DateTime<Utc>,
+) -> Result<PathBuf, String> {
     let (place, name, owner) = match target {
-        Target::File(path) => {
+        WrapTarget::File(path) => {
             let place = path.parent().unwrap_or(Path::new("/")).to_owned();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             (
@@ -251,7 +256,7 @@ fn back_up(target: &Target, content: &[u8], directory: &Path, now: DateTime<Utc>
             )
         }
         // The user's name is not used as it is, because it may contain any character.
-        Target::Crontab(user) => {
+        WrapTarget::Crontab(user) => {
             (directory.to_owned(), format!("crontab-{}-{}.", naming::slug(user), naming::mark(user, 2)), None)
         }
     };

@@ -93,7 +93,7 @@ fn double_quoted(chars: &mut Peekable<Chars<'_>>, word: &mut String) {
 /// What monitors a job already.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Watched {
+pub enum WatchedBy {
     /// Nothing.
     No,
     /// This agent, through a change made by `discover`.
@@ -122,13 +122,13 @@ const OTHERS: [(&str, &str); 14] = [
 ];
 
 /// What monitors this command. If this agent does through a handwritten line, also the two names of its reservation.
-pub fn watched(command: &str) -> (Watched, Option<(String, String)>) {
+pub fn watched(command: &str) -> (WatchedBy, Option<(String, String)>) {
     if let Some(names) = by_hand(command) {
-        return (Watched::ByHand, names);
+        return (WatchedBy::ByHand, names);
     }
     let is_named =
         |(sign, _): &&(&str, &str)| command.contains(sign) && (*sign != "/ping/" || command.contains("http"));
-    (OTHERS.iter().find(is_named).map_or(Watched::No, |(_, name)| Watched::Other(name)), None)
+    (OTHERS.iter().find(is_named).map_or(WatchedBy::No, |(_, name)| WatchedBy::Other(name)), None)
 }
 
 /// The reservation of an `innkeeper-agent exec` in this command. The inner option is none if its names cannot be
@@ -202,17 +202,17 @@ mod tests {
     #[test]
     fn who_watches() {
         let names =
-            |app: &str, component: &str| (Watched::ByHand, Some((app.to_owned(), component.to_owned())));
+            |app: &str, component: &str| (WatchedBy::ByHand, Some((app.to_owned(), component.to_owned())));
         assert_eq!(watched("/usr/bin/innkeeper-agent exec shop/a -- /b"), names("shop", "a"));
         assert_eq!(
             watched("innkeeper-agent -v exec --every 1d --kill 'my shop/a' -- b"),
             names("my shop", "a")
         );
         assert_eq!(watched("cd /x && innkeeper-agent exec a/b -- c"), names("a", "b"));
-        assert_eq!(watched("innkeeper-agent exec --ping https://h/ping/1 -- b"), (Watched::ByHand, None));
-        assert_eq!(watched("innkeeper-agent probe --once").0, Watched::No);
-        assert_eq!(watched("a && curl -fsS https://hc-ping.com/x").0, Watched::Other("Healthchecks"));
-        assert_eq!(watched("wget https://inn.example/ping/1").0, Watched::Other("a ping address"));
-        assert_eq!(watched("/opt/ping/x").0, Watched::No);
+        assert_eq!(watched("innkeeper-agent exec --ping https://h/ping/1 -- b"), (WatchedBy::ByHand, None));
+        assert_eq!(watched("innkeeper-agent probe --once").0, WatchedBy::No);
+        assert_eq!(watched("a && curl -fsS https://hc-ping.com/x").0, WatchedBy::Other("Healthchecks"));
+        assert_eq!(watched("wget https://inn.example/ping/1").0, WatchedBy::Other("a ping address"));
+        assert_eq!(watched("/opt/ping/x").0, WatchedBy::No);
     }
 }

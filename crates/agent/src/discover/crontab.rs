@@ -10,7 +10,7 @@ use super::machine::Cron;
 
 /// The kind of a table, which determines whether its lines name a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form {
+pub enum CrontabForm {
     /// A user's own table.
     User {
         /// The user's name.
@@ -52,7 +52,7 @@ pub struct CronJob {
 
 /// A parsed table.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct Crontab {
     /// The jobs.
     pub jobs: Vec<CronJob>,
     /// Lines that cron does not accept: their number, from 1, and the reason.
@@ -82,8 +82,8 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, usize, &[u8], bool)> 
 }
 
 /// Parses a table. `knows_user` says whether a user exists.
-pub fn read(bytes: &[u8], form: &Form, cron: Cron, knows_user: &dyn Fn(&str) -> bool) -> Table {
-    let mut table = Table::default();
+pub fn read(bytes: &[u8], form: &CrontabForm, cron: Cron, knows_user: &dyn Fn(&str) -> bool) -> Crontab {
+    let mut table = Crontab::default();
     let mut environment = BTreeMap::new();
     for (number, start, line, has_end) in lines(bytes) {
         let first = line.iter().position(|byte| !matches!(byte, b' ' | b'\t')).unwrap_or(line.len());
@@ -120,7 +120,7 @@ pub fn read(bytes: &[u8], form: &Form, cron: Cron, knows_user: &dyn Fn(&str) -> 
 }
 
 /// Debian's cron ignores the whole file if one line is invalid.
-fn refuse(table: &mut Table, line: usize, problem: String, cron: Cron) {
+fn refuse(table: &mut Crontab, line: usize, problem: String, cron: Cron) {
     if cron == Cron::Debian && table.broken.is_none() {
         table.broken = Some(format!("line {line}: {problem}"));
     }
@@ -132,13 +132,13 @@ type Parsed = (Rhythm, String, usize, usize);
 fn job(
     line: &[u8],
     first: usize,
-    form: &Form,
+    form: &CrontabForm,
     cron: Cron,
     knows_user: &dyn Fn(&str) -> bool,
 ) -> Result<Option<Parsed>, String> {
     let mut cursor = Cursor::new(line, first);
     if cron == Cron::Cronie && line[first] == b'-' {
-        if matches!(form, Form::User { is_root: false, .. }) {
+        if matches!(form, CrontabForm::User { is_root: false, .. }) {
             return Err("only root's lines may begin with -".to_owned());
         }
         cursor = Cursor::new(line, first + 1);
@@ -160,8 +160,8 @@ fn job(
     let mut blanks = cursor.at();
     let user = match form {
         _ if is_star(&cursor) => return Err("a sixth field begins with *; cron has five".to_owned()),
-        Form::User { name, .. } => name.clone(),
-        Form::System => {
+        CrontabForm::User { name, .. } => name.clone(),
+        CrontabForm::System => {
             let user = String::from_utf8_lossy(cursor.word()).into_owned();
             // The blank that ends the user's name does not belong to the command.
             blanks = (cursor.at() + 1).min(line.len());
@@ -192,7 +192,7 @@ fn job(
     }
     let is_empty = line[cursor.at()..].is_empty();
     let ends_with_user = line.last().is_some_and(|last| !matches!(last, b' ' | b'\t'));
-    if is_empty && (cron != Cron::Debian || (*form == Form::System && ends_with_user)) {
+    if is_empty && (cron != Cron::Debian || (*form == CrontabForm::System && ends_with_user)) {
         return Err("it has no command".to_owned());
     }
     // Debian's cron accepts an empty command and does nothing.
@@ -203,11 +203,11 @@ fn job(
 mod tests {
     use super::*;
 
-    fn user(name: &str) -> Form {
-        Form::User { name: name.to_owned(), is_root: name == "root" }
+    fn user(name: &str) -> CrontabForm {
+        CrontabForm::User { name: name.to_owned(), is_root: name == "root" }
     }
 
-    fn commands(text: &str, form: &Form, cron: Cron) -> Vec<(usize, String, String)> {
+    fn commands(text: &str, form: &CrontabForm, cron: Cron) -> Vec<(usize, String, String)> {
         let table = read(text.as_bytes(), form, cron, &|name| name != "nobody2");
         let command =
             |job: &CronJob| String::from_utf8_lossy(&text.as_bytes()[job.command.clone()]).into_owned();
@@ -238,20 +238,20 @@ mod tests {
     fn the_user_stands_where_the_file_says() {
         let text = "0 2 * * * backup /x\n@hourly root\t-n /y\n";
         assert_eq!(
-            commands(text, &Form::System, Cron::Debian),
+            commands(text, &CrontabForm::System, Cron::Debian),
             [found(1, "backup", "/x"), found(2, "root", "-n /y")]
         );
-        assert_eq!(commands(text, &Form::System, Cron::Cronie)[1], found(2, "root", "/y"));
+        assert_eq!(commands(text, &CrontabForm::System, Cron::Cronie)[1], found(2, "root", "/y"));
         assert_eq!(commands(text, &user("ada"), Cron::Debian)[0], found(1, "ada", "backup /x"));
     }
 
     #[test]
     fn prefixes_of_cronie() {
         let text = "-*/5 * * * * root -n  /x\n";
-        assert_eq!(commands(text, &Form::System, Cron::Cronie), [found(1, "root", "/x")]);
+        assert_eq!(commands(text, &CrontabForm::System, Cron::Cronie), [found(1, "root", "/x")]);
         assert_eq!(commands("-@daily /x\n", &user("root"), Cron::Cronie), [found(1, "root", "/x")]);
         assert!(commands("-@daily /x\n", &user("ada"), Cron::Cronie).is_empty());
-        assert!(commands(text, &Form::System, Cron::Debian).is_empty());
+        assert!(commands(text, &CrontabForm::System, Cron::Debian).is_empty());
     }
 
     #[test]
@@ -281,12 +281,13 @@ mod tests {
             assert_eq!(table.jobs.len(), 2, "{text}");
             assert_eq!(table.problems.len(), usize::from(!text.contains("MAILTO")), "{text}");
         }
-        let unknown = read(b"0 1 * * * nobody2 a\n", &Form::System, Cron::Debian, &|name| name != "nobody2");
+        let unknown =
+            read(b"0 1 * * * nobody2 a\n", &CrontabForm::System, Cron::Debian, &|name| name != "nobody2");
         assert!(unknown.broken.unwrap().contains("\"nobody2\""));
         let longest = format!("0 1 * * * root \t{}\n", "x".repeat(997));
-        assert_eq!(read(longest.as_bytes(), &Form::System, Cron::Debian, &|_| true).jobs[0].before, 1);
+        assert_eq!(read(longest.as_bytes(), &CrontabForm::System, Cron::Debian, &|_| true).jobs[0].before, 1);
         let long = format!("0 1 * * * root \t{}\n", "x".repeat(998));
-        assert!(read(long.as_bytes(), &Form::System, Cron::Debian, &|_| true).broken.is_some());
+        assert!(read(long.as_bytes(), &CrontabForm::System, Cron::Debian, &|_| true).broken.is_some());
         let long = format!("0 1 * * * {}\n", "x".repeat(999));
         assert!(read(long.as_bytes(), &user("a"), Cron::Debian, &|_| true).broken.unwrap().contains("998"));
         assert_eq!(read(long.as_bytes(), &user("a"), Cron::Cronie, &|_| true).jobs.len(), 1);
@@ -297,9 +298,9 @@ mod tests {
         for (text, form, breaks) in [
             ("0 4 * * *\n", user("ada"), false),
             ("@daily\n", user("ada"), false),
-            ("0 4 * * * root \n", Form::System, false),
-            ("0 4 * * * root\n", Form::System, true),
-            ("0 4 * * *\n", Form::System, true),
+            ("0 4 * * * root \n", CrontabForm::System, false),
+            ("0 4 * * * root\n", CrontabForm::System, true),
+            ("0 4 * * *\n", CrontabForm::System, true),
         ] {
             let table = read(text.as_bytes(), &form, Cron::Debian, &|_| true);
             assert_eq!(
@@ -319,7 +320,7 @@ mod tests {
         {
             for cron in [Cron::Debian, Cron::Cronie] {
                 read(bytes, &user("ada"), cron, &|_| true);
-                read(bytes, &Form::System, cron, &|_| true);
+                read(bytes, &CrontabForm::System, cron, &|_| true);
             }
         }
     }

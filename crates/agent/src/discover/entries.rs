@@ -5,15 +5,18 @@ use std::path::Path;
 use chrono::TimeDelta;
 use innkeeper_core::schedule::Schedule;
 
-use super::command::{self, Watched};
-use super::crontab::{Form, Rhythm};
+use super::command::{self, WatchedBy};
+use super::crontab::{CrontabForm, Rhythm};
 use super::machine::{Cron, Machine, SearchOptions};
 use super::naming::{self, Wanting};
 use super::source::{SearchProblem, Source};
 use super::wrap::{Percent, unwrap};
-use super::{Entry, Found, Kind, Origin, anacron, crontab, drop_in, reach, scripts, source, timers, times};
+use super::{
+    DiscoveredJob, Inventory, Origin, SourceKind, anacron, crontab, drop_in, reach, scripts, source, timers,
+    times,
+};
 
-pub(super) fn find(root: &Path, options: &SearchOptions) -> Found {
+pub(super) fn find(root: &Path, options: &SearchOptions) -> Inventory {
     let machine = Machine::look(root, options);
     let (sources, problems) = source::gather(&machine, options);
     let mut search =
@@ -36,21 +39,27 @@ pub(super) fn find(root: &Path, options: &SearchOptions) -> Found {
         }
     }
     tell_shared(&mut entries);
-    let mut found =
-        Found { cron: machine.cron, zone: machine.zone, entries, problems, sources, root: root.to_owned() };
+    let mut found = Inventory {
+        cron: machine.cron,
+        zone: machine.zone,
+        entries,
+        problems,
+        sources,
+        root: root.to_owned(),
+    };
     let unrun = scripts::unrun(&machine, &found);
     found.problems.extend(unrun);
     found
 }
 
 /// Adds a note if several lines report to one reservation, for example after a wrapped line was copied.
-fn tell_shared(entries: &mut [Entry]) {
+fn tell_shared(entries: &mut [DiscoveredJob]) {
     for index in 0..entries.len() {
         let (before, rest) = entries.split_at_mut(index);
-        let Some(entry) = rest.first_mut().filter(|entry| entry.watched == Watched::Discover) else {
+        let Some(entry) = rest.first_mut().filter(|entry| entry.watched == WatchedBy::Discover) else {
             continue;
         };
-        let same = |other: &&Entry| (&other.app, &other.component) == (&entry.app, &entry.component);
+        let same = |other: &&DiscoveredJob| (&other.app, &other.component) == (&entry.app, &entry.component);
         if let Some(first) = before.iter().find(same) {
             let place = first.place();
             entry
@@ -63,7 +72,7 @@ fn tell_shared(entries: &mut [Entry]) {
 struct Search<'a> {
     machine: &'a Machine,
     options: &'a SearchOptions,
-    entries: Vec<Entry>,
+    entries: Vec<DiscoveredJob>,
     wanting: Vec<Wanting>,
     problems: Vec<SearchProblem>,
 }
@@ -74,7 +83,7 @@ impl Search<'_> {
     }
 
     /// Adds an entry, with the names that it has or the name that it suggests.
-    fn push(&mut self, entry: Entry, suggested: &str, has: Option<(String, String)>) {
+    fn push(&mut self, entry: DiscoveredJob, suggested: &str, has: Option<(String, String)>) {
         let app = self.options.app.clone().unwrap_or_else(|| self.machine.host.clone());
         let app = Some(naming::slug(&app)).filter(|app| !app.is_empty()).unwrap_or_else(|| "host".to_owned());
         self.wanting.push(Wanting {
@@ -85,7 +94,7 @@ impl Search<'_> {
         self.entries.push(entry);
     }
 
-    fn table(&mut self, index: usize, source: &Source, form: &Form) {
+    fn table(&mut self, index: usize, source: &Source, form: &CrontabForm) {
         let machine = self.machine;
         let table = crontab::read(&source.bytes, form, machine.cron, &|name| machine.user(name).is_some());
         let broken = source.broken.as_ref().or(table.broken.as_ref());
@@ -107,7 +116,7 @@ impl Search<'_> {
                 );
             }
             let unheard = reach::cannot_report(machine, &job.user, &job.environment);
-            if watched == Watched::Discover {
+            if watched == WatchedBy::Discover {
                 notes.extend(unheard.clone());
             }
             let elsewhere = self.runs_elsewhere(&command);
@@ -130,8 +139,8 @@ impl Search<'_> {
                 Rhythm::Reboot => None,
                 _ => schedule.as_ref().and_then(|schedule| schedule.following(self.options.now)),
             };
-            let entry = Entry {
-                kind: Kind::Crontab,
+            let entry = DiscoveredJob {
+                kind: SourceKind::Crontab,
                 user: job.user.clone(),
                 place: source.shown.clone(),
                 line: Some(job.line),
@@ -185,8 +194,8 @@ impl Search<'_> {
                 shell: "/bin/sh".to_owned(),
                 percent: Percent::Itself,
             };
-            let entry = Entry {
-                kind: Kind::Anacron,
+            let entry = DiscoveredJob {
+                kind: SourceKind::Anacron,
                 user: "root".to_owned(),
                 place: source.shown.clone(),
                 line: Some(job.line),
@@ -207,7 +216,7 @@ impl Search<'_> {
     }
 
     /// Adds the scripts that a line runs through `run-parts`.
-    fn scripts(&mut self, by: &Entry) {
+    fn scripts(&mut self, by: &DiscoveredJob) {
         for (entry, suggested, has) in scripts::of_line(self.machine, by, &mut self.problems) {
             self.push(entry, &suggested, has);
         }
@@ -231,7 +240,7 @@ impl Search<'_> {
         let commands =
             service.as_ref().map(|unit| unit.all("Service", "ExecStart").join("; ")).unwrap_or_default();
         let (watched, has) = match drop_in::names(self.machine, &timer.unit) {
-            Some(names) => (Watched::Discover, Some(names)),
+            Some(names) => (WatchedBy::Discover, Some(names)),
             None => command::watched(&commands),
         };
         if service.as_ref().is_some_and(|unit| unit.has_conditions()) {
@@ -256,8 +265,8 @@ impl Search<'_> {
             Some(_) => None,
         };
         let by = service.as_ref().and_then(|unit| unit.last("Service", "User")).map(str::to_owned);
-        let entry = Entry {
-            kind: Kind::Timer,
+        let entry = DiscoveredJob {
+            kind: SourceKind::Timer,
             command: if commands.is_empty() { timer.unit.clone() } else { commands },
             user: user.clone().or(by).unwrap_or_else(|| "root".to_owned()),
             place: if place.as_os_str().is_empty() { timer.name.clone() } else { self.machine.shown(&place) },
@@ -296,7 +305,7 @@ impl Search<'_> {
     }
 }
 
-type Apart = (String, Watched, Option<(String, String)>, Vec<String>);
+type Apart = (String, WatchedBy, Option<(String, String)>, Vec<String>);
 
 /// Splits a command: without the agent, what monitors it, the names that it reports to, and notes.
 fn taken_apart(bytes: &[u8], percent: Percent, machine: &Machine) -> Apart {
@@ -309,12 +318,12 @@ fn taken_apart(bytes: &[u8], percent: Percent, machine: &Machine) -> Apart {
         );
         let notes = if is_gone { vec![gone] } else { Vec::new() };
         let names = (own.app, own.component);
-        return (command::shown(&own.command, has_input), Watched::Discover, Some(names), notes);
+        return (command::shown(&own.command, has_input), WatchedBy::Discover, Some(names), notes);
     }
     let command = command::shown(bytes, has_input);
     let (watched, has) = command::watched(&command);
     let mut notes = Vec::new();
-    if let Watched::Other(name) = &watched {
+    if let WatchedBy::Other(name) = &watched {
         notes.push(format!("it tells {name} already; the agent goes around that"));
     }
     (command, watched, has, notes)

@@ -65,7 +65,7 @@ use innkeeper_core::schedule::Schedule;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-pub use self::command::Watched;
+pub use self::command::WatchedBy;
 pub use self::machine::{Cron, SearchOptions};
 pub use self::source::SearchProblem;
 pub use self::table::table;
@@ -75,14 +75,14 @@ use self::wrap::Percent;
 
 /// The scheduled jobs of a machine.
 #[derive(Debug, Serialize)]
-pub struct Found {
+pub struct Inventory {
     /// The kind of cron.
     pub cron: Cron,
     /// The time zone of its cron and its timers.
     #[serde(serialize_with = "as_text")]
     pub zone: Tz,
     /// The jobs.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DiscoveredJob>,
     /// Input that could not be read or understood, and jobs that look scheduled but do not run.
     pub problems: Vec<SearchProblem>,
     #[serde(skip)]
@@ -94,7 +94,7 @@ pub struct Found {
 /// Where a job is scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum SourceKind {
     /// A line of a crontab.
     Crontab,
     /// A line of anacron's table.
@@ -107,9 +107,9 @@ pub enum Kind {
 
 /// A scheduled job.
 #[derive(Debug, Serialize)]
-pub struct Entry {
+pub struct DiscoveredJob {
     /// Where the job is scheduled.
-    pub kind: Kind,
+    pub kind: SourceKind,
     /// The command, without the agent in front of it.
     pub command: String,
     /// The user that runs the job.
@@ -132,7 +132,7 @@ pub struct Entry {
     /// The next run.
     pub next: Option<DateTime<Utc>>,
     /// What monitors the job already.
-    pub watched: Watched,
+    pub watched: WatchedBy,
     /// Notes for people.
     pub notes: Vec<String>,
     /// Why the agent cannot be put in front of the job.
@@ -217,7 +217,7 @@ impl ReservationTerms {
     }
 }
 
-impl Entry {
+impl DiscoveredJob {
     /// The fields of its reservation; none if its schedule cannot be expressed.
     pub fn reservation(&self) -> Option<ReservationTerms> {
         Some(ReservationTerms {
@@ -242,12 +242,12 @@ impl Entry {
     }
 }
 
-impl Found {
+impl Inventory {
     /// The reservations of all jobs that report because of `discover`: those that were changed before, and those in
     /// `planned`.
-    pub fn reservations(&self, planned: &plan::Plan) -> Vec<ReservationTerms> {
-        let reports = |(index, entry): &(usize, &Entry)| {
-            entry.watched == Watched::Discover || planned.entries().any(|planned| planned == *index)
+    pub fn reservations(&self, planned: &plan::DiscoverPlan) -> Vec<ReservationTerms> {
+        let reports = |(index, entry): &(usize, &DiscoveredJob)| {
+            entry.watched == WatchedBy::Discover || planned.entries().any(|planned| planned == *index)
         };
         let all =
             self.entries.iter().enumerate().filter(reports).filter_map(|(_, entry)| entry.reservation());
@@ -258,7 +258,7 @@ impl Found {
 }
 
 /// Finds all scheduled jobs of the machine whose files lie below `root`: `/`, or a directory that represents it.
-pub fn find(root: &Path, options: &SearchOptions) -> Found {
+pub fn find(root: &Path, options: &SearchOptions) -> Inventory {
     entries::find(root, options)
 }
 

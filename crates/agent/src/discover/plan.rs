@@ -7,12 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 use similar::TextDiff;
 
-use super::command::Watched;
+use super::command::WatchedBy;
 use super::machine::Cron;
 use super::reach::cannot_run;
-use super::source::{Source, Target};
+use super::source::{Source, WrapTarget};
 use super::wrap::{Wrapping, unwrap};
-use super::{Entry, Found, Origin, anacron, crontab, drop_in};
+use super::{DiscoveredJob, Inventory, Origin, anacron, crontab, drop_in};
 
 /// Options of a plan.
 #[derive(Debug, Clone, Copy)]
@@ -27,18 +27,18 @@ pub struct PlanOptions<'a> {
 
 /// The planned changes.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct DiscoverPlan {
     /// The changes, one per table or unit.
-    pub changes: Vec<Change>,
+    pub changes: Vec<FileChange>,
     /// The entries that stay unchanged.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<LeftAlone>,
 }
 
 /// The change of one table or unit.
 #[derive(Debug)]
-pub struct Change {
+pub struct FileChange {
     /// The table or unit.
-    pub target: Target,
+    pub target: WrapTarget,
     /// Its place, for people.
     pub shown: String,
     /// The content before; none if it does not exist.
@@ -53,7 +53,7 @@ pub struct Change {
 
 /// An entry that stays unchanged.
 #[derive(Debug, Serialize)]
-pub struct Refused {
+pub struct LeftAlone {
     /// Index of the entry.
     pub entry: usize,
     /// The reason.
@@ -64,15 +64,15 @@ pub struct Refused {
 pub(super) type Edit = (Range<usize>, Vec<u8>);
 
 impl PlanOptions<'_> {
-    fn means(&self, entry: &Entry) -> bool {
+    fn means(&self, entry: &DiscoveredJob) -> bool {
         let name = format!("{}/{}", entry.app, entry.component);
         self.only.is_empty() || self.only.iter().any(|only| *only == name || *only == entry.component)
     }
 }
 
-impl Plan {
+impl DiscoverPlan {
     /// Plans the changes by which all jobs report. A job that is wrapped already is not wrapped twice.
-    pub fn new(found: &Found, options: PlanOptions<'_>) -> Self {
+    pub fn new(found: &Inventory, options: PlanOptions<'_>) -> Self {
         let mut plan = Self::default();
         for (index, source) in found.sources.iter().enumerate() {
             plan.table(found, index, source, options);
@@ -97,19 +97,19 @@ impl Plan {
 
     /// All changes as one unified diff.
     pub fn diff(&self) -> String {
-        self.changes.iter().map(Change::diff).collect()
+        self.changes.iter().map(FileChange::diff).collect()
     }
 
     fn refuse(&mut self, entry: usize, reason: Option<String>) {
-        self.refused.extend(reason.map(|reason| Refused { entry, reason }));
+        self.refused.extend(reason.map(|reason| LeftAlone { entry, reason }));
     }
 
-    fn table(&mut self, found: &Found, index: usize, source: &Source, options: PlanOptions<'_>) {
+    fn table(&mut self, found: &Inventory, index: usize, source: &Source, options: PlanOptions<'_>) {
         let mut edits: Vec<Edit> = Vec::new();
         let mut entries = Vec::new();
         for (number, entry) in found.entries.iter().enumerate() {
             let Origin::Line { source: of, at, before, shell, percent } = &entry.origin else { continue };
-            if *of != index || entry.watched == Watched::ByHand || !options.means(entry) {
+            if *of != index || entry.watched == WatchedBy::ByHand || !options.means(entry) {
                 continue;
             }
             let there = &source.bytes[at.clone()];
@@ -154,10 +154,10 @@ impl Plan {
         let after = edited(&source.bytes, edits);
         if !reads_alike(source, &after, found.cron) {
             let reason = "cron would read the changed table otherwise".to_owned();
-            self.refused.extend(entries.into_iter().map(|entry| Refused { entry, reason: reason.clone() }));
+            self.refused.extend(entries.into_iter().map(|entry| LeftAlone { entry, reason: reason.clone() }));
             return;
         }
-        self.changes.push(Change {
+        self.changes.push(FileChange {
             target: source.target.clone(),
             shown: source.shown.clone(),
             before: Some(source.bytes.clone()),
@@ -167,7 +167,14 @@ impl Plan {
         });
     }
 
-    fn service(&mut self, index: usize, entry: &Entry, service: &str, root: &Path, options: PlanOptions<'_>) {
+    fn service(
+        &mut self,
+        index: usize,
+        entry: &DiscoveredJob,
+        service: &str,
+        root: &Path,
+        options: PlanOptions<'_>,
+    ) {
         if !is_unwatched(entry) || !options.means(entry) {
             return;
         }
@@ -182,9 +189,9 @@ impl Plan {
                 .refuse(index, Some(format!("{} is there already, and not discover's", path.display())));
         }
         match drop_in::text(options.agent, &entry.app, &entry.component) {
-            Ok(text) => self.changes.push(Change {
+            Ok(text) => self.changes.push(FileChange {
                 shown: Path::new("/").join(path.strip_prefix(root).unwrap_or(&path)).display().to_string(),
-                target: Target::File(path),
+                target: WrapTarget::File(path),
                 before: None,
                 original: None,
                 after: text.into_bytes(),
@@ -196,7 +203,7 @@ impl Plan {
 }
 
 /// The content of a source without any change made by `discover`.
-pub(super) fn original(found: &Found, index: usize) -> Vec<u8> {
+pub(super) fn original(found: &Inventory, index: usize) -> Vec<u8> {
     let bytes = &found.sources[index].bytes;
     let own = found.entries.iter().filter_map(|entry| match &entry.origin {
         Origin::Line { source, at, percent, .. } if *source == index => {
@@ -207,8 +214,8 @@ pub(super) fn original(found: &Found, index: usize) -> Vec<u8> {
     edited(bytes, own.collect())
 }
 
-fn is_unwatched(entry: &Entry) -> bool {
-    !matches!(entry.watched, Watched::Discover | Watched::ByHand)
+fn is_unwatched(entry: &DiscoveredJob) -> bool {
+    !matches!(entry.watched, WatchedBy::Discover | WatchedBy::ByHand)
 }
 
 fn edited(bytes: &[u8], mut edits: Vec<Edit>) -> Vec<u8> {
@@ -244,7 +251,7 @@ fn reads_alike(source: &Source, after: &[u8], cron: Cron) -> bool {
     }
 }
 
-impl Change {
+impl FileChange {
     /// The change as a unified diff.
     pub fn diff(&self) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

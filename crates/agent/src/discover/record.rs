@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::files::{Ownership, replace};
-use super::source::Target;
-use super::{Found, Watched, naming, plan};
+use super::source::WrapTarget;
+use super::{Inventory, WatchedBy, naming, plan};
 
 const FILE: &str = "record.json";
 
@@ -28,7 +28,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changed {
     /// The table or unit.
-    pub target: Target,
+    pub target: WrapTarget,
     /// The time of the change, RFC 3339.
     pub at: String,
     /// The backup of the content before; none if there was none.
@@ -66,14 +66,14 @@ impl Record {
     }
 
     /// The recorded change of a target.
-    pub fn of(&self, target: &Target) -> Option<&Changed> {
+    pub fn of(&self, target: &WrapTarget) -> Option<&Changed> {
         self.changed.iter().find(|changed| changed.target == *target)
     }
 
     /// Records the names of all jobs that report, so that they stay the same.
-    pub fn note_names(&mut self, found: &Found, planned: &plan::Plan) {
+    pub fn note_names(&mut self, found: &Inventory, planned: &plan::DiscoverPlan) {
         for (index, entry) in found.entries.iter().enumerate() {
-            if entry.watched == Watched::Discover || planned.entries().any(|planned| planned == index) {
+            if entry.watched == WatchedBy::Discover || planned.entries().any(|planned| planned == index) {
                 let name = format!("{}/{}", entry.app, entry.component);
                 self.names.insert(naming::mark(&entry.identity(), 8), name);
             }

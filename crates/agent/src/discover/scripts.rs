@@ -7,13 +7,17 @@ use super::files::{names_in, read_bounded};
 use super::machine::Machine;
 use super::source::SearchProblem;
 use super::taken::{Reader, passed_over};
-use super::{Entry, Found, Kind, Origin, command, naming};
+use super::{DiscoveredJob, Inventory, Origin, SourceKind, command, naming};
 
 /// A script, the name that it suggests, and the names that it has.
-type Script = (Entry, String, Option<(String, String)>);
+type Script = (DiscoveredJob, String, Option<(String, String)>);
 
 /// The scripts that a line runs through `run-parts`.
-pub(super) fn of_line(machine: &Machine, by: &Entry, problems: &mut Vec<SearchProblem>) -> Vec<Script> {
+pub(super) fn of_line(
+    machine: &Machine,
+    by: &DiscoveredJob,
+    problems: &mut Vec<SearchProblem>,
+) -> Vec<Script> {
     let mut scripts = Vec::new();
     let words = command::simple_commands(&by.command);
     let run = words.iter().find(|words| words.iter().any(|word| word.ends_with("run-parts")));
@@ -36,8 +40,8 @@ pub(super) fn of_line(machine: &Machine, by: &Entry, problems: &mut Vec<SearchPr
         }
         let text = read_bounded(&path).unwrap_or_default();
         let (watched, has) = command::watched(&String::from_utf8_lossy(&text));
-        let entry = Entry {
-            kind: Kind::Script,
+        let entry = DiscoveredJob {
+            kind: SourceKind::Script,
             command: place.clone(),
             user: by.user.clone(),
             place,
@@ -62,7 +66,7 @@ pub(super) fn of_line(machine: &Machine, by: &Entry, problems: &mut Vec<SearchPr
 }
 
 /// Reports directories with scripts that no line runs.
-pub(super) fn unrun(machine: &Machine, found: &Found) -> Vec<SearchProblem> {
+pub(super) fn unrun(machine: &Machine, found: &Inventory) -> Vec<SearchProblem> {
     let all = ["hourly", "daily", "weekly", "monthly", "yearly"].map(|name| format!("/etc/cron.{name}"));
     let is_unrun = |directory: &&String| {
         let names = names_in(&machine.path(directory)).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::crontab::Form;
+use super::crontab::CrontabForm;
 use super::files::{names_in, read_bounded, unreadable};
 use super::machine::{Machine, SearchOptions};
 use super::taken::{Reader, is_of_rpm, packaged, passed_over, refused_file, refused_table};
@@ -29,7 +29,7 @@ pub fn spool_file(root: &Path, user: &str) -> Option<PathBuf> {
 /// What is changed: a file or a user's crontab.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Target {
+pub enum WrapTarget {
     /// A file.
     File(PathBuf),
     /// The crontab of the named user, through the program `crontab`.
@@ -40,13 +40,13 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Source {
     /// What to change.
-    pub target: Target,
+    pub target: WrapTarget,
     /// Its place, for people.
     pub shown: String,
     /// Its content, without the header of `crontab`.
     pub bytes: Vec<u8>,
     /// The kind of its lines; none for anacron's table.
-    pub form: Option<Form>,
+    pub form: Option<CrontabForm>,
     /// Why cron ignores the table.
     pub broken: Option<String>,
     /// Why the table must not be changed.
@@ -69,13 +69,13 @@ pub struct SearchProblem {
 pub fn gather(machine: &Machine, options: &SearchOptions) -> (Vec<Source>, Vec<SearchProblem>) {
     let mut gathered =
         Gathered { machine, options, packaged: packaged(machine), sources: vec![], problems: vec![] };
-    gathered.file("/etc/crontab", Some(Form::System));
+    gathered.file("/etc/crontab", Some(CrontabForm::System));
     for name in gathered.names("/etc/cron.d") {
         match passed_over(&name, machine.cron, Reader::Cron) {
             Some(why) => {
                 gathered.problem(&format!("/etc/cron.d/{name}"), format!("cron ignores this file: {why}"))
             }
-            None => gathered.file(&format!("/etc/cron.d/{name}"), Some(Form::System)),
+            None => gathered.file(&format!("/etc/cron.d/{name}"), Some(CrontabForm::System)),
         }
     }
     gathered.file("/etc/anacrontab", None);
@@ -109,7 +109,7 @@ impl Gathered<'_> {
         }
     }
 
-    fn file(&mut self, absolute: &str, form: Option<Form>) {
+    fn file(&mut self, absolute: &str, form: Option<CrontabForm>) {
         let path = self.machine.path(absolute);
         let bytes = match read_bounded(&path) {
             Ok(bytes) => bytes,
@@ -131,7 +131,7 @@ impl Gathered<'_> {
         // A symbolic link is kept: its target is changed.
         let target = fs::canonicalize(&path).unwrap_or(path);
         self.sources.push(Source {
-            target: Target::File(target),
+            target: WrapTarget::File(target),
             shown: absolute.to_owned(),
             bytes,
             form,
@@ -145,7 +145,7 @@ impl Gathered<'_> {
             let (user, program) = (user.clone(), program.clone());
             let shown = format!("crontab of {user}");
             match listed(&program, None) {
-                Ok(Some(bytes)) => self.table(Target::Crontab(user.clone()), shown, bytes, &user, None),
+                Ok(Some(bytes)) => self.table(WrapTarget::Crontab(user.clone()), shown, bytes, &user, None),
                 Ok(None) => {}
                 Err(problem) => self.problem(&shown, problem),
             }
@@ -172,21 +172,28 @@ impl Gathered<'_> {
                 };
                 let broken = refused_table(&path, user.id, self.machine);
                 let target = match &self.options.crontab {
-                    Some(_) => Target::Crontab(name.clone()),
-                    None => Target::File(path),
+                    Some(_) => WrapTarget::Crontab(name.clone()),
+                    None => WrapTarget::File(path),
                 };
                 let bytes = match target {
-                    Target::Crontab(_) => bytes[header(&bytes)..].to_vec(),
-                    Target::File(_) => bytes,
+                    WrapTarget::Crontab(_) => bytes[header(&bytes)..].to_vec(),
+                    WrapTarget::File(_) => bytes,
                 };
                 self.table(target, format!("crontab of {name}"), bytes, &name, broken);
             }
         }
     }
 
-    fn table(&mut self, target: Target, shown: String, bytes: Vec<u8>, user: &str, broken: Option<String>) {
+    fn table(
+        &mut self,
+        target: WrapTarget,
+        shown: String,
+        bytes: Vec<u8>,
+        user: &str,
+        broken: Option<String>,
+    ) {
         let is_root = self.machine.user(user).is_some_and(|user| user.id == 0);
-        let form = Some(Form::User { name: user.to_owned(), is_root });
+        let form = Some(CrontabForm::User { name: user.to_owned(), is_root });
         self.sources.push(Source { target, shown, bytes, form, broken, blocked: None });
     }
 }

@@ -4,8 +4,8 @@ use chrono_tz::Tz;
 use comfy_table::{ContentArrangement, Table};
 use innkeeper_core::duration;
 
-use super::command::Watched;
-use super::{Entry, Found};
+use super::command::WatchedBy;
+use super::{DiscoveredJob, Inventory};
 
 /// A comfy-table preset with a single line below the header.
 const LINES: &str = "     ──            ";
@@ -13,7 +13,7 @@ const LINES: &str = "     ──            ";
 const LONGEST: usize = 60;
 
 /// The table, followed by notes and by the problems.
-pub fn table(found: &Found) -> String {
+pub fn table(found: &Inventory) -> String {
     let mut text = String::new();
     if found.entries.is_empty() {
         text.push_str("Nothing is scheduled here.\n");
@@ -39,7 +39,7 @@ pub fn table(found: &Found) -> String {
     text
 }
 
-fn row(entry: &Entry, zone: Tz) -> [String; 8] {
+fn row(entry: &DiscoveredJob, zone: Tz) -> [String; 8] {
     let (when, grace) = match &entry.schedule {
         Some(schedule) => (schedule.in_words(), duration::short(entry.grace)),
         None => ("-".to_owned(), "-".to_owned()),
@@ -54,16 +54,16 @@ fn row(entry: &Entry, zone: Tz) -> [String; 8] {
         printable(&entry.user),
         printable(&entry.place()),
         match &entry.watched {
-            Watched::No => "no".to_owned(),
-            Watched::Discover => "yes".to_owned(),
-            Watched::ByHand => "yes, by hand".to_owned(),
-            Watched::Other(name) => format!("by {name}"),
+            WatchedBy::No => "no".to_owned(),
+            WatchedBy::Discover => "yes".to_owned(),
+            WatchedBy::ByHand => "yes, by hand".to_owned(),
+            WatchedBy::Other(name) => format!("by {name}"),
         },
     ]
 }
 
-fn notes(entry: &Entry) -> Vec<String> {
-    let is_left = |reason: &&String| !entry.notes.contains(reason) && entry.watched != Watched::Discover;
+fn notes(entry: &DiscoveredJob) -> Vec<String> {
+    let is_left = |reason: &&String| !entry.notes.contains(reason) && entry.watched != WatchedBy::Discover;
     let refusal = entry.refusal.iter().filter(is_left).map(|reason| format!("left as it is: {reason}"));
     let all = entry.notes.iter().cloned().chain(refusal);
     all.map(|note| printable(&format!("{}/{}: {note}", entry.app, entry.component))).collect()

@@ -5,28 +5,32 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::apply::{Outcome, compare, current, locked, put, reloaded};
-use super::command::Watched;
+use super::apply::{ApplyOutcome, compare, current, locked, put, reloaded};
+use super::command::WatchedBy;
 use super::files::read_bounded;
 use super::machine::SearchOptions;
 use super::plan::original;
 use super::record::{Changed, Record, digest};
-use super::source::{Source, Target};
+use super::source::{Source, WrapTarget};
 use super::wrap::MARK;
-use super::{Found, Origin, drop_in};
+use super::{Inventory, Origin, drop_in};
 
 /// Reverts all recorded changes.
 ///
 /// # Errors
 /// Nothing was changed, because the record cannot be used or another process holds the lock.
-pub fn undo(found: &Found, directory: &Path, options: &SearchOptions) -> Result<Vec<Outcome>, String> {
+pub fn undo(
+    found: &Inventory,
+    directory: &Path,
+    options: &SearchOptions,
+) -> Result<Vec<ApplyOutcome>, String> {
     let _lock = locked(directory)?;
     let mut record = Record::read(directory)?;
     let mut outcomes = Vec::new();
     for (index, source) in found.sources.iter().enumerate() {
         let is_changed = found.entries.iter().any(|entry| {
             let is_here = matches!(&entry.origin, Origin::Line { source, .. } if *source == index);
-            is_here && entry.watched == Watched::Discover
+            is_here && entry.watched == WatchedBy::Discover
         });
         let noted = record.of(&source.target).cloned();
         if !is_changed && noted.is_none() {
@@ -36,32 +40,32 @@ pub fn undo(found: &Found, directory: &Path, options: &SearchOptions) -> Result<
         if result.is_ok() {
             forget(&mut record, &source.target, directory)?;
         }
-        outcomes.push(Outcome::new(&source.shown, result));
+        outcomes.push(ApplyOutcome::new(&source.shown, result));
     }
-    let is_there = |target: &Target| found.sources.iter().any(|source| source.target == *target);
+    let is_there = |target: &WrapTarget| found.sources.iter().any(|source| source.target == *target);
     let gone: Vec<Changed> =
         record.changed.iter().filter(|changed| !is_there(&changed.target)).cloned().collect();
     for changed in gone {
         let Some(backup) = &changed.backup else { continue };
         forget(&mut record, &changed.target, directory)?;
         let place = match &changed.target {
-            Target::File(path) => path.display().to_string(),
-            Target::Crontab(user) => format!("crontab of {user}"),
+            WrapTarget::File(path) => path.display().to_string(),
+            WrapTarget::Crontab(user) => format!("crontab of {user}"),
         };
         let says =
             format!("is gone, and nothing is to be taken back; what was there is in {}", backup.display());
-        outcomes.push(Outcome::new(&place, Ok(says)));
+        outcomes.push(ApplyOutcome::new(&place, Ok(says)));
     }
     let mut has_units = false;
     for path in drop_ins(found, &record) {
-        let target = Target::File(path.clone());
+        let target = WrapTarget::File(path.clone());
         let noted = record.of(&target).cloned();
         let result = unit(&path, noted.as_ref(), found, options);
         if result.is_ok() {
             has_units = true;
             forget(&mut record, &target, directory)?;
         }
-        outcomes.push(Outcome::new(&path.display().to_string(), result));
+        outcomes.push(ApplyOutcome::new(&path.display().to_string(), result));
     }
     if has_units {
         outcomes.extend(reloaded(options));
@@ -69,7 +73,7 @@ pub fn undo(found: &Found, directory: &Path, options: &SearchOptions) -> Result<
     Ok(outcomes)
 }
 
-fn forget(record: &mut Record, target: &Target, directory: &Path) -> Result<(), String> {
+fn forget(record: &mut Record, target: &WrapTarget, directory: &Path) -> Result<(), String> {
     record.changed.retain(|changed| changed.target != *target);
     record.write(directory)
 }
@@ -78,7 +82,7 @@ fn table(
     source: &Source,
     without_own: Vec<u8>,
     noted: Option<&Changed>,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {
     let is_as_written = noted.is_some_and(|noted| noted.written == digest(&source.bytes));
@@ -123,16 +127,18 @@ fn is_left(line: &str) -> bool {
 }
 
 /// Paths at which drop-ins of `discover` may lie.
-fn drop_ins(found: &Found, record: &Record) -> BTreeSet<PathBuf> {
+fn drop_ins(found: &Inventory, record: &Record) -> BTreeSet<PathBuf> {
     let of_entries = found.entries.iter().filter_map(|entry| match &entry.origin {
-        Origin::Service(service) if entry.watched == Watched::Discover => {
+        Origin::Service(service) if entry.watched == WatchedBy::Discover => {
             Some(drop_in::path(&found.root, service))
         }
         _ => None,
     });
     // The unit itself may be gone, so the record is searched as well.
     let of_record = record.changed.iter().filter_map(|changed| match &changed.target {
-        Target::File(path) if changed.original.is_none() && changed.backup.is_none() => Some(path.clone()),
+        WrapTarget::File(path) if changed.original.is_none() && changed.backup.is_none() => {
+            Some(path.clone())
+        }
         _ => None,
     });
     of_entries.chain(of_record).collect()
@@ -141,10 +147,10 @@ fn drop_ins(found: &Found, record: &Record) -> BTreeSet<PathBuf> {
 fn unit(
     path: &Path,
     noted: Option<&Changed>,
-    found: &Found,
+    found: &Inventory,
     options: &SearchOptions,
 ) -> Result<String, String> {
-    let target = Target::File(path.to_owned());
+    let target = WrapTarget::File(path.to_owned());
     let Some(bytes) = current(&target, found, options)? else { return Ok("is gone already".to_owned()) };
     let is_as_written = noted.is_some_and(|noted| noted.written == digest(&bytes));
     let rest = drop_in::without_own(&String::from_utf8_lossy(&bytes)).filter(|_| !is_as_written);

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use innkeeper_core::figures::{Figures, Flaw, MOST_FIGURES, of_line};
 
-use super::redact::Redactor;
+use super::redact::OutputRedactor;
 
 /// The figures so far, and notes about those that were left out.
 #[derive(Debug)]
 pub struct Gathered {
     figures: Figures,
-    redactor: Arc<Redactor>,
+    redactor: Arc<OutputRedactor>,
     /// The name of the first figure beyond the maximum number.
     beyond: Option<String>,
     /// The first invalid figure line's flaw. `wrong_lines` counts all such lines.
@@ -21,7 +21,7 @@ pub struct Gathered {
 
 impl Gathered {
     /// Starts with the figures in `given`. Lines that `redactor` would change are left out.
-    pub fn new(given: Figures, redactor: Arc<Redactor>) -> Self {
+    pub fn new(given: Figures, redactor: Arc<OutputRedactor>) -> Self {
         Self { figures: given, redactor, beyond: None, wrong: None, wrong_lines: 0, is_masked: false }
     }
 
@@ -74,7 +74,7 @@ impl Gathered {
 mod tests {
     use super::*;
 
-    fn gathered(redactor: Redactor, lines: &[&str]) -> Gathered {
+    fn gathered(redactor: OutputRedactor, lines: &[&str]) -> Gathered {
         let mut gathered = Gathered::new(Figures::default(), Arc::new(redactor));
         lines.iter().for_each(|line| gathered.take(line));
         gathered
@@ -85,7 +85,7 @@ mod tests {
         let mut lines: Vec<String> = (0..23).map(|n| format!("::figure f{n}={n}")).collect();
         lines.extend(["::figure f0=7", "::figure x", "::figure f1=many", "::figures"].map(str::to_owned));
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-        let gathered = gathered(Redactor::default(), &lines);
+        let gathered = gathered(OutputRedactor::default(), &lines);
         assert_eq!(gathered.figures().json()["f0"], 7);
         let notes = gathered.notes();
         assert!(notes[0].ends_with("f20 is the first") && notes.len() == 2, "{notes:?}");
@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_masked_in_the_output_is_no_figure() {
-        let redactor = |values: Vec<String>| Redactor::new(&["secret[a-z]+".to_owned()], values).unwrap();
+        let redactor =
+            |values: Vec<String>| OutputRedactor::new(&["secret[a-z]+".to_owned()], values).unwrap();
         for (line, value) in [
             ("::figure secretname=1", "-"),
             ("::figure pin=4711", "4711"),

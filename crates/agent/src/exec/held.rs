@@ -13,14 +13,14 @@ const IN_MEMORY: usize = 256 * 1024;
 
 /// The output so far, both streams in the order of arrival.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldOutput {
     recent: Vec<u8>,
     file: Option<File>,
     directories: Vec<PathBuf>,
     is_passing: bool,
 }
 
-impl Held {
+impl HeldOutput {
     /// Creates an empty buffer. The file is created in the first of `directories` that allows it.
     pub fn new(directories: Vec<PathBuf>) -> Self {
         Self { recent: Vec::new(), file: None, directories, is_passing: false }
@@ -113,7 +113,7 @@ mod tests {
     fn written(directories: Vec<PathBuf>) -> (u64, u64, String) {
         let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let writer = Writer::over(out.try_clone().unwrap(), err.try_clone().unwrap());
-        let mut held = Held::new(directories);
+        let mut held = HeldOutput::new(directories);
         for _ in 0..10 {
             held.push(Stream::Out, &[b'o'; 100_000], &writer);
             held.push(Stream::Err, b"e\n", &writer);

@@ -36,16 +36,16 @@ use rustix::process::Pid;
 use crate::clock::{self, Stamp};
 use crate::config::Overrides;
 use crate::logbook;
-use crate::report::{Kind, Report};
-use crate::state::State;
+use crate::report::{ReportKind, SpooledReport};
+use crate::state::StateDirectory;
 use gathered::Gathered;
-use held::Held;
+use held::HeldOutput;
 use lock::Lock;
-use options::Plan;
-use reporter::{Facts, Reporter};
+use options::ExecPlan;
+use reporter::{Reporter, RunFacts};
 use signals::Signals;
 use streams::{Pumps, Shared};
-use supervise::{Ended, Limit, Status, Supervisor};
+use supervise::{JobEnd, JobStatus, Limit, Supervisor};
 use tail::Tail;
 use writer::{Stream, Writer};
 
@@ -59,20 +59,20 @@ const LONGEST_OUTPUT: usize = 64 * 1024;
 const TRIES_WITHOUT: usize = 10;
 
 /// Runs a job as `plan` says and returns the exit status of the agent, which is that of the job.
-pub fn run(plan: Plan, overrides: Overrides) -> u8 {
+pub fn run(plan: ExecPlan, overrides: Overrides) -> u8 {
     // A panic in a thread of the agent is logged; nothing must be written to the job's output.
     std::panic::set_hook(Box::new(|panic| logbook::note(format_args!("the agent has a bug: {panic}"))));
     signals::survive_limits();
     let within = std::env::var(nesting::RUN).ok();
     if nesting::is_within(within.as_deref(), &plan.what) {
-        logbook::open(State::open(None).ok().as_ref());
+        logbook::open(StateDirectory::open(None).ok().as_ref());
         logbook::note(format_args!("a run of {} within another is not reported by itself", plan.what));
         return Run { plan, reporter: None, notes: Vec::new() }.go(within.and_then(|run| run.parse().ok()));
     }
     let mut notes = Vec::new();
     let lock = plan.lock.map(|patience| lock::take(&plan.what, patience));
     let is_run = !matches!(lock, Some(Lock::Held));
-    let facts = Facts {
+    let facts = RunFacts {
         run: nesting::new_run(&plan.what),
         names: plan.names.clone(),
         destination: plan.destination.clone(),
@@ -94,9 +94,9 @@ pub fn run(plan: Plan, overrides: Overrides) -> u8 {
 }
 
 /// Reports that the run was skipped because another run is still active.
-fn skip(plan: &Plan, reporter: Option<Reporter>) -> u8 {
-    let kind = if plan.lock_fail { Kind::Fail } else { Kind::Log };
-    let mut report = Report::new(plan.names.clone(), kind, Stamp::now());
+fn skip(plan: &ExecPlan, reporter: Option<Reporter>) -> u8 {
+    let kind = if plan.lock_fail { ReportKind::Fail } else { ReportKind::Log };
+    let mut report = SpooledReport::new(plan.names.clone(), kind, Stamp::now());
     report.output = Some("innkeeper-agent: this run was left out: another one is not over yet".to_owned());
     if plan.lock_fail {
         report.exit_status = Some(SKIPPED);
@@ -109,7 +109,7 @@ fn skip(plan: &Plan, reporter: Option<Reporter>) -> u8 {
 
 /// One run of the job.
 struct Run {
-    plan: Plan,
+    plan: ExecPlan,
     reporter: Option<Reporter>,
     notes: Vec<String>,
 }
@@ -170,7 +170,7 @@ impl Run {
             return None;
         }
         let writer = Writer::new().ok()?;
-        let held = self.plan.quiet_unless_fail.then(|| Held::new(directories()));
+        let held = self.plan.quiet_unless_fail.then(|| HeldOutput::new(directories()));
         let figures = Gathered::new(self.plan.figures.clone(), Arc::clone(&self.plan.redactor));
         Some(Arc::new(Shared::new(writer, Tail::new(LONGEST_OUTPUT), figures, held)))
     }
@@ -179,7 +179,7 @@ impl Run {
         // This message is for people; a shell would print the same.
         let _ = writeln!(std::io::stderr(), "innkeeper-agent: {}", problem.problem);
         if let Some(reporter) = self.reporter {
-            let mut report = Report::new(self.plan.names.clone(), Kind::Fail, Stamp::now());
+            let mut report = SpooledReport::new(self.plan.names.clone(), ReportKind::Fail, Stamp::now());
             report.exit_status = Some(problem.status);
             report.output = Some(format!("innkeeper-agent: {}", problem.problem));
             report.duration_ms = Some(0);
@@ -194,7 +194,7 @@ impl Run {
         let Some(reporter) = self.reporter.as_ref().filter(|_| self.plan.kill_after.is_none()) else {
             return;
         };
-        let mut report = Report::new(self.plan.names.clone(), Kind::Log, Stamp::now());
+        let mut report = SpooledReport::new(self.plan.names.clone(), ReportKind::Log, Stamp::now());
         report.output = Some(format!("innkeeper-agent: this run takes longer than {}", self.longest()));
         reporter.beside(report);
     }
@@ -206,7 +206,7 @@ impl Run {
 
     fn ended(
         mut self,
-        ended: &Ended,
+        ended: &JobEnd,
         shared: Option<&Arc<Shared>>,
         left: Vec<(Stream, std::io::PipeReader)>,
     ) -> u8 {
@@ -228,11 +228,11 @@ impl Run {
         }
         self.notes.extend(ended.notes.iter().cloned());
         let Some(reporter) = self.reporter.take() else { return code };
-        let kind = if is_success { Kind::Success } else { Kind::Fail };
-        let mut report = Report::new(self.plan.names.clone(), kind, Stamp::now());
+        let kind = if is_success { ReportKind::Success } else { ReportKind::Fail };
+        let mut report = SpooledReport::new(self.plan.names.clone(), kind, Stamp::now());
         match ended.status {
-            Status::Exited(status) => report.exit_status = Some(status),
-            Status::Signalled(signal) => report.signal = Some(signals::name(signal).into_owned()),
+            JobStatus::Exited(status) => report.exit_status = Some(status),
+            JobStatus::Signalled(signal) => report.signal = Some(signals::name(signal).into_owned()),
         }
         report.duration_ms = Some(ended.duration_ms);
         report.peak_memory_bytes = ended.peak_memory_bytes;
@@ -271,6 +271,6 @@ fn has_terminal() -> bool {
 
 /// Directories for output that is too large for memory.
 fn directories() -> Vec<PathBuf> {
-    let state = State::open(None).ok().map(|state| state.file(""));
+    let state = StateDirectory::open(None).ok().map(|state| state.file(""));
     [Some(std::env::temp_dir()), state].into_iter().flatten().collect()
 }

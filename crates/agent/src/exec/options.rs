@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use structopt::StructOpt;
 
 use super::command::Job;
-use super::redact::Redactor;
+use super::redact::OutputRedactor;
 use crate::config;
 use crate::figures;
 use crate::report::Names;
@@ -127,7 +127,7 @@ pub struct Options {
 
 /// A validated command line of `exec`.
 #[derive(Debug)]
-pub struct Plan {
+pub struct ExecPlan {
     /// The name of the job, for locks and messages.
     pub what: String,
     /// The job's reservation; none with `--ping`.
@@ -155,7 +155,7 @@ pub struct Plan {
     /// Figures from the command line.
     pub figures: Figures,
     /// Masks secrets in the reported output.
-    pub redactor: Arc<Redactor>,
+    pub redactor: Arc<OutputRedactor>,
     /// Exit statuses beside 0 that count as a success.
     pub ok: Vec<u8>,
 }
@@ -165,7 +165,7 @@ impl Options {
     ///
     /// # Errors
     /// What is wrong with the options, and what is allowed.
-    pub fn plan(self, server: Option<&str>) -> Result<Plan, String> {
+    pub fn plan(self, server: Option<&str>) -> Result<ExecPlan, String> {
         if let Some(server) = server {
             config::server(server).map_err(|what| format!("--server: {what}"))?;
         }
@@ -182,7 +182,7 @@ impl Options {
         let values = self.redact_env.iter().filter_map(std::env::var_os);
         let values = values.map(|value| value.to_string_lossy().into_owned()).collect();
         let lock = self.lock_wait.as_deref().map(|text| span("--lock-wait", text)).transpose()?;
-        Ok(Plan {
+        Ok(ExecPlan {
             what,
             names,
             destination,
@@ -198,7 +198,7 @@ impl Options {
             no_output: self.no_output,
             figures_only: self.figures_only,
             figures: figures::given("--figure", &self.figures)?,
-            redactor: Arc::new(Redactor::new(&self.redact, values)?),
+            redactor: Arc::new(OutputRedactor::new(&self.redact, values)?),
             ok: statuses(&self.ok)?,
             job: match self.shell {
                 Some(script) => Job::Shell(script, self.command),
@@ -269,7 +269,7 @@ fn statuses(lists: &[String]) -> Result<Vec<u8>, String> {
 mod tests {
     use super::*;
 
-    fn plan(arguments: &[&str]) -> Result<Plan, String> {
+    fn plan(arguments: &[&str]) -> Result<ExecPlan, String> {
         let all = ["exec"].iter().chain(arguments);
         let options = Options::from_iter_safe(all).map_err(|error| error.message)?;
         options.plan(None)

@@ -7,12 +7,12 @@ const MASK: &str = "[redacted]";
 
 /// The patterns and values to mask.
 #[derive(Debug, Default)]
-pub struct Redactor {
+pub struct OutputRedactor {
     patterns: Vec<Regex>,
     values: Vec<String>,
 }
 
-impl Redactor {
+impl OutputRedactor {
     /// Masks whatever matches one of the `patterns` or equals one of the `values`.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn overlapping_secrets_are_masked_once() {
         let redactor =
-            Redactor::new(&["b+".to_owned(), "bbc".to_owned(), "x*".to_owned()], vec!["cd".to_owned()]);
+            OutputRedactor::new(&["b+".to_owned(), "bbc".to_owned(), "x*".to_owned()], vec!["cd".to_owned()]);
         let redactor = redactor.unwrap();
         assert_eq!(redactor.redact("a bbcd e", 0), "a [redacted] e");
         assert_eq!(redactor.redact("a bbcd e", 3), "[redacted] e");
@@ -84,13 +84,13 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_is_told() {
-        let problem = Redactor::new(&["a(".to_owned()], Vec::new()).unwrap_err();
+        let problem = OutputRedactor::new(&["a(".to_owned()], Vec::new()).unwrap_err();
         assert!(problem.contains("--redact: \"a(\""), "{problem}");
     }
 
     #[test]
     fn an_empty_value_masks_nothing() {
-        let redactor = Redactor::new(&[], vec![String::new()]).unwrap();
+        let redactor = OutputRedactor::new(&[], vec![String::new()]).unwrap();
         assert_eq!(redactor.redact("abc", 0), "abc");
     }
 }

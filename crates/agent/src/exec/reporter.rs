@@ -18,9 +18,9 @@ use super::setup::{Disk, Setup, USUAL_DELAY};
 use crate::clock::Stamp;
 use crate::config::Overrides;
 use crate::logbook;
-use crate::report::{Kind, Names, Report};
-use crate::sender::{PATIENCE, Sender, jitter};
-use crate::spool::{Destination, Entry, Name};
+use crate::report::{Names, ReportKind, SpooledReport};
+use crate::sender::{PATIENCE, ReportSender, jitter};
+use crate::spool::{Destination, Name, SpoolEntry};
 
 /// Most bytes of output that the server keeps, until the server says otherwise.
 const USUAL_OUTPUT: usize = 10_000;
@@ -33,7 +33,7 @@ const STILL_THERE: Duration = Duration::from_secs(60);
 
 /// The run that is reported, and the destination of its reports.
 #[derive(Debug, Clone)]
-pub struct Facts {
+pub struct RunFacts {
     /// The run's id.
     pub run: Uuid,
     /// The reservation's names; none if the ping address implies the reservation.
@@ -47,7 +47,7 @@ pub struct Facts {
 }
 
 struct Shared {
-    facts: Facts,
+    facts: RunFacts,
     /// Whether there is a run, and not only a report without one.
     is_run: bool,
     end_key: Uuid,
@@ -61,9 +61,9 @@ struct Shared {
     is_kept: Condvar,
     /// Whether the end is noted in the run's record, or cannot be noted.
     is_noted: AtomicBool,
-    began: Report,
+    began: SpooledReport,
     /// The report of the start, until the server has accepted it.
-    start: Mutex<Option<Report>>,
+    start: Mutex<Option<SpooledReport>>,
     record: Mutex<RecordOf>,
 }
 
@@ -79,9 +79,9 @@ enum RecordOf {
 
 enum Message {
     /// A report during the run. It is sent only if possible and is not kept.
-    Beside(Box<Report>),
+    Beside(Box<SpooledReport>),
     /// The entry with the run's end, which is being written to the spool.
-    Last(Box<Entry>),
+    Last(Box<SpoolEntry>),
 }
 
 /// Reports one run.
@@ -93,8 +93,8 @@ pub struct Reporter {
 
 impl Reporter {
     /// Starts reporting a run; none if no thread can be started.
-    pub fn begin(facts: Facts, overrides: Overrides, is_run: bool) -> Option<Self> {
-        let mut start = Report::new(facts.names.clone(), Kind::Start, facts.began.clone());
+    pub fn begin(facts: RunFacts, overrides: Overrides, is_run: bool) -> Option<Self> {
+        let mut start = SpooledReport::new(facts.names.clone(), ReportKind::Start, facts.began.clone());
         start.run = Some(facts.run);
         let shared = Arc::new(Shared {
             facts,
@@ -129,13 +129,13 @@ impl Reporter {
     }
 
     /// Sends a report during the run.
-    pub fn beside(&self, report: Report) {
+    pub fn beside(&self, report: SpooledReport) {
         // If the thread is gone the report is lost, which is acceptable for a report of this kind.
         let _ = self.tell.send(Message::Beside(Box::new(report)));
     }
 
     /// Keeps the report of the run's end on disk and waits, for a limited time, until the server has accepted it.
-    pub fn finish(self, mut end: Report) {
+    pub fn finish(self, mut end: SpooledReport) {
         let begun = Instant::now();
         let (shared, tell) = (Arc::clone(&self.shared), self.tell);
         if shared.is_run {
@@ -171,7 +171,7 @@ impl Reporter {
 impl Shared {
     /// Puts the end into the spool while another thread sends it. This needs a thread of its own, because the other
     /// one may wait for the network.
-    fn keep(&self, end: Report, begun: Instant, tell: &Channel<Message>) {
+    fn keep(&self, end: SpooledReport, begun: Instant, tell: &Channel<Message>) {
         let mut record = self.note_end(None, &end);
         let patience = USUAL_DELAY.saturating_sub(begun.elapsed());
         let waiting = locked(&self.setup);
@@ -220,7 +220,7 @@ impl Shared {
 
     /// Notes in the run's record how the run ended. This is cheap and happens before the entry is synced. If no
     /// record exists yet and `disk` is given, it is created here, and no other thread creates one afterwards.
-    fn note_end(&self, disk: Option<&Disk>, end: &Report) -> Option<Arc<Running>> {
+    fn note_end(&self, disk: Option<&Disk>, end: &SpooledReport) -> Option<Arc<Running>> {
         let mut place = locked(&self.record);
         let running = match (&*place, disk) {
             (RecordOf::There(running), _) => Arc::clone(running),
@@ -245,9 +245,9 @@ impl Shared {
         Some(Record { run: self.facts.run, start: self.entry(vec![start]), end_key: self.end_key })
     }
 
-    fn entry(&self, reports: Vec<Report>) -> Entry {
-        let Facts { destination, terms, .. } = &self.facts;
-        Entry { destination: destination.clone(), reports, terms: terms.clone() }
+    fn entry(&self, reports: Vec<SpooledReport>) -> SpoolEntry {
+        let RunFacts { destination, terms, .. } = &self.facts;
+        SpoolEntry { destination: destination.clone(), reports, terms: terms.clone() }
     }
 
     fn work(self: &Arc<Self>, overrides: &Overrides, told: &Receiver<Message>) {
@@ -339,7 +339,7 @@ impl Shared {
         if let Ok(message) = told.recv_timeout(jitter(SPREAD)) {
             return Some(message);
         }
-        let sender = Sender { spool: &disk.spool, api, state: &disk.state };
+        let sender = ReportSender { spool: &disk.spool, api, state: &disk.state };
         // Without the lock, another process is already sending.
         if let Some(_turn) = sender.turn(Instant::now(), || false) {
             let pass = sender.pass_of(&self.facts.destination, Instant::now() + PATIENCE);

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::clock::Stamp;
 use crate::logbook;
-use crate::report::{Kind, Report};
-use crate::spool::{Entry, HALF, Spool, remove_abandoned};
+use crate::report::{ReportKind, SpooledReport};
+use crate::spool::{HALF, Spool, SpoolEntry, remove_abandoned};
 use crate::state::try_lock;
 
 /// Largest record, in bytes.
@@ -26,7 +26,7 @@ pub struct Record {
     /// The run's id.
     pub run: Uuid,
     /// The start of the run, as an entry that can be reported.
-    pub start: Entry,
+    pub start: SpoolEntry,
     /// The idempotency key for the report of the run's end.
     pub end_key: Uuid,
 }
@@ -93,11 +93,11 @@ impl Running {
     ///
     /// # Errors
     /// The file cannot be written completely. The end may still be readable without its output.
-    pub fn note_end(&self, end: &Report) -> io::Result<()> {
+    pub fn note_end(&self, end: &SpooledReport) -> io::Result<()> {
         let mut file = &self.file;
         // First without the output: that much fits into the block that the record occupies already, even on a full
         // disk.
-        file.write_all(&line(&Report { output: None, ..end.clone() })?)?;
+        file.write_all(&line(&SpooledReport { output: None, ..end.clone() })?)?;
         if end.output.is_some() {
             file.write_all(&line(end)?)?;
         }
@@ -125,10 +125,10 @@ fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 /// Parses a record and, if it was noted, the end of the run. A torn line counts as missing.
-fn read(content: &[u8]) -> (Option<Record>, Option<Report>) {
+fn read(content: &[u8]) -> (Option<Record>, Option<SpooledReport>) {
     let mut lines = content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let record = lines.next().and_then(|line| serde_json::from_slice(line).ok());
-    let end = lines.filter_map(|line| serde_json::from_slice::<Report>(line).ok()).next_back();
+    let end = lines.filter_map(|line| serde_json::from_slice::<SpooledReport>(line).ok()).next_back();
     (record, end)
 }
 
@@ -191,14 +191,14 @@ fn abandoned(path: &Path, lock: &File, spool: &Spool) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-fn with_end(record: &Record, end: Report) -> Entry {
+fn with_end(record: &Record, end: SpooledReport) -> SpoolEntry {
     let mut entry = record.start.clone();
     entry.reports.push(end);
     entry
 }
 
 /// The start, and a failure for a run that was last marked as alive at `seen_ms`, milliseconds of the wall clock.
-fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<Entry> {
+fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<SpoolEntry> {
     let start = record.start.reports.first()?;
     let is_same_boot = start.stamp.boot_id == now.boot_id && !now.boot_id.is_empty();
     let stamp = match is_same_boot {
@@ -213,7 +213,7 @@ fn interrupted(record: &Record, seen_ms: i64, now: &Stamp) -> Option<Entry> {
         true => "the agent that ran it was killed; what became of the command is not known",
         false => "the machine was restarted while it ran",
     };
-    let mut end = Report::new(start.names.clone(), Kind::Fail, stamp);
+    let mut end = SpooledReport::new(start.names.clone(), ReportKind::Fail, stamp);
     end.key = record.end_key;
     end.run = Some(record.run);
     end.output = Some(format!("innkeeper-agent: this run was interrupted: {why}"));
@@ -226,20 +226,20 @@ mod tests {
     use crate::config::Bounds;
     use crate::report::Names;
     use crate::spool::Destination;
-    use crate::state::State;
+    use crate::state::StateDirectory;
 
     fn record(stamp: Stamp) -> Record {
-        let mut start = Report::new(Some(Names::parse("a/b").unwrap()), Kind::Start, stamp);
+        let mut start = SpooledReport::new(Some(Names::parse("a/b").unwrap()), ReportKind::Start, stamp);
         let run = Uuid::new_v4();
         start.run = Some(run);
-        let start = Entry { destination: Destination::Server(None), reports: vec![start], terms: None };
+        let start = SpoolEntry { destination: Destination::Server(None), reports: vec![start], terms: None };
         Record { run, start, end_key: Uuid::new_v4() }
     }
 
     #[test]
     fn a_run_is_told_as_interrupted_once_its_agent_is_gone() {
         let directory = tempfile::tempdir().unwrap();
-        let state = State::open(Some(directory.path())).unwrap();
+        let state = StateDirectory::open(Some(directory.path())).unwrap();
         let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
         let record = record(Stamp::now());
         let running = Running::begin(&runs, &record).unwrap();
@@ -252,8 +252,8 @@ mod tests {
         let names = spool.list().unwrap();
         assert_eq!(names.len(), 1);
         let entry = spool.read(&names[0]).unwrap();
-        let kinds: Vec<Kind> = entry.reports.iter().map(|report| report.kind).collect();
-        assert_eq!(kinds, [Kind::Start, Kind::Fail]);
+        let kinds: Vec<ReportKind> = entry.reports.iter().map(|report| report.kind).collect();
+        assert_eq!(kinds, [ReportKind::Start, ReportKind::Fail]);
         assert_eq!((entry.reports[1].key, entry.reports[1].run), (record.end_key, Some(record.run)));
         assert_eq!(fs::read_dir(&runs).unwrap().count(), 0);
     }
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn one_whose_end_is_kept_was_not_interrupted() {
         let directory = tempfile::tempdir().unwrap();
-        let state = State::open(Some(directory.path())).unwrap();
+        let state = StateDirectory::open(Some(directory.path())).unwrap();
         let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
         let record = record(Stamp::now());
         Running::begin(&runs, &record).unwrap().publish(|| false).unwrap();
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn a_run_whose_end_was_noted_is_told_with_it() {
         let directory = tempfile::tempdir().unwrap();
-        let state = State::open(Some(directory.path())).unwrap();
+        let state = StateDirectory::open(Some(directory.path())).unwrap();
         let (spool, runs) = (Spool::open(&state, Bounds::default()).unwrap(), state.within("runs").unwrap());
         for is_published in [false, true] {
             let record = record(Stamp::now());
@@ -283,7 +283,7 @@ mod tests {
             if is_published {
                 running.publish(|| false).unwrap();
             }
-            let mut end = Report::new(None, Kind::Success, Stamp::now());
+            let mut end = SpooledReport::new(None, ReportKind::Success, Stamp::now());
             end.output = Some("12 files\nall".to_owned());
             running.note_end(&end).unwrap();
             recover(&runs, &spool);
@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn of_an_end_that_is_torn_the_part_before_counts() {
         let whole = |value: &serde_json::Value| line(value).unwrap();
-        let mut short = Report::new(None, Kind::Success, Stamp::now());
-        let content = |short: &Report, tail: &[u8]| {
+        let mut short = SpooledReport::new(None, ReportKind::Success, Stamp::now());
+        let content = |short: &SpooledReport, tail: &[u8]| {
             [whole(&serde_json::json!(record(Stamp::now()))), line(short).unwrap(), tail.to_vec()].concat()
         };
         assert_eq!(read(&content(&short, b"\n{\"kind\": \"suc")).1, Some(short.clone()));

@@ -8,7 +8,7 @@ use crate::api::Api;
 use crate::config::{self, Overrides};
 use crate::logbook;
 use crate::spool::Spool;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// Longest time that the job waits for the agent while no configuration has been read, and for the disk in any case.
 pub const USUAL_DELAY: Duration = Duration::from_secs(2);
@@ -28,7 +28,7 @@ pub struct Setup {
 /// The agent's directories.
 pub struct Disk {
     /// The state directory.
-    pub state: State,
+    pub state: StateDirectory,
     /// The spool of waiting reports.
     pub spool: Spool,
     /// The directory with the records of active runs.
@@ -40,7 +40,7 @@ impl Setup {
     pub fn of(overrides: &Overrides) -> Self {
         let loaded = config::load(overrides);
         let config = loaded.config;
-        let state = State::open(config.state.as_deref());
+        let state = StateDirectory::open(config.state.as_deref());
         logbook::open(state.as_ref().ok());
         loaded.problems.iter().for_each(logbook::note);
         let disk = state.and_then(|state| {

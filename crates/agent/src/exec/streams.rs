@@ -13,7 +13,7 @@ use innkeeper_core::figures::Lines;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::gathered::Gathered;
-use super::held::Held;
+use super::held::HeldOutput;
 use super::tail::Tail;
 use super::writer::{Stream, Writer};
 
@@ -33,13 +33,13 @@ pub struct Shared {
     pub writer: Writer,
     tail: Mutex<Tail>,
     figures: Mutex<Gathered>,
-    held: Option<Mutex<Held>>,
+    held: Option<Mutex<HeldOutput>>,
 }
 
 impl Shared {
     /// Creates the state. `tail` keeps the end of the output, `figures` its figures, and `held` all of it if it is
     /// held back.
-    pub fn new(writer: Writer, tail: Tail, figures: Gathered, held: Option<Held>) -> Self {
+    pub fn new(writer: Writer, tail: Tail, figures: Gathered, held: Option<HeldOutput>) -> Self {
         Self { writer, tail: Mutex::new(tail), figures: Mutex::new(figures), held: held.map(Mutex::new) }
     }
 

@@ -23,14 +23,14 @@ use crate::clock;
 
 /// How a job ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub enum JobStatus {
     /// The job exited with this status.
     Exited(u8),
     /// This signal ended the job.
     Signalled(i32),
 }
 
-impl Status {
+impl JobStatus {
     /// The exit status as shells report it; for a signal this is 128 plus its number.
     pub fn code(self) -> u8 {
         match self {
@@ -51,9 +51,9 @@ pub struct Limit {
 
 /// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Ended {
+pub struct JobEnd {
     /// How the job ended.
-    pub status: Status,
+    pub status: JobStatus,
     /// Run time in milliseconds.
     pub duration_ms: u64,
     /// Peak memory of the largest of its processes, in bytes.
@@ -96,11 +96,11 @@ struct State {
 
 impl Supervisor {
     /// Waits for the end of the job. Calls `on_overrun` if the job exceeds its limit.
-    pub fn run(mut self, mut on_overrun: impl FnMut()) -> Ended {
+    pub fn run(mut self, mut on_overrun: impl FnMut()) -> JobEnd {
         let timer = Timer::new().ok();
         let mut state =
             State { phase: Phase::Running, wants_stop: false, is_stopped: false, timer, notes: Vec::new() };
-        let mut ended: Option<(Status, u64)> = None;
+        let mut ended: Option<(JobStatus, u64)> = None;
         loop {
             let came = self.signals.as_mut().map(Signals::take).unwrap_or_default();
             came.into_iter().for_each(|came| self.pass_on(came, &mut state));
@@ -257,18 +257,18 @@ impl Supervisor {
     }
 
     /// Whether the job has ended. It is not reaped here, so that its process id stays reserved.
-    fn look(&self) -> Option<Status> {
+    fn look(&self) -> Option<JobStatus> {
         self.reap_orphans();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::Pid(self.pid), options) {
             Ok(Some(found)) => match (found.exit_status(), found.terminating_signal()) {
-                (Some(code), _) => Some(Status::Exited(u8::try_from(code & 0xff).unwrap_or(255))),
-                (None, Some(signal)) => Some(Status::Signalled(signal)),
+                (Some(code), _) => Some(JobStatus::Exited(u8::try_from(code & 0xff).unwrap_or(255))),
+                (None, Some(signal)) => Some(JobStatus::Signalled(signal)),
                 (None, None) => None,
             },
             Ok(None) | Err(Errno::INTR) => None,
             // Another part of the process has reaped it, so its status is unknown.
-            Err(_) => Some(Status::Exited(255)),
+            Err(_) => Some(JobStatus::Exited(255)),
         }
     }
 
@@ -310,12 +310,12 @@ impl Supervisor {
         tree::of_job(&self.strangers)
     }
 
-    fn end(self, status: Status, at: u64, state: State) -> Ended {
+    fn end(self, status: JobStatus, at: u64, state: State) -> JobEnd {
         let _ = waitpid(Some(self.pid), WaitOptions::NOHANG);
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
         let peak = usage.and_then(|usage| u64::try_from(usage.max_rss()).ok()).map(|kib| kib * 1024);
-        Ended {
+        JobEnd {
             status,
             duration_ms: at.saturating_sub(self.begun_ms),
             peak_memory_bytes: peak,

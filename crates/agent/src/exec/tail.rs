@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::redact::Redactor;
+use super::redact::OutputRedactor;
 
 /// Bytes kept before the reported part, so that a secret which begins there is found.
 const MARGIN: usize = 8 * 1024;
@@ -31,7 +31,7 @@ impl Tail {
     }
 
     /// The end of the output as text of at most `limit` bytes, without secrets, NUL and partial characters.
-    pub fn text(&self, redactor: &Redactor, limit: usize) -> String {
+    pub fn text(&self, redactor: &OutputRedactor, limit: usize) -> String {
         let bytes: Vec<u8> = self.kept.iter().copied().collect();
         let is_cut = self.total > bytes.len() as u64;
         let text = String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}");
@@ -76,8 +76,8 @@ fn cut(text: &str, limit: usize, total: u64) -> String {
 mod tests {
     use super::*;
 
-    fn none() -> Redactor {
-        Redactor::new(&[], Vec::new()).unwrap()
+    fn none() -> OutputRedactor {
+        OutputRedactor::new(&[], Vec::new()).unwrap()
     }
 
     #[test]
@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_across_the_borders_of_reads_and_of_the_ring() {
-        let redactor = Redactor::new(&["token=[a-z]+".to_owned()], vec!["hunter22".to_owned()]).unwrap();
+        let redactor =
+            OutputRedactor::new(&["token=[a-z]+".to_owned()], vec!["hunter22".to_owned()]).unwrap();
         let mut tail = Tail::new(1000);
         for chunk in ["x tok", "en=abc", "def y hun", "ter22 z"] {
             tail.push(chunk.as_bytes());
@@ -153,7 +154,7 @@ mod tests {
             chunk in 1_usize..5000,
             limit in 0_usize..3000,
         ) {
-            let redactor = Redactor::new(&[], vec!["hunter22".to_owned()]).unwrap();
+            let redactor = OutputRedactor::new(&[], vec!["hunter22".to_owned()]).unwrap();
             let text = words.concat();
             let (mut whole, mut pieces) = (Tail::new(3000), Tail::new(3000));
             whole.push(text.as_bytes());

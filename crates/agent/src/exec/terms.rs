@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::lock::file_name;
 use crate::logbook;
 use crate::spool::write_whole;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// The terms of one reservation, and the file that remembers that they were sent.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Told {
 
 impl Told {
     /// The memory of `terms` at `server`; none if the state directory cannot be used.
-    pub fn of(state: &State, server: Option<&str>, terms: &Value) -> Option<Self> {
+    pub fn of(state: &StateDirectory, server: Option<&str>, terms: &Value) -> Option<Self> {
         let directory = state.within("terms").map_err(logbook::note).ok()?;
         let names = format!("{}/{}", terms["app"].as_str()?, terms["component"].as_str()?);
         Some(Self {
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn terms_are_told_once_and_again_when_they_change() {
         let directory = tempfile::tempdir().unwrap();
-        let state = State::open(Some(directory.path())).unwrap();
+        let state = StateDirectory::open(Some(directory.path())).unwrap();
         let of =
             |grace| Told::of(&state, None, &json!({"app": "a", "component": "b/c", "grace": grace})).unwrap();
         assert!(!of("1h").is_known());

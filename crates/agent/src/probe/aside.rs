@@ -62,12 +62,13 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::probe::attempt::Attempt;
+    use crate::probe::attempt::ProbeAttempt;
 
     #[test]
     fn what_never_comes_back_holds_nobody_up_and_is_not_begun_twice() {
-        let bound =
-            |limit| Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_millis(limit)).whole();
+        let bound = |limit| {
+            ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_millis(limit)).whole()
+        };
         let (release, held) = channel::<()>();
         let hangs = move || {
             let _ = held.recv();
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_panics_is_known_no_longer() {
-        let bound = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(60)).whole();
+        let bound = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(60)).whole();
         let failed = aside("/panics", &bound, || -> Result<(), Failure> { panic!("in a test") });
         assert!(failed.unwrap_err().what.contains("the check itself failed"));
         assert!(!at_work().contains("/panics"));

@@ -25,7 +25,7 @@ impl PhaseLimits {
 
 /// A run in progress.
 #[derive(Debug, Clone)]
-pub struct Attempt {
+pub struct ProbeAttempt {
     /// Wall clock time at the start of the run. Certificates are checked against it.
     pub(crate) now: Time,
     /// The key of the target.
@@ -37,7 +37,7 @@ pub struct Attempt {
     pub(crate) family: Option<Family>,
 }
 
-impl Attempt {
+impl ProbeAttempt {
     pub(crate) fn new(key: String, now: Time, timeout: Duration) -> Self {
         Self { now, key, started: Instant::now(), timeout, phases: Phases::default(), family: None }
     }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_nearer_of_two_limits_holds_and_says_which_it_was() {
-        let attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(10));
+        let attempt = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(10));
         let mut limits = PhaseLimits::default();
         limits.set(Phase::Tls, Some(Duration::from_secs(2)));
         limits.set(Phase::Body, Some(Duration::from_secs(60)));
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_after_the_end() {
-        let attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::ZERO);
+        let attempt = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::ZERO);
         assert!(attempt.whole().is_over() && attempt.whole().left().is_err());
     }
 }

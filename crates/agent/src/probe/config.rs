@@ -20,11 +20,11 @@ use innkeeper_core::{Invalid, duration};
 use innkeeper_settings::{Findings, Origin, Problem, Section, Setting, Table, Value, take};
 
 use super::kinds::{Check, KINDS};
-use super::outcome::Status;
+use super::outcome::ProbeStatus;
 use super::program::OVERTIME;
 use super::promise::Promise;
 use super::read;
-use super::targets::{Target, Targets};
+use super::targets::{ProbeTarget, Targets};
 use super::timing::Slots;
 use crate::config::add_hints;
 use crate::terms::EXPECT;
@@ -60,7 +60,7 @@ pub struct Probe {
     /// Whether a warning counts as a failure of the reservation.
     pub warnings_fail: bool,
     /// The targets, each with a reservation of its own.
-    pub targets: Vec<Target>,
+    pub targets: Vec<ProbeTarget>,
     /// The fields of those reservations.
     pub promise: Promise,
     pub(crate) check: Arc<dyn Check>,
@@ -68,11 +68,11 @@ pub struct Probe {
 
 impl Probe {
     /// Whether an outcome with this status counts as a failure of the reservation.
-    pub fn is_failure(&self, status: Status) -> bool {
+    pub fn is_failure(&self, status: ProbeStatus) -> bool {
         match status {
-            Status::Ok => false,
-            Status::Warning => self.warnings_fail,
-            Status::Unknown | Status::Critical => true,
+            ProbeStatus::Ok => false,
+            ProbeStatus::Warning => self.warnings_fail,
+            ProbeStatus::Unknown | ProbeStatus::Critical => true,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use ureq_proto::client::{Call, RecvBodyResult, RecvResponseResult, SendRequestResult, state};
 use ureq_proto::http::{HeaderMap, Request, StatusCode};
 
-use super::attempt::{Attempt, PhaseLimits};
+use super::attempt::{PhaseLimits, ProbeAttempt};
 use super::lines::{Stream, write};
 use super::outcome::{Failure, Phase};
 
@@ -16,7 +16,7 @@ const LARGEST_REQUEST_HEAD: usize = 256 * 1024;
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ProbeAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
@@ -40,8 +40,8 @@ pub(crate) fn exchange(
     stream: &mut impl Stream,
     asked: Asked<'_>,
     limits: &PhaseLimits,
-    attempt: &mut Attempt,
-) -> Result<Answer, Failure> {
+    attempt: &mut ProbeAttempt,
+) -> Result<ProbeAnswer, Failure> {
     let whole = asked.request.uri().to_string();
     let body_limit = asked.body_limit;
     let (mut head, mut call) = prepared(asked.request, asked.body)?;
@@ -84,7 +84,7 @@ pub(crate) fn exchange(
             _ => (Vec::new(), false),
         };
         let (parts, ()) = response.into_parts();
-        Ok(Answer { status: parts.status, headers: parts.headers, body, is_cut })
+        Ok(ProbeAnswer { status: parts.status, headers: parts.headers, body, is_cut })
     })
 }
 
@@ -233,8 +233,8 @@ mod tests {
         }
     }
 
-    fn answered(answer: &[u8], piece: usize) -> Result<Answer, Failure> {
-        let mut attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(60));
+    fn answered(answer: &[u8], piece: usize) -> Result<ProbeAnswer, Failure> {
+        let mut attempt = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(60));
         let mut stream = Answered { answer: Cursor::new(answer.to_vec()), piece, bound: attempt.whole() };
         let request = Request::get("http://a.example/").body(()).unwrap();
         let asked = Asked { request, body: b"", is_to_proxy: false, body_limit: 1000 };

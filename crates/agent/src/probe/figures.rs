@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use innkeeper_core::figures::{Figures, is_name};
 
-use super::outcome::Outcome;
+use super::outcome::ProbeOutcome;
 use crate::figures::{near_name, numbered};
 
 /// The figures of an outcome, without units. Those in `wanted` come first. Also returns the number of figures that do
 /// not fit.
-pub(crate) fn of(outcome: &Outcome, wanted: &[&str]) -> (Figures, usize) {
+pub(crate) fn of(outcome: &ProbeOutcome, wanted: &[&str]) -> (Figures, usize) {
     let mut named = named(outcome);
     named.sort_by_key(|(name, _)| !wanted.contains(&name.as_str()));
     let mut figures = Figures::default();
@@ -18,7 +18,7 @@ pub(crate) fn of(outcome: &Outcome, wanted: &[&str]) -> (Figures, usize) {
 }
 
 /// All figures with valid names. A label that is a valid name already keeps it; the others must differ from it.
-fn named(outcome: &Outcome) -> Vec<(String, f64)> {
+fn named(outcome: &ProbeOutcome) -> Vec<(String, f64)> {
     let mut taken: HashSet<String> = outcome.figures.keys().filter(|label| is_name(label)).cloned().collect();
     let mut name_of = |label: &str| {
         if is_name(label) {
@@ -40,11 +40,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn outcome(labels: &[&str]) -> Outcome {
+    fn outcome(labels: &[&str]) -> ProbeOutcome {
         labels
             .iter()
             .zip(1..)
-            .fold(Outcome::ok("x"), |outcome, (label, n)| outcome.figure(label, f64::from(n), "MB"))
+            .fold(ProbeOutcome::ok("x"), |outcome, (label, n)| outcome.figure(label, f64::from(n), "MB"))
     }
 
     #[test]

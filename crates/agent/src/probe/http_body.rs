@@ -6,7 +6,7 @@ use innkeeper_settings::{Origin, Section};
 use serde_json::Value;
 use ureq_proto::http::StatusCode;
 
-use super::exchange::Answer;
+use super::exchange::ProbeAnswer;
 
 /// Most entries per list.
 const MOST: usize = 100;
@@ -92,7 +92,7 @@ impl Body {
     }
 
     /// Checks the part of the body that was read.
-    pub(crate) fn check(&self, answer: &Answer) -> Result<(), String> {
+    pub(crate) fn check(&self, answer: &ProbeAnswer) -> Result<(), String> {
         if self.texts.is_empty() && self.not_texts.is_empty() && self.values.is_empty() {
             return Ok(());
         }
@@ -159,8 +159,8 @@ mod tests {
     use super::*;
     use ureq_proto::http::HeaderMap;
 
-    fn answer(body: &str) -> Answer {
-        Answer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into(), is_cut: false }
+    fn answer(body: &str) -> ProbeAnswer {
+        ProbeAnswer { status: StatusCode::OK, headers: HeaderMap::new(), body: body.into(), is_cut: false }
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(body.check(&answer("Welcome")), Ok(()));
         assert_eq!(body.check(&answer("welcome")).unwrap_err(), "\"Welcome\" is not in its body");
         assert_eq!(body.check(&answer("Welcome Error")).unwrap_err(), "\"Error\" is in its body");
-        let cut = Answer { is_cut: true, ..answer("Wel") };
+        let cut = ProbeAnswer { is_cut: true, ..answer("Wel") };
         assert!(body.check(&cut).unwrap_err().ends_with("in its first 3 bytes"));
         let mut packed = answer("Welcome");
         packed.headers.insert("content-encoding", "gzip".parse().unwrap());

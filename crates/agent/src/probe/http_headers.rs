@@ -33,14 +33,14 @@ pub(crate) struct Headers {
 
 /// The target of a request, compared with that of the first request.
 #[derive(Debug, Clone)]
-pub(crate) struct Scope {
+pub(crate) struct HeaderScope {
     first: (String, Option<String>, Option<u16>),
     is_first: bool,
     user: Secret,
     password: Secret,
 }
 
-impl Scope {
+impl HeaderScope {
     /// The scope of the first request. `user` and `password` come from the URL.
     pub(crate) fn new(url: &Url, user: Secret, password: Secret) -> Self {
         Self { first: origin(url), is_first: true, user, password }
@@ -103,7 +103,7 @@ impl Headers {
         &self,
         method: &Method,
         url: &Url,
-        scope: &Scope,
+        scope: &HeaderScope,
         body: &[u8],
         proxy: Option<HeaderValue>,
     ) -> Result<Request<()>, String> {
@@ -213,7 +213,7 @@ mod tests {
     fn sent(headers: &Headers, from: &str, to: &str) -> Request<()> {
         let (first, url) = (Url::parse(from).unwrap(), Url::parse(to).unwrap());
         let password = first.password().unwrap_or_default();
-        let mut scope = Scope::new(&first, Secret::new(first.username()), Secret::new(password));
+        let mut scope = HeaderScope::new(&first, Secret::new(first.username()), Secret::new(password));
         scope.moved_to(&url);
         headers.request(&Method::GET, &url, &scope, b"", None).unwrap()
     }

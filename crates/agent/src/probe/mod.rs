@@ -36,9 +36,9 @@ mod timing;
 mod tls;
 
 pub use config::{BrokenProbe, Probe, Probes};
-pub use outcome::{Figure, MOST_FIGURES, Outcome, Phase, Phases, Status};
+pub use outcome::{MOST_FIGURES, Phase, Phases, ProbeFigure, ProbeOutcome, ProbeStatus};
 pub use promise::{Promise, Remind};
 pub use run::run;
-pub use runner::{Report, Runner};
-pub use targets::Target;
+pub use runner::{ProbeReport, Runner};
+pub use targets::ProbeTarget;
 pub use timing::Slots;

@@ -8,7 +8,7 @@ use innkeeper_settings::Section;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 
-use super::attempt::{Attempt, Bound, PhaseLimits, plain_error};
+use super::attempt::{Bound, PhaseLimits, ProbeAttempt, plain_error};
 use super::family::Family;
 use super::outcome::{Failure, Phase};
 use super::read;
@@ -52,12 +52,17 @@ impl Network {
     }
 
     /// Connects to `host`, or to the configured `address` instead.
-    pub(crate) fn connect(&self, attempt: &mut Attempt, host: &str, port: u16) -> Result<Wire, Failure> {
+    pub(crate) fn connect(&self, attempt: &mut ProbeAttempt, host: &str, port: u16) -> Result<Wire, Failure> {
         self.connect_to(attempt, self.address.as_deref().unwrap_or(host), port)
     }
 
     /// Connects to exactly this host.
-    pub(crate) fn connect_to(&self, attempt: &mut Attempt, host: &str, port: u16) -> Result<Wire, Failure> {
+    pub(crate) fn connect_to(
+        &self,
+        attempt: &mut ProbeAttempt,
+        host: &str,
+        port: u16,
+    ) -> Result<Wire, Failure> {
         let family = attempt.family.unwrap_or(self.family);
         let addresses =
             attempt.phase(Phase::Dns, &self.limits, |bound| resolve(host, port, family, bound))?;

@@ -15,7 +15,7 @@ pub const MOST_FIGURES: usize = 100;
 /// The status of a target, with the values of monitoring plugins. Ordered by severity: unknown is worse than a
 /// warning and better than critical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub enum ProbeStatus {
     /// Everything is as expected.
     Ok,
     /// The target works but needs attention.
@@ -26,7 +26,7 @@ pub enum Status {
     Critical,
 }
 
-impl Status {
+impl ProbeStatus {
     /// The status in capitals: `OK`, `WARNING`, `UNKNOWN`, `CRITICAL`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Status {
     }
 }
 
-impl std::fmt::Display for Status {
+impl std::fmt::Display for ProbeStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -118,7 +118,7 @@ impl Phases {
 
 /// A measured number.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figure {
+pub struct ProbeFigure {
     /// The value; finite.
     pub value: f64,
     /// The unit as it was written (`s`, `%`, `B`); may be empty.
@@ -127,9 +127,9 @@ pub struct Figure {
 
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
+pub struct ProbeOutcome {
     /// The status.
-    pub status: Status,
+    pub status: ProbeStatus,
     /// One line for people, without control characters and secrets, at most 300 characters.
     pub summary: String,
     /// Further lines; may be empty.
@@ -137,13 +137,13 @@ pub struct Outcome {
     /// Duration of each phase.
     pub phases: Phases,
     /// The figures, by name.
-    pub figures: BTreeMap<String, Figure>,
+    pub figures: BTreeMap<String, ProbeFigure>,
     /// Duration of the whole run.
     pub took: Duration,
 }
 
-impl Outcome {
-    pub(crate) fn new(status: Status, summary: impl AsRef<str>) -> Self {
+impl ProbeOutcome {
+    pub(crate) fn new(status: ProbeStatus, summary: impl AsRef<str>) -> Self {
         Self {
             status,
             summary: one_line(summary.as_ref()),
@@ -155,7 +155,7 @@ impl Outcome {
     }
 
     pub(crate) fn ok(summary: impl AsRef<str>) -> Self {
-        Self::new(Status::Ok, summary)
+        Self::new(ProbeStatus::Ok, summary)
     }
 
     #[must_use]
@@ -167,13 +167,13 @@ impl Outcome {
     #[must_use]
     pub(crate) fn figure(mut self, name: &str, value: f64, unit: &str) -> Self {
         if value.is_finite() && self.figures.len() < MOST_FIGURES {
-            self.figures.insert(name.to_owned(), Figure { value, unit: unit.to_owned() });
+            self.figures.insert(name.to_owned(), ProbeFigure { value, unit: unit.to_owned() });
         }
         self
     }
 
     /// Adds a finding. The worse status counts, and its text comes first.
-    pub(crate) fn also(&mut self, status: Status, what: &str) {
+    pub(crate) fn also(&mut self, status: ProbeStatus, what: &str) {
         let joined = match status > self.status {
             true => format!("{what}; {}", self.summary),
             false => format!("{}; {what}", self.summary),
@@ -201,17 +201,17 @@ impl Outcome {
 /// Why a run ended without a result from the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub status: Status,
+    pub status: ProbeStatus,
     pub what: String,
 }
 
 impl Failure {
     pub(crate) fn critical(what: impl Into<String>) -> Self {
-        Self { status: Status::Critical, what: what.into() }
+        Self { status: ProbeStatus::Critical, what: what.into() }
     }
 
     pub(crate) fn unknown(what: impl Into<String>) -> Self {
-        Self { status: Status::Unknown, what: what.into() }
+        Self { status: ProbeStatus::Unknown, what: what.into() }
     }
 }
 
@@ -257,22 +257,22 @@ mod tests {
 
     #[test]
     fn the_worse_is_told_first_and_counts() {
-        let mut outcome = Outcome::ok("status 200");
-        outcome.also(Status::Warning, "the certificate ends in 3 days");
+        let mut outcome = ProbeOutcome::ok("status 200");
+        outcome.also(ProbeStatus::Warning, "the certificate ends in 3 days");
         assert_eq!(
             (outcome.status, outcome.summary.as_str()),
-            (Status::Warning, "the certificate ends in 3 days; status 200")
+            (ProbeStatus::Warning, "the certificate ends in 3 days; status 200")
         );
-        outcome.also(Status::Ok, "all read");
-        assert_eq!(outcome.status, Status::Warning);
-        assert!(Status::Critical > Status::Unknown && Status::Unknown > Status::Warning);
+        outcome.also(ProbeStatus::Ok, "all read");
+        assert_eq!(outcome.status, ProbeStatus::Warning);
+        assert!(ProbeStatus::Critical > ProbeStatus::Unknown && ProbeStatus::Unknown > ProbeStatus::Warning);
     }
 
     #[test]
     fn what_is_long_is_cut_and_says_so() {
-        let outcome = Outcome::ok("x").with_details(&"é".repeat(40_000));
+        let outcome = ProbeOutcome::ok("x").with_details(&"é".repeat(40_000));
         assert!(outcome.details.ends_with("\n[... cut off after 65536 bytes ...]"));
-        let outcome = Outcome::ok("x").figure("a", f64::NAN, "").figure("b", 1.0, "s");
+        let outcome = ProbeOutcome::ok("x").figure("a", f64::NAN, "").figure("b", 1.0, "s");
         assert_eq!(outcome.figures.len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Many plugins do not follow the format exactly. Data that cannot be parsed is dropped and never changes the status.
 
-use super::outcome::{Figure, MOST_FIGURES};
+use super::outcome::{MOST_FIGURES, ProbeFigure};
 
 /// Longest name of a figure, in characters.
 const LONGEST_LABEL: usize = 100;
@@ -13,7 +13,7 @@ const LONGEST_LABEL: usize = 100;
 pub(crate) struct PluginOutput {
     pub first_line: String,
     pub long_text: String,
-    pub figures: Vec<(String, Figure)>,
+    pub figures: Vec<(String, ProbeFigure)>,
 }
 
 /// Splits a plugin's output into its parts.
@@ -46,7 +46,7 @@ pub(crate) fn parse(output: &str) -> PluginOutput {
 }
 
 /// All metrics of a line that can be parsed.
-fn metrics(line: &str) -> Vec<(String, Figure)> {
+fn metrics(line: &str) -> Vec<(String, ProbeFigure)> {
     let mut found = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() {
@@ -102,7 +102,7 @@ fn label(text: &str) -> Option<(String, &str)> {
 }
 
 /// A value with its unit: `0.012888s`, `1e-05`, `+3%`. None for `U`, which means unknown.
-fn figure(text: &str) -> Option<Figure> {
+fn figure(text: &str) -> Option<ProbeFigure> {
     let text = text.trim();
     let number = number_length(text)?;
     let (value, unit) = text.split_at(number);
@@ -114,7 +114,7 @@ fn figure(text: &str) -> Option<Figure> {
         return None;
     }
     let value: f64 = value.parse().ok()?;
-    value.is_finite().then(|| Figure { value, unit: unit.to_owned() })
+    value.is_finite().then(|| ProbeFigure { value, unit: unit.to_owned() })
 }
 
 /// Number of bytes of `text` that form its number.
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(parsed.long_text, "/ 15272 MB (77%);\n/boot 68 MB (69%);\n/var/log 819 MB (84%);\n");
         let labels: Vec<&str> = parsed.figures.iter().map(|(label, _)| label.as_str()).collect();
         assert_eq!(labels, ["/", "/boot", "/home", "/var/log"]);
-        assert_eq!(parsed.figures[0].1, Figure { value: 2643.0, unit: "MB".into() });
+        assert_eq!(parsed.figures[0].1, ProbeFigure { value: 2643.0, unit: "MB".into() });
     }
 
     #[test]
@@ -245,7 +245,7 @@ mod tests {
         #[test]
         fn nothing_makes_it_stumble(output in "[a-c'\"=|;,.0-9eU\\- \n\r\té]{0,80}") {
             let parsed = parse(&output);
-            let is_sound = |(label, figure): &(String, Figure)| !label.is_empty() && figure.value.is_finite();
+            let is_sound = |(label, figure): &(String, ProbeFigure)| !label.is_empty() && figure.value.is_finite();
             prop_assert!(parsed.figures.iter().all(is_sound));
         }
     }

@@ -15,7 +15,7 @@ use rustix::process::{
 };
 
 use super::aside::aside;
-use super::attempt::{Attempt, plain_error};
+use super::attempt::{ProbeAttempt, plain_error};
 use super::network::wait_for;
 use super::outcome::Failure;
 
@@ -35,7 +35,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum ProgramEnd {
     /// It exited with this status.
     Exit(i32),
     /// This signal ended it.
@@ -77,7 +77,7 @@ impl Captured {
 /// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub ended: Ended,
+    pub ended: ProgramEnd,
     pub stdout: Captured,
     pub stderr: Captured,
 }
@@ -90,7 +90,7 @@ pub(crate) fn run(
     mut command: Command,
     name: &str,
     most: usize,
-    attempt: &Attempt,
+    attempt: &ProbeAttempt,
 ) -> Result<Finished, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command.env("LC_ALL", "C");
@@ -129,7 +129,7 @@ impl Running {
         let ended = group.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let finished =
-            Finished { ended: Ended::Stuck, stdout: Captured::default(), stderr: Captured::default() };
+            Finished { ended: ProgramEnd::Stuck, stdout: Captured::default(), stderr: Captured::default() };
         Self { child, group, ended, stdout, stderr, finished, most }
     }
 
@@ -144,9 +144,9 @@ impl Running {
         }
         self.read_the_rest();
         self.finished.ended = match (in_time, self.has_ended()) {
-            (_, false) => Ended::Stuck,
-            (false, true) => Ended::TimedOut,
-            (true, true) => Ended::Exit(0),
+            (_, false) => ProgramEnd::Stuck,
+            (false, true) => ProgramEnd::TimedOut,
+            (true, true) => ProgramEnd::Exit(0),
         };
         self.reap(in_time);
         self.finished
@@ -155,14 +155,14 @@ impl Running {
     /// Reaps the process. If it is stuck, a thread waits for it.
     fn reap(&mut self, in_time: bool) {
         use std::os::unix::process::ExitStatusExt as _;
-        if self.finished.ended == Ended::Stuck {
+        if self.finished.ended == ProgramEnd::Stuck {
             let pid = self.group;
             std::thread::spawn(move || pid.map(|pid| waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)));
             return;
         }
         if let (Ok(status), true) = (self.child.wait(), in_time) {
-            let signal = status.signal().map_or(Ended::Stuck, Ended::Signal);
-            self.finished.ended = status.code().map_or(signal, Ended::Exit);
+            let signal = status.signal().map_or(ProgramEnd::Stuck, ProgramEnd::Signal);
+            self.finished.ended = status.code().map_or(signal, ProgramEnd::Exit);
         }
     }
 

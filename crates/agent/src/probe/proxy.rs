@@ -4,7 +4,7 @@ use innkeeper_settings::Section;
 use ureq_proto::http::HeaderValue;
 use url::Url;
 
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::http_headers::basic;
 use super::lines::{MOST_LINES, line, refused, say, write};
 use super::network::{Network, Wire, with_port};
@@ -56,7 +56,7 @@ impl Proxy {
     pub(crate) fn connect(
         &self,
         network: &Network,
-        attempt: &mut Attempt,
+        attempt: &mut ProbeAttempt,
         through_to: Option<(&str, u16)>,
     ) -> Result<Wire, Failure> {
         let of_proxy = |failure: Failure| Failure { what: format!("the proxy: {}", failure.what), ..failure };

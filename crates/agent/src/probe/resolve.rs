@@ -145,11 +145,11 @@ fn refused(host: &str, family: Family, kind: LookupErrorKind) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::probe::attempt::Attempt;
+    use crate::probe::attempt::ProbeAttempt;
     use chrono::DateTime;
 
     fn of(host: &str, family: Family) -> Result<Vec<SocketAddr>, Failure> {
-        let attempt = Attempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(20));
+        let attempt = ProbeAttempt::new(String::new(), DateTime::UNIX_EPOCH, Duration::from_secs(20));
         resolve(host, 80, family, &attempt.whole())
     }
 

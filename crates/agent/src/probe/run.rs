@@ -6,38 +6,40 @@ use std::time::Duration;
 
 use innkeeper_core::Time;
 
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::config::Probe;
 use super::family::Family;
-use super::outcome::{Outcome, Phases, Status, in_ms};
-use super::targets::Target;
+use super::outcome::{Phases, ProbeOutcome, ProbeStatus, in_ms};
+use super::targets::ProbeTarget;
 
 /// Checks `target` once, within the probe's time limit (plus at most three seconds for a program that ignores TERM).
 /// `now` is the wall clock's time, against which certificates are checked.
-pub fn run(probe: &Probe, target: &Target, now: Time) -> Outcome {
+pub fn run(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
     let is_both = probe.check.network().is_some_and(|network| network.family == Family::Both);
     let mut outcome = match is_both {
         true => over_both(probe, target, now),
-        false => once(probe, target, Attempt::new(target.key(), now, probe.timeout)),
+        false => once(probe, target, ProbeAttempt::new(target.key(), now, probe.timeout)),
     };
     if let Some(limit) = probe.warn_after
         && outcome.took > limit
-        && outcome.status == Status::Ok
+        && outcome.status == ProbeStatus::Ok
     {
         let what = format!("it took {}, longer than {}", in_ms(outcome.took), in_ms(limit));
-        outcome.also(Status::Warning, &what);
+        outcome.also(ProbeStatus::Warning, &what);
     }
     outcome
 }
 
-fn once(probe: &Probe, target: &Target, mut attempt: Attempt) -> Outcome {
+fn once(probe: &Probe, target: &ProbeTarget, mut attempt: ProbeAttempt) -> ProbeOutcome {
     let started = attempt.started;
     // The check parses input from strangers with code of other libraries. A panic fails only this check.
     let done = catch_unwind(AssertUnwindSafe(|| probe.check.run(target.given.reveal(), &mut attempt)));
     let mut outcome = match done {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(failure)) => Outcome::new(failure.status, failure.what),
-        Err(_) => Outcome::new(Status::Unknown, "the check itself failed: an error in this program"),
+        Ok(Err(failure)) => ProbeOutcome::new(failure.status, failure.what),
+        Err(_) => {
+            ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: an error in this program")
+        }
     };
     let phases: &Phases = &attempt.phases;
     outcome.took = started.elapsed();
@@ -50,19 +52,20 @@ fn once(probe: &Probe, target: &Target, mut attempt: Attempt) -> Outcome {
 }
 
 /// Checks over IPv4 and IPv6 in parallel. Figures and lines name their family; the worse status counts.
-fn over_both(probe: &Probe, target: &Target, now: Time) -> Outcome {
+fn over_both(probe: &Probe, target: &ProbeTarget, now: Time) -> ProbeOutcome {
     let over = |family| {
-        let mut attempt = Attempt::new(target.key(), now, probe.timeout);
+        let mut attempt = ProbeAttempt::new(target.key(), now, probe.timeout);
         attempt.family = Some(family);
         once(probe, target, attempt)
     };
     let (v4, v6) = thread::scope(|scope| {
         let v4 = scope.spawn(|| over(Family::V4));
         let v6 = over(Family::V6);
-        let lost = || Outcome::new(Status::Unknown, "the check itself failed: an error in this program");
+        let lost =
+            || ProbeOutcome::new(ProbeStatus::Unknown, "the check itself failed: an error in this program");
         (v4.join().unwrap_or_else(|_| lost()), v6)
     });
-    let mut merged = Outcome::new(v4.status, format!("IPv4: {}", v4.summary));
+    let mut merged = ProbeOutcome::new(v4.status, format!("IPv4: {}", v4.summary));
     merged.also(v6.status, &format!("IPv6: {}", v6.summary));
     let details = [("IPv4", &v4), ("IPv6", &v6)].map(|(name, outcome)| format!("{name}: {}", outcome.text()));
     merged = merged.with_details(&details.concat());

@@ -21,20 +21,20 @@ use innkeeper_core::figures::Figures;
 use super::config::{Probe, Probes};
 use super::figures;
 use super::once::Occasion;
-use super::outcome::{Outcome, Status};
+use super::outcome::{ProbeOutcome, ProbeStatus};
 use super::run::run;
-use super::targets::Target;
+use super::targets::ProbeTarget;
 use super::timetable::{After, Start, Timetable, tasks};
 
 /// The result of a target, after any repeats.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub struct ProbeReport {
     /// The name of the probe.
     pub probe: String,
     /// The target, with the names of its reservation.
-    pub target: Target,
+    pub target: ProbeTarget,
     /// The outcome of the last run.
-    pub outcome: Outcome,
+    pub outcome: ProbeOutcome,
     /// The figures to report.
     pub figures: Figures,
     /// Number of figures that do not fit into a report.
@@ -54,8 +54,8 @@ pub struct Report {
 /// A run that has ended.
 struct Ended {
     probe: Arc<Probe>,
-    target: Target,
-    outcome: Outcome,
+    target: ProbeTarget,
+    outcome: ProbeOutcome,
     start: Start,
     started: Time,
 }
@@ -81,14 +81,15 @@ impl Runner {
 
     /// Runs once all targets that belong to this run of cron, at `now`.
     pub fn once(probes: Probes, occasion: Occasion, now: Time) -> Self {
-        let selects =
-            |probe: &Probe, target: &Target| occasion.selects(&probe.promise.schedule, &target.key(), now);
+        let selects = |probe: &Probe, target: &ProbeTarget| {
+            occasion.selects(&probe.promise.schedule, &target.key(), now)
+        };
         Self::over(probes, selects, |tasks, slots| Timetable::once(tasks, slots, now))
     }
 
     fn over(
         probes: Probes,
-        selects: impl Fn(&Probe, &Target) -> bool,
+        selects: impl Fn(&Probe, &ProbeTarget) -> bool,
         table: impl FnOnce(Vec<super::timetable::Task>, super::timing::Slots) -> Timetable,
     ) -> Self {
         let (sender, receiver) = channel();
@@ -115,7 +116,7 @@ impl Runner {
     /// monitoring.
     pub fn reload(&mut self, mut probes: Probes, now: Time) {
         let taken: HashSet<String> =
-            probes.probes.iter().flat_map(|probe| &probe.targets).map(Target::key).collect();
+            probes.probes.iter().flat_map(|probe| &probe.targets).map(ProbeTarget::key).collect();
         let is_broken = |probe: &Probe| probes.broken.iter().any(|broken| broken.name == probe.name);
         let is_free = |probe: &Probe| probe.targets.iter().all(|target| !taken.contains(&target.key()));
         let kept = self.probes.iter().filter(|probe| is_broken(probe) && is_free(probe));
@@ -129,7 +130,7 @@ impl Runner {
     }
 
     /// Collects finished runs and starts those that are due at `now`. Returns the results to report.
-    pub fn step(&mut self, now: Time) -> Vec<Report> {
+    pub fn step(&mut self, now: Time) -> Vec<ProbeReport> {
         self.ended.extend(self.receiver.try_iter());
         let mut reports = Vec::new();
         while let Some(ended) = self.ended.pop_front() {
@@ -200,12 +201,12 @@ impl Runner {
         });
         if let Err(error) = running {
             let (probe, target, start) = ours;
-            let outcome = Outcome::new(Status::Unknown, format!("cannot start a thread: {error}"));
+            let outcome = ProbeOutcome::new(ProbeStatus::Unknown, format!("cannot start a thread: {error}"));
             self.ended.push_back(Ended { probe, target, outcome, start, started: now });
         }
     }
 
-    fn settle(&mut self, ended: Ended, now: Time) -> Option<Report> {
+    fn settle(&mut self, ended: Ended, now: Time) -> Option<ProbeReport> {
         let Ended { probe, target, outcome, start, started } = ended;
         let is_failure = probe.is_failure(outcome.status);
         let key = target.key();
@@ -217,7 +218,7 @@ impl Runner {
             }
             After::Report => {
                 let (figures, figures_beyond) = figures::of(&outcome, &probe.promise.expected_names());
-                Some(Report {
+                Some(ProbeReport {
                     probe: probe.name.clone(),
                     target,
                     outcome,

@@ -1,6 +1,6 @@
 //! How a plain connection is upgraded to TLS in each protocol.
 
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::lines::{MOST_LINES, Stream, code_answer, line, read, refused, say, write};
 use super::network::{Network, Wire};
 use super::outcome::{Failure, Phase};
@@ -40,7 +40,7 @@ impl StartTls {
         self,
         mut wire: Wire,
         network: &Network,
-        attempt: &mut Attempt,
+        attempt: &mut ProbeAttempt,
     ) -> Result<Wire, Failure> {
         attempt.phase(Phase::Tls, &network.limits, |bound| {
             wire.bound = *bound;

@@ -13,7 +13,7 @@ const MOST_TARGETS: usize = 10_000;
 
 /// One target and the names of its reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct ProbeTarget {
     /// The target as the configuration has it. It may contain a password and must not be reported.
     pub(crate) given: Secret,
     /// The name in reports, without user, password and query; empty for a kind without a target.
@@ -26,7 +26,7 @@ pub struct Target {
     pub component: ComponentName,
 }
 
-impl Target {
+impl ProbeTarget {
     /// The key of the target, made of the two names of its reservation.
     pub fn key(&self) -> String {
         format!("{}\n{}", self.app, self.component)
@@ -132,7 +132,7 @@ impl Targets {
         check: &dyn Check,
         default_app: &str,
         section: &mut Section<'_>,
-    ) -> Vec<Target> {
+    ) -> Vec<ProbeTarget> {
         let origin = section.origin("kind");
         let app = section.parsed("app", default_app.to_owned(), |text| Ok::<_, String>(text.to_owned()));
         let usual = if self.is_list { format!("{probe} {{target}}") } else { probe.to_owned() };
@@ -187,7 +187,13 @@ impl Targets {
                 section.refuse(key, origin, what);
                 continue;
             }
-            targets.push(Target { given: Secret::new(text), label: subject.label, host, app, component });
+            targets.push(ProbeTarget {
+                given: Secret::new(text),
+                label: subject.label,
+                host,
+                app,
+                component,
+            });
         }
         targets
     }

@@ -70,7 +70,7 @@ enum State {
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct ScheduledProbe {
     task: Task,
     state: State,
 }
@@ -78,7 +78,7 @@ struct Entry {
 /// The timetable of all tasks.
 #[derive(Debug, Clone)]
 pub struct Timetable {
-    entries: Vec<Entry>,
+    entries: Vec<ScheduledProbe>,
     slots: Slots,
     /// Active runs of tasks that were removed from the configuration, with their hosts by key. They occupy their
     /// slots until they end.
@@ -97,7 +97,7 @@ impl Timetable {
 
     /// A timetable in which every task is due once, at `now`.
     pub fn once(tasks: Vec<Task>, slots: Slots, now: Time) -> Self {
-        let due = |task| Entry { task, state: State::Waits(Some(now)) };
+        let due = |task| ScheduledProbe { task, state: State::Waits(Some(now)) };
         let entries = tasks.into_iter().map(due).collect();
         Self { entries, slots, gone: HashMap::new(), is_once: true }
     }
@@ -122,7 +122,7 @@ impl Timetable {
     /// changed schedule applies from now on.
     pub fn replace(&mut self, tasks: Vec<Task>, slots: Slots, now: Time) {
         self.slots = slots;
-        let mut before: HashMap<String, Entry> =
+        let mut before: HashMap<String, ScheduledProbe> =
             self.entries.drain(..).map(|entry| (entry.task.key.clone(), entry)).collect();
         for task in tasks {
             let state = match before.remove(&task.key) {
@@ -131,7 +131,7 @@ impl Timetable {
                 _ if self.gone.remove(&task.key).is_some() => State::Runs { attempt: 1, due: now },
                 _ => State::Waits(first_due(&task.schedule, &task.key, now)),
             };
-            self.entries.push(Entry { task, state });
+            self.entries.push(ScheduledProbe { task, state });
         }
         let running = before.into_iter().filter(|(_, entry)| matches!(entry.state, State::Runs { .. }));
         self.gone.extend(running.map(|(key, entry)| (key, entry.task.host)));
@@ -234,7 +234,7 @@ impl Timetable {
     }
 }
 
-impl Entry {
+impl ScheduledProbe {
     /// Starts the run at `now`.
     fn start(&mut self, task: usize, now: Time) -> Start {
         let (attempt, due, missed) = match self.state {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::api::{Api, Trouble, place};
+use crate::api::{Api, ApiTrouble, place};
 use crate::clock::Stamp;
 use crate::config;
-use crate::report::Report;
-use crate::spool::{Destination, Entry, Name, Spool};
+use crate::report::SpooledReport;
+use crate::spool::{Destination, Name, Spool, SpoolEntry};
 use crate::terms::for_older;
 use url::Url;
 
@@ -19,7 +19,7 @@ const TEXT: usize = 512 * 1024;
 
 /// The result for one report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReportOutcome {
     /// The server has the report, from this request or an earlier one.
     Done,
     /// The reservation does not exist.
@@ -30,7 +30,7 @@ pub enum Outcome {
     GivenUp(String),
 }
 
-impl Outcome {
+impl ReportOutcome {
     /// Why the server does not have the report.
     pub fn problem(&self) -> Option<&str> {
         match self {
@@ -50,7 +50,7 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Delivered {
     /// The result of each report, in the order of the reports.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<ReportOutcome>,
     /// Most bytes of output that the server keeps, if it said so.
     pub output_bytes: Option<usize>,
 }
@@ -62,9 +62,9 @@ pub struct Delivered {
 pub fn deliver(
     api: &Api,
     destination: &Destination,
-    reports: &[&Report],
+    reports: &[&SpooledReport],
     patience: Duration,
-) -> Result<Delivered, Trouble> {
+) -> Result<Delivered, ApiTrouble> {
     let (url, with_token) = match destination {
         Destination::Server(server) => {
             (api.address(named(server.as_deref())?.as_ref(), "/api/v1/checkins")?, true)
@@ -74,38 +74,38 @@ pub fn deliver(
     let now = Stamp::now();
     let body = json!({ "reports": reports.iter().map(|report| report.wire(&now)).collect::<Vec<Value>>() });
     let answer = api.post(&url, &body, with_token, patience)?;
-    let wrong = |why: &str| Trouble::Garbled { place: place(&url), why: why.to_owned() };
+    let wrong = |why: &str| ApiTrouble::Garbled { place: place(&url), why: why.to_owned() };
     let listed = answer.get("reports").and_then(Value::as_array);
     let listed = listed.filter(|listed| listed.len() == reports.len());
     let listed = listed.ok_or_else(|| wrong("it does not say what became of each report"))?;
-    let outcomes = listed.iter().map(outcome).collect::<Option<Vec<Outcome>>>();
+    let outcomes = listed.iter().map(outcome).collect::<Option<Vec<ReportOutcome>>>();
     let outcomes = outcomes.ok_or_else(|| wrong("it does not say what became of a report"))?;
     let output_bytes = answer.get("output_bytes").and_then(Value::as_u64);
     Ok(Delivered { outcomes, output_bytes: output_bytes.and_then(|bytes| usize::try_from(bytes).ok()) })
 }
 
-fn outcome(said: &Value) -> Option<Outcome> {
+fn outcome(said: &Value) -> Option<ReportOutcome> {
     let problem = || said.get("problem").and_then(Value::as_str);
     Some(match said.get("status")?.as_str()? {
-        "recorded" | "known" => Outcome::Done,
-        "unknown" => Outcome::Unknown,
-        "too_old" => Outcome::GivenUp(problem().unwrap_or("it is too old").to_owned()),
-        "refused" => Outcome::Refused(problem().unwrap_or("the server refuses it").to_owned()),
+        "recorded" | "known" => ReportOutcome::Done,
+        "unknown" => ReportOutcome::Unknown,
+        "too_old" => ReportOutcome::GivenUp(problem().unwrap_or("it is too old").to_owned()),
+        "refused" => ReportOutcome::Refused(problem().unwrap_or("the server refuses it").to_owned()),
         // A result that only newer servers know.
-        _ => Outcome::Refused(problem()?.to_owned()),
+        _ => ReportOutcome::Refused(problem()?.to_owned()),
     })
 }
 
 /// Notes about a reservation that was made or changed.
 #[derive(Debug, Default)]
-pub struct Reserved {
+pub struct ReservedRemarks {
     /// Changes to the request that an older server needed.
     pub changes: Vec<String>,
     /// The server's warning, for example that messages of the reservation reach nobody.
     pub warning: Option<String>,
 }
 
-impl Reserved {
+impl ReservedRemarks {
     /// All notes.
     pub fn notes(&self) -> impl Iterator<Item = &String> {
         self.changes.iter().chain(&self.warning)
@@ -121,14 +121,14 @@ pub fn reserve(
     server: Option<&str>,
     terms: &Value,
     patience: Duration,
-) -> Result<Reserved, Trouble> {
+) -> Result<ReservedRemarks, ApiTrouble> {
     let url = api.address(named(server)?.as_ref(), "/reservation")?;
     let until = Instant::now() + patience;
     let (mut terms, mut changes) = (terms.clone(), Vec::new());
     loop {
         let left = until.saturating_duration_since(Instant::now());
         let trouble = match api.post_and_hear(&url, &terms, true, left) {
-            Ok((_, warning)) => return Ok(Reserved { changes, warning }),
+            Ok((_, warning)) => return Ok(ReservedRemarks { changes, warning }),
             Err(trouble) => trouble,
         };
         // Each round removes or replaces one field that the server does not know.
@@ -138,14 +138,14 @@ pub fn reserve(
     }
 }
 
-fn named(server: Option<&str>) -> Result<Option<Url>, Trouble> {
+fn named(server: Option<&str>) -> Result<Option<Url>, ApiTrouble> {
     server
-        .map(|text| config::server(text).map_err(|what| Trouble::Unable(format!("server: {what}"))))
+        .map(|text| config::server(text).map_err(|what| ApiTrouble::Unable(format!("server: {what}"))))
         .transpose()
 }
 
-fn reports_address(ping: &str) -> Result<Url, Trouble> {
-    let mut url = config::server(ping).map_err(|what| Trouble::Unable(format!("--ping: {what}")))?;
+fn reports_address(ping: &str) -> Result<Url, ApiTrouble> {
+    let mut url = config::server(ping).map_err(|what| ApiTrouble::Unable(format!("--ping: {what}")))?;
     url.set_path(&format!("{}/reports", url.path().trim_end_matches('/')));
     Ok(url)
 }
@@ -155,11 +155,11 @@ fn reports_address(ping: &str) -> Result<Url, Trouble> {
 pub(super) struct Batch {
     destination: Destination,
     /// The entries; never empty.
-    pub(super) entries: Vec<(Name, Entry)>,
+    pub(super) entries: Vec<(Name, SpoolEntry)>,
 }
 
 impl Batch {
-    pub(super) fn of_one(one: (Name, Entry)) -> Self {
+    pub(super) fn of_one(one: (Name, SpoolEntry)) -> Self {
         Self { destination: one.1.destination.clone(), entries: vec![one] }
     }
 
@@ -199,7 +199,7 @@ impl Batch {
                 left.push(name);
                 continue;
             }
-            let length: usize = entry.reports.iter().map(Report::size).sum();
+            let length: usize = entry.reports.iter().map(SpooledReport::size).sum();
             if batch.is_some() && (reports + entry.reports.len() > REPORTS || text + length > TEXT) {
                 is_full = true;
                 left.push(name);
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn each_report_has_its_outcome() {
-        assert_eq!(outcome(&json!({"status": "known"})), Some(Outcome::Done));
+        assert_eq!(outcome(&json!({"status": "known"})), Some(ReportOutcome::Done));
         let refused = outcome(&json!({"status": "refused", "problem": "key: is no UUID"}));
         assert_eq!(refused.unwrap().problem(), Some("key: is no UUID"));
         assert_eq!(outcome(&json!({"status": "perhaps"})), None);

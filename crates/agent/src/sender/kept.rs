@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Stamp;
 use crate::logbook;
 use crate::report::Names;
-use crate::spool::{Destination, Entry, Name, Spool, write_whole};
-use crate::state::State;
+use crate::spool::{Destination, Name, Spool, SpoolEntry, write_whole};
+use crate::state::StateDirectory;
 
 /// Age in milliseconds at which a kept report is given up.
 const LONGEST: u64 = 24 * 3_600_000;
@@ -24,13 +24,13 @@ const FILE: &str = "kept.json";
 pub(super) struct Tried(BTreeMap<String, Stamp>);
 
 impl Tried {
-    pub(super) fn read(state: &State) -> Self {
+    pub(super) fn read(state: &StateDirectory) -> Self {
         let content = std::fs::read(state.file(FILE)).unwrap_or_default();
         serde_json::from_slice(&content).unwrap_or_default()
     }
 
     /// Forgets the times, so that every entry is sent at once.
-    pub(super) fn forget(state: &State) {
+    pub(super) fn forget(state: &StateDirectory) {
         // If the file cannot be removed, the entries wait for a minute.
         let _ = std::fs::remove_file(state.file(FILE));
     }
@@ -50,9 +50,9 @@ struct One {
 
 /// The entries that a pass has kept.
 #[derive(Debug, Default)]
-pub struct Kept(Vec<One>);
+pub struct KeptReports(Vec<One>);
 
-impl Kept {
+impl KeptReports {
     /// Whether no entry was kept.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -60,7 +60,7 @@ impl Kept {
 
     /// Keeps the entry in the spool, or gives it up if it is too old. Returns the number of reports that are given
     /// up.
-    pub(super) fn add(&mut self, spool: &Spool, name: &Name, entry: &Entry, why: &str) -> usize {
+    pub(super) fn add(&mut self, spool: &Spool, name: &Name, entry: &SpoolEntry, why: &str) -> usize {
         let now = Stamp::now();
         let names = entry.reports.first().and_then(|report| report.names.clone());
         let one = One { name: name.clone(), whose: (names, entry.destination.clone()), why: why.to_owned() };
@@ -73,7 +73,7 @@ impl Kept {
     }
 
     /// Enforces the limits and stores when each entry was sent. Returns the number of reports that are given up.
-    pub(super) fn finish(&mut self, state: &State, spool: &Spool, mut tried: Tried) -> usize {
+    pub(super) fn finish(&mut self, state: &StateDirectory, spool: &Spool, mut tried: Tried) -> usize {
         let mut of_job: HashMap<(Option<Names>, Destination), usize> = HashMap::new();
         let mut given_up = 0;
         // Newest entries first.
@@ -125,7 +125,7 @@ impl One {
     }
 }
 
-impl std::fmt::Display for Kept {
+impl std::fmt::Display for KeptReports {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let count =
             innkeeper_core::duration::counted(i64::try_from(self.0.len()).unwrap_or(i64::MAX), "report");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Stamp;
 use crate::logbook;
 use crate::spool::{Destination, write_whole};
-use crate::state::State;
+use crate::state::StateDirectory;
 
 /// The end of a destination's `Retry-After`, shared by all processes that use one spool.
 #[derive(Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub(super) struct NotBefore {
 }
 
 impl NotBefore {
-    pub(super) fn write(state: &State, destination: &Destination, wait: Duration) {
+    pub(super) fn write(state: &StateDirectory, destination: &Destination, wait: Duration) {
         let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
         let this = Self { asked: Stamp::now(), wait_ms };
         let Ok(directory) = state.within("") else { return };
@@ -31,7 +31,7 @@ impl NotBefore {
     }
 
     /// The remaining time of the destination's `Retry-After`; none if it is over.
-    pub(super) fn read(state: &State, destination: &Destination) -> Option<Duration> {
+    pub(super) fn read(state: &StateDirectory, destination: &Destination) -> Option<Duration> {
         let path = state.file(&file_name(destination));
         let content = std::fs::read(&path).ok()?;
         let left = serde_json::from_slice(&content)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::say;
 use crate::report::Names;
 use crate::spool::write_whole;
-use crate::state::State;
+use crate::state::StateDirectory;
 
 const FILE: &str = "reservations.json";
 
@@ -36,14 +36,14 @@ type OfServer = BTreeMap<String, Known>;
 pub(super) struct Ledger {
     servers: BTreeMap<String, OfServer>,
     server: String,
-    state: Option<State>,
+    state: Option<StateDirectory>,
     is_changed: bool,
 }
 
 impl Ledger {
     /// Reads the ledger for `server` from the state directory. If it cannot be read, the agent counts as having made
     /// no reservation.
-    pub fn open(state: Option<State>, server: &str) -> Self {
+    pub fn open(state: Option<StateDirectory>, server: &str) -> Self {
         let mut ledger = Self { state, server: server.to_owned(), ..Self::default() };
         ledger.read();
         ledger
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn it_outlives_the_process_and_is_of_one_server() {
         let directory = tempfile::tempdir().unwrap();
-        let open = |server| Ledger::open(Some(State::open(Some(directory.path())).unwrap()), server);
+        let open = |server| Ledger::open(Some(StateDirectory::open(Some(directory.path())).unwrap()), server);
         let names = Names::parse("web/shop").unwrap();
         let known =
             Known { names: names.clone(), probe: "web".to_owned(), made: true, by_host: false, told: None };

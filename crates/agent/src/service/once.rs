@@ -15,9 +15,9 @@ use crate::commands::table;
 use crate::config::Overrides;
 use crate::probe::once::Occasion;
 use crate::probe::runner::Runner;
-use crate::probe::{self, Outcome, Probe, Target};
-use crate::report::Report;
-use crate::state::{State, try_lock};
+use crate::probe::{self, Probe, ProbeOutcome, ProbeTarget};
+use crate::report::SpooledReport;
+use crate::state::{StateDirectory, try_lock};
 
 /// Time limit for delivering the reports.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,14 +31,14 @@ pub(super) fn run(overrides: &Overrides, occasion: Occasion) -> u8 {
     // The agent's own reservation needs a known interval, which a crontab does not give. Problems are printed, and
     // cron mails them.
     plan.own = None;
-    let state = State::open(plan.config.state.as_deref()).ok();
+    let state = StateDirectory::open(plan.config.state.as_deref()).ok();
     let lock = state.map(|state| try_lock(&state.file(&format!("probe-{occasion:?}.lock").to_lowercase())));
     if let Some(Ok(None)) = lock {
         say("the run before this one is not over; this one is left out");
         return WRONG;
     }
     let mut runner = Runner::once(plan.probes.clone(), occasion, SystemClock.now());
-    let mut reports: Vec<Report> = Vec::new();
+    let mut reports: Vec<SpooledReport> = Vec::new();
     while !runner.is_done() {
         reports.extend(runner.step(SystemClock.now()).iter().map(report_of));
         runner.wait(LOOK_AGAIN);
@@ -51,10 +51,10 @@ pub(super) fn run(overrides: &Overrides, occasion: Occasion) -> u8 {
 pub(super) fn try_all(overrides: &Overrides) -> u8 {
     let plan = load(overrides);
     plan.problems.iter().for_each(say);
-    let mut all: Vec<(&Probe, &Target)> = plan.targets().collect();
+    let mut all: Vec<(&Probe, &ProbeTarget)> = plan.targets().collect();
     all.sort_by_key(|(_, target)| names_of(target));
     let outcomes = checked(&all, plan.probes.slots.parallel);
-    let row = |(one, outcome): (&(&Probe, &Target), &Outcome)| {
+    let row = |(one, outcome): (&(&Probe, &ProbeTarget), &ProbeOutcome)| {
         vec![names_of(one.1).to_string(), outcome.status.as_str().to_owned(), outcome.summary.clone()]
     };
     let rows: Vec<Vec<String>> = all.iter().zip(&outcomes).map(row).collect();
@@ -64,9 +64,9 @@ pub(super) fn try_all(overrides: &Overrides) -> u8 {
 }
 
 /// Runs the checks, at most `parallel` of them at once.
-fn checked(all: &[(&Probe, &Target)], parallel: usize) -> Vec<Outcome> {
+fn checked(all: &[(&Probe, &ProbeTarget)], parallel: usize) -> Vec<ProbeOutcome> {
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::with_capacity(all.len()));
+    let done: Mutex<Vec<(usize, ProbeOutcome)>> = Mutex::new(Vec::with_capacity(all.len()));
     thread::scope(|scope| {
         for _ in 0..parallel.min(all.len()) {
             scope.spawn(|| {

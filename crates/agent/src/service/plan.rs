@@ -7,7 +7,7 @@ use innkeeper_settings::{Findings, Problem};
 
 use crate::config::{self, Config, Loaded, Overrides};
 use crate::probe::config::read;
-use crate::probe::{Probe, Probes, Target};
+use crate::probe::{Probe, ProbeTarget, Probes};
 use crate::report::Names;
 
 /// The component of the agent's own reservation. A user's own agent adds the number of the user.
@@ -15,7 +15,7 @@ const OWN: &str = "innkeeper-agent";
 
 /// The configuration of the probe service.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(super) struct ServicePlan {
     pub config: Config,
     /// The valid probes.
     pub probes: Probes,
@@ -32,7 +32,7 @@ pub(super) struct Plan {
 }
 
 /// Loads the configuration.
-pub(super) fn load(overrides: &Overrides) -> Plan {
+pub(super) fn load(overrides: &Overrides) -> ServicePlan {
     let Loaded { config, mut problems, mut rest, is_file_lost, .. } = config::load(overrides);
     let mut findings = Findings::default();
     let host = host_name();
@@ -44,7 +44,7 @@ pub(super) fn load(overrides: &Overrides) -> Plan {
     let user = rustix::process::geteuid();
     let component = if user.is_root() { OWN.to_owned() } else { format!("{OWN} of user {}", user.as_raw()) };
     let own = AppName::parse(&host).ok().zip(ComponentName::parse(&component).ok());
-    Plan {
+    ServicePlan {
         config,
         probes,
         broken: broken.into_iter().map(|one| one.name).collect(),
@@ -61,13 +61,13 @@ fn host_name() -> String {
 }
 
 /// The reservation of a target.
-pub(super) fn names_of(target: &Target) -> Names {
+pub(super) fn names_of(target: &ProbeTarget) -> Names {
     Names { app: target.app.clone(), component: target.component.clone() }
 }
 
-impl Plan {
+impl ServicePlan {
     /// Every target, together with its probe.
-    pub fn targets(&self) -> impl Iterator<Item = (&Probe, &Target)> {
+    pub fn targets(&self) -> impl Iterator<Item = (&Probe, &ProbeTarget)> {
         self.probes.probes.iter().flat_map(|probe| probe.targets.iter().map(move |target| (probe, target)))
     }
 

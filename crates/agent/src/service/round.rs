@@ -9,14 +9,14 @@ use innkeeper_core::{Clock as _, SystemClock, Time};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::plan::{Plan, load, names_of};
+use super::plan::{ServicePlan, load, names_of};
 use super::say;
 use super::teller::{Message, Teller};
 use crate::clock::{Stamp, boot_ms, wall_ms};
 use crate::config::Overrides;
 use crate::probe;
 use crate::probe::runner::Runner;
-use crate::report::{Kind, Names, Report};
+use crate::report::{Names, ReportKind, SpooledReport};
 
 /// Longest sleep. It bounds the delay until a signal or a change of the wall clock is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ pub(super) fn serve(overrides: &Overrides) -> u8 {
 }
 
 struct Round {
-    plan: Plan,
+    plan: ServicePlan,
     overrides: Overrides,
     runner: Runner,
     report: Channel<Message>,
@@ -71,7 +71,7 @@ struct Round {
 }
 
 impl Round {
-    fn new(plan: Plan, overrides: Overrides, report: Channel<Message>) -> Self {
+    fn new(plan: ServicePlan, overrides: Overrides, report: Channel<Message>) -> Self {
         let runner = Runner::new(plan.probes.clone(), SystemClock.now());
         Self { plan, overrides, runner, report, ahead_ms: ahead_ms(), own_at_ms: 0 }
     }
@@ -125,7 +125,7 @@ impl Round {
         }
     }
 
-    fn tell(&self, report: Report) {
+    fn tell(&self, report: SpooledReport) {
         // The receiving thread outlives this one.
         let _ = self.report.send(Message::Report(Box::new(report)));
     }
@@ -136,9 +136,9 @@ fn ahead_ms() -> i64 {
 }
 
 /// The check-in of the agent's own reservation: a failure if a probe could not be loaded.
-fn own_report(names: Names, problems: &[String]) -> Report {
-    let kind = if problems.is_empty() { Kind::Success } else { Kind::Fail };
-    let mut report = Report::new(Some(names), kind, Stamp::now());
+fn own_report(names: Names, problems: &[String]) -> SpooledReport {
+    let kind = if problems.is_empty() { ReportKind::Success } else { ReportKind::Fail };
+    let mut report = SpooledReport::new(Some(names), kind, Stamp::now());
     if !problems.is_empty() {
         report.output = Some(problems.join("\n"));
     }
@@ -146,9 +146,9 @@ fn own_report(names: Names, problems: &[String]) -> Report {
 }
 
 /// The report of a finished probe.
-pub(super) fn report_of(done: &probe::runner::Report) -> Report {
-    let kind = if done.is_failure { Kind::Fail } else { Kind::Success };
-    let mut report = Report::new(Some(names_of(&done.target)), kind, Stamp::now());
+pub(super) fn report_of(done: &probe::runner::ProbeReport) -> SpooledReport {
+    let kind = if done.is_failure { ReportKind::Fail } else { ReportKind::Success };
+    let mut report = SpooledReport::new(Some(names_of(&done.target)), kind, Stamp::now());
     report.exit_status = done.is_failure.then(|| done.outcome.status.exit_status());
     report.duration_ms = u64::try_from(done.outcome.took.as_millis()).ok();
     let mut text = done.outcome.text();

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::ledger::{Known, Ledger};
-use super::plan::{Plan, names_of};
+use super::plan::{ServicePlan, names_of};
 use super::{say, terms};
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::clock::Stamp;
-use crate::report::{Kind, Names, Report};
-use crate::sender::{Outcome, PATIENCE, deliver, reserve};
+use crate::report::{Names, ReportKind, SpooledReport};
+use crate::sender::{PATIENCE, ReportOutcome, deliver, reserve};
 use crate::spool::Destination;
-use crate::state::{State, try_lock};
+use crate::state::{StateDirectory, try_lock};
 
 /// Most notes in one request.
 const BATCH: usize = 100;
@@ -43,15 +43,15 @@ pub(super) struct Reservations {
     keeps_all: bool,
     host: String,
     ledger: Ledger,
-    state: Option<State>,
+    state: Option<StateDirectory>,
     is_settled: bool,
     not_before: Instant,
 }
 
 impl Reservations {
     /// The reservations of `plan`. The ledger of them lies in `state`.
-    pub fn new(plan: &Plan, state: Option<State>) -> Self {
-        let of_target = |(probe, target): (&crate::probe::Probe, &crate::probe::Target)| Promised {
+    pub fn new(plan: &ServicePlan, state: Option<StateDirectory>) -> Self {
+        let of_target = |(probe, target): (&crate::probe::Probe, &crate::probe::ProbeTarget)| Promised {
             names: names_of(target),
             probe: probe.name.clone(),
             by_host: target.app.as_str() == plan.host,
@@ -99,7 +99,7 @@ impl Reservations {
     ///
     /// # Errors
     /// The server cannot be reached now.
-    pub fn settle(&mut self, api: &Api, until: Instant) -> Result<(), Trouble> {
+    pub fn settle(&mut self, api: &Api, until: Instant) -> Result<(), ApiTrouble> {
         if self.is_settled || Instant::now() < self.not_before {
             return Ok(());
         }
@@ -123,7 +123,7 @@ impl Reservations {
     }
 
     /// Makes and changes the reservations.
-    fn make(&mut self, api: &Api, until: Instant) -> Result<Progress, Trouble> {
+    fn make(&mut self, api: &Api, until: Instant) -> Result<Progress, ApiTrouble> {
         let to_tell: Vec<Promised> = self
             .promised
             .iter()
@@ -165,7 +165,7 @@ impl Reservations {
                     }
                     self.ledger.put(now);
                 }
-                Err(trouble @ Trouble::Refused { .. }) => {
+                Err(trouble @ ApiTrouble::Refused { .. }) => {
                     say(format_args!("the reservation {} is not as it is to be: {trouble}", one.names));
                     progress = Progress::Refused;
                     // The agent still did not make it. If somebody makes it by hand meanwhile, it is theirs; if it
@@ -188,29 +188,30 @@ impl Reservations {
         api: &Api,
         promised: &[Promised],
         until: Instant,
-    ) -> Result<HashMap<Names, bool>, Trouble> {
+    ) -> Result<HashMap<Names, bool>, ApiTrouble> {
         let unknown: Vec<&Promised> =
             promised.iter().filter(|one| self.ledger.get(&one.names).is_none()).collect();
         let mut found = HashMap::new();
         for batch in unknown.chunks(BATCH) {
             let now = Stamp::now();
-            let note = |one: &&Promised| Report {
+            let note = |one: &&Promised| SpooledReport {
                 output: Some("From now on a probe of innkeeper-agent checks in here.".to_owned()),
-                ..Report::new(Some(one.names.clone()), Kind::Log, now.clone())
+                ..SpooledReport::new(Some(one.names.clone()), ReportKind::Log, now.clone())
             };
-            let notes: Vec<Report> = batch.iter().map(note).collect();
+            let notes: Vec<SpooledReport> = batch.iter().map(note).collect();
             let left = until.saturating_duration_since(Instant::now()).min(PATIENCE);
-            let notes: Vec<&Report> = notes.iter().collect();
+            let notes: Vec<&SpooledReport> = notes.iter().collect();
             let delivered = deliver(api, &Destination::Server(None), &notes, left)?;
             let told = delivered.outcomes.iter().zip(batch);
-            found
-                .extend(told.map(|(outcome, one)| (one.names.clone(), !matches!(outcome, Outcome::Unknown))));
+            found.extend(
+                told.map(|(outcome, one)| (one.names.clone(), !matches!(outcome, ReportOutcome::Unknown))),
+            );
         }
         Ok(found)
     }
 
     /// Checks out the reservations that this agent made and that no probe needs any more.
-    fn check_out_gone(&mut self, api: &Api, until: Instant) -> Result<Progress, Trouble> {
+    fn check_out_gone(&mut self, api: &Api, until: Instant) -> Result<Progress, ApiTrouble> {
         if self.keeps_all {
             return Ok(Progress::Done);
         }
@@ -232,8 +233,8 @@ impl Reservations {
                 match check_out(api, &known.names, left.min(PATIENCE)) {
                     Ok(()) => say(format_args!("{} is checked out: no probe has it any more", known.names)),
                     // Somebody else has checked it out first.
-                    Err(Trouble::Refused { status: 404, is_own: true, .. }) => {}
-                    Err(trouble @ Trouble::Refused { .. }) => {
+                    Err(ApiTrouble::Refused { status: 404, is_own: true, .. }) => {}
+                    Err(trouble @ ApiTrouble::Refused { .. }) => {
                         say(format_args!("{} cannot be checked out: {trouble}", known.names));
                         progress = Progress::Refused;
                         continue;
@@ -264,7 +265,7 @@ impl Progress {
     }
 }
 
-fn check_out(api: &Api, names: &Names, patience: Duration) -> Result<(), Trouble> {
+fn check_out(api: &Api, names: &Names, patience: Duration) -> Result<(), ApiTrouble> {
     let body = json!({ "app": names.app, "component": names.component });
     api.post(&api.address(None, "/checkout")?, &body, true, patience).map(drop)
 }

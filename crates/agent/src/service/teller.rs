@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use innkeeper_core::backoff::Backoff;
 use uuid::Uuid;
 
-use super::plan::Plan;
+use super::plan::ServicePlan;
 use super::say;
 use super::settle::Reservations;
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::logbook;
-use crate::report::{Names, Report};
-use crate::sender::{BACKOFF, Outcome, PATIENCE, Sender, deliver, next_pause};
-use crate::spool::{Destination, Entry, Spool};
-use crate::state::State;
+use crate::report::{Names, SpooledReport};
+use crate::sender::{BACKOFF, PATIENCE, ReportOutcome, ReportSender, deliver, next_pause};
+use crate::spool::{Destination, Spool, SpoolEntry};
+use crate::state::StateDirectory;
 
 /// Most reports in one request, and in one entry of the spool.
 const BATCH: usize = 100;
@@ -35,9 +35,9 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) enum Message {
     /// A new plan after the configuration was reloaded.
-    Plan(Box<Plan>),
+    Plan(Box<ServicePlan>),
     /// A report to deliver.
-    Report(Box<Report>),
+    Report(Box<SpooledReport>),
     /// Stop after delivering what is possible within this time.
     Stop(Duration),
 }
@@ -45,10 +45,10 @@ pub(super) enum Message {
 /// Delivers reports, as described in the module's documentation.
 pub(super) struct Teller {
     api: Result<Api, String>,
-    state: Option<State>,
+    state: Option<StateDirectory>,
     spool: Option<Spool>,
     reservations: Reservations,
-    waiting: VecDeque<Report>,
+    waiting: VecDeque<SpooledReport>,
     /// Reservations that the server did not know and that were logged already.
     unknown: HashSet<Names>,
     not_before: Instant,
@@ -58,9 +58,9 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Creates the deliverer for the reports of `plan`.
-    pub fn new(plan: &Plan) -> Self {
-        let state = State::open(plan.config.state.as_deref())
-            .and_then(|state| State::open(Some(&state.within("probes")?)))
+    pub fn new(plan: &ServicePlan) -> Self {
+        let state = StateDirectory::open(plan.config.state.as_deref())
+            .and_then(|state| StateDirectory::open(Some(&state.within("probes")?)))
             .map_err(|problem| say(format_args!("{problem}; what cannot be sent at once waits in memory")))
             .ok();
         let mut teller = Self {
@@ -78,7 +78,7 @@ impl Teller {
         teller
     }
 
-    fn take(&mut self, plan: &Plan) {
+    fn take(&mut self, plan: &ServicePlan) {
         self.api = Api::new(&plan.config);
         self.spool = self.state.as_ref().and_then(|state| {
             let spool = Spool::open(state, plan.config.spool);
@@ -134,7 +134,7 @@ impl Teller {
     }
 
     /// Delivers all reports within `patience` and keeps the rest in the spool. Returns whether nothing is left.
-    pub fn tell(mut self, reports: Vec<Report>, patience: Duration) -> bool {
+    pub fn tell(mut self, reports: Vec<SpooledReport>, patience: Duration) -> bool {
         self.waiting.extend(reports);
         let until = Instant::now() + patience;
         loop {
@@ -176,7 +176,7 @@ impl Teller {
                 }
                 let pause = next_pause(&mut self.backoff);
                 let wait = match trouble {
-                    Trouble::Busy { retry_after: Some(wait), .. } => wait,
+                    ApiTrouble::Busy { retry_after: Some(wait), .. } => wait,
                     _ => pause,
                 };
                 self.not_before = Instant::now() + wait;
@@ -185,13 +185,13 @@ impl Teller {
         }
     }
 
-    fn bring(&mut self, until: Instant) -> Result<(), Trouble> {
-        let api = self.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+    fn bring(&mut self, until: Instant) -> Result<(), ApiTrouble> {
+        let api = self.api.as_ref().map_err(|problem| ApiTrouble::Unable(problem.clone()))?;
         self.reservations.settle(api, until)?;
         if let (Some(spool), Some(state)) = (&self.spool, &self.state)
             && spool.list().is_ok_and(|waiting| !waiting.is_empty())
         {
-            let sender = Sender { spool, api, state };
+            let sender = ReportSender { spool, api, state };
             // Without the lock, another process is sending the spool.
             let turn = sender.turn(Instant::now() + TURN, || false);
             if turn.is_some()
@@ -203,16 +203,16 @@ impl Teller {
         let mut unknown = Vec::new();
         while !self.waiting.is_empty() {
             let outcomes = deliver_front(api, &self.waiting, until)?;
-            let brought: Vec<Report> = self.waiting.drain(..outcomes.len()).collect();
+            let brought: Vec<SpooledReport> = self.waiting.drain(..outcomes.len()).collect();
             for (outcome, report) in outcomes.into_iter().zip(brought) {
                 let Some(names) = &report.names else { continue };
                 match outcome {
-                    Outcome::Done => {}
-                    Outcome::Unknown => {
+                    ReportOutcome::Done => {}
+                    ReportOutcome::Unknown => {
                         self.reservations.forget(names);
                         unknown.push(report);
                     }
-                    Outcome::Refused(problem) | Outcome::GivenUp(problem) => {
+                    ReportOutcome::Refused(problem) | ReportOutcome::GivenUp(problem) => {
                         say(format_args!("a report of {names} is refused: {problem}"));
                     }
                 }
@@ -223,16 +223,16 @@ impl Teller {
 
     /// Makes the reservations that the server did not know and sends their reports again. A reservation that is still
     /// unknown then cannot be made.
-    fn bring_again(&mut self, unknown: Vec<Report>, until: Instant) -> Result<(), Trouble> {
+    fn bring_again(&mut self, unknown: Vec<SpooledReport>, until: Instant) -> Result<(), ApiTrouble> {
         if unknown.is_empty() {
             return Ok(());
         }
         self.waiting.extend(unknown);
-        let api = self.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+        let api = self.api.as_ref().map_err(|problem| ApiTrouble::Unable(problem.clone()))?;
         self.reservations.settle(api, until)?;
         while !self.waiting.is_empty() {
             let outcomes = deliver_front(api, &self.waiting, until)?;
-            let brought: Vec<Report> = self.waiting.drain(..outcomes.len()).collect();
+            let brought: Vec<SpooledReport> = self.waiting.drain(..outcomes.len()).collect();
             for (outcome, report) in outcomes.iter().zip(brought) {
                 if let (Some(problem), Some(names)) = (outcome.problem(), report.names)
                     && self.unknown.insert(names.clone())
@@ -248,9 +248,9 @@ impl Teller {
     fn put_aside(&mut self) {
         if let Some(spool) = &self.spool {
             while !self.waiting.is_empty() {
-                let batch: Vec<&Report> = batch(&self.waiting);
+                let batch: Vec<&SpooledReport> = batch(&self.waiting);
                 let count = batch.len();
-                let entry = Entry {
+                let entry = SpoolEntry {
                     destination: Destination::Server(None),
                     reports: batch.into_iter().cloned().collect(),
                     terms: None,
@@ -268,13 +268,13 @@ impl Teller {
 }
 
 /// The first reports of `waiting`, up to the limits of one request.
-fn batch(waiting: &VecDeque<Report>) -> Vec<&Report> {
+fn batch(waiting: &VecDeque<SpooledReport>) -> Vec<&SpooledReport> {
     let mut bytes = 0;
-    let fits = |report: &&Report| {
+    let fits = |report: &&SpooledReport| {
         bytes += report.size();
         bytes <= BATCH_BYTES
     };
-    let mut batch: Vec<&Report> = waiting.iter().take(BATCH).take_while(fits).collect();
+    let mut batch: Vec<&SpooledReport> = waiting.iter().take(BATCH).take_while(fits).collect();
     if batch.is_empty() {
         batch.extend(waiting.front());
     }
@@ -282,7 +282,11 @@ fn batch(waiting: &VecDeque<Report>) -> Vec<&Report> {
 }
 
 /// Sends the first reports of `waiting` and returns the result of each.
-fn deliver_front(api: &Api, waiting: &VecDeque<Report>, until: Instant) -> Result<Vec<Outcome>, Trouble> {
+fn deliver_front(
+    api: &Api,
+    waiting: &VecDeque<SpooledReport>,
+    until: Instant,
+) -> Result<Vec<ReportOutcome>, ApiTrouble> {
     let left = until.saturating_duration_since(Instant::now());
     Ok(deliver(api, &Destination::Server(None), &batch(waiting), left)?.outcomes)
 }

@@ -5,12 +5,12 @@ use innkeeper_core::schedule::Schedule;
 use serde_json::{Map, Value, json};
 
 use crate::exec::terms::put_period;
-use crate::probe::{Promise, Remind, Target};
+use crate::probe::{ProbeTarget, Promise, Remind};
 use crate::report::Names;
 use crate::terms::{EACH, EXPECT, REMIND};
 
 /// The fields that the probe's configuration names, and no others.
-pub(super) fn of(promise: &Promise, target: &Target) -> Value {
+pub(super) fn of(promise: &Promise, target: &ProbeTarget) -> Value {
     let mut fields = Map::new();
     let mut put = |key: &str, value: Value| drop(fields.insert(key.to_owned(), value));
     put("app", json!(target.app));

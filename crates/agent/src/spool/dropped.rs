@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, Entry, write_whole};
+use super::{Destination, SpoolEntry, write_whole};
 use crate::clock::Stamp;
 use crate::logbook;
-use crate::report::{Kind, Names, Report};
+use crate::report::{Names, ReportKind, SpooledReport};
 
 const FILE: &str = "dropped";
 /// Most jobs that are counted. Reports of further jobs are only logged.
@@ -31,14 +31,14 @@ struct OfOne {
 
 impl Dropped {
     /// The messages for the server, as entries with one report each.
-    pub fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<SpoolEntry> {
         let entry = |one: &OfOne| {
-            let mut report = Report::new(one.names.clone(), Kind::Log, one.stamp.clone());
+            let mut report = SpooledReport::new(one.names.clone(), ReportKind::Log, one.stamp.clone());
             report.output = Some(format!(
                 "innkeeper-agent: {} of this job's reports were dropped: the agent's spool was full or too old",
                 one.count
             ));
-            Entry { destination: one.destination.clone(), reports: vec![report], terms: None }
+            SpoolEntry { destination: one.destination.clone(), reports: vec![report], terms: None }
         };
         self.jobs.iter().map(entry).collect()
     }
@@ -48,7 +48,7 @@ impl Dropped {
         serde_json::from_slice(&content).unwrap_or_default()
     }
 
-    pub(super) fn forget(directory: &Path, told: &[Entry]) {
+    pub(super) fn forget(directory: &Path, told: &[SpoolEntry]) {
         let mut dropped = Self::read(directory);
         let is_told = |one: &OfOne| {
             told.iter().any(|entry| {
@@ -67,7 +67,7 @@ impl Dropped {
         }
     }
 
-    pub(super) fn add(directory: &Path, entry: &Entry) {
+    pub(super) fn add(directory: &Path, entry: &SpoolEntry) {
         let names = entry.reports.first().and_then(|report| report.names.clone());
         let what = names.as_ref().map_or_else(|| "a ping address".to_owned(), Names::to_string);
         logbook::note(format_args!("a report of {what} was dropped from the spool"));

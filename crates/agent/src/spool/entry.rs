@@ -4,7 +4,7 @@ use innkeeper_core::fnv::fnv1a_32;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::report::{Kind, Report};
+use crate::report::{ReportKind, SpooledReport};
 
 /// Where reports are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,19 +35,19 @@ pub fn hash(text: &str) -> u32 {
 
 /// Reports that are sent together, in their order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct SpoolEntry {
     /// The destination of the reports.
     pub destination: Destination,
     /// The reports.
-    pub reports: Vec<Report>,
+    pub reports: Vec<SpooledReport>,
     /// The reservation to make if the server does not know it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Value>,
 }
 
-impl Entry {
+impl SpoolEntry {
     /// Whether a report of the entry is a failure.
     pub fn is_failure(&self) -> bool {
-        self.reports.iter().any(|report| report.kind == Kind::Fail)
+        self.reports.iter().any(|report| report.kind == ReportKind::Fail)
     }
 }

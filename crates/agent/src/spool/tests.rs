@@ -1,16 +1,16 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
-use crate::report::{Kind, Names, Report};
+use crate::report::{Names, ReportKind, SpooledReport};
 
-fn entry(kind: Kind) -> Entry {
-    let report = Report::new(Some(Names::parse("a/b").unwrap()), kind, Stamp::now());
-    Entry { destination: Destination::Server(None), reports: vec![report], terms: None }
+fn entry(kind: ReportKind) -> SpoolEntry {
+    let report = SpooledReport::new(Some(Names::parse("a/b").unwrap()), kind, Stamp::now());
+    SpoolEntry { destination: Destination::Server(None), reports: vec![report], terms: None }
 }
 
 fn spool(bounds: Bounds) -> (tempfile::TempDir, Spool) {
     let directory = tempfile::tempdir().unwrap();
-    let state = State::open(Some(directory.path())).unwrap();
+    let state = StateDirectory::open(Some(directory.path())).unwrap();
     let spool = Spool::open(&state, bounds).unwrap();
     (directory, spool)
 }
@@ -18,12 +18,12 @@ fn spool(bounds: Bounds) -> (tempfile::TempDir, Spool) {
 #[test]
 fn entries_are_private_in_order_and_whole() {
     let (_directory, spool) = spool(Bounds::default());
-    let entries: Vec<Entry> = (0..20).map(|_| entry(Kind::Success)).collect();
+    let entries: Vec<SpoolEntry> = (0..20).map(|_| entry(ReportKind::Success)).collect();
     for entry in &entries {
         spool.add(Uuid::new_v4(), entry).unwrap();
     }
     let names = spool.list().unwrap();
-    let read: Vec<Entry> = names.iter().map(|name| spool.read(name).unwrap()).collect();
+    let read: Vec<SpoolEntry> = names.iter().map(|name| spool.read(name).unwrap()).collect();
     assert_eq!(read, entries, "twenty in one millisecond or two");
     for name in &names {
         assert_eq!(fs::metadata(spool.directory.join(&name.text)).unwrap().mode() & 0o777, 0o600);
@@ -34,11 +34,11 @@ fn entries_are_private_in_order_and_whole() {
 #[test]
 fn a_torn_entry_is_put_aside_and_holds_up_nothing() {
     let (directory, spool) = spool(Bounds::default());
-    spool.add(Uuid::new_v4(), &entry(Kind::Success)).unwrap();
+    spool.add(Uuid::new_v4(), &entry(ReportKind::Success)).unwrap();
     let torn = spool.list().unwrap().remove(0);
     fs::write(spool.directory.join(&torn.text), "{\"destina").unwrap();
-    spool.add(Uuid::new_v4(), &entry(Kind::Fail)).unwrap();
-    let read: Vec<Entry> = spool.list().unwrap().iter().filter_map(|name| spool.read(name)).collect();
+    spool.add(Uuid::new_v4(), &entry(ReportKind::Fail)).unwrap();
+    let read: Vec<SpoolEntry> = spool.list().unwrap().iter().filter_map(|name| spool.read(name)).collect();
     assert_eq!(read.len(), 1);
     assert_eq!(spool.list().unwrap().len(), 1);
     assert_eq!(fs::read_dir(directory.path().join("unreadable")).unwrap().count(), 1);
@@ -54,9 +54,9 @@ fn a_torn_entry_is_put_aside_and_holds_up_nothing() {
 #[test]
 fn what_is_over_the_bounds_is_dropped_and_told() {
     let (_directory, spool) = spool(Bounds { entries: 3, ..Bounds::default() });
-    spool.add(Uuid::new_v4(), &entry(Kind::Fail)).unwrap();
+    spool.add(Uuid::new_v4(), &entry(ReportKind::Fail)).unwrap();
     for _ in 0..5 {
-        spool.add(Uuid::new_v4(), &entry(Kind::Success)).unwrap();
+        spool.add(Uuid::new_v4(), &entry(ReportKind::Success)).unwrap();
     }
     let kept: Vec<bool> = spool.list().unwrap().iter().map(Name::is_failure).collect();
     assert_eq!(kept, [true, false, false]);
@@ -72,8 +72,8 @@ fn what_is_over_the_bounds_is_dropped_and_told() {
 fn a_wall_clock_that_was_ahead_does_not_change_the_order() {
     let (_directory, spool) = spool(Bounds::default());
     let ahead = Name::of(4_000_000_000_000, Uuid::new_v4(), false, &Destination::Server(None));
-    spool.write(&ahead.text, &serde_json::to_vec(&entry(Kind::Start)).unwrap()).unwrap();
-    let name = spool.add(Uuid::new_v4(), &entry(Kind::Success)).unwrap();
+    spool.write(&ahead.text, &serde_json::to_vec(&entry(ReportKind::Start)).unwrap()).unwrap();
+    let name = spool.add(Uuid::new_v4(), &entry(ReportKind::Success)).unwrap();
     assert!(name > ahead);
 }
 
@@ -93,8 +93,8 @@ fn what_a_dead_writer_left_is_swept_later() {
 #[test]
 fn what_is_found_later_stands_where_it_happened() {
     let (_directory, spool) = spool(Bounds::default());
-    let newer = spool.add(Uuid::new_v4(), &entry(Kind::Success)).unwrap();
-    let mut old = entry(Kind::Fail);
+    let newer = spool.add(Uuid::new_v4(), &entry(ReportKind::Success)).unwrap();
+    let mut old = entry(ReportKind::Fail);
     old.reports[0].stamp = Stamp::now().before(RECENT * 2);
     assert!(spool.add(Uuid::new_v4(), &old).unwrap() < newer);
 }

@@ -6,15 +6,15 @@ use innkeeper_core::{Clock as _, SystemClock, Time, duration};
 use serde_json::{Map, Value, json};
 
 use super::{EACH, EXPECT, REMIND};
-use crate::api::Trouble;
+use crate::api::ApiTrouble;
 
 /// Number of instants of a schedule that are examined to find the shortest interval.
 const LOOKED_AT: usize = 50;
 
 /// The terms without, or with another value of, the field that an older server rejects, and a note about the change;
 /// none if the server rejects the terms for another reason.
-pub fn for_older(terms: &Value, refusal: &Trouble) -> Option<(Value, String)> {
-    let Trouble::Refused { status: 400 | 422, why, is_own: true, .. } = refusal else { return None };
+pub fn for_older(terms: &Value, refusal: &ApiTrouble) -> Option<(Value, String)> {
+    let ApiTrouble::Refused { status: 400 | 422, why, is_own: true, .. } = refusal else { return None };
     let mut fields = terms.as_object()?.clone();
     let said = if why.contains(EXPECT) && why.contains("no field") && fields.remove(EXPECT).is_some() {
         "what it expects of figures is left out".to_owned()
@@ -62,8 +62,8 @@ fn rhythm(fields: &Map<String, Value>) -> Option<TimeDelta> {
 mod tests {
     use super::*;
 
-    fn refusal(why: &str) -> Trouble {
-        Trouble::Refused { place: String::new(), status: 400, why: why.to_owned(), is_own: true }
+    fn refusal(why: &str) -> ApiTrouble {
+        ApiTrouble::Refused { place: String::new(), status: 400, why: why.to_owned(), is_own: true }
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
         // An invalid clause is a mistake of the user, not a sign of an older server, and must be reported.
         assert_eq!(for_older(&terms, &refusal("expect: \"rows\" has no operator")), None);
         assert_eq!(for_older(&terms, &refusal("notify: nobody")), None);
-        let proxy = Trouble::Refused {
+        let proxy = ApiTrouble::Refused {
             place: String::new(),
             status: 400,
             why: "expect: no field".to_owned(),

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use chrono::{DateTime, Utc};
 use innkeeper_agent::discover::machine::Cron;
-use innkeeper_agent::discover::plan::{Plan, PlanOptions};
-use innkeeper_agent::discover::{Entry, Found, SearchOptions, find};
+use innkeeper_agent::discover::plan::{DiscoverPlan, PlanOptions};
+use innkeeper_agent::discover::{DiscoveredJob, Inventory, SearchOptions, find};
 use tempfile::TempDir;
 
 pub const AGENT: &str = "/usr/bin/innkeeper-agent";
@@ -72,12 +72,12 @@ impl Machine {
         String::from_utf8_lossy(&fs::read(self.path(path)).unwrap()).into_owned()
     }
 
-    pub fn find(&self) -> Found {
+    pub fn find(&self) -> Inventory {
         find(&self.root(), &self.options)
     }
 
-    pub fn plan(&self, found: &Found) -> Plan {
-        Plan::new(found, PlanOptions { agent: &self.agent, schedule_flags: false, only: &[] })
+    pub fn plan(&self, found: &Inventory) -> DiscoverPlan {
+        DiscoverPlan::new(found, PlanOptions { agent: &self.agent, schedule_flags: false, only: &[] })
     }
 
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
@@ -101,13 +101,13 @@ pub fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// The entry whose command contains this text.
-pub fn entry<'a>(found: &'a Found, command: &str) -> &'a Entry {
+pub fn entry<'a>(found: &'a Inventory, command: &str) -> &'a DiscoveredJob {
     let mut fit = found.entries.iter().filter(|entry| entry.command.contains(command));
     let first = fit.next().unwrap_or_else(|| panic!("{command}: {:#?}", found.entries));
     assert!(fit.next().is_none(), "{command}");
     first
 }
 
-pub fn notation(entry: &Entry) -> String {
+pub fn notation(entry: &DiscoveredJob) -> String {
     entry.schedule.as_ref().map(|schedule| schedule.notation()).unwrap_or_default()
 }

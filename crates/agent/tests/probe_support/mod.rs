@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use innkeeper_agent::probe::{self, Outcome, Probe, Probes, Status};
+use innkeeper_agent::probe::{self, Probe, ProbeOutcome, ProbeStatus, Probes};
 use innkeeper_settings::Findings;
 
 /// Reads a configuration. Also returns the problems that do not belong to a probe.
@@ -48,12 +48,12 @@ pub fn problems(text: &str) -> Vec<String> {
 }
 
 /// The outcome of one run of the only target.
-pub fn check(text: &str) -> Outcome {
+pub fn check(text: &str) -> ProbeOutcome {
     check_at(text, Utc::now())
 }
 
 /// The outcome of a run at this time.
-pub fn check_at(text: &str, now: DateTime<Utc>) -> Outcome {
+pub fn check_at(text: &str, now: DateTime<Utc>) -> ProbeOutcome {
     // A reservation of its own: no two runs of one go on at once.
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     let app = format!("run {}", RUNS.fetch_add(1, Ordering::SeqCst));
@@ -63,7 +63,7 @@ pub fn check_at(text: &str, now: DateTime<Utc>) -> Outcome {
 
 /// Checks the status and that the summary contains this text.
 #[track_caller]
-pub fn assert_said(outcome: &Outcome, status: Status, text: &str) {
+pub fn assert_said(outcome: &ProbeOutcome, status: ProbeStatus, text: &str) {
     assert!(outcome.status == status && outcome.summary.contains(text), "{outcome:#?}");
 }
 

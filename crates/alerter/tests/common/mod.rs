@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use innkeeper_alerter::{Alerter, AlerterConfig, ConfigError, Message, Sent};
+use innkeeper_alerter::{Alerter, AlerterConfig, AlerterError, Message, Sent};
 use innkeeper_core::alert::Reason;
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::{AlertNotice, Details, EventKind, Notice, SubjectForm};
@@ -40,7 +40,7 @@ pub fn config(toml: &str) -> AlerterConfig {
     config.unwrap()
 }
 
-pub fn try_build(toml: &str) -> Result<Box<dyn Alerter>, ConfigError> {
+pub fn try_build(toml: &str) -> Result<Box<dyn Alerter>, AlerterError> {
     config(toml).build(&AlerterName::parse("alerter", "ops").unwrap(), clock())
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use innkeeper_bench::http::Ask;
-use innkeeper_bench::load::{self, Plan};
+use innkeeper_bench::load::{self, LoadPlan};
 use structopt::StructOpt;
 
 /// Offers check-ins at a given rate, whatever the server does.
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let plan = Plan {
+    let plan = LoadPlan {
         address: options.address,
         connections: options.connections,
         rate: (options.rate > 0.0).then_some(options.rate),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use innkeeper_bench::figures::{FIGURES, Figure};
-use innkeeper_bench::table::{Row, Verdict, markdown, short_markdown};
+use innkeeper_bench::table::{Row, TargetVerdict, markdown, short_markdown};
 use innkeeper_bench::world::program::take_complaints;
 use innkeeper_bench::world::{Conditions, Extent, World};
 use serde_json::json;
@@ -111,7 +111,7 @@ fn run(options: &Options) -> Result<bool> {
     println!("\n{machine}\n{settings}\n{}", took(options, begun));
     println!("\n{}", markdown(&rows));
     let failed: Vec<&str> =
-        rows.iter().filter(|row| row.verdict == Verdict::Failed).map(Row::figure).collect();
+        rows.iter().filter(|row| row.verdict == TargetVerdict::Failed).map(Row::figure).collect();
     if !failed.is_empty() {
         eprintln!("could not be measured: {}", failed.join("; "));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::http::Ask;
-use crate::load::{Background, Plan};
+use crate::load::{Background, LoadPlan};
 use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::database::sleep_until;
@@ -29,7 +29,7 @@ pub fn from_deadline_to_webhook(world: &mut World) -> Result<Vec<Row>> {
     let roles = Roles::start(database, &hook)?;
     let first = database.silence(silent, "hook", lead, step_ms)?;
     let deadline = |number: u64| first + number as i64 * step_ms;
-    let load = Background::start(Plan {
+    let load = Background::start(LoadPlan {
         address: roles.ingest.address()?,
         connections: 64,
         rate: Some(rate),

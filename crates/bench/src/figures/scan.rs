@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::http::Ask;
-use crate::load::{Background, Plan};
+use crate::load::{Background, LoadPlan};
 use crate::table::{Row, commas, median};
 use crate::world::World;
 use crate::world::database::Database;
@@ -85,7 +85,7 @@ impl Look {
 /// Runs the programs under ordinary load and stops them.
 fn work_for(database: &Database, rate: f64, lasts: Duration) -> Result<()> {
     let roles = Roles::start(database, "")?;
-    let load = Background::start(Plan {
+    let load = Background::start(LoadPlan {
         address: roles.ingest.address()?,
         connections: 32,
         rate: Some(rate),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::http::Ask;
-use crate::load::{self, Plan};
+use crate::load::{self, LoadPlan};
 use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::roles::Roles;
@@ -22,7 +22,7 @@ pub fn the_top_of_the_hour(world: &mut World) -> Result<Vec<Row>> {
     let roles = Roles::start(database, "")?;
     let address = roles.ingest.address()?;
     std::thread::sleep(quiet);
-    let plan = Plan {
+    let plan = LoadPlan {
         address,
         connections,
         rate: Some(checkins as f64 / WITHIN_S),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::http::Ask;
-use crate::load::{Background, Plan};
+use crate::load::{Background, LoadPlan};
 use crate::table::{Row, commas, median};
 use crate::world::World;
 use crate::world::database::{WITH_HOOK, sleep_until};
@@ -81,7 +81,7 @@ pub fn fifty_thousand_at_one_instant(world: &mut World) -> Result<Vec<Row>> {
     let address = roles.ingest.address()?;
     let load = |from| {
         let rate = Some(rate);
-        Background::start(Plan {
+        Background::start(LoadPlan {
             address,
             connections: 32,
             rate,

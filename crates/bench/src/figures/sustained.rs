@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::http::Ask;
-use crate::load::{self, Outcome, Plan};
+use crate::load::{self, LoadOutcome, LoadPlan};
 use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::database::Database;
@@ -24,9 +24,9 @@ pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
     database.begin(0)?;
     let roles = Roles::start(database, "")?;
     let ingest = &roles.ingest;
-    let plan = |rate, lasts| -> Result<Plan> {
+    let plan = |rate, lasts| -> Result<LoadPlan> {
         let jobs = 0..database.reservations();
-        Ok(Plan {
+        Ok(LoadPlan {
             address: ingest.address()?,
             connections: 128,
             rate,
@@ -36,7 +36,7 @@ pub fn ten_minutes_of_checkins(world: &mut World) -> Result<Vec<Row>> {
             ask: Ask::CheckIn,
         })
     };
-    let run = |rate, seconds| -> Result<Outcome> {
+    let run = |rate, seconds| -> Result<LoadOutcome> {
         load::run(&plan(rate, Duration::from_secs(seconds))?, &AtomicBool::new(false))
     };
     load::warm_up(ingest.address()?, Ask::CheckIn, database.reservations())?;

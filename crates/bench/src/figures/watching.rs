@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::http::Ask;
-use crate::load::{Background, Plan};
+use crate::load::{Background, LoadPlan};
 use crate::table::{Row, commas};
 use crate::world::World;
 use crate::world::roles::Roles;
@@ -20,7 +20,7 @@ pub fn sweeper_with_nothing_overdue(world: &mut World) -> Result<Vec<Row>> {
     let rate = conditions.rate_on_time(jobs);
     let roles = Roles::start(database, "")?;
     let Roles { ingest, sweeper, .. } = &roles;
-    let load = Background::start(Plan {
+    let load = Background::start(LoadPlan {
         address: ingest.address()?,
         connections: 32,
         rate: Some(rate),

@@ -23,12 +23,12 @@ track_io_timing = on
 ";
 
 /// A running server, reachable only over a Unix socket. Stopped and removed when dropped.
-pub struct Cluster {
+pub struct BenchCluster {
     cluster: cluster::Cluster,
     programs: PathBuf,
 }
 
-impl Cluster {
+impl BenchCluster {
     /// Creates and starts a cluster. In a tiny run it is not durable, so that the run is fast even on a busy disk.
     pub fn start(conditions: &Conditions) -> Self {
         let programs = conditions.postgres.clone();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use innkeeper_store::{Store, StoreConfig};
 
-use super::cluster::{Cluster, finish};
+use super::cluster::{BenchCluster, finish};
 use super::{loader, sample};
 
 pub use super::loader::{GRACE_MS, PERIOD_MS, WITH_HOOK};
@@ -31,7 +31,7 @@ pub struct Database {
 
 impl Database {
     /// Makes the database `name` and loads it.
-    pub fn load(cluster: &Cluster, name: &str, reservations: u64) -> Result<Self> {
+    pub fn load(cluster: &BenchCluster, name: &str, reservations: u64) -> Result<Self> {
         eprintln!("loading {reservations} reservations into Postgres");
         let psql = cluster.client("psql").get_program().into();
         let server = Self {
@@ -62,7 +62,7 @@ impl Database {
     }
 
     /// Copies the database to `name`. It must not have any connections.
-    pub fn copy(&self, cluster: &Cluster, name: &str) -> Result<Self> {
+    pub fn copy(&self, cluster: &BenchCluster, name: &str) -> Result<Self> {
         let database = |name: &str| Self {
             name: name.to_owned(),
             url: cluster.url(name),
@@ -74,7 +74,7 @@ impl Database {
     }
 
     /// Drops the database.
-    pub fn remove(self, cluster: &Cluster) -> Result<()> {
+    pub fn remove(self, cluster: &BenchCluster) -> Result<()> {
         let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         Self { url: cluster.url("postgres"), ..self }.execute(&sql)
     }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
-use cluster::Cluster;
+use cluster::BenchCluster;
 use database::Database;
 use program::Program;
 
@@ -82,7 +82,7 @@ pub struct World {
     bare: Option<Program>,
     many: Option<Database>,
     few: Option<Database>,
-    cluster: Option<Cluster>,
+    cluster: Option<BenchCluster>,
     // Dropped last, when no process uses it any more.
     scratch: TempDir,
 }
@@ -100,21 +100,21 @@ impl World {
     }
 
     /// The Postgres server.
-    pub fn cluster(&mut self) -> Result<&Cluster> {
+    pub fn cluster(&mut self) -> Result<&BenchCluster> {
         if self.cluster.is_none() {
-            self.cluster = Some(Cluster::start(&self.conditions));
+            self.cluster = Some(BenchCluster::start(&self.conditions));
         }
         self.cluster.as_ref().context("just made")
     }
 
     /// The Postgres server; fails if it was not started.
-    pub fn running_cluster(&self) -> Result<&Cluster> {
+    pub fn running_cluster(&self) -> Result<&BenchCluster> {
         self.cluster.as_ref().context("Postgres has not been started")
     }
 
     /// The settings of Postgres, or a note if no figure has started it.
     pub fn settings_if_started(&self) -> Result<String> {
-        self.cluster.as_ref().map_or_else(|| Ok("no Postgres".to_owned()), Cluster::settings)
+        self.cluster.as_ref().map_or_else(|| Ok("no Postgres".to_owned()), BenchCluster::settings)
     }
 
     /// The database with many reservations.

@@ -101,7 +101,7 @@ pub struct ReservationDocument {
 /// The form of a field's value. Where a protocol or a form has other forms for it, they are brought into this
 /// one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum ValueForm {
     /// A text.
     Text,
     /// A whole number.
@@ -119,32 +119,32 @@ pub enum Form {
 }
 
 /// The fields of the document, in its order.
-pub const FIELDS: [(&str, Form); 25] = [
-    ("app", Form::Text),
-    ("component", Form::Text),
-    ("slug", Form::Text),
-    ("owner", Form::Text),
-    ("description", Form::Text),
-    ("tags", Form::List),
-    ("notify", Form::Recipients),
-    ("alerters", Form::List),
-    ("alert_msg", Form::Text),
-    ("alert_subject", Form::Text),
-    ("recovery_msg", Form::Text),
-    ("runbook", Form::Text),
-    ("frequency", Form::Integer),
-    ("time_units", Form::Text),
-    ("cron", Form::Text),
-    ("calendar", Form::Text),
-    ("time_zone", Form::Text),
-    ("grace", Form::Duration),
-    ("alert_after", Form::Integer),
-    ("remind_every", Form::Reminders),
-    ("notify_recovery", Form::Flag),
-    ("max_run", Form::Duration),
-    ("min_run", Form::Duration),
-    ("expect", Form::List),
-    ("is_site", Form::Flag),
+pub const FIELDS: [(&str, ValueForm); 25] = [
+    ("app", ValueForm::Text),
+    ("component", ValueForm::Text),
+    ("slug", ValueForm::Text),
+    ("owner", ValueForm::Text),
+    ("description", ValueForm::Text),
+    ("tags", ValueForm::List),
+    ("notify", ValueForm::Recipients),
+    ("alerters", ValueForm::List),
+    ("alert_msg", ValueForm::Text),
+    ("alert_subject", ValueForm::Text),
+    ("recovery_msg", ValueForm::Text),
+    ("runbook", ValueForm::Text),
+    ("frequency", ValueForm::Integer),
+    ("time_units", ValueForm::Text),
+    ("cron", ValueForm::Text),
+    ("calendar", ValueForm::Text),
+    ("time_zone", ValueForm::Text),
+    ("grace", ValueForm::Duration),
+    ("alert_after", ValueForm::Integer),
+    ("remind_every", ValueForm::Reminders),
+    ("notify_recovery", ValueForm::Flag),
+    ("max_run", ValueForm::Duration),
+    ("min_run", ValueForm::Duration),
+    ("expect", ValueForm::List),
+    ("is_site", ValueForm::Flag),
 ];
 
 /// Their names.

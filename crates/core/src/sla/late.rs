@@ -4,7 +4,7 @@
 //! told: nobody is alarmed of a failure that is over, and an alert that should not have been opened is taken back with its reason.
 
 use super::due::{Anchor, alert_due_after, later};
-use super::{Answer, View};
+use super::{Correction, View};
 use crate::Time;
 use crate::alert::{OpenAlert, Reason};
 use crate::checkin::CheckInKind;
@@ -14,7 +14,7 @@ use crate::reservation::{MOST_ALERT_AFTER, Reservation};
 /// An alert that reports answer which came late.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Answered {
-    pub by: Answer,
+    pub by: Correction,
     /// The latest of the successes that were all in time.
     pub until: Option<Time>,
 }
@@ -88,7 +88,7 @@ pub(super) fn answered(view: &View<'_>, alert: &OpenAlert) -> Option<Answered> {
                 event.late && !event.seen && event.at == ended_at && event.kind == CheckInKind::Success
             };
             let is_late = view.unseen.iter().any(|event| is_end(&event));
-            (is_in_time && is_late).then_some(Answered { by: Answer::HadEnded(ended_at), until: None })
+            (is_in_time && is_late).then_some(Answered { by: Correction::HadEnded(ended_at), until: None })
         }
         Reason::Failed { .. } | Reason::TooShort { .. } | Reason::Unexpected { .. } => None,
     }
@@ -96,7 +96,7 @@ pub(super) fn answered(view: &View<'_>, alert: &OpenAlert) -> Option<Answered> {
 
 /// Whether a success that was reported late since the last look lies within the row for which this alert opened, so that the job stands
 /// in a shorter one now, in which no success is newer than the trouble: it has never been in so long a row as an alert takes.
-pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Answer> {
+pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Correction> {
     let since = match alert.reason {
         Reason::Missed { deadline, .. } => deadline,
         Reason::Failed { at, .. } | Reason::TooShort { at, .. } | Reason::Unexpected { at, .. } => at,
@@ -116,7 +116,7 @@ pub(super) fn shortened(view: &View<'_>, alert: &OpenAlert) -> Option<Answer> {
     let is_news = |event: &&Event| event.late && !event.seen && Some(event.at) > success_before;
     let is_well = |event: &&Event| event.kind == CheckInKind::Success && !is_failure(view, event);
     let latest = view.unseen.iter().filter(is_news).filter(is_well).map(|event| event.at).max();
-    latest.filter(|at| *at <= since).map(Answer::HadRun)
+    latest.filter(|at| *at <= since).map(Correction::HadRun)
 }
 
 /// Each success since the job was last heard came before the deadline that followed the one before it.
@@ -141,7 +141,7 @@ fn no_deadline_was_missed(view: &View<'_>, alert: &OpenAlert, deadline: Time) ->
     let until = ends.last().map(|end| end.at).or(alert.answered_until)?;
     let is_late = alert.answered_until.is_some() || ends.iter().any(|end| end.late);
     let in_time = ends.iter().rfind(|end| end.at <= deadline).or(ends.first()).map(|end| end.at);
-    let by = Answer::HadRun(alert.answered_until.or(in_time)?);
+    let by = Correction::HadRun(alert.answered_until.or(in_time)?);
     is_late.then_some(Answered { by, until: Some(until) })
 }
 
@@ -175,7 +175,7 @@ pub struct PastMiss {
 impl PastMiss {
     /// What shows that the job was well all the time, where the ends of its runs do by what is known now: some of them were reported when
     /// the alert had closed.
-    pub fn answer(&self, view: &View<'_>, events: &[Event]) -> Option<Answer> {
+    pub fn answer(&self, view: &View<'_>, events: &[Event]) -> Option<Correction> {
         let mut ends: Vec<&Event> = events
             .iter()
             .filter(|event| matches!(event.kind, CheckInKind::Success | CheckInKind::Fail))
@@ -184,6 +184,6 @@ impl PastMiss {
             .collect();
         ends.sort_by_key(|event| event.at);
         let in_time = ends.iter().rfind(|end| end.late && end.at <= self.deadline)?;
-        are_in_time(view, self.success_before, 0, &ends).then_some(Answer::HadRun(in_time.at))
+        are_in_time(view, self.success_before, 0, &ends).then_some(Correction::HadRun(in_time.at))
     }
 }

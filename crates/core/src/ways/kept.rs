@@ -43,7 +43,7 @@ pub enum Presence {
 
 /// The alerters that there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct KnownAlerters {
     /// Their names.
     pub names: BTreeSet<String>,
     /// The nodes whose word counts no more.
@@ -52,7 +52,7 @@ pub struct Kept {
     pub is_complete: bool,
 }
 
-impl Kept {
+impl KnownAlerters {
     /// What counts at `now` of what these sweepers have said. None while no sweeper is there.
     pub fn of(sweepers: &[SweeperWays], now: Time) -> Option<Self> {
         let here = || sweepers.iter().filter(|sweeper| sweeper.presence == Presence::Here);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn has_old(sweepers: &[SweeperWays], now: i64) -> bool {
-        Kept::of(sweepers, at(now)).unwrap().names.contains("old")
+        KnownAlerters::of(sweepers, at(now)).unwrap().names.contains("old")
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
             assert!(!has_old(&[away.clone(), new("b", 0)], 50 + 600));
             let replaced = [away, new("b", 0), new("a", 52)];
             assert!(!has_old(&replaced, 53), "another has its place: {presence:?}");
-            assert_eq!(Kept::of(&replaced, at(53)).unwrap().outdated, ["a0"]);
+            assert_eq!(KnownAlerters::of(&replaced, at(53)).unwrap().outdated, ["a0"]);
         }
         // In containers each start has a machine's name of its own.
         assert!(!has_old(&[sweeper("a", 0, 50, Stopped, "old"), new("c", 52)], 53));
@@ -131,11 +131,13 @@ mod tests {
     #[test]
     fn it_is_not_all_that_there_is_while_one_that_is_there_has_not_said_what_it_has() {
         let mute = SweeperWays { ways: None, ..sweeper("b", 0, 100, Presence::Here, "old") };
-        let kept = Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new"), mute], at(100)).unwrap();
+        let kept = KnownAlerters::of(&[sweeper("a", 0, 100, Presence::Here, "new"), mute], at(100)).unwrap();
         let names = ["log", "new"].map(str::to_owned).into();
-        assert_eq!(kept, Kept { names, outdated: Vec::new(), is_complete: false });
-        assert!(Kept::of(&[sweeper("a", 0, 100, Presence::Here, "new")], at(100)).unwrap().is_complete);
-        assert_eq!(Kept::of(&[sweeper("a", 0, 100, Presence::Stopped, "new")], at(100)), None);
-        assert_eq!(Kept::of(&[], at(100)), None);
+        assert_eq!(kept, KnownAlerters { names, outdated: Vec::new(), is_complete: false });
+        assert!(
+            KnownAlerters::of(&[sweeper("a", 0, 100, Presence::Here, "new")], at(100)).unwrap().is_complete
+        );
+        assert_eq!(KnownAlerters::of(&[sweeper("a", 0, 100, Presence::Stopped, "new")], at(100)), None);
+        assert_eq!(KnownAlerters::of(&[], at(100)), None);
     }
 }

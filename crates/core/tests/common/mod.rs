@@ -16,7 +16,7 @@ use innkeeper_core::names::{AppName, ComponentName};
 use innkeeper_core::reminders::Reminders;
 use innkeeper_core::reservation::{Conclusions, Patch, Reservation, Spec, Window};
 use innkeeper_core::schedule::Schedule;
-use innkeeper_core::sla::{Change, Evaluation, Refused, View, evaluate};
+use innkeeper_core::sla::{DueChange, Evaluation, RefusedSpan, View, evaluate};
 use innkeeper_core::snooze::{Snooze, SnoozeMode};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -59,7 +59,7 @@ pub struct Job {
     /// Whether figures are expected, and each success whose second can be divided by 5 brings others.
     pub odd_figures: bool,
     /// Every change so far, and when it was made.
-    pub told: Vec<(Time, Change)>,
+    pub told: Vec<(Time, DueChange)>,
 }
 
 impl Job {
@@ -279,14 +279,16 @@ impl Job {
             is_mended,
             behind_silent_site: self.behind_silent_site,
             blind: &self.blind,
-            refused: self.refused.map(|window| Refused::new(window, &self.reservation.spec.schedule, now)),
+            refused: self
+                .refused
+                .map(|window| RefusedSpan::new(window, &self.reservation.spec.schedule, now)),
             ..View::of(&self.reservation, self.alert.as_ref())
         };
         evaluate(&view, now)
     }
 
     /// Looks as the sweeper does: draws the conclusion, writes it down, opens or closes the alert.
-    pub fn look_at(&mut self, now: Time) -> Change {
+    pub fn look_at(&mut self, now: Time) -> DueChange {
         let seen = self.seen_at(now);
         self.past.extend(self.unseen.drain(..).map(|event| Event { seen: true, ..event }));
         if let (Some(alert), Some(success)) = (&mut self.alert, seen.answered_until) {
@@ -297,8 +299,8 @@ impl Job {
             run.told_at = Some(now);
         }
         match &seen.change {
-            Change::None => return Change::None,
-            Change::Open(reason) => {
+            DueChange::None => return DueChange::None,
+            DueChange::Open(reason) => {
                 assert!(self.alert.is_none(), "one was open");
                 self.alert = Some(OpenAlert {
                     id: 1,
@@ -309,15 +311,17 @@ impl Job {
                     answered_until: None,
                 });
             }
-            Change::Remind(_) => self.alert.as_mut().expect("nothing is open").told_at = now,
-            Change::Recover | Change::Answer(_) => assert!(self.alert.take().is_some(), "nothing was open"),
-            Change::Withdraw(_) => {
+            DueChange::Remind(_) => self.alert.as_mut().expect("nothing is open").told_at = now,
+            DueChange::Recover | DueChange::Answer(_) => {
+                assert!(self.alert.take().is_some(), "nothing was open")
+            }
+            DueChange::Withdraw(_) => {
                 let alert = self.alert.take().expect("nothing was open");
                 for run in &mut self.runs {
                     run.told_at = run.told_at.filter(|told| *told < alert.opened_at);
                 }
             }
-            Change::OpenAndRecover(_) => assert!(self.alert.is_none(), "one was open"),
+            DueChange::OpenAndRecover(_) => assert!(self.alert.is_none(), "one was open"),
         }
         self.told.push((now, seen.change.clone()));
         seen.change
@@ -335,7 +339,7 @@ impl Job {
 
     /// When alerts opened.
     pub fn openings(&self) -> Vec<Time> {
-        let opens = |change: &Change| matches!(change, Change::Open(_) | Change::OpenAndRecover(_));
+        let opens = |change: &DueChange| matches!(change, DueChange::Open(_) | DueChange::OpenAndRecover(_));
         self.told.iter().filter(|(_, change)| opens(change)).map(|(at, _)| *at).collect()
     }
 }
@@ -363,9 +367,9 @@ pub fn reported(checkin: CheckIn, arrived_at: Time) -> CheckIn {
 }
 
 /// The reason of a change that opens an alert.
-pub fn reason(change: &Change) -> &Reason {
+pub fn reason(change: &DueChange) -> &Reason {
     match change {
-        Change::Open(reason) | Change::OpenAndRecover(reason) => reason,
+        DueChange::Open(reason) | DueChange::OpenAndRecover(reason) => reason,
         other => panic!("{other:?} opens nothing"),
     }
 }

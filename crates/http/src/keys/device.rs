@@ -20,7 +20,7 @@ const FACTOR: char = 'f';
 
 /// A browser that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known<'c> {
+pub struct KnownDevice<'c> {
     /// Its name.
     pub name: &'c str,
     /// Whether a second factor was shown there.
@@ -41,7 +41,7 @@ pub fn issue(user: i64, password: &str, has_shown_factor: bool, now: Time) -> an
 }
 
 /// The device that shows this, if it is one of the user whose password has this hash.
-pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<Known<'c>> {
+pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Option<KnownDevice<'c>> {
     let (said, signature) = cookie.rsplit_once('.')?;
     let (name, since) = said.split_once('.')?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
@@ -49,7 +49,7 @@ pub fn known<'c>(cookie: &'c str, user: i64, password: &str, now: Time) -> Optio
     let (since, has_shown_factor) = since.strip_suffix(FACTOR).map_or((since, false), |since| (since, true));
     let since: i64 = since.parse().ok()?;
     let is_fresh = now.timestamp().saturating_sub(since) < KNOWN_FOR.num_seconds();
-    is_fresh.then_some(Known { name, has_shown_factor })
+    is_fresh.then_some(KnownDevice { name, has_shown_factor })
 }
 
 fn signing(user: i64, password: &str, said: &str) -> anyhow::Result<Hmac<Sha256>> {
@@ -73,7 +73,7 @@ mod tests {
     fn a_device_is_known_to_its_user_until_the_password_changes() {
         let cookie = issue(7, "hash", false, at(0)).unwrap();
         let name = cookie.split('.').next().unwrap();
-        assert_eq!(known(&cookie, 7, "hash", at(399)), Some(Known { name, has_shown_factor: false }));
+        assert_eq!(known(&cookie, 7, "hash", at(399)), Some(KnownDevice { name, has_shown_factor: false }));
         let factor = issue(7, "hash", true, at(0)).unwrap();
         assert!(known(&factor, 7, "hash", at(399)).unwrap().has_shown_factor);
         assert_eq!(known(&factor.replacen("f.", ".", 1), 7, "hash", at(1)), None, "the mark is signed");

@@ -43,7 +43,7 @@ pub enum Waiting<'n> {
 ///
 /// # Errors
 /// The queue is full; reported at once.
-pub async fn turn(who: Waiting<'_>) -> Result<Turn, Crowded> {
+pub async fn turn(who: Waiting<'_>) -> Result<HashingTurn, Crowded> {
     QUEUE.turn(who).await
 }
 
@@ -60,7 +60,7 @@ struct Lines {
 }
 
 /// Who waits, each with the user or network that they are of.
-struct Waiters(VecDeque<(String, oneshot::Sender<Turn>)>);
+struct Waiters(VecDeque<(String, oneshot::Sender<HashingTurn>)>);
 
 impl Waiters {
     const fn new() -> Self {
@@ -72,7 +72,7 @@ impl Waiters {
     }
 
     /// Adds a waiting request of `whom`, if there is room and fewer than `most` of the same wait.
-    fn take_in(&mut self, whom: &str, most: usize) -> Option<oneshot::Receiver<Turn>> {
+    fn take_in(&mut self, whom: &str, most: usize) -> Option<oneshot::Receiver<HashingTurn>> {
         self.forget_who_left();
         let of_one = self.0.iter().filter(|(known, _)| known == whom).count();
         if self.0.len() >= LINE || of_one >= most {
@@ -83,7 +83,7 @@ impl Waiters {
         Some(called)
     }
 
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<HashingTurn>> {
         self.0.pop_front().map(|(_, sender)| sender)
     }
 }
@@ -99,11 +99,11 @@ impl Queue {
         Self(Mutex::new(lines))
     }
 
-    async fn turn(&'static self, who: Waiting<'_>) -> Result<Turn, Crowded> {
+    async fn turn(&'static self, who: Waiting<'_>) -> Result<HashingTurn, Crowded> {
         let called = {
             let mut lines = self.0.lock();
             if let Some(memory) = lines.memory.take() {
-                return Ok(Turn { queue: self, memory: Some(memory) });
+                return Ok(HashingTurn { queue: self, memory: Some(memory) });
             }
             match who {
                 Waiting::Known(user) => lines.known.take_in(user, OF_ONE_USER),
@@ -127,7 +127,9 @@ impl Queue {
                     }
                 }
             };
-            let Err(mut unwanted) = next.send(Turn { queue: self, memory: Some(memory) }) else { return };
+            let Err(mut unwanted) = next.send(HashingTurn { queue: self, memory: Some(memory) }) else {
+                return;
+            };
             // The waiting request has gone, so the turn comes back.
             let Some(given_back) = unwanted.memory.take() else { return };
             memory = given_back;
@@ -137,7 +139,7 @@ impl Queue {
 
 impl Lines {
     /// The next of the known, and after each of them a stranger.
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<HashingTurn>> {
         let mut of = |known: bool| {
             let line = if known { &mut self.known } else { &mut self.strangers };
             line.next().map(|next| (next, known))
@@ -150,19 +152,19 @@ impl Lines {
 }
 
 /// The right to hash passwords. Dropping it passes it on.
-pub struct Turn {
+pub struct HashingTurn {
     queue: &'static Queue,
     /// None once it is passed on.
     memory: Option<Vec<Block>>,
 }
 
-impl std::fmt::Debug for Turn {
+impl std::fmt::Debug for HashingTurn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Turn")
     }
 }
 
-impl Drop for Turn {
+impl Drop for HashingTurn {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
             self.queue.pass_on(memory);
@@ -170,7 +172,7 @@ impl Drop for Turn {
     }
 }
 
-impl Turn {
+impl HashingTurn {
     /// Hashes a new password, with its salt and parameters in the result. Blocks for some hundredths of a second.
     ///
     /// # Errors

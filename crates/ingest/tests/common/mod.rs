@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{PATIENCE, Server};
 use serde_json::json;
@@ -36,7 +36,7 @@ pub fn reserve(server: &Server) {
 }
 
 /// One check-in, known by its note.
-pub fn check_in(client: &Client, server: &str, job: usize, note: &str) -> Result<Answer, String> {
+pub fn check_in(client: &Client, server: &str, job: usize, note: &str) -> Result<Response, String> {
     let body =
         json!({ "app": "load", "component": format!("job-{}", job % JOBS), "notes": note }).to_string();
     let headers = [("content-type", "application/json")];
@@ -51,7 +51,7 @@ pub struct Sent {
     /// Its note.
     pub note: String,
     /// The answer, or the connection's error.
-    pub answer: Result<Answer, String>,
+    pub answer: Result<Response, String>,
     /// How long that took.
     pub took: Duration,
 }

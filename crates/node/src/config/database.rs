@@ -21,7 +21,7 @@ const SYSTEM_AUTHORITIES: [&str; 4] = [
 
 /// The two kinds of database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseKind {
+pub enum DatabasePlace {
     /// A file on this machine.
     Sqlite {
         /// The absolute path of the file.
@@ -41,7 +41,7 @@ pub struct DatabaseConfig {
     /// The role that needs an explicit URL, if none is set.
     missing_for: Option<Role>,
     /// The kind of database that the URL names.
-    pub kind: DatabaseKind,
+    pub kind: DatabasePlace,
     /// The most connections of this process.
     pub pool_size: u32,
     /// Whether connections go through a pooler in transaction mode.
@@ -63,7 +63,7 @@ impl DatabaseConfig {
             Ok((url, kind)) => (Some(url), kind),
             Err(what) => {
                 section.refuse("url", origin, what);
-                (None, DatabaseKind::Postgres)
+                (None, DatabasePlace::Postgres)
             }
         };
         let secret = url.as_ref().map_or(written, |url| Secret::new(url.to_string()));
@@ -101,7 +101,7 @@ impl DatabaseConfig {
 }
 
 /// Parses the URL, and determines SQLite's file. Errors never contain the URL, which may hold a password.
-fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), String> {
+fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabasePlace), String> {
     const ALLOWED: &str = "write sqlite://innkeeper.db (a file in data_dir), sqlite:///path/to/file, or postgres://user@host/database";
     match DatabaseUrl::parse(url).map_err(|what| format!("{what}; {ALLOWED}"))? {
         DatabaseUrl::Postgres(mut url) => {
@@ -113,7 +113,7 @@ fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), St
             {
                 trust(&mut url, file);
             }
-            Ok((DatabaseUrl::Postgres(url), DatabaseKind::Postgres))
+            Ok((DatabaseUrl::Postgres(url), DatabasePlace::Postgres))
         }
         DatabaseUrl::Sqlite { path } if path.starts_with(":memory:") || path.contains(['?', '#']) => {
             Err(format!("takes the path of a file and no parameters; {ALLOWED}"))
@@ -124,7 +124,7 @@ fn resolve(url: &str, data_dir: &Path) -> Result<(DatabaseUrl, DatabaseKind), St
             let url = url.ok_or_else(|| {
                 format!("lies in {data_dir:?}, whose name is not UTF-8; choose another data_dir")
             })?;
-            Ok((url, DatabaseKind::Sqlite { path }))
+            Ok((url, DatabasePlace::Sqlite { path }))
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         let dir = Path::new("/data");
         for (url, path) in [("sqlite://x.db", "/data/x.db"), ("sqlite:///y/x.db", "/y/x.db")] {
             let (resolved, kind) = resolve(url, dir).unwrap();
-            assert_eq!(kind, DatabaseKind::Sqlite { path: path.into() });
+            assert_eq!(kind, DatabasePlace::Sqlite { path: path.into() });
             assert_eq!(resolved.to_string(), format!("sqlite://{path}"));
         }
     }

@@ -36,7 +36,7 @@ use innkeeper_settings::{
 };
 pub use innkeeper_settings::{ConfigError, Origin, Problem};
 
-pub use database::{DatabaseConfig, DatabaseKind};
+pub use database::{DatabaseConfig, DatabasePlace};
 pub use live::{Live, Reloaded};
 pub use openid::OpenIdConfig;
 pub use parts::{ExpectConfig, HistoryConfig, IngestConfig, SweeperConfig, WebConfig};

@@ -184,7 +184,7 @@ fn the_environment_sets_every_type_over_the_file() {
         ["a@example.org", "b@example.org", "log"]
     );
     assert_eq!((config.database.url(), config.database.pool_size), ("postgres://db/inn", 3));
-    assert_eq!(config.database.kind, DatabaseKind::Postgres);
+    assert_eq!(config.database.kind, DatabasePlace::Postgres);
     assert_eq!(config.ingest.listen.to_string(), "0.0.0.0:80");
     assert_eq!(config.ingest.commit_timeout.as_secs(), 2);
     assert_eq!(
@@ -261,7 +261,7 @@ fn flags_win_over_the_environment_and_that_over_the_file() {
     assert_eq!(config.ingest.listen.port(), 3);
     let path = directory.path().join("new/flag.db");
     assert_eq!(config.database.url(), format!("sqlite://{}", path.display()));
-    assert_eq!(config.database.kind, DatabaseKind::Sqlite { path });
+    assert_eq!(config.database.kind, DatabasePlace::Sqlite { path });
 
     let config = with(file, &environment, &Overrides::default()).unwrap();
     assert_eq!((config.ingest.listen.port(), config.database.url()), (2, "postgres://db/x"));

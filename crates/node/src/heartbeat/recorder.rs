@@ -9,8 +9,8 @@ use innkeeper_core::alert::stamp;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::{Clock, Time, duration};
 use innkeeper_store::{
-    DatabaseKind, Gone, Heartbeat, HeartbeatOutcome, KnownNode, Node as NodeRow, Store, StoreError, Watched,
-    Work,
+    DatabaseKind, GoneNodes, HeartbeatOutcome, KnownNode, Node as NodeRow, NodeChanges, NodeHeartbeat, Store,
+    StoreError, Work,
 };
 use parking_lot::Mutex;
 
@@ -108,7 +108,7 @@ impl HeartbeatLoop {
             true => operator.deliveries(blind(window), now),
             false => Vec::new(),
         };
-        let heartbeat = Heartbeat {
+        let heartbeat = NodeHeartbeat {
             node: &self.node,
             work,
             first: self.condition.is_first(),
@@ -149,7 +149,7 @@ impl HeartbeatLoop {
         if !self.history.is_settled(now) || !self.clock.is_steady() {
             return Ok(());
         }
-        let Watched { gone, missing } =
+        let NodeChanges { gone, missing } =
             self.store.watch(gone_after(&self.store), missing_after(&self.store), now)?;
         for gone in &gone {
             let message = OperatorMessage::from(node_gone(gone));
@@ -255,7 +255,7 @@ fn blind(window: &Window) -> NodeMessage<'static> {
     NodeMessage::Blind { from, until, length: TimeDelta::seconds((window.until - window.from).num_seconds()) }
 }
 
-fn node_gone(gone: &Gone) -> NodeMessage<'_> {
+fn node_gone(gone: &GoneNodes) -> NodeMessage<'_> {
     let KnownNode { node, beat_at, .. } = &gone.last;
     let last = stamp(*beat_at, chrono_tz::UTC);
     NodeMessage::Gone { node, last, times: gone.times, once_in: gone.once_in }

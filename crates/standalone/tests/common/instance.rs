@@ -5,7 +5,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::{self, Server};
 
@@ -39,7 +39,7 @@ impl Instance {
         Self { server, client: Client::new(Duration::from_secs(60)), database }
     }
 
-    pub fn send(&self, caller: &Caller, method: &str, path: &str, page: bool, body: &str) -> Answer {
+    pub fn send(&self, caller: &Caller, method: &str, path: &str, page: bool, body: &str) -> Response {
         let mut headers: Vec<(&str, &str)> =
             caller.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if page {
@@ -53,7 +53,7 @@ impl Instance {
     }
 
     /// A form, with what it must carry.
-    pub fn submit(&self, caller: &Caller, path: &str, fields: &str) -> Answer {
+    pub fn submit(&self, caller: &Caller, path: &str, fields: &str) -> Response {
         self.send(caller, "POST", path, true, &format!("csrf={}&{fields}", caller.csrf))
     }
 
@@ -82,12 +82,12 @@ impl Instance {
     }
 
     /// The caller that a login's answer makes.
-    pub fn session(&self, name: &'static str, answer: &Answer) -> Caller {
+    pub fn session(&self, name: &'static str, answer: &Response) -> Caller {
         self.session_at("/settings", name, answer)
     }
 
     /// The same of one who sees no more than this page.
-    pub fn session_at(&self, page: &str, name: &'static str, answer: &Answer) -> Caller {
+    pub fn session_at(&self, page: &str, name: &'static str, answer: &Response) -> Caller {
         let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
         let cookie = cookies.map(|(_, value)| value.as_str()).find(|value| value.starts_with("innkeeper="));
         let cookie = cookie.unwrap_or_else(|| panic!("{answer:?}"));
@@ -101,7 +101,7 @@ impl Instance {
         caller
     }
 
-    pub fn log_in(&self, name: &'static str, password: &str) -> Answer {
+    pub fn log_in(&self, name: &'static str, password: &str) -> Response {
         self.submit(&nobody(), "/login", &format!("name={name}&password={password}&next=/alerts"))
     }
 

@@ -16,7 +16,7 @@ pub mod ways;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{HttpSink, Received};
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -119,22 +119,22 @@ impl Inn {
     }
 
     /// GET from where people ask.
-    pub fn read(&self, path: &str) -> Answer {
+    pub fn read(&self, path: &str) -> Response {
         self.client.get(&self.at_web(path))
     }
 
     /// POST of JSON to where jobs call.
-    pub fn post(&self, path: &str, body: &Value) -> Answer {
+    pub fn post(&self, path: &str, body: &Value) -> Response {
         self.client.post(&self.at_ingest(path), body)
     }
 
     /// GET from where jobs call.
-    pub fn call(&self, path: &str) -> Answer {
+    pub fn call(&self, path: &str) -> Response {
         self.client.get(&self.at_ingest(path))
     }
 
     /// Any request to where jobs call.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         self.client
             .send(method, &self.at_ingest(path), headers, body)
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use serde_json::{Value, json};
 
 /// A real provider and a false one, until this is dropped.
@@ -106,7 +106,7 @@ impl Browser {
     }
 
     /// One request, and no redirect.
-    pub fn send(&mut self, method: &str, url: &str, body: &str) -> Answer {
+    pub fn send(&mut self, method: &str, url: &str, body: &str) -> Response {
         let url = if url.starts_with('/') { format!("{}{url}", self.public) } else { url.to_owned() };
         let host = host_of(&url);
         let cookies: Vec<String> = self
@@ -145,13 +145,17 @@ impl Browser {
     }
 
     /// Goes to `url`, and where that leads.
-    pub fn go(&mut self, url: &str) -> Answer {
+    pub fn go(&mut self, url: &str) -> Response {
         let answer = self.send("GET", url, "");
         self.follow(answer)
     }
 
     /// Goes where an answer leads, until one leads nowhere or `stops` says so of an address.
-    fn follow_until(&mut self, mut answer: Answer, stops: impl Fn(&str) -> bool) -> (Answer, Option<String>) {
+    fn follow_until(
+        &mut self,
+        mut answer: Response,
+        stops: impl Fn(&str) -> bool,
+    ) -> (Response, Option<String>) {
         for _ in 0..20 {
             let Some(to) = answer.header("location").map(str::to_owned) else { return (answer, None) };
             let last = self.went.last().unwrap().clone();
@@ -164,7 +168,7 @@ impl Browser {
         panic!("redirects without an end: {:?}", self.went);
     }
 
-    pub fn follow(&mut self, answer: Answer) -> Answer {
+    pub fn follow(&mut self, answer: Response) -> Response {
         self.follow_until(answer, |_| false).0
     }
 
@@ -187,7 +191,7 @@ impl Browser {
     }
 
     /// The whole login; the page at its end.
-    pub fn log_in(&mut self, next: &str, name: &str) -> Answer {
+    pub fn log_in(&mut self, next: &str, name: &str) -> Response {
         let back = self.up_to_callback(next, name);
         self.go(&back)
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::process::Server;
 use serde_json::Value;
@@ -55,7 +55,7 @@ pub fn false_instance(providers: &Providers, more: &str) -> Instance {
     instance(&providers.fake, &format!("client_id = \"false\"\n{GROUPS}{more}"))
 }
 
-pub fn try_with(providers: &Providers, instance: &Instance, knobs: &Value) -> Answer {
+pub fn try_with(providers: &Providers, instance: &Instance, knobs: &Value) -> Response {
     providers.misbehave(knobs);
     browser(instance).go("/login/openid?next=/alerts")
 }
@@ -73,7 +73,7 @@ pub fn log_of(instance: &Instance, action: &str) -> Vec<String> {
     ))
 }
 
-pub fn is_in(answer: &Answer, browser: &Browser) -> bool {
+pub fn is_in(answer: &Response, browser: &Browser) -> bool {
     answer.status == 200
         && browser.went.last().unwrap().ends_with("/alerts")
         && answer.body.contains("Log out")

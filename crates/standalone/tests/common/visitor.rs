@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use innkeeper_core::{Clock as _, SystemClock};
 use innkeeper_http::keys::totp;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::process::Server;
 
 use super::instance::Instance;
@@ -48,7 +48,7 @@ impl<'s> Visitor<'s> {
         }
     }
 
-    fn send(&mut self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+    fn send(&mut self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Response {
         let cookies: Vec<String> =
             self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let cookies = cookies.join("; ");
@@ -75,23 +75,23 @@ impl<'s> Visitor<'s> {
     }
 
     /// A page.
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Response {
         self.send("GET", path, &[("accept", "text/html")], "")
     }
 
     /// The same, as the script of an open page asks for it.
-    pub fn get_by_itself(&mut self, path: &str) -> Answer {
+    pub fn get_by_itself(&mut self, path: &str) -> Response {
         self.send("GET", path, &[("accept", "text/html"), ("x-requested-by", "live")], "")
     }
 
     /// What a program asks for that has the browser's cookies.
-    pub fn call(&mut self, method: &str, path: &str, body: &str) -> Answer {
+    pub fn call(&mut self, method: &str, path: &str, body: &str) -> Response {
         let csrf = self.csrf.clone();
         self.send(method, path, &[("x-csrf-token", &csrf)], body)
     }
 
     /// A form, of the last page.
-    pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn submit(&mut self, path: &str, fields: &[(&str, &str)]) -> Response {
         if self.csrf.is_empty() {
             self.get("/login");
         }
@@ -100,7 +100,7 @@ impl<'s> Visitor<'s> {
     }
 
     /// A name and a password.
-    pub fn log_in(&mut self, name: &str, password: &str) -> Answer {
+    pub fn log_in(&mut self, name: &str, password: &str) -> Response {
         self.get("/login");
         self.submit("/login", &[("name", name), ("password", password), ("next", "/alerts?q=a")])
     }
@@ -150,7 +150,7 @@ pub fn user<'h>(instance: &'h Instance, name: &str) -> Visitor<'h> {
     visitor
 }
 
-pub fn location(answer: &Answer) -> &str {
+pub fn location(answer: &Response) -> &str {
     assert_eq!(answer.status, 303, "{answer:?}");
     answer.header("location").unwrap()
 }
@@ -173,7 +173,7 @@ pub fn is_written_down(instance: &Instance, entry: &str) {
 }
 
 /// The secret that a page shows.
-pub fn secret_on(page: &Answer) -> String {
+pub fn secret_on(page: &Response) -> String {
     assert_eq!(page.header("cache-control"), Some("no-store"), "{page:?}");
     let address = page.body.split("href=\"otpauth://").nth(1).unwrap_or_else(|| panic!("{page:?}"));
     let secret = address.split("secret=").nth(1).unwrap()[..32].to_owned();
@@ -184,7 +184,7 @@ pub fn secret_on(page: &Answer) -> String {
 }
 
 /// The recovery codes that a page shows.
-pub fn codes_on(page: &Answer) -> Vec<String> {
+pub fn codes_on(page: &Response) -> Vec<String> {
     assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")), "{page:?}");
     let list = page.body.split("<pre tabindex=\"0\">").nth(1).unwrap().split("</pre>").next().unwrap();
     let codes: Vec<String> = list.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();

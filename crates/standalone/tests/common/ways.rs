@@ -1,6 +1,6 @@
 //! The ways to one reservation by ping addresses, and what came by them.
 
-use innkeeper_testing::client::Answer;
+use innkeeper_testing::client::Response;
 use serde_json::json;
 
 use super::Inn;
@@ -42,6 +42,6 @@ pub fn latest(inn: &Inn, id: i64) -> (String, Option<i32>, String) {
 }
 
 /// Status and body.
-pub fn said(answer: &Answer) -> (u16, &str) {
+pub fn said(answer: &Response) -> (u16, &str) {
     (answer.status, &answer.body)
 }

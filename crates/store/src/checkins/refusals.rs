@@ -10,7 +10,7 @@ use diesel::sql_query;
 use diesel::sql_types::BigInt;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::{Reservation, Window};
-use innkeeper_core::sla::Refused;
+use innkeeper_core::sla::RefusedSpan;
 
 use super::resolve::{Resolved, find_all};
 use super::{Arrival, Writer};
@@ -41,9 +41,9 @@ impl Refusals {
     }
 
     /// The span of this reservation, if it has one.
-    pub fn of_one(&self, reservation: &Reservation, now: Time) -> Option<Refused> {
+    pub fn of_one(&self, reservation: &Reservation, now: Time) -> Option<RefusedSpan> {
         let window = self.0.get(&reservation.id)?;
-        Some(Refused::new(*window, &reservation.spec.schedule, now))
+        Some(RefusedSpan::new(*window, &reservation.spec.schedule, now))
     }
 }
 

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 use innkeeper_core::Time;
 use innkeeper_core::notice::DeliveryState;
-use innkeeper_core::ways::kept::Kept;
+use innkeeper_core::ways::kept::KnownAlerters;
 
 use crate::connection::AnyConnection;
 use crate::rows::ms;
@@ -32,7 +32,7 @@ impl ActingStore {
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
     pub fn retry_delivery(&self, id: i64, now: Time) -> Result<Retried, StoreError> {
-        let kept = Kept::of(&self.sweepers()?, now).filter(|kept| kept.is_complete);
+        let kept = KnownAlerters::of(&self.sweepers()?, now).filter(|kept| kept.is_complete);
         self.write(|connection| {
             let this = deliveries::table.filter(deliveries::id.eq(id));
             let about: Option<About> = this.select(About::as_select()).first(connection).optional()?;

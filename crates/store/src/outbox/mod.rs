@@ -84,7 +84,7 @@ pub type Place = (Time, i64);
 
 /// What became of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum SendOutcome {
     /// The provider took it.
     Delivered,
     /// It is to be tried again.
@@ -116,7 +116,7 @@ pub struct Finished {
     /// Which.
     pub ids: Vec<i64>,
     /// What became of them.
-    pub outcome: Outcome,
+    pub outcome: SendOutcome,
 }
 
 /// How many deliveries there are of each kind that has not ended well.

@@ -13,7 +13,7 @@ use innkeeper_core::Time;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::pacing::{OVER, gather_after_failure, gather_until, is_gathering};
 
-use super::Outcome;
+use super::SendOutcome;
 use crate::connection::AnyConnection;
 use crate::rows::{ms, time};
 use crate::schema::pacing;
@@ -106,8 +106,8 @@ pub(super) fn gather(
 }
 
 /// Whether somebody has got what ended so, or may have got it.
-pub(super) fn is_sent(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Delivered | Outcome::Retry { maybe_sent: true, .. })
+pub(super) fn is_sent(outcome: &SendOutcome) -> bool {
+    matches!(outcome, SendOutcome::Delivered | SendOutcome::Retry { maybe_sent: true, .. })
 }
 
 /// What was claimed under `token` ended so, `delivery` among it. Where the recipient has got nothing of it, it is as if
@@ -116,17 +116,17 @@ pub(super) fn ended(
     connection: &mut AnyConnection,
     token: &str,
     delivery: i64,
-    outcome: &Outcome,
+    outcome: &SendOutcome,
     now: Time,
 ) -> Result<(), StoreError> {
     let (change, until) = match outcome {
         // It stays sent, whatever becomes of its other parts.
         outcome if is_sent(outcome) => ("sent_at = $1, token = ''", now),
-        Outcome::Retry { at, .. } => {
+        SendOutcome::Retry { at, .. } => {
             ("next_at = $1, sent_at = sent_before_at", gather_after_failure(*at, now))
         }
-        Outcome::Dead { .. } | Outcome::Untried => ("next_at = $1, sent_at = sent_before_at", now),
-        Outcome::Delivered | Outcome::Exhausted { .. } => return Ok(()),
+        SendOutcome::Dead { .. } | SendOutcome::Untried => ("next_at = $1, sent_at = sent_before_at", now),
+        SendOutcome::Delivered | SendOutcome::Exhausted { .. } => return Ok(()),
     };
     // By whom it was for: no index knows the tokens.
     sql_query(format!(

@@ -5,7 +5,7 @@ use innkeeper_core::Time;
 use innkeeper_core::notice::DeliveryState;
 
 use super::outages::{AllGivenUp, add_given_up, note_given_up};
-use super::{Finished, Outcome, pacing};
+use super::{Finished, SendOutcome, pacing};
 use crate::connection::AnyConnection;
 use crate::rows::ms;
 use crate::schema::deliveries;
@@ -68,8 +68,8 @@ impl Store {
 }
 
 /// The ids of each outcome, so that one statement records all that ended alike.
-fn by_outcome(finished: &[Finished]) -> Vec<(&Outcome, Vec<i64>)> {
-    let mut groups: Vec<(&Outcome, Vec<i64>)> = Vec::new();
+fn by_outcome(finished: &[Finished]) -> Vec<(&SendOutcome, Vec<i64>)> {
+    let mut groups: Vec<(&SendOutcome, Vec<i64>)> = Vec::new();
     for Finished { ids, outcome } in finished {
         // Nearly all are delivered; what is tried again has a time of its own.
         match groups.iter_mut().rev().find(|(known, _)| *known == outcome) {
@@ -84,7 +84,7 @@ fn finish(
     connection: &mut AnyConnection,
     token: &str,
     ids: &[i64],
-    outcome: &Outcome,
+    outcome: &SendOutcome,
     now: Time,
     given_up: &mut AllGivenUp,
 ) -> Result<(), StoreError> {
@@ -94,7 +94,7 @@ fn finish(
         .filter(deliveries::state.eq(DeliveryState::Waiting.as_str()));
     let unleased = (deliveries::lease_until.eq(None::<i64>), deliveries::lease_token.eq(None::<String>));
     match outcome {
-        Outcome::Delivered => diesel::update(mine)
+        SendOutcome::Delivered => diesel::update(mine)
             .set((
                 deliveries::state.eq(DeliveryState::Delivered.as_str()),
                 deliveries::attempts.eq(deliveries::attempts + 1),
@@ -103,9 +103,9 @@ fn finish(
                 unleased,
             ))
             .execute(connection)?,
-        Outcome::Dead { problem } | Outcome::Exhausted { problem } => {
+        SendOutcome::Dead { problem } | SendOutcome::Exhausted { problem } => {
             let ids: Vec<i64> = mine.clone().select(deliveries::id).load(connection)?;
-            let is_refusal = matches!(outcome, Outcome::Dead { .. });
+            let is_refusal = matches!(outcome, SendOutcome::Dead { .. });
             add_given_up(connection, &ids, problem, is_refusal, given_up)?;
             diesel::update(mine)
                 .set((
@@ -117,7 +117,7 @@ fn finish(
                 ))
                 .execute(connection)?
         }
-        Outcome::Retry { at, maybe_sent, problem } => {
+        SendOutcome::Retry { at, maybe_sent, problem } => {
             let tried = (
                 deliveries::attempts.eq(deliveries::attempts + 1),
                 deliveries::next_at.eq(ms(*at)),
@@ -133,7 +133,7 @@ fn finish(
                     .execute(connection)?
             }
         }
-        Outcome::Untried => diesel::update(mine).set(unleased).execute(connection)?,
+        SendOutcome::Untried => diesel::update(mine).set(unleased).execute(connection)?,
     };
     Ok(())
 }

@@ -6,7 +6,7 @@ use diesel::dsl::max;
 use diesel::prelude::*;
 use innkeeper_core::baseline::Baseline;
 use innkeeper_core::checkin::CheckInKind;
-use innkeeper_core::expect::{Clause, Expect, Verdict};
+use innkeeper_core::expect::{Clause, ClauseVerdict, Expect};
 use innkeeper_core::reservation::Reservation;
 
 use super::accept::AllExpected;
@@ -54,7 +54,7 @@ impl Store {
     ///
     /// # Errors
     /// A `StoreError` when the database cannot be reached, or refuses the statement.
-    pub fn verdicts(&self, reservation: &Reservation) -> Result<Vec<Option<Verdict>>, StoreError> {
+    pub fn verdicts(&self, reservation: &Reservation) -> Result<Vec<Option<ClauseVerdict>>, StoreError> {
         let Reservation { id, spec, conclusions, .. } = reservation;
         let clauses = spec.expect.clauses();
         let connection = &mut *self.get()?;
@@ -88,7 +88,7 @@ impl Store {
             || baseline.is_known_as_bad(latest);
         let verdict = |clause: &Clause| {
             let verdict = clause.judge(&figures, &baseline.past(&clause.name, latest));
-            Some(verdict).filter(|verdict| is_judged || !matches!(verdict, Verdict::Broken(_)))
+            Some(verdict).filter(|verdict| is_judged || !matches!(verdict, ClauseVerdict::Broken(_)))
         };
         Ok(clauses.iter().map(verdict).collect())
     }

@@ -7,7 +7,7 @@ use innkeeper_core::facts::{Event, Run};
 use innkeeper_core::figures::Figures;
 use innkeeper_core::reservation::Reservation;
 use innkeeper_core::sites::Site;
-use innkeeper_core::sla::{PastMiss, Refused};
+use innkeeper_core::sla::{PastMiss, RefusedSpan};
 
 use crate::blind::Blindness;
 
@@ -40,7 +40,7 @@ pub struct DueReservation {
     /// Alerts that have closed, and that what was reported late since may show to have been wrong.
     pub past_alerts: PastAlerts,
     /// The span in which its successes alone were refused.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedSpan>,
 }
 
 /// An open alert.

@@ -9,7 +9,7 @@ use innkeeper_core::alert::{Cause, Reason};
 use innkeeper_core::checkin::CheckInKind;
 use innkeeper_core::expect::Expect;
 use innkeeper_core::facts::{Event, Run};
-use innkeeper_core::reservation::{Reservation, Status};
+use innkeeper_core::reservation::{AlertStatus, Reservation};
 use innkeeper_core::sla::PastMiss;
 
 use super::due::{DueBatch, DueReservation, HistoryRow, KnownAlert, NewCheckins, PastAlerts};
@@ -90,8 +90,11 @@ fn open_alerts(
     found: &[Reservation],
     corrupt: &mut Problems,
 ) -> Result<HashMap<i64, KnownAlert>, StoreError> {
-    let down: Vec<i64> =
-        found.iter().filter(|found| found.conclusions.status == Status::Down).map(|found| found.id).collect();
+    let down: Vec<i64> = found
+        .iter()
+        .filter(|found| found.conclusions.status == AlertStatus::Down)
+        .map(|found| found.id)
+        .collect();
     if down.is_empty() {
         return Ok(HashMap::new());
     }

@@ -6,7 +6,7 @@ use innkeeper_core::guesses::Count;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::{
-    Actor, Change, NewToken, Removed, Reserved, Share, StoreError, Token, TokenAdded, TokenConfirmed,
+    Actor, ChangeOutcome, NewToken, Removed, Reserved, Share, StoreError, Token, TokenAdded, TokenConfirmed,
     TokensLeft, Unconfirmed,
 };
 use innkeeper_testing::database::{TESTER, TestDatabase};
@@ -436,10 +436,10 @@ fn a_change_of_what_was_changed_is_refused(database: &TestDatabase) {
     let id = store.book("backup", &every(60));
     let seen = store.look("backup").spec;
     let wish = |grace| Patch { grace: Some(seconds(grace)), ..Patch::default() };
-    assert_eq!(store.change(id, &wish(1), &|spec| *spec == seen, at(1)).unwrap(), Change::Done);
-    assert_eq!(store.change(id, &wish(2), &|spec| *spec == seen, at(2)).unwrap(), Change::Outdated);
+    assert_eq!(store.change(id, &wish(1), &|spec| *spec == seen, at(1)).unwrap(), ChangeOutcome::Done);
+    assert_eq!(store.change(id, &wish(2), &|spec| *spec == seen, at(2)).unwrap(), ChangeOutcome::Outdated);
     assert_eq!(store.look("backup").spec.grace, seconds(1));
-    assert_eq!(store.change(id + 1, &wish(2), &|_| true, at(2)).unwrap(), Change::Unknown);
+    assert_eq!(store.change(id + 1, &wish(2), &|_| true, at(2)).unwrap(), ChangeOutcome::Unknown);
 }
 
 fn what_has_ended_is_forgotten(database: &TestDatabase) {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use innkeeper_core::reservation::Patch;
-use innkeeper_store::{DatabaseKind, Finished, Outcome};
+use innkeeper_store::{DatabaseKind, Finished, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::asked::{asked, listen, plans};
@@ -84,7 +84,7 @@ fn who_gathers_is_found_by_an_index_when_singles_fail() {
     let sendings = store.claim_singles("mail", at(0), seconds(10), "t", 10).unwrap();
     let retried = |n: usize| Finished {
         ids: vec![sendings[n].deliveries[0].id],
-        outcome: Outcome::Retry { at: at(5 + n as i64), maybe_sent: false, problem: "busy".to_owned() },
+        outcome: SendOutcome::Retry { at: at(5 + n as i64), maybe_sent: false, problem: "busy".to_owned() },
     };
     let failed = asked(|| store.finish("t", &[retried(0), retried(1)], at(1)).unwrap());
     let plans = plans(&database, &failed, "pacing");

@@ -2,7 +2,7 @@
 
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::{CheckIn, CheckInKind};
-use innkeeper_core::expect::{Expect, Verdict};
+use innkeeper_core::expect::{ClauseVerdict, Expect};
 use innkeeper_core::figures::Figures;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
@@ -219,7 +219,7 @@ fn what_breaks_a_fixed_clause_is_not_accepted(database: &TestDatabase) {
     assert_eq!(refused, Accepted::Fixed("rows was 9; expected: rows > 10".to_owned()));
     assert_eq!(store.pass(at(7)).closed, 0);
     let verdicts = store.verdicts(&store.look("job")).unwrap();
-    assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(Verdict::Broken(_)))), "{verdicts:?}");
+    assert!(verdicts.iter().all(|verdict| matches!(verdict, Some(ClauseVerdict::Broken(_)))), "{verdicts:?}");
 }
 
 fn other_clauses_judge_the_latest_success_anew(database: &TestDatabase) {
@@ -441,7 +441,7 @@ fn a_clause_is_judged_by_no_success_of_before(database: &TestDatabase) {
     store.pass(at(2));
     assert_eq!(store.verdicts(&store.look("job")).unwrap(), [None]);
     told(&store, 0.0, 3);
-    assert!(matches!(&store.verdicts(&store.look("job")).unwrap()[..], [Some(Verdict::Broken(_))]));
+    assert!(matches!(&store.verdicts(&store.look("job")).unwrap()[..], [Some(ClauseVerdict::Broken(_))]));
 }
 
 fn clauses_stand_by_the_latest_success_whatever_came_after_it(database: &TestDatabase) {
@@ -449,7 +449,8 @@ fn clauses_stand_by_the_latest_success_whatever_came_after_it(database: &TestDat
     store.book("job", &expecting(&["rows > 0"]));
     store.pass(at(0));
     assert!(told(&store, 0.0, 100).is_some());
-    let is_broken = || matches!(&store.verdicts(&store.look("job")).unwrap()[..], [Some(Verdict::Broken(_))]);
+    let is_broken =
+        || matches!(&store.verdicts(&store.look("job")).unwrap()[..], [Some(ClauseVerdict::Broken(_))]);
     assert!(is_broken());
     store.check_in("job", &[reported(rows(5.0, 50), at(110))]);
     store.pass(at(110));

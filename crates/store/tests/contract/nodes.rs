@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use innkeeper_core::Time;
 use innkeeper_core::reservation::Window;
 use innkeeper_core::sla::State;
-use innkeeper_store::{ActingStore, DatabaseKind, Heartbeat, HeartbeatOutcome, Node, Watched, Work};
+use innkeeper_store::{ActingStore, DatabaseKind, HeartbeatOutcome, Node, NodeChanges, NodeHeartbeat, Work};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -54,7 +54,7 @@ fn beat(store: &ActingStore, id: &str, duty: &str, now: Time) -> HeartbeatOutcom
 }
 
 fn watch(store: &ActingStore, now: Time) -> (Vec<String>, Vec<String>) {
-    let Watched { gone, missing } = store.watch(seconds(10), seconds(15), now).unwrap();
+    let NodeChanges { gone, missing } = store.watch(seconds(10), seconds(15), now).unwrap();
     (
         gone.into_iter().filter(|gone| gone.is_news).map(|gone| gone.last.node.id).collect(),
         missing.into_iter().map(|duty| duty.name).collect(),
@@ -87,7 +87,7 @@ fn a_process_that_is_restarted_again_and_again_is_told_once_an_hour(database: &T
     let (mut told, mut second) = (Vec::new(), 0);
     let look = |now: i64, told: &mut Vec<(i64, usize, TimeDelta)>| {
         beat(&store, "other", "sweeper", at(now));
-        let Watched { gone, .. } = store.watch(seconds(10), seconds(15), at(now)).unwrap();
+        let NodeChanges { gone, .. } = store.watch(seconds(10), seconds(15), at(now)).unwrap();
         told.extend(gone.iter().filter(|gone| gone.is_news).map(|gone| (now, gone.times, gone.once_in)));
     };
     while second < 6000 {
@@ -219,8 +219,14 @@ fn what_one_node_has_written_does_not_speak_for_one_that_is_behind(database: &Te
     let beat = |id: &str, done_until, written_until, now| {
         let work = [Work { done_until, ..Work::done("ingest", now) }];
         let node = node(id, "ingest");
-        let heartbeat =
-            Heartbeat { node: &node, work: &work, first: false, written_until, stopping_since: None, now };
+        let heartbeat = NodeHeartbeat {
+            node: &node,
+            work: &work,
+            first: false,
+            written_until,
+            stopping_since: None,
+            now,
+        };
         store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
     };
     beat("a", at(0), None, at(0));
@@ -265,7 +271,7 @@ fn live(
             // As two clocks are rounded.
             let done_until = if first { now - TimeDelta::milliseconds(1) } else { now };
             let work = [Work { done_until, ..Work::done("ingest", now) }];
-            let heartbeat = Heartbeat {
+            let heartbeat = NodeHeartbeat {
                 node: &node,
                 work: &work,
                 first,
@@ -322,7 +328,7 @@ fn a_stop_ends_when_the_last_check_ins_are_written_and_refuses_new_ones_from_its
         let node = node(id, "ingest");
         let work = [Work { done_until, ..Work::done("ingest", now) }];
         let (first, written_until) = (now == at(0), None);
-        let heartbeat = Heartbeat { node: &node, work: &work, first, written_until, stopping_since, now };
+        let heartbeat = NodeHeartbeat { node: &node, work: &work, first, written_until, stopping_since, now };
         store.record_heartbeat(&heartbeat, &|_| Vec::new()).unwrap().blind
     };
     // Beside another, who takes what comes meanwhile: no window, however long it takes.

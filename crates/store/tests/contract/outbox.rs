@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use innkeeper_core::notice::{EventKind, Notice};
 use innkeeper_store::{
-    ActingStore, AlertEvent, Finished, GivingUp, GoneAlerter, Outcome, Sending, WaitingCounts,
+    ActingStore, AlertEvent, Finished, GivingUp, GoneAlerter, SendOutcome, Sending, WaitingCounts,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -53,15 +53,15 @@ pub fn finish<'a>(
     store: &ActingStore,
     token: &str,
     sendings: impl IntoIterator<Item = &'a Sending>,
-    outcome: Outcome,
+    outcome: SendOutcome,
     second: i64,
 ) {
     let ids = sendings.into_iter().flat_map(|one| &one.deliveries).map(|one| one.id).collect();
     store.finish(token, &[Finished { ids, outcome }], at(second)).unwrap();
 }
 
-pub fn retry(second: i64, maybe_sent: bool) -> Outcome {
-    Outcome::Retry { at: at(second), maybe_sent, problem: "busy".to_owned() }
+pub fn retry(second: i64, maybe_sent: bool) -> SendOutcome {
+    SendOutcome::Retry { at: at(second), maybe_sent, problem: "busy".to_owned() }
 }
 
 /// The subjects of what goes out.
@@ -88,18 +88,21 @@ fn the_record_of_a_lease_that_was_taken_over_counts_for_nothing(database: &TestD
     put(&store, 0, &["one"]);
     let first = singles(&store, 0, "first");
     let second = singles(&store, 10, "second");
-    for outcome in
-        [Outcome::Delivered, Outcome::Dead { problem: String::new() }, retry(11, false), Outcome::Untried]
-    {
+    for outcome in [
+        SendOutcome::Delivered,
+        SendOutcome::Dead { problem: String::new() },
+        retry(11, false),
+        SendOutcome::Untried,
+    ] {
         finish(&store, "first", &first, outcome, 11);
         assert!(singles(&store, 12, "third").is_empty());
     }
     assert_eq!(store.waiting_counts().unwrap(), WaitingCounts { waiting: 1, dead: 0 });
-    finish(&store, "second", &second, Outcome::Delivered, 12);
+    finish(&store, "second", &second, SendOutcome::Delivered, 12);
     // A lease that ran out and that nobody took over still counts.
     put(&store, 20, &["two"]);
     let late = singles(&store, 20, "late");
-    finish(&store, "late", &late, Outcome::Delivered, 500);
+    finish(&store, "late", &late, SendOutcome::Delivered, 500);
     assert_eq!(store.waiting_counts().unwrap(), WaitingCounts::default());
 }
 
@@ -107,8 +110,8 @@ fn delivered_and_dead_are_never_claimed_again(database: &TestDatabase) {
     let store = database.store();
     put(&store, 0, &["good", "bad"]);
     let sent = singles(&store, 0, "t");
-    finish(&store, "t", &sent[..1], Outcome::Delivered, 1);
-    finish(&store, "t", &sent[1..], Outcome::Dead { problem: "no such mailbox".to_owned() }, 1);
+    finish(&store, "t", &sent[..1], SendOutcome::Delivered, 1);
+    finish(&store, "t", &sent[1..], SendOutcome::Dead { problem: "no such mailbox".to_owned() }, 1);
     assert!(singles(&store, 1000, "u").is_empty());
     assert_eq!(digest(&store, 1000, "u"), None);
     assert_eq!(store.next_delivery_at("mail").unwrap(), None);
@@ -141,7 +144,7 @@ fn what_was_not_tried_is_ready_at_once(database: &TestDatabase) {
     let store = database.store();
     put(&store, 0, &["one"]);
     let sent = singles(&store, 0, "t");
-    finish(&store, "t", &sent, Outcome::Untried, 0);
+    finish(&store, "t", &sent, SendOutcome::Untried, 0);
     let again = singles(&store, 0, "u");
     assert_eq!((again[0].deliveries[0].attempts, subjects(&again)), (0, vec!["one"]));
 }
@@ -154,7 +157,7 @@ fn a_claim_may_begin_behind_what_was_claimed_before(database: &TestDatabase) {
     let two = claim(None);
     assert_eq!(subjects(&two), ["a", "b"]);
     let place = |sending: &Sending| (sending.deliveries[0].next_at, sending.deliveries[0].id);
-    finish(&store, "t", &two[..1], Outcome::Untried, 9);
+    finish(&store, "t", &two[..1], SendOutcome::Untried, 9);
     assert_eq!(subjects(&claim(Some(place(&two[1])))), ["later", "c"], "not what is before the place");
     assert_eq!(subjects(&claim(None)), ["last", "a"]);
 }
@@ -204,15 +207,15 @@ fn many_outcomes_are_recorded_at_once(database: &TestDatabase) {
     put(&store, 0, &["good", "bad", "busy", "untried", "fine", "worse", "taken over"]);
     let sent = singles(&store, 0, "t");
     database.execute("UPDATE deliveries SET lease_token = 'u' WHERE notice LIKE '%taken over%'");
-    let dead = || Outcome::Dead { problem: "no such mailbox".to_owned() };
+    let dead = || SendOutcome::Dead { problem: "no such mailbox".to_owned() };
     let outcomes = [
-        Outcome::Delivered,
+        SendOutcome::Delivered,
         dead(),
         retry(60, true),
-        Outcome::Untried,
-        Outcome::Delivered,
+        SendOutcome::Untried,
+        SendOutcome::Delivered,
         dead(),
-        Outcome::Delivered,
+        SendOutcome::Delivered,
     ];
     let finished: Vec<Finished> = sent
         .iter()
@@ -274,10 +277,10 @@ fn a_repeat_has_the_same_key(database: &TestDatabase) {
     let alone = digest(&store, 0, "t").unwrap();
     finish(&store, "t", [&alone], retry(5, false), 1);
     assert_eq!(digest(&store, 5, "t").unwrap().key, alone.key, "refused, and sent again as it was");
-    finish(&store, "t", [&alone], Outcome::Dead { problem: "refused".to_owned() }, 6);
+    finish(&store, "t", [&alone], SendOutcome::Dead { problem: "refused".to_owned() }, 6);
     store.retry_delivery(alone.deliveries[0].id, at(7)).unwrap();
     assert_eq!(digest(&store, 7, "t").unwrap().key, alone.key, "somebody asked for it");
-    finish(&store, "t", [&alone], Outcome::Delivered, 8);
+    finish(&store, "t", [&alone], SendOutcome::Delivered, 8);
 
     put(&store, 10, &["2", "3", "4"]);
     let together = digest(&store, 10, "t").unwrap();

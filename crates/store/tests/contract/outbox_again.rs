@@ -3,7 +3,7 @@
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::ways::{AlerterKind, WaysOut};
-use innkeeper_store::{ActingStore, Actor, Outcome, Retried};
+use innkeeper_store::{ActingStore, Actor, Retried, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, digest, finish, put, retry, singles, subjects};
@@ -20,8 +20,8 @@ on_both!(
     a_digest_that_may_have_been_sent_goes_out_again_whole,
 );
 
-fn dead() -> Outcome {
-    Outcome::Dead { problem: "no such user".to_owned() }
+fn dead() -> SendOutcome {
+    SendOutcome::Dead { problem: "no such user".to_owned() }
 }
 
 fn what_was_given_up_waits_again(database: &TestDatabase) {
@@ -56,7 +56,7 @@ fn what_was_delivered_stays_so(database: &TestDatabase) {
     let store = database.store();
     put(&store, 0, &["one"]);
     let sent = singles(&store, 1, "t");
-    finish(&store, "t", &sent, Outcome::Delivered, 2);
+    finish(&store, "t", &sent, SendOutcome::Delivered, 2);
     assert_eq!(store.retry_delivery(sent[0].deliveries[0].id, at(3)).unwrap(), Retried::Delivered);
     assert!(singles(&store, 100, "u").is_empty());
 }
@@ -77,7 +77,7 @@ fn what_no_alerter_can_send_any_more_stays_as_it_is(database: &TestDatabase) {
     put(&store, 0, &["one", "two"]);
     let first = singles(&store, 1, "t");
     finish(&store, "t", [&first[0]], dead(), 2);
-    finish(&store, "t", [&first[1]], Outcome::Delivered, 2);
+    finish(&store, "t", [&first[1]], SendOutcome::Delivered, 2);
     let [given_up, delivered] = [0, 1].map(|n| first[n].deliveries[0].id);
     let node = |id: &str, goodbye: &str| {
         database.execute(&format!(
@@ -111,7 +111,7 @@ fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let claimed = store.claim_digest("mail", at(second), seconds(10), &token, 100, true).unwrap();
     let Some(sending) = claimed else { return Vec::new() };
-    finish(store, &token, [&sending], Outcome::Delivered, second);
+    finish(store, &token, [&sending], SendOutcome::Delivered, second);
     subjects([&sending]).into_iter().map(str::to_owned).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Messages of one incident to one recipient keep their order, whatever happens to the first of them.
 
-use innkeeper_store::{ActingStore, Outcome};
+use innkeeper_store::{ActingStore, SendOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, digest, finish, retry, singles};
@@ -34,14 +34,14 @@ fn a_single_waits_for_the_one_before(database: &TestDatabase) {
     let first = singles(&store, 70, "t");
     assert_eq!(events(&first), ["opened", "opened"], "one for each of two people");
     assert!(singles(&store, 71, "u").is_empty(), "it is being sent");
-    finish(&store, "t", &first[..1], Outcome::Delivered, 71);
+    finish(&store, "t", &first[..1], SendOutcome::Delivered, 71);
     finish(&store, "t", &first[1..], retry(100, false), 71);
     let second = singles(&store, 71, "u");
     assert_eq!((events(&second), second[0].recipient.as_str()), (vec!["recovered"], TO));
-    finish(&store, "u", &second, Outcome::Delivered, 72);
+    finish(&store, "u", &second, SendOutcome::Delivered, 72);
     let again = singles(&store, 100, "u");
     assert_eq!(events(&again), ["opened"]);
-    finish(&store, "u", &again, Outcome::Delivered, 100);
+    finish(&store, "u", &again, SendOutcome::Delivered, 100);
     assert_eq!(events(&singles(&store, 100, "u")), ["recovered"]);
 }
 
@@ -49,7 +49,7 @@ fn a_dead_one_is_not_waited_for(database: &TestDatabase) {
     let store = database.store();
     opened_and_closed(&store, "backup");
     let first = singles(&store, 70, "t");
-    finish(&store, "t", &first, Outcome::Dead { problem: "no".to_owned() }, 71);
+    finish(&store, "t", &first, SendOutcome::Dead { problem: "no".to_owned() }, 71);
     assert_eq!(events(&singles(&store, 71, "t")), ["recovered", "recovered"]);
 }
 
@@ -84,7 +84,7 @@ fn a_digest_waits_for_what_is_being_sent_or_tried_again(database: &TestDatabase)
     store.sweep(at(61), 10, &Rules(tell_three)).unwrap();
     assert_eq!(digest(&store, 62, "u"), None, "the beginning is being sent");
     finish(&store, "t", &first[..1], retry(100, false), 62);
-    finish(&store, "t", &first[1..], Outcome::Delivered, 62);
+    finish(&store, "t", &first[1..], SendOutcome::Delivered, 62);
     let other = digest(&store, 62, "u").unwrap();
     assert_eq!((events([&other]), &other.recipient), (vec!["recovered"], &first[1].recipient));
     assert_eq!(digest(&store, 63, "u"), None, "the beginning is tried again later");
@@ -105,7 +105,7 @@ fn a_digest_waits_for_what_must_go_out_alone(database: &TestDatabase) {
     let again = digest(&store, 100, "u").unwrap();
     assert_eq!((events([&again]), &again.key), (vec!["opened"], &first.key));
     assert_eq!(digest(&store, 100, "u"), None);
-    finish(&store, "u", [&again], Outcome::Delivered, 101);
+    finish(&store, "u", [&again], SendOutcome::Delivered, 101);
     assert_eq!(events([&digest(&store, 101, "u").unwrap()]), ["recovered"]);
 }
 
@@ -140,7 +140,7 @@ fn many_digesters_never_send_the_end_before_the_beginning(database: &TestDatabas
                         sent.push((one.notice.alert.as_ref().unwrap().id, one.id));
                     }
                     drop(sent);
-                    finish(&own, &token, [&sending], Outcome::Delivered, 1000);
+                    finish(&own, &token, [&sending], SendOutcome::Delivered, 1000);
                 }
                 None if last && own.waiting_counts().unwrap().waiting == 0 => return,
                 None => {}

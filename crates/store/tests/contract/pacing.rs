@@ -2,7 +2,7 @@
 //! minute, however many claim.
 
 use innkeeper_core::notice::{EventKind, Notice};
-use innkeeper_store::{ActingStore, Finished, Outcome, Sending};
+use innkeeper_store::{ActingStore, Finished, SendOutcome, Sending};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{TO, finish, put, retry, subjects};
@@ -31,7 +31,7 @@ fn claim(store: &ActingStore, second: i64, token: &str) -> Option<Sending> {
 fn send(store: &ActingStore, second: i64) -> Vec<String> {
     let token = format!("at {second}");
     let Some(sending) = claim(store, second, &token) else { return Vec::new() };
-    finish(store, &token, [&sending], Outcome::Delivered, second);
+    finish(store, &token, [&sending], SendOutcome::Delivered, second);
     subjects([&sending]).into_iter().map(str::to_owned).collect()
 }
 
@@ -121,7 +121,7 @@ fn what_may_have_been_sent_goes_out_again_beside_it(database: &TestDatabase) {
     put(&store, 2, &["two"]);
     let again = claim(&store, 5, "u").unwrap();
     assert_eq!((subjects([&again]), &again.key), (vec!["one"], &first.key), "it is not held");
-    finish(&store, "u", [&again], Outcome::Delivered, 6);
+    finish(&store, "u", [&again], SendOutcome::Delivered, 6);
     assert_eq!(send(&store, 9), [""; 0]);
     assert_eq!(send(&store, 10), ["two"], "nor does it hold up the others any longer");
     // A claim whose sender died comes back with its lease, in whatever storm.
@@ -134,7 +134,7 @@ fn what_may_have_been_sent_goes_out_again_beside_it(database: &TestDatabase) {
 
 fn a_refused_or_untried_message_holds_up_nobody(database: &TestDatabase) {
     let store = database.store();
-    let outcomes = [Outcome::Dead { problem: "no such mailbox".to_owned() }, Outcome::Untried];
+    let outcomes = [SendOutcome::Dead { problem: "no such mailbox".to_owned() }, SendOutcome::Untried];
     for (n, outcome) in outcomes.into_iter().enumerate() {
         let second = 1000 * n as i64;
         put(&store, second, &["one"]);
@@ -150,11 +150,11 @@ fn a_refused_or_untried_message_holds_up_nobody(database: &TestDatabase) {
 
 fn a_digest_of_which_a_part_came_through_was_sent(database: &TestDatabase) {
     let store = database.store();
-    let dead = || Outcome::Dead { problem: "invalid_blocks".to_owned() };
-    let endings: [&[Outcome]; 3] = [
-        &[dead(), Outcome::Delivered],
-        &[retry(5, true), Outcome::Untried],
-        &[retry(5, false), Outcome::Delivered],
+    let dead = || SendOutcome::Dead { problem: "invalid_blocks".to_owned() };
+    let endings: [&[SendOutcome]; 3] = [
+        &[dead(), SendOutcome::Delivered],
+        &[retry(5, true), SendOutcome::Untried],
+        &[retry(5, false), SendOutcome::Delivered],
     ];
     for (n, outcomes) in endings.into_iter().enumerate() {
         for at_once in [true, false] {
@@ -171,7 +171,10 @@ fn a_digest_of_which_a_part_came_through_was_sent(database: &TestDatabase) {
                 // What came through is recorded first.
                 parts.reverse();
                 parts.sort_by_key(|part| {
-                    !matches!(part.outcome, Outcome::Delivered | Outcome::Retry { maybe_sent: true, .. })
+                    !matches!(
+                        part.outcome,
+                        SendOutcome::Delivered | SendOutcome::Retry { maybe_sent: true, .. }
+                    )
                 });
                 parts
                     .iter()

@@ -4,7 +4,9 @@ use innkeeper_core::assessed::Assessed;
 use innkeeper_core::notice::DeliveryState;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
-use innkeeper_store::{Arrival, Change, Cursor, Filter, Outcome, SentDelivery, StoreError, Target, Topic};
+use innkeeper_store::{
+    Arrival, ChangeOutcome, Cursor, Filter, SendOutcome, SentDelivery, StoreError, Target, Topic,
+};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::outbox::{finish, singles};
@@ -59,7 +61,7 @@ fn an_alert_shows_what_became_of_its_messages(database: &TestDatabase) {
     assert_eq!((of(SHOP), of("zoo")), (alerts.clone(), vec![]));
     assert_eq!(store.deliveries(DeliveryState::Waiting, None, 10).unwrap().len(), 1);
     let claimed = singles(&store, 61, "t");
-    finish(&store, "t", &claimed, Outcome::Dead { problem: "no such user".to_owned() }, 62);
+    finish(&store, "t", &claimed, SendOutcome::Dead { problem: "no such user".to_owned() }, 62);
     let of = store.deliveries_of(&[alerts[0].id]).unwrap();
     assert_eq!((of[0].state, of[0].problem.as_deref()), (DeliveryState::Dead, Some("no such user")));
     assert_eq!(store.deliveries(DeliveryState::Dead, None, 10).unwrap(), of);
@@ -142,7 +144,7 @@ fn what_was_withdrawn_was_no_trouble(database: &TestDatabase) {
     let id = store.book("job", &every(60));
     assert_eq!(store.pass(at(60)).opened, 1);
     let longer = Patch { schedule: Some((Schedule::every(seconds(600)).unwrap(), None)), ..Patch::default() };
-    assert_eq!(store.change(id, &longer, &|_| true, at(90)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &longer, &|_| true, at(90)).unwrap(), ChangeOutcome::Done);
     assert_eq!(store.troubles(&[(id, at(0))]).unwrap()[&id].len(), 1, "open yet");
     assert_eq!(store.pass(at(90)).closed, 1);
     let figures = |until: i64| {

@@ -2,7 +2,7 @@
 
 use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_core::reservation::{AlertStatus, Patch};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_store::{ActingStore, Recorded, Walk};
 use innkeeper_testing::database::TestDatabase;
@@ -195,7 +195,7 @@ fn a_late_success_answers_the_alert_and_counts_as_no_trouble(database: &TestData
     assert!(written.wake, "a sweeper looks at once");
     assert_eq!(store.next_wake_at().unwrap(), Some(at(now + 60)), "from its arrival on, not before");
     assert_eq!(store.sweep_from(Some(at(now + 59)), at(now + 60), 10, &Rules(tell_log)).unwrap().closed, 1);
-    assert_eq!((store.alert("backup"), store.look("backup").conclusions.status), (None, Status::Up));
+    assert_eq!((store.alert("backup"), store.look("backup").conclusions.status), (None, AlertStatus::Up));
     let endings = database.texts("SELECT ending FROM alerts");
     assert_eq!(endings, ["it had run at 03:00 on Mon 5 Jan (Europe/Berlin)"]);
     assert!(!store.look("backup").conclusions.reported_late);
@@ -311,7 +311,7 @@ fn a_late_success_within_the_row_answers_its_alert(database: &TestDatabase) {
     assert_eq!(database.texts("SELECT ending FROM alerts"), ["it had run at 01:30 on Mon 5 Jan (UTC)"]);
     assert_eq!(store.troubles(&[(id, at(0))]).unwrap().len(), 0, "it was no trouble");
     let conclusions = store.look("backup").conclusions;
-    assert_eq!((conclusions.status, conclusions.fail_streak), (Status::Up, 1));
+    assert_eq!((conclusions.status, conclusions.fail_streak), (AlertStatus::Up, 1));
     store.check_in("backup", &[fail(at(4 * HOUR), 1)]);
     assert_eq!(store.pass(at(4 * HOUR)).opened, 1, "the second in a row");
 }

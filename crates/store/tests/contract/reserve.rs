@@ -3,7 +3,7 @@
 use innkeeper_core::names::AlerterName;
 use innkeeper_core::recipient::Recipients;
 use innkeeper_core::reminders::Reminders;
-use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_core::reservation::{AlertStatus, Patch};
 use innkeeper_core::schedule::{Frequency, Schedule, TimeUnit};
 use innkeeper_core::snooze::SnoozeMode;
 use innkeeper_store::Reserved;
@@ -59,7 +59,7 @@ fn what_is_reserved_comes_back_whole(database: &TestDatabase) {
         assert_eq!((reservation.id, &reservation.spec), (id, &expected));
         assert_eq!(reservation.created_at, at(0));
         assert_eq!(reservation.facts, Default::default());
-        assert_eq!(reservation.conclusions.status, Status::New);
+        assert_eq!(reservation.conclusions.status, AlertStatus::New);
     }
 }
 

@@ -3,10 +3,10 @@
 use chrono::TimeDelta;
 use innkeeper_core::alert::Cause;
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_core::reservation::{AlertStatus, Patch};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::Change;
+use innkeeper_store::ChangeOutcome;
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -122,10 +122,10 @@ fn a_run_whose_alert_was_withdrawn_is_told_again(database: &TestDatabase) {
     store.check_in("job", &[of_run(1, start(at(10)))]);
     store.pass(at(10));
     assert_eq!(store.pass(at(70)).opened, 1);
-    assert_eq!(store.change(id, &limit(3600), &|_| true, at(80)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &limit(3600), &|_| true, at(80)).unwrap(), ChangeOutcome::Done);
     assert_eq!(store.pass(at(80)).closed, 1);
     assert_eq!(database.count("runs WHERE told_at IS NOT NULL"), 0);
-    assert_eq!(store.change(id, &limit(60), &|_| true, at(90)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &limit(60), &|_| true, at(90)).unwrap(), ChangeOutcome::Done);
     assert_eq!(store.pass(at(90)).opened, 1);
 }
 
@@ -157,7 +157,7 @@ fn a_run_that_was_over_without_a_word_is_not_told_by_a_longer_limit(database: &T
     store.check_in("job", &[of_run(2, start(at(100))), of_run(2, success(at(110)))]);
     store.pass(at(110));
     assert_eq!(store.pass(at(900)).opened, 0);
-    assert_eq!(store.change(id, &longer, &|_| true, at(950)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &longer, &|_| true, at(950)).unwrap(), ChangeOutcome::Done);
     for now in [950, 3610, 5000] {
         assert_eq!(store.pass(at(now)).opened, 0, "{now}");
     }
@@ -175,7 +175,7 @@ fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &Tes
     let changes: [Way<'_>; 3] = [
         Box::new(|now| drop(store.reserve(&named.0, &named.1, &longer(80_000), at(now)).unwrap())),
         Box::new(|now| {
-            assert_eq!(store.change(id, &longer(80_000), &|_| true, at(now)).unwrap(), Change::Done)
+            assert_eq!(store.change(id, &longer(80_000), &|_| true, at(now)).unwrap(), ChangeOutcome::Done)
         }),
         Box::new(|now| {
             let mut spec = store.look("job").spec;
@@ -192,7 +192,7 @@ fn a_change_of_the_schedule_closes_a_false_alert_however_it_comes(database: &Tes
         change(begin + 90);
         let swept = store.pass(at(begin + 90));
         assert_eq!((swept.closed, swept.reminded), (1, 0), "{n}");
-        assert_eq!(store.look("job").conclusions.status, Status::Up);
+        assert_eq!(store.look("job").conclusions.status, AlertStatus::Up);
         assert_eq!(store.pass(at(begin + 900)).opened, 0);
     }
     let endings = database.texts("SELECT ending FROM alerts ORDER BY id");
@@ -216,7 +216,7 @@ fn a_remark_leaves_a_job_new(database: &TestDatabase) {
     store.book("job", &every(100));
     store.check_in("job", &[log(at(10))]);
     store.pass(at(60));
-    assert_eq!(store.look("job").conclusions.status, Status::New);
+    assert_eq!(store.look("job").conclusions.status, AlertStatus::New);
     assert_eq!(store.pass(at(100)).opened, 1);
 }
 

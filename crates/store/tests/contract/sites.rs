@@ -2,7 +2,7 @@
 
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::snooze::SnoozeMode;
-use innkeeper_store::{AlertEvent, Change};
+use innkeeper_store::{AlertEvent, ChangeOutcome};
 use innkeeper_testing::database::TestDatabase;
 
 use crate::world::*;
@@ -77,7 +77,7 @@ fn a_silence_that_was_withdrawn_is_none(database: &TestDatabase) {
     store.check_in("backup", &[from(ADDRESS, success(at(0)))]);
     assert_eq!(store.pass(at(20)).opened, 1, "of the gateway");
     let longer = every(100_000);
-    assert_eq!(store.change(id, &longer, &|_| true, at(50)).unwrap(), Change::Done);
+    assert_eq!(store.change(id, &longer, &|_| true, at(50)).unwrap(), ChangeOutcome::Done);
     assert_eq!(store.pass(at(50)).closed, 1);
     assert_eq!(store.pass(at(59)).opened, 0);
     assert_eq!(store.pass(at(60)).opened, 1, "without a respite");

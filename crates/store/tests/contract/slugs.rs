@@ -4,7 +4,7 @@ use innkeeper_core::Invalid;
 use innkeeper_core::reservation::Patch;
 use innkeeper_core::slug;
 use innkeeper_store::{
-    ActingStore, Arrival, Change, Definition, Recorded, Reserved, StoreError, Target, Undone,
+    ActingStore, Arrival, ChangeOutcome, Definition, Recorded, Reserved, StoreError, Target, Undone,
 };
 use innkeeper_testing::database::TestDatabase;
 
@@ -112,10 +112,10 @@ fn a_slug_is_chosen_and_changed(database: &TestDatabase) {
     let id = store.book("backup", &chosen("db-1"));
     assert_eq!((reached(&store, "db-1"), reached(&store, "backup")), (Some(id), None));
     let change = |slug: &str| store.change(id, &chosen(slug), &|_| true, at(2)).unwrap();
-    assert_eq!(change("db--2"), Change::Done);
+    assert_eq!(change("db--2"), ChangeOutcome::Done);
     assert_eq!((reached(&store, "db--2"), reached(&store, "db-1")), (Some(id), None));
     assert_eq!(store.look("backup").spec.slug, "db--2");
-    assert_eq!(change("db--2"), Change::Done, "its own is not taken");
+    assert_eq!(change("db--2"), ChangeOutcome::Done, "its own is not taken");
 }
 
 fn a_slug_that_belongs_to_another_is_refused(database: &TestDatabase) {
@@ -295,8 +295,8 @@ fn two_who_choose_the_same_slug_at_once_are_told(database: &TestDatabase) {
                 }
             }
         });
-        let is_refused = |change: &Result<Change, StoreError>| match change {
-            Ok(Change::Done) => false,
+        let is_refused = |change: &Result<ChangeOutcome, StoreError>| match change {
+            Ok(ChangeOutcome::Done) => false,
             Err(StoreError::Invalid(problem)) => problem.field == "slug",
             other => panic!("{other:?}"),
         };

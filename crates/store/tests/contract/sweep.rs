@@ -8,7 +8,7 @@ use innkeeper_core::alert::Reason;
 use innkeeper_core::checkin::CheckIn;
 use innkeeper_core::notice::EventKind;
 use innkeeper_core::reminders::Reminders;
-use innkeeper_core::reservation::{Patch, Status};
+use innkeeper_core::reservation::{AlertStatus, Patch};
 use innkeeper_store::{AlertEvent, DatabaseKind, StoreError, SweepOutcome, Walk};
 use innkeeper_testing::database::TestDatabase;
 
@@ -65,7 +65,7 @@ fn an_alert_opens_once_is_told_again_and_closes(database: &TestDatabase) {
     let missed = Reason::Missed { expected_at: at(60), deadline: at(60), in_a_row: 1, unobserved: None };
     assert_eq!((alert.reason, alert.opened_at, alert.told_at), (missed, at(60), at(60)));
     assert_eq!(alert.success_before, Some(at(0)));
-    assert_eq!(store.look("backup").conclusions.status, Status::Down);
+    assert_eq!(store.look("backup").conclusions.status, AlertStatus::Down);
 
     assert_eq!(store.pass(at(159)), SweepOutcome::default());
     assert_eq!(store.pass(at(160)), SweepOutcome { reminded: 1, deliveries: to_log(1), ..nothing.clone() });
@@ -74,7 +74,7 @@ fn an_alert_opens_once_is_told_again_and_closes(database: &TestDatabase) {
     store.check_in("backup", &[success(at(170))]);
     assert_eq!(store.pass(at(170)), SweepOutcome { closed: 1, deliveries: to_log(1), ..nothing });
     assert_eq!(store.alert("backup"), None);
-    assert_eq!(store.look("backup").conclusions.status, Status::Up);
+    assert_eq!(store.look("backup").conclusions.status, AlertStatus::Up);
     assert_eq!(store.next_wake_at().unwrap(), Some(at(230)));
     let told =
         database.texts("SELECT event FROM deliveries WHERE alert_id IN (SELECT id FROM alerts) ORDER BY id");
@@ -288,7 +288,7 @@ fn a_delivery_that_cannot_be_written_leaves_nothing(database: &TestDatabase) {
         1,
         "the alert did not close without its message"
     );
-    assert_eq!(store.look("backup").conclusions.status, Status::Down);
+    assert_eq!(store.look("backup").conclusions.status, AlertStatus::Down);
     database.execute(match database.kind() {
         DatabaseKind::Postgres => "ALTER TABLE deliveries DROP CONSTRAINT no",
         DatabaseKind::Sqlite => "DROP TRIGGER no",

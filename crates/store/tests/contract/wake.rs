@@ -1,7 +1,7 @@
 //! When a check-in wakes the sweeper, and when it leaves `wake_at`, an indexed column, alone.
 
 use innkeeper_core::checkin::CheckIn;
-use innkeeper_core::reservation::{Conclusions, Patch, Status};
+use innkeeper_core::reservation::{AlertStatus, Conclusions, Patch};
 use innkeeper_core::schedule::Schedule;
 use innkeeper_testing::database::TestDatabase;
 
@@ -121,7 +121,7 @@ fn a_check_in_wakes_where_the_rules_say_so(database: &TestDatabase) {
     let id = store.book("backup", &every(60));
     let mut second = 0;
     for eager in [false, true] {
-        for status in [Status::New, Status::Up, Status::Down] {
+        for status in [AlertStatus::New, AlertStatus::Up, AlertStatus::Down] {
             for checkin in [success, start, log, |at| fail(at, 1), late] {
                 for short_way in [true, false] {
                     second += 1;

@@ -13,7 +13,7 @@ use innkeeper_core::reservation::Patch;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Clock, SystemClock};
 use innkeeper_store::DatabaseKind;
-use innkeeper_testing::client::{Answer, Client};
+use innkeeper_testing::client::{Client, Response};
 use innkeeper_testing::database::TestDatabase;
 use innkeeper_testing::http_sink::{HttpSink, Received};
 use innkeeper_testing::process::{PATIENCE, Server};
@@ -117,7 +117,7 @@ impl Instance {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    fn post(&self, path: &str, body: &Value) -> Answer {
+    fn post(&self, path: &str, body: &Value) -> Response {
         let answer = self.client.post(&self.ingest.url(path), body);
         assert_eq!(answer.status, 200, "{path} {body}: {answer:?}");
         answer

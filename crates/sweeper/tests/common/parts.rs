@@ -9,7 +9,7 @@ use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::{Clock, ManualClock, SystemClock, Time};
 use innkeeper_node::{Config, KnownWays, Metrics, Role, Shutdown};
 use innkeeper_store::{ActingStore, Arrival, Definition, SweepOutcome, Target};
-use innkeeper_sweeper::dispatch::{Dispatched, Sender};
+use innkeeper_sweeper::dispatch::{DeliverySender, Dispatched};
 use innkeeper_sweeper::leases::Leases;
 use innkeeper_sweeper::messages::MessageComposer;
 use innkeeper_sweeper::watch::Watch;
@@ -23,7 +23,7 @@ pub struct Parts {
     pub store: ActingStore,
     pub clock: Arc<ManualClock>,
     pub watch: Watch,
-    pub sender: Sender,
+    pub sender: DeliverySender,
     pub shutdown: Shutdown,
 }
 
@@ -51,7 +51,7 @@ impl Parts {
             metrics: metrics.clone(),
             operator: None,
         };
-        let sender = Sender {
+        let sender = DeliverySender {
             store: (*store).clone(),
             alerters: Arc::new(alerters),
             name: AlerterName::parse("alerter", name).expect("it works"),

@@ -3,11 +3,11 @@
 use super::{Place, Plain, TestDatabase};
 
 /// While this value exists, nobody else can write to the table.
-pub struct Held {
+pub struct HeldLock {
     connection: Plain,
 }
 
-impl Held {
+impl HeldLock {
     /// Runs `sql` and releases the lock.
     pub fn finish(mut self, sql: &str) {
         let sql = format!("{sql}; COMMIT");
@@ -17,16 +17,16 @@ impl Held {
 
 impl TestDatabase {
     /// Locks `table` against writers (with SQLite, the whole database). Readers are not blocked.
-    pub fn hold(&self, table: &str) -> Held {
+    pub fn hold(&self, table: &str) -> HeldLock {
         self.held(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE"))
     }
 
     /// Locks all existing rows of `table` (with SQLite, the whole database).
-    pub fn hold_rows(&self, table: &str) -> Held {
+    pub fn hold_rows(&self, table: &str) -> HeldLock {
         self.held(&format!("SELECT 1 FROM {table} FOR UPDATE"))
     }
 
-    fn held(&self, lock: &str) -> Held {
+    fn held(&self, lock: &str) -> HeldLock {
         let mut connection = self.open();
         let lock = match &self.place {
             Place::Postgres { .. } => format!("BEGIN; {lock}"),
@@ -34,6 +34,6 @@ impl TestDatabase {
         };
         connection.batch_execute(&lock).unwrap_or_else(|error| panic!("{error}, in: {lock}"));
         // Dropping the connection releases the lock.
-        Held { connection }
+        HeldLock { connection }
     }
 }

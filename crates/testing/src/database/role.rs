@@ -7,14 +7,14 @@ use uuid::Uuid;
 use super::TestDatabase;
 
 /// A role that may read and write every table until a test revokes a permission. Dropped before the database is.
-pub struct Role<'a> {
+pub struct DatabaseRole<'a> {
     database: &'a TestDatabase,
     name: String,
 }
 
 impl TestDatabase {
     /// Creates a role. The tables must exist. Only for Postgres.
-    pub fn role(&self) -> Role<'_> {
+    pub fn role(&self) -> DatabaseRole<'_> {
         let name = format!("innkeeper_test_{}", Uuid::new_v4().simple());
         self.execute(&format!(
             "CREATE ROLE {name} LOGIN;
@@ -22,11 +22,11 @@ impl TestDatabase {
              GRANT ALL ON ALL TABLES IN SCHEMA public TO {name};
              GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {name}"
         ));
-        Role { database: self, name }
+        DatabaseRole { database: self, name }
     }
 }
 
-impl Role<'_> {
+impl DatabaseRole<'_> {
     /// The database's URL for this role.
     pub fn url(&self) -> String {
         let (_, place) = self.database.url().split_once('@').expect("an address with a user");
@@ -44,7 +44,7 @@ impl Role<'_> {
     }
 }
 
-impl Drop for Role<'_> {
+impl Drop for DatabaseRole<'_> {
     fn drop(&mut self) {
         // No panic here, because it would hide the panic that ended the test.
         let gone = PgConnection::establish(self.database.url()).map_err(|error| error.to_string()).and_then(

@@ -10,7 +10,7 @@ use innkeeper_core::access::Permission;
 use innkeeper_core::names::AppName;
 use innkeeper_core::reservation::Spec;
 use innkeeper_core::ways::DeadEnd;
-use innkeeper_http::{ApiError, Caller, LargeBody, Spool};
+use innkeeper_http::{ApiError, Caller, LargeBody, ListSpool};
 use innkeeper_node::heartbeat::dead_end_reporter::line;
 use innkeeper_store::{Applied, Changed, Named, Store};
 use serde::{Deserialize, Serialize};
@@ -246,7 +246,7 @@ pub(crate) async fn export(app_state: Data<AppState>, caller: Caller, request: H
     let is_toml = names_toml(&request, header::ACCEPT);
     let (store, asker, now) = (app_state.store.clone(), caller.clone(), app_state.clock.now());
     let apps = app.map(|app| vec![app.to_string()]).or_else(|| caller.apps());
-    let write = move |spool: &mut Spool| {
+    let write = move |spool: &mut ListSpool| {
         let mut count = 0;
         store.snapshot(now, |snapshot| {
             snapshot.by_name(apps.as_deref(), |spec| {

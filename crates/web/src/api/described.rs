@@ -2,7 +2,9 @@
 //! them stands beside their handlers, and for those of `ingest` in `innkeeper_ingest_routes`.
 
 use innkeeper_core::access::Permission;
-use innkeeper_http::description::{Body, Description, FieldKind, Method, Parameter as Part, Place};
+use innkeeper_http::description::{
+    DescribedBody, Description, FieldKind, Method, Parameter as Part, ParameterPlace,
+};
 use innkeeper_http::status_routes;
 use serde_json::{Value, json};
 use utoipa::openapi::path::{
@@ -81,7 +83,7 @@ fn requirement(permission: Permission) -> SecurityRequirement {
     }
 }
 
-fn body(of: &Body) -> RequestBody {
+fn body(of: &DescribedBody) -> RequestBody {
     let mut object = ObjectBuilder::new();
     for field in of.fields {
         object = object.property(field.name, schema(field.kind));
@@ -110,8 +112,8 @@ fn schema(of: FieldKind) -> RefOr<Schema> {
 
 fn parameter(part: &Part) -> Parameter {
     let (place, required) = match part.place {
-        Place::Path => (ParameterIn::Path, Required::True),
-        Place::Query => (ParameterIn::Query, Required::False),
+        ParameterPlace::Path => (ParameterIn::Path, Required::True),
+        ParameterPlace::Query => (ParameterIn::Query, Required::False),
     };
     let mut parameter = ParameterBuilder::new()
         .name(part.name)
@@ -142,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_example_of_a_body_is_json_and_has_what_must_be_there() {
-        let bodies: Vec<Body> =
+        let bodies: Vec<DescribedBody> =
             innkeeper_ingest_routes::all().iter().filter_map(|route| route.body).collect();
         assert!(bodies.len() > 5);
         for body in bodies {

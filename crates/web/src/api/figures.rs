@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path};
-use innkeeper_core::expect::{Clause, Verdict};
+use innkeeper_core::expect::{Clause, ClauseVerdict};
 use innkeeper_core::figures::number;
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Accepted, RecentValue};
@@ -53,28 +53,30 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(clause: &Clause, verdict: Option<&Verdict>) -> Self {
+    fn of(clause: &Clause, verdict: Option<&ClauseVerdict>) -> Self {
         Self { clause: clause.to_string(), state: state(verdict), says: says(verdict) }
     }
 }
 
-fn state(verdict: Option<&Verdict>) -> &'static str {
+fn state(verdict: Option<&ClauseVerdict>) -> &'static str {
     match verdict {
         None => "unknown",
-        Some(Verdict::Holds) => "holds",
-        Some(Verdict::TooFew(_)) => "too_few",
-        Some(Verdict::Broken(_)) => "broken",
+        Some(ClauseVerdict::Holds) => "holds",
+        Some(ClauseVerdict::TooFew(_)) => "too_few",
+        Some(ClauseVerdict::Broken(_)) => "broken",
     }
 }
 
 /// How a clause stands, as a sentence without its end.
-pub(crate) fn says(verdict: Option<&Verdict>) -> String {
+pub(crate) fn says(verdict: Option<&ClauseVerdict>) -> String {
     match verdict {
         None => "no success was judged by it yet".to_owned(),
-        Some(Verdict::Holds) => "holds".to_owned(),
-        Some(Verdict::TooFew(0)) => "passes: its median needs three values, and has none".to_owned(),
-        Some(Verdict::TooFew(count)) => format!("passes: its median needs three values, and has {count}"),
-        Some(Verdict::Broken(problem)) => problem.clone(),
+        Some(ClauseVerdict::Holds) => "holds".to_owned(),
+        Some(ClauseVerdict::TooFew(0)) => "passes: its median needs three values, and has none".to_owned(),
+        Some(ClauseVerdict::TooFew(count)) => {
+            format!("passes: its median needs three values, and has {count}")
+        }
+        Some(ClauseVerdict::Broken(problem)) => problem.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use innkeeper_core::schedule::KINDS;
 use innkeeper_core::sla::State;
 use innkeeper_core::{Invalid, Time};
 use innkeeper_http::{ApiError, Body, Caller};
-use innkeeper_store::{ActingStore, Change, Cursor, Filter, Store, Undelivered};
+use innkeeper_store::{ActingStore, ChangeOutcome, Cursor, Filter, Store, Undelivered};
 use serde_json::{Map, Value};
 
 use super::document::{ReservationDocument, changed_terms, etag, spec};
@@ -167,9 +167,9 @@ pub(crate) async fn change(
             let after = patched(&before, patch.clone(), &shared)?;
             // What was read is what is changed, whatever `If-Match` takes.
             match store.change(id, &Patch::for_all_of(after), &|spec| *spec == before, now)? {
-                Change::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
-                Change::Unknown => return Err(no_reservation(id)),
-                Change::Outdated => {}
+                ChangeOutcome::Done => return Standing::of(store, visible(store, &asker, id, now)?, now),
+                ChangeOutcome::Unknown => return Err(no_reservation(id)),
+                ChangeOutcome::Outdated => {}
             }
         }
         Err(ApiError::Unavailable { retry_after_s: 1 })

@@ -18,7 +18,7 @@ use openidconnect::{
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::{Trouble, shown};
+use super::{OpenIdTrouble, shown};
 
 /// How long a description and its keys hold.
 const HOLDS: Duration = Duration::from_secs(3600);
@@ -66,7 +66,7 @@ struct State {
     description: Option<(Instant, Arc<Description>)>,
     /// When keys were fetched for one that was not among them.
     for_a_key: Option<Instant>,
-    away: Option<(Instant, Trouble)>,
+    away: Option<(Instant, OpenIdTrouble)>,
 }
 
 /// Why there is no answer.
@@ -88,11 +88,11 @@ impl Known {
 
     /// The description with its keys. One asks for it, the others wait for that. An old one goes on while there is none
     /// to be had.
-    pub fn description(&self) -> Result<Arc<Description>, Trouble> {
+    pub fn description(&self) -> Result<Arc<Description>, OpenIdTrouble> {
         self.description_at(Instant::now())
     }
 
-    fn description_at(&self, now: Instant) -> Result<Arc<Description>, Trouble> {
+    fn description_at(&self, now: Instant) -> Result<Arc<Description>, OpenIdTrouble> {
         let mut state = self.state.lock();
         let old = state.description.clone();
         match &old {
@@ -108,7 +108,7 @@ impl Known {
     }
 
     /// The same with keys that were fetched after `old`, for a key that is not among those; none when that was done just before.
-    pub fn newer(&self, old: &Arc<Description>) -> Result<Option<Arc<Description>>, Trouble> {
+    pub fn newer(&self, old: &Arc<Description>) -> Result<Option<Arc<Description>>, OpenIdTrouble> {
         let mut state = self.state.lock();
         if let Some((_, now)) = state.description.as_ref().filter(|(_, now)| !Arc::ptr_eq(now, old)) {
             return Ok(Some(Arc::clone(now)));
@@ -120,7 +120,7 @@ impl Known {
         self.fetch(&mut state, Instant::now()).map(Some)
     }
 
-    fn fetch(&self, state: &mut State, now: Instant) -> Result<Arc<Description>, Trouble> {
+    fn fetch(&self, state: &mut State, now: Instant) -> Result<Arc<Description>, OpenIdTrouble> {
         let is_known = state.description.is_some();
         let rests = if is_known { FOR_A_NEWER } else { AWAY };
         let away = state.away.as_ref().filter(|(at, _)| now.saturating_duration_since(*at) < rests);
@@ -128,7 +128,9 @@ impl Known {
             return Err(trouble.clone());
         }
         let found = Description::discover(&self.issuer, &|request| self.send(request));
-        match found.map_err(|error| Trouble::Away(undiscovered(&error))).and_then(|found| self.checked(found))
+        match found
+            .map_err(|error| OpenIdTrouble::Away(undiscovered(&error)))
+            .and_then(|found| self.checked(found))
         {
             Ok(found) => {
                 let found = Arc::new(found);
@@ -151,9 +153,9 @@ impl Known {
     }
 
     /// A description whose addresses are those of a provider.
-    fn checked(&self, found: Description) -> Result<Description, Trouble> {
+    fn checked(&self, found: Description) -> Result<Description, OpenIdTrouble> {
         // Where browsers are sent; the others are looked at when they are asked.
-        self.allow(found.authorization_endpoint().url()).map_err(|error| Trouble::Away(error.0))?;
+        self.allow(found.authorization_endpoint().url()).map_err(|error| OpenIdTrouble::Away(error.0))?;
         Ok(found)
     }
 
@@ -278,7 +280,9 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &old.description_at(begun + HOLDS).unwrap()));
         let fresh = known(&issuer);
         for _ in 0..2 {
-            assert!(matches!(fresh.description_at(begun), Err(Trouble::Away(what)) if what.contains("500")));
+            assert!(
+                matches!(fresh.description_at(begun), Err(OpenIdTrouble::Away(what)) if what.contains("500"))
+            );
         }
         assert_eq!(asked.load(Ordering::SeqCst), 3, "nobody asks again at once");
         assert!(fresh.description_at(Instant::now() + AWAY).is_err());

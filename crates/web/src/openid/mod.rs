@@ -119,7 +119,7 @@ pub(crate) struct Person {
 
 /// Why nobody came of it.
 #[derive(Debug, Clone)]
-pub(crate) enum Trouble {
+pub(crate) enum OpenIdTrouble {
     /// The provider is away, or answers what cannot be used.
     Away(String),
     /// The provider does not let them in.
@@ -130,7 +130,7 @@ pub(crate) enum Trouble {
     Untrusted(String),
 }
 
-impl Trouble {
+impl OpenIdTrouble {
     pub fn why(&self) -> Why {
         match self {
             Self::Away(_) => Why::ProviderAway,

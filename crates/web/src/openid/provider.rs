@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::known::{Description, Known, Unanswered};
-use super::{Beginning, CALLBACK, Person, Returned, Trouble, shown};
+use super::{Beginning, CALLBACK, OpenIdTrouble, Person, Returned, shown};
 
 /// How far the provider's clock may be behind this one.
 const LEEWAY: TimeDelta = TimeDelta::minutes(1);
@@ -127,7 +127,7 @@ impl Provider {
     }
 
     /// Where a browser goes to log in.
-    pub fn begin(&self, login: &Beginning) -> Result<String, Trouble> {
+    pub fn begin(&self, login: &Beginning) -> Result<String, OpenIdTrouble> {
         let client = self.client(&*self.known.description()?)?;
         let (state, nonce) = (CsrfToken::new(login.state().to_owned()), Nonce::new(login.nonce()));
         let challenge =
@@ -145,23 +145,23 @@ impl Provider {
     }
 
     /// Who comes back.
-    pub fn end(&self, login: &Beginning, returned: &Returned, now: Time) -> Result<Person, Trouble> {
+    pub fn end(&self, login: &Beginning, returned: &Returned, now: Time) -> Result<Person, OpenIdTrouble> {
         let description = self.known.description()?;
         check_issuer(&description, returned.issuer.as_deref())?;
         if !returned.error.is_empty() {
             let what = [returned.error.as_str(), returned.error_description.as_str()];
             let what: Vec<String> = what.into_iter().filter(|text| !text.is_empty()).map(shown).collect();
-            return Err(Trouble::Refused(what.join(": ")));
+            return Err(OpenIdTrouble::Refused(what.join(": ")));
         }
         if returned.code.is_empty() || returned.code.len() > LONGEST_SECRET {
-            return Err(Trouble::Untrusted("it brings no code".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("it brings no code".to_owned()));
         }
         let client = self.client(&description)?;
         let tokens = self.exchange(&client, login, &returned.code)?;
         let claims = self.verified(&description, &tokens, login, now)?;
         let (subject, stated) = (claims.subject().clone(), as_json(&claims)?);
         if subject.is_empty() || subject.len() > LONGEST_SUBJECT || subject.chars().any(char::is_control) {
-            return Err(Trouble::Untrusted("its token is of nobody (sub)".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("its token is of nobody (sub)".to_owned()));
         }
         let more = match self.rules.are_answered_by(&stated) || client.user_info_url().is_none() {
             true => None,
@@ -202,7 +202,7 @@ impl Provider {
             .collect()
     }
 
-    fn client(&self, description: &Description) -> Result<Asking, Trouble> {
+    fn client(&self, description: &Description) -> Result<Asking, OpenIdTrouble> {
         let client = Asking::from_provider_metadata(
             description.clone(),
             self.client_id.clone(),
@@ -217,15 +217,15 @@ impl Provider {
         }
         match takes(&CoreClientAuthMethod::ClientSecretPost) {
             true => Ok(client.set_auth_type(AuthType::RequestBody)),
-            false => Err(Trouble::Away(
+            false => Err(OpenIdTrouble::Away(
                 "it takes client_secret neither by client_secret_basic nor by client_secret_post".to_owned(),
             )),
         }
     }
 
     /// The tokens that the code is good for, once.
-    fn exchange(&self, client: &Asking, login: &Beginning, code: &str) -> Result<Tokens, Trouble> {
-        let away = |what: String| Trouble::Away(what);
+    fn exchange(&self, client: &Asking, login: &Beginning, code: &str) -> Result<Tokens, OpenIdTrouble> {
+        let away = |what: String| OpenIdTrouble::Away(what);
         let request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
             .map_err(|error| away(format!("its description is not whole: {error}")))?
@@ -236,7 +236,7 @@ impl Provider {
                 let description = said.error_description().map(|text| format!(": {text}"));
                 let is_unknown_client = *said.error() == CoreErrorResponseType::InvalidClient;
                 let said = shown(&format!("{}{}", said.error().as_ref(), description.unwrap_or_default()));
-                Trouble::Unaccepted(match is_unknown_client {
+                OpenIdTrouble::Unaccepted(match is_unknown_client {
                     true => format!(
                         "the provider does not accept this Innkeeper ({said}); an admin has to check client_id and \
                          client_secret in [web.openid]"
@@ -245,7 +245,7 @@ impl Provider {
                 })
             }
             // Its body may hold tokens.
-            RequestTokenError::Parse(error, _) => Trouble::Untrusted(format!(
+            RequestTokenError::Parse(error, _) => OpenIdTrouble::Untrusted(format!(
                 "its token answer cannot be read, at {}",
                 shown(&error.path().to_string())
             )),
@@ -260,9 +260,10 @@ impl Provider {
         tokens: &Tokens,
         login: &Beginning,
         now: Time,
-    ) -> Result<IdTokenClaims<Others, CoreGenderClaim>, Trouble> {
-        let token =
-            tokens.id_token().ok_or_else(|| Trouble::Untrusted("there is no ID token in it".to_owned()))?;
+    ) -> Result<IdTokenClaims<Others, CoreGenderClaim>, OpenIdTrouble> {
+        let token = tokens
+            .id_token()
+            .ok_or_else(|| OpenIdTrouble::Untrusted("there is no ID token in it".to_owned()))?;
         let first = self.look_at(description, token, tokens.access_token(), login, now);
         let is_unknown = matches!(
             &first,
@@ -276,7 +277,7 @@ impl Provider {
                 None => first,
             },
         };
-        looked.map_err(|error| Trouble::Untrusted(unverified(&error)))
+        looked.map_err(|error| OpenIdTrouble::Untrusted(unverified(&error)))
     }
 
     fn look_at(
@@ -325,40 +326,45 @@ impl Provider {
         client: &Asking,
         access_token: &AccessToken,
         subject: &SubjectIdentifier,
-    ) -> Result<Value, Trouble> {
+    ) -> Result<Value, OpenIdTrouble> {
         let is_sendable = access_token.secret().bytes().all(|byte| byte.is_ascii_graphic());
         if !is_sendable || access_token.secret().len() > LONGEST_SECRET {
-            return Err(Trouble::Untrusted("its access token is none".to_owned()));
+            return Err(OpenIdTrouble::Untrusted("its access token is none".to_owned()));
         }
         let request = client
             .user_info(access_token.clone(), Some(subject.clone()))
-            .map_err(|error| Trouble::Away(error.to_string()))?;
+            .map_err(|error| OpenIdTrouble::Away(error.to_string()))?;
         let answer: Result<UserInfoClaims<Others, CoreGenderClaim>, UserInfoError<Unanswered>> =
             request.request(&|request| self.known.send(request));
         match answer {
             Ok(claims) => as_json(&claims),
-            Err(UserInfoError::Request(error)) => Err(Trouble::Away(error.to_string())),
-            Err(UserInfoError::Response(status, ..)) => Err(Trouble::Away(format!("its userinfo: {status}"))),
-            Err(UserInfoError::ClaimsVerification(error)) => {
-                Err(Trouble::Untrusted(format!("its userinfo: {}", unverified(&error))))
+            Err(UserInfoError::Request(error)) => Err(OpenIdTrouble::Away(error.to_string())),
+            Err(UserInfoError::Response(status, ..)) => {
+                Err(OpenIdTrouble::Away(format!("its userinfo: {status}")))
             }
-            Err(_) => Err(Trouble::Untrusted("its userinfo cannot be read".to_owned())),
+            Err(UserInfoError::ClaimsVerification(error)) => {
+                Err(OpenIdTrouble::Untrusted(format!("its userinfo: {}", unverified(&error))))
+            }
+            Err(_) => Err(OpenIdTrouble::Untrusted("its userinfo cannot be read".to_owned())),
         }
     }
 }
 
 /// Whether the answer comes from the provider that was asked (RFC 9207): another one may have been made to send its own here.
-fn check_issuer(description: &Description, said: Option<&str>) -> Result<(), Trouble> {
+fn check_issuer(description: &Description, said: Option<&str>) -> Result<(), OpenIdTrouble> {
     let is_announced = description.additional_metadata().authorization_response_iss_parameter_supported;
     match said {
         Some(said) if said == description.issuer().as_str() => Ok(()),
         None if !is_announced => Ok(()),
-        _ => Err(Trouble::Untrusted("it does not come from the provider that was asked (iss)".to_owned())),
+        _ => Err(OpenIdTrouble::Untrusted(
+            "it does not come from the provider that was asked (iss)".to_owned(),
+        )),
     }
 }
 
-fn as_json(claims: &impl Serialize) -> Result<Value, Trouble> {
-    serde_json::to_value(claims).map_err(|error| Trouble::Untrusted(format!("claims that are none: {error}")))
+fn as_json(claims: &impl Serialize) -> Result<Value, OpenIdTrouble> {
+    serde_json::to_value(claims)
+        .map_err(|error| OpenIdTrouble::Untrusted(format!("claims that are none: {error}")))
 }
 
 fn unverified(error: &ClaimsVerificationError) -> String {

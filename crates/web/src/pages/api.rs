@@ -43,7 +43,7 @@ struct Operation {
     parameters: Vec<Field>,
     body_types: String,
     body: Vec<Field>,
-    answers: Vec<Answer>,
+    answers: Vec<DescribedAnswer>,
     before_url: String,
     after_url: String,
 }
@@ -63,7 +63,7 @@ struct Kind {
     shape: Option<String>,
 }
 
-struct Answer {
+struct DescribedAnswer {
     status: String,
     about: Prose,
     shape: Option<String>,
@@ -123,7 +123,7 @@ fn described_operation(document: &Value, path: &str, method: &str, operation: &V
         required: parameter["required"] == true,
         about: prose(&parameter["description"]),
     };
-    let answer = |(status, response): (&String, &Value)| Answer {
+    let answer = |(status, response): (&String, &Value)| DescribedAnswer {
         status: status.clone(),
         about: prose(&response["description"]),
         shape: entries(&response["content"]).find_map(|(_, content)| kind(&content["schema"]).shape),

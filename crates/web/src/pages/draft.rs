@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use innkeeper_core::names::{AlerterName, AppName, ComponentName};
 use innkeeper_core::recipient::{Recipient, Recipients};
 use innkeeper_core::reminders::Reminders;
-use innkeeper_core::reservation::document::{Alerters, FIELDS, Form as ValueForm};
+use innkeeper_core::reservation::document::{Alerters, FIELDS, ValueForm};
 use innkeeper_core::reservation::{Patch, ReservationDocument, Spec};
 use innkeeper_core::schedule::{Frequency, KINDS, Schedule};
 use innkeeper_core::{Invalid, duration};

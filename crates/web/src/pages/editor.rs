@@ -10,7 +10,7 @@ use innkeeper_core::reservation::Spec;
 use innkeeper_core::schedule::Schedule;
 use innkeeper_core::{Invalid, Time, duration};
 use innkeeper_http::{ApiError, Caller};
-use innkeeper_store::Change;
+use innkeeper_store::ChangeOutcome;
 use serde::Deserialize;
 
 use super::draft::{Draft, Problems};
@@ -246,7 +246,7 @@ pub async fn change(
     let changed = ask(&app_state, move |app_state, now| {
         let store = app_state.store.acting_as(actor);
         let changed = store.change(id, &patch, &|spec| etag(spec) == seen, now)?;
-        if changed == Change::Done {
+        if changed == ChangeOutcome::Done {
             app_state.report(&after);
         }
         Ok(changed)
@@ -259,12 +259,12 @@ pub async fn change(
         changed => changed?,
     };
     match changed {
-        Change::Done => {
+        ChangeOutcome::Done => {
             app_state.look_again();
             Ok(see_other(&format!("/status/{id}?said=changed")))
         }
-        Change::Unknown => Err(ApiError::NotFound("there is no such reservation any more".to_owned())),
-        Change::Outdated => {
+        ChangeOutcome::Unknown => Err(ApiError::NotFound("there is no such reservation any more".to_owned())),
+        ChangeOutcome::Outdated => {
             let problem = "Somebody else changed this reservation meanwhile; what is below is yours, and sending it again \
                            overwrites theirs";
             let place = (Some(id), etag(&known));

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::TimeDelta;
-use innkeeper_core::expect::{Expect, Verdict};
+use innkeeper_core::expect::{ClauseVerdict, Expect};
 use innkeeper_core::figures::words;
 use innkeeper_core::{duration, figures};
 use innkeeper_store::{Recent, RecentValue};
@@ -55,13 +55,13 @@ fn row(name: &str, values: &[RecentValue], words: &dyn Fn(f64) -> String) -> Opt
 }
 
 /// The clauses.
-pub fn clauses(expect: &Expect, verdicts: &[Option<Verdict>]) -> Vec<ClauseRow> {
+pub fn clauses(expect: &Expect, verdicts: &[Option<ClauseVerdict>]) -> Vec<ClauseRow> {
     let row = |(place, clause): (usize, &innkeeper_core::expect::Clause)| {
         let verdict = verdicts.get(place).and_then(Option::as_ref);
         ClauseRow {
             clause: clause.to_string(),
             says: says(verdict),
-            is_broken: matches!(verdict, Some(Verdict::Broken(_))),
+            is_broken: matches!(verdict, Some(ClauseVerdict::Broken(_))),
         }
     };
     expect.clauses().iter().enumerate().map(row).collect()

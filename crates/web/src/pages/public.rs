@@ -47,14 +47,14 @@ struct Badge {
 }
 
 /// What is shown of a share.
-struct Shown {
+struct SharedView {
     share: Share,
     listed: Vec<Assessed>,
     more: bool,
 }
 
 /// Everything that a share covers, the worst first.
-fn look(app_state: &AppState, key: &str, shape: &str, now: Time) -> Result<Option<Shown>, StoreError> {
+fn look(app_state: &AppState, key: &str, shape: &str, now: Time) -> Result<Option<SharedView>, StoreError> {
     if key.contains('\0') {
         return Ok(None);
     }
@@ -72,11 +72,11 @@ fn look(app_state: &AppState, key: &str, shape: &str, now: Time) -> Result<Optio
                 },
                 Err(_) => None,
             };
-            return Ok(Some(Shown { share, listed: listed.into_iter().collect(), more: false }));
+            return Ok(Some(SharedView { share, listed: listed.into_iter().collect(), more: false }));
         }
     };
     let found = app_state.store.page(&filter, &Cursor::worst(), ROWS, now)?;
-    Ok(Some(Shown { share, listed: found.listed, more: found.next.is_some() }))
+    Ok(Some(SharedView { share, listed: found.listed, more: found.next.is_some() }))
 }
 
 fn gone() -> ApiError {
@@ -84,7 +84,7 @@ fn gone() -> ApiError {
 }
 
 /// How they stand together: the worst that is bad, else up if any is, else what they are.
-fn together(shown: &Shown) -> Option<State> {
+fn together(shown: &SharedView) -> Option<State> {
     let states: Vec<State> = shown.listed.iter().map(|one| one.evaluation.state).collect();
     let worst = states.iter().min_by_key(|state| state.severity()).copied();
     let bad = worst.filter(|state| state.severity() < State::Up.severity());

@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use innkeeper_core::access::Permission;
 use innkeeper_core::assessed::Assessed;
 use innkeeper_core::checkin::CheckInKind;
-use innkeeper_core::expect::Verdict;
+use innkeeper_core::expect::ClauseVerdict;
 use innkeeper_core::reservation::Reservation;
-use innkeeper_core::uptime::{Trouble, uptime};
+use innkeeper_core::uptime::{DownTime, uptime};
 use innkeeper_core::{Time, duration};
 use innkeeper_http::{ApiError, Caller};
 use innkeeper_store::{Checkin, Recent, Share, Undelivered};
@@ -20,7 +20,7 @@ use super::output::Output;
 use super::plot::{self, Ended, Plot};
 use super::snippets::snippets;
 use super::strip::{self, Strip};
-use super::timeline::{Entry, Place, Timeline};
+use super::timeline::{Timeline, TimelineCursor, TimelineEntry};
 use super::view::{self, Row, When};
 use super::{actions, ask, checked_out, page};
 use crate::AppState;
@@ -64,7 +64,7 @@ struct ReservationPage<'a> {
     clauses: Vec<ClauseRow>,
     /// Whether its latest success was other than expected in a way that a person may accept.
     acceptable: bool,
-    entries: Vec<Entry>,
+    entries: Vec<TimelineEntry>,
     further: bool,
     next: Option<String>,
     snippets: Vec<(&'static str, String)>,
@@ -82,7 +82,7 @@ impl UptimeRow {
         span: (&'static str, TimeDelta),
         created_at: Time,
         history_begins: Time,
-        troubles: &[Trouble],
+        troubles: &[DownTime],
         now: Time,
     ) -> Self {
         let Some(uptime) = uptime(span.1, created_at.max(history_begins), troubles, now) else {
@@ -106,21 +106,21 @@ impl UptimeRow {
 /// What the page takes from the store.
 struct Known {
     assessed: Assessed,
-    troubles: Vec<Trouble>,
+    troubles: Vec<DownTime>,
     recent: Vec<Checkin>,
     timeline: Timeline,
     history_begins: Time,
     badge: Option<Share>,
     undelivered: Option<Undelivered>,
     values: Recent,
-    verdicts: Vec<Option<Verdict>>,
+    verdicts: Vec<Option<ClauseVerdict>>,
     now: Time,
 }
 
 fn know(
     app_state: &AppState,
     id: i64,
-    place: Place,
+    place: TimelineCursor,
     now: Time,
 ) -> Result<Option<Known>, innkeeper_store::StoreError> {
     let Some(assessed) = app_state.store.listed(id, now)? else { return Ok(None) };
@@ -142,7 +142,7 @@ fn know(
 }
 
 /// Whether the latest success broke nothing but clauses with a median.
-fn is_acceptable(assessed: &Assessed, verdicts: &[Option<Verdict>]) -> bool {
+fn is_acceptable(assessed: &Assessed, verdicts: &[Option<ClauseVerdict>]) -> bool {
     let Reservation { spec, facts, conclusions, .. } = &assessed.reservation;
     let is_latest =
         conclusions.unexpected.as_ref().is_some_and(|last| Some(last.at) == facts.last_checkin_at);
@@ -151,7 +151,7 @@ fn is_acceptable(assessed: &Assessed, verdicts: &[Option<Verdict>]) -> bool {
         .clauses()
         .iter()
         .zip(verdicts)
-        .filter(|(_, verdict)| matches!(verdict, Some(Verdict::Broken(_))))
+        .filter(|(_, verdict)| matches!(verdict, Some(ClauseVerdict::Broken(_))))
         .peekable();
     is_latest && broken.peek().is_some() && broken.all(|(clause, _)| clause.median_of().is_some())
 }
@@ -170,7 +170,7 @@ fn ended(checkins: &[Checkin]) -> Vec<Ended> {
 
 /// What was done before the page was shown.
 #[derive(serde::Deserialize)]
-pub struct Said {
+pub struct DoneNotice {
     #[serde(default)]
     said: String,
 }
@@ -180,8 +180,8 @@ pub async fn reservation(
     app_state: Data<AppState>,
     caller: Caller,
     id: Path<i64>,
-    place: Query<Place>,
-    query: Query<Said>,
+    place: Query<TimelineCursor>,
+    query: Query<DoneNotice>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, place) = (id.into_inner(), place.into_inner());
     let known = ask(&app_state, move |app_state, now| know(app_state, id, place, now)).await?;

@@ -36,12 +36,12 @@ struct SettingsPage<'a> {
     has_unconfirmed_shares: bool,
     apps: Vec<String>,
     /// What was just done, and what is shown this once.
-    said: Said,
+    said: SettingsNotice,
 }
 
 /// What was just done.
 #[derive(Default)]
-struct Said {
+struct SettingsNotice {
     text: String,
     /// A secret, shown once.
     secret: String,
@@ -88,10 +88,14 @@ struct ShareRow {
 
 /// The page.
 pub async fn settings(app_state: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
-    show(&app_state, &caller, Said::default()).await
+    show(&app_state, &caller, SettingsNotice::default()).await
 }
 
-async fn show(app_state: &Data<AppState>, caller: &Caller, said: Said) -> Result<HttpResponse, ApiError> {
+async fn show(
+    app_state: &Data<AppState>,
+    caller: &Caller,
+    said: SettingsNotice,
+) -> Result<HttpResponse, ApiError> {
     let frame = Frame::of(app_state, caller, "/settings");
     let (may_administer, may_manage) = (frame.may_administer, frame.may_manage);
     let (tokens, users, factors, by_openid, shares, apps, now) = ask(app_state, move |app_state, now| {
@@ -193,7 +197,8 @@ pub(super) async fn refuse(
     problem: String,
 ) -> Result<HttpResponse, ApiError> {
     let mut answer =
-        show(app_state, caller, Said { text: problem, is_problem: true, secret: String::new() }).await?;
+        show(app_state, caller, SettingsNotice { text: problem, is_problem: true, secret: String::new() })
+            .await?;
     *answer.status_mut() = actix_web::http::StatusCode::BAD_REQUEST;
     Ok(answer)
 }
@@ -205,7 +210,7 @@ pub(super) async fn tell(
     text: String,
     secret: String,
 ) -> Result<HttpResponse, ApiError> {
-    show(app_state, caller, Said { text, secret, is_problem: false }).await
+    show(app_state, caller, SettingsNotice { text, secret, is_problem: false }).await
 }
 
 /// Makes a token, and shows its secret this once.

@@ -18,7 +18,7 @@ use super::strip::{self, Strip};
 use super::view::{self, Row};
 use super::{ask, page};
 use crate::AppState;
-use crate::tally::Counted;
+use crate::tally::Tallied;
 
 /// Reservations on a page.
 const ROWS: i64 = 50;
@@ -58,7 +58,7 @@ struct StateCount {
 }
 
 impl TallyRow {
-    fn of(counted: &Counted, query: &StatusQuery) -> Self {
+    fn of(counted: &Tallied, query: &StatusQuery) -> Self {
         let shown = |state: &State| counted.of(*state) > 0 || query.is_in(state.as_str());
         let count = |state: State| StateCount {
             state: state.as_str(),

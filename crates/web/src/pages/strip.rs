@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use innkeeper_core::assessed::Assessed;
-use innkeeper_core::uptime::{self, Slot, Trouble};
+use innkeeper_core::uptime::{self, DownTime, Slot};
 use innkeeper_core::{Time, duration};
 
 /// Periods in the drawing.
@@ -29,7 +29,7 @@ fn period(assessed: &Assessed) -> TimeDelta {
 
 impl Strip {
     /// The drawing; before `history_begins` alerts are not remembered.
-    pub fn of(assessed: &Assessed, troubles: &[Trouble], history_begins: Time, now: Time) -> Self {
+    pub fn of(assessed: &Assessed, troubles: &[DownTime], history_begins: Time, now: Time) -> Self {
         let reservation = &assessed.reservation;
         let period = period(assessed);
         let was_heard = reservation.facts.checkins > 0;

@@ -12,12 +12,12 @@ use super::{ENTRIES, figures};
 
 /// The place of a page: before this check-in and this alert.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-pub struct Place {
+pub struct TimelineCursor {
     checkin: Option<i64>,
     alert: Option<i64>,
 }
 
-impl Place {
+impl TimelineCursor {
     /// Whether this is not the first page.
     pub fn is_further(self) -> bool {
         self.checkin.is_some() || self.alert.is_some()
@@ -35,12 +35,12 @@ impl Place {
 }
 
 /// What happened.
-pub enum Happened {
+pub enum TimelineEvent {
     Checkin(Checkin),
     Alert(PastAlert),
 }
 
-impl Happened {
+impl TimelineEvent {
     fn at(&self) -> Time {
         match self {
             // What was reported late stands where it became known.
@@ -52,9 +52,9 @@ impl Happened {
 
 /// A page of what happened.
 pub struct Timeline {
-    pub happened: Vec<Happened>,
+    pub happened: Vec<TimelineEvent>,
     pub deliveries: Vec<SentDelivery>,
-    pub next: Option<Place>,
+    pub next: Option<TimelineCursor>,
 }
 
 impl Timeline {
@@ -62,7 +62,7 @@ impl Timeline {
     ///
     /// # Errors
     /// The database's.
-    pub fn load(store: &Store, id: i64, place: Place) -> Result<Self, StoreError> {
+    pub fn load(store: &Store, id: i64, place: TimelineCursor) -> Result<Self, StoreError> {
         let most = ENTRIES + 1;
         let checkins = match place.checkin {
             Some(before) => store.checkins_before(id, before, most)?,
@@ -71,20 +71,22 @@ impl Timeline {
         let alerts = store.alerts(Some(id), None, place.alert, most)?;
         let (happened, next) = merge(checkins, alerts, place);
         let shown = happened.iter().filter_map(|one| match one {
-            Happened::Alert(alert) => Some(alert.id),
-            Happened::Checkin(_) => None,
+            TimelineEvent::Alert(alert) => Some(alert.id),
+            TimelineEvent::Checkin(_) => None,
         });
         let deliveries = store.deliveries_of(&shown.collect::<Vec<_>>())?;
         Ok(Self { happened, deliveries, next })
     }
 
     /// Its rows. The output of the check-in `above` stands on the page already.
-    pub fn rows(&self, above: Option<i64>, zone: Tz, now: Time) -> Vec<Entry> {
-        let row = |one: &Happened| match one {
-            Happened::Checkin(checkin) => Entry::Checkin(CheckinRow::of(checkin, above, zone, now)),
-            Happened::Alert(alert) => {
+    pub fn rows(&self, above: Option<i64>, zone: Tz, now: Time) -> Vec<TimelineEntry> {
+        let row = |one: &TimelineEvent| match one {
+            TimelineEvent::Checkin(checkin) => {
+                TimelineEntry::Checkin(CheckinRow::of(checkin, above, zone, now))
+            }
+            TimelineEvent::Alert(alert) => {
                 let until = alert.closed_at.unwrap_or(now);
-                Entry::Alert(
+                TimelineEntry::Alert(
                     AlertRow::of(alert, &self.deliveries, zone, now),
                     duration::words(until - alert.opened_at),
                 )
@@ -95,10 +97,14 @@ impl Timeline {
 }
 
 /// The latest of both, and where the next page begins. Each list goes on in its own order, so that none is left out however their times lie.
-fn merge(checkins: Vec<Checkin>, alerts: Vec<PastAlert>, place: Place) -> (Vec<Happened>, Option<Place>) {
+fn merge(
+    checkins: Vec<Checkin>,
+    alerts: Vec<PastAlert>,
+    place: TimelineCursor,
+) -> (Vec<TimelineEvent>, Option<TimelineCursor>) {
     let (mut happened, mut next) = (Vec::new(), place);
-    let mut checkins = checkins.into_iter().map(Happened::Checkin).peekable();
-    let mut alerts = alerts.into_iter().map(Happened::Alert).peekable();
+    let mut checkins = checkins.into_iter().map(TimelineEvent::Checkin).peekable();
+    let mut alerts = alerts.into_iter().map(TimelineEvent::Alert).peekable();
     while (happened.len() as i64) < ENTRIES {
         // An alert opens by what came before it.
         let alert_first = match (checkins.peek(), alerts.peek()) {
@@ -108,8 +114,8 @@ fn merge(checkins: Vec<Checkin>, alerts: Vec<PastAlert>, place: Place) -> (Vec<H
         };
         let Some(one) = (if alert_first { alerts.next() } else { checkins.next() }) else { break };
         match &one {
-            Happened::Checkin(checkin) => next.checkin = Some(checkin.id),
-            Happened::Alert(alert) => next.alert = Some(alert.id),
+            TimelineEvent::Checkin(checkin) => next.checkin = Some(checkin.id),
+            TimelineEvent::Alert(alert) => next.alert = Some(alert.id),
         }
         happened.push(one);
     }
@@ -129,7 +135,7 @@ fn bytes_in_words(bytes: i64) -> String {
 }
 
 /// A row of the page.
-pub enum Entry {
+pub enum TimelineEntry {
     Checkin(CheckinRow),
     /// An alert, and how long it is or was open.
     Alert(AlertRow, String),
@@ -218,12 +224,12 @@ mod tests {
     fn both_are_merged_and_paged_without_a_gap() {
         let checkins = |before: i64| (1..before).rev().map(|n| checkin(n, n * 10)).take(51).collect();
         let alerts = |before: i64| (1..before).rev().map(|n| alert(n, n * 35)).take(51).collect();
-        let (mut place, mut seen, mut pages) = (Place::default(), Vec::new(), 0);
+        let (mut place, mut seen, mut pages) = (TimelineCursor::default(), Vec::new(), 0);
         loop {
             let (happened, next) =
                 merge(checkins(place.checkin.unwrap_or(121)), alerts(place.alert.unwrap_or(31)), place);
             assert!(happened.len() <= 50);
-            seen.extend(happened.iter().map(Happened::at));
+            seen.extend(happened.iter().map(TimelineEvent::at));
             pages += 1;
             match next {
                 Some(next) => place = next,

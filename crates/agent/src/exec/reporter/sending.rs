@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use super::super::setup::{Disk, Setup, USUAL_DELAY};
 use super::super::terms::Told;
 use super::{SPREAD, Shared, locked};
-use crate::api::{Api, Trouble};
+use crate::api::{Api, ApiTrouble};
 use crate::logbook;
-use crate::report::Report;
+use crate::report::SpooledReport;
 use crate::sender::{
-    Outcome, PATIENCE, Sender, be_patient, deliver, is_final, jitter, keep_patience, reserve,
+    PATIENCE, ReportOutcome, ReportSender, be_patient, deliver, is_final, jitter, keep_patience, reserve,
 };
-use crate::spool::{Destination, Entry, Name};
+use crate::spool::{Destination, Name, SpoolEntry};
 
 impl Shared {
     /// Makes or changes the reservation if its terms are new.
@@ -43,8 +43,13 @@ impl Shared {
     }
 
     /// Sends one entry directly, without the spool.
-    pub(super) fn send(&self, setup: &Setup, entry: &Entry, patience: Duration) -> Result<(), Trouble> {
-        let api = setup.api.as_ref().map_err(|problem| Trouble::Unable(problem.clone()))?;
+    pub(super) fn send(
+        &self,
+        setup: &Setup,
+        entry: &SpoolEntry,
+        patience: Duration,
+    ) -> Result<(), ApiTrouble> {
+        let api = setup.api.as_ref().map_err(|problem| ApiTrouble::Unable(problem.clone()))?;
         let state = setup.disk.as_ref().map(|disk| &disk.state);
         state.map_or(Ok(()), |state| be_patient(state, &entry.destination))?;
         self.send_by(api, entry, patience).inspect_err(|trouble| {
@@ -53,28 +58,28 @@ impl Shared {
         })
     }
 
-    fn send_by(&self, api: &Api, entry: &Entry, patience: Duration) -> Result<(), Trouble> {
+    fn send_by(&self, api: &Api, entry: &SpoolEntry, patience: Duration) -> Result<(), ApiTrouble> {
         let until = Instant::now() + patience;
         let left = || until.saturating_duration_since(Instant::now());
-        let reports: Vec<&Report> = entry.reports.iter().collect();
+        let reports: Vec<&SpooledReport> = entry.reports.iter().collect();
         let mut delivered = deliver(api, &entry.destination, &reports, left())?;
         if let (Some(terms), Destination::Server(server)) = (&entry.terms, &entry.destination)
-            && delivered.outcomes.contains(&Outcome::Unknown)
+            && delivered.outcomes.contains(&ReportOutcome::Unknown)
         {
             // The reservation was checked out since, or the server is a different one.
             reserve(api, server.as_deref(), terms, left())?.notes().for_each(logbook::note);
             delivered = deliver(api, &entry.destination, &reports, left())?;
         }
         self.learn(delivered.output_bytes);
-        if let Some(problem) = delivered.outcomes.iter().find_map(Outcome::mendable_problem) {
-            return Err(Trouble::Unable(problem.to_owned()));
+        if let Some(problem) = delivered.outcomes.iter().find_map(ReportOutcome::mendable_problem) {
+            return Err(ApiTrouble::Unable(problem.to_owned()));
         }
-        delivered.outcomes.iter().filter_map(Outcome::problem).for_each(logbook::note);
+        delivered.outcomes.iter().filter_map(ReportOutcome::problem).for_each(logbook::note);
         Ok(())
     }
 
     /// Sends the end of the run, after the other entries of the spool.
-    pub(super) fn last(&self, setup: &Setup, entry: &Entry) {
+    pub(super) fn last(&self, setup: &Setup, entry: &SpoolEntry) {
         let Ok(api) = &setup.api else { return };
         let until = Instant::now() + setup.delay;
         let left = || until.saturating_duration_since(Instant::now());
@@ -82,7 +87,7 @@ impl Shared {
         let sent = is_first.then(|| self.send(setup, entry, left()));
         // Wait even if the entry was sent: the file in the spool can be removed only after it was written.
         let name = self.wait_until_kept();
-        let sender = setup.disk.as_ref().map(|Disk { state, spool, .. }| Sender { spool, api, state });
+        let sender = setup.disk.as_ref().map(|Disk { state, spool, .. }| ReportSender { spool, api, state });
         let again = match (sent, &sender, &name) {
             (Some(Ok(())), Some(sender), Some(name)) => return sender.spool.remove(name),
             (Some(Ok(())), ..) => return,
@@ -128,7 +133,7 @@ impl Shared {
         let (shared, setup) = (Arc::clone(self), Arc::clone(setup));
         let send = move || {
             let (Ok(api), Some(Disk { state, spool, .. })) = (&setup.api, &setup.disk) else { return };
-            let (sender, own) = (Sender { spool, api, state }, &shared.facts.destination);
+            let (sender, own) = (ReportSender { spool, api, state }, &shared.facts.destination);
             if spool.list().is_ok_and(|names| names.iter().any(|name| !name.goes_to(own)))
                 && let Some(_turn) = sender.turn_of_others()
             {

@@ -7,10 +7,10 @@ use innkeeper_settings::Section;
 
 use super::{Check, Subject};
 use crate::exec::signals;
-use crate::probe::attempt::Attempt;
-use crate::probe::outcome::{Failure, Outcome, Status};
+use crate::probe::attempt::ProbeAttempt;
+use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 use crate::probe::perfdata;
-use crate::probe::program::{self, Ended, Finished};
+use crate::probe::program::{self, Finished, ProgramEnd};
 use crate::probe::read;
 
 /// Most words of a command.
@@ -73,7 +73,7 @@ impl Check for Command {
         false
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let [program, arguments @ ..] = self.words.as_slice() else {
             return Err(Failure::unknown("there is no command"));
         };
@@ -90,23 +90,29 @@ impl Check for Command {
 }
 
 /// The outcome of a plugin. Only its exit status decides, not the words in its output.
-pub(crate) fn judged(finished: &Finished, attempt: &Attempt) -> Outcome {
+pub(crate) fn judged(finished: &Finished, attempt: &ProbeAttempt) -> ProbeOutcome {
     let (status, told) = match finished.ended {
-        Ended::Exit(0) => (Status::Ok, None),
-        Ended::Exit(1) => (Status::Warning, None),
-        Ended::Exit(2) => (Status::Critical, None),
-        Ended::Exit(3) => (Status::Unknown, None),
-        Ended::Exit(126) => (Status::Unknown, Some("exit status 126: it cannot be executed".to_owned())),
-        Ended::Exit(127) => (
-            Status::Unknown,
+        ProgramEnd::Exit(0) => (ProbeStatus::Ok, None),
+        ProgramEnd::Exit(1) => (ProbeStatus::Warning, None),
+        ProgramEnd::Exit(2) => (ProbeStatus::Critical, None),
+        ProgramEnd::Exit(3) => (ProbeStatus::Unknown, None),
+        ProgramEnd::Exit(126) => {
+            (ProbeStatus::Unknown, Some("exit status 126: it cannot be executed".to_owned()))
+        }
+        ProgramEnd::Exit(127) => (
+            ProbeStatus::Unknown,
             Some("exit status 127: it, or a program that it needs, was not found".to_owned()),
         ),
-        Ended::Exit(code) => (Status::Unknown, Some(format!("exit status {code}, which is none of 0 to 3"))),
-        Ended::Signal(signal) => (Status::Unknown, Some(format!("ended by {}", signals::name(signal)))),
-        Ended::TimedOut => (Status::Unknown, Some(attempt.whole().timeout().what)),
-        Ended::Stuck => {
+        ProgramEnd::Exit(code) => {
+            (ProbeStatus::Unknown, Some(format!("exit status {code}, which is none of 0 to 3")))
+        }
+        ProgramEnd::Signal(signal) => {
+            (ProbeStatus::Unknown, Some(format!("ended by {}", signals::name(signal))))
+        }
+        ProgramEnd::TimedOut => (ProbeStatus::Unknown, Some(attempt.whole().timeout().what)),
+        ProgramEnd::Stuck => {
             let what = attempt.whole().timeout().what;
-            (Status::Unknown, Some(format!("{what}, and does not end even by KILL")))
+            (ProbeStatus::Unknown, Some(format!("{what}, and does not end even by KILL")))
         }
     };
     let (stdout, stderr) = (finished.stdout.text(), finished.stderr.text());
@@ -122,7 +128,7 @@ pub(crate) fn judged(finished: &Finished, attempt: &Attempt) -> Outcome {
         (line, Some(told)) => format!("{told}: {line}"),
         (line, None) => line.to_owned(),
     };
-    let mut outcome = Outcome::new(status, said).with_details(&parsed.long_text);
+    let mut outcome = ProbeOutcome::new(status, said).with_details(&parsed.long_text);
     for (label, figure) in parsed.figures {
         outcome = outcome.figure(&label, figure.value, &figure.unit);
     }

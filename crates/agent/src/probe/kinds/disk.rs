@@ -9,8 +9,8 @@ use rustix::fs::{StatVfs, statvfs};
 
 use super::{Check, Subject};
 use crate::probe::aside::aside;
-use crate::probe::attempt::{Attempt, plain_error};
-use crate::probe::outcome::{Failure, Outcome, Status};
+use crate::probe::attempt::{ProbeAttempt, plain_error};
+use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 use crate::probe::read;
 
 /// The least that must be free.
@@ -80,7 +80,7 @@ impl Disk {
         }
     }
 
-    fn judge(&self, path: &str, found: &StatVfs) -> Outcome {
+    fn judge(&self, path: &str, found: &StatVfs) -> ProbeOutcome {
         // Free space as an ordinary user can use it, like `df`. The total excludes the blocks that are reserved for
         // root.
         let unit = found.f_frsize;
@@ -88,7 +88,7 @@ impl Disk {
         let used = found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(unit);
         let total = used.saturating_add(free);
         let free_percent = percent(free, total);
-        let mut outcome = Outcome::ok(format!(
+        let mut outcome = ProbeOutcome::ok(format!(
             "{path} has {} free of {} ({free_percent:.1}%)",
             read::in_bytes(free),
             read::in_bytes(total)
@@ -117,13 +117,13 @@ fn rounded(percent: f64) -> f64 {
 }
 
 fn check(
-    outcome: &mut Outcome,
+    outcome: &mut ProbeOutcome,
     of: &str,
     (warn, least): (Option<Least>, Option<Least>),
     (free, total): (u64, u64),
     amount: impl Fn(u64) -> String,
 ) {
-    for (limit, status) in [(least, Status::Critical), (warn, Status::Warning)] {
+    for (limit, status) in [(least, ProbeStatus::Critical), (warn, ProbeStatus::Warning)] {
         if let Some(limit) = limit
             && !limit.is_met(free, total)
         {
@@ -147,7 +147,7 @@ impl Check for Disk {
         }
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (path, mounted) = (target.to_owned(), self.mounted);
         let found = aside(&attempt.key, &attempt.whole(), move || look(&path, mounted))?;
         Ok(self.judge(target, &found))

@@ -7,11 +7,11 @@ use innkeeper_settings::Section;
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
+use crate::probe::attempt::ProbeAttempt;
 use crate::probe::dns_messages::{over_stream, over_udp};
 use crate::probe::dns_records::{same, text};
 use crate::probe::network::{Network, host_and_port, with_port};
-use crate::probe::outcome::{Failure, Outcome, Phase, Status};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
 use crate::probe::read as keys;
 use crate::probe::resolve::resolve;
 use crate::probe::tls::Trust;
@@ -124,7 +124,7 @@ impl Dns {
         server: SocketAddr,
         id: u16,
         question: &[u8],
-        attempt: &mut Attempt,
+        attempt: &mut ProbeAttempt,
     ) -> Result<Vec<u8>, Failure> {
         let limits = self.network.limits;
         if self.transport == Transport::Udp {
@@ -148,7 +148,7 @@ impl Dns {
         attempt.phase(Phase::FirstByte, &limits, |bound| over_stream(&mut stream, id, question, bound))
     }
 
-    fn servers(&self, attempt: &mut Attempt) -> Result<Vec<SocketAddr>, Failure> {
+    fn servers(&self, attempt: &mut ProbeAttempt) -> Result<Vec<SocketAddr>, Failure> {
         let family = attempt.family.unwrap_or(self.network.family);
         match &self.resolver {
             Some((host, port)) => {
@@ -174,7 +174,7 @@ impl Dns {
         }
     }
 
-    fn judged(&self, name: &str, server: SocketAddr, answer: &[u8]) -> Result<Outcome, Failure> {
+    fn judged(&self, name: &str, server: SocketAddr, answer: &[u8]) -> Result<ProbeOutcome, Failure> {
         let packet = Packet::parse(answer).map_err(|error| {
             Failure::critical(format!("{server} answers what is no DNS message: {error:?}"))
         })?;
@@ -209,18 +209,20 @@ impl Dns {
             .collect();
         let answers = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
         let mut outcome = if rcode != RCODE::NoError {
-            Outcome::ok(format!("{server} answers {code} for {name}, as it should"))
+            ProbeOutcome::ok(format!("{server} answers {code} for {name}, as it should"))
         } else if found.is_empty() && self.expect.is_empty() {
-            Outcome::new(Status::Critical, format!("{name} has no {record} record, says {server}"))
+            ProbeOutcome::new(ProbeStatus::Critical, format!("{name} has no {record} record, says {server}"))
         } else {
-            Outcome::ok(format!("{name} {record}: {answers}"))
+            ProbeOutcome::ok(format!("{name} {record}: {answers}"))
         };
         if !missing.is_empty() {
-            outcome.also(Status::Critical, &format!("not among the answers: {}", missing.join(", ")));
+            outcome.also(ProbeStatus::Critical, &format!("not among the answers: {}", missing.join(", ")));
         }
         if !others.is_empty() {
-            outcome
-                .also(Status::Critical, &format!("should not be among the answers: {}", others.join(", ")));
+            outcome.also(
+                ProbeStatus::Critical,
+                &format!("should not be among the answers: {}", others.join(", ")),
+            );
         }
         outcome = outcome
             .with_details(&found.iter().map(|found| format!("{record} {found}\n")).collect::<String>());
@@ -245,7 +247,7 @@ impl Check for Dns {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let name = target.strip_suffix('.').unwrap_or(target);
         let name = reverse(name).unwrap_or_else(|| name.to_owned());
         let (id, question) = self.question(&name)?;

@@ -6,18 +6,18 @@ use ureq_proto::http::{Method, StatusCode};
 use url::Url;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
-use crate::probe::exchange::{Answer, Asked, exchange};
+use crate::probe::attempt::ProbeAttempt;
+use crate::probe::exchange::{Asked, ProbeAnswer, exchange};
 use crate::probe::hidden::Hidden;
 use crate::probe::http_body::{Body, Statuses};
-use crate::probe::http_headers::{Headers, Scope};
+use crate::probe::http_headers::{HeaderScope, Headers};
 use crate::probe::lines::Stream;
 use crate::probe::network::Network;
-use crate::probe::outcome::{Failure, Outcome, Phase, Status};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
 use crate::probe::proxy::Proxy;
 use crate::probe::read;
 use crate::probe::tls::lifetime::{self, Thresholds};
-use crate::probe::tls::{Trust, facts::Facts};
+use crate::probe::tls::{Trust, facts::CertificateFacts};
 
 /// Sends requests to a web server.
 #[derive(Debug)]
@@ -77,10 +77,10 @@ impl Http {
     fn hop(
         &self,
         url: &Url,
-        scope: &Scope,
+        scope: &HeaderScope,
         request: (&Method, &[u8]),
-        attempt: &mut Attempt,
-    ) -> Result<(Answer, Vec<Facts>), Failure> {
+        attempt: &mut ProbeAttempt,
+    ) -> Result<(ProbeAnswer, Vec<CertificateFacts>), Failure> {
         let (host, port) = host_and_port(url).map_err(Failure::critical)?;
         let is_tls = url.scheme() == "https";
         let wire = match &self.proxy {
@@ -107,20 +107,23 @@ impl Http {
         Ok((answer, certificates))
     }
 
-    fn judged(&self, answer: &Answer) -> Outcome {
+    fn judged(&self, answer: &ProbeAnswer) -> ProbeOutcome {
         let status = answer.status;
         let reason = status.canonical_reason().map(|reason| format!(" {reason}")).unwrap_or_default();
-        let mut outcome = Outcome::ok(format!("status {}{reason}", status.as_u16()));
+        let mut outcome = ProbeOutcome::ok(format!("status {}{reason}", status.as_u16()));
         if !self.statuses.has(status) {
-            outcome = Outcome::new(
-                Status::Critical,
+            outcome = ProbeOutcome::new(
+                ProbeStatus::Critical,
                 format!("status {}{reason}; expected: {}", status.as_u16(), self.statuses),
             );
             // The beginning of an error page often names the cause.
             let start = &answer.body[..answer.body.len().min(2000)];
             outcome = outcome.with_details(&String::from_utf8_lossy(start));
         } else if let Err(problem) = self.expected.check(answer) {
-            outcome = Outcome::new(Status::Critical, format!("status {}, but {problem}", status.as_u16()));
+            outcome = ProbeOutcome::new(
+                ProbeStatus::Critical,
+                format!("status {}, but {problem}", status.as_u16()),
+            );
         }
         outcome.figure("status", f64::from(status.as_u16()), "").figure(
             "body_bytes",
@@ -160,7 +163,7 @@ fn parse(target: &str) -> Result<Url, String> {
 }
 
 /// The target of a redirect; none if the response is not a redirect or names no target.
-fn location(answer: &Answer, url: &Url) -> Option<Result<Url, Failure>> {
+fn location(answer: &ProbeAnswer, url: &Url) -> Option<Result<Url, Failure>> {
     if !matches!(answer.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
@@ -186,13 +189,13 @@ impl Check for Http {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let url = parse(target).map_err(Failure::unknown)?;
         let mut hidden = self.headers.hidden();
         match self.follow(url, &mut hidden, attempt) {
             Ok(outcome) => {
                 let (summary, details) = (hidden.blotted(&outcome.summary), hidden.blotted(&outcome.details));
-                Ok(Outcome { summary, details, ..outcome })
+                Ok(ProbeOutcome { summary, details, ..outcome })
             }
             Err(failure) => Err(Failure { what: hidden.blotted(&failure.what), ..failure }),
         }
@@ -201,14 +204,19 @@ impl Check for Http {
 
 impl Http {
     /// Sends the request and follows redirects.
-    fn follow(&self, mut url: Url, hidden: &mut Hidden, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn follow(
+        &self,
+        mut url: Url,
+        hidden: &mut Hidden,
+        attempt: &mut ProbeAttempt,
+    ) -> Result<ProbeOutcome, Failure> {
         hidden.add_of(&url);
         let user = Secret::new(url.username());
         let password = Secret::new(url.password().unwrap_or_default());
-        let mut scope = Scope::new(&url, user, password);
+        let mut scope = HeaderScope::new(&url, user, password);
         let (mut method, mut body) = (self.method.clone(), &self.body[..]);
-        let mut worst: Option<(Status, String)> = None;
-        let mut certificates: Vec<Facts> = Vec::new();
+        let mut worst: Option<(ProbeStatus, String)> = None;
+        let mut certificates: Vec<CertificateFacts> = Vec::new();
         let mut hops = 0;
         let answer = loop {
             let hop = self.hop(&url, &scope, (&method, body), attempt);
@@ -250,7 +258,7 @@ impl Http {
         };
         let mut outcome = self.judged(&answer);
         if hops > 0 {
-            outcome.also(Status::Ok, &format!("at {}", shown(&url)));
+            outcome.also(ProbeStatus::Ok, &format!("at {}", shown(&url)));
         }
         if let Some((status, what)) = worst {
             outcome.also(status, &what);

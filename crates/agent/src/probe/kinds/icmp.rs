@@ -8,9 +8,9 @@ use innkeeper_settings::Section;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 use super::{Check, Subject};
-use crate::probe::attempt::{Attempt, Bound, plain_error};
+use crate::probe::attempt::{Bound, ProbeAttempt, plain_error};
 use crate::probe::network::{Network, host};
-use crate::probe::outcome::{Failure, Outcome, Phase, Status};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
 use crate::probe::read;
 use crate::probe::resolve::resolve;
 
@@ -48,7 +48,7 @@ impl Check for Icmp {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let name = host(target).map_err(Failure::unknown)?;
         let name = self.network.address.as_deref().unwrap_or(&name);
         let family = attempt.family.unwrap_or(self.network.family);
@@ -123,7 +123,7 @@ impl Icmp {
         }
     }
 
-    fn judged(&self, address: SocketAddr, sent: u16, times: &[Duration]) -> Outcome {
+    fn judged(&self, address: SocketAddr, sent: u16, times: &[Duration]) -> ProbeOutcome {
         let answered = u16::try_from(times.len()).unwrap_or(u16::MAX);
         let loss = f64::from(sent - answered.min(sent)) * 100.0 / f64::from(sent.max(1));
         let mean = times.iter().sum::<Duration>().checked_div(u32::from(answered)).unwrap_or_default();
@@ -135,8 +135,10 @@ impl Icmp {
                 crate::probe::outcome::in_ms(mean)
             ),
         };
-        let status = if answered == 0 || loss > self.max_loss { Status::Critical } else { Status::Ok };
-        let outcome = Outcome::new(status, said).figure("loss_percent", (loss * 10.0).round() / 10.0, "%");
+        let status =
+            if answered == 0 || loss > self.max_loss { ProbeStatus::Critical } else { ProbeStatus::Ok };
+        let outcome =
+            ProbeOutcome::new(status, said).figure("loss_percent", (loss * 10.0).round() / 10.0, "%");
         match answered {
             0 => outcome,
             _ => outcome.figure("rtt_ms", (mean.as_secs_f64() * 100_000.0).round() / 100.0, "ms"),

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use innkeeper_settings::Section;
 
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::network::Network;
-use super::outcome::{Failure, Outcome};
+use super::outcome::{Failure, ProbeOutcome};
 
 /// A target, parsed by its kind.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,7 @@ pub(crate) trait Check: Debug + Send + Sync {
     }
 
     /// Checks the target once. No wait exceeds the attempt's limit.
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure>;
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure>;
 }
 
 type Reader = fn(&mut Section<'_>) -> Arc<dyn Check>;
@@ -63,5 +63,5 @@ pub(crate) const KINDS: [(&str, Reader); 11] = [
     ("smtp", |section| Arc::new(smtp::Smtp::read(section))),
     ("disk", |section| Arc::new(disk::Disk::read(section))),
     ("systemd-unit", |section| Arc::new(systemd_unit::SystemdUnit::read(section))),
-    ("process", |section| Arc::new(process::Process::read(section))),
+    ("process", |section| Arc::new(process::ProcessProbe::read(section))),
 ];

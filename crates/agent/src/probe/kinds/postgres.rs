@@ -4,10 +4,10 @@
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
+use crate::probe::attempt::ProbeAttempt;
 use crate::probe::lines::{Stream, read, write};
 use crate::probe::network::{Network, host_and_port, with_port};
-use crate::probe::outcome::{Failure, Outcome, Phase};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome};
 use crate::probe::read as keys;
 use crate::probe::starttls;
 use crate::probe::tls::Trust;
@@ -69,7 +69,7 @@ impl Postgres {
         [length.to_be_bytes().to_vec(), message].concat()
     }
 
-    fn talk(&self, stream: &mut impl Stream, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn talk(&self, stream: &mut impl Stream, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let limits = self.network.limits;
         attempt.phase(Phase::FirstByte, &limits, |bound| {
             stream.set_bound(*bound);
@@ -102,9 +102,9 @@ fn message(stream: &mut impl Stream) -> Result<Message, Failure> {
 }
 
 impl Message {
-    fn judged(&self) -> Result<Outcome, Failure> {
+    fn judged(&self) -> Result<ProbeOutcome, Failure> {
         if self.kind != b'E' {
-            return Ok(Outcome::ok(match self.body.get(..4) {
+            return Ok(ProbeOutcome::ok(match self.body.get(..4) {
                 Some([0, 0, 0, 0]) => "it takes connections, and let this one in without a password",
                 _ => "it takes connections",
             }));
@@ -118,7 +118,7 @@ impl Message {
             }
             // The server rejected the user or database, so it is up and working.
             _ if code.starts_with("28") || code.starts_with("3D") || code == "42501" => {
-                Ok(Outcome::ok(format!("it answers, and refuses: {text} ({code})")))
+                Ok(ProbeOutcome::ok(format!("it answers, and refuses: {text} ({code})")))
             }
             _ => Err(Failure::critical(format!("it answers with an error: {text} ({code})"))),
         }
@@ -141,7 +141,7 @@ impl Check for Postgres {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (host, port) = host_and_port(target, Some(5432)).map_err(Failure::unknown)?;
         let mut wire = self.network.connect(attempt, &host, port)?;
         if self.encryption == Encryption::Off {

@@ -7,8 +7,8 @@ use innkeeper_settings::Section;
 
 use super::{Check, Subject};
 use crate::probe::aside::aside;
-use crate::probe::attempt::{Attempt, plain_error};
-use crate::probe::outcome::{Failure, Outcome, Status};
+use crate::probe::attempt::{ProbeAttempt, plain_error};
+use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus};
 
 /// Number of bytes that the kernel keeps of a process's name.
 const COMM: usize = 15;
@@ -17,7 +17,7 @@ const LONGEST_PID_FILE: u64 = 1024;
 
 /// Counts processes.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct ProcessProbe {
     min: usize,
     max: Option<usize>,
     /// Text that the command line must contain.
@@ -35,7 +35,7 @@ struct Found {
     is_zombie: bool,
 }
 
-impl Process {
+impl ProcessProbe {
     pub(crate) fn read(section: &mut Section<'_>) -> Self {
         let min = section.number("min", 1, 0..=1_000_000);
         let max_origin = section.origin("max");
@@ -46,7 +46,7 @@ impl Process {
         Self { min, max, arguments: crate::probe::read::maybe_text(section, "arguments") }
     }
 
-    fn count(&self, name: &str, all: &[Found]) -> Outcome {
+    fn count(&self, name: &str, all: &[Found]) -> ProbeOutcome {
         let fits = |process: &&Found| {
             process.is_called(name)
                 && self.arguments.as_ref().is_none_or(|text| process.words.join(" ").contains(text))
@@ -68,15 +68,15 @@ impl Process {
                 if self.min > 1 {
                     said.push_str(&format!(", at least {} should", self.min));
                 }
-                Status::Critical
+                ProbeStatus::Critical
             }
             () if self.max.is_some_and(|max| count > max) => {
                 said.push_str(&format!(", at most {} should", self.max.unwrap_or_default()));
-                Status::Critical
+                ProbeStatus::Critical
             }
-            () => Status::Ok,
+            () => ProbeStatus::Ok,
         };
-        Outcome::new(status, said).figure("processes", count as f64, "")
+        ProbeOutcome::new(status, said).figure("processes", count as f64, "")
     }
 }
 
@@ -125,7 +125,7 @@ fn all() -> Result<Vec<Found>, Failure> {
     Ok(pids.filter(|pid| *pid != std::process::id()).filter_map(look).collect())
 }
 
-fn by_pid_file(path: &str) -> Result<Outcome, Failure> {
+fn by_pid_file(path: &str) -> Result<ProbeOutcome, Failure> {
     let content = crate::probe::read::file(path, LONGEST_PID_FILE).map_err(Failure::critical)?;
     let text = String::from_utf8_lossy(&content);
     let first = text.split_whitespace().next().unwrap_or_default();
@@ -134,14 +134,14 @@ fn by_pid_file(path: &str) -> Result<Outcome, Failure> {
     };
     match look(pid) {
         Some(found) if !found.is_zombie => {
-            Ok(Outcome::ok(format!("{} runs (pid {pid} of {path})", found.comm)))
+            Ok(ProbeOutcome::ok(format!("{} runs (pid {pid} of {path})", found.comm)))
         }
         Some(_) => Err(Failure::critical(format!("process {pid} of {path} is dead and not reaped"))),
         None => Err(Failure::critical(format!("there is no process {pid}, which {path} names"))),
     }
 }
 
-impl Check for Process {
+impl Check for ProcessProbe {
     fn subject(&self, target: &str) -> Result<Subject, String> {
         if target.is_empty() || target.chars().any(char::is_control) {
             return Err(format!("{target:?} is neither a process's name nor the path of a pid file"));
@@ -149,7 +149,7 @@ impl Check for Process {
         Ok(Subject { label: target.to_owned(), host: String::new() })
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (key, bound) = (attempt.key.clone(), attempt.whole());
         if target.starts_with('/') {
             let path = target.to_owned();
@@ -188,19 +188,19 @@ mod tests {
 
     #[test]
     fn counts_and_the_dead() {
-        let limits = |min, max| Process { min, max, arguments: None };
+        let limits = |min, max| ProcessProbe { min, max, arguments: None };
         let dead = Found { is_zombie: true, ..found("a", &["a"]) };
         let outcome = limits(1, None).count("a", &[dead]);
         assert_eq!(
             (outcome.status, outcome.summary.as_str()),
-            (Status::Critical, "no process a runs; 1 dead and not reaped")
+            (ProbeStatus::Critical, "no process a runs; 1 dead and not reaped")
         );
         let two = [found("a", &["a", "--port", "1"]), found("a", &["a", "--port", "2"])];
-        assert_eq!(limits(2, None).count("a", &two).status, Status::Ok);
-        assert_eq!(limits(3, None).count("a", &two).status, Status::Critical);
+        assert_eq!(limits(2, None).count("a", &two).status, ProbeStatus::Ok);
+        assert_eq!(limits(3, None).count("a", &two).status, ProbeStatus::Critical);
         assert_eq!(limits(0, Some(1)).count("a", &two).summary, "2 processes a run, at most 1 should");
-        assert_eq!(limits(0, Some(0)).count("b", &two).status, Status::Ok, "none may be what is wanted");
-        let narrow = Process { min: 1, max: Some(1), arguments: Some("--port 2".into()) };
-        assert_eq!(narrow.count("a", &two).status, Status::Ok);
+        assert_eq!(limits(0, Some(0)).count("b", &two).status, ProbeStatus::Ok, "none may be what is wanted");
+        let narrow = ProcessProbe { min: 1, max: Some(1), arguments: Some("--port 2".into()) };
+        assert_eq!(narrow.count("a", &two).status, ProbeStatus::Ok);
     }
 }

@@ -3,10 +3,10 @@
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
+use crate::probe::attempt::ProbeAttempt;
 use crate::probe::lines::{Stream, code_answer, line, say};
 use crate::probe::network::{Network, host_and_port, with_port};
-use crate::probe::outcome::{Failure, Outcome, Phase};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome};
 use crate::probe::read;
 use crate::probe::starttls::StartTls;
 use crate::probe::tls::Trust;
@@ -61,8 +61,8 @@ impl Smtp {
         &self,
         stream: &mut impl Stream,
         greets: bool,
-        attempt: &mut Attempt,
-    ) -> Result<Outcome, Failure> {
+        attempt: &mut ProbeAttempt,
+    ) -> Result<ProbeOutcome, Failure> {
         let limits = self.network.limits;
         attempt.phase(Phase::FirstByte, &limits, |bound| {
             stream.set_bound(*bound);
@@ -83,7 +83,7 @@ impl Smtp {
                 return Err(Failure::critical(what));
             }
             let first = greeting.first().or(offered.first()).map(String::as_str).unwrap_or_default();
-            Ok(Outcome::ok(format!("it greets: {first}"))
+            Ok(ProbeOutcome::ok(format!("it greets: {first}"))
                 .with_details(&format!("{}\n", extensions.join("\n"))))
         })
     }
@@ -118,7 +118,7 @@ impl Check for Smtp {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (host, port) = self.host_and_port(target).map_err(Failure::unknown)?;
         let mut wire = self.network.connect(attempt, &host, port)?;
         if self.encryption == Encryption::Off {

@@ -6,9 +6,9 @@ use std::process::Command;
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
-use crate::probe::outcome::{Failure, Outcome, Status, one_line};
-use crate::probe::program::{self, Ended};
+use crate::probe::attempt::ProbeAttempt;
+use crate::probe::outcome::{Failure, ProbeOutcome, ProbeStatus, one_line};
+use crate::probe::program::{self, ProgramEnd};
 
 const PROPERTIES: &str =
     "LoadState,ActiveState,SubState,Result,NRestarts,ExecMainStatus,UnitFileState,StateChangeTimestamp";
@@ -42,14 +42,23 @@ impl SystemdUnit {
     }
 
     /// Evaluates the output of `systemctl show` for `unit`.
-    fn judge(&self, unit: &str, shown: &str) -> Outcome {
+    fn judge(&self, unit: &str, shown: &str) -> ProbeOutcome {
         let properties: HashMap<&str, &str> = shown.lines().filter_map(|line| line.split_once('=')).collect();
         let of = |key| properties.get(key).copied().unwrap_or_default();
         match of("LoadState") {
-            "not-found" => return Outcome::new(Status::Critical, format!("there is no unit {unit}")),
+            "not-found" => {
+                return ProbeOutcome::new(ProbeStatus::Critical, format!("there is no unit {unit}"));
+            }
             "loaded" | "masked" => {}
-            "" => return Outcome::new(Status::Unknown, format!("systemctl says nothing of {unit}")),
-            other => return Outcome::new(Status::Critical, format!("{unit} cannot be loaded ({other})")),
+            "" => {
+                return ProbeOutcome::new(ProbeStatus::Unknown, format!("systemctl says nothing of {unit}"));
+            }
+            other => {
+                return ProbeOutcome::new(
+                    ProbeStatus::Critical,
+                    format!("{unit} cannot be loaded ({other})"),
+                );
+            }
         }
         let (active, sub, result) = (of("ActiveState"), of("SubState"), of("Result"));
         let mut said = format!("{unit} is {active} ({sub})");
@@ -68,7 +77,7 @@ impl SystemdUnit {
             since => said.push_str(&format!(", since {since}")),
         }
         let is_well = self.states.iter().any(|state| state == active);
-        let outcome = Outcome::new(if is_well { Status::Ok } else { Status::Critical }, said);
+        let outcome = ProbeOutcome::new(if is_well { ProbeStatus::Ok } else { ProbeStatus::Critical }, said);
         match of("NRestarts").parse::<u32>() {
             Ok(restarts) => outcome.figure("restarts", f64::from(restarts), ""),
             Err(_) => outcome,
@@ -88,7 +97,7 @@ impl Check for SystemdUnit {
         Ok(Subject { label: target.to_owned(), host: String::new() })
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let unit = if target.contains('.') { target.to_owned() } else { format!("{target}.service") };
         let mut command = Command::new(&self.systemctl);
         command.args(self.user.then_some("--user")).args([
@@ -101,8 +110,8 @@ impl Check for SystemdUnit {
         command.arg(&unit).env("SYSTEMD_COLORS", "0");
         let finished = program::run(command, &self.systemctl, 64 * 1024, attempt)?;
         match finished.ended {
-            Ended::Exit(0) => Ok(self.judge(&unit, &finished.stdout.text())),
-            Ended::TimedOut | Ended::Stuck => {
+            ProgramEnd::Exit(0) => Ok(self.judge(&unit, &finished.stdout.text())),
+            ProgramEnd::TimedOut | ProgramEnd::Stuck => {
                 Err(Failure::unknown(format!("systemctl: {}", attempt.whole().timeout().what)))
             }
             _ => {
@@ -117,7 +126,7 @@ impl Check for SystemdUnit {
 mod tests {
     use super::*;
 
-    fn judged(shown: &str, states: &[&str]) -> Outcome {
+    fn judged(shown: &str, states: &[&str]) -> ProbeOutcome {
         let states = states.iter().map(|state| (*state).to_owned()).collect();
         let unit = SystemdUnit { states, user: false, systemctl: String::new() };
         unit.judge("a.service", shown)
@@ -128,22 +137,22 @@ mod tests {
     fn what_systemctl_shows() {
         let active = "Result=success\nNRestarts=3\nExecMainStatus=0\nLoadState=loaded\nActiveState=active\nSubState=running\nStateChangeTimestamp=Mon 2026-11-30 10:00:00 UTC\nUnitFileState=enabled\n";
         let outcome = judged(active, &["active"]);
-        assert_eq!(outcome.status, Status::Ok);
+        assert_eq!(outcome.status, ProbeStatus::Ok);
         assert_eq!(outcome.summary, "a.service is active (running), since Mon 2026-11-30 10:00:00 UTC");
         assert_eq!(outcome.figures["restarts"].value, 3.0);
-        assert_eq!(judged(active, &["inactive"]).status, Status::Critical);
+        assert_eq!(judged(active, &["inactive"]).status, ProbeStatus::Critical);
 
         let failed = "Result=exit-code\nNRestarts=0\nExecMainStatus=203\nLoadState=loaded\nActiveState=failed\nSubState=failed\n";
         let outcome = judged(failed, &["active"]);
-        assert_eq!(outcome.status, Status::Critical);
+        assert_eq!(outcome.status, ProbeStatus::Critical);
         assert_eq!(outcome.summary, "a.service is failed (failed), its result: exit-code, exit status 203");
 
         let missing = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nStateChangeTimestamp=\n";
         assert_eq!(judged(missing, &["inactive"]).summary, "there is no unit a.service");
         let oneshot = "Result=success\nLoadState=loaded\nActiveState=inactive\nSubState=dead\n";
-        assert_eq!(judged(oneshot, &["active"]).status, Status::Critical);
-        assert_eq!(judged(oneshot, &["active", "inactive"]).status, Status::Ok);
-        assert_eq!(judged("", &["active"]).status, Status::Unknown);
+        assert_eq!(judged(oneshot, &["active"]).status, ProbeStatus::Critical);
+        assert_eq!(judged(oneshot, &["active", "inactive"]).status, ProbeStatus::Ok);
+        assert_eq!(judged("", &["active"]).status, ProbeStatus::Unknown);
         assert_eq!(
             judged("LoadState=masked\nActiveState=inactive\nSubState=dead\n", &["active"]).summary,
             "a.service is inactive (dead), masked"

@@ -3,9 +3,9 @@
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
+use crate::probe::attempt::ProbeAttempt;
 use crate::probe::network::{Network, host_and_port, with_port};
-use crate::probe::outcome::{Failure, Outcome, Phase};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome};
 
 /// Opens and closes a connection.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ impl Check for Tcp {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (host, port) = host_and_port(target, None).map_err(Failure::unknown)?;
         let wire = self.network.connect(attempt, &host, port)?;
-        Ok(Outcome::ok(format!("connected to {}", wire.peer)))
+        Ok(ProbeOutcome::ok(format!("connected to {}", wire.peer)))
     }
 }

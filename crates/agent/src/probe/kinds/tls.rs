@@ -3,13 +3,13 @@
 use innkeeper_settings::Section;
 
 use super::{Check, Subject};
-use crate::probe::attempt::Attempt;
+use crate::probe::attempt::ProbeAttempt;
 use crate::probe::network::{Network, host_and_port, with_port};
-use crate::probe::outcome::{Failure, Outcome, Phase, Status};
+use crate::probe::outcome::{Failure, Phase, ProbeOutcome, ProbeStatus};
 use crate::probe::read;
 use crate::probe::starttls::StartTls;
 use crate::probe::tls::Trust;
-use crate::probe::tls::facts::Facts;
+use crate::probe::tls::facts::CertificateFacts;
 use crate::probe::tls::lifetime::{self, Thresholds};
 
 /// Checks the certificates of a server.
@@ -46,7 +46,7 @@ impl Check for Tls {
         Some(&self.network)
     }
 
-    fn run(&self, target: &str, attempt: &mut Attempt) -> Result<Outcome, Failure> {
+    fn run(&self, target: &str, attempt: &mut ProbeAttempt) -> Result<ProbeOutcome, Failure> {
         let (host, port) = self.host_and_port(target).map_err(Failure::unknown)?;
         let mut wire = self.network.connect(attempt, &host, port)?;
         if let Some(starttls) = self.starttls {
@@ -61,25 +61,25 @@ impl Check for Tls {
             return Err(Failure::critical(what));
         };
         let until = format!("its certificate holds until {}", lifetime::day(own.not_after));
-        let mut outcome = Outcome::ok(until).with_details(&listed(&verdict.used, verdict.shown));
+        let mut outcome = ProbeOutcome::ok(until).with_details(&listed(&verdict.used, verdict.shown));
         if let Some((status, what)) = self.thresholds.judge(&verdict.used, now) {
-            outcome = Outcome { details: outcome.details, ..Outcome::new(status, what) };
+            outcome = ProbeOutcome { details: outcome.details, ..ProbeOutcome::new(status, what) };
         }
         let wrong = verdict.trust.err().into_iter().chain(verdict.name.err());
         for problem in wrong {
             match self.trust.verify {
-                true => outcome.also(Status::Critical, &problem),
-                false => outcome.also(Status::Ok, &format!("not verified: {problem}")),
+                true => outcome.also(ProbeStatus::Critical, &problem),
+                false => outcome.also(ProbeStatus::Ok, &format!("not verified: {problem}")),
             }
         }
         if let Some(refused) = refused {
-            outcome.also(Status::Ok, &format!("the server showed it and went no further: {refused}"));
+            outcome.also(ProbeStatus::Ok, &format!("the server showed it and went no further: {refused}"));
         }
         Ok(lifetime::figures(outcome, &verdict.used, now))
     }
 }
 
-fn listed(used: &[Facts], shown: usize) -> String {
+fn listed(used: &[CertificateFacts], shown: usize) -> String {
     let lines = used.iter().map(|certificate| {
         let names = match certificate.names.as_slice() {
             [] => String::new(),

@@ -7,7 +7,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
 
 /// The content of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct CertificateFacts {
     /// The common name of the subject, or the whole name if it has none.
     pub subject: String,
     /// The same of the issuer.
@@ -23,7 +23,7 @@ pub struct Facts {
     pub(super) issuer_raw: Vec<u8>,
 }
 
-impl Facts {
+impl CertificateFacts {
     /// Parses a certificate; none if the data is not a certificate.
     pub(super) fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn a_certificates_own_words() {
-        let facts = Facts::of(&CertificateDer::from(certificate())).unwrap();
+        let facts = CertificateFacts::of(&CertificateDer::from(certificate())).unwrap();
         assert_eq!(facts.names, ["a.example", "192.0.2.1"]);
         assert_eq!(facts.not_after.to_rfc3339(), "2049-12-31T00:00:00+00:00");
         assert!(facts.is_self_issued() && facts.lifetime() > TimeDelta::days(1));
-        assert_eq!(Facts::of(&CertificateDer::from(b"none".to_vec())), None);
+        assert_eq!(CertificateFacts::of(&CertificateDer::from(b"none".to_vec())), None);
     }
 
     proptest! {
@@ -109,7 +109,7 @@ mod tests {
                 let at = at.index(bytes.len());
                 bytes[at] = byte;
             }
-            let read = Facts::of(&CertificateDer::from(bytes));
+            let read = CertificateFacts::of(&CertificateDer::from(bytes));
             prop_assert!(read.is_none_or(|facts| facts.names.len() < 1000 && !facts.called().is_empty()));
         }
     }

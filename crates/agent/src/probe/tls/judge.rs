@@ -10,23 +10,23 @@ use innkeeper_core::Time;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert};
 
-use super::facts::Facts;
+use super::facts::CertificateFacts;
 use super::{lifetime, roots};
 
 /// The result for one chain.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct CertificateVerdict {
     /// Whether a trusted authority has issued the certificate, regardless of its dates. Otherwise the reason.
     pub trust: Result<(), String>,
     /// Whether the certificate is valid for the server's name. Otherwise the names that it is valid for.
     pub name: Result<(), String>,
     /// The certificates that count, the server's own first; empty if the server showed no valid certificate.
-    pub used: Vec<Facts>,
+    pub used: Vec<CertificateFacts>,
     /// Number of certificates that the server showed.
     pub shown: usize,
 }
 
-impl Verdict {
+impl CertificateVerdict {
     /// Whether the certificate is valid in every respect at `now`. Otherwise the reason.
     pub(crate) fn verified(&self, now: Time) -> Result<(), String> {
         self.trust.clone()?;
@@ -41,22 +41,22 @@ pub(super) fn judge(
     server: &ServerName<'_>,
     authorities: &[CertificateDer<'static>],
     now: Time,
-) -> Verdict {
+) -> CertificateVerdict {
     let shown = chain.len();
     let Some((own, others)) = chain.split_first() else {
         let nothing = Err("the server showed no certificate".to_owned());
-        return Verdict { trust: nothing.clone(), name: nothing, used: Vec::new(), shown };
+        return CertificateVerdict { trust: nothing.clone(), name: nothing, used: Vec::new(), shown };
     };
-    let Some(facts) = Facts::of(own) else {
+    let Some(facts) = CertificateFacts::of(own) else {
         let broken = Err("what the server showed is no certificate (X.509)".to_owned());
-        return Verdict { trust: broken.clone(), name: broken, used: Vec::new(), shown };
+        return CertificateVerdict { trust: broken.clone(), name: broken, used: Vec::new(), shown };
     };
     let entity = match EndEntityCert::try_from(own) {
         Ok(entity) => entity,
         Err(error) => {
             let used = by_issuer(facts, others);
             let trust = Err(format!("its certificate cannot be verified: {}", in_words(&error)));
-            return Verdict { trust, name: Ok(()), used, shown };
+            return CertificateVerdict { trust, name: Ok(()), used, shown };
         }
     };
     let name = entity.verify_is_valid_for_subject_name(server).map_err(|_| other_name(server, &facts));
@@ -66,14 +66,14 @@ pub(super) fn judge(
     let anchors: Vec<TrustAnchor<'_>> = own_anchors.into_iter().chain(system.iter().cloned()).collect();
     let (trust, used) = match find_path(&entity, &anchors, others, &facts, now) {
         Ok(path) => {
-            let path = path.iter().filter_map(Facts::of);
+            let path = path.iter().filter_map(CertificateFacts::of);
             (Ok(()), std::iter::once(facts).chain(path).collect())
         }
         // The configuration names this very certificate as trusted, so it is, even if it claims to be an authority's.
         Err(_) if authorities.contains(own) => (Ok(()), vec![facts]),
         Err(error) => (Err(distrusted(&error, &facts, others.len())), by_issuer(facts, others)),
     };
-    Verdict { trust, name, used, shown }
+    CertificateVerdict { trust, name, used, shown }
 }
 
 /// The certificates between the server's own and a trusted root. Dates are checked separately. If they prevent a
@@ -82,7 +82,7 @@ fn find_path(
     entity: &EndEntityCert<'_>,
     anchors: &[TrustAnchor<'_>],
     others: &[CertificateDer<'static>],
-    own: &Facts,
+    own: &CertificateFacts,
     now: Time,
 ) -> Result<Vec<CertificateDer<'static>>, Error> {
     let first = path_at(entity, anchors, others, now);
@@ -118,8 +118,8 @@ fn path_at(
 
 /// The server's own certificate and the issuers that follow from it, without roots. These count if no path to a
 /// trusted root exists.
-fn by_issuer(own: Facts, others: &[CertificateDer<'static>]) -> Vec<Facts> {
-    let mut rest: Vec<Facts> = others.iter().filter_map(Facts::of).collect();
+fn by_issuer(own: CertificateFacts, others: &[CertificateDer<'static>]) -> Vec<CertificateFacts> {
+    let mut rest: Vec<CertificateFacts> = others.iter().filter_map(CertificateFacts::of).collect();
     let mut used = vec![own];
     while let Some(last) = used.last().filter(|last| !last.is_self_issued()) {
         let Some(at) = rest.iter().position(|other| other.subject_raw == last.issuer_raw) else { break };
@@ -132,7 +132,7 @@ fn by_issuer(own: Facts, others: &[CertificateDer<'static>]) -> Vec<Facts> {
     used
 }
 
-fn other_name(server: &ServerName<'_>, facts: &Facts) -> String {
+fn other_name(server: &ServerName<'_>, facts: &CertificateFacts) -> String {
     let asked = server.to_str();
     match facts.names.as_slice() {
         [] => format!("its certificate is not for {asked}: it names no server (subjectAltName)"),
@@ -145,7 +145,7 @@ fn other_name(server: &ServerName<'_>, facts: &Facts) -> String {
     }
 }
 
-fn distrusted(error: &Error, facts: &Facts, others: usize) -> String {
+fn distrusted(error: &Error, facts: &CertificateFacts, others: usize) -> String {
     match error {
         // An authority with the same name but another key may be known here.
         _ if facts.is_self_issued() => "its certificate is not trusted here: it is self-signed".to_owned(),

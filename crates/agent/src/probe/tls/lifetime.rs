@@ -5,8 +5,8 @@ use innkeeper_core::Time;
 use innkeeper_core::duration::words;
 use innkeeper_settings::Section;
 
-use super::facts::Facts;
-use crate::probe::outcome::{Outcome, Status};
+use super::facts::CertificateFacts;
+use crate::probe::outcome::{ProbeOutcome, ProbeStatus};
 
 /// By default a certificate should be renewed in the last third of its lifetime, but not earlier than this before its
 /// end.
@@ -32,13 +32,13 @@ impl Thresholds {
         Self { warn: Some(warn).filter(|warn| *warn != unset), critical }
     }
 
-    fn warn_for(&self, certificate: &Facts) -> TimeDelta {
+    fn warn_for(&self, certificate: &CertificateFacts) -> TimeDelta {
         self.warn.unwrap_or_else(|| (certificate.lifetime() / 3).min(AT_MOST))
     }
 
     /// The worst status of the certificates that count at `now`, and its text. None if all remain valid for long
     /// enough.
-    pub(crate) fn judge(&self, used: &[Facts], now: Time) -> Option<(Status, String)> {
+    pub(crate) fn judge(&self, used: &[CertificateFacts], now: Time) -> Option<(ProbeStatus, String)> {
         let judged = used.iter().enumerate().filter_map(|(at, certificate)| {
             let whose = if at == 0 {
                 "certificate".to_owned()
@@ -46,12 +46,12 @@ impl Thresholds {
                 format!("certificate of {:?}", certificate.called())
             };
             if let Err(problem) = holds(certificate, now) {
-                return Some((Status::Critical, problem));
+                return Some((ProbeStatus::Critical, problem));
             }
             let left = certificate.not_after - now;
             let status = match left {
-                left if left < self.critical => Status::Critical,
-                left if left < self.warn_for(certificate) => Status::Warning,
+                left if left < self.critical => ProbeStatus::Critical,
+                left if left < self.warn_for(certificate) => ProbeStatus::Warning,
                 _ => return None,
             };
             Some((status, format!("its {whose} ends in {}, {}", words(left), day(certificate.not_after))))
@@ -63,7 +63,7 @@ impl Thresholds {
 
 /// Whether a certificate is valid at `now`. The error names the current time as well, because this machine's clock
 /// may be wrong.
-pub(super) fn holds(certificate: &Facts, now: Time) -> Result<(), String> {
+pub(super) fn holds(certificate: &CertificateFacts, now: Time) -> Result<(), String> {
     let here = now.to_rfc3339_opts(SecondsFormat::Secs, true);
     let whose = format!("the certificate of {:?}", certificate.called());
     if now > certificate.not_after {
@@ -79,8 +79,8 @@ pub(super) fn holds(certificate: &Facts, now: Time) -> Result<(), String> {
 }
 
 /// Adds the remaining days of the certificate that expires first, and of the server's own.
-pub(crate) fn figures(outcome: Outcome, used: &[Facts], now: Time) -> Outcome {
-    let days = |certificate: &Facts| {
+pub(crate) fn figures(outcome: ProbeOutcome, used: &[CertificateFacts], now: Time) -> ProbeOutcome {
+    let days = |certificate: &CertificateFacts| {
         let seconds = (certificate.not_after - now).num_seconds() as f64;
         (seconds / 864.0).floor() / 100.0
     };
@@ -98,9 +98,9 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn lasting(days: i64) -> Facts {
+    fn lasting(days: i64) -> CertificateFacts {
         let not_before = DateTime::UNIX_EPOCH + TimeDelta::days(10_000);
-        Facts {
+        CertificateFacts {
             subject: "a.example".into(),
             issuer: "b".into(),
             names: Vec::new(),
@@ -119,7 +119,7 @@ mod tests {
             let at = |left| certificate.not_after - TimeDelta::days(left);
             let used = [certificate.clone()];
             assert_eq!(usual.judge(&used, at(fine)), None, "{lifetime} days");
-            assert_eq!(usual.judge(&used, at(short)).unwrap().0, Status::Warning, "{lifetime} days");
+            assert_eq!(usual.judge(&used, at(short)).unwrap().0, ProbeStatus::Warning, "{lifetime} days");
         }
     }
 
@@ -140,12 +140,12 @@ mod tests {
 
     #[test]
     fn the_worst_of_the_chain_counts() {
-        let (own, authority) = (lasting(90), Facts { subject: "CA".into(), ..lasting(80) });
+        let (own, authority) = (lasting(90), CertificateFacts { subject: "CA".into(), ..lasting(80) });
         let now = own.not_after - TimeDelta::days(5);
         let (status, what) = Thresholds::default().judge(&[own.clone(), authority], now).unwrap();
-        assert_eq!(status, Status::Critical);
+        assert_eq!(status, ProbeStatus::Critical);
         assert!(what.contains("\"CA\" has expired 5 days ago"), "{what}");
         let days = Thresholds { warn: Some(TimeDelta::zero()), critical: TimeDelta::hours(121) };
-        assert_eq!(days.judge(&[own], now).unwrap().0, Status::Critical, "fractions of days count");
+        assert_eq!(days.judge(&[own], now).unwrap().0, ProbeStatus::Critical, "fractions of days count");
     }
 }

@@ -19,9 +19,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use self::judge::{Verdict, judge};
+use self::judge::{CertificateVerdict, judge};
 use self::verifier::Recorder;
-use super::attempt::Attempt;
+use super::attempt::ProbeAttempt;
 use super::network::{Network, Wire, host};
 use super::outcome::{Failure, Phase};
 use super::read;
@@ -97,8 +97,8 @@ impl Trust {
         wire: Wire,
         name: &str,
         network: &Network,
-        attempt: &mut Attempt,
-    ) -> Result<(Encrypted, Verdict), Failure> {
+        attempt: &mut ProbeAttempt,
+    ) -> Result<(Encrypted, CertificateVerdict), Failure> {
         let (stream, verdict) = self.look(wire, name, network, attempt)?;
         if self.verify {
             verdict.verified(attempt.now).map_err(Failure::critical)?;
@@ -112,8 +112,8 @@ impl Trust {
         wire: Wire,
         name: &str,
         network: &Network,
-        attempt: &mut Attempt,
-    ) -> Result<(Encrypted, Verdict), Failure> {
+        attempt: &mut ProbeAttempt,
+    ) -> Result<(Encrypted, CertificateVerdict), Failure> {
         let recorder = Arc::new(Recorder::new());
         let server = server_name(name)?;
         let agreed = self.agree(wire, &server, &recorder, network, attempt);
@@ -129,8 +129,8 @@ impl Trust {
         wire: Wire,
         name: &str,
         network: &Network,
-        attempt: &mut Attempt,
-    ) -> Result<(Verdict, Option<String>), Failure> {
+        attempt: &mut ProbeAttempt,
+    ) -> Result<(CertificateVerdict, Option<String>), Failure> {
         let recorder = Arc::new(Recorder::new());
         let server = server_name(name)?;
         let refused = match self.agree(wire, &server, &recorder, network, attempt) {
@@ -146,7 +146,12 @@ impl Trust {
         Ok((self.verdict(&recorder, &server, attempt), refused))
     }
 
-    fn verdict(&self, recorder: &Recorder, server: &ServerName<'_>, attempt: &Attempt) -> Verdict {
+    fn verdict(
+        &self,
+        recorder: &Recorder,
+        server: &ServerName<'_>,
+        attempt: &ProbeAttempt,
+    ) -> CertificateVerdict {
         let mut verdict = judge(&recorder.chain(), server, &self.authorities, attempt.now);
         if verdict.trust.is_ok() {
             verdict.trust = recorder.proof();
@@ -160,7 +165,7 @@ impl Trust {
         server: &ServerName<'static>,
         recorder: &Arc<Recorder>,
         network: &Network,
-        attempt: &mut Attempt,
+        attempt: &mut ProbeAttempt,
     ) -> Result<Encrypted, Refusal> {
         let mut is_for_lack_of_ours = false;
         let agreed = attempt.phase(Phase::Tls, &network.limits, |bound| {

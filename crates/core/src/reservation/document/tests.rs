@@ -48,10 +48,10 @@ fn the_fields_are_those_of_the_document() {
     assert_eq!(names, known);
     for (name, form) in FIELDS {
         let fits = match form {
-            Form::Integer => written[name].is_i64(),
-            Form::Flag => written[name].is_boolean(),
-            Form::List | Form::Recipients => written[name].is_array(),
-            Form::Text | Form::Duration | Form::Reminders => written[name].is_string(),
+            ValueForm::Integer => written[name].is_i64(),
+            ValueForm::Flag => written[name].is_boolean(),
+            ValueForm::List | ValueForm::Recipients => written[name].is_array(),
+            ValueForm::Text | ValueForm::Duration | ValueForm::Reminders => written[name].is_string(),
         };
         assert!(fits, "{name}");
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use innkeeper_core::discipline::{Discipline, STEP, Verdict};
+use innkeeper_core::discipline::{ClockVerdict, Discipline, STEP};
 use innkeeper_core::rewind::Rewind;
 use innkeeper_core::{Clock, SystemClock, Time};
 use innkeeper_store::{DatabaseKind, Rewinding, StepOutcome, Store, StoreError, Ticker};
@@ -163,16 +163,16 @@ impl Follower {
             discipline.release();
         }
         match discipline.sample(sample.boot, sample.reference, sample.doubt) {
-            Verdict::Agrees | Verdict::Waits => {}
-            Verdict::Stepped(by) => {
+            ClockVerdict::Agrees | ClockVerdict::Waits => {}
+            ClockVerdict::Stepped(by) => {
                 let message = words::stepped(self.reference, &self.host, by);
                 self.note(self.reference, by, StepOutcome::Waiting, message);
             }
-            Verdict::Returned { by, left } => {
+            ClockVerdict::Returned { by, left } => {
                 let message = words::returned(self.reference, &self.host, by, left);
                 self.end(store, operator, StepOutcome::Returned, message)?;
             }
-            Verdict::Released => {
+            ClockVerdict::Released => {
                 self.end(
                     store,
                     operator,
@@ -180,8 +180,8 @@ impl Follower {
                     words::released(self.reference, &self.host),
                 )?;
             }
-            Verdict::Follow(by) if by > TimeDelta::zero() => self.step(store, operator, by)?,
-            Verdict::Follow(by) => {
+            ClockVerdict::Follow(by) if by > TimeDelta::zero() => self.step(store, operator, by)?,
+            ClockVerdict::Follow(by) => {
                 self.rewinding = Some(Pass::new(-by, true));
                 store.turn_clock_steps(
                     self.reference,

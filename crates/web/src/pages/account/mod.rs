@@ -24,8 +24,8 @@ use super::login::{CROWDS_LAST_S, wait, wait_for_codes};
 use super::view::When;
 use super::{ask, change, page, see_other};
 use crate::AppState;
-use crate::logins::{self, Verdict};
-use crate::second_factor::{self, Shown};
+use crate::logins::{self, LoginVerdict};
+use crate::second_factor::{self, FactorCheck};
 
 #[derive(Template)]
 #[template(path = "account.html")]
@@ -34,7 +34,7 @@ struct AccountPage<'a> {
     /// None where nobody logs in, or a token looks.
     account: Option<Account>,
     zones: &'static [Tz],
-    said: Said,
+    said: PageNotice,
 }
 
 struct Account {
@@ -59,7 +59,7 @@ struct SessionRow {
 
 /// What was just done, or could not be.
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct PageNotice {
     pub text: String,
     pub is_problem: bool,
 }
@@ -70,14 +70,14 @@ pub async fn account(
     caller: Caller,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    show(&app_state, &caller, &request, Said::default()).await
+    show(&app_state, &caller, &request, PageNotice::default()).await
 }
 
 pub(super) async fn show(
     app_state: &Data<AppState>,
     caller: &Caller,
     request: &HttpRequest,
-    said: Said,
+    said: PageNotice,
 ) -> Result<HttpResponse, ApiError> {
     let account = match caller.user() {
         Some(user) => Some(account_of(app_state, caller, request, user).await?),
@@ -140,7 +140,7 @@ pub(super) async fn refuse(
     request: &HttpRequest,
     problem: impl Into<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let said = Said { text: problem.into(), is_problem: true };
+    let said = PageNotice { text: problem.into(), is_problem: true };
     let mut answer = show(app_state, caller, request, said).await?;
     *answer.status_mut() = StatusCode::BAD_REQUEST;
     Ok(answer)
@@ -159,10 +159,10 @@ pub(super) async fn proven(
         return Ok(Err("You have no password here.".to_owned()));
     }
     match logins::check(app_state, request, &caller.source, &user.name, given).await? {
-        Verdict::Right { hash, .. } => Ok(Ok(hash)),
-        Verdict::Wrong | Verdict::Unconfirmed => Ok(Err("The password is wrong.".to_owned())),
-        Verdict::TooSoon(time) => Err(wait(time)),
-        Verdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
+        LoginVerdict::Right { hash, .. } => Ok(Ok(hash)),
+        LoginVerdict::Wrong | LoginVerdict::Unconfirmed => Ok(Err("The password is wrong.".to_owned())),
+        LoginVerdict::TooSoon(time) => Err(wait(time)),
+        LoginVerdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
     }
 }
 
@@ -178,9 +178,9 @@ pub(super) async fn proven_twice(
         return Ok(Err(problem));
     }
     match shown(app_state, caller, request, form).await? {
-        Shown::Right(_) => Ok(Ok(())),
-        Shown::Wrong(problem) => Ok(Err(problem)),
-        Shown::TooSoon(time) => Err(wait_for_codes(time)),
+        FactorCheck::Right(_) => Ok(Ok(())),
+        FactorCheck::Wrong(problem) => Ok(Err(problem)),
+        FactorCheck::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }
 
@@ -204,7 +204,7 @@ async fn shown(
     caller: &Caller,
     request: &HttpRequest,
     form: &Form,
-) -> Result<Shown, ApiError> {
+) -> Result<FactorCheck, ApiError> {
     let user = own(caller)?;
     #[cfg(feature = "passkeys")]
     if !form.raw("credential").is_empty() {
@@ -255,7 +255,7 @@ pub async fn change_password(
     .await?
     .ok_or_else(|| ApiError::Conflict("your password was just changed by somebody else".to_owned()))?;
     let text = "The password is changed. Your other sessions have ended.".to_owned();
-    let mut answer = show(&app_state, &caller, &request, Said { text, is_problem: false }).await?;
+    let mut answer = show(&app_state, &caller, &request, PageNotice { text, is_problem: false }).await?;
     answer.add_cookie(&app_state.authenticator.device_cookie(id, device)).map_err(ApiError::internal)?;
     Ok(answer)
 }

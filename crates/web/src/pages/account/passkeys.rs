@@ -20,7 +20,7 @@ use crate::pages::login::second;
 use crate::pages::login::{local, wait_for_codes};
 use crate::pages::{ask, asset, change, see_other};
 use crate::passkeys::Challenge;
-use crate::second_factor::{self, Shown};
+use crate::second_factor::{self, FactorCheck};
 
 /// What a form carries where there was no script to fill it.
 const NEEDS_SCRIPT: &str = "Passkeys need JavaScript, which is off or was blocked.";
@@ -299,10 +299,10 @@ async fn finish_login(
         second_factor::check_passkey(&app_state, &request, &caller.source, &user, login.clone(), credential)
             .await?;
     match shown {
-        Shown::Right(factor) => {
+        FactorCheck::Right(factor) => {
             begin(&app_state, &request, &caller, user, By::Second(factor, login), &next).await
         }
-        Shown::Wrong(problem) => second::refuse(&app_state, &caller, &user, &next, problem).await,
-        Shown::TooSoon(time) => Err(wait_for_codes(time)),
+        FactorCheck::Wrong(problem) => second::refuse(&app_state, &caller, &user, &next, problem).await,
+        FactorCheck::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }

@@ -22,7 +22,7 @@ use super::form::Form;
 use super::frame::Frame;
 use super::{ask, page, see_other};
 use crate::AppState;
-use crate::logins::{self, Verdict, refused};
+use crate::logins::{self, LoginVerdict, refused};
 use crate::refused_logins::Why;
 
 /// A line that is full is shorter by then.
@@ -96,18 +96,18 @@ pub async fn log_in(
     let (name, given) = (form.text("name").to_owned(), form.raw("password").to_owned());
     let next = local(form.text("next")).to_owned();
     match logins::check(&app_state, &request, &caller.source, &name, given).await? {
-        Verdict::Right { user, hash } => {
+        LoginVerdict::Right { user, hash } => {
             password_was_right(&app_state, &request, &caller, user, hash, &next).await
         }
-        Verdict::Wrong => {
+        LoginVerdict::Wrong => {
             let mut answer =
                 show(&app_state, &caller, &name, &next, "The name or the password is wrong.").await?;
             *answer.status_mut() = actix_web::http::StatusCode::UNAUTHORIZED;
             Ok(answer)
         }
-        Verdict::Unconfirmed => Err(ApiError::Forbidden(unconfirmed(&format!("the user {name}")))),
-        Verdict::TooSoon(time) => Err(wait(time)),
-        Verdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
+        LoginVerdict::Unconfirmed => Err(ApiError::Forbidden(unconfirmed(&format!("the user {name}")))),
+        LoginVerdict::TooSoon(time) => Err(wait(time)),
+        LoginVerdict::Crowded => Err(ApiError::Crowded { retry_after_s: CROWDS_LAST_S }),
     }
 }
 

@@ -15,7 +15,7 @@ use url::Url;
 use super::entry::{By, begin as begin_session, with_next};
 use super::{local, show};
 use crate::AppState;
-use crate::openid::{Beginning, OpenId, Person, Provider, Returned, Trouble, is_secret};
+use crate::openid::{Beginning, OpenId, OpenIdTrouble, Person, Provider, Returned, is_secret};
 use crate::pages::{ask, see_other};
 use crate::refused_logins::{Whom, Why};
 
@@ -207,10 +207,10 @@ fn there_is_one(app_state: &AppState) -> Result<&OpenId, ApiError> {
 async fn asked<T: Send + 'static>(
     app_state: &Data<AppState>,
     caller: &Caller,
-    question: impl FnOnce(&Provider, Time) -> Result<T, Trouble> + Send + 'static,
-) -> Result<Result<T, Trouble>, ApiError> {
+    question: impl FnOnce(&Provider, Time) -> Result<T, OpenIdTrouble> + Send + 'static,
+) -> Result<Result<T, OpenIdTrouble>, ApiError> {
     let away = || {
-        Trouble::Away(
+        OpenIdTrouble::Away(
             "it answers slowly, and others wait for it already; try again in some seconds".to_owned(),
         )
     };
@@ -237,12 +237,12 @@ async fn refuse(
     caller: &Caller,
     whom: Whom,
     next: &str,
-    trouble: Trouble,
+    trouble: OpenIdTrouble,
 ) -> Result<HttpResponse, ApiError> {
     let status = match &trouble {
-        Trouble::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
-        Trouble::Refused(_) => StatusCode::FORBIDDEN,
-        Trouble::Unaccepted(_) | Trouble::Untrusted(_) => StatusCode::BAD_GATEWAY,
+        OpenIdTrouble::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+        OpenIdTrouble::Refused(_) => StatusCode::FORBIDDEN,
+        OpenIdTrouble::Unaccepted(_) | OpenIdTrouble::Untrusted(_) => StatusCode::BAD_GATEWAY,
     };
     refused(app_state, caller, whom, trouble.why(), next, &trouble.problem(), status).await
 }

@@ -14,7 +14,7 @@ use crate::AppState;
 use crate::pages::form::Form;
 use crate::pages::frame::Frame;
 use crate::pages::{ask, page, see_other};
-use crate::second_factor::{self, Shown};
+use crate::second_factor::{self, FactorCheck};
 
 #[derive(Template)]
 #[template(path = "login_second.html")]
@@ -110,10 +110,10 @@ pub async fn show_code(
         return begin_again(&app_state, &caller, &next).await;
     };
     match second_factor::check(&app_state, &request, &caller.source, &user, form.text("code")).await? {
-        Shown::Right(factor) => {
+        FactorCheck::Right(factor) => {
             begin(&app_state, &request, &caller, user, By::Second(factor, login), &next).await
         }
-        Shown::Wrong(problem) => refuse(&app_state, &caller, &user, &next, problem).await,
-        Shown::TooSoon(time) => Err(wait_for_codes(time)),
+        FactorCheck::Wrong(problem) => refuse(&app_state, &caller, &user, &next, problem).await,
+        FactorCheck::TooSoon(time) => Err(wait_for_codes(time)),
     }
 }
